@@ -1,0 +1,146 @@
+"""Five landmarks -> a crop in a template: one function for training, evaluation and inference."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from data_prep.errors import InputError
+
+# The ArcFace template on 112 x 112 pixels (METHODS, Alignment): left eye, right eye, nose, left and right
+# mouth corner as they lie in the picture, (x, y).
+_ARCFACE_112 = (
+    (38.2946, 51.6963),
+    (73.5318, 51.5014),
+    (56.0252, 71.7366),
+    (41.5493, 92.3655),
+    (70.7299, 92.2041),
+)
+
+
+@dataclass(frozen=True)
+class Template:
+    """Where the five landmarks land, in a square crop.
+
+    Attributes:
+        name: how configs and manifests call it.
+        crop_px: side of the crop.
+        landmarks: five (x, y) in crop pixels: left eye, right eye, nose, left mouth, right mouth.
+    """
+
+    name: str
+    crop_px: int
+    landmarks: tuple[tuple[float, float], ...]
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the geometry, which data sets and checkpoints carry so that a mismatch is refused."""
+        text = f"{self.crop_px} " + " ".join(f"{x:.4f},{y:.4f}" for x, y in self.landmarks)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _scaled(name: str, crop_px: int) -> Template:
+    # Pixel centres lie at half-integers, so (p + 0.5) scales, not p.
+    scale = crop_px / 112
+    points = tuple(((x + 0.5) * scale - 0.5, (y + 0.5) * scale - 0.5) for x, y in _ARCFACE_112)
+    return Template(name, crop_px, points)
+
+
+TEMPLATES: dict[str, Template] = {
+    template.name: template
+    for template in (
+        Template("arcface-112", 112, _ARCFACE_112),
+        _scaled("arcface-128", 128),  # L-GM: random 120 x 120 crops of 128 x 128
+        _scaled("arcface-160", 160),  # W-Softmax
+    )
+}
+
+
+def find_template(name: str) -> Template:
+    """The template of that name.
+
+    Raises:
+        InputError: no template has this name.
+    """
+    if name not in TEMPLATES:
+        raise InputError(
+            "template",
+            "must be a known alignment template",
+            got=name,
+            fix=f"Use one of: {', '.join(TEMPLATES)}.",
+        )
+    return TEMPLATES[name]
+
+
+def similarity_transform(source: NDArray[np.floating], target: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Least-squares rotation, scale and shift from source to target points, without reflection.
+
+    Umeyama (1991), Eqs. 40-43.
+
+    Args:
+        source: (points, 2) in (x, y).
+        target: (points, 2).
+
+    Returns:
+        (2, 3) affine matrix for `warp`.
+
+    Raises:
+        ValueError: all source points coincide, so no scale exists.
+    """
+    source = np.asarray(source, dtype=np.float64)
+    target = np.asarray(target, dtype=np.float64)
+    source_mean, target_mean = source.mean(axis=0), target.mean(axis=0)
+    source_centred, target_centred = source - source_mean, target - target_mean
+    variance = (source_centred**2).sum() / len(source)
+    if variance == 0:
+        raise ValueError("similarity_transform: the source points coincide, so no scale exists")
+    u, singular, vt = np.linalg.svd(target_centred.T @ source_centred / len(source))
+    keep = np.array([1.0, np.sign(np.linalg.det(u) * np.linalg.det(vt))])
+    rotation = u @ np.diag(keep) @ vt
+    scale = (singular * keep).sum() / variance
+    linear = scale * rotation
+    return np.hstack([linear, (target_mean - linear @ source_mean)[:, None]])
+
+
+def align_face(
+    photo: NDArray[np.uint8], landmarks: NDArray[np.floating], template: Template
+) -> NDArray[np.uint8]:
+    """Warp a face so that its landmarks meet the template's.
+
+    Args:
+        photo: (height, width, 3) RGB.
+        landmarks: (5, 2) in photo pixels, (x, y).
+        template: where they go.
+
+    Returns:
+        (crop_px, crop_px, 3) RGB; black where the crop leaves the photo.
+    """
+    matrix = similarity_transform(landmarks, np.array(template.landmarks))
+    size = (template.crop_px, template.crop_px)
+    # INTER_AREA does not exist for warps; a face much larger than the crop is first halved until bilinear
+    # interpolation no longer skips pixels.
+    shrink = 1.0 / np.sqrt(abs(np.linalg.det(matrix[:, :2])))
+    while shrink >= 2.0 and min(photo.shape[:2]) >= 2:
+        height, width = photo.shape[:2]
+        photo = cv2.resize(photo, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
+        grow_x, grow_y = width / (width // 2), height / (height // 2)
+        # p_full = (p_half + 0.5) * grow - 0.5
+        matrix = matrix @ np.array(
+            [[grow_x, 0, 0.5 * grow_x - 0.5], [0, grow_y, 0.5 * grow_y - 0.5], [0, 0, 1]]
+        )
+        shrink /= 2.0
+    return cv2.warpAffine(photo, matrix, size, flags=cv2.INTER_LINEAR, borderValue=0)
+
+
+def centre_crop(photo: NDArray[np.uint8], template: Template) -> NDArray[np.uint8]:
+    """The fallback for a photo without a detected face: its central square, resized to the template."""
+    height, width = photo.shape[:2]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    square = photo[top : top + side, left : left + side]
+    flag = cv2.INTER_AREA if side > template.crop_px else cv2.INTER_LINEAR
+    return cv2.resize(square, (template.crop_px, template.crop_px), interpolation=flag)

@@ -1,0 +1,183 @@
+"""The aligned data set: a Parquet manifest beside its crops, every source photo a row."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from data_prep.alignment import Template, find_template
+from data_prep.errors import InputError
+
+MANIFEST_NAME = "manifest.parquet"
+_HEADER_KEY = b"faceverif.header"
+
+SCHEMA = pa.schema(
+    [
+        ("photo", pa.string()),  # path below the source folder, with forward slashes: the key
+        ("identity", pa.string()),
+        ("crop", pa.string()),  # path below the data set's folder; null where there is none
+        ("sha256", pa.string()),  # of the source photo's bytes
+        ("status", pa.string()),
+        ("reason", pa.string()),  # null for an aligned photo
+        ("width", pa.int32()),  # of the upright photo
+        ("height", pa.int32()),
+        ("box", pa.list_(pa.float32(), 4)),  # x1, y1, x2, y2 in photo pixels
+        ("landmarks", pa.list_(pa.float32(), 10)),  # x, y of five points in photo pixels
+        ("score", pa.float32()),  # the detector's, of the chosen face
+        ("faces", pa.int32()),  # how many the detector saw
+    ]
+)
+
+
+class Status(StrEnum):
+    """What became of a photo."""
+
+    ALIGNED = "aligned"
+    NO_FACE = "no_face"  # has a centre crop: verification's fallback, never trained on
+    FAILED = "failed"  # has no crop; the reason says why
+
+
+@dataclass(frozen=True)
+class DatasetHeader:
+    """How the crops were made; whoever reads them checks it.
+
+    Attributes:
+        template: name of the alignment template.
+        template_sha256: its geometry.
+        crop_px: side of the crops.
+        policy: which of several faces was taken.
+        colour_order: of the decoded pixels.
+        min_face_px: smallest face that was looked for.
+        versions: of the tools that touched the pixels.
+    """
+
+    template: str
+    template_sha256: str
+    crop_px: int
+    policy: str
+    colour_order: str
+    min_face_px: int
+    versions: dict[str, str]
+
+
+def header_for(template: Template, *, policy: str, min_face_px: int) -> DatasetHeader:
+    """The header of a data set that is made now, with the versions of the installed tools."""
+    from importlib.metadata import version
+
+    tools = ("faceverif", "facenet-pytorch", "torch", "numpy", "pillow")
+    return DatasetHeader(
+        template=template.name,
+        template_sha256=template.sha256,
+        crop_px=template.crop_px,
+        policy=policy,
+        colour_order="rgb",
+        min_face_px=min_face_px,
+        versions={tool: version(tool) for tool in tools},
+    )
+
+
+def write_manifest(root: Path, header: DatasetHeader, rows: Iterable[dict[str, Any]]) -> Path:
+    """Write the manifest of `root`, whole or not at all.
+
+    Args:
+        root: the data set's folder.
+        header: how its crops were made.
+        rows: one mapping per photo with the keys of `SCHEMA`, in the order to be kept.
+    """
+    schema = SCHEMA.with_metadata({_HEADER_KEY: json.dumps(asdict(header), sort_keys=True).encode()})
+    path = root / MANIFEST_NAME
+    unfinished = path.with_suffix(".unfinished")
+    batch: list[dict[str, Any]] = []
+    with pq.ParquetWriter(unfinished, schema) as writer:
+        for row in rows:
+            batch.append(row)
+            if len(batch) == 10_000:
+                writer.write_table(pa.Table.from_pylist(batch, schema=schema))
+                batch = []
+        if batch:
+            writer.write_table(pa.Table.from_pylist(batch, schema=schema))
+    os.replace(unfinished, path)
+    return path
+
+
+@dataclass(frozen=True)
+class AlignedDataset:
+    """Aligned crops and where each came from.
+
+    Attributes:
+        root: folder of the manifest; crop paths are below it.
+        header: how the crops were made.
+        table: all rows in `SCHEMA`, failures included.
+    """
+
+    root: Path
+    header: DatasetHeader
+    table: pa.Table
+
+    @classmethod
+    def load(cls, root: Path) -> AlignedDataset:
+        """Read the manifest of an aligned folder.
+
+        Raises:
+            InputError: no manifest, another format, or a template that this version draws differently.
+        """
+        path = root / MANIFEST_NAME
+        if not path.is_file():
+            raise InputError(
+                "data",
+                f"must be a folder made by `faceverif align`, with a {MANIFEST_NAME}",
+                got=root,
+                fix=f"Run: faceverif align PHOTOS {root}",
+            )
+        try:
+            table = pq.read_table(path)
+            header = DatasetHeader(**json.loads((table.schema.metadata or {})[_HEADER_KEY]))
+        except (pa.ArrowInvalid, OSError, KeyError, TypeError, json.JSONDecodeError) as error:
+            raise InputError(
+                "data",
+                "the manifest must be one that `faceverif align` wrote",
+                got=f"{path} ({type(error).__name__})",
+                fix="Align the photos again into an empty folder.",
+            ) from error
+        known = find_template(header.template)
+        if known.sha256 != header.template_sha256:
+            raise InputError(
+                "data",
+                f"template {header.template} must have the geometry of this version ({known.sha256[:12]})",
+                got=header.template_sha256[:12],
+                fix="Align the photos again with this version.",
+            )
+        return cls(root, header, table)
+
+    @property
+    def template(self) -> Template:
+        """The alignment template of the crops."""
+        return find_template(self.header.template)
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of the manifest file: the name of this data set in every result."""
+        return hashlib.sha256((self.root / MANIFEST_NAME).read_bytes()).hexdigest()
+
+    def column(self, name: str) -> NDArray[Any]:
+        """One manifest column, (rows,)."""
+        return self.table.column(name).to_numpy()
+
+    def with_status(self, status: Status) -> NDArray[np.int64]:
+        """Indices of the rows of that status, in manifest order."""
+        return np.flatnonzero(self.column("status") == status.value)
+
+    def __len__(self) -> int:
+        return self.table.num_rows

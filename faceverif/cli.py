@@ -1,0 +1,186 @@
+"""The command line: one function a command; what a command needs is imported when it runs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from data_prep.errors import InputError
+
+app = typer.Typer(
+    name="faceverif",
+    help="Train face embeddings, verify them by the field's protocols, trace every number.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+RunDir = Annotated[Path, typer.Option("--run", help="Folder of a training run.")]
+OutDir = Annotated[Path, typer.Option("--out", help="Folder for the results.")]
+DataDir = Annotated[Path, typer.Option("--data", help="Folder made by `faceverif align`.")]
+OptionalRun = Annotated[Optional[Path], typer.Option("--run", help="Folder of a training run.")]
+OnnxFile = Annotated[Optional[Path], typer.Option("--onnx", help="A model from elsewhere; needs --preprocess.")]
+Preprocess = Annotated[
+    Optional[str],
+    typer.Option(help="What --onnx expects: rgb-imagenet, rgb-127.5, bgr-127.5, rgb-255, bgr-255."),
+]
+Workers = Annotated[int, typer.Option(min=0, help="Processes that decode photos; 0: one per core.")]
+
+
+@app.command()
+def align(
+    source: Annotated[Path, typer.Argument(help="A folder of photos per identity.")],
+    out: Annotated[Path, typer.Argument(help="Where crops and manifest go; started again, it goes on.")],
+    template: Annotated[str, typer.Option(help="arcface-112, arcface-128 or arcface-160.")] = "arcface-112",
+    min_face: Annotated[int, typer.Option(min=12, help="Smallest face to look for, in pixels.")] = 20,
+    workers: Workers = 0,
+    allow_huge: Annotated[bool, typer.Option(help="Take photos over 50 megapixels too.")] = False,
+) -> None:
+    """Find faces, warp them to a template, and write crops with a manifest."""
+    from data_prep.prepare import AlignSettings, align_folder
+
+    settings = AlignSettings(template=template, min_face_px=min_face, allow_huge=allow_huge)
+    summary = align_folder(source, out, settings=settings, workers=workers)
+    typer.echo(summary.text())
+
+
+@app.command()
+def train(
+    config: Annotated[Path, typer.Argument(help="A YAML file; configs/ has examples.")],
+    run: RunDir,
+    override: Annotated[
+        Optional[list[str]], typer.Option("--set", help="Override a key: --set head.margin=0.4")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint of --run.")] = False,
+) -> None:
+    """Train a face embedding model."""
+    from faceverif.config import load_run_config
+    from faceverif.training.loop import train as run_training
+
+    run_training(load_run_config(config, override or []), run, resume=resume)
+
+
+@app.command()
+def embed(
+    data: DataDir,
+    out: Annotated[Path, typer.Option("--out", help="A .parquet file: photo, identity, status, embedding.")],
+    run: OptionalRun = None,
+    onnx: OnnxFile = None,
+    preprocess: Preprocess = None,
+    flip: Annotated[bool, typer.Option(help="Average the embedding with that of the mirrored crop.")] = True,
+) -> None:
+    """Embed every crop of an aligned data set."""
+    from faceverif.embedder import load_embedder
+    from faceverif.verification.embeddings import embed_to_file
+
+    embed_to_file(load_embedder(run=run, onnx=onnx, preprocess=preprocess), data, out, flip=flip)
+    typer.echo(f"embeddings: {out}")
+
+
+@app.command()
+def verify(
+    data: DataDir,
+    protocol: Annotated[Path, typer.Option(help="LFW pairs.txt, pairsDevTest.txt, or a CSV: left,right,same[,fold].")],
+    out: OutDir,
+    run: OptionalRun = None,
+    onnx: OnnxFile = None,
+    preprocess: Preprocess = None,
+    flip: Annotated[bool, typer.Option(help="Average the embedding with that of the mirrored crop.")] = True,
+    subtract_mean: Annotated[
+        bool, typer.Option("--subtract-mean", help="Subtract the mean embedding of the other folds first.")
+    ] = False,
+) -> None:
+    """Run a verification protocol: accuracy, AUC, EER, TAR at FAR, and a report."""
+    from faceverif.embedder import load_embedder
+    from faceverif.verification.runner import verify as run_protocol
+
+    result = run_protocol(
+        load_embedder(run=run, onnx=onnx, preprocess=preprocess),
+        data,
+        protocol,
+        out=out,
+        flip=flip,
+        subtract_mean=subtract_mean,
+    )
+    typer.echo(result.text())
+    typer.echo(f"report: {out / 'report.html'}")
+
+
+@app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(help="A photo.")],
+    second: Annotated[Path, typer.Argument(help="Another photo.")],
+    run: RunDir,
+    far: Annotated[float, typer.Option(help="False accept rate whose calibrated threshold decides.")] = 0.01,
+    out: Annotated[
+        Optional[Path], typer.Option("--out", help="Save the two crops side by side, as a PNG.")
+    ] = None,
+) -> None:
+    """Are two photos of the same person?"""
+    from faceverif.verification.compare import compare_photos
+
+    typer.echo(compare_photos(first, second, run=run, far=far, picture=out).text())
+
+
+@app.command()
+def report(run: Annotated[Path, typer.Argument(help="Folder of a training run.")]) -> None:
+    """Write the run's report.html again from its files."""
+    from faceverif.report import write_run_report
+
+    typer.echo(f"report: {write_run_report(run)}")
+
+
+@app.command("fit-faces")
+def fit_faces(
+    data: DataDir,
+    out: Annotated[Path, typer.Option("--out", help="The .npz file to write, at most 3 MB.")],
+    components: Annotated[int, typer.Option(min=1, help="Principal components to keep.")] = 200,
+) -> None:
+    """Fit the statistical face model behind the synthetic people to an aligned set."""
+    from data_prep.manifest import AlignedDataset
+    from data_prep.synthetic import fit_face_model
+
+    fit_face_model(AlignedDataset.load(data), components=components).save(out)
+    typer.echo(f"face model: {out}")
+
+
+@app.command()
+def synthesise(
+    out: Annotated[Path, typer.Argument(help="Where the photos go, a folder per identity.")],
+    identities: Annotated[int, typer.Option(min=1, help="How many people.")] = 60,
+    photos: Annotated[int, typer.Option(min=1, help="Photos of each.")] = 12,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same photos.")] = 0,
+    model: Annotated[
+        Optional[Path], typer.Option(help="A face model by `faceverif fit-faces`; else the one shipped.")
+    ] = None,
+) -> None:
+    """Draw photos of people who do not exist."""
+    from data_prep.synthetic import load_face_model, synthesise_photos
+
+    synthesise_photos(load_face_model(model), out, identities=identities, photos=photos, seed=seed)
+    typer.echo(f"photos: {out}")
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", help="Folder for photos, run and report.")] = Path("runs/demo"),
+) -> None:
+    """Synthesise people, align, train, verify, report: the whole chain in minutes, without a download."""
+    from faceverif.demo import run_demo
+
+    typer.echo(f"report: {run_demo(out)}")
+
+
+def main() -> None:
+    """Entry point: what the user can mend is one line and exit code 2, never a traceback."""
+    try:
+        app()
+    except InputError as error:
+        print(f"faceverif: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("faceverif: interrupted; the same command goes on where it stopped", file=sys.stderr)
+        sys.exit(130)
