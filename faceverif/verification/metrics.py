@@ -1,0 +1,309 @@
+"""Verification numbers from the scores of pairs: exact thresholds from the sorted scores, no grid, no interpolation.
+
+A pair is accepted when `score >= threshold`. FAR is the share of impostor pairs accepted, FRR the share of genuine
+pairs rejected, TAR = 1 - FRR; all are fractions. Every number comes from counts, so ties are met exactly.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_prep.errors import InputError
+
+THRESHOLD_RULE = (
+    "most accurate threshold on all other folds, midway between two neighbouring scores; "
+    "of several equally accurate ones the middle one"
+)
+EER_RULE = (
+    "pooled scores of the scored folds; threshold with the smallest |FAR - FRR|, of two the higher; (FAR + FRR) / 2"
+)
+TAR_RULE = "lowest threshold whose FAR does not exceed the target; needs at least 1 / FAR impostor pairs"
+
+TARGET_FARS = (0.1, 0.01, 0.001, 0.0001)
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """A threshold and what it does to the pairs it was read from.
+
+    Attributes:
+        threshold: accept a pair from this score on.
+        far: share of the impostor pairs accepted.
+        frr: share of the genuine pairs rejected.
+        false_accepts: number of impostor pairs accepted.
+        false_rejects: number of genuine pairs rejected.
+    """
+
+    threshold: float
+    far: float
+    frr: float
+    false_accepts: int
+    false_rejects: int
+
+    @property
+    def tar(self) -> float:
+        """Share of the genuine pairs accepted."""
+        return 1.0 - self.frr
+
+    @property
+    def equal_error(self) -> float:
+        """(FAR + FRR) / 2: the EER where both rates meet."""
+        return (self.far + self.frr) / 2
+
+
+@dataclass(frozen=True)
+class Roc:
+    """The step-wise ROC: what each distinct score does as a threshold.
+
+    Attributes:
+        thresholds: (points,) float64, falling; the first lies just above every score and accepts nothing.
+        true_accepts: (points,) int64, genuine pairs accepted.
+        false_accepts: (points,) int64, impostor pairs accepted.
+    """
+
+    thresholds: NDArray[np.float64]
+    true_accepts: NDArray[np.int64]
+    false_accepts: NDArray[np.int64]
+
+    @property
+    def genuine(self) -> int:
+        """Number of genuine pairs."""
+        return int(self.true_accepts[-1])
+
+    @property
+    def impostors(self) -> int:
+        """Number of impostor pairs."""
+        return int(self.false_accepts[-1])
+
+    @property
+    def far(self) -> NDArray[np.float64]:
+        """(points,) false accept rate, rising."""
+        return self.false_accepts / self.impostors
+
+    @property
+    def tar(self) -> NDArray[np.float64]:
+        """(points,) true accept rate, rising."""
+        return self.true_accepts / self.genuine
+
+    def point(self, index: int) -> OperatingPoint:
+        """The operating point at `thresholds[index]`."""
+        false_accepts = int(self.false_accepts[index])
+        false_rejects = self.genuine - int(self.true_accepts[index])
+        return OperatingPoint(
+            threshold=float(self.thresholds[index]),
+            far=false_accepts / self.impostors,
+            frr=false_rejects / self.genuine,
+            false_accepts=false_accepts,
+            false_rejects=false_rejects,
+        )
+
+
+@dataclass(frozen=True)
+class FoldAccuracy:
+    """Accuracy of each scored fold, at the threshold of all the others.
+
+    Attributes:
+        folds: (scored folds,) their numbers.
+        thresholds: (scored folds,) read from the other folds.
+        accuracies: (scored folds,) fractions.
+        correct: (pairs,) True where a scored pair was decided rightly; False outside the scored folds.
+        pairs: (scored folds,) pairs in each.
+    """
+
+    folds: NDArray[np.int64]
+    thresholds: NDArray[np.float64]
+    accuracies: NDArray[np.float64]
+    correct: NDArray[np.bool_]
+    pairs: NDArray[np.int64]
+
+    @property
+    def mean(self) -> float:
+        """Mean of the folds' accuracies."""
+        return float(self.accuracies.mean())
+
+    @property
+    def standard_error(self) -> float:
+        """Standard error of the mean over folds (ddof = 1); of one scored fold the binomial one."""
+        count = len(self.accuracies)
+        if count == 1:
+            return math.sqrt(self.mean * (1.0 - self.mean) / int(self.pairs[0]))
+        return float(self.accuracies.std(ddof=1)) / math.sqrt(count)
+
+    @property
+    def standard_error_rule(self) -> str:
+        """How `standard_error` was made, in words."""
+        if len(self.accuracies) == 1:
+            return "binomial: sqrt(p (1 - p) / pairs) of the one scored fold"
+        return f"standard deviation of {len(self.accuracies)} folds (ddof 1) / sqrt({len(self.accuracies)})"
+
+
+@dataclass(frozen=True)
+class VerificationMetrics:
+    """All numbers of one protocol run.
+
+    Attributes:
+        folds: accuracy fold by fold.
+        roc: of the pooled scores of the scored folds.
+        auc: area under it, ties counted half.
+        eer: the operating point where FAR and FRR meet.
+        tar_at_far: target FAR -> operating point; None where too few impostor pairs resolve it.
+        pooled: (pairs,) the score of each pair, as its own fold sees it.
+    """
+
+    folds: FoldAccuracy
+    roc: Roc
+    auc: float
+    eer: OperatingPoint
+    tar_at_far: dict[float, OperatingPoint | None]
+    pooled: NDArray[np.float64]
+
+
+def roc_curve(scores: NDArray[np.floating], same: NDArray[np.bool_]) -> Roc:
+    """The step-wise ROC, one point per distinct score.
+
+    Args:
+        scores: (pairs,), higher = more alike.
+        same: (pairs,), True for genuine pairs.
+
+    Raises:
+        InputError: genuine or impostor pairs are missing.
+        ValueError: a score is not finite.
+    """
+    scores = np.asarray(scores, dtype=np.float64)
+    same = np.asarray(same, dtype=bool)
+    if not np.isfinite(scores).all():
+        raise ValueError("roc_curve: scores must be finite")
+    if same.all() or not same.any():
+        raise InputError(
+            "protocol",
+            "must hold genuine and impostor pairs, among the scored folds and outside each of them",
+            got=f"{int(same.sum())} genuine, {int((~same).sum())} impostor",
+            fix="Use a pair file with both kinds in every fold.",
+        )
+    order = np.argsort(-scores)
+    falling, true_accepts = scores[order], np.cumsum(same[order])
+    last_of_tie = np.append(np.flatnonzero(np.diff(falling)), len(falling) - 1)
+    false_accepts = last_of_tie + 1 - true_accepts[last_of_tie]
+    return Roc(
+        thresholds=np.append(np.nextafter(falling[0], np.inf), falling[last_of_tie]),
+        true_accepts=np.append(0, true_accepts[last_of_tie]),
+        false_accepts=np.append(0, false_accepts),
+    )
+
+
+def area_under(roc: Roc) -> float:
+    """AUC: the chance that a genuine pair scores higher than an impostor pair, a tie counting half."""
+    width = np.diff(roc.false_accepts)
+    twice_height = roc.true_accepts[1:] + roc.true_accepts[:-1]
+    return float(width @ twice_height) / (2 * roc.genuine * roc.impostors)
+
+
+def equal_error_rate(roc: Roc) -> OperatingPoint:
+    """Where FAR and FRR meet: see `EER_RULE`; the rate itself is the point's `equal_error`."""
+    false_rejects = roc.genuine - roc.true_accepts
+    # In counts, so that a tie is a tie: |FAR - FRR| * genuine * impostors.
+    gap = np.abs(roc.false_accepts * roc.genuine - false_rejects * roc.impostors)
+    return roc.point(int(gap.argmin()))
+
+
+def resolves(far: float, impostors: int) -> bool:
+    """Whether so many impostor pairs can measure this FAR: one false accept must not exceed it."""
+    return far * impostors >= 1.0 - 1e-9
+
+
+def tar_at_far(roc: Roc, far: float) -> OperatingPoint:
+    """The operating point with the most genuine pairs accepted at a FAR of at most `far`.
+
+    Raises:
+        InputError: fewer than 1 / far impostor pairs.
+    """
+    if not resolves(far, roc.impostors):
+        raise InputError(
+            "far",
+            f"must be resolvable: {far:g} needs at least {math.ceil(1 / far - 1e-9):,} impostor pairs",
+            got=f"{roc.impostors:,}",
+            fix=f"Ask for {1 / roc.impostors:.2g} or more, or use a protocol with more impostor pairs.",
+        )
+    allowed = math.floor(far * roc.impostors + 1e-9)
+    return roc.point(int(np.searchsorted(roc.false_accepts, allowed, side="right")) - 1)
+
+
+def best_threshold(scores: NDArray[np.floating], same: NDArray[np.bool_]) -> float:
+    """The threshold that decides most pairs rightly: see `THRESHOLD_RULE`.
+
+    Args:
+        scores: (pairs,).
+        same: (pairs,).
+    """
+    roc = roc_curve(scores, same)
+    correct = roc.true_accepts - roc.false_accepts
+    best = np.flatnonzero(correct == correct.max())
+    middle = int(best[(len(best) - 1) // 2])
+    above = float(roc.thresholds[middle])
+    if middle + 1 == len(roc.thresholds):
+        return above  # accepts everything: there is no lower score to keep away from
+    below = float(roc.thresholds[middle + 1])
+    midway = below + (above - below) / 2
+    return midway if midway > below else above  # neighbouring floats have nothing between them
+
+
+def fold_accuracy(
+    scores: NDArray[np.floating],
+    same: NDArray[np.bool_],
+    fold: NDArray[np.int64],
+    *,
+    scored_folds: tuple[int, ...],
+) -> FoldAccuracy:
+    """Accuracy of each scored fold at the best threshold of all other folds.
+
+    Args:
+        scores: (pairs,), or (scored folds, pairs) where each scored fold sees scores of its own, as with mean
+            subtraction.
+        same: (pairs,).
+        fold: (pairs,).
+        scored_folds: the folds that count.
+    """
+    seen = np.broadcast_to(scores, (len(scored_folds), len(same)))
+    thresholds, correct = np.empty(len(scored_folds)), np.zeros(len(same), dtype=bool)
+    for index, number in enumerate(scored_folds):
+        test = fold == number
+        thresholds[index] = best_threshold(seen[index, ~test], same[~test])
+        correct[test] = (seen[index, test] >= thresholds[index]) == same[test]
+    return FoldAccuracy(
+        folds=np.array(scored_folds),
+        thresholds=thresholds,
+        accuracies=np.array([correct[fold == number].mean() for number in scored_folds]),
+        correct=correct,
+        pairs=np.array([(fold == number).sum() for number in scored_folds]),
+    )
+
+
+def measure(
+    scores: NDArray[np.floating],
+    same: NDArray[np.bool_],
+    fold: NDArray[np.int64],
+    *,
+    scored_folds: tuple[int, ...],
+) -> VerificationMetrics:
+    """Every number of a protocol; arguments as for `fold_accuracy`."""
+    scores = np.asarray(scores, dtype=np.float64)
+    folds = fold_accuracy(scores, same, fold, scored_folds=scored_folds)
+    pooled = np.array(np.broadcast_to(scores, (len(scored_folds), len(same)))[0])
+    for index, number in enumerate(scored_folds if scores.ndim == 2 else ()):
+        pooled[fold == number] = scores[index, fold == number]
+    scored = np.isin(fold, scored_folds)
+    roc = roc_curve(pooled[scored], same[scored])
+    return VerificationMetrics(
+        folds=folds,
+        roc=roc,
+        auc=area_under(roc),
+        eer=equal_error_rate(roc),
+        tar_at_far={
+            far: tar_at_far(roc, far) if resolves(far, roc.impostors) else None for far in TARGET_FARS
+        },
+        pooled=pooled,
+    )
