@@ -1,0 +1,1 @@
+"""Photos to aligned, labelled, checkable data; knows no recogniser."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -21,10 +21,10 @@ app = typer.Typer(
 RunDir = Annotated[Path, typer.Option("--run", help="Folder of a training run.")]
 OutDir = Annotated[Path, typer.Option("--out", help="Folder for the results.")]
 DataDir = Annotated[Path, typer.Option("--data", help="Folder made by `faceverif align`.")]
-OptionalRun = Annotated[Optional[Path], typer.Option("--run", help="Folder of a training run.")]
-OnnxFile = Annotated[Optional[Path], typer.Option("--onnx", help="A model from elsewhere; needs --preprocess.")]
+OptionalRun = Annotated[Path | None, typer.Option("--run", help="Folder of a training run.")]
+OnnxFile = Annotated[Path | None, typer.Option("--onnx", help="A model from elsewhere; needs --preprocess.")]
 Preprocess = Annotated[
-    Optional[str],
+    str | None,
     typer.Option(help="What --onnx expects: rgb-imagenet, rgb-127.5, bgr-127.5, rgb-255, bgr-255."),
 ]
 Workers = Annotated[int, typer.Option(min=0, help="Processes that decode photos; 0: one per core.")]
@@ -52,7 +52,7 @@ def train(
     config: Annotated[Path, typer.Argument(help="A YAML file; configs/ has examples.")],
     run: RunDir,
     override: Annotated[
-        Optional[list[str]], typer.Option("--set", help="Override a key: --set head.margin=0.4")
+        list[str] | None, typer.Option("--set", help="Override a key: --set head.margin=0.4")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint of --run.")] = False,
 ) -> None:
@@ -116,7 +116,7 @@ def compare(
     run: RunDir,
     far: Annotated[float, typer.Option(help="False accept rate whose calibrated threshold decides.")] = 0.01,
     out: Annotated[
-        Optional[Path], typer.Option("--out", help="Save the two crops side by side, as a PNG.")
+        Path | None, typer.Option("--out", help="Save the two crops side by side, as a PNG.")
     ] = None,
 ) -> None:
     """Are two photos of the same person?"""
@@ -154,7 +154,7 @@ def synthesise(
     photos: Annotated[int, typer.Option(min=1, help="Photos of each.")] = 12,
     seed: Annotated[int, typer.Option(help="The same seed gives the same photos.")] = 0,
     model: Annotated[
-        Optional[Path], typer.Option(help="A face model by `faceverif fit-faces`; else the one shipped.")
+        Path | None, typer.Option(help="A face model by `faceverif fit-faces`; else the one shipped.")
     ] = None,
 ) -> None:
     """Draw photos of people who do not exist."""
