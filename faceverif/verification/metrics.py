@@ -18,9 +18,7 @@ THRESHOLD_RULE = (
     "most accurate threshold on all other folds, midway between two neighbouring scores; "
     "of several equally accurate ones the middle one"
 )
-EER_RULE = (
-    "pooled scores of the scored folds; threshold with the smallest |FAR - FRR|, of two the higher; (FAR + FRR) / 2"
-)
+EER_RULE = "pooled scores of the scored folds; threshold with the smallest |FAR - FRR|, of two the higher; (FAR + FRR) / 2"
 TAR_RULE = "lowest threshold whose FAR does not exceed the target; needs at least 1 / FAR impostor pairs"
 
 TARGET_FARS = (0.1, 0.01, 0.001, 0.0001)

@@ -41,7 +41,9 @@ def every_threshold(scores: NDArray[np.float64]) -> list[float]:
     return [float(np.nextafter(scores.max(), np.inf)), *sorted({float(s) for s in scores}, reverse=True)]
 
 
-def rates(scores: NDArray[np.float64], same: NDArray[np.bool_], threshold: float) -> tuple[Fraction, Fraction]:
+def rates(
+    scores: NDArray[np.float64], same: NDArray[np.bool_], threshold: float
+) -> tuple[Fraction, Fraction]:
     genuine = [s for s, y in zip(scores, same, strict=True) if y]
     impostor = [s for s, y in zip(scores, same, strict=True) if not y]
     far = Fraction(sum(s >= threshold for s in impostor), len(impostor))
@@ -53,8 +55,7 @@ def rates(scores: NDArray[np.float64], same: NDArray[np.bool_], threshold: float
 def test_auc_is_the_share_of_ordered_pairs(pairs: Pairs) -> None:
     scores, same = pairs
     won = [
-        1.0 if g > i else 0.5 if g == i else 0.0
-        for g, i in itertools.product(scores[same], scores[~same])
+        1.0 if g > i else 0.5 if g == i else 0.0 for g, i in itertools.product(scores[same], scores[~same])
     ]
     assert area_under(roc_curve(scores, same)) == pytest.approx(np.mean(won), abs=1e-12)
 
@@ -63,7 +64,9 @@ def test_auc_is_the_share_of_ordered_pairs(pairs: Pairs) -> None:
 def test_eer_is_the_best_of_every_threshold(pairs: Pairs) -> None:
     scores, same = pairs
     # max() keeps the first of equals, and thresholds fall: the higher one wins a tie.
-    threshold = min(every_threshold(scores), key=lambda t: abs(rates(scores, same, t)[0] - rates(scores, same, t)[1]))
+    threshold = min(
+        every_threshold(scores), key=lambda t: abs(rates(scores, same, t)[0] - rates(scores, same, t)[1])
+    )
     far, frr = rates(scores, same, threshold)
     point = equal_error_rate(roc_curve(scores, same))
     assert (point.threshold, point.far, point.frr) == (threshold, float(far), float(frr))
@@ -158,7 +161,9 @@ def test_scores_that_are_not_finite_are_refused() -> None:
         roc_curve(np.array([0.1, np.nan]), np.array([True, False]))
 
 
-def folds_by_hand(scores: NDArray[np.float64], same: NDArray[np.bool_], fold: NDArray[np.int64]) -> list[float]:
+def folds_by_hand(
+    scores: NDArray[np.float64], same: NDArray[np.bool_], fold: NDArray[np.int64]
+) -> list[float]:
     accuracies = []
     for number in sorted(set(fold.tolist())):
         train = [i for i in range(len(fold)) if fold[i] != number]
@@ -168,7 +173,9 @@ def folds_by_hand(scores: NDArray[np.float64], same: NDArray[np.bool_], fold: ND
     return accuracies
 
 
-def ten_folds(seed: int, pairs: int = 600) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.int64]]:
+def ten_folds(
+    seed: int, pairs: int = 600
+) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.int64]]:
     rng = np.random.default_rng(seed)
     same = np.arange(pairs) % 2 == 0
     return rng.normal(loc=same * 1.5), same, np.arange(pairs) * 10 // pairs

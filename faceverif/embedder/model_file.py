@@ -1,0 +1,166 @@
+"""A model trained here: as an embedder, and as a safetensors file that says all about itself."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from data_prep.errors import InputError
+from faceverif.embedder.base import Embedder, PreprocessingSpec
+
+MODEL_NAME = "model.safetensors"
+_METADATA_KEY = "faceverif.model"
+_FORMAT = 1
+
+
+class TorchEmbedder(Embedder):
+    """A backbone as an embedder; it runs where the backbone's parameters lie, in evaluation mode.
+
+    Args:
+        backbone: (n, 3, input_px, input_px) float in [0, 1] -> (n, dim).
+        spec: the crops that it takes.
+        name: for people.
+        provenance: where the weights come from, for the results.
+    """
+
+    preprocessing = "RGB, x / 255; normalisation inside the model"
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        spec: PreprocessingSpec,
+        *,
+        name: str = "model in memory",
+        provenance: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.backbone, self.spec, self.name = backbone, spec, name
+        self.provenance = dict(provenance or {})
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the weights, the same in memory and in the file; computed anew, as training changes them."""
+        return weights_sha256(self.backbone)
+
+    def _run(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        device = next(self.backbone.parameters()).device
+        # The permuted view of (n, h, w, 3) is channels-last already; uint8 is a quarter of the way to the device.
+        pixels = torch.from_numpy(np.ascontiguousarray(crops)).to(device).permute(0, 3, 1, 2)
+        with torch.inference_mode(), evaluating(self.backbone):
+            return self.backbone(pixels.float().div_(255)).float().cpu().numpy()
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode for a while; afterwards every part is in the mode that it had."""
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, training in modes:
+            part.training = training
+
+
+def weights_sha256(module: nn.Module) -> str:
+    """Hash over names, types, shapes and values of parameters and buffers."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(_state(module).items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)};".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _state(module: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
+
+
+def save_model(
+    path: Path,
+    backbone: nn.Module,
+    *,
+    backbone_config: Mapping[str, Any],
+    spec: PreprocessingSpec,
+    provenance: Mapping[str, Any],
+) -> None:
+    """Write a model whole or not at all: tensors, and as JSON how to build it, feed it, and where it comes from.
+
+    Args:
+        path: a .safetensors file.
+        backbone: the trained backbone.
+        backbone_config: JSON-able; `build_backbone` makes the same network of it.
+        spec: the crops that it takes.
+        provenance: JSON-able.
+    """
+    about = {
+        "format": _FORMAT,
+        "backbone": dict(backbone_config),
+        "preprocessing": asdict(spec),
+        "provenance": dict(provenance),
+    }
+    unfinished = path.with_name(path.name + ".unfinished")
+    save_file(_state(backbone), unfinished, metadata={_METADATA_KEY: json.dumps(about, sort_keys=True)})
+    os.replace(unfinished, path)
+
+
+def load_model(path: Path) -> TorchEmbedder:
+    """Read a model by `save_model`: tensors and JSON, so loading runs no code from the file.
+
+    Raises:
+        InputError: no such file, not one of ours, or weights that do not fit the network it names.
+    """
+    about, state = _read(path)
+    try:
+        backbone = _build(about["backbone"])
+        spec = PreprocessingSpec(**about["preprocessing"])
+        backbone.load_state_dict(state)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise _unreadable(path, f"{type(error).__name__}: {str(error).splitlines()[0]}") from error
+    spec.checked_template()
+    return TorchEmbedder(backbone, spec, name=str(path), provenance=about.get("provenance", {}))
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    if not path.is_file():
+        raise InputError(
+            "--run",
+            f"must be the folder of a finished training run, with a {MODEL_NAME}",
+            got=path.parent,
+            fix=f"Run: faceverif train CONFIG --run {path.parent}",
+        )
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = json.loads((file.metadata() or {})[_METADATA_KEY])
+            return about, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+    except (SafetensorError, KeyError, json.JSONDecodeError) as error:
+        raise _unreadable(path, type(error).__name__) from error
+
+
+def _unreadable(path: Path, why: str) -> InputError:
+    return InputError(
+        "model",
+        "must be a file that `faceverif train` wrote, whole and of this version",
+        got=f"{path} ({why})",
+        fix="Copy the file again or train again.",
+    )
+
+
+def _build(config: Mapping[str, Any]) -> nn.Module:
+    from pydantic import TypeAdapter
+
+    from faceverif.backbones import build_backbone
+    from faceverif.config import BackboneConfig
+
+    return build_backbone(TypeAdapter(BackboneConfig).validate_python(config))
