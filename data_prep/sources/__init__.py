@@ -1,0 +1,1 @@
+"""Where photos come from: one kind of source a file."""

@@ -1,0 +1,413 @@
+"""Photos -> an aligned data set: faces found, warped and written by worker processes, every file a row.
+
+The parent process alone writes the journal: a line per photo, after its crop is on disk. A run that was
+killed reads the journal and does the rest; the manifest is the sorted journal.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from itertools import islice
+from multiprocessing import get_context, parent_process
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from data_prep.alignment import Template, align_face, centre_crop, find_template
+from data_prep.detection import POLICY, FaceDetector, Faces, centred_largest
+from data_prep.errors import InputError
+from data_prep.manifest import MANIFEST_NAME, SCHEMA, AlignedDataset, Status, header_for, write_manifest
+from data_prep.photos import PhotoError, decode_photo, read_bytes
+from data_prep.progress import progress, say
+from data_prep.sources.folder import SourcePhoto, list_photos
+
+JOURNAL_NAME = "journal.jsonl"
+_LOCK_NAME = ".lock"
+_CROPS = "crops"
+_PHOTOS_PER_TASK = 32
+_PIXELS_AT_ONCE = 4_000_000
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class AlignSettings:
+    """What decides the crops.
+
+    Attributes:
+        template: name of the alignment template.
+        min_face_px: smallest face to look for.
+        allow_huge: take photos over 50 megapixels too.
+    """
+
+    template: str = "arcface-112"
+    min_face_px: int = 20
+    allow_huge: bool = False
+
+
+@dataclass(frozen=True)
+class AlignSummary:
+    """How an alignment ended.
+
+    Attributes:
+        out: the data set's folder.
+        photos: rows of the manifest.
+        aligned: photos with an aligned face.
+        no_face: photos with a centre crop instead.
+        several_faces: photos of which the centred-largest face was taken.
+        failures: reason -> photos without a crop.
+        done_now: photos that this run did itself.
+        seconds: how long it took for them.
+    """
+
+    out: Path
+    photos: int
+    aligned: int
+    no_face: int
+    several_faces: int
+    failures: dict[str, int]
+    done_now: int
+    seconds: float
+
+    def text(self) -> str:
+        """A few lines for the user."""
+        lines = [
+            f"{self.aligned:,} of {self.photos:,} photos aligned; in {self.several_faces:,} of them, of "
+            f"several faces the {POLICY} was taken",
+        ]
+        if self.no_face:
+            lines.append(f"{self.no_face:,} of {self.photos:,} photos show no face: a centre crop stands in")
+        if self.failures:
+            reasons = ", ".join(f"{reason} {count:,}" for reason, count in self.failures.items())
+            lines.append(f"{sum(self.failures.values()):,} of {self.photos:,} photos have no crop: {reasons}")
+        if self.done_now:
+            rate = self.done_now / self.seconds
+            lines.append(f"{self.done_now:,} photos in {self.seconds:.0f} s, {rate:.1f} images/s")
+        else:
+            lines.append("complete already: nothing to do")
+        lines.append(f"data set: {self.out}")
+        return "\n".join(lines)
+
+
+def align_folder(source: Path, out: Path, *, settings: AlignSettings, workers: int = 0) -> AlignSummary:
+    """Align every photo of a folder, or go on where a killed run was.
+
+    A finished data set is only added to: photos that are new in `source` are aligned, those that are gone lose their row,
+    and those that were there are not read again.
+
+    Args:
+        source: a folder of photos per identity.
+        out: the data set's folder: an empty or new one, or one that the same command began.
+        settings: what decides the crops.
+        workers: processes; 0: one per core.
+
+    Raises:
+        InputError: before anything is written.
+        RuntimeError: a worker process died.
+    """
+    template = find_template(settings.template)
+    photos = list_photos(source)
+    _check_out(source, out)
+    out.mkdir(parents=True, exist_ok=True)
+    with _locked(out), _Journal.opened(out, source=source, settings=settings) as journal:
+        wanted = {photo.key for photo in photos}
+        missing = [photo for photo in photos if photo.key not in journal.rows]
+        if journal.rows and missing:
+            say(f"{out}: going on after {len(journal.rows):,} photos")
+        start = time.monotonic()
+        _align_missing(missing, out, settings=settings, workers=workers, journal=journal)
+        rows = sorted(
+            (row for key, row in journal.rows.items() if key in wanted), key=lambda row: row["photo"]
+        )
+        if missing or not _is_manifest_of(out, len(rows)):
+            header = header_for(template, policy=POLICY, min_face_px=settings.min_face_px)
+            write_manifest(out, header, rows)
+    return _summary(out, rows, done_now=len(missing), seconds=time.monotonic() - start)
+
+
+def _check_out(source: Path, out: Path) -> None:
+    if out.resolve().is_relative_to(source.resolve()):
+        raise InputError(
+            "OUT", "must not lie in SRC, or crops would count as photos", got=out, fix="Name another."
+        )
+    if out.exists() and not out.is_dir():
+        raise InputError("OUT", "must be a folder", got=f"a file, {out}", fix="Name another.")
+    if out.is_dir() and any(out.iterdir()) and not (out / JOURNAL_NAME).exists():
+        raise InputError(
+            "OUT", "must be empty, new, or begun by `faceverif align`", got=out, fix="Name another."
+        )
+
+
+def _is_manifest_of(out: Path, rows: int) -> bool:
+    return (out / MANIFEST_NAME).exists() and len(AlignedDataset.load(out)) == rows
+
+
+def _summary(out: Path, rows: list[Row], *, done_now: int, seconds: float) -> AlignSummary:
+    status = Counter(row["status"] for row in rows)
+    failures = Counter(row["reason"] for row in rows if row["status"] == Status.FAILED)
+    return AlignSummary(
+        out=out,
+        photos=len(rows),
+        aligned=status[Status.ALIGNED],
+        no_face=status[Status.NO_FACE],
+        several_faces=sum((row["faces"] or 0) > 1 for row in rows),
+        failures=dict(failures.most_common()),
+        done_now=done_now,
+        seconds=seconds,
+    )
+
+
+# --- the journal and the lock: what makes a killed run go on, and keeps a second one out
+
+
+class _Journal:
+    """The rows so far, in memory and as lines of a file that is only ever appended to."""
+
+    def __init__(self, path: Path, rows: dict[str, Row]) -> None:
+        self.rows = rows
+        self._file = path.open("a", encoding="ascii")
+
+    @classmethod
+    @contextmanager
+    def opened(cls, out: Path, *, source: Path, settings: AlignSettings) -> Iterator[_Journal]:
+        """The journal of `out`, begun or continued.
+
+        Raises:
+            InputError: it was begun for another source or with other settings.
+        """
+        path = out / JOURNAL_NAME
+        header = {"source": str(source.resolve()), **asdict(settings)}
+        lines = _whole_lines(path)
+        if lines and lines[0] != header:
+            differs = ", ".join(
+                f"{key} {lines[0].get(key)}" for key in header if lines[0].get(key) != header[key]
+            )
+            raise InputError(
+                "OUT",
+                "must have been begun with the same SRC and options",
+                got=differs,
+                fix="Name another OUT.",
+            )
+        journal = cls(path, {row["photo"]: row for row in lines[1:]})
+        try:
+            if not lines:
+                journal._append([header])
+            yield journal
+        finally:
+            journal._file.close()
+
+    def add(self, rows: list[Row]) -> None:
+        """Take rows whose crops are on disk."""
+        self._append(rows)
+        self.rows |= {row["photo"]: row for row in rows}
+
+    def _append(self, lines: list[Row]) -> None:
+        self._file.write("".join(json.dumps(line) + "\n" for line in lines))
+        self._file.flush()
+
+
+def _whole_lines(path: Path) -> list[dict[str, Any]]:
+    """The journal's lines; one that a kill tore off is cut from the file."""
+    if not path.exists():
+        return []
+    data = path.read_bytes()
+    whole = data[: data.rfind(b"\n") + 1]
+    if len(whole) < len(data):
+        os.truncate(path, len(whole))
+    return [json.loads(line) for line in whole.splitlines()]
+
+
+@contextmanager
+def _locked(out: Path) -> Iterator[None]:
+    """Hold the folder; the system lets go when the process ends, however it ends."""
+    with (out / _LOCK_NAME).open("w") as file:
+        try:
+            _lock(file.fileno())
+        except OSError as error:
+            raise InputError(
+                "OUT",
+                "must not be in use",
+                got=f"{out}, which another `faceverif align` is filling",
+                fix="Wait for it or name another OUT.",
+            ) from error
+        yield
+
+
+def _lock(descriptor: int) -> None:
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        import msvcrt
+
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+    else:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+# --- the parent: hands out photos, journals rows
+
+
+def _align_missing(
+    photos: list[SourcePhoto], out: Path, *, settings: AlignSettings, workers: int, journal: _Journal
+) -> None:
+    if not photos:
+        return
+    failed = 0
+    with progress("align", total=len(photos)) as advance:
+        for rows in _rows_from_workers(photos, out, settings=settings, workers=workers):
+            journal.add(rows)
+            failed += sum(row["status"] == Status.FAILED for row in rows)
+            advance(len(rows), f"{failed:,} failed" if failed else "")
+
+
+def _rows_from_workers(
+    photos: list[SourcePhoto], out: Path, *, settings: AlignSettings, workers: int
+) -> Iterator[list[Row]]:
+    tasks = iter([photos[i : i + _PHOTOS_PER_TASK] for i in range(0, len(photos), _PHOTOS_PER_TASK)])
+    workers = workers or os.cpu_count() or 1
+    pool = ProcessPoolExecutor(
+        workers, mp_context=get_context("spawn"), initializer=_start_worker, initargs=(out, settings)
+    )
+    try:
+        # A task more than workers waits, so that none idles and no queue grows with the source.
+        running = {pool.submit(_run_task, task) for task in islice(tasks, 2 * workers)}
+        while running:
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            running |= {pool.submit(_run_task, task) for task in islice(tasks, len(done))}
+            yield from (_result(future) for future in done)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _result(future: Future[list[Row]]) -> list[Row]:
+    try:
+        return future.result()
+    except BrokenProcessPool as error:
+        raise RuntimeError(
+            "a worker process died, most likely for want of memory; the same command goes on where it "
+            "stopped, --workers 1 needs least"
+        ) from error
+
+
+# --- a worker: reads, detects, warps, writes crops
+
+_aligner: _Aligner
+
+
+def _start_worker(out: Path, settings: AlignSettings) -> None:
+    global _aligner
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends the pool
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    _aligner = _Aligner(out, settings)
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _run_task(photos: list[SourcePhoto]) -> list[Row]:
+    return _aligner.align(photos)
+
+
+@dataclass(frozen=True)
+class _Readable:
+    """A decoded photo and the hash of its file."""
+
+    photo: SourcePhoto
+    sha256: str
+    pixels: NDArray[np.uint8]
+
+
+class _Aligner:
+    """Turns source photos into crops and manifest rows.
+
+    Args:
+        out: the data set's folder.
+        settings: what decides the crops.
+    """
+
+    def __init__(self, out: Path, settings: AlignSettings) -> None:
+        self._out = out
+        self._settings = settings
+        self._template: Template = find_template(settings.template)
+        self._detector = FaceDetector(settings.min_face_px)
+
+    def align(self, photos: list[SourcePhoto]) -> list[Row]:
+        """Write the photos' crops; a row each."""
+        rows: list[Row] = []
+        waiting: list[_Readable] = []
+        for photo in photos:
+            read = self._read(photo)
+            if not isinstance(read, _Readable):
+                rows.append(read)
+                continue
+            waiting.append(read)
+            if sum(each.pixels.size for each in waiting) > 3 * _PIXELS_AT_ONCE:
+                rows += self._align_decoded(waiting)
+                waiting = []
+        return rows + self._align_decoded(waiting)
+
+    def _read(self, photo: SourcePhoto) -> _Readable | Row:
+        sha256 = None
+        try:
+            data = read_bytes(photo.path)
+            sha256 = hashlib.sha256(data).hexdigest()
+            if photo.identity is None:
+                raise PhotoError("no_identity_folder")
+            pixels = decode_photo(data, allow_huge=self._settings.allow_huge)
+        except PhotoError as error:
+            return _row(photo, sha256=sha256, status=Status.FAILED, reason=error.reason)
+        return _Readable(photo, sha256, pixels)
+
+    def _align_decoded(self, photos: list[_Readable]) -> list[Row]:
+        found = self._detector.detect([photo.pixels for photo in photos])
+        return [self._align_one(photo, faces) for photo, faces in zip(photos, found, strict=True)]
+
+    def _align_one(self, read: _Readable, faces: Faces) -> Row:
+        height, width = read.pixels.shape[:2]
+        chosen = centred_largest(faces, width=width, height=height)
+        crop = f"{_CROPS}/{read.photo.key}.jpg"
+        row = _row(read.photo, sha256=read.sha256, crop=crop, width=width, height=height, faces=len(faces))
+        if chosen is None:
+            self._write(crop, centre_crop(read.pixels, self._template))
+            return row | {"status": Status.NO_FACE, "reason": "no_face"}
+        landmarks = faces.landmarks[chosen]
+        self._write(crop, align_face(read.pixels, landmarks, self._template))
+        return row | {
+            "status": Status.ALIGNED,
+            "box": faces.boxes[chosen].tolist(),
+            "landmarks": landmarks.ravel().tolist(),
+            "score": float(faces.scores[chosen]),
+        }
+
+    def _write(self, crop: str, pixels: NDArray[np.uint8]) -> None:
+        # Not through a temporary name: a crop counts only once the journal has its row, and until then
+        # the next run writes it again.
+        path = self._out / crop
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(path, format="JPEG", quality=95, subsampling=0)
+
+
+def _row(photo: SourcePhoto, **known: Any) -> Row:
+    return dict.fromkeys(SCHEMA.names) | {"photo": photo.key, "identity": photo.identity} | known
