@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from data_prep.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -38,3 +43,36 @@ class VerificationProtocol:
 
     def __len__(self) -> int:
         return len(self.left)
+
+
+class PairFormat(NamedTuple):
+    """A kind of pair file.
+
+    Attributes:
+        description: for the message that lists what is known.
+        recognises: whether a file that opens with this line is one.
+        load: read the whole file.
+    """
+
+    description: str
+    recognises: Callable[[str], bool]
+    load: Callable[[Path], VerificationProtocol]
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a pair file, without their ends and without empty ones at its end; at least one.
+
+    Raises:
+        InputError: no such file, not UTF-8 text, or empty.
+    """
+    if not path.is_file():
+        raise InputError("--protocol", "must be a pair file", got=path, fix="Check the path.")
+    try:
+        lines = path.read_text(encoding="utf-8-sig").rstrip().split("\n")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            str(path), "must be UTF-8 text", got=f"byte {error.start}", fix="Convert it."
+        ) from error
+    if lines == [""]:
+        raise InputError(str(path), "must hold pairs", got="an empty file", fix="Take a whole copy of it.")
+    return lines

@@ -70,8 +70,8 @@ class PreprocessingSpec:
 class Embedder(ABC):
     """Turns uint8 RGB crops into raw embeddings.
 
-    The base class checks the crops, cuts their middle to the model's input and checks what comes back; a subclass
-    only runs its model.
+    The base class checks the crops, cuts their middle to the model's input and checks what comes back; a
+    subclass only runs its model.
 
     Attributes:
         spec: the crops that it takes.

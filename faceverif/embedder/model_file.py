@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -18,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from data_prep.atomic import written_whole
 from data_prep.errors import InputError
 from faceverif.embedder.base import Embedder, PreprocessingSpec
 
@@ -51,12 +51,12 @@ class TorchEmbedder(Embedder):
 
     @property
     def sha256(self) -> str:
-        """Hash of the weights, the same in memory and in the file; computed anew, as training changes them."""
+        """Hash of the weights, in memory as in the file; computed anew, since training changes them."""
         return weights_sha256(self.backbone)
 
     def _run(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         device = next(self.backbone.parameters()).device
-        # The permuted view of (n, h, w, 3) is channels-last already; uint8 is a quarter of the way to the device.
+        # uint8 travels to the device, a quarter of the bytes; the permuted view is channels-last already.
         pixels = torch.from_numpy(np.ascontiguousarray(crops)).to(device).permute(0, 3, 1, 2)
         with torch.inference_mode(), evaluating(self.backbone):
             return self.backbone(pixels.float().div_(255)).float().cpu().numpy()
@@ -95,7 +95,7 @@ def save_model(
     spec: PreprocessingSpec,
     provenance: Mapping[str, Any],
 ) -> None:
-    """Write a model whole or not at all: tensors, and as JSON how to build it, feed it, and where it comes from.
+    """Write a model whole or not at all: tensors, and as JSON how to build and feed it and where it is from.
 
     Args:
         path: a .safetensors file.
@@ -110,9 +110,8 @@ def save_model(
         "preprocessing": asdict(spec),
         "provenance": dict(provenance),
     }
-    unfinished = path.with_name(path.name + ".unfinished")
-    save_file(_state(backbone), unfinished, metadata={_METADATA_KEY: json.dumps(about, sort_keys=True)})
-    os.replace(unfinished, path)
+    with written_whole(path) as unfinished:
+        save_file(_state(backbone), unfinished, metadata={_METADATA_KEY: json.dumps(about, sort_keys=True)})
 
 
 def load_model(path: Path) -> TorchEmbedder:

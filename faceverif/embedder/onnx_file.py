@@ -40,7 +40,8 @@ class Preprocessing:
 
     def __call__(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """(n, h, w, 3) uint8 RGB -> (n, 3, h, w) float32 as the model wants it."""
-        pixels = (crops.astype(np.float32) - np.float32(self.mean)) / np.float32(self.std)
+        mean, std = np.array(self.mean, np.float32), np.array(self.std, np.float32)
+        pixels = (crops.astype(np.float32) - mean) / std
         if self.colour_order == "bgr":
             pixels = pixels[..., ::-1]
         return np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
@@ -71,16 +72,16 @@ PREPROCESSINGS: dict[str, Preprocessing] = {
 class OnnxEmbedder(Embedder):
     """An ONNX file with one image input (n, 3, side, side) and one embedding output (n, dim).
 
-    Calls run side by side in one thread per core: a file whose batch is fixed at 1, as most exports are, uses all
-    cores too.
+    Calls run side by side in one thread per core, so that a file whose batch is fixed at 1, as most exports
+    are, uses all cores too.
 
     Args:
         path: the .onnx file; external data must lie beside it.
         preprocess: a name in `PREPROCESSINGS`.
 
     Raises:
-        InputError: no such file or preprocessing, not an ONNX model, missing external data, or other inputs and
-            outputs than these.
+        InputError: no such file or preprocessing, not an ONNX model, missing external data, or inputs and
+            outputs other than these.
     """
 
     def __init__(self, path: Path, preprocess: str | None) -> None:

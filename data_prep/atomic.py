@@ -1,0 +1,32 @@
+"""Files that are there whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """A place to write to; it becomes `path` when the block ends well, and is removed when it does not.
+
+    The temporary name ends like `path`, since many writers choose the format by the ending.
+
+    Yields:
+        a path beside `path`, in the same file system, so that the rename is atomic.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".unfinished-{os.getpid()}-{path.name}")
+    try:
+        yield unfinished
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a whole text file, UTF-8, or leave what was there."""
+    with written_whole(path) as unfinished:
+        unfinished.write_text(text, encoding="utf-8")

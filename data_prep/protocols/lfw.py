@@ -1,0 +1,117 @@
+"""LFW's own pair files: View 2 (`pairs.txt`) and View 1 (`pairsDevTest.txt` beside `pairsDevTrain.txt`).
+
+Huang et al. (2007), "Labeled Faces in the Wild". A file opens with its counts; then, tab-separated, come the
+sets: first the genuine pairs (name, number, number), then as many impostors (name, number, name, number).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from data_prep.errors import InputError
+from data_prep.protocols.base import PairFormat, VerificationProtocol, read_lines
+
+_TRAIN_NAME = "pairsDevTrain.txt"
+
+
+@dataclass(frozen=True)
+class _PairFile:
+    """The pairs of a file in its order: `sets` times `size` genuine and `size` impostor ones."""
+
+    sets: int
+    size: int
+    left: tuple[str, ...]
+    right: tuple[str, ...]
+
+
+def _recognises(first_line: str) -> bool:
+    return re.fullmatch(r"\d+(\t\d+)?\s*", first_line) is not None
+
+
+def _load(path: Path) -> VerificationProtocol:
+    """View 2 where the file opens with two counts, View 1 where it opens with one."""
+    pairs = _read(path)
+    return _view1(path, pairs) if "\t" not in read_lines(path)[0].strip() else _view2(path, pairs)
+
+
+def _view2(path: Path, pairs: _PairFile) -> VerificationProtocol:
+    official = (pairs.sets, pairs.size) == (10, 300)
+    return VerificationProtocol(
+        name="lfw-view2" if official else f"{path.stem} ({pairs.sets} x {pairs.size} + {pairs.size})",
+        left=pairs.left,
+        right=pairs.right,
+        same=np.tile(np.repeat([True, False], pairs.size), pairs.sets),
+        fold=np.repeat(np.arange(pairs.sets), 2 * pairs.size),
+        scored_folds=tuple(range(pairs.sets)),
+        fold_rule=f"{pairs.sets} sets of {pairs.size} + {pairs.size} pairs, in file order",
+        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+    )
+
+
+def _view1(path: Path, test: _PairFile) -> VerificationProtocol:
+    train_path = path.parent / _TRAIN_NAME
+    if path.name == _TRAIN_NAME or not train_path.is_file():
+        raise InputError(
+            "protocol",
+            f"View 1 scores pairsDevTest.txt with the threshold of {_TRAIN_NAME} in the same folder",
+            got=path if path.name == _TRAIN_NAME else f"{path}, without {_TRAIN_NAME} beside it",
+            fix=f"Give pairsDevTest.txt and keep {_TRAIN_NAME} beside it.",
+        )
+    train = _read(train_path)
+    halves = (train, test)
+    return VerificationProtocol(
+        name="lfw-view1",
+        left=train.left + test.left,
+        right=train.right + test.right,
+        same=np.concatenate([np.repeat([True, False], half.size) for half in halves]),
+        fold=np.repeat([0, 1], [2 * half.size for half in halves]),
+        scored_folds=(1,),
+        fold_rule=(
+            f"threshold from {_TRAIN_NAME} ({train.size} + {train.size}), "
+            f"scored on {path.name} ({test.size} + {test.size})"
+        ),
+        sha256=hashlib.sha256(train_path.read_bytes() + path.read_bytes()).hexdigest(),
+    )
+
+
+def _read(path: Path) -> _PairFile:
+    header, *body = read_lines(path)
+    counts = [int(count) for count in header.split()]
+    sets, size = counts if len(counts) == 2 else (1, counts[0])
+    if size == 0 or (len(counts) == 2 and sets < 2) or len(body) != sets * 2 * size:
+        raise InputError(
+            str(path),
+            f"must hold the {sets} x ({size} genuine + {size} impostor) pairs that its first line promises",
+            got=f"{len(body)} lines",
+            fix="Take a whole copy of the file.",
+        )
+    pairs = []
+    for index, line in enumerate(body):
+        fields = 3 if index // size % 2 == 0 else 4
+        pairs.append(_photos(path, line, number=index + 2, fields=fields))
+    left, right = zip(*pairs, strict=True)
+    return _PairFile(sets, size, left, right)
+
+
+def _photos(path: Path, line: str, *, number: int, fields: int) -> tuple[str, str]:
+    """Both photo keys of a line: `Name/Name_0001`."""
+    parts = line.rstrip("\n").split("\t")
+    numbers = parts[1:] if fields == 3 else parts[1::2]
+    if len(parts) != fields or not all(part.isdecimal() for part in numbers) or not all(parts):
+        kind = "name, number, number" if fields == 3 else "name, number, name, number"
+        raise InputError(
+            f"{path}, line {number}",
+            f"must be {'a genuine' if fields == 3 else 'an impostor'} pair: {kind}, separated by tabs",
+            got=repr(line),
+            fix="Mend the line; the order of pairs is part of the protocol.",
+        )
+    first, second = parts[0], parts[0] if fields == 3 else parts[2]
+    return f"{first}/{first}_{int(numbers[0]):04d}", f"{second}/{second}_{int(numbers[1]):04d}"
+
+
+FORMAT = PairFormat("LFW pairs.txt or pairsDevTest.txt", _recognises, _load)

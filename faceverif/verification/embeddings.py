@@ -1,0 +1,142 @@
+"""The embeddings table: crops of a data set through an embedder, in batches, each photo once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from data_prep.atomic import written_whole
+from data_prep.errors import InputError
+from data_prep.manifest import AlignedDataset, Status
+from data_prep.progress import progress
+from faceverif.embedder import Embedder
+
+FLIP_RULE = "mean of the raw embeddings of the crop and of its mirror image, before L2 normalisation"
+
+_BATCH = 128  # crops in memory at a time: 5 MB
+_METADATA_KEY = b"faceverif.embeddings"
+
+
+def embed_crops(embedder: Embedder, crops: NDArray[np.uint8], *, flip: bool) -> NDArray[np.float32]:
+    """Embeddings of crops, (n, dim), not normalised; with `flip` see `FLIP_RULE`."""
+    embeddings = embedder.embed(crops)
+    if not flip:
+        return embeddings
+    return (embeddings + embedder.embed(crops[:, :, ::-1])) / 2
+
+
+def embed_dataset(
+    embedder: Embedder, dataset: AlignedDataset, rows: NDArray[np.int64], *, flip: bool
+) -> NDArray[np.float32]:
+    """Embeddings of some rows of a data set.
+
+    Args:
+        embedder: made for the data set's template.
+        dataset: where the crops are.
+        rows: (n,) manifest rows that have a crop.
+        flip: average with the mirrored crop: see `FLIP_RULE`.
+
+    Returns:
+        (n, dim), not normalised.
+
+    Raises:
+        InputError: the data set was cut for another model, or a crop cannot be read.
+    """
+    embedder.spec.refuse_other(dataset.header)
+    return np.concatenate(list(_embedded_batches(embedder, dataset, rows, flip=flip)))
+
+
+def _embedded_batches(
+    embedder: Embedder, dataset: AlignedDataset, rows: NDArray[np.int64], *, flip: bool
+) -> Iterator[NDArray[np.float32]]:
+    with progress("embed", total=len(rows)) as advance:
+        for start in range(0, len(rows), _BATCH):
+            batch = rows[start : start + _BATCH]
+            yield embed_crops(embedder, read_crops(dataset, batch), flip=flip)
+            advance(len(batch), "")
+
+
+def read_crops(dataset: AlignedDataset, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """The crops of some rows, (n, crop_px, crop_px, 3) uint8 RGB.
+
+    Raises:
+        InputError: a crop is missing or broken.
+    """
+    names = dataset.table.column("crop").take(pa.array(rows)).to_pylist()
+    return np.stack([_read_crop(dataset, name) for name in names])
+
+
+def _read_crop(dataset: AlignedDataset, name: str) -> NDArray[np.uint8]:
+    path, side = dataset.root / name, dataset.header.crop_px
+    crop = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if crop is None or crop.shape != (side, side, 3):
+        raise InputError(
+            "data",
+            f"every crop of the manifest must be a readable {side} x {side} picture",
+            got=path,
+            fix="Align the photos again into an empty folder.",
+        )
+    return np.asarray(cv2.cvtColor(crop, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+
+
+def embed_to_file(embedder: Embedder, data: Path, out: Path, *, flip: bool) -> None:
+    """Embed every crop of an aligned folder into a Parquet file: photo, identity, status, embedding.
+
+    The file's metadata say which model, which preprocessing and which data. Photos without a crop have no row.
+
+    Raises:
+        InputError: `out` is no .parquet file, there is nothing to embed, or the data are of another template.
+    """
+    if out.suffix != ".parquet":
+        raise InputError(
+            "--out", "must be a .parquet file", got=out, fix=f"Use {out.with_suffix('.parquet')}."
+        )
+    dataset = AlignedDataset.load(data)
+    embedder.spec.refuse_other(dataset.header)
+    rows = np.flatnonzero(dataset.column("status") != Status.FAILED.value)
+    if not len(rows):
+        raise InputError("data", "must hold at least one crop", got=data, fix="Align photos into it.")
+    about = {"model": embedder.name, "model_sha256": embedder.sha256, "preprocessing": embedder.preprocessing}
+    about |= {
+        "spec": asdict(embedder.spec),
+        "flip": FLIP_RULE if flip else "none",
+        "data_sha256": dataset.sha256,
+    }
+    with written_whole(out) as unfinished:
+        _write_batches(
+            unfinished, embedder, dataset, rows, flip=flip, about=json.dumps(about, sort_keys=True)
+        )
+
+
+def _write_batches(
+    path: Path,
+    embedder: Embedder,
+    dataset: AlignedDataset,
+    rows: NDArray[np.int64],
+    *,
+    flip: bool,
+    about: str,
+) -> None:
+    """One row group a batch, so that memory does not grow with the data set."""
+    columns = dataset.table.select(["photo", "identity", "status"]).take(pa.array(rows))
+    writer: pq.ParquetWriter | None = None
+    try:
+        for index, embeddings in enumerate(_embedded_batches(embedder, dataset, rows, flip=flip)):
+            values = pa.array(embeddings.reshape(-1), pa.float32())
+            table = columns.slice(index * _BATCH, _BATCH).append_column(
+                "embedding", pa.FixedSizeListArray.from_arrays(values, embeddings.shape[1])
+            )
+            table = table.replace_schema_metadata({_METADATA_KEY: about.encode()})
+            writer = writer or pq.ParquetWriter(path, table.schema)
+            writer.write_table(table)
+    finally:
+        if writer is not None:
+            writer.close()

@@ -1,0 +1,230 @@
+"""What a protocol run found: every number with its protocol, counts, rules and hashes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from data_prep.manifest import AlignedDataset
+from data_prep.protocols import VerificationProtocol
+from faceverif.verification import metrics as rules
+from faceverif.verification.embeddings import FLIP_RULE
+from faceverif.verification.metrics import VerificationMetrics
+from faceverif.verification.scoring import MEAN_RULE, NO_CROP_RULE, NO_FACE_RULE, PairPhotos
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """Which model was verified.
+
+    Attributes:
+        name: run or file.
+        sha256: of its weights, or of its file.
+        preprocessing: what happens to the pixels.
+        input_px: side of its input.
+    """
+
+    name: str
+    sha256: str
+    preprocessing: str
+    input_px: int
+
+
+@dataclass(frozen=True)
+class VerificationResult:
+    """A verification, whole: numbers, scores, and where they come from.
+
+    Attributes:
+        protocol: the pairs and their folds.
+        metrics: everything measured.
+        photos: the photos behind the pairs.
+        dataset: where the crops are.
+        model: which model.
+        flip: whether embeddings were averaged with those of the mirrored crops.
+        subtract_mean: whether the mean embedding of the other folds was subtracted.
+        seconds: embedding and scoring.
+        versions: of the tools.
+    """
+
+    protocol: VerificationProtocol
+    metrics: VerificationMetrics
+    photos: PairPhotos
+    dataset: AlignedDataset
+    model: ModelFacts
+    flip: bool
+    subtract_mean: bool
+    seconds: float
+    versions: dict[str, str]
+
+    @property
+    def accuracy(self) -> float:
+        """Mean accuracy of the scored folds."""
+        return self.metrics.folds.mean
+
+    @property
+    def accuracy_se(self) -> float:
+        """Its standard error; `metrics.folds.standard_error_rule` says which."""
+        return self.metrics.folds.standard_error
+
+    @property
+    def auc(self) -> float:
+        """Area under the ROC of the pooled scores."""
+        return self.metrics.auc
+
+    @property
+    def eer(self) -> float:
+        """Equal error rate of the pooled scores."""
+        return self.metrics.eer.equal_error
+
+    @property
+    def scores(self) -> NDArray[np.float64]:
+        """(pairs,) cosine similarity, scored and training pairs."""
+        return self.metrics.pooled
+
+    @cached_property
+    def fallback(self) -> NDArray[np.bool_]:
+        """(pairs,) True where a face was not found in either photo."""
+        return self.photos.pairs_with(self.photos.no_face | self.photos.no_crop)
+
+    @property
+    def accuracy_fallback_as_errors(self) -> float:
+        """Mean accuracy of the scored folds when every pair with a missing face counts as an error."""
+        right = self.metrics.folds.correct & ~self.fallback
+        return float(
+            np.mean([right[self.protocol.fold == fold].mean() for fold in self.protocol.scored_folds])
+        )
+
+    @property
+    def flags(self) -> str:
+        """The choices without which no number stands, in words."""
+        flip = "flip-averaged" if self.flip else "no flip"
+        return f"{flip}, {'mean subtracted' if self.subtract_mean else 'no mean subtraction'}"
+
+    def text(self) -> str:
+        """A few lines for a terminal."""
+        roc, photos = self.metrics.roc, self.photos
+        missing = int((photos.no_face | photos.no_crop).sum())
+        return "\n".join(
+            [
+                f"{self.protocol.name}: {roc.genuine:,} genuine and {roc.impostors:,} impostor pairs; "
+                f"{self.protocol.fold_rule}",
+                f"accuracy    {self.accuracy:.2%} +- {self.accuracy_se:.2%}  ({self.flags})".replace(
+                    "%", " %"
+                ),
+                f"AUC, EER    {self.auc:.3%}, {self.eer:.2%} at {self.metrics.eer.threshold:.4f}".replace(
+                    "%", " %"
+                ),
+                f"TAR at FAR  {self._tar_text()}".replace("%", " %"),
+                f"no face     {missing:,} of {len(photos.rows):,} photos, {int(self.fallback.sum()):,} pairs; "
+                f"as errors {self.accuracy_fallback_as_errors:.2%}".replace("%", " %"),
+                f"model       {self.model.name} {self.model.sha256[:12]}  ({self.model.preprocessing})",
+                f"data        {self.dataset.root} {self.dataset.sha256[:12]}  ({self.dataset.header.template}, "
+                f"{self.dataset.header.policy})",
+            ]
+        )
+
+    def _tar_text(self) -> str:
+        points = self.metrics.tar_at_far.items()
+        known = [f"{point.tar:.2%} at {far:g}" for far, point in points if point is not None]
+        unknown = [f"{far:g}" for far, point in points if point is None]
+        refused = f" (too few impostor pairs for {', '.join(unknown)})" if unknown else ""
+        return ", ".join(known) + refused
+
+    def table(self) -> pa.Table:
+        """One row per pair: left, right, same, fold, scored, score, fallback."""
+        return pa.table(
+            {
+                "left": list(self.protocol.left),
+                "right": list(self.protocol.right),
+                "same": self.protocol.same,
+                "fold": self.protocol.fold,
+                "scored": self.protocol.scored,
+                "score": self.scores,
+                "fallback": self.fallback,
+            }
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything but the scores, JSON-able; rates are fractions."""
+        return self._numbers() | self._pair_counts() | self._rules() | self._sources()
+
+    def _numbers(self) -> dict[str, Any]:
+        folds, eer = self.metrics.folds, self.metrics.eer
+        points = {f"{far:g}": point for far, point in self.metrics.tar_at_far.items()}
+        return {
+            "protocol": self.protocol.name,
+            "accuracy": self.accuracy,
+            "accuracy_se": self.accuracy_se,
+            "accuracy_fallback_as_errors": self.accuracy_fallback_as_errors,
+            "auc": self.auc,
+            "eer": self.eer,
+            "eer_point": {"threshold": eer.threshold, "far": eer.far, "frr": eer.frr},
+            "tar_at_far": {far: None if point is None else point.tar for far, point in points.items()},
+            "threshold_at_far": {
+                far: None if point is None else point.threshold for far, point in points.items()
+            },
+            "folds": [
+                {
+                    "fold": int(fold),
+                    "accuracy": float(accuracy),
+                    "threshold": float(threshold),
+                    "pairs": int(pairs),
+                }
+                for fold, accuracy, threshold, pairs in zip(
+                    folds.folds, folds.accuracies, folds.thresholds, folds.pairs, strict=True
+                )
+            ],
+        }
+
+    def _pair_counts(self) -> dict[str, Any]:
+        scored, photos = self.protocol.scored, self.photos
+        return {
+            "pairs": int(scored.sum()),
+            "genuine_pairs": self.metrics.roc.genuine,
+            "impostor_pairs": self.metrics.roc.impostors,
+            "threshold_only_pairs": int((~scored).sum()),
+            "photos": len(photos.rows),
+            "fallback_faces": int(photos.no_face.sum()),
+            "photos_without_crop": int(photos.no_crop.sum()),
+            "fallback_pairs": int((self.fallback & scored).sum()),
+        }
+
+    def _rules(self) -> dict[str, Any]:
+        return {
+            "similarity": "cosine",
+            "flip": self.flip,
+            "flip_rule": FLIP_RULE if self.flip else "none",
+            "mean_subtraction": self.subtract_mean,
+            "mean_rule": MEAN_RULE if self.subtract_mean else "none",
+            "fold_rule": self.protocol.fold_rule,
+            "threshold_rule": rules.THRESHOLD_RULE,
+            "accuracy_se_rule": self.metrics.folds.standard_error_rule,
+            "eer_rule": rules.EER_RULE,
+            "tar_rule": rules.TAR_RULE,
+            "fallback_rule": f"{NO_FACE_RULE}; {NO_CROP_RULE}",
+        }
+
+    def _sources(self) -> dict[str, Any]:
+        header = self.dataset.header
+        return {
+            "model": self.model.name,
+            "model_sha256": self.model.sha256,
+            "preprocessing": self.model.preprocessing,
+            "input_px": self.model.input_px,
+            "data": str(self.dataset.root),
+            "data_sha256": self.dataset.sha256,
+            "template": header.template,
+            "template_sha256": header.template_sha256,
+            "policy": header.policy,
+            "colour_order": header.colour_order,
+            "min_face_px": header.min_face_px,
+            "data_versions": header.versions,
+            "protocol_sha256": self.protocol.sha256,
+            "versions": self.versions,
+            "seconds": round(self.seconds, 3),
+        }

@@ -1,0 +1,109 @@
+"""A protocol on a model: embed each photo once, score every pair, measure, and write it all down."""
+
+from __future__ import annotations
+
+import json
+import platform
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from data_prep.atomic import write_text, written_whole
+from data_prep.errors import InputError
+from data_prep.manifest import AlignedDataset
+from data_prep.protocols import VerificationProtocol, load_protocol
+from faceverif.embedder import Embedder
+from faceverif.verification.metrics import measure
+from faceverif.verification.result import ModelFacts, VerificationResult
+from faceverif.verification.scoring import (
+    PairPhotos,
+    cosine_scores,
+    mean_subtracted_scores,
+    with_certain_errors,
+)
+
+RESULT_NAME = "result.json"
+SCORES_NAME = "scores.parquet"
+REPORT_NAME = "report.html"
+
+_TOOLS = ("faceverif", "torch", "onnxruntime", "numpy", "opencv-python-headless")
+
+
+def evaluate(
+    embedder: Embedder,
+    dataset: AlignedDataset,
+    protocol: VerificationProtocol,
+    *,
+    flip: bool,
+    subtract_mean: bool,
+) -> VerificationResult:
+    """Run a protocol in memory, without writing anything.
+
+    Args:
+        embedder: made for the data set's template.
+        dataset: aligned crops of every photo that the protocol names.
+        protocol: the pairs.
+        flip: average each embedding with that of the mirrored crop.
+        subtract_mean: subtract, for each fold, the mean embedding of all other folds' photos.
+
+    Raises:
+        InputError: the template differs, or photos are missing from the data set.
+    """
+    start = time.monotonic()
+    embedder.spec.refuse_other(dataset.header)
+    photos = PairPhotos.of(protocol, dataset)
+    embeddings = photos.embed(embedder, dataset, flip=flip)
+    scores = (
+        mean_subtracted_scores(photos, embeddings, protocol)
+        if subtract_mean
+        else cosine_scores(photos, embeddings)
+    )
+    scores = with_certain_errors(scores, protocol.same, photos.pairs_with(photos.no_crop))
+    return VerificationResult(
+        protocol=protocol,
+        metrics=measure(scores, protocol.same, protocol.fold, scored_folds=protocol.scored_folds),
+        photos=photos,
+        dataset=dataset,
+        model=ModelFacts(embedder.name, embedder.sha256, embedder.preprocessing, embedder.spec.input_px),
+        flip=flip,
+        subtract_mean=subtract_mean,
+        seconds=time.monotonic() - start,
+        versions={"python": platform.python_version()} | {tool: version(tool) for tool in _TOOLS},
+    )
+
+
+def verify(
+    embedder: Embedder, data: Path, protocol: Path, *, out: Path, flip: bool, subtract_mean: bool
+) -> VerificationResult:
+    """Run a protocol and write result, scores, figures and report into a folder.
+
+    Args:
+        embedder: the model.
+        data: an aligned folder.
+        protocol: a pair file that `load_protocol` knows.
+        out: the folder for `result.json`, `scores.parquet`, `report.html` and `figures/`.
+        flip: as for `evaluate`.
+        subtract_mean: as for `evaluate`.
+
+    Raises:
+        InputError: as for `evaluate`, or `out` is a file.
+    """
+    if out.exists() and not out.is_dir():
+        raise InputError("--out", "must be a folder", got=f"the file {out}", fix="Name another one.")
+    result = evaluate(
+        embedder, AlignedDataset.load(data), load_protocol(protocol), flip=flip, subtract_mean=subtract_mean
+    )
+    write_result(result, out)
+    return result
+
+
+def write_result(result: VerificationResult, out: Path) -> None:
+    """Write a verification's files into a folder; `result.json` comes last, so that it stands for all of them."""
+    from faceverif.report import write_verification_report
+
+    with written_whole(out / SCORES_NAME) as unfinished:
+        pq.write_table(result.table(), unfinished)
+    write_verification_report(result, out)
+    write_text(out / RESULT_NAME, json.dumps(result.as_json(), indent=2) + "\n")

@@ -1,0 +1,104 @@
+"""From a protocol's pairs to cosine scores: each photo embedded once, no pair ever dropped."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_prep.errors import InputError
+from data_prep.manifest import AlignedDataset, Status
+from data_prep.protocols import VerificationProtocol, find_rows
+from faceverif.embedder import Embedder
+from faceverif.verification.embeddings import embed_dataset
+
+NO_FACE_RULE = "a photo without a detected face is embedded from its centre crop"
+NO_CROP_RULE = "a pair with a photo that could not be read scores as an error: -1 if genuine, +1 if impostor"
+MEAN_RULE = (
+    "embeddings are L2-normalised, the mean over the photos of all other folds is subtracted, and they are "
+    "normalised again"
+)
+
+
+@dataclass(frozen=True)
+class PairPhotos:
+    """The photos behind a protocol's pairs.
+
+    Attributes:
+        rows: (photos,) manifest rows, each once.
+        left, right: (pairs,) positions in `rows`.
+        no_face: (photos,) True for a centre crop.
+        no_crop: (photos,) True where there is no picture at all.
+    """
+
+    rows: NDArray[np.int64]
+    left: NDArray[np.int64]
+    right: NDArray[np.int64]
+    no_face: NDArray[np.bool_]
+    no_crop: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, protocol: VerificationProtocol, dataset: AlignedDataset) -> PairPhotos:
+        """Find the photos of every pair.
+
+        Raises:
+            InputError: the data set lacks some of them.
+        """
+        found = find_rows([*protocol.left, *protocol.right], dataset)
+        rows, position = np.unique(found, return_inverse=True)
+        status = dataset.column("status")[rows]
+        left, right = position.reshape(2, -1)
+        return cls(rows, left, right, status == Status.NO_FACE.value, status == Status.FAILED.value)
+
+    def pairs_with(self, photos: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """(pairs,) True where either photo is one of these, (photos,)."""
+        return photos[self.left] | photos[self.right]
+
+    def embed(self, embedder: Embedder, dataset: AlignedDataset, *, flip: bool) -> NDArray[np.float32]:
+        """(photos, dim) unit embeddings; zero where there is no picture."""
+        usable = np.flatnonzero(~self.no_crop)
+        if not len(usable):
+            raise InputError(
+                "data",
+                "must hold a crop of at least one photo that the protocol names",
+                got=f"{len(self.rows):,} photos without a crop",
+                fix="See the reasons in its manifest, and align readable photos.",
+            )
+        found = embed_dataset(embedder, dataset, self.rows[usable], flip=flip)
+        embeddings = np.zeros((len(self.rows), found.shape[1]), dtype=np.float32)
+        embeddings[usable] = normalised(found)
+        return embeddings
+
+
+def normalised(embeddings: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Rows of unit length; a zero row stays zero and is like nothing, cosine 0."""
+    lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)
+    return embeddings / np.where(lengths > 0, lengths, 1)
+
+
+def cosine_scores(photos: PairPhotos, embeddings: NDArray[np.floating]) -> NDArray[np.float64]:
+    """(pairs,) cosine similarity of unit embeddings, (photos, dim)."""
+    scores = np.einsum("pd,pd->p", embeddings[photos.left], embeddings[photos.right], dtype=np.float64)
+    return np.clip(scores, -1.0, 1.0)
+
+
+def mean_subtracted_scores(
+    photos: PairPhotos, embeddings: NDArray[np.floating], protocol: VerificationProtocol
+) -> NDArray[np.float64]:
+    """(scored folds, pairs) cosine scores as each scored fold sees them: see `MEAN_RULE`."""
+    scores = np.empty((len(protocol.scored_folds), len(protocol)))
+    for index, number in enumerate(protocol.scored_folds):
+        others = protocol.fold != number
+        used = np.zeros(len(photos.rows), dtype=bool)
+        used[photos.left[others]] = used[photos.right[others]] = True
+        mean = embeddings[used & ~photos.no_crop].mean(axis=0)
+        scores[index] = cosine_scores(photos, normalised(embeddings - mean))
+    return scores
+
+
+def with_certain_errors(
+    scores: NDArray[np.float64], same: NDArray[np.bool_], no_crop: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Scores, (..., pairs), with those of pairs without a picture set to the wrong end: see `NO_CROP_RULE`."""
+    return np.where(no_crop, np.where(same, -1.0, 1.0), scores)
