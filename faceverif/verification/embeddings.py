@@ -30,7 +30,7 @@ def embed_crops(embedder: Embedder, crops: NDArray[np.uint8], *, flip: bool) -> 
     embeddings = embedder.embed(crops)
     if not flip:
         return embeddings
-    return (embeddings + embedder.embed(crops[:, :, ::-1])) / 2
+    return (embeddings + embedder.embed(crops[:, :, ::-1])) * np.float32(0.5)
 
 
 def embed_dataset(
@@ -104,16 +104,16 @@ def embed_to_file(embedder: Embedder, data: Path, out: Path, *, flip: bool) -> N
     rows = np.flatnonzero(dataset.column("status") != Status.FAILED.value)
     if not len(rows):
         raise InputError("data", "must hold at least one crop", got=data, fix="Align photos into it.")
-    about = {"model": embedder.name, "model_sha256": embedder.sha256, "preprocessing": embedder.preprocessing}
-    about |= {
+    about = {
+        "model": embedder.name,
+        "model_sha256": embedder.sha256,
+        "preprocessing": embedder.preprocessing,
         "spec": asdict(embedder.spec),
         "flip": FLIP_RULE if flip else "none",
         "data_sha256": dataset.sha256,
     }
     with written_whole(out) as unfinished:
-        _write_batches(
-            unfinished, embedder, dataset, rows, flip=flip, about=json.dumps(about, sort_keys=True)
-        )
+        _write_batches(unfinished, embedder, dataset, rows, flip=flip, about=json.dumps(about))
 
 
 def _write_batches(

@@ -1,7 +1,7 @@
-"""Verification numbers from the scores of pairs: exact thresholds from the sorted scores, no grid, no interpolation.
+"""Verification numbers from the scores of pairs: exact thresholds from the sorted scores, no grid between them.
 
-A pair is accepted when `score >= threshold`. FAR is the share of impostor pairs accepted, FRR the share of genuine
-pairs rejected, TAR = 1 - FRR; all are fractions. Every number comes from counts, so ties are met exactly.
+A pair is accepted when `score >= threshold`. FAR is the share of impostor pairs accepted, FRR the share of
+genuine pairs rejected, TAR = 1 - FRR; all are fractions. Every number comes from counts, so ties are exact.
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ THRESHOLD_RULE = (
     "most accurate threshold on all other folds, midway between two neighbouring scores; "
     "of several equally accurate ones the middle one"
 )
-EER_RULE = "pooled scores of the scored folds; threshold with the smallest |FAR - FRR|, of two the higher; (FAR + FRR) / 2"
+EER_RULE = (
+    "pooled scores of the scored folds; threshold with the smallest |FAR - FRR|, of two the higher; "
+    "the EER is (FAR + FRR) / 2 there"
+)
 TAR_RULE = "lowest threshold whose FAR does not exceed the target; needs at least 1 / FAR impostor pairs"
 
 TARGET_FARS = (0.1, 0.01, 0.001, 0.0001)

@@ -18,6 +18,11 @@ from faceverif.verification.metrics import VerificationMetrics
 from faceverif.verification.scoring import MEAN_RULE, NO_CROP_RULE, NO_FACE_RULE, PairPhotos
 
 
+def percent(rate: float, *, digits: int = 2) -> str:
+    """A rate as people read it, without the sign."""
+    return f"{100 * rate:.{digits}f}"
+
+
 @dataclass(frozen=True)
 class ModelFacts:
     """Which model was verified.
@@ -107,33 +112,31 @@ class VerificationResult:
 
     def text(self) -> str:
         """A few lines for a terminal."""
-        roc, photos = self.metrics.roc, self.photos
+        roc, photos, header = self.metrics.roc, self.photos, self.dataset.header
         missing = int((photos.no_face | photos.no_crop).sum())
         return "\n".join(
             [
                 f"{self.protocol.name}: {roc.genuine:,} genuine and {roc.impostors:,} impostor pairs; "
                 f"{self.protocol.fold_rule}",
-                f"accuracy    {self.accuracy:.2%} +- {self.accuracy_se:.2%}  ({self.flags})".replace(
-                    "%", " %"
-                ),
-                f"AUC, EER    {self.auc:.3%}, {self.eer:.2%} at {self.metrics.eer.threshold:.4f}".replace(
-                    "%", " %"
-                ),
-                f"TAR at FAR  {self._tar_text()}".replace("%", " %"),
-                f"no face     {missing:,} of {len(photos.rows):,} photos, {int(self.fallback.sum()):,} pairs; "
-                f"as errors {self.accuracy_fallback_as_errors:.2%}".replace("%", " %"),
-                f"model       {self.model.name} {self.model.sha256[:12]}  ({self.model.preprocessing})",
-                f"data        {self.dataset.root} {self.dataset.sha256[:12]}  ({self.dataset.header.template}, "
-                f"{self.dataset.header.policy})",
+                f"accuracy    {percent(self.accuracy)} +- {percent(self.accuracy_se)} %  ({self.flags})",
+                f"EER         {percent(self.eer)} % at {self.metrics.eer.threshold:.4f}; "
+                f"AUC {percent(self.auc, digits=3)} %",
+                f"TAR at FAR  {self._tar_text()}",
+                f"no face     {missing:,} of {len(photos.rows):,} photos, {self.fallback.sum():,} pairs; "
+                f"with those as errors {percent(self.accuracy_fallback_as_errors)} %",
+                f"model       {self.model.name}, {self.model.sha256[:12]}  ({self.model.preprocessing})",
+                f"data        {self.dataset.root}, {self.dataset.sha256[:12]}  "
+                f"({header.template}, {header.policy})",
             ]
         )
 
     def _tar_text(self) -> str:
         points = self.metrics.tar_at_far.items()
-        known = [f"{point.tar:.2%} at {far:g}" for far, point in points if point is not None]
-        unknown = [f"{far:g}" for far, point in points if point is None]
-        refused = f" (too few impostor pairs for {', '.join(unknown)})" if unknown else ""
-        return ", ".join(known) + refused
+        known = [f"{percent(point.tar)} % at {far:g}" for far, point in points if point is not None]
+        refused = [f"{far:g}" for far, point in points if point is None]
+        return ", ".join(known) + (
+            f"; not at {', '.join(refused)}: too few impostor pairs" if refused else ""
+        )
 
     def table(self) -> pa.Table:
         """One row per pair: left, right, same, fold, scored, score, fallback."""

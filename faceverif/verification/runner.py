@@ -100,7 +100,7 @@ def verify(
 
 
 def write_result(result: VerificationResult, out: Path) -> None:
-    """Write a verification's files into a folder; `result.json` comes last, so that it stands for all of them."""
+    """Write a verification's files into a folder; `result.json` comes last and so stands for all of them."""
     from faceverif.report import write_verification_report
 
     with written_whole(out / SCORES_NAME) as unfinished:

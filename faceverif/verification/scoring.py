@@ -100,5 +100,5 @@ def mean_subtracted_scores(
 def with_certain_errors(
     scores: NDArray[np.float64], same: NDArray[np.bool_], no_crop: NDArray[np.bool_]
 ) -> NDArray[np.float64]:
-    """Scores, (..., pairs), with those of pairs without a picture set to the wrong end: see `NO_CROP_RULE`."""
+    """Scores, (..., pairs), where pairs without a picture are surely wrong: see `NO_CROP_RULE`."""
     return np.where(no_crop, np.where(same, -1.0, 1.0), scores)
