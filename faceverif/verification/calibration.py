@@ -1,0 +1,181 @@
+"""A run's thresholds: the similarity from which two photos are taken for one person, at stated false accept rates."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from data_prep.atomic import write_text
+from data_prep.errors import InputError
+from faceverif.verification.metrics import TAR_RULE, OperatingPoint
+from faceverif.verification.result import VerificationResult
+
+CALIBRATION_NAME = "calibration.json"
+INTERVAL_RULE = "95 % Wilson score interval of the measured FAR; it takes the impostor pairs as independent"
+
+_NORMAL_QUANTILE_95 = 1.959963984540054
+
+
+class CalibratedPoint(BaseModel):
+    """A threshold for one false accept rate.
+
+    Attributes:
+        far: the rate asked for.
+        threshold: accept from this similarity on.
+        measured_far: share of the impostor pairs accepted, at most `far`.
+        false_accepts: their number.
+        far_low: lower end of the interval of the measured FAR.
+        far_high: its upper end.
+        tar: share of the genuine pairs accepted.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    far: float
+    threshold: float
+    measured_far: float
+    false_accepts: int
+    far_low: float
+    far_high: float
+    tar: float
+
+
+class Calibration(BaseModel):
+    """Thresholds of one model, with the pairs that they were read from.
+
+    Attributes:
+        protocol: its name.
+        protocol_sha256: of the pair file.
+        data_sha256: of the aligned data set's manifest.
+        model_sha256: of the model's weights.
+        template_sha256: of the alignment template.
+        flip: whether embeddings were averaged with those of mirrored crops.
+        genuine_pairs: how many there were.
+        impostor_pairs: how many there were; they bound the smallest FAR.
+        threshold_rule: in words.
+        interval_rule: in words.
+        points: one per resolvable FAR, falling.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    protocol: str
+    protocol_sha256: str
+    data_sha256: str
+    model_sha256: str
+    template_sha256: str
+    flip: bool
+    genuine_pairs: int
+    impostor_pairs: int
+    threshold_rule: str
+    interval_rule: str
+    points: tuple[CalibratedPoint, ...]
+
+    def point(self, far: float) -> CalibratedPoint:
+        """The threshold for a FAR.
+
+        Raises:
+            InputError: this FAR was not calibrated.
+        """
+        for point in self.points:
+            if math.isclose(point.far, far, rel_tol=1e-9):
+                return point
+        known = ", ".join(f"{point.far:g}" for point in self.points)
+        raise InputError(
+            "--far",
+            f"must be a calibrated false accept rate; {self.impostor_pairs:,} impostor pairs gave {known}",
+            got=f"{far:g}",
+            fix="Ask for one of these, or verify on more impostor pairs.",
+        )
+
+
+def wilson_interval(count: int, total: int) -> tuple[float, float]:
+    """95 % interval of a rate of which `count` in `total` were seen; Wilson (1927)."""
+    rate, z2 = count / total, _NORMAL_QUANTILE_95**2
+    centre = rate + z2 / (2 * total)
+    spread = _NORMAL_QUANTILE_95 * math.sqrt(rate * (1 - rate) / total + z2 / (4 * total**2))
+    scale = 1 + z2 / total
+    return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
+
+
+def calibration_of(result: VerificationResult) -> Calibration:
+    """The thresholds that a verification gives.
+
+    Raises:
+        InputError: it subtracted the folds' mean embeddings, which a single pair of photos does not have, or its
+            impostor pairs resolve no rate at all.
+    """
+    points = [(far, point) for far, point in result.metrics.tar_at_far.items() if point is not None]
+    if result.subtract_mean or not points:
+        raise InputError(
+            "calibration",
+            "needs a verification without mean subtraction, on at least 10 impostor pairs",
+            got="mean subtraction"
+            if result.subtract_mean
+            else f"{result.metrics.roc.impostors} impostor pairs",
+            fix="Put such a protocol first in `verification`.",
+        )
+    return Calibration(
+        protocol=result.protocol.name,
+        protocol_sha256=result.protocol.sha256,
+        data_sha256=result.dataset.sha256,
+        model_sha256=result.model.sha256,
+        template_sha256=result.dataset.header.template_sha256,
+        flip=result.flip,
+        genuine_pairs=result.metrics.roc.genuine,
+        impostor_pairs=result.metrics.roc.impostors,
+        threshold_rule=TAR_RULE,
+        interval_rule=INTERVAL_RULE,
+        points=tuple(_calibrated(far, point, result.metrics.roc.impostors) for far, point in points),
+    )
+
+
+def _calibrated(far: float, point: OperatingPoint, impostors: int) -> CalibratedPoint:
+    low, high = wilson_interval(point.false_accepts, impostors)
+    return CalibratedPoint(
+        far=far,
+        threshold=point.threshold,
+        measured_far=point.far,
+        false_accepts=point.false_accepts,
+        far_low=low,
+        far_high=high,
+        tar=point.tar,
+    )
+
+
+def write_calibration(run: Path, result: VerificationResult) -> Path:
+    """Write a run's `calibration.json`; raises as `calibration_of` does."""
+    path = run / CALIBRATION_NAME
+    write_text(path, calibration_of(result).model_dump_json(indent=2) + "\n")
+    return path
+
+
+def load_calibration(run: Path, *, model_sha256: str) -> Calibration:
+    """Read a run's thresholds.
+
+    Args:
+        run: its folder.
+        model_sha256: of the model that will be used; thresholds of another one mean nothing for it.
+
+    Raises:
+        InputError: there are none, or they belong to another model.
+    """
+    path = run / CALIBRATION_NAME
+    fix = "Train with a `verification` entry in the config: its first one calibrates the run."
+    if not path.is_file():
+        raise InputError("--run", f"must hold a {CALIBRATION_NAME}", got=run, fix=fix)
+    try:
+        calibration = Calibration.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        problem = f"{path} ({error.error_count()} problems)"
+        raise InputError("--run", f"{CALIBRATION_NAME} must be as written", got=problem, fix=fix) from error
+    if calibration.model_sha256 != model_sha256:
+        raise InputError(
+            "--run",
+            f"{CALIBRATION_NAME} must belong to the run's model {model_sha256[:12]}",
+            got=calibration.model_sha256[:12],
+            fix=fix,
+        )
+    return calibration

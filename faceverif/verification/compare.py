@@ -1,0 +1,140 @@
+"""Two photos: the same person or not, at a threshold calibrated for a stated false accept rate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from data_prep.alignment import Template, align_face
+from data_prep.atomic import written_whole
+from data_prep.detection import POLICY, FaceDetector, Faces, centred_largest
+from data_prep.errors import InputError
+from data_prep.photos import PhotoError, read_photo
+from faceverif.embedder import load_embedder
+from faceverif.verification.calibration import CalibratedPoint, Calibration, load_calibration
+from faceverif.verification.embeddings import embed_crops
+from faceverif.verification.result import percent
+from faceverif.verification.scoring import normalised
+
+_GAP_PX = 8
+
+
+@dataclass(frozen=True)
+class FoundFace:
+    """The face that was taken from a photo.
+
+    Attributes:
+        photo: its file.
+        crop: (crop_px, crop_px, 3) uint8 RGB, in the model's template.
+        faces: how many the photo shows.
+    """
+
+    photo: Path
+    crop: NDArray[np.uint8]
+    faces: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What two photos have to do with each other.
+
+    Attributes:
+        first, second: the faces.
+        similarity: cosine of their embeddings.
+        point: the threshold used.
+        calibration: where it comes from.
+    """
+
+    first: FoundFace
+    second: FoundFace
+    similarity: float
+    point: CalibratedPoint
+    calibration: Calibration
+
+    @property
+    def same(self) -> bool:
+        """The decision."""
+        return self.similarity >= self.point.threshold
+
+    def text(self) -> str:
+        """The decision and what it rests on, for a terminal."""
+        sign = ">=" if self.same else "<"
+        measured = f"{percent(self.point.far_low)} to {percent(self.point.far_high)} %"
+        lines = [
+            f"{'same person' if self.same else 'different people'}: "
+            f"similarity {self.similarity:.4f} {sign} {self.point.threshold:.4f}",
+            f"threshold for FAR {self.point.far:g}, from {self.calibration.impostor_pairs:,} impostor pairs of "
+            f"{self.calibration.protocol} (measured {percent(self.point.measured_far)} %, 95 % interval {measured})",
+        ]
+        lines += [
+            f"{face.photo} shows {face.faces} faces: the {POLICY} was taken"
+            for face in (self.first, self.second)
+            if face.faces > 1
+        ]
+        return "\n".join(lines)
+
+
+def compare_photos(first: Path, second: Path, *, run: Path, far: float, picture: Path | None) -> Comparison:
+    """Find a face in each of two photos and compare them with a run's model.
+
+    Args:
+        first: a photo.
+        second: another one.
+        run: the training run; it holds the model and its calibration.
+        far: the false accept rate whose threshold decides.
+        picture: where to save both crops side by side, a .png; None: nowhere.
+
+    Raises:
+        InputError: a photo is unreadable or shows no face, or the run has no model or no threshold for `far`.
+    """
+    if picture is not None and picture.suffix.lower() != ".png":
+        raise InputError(
+            "--out", "must be a .png file", got=picture, fix=f"Use {picture.with_suffix('.png')}."
+        )
+    embedder = load_embedder(run=run, onnx=None, preprocess=None)
+    calibration = load_calibration(run, model_sha256=embedder.sha256)
+    point = calibration.point(far)
+    faces = _find_faces([first, second], embedder.spec.checked_template())
+    crops = np.stack([face.crop for face in faces])
+    one, other = normalised(embed_crops(embedder, crops, flip=calibration.flip))
+    if picture is not None:
+        _save_side_by_side(crops, picture)
+    return Comparison(*faces, similarity=float(one @ other), point=point, calibration=calibration)
+
+
+def _find_faces(photos: list[Path], template: Template) -> list[FoundFace]:
+    pixels = [_read(photo) for photo in photos]
+    found = FaceDetector().detect(pixels)
+    return [_take_face(*seen, template) for seen in zip(photos, pixels, found, strict=True)]
+
+
+def _read(photo: Path) -> NDArray[np.uint8]:
+    try:
+        return read_photo(photo)
+    except PhotoError as error:
+        raise InputError(
+            "photo", "must be a readable picture", got=f"{photo} ({error.reason})", fix="Give another one."
+        ) from error
+
+
+def _take_face(photo: Path, pixels: NDArray[np.uint8], faces: Faces, template: Template) -> FoundFace:
+    height, width = pixels.shape[:2]
+    chosen = centred_largest(faces, width=width, height=height)
+    if chosen is None:
+        raise InputError(
+            "photo",
+            "must show a face",
+            got=f"{photo}, where none was found",
+            fix="Give a photo with a face of at least 20 pixels, upright and not covered.",
+        )
+    return FoundFace(photo, align_face(pixels, faces.landmarks[chosen], template), len(faces))
+
+
+def _save_side_by_side(crops: NDArray[np.uint8], path: Path) -> None:
+    gap = np.full((crops.shape[1], _GAP_PX, 3), 255, dtype=np.uint8)
+    with written_whole(path) as unfinished:
+        Image.fromarray(np.hstack([crops[0], gap, crops[1]])).save(unfinished, format="PNG")
