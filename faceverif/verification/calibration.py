@@ -1,4 +1,4 @@
-"""A run's thresholds: the similarity from which two photos are taken for one person, at stated false accept rates."""
+"""A run's thresholds: from which similarity two photos are one person, at stated false accept rates."""
 
 from __future__ import annotations
 
@@ -107,14 +107,13 @@ def calibration_of(result: VerificationResult) -> Calibration:
         InputError: it subtracted the folds' mean embeddings, which a single pair of photos does not have, or its
             impostor pairs resolve no rate at all.
     """
+    impostors = result.metrics.roc.impostors
     points = [(far, point) for far, point in result.metrics.tar_at_far.items() if point is not None]
     if result.subtract_mean or not points:
         raise InputError(
             "calibration",
             "needs a verification without mean subtraction, on at least 10 impostor pairs",
-            got="mean subtraction"
-            if result.subtract_mean
-            else f"{result.metrics.roc.impostors} impostor pairs",
+            got="mean subtraction" if result.subtract_mean else f"{impostors} impostor pairs",
             fix="Put such a protocol first in `verification`.",
         )
     return Calibration(
@@ -125,10 +124,10 @@ def calibration_of(result: VerificationResult) -> Calibration:
         template_sha256=result.dataset.header.template_sha256,
         flip=result.flip,
         genuine_pairs=result.metrics.roc.genuine,
-        impostor_pairs=result.metrics.roc.impostors,
+        impostor_pairs=impostors,
         threshold_rule=TAR_RULE,
         interval_rule=INTERVAL_RULE,
-        points=tuple(_calibrated(far, point, result.metrics.roc.impostors) for far, point in points),
+        points=tuple(_calibrated(far, point, impostors) for far, point in points),
     )
 
 

@@ -43,14 +43,13 @@ class Comparison:
     """What two photos have to do with each other.
 
     Attributes:
-        first, second: the faces.
+        faces: of the first and of the second photo.
         similarity: cosine of their embeddings.
         point: the threshold used.
         calibration: where it comes from.
     """
 
-    first: FoundFace
-    second: FoundFace
+    faces: list[FoundFace]
     similarity: float
     point: CalibratedPoint
     calibration: Calibration
@@ -62,17 +61,17 @@ class Comparison:
 
     def text(self) -> str:
         """The decision and what it rests on, for a terminal."""
-        sign = ">=" if self.same else "<"
-        measured = f"{percent(self.point.far_low)} to {percent(self.point.far_high)} %"
+        point, sign = self.point, ">=" if self.same else "<"
         lines = [
             f"{'same person' if self.same else 'different people'}: "
-            f"similarity {self.similarity:.4f} {sign} {self.point.threshold:.4f}",
-            f"threshold for FAR {self.point.far:g}, from {self.calibration.impostor_pairs:,} impostor pairs of "
-            f"{self.calibration.protocol} (measured {percent(self.point.measured_far)} %, 95 % interval {measured})",
+            f"similarity {self.similarity:.4f} {sign} {point.threshold:.4f}",
+            f"threshold for FAR {point.far:g}, from {self.calibration.impostor_pairs:,} impostor pairs of "
+            f"{self.calibration.protocol}: measured {percent(point.measured_far)} %, "
+            f"95 % interval {percent(point.far_low)} to {percent(point.far_high)} %",
         ]
         lines += [
             f"{face.photo} shows {face.faces} faces: the {POLICY} was taken"
-            for face in (self.first, self.second)
+            for face in self.faces
             if face.faces > 1
         ]
         return "\n".join(lines)
@@ -103,7 +102,7 @@ def compare_photos(first: Path, second: Path, *, run: Path, far: float, picture:
     one, other = normalised(embed_crops(embedder, crops, flip=calibration.flip))
     if picture is not None:
         _save_side_by_side(crops, picture)
-    return Comparison(*faces, similarity=float(one @ other), point=point, calibration=calibration)
+    return Comparison(faces, similarity=float(one @ other), point=point, calibration=calibration)
 
 
 def _find_faces(photos: list[Path], template: Template) -> list[FoundFace]:

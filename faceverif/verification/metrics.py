@@ -1,4 +1,4 @@
-"""Verification numbers from the scores of pairs: exact thresholds from the sorted scores, no grid between them.
+"""Verification numbers from the scores of pairs: exact thresholds from the sorted scores, no grid.
 
 A pair is accepted when `score >= threshold`. FAR is the share of impostor pairs accepted, FRR the share of
 genuine pairs rejected, TAR = 1 - FRR; all are fractions. Every number comes from counts, so ties are exact.

@@ -17,6 +17,10 @@ from faceverif.verification.embeddings import FLIP_RULE
 from faceverif.verification.metrics import VerificationMetrics
 from faceverif.verification.scoring import MEAN_RULE, NO_CROP_RULE, NO_FACE_RULE, PairPhotos
 
+RESULT_NAME = "result.json"
+SCORES_NAME = "scores.parquet"
+FIGURES_NAME = "figures"
+
 
 def percent(rate: float, *, digits: int = 2) -> str:
     """A rate as people read it, without the sign."""

@@ -15,18 +15,22 @@ from data_prep.errors import InputError
 from data_prep.manifest import AlignedDataset
 from data_prep.protocols import VerificationProtocol, load_protocol
 from faceverif.embedder import Embedder
+from faceverif.report import write_verification_report
+from faceverif.verification.figures import write_figures
 from faceverif.verification.metrics import measure
-from faceverif.verification.result import ModelFacts, VerificationResult
+from faceverif.verification.result import (
+    FIGURES_NAME,
+    RESULT_NAME,
+    SCORES_NAME,
+    ModelFacts,
+    VerificationResult,
+)
 from faceverif.verification.scoring import (
     PairPhotos,
     cosine_scores,
     mean_subtracted_scores,
     with_certain_errors,
 )
-
-RESULT_NAME = "result.json"
-SCORES_NAME = "scores.parquet"
-REPORT_NAME = "report.html"
 
 _TOOLS = ("faceverif", "torch", "onnxruntime", "numpy", "opencv-python-headless")
 
@@ -100,10 +104,9 @@ def verify(
 
 
 def write_result(result: VerificationResult, out: Path) -> None:
-    """Write a verification's files into a folder; `result.json` comes last and so stands for all of them."""
-    from faceverif.report import write_verification_report
-
+    """Write a verification's files into a folder: scores, figures, numbers, and the report made of them."""
     with written_whole(out / SCORES_NAME) as unfinished:
         pq.write_table(result.table(), unfinished)
-    write_verification_report(result, out)
+    write_figures(result, out / FIGURES_NAME)
     write_text(out / RESULT_NAME, json.dumps(result.as_json(), indent=2) + "\n")
+    write_verification_report(out)

@@ -1,0 +1,69 @@
+"""One look for every figure: few lines, light grid, colours that colour-blind readers can tell apart."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from data_prep.atomic import written_whole
+
+INK = "#1f2933"
+FAINT = "#c9d1d9"
+ACCENT = "#1d4ed8"
+GENUINE = "#0f766e"
+IMPOSTOR = "#c2570c"
+
+_STYLE = {
+    "axes.axisbelow": True,
+    "axes.edgecolor": "#8a949e",
+    "axes.grid": True,
+    "axes.labelcolor": "#52606d",
+    "axes.labelsize": 9,
+    "axes.linewidth": 0.8,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "axes.titlecolor": INK,
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "grid.color": "#e4e8ec",
+    "grid.linewidth": 0.8,
+    "text.color": INK,
+    "xtick.color": "#52606d",
+    "ytick.color": "#52606d",
+}
+_DOTS_PER_INCH = 200
+
+
+def new_figure(*, wide: bool = False) -> tuple[Figure, Axes]:
+    """An empty figure in the project's style; half or the whole width of a report."""
+    with rc_context(_STYLE):
+        figure = Figure(figsize=(9.6, 3.4) if wide else (4.7, 3.7), layout="constrained")
+        return figure, figure.add_subplot()
+
+
+def new_panels(count: int) -> tuple[Figure, list[Axes]]:
+    """A row of empty axes over the whole width of a report."""
+    with rc_context(_STYLE):
+        figure = Figure(figsize=(9.6, 2.9), layout="constrained")
+        return figure, [figure.add_subplot(1, count, index + 1) for index in range(count)]
+
+
+def figure_png(figure: Figure) -> bytes:
+    """The figure as a PNG in memory."""
+    png = io.BytesIO()
+    with rc_context(_STYLE):
+        figure.savefig(png, format="png", dpi=_DOTS_PER_INCH)
+    return png.getvalue()
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a PNG, whole or not at all."""
+    with written_whole(path) as unfinished:
+        unfinished.write_bytes(figure_png(figure))

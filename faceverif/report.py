@@ -1,0 +1,163 @@
+"""Reports: a verification's and a run's page, made of the files in their folders alone, pictures embedded."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from data_prep.atomic import write_text
+from data_prep.errors import InputError
+from faceverif.curves import CURVE_NOTE, curves_figure, read_metrics
+from faceverif.plotting import figure_png
+
+REPORT_NAME = "report.html"
+
+_MIME = {".png": "image/png", ".jpg": "image/jpeg"}
+
+
+@dataclass(frozen=True)
+class PairPicture:
+    """A pair as a picture.
+
+    Attributes:
+        left, right: its photos' keys.
+        score: their similarity.
+        fallback: whether a face was not found.
+        source: both crops side by side, as a data URI.
+    """
+
+    left: str
+    right: str
+    score: float
+    fallback: bool
+    source: str
+
+
+@dataclass(frozen=True)
+class VerificationSection:
+    """A verification as the pages show it.
+
+    Attributes:
+        title: the folder's name.
+        facts: `result.json`.
+        figures: name -> data URI.
+        genuine: the hardest genuine pairs, hardest first.
+        impostor: the hardest impostor pairs, hardest first.
+    """
+
+    title: str
+    facts: Mapping[str, Any]
+    figures: Mapping[str, str]
+    genuine: list[PairPicture]
+    impostor: list[PairPicture]
+
+    @classmethod
+    def read(cls, folder: Path) -> VerificationSection:
+        """The section of a folder that `faceverif verify` wrote."""
+        pairs = _read_pairs(folder)
+        return cls(
+            title=folder.name,
+            facts=json.loads((folder / "result.json").read_text(encoding="utf-8")),
+            figures={path.stem: _data_uri(path) for path in sorted((folder / "figures").glob("*.png"))},
+            genuine=sorted(pairs[True], key=lambda pair: pair.score),
+            impostor=sorted(pairs[False], key=lambda pair: -pair.score),
+        )
+
+
+def write_verification_report(folder: Path) -> Path:
+    """Write the page of a verification folder that holds `result.json`, `scores.parquet` and `figures/`."""
+    page = _ENVIRONMENT.get_template("verification.html.j2").render(section=VerificationSection.read(folder))
+    write_text(folder / REPORT_NAME, page)
+    return folder / REPORT_NAME
+
+
+def write_run_report(run: Path) -> Path:
+    """Write the page of a training run: results, curves, configuration, provenance.
+
+    A run that is still going on gets a page of what is there.
+
+    Raises:
+        InputError: no run is there.
+    """
+    config = run / "config.yaml"
+    if not config.is_file():
+        raise InputError(
+            "RUN",
+            "must be the folder of a training run, with a config.yaml",
+            got=run,
+            fix=f"Run: faceverif train CONFIG --run {run}",
+        )
+    metrics = read_metrics(run / "metrics.csv")
+    page = _ENVIRONMENT.get_template("run.html.j2").render(
+        title=run.resolve().name,
+        config=config.read_text(encoding="utf-8"),
+        curves=_uri(figure_png(curves_figure(metrics)), "image/png") if metrics else None,
+        curve_note=CURVE_NOTE,
+        sections=[
+            VerificationSection.read(path.parent) for path in sorted(run.glob("verification/*/result.json"))
+        ],
+        provenance=_flat(_read_json(run / "provenance.json")),
+        calibration=_read_json(run / "calibration.json"),
+    )
+    write_text(run / REPORT_NAME, page)
+    return run / REPORT_NAME
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def _read_pairs(folder: Path) -> dict[bool, list[PairPicture]]:
+    """The pictures of pairs by whether they are genuine; a picture is named by its row of the scores."""
+    table = pq.read_table(folder / "scores.parquet")
+    pairs: dict[bool, list[PairPicture]] = {True: [], False: []}
+    for picture in (folder / "figures" / "pairs").glob("*.jpg"):
+        row = table.slice(int(picture.stem), 1).to_pylist()[0]
+        pairs[row["same"]].append(
+            PairPicture(row["left"], row["right"], row["score"], row["fallback"], _data_uri(picture))
+        )
+    return pairs
+
+
+def _data_uri(path: Path) -> str:
+    return _uri(path.read_bytes(), _MIME[path.suffix])
+
+
+def _uri(data: bytes, mime: str) -> str:
+    return f"data:{mime};base64,{base64.b64encode(data).decode()}"
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Nested mappings as `a.b` -> text, for a table."""
+    rows: dict[str, str] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            rows |= _flat(value, f"{prefix}{key}.")
+        else:
+            rows[prefix + key] = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return rows
+
+
+def _percent(rate: float, digits: int = 2) -> str:
+    return f"{100 * rate:.{digits}f}"
+
+
+def _grouped(count: int) -> str:
+    return f"{count:,}"
+
+
+_ENVIRONMENT = Environment(
+    loader=PackageLoader("faceverif", "templates"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_ENVIRONMENT.filters |= {"percent": _percent, "grouped": _grouped, "flat": _flat}
