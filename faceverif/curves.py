@@ -22,7 +22,7 @@ _VERIFICATION_COLOURS = (GENUINE, IMPOSTOR, INK)
 
 
 def read_metrics(path: Path) -> Metrics:
-    """The numeric columns of a metrics.csv, (rows,) each, NaN where a row has no number; empty without a row."""
+    """The numeric columns of a metrics.csv, (rows,) each, NaN where a row has no number; {} without rows."""
     if not path.is_file():
         return {}
     with path.open(newline="", encoding="utf-8") as file:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import io
-from pathlib import Path
+from contextlib import AbstractContextManager
+from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from data_prep.atomic import written_whole
 
 INK = "#1f2933"
 FAINT = "#c9d1d9"
@@ -17,7 +17,7 @@ ACCENT = "#1d4ed8"
 GENUINE = "#0f766e"
 IMPOSTOR = "#c2570c"
 
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "axes.axisbelow": True,
     "axes.edgecolor": "#8a949e",
     "axes.grid": True,
@@ -41,29 +41,25 @@ _STYLE = {
 _DOTS_PER_INCH = 200
 
 
+def house_style() -> AbstractContextManager[None]:
+    """The look, for a `with` around everything that draws; matplotlib's own settings stay as they are."""
+    return rc_context(_STYLE)
+
+
 def new_figure(*, wide: bool = False) -> tuple[Figure, Axes]:
-    """An empty figure in the project's style; half or the whole width of a report."""
-    with rc_context(_STYLE):
-        figure = Figure(figsize=(9.6, 3.4) if wide else (4.7, 3.7), layout="constrained")
-        return figure, figure.add_subplot()
+    """An empty figure, half or the whole width of a report."""
+    figure = Figure(figsize=(9.6, 3.4) if wide else (4.7, 3.7), layout="constrained")
+    return figure, figure.add_subplot()
 
 
 def new_panels(count: int) -> tuple[Figure, list[Axes]]:
     """A row of empty axes over the whole width of a report."""
-    with rc_context(_STYLE):
-        figure = Figure(figsize=(9.6, 2.9), layout="constrained")
-        return figure, [figure.add_subplot(1, count, index + 1) for index in range(count)]
+    figure = Figure(figsize=(9.6, 2.9), layout="constrained")
+    return figure, [figure.add_subplot(1, count, index + 1) for index in range(count)]
 
 
 def figure_png(figure: Figure) -> bytes:
     """The figure as a PNG in memory."""
     png = io.BytesIO()
-    with rc_context(_STYLE):
-        figure.savefig(png, format="png", dpi=_DOTS_PER_INCH)
+    figure.savefig(png, format="png", dpi=_DOTS_PER_INCH)
     return png.getvalue()
-
-
-def save_figure(figure: Figure, path: Path) -> None:
-    """Write a PNG, whole or not at all."""
-    with written_whole(path) as unfinished:
-        unfinished.write_bytes(figure_png(figure))

@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from data_prep.atomic import write_text
 from data_prep.errors import InputError
 from faceverif.curves import CURVE_NOTE, curves_figure, read_metrics
-from faceverif.plotting import figure_png
+from faceverif.plotting import figure_png, house_style
 
 REPORT_NAME = "report.html"
 
@@ -94,11 +94,10 @@ def write_run_report(run: Path) -> Path:
             got=run,
             fix=f"Run: faceverif train CONFIG --run {run}",
         )
-    metrics = read_metrics(run / "metrics.csv")
     page = _ENVIRONMENT.get_template("run.html.j2").render(
         title=run.resolve().name,
         config=config.read_text(encoding="utf-8"),
-        curves=_uri(figure_png(curves_figure(metrics)), "image/png") if metrics else None,
+        curves=_curves(run / "metrics.csv"),
         curve_note=CURVE_NOTE,
         sections=[
             VerificationSection.read(path.parent) for path in sorted(run.glob("verification/*/result.json"))
@@ -108,6 +107,14 @@ def write_run_report(run: Path) -> Path:
     )
     write_text(run / REPORT_NAME, page)
     return run / REPORT_NAME
+
+
+def _curves(path: Path) -> str | None:
+    metrics = read_metrics(path)
+    if not metrics:
+        return None
+    with house_style():
+        return _uri(figure_png(curves_figure(metrics)), _MIME[".png"])
 
 
 def _read_json(path: Path) -> dict[str, Any]:

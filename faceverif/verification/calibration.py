@@ -104,15 +104,15 @@ def calibration_of(result: VerificationResult) -> Calibration:
     """The thresholds that a verification gives.
 
     Raises:
-        InputError: it subtracted the folds' mean embeddings, which a single pair of photos does not have, or its
-            impostor pairs resolve no rate at all.
+        InputError: it subtracted the folds' mean embeddings, which a single pair of photos does not have, or
+            its impostor pairs resolve no rate at all.
     """
     impostors = result.metrics.roc.impostors
     points = [(far, point) for far, point in result.metrics.tar_at_far.items() if point is not None]
     if result.subtract_mean or not points:
         raise InputError(
             "calibration",
-            "needs a verification without mean subtraction, on at least 10 impostor pairs",
+            "needs a verification without mean subtraction, with 10 or more impostor pairs",
             got="mean subtraction" if result.subtract_mean else f"{impostors} impostor pairs",
             fix="Put such a protocol first in `verification`.",
         )

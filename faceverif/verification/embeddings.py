@@ -90,7 +90,7 @@ def _read_crop(dataset: AlignedDataset, name: str) -> NDArray[np.uint8]:
 def embed_to_file(embedder: Embedder, data: Path, out: Path, *, flip: bool) -> None:
     """Embed every crop of an aligned folder into a Parquet file: photo, identity, status, embedding.
 
-    The file's metadata say which model, which preprocessing and which data. Photos without a crop have no row.
+    The file's metadata say which model, preprocessing and data. Photos without a crop have no row.
 
     Raises:
         InputError: `out` is no .parquet file, there is nothing to embed, or the data are of another template.

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from data_prep.atomic import written_whole
-from faceverif.plotting import ACCENT, FAINT, GENUINE, IMPOSTOR, INK, new_figure, save_figure
+from faceverif.plotting import ACCENT, FAINT, GENUINE, IMPOSTOR, INK, figure_png, house_style, new_figure
 from faceverif.verification.embeddings import read_crops
 from faceverif.verification.result import VerificationResult, percent
 
@@ -26,13 +26,10 @@ _JPEG_QUALITY = 92
 
 
 def write_figures(result: VerificationResult, folder: Path) -> None:
-    """Write roc.png, det.png and scores.png, and the hardest pairs as pairs/ROW.jpg, ROW being that of the scores."""
-    for name, figure in (
-        ("roc", roc_figure(result)),
-        ("det", det_figure(result)),
-        ("scores", scores_figure(result)),
-    ):
-        save_figure(figure, folder / f"{name}.png")
+    """Write roc.png, det.png and scores.png, and the hardest pairs as pairs/ROW.jpg, after their scores' row."""
+    for name, draw in (("roc", roc_figure), ("det", det_figure), ("scores", scores_figure)):
+        with house_style(), written_whole(folder / f"{name}.png") as unfinished:
+            unfinished.write_bytes(figure_png(draw(result)))
     _write_pairs(result, folder / PAIRS_NAME)
 
 
@@ -83,36 +80,44 @@ def scores_figure(result: VerificationResult) -> Figure:
     scored = result.protocol.scored
     scores, same = result.scores[scored], result.protocol.same[scored]
     bins = _score_bins(scores)
-    for kind, name, colour in ((same, "genuine", GENUINE), (~same, "impostor", IMPOSTOR)):
+    for kind, name, colour, edge in (
+        (~same, "impostor pairs", IMPOSTOR, 0.0),
+        (same, "genuine pairs", GENUINE, 1.0),
+    ):
         share = np.histogram(scores[kind], bins)[0] / kind.sum()
         axes.stairs(share, bins, fill=True, color=colour, alpha=0.35)
         axes.stairs(share, bins, color=colour, linewidth=1.2)
-        peak = int(share.argmax())
-        axes.annotate(
+        axes.text(
+            0.01 + 0.98 * edge,
+            0.97,
             name,
-            ((bins[peak] + bins[peak + 1]) / 2, share[peak]),
-            (0, 6),
-            textcoords="offset points",
+            transform=axes.transAxes,
             color=colour,
-            ha="center",
             weight="bold",
+            va="top",
+            ha="right" if edge else "left",
         )
-    thresholds = result.metrics.folds.thresholds
+    _mark_threshold(axes, result.metrics.folds.thresholds)
+    axes.margins(x=0.01, y=0.18)
+    axes.set_ylim(bottom=0)
+    axes.yaxis.set_major_formatter(_PERCENT)
+    axes.set(title="Scores", xlabel="cosine similarity", ylabel="share of the pairs")
+    return figure
+
+
+def _mark_threshold(axes: Axes, thresholds: NDArray[np.float64]) -> None:
+    """The folds' mean threshold as a line, their range as a band."""
+    middle = float(thresholds.mean())
     axes.axvspan(thresholds.min(), thresholds.max(), color=INK, alpha=0.15, linewidth=0)
-    axes.axvline(thresholds.mean(), color=INK, linewidth=1)
+    axes.axvline(middle, color=INK, linewidth=1)
     axes.annotate(
-        f"threshold {thresholds.mean():.3f}",
-        (float(thresholds.mean()), 0.97),
+        f"threshold {middle:.3f}",
+        (middle, 0.97),
         (5, 0),
         xycoords=("data", "axes fraction"),
         textcoords="offset points",
         va="top",
     )
-    axes.margins(y=0.14)
-    axes.set_ylim(bottom=0)
-    axes.yaxis.set_major_formatter(_PERCENT)
-    axes.set(title="Scores", xlabel="cosine similarity", ylabel="share of the pairs")
-    return figure
 
 
 _PERCENT = FuncFormatter(lambda rate, _: f"{100 * rate:.4g} %")
