@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
+
+_CHANNELS = 4  # a fourth, unused, makes a look-up one aligned move of 16 bytes: three times as fast
 
 
-def bin_edges(extent: Tensor | NDArray[np.int64], bins: int) -> tuple[Tensor, Tensor]:
+def bin_edges(extent: NDArray[np.int64], bins: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Where each of `bins` averaging bins over `extent` pixels begins and ends.
 
     Neighbours share a pixel where the extent does not divide: the rule of adaptive average pooling, with
@@ -24,11 +25,14 @@ def bin_edges(extent: Tensor | NDArray[np.int64], bins: int) -> tuple[Tensor, Te
     Returns:
         first and end (exclusive), each (n, bins).
     """
-    extent = torch.as_tensor(extent)[:, None]
-    index = torch.arange(bins)
-    first = index * extent // bins
-    end = ((index + 1) * extent + bins - 1) // bins
-    return first, end
+    spread = np.arange(bins + 1) * extent[:, None]
+    return spread[:, :-1] // bins, -(-spread[:, 1:] // bins)
+
+
+@lru_cache(maxsize=4096)
+def _edges_of_level(extent: int, bins: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    first, end = bin_edges(np.array([extent]), bins)
+    return first[0], end[0]
 
 
 class AreaSampler:
@@ -42,13 +46,18 @@ class AreaSampler:
     """
 
     def __init__(self, photos: Sequence[NDArray[np.uint8]]) -> None:
-        # int32 wraps around on large photos, but a difference of two sums stays right as long as it
-        # fits itself: bins of up to 8 megapixels.
-        self._tables = [cv2.integral(photo, sdepth=cv2.CV_32S) for photo in photos]
-        self._size = torch.tensor([photo.shape[:2] for photo in photos])
-        lengths = torch.tensor([table.shape[0] * table.shape[1] for table in self._tables])
-        self._start = lengths.cumsum(0) - lengths
-        self._flat = torch.from_numpy(np.concatenate([table.reshape(-1, 3) for table in self._tables]))
+        self._size = np.array([photo.shape[:2] for photo in photos])
+        lengths = (self._size + 1).prod(axis=1)
+        self._start = lengths.cumsum() - lengths
+        self._flat = np.empty((lengths.sum(), _CHANNELS), np.int32)
+        self._tables = [
+            self._flat[start : start + length].reshape(height + 1, width + 1, _CHANNELS)
+            for start, length, (height, width) in zip(self._start, lengths, self._size, strict=True)
+        ]
+        for photo, table in zip(photos, self._tables, strict=True):
+            # int32 wraps around on large photos, but a difference of two sums stays right as long as it
+            # fits itself: bins of up to 8 megapixels.
+            cv2.integral(cv2.cvtColor(photo, cv2.COLOR_RGB2RGBA), table, sdepth=cv2.CV_32S)
 
     def shrink(
         self, photo: int, size: tuple[int, int], *, rows: slice, columns: slice
@@ -65,32 +74,38 @@ class AreaSampler:
             (rows, columns, 3) means in [0, 255].
         """
         table = self._tables[photo]
-        top, bottom = (edge[0, rows].numpy() for edge in bin_edges(self._size[photo, :1], size[0]))
-        left, right = (edge[0, columns].numpy() for edge in bin_edges(self._size[photo, 1:], size[1]))
-        band = table[bottom] - table[top]
-        sums = band[:, right] - band[:, left]
-        area = (bottom - top)[:, None] * (right - left)
-        return sums / area[:, :, None].astype(np.float32)
+        height, width = self._size[photo].tolist()
+        top, bottom = (edge[rows] for edge in _edges_of_level(height, size[0]))
+        left, right = (edge[columns] for edge in _edges_of_level(width, size[1]))
+        band = table.take(bottom, axis=0) - table.take(top, axis=0)
+        sums = band.take(right, axis=1) - band.take(left, axis=1)
+        return _means(sums, bottom - top, right - left)
 
-    def crop(self, photo: Tensor, boxes: Tensor, *, side: int) -> Tensor:
+    def crop(self, photo: NDArray[np.int64], boxes: NDArray[np.int64], *, side: int) -> NDArray[np.float32]:
         """Rectangles of the photos, each scaled to a square.
 
         Args:
-            photo: (n,) int64, which photo each rectangle is of.
-            boxes: (n, 4) int64 x1, y1, x2, y2, ends exclusive, in photo pixels; may leave the photo.
+            photo: (n,), which photo each rectangle is of.
+            boxes: (n, 4) x1, y1, x2, y2, ends exclusive, in photo pixels; may leave the photo.
             side: of the squares.
 
         Returns:
-            (n, 3, side, side) float32 means in [0, 255], channels last in memory.
+            (n, side, side, 3) means in [0, 255].
         """
-        height, width = self._size[photo].unbind(1)
+        height, width = self._size[photo].T[:, :, None]
         left, right = bin_edges(boxes[:, 2] - boxes[:, 0], side)
         top, bottom = bin_edges(boxes[:, 3] - boxes[:, 1], side)
-        x = (torch.cat([left, right], 1) + boxes[:, :1]).clamp_min(0).minimum(width[:, None])
-        y = (torch.cat([top, bottom], 1) + boxes[:, 1:2]).clamp_min(0).minimum(height[:, None])
-        row = self._start[photo][:, None] + y * (width + 1)[:, None]
-        corners = self._flat[row[:, :, None] + x[:, None, :]]
+        x = np.clip(np.hstack([left, right]) + boxes[:, :1], 0, width)
+        y = np.clip(np.hstack([top, bottom]) + boxes[:, 1:2], 0, height)
+        row = self._start[photo][:, None] + y * (width + 1)
+        corners = self._flat.take(row[:, :, None] + x[:, None, :], axis=0)
         bands = corners[:, side:] - corners[:, :side]
         sums = bands[:, :, side:] - bands[:, :, :side]
-        area = (bottom - top)[:, :, None] * (right - left)[:, None, :]
-        return (sums / area[..., None]).permute(0, 3, 1, 2)
+        return _means(sums, bottom - top, right - left)
+
+
+def _means(
+    sums: NDArray[np.int32], heights: NDArray[np.int64], widths: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    area = heights[..., :, None] * widths[..., None, :]
+    return sums[..., :3].astype(np.float32) / area[..., None].astype(np.float32)

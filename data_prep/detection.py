@@ -1,36 +1,38 @@
 """Faces and their five landmarks: MTCNN (Zhang et al., 2016), batched over photos of any sizes.
 
-The networks and weights are facenet-pytorch's; thresholds, pyramid and rounding follow it too, so that the
-weights see what they are used to. One thing differs: a candidate box over the photo's border is padded
-with black, as in the paper. facenet-pytorch clips the crop yet maps the landmarks as if it had not, which
-moves them on every tightly cropped photo.
+Weights, thresholds, pyramid and rounding are facenet-pytorch's. One thing differs: a candidate box over the
+photo's border is padded with black, as in the paper. facenet-pytorch clips the crop yet maps the landmarks as
+if it had not, which moves them on every tightly cropped photo.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import count
 
 import numpy as np
 import torch
-from facenet_pytorch.models.mtcnn import ONet, PNet, RNet
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torchvision.ops import nms
 
 from data_prep.area_sampling import AreaSampler
+from data_prep.mtcnn import OutputNetwork, ProposalNetwork, RefinementNetwork
 
 POLICY = "centred-largest"
 
 _CELL_PX = 12  # what the proposal network looks at
 _STRIDE_PX = 2
 _PYRAMID_FACTOR = 0.709
-_PROPOSAL_SCORE, _REFINE_SCORE, _OUTPUT_SCORE = 0.6, 0.7, 0.7
-_BLACK = -127.5 / 128
+_PROPOSAL_SCORE, _REFINEMENT_SCORE, _OUTPUT_SCORE = 0.6, 0.7, 0.7
+_REFINEMENT_PX, _OUTPUT_PX = 24, 48
 
-_TILE_PX = 512  # larger pyramid levels are cut up, so that memory does not follow the photo's size
-_STRIP_PX = 2**17  # a strip's activations stay near the processor
-_CROPS_AT_ONCE = {24: 64, 48: 16}
+# What goes through a network at once: small enough for the processor's cache, large enough that the calls
+# do not count. So memory follows neither the number of photos nor, but for their own pixels, their size.
+_STRIP_PX = 2**16
+_TILE_PX = 512
+_CROPS_PX = 2**14
 _BATCH_PX = 4_000_000
 
 
@@ -55,8 +57,8 @@ class Faces:
 def centred_largest(faces: Faces, *, width: int, height: int) -> int | None:
     """The face that a photo is of: large and near its centre.
 
-    Maximises area - 2 * squared distance of the box's centre from the photo's, as the field's evaluation
-    scripts do; the plain largest or the first box costs points on LFW.
+    Maximises area - 2 * squared distance of the box's centre from the photo's. The plain largest and the
+    first box both cost points on LFW.
 
     Returns:
         Index of the face, None if there is none.
@@ -69,32 +71,6 @@ def centred_largest(faces: Faces, *, width: int, height: int) -> int | None:
     return int(np.argmax(area - 2 * (offset**2).sum(axis=1)))
 
 
-@dataclass(frozen=True)
-class _Tile:
-    """A piece of a pyramid level of a photo: what the proposal network is run on."""
-
-    photo: int
-    level: int
-    scale: float
-    level_size: tuple[int, int]
-    top: int
-    left: int
-    height: int
-    width: int
-
-
-@dataclass
-class _Candidates:
-    """Boxes of all photos of a batch on their way through the cascade."""
-
-    boxes: Tensor  # (n, 4)
-    scores: Tensor  # (n,)
-    photo: Tensor  # (n,)
-
-    def __getitem__(self, keep: Tensor) -> _Candidates:
-        return _Candidates(self.boxes[keep], self.scores[keep], self.photo[keep])
-
-
 class FaceDetector:
     """MTCNN's cascade of three networks.
 
@@ -104,89 +80,120 @@ class FaceDetector:
 
     def __init__(self, min_face_px: int = 20) -> None:
         self._first_scale = _CELL_PX / min_face_px
-        self._propose, self._refine, self._output = (
-            network().eval().to(memory_format=torch.channels_last) for network in (PNet, RNet, ONet)
-        )
+        self._propose = ProposalNetwork()
+        self._refine = RefinementNetwork()
+        self._output = OutputNetwork()
 
     @torch.inference_mode()
     def detect(self, photos: Sequence[NDArray[np.uint8]]) -> list[Faces]:
-        """Find the faces of photos of any sizes; each comes out as if it had been alone.
+        """Find the faces of photos of any sizes; each photo's come out as if it were alone.
 
         Args:
             photos: (height, width, 3) RGB each.
         """
-        found: list[Faces] = []
-        for batch in _batches(photos):
-            found += self._detect_batch(batch)
-        return found
+        return [faces for batch in _batches(photos) for faces in self._detect_batch(batch)]
 
     def _detect_batch(self, photos: Sequence[NDArray[np.uint8]]) -> list[Faces]:
-        sampler = AreaSampler(photos)
-        candidates = self._refined(sampler, self._proposals(sampler, photos))
-        candidates, landmarks = self._located(sampler, candidates)
-        return [_faces_of(photo, candidates, landmarks) for photo in range(len(photos))]
-
-    def _proposals(self, sampler: AreaSampler, photos: Sequence[NDArray[np.uint8]]) -> _Candidates:
-        """Stage 1: the proposal network slides over every level of every photo's pyramid."""
         tiles = [tile for i, photo in enumerate(photos) for tile in _tiles(i, photo.shape, self._first_scale)]
-        parts = [self._scan(sampler, strip) for strip in _strips(tiles)]
-        boxes, scores, shifts, photo, level = (torch.cat(part) for part in zip(*parts, strict=True))
-        keep = _nms_within(boxes, scores, photo * 64 + level, iou=0.5)
-        boxes, scores, shifts, photo = boxes[keep], scores[keep], shifts[keep], photo[keep]
-        keep = _nms_within(boxes, scores, photo, iou=0.7)
-        extent = (boxes[:, 2:] - boxes[:, :2]).repeat(1, 2)
-        return _Candidates(_squared(boxes + shifts * extent), scores, photo)[keep]
+        sampler = AreaSampler(photos)
+        candidates = self._refined(sampler, self._proposed(sampler, tiles))
+        candidates, landmarks = self._located(sampler, candidates)
+        return [
+            _distinct_faces(candidates[mine], landmarks[mine])
+            for mine in (candidates.photo == photo for photo in range(len(photos)))
+        ]
 
-    def _scan(self, sampler: AreaSampler, strip: list[_Tile]) -> tuple[Tensor, ...]:
-        """Boxes, scores, box shifts, photo and level of everything like a face in a strip of tiles."""
-        starts = np.cumsum([0] + [_even(tile.width) for tile in strip])
-        canvas = np.full((max(_even(tile.height) for tile in strip), starts[-1], 3), _BLACK, np.float32)
-        for tile, start in zip(strip, starts, strict=False):
-            rows = slice(tile.top, tile.top + tile.height)
-            columns = slice(tile.left, tile.left + tile.width)
-            pixels = sampler.shrink(tile.photo, tile.level_size, rows=rows, columns=columns)
-            canvas[: tile.height, start : start + tile.width] = (pixels - 127.5) / 128
-        shifts, probabilities = self._propose(torch.from_numpy(canvas).permute(2, 0, 1)[None])
-        face = probabilities[0, 1]
-        y, x = (face >= _PROPOSAL_SCORE).nonzero().unbind(1)
-        start = torch.from_numpy(starts) // _STRIDE_PX
-        of = torch.bucketize(x, start, right=True) - 1
-        inside = (y < _cells([tile.height for tile in strip])[of]) & (
-            x - start[of] < _cells([tile.width for tile in strip])[of]
-        )
-        y, x, of = y[inside], x[inside], of[inside]
-        top, left, photo, level = torch.tensor(
-            [(tile.top, tile.left, tile.photo, tile.level) for tile in strip]
-        )[of].unbind(1)
-        scale = torch.tensor([tile.scale for tile in strip])[of]
-        corner = torch.stack([(x - start[of]) * _STRIDE_PX + left, y * _STRIDE_PX + top], 1)
-        boxes = torch.cat([(corner + 1) / scale[:, None], (corner + _CELL_PX) / scale[:, None]], 1).floor()
-        return boxes, face[y, x], shifts[0, :, y, x].T, photo, level
+    def _proposed(self, sampler: AreaSampler, tiles: list[_Tile]) -> _Candidates:
+        """Stage 1: the proposal network slides over every level of every photo's pyramid."""
+        found = [self._scan(sampler, strip) for strip in _strips(tiles)]
+        candidates = _joined([candidates for candidates, _ in found])
+        level = torch.cat([torch.empty(0, dtype=torch.int64), *(level for _, level in found)])
+        pyramid = candidates.photo * (level.max() + 1 if len(level) else 1) + level
+        candidates = candidates[_nms_within(pyramid, candidates, iou=0.5)]
+        candidates = candidates[_nms_within(candidates.photo, candidates, iou=0.7)]
+        extent = candidates.boxes[:, 2:] - candidates.boxes[:, :2]
+        return candidates.at(_squared(candidates.boxes + candidates.shifts * extent.repeat(1, 2)))
+
+    def _scan(self, sampler: AreaSampler, strip: list[_Tile]) -> tuple[_Candidates, Tensor]:
+        """What looks like a face in a strip of tiles, and the pyramid level of each."""
+        canvas, starts = _drawn(sampler, strip)
+        face, shifts = self._propose(_as_input(canvas[None]))
+        y, x = (face[0] >= _PROPOSAL_SCORE).nonzero().unbind(1)
+        of = torch.bucketize(x, starts // _STRIDE_PX, right=True) - 1
+        column = x - starts[of] // _STRIDE_PX
+        rows, columns = (torch.tensor(side) for side in zip(*(tile.cells for tile in strip), strict=True))
+        inside = (y < rows[of]) & (column < columns[of])  # the others look at two tiles at once
+        y, x, of, column = y[inside], x[inside], of[inside], column[inside]
+        origin = torch.tensor([(tile.columns.start, tile.rows.start) for tile in strip])[of]
+        scale = torch.tensor([tile.scale for tile in strip])[of, None]
+        corner = torch.stack([column, y], 1) * _STRIDE_PX + origin
+        boxes = torch.cat([(corner + 1) / scale, (corner + _CELL_PX) / scale], 1).floor()
+        photo, level = torch.tensor([(tile.photo, tile.level) for tile in strip])[of].unbind(1)
+        return _Candidates(photo, boxes, face[0, y, x], shifts[0, y, x]), level
 
     def _refined(self, sampler: AreaSampler, candidates: _Candidates) -> _Candidates:
         """Stage 2: the refinement network rejects most candidates and moves the others."""
-        candidates, (shifts, scores) = _look_at(self._refine, sampler, candidates, side=24)
-        candidates.scores = scores[:, 1]
-        keep = candidates.scores > _REFINE_SCORE
-        candidates, shifts = candidates[keep], shifts[keep]
-        keep = _nms_within(candidates.boxes, candidates.scores, candidates.photo, iou=0.7)
-        candidates, shifts = candidates[keep], shifts[keep]
-        candidates.boxes = _squared(_moved(candidates.boxes, shifts))
-        return candidates
+        candidates, () = _judged(self._refine, sampler, candidates, side=_REFINEMENT_PX)
+        candidates = candidates[candidates.scores > _REFINEMENT_SCORE]
+        candidates = candidates[_nms_within(candidates.photo, candidates, iou=0.7)]
+        return candidates.at(_squared(candidates.shifted()))
 
     def _located(self, sampler: AreaSampler, candidates: _Candidates) -> tuple[_Candidates, Tensor]:
         """Stage 3: the output network decides, and places the landmarks."""
-        candidates, (shifts, points, scores) = _look_at(self._output, sampler, candidates, side=48)
-        candidates.scores = scores[:, 1]
+        candidates, (fractions,) = _judged(self._output, sampler, candidates, side=_OUTPUT_PX)
         keep = candidates.scores > _OUTPUT_SCORE
-        candidates, shifts, points = candidates[keep], shifts[keep], points[keep]
-        extent = candidates.boxes[:, 2:] - candidates.boxes[:, :2] + 1
-        # The network gives five x, then five y, as fractions of a box whose pixels count from one.
-        landmarks = (
-            points.view(-1, 2, 5).transpose(1, 2) * extent[:, None] + candidates.boxes[:, None, :2] - 1
-        )
-        candidates.boxes = _moved(candidates.boxes, shifts)
-        return candidates, landmarks
+        candidates, fractions = candidates[keep], fractions[keep]
+        landmarks = candidates.boxes[:, None, :2] - 1 + fractions * candidates.extent[:, None]
+        return candidates.at(candidates.shifted()), landmarks
+
+
+@dataclass(frozen=True)
+class _Tile:
+    """A piece of a level of a photo's pyramid."""
+
+    photo: int
+    level: int
+    scale: float
+    level_size: tuple[int, int]
+    rows: slice
+    columns: slice
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.rows.stop - self.rows.start, self.columns.stop - self.columns.start
+
+    @property
+    def cells(self) -> tuple[int, int]:
+        """Rows and columns that the proposal network's output has for it."""
+        height, width = self.size
+        return _even(height) // _STRIDE_PX - 5, _even(width) // _STRIDE_PX - 5
+
+
+@dataclass(frozen=True)
+class _Candidates:
+    """Boxes of all photos of a batch, with what the last network said of them."""
+
+    photo: Tensor  # (n,)
+    boxes: Tensor  # (n, 4), pixels count from one
+    scores: Tensor  # (n,)
+    shifts: Tensor  # (n, 4), where the corners ought to be, in fractions of the box
+
+    def __getitem__(self, keep: Tensor) -> _Candidates:
+        return _Candidates(self.photo[keep], self.boxes[keep], self.scores[keep], self.shifts[keep])
+
+    @property
+    def extent(self) -> Tensor:
+        """(n, 2) width and height; the last pixel belongs to the box."""
+        return self.boxes[:, 2:] - self.boxes[:, :2] + 1
+
+    def shifted(self) -> Tensor:
+        """(n, 4) boxes where the network wants them."""
+        return self.boxes + self.shifts * self.extent.repeat(1, 2)
+
+    def at(self, boxes: Tensor) -> _Candidates:
+        """The same candidates elsewhere."""
+        return replace(self, boxes=boxes)
 
 
 def _batches(photos: Sequence[NDArray[np.uint8]]) -> Iterator[list[NDArray[np.uint8]]]:
@@ -205,103 +212,122 @@ def _batches(photos: Sequence[NDArray[np.uint8]]) -> Iterator[list[NDArray[np.ui
 
 def _tiles(photo: int, shape: tuple[int, ...], first_scale: float) -> Iterator[_Tile]:
     height, width = shape[:2]
-    scale, level = first_scale, 0
-    while min(height, width) * scale >= _CELL_PX:
+    scale = first_scale
+    for level in count():
+        if min(height, width) * scale < _CELL_PX:
+            return
         size = int(height * scale + 1), int(width * scale + 1)
-        for top, rows in _blocks(size[0]):
-            for left, columns in _blocks(size[1]):
-                yield _Tile(photo, level, scale, size, top, left, rows, columns)
+        for rows in _blocks(size[0]):
+            for columns in _blocks(size[1]):
+                yield _Tile(photo, level, scale, size, rows, columns)
         scale *= _PYRAMID_FACTOR
-        level += 1
 
 
-def _blocks(extent: int) -> Iterator[tuple[int, int]]:
-    """Start and length of pieces that overlap so that every cell lies whole in exactly one."""
+def _blocks(extent: int) -> Iterator[slice]:
+    """Pieces that overlap so that every cell lies whole in exactly one."""
     start = 0
     while start + _TILE_PX < extent:
-        yield start, _TILE_PX
+        yield slice(start, start + _TILE_PX)
         start += _TILE_PX - _CELL_PX + _STRIDE_PX
-    yield start, extent - start
+    yield slice(start, extent)
 
 
 def _strips(tiles: list[_Tile]) -> Iterator[list[_Tile]]:
     """Tiles of like height, to be laid side by side: the network then runs on few, large inputs."""
     strip: list[_Tile] = []
-    for tile in sorted(tiles, key=lambda tile: (-tile.height, -tile.width)):
-        area = tile.height * sum(other.width for other in strip)
-        if strip and (area > _STRIP_PX or tile.height < 0.8 * strip[0].height):
+    width = 0
+    for tile in sorted(tiles, key=lambda tile: tile.size, reverse=True):
+        if strip and (
+            tile.size[0] < 0.8 * strip[0].size[0] or (width + tile.size[1]) * strip[0].size[0] > _STRIP_PX
+        ):
             yield strip
-            strip = []
+            strip, width = [], 0
         strip.append(tile)
+        width += tile.size[1]
     if strip:
         yield strip
 
 
+def _drawn(sampler: AreaSampler, strip: list[_Tile]) -> tuple[NDArray[np.float32], Tensor]:
+    """The tiles side by side on black, and the column at which each begins."""
+    ends = np.cumsum([_even(tile.size[1]) for tile in strip])
+    starts = [0, *ends[:-1].tolist()]
+    canvas = np.zeros((_even(strip[0].size[0]), ends[-1], 3), np.float32)
+    for tile, start in zip(strip, starts, strict=True):
+        height, width = tile.size
+        canvas[:height, start : start + width] = sampler.shrink(
+            tile.photo, tile.level_size, rows=tile.rows, columns=tile.columns
+        )
+    return canvas, torch.tensor(starts)
+
+
 def _even(extent: int) -> int:
-    # The proposal network pools 2 x 2: with an odd extent the last pool takes in one black pixel, in
-    # every batch the same one.
+    # The proposal network pools 2 x 2: on an odd extent its last pool takes in one black pixel, and so it
+    # does not matter what lies beside a tile.
     return extent + extent % 2
 
 
-def _cells(extents: list[int]) -> Tensor:
-    return (torch.tensor(extents) + 1) // _STRIDE_PX - 5
+def _as_input(pictures: NDArray[np.float32]) -> Tensor:
+    return torch.from_numpy(pictures).permute(0, 3, 1, 2)
 
 
-def _look_at(
+def _judged(
     network: nn.Module, sampler: AreaSampler, candidates: _Candidates, *, side: int
 ) -> tuple[_Candidates, tuple[Tensor, ...]]:
-    """Run a network on the candidates' crops; a box without a pixel is no candidate."""
+    """Candidates with a network's scores and shifts, and what else it says; without those of no extent."""
     first, last = candidates.boxes.floor().long().split(2, dim=1)
     pixels = torch.cat([first - 1, last], 1)
-    keep = (pixels[:, 2:] > pixels[:, :2]).all(dim=1)
-    candidates, pixels = candidates[keep], pixels[keep]
-    parts = []
-    # At least one pass, be it empty: the outputs keep their shapes.
-    for chunk in torch.arange(len(pixels)).split(_CROPS_AT_ONCE[side]):
-        crops = sampler.crop(candidates.photo[chunk], pixels[chunk], side=side)
-        parts.append(network((crops - 127.5) / 128))
-    return candidates, tuple(torch.cat(part) for part in zip(*parts, strict=True))
+    some = (pixels[:, 2:] > pixels[:, :2]).all(dim=1)
+    candidates, pixels = candidates[some], pixels[some]
+    verdicts = [
+        network(_as_input(sampler.crop(photo.numpy(), boxes.numpy(), side=side)))
+        for photo, boxes in zip(
+            candidates.photo.split(_CROPS_PX // side**2),
+            pixels.split(_CROPS_PX // side**2),
+            strict=True,
+        )
+    ]
+    scores, shifts, *more = (torch.cat(verdict) for verdict in zip(*verdicts, strict=True))
+    return replace(candidates, scores=scores, shifts=shifts), tuple(more)
 
 
-def _nms_within(boxes: Tensor, scores: Tensor, group: Tensor, *, iou: float) -> Tensor:
-    """Indices that survive non-maximum suppression inside each group; in the groups' order."""
+def _joined(parts: list[_Candidates]) -> _Candidates:
+    none = _Candidates(
+        torch.empty(0, dtype=torch.int64), torch.empty(0, 4), torch.empty(0), torch.empty(0, 4)
+    )
+    columns = zip(
+        *((each.photo, each.boxes, each.scores, each.shifts) for each in [none, *parts]), strict=True
+    )
+    return _Candidates(*(torch.cat(column) for column in columns))
+
+
+def _nms_within(group: Tensor, candidates: _Candidates, *, iou: float) -> Tensor:
+    """Indices that survive non-maximum suppression inside each group, group by group."""
     order = group.argsort(stable=True)
     sizes = group[order].unique_consecutive(return_counts=True)[1].tolist()
-    kept = [part[nms(boxes[part], scores[part], iou)] for part in order.split(sizes)]
+    kept = [part[nms(candidates.boxes[part], candidates.scores[part], iou)] for part in order.split(sizes)]
     return torch.cat(kept) if kept else order
 
 
 def _squared(boxes: Tensor) -> Tensor:
+    """Squares around the same centres, as large as the longer side."""
     extent = boxes[:, 2:] - boxes[:, :2]
     side = extent.amax(dim=1, keepdim=True)
     first = boxes[:, :2] + (extent - side) / 2
     return torch.cat([first, first + side], 1)
 
 
-def _moved(boxes: Tensor, shifts: Tensor) -> Tensor:
-    return boxes + shifts * (boxes[:, 2:] - boxes[:, :2] + 1).repeat(1, 2)
-
-
-def _faces_of(photo: int, candidates: _Candidates, landmarks: Tensor) -> Faces:
-    of = (candidates.photo == photo).nonzero()[:, 0]
-    of = of[candidates.scores[of].argsort(descending=True, stable=True)]
-    boxes = candidates.boxes[of]
-    keep = _apart(boxes)
-    chosen = of[keep]
-    return Faces(
-        candidates.boxes[chosen].numpy(), candidates.scores[chosen].numpy(), landmarks[chosen].numpy()
-    )
-
-
-def _apart(boxes: Tensor) -> list[int]:
-    """Which of the boxes, best first, do not cover, or lie in, a better one by more than 0.7."""
-    extent = boxes[:, 2:] - boxes[:, :2] + 1
-    area = extent.prod(dim=1)
-    overlap = torch.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
-    overlap = (overlap - torch.maximum(boxes[:, None, :2], boxes[None, :, :2]) + 1).clamp_min(0).prod(dim=2)
+def _distinct_faces(candidates: _Candidates, landmarks: Tensor) -> Faces:
+    """One photo's faces, best first, without those that cover, or lie in, a better one by more than 0.7."""
+    order = candidates.scores.argsort(descending=True, stable=True)
+    candidates, landmarks = candidates[order], landmarks[order]
+    boxes, area = candidates.boxes, candidates.extent.prod(dim=1)
+    first = torch.maximum(boxes[:, None, :2], boxes[None, :, :2])
+    last = torch.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
+    overlap = (last - first + 1).clamp_min(0).prod(dim=2)
     covered = overlap / torch.minimum(area[:, None], area[None, :]) > 0.7
     keep: list[int] = []
     for i in range(len(boxes)):
         if not covered[i, keep].any():
             keep.append(i)
-    return keep
+    return Faces(boxes[keep].numpy(), candidates.scores[keep].numpy(), landmarks[keep].numpy())
