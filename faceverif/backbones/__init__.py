@@ -1,0 +1,30 @@
+"""Backbones: pixels in [0, 1] -> raw embeddings. A new one is a file, a line here and a config."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from faceverif.backbones.base import Backbone
+from faceverif.backbones.iresnet import iresnet
+from faceverif.backbones.lgm_resnet import lgm_resnet
+from faceverif.backbones.mobilefacenet import mobilefacenet
+from faceverif.backbones.sphereface import sphereface
+
+if TYPE_CHECKING:
+    from faceverif.config import BackboneConfig
+
+BACKBONES: dict[str, Callable[..., Backbone]] = {
+    "mobilefacenet": mobilefacenet,
+    "iresnet": iresnet,
+    "sphereface": sphereface,
+    "lgm_resnet": lgm_resnet,
+}
+
+
+def build_backbone(config: BackboneConfig) -> Backbone:
+    """The backbone that a config describes, freshly initialised from torch's global generator."""
+    return BACKBONES[config.name](**config.model_dump(exclude={"name"}))
+
+
+__all__ = ["BACKBONES", "Backbone", "build_backbone"]

@@ -1,0 +1,72 @@
+"""iResNet, the residual net of ArcFace, Deng et al. (2019)."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from faceverif.backbones.base import Backbone, halved
+
+_BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 14, 3), 100: (3, 13, 30, 3)}
+_WIDTHS = (64, 128, 256, 512)
+
+
+def iresnet(*, depth: int, embedding_dim: int, input_px: int, dropout: float) -> Backbone:
+    """ResNet-IR with the "E" output: a full-resolution stem, pre-normalised blocks, BN-dropout-FC-BN.
+
+    Deng et al., "ArcFace" (2019), Sec. 3.1. At 112 pixels and 512 dimensions InsightFace's `arcface_torch` has
+    24.02, 34.14, 43.59 and 65.16 million parameters at depth 18, 34, 50, 100, and so has ours. Its last normalisation
+    keeps its scale at one and learns an offset; ours has neither, since the head's angle is taken at the origin.
+
+    Args:
+        depth: 18, 34, 50 or 100.
+        embedding_dim: 512 in the paper.
+        input_px: 112 in the paper; the fully connected layer follows it.
+        dropout: share of the flattened features that is dropped in training; 0.4 in the paper.
+    """
+    trunk = nn.Sequential(nn.Conv2d(3, 64, 3, padding=1, bias=False), nn.BatchNorm2d(64), nn.PReLU(64))
+    channels = 64
+    for width, blocks in zip(_WIDTHS, _BLOCKS[depth], strict=True):
+        for block in range(blocks):
+            trunk.append(_Block(channels, width, stride=2 if block == 0 else 1))
+            channels = width
+    trunk.append(nn.BatchNorm2d(512))
+    embed = nn.Sequential(
+        nn.Flatten(),
+        nn.Dropout(dropout),
+        nn.Linear(512 * halved(input_px, times=4) ** 2, embedding_dim),
+        nn.BatchNorm1d(embedding_dim, affine=False),
+    )
+    backbone = Backbone(trunk, embed, embedding_dim=embedding_dim, input_px=input_px)
+    backbone.apply(_initialise)
+    return backbone
+
+
+class _Block(nn.Module):
+    """BN - convolution - BN - PReLU - convolution with the stride - BN, plus the shortcut."""
+
+    def __init__(self, channels: int, width: int, *, stride: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.BatchNorm2d(channels),
+            nn.Conv2d(channels, width, 3, padding=1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.PReLU(width),
+            nn.Conv2d(width, width, 3, stride, padding=1, bias=False),
+            nn.BatchNorm2d(width),
+        )
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or channels != width:
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(channels, width, 1, stride, bias=False), nn.BatchNorm2d(width)
+            )
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.body(features) + self.shortcut(features)
+
+
+def _initialise(module: nn.Module) -> None:
+    if isinstance(module, nn.Conv2d):
+        nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    elif isinstance(module, nn.Linear):
+        nn.init.normal_(module.weight, std=module.in_features**-0.5)
+        nn.init.zeros_(module.bias)

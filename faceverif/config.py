@@ -1,0 +1,420 @@
+"""One YAML a run: the pydantic models behind it, and how it is read.
+
+The models are the reference of every key. Keys without a default must be written; a key that does not exist is an
+error, and so is a value of the wrong type.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from data_prep.errors import InputError
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    """A part of the YAML: unknown keys are errors, and nothing changes after reading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class DataConfig(Section):
+    """What is trained on.
+
+    Attributes:
+        path: a folder made by `faceverif align`.
+        min_photos_per_identity: people with fewer aligned photos are left out.
+    """
+
+    path: Path
+    min_photos_per_identity: Count = 1
+
+
+class _BackboneSection(Section):
+    """Attributes: embedding_dim; input_px (side of the input); dropout before the embedding layer."""
+
+    embedding_dim: Count = 512
+    input_px: Annotated[int, Field(ge=32, le=512, multiple_of=8)] = 112
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+
+class MobileFaceNetConfig(_BackboneSection):
+    """MobileFaceNet."""
+
+    name: Literal["mobilefacenet"]
+
+
+class IResNetConfig(_BackboneSection):
+    """The residual net of ArcFace."""
+
+    name: Literal["iresnet"]
+    depth: Literal[18, 34, 50, 100]
+
+
+class SphereFaceNetConfig(_BackboneSection):
+    """The residual net of SphereFace; no batch normalisation."""
+
+    name: Literal["sphereface"]
+    depth: Literal[20, 36, 64]
+
+
+class LGMResNetConfig(_BackboneSection):
+    """The 27-convolution net of the L-GM and center-loss papers; no batch normalisation."""
+
+    name: Literal["lgm_resnet"]
+
+
+BackboneConfig = Annotated[
+    MobileFaceNetConfig | IResNetConfig | SphereFaceNetConfig | LGMResNetConfig, Field(discriminator="name")
+]
+
+
+class SoftmaxConfig(Section):
+    """A linear classifier."""
+
+    name: Literal["softmax"]
+
+
+class NormalisedSoftmaxConfig(Section):
+    """Scaled cosines."""
+
+    name: Literal["normalised_softmax"]
+    scale: Positive = 30.0
+
+
+class CosFaceConfig(Section):
+    """Scaled cosines, a margin on the true class's cosine."""
+
+    name: Literal["cosface"]
+    scale: Positive = 30.0
+    margin: Annotated[float, Field(ge=0, le=2)] = 0.35
+
+
+class ArcFaceConfig(Section):
+    """Scaled cosines, a margin on the true class's angle."""
+
+    name: Literal["arcface"]
+    scale: Positive = 30.0
+    margin_rad: Annotated[float, Field(ge=0, lt=math.pi)] = 0.5
+
+
+HeadConfig = Annotated[
+    SoftmaxConfig | NormalisedSoftmaxConfig | CosFaceConfig | ArcFaceConfig, Field(discriminator="name")
+]
+
+
+class CriterionConfig(Section):
+    """What turns margin logits into a loss."""
+
+    name: Literal["cross_entropy"] = "cross_entropy"
+
+
+class SGDConfig(Section):
+    """Stochastic gradient descent; weight decay spares biases, norms and PReLU slopes."""
+
+    name: Literal["sgd"]
+    learning_rate: Positive
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    weight_decay: NotNegative = 5e-4
+
+
+class AdamWConfig(Section):
+    """AdamW; weight decay spares biases, norms and PReLU slopes."""
+
+    name: Literal["adamw"]
+    learning_rate: Positive
+    weight_decay: NotNegative = 0.05
+
+
+OptimizerConfig = Annotated[SGDConfig | AdamWConfig, Field(discriminator="name")]
+
+
+class _ScheduleSection(Section):
+    """Attributes: epochs over which the learning rate, and the margin, grow from nothing; fractions are fine."""
+
+    warmup_epochs: NotNegative = 0.0
+    margin_warmup_epochs: NotNegative = 0.0
+
+
+class StepConfig(_ScheduleSection):
+    """The learning rate is multiplied by `factor` at each of the epochs."""
+
+    name: Literal["step"]
+    at_epochs: tuple[Positive, ...]
+    factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
+
+
+class PolynomialConfig(_ScheduleSection):
+    """The learning rate falls to zero as (1 - progress) ^ power."""
+
+    name: Literal["polynomial"]
+    power: Positive = 2.0
+
+
+class CosineConfig(_ScheduleSection):
+    """The learning rate falls to zero along half a cosine."""
+
+    name: Literal["cosine"]
+
+
+ScheduleConfig = Annotated[StepConfig | PolynomialConfig | CosineConfig, Field(discriminator="name")]
+
+
+class AugmentationConfig(Section):
+    """What happens to a photo before the model sees it; all off unless written.
+
+    Attributes:
+        flip: chance of a mirrored photo.
+        shift_px: the input window moves by up to that many pixels each way. With crops larger than the input this
+            is the random crop: 4 for 120 out of 128.
+        zoom: the size changes by a factor of up to 1 + zoom, either way.
+        rotation_deg: turns by up to that angle, either way.
+        brightness, contrast, saturation: factors from 1 - x to 1 + x.
+        grey: chance of losing all colour.
+        low_resolution: chance of being seen at a half, a third or a quarter of the resolution.
+        erase: chance that a rectangle of 2 to 20 % of the area turns grey.
+    """
+
+    flip: Share = 0.0
+    shift_px: Annotated[int, Field(ge=0)] = 0
+    zoom: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    rotation_deg: Annotated[float, Field(ge=0, le=180)] = 0.0
+    brightness: Share = 0.0
+    contrast: Share = 0.0
+    saturation: Share = 0.0
+    grey: Share = 0.0
+    low_resolution: Share = 0.0
+    erase: Share = 0.0
+
+
+class TrainingConfig(Section):
+    """How long and in which portions.
+
+    Attributes:
+        epochs: passes over the photos. Photos beyond the last whole batch sit out, others in every epoch.
+        batch_size: photos per optimizer step, whatever the number of processes.
+        accumulate: parts in which a process works off its share of a batch, to save memory.
+        precision: 32-true, or bf16-mixed where the machine has bfloat16 units (others are slower with it).
+        clip_norm: longest gradient (backbone and head together); null: no limit.
+        ema_decay: per step; the exponential moving average of the backbone is what is verified and exported.
+            null: the backbone itself.
+        workers: processes that decode crops, at most one per core.
+        log_every_steps: one row of metrics.csv each.
+        checkpoint_every_minutes: besides one after every epoch.
+    """
+
+    epochs: Count
+    batch_size: Annotated[int, Field(ge=2)] = 128
+    accumulate: Count = 1
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    clip_norm: Positive | None = 5.0
+    ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
+    workers: Count = 2
+    log_every_steps: Count = 20
+    checkpoint_every_minutes: NotNegative = 5.0
+
+
+class VerificationConfig(Section):
+    """A protocol to run during and after training.
+
+    Attributes:
+        name: the folder below RUN/verification.
+        data: a folder made by `faceverif align`.
+        protocol: its pairs: LFW's pairs.txt or pairsDevTest.txt, or a CSV.
+        every_epochs: how often; after the last epoch it always runs.
+        flip: average the embedding with that of the mirrored crop.
+        subtract_mean: subtract the mean embedding of the other folds.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[\w.-]+$")]
+    data: Path
+    protocol: Path
+    every_epochs: Count = 1
+    flip: bool = True
+    subtract_mean: bool = False
+
+
+class RunConfig(Section):
+    """A training run."""
+
+    seed: Annotated[int, Field(ge=0)] = 0
+    data: DataConfig
+    backbone: BackboneConfig
+    head: HeadConfig
+    criterion: CriterionConfig = CriterionConfig()
+    optimizer: OptimizerConfig
+    schedule: ScheduleConfig
+    augmentation: AugmentationConfig = AugmentationConfig()
+    training: TrainingConfig
+    verification: tuple[VerificationConfig, ...] = ()
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> RunConfig:
+        names = [entry.name for entry in self.verification]
+        if len(set(names)) != len(names):
+            raise ValueError("two entries of verification have the same name")
+        return self
+
+
+def load_run_config(path: Path, overrides: list[str]) -> RunConfig:
+    """Read a run's YAML.
+
+    Args:
+        path: the file.
+        overrides: `a.b=c`, in the order given; the value is read as YAML, list entries go by number.
+
+    Raises:
+        InputError: no such file, not YAML, an unknown key, or a value that breaks a rule.
+    """
+    settings = _read_yaml(path)
+    for override in overrides:
+        settings = _override(settings, override)
+    return validate_run_config(settings, source=str(path))
+
+
+def validate_run_config(settings: dict[str, Any], *, source: str) -> RunConfig:
+    """The run config of plain settings.
+
+    Args:
+        settings: nested mappings, as YAML gives them.
+        source: where they come from, for the message.
+
+    Raises:
+        InputError: an unknown key, or a value that breaks a rule.
+    """
+    try:
+        # As JSON, because strict types then still let a list be a tuple and a string a path.
+        return RunConfig.model_validate_json(json.dumps(settings, default=str), strict=True)
+    except ValidationError as error:
+        raise _as_input_error(error, source=source) from None
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML whose `5e-4` is a number, as everywhere else; PyYAML takes it for text."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+)
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise InputError("config", "must be a YAML file", got=path, fix="configs/ holds examples.")
+    try:
+        settings = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        problem = " ".join(str(error).split())
+        raise InputError(
+            "config", "must be valid YAML", got=path, fix=f"The parser says: {problem}"
+        ) from None
+    if not isinstance(settings, dict):
+        raise InputError("config", "must be a mapping of keys", got=path, fix="configs/ holds examples.")
+    return settings
+
+
+def _override(settings: dict[str, Any], override: str) -> dict[str, Any]:
+    """Settings with `a.b=c` carried out; whether the key means anything is for the models to say."""
+    path, equals, text = override.partition("=")
+    if not equals or not path:
+        raise InputError("--set", "must be KEY=VALUE", got=override, fix="Example: --set head.margin=0.4")
+    try:
+        return _replaced(settings, path.split("."), yaml.load(text, Loader=_Loader))
+    except yaml.YAMLError:
+        raise InputError("--set", "the value must be YAML", got=override, fix="Put it in quotes.") from None
+    except KeyError as error:
+        raise InputError(
+            "--set", "the key must exist", got=override, fix=f"There is no {error.args[0]} at that place."
+        ) from None
+
+
+def _replaced(place: Any, keys: list[str], value: Any) -> Any:
+    """A copy of nested settings with the value at `keys` replaced; sections left out so far are made."""
+    if not keys:
+        return value
+    key, *rest = keys
+    if isinstance(place, dict):
+        child = {} if place.get(key) is None else place[key]
+        return place | {key: _replaced(child, rest, value)}
+    if isinstance(place, list) and key.isdigit() and int(key) < len(place):
+        index = int(key)
+        return [*place[:index], _replaced(place[index], rest, value), *place[index + 1 :]]
+    raise KeyError(key)
+
+
+def _as_input_error(error: ValidationError, *, source: str) -> InputError:
+    """The first of pydantic's complaints in one line, with the key path as the user wrote it."""
+    first, *others = error.errors(include_url=False)
+    path, sections = _locate(first["loc"])
+    more = f" ({len(others)} more after this one.)" if others else ""
+    if first["type"] == "extra_forbidden":
+        known = sorted({key for section in sections for key in section.model_fields})
+        return InputError(
+            path, f"is not a key of {source}", got=first["input"], fix=_suggest(path, known) + more
+        )
+    fix = f"Mend it in {source} or by --set.{more}"
+    if first["type"] == "union_tag_invalid":
+        name = first["input"]["name"]
+        return InputError(
+            f"{path}.name", f"must be one of {first['ctx']['expected_tags']}", got=name, fix=fix
+        )
+    if first["type"] == "union_tag_not_found":
+        return InputError(f"{path}.name", "must be given", got="nothing", fix=fix)
+    got = "nothing" if first["type"] == "missing" else first["input"]
+    rule = first["msg"].removeprefix("Value error, ")
+    return InputError(path or "config", rule[0].lower() + rule[1:], got=got, fix=fix)
+
+
+def _suggest(path: str, known: list[str]) -> str:
+    parent, _, key = path.rpartition(".")
+    close = difflib.get_close_matches(key, known, n=1)
+    if close:
+        return f"Did you mean {parent + '.' if parent else ''}{close[0]}?"
+    return f"Known here: {', '.join(known)}."
+
+
+def _locate(location: tuple[int | str, ...]) -> tuple[str, list[type[Section]]]:
+    """Pydantic's location -> the key path, and the section(s) that the last key was looked for in.
+
+    Pydantic puts the tag of a union into its locations (head, cosface, margin), which no user wrote.
+    """
+    path: list[str] = []
+    sections: list[type[Section]] = [RunConfig]
+    parents = sections
+    for part in location:
+        tagged = [section for section in sections if part in _tags(section)]
+        if tagged and len(sections) > 1:
+            sections = tagged
+            continue
+        path.append(str(part))
+        parents = sections
+        if isinstance(part, str):
+            sections = [
+                child
+                for section in parents
+                if part in section.model_fields
+                for child in _sections_in(section.model_fields[part].annotation)
+            ]
+    return ".".join(path), parents
+
+
+def _tags(section: type[Section]) -> tuple[Any, ...]:
+    return get_args(section.model_fields["name"].annotation) if "name" in section.model_fields else ()
+
+
+def _sections_in(annotation: Any) -> list[type[Section]]:
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return [annotation]
+    return [section for inner in get_args(annotation) for section in _sections_in(inner)]

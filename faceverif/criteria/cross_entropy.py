@@ -1,0 +1,19 @@
+"""Cross entropy."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def cross_entropy(margin_logits: Tensor, labels: Tensor) -> Tensor:
+    """-log softmax(margin_logits)_y, in nats.
+
+    Args:
+        margin_logits: (batch, classes).
+        labels: (batch,), int64 in [0, classes).
+
+    Returns:
+        (batch,).
+    """
+    return F.cross_entropy(margin_logits, labels, reduction="none")

@@ -1,0 +1,32 @@
+"""Heads: raw embeddings and labels -> logits. A new one is a file, a line here and a config."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from faceverif.heads.arcface import ArcFaceHead
+from faceverif.heads.base import Head, HeadOutput
+from faceverif.heads.cosface import CosFaceHead
+from faceverif.heads.normalised_softmax import NormalisedSoftmaxHead
+from faceverif.heads.softmax import SoftmaxHead
+
+if TYPE_CHECKING:
+    from faceverif.config import HeadConfig
+
+HEADS: dict[str, Callable[..., Head]] = {
+    "softmax": SoftmaxHead,
+    "normalised_softmax": NormalisedSoftmaxHead,
+    "cosface": CosFaceHead,
+    "arcface": ArcFaceHead,
+}
+
+
+def build_head(config: HeadConfig, *, classes: int, embedding_dim: int) -> Head:
+    """The head that a config describes, freshly initialised from torch's global generator."""
+    return HEADS[config.name](
+        classes=classes, embedding_dim=embedding_dim, **config.model_dump(exclude={"name"})
+    )
+
+
+__all__ = ["HEADS", "Head", "HeadOutput", "build_head"]

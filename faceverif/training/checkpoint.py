@@ -1,0 +1,126 @@
+"""Checkpoints: whole or not there, tensors and plain values only, independent of the number of processes."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from data_prep.atomic import written_whole
+from data_prep.errors import InputError
+from faceverif.config import RunConfig
+
+_FORMAT = 1
+
+# Keys that may change between a run and its resumption: they say where things lie, how often is looked and how long
+# it goes on, not how a step computes.
+_MAY_CHANGE = (
+    "data.path",
+    "training.epochs",
+    "training.workers",
+    "training.log_every_steps",
+    "training.checkpoint_every_minutes",
+    "verification",
+)
+
+
+def checkpoint_path(run: Path) -> Path:
+    """Where a run's checkpoint lies."""
+    return run / "checkpoints" / "last.pt"
+
+
+def save_checkpoint(run: Path, content: dict[str, Any]) -> None:
+    """Replace the run's checkpoint; whenever the process dies, one of the two is there and whole."""
+    with written_whole(checkpoint_path(run)) as unfinished, unfinished.open("wb") as file:
+        torch.save({"format": _FORMAT, **content}, file)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def load_checkpoint(run: Path, config: RunConfig, *, data_sha256: str) -> dict[str, Any]:
+    """The checkpoint of a run that goes on.
+
+    Args:
+        run: its folder.
+        config: how it shall go on.
+        data_sha256: of the manifest of the training photos.
+
+    Raises:
+        InputError: no checkpoint, not one of ours, other settings, or other photos.
+    """
+    path = checkpoint_path(run)
+    if not path.is_file():
+        raise InputError("--resume", f"needs {path}", got="none", fix="Leave --resume out to start the run.")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        _require_equal(content, config, data_sha256=data_sha256)
+    except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, TypeError) as error:
+        raise InputError(
+            "--resume",
+            "the checkpoint must be one that this version wrote",
+            got=f"{path} ({type(error).__name__})",
+            fix="Start the run again in another folder.",
+        ) from error
+    return content
+
+
+def refuse_started_run(run: Path) -> None:
+    """A new run does not write over another.
+
+    Raises:
+        InputError: the folder has a checkpoint.
+    """
+    if checkpoint_path(run).exists():
+        raise InputError(
+            "--run",
+            "must not have been trained in",
+            got=run,
+            fix="Add --resume to go on, or name another folder.",
+        )
+
+
+def prepare_folder(run: Path) -> None:
+    """Make the run's folders, and clear away what a killed process had begun to write."""
+    folder = checkpoint_path(run).parent
+    folder.mkdir(parents=True, exist_ok=True)
+    for unfinished in folder.glob(".unfinished-*"):
+        unfinished.unlink()
+
+
+def _require_equal(content: dict[str, Any], config: RunConfig, *, data_sha256: str) -> None:
+    if content["format"] != _FORMAT:
+        raise KeyError("format")
+    then, now = _flat(content["config"]), _flat(config.model_dump(mode="json"))
+    differing = sorted(key for key in then | now if then.get(key) != now.get(key))
+    if differing:
+        changes = ", ".join(f"{key} {then.get(key)} -> {now.get(key)}" for key in differing)
+        raise InputError(
+            "--resume",
+            "settings must be those that the run began with",
+            got=changes,
+            fix="Set them back, or start another run.",
+        )
+    if content["data_sha256"] != data_sha256:
+        raise InputError(
+            "--resume",
+            f"data.path must hold the photos that the run began with ({content['data_sha256'][:12]})",
+            got=data_sha256[:12],
+            fix="Give the same aligned folder, or start another run.",
+        )
+
+
+def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings as {"a.b": c}, without those that may change."""
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        path = f"{prefix}{key}"
+        if path in _MAY_CHANGE:
+            continue
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{path}.")
+        else:
+            flat[path] = value
+    return flat

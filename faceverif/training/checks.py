@@ -1,0 +1,54 @@
+"""Verification during training: what is needed is read before the first step, so that nothing fails hours later."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from data_prep.manifest import AlignedDataset
+from data_prep.protocols import VerificationProtocol, load_protocol
+from faceverif.config import VerificationConfig
+from faceverif.embedder import Embedder, PreprocessingSpec
+from faceverif.verification.result import VerificationResult
+from faceverif.verification.runner import evaluate
+from faceverif.verification.scoring import PairPhotos
+
+
+@dataclass(frozen=True)
+class VerificationCheck:
+    """A protocol and its photos, in memory and known to fit the model.
+
+    Attributes:
+        config: the entry of the run's config.
+        dataset: the photos.
+        protocol: the pairs.
+    """
+
+    config: VerificationConfig
+    dataset: AlignedDataset
+    protocol: VerificationProtocol
+
+    @classmethod
+    def load(cls, config: VerificationConfig, spec: PreprocessingSpec) -> VerificationCheck:
+        """Read photos and pairs.
+
+        Raises:
+            InputError: something is missing, or the crops are not those that the model is made for.
+        """
+        check = cls(config, AlignedDataset.load(config.data), load_protocol(config.protocol))
+        spec.refuse_other(check.dataset.header)
+        PairPhotos.of(check.protocol, check.dataset)
+        return check
+
+    def is_due(self, epoch: int, *, last: bool) -> bool:
+        """Whether it runs after that epoch, counted from 1."""
+        return last or epoch % self.config.every_epochs == 0
+
+    def run(self, embedder: Embedder) -> VerificationResult:
+        """The result of a model as it is now."""
+        return evaluate(
+            embedder,
+            self.dataset,
+            self.protocol,
+            flip=self.config.flip,
+            subtract_mean=self.config.subtract_mean,
+        )

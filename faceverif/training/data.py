@@ -1,0 +1,223 @@
+"""Aligned crops -> batches: decoded in worker processes, handed over as uint8."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from data_prep.errors import InputError
+from data_prep.manifest import AlignedDataset, Status
+from faceverif.config import DataConfig
+from faceverif.training.randomness import counted_generator
+
+
+@dataclass(frozen=True)
+class TrainingPhotos:
+    """What is trained on: crops that a face was found for, and whose they are.
+
+    Attributes:
+        dataset: the aligned data set that they are of.
+        crops: path of each crop.
+        labels: (photos,) int64, an index into identities.
+        identities: names, sorted.
+    """
+
+    dataset: AlignedDataset
+    crops: tuple[Path, ...]
+    labels: NDArray[np.int64]
+    identities: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.crops)
+
+
+class Batch(NamedTuple):
+    """A process's share of a batch.
+
+    Attributes:
+        crops: (batch, crop_px, crop_px, 3) uint8 RGB.
+        labels: (batch,) int64.
+        photos: (batch,) int64, which of the training photos.
+    """
+
+    crops: Tensor
+    labels: Tensor
+    photos: Tensor
+
+
+def load_training_photos(config: DataConfig, *, input_px: int) -> TrainingPhotos:
+    """Read the manifest and choose the photos to train on.
+
+    Args:
+        config: where they lie, and how many a person must have.
+        input_px: what the backbone takes; smaller crops are refused.
+
+    Raises:
+        InputError: no data set, crops smaller than the input, missing files, nobody or one person left.
+    """
+    dataset = AlignedDataset.load(config.path)
+    if dataset.header.crop_px < input_px:
+        raise InputError(
+            "backbone.input_px",
+            f"must be at most the side of the crops, {dataset.header.crop_px}",
+            got=input_px,
+            fix="Align the photos with a larger --template, or take a smaller input.",
+        )
+    rows = dataset.with_status(Status.ALIGNED)
+    names, labels, counts = np.unique(
+        dataset.column("identity")[rows].astype(str), return_inverse=True, return_counts=True
+    )
+    kept = counts >= config.min_photos_per_identity
+    if kept.sum() < 2:
+        raise InputError(
+            "data",
+            f"must hold two people or more with {config.min_photos_per_identity} aligned photos each",
+            got=f"{kept.sum()} of {len(names)} people in {config.path}",
+            fix="Align more people, or lower data.min_photos_per_identity.",
+        )
+    rows, labels = rows[kept[labels]], labels[kept[labels]]
+    crops = tuple(config.path / crop for crop in dataset.column("crop")[rows])
+    _require_files(crops, config.path)
+    return TrainingPhotos(dataset, crops, (np.cumsum(kept) - 1)[labels], tuple(names[kept].tolist()))
+
+
+def _require_files(crops: tuple[Path, ...], root: Path) -> None:
+    missing = [crop for crop in crops if not crop.is_file()]
+    if missing:
+        raise InputError(
+            "data",
+            "every crop of the manifest must be there",
+            got=f"{len(missing)} missing in {root}, the first {missing[0].name}",
+            fix="Align the photos again into an empty folder.",
+        )
+
+
+def steps_per_epoch(photos: int, batch_size: int) -> int:
+    """Whole batches in an epoch; the photos left over sit out, others in every epoch.
+
+    Raises:
+        InputError: not even one batch.
+    """
+    if photos < batch_size:
+        raise InputError(
+            "training.batch_size",
+            f"must be at most the number of photos, {photos}",
+            got=batch_size,
+            fix=f"Example: --set training.batch_size={max(2, photos // 4)}",
+        )
+    return photos // batch_size
+
+
+class RemainingBatches(Sampler[list[int]]):
+    """The photos of every batch from one step to the last, for one of several processes.
+
+    The order of an epoch follows from the seed and the epoch alone, and a batch is cut into as many equal shares as
+    there are processes: so it is the same batch on any number of them, and a resumed run meets no photo twice.
+
+    Args:
+        photos: how many there are.
+        batch_size: of all processes together.
+        steps: (first, end) of the training steps to go through, counted over all epochs.
+        seed: of the run.
+        share: (which, of how many) equal shares.
+    """
+
+    def __init__(
+        self, photos: int, *, batch_size: int, steps: tuple[int, int], seed: int, share: tuple[int, int]
+    ) -> None:
+        self.photos, self.batch_size, self.steps, self.seed, self.share = (
+            photos,
+            batch_size,
+            steps,
+            seed,
+            share,
+        )
+
+    def __len__(self) -> int:
+        return self.steps[1] - self.steps[0]
+
+    def __iter__(self) -> Iterator[list[int]]:
+        per_epoch = steps_per_epoch(self.photos, self.batch_size)
+        which, of = self.share
+        size = self.batch_size // of
+        order = torch.empty(0)
+        for step in range(*self.steps):
+            epoch, position = divmod(step, per_epoch)
+            if position == 0 or step == self.steps[0]:
+                order = torch.randperm(self.photos, generator=counted_generator(self.seed, "order", epoch))
+            start = position * self.batch_size + which * size
+            yield order[start : start + size].tolist()
+
+
+class CropReader(Dataset[tuple[Batch, str]]):
+    """Decodes the crops of a batch; runs in the worker processes.
+
+    It returns the name of a crop that cannot be decoded instead of raising: an exception that crosses processes
+    comes out as a page of traceback.
+    """
+
+    def __init__(self, photos: TrainingPhotos) -> None:
+        self.paths = [str(crop) for crop in photos.crops]
+        self.labels = torch.from_numpy(photos.labels)
+        self.crop_px = photos.dataset.header.crop_px
+
+    def __getitem__(self, photos: list[int]) -> tuple[Batch, str]:
+        crops = torch.empty(len(photos), self.crop_px, self.crop_px, 3, dtype=torch.uint8)
+        index = torch.tensor(photos)
+        for place, photo in enumerate(photos):
+            pixels = cv2.imread(self.paths[photo], cv2.IMREAD_COLOR)
+            if pixels is None or pixels.shape != crops.shape[1:]:
+                return Batch(crops, self.labels[index], index), self.paths[photo]
+            cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=crops[place].numpy())
+        return Batch(crops, self.labels[index], index), ""
+
+
+def read_batches(
+    photos: TrainingPhotos, order: RemainingBatches, *, workers: int, pin: bool
+) -> Iterator[Batch]:
+    """The batches in that order, decoded ahead of time by at most one worker process per core.
+
+    Args:
+        photos: what is trained on.
+        order: which photos make which batch.
+        workers: processes that decode; 0 decodes in this one.
+        pin: page-locked memory, for quick copies to a GPU.
+
+    Raises:
+        InputError: a crop cannot be decoded or has another size than the manifest says.
+    """
+    workers = min(workers, os.cpu_count() or 1)
+    loader = DataLoader(
+        CropReader(photos),
+        batch_size=None,  # the sampler yields whole batches, and the reader fills them in one go
+        sampler=order,
+        num_workers=workers,
+        worker_init_fn=_quiet_worker,
+        prefetch_factor=4 if workers else None,
+        pin_memory=pin,
+        generator=torch.Generator(),  # else starting the workers would draw from the global one
+    )
+    for batch, unreadable in loader:
+        if unreadable:
+            raise InputError(
+                "data",
+                "every crop must be a picture of the manifest's size",
+                got=unreadable,
+                fix="Align the photos again into an empty folder.",
+            )
+        yield Batch(*batch)
+
+
+def _quiet_worker(worker: int) -> None:
+    # OpenCV's own threads would fight with the other workers and with the training step.
+    cv2.setNumThreads(0)

@@ -1,0 +1,47 @@
+"""Means of what the steps between two rows of the log measured."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+
+from faceverif.training.learner import StepFigures
+
+
+@dataclass
+class Interval:
+    """Sums over some steps; part of a checkpoint, so that a resumed run writes the same rows.
+
+    Attributes:
+        steps: how many.
+        loss, accuracy, gradient_norm: sums of their figures.
+    """
+
+    steps: int = 0
+    loss: float = 0.0
+    accuracy: float = 0.0
+    gradient_norm: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._steps_before = self.steps
+        self._begun = time.monotonic()
+
+    def add(self, figures: StepFigures) -> None:
+        """Count a step in."""
+        self.steps += 1
+        self.loss += figures.loss
+        self.accuracy += figures.accuracy
+        self.gradient_norm += figures.gradient_norm
+
+    def means(self) -> dict[str, float]:
+        """Loss, accuracy and gradient norm per step."""
+        return {key: value / self.steps for key, value in self.state().items() if key != "steps"}
+
+    def state(self) -> dict[str, float]:
+        """The sums, for a checkpoint."""
+        return asdict(self)
+
+    @property
+    def steps_per_s(self) -> float:
+        """Pace of the steps made since this object exists."""
+        return (self.steps - self._steps_before) / max(time.monotonic() - self._begun, 1e-9)

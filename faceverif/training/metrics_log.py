@@ -1,0 +1,70 @@
+"""The run's numbers as they come: metrics.csv for people and scripts, TensorBoard for curves."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch.utils.tensorboard import SummaryWriter
+
+from data_prep.atomic import written_whole
+
+CSV_NAME = "metrics.csv"
+_COLUMNS = (
+    "step",
+    "epoch",
+    "loss",
+    "accuracy",
+    "learning_rate",
+    "margin_progress",
+    "gradient_norm",
+    "images_per_s",
+    "seconds",
+)
+
+
+class MetricsLog:
+    """A row every few steps and one for every verification; cells that a row has no number for are empty.
+
+    Args:
+        run: the run's folder.
+        verifications: their names; each has the columns NAME/accuracy and NAME/eer.
+        step: steps made so far. Later rows are dropped: they are of a run that was killed and goes on from there.
+    """
+
+    def __init__(self, run: Path, *, verifications: tuple[str, ...], step: int) -> None:
+        self._path = run / CSV_NAME
+        verified = [f"{name}/{figure}" for name in verifications for figure in ("accuracy", "eer")]
+        earlier = [row for row in _read_rows(self._path) if int(row["step"]) <= step]
+        # A verification that the resumed run no longer has keeps its column.
+        self._columns = list(dict.fromkeys((*_COLUMNS, *verified, *(key for row in earlier for key in row))))
+        with written_whole(self._path) as unfinished, unfinished.open("w", newline="") as file:
+            writer = csv.DictWriter(file, self._columns)
+            writer.writeheader()
+            writer.writerows(earlier)
+        self._board = SummaryWriter(str(run / "tensorboard"), purge_step=step + 1)
+
+    def write(self, row: Mapping[str, float]) -> None:
+        """Append a row and show its figures in TensorBoard; step, epoch and seconds say where they belong."""
+        with self._path.open("a", newline="") as file:
+            csv.DictWriter(file, self._columns).writerow({key: _text(value) for key, value in row.items()})
+        for key in row.keys() - {"step", "epoch", "seconds"}:
+            tag = key if "/" in key else f"training/{key}"
+            self._board.add_scalar(tag, row[key], int(row["step"]))
+        self._board.flush()
+
+    def close(self) -> None:
+        """Finish the TensorBoard file."""
+        self._board.close()
+
+
+def _text(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:.8g}"
+
+
+def _read_rows(path: Path) -> list[dict[str, str]]:
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))

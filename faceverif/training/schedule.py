@@ -1,0 +1,33 @@
+"""Learning rate and margin as functions of the place in training: nothing to store, nothing to resume."""
+
+from __future__ import annotations
+
+import math
+
+from faceverif.config import CosineConfig, PolynomialConfig, ScheduleConfig
+
+
+def learning_rate_factor(config: ScheduleConfig, *, epoch: float, epochs: int) -> float:
+    """What the learning rate is multiplied with.
+
+    It grows linearly over the warm-up and is then read from the curve at that epoch, so that a warm-up delays nothing.
+
+    Args:
+        config: the curve and its warm-up.
+        epoch: passes made so far, fractions included, counted to the end of the step to be made.
+        epochs: length of the training.
+    """
+    warmup = min(1.0, epoch / config.warmup_epochs) if config.warmup_epochs else 1.0
+    progress = min(1.0, epoch / epochs)
+    if isinstance(config, CosineConfig):
+        curve = 0.5 * (1.0 + math.cos(math.pi * progress))
+    elif isinstance(config, PolynomialConfig):
+        curve = (1.0 - progress) ** config.power
+    else:
+        curve = config.factor ** sum(epoch > boundary for boundary in config.at_epochs)
+    return warmup * curve
+
+
+def margin_progress(config: ScheduleConfig, *, epoch: float) -> float:
+    """The share of the margin that is in force, from 0 to 1."""
+    return min(1.0, epoch / config.margin_warmup_epochs) if config.margin_warmup_epochs else 1.0
