@@ -126,14 +126,16 @@ def align_face(
     shrink = 1.0 / np.sqrt(abs(np.linalg.det(matrix[:, :2])))
     while shrink >= 2.0 and min(photo.shape[:2]) >= 2:
         height, width = photo.shape[:2]
-        photo = cv2.resize(photo, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
+        half = cv2.resize(photo, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
+        photo = np.asarray(half, dtype=np.uint8)
         grow_x, grow_y = width / (width // 2), height / (height // 2)
         # p_full = (p_half + 0.5) * grow - 0.5
         matrix = matrix @ np.array(
             [[grow_x, 0, 0.5 * grow_x - 0.5], [0, grow_y, 0.5 * grow_y - 0.5], [0, 0, 1]]
         )
         shrink /= 2.0
-    return cv2.warpAffine(photo, matrix, size, flags=cv2.INTER_LINEAR, borderValue=0)
+    crop = cv2.warpAffine(photo, matrix, size, flags=cv2.INTER_LINEAR, borderValue=0)
+    return np.asarray(crop, dtype=np.uint8)
 
 
 def centre_crop(photo: NDArray[np.uint8], template: Template) -> NDArray[np.uint8]:
@@ -143,4 +145,5 @@ def centre_crop(photo: NDArray[np.uint8], template: Template) -> NDArray[np.uint
     top, left = (height - side) // 2, (width - side) // 2
     square = photo[top : top + side, left : left + side]
     flag = cv2.INTER_AREA if side > template.crop_px else cv2.INTER_LINEAR
-    return cv2.resize(square, (template.crop_px, template.crop_px), interpolation=flag)
+    crop = cv2.resize(square, (template.crop_px, template.crop_px), interpolation=flag)
+    return np.asarray(crop, dtype=np.uint8)

@@ -108,4 +108,4 @@ def _means(
     sums: NDArray[np.int32], heights: NDArray[np.int64], widths: NDArray[np.int64]
 ) -> NDArray[np.float32]:
     area = heights[..., :, None] * widths[..., None, :]
-    return sums[..., :3].astype(np.float32) / area[..., None].astype(np.float32)
+    return np.divide(sums[..., :3].astype(np.float32), area[..., None].astype(np.float32))

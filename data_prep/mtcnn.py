@@ -1,8 +1,8 @@
 """MTCNN's three networks, as facenet-pytorch defines and ships them, arranged for speed on a processor.
 
-What they compute is unchanged. They take pixels in [0, 255], the normalisation being part of the first convolution;
-they keep channels last; and they pool by maxima of slices, which is two to four times as fast there as
-`max_pool2d`.
+What they compute is unchanged. They take pixels in [0, 255], the normalisation being part of the first
+convolution; they keep channels last; and they pool by maxima of slices, which is two to four times as fast
+there as `max_pool2d`.
 """
 
 from __future__ import annotations
@@ -79,9 +79,9 @@ class OutputNetwork(ONet):
 
 @torch.no_grad()
 def _take_pixels(network: nn.Module, first: nn.Conv2d) -> None:
-    assert first.bias is not None
-    first.weight /= _PIXEL_SCALE
-    first.bias -= _PIXEL_MEAN * first.weight.sum(dim=(1, 2, 3))
+    weight, bias = first.parameters()
+    weight.div_(_PIXEL_SCALE)
+    bias.sub_(_PIXEL_MEAN * weight.sum(dim=(1, 2, 3)))
     network.requires_grad_(False).eval().to(memory_format=torch.channels_last)
 
 

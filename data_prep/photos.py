@@ -102,12 +102,14 @@ def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
         deep = np.asarray(image).astype(np.uint32)
         grey = ((deep * 255 + 32767) // 65535).astype(np.uint8)
         return np.repeat(grey[:, :, None], 3, axis=2)
+    if image.mode in ("I", "F"):  # 32 bits a pixel, and nothing says which number is white
+        raise PhotoError("unsupported_mode")
     try:
         if image.has_transparency_data:
             rgba = image.convert("RGBA")
             image = Image.alpha_composite(Image.new("RGBA", image.size, "black"), rgba)
         return np.array(image.convert("RGB"))
-    except ValueError as error:  # no conversion: Lab, floating point
+    except ValueError as error:  # a colour space without a conversion
         raise PhotoError("unsupported_mode") from error
 
 

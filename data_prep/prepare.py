@@ -13,7 +13,7 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -108,8 +108,8 @@ class AlignSummary:
 def align_folder(source: Path, out: Path, *, settings: AlignSettings, workers: int = 0) -> AlignSummary:
     """Align every photo of a folder, or go on where a killed run was.
 
-    A finished data set is only added to: photos that are new in `source` are aligned, those that are gone lose their row,
-    and those that were there are not read again.
+    A finished data set is only added to: photos that are new in `source` are aligned, those that are gone
+    lose their row, and those that were there are not read again.
 
     Args:
         source: a folder of photos per identity.
@@ -131,7 +131,8 @@ def align_folder(source: Path, out: Path, *, settings: AlignSettings, workers: i
         if journal.rows and missing:
             say(f"{out}: going on after {len(journal.rows):,} photos")
         start = time.monotonic()
-        _align_missing(missing, out, settings=settings, workers=workers, journal=journal)
+        if missing:
+            _align_missing(missing, out, settings=settings, workers=workers, journal=journal)
         rows = sorted(
             (row for key, row in journal.rows.items() if key in wanted), key=lambda row: row["photo"]
         )
@@ -266,31 +267,44 @@ def _lock(descriptor: int) -> None:
 def _align_missing(
     photos: list[SourcePhoto], out: Path, *, settings: AlignSettings, workers: int, journal: _Journal
 ) -> None:
-    if not photos:
-        return
     failed = 0
-    with progress("align", total=len(photos)) as advance:
-        for rows in _rows_from_workers(photos, out, settings=settings, workers=workers):
+    with (
+        worker_pool(out, settings, workers=workers) as align,
+        progress("align", total=len(photos)) as advance,
+    ):
+        for rows in align(photos):
             journal.add(rows)
             failed += sum(row["status"] == Status.FAILED for row in rows)
             advance(len(rows), f"{failed:,} failed" if failed else "")
 
 
-def _rows_from_workers(
-    photos: list[SourcePhoto], out: Path, *, settings: AlignSettings, workers: int
-) -> Iterator[list[Row]]:
-    tasks = iter([photos[i : i + _PHOTOS_PER_TASK] for i in range(0, len(photos), _PHOTOS_PER_TASK)])
+@contextmanager
+def worker_pool(
+    out: Path, settings: AlignSettings, *, workers: int = 0
+) -> Iterator[Callable[[Sequence[SourcePhoto]], Iterator[list[Row]]]]:
+    """Processes that align photos into `out`.
+
+    Yields:
+        `align(photos)`: manifest rows, some at a time as they come, in no order.
+    """
     workers = workers or os.cpu_count() or 1
     pool = ProcessPoolExecutor(
         workers, mp_context=get_context("spawn"), initializer=_start_worker, initargs=(out, settings)
     )
-    try:
-        # A task more than workers waits, so that none idles and no queue grows with the source.
+
+    def align(photos: Sequence[SourcePhoto]) -> Iterator[list[Row]]:
+        # Small sets are cut finer, so that every process gets some.
+        size = max(1, min(_PHOTOS_PER_TASK, len(photos) // (2 * workers)))
+        tasks = (photos[i : i + size] for i in range(0, len(photos), size))
+        # A task per worker waits, so that none idles and no queue grows with the source.
         running = {pool.submit(_run_task, task) for task in islice(tasks, 2 * workers)}
         while running:
             done, running = wait(running, return_when=FIRST_COMPLETED)
             running |= {pool.submit(_run_task, task) for task in islice(tasks, len(done))}
             yield from (_result(future) for future in done)
+
+    try:
+        yield align
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -326,7 +340,7 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _run_task(photos: list[SourcePhoto]) -> list[Row]:
+def _run_task(photos: Sequence[SourcePhoto]) -> list[Row]:
     return _aligner.align(photos)
 
 
@@ -353,7 +367,7 @@ class _Aligner:
         self._template: Template = find_template(settings.template)
         self._detector = FaceDetector(settings.min_face_px)
 
-    def align(self, photos: list[SourcePhoto]) -> list[Row]:
+    def align(self, photos: Sequence[SourcePhoto]) -> list[Row]:
         """Write the photos' crops; a row each."""
         rows: list[Row] = []
         waiting: list[_Readable] = []

@@ -30,9 +30,9 @@ class SourcePhoto:
 def list_photos(source: Path) -> list[SourcePhoto]:
     """Every file below `source`, sorted by key; links are followed.
 
-    The first folder names the identity, however deep the photo lies. Any file counts, whatever its ending: what is
-    no photo is for the reader to say. Only what file managers leave behind is passed over: names that begin with a dot,
-    Thumbs.db, desktop.ini and __MACOSX.
+    The first folder names the identity, however deep the photo lies. Any file counts, whatever its ending:
+    what is no photo is for the reader to say. Only what file managers leave behind is passed over: names
+    that begin with a dot, Thumbs.db, desktop.ini and __MACOSX.
 
     Raises:
         InputError: no such folder, one that cannot be read, or no file in any identity's folder.

@@ -1,0 +1,201 @@
+"""How fast photos are aligned, and how well that agrees with facenet-pytorch's MTCNN.
+
+    python benchmarks/alignment.py PHOTOS [--count 400] [--min-face 20]
+
+Everything is measured in one run on the same cores, in turns, so that whatever else the machine does falls
+on all. `faceverif align` reads, detects, warps and writes; the others only detect, in photos decoded before.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import resource
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+from facenet_pytorch import MTCNN
+from numpy.typing import NDArray
+
+from data_prep.detection import FaceDetector, Faces, centred_largest
+from data_prep.photos import read_photo
+from data_prep.prepare import AlignSettings, worker_pool
+from data_prep.sources.folder import SourcePhoto, list_photos
+
+Photos = Sequence[NDArray[np.uint8]]
+Result = TypeVar("Result")
+
+_BATCH = 32
+_ROUNDS = 4
+_CORES = os.cpu_count() or 1
+_ALIGN = f"faceverif align, {_CORES} processes"
+_DETECT = "FaceDetector, batches of 32, 1 thread"
+_ONE_BY_ONE = f"facenet-pytorch one by one, {_CORES} threads"
+_BATCHED = f"facenet-pytorch batches of 32, {_CORES} threads"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("photos", type=Path, help="a folder of photos per identity, all of one size")
+    parser.add_argument("--count", type=int, default=400, help="photos drawn from it")
+    parser.add_argument("--min-face", type=int, default=20, help="smallest face, in pixels")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    sample = random.Random(options.seed).sample(list_photos(options.photos), options.count)
+    print(f"{options.count} photos of {options.photos}, min face {options.min_face} px, {_CORES} cores\n")
+    seconds, ours, theirs = time_in_turns(sample, min_face_px=options.min_face)
+    print_speed(seconds, options.count)
+    print_agreement([read_photo(photo.path) for photo in sample], ours, theirs)
+    print_memory(sample, min_face_px=options.min_face)
+
+
+# --- speed
+
+
+def time_in_turns(
+    sample: list[SourcePhoto], *, min_face_px: int
+) -> tuple[dict[str, float], list[Faces], list[Faces]]:
+    """Seconds of each contender over all rounds, our faces and facenet-pytorch's."""
+    seconds: dict[str, float] = defaultdict(float)
+    ours: list[Faces] = []
+    theirs: list[Faces] = []
+    detector = FaceDetector(min_face_px)
+    reference = MTCNN(min_face_size=min_face_px, keep_all=True)
+    settings = AlignSettings(min_face_px=min_face_px)
+    with tempfile.TemporaryDirectory() as out, worker_pool(Path(out), settings, workers=_CORES) as align:
+        list(align(sample[: _BATCH * 2 * _CORES]))  # every process is up and warm
+        for turn in range(_ROUNDS):
+            part = sample[turn::_ROUNDS]
+            photos = [read_photo(photo.path) for photo in part]
+            timed(seconds, _ALIGN, lambda part=part: list(align(part)))
+            ours += timed(seconds, _DETECT, lambda photos=photos: detect_ours(detector, photos))
+            theirs += timed(seconds, _ONE_BY_ONE, lambda photos=photos: detect_singly(reference, photos))
+            timed(seconds, _BATCHED, lambda photos=photos: detect_batched(reference, photos))
+    order = np.argsort(np.concatenate([np.arange(len(sample))[turn::_ROUNDS] for turn in range(_ROUNDS)]))
+    return seconds, [ours[i] for i in order], [theirs[i] for i in order]
+
+
+def timed(seconds: dict[str, float], name: str, call: Callable[[], Result]) -> Result:
+    start = time.perf_counter()
+    result = call()
+    seconds[name] += time.perf_counter() - start
+    return result
+
+
+def detect_ours(detector: FaceDetector, photos: Photos) -> list[Faces]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    found = [faces for batch in batches(photos) for faces in detector.detect(batch)]
+    torch.set_num_threads(threads)
+    return found
+
+
+def detect_singly(reference: MTCNN, photos: Photos) -> list[Faces]:
+    return [faces_of(*reference.detect(photo, landmarks=True)) for photo in photos]
+
+
+def detect_batched(reference: MTCNN, photos: Photos) -> None:
+    for batch in batches(photos):
+        reference.detect(np.stack(batch), landmarks=True)
+
+
+def batches(photos: Photos) -> list[Photos]:
+    return [photos[i : i + _BATCH] for i in range(0, len(photos), _BATCH)]
+
+
+def faces_of(
+    boxes: NDArray[np.float32] | None, scores: NDArray[np.float32], points: NDArray[np.float32]
+) -> Faces:
+    if boxes is None:
+        return Faces(np.empty((0, 4)), np.empty(0), np.empty((0, 5, 2)))
+    return Faces(boxes.astype(np.float32), scores.astype(np.float32), points.astype(np.float32))
+
+
+def print_speed(seconds: dict[str, float], count: int) -> None:
+    rate = {name: count / seconds[name] for name in (_ALIGN, _DETECT, _ONE_BY_ONE, _BATCHED)}
+    print(f"{'':48s}{'images/s':>10s}{'x one by one':>14s}{'x batches':>11s}")
+    for name, value in rate.items():
+        print(f"{name:48s}{value:10.1f}{value / rate[_ONE_BY_ONE]:14.2f}{value / rate[_BATCHED]:11.2f}")
+
+
+# --- agreement
+
+
+@dataclass
+class Agreement:
+    """The chosen faces of some photos, ours against facenet-pytorch's."""
+
+    iou: list[float]
+    landmark_px: list[float]
+
+    def line(self, name: str) -> str:
+        """A line of the table."""
+        share = np.mean(np.array(self.iou) >= 0.9)
+        distance = np.mean(self.landmark_px)
+        return f"{name:48s}{len(self.iou):10d}{share:14.4f}{distance:11.3f}"
+
+
+def print_agreement(photos: Photos, ours: list[Faces], theirs: list[Faces]) -> None:
+    """Boxes that touch the border are told apart: there facenet-pytorch clips, and its landmarks move."""
+    everywhere, inside, missed = Agreement([], []), Agreement([], []), 0
+    for photo, mine, other in zip(photos, ours, theirs, strict=True):
+        height, width = photo.shape[:2]
+        i = centred_largest(mine, width=width, height=height)
+        j = centred_largest(other, width=width, height=height)
+        if i is None or j is None:
+            missed += i is not j
+            continue
+        touches = touches_border(other.boxes[j], width=width, height=height)
+        for agreement in [everywhere] if touches else [everywhere, inside]:
+            agreement.iou.append(iou(mine.boxes[i], other.boxes[j]))
+            distance = np.linalg.norm(mine.landmarks[i] - other.landmarks[j], axis=1)
+            agreement.landmark_px.append(float(distance.mean()))
+    heading = f"{'chosen faces, ours and facenet-pytorch':48s}"
+    print(f"\n{heading}{'photos':>10s}{'IoU >= 0.9':>14s}{'landmarks':>11s}")
+    print(inside.line("no box touches the border") + " px")
+    print(everywhere.line("all") + " px")
+    print(f"{'found by one of the two only':48s}{missed:10d}")
+
+
+def touches_border(box: NDArray[np.float32], *, width: int, height: int) -> bool:
+    """Whether the square around a box, which is what the networks saw, leaves the photo."""
+    centre, side = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]).max()
+    return bool((centre - side / 2 < 1).any() or (centre + side / 2 > (width, height)).any())
+
+
+def iou(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
+    overlap = np.clip(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0, None).prod()
+    return float(overlap / ((a[2:] - a[:2]).prod() + (b[2:] - b[:2]).prod() - overlap))
+
+
+# --- memory
+
+
+def print_memory(sample: list[SourcePhoto], *, min_face_px: int) -> None:
+    print(f"\n{'peak memory of a worker process':48s}{'photos':>10s}{'MB':>14s}")
+    for part in (sample[: len(sample) // 4], sample):
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as fresh:
+            peak = fresh.submit(peak_memory_mb, part, min_face_px).result()
+        print(f"{'':48s}{len(part):10d}{peak:14.0f}")
+
+
+def peak_memory_mb(photos: list[SourcePhoto], min_face_px: int) -> float:
+    """Peak resident memory of the largest worker; runs in a process of its own, whose children they are."""
+    settings = AlignSettings(min_face_px=min_face_px)
+    with tempfile.TemporaryDirectory() as out, worker_pool(Path(out), settings, workers=_CORES) as align:
+        list(align(photos))
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+
+
+if __name__ == "__main__":
+    main()
