@@ -1,0 +1,188 @@
+"""Pair files: what they hold, and what is said of broken ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data_prep.alignment import find_template
+from data_prep.errors import InputError
+from data_prep.manifest import AlignedDataset, header_for, write_manifest
+from data_prep.protocols import find_rows, load_protocol
+
+
+def genuine(name: str, first: int, second: int) -> str:
+    return f"{name}\t{first}\t{second}"
+
+
+def impostor(name: str, first: int, other: str, second: int) -> str:
+    return f"{name}\t{first}\t{other}\t{second}"
+
+
+SETS = [
+    [
+        genuine("Ann_Lee", 1, 2),
+        genuine("Bo", 3, 4),
+        impostor("Ann_Lee", 1, "Bo", 3),
+        impostor("Bo", 4, "Cy", 10),
+    ],
+    [genuine("Cy", 1, 10), genuine("Di", 1, 2), impostor("Cy", 1, "Di", 2), impostor("Di", 1, "Ed", 1)],
+]
+
+
+def view2(folder: Path, *, header: str = "2\t2", lines: list[str] | None = None) -> Path:
+    path = folder / "pairs.txt"
+    path.write_text("\n".join([header, *(lines if lines is not None else SETS[0] + SETS[1])]) + "\n")
+    return path
+
+
+def write(folder: Path, name: str, text: str) -> Path:
+    path = folder / name
+    path.write_text(text)
+    return path
+
+
+def test_view2_keeps_file_order_and_folds(tmp_path: Path) -> None:
+    protocol = load_protocol(view2(tmp_path))
+    assert protocol.left[:3] == ("Ann_Lee/Ann_Lee_0001", "Bo/Bo_0003", "Ann_Lee/Ann_Lee_0001")
+    assert protocol.right[:4] == ("Ann_Lee/Ann_Lee_0002", "Bo/Bo_0004", "Bo/Bo_0003", "Cy/Cy_0010")
+    assert protocol.same.tolist() == [True, True, False, False] * 2
+    assert protocol.fold.tolist() == [0] * 4 + [1] * 4
+    assert protocol.scored.all()
+
+
+@pytest.mark.parametrize("lines", [SETS[0], SETS[0] + SETS[1] + SETS[0][:1], []])
+def test_counts_that_differ_from_the_header_are_refused(tmp_path: Path, lines: list[str]) -> None:
+    with pytest.raises(InputError, match=rf"got {len(lines)} lines"):
+        load_protocol(view2(tmp_path, lines=lines))
+
+
+@pytest.mark.parametrize(
+    ("number", "broken"),
+    [
+        (1, "Bo\t3"),
+        (1, "Bo\tthree\t4"),
+        (1, "Bo 3 4"),
+        (1, ""),
+        (2, genuine("Ann_Lee", 1, 2)),  # where an impostor belongs
+        (4, impostor("Cy", 1, "Di", 2)),  # where a genuine pair belongs
+    ],
+)
+def test_a_broken_line_is_named(tmp_path: Path, number: int, broken: str) -> None:
+    lines = SETS[0] + SETS[1]
+    lines = [*lines[:number], broken, *lines[number + 1 :]]
+    with pytest.raises(
+        InputError, match=rf"pairs.txt, line {number + 2}: must be an? (genuine|impostor) pair"
+    ):
+        load_protocol(view2(tmp_path, lines=lines))
+
+
+def test_view1_takes_its_threshold_from_the_training_half(tmp_path: Path) -> None:
+    write(tmp_path, "pairsDevTrain.txt", "\n".join(["2", *SETS[0]]))
+    protocol = load_protocol(write(tmp_path, "pairsDevTest.txt", "\n".join(["2", *SETS[1]])))
+    assert protocol.name == "lfw-view1"
+    assert protocol.left[4] == "Cy/Cy_0001"
+    assert protocol.fold.tolist() == [0] * 4 + [1] * 4
+    assert protocol.scored.tolist() == [False] * 4 + [True] * 4
+
+
+@pytest.mark.parametrize("name", ["pairsDevTrain.txt", "pairsDevTest.txt"])
+def test_half_a_view1_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputError, match=r"Give pairsDevTest.txt and keep pairsDevTrain.txt beside it"):
+        load_protocol(write(tmp_path, name, "\n".join(["2", *SETS[0]])))
+
+
+def test_csv_without_folds_deals_both_kinds_into_every_fold(tmp_path: Path) -> None:
+    pairs = [f"a{i},b{i},{'true' if i < 25 else 'False'}" for i in range(50)]
+    protocol = load_protocol(write(tmp_path, "my pairs.csv", "\n".join(["left,right,same", *pairs])))
+    assert protocol.name == "my pairs"
+    assert protocol.fold[:25].tolist() == protocol.fold[25:].tolist() == [i % 10 for i in range(25)]
+    assert "i mod 10" in protocol.fold_rule
+
+
+def test_csv_with_few_pairs_has_as_many_folds_as_the_rarer_kind(tmp_path: Path) -> None:
+    rows = ["left,right,same", "a,b,1", "a,c,1", "a,d,1", "a,e,0", "b,f,0"]
+    protocol = load_protocol(write(tmp_path, "few.csv", "\n".join(rows)))
+    assert protocol.fold.tolist() == [0, 1, 0, 0, 1]
+
+
+def test_csv_with_folds_keeps_them_and_reads_as_spreadsheets_write(tmp_path: Path) -> None:
+    path = tmp_path / "sheet.csv"
+    path.write_bytes(
+        '\ufeffleft, right, same, fold\r\n"Lee, Ann/1.jpg",b,1,3\r\na,c,0,3\r\n\r\nd,e,1,7\r\nd,f,0,7\r\n'.encode()
+    )
+    protocol = load_protocol(path)
+    assert protocol.left[0] == "Lee, Ann/1.jpg"
+    assert (protocol.fold.tolist(), protocol.scored_folds) == ([3, 3, 7, 7], (3, 7))
+
+
+@pytest.mark.parametrize("line", ["a,b", "a,b,yes", "a,,1", "a,b,1,0"])
+def test_a_broken_csv_line_is_named(tmp_path: Path, line: str) -> None:
+    with pytest.raises(InputError, match=r"p.csv, line 3: must be two photos"):
+        load_protocol(write(tmp_path, "p.csv", f"left,right,same\na,b,1\n{line}\n"))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("left,right,same,Fold\na,b,1,0\n", "columns must be"),
+        ("left,right,same\na,b,1\nc,d,0\n", "at least 2 genuine and 2 impostor"),
+        ("left,right,same,fold\na,b,1,0\na,c,0,0\nb,c,1,1\n", "outside fold 0"),
+        ("photo1 photo2 1\n", "must be one of"),
+        ("", "an empty file"),
+    ],
+)
+def test_other_files_are_refused(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        load_protocol(write(tmp_path, "p.csv", text))
+
+
+def test_binary_and_missing_files_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.txt"
+    with pytest.raises(InputError, match="must be a pair file"):
+        load_protocol(path)
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InputError, match="UTF-8"):
+        load_protocol(path)
+
+
+def dataset_of(root: Path, photos: list[str]) -> AlignedDataset:
+    header = header_for(find_template("arcface-112"), policy="centred-largest", min_face_px=20)
+    empty = dict.fromkeys(
+        ("crop", "sha256", "reason", "width", "height", "box", "landmarks", "score", "faces")
+    )
+    write_manifest(root, header, [{"photo": p, "identity": "x", "status": "aligned"} | empty for p in photos])
+    return AlignedDataset.load(root)
+
+
+def test_keys_are_found_with_and_without_ending(tmp_path: Path) -> None:
+    dataset = dataset_of(tmp_path, ["J.R. Ö/J.R. Ö_0001.jpg", "b/b_0001.png", "c/noending"])
+    keys = ["b/b_0001", "J.R. Ö/J.R. Ö_0001", "b/b_0001.png", "c/noending", "b/b_0001"]
+    np.testing.assert_array_equal(find_rows(keys, dataset), [1, 0, 1, 2, 1])
+
+
+def test_missing_photos_are_counted_and_named(tmp_path: Path) -> None:
+    dataset = dataset_of(tmp_path, ["a/1.jpg"])
+    with pytest.raises(
+        InputError, match=r"4 of 5 missing: b/1, c/1, d/1, \.\.\.; the manifest has photos like a/1.jpg"
+    ):
+        find_rows(["b/1", "a/1", "c/1", "d/1", "e/1", "b/1"], dataset)
+
+
+def test_a_key_that_fits_two_photos_is_refused_unless_it_says_which(tmp_path: Path) -> None:
+    dataset = dataset_of(tmp_path, ["a/1.jpg", "a/1.png"])
+    with pytest.raises(InputError, match=r"a/1, which fits a/1.jpg, a/1.png"):
+        find_rows(["a/1"], dataset)
+    assert find_rows(["a/1.png"], dataset).tolist() == [1]
+
+
+@pytest.mark.real_data
+def test_lfws_own_files(shared: Path) -> None:
+    view2 = load_protocol(shared / "data/lfw/pairs.txt")
+    view1 = load_protocol(shared / "data/lfw/pairsDevTest.txt")
+    assert (view2.name, len(view2), int(view2.same.sum())) == ("lfw-view2", 6000, 3000)
+    assert [int((view2.fold == fold).sum()) for fold in view2.scored_folds] == [600] * 10
+    assert view2.left[0] == "Abel_Pacheco/Abel_Pacheco_0001"
+    assert (view1.name, len(view1), int(view1.scored.sum())) == ("lfw-view1", 3200, 1000)

@@ -1,0 +1,72 @@
+"""Thresholds of a run: read from the scores, tied to the model, refused where they would mean nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_faces import pattern_embedder, write_faces, write_pairs
+
+from data_prep.errors import InputError
+from data_prep.protocols import load_protocol
+from faceverif.verification.calibration import load_calibration, wilson_interval, write_calibration
+from faceverif.verification.result import VerificationResult
+from faceverif.verification.runner import evaluate
+
+
+def result_on(folder: Path, *, subtract_mean: bool = False, people: int = 12) -> VerificationResult:
+    dataset = write_faces(folder / "data", people=people, noise=110)
+    pairs = load_protocol(write_pairs(folder / "pairs.csv", people=people))
+    return evaluate(pattern_embedder(), dataset, pairs, flip=True, subtract_mean=subtract_mean)
+
+
+def test_a_threshold_keeps_its_far_on_the_pairs_it_came_from(tmp_path: Path) -> None:
+    result = result_on(tmp_path)
+    write_calibration(tmp_path, result)
+    calibration = load_calibration(tmp_path, model_sha256=pattern_embedder().sha256)
+    assert [point.far for point in calibration.points] == [0.1]
+    point = calibration.point(0.1)
+    accepted = result.scores[~result.protocol.same] >= point.threshold
+    assert accepted.mean() == point.measured_far == point.false_accepts / 36 <= 0.1
+    # The next lower score would accept more impostors than asked for.
+    lower = max(score for score in result.scores if score < point.threshold)
+    assert (result.scores[~result.protocol.same] >= lower).mean() > 0.1
+    assert (calibration.impostor_pairs, calibration.protocol, calibration.flip) == (36, "pairs", True)
+
+
+def test_a_far_that_was_not_calibrated_names_those_that_were(tmp_path: Path) -> None:
+    write_calibration(tmp_path, result_on(tmp_path))
+    calibration = load_calibration(tmp_path, model_sha256=pattern_embedder().sha256)
+    with pytest.raises(InputError, match=r"36 impostor pairs gave 0.1; got 0.001"):
+        calibration.point(0.001)
+
+
+def test_thresholds_of_another_model_are_refused(tmp_path: Path) -> None:
+    write_calibration(tmp_path, result_on(tmp_path))
+    with pytest.raises(InputError, match="must belong to the run's model"):
+        load_calibration(tmp_path, model_sha256="0" * 64)
+
+
+def test_no_calibration_and_a_broken_one_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="must hold a calibration.json"):
+        load_calibration(tmp_path, model_sha256="")
+    (tmp_path / "calibration.json").write_text('{"protocol": "x"}')
+    with pytest.raises(InputError, match="must be as written"):
+        load_calibration(tmp_path, model_sha256="")
+
+
+def test_verifications_that_give_no_threshold_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="got mean subtraction"):
+        write_calibration(tmp_path, result_on(tmp_path / "a", subtract_mean=True))
+    with pytest.raises(InputError, match="got 9 impostor pairs"):
+        write_calibration(tmp_path, result_on(tmp_path / "b", people=3))
+    assert not (tmp_path / "calibration.json").exists()
+
+
+def test_the_interval_holds_the_rate_and_narrows_with_more_pairs() -> None:
+    # 8 in 20: worked out by hand from Wilson's formula.
+    assert wilson_interval(8, 20) == pytest.approx((0.2188, 0.6134), abs=1e-4)
+    assert wilson_interval(0, 30)[0] == 0
+    widths = [np.ptp(wilson_interval(count, 10 * count)) for count in (1, 10, 100, 1000)]
+    assert widths == sorted(widths, reverse=True)

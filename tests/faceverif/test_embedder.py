@@ -1,0 +1,258 @@
+"""Embedders: what goes in is what the model wants, what is broken is said in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+from safetensors.torch import save_file
+from small_faces import PatternNet, pattern_embedder
+from torch import Tensor, nn
+
+from data_prep.alignment import find_template
+from data_prep.errors import InputError
+from data_prep.manifest import header_for
+from faceverif.backbones import build_backbone
+from faceverif.config import MobileFaceNetConfig
+from faceverif.embedder import (
+    MODEL_NAME,
+    PREPROCESSINGS,
+    OnnxEmbedder,
+    PreprocessingSpec,
+    TorchEmbedder,
+    load_embedder,
+    load_model,
+    save_model,
+)
+
+ARCFACE_112 = find_template("arcface-112")
+CONFIG = MobileFaceNetConfig(name="mobilefacenet", embedding_dim=16, input_px=112)
+
+
+def crops(count: int, side: int = 112) -> NDArray[np.uint8]:
+    return np.random.default_rng(count).integers(0, 256, (count, side, side, 3), dtype=np.uint8)
+
+
+# --- the contract
+
+
+def test_the_middle_of_larger_crops_reaches_the_model() -> None:
+    large = crops(2, side=128)
+    small = pattern_embedder("arcface-128", input_px=120).embed(large)
+    np.testing.assert_array_equal(small, pattern_embedder(input_px=120).embed(large[:, 4:124, 4:124]))
+
+
+@pytest.mark.parametrize(
+    "wrong", [crops(2, side=100), crops(2)[0], crops(2).astype(np.float32), crops(2).transpose(0, 3, 1, 2)]
+)
+def test_other_shapes_and_types_are_refused(wrong: NDArray[Any]) -> None:
+    with pytest.raises(ValueError, match="crops must be uint8"):
+        pattern_embedder().embed(wrong)
+
+
+def test_embeddings_that_are_not_finite_are_refused() -> None:
+    embedder = pattern_embedder()
+    nn.init.constant_(embedder.backbone.scale.weight, float("nan"))  # type: ignore[union-attr, arg-type]
+    with pytest.raises(InputError, match="finite embeddings"):
+        embedder.embed(crops(1))
+
+
+def test_a_data_set_of_another_template_is_refused() -> None:
+    other = header_for(find_template("arcface-128"), policy="centred-largest", min_face_px=20)
+    with pytest.raises(InputError, match="Align the photos with --template arcface-112"):
+        pattern_embedder().spec.refuse_other(other)
+
+
+# --- models trained here
+
+
+class PixelProbe(nn.Module):
+    """Says what it was given: range, order, mode."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.anchor = nn.Parameter(torch.zeros(()))
+        self.frozen = nn.BatchNorm1d(1)
+        self.seen: tuple[Tensor, bool, bool] | None = None
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        self.seen = (pixels, self.training, torch.is_grad_enabled())
+        return pixels.mean(dim=(2, 3))
+
+
+def test_a_backbone_gets_rgb_from_zero_to_one_in_evaluation_mode_and_keeps_its_own() -> None:
+    probe = PixelProbe().train()
+    probe.frozen.eval()
+    embedder = TorchEmbedder(probe, PreprocessingSpec.of(ARCFACE_112, input_px=112))
+    red = np.zeros((2, 112, 112, 3), np.uint8)
+    red[..., 0] = 255
+    np.testing.assert_array_equal(embedder.embed(red), [[1, 0, 0], [1, 0, 0]])
+    assert probe.seen is not None
+    assert probe.seen[1:] == (False, False)
+    assert probe.training
+    assert not probe.frozen.training
+
+
+def save(path: Path, *, seed: int = 0, template: str = "arcface-112") -> nn.Module:
+    torch.manual_seed(seed)
+    backbone = build_backbone(CONFIG)
+    spec = PreprocessingSpec.of(find_template(template), input_px=112)
+    save_model(path, backbone, backbone_config=CONFIG.model_dump(), spec=spec, provenance={"seed": seed})
+    return backbone
+
+
+def test_a_saved_model_comes_back_whole(tmp_path: Path) -> None:
+    backbone = save(tmp_path / MODEL_NAME)
+    loaded = load_embedder(run=tmp_path, onnx=None, preprocess=None)
+    assert isinstance(loaded, TorchEmbedder)
+    in_memory = TorchEmbedder(backbone, PreprocessingSpec.of(ARCFACE_112, input_px=112))
+    np.testing.assert_array_equal(loaded.embed(crops(3)), in_memory.embed(crops(3)))
+    assert (loaded.spec, loaded.sha256, loaded.provenance) == (in_memory.spec, in_memory.sha256, {"seed": 0})
+    assert [path.name for path in tmp_path.iterdir()] == [MODEL_NAME]
+
+
+def test_the_hash_is_of_the_weights(tmp_path: Path) -> None:
+    save(tmp_path / "a")
+    save(tmp_path / "b")
+    save(tmp_path / "c", seed=1)
+    a, b, c = (load_model(tmp_path / name).sha256 for name in "abc")
+    assert a == b != c
+
+
+def test_a_template_that_is_drawn_differently_now_is_refused(tmp_path: Path) -> None:
+    spec = PreprocessingSpec("arcface-112", "0" * 64, 112)
+    path = tmp_path / MODEL_NAME
+    save_model(path, build_backbone(CONFIG), backbone_config=CONFIG.model_dump(), spec=spec, provenance={})
+    with pytest.raises(InputError, match="geometry of this version"):
+        load_model(path)
+
+
+def test_no_model_half_a_model_and_foreign_files_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"finished training run.*Run: faceverif train CONFIG --run"):
+        load_embedder(run=tmp_path, onnx=None, preprocess=None)
+    path = tmp_path / MODEL_NAME
+    save(path)
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(InputError, match="must be a file that `faceverif train` wrote"):
+        load_model(path)
+    save_file({"weight": torch.zeros(3)}, path)
+    with pytest.raises(InputError, match="KeyError"):
+        load_model(path)
+
+
+def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
+    spec = PreprocessingSpec.of(ARCFACE_112, input_px=112)
+    path = tmp_path / MODEL_NAME
+    save_model(path, PatternNet(), backbone_config=CONFIG.model_dump(), spec=spec, provenance={})
+    with pytest.raises(InputError, match="RuntimeError: Error"):
+        load_model(path)
+
+
+@pytest.mark.parametrize(
+    ("run", "onnx_file", "preprocess", "said"),
+    [
+        (None, None, None, "got neither"),
+        (Path("r"), Path("m.onnx"), "rgb-255", "got both"),
+        (Path("r"), None, "rgb-255", "belongs to --onnx"),
+        (None, Path("m.onnx"), None, "Use one of: rgb-imagenet, rgb-127.5, bgr-127.5, rgb-255, bgr-255"),
+        (None, Path("m.onnx"), "rgb", "got rgb"),
+        (None, Path("m.onnx"), "rgb-255", "must be an .onnx file"),
+    ],
+)
+def test_one_model_must_be_named(
+    run: Path | None, onnx_file: Path | None, preprocess: str | None, said: str
+) -> None:
+    with pytest.raises(InputError, match=said):
+        load_embedder(run=run, onnx=onnx_file, preprocess=preprocess)
+
+
+# --- models from elsewhere
+
+
+def write_onnx(
+    path: Path, *, shape: Sequence[int | str] = (1, 3, 112, 112), pool: bool = True, external: bool = False
+) -> Path:
+    """The mean of each channel, times (1, 2, 3): it tells colour order and normalisation."""
+    given = helper.make_tensor_value_info("photo", TensorProto.FLOAT, list(shape))
+    told = helper.make_tensor_value_info("embedding", TensorProto.FLOAT, None)
+    weight = numpy_helper.from_array(np.array([1, 2, 3], np.float32).reshape(1, 3, 1, 1), "weight")
+    nodes = [
+        helper.make_node("Mul", ["photo", "weight"], ["scaled"]),
+        helper.make_node("ReduceMean", ["scaled"], ["embedding"], axes=[2, 3], keepdims=0),
+    ]
+    if not pool:
+        nodes = [helper.make_node("Identity", ["photo"], ["embedding"])]
+    graph = helper.make_graph(nodes, "probe", [given], [told], [weight])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    onnx.save(model, path, save_as_external_data=external, location=path.name + ".data", size_threshold=0)
+    return path
+
+
+@pytest.mark.parametrize("name", PREPROCESSINGS)
+def test_each_preprocessing_is_its_formula(tmp_path: Path, name: str) -> None:
+    colour = np.array([200, 100, 30], np.uint8)
+    photo = np.broadcast_to(colour, (1, 112, 112, 3))
+    x = colour.astype(float)
+    wanted = {
+        "rgb-imagenet": (x / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225],
+        "rgb-127.5": (x - 127.5) / 127.5,
+        "bgr-127.5": (x[::-1] - 127.5) / 127.5,
+        "rgb-255": x / 255,
+        "bgr-255": x[::-1] / 255,
+    }[name]
+    embedding = OnnxEmbedder(write_onnx(tmp_path / "m.onnx"), name).embed(photo)
+    np.testing.assert_allclose(embedding[0], wanted * [1, 2, 3], rtol=1e-4)
+
+
+@pytest.mark.parametrize("batch", [1, 4, "batch"])
+def test_any_number_of_crops_goes_through_any_batch_size(tmp_path: Path, batch: int | str) -> None:
+    embedder = OnnxEmbedder(write_onnx(tmp_path / "m.onnx", shape=(batch, 3, 112, 112)), "rgb-255")
+    photos = crops(37)
+    wanted = photos.mean(axis=(1, 2)) / 255 * [1, 2, 3]
+    for count in (1, 3, 4, 37):
+        np.testing.assert_allclose(embedder.embed(photos[:count]), wanted[:count], rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("side", "template"), [(112, "arcface-112"), (120, "arcface-128"), (160, "arcface-160")]
+)
+def test_the_input_size_tells_the_template(tmp_path: Path, side: int, template: str) -> None:
+    spec = OnnxEmbedder(write_onnx(tmp_path / "m.onnx", shape=(1, 3, side, side)), "rgb-255").spec
+    assert (spec.template, spec.input_px) == (template, side)
+
+
+@pytest.mark.parametrize(
+    "shape", [(1, 112, 112, 3), (1, 3, 112, 96), (1, 3, "height", "width"), (1, 3, 224, 224), (3, 112, 112)]
+)
+def test_other_inputs_are_refused(tmp_path: Path, shape: tuple[int | str, ...]) -> None:
+    with pytest.raises(InputError, match=r"--onnx: m.onnx must"):
+        OnnxEmbedder(write_onnx(tmp_path / "m.onnx", shape=shape, pool=False), "rgb-255")
+
+
+def test_an_output_that_is_no_embedding_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"float \(batch, dim\); got float32 \(1, 3, 112, 112\)"):
+        OnnxEmbedder(write_onnx(tmp_path / "m.onnx", pool=False), "rgb-255")
+
+
+def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "m.onnx").write_bytes(b"<html>404</html>")
+    with pytest.raises(InputError, match="must be a model that onnxruntime can open"):
+        OnnxEmbedder(tmp_path / "m.onnx", "rgb-255")
+
+
+def test_missing_external_data_are_named(tmp_path: Path) -> None:
+    path = write_onnx(tmp_path / "m.onnx", external=True)
+    whole = OnnxEmbedder(path, "rgb-255").sha256
+    data = tmp_path / "m.onnx.data"
+    data.write_bytes(np.array([1, 2, 4], np.float32).tobytes())
+    assert OnnxEmbedder(path, "rgb-255").sha256 != whole  # the weights are part of the hash
+    data.unlink()
+    with pytest.raises(InputError, match="must have its external data file beside it"):
+        OnnxEmbedder(path, "rgb-255")

@@ -1,0 +1,125 @@
+"""Pages: whole in one file, made of the run's files, safe against what names may hold."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_faces import pattern_embedder, write_faces, write_pairs
+
+from data_prep.errors import InputError
+from faceverif.curves import read_metrics
+from faceverif.report import write_run_report, write_verification_report
+from faceverif.verification.calibration import write_calibration
+from faceverif.verification.figures import hardest_pairs
+from faceverif.verification.result import VerificationResult
+from faceverif.verification.runner import verify
+
+METRICS = "step,epoch,loss,accuracy,learning_rate,dev/accuracy,dev/eer\n" + "".join(
+    f"{step},{step // 10},{9 - step / 10},{step / 100},0.1,{'' if step % 10 else step / 50},\n"
+    for step in range(1, 40)
+)
+
+
+class Page(HTMLParser):
+    """Tags that are open, and everything that a page would fetch."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.sources: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.sources += [value or "" for name, value in attrs if name in ("src", "href")]
+        if tag not in ("img", "meta", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    (folder / "config.yaml").write_text("head: {name: cosface}  # <b>bold</b>\n")
+    (folder / "provenance.json").write_text(json.dumps({"versions": {"torch": "2"}, "photos": 48}))
+    (folder / "metrics.csv").write_text(METRICS)
+    write_calibration(folder, result_in(folder))
+    return folder
+
+
+def result_in(folder: Path) -> VerificationResult:
+    write_faces(folder / "data", noise=110)
+    pairs = write_pairs(folder / "pairs.csv")
+    out = folder / "verification" / "dev"
+    return verify(pattern_embedder(), folder / "data", pairs, out=out, flip=True, subtract_mean=False)
+
+
+def test_pages_are_whole_and_fetch_nothing(run: Path) -> None:
+    for path in (write_run_report(run), run / "verification/dev/report.html"):
+        page = Page(path.read_text(encoding="utf-8"))
+        assert page.open == []
+        assert page.sources
+        assert all(source.startswith("data:image/") for source in page.sources)
+
+
+def test_a_verification_page_says_its_numbers_and_protocol(run: Path) -> None:
+    folder = run / "verification" / "dev"
+    facts = json.loads((folder / "result.json").read_text())
+    text = " ".join(write_verification_report(folder).read_text().split())
+    for said in (
+        f"<b>{100 * facts['accuracy']:.2f} <small>± {100 * facts['accuracy_se']:.2f} %</small></b>",
+        "36 genuine and 36 impostor pairs; no fold column",
+        "Flip-averaged, no mean subtraction",
+        facts["model_sha256"],
+        facts["data_sha256"],
+        facts["protocol_sha256"],
+        "36 impostor pairs cannot show it",
+    ):
+        assert said in text
+
+
+def test_the_hardest_pairs_are_the_extremes(tmp_path: Path) -> None:
+    result = result_in(tmp_path)
+    same, scores = result.protocol.same, result.scores
+    genuine = hardest_pairs(result, same=True, count=5)
+    impostor = hardest_pairs(result, same=False, count=5)
+    assert scores[genuine].tolist() == sorted(scores[same])[:5]
+    assert scores[impostor].tolist() == sorted(scores[~same], reverse=True)[:5]
+    text = (tmp_path / "verification/dev/report.html").read_text()
+    shown = [float(value) for value in re.findall(r'<b class="genuine">(-?[\d.]+)</b>', text)]
+    assert shown == np.round(sorted(scores[same])[:8], 3).tolist()
+
+
+def test_a_run_page_shows_config_curves_thresholds_and_provenance(run: Path) -> None:
+    text = write_run_report(run).read_text(encoding="utf-8")
+    assert "&lt;b&gt;bold&lt;/b&gt;" in text  # the user's text is text
+    assert "Curves of the training" in text
+    assert "Calibrated thresholds" in text
+    assert "<th>versions.torch</th><td>2</td>" in text
+
+
+def test_a_run_that_has_just_begun_has_a_page(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("seed: 1\n")
+    (tmp_path / "metrics.csv").write_text("step,epoch,loss\n")
+    text = write_run_report(tmp_path).read_text()
+    assert "No verification yet" in text
+    assert "Curves of the training" not in text
+
+
+def test_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"must be the folder of a training run"):
+        write_run_report(tmp_path)
+
+
+def test_metrics_keep_their_gaps(tmp_path: Path) -> None:
+    (tmp_path / "metrics.csv").write_text("step,loss,note\n1,2.5,warm\n2,,\n")
+    metrics = read_metrics(tmp_path / "metrics.csv")
+    assert metrics["step"].tolist() == [1, 2]
+    np.testing.assert_array_equal(metrics["loss"], [2.5, np.nan])
+    assert np.isnan(metrics["note"]).all()
