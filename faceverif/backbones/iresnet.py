@@ -7,10 +7,11 @@ from torch import Tensor, nn
 from faceverif.backbones.base import Backbone, halved
 
 _BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 14, 3), 100: (3, 13, 30, 3)}
-_WIDTHS = (64, 128, 256, 512)
 
 
-def iresnet(*, depth: int, embedding_dim: int, input_px: int, dropout: float) -> Backbone:
+def iresnet(
+    *, depth: int, width: int, stem_stride: int, embedding_dim: int, input_px: int, dropout: float
+) -> Backbone:
     """ResNet-IR with the "E" output: a full-resolution stem, pre-normalised blocks, BN-dropout-FC-BN.
 
     Deng et al., "ArcFace" (2019), Sec. 3.1. At 112 pixels and 512 dimensions InsightFace's `arcface_torch` has
@@ -19,21 +20,27 @@ def iresnet(*, depth: int, embedding_dim: int, input_px: int, dropout: float) ->
 
     Args:
         depth: 18, 34, 50 or 100.
+        width: channels of the stem and the first stage; each stage doubles them. 64 in the paper.
+        stem_stride: 1 in the paper; 2 halves every feature map, for a quarter of the work.
         embedding_dim: 512 in the paper.
         input_px: 112 in the paper; the fully connected layer follows it.
         dropout: share of the flattened features that is dropped in training; 0.4 in the paper.
     """
-    trunk = nn.Sequential(nn.Conv2d(3, 64, 3, padding=1, bias=False), nn.BatchNorm2d(64), nn.PReLU(64))
-    channels = 64
-    for width, blocks in zip(_WIDTHS, _BLOCKS[depth], strict=True):
+    trunk = nn.Sequential(
+        nn.Conv2d(3, width, 3, stem_stride, padding=1, bias=False), nn.BatchNorm2d(width), nn.PReLU(width)
+    )
+    channels = width
+    for stage, blocks in enumerate(_BLOCKS[depth]):
+        stage_width = width * 2**stage
         for block in range(blocks):
-            trunk.append(_Block(channels, width, stride=2 if block == 0 else 1))
-            channels = width
-    trunk.append(nn.BatchNorm2d(512))
+            trunk.append(_Block(channels, stage_width, stride=2 if block == 0 else 1))
+            channels = stage_width
+    trunk.append(nn.BatchNorm2d(channels))
+    side = halved(input_px, times=4 if stem_stride == 1 else 5)
     embed = nn.Sequential(
         nn.Flatten(),
         nn.Dropout(dropout),
-        nn.Linear(512 * halved(input_px, times=4) ** 2, embedding_dim),
+        nn.Linear(channels * side**2, embedding_dim),
         nn.BatchNorm1d(embedding_dim, affine=False),
     )
     backbone = Backbone(trunk, embed, embedding_dim=embedding_dim, input_px=input_px)
