@@ -1,0 +1,435 @@
+"""People who do not exist: a statistical face model, and photos drawn from it.
+
+The model is principal components of aligned faces with two spreads in each direction: between people and
+within one person (Ioffe, "Probabilistic Linear Discriminant Analysis", ECCV 2006: one basis in which both
+covariances are diagonal). A person is a draw from the first spread; each photo adds a draw from the second,
+and then pose, light, background, blur and JPEG. The model keeps a mean and directions, no picture of anyone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import zipfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from data_prep.atomic import write_text, written_whole
+from data_prep.errors import InputError
+from data_prep.manifest import AlignedDataset, Status
+from data_prep.photos import PhotoError, read_photo
+from data_prep.progress import progress
+
+SHIPPED_MODEL = Path(__file__).with_name("face_model.npz")
+_SIDE_PX = 64
+_FORMAT = 1
+_MOST_COMPONENTS = 240  # of 64 x 64 x 3 bytes each: just under 3 MB
+_BATCH = 512
+# Subspace iteration: a few directions more than wanted, and passes until the last wanted ones have settled.
+_SPARE_DIRECTIONS = 20
+_PASSES = 4
+# Photos far from their person's mean are often wrong labels, and one stranger among a person's photos weighs
+# as much as several honest ones. Leaving them out makes the spread a little too small, never too large.
+_KEPT_SHARE = 0.9
+
+_MARK_NAME = ".synthetic.json"
+# Draws stay where the fitted faces lay: beyond it, sums of components look like no face.
+_LARGEST_DRAW = 2.0
+# Part of the fitted within-person spread is pose and light, which the drawing adds again.
+_WITHIN_SCALE = 0.6
+
+
+@dataclass(frozen=True)
+class FaceModel:
+    """Faces as `mean + coefficients @ components`, coefficients being person + photo.
+
+    Attributes:
+        mean: (side, side, 3) float32, RGB in grey levels 0 to 255.
+        components: (k, side, side, 3) float32, grey levels per unit of the coefficient.
+        between: (k,) standard deviation of a coefficient over people.
+        within: (k,) standard deviation over the photos of one person; between^2 + within^2 = 1.
+        provenance: what it was fitted to; plain JSON.
+    """
+
+    mean: NDArray[np.float32]
+    components: NDArray[np.float32]
+    between: NDArray[np.float32]
+    within: NDArray[np.float32]
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def sample_identity(self, rng: np.random.Generator) -> NDArray[np.float32]:
+        """A person: (k,) coefficients."""
+        return self.between * _bounded_normal(rng, len(self.between))
+
+    def sample_face(self, identity: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+        """One appearance of a person: (side, side, 3) in grey levels, which may leave 0 to 255."""
+        coefficients = identity + _WITHIN_SCALE * self.within * _bounded_normal(rng, len(self.within))
+        # einsum sums in one fixed order; a BLAS product's last bits change with its number of threads, and
+        # the same seed must give the same bytes.
+        return self.mean + np.einsum("k,khwc->hwc", coefficients, self.components)
+
+    def save(self, path: Path) -> None:
+        """Write the model, components as bytes with a scale each; whole or not at all."""
+        scale = np.abs(self.components).max(axis=(1, 2, 3)) / 127
+        scale = np.maximum(scale, np.finfo(np.float32).tiny)
+        with written_whole(path) as unfinished, unfinished.open("wb") as file:
+            np.savez_compressed(
+                file,
+                format=np.array(_FORMAT),
+                mean=self.mean.astype(np.float16),
+                components=np.rint(self.components / scale[:, None, None, None]).astype(np.int8),
+                scale=scale,
+                between=self.between,
+                within=self.within,
+                provenance=np.array(json.dumps(self.provenance, sort_keys=True)),
+            )
+
+
+def _bounded_normal(rng: np.random.Generator, count: int) -> NDArray[np.float32]:
+    return np.clip(rng.standard_normal(count, dtype=np.float32), -_LARGEST_DRAW, _LARGEST_DRAW)
+
+
+def load_face_model(path: Path | None = None) -> FaceModel:
+    """Read a face model; without a path, the one shipped with the package.
+
+    Raises:
+        InputError: no such file, or not one that `FaceModel.save` wrote.
+    """
+    path = path or SHIPPED_MODEL
+    fix = "Fit one with: faceverif fit-faces --data ALIGNED --out FILE"
+    if not path.is_file():
+        raise InputError("model", "must be a face model file", got=path, fix=fix)
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return _unpack({name: arrays[name] for name in arrays.files})
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        reason = f"{path} ({error})"
+        raise InputError("model", "must be a face model of this version", got=reason, fix=fix) from error
+
+
+def _unpack(arrays: dict[str, NDArray[Any]]) -> FaceModel:
+    if arrays["format"] != _FORMAT:
+        raise ValueError(f"format {arrays['format']}, not {_FORMAT}")
+    side, count = len(arrays["mean"]), len(arrays["components"])
+    shapes = {
+        "mean": (side, side, 3),
+        "components": (count, side, side, 3),
+        "scale": (count,),
+        "between": (count,),
+        "within": (count,),
+    }
+    for name, shape in shapes.items():
+        if arrays[name].shape != shape or not np.isfinite(arrays[name]).all():
+            raise ValueError(f"{name} has shape {arrays[name].shape} or is not finite")
+    return FaceModel(
+        mean=arrays["mean"].astype(np.float32),
+        components=arrays["components"] * arrays["scale"][:, None, None, None],
+        between=arrays["between"],
+        within=arrays["within"],
+        provenance=json.loads(str(arrays["provenance"])),
+    )
+
+
+# Fitting
+
+
+def fit_face_model(dataset: AlignedDataset, *, components: int) -> FaceModel:
+    """Principal components of aligned faces, turned so that between- and within-person spread are diagonal.
+
+    Coefficients are first whitened (total covariance = I); the eigenvectors of the within-person covariance
+    are then the wanted basis, its eigenvalues w the within-person variances, and 1 - w those between people.
+    Crops are read batch by batch, a few times over; memory grows by `components` floats a photo only.
+
+    Args:
+        dataset: only its rows with status `aligned` count.
+        components: 1 to 240.
+
+    Raises:
+        InputError: more components than the file may hold, or than the repeated photos of people can support.
+    """
+    rows = dataset.with_status(Status.ALIGNED)
+    people, person = np.unique(dataset.column("identity")[rows].astype(str), return_inverse=True)
+    _check_size(components, repeats=len(rows) - len(people), people=len(people))
+    mean, directions, variance = _principal_components(dataset, rows, components)
+    coefficients = _project(dataset, rows, mean, directions / np.sqrt(variance))
+    within, basis = np.linalg.eigh(within_covariance(coefficients, person))
+    within = np.clip(within, 0.0, 1.0)
+    turned = basis.T @ (directions * np.sqrt(variance)).T
+    return FaceModel(
+        mean=mean.reshape(_SIDE_PX, _SIDE_PX, 3),
+        components=turned.reshape(components, _SIDE_PX, _SIDE_PX, 3).astype(np.float32),
+        between=np.sqrt(1 - within).astype(np.float32),
+        within=np.sqrt(within).astype(np.float32),
+        provenance={
+            "manifest_sha256": dataset.sha256,
+            "template": dataset.header.template,
+            "photos": len(rows),
+            "identities": len(people),
+        },
+    )
+
+
+def _check_size(components: int, *, repeats: int, people: int) -> None:
+    if not 1 <= components <= _MOST_COMPONENTS:
+        raise InputError(
+            "components",
+            f"must lie in 1 to {_MOST_COMPONENTS}, so that the file stays under 3 MB",
+            got=components,
+            fix="Use --components 200.",
+        )
+    if people < 2:
+        raise InputError(
+            "data",
+            "must hold aligned photos of at least two people",
+            got=people,
+            fix="Align a set with a folder per person.",
+        )
+    if repeats < components:
+        raise InputError(
+            "data",
+            f"must hold at least {components} photos beyond the first of each person (one per component)",
+            got=repeats,
+            fix="Align more photos per person" + (f", or use --components {repeats}." if repeats else "."),
+        )
+
+
+def within_covariance(coefficients: NDArray[np.floating], person: NDArray[np.integer]) -> NDArray[np.float64]:
+    """Covariance of photos about their person's mean, without the tenth that lies farthest off.
+
+    Args:
+        coefficients: (photos, k).
+        person: (photos,) int in [0, people).
+
+    Returns:
+        (k, k); people with one photo contribute nothing.
+    """
+    count = np.bincount(person)
+    total = np.zeros((len(count), coefficients.shape[1]))
+    np.add.at(total, person, coefficients)
+    repeated = count[person] > 1
+    n = count[person][repeated]
+    # Deviations from a mean of n photos are short by (n - 1) / n in variance.
+    deviations = (coefficients - (total / count[:, None])[person])[repeated] * np.sqrt(n / (n - 1))[:, None]
+    length = np.linalg.norm(deviations, axis=1)
+    kept = deviations[length <= np.quantile(length, _KEPT_SHARE)]
+    return kept.T @ kept / len(kept)
+
+
+def _principal_components(
+    dataset: AlignedDataset, rows: NDArray[np.int64], components: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """Mean (pixels,), directions (pixels, k) and variances (k,), by subspace iteration on streamed crops.
+
+    Halko, Martinsson & Tropp (2011), Alg. 4.4: the covariance is never formed; each pass over the crops
+    multiplies it with a narrow matrix. scikit-learn's IncrementalPCA, an SVD per batch, took far longer.
+    """
+    pixels = _SIDE_PX * _SIDE_PX * 3
+    rng = np.random.default_rng(0)
+    directions = rng.standard_normal((pixels, components + _SPARE_DIRECTIONS), dtype=np.float32)
+    for number in range(1, _PASSES + 1):
+        directions = np.linalg.qr(directions)[0]
+        total, product = np.zeros(pixels), np.zeros_like(directions)
+        with progress(f"components {number}/{_PASSES}", total=len(rows)) as advance:
+            for crops in _crop_batches(dataset, rows):
+                total += crops.sum(axis=0, dtype=np.float64)
+                product += crops.T @ (crops @ directions)
+                advance(len(crops), "")
+        mean = (total / len(rows)).astype(np.float32)
+        projected, directions = directions, product / len(rows) - np.outer(mean, mean @ directions)
+    variance, turn = np.linalg.eigh(projected.T @ directions)
+    strongest = slice(None, -components - 1, -1)
+    return mean, projected @ turn[:, strongest], variance[strongest]
+
+
+def _project(
+    dataset: AlignedDataset,
+    rows: NDArray[np.int64],
+    mean: NDArray[np.float32],
+    directions: NDArray[np.float32],
+) -> NDArray[np.float32]:
+    with progress("spread of people", total=len(rows)) as advance:
+        parts = []
+        for crops in _crop_batches(dataset, rows):
+            parts.append((crops - mean) @ directions)
+            advance(len(crops), "")
+    return np.concatenate(parts)
+
+
+def _crop_batches(dataset: AlignedDataset, rows: NDArray[np.int64]) -> Iterator[NDArray[np.float32]]:
+    """The crops of these rows, (batch, side * side * 3)."""
+    names = dataset.column("crop")[rows]
+    for start in range(0, len(rows), _BATCH):
+        crops = [_read_crop(dataset.root / name) for name in names[start : start + _BATCH]]
+        yield np.stack(crops).reshape(len(crops), -1).astype(np.float32)
+
+
+def _read_crop(path: Path) -> NDArray[np.uint8]:
+    try:
+        crop = read_photo(path)
+    except PhotoError as error:
+        reason = f"{path} ({error.reason})"
+        fix = "Align the photos again into an empty folder."
+        raise InputError(
+            "data", "every crop of the manifest must be readable", got=reason, fix=fix
+        ) from error
+    return cv2.resize(crop, (_SIDE_PX, _SIDE_PX), interpolation=cv2.INTER_AREA)
+
+
+# Drawing
+
+
+def synthesise_photos(model: FaceModel, out: Path, *, identities: int, photos: int, seed: int) -> None:
+    """Draw photos of people who do not exist: out/person-0001/01.jpg and so on.
+
+    A photo depends on the model, the seed and its two numbers only: not on how many others are asked for, nor
+    on the number of threads. Stopped and called again it draws what is missing.
+
+    Args:
+        model: the faces.
+        out: a new or empty folder, or one that the same call has begun.
+        identities: how many people.
+        photos: of each.
+        seed: >= 0.
+
+    Raises:
+        InputError: a negative seed or count, or a folder with anything else in it.
+    """
+    _check_positive(identities=identities, photos=photos)
+    if seed < 0:
+        raise InputError("seed", "must not be negative", got=seed, fix="Use --seed 0.")
+    _claim(out, {"model": _fingerprint(model), "identities": identities, "photos": photos, "seed": seed})
+    with (
+        ThreadPoolExecutor(os.cpu_count()) as threads,
+        progress("synthesise", total=identities * photos) as advance,
+    ):
+        people = [
+            threads.submit(_draw_person, model, out, person=person, photos=photos, seed=seed)
+            for person in range(1, identities + 1)
+        ]
+        for finished in as_completed(people):
+            finished.result()
+            advance(photos, "")
+
+
+def _check_positive(**counts: int) -> None:
+    for name, count in counts.items():
+        if count < 1:
+            raise InputError(name, "must be at least 1", got=count, fix=f"Use --{name} 10.")
+
+
+def _fingerprint(model: FaceModel) -> str:
+    parts = (model.mean, model.components, model.between, model.within)
+    return hashlib.sha256(b"".join(part.tobytes() for part in parts)).hexdigest()
+
+
+def _claim(out: Path, settings: dict[str, Any]) -> None:
+    """Make `out` this call's folder, or find that it already is."""
+    # Beside the people's folders a file would be one more photo to whoever reads them; a hidden one is not.
+    mark = out / _MARK_NAME
+    if mark.is_file() and mark.read_text() == json.dumps(settings):
+        return
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(
+            "out",
+            "must be a new or empty folder, or one begun with the same people, photos and seed",
+            got=out,
+            fix="Give another folder.",
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    write_text(mark, json.dumps(settings))
+
+
+def _draw_person(model: FaceModel, out: Path, *, person: int, photos: int, seed: int) -> None:
+    identity = model.sample_identity(np.random.default_rng([seed, person, 0]))
+    folder = out / f"person-{person:04d}"
+    folder.mkdir(exist_ok=True)
+    for number in range(1, photos + 1):
+        path = folder / f"{number:02d}.jpg"
+        if path.exists():
+            continue
+        rng = np.random.default_rng([seed, person, number])
+        photo = _draw_photo(model.sample_face(identity, rng), rng)
+        quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(60, 96))]
+        _, jpeg = cv2.imencode(".jpg", photo[..., ::-1], quality)
+        with written_whole(path) as unfinished:
+            unfinished.write_bytes(jpeg.tobytes())
+
+
+def _draw_photo(face: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Put a face into a picture: background, pose, light, blur, noise; (height, width, 3) RGB."""
+    height, width = (int(side) for side in rng.integers(140, 201, 2))
+    pose = _pose(rng, side=len(face), width=width, height=height)
+    photo = _blend(_background(rng, width=width, height=height), face, pose)
+    return _camera(_light(photo, rng), rng)
+
+
+def _pose(rng: np.random.Generator, *, side: int, width: int, height: int) -> NDArray[np.float64]:
+    """A 3 x 3 homography from face to photo pixels: shift, turn, scale, shear and a little perspective."""
+    scale = rng.uniform(0.48, 0.66) * min(width, height) / side
+    turn = np.deg2rad(rng.normal(0, 7))
+    shear_x, shear_y = rng.normal(0, 0.05, 2)
+    centre_x, centre_y = np.array([width, height]) * (0.5 + rng.uniform(-0.07, 0.07, 2))
+    cos, sin = scale * np.cos(turn), scale * np.sin(turn)
+    to_photo = np.array([[cos, -sin, centre_x], [sin, cos, centre_y], [0, 0, 1]])
+    tilt_x, tilt_y = rng.normal(0, 0.06, 2) / side
+    tilt = np.array([[1, shear_x, 0], [shear_y, 1, 0], [tilt_x, tilt_y, 1]])
+    to_centre = np.array([[1, 0, (1 - side) / 2], [0, 1, (1 - side) / 2], [0, 0, 1]])
+    return to_photo @ tilt @ to_centre
+
+
+def _soft_head() -> NDArray[np.float32]:
+    """Opacity of a head on twice the crop's side: 1 over the face, falling to 0 a little beyond the crop."""
+    axis = np.linspace(-2, 2, 2 * _SIDE_PX, dtype=np.float32)
+    radius = np.hypot(axis[None, :] / 1.1, axis[:, None] / 1.3)
+    ramp = np.clip((1 - radius) / 0.35, 0, 1)
+    return ramp * ramp * (3 - 2 * ramp)
+
+
+_HEAD = _soft_head()
+_HEAD_TO_FACE = np.array([[1.0, 0, -_SIDE_PX / 2], [0, 1.0, -_SIDE_PX / 2], [0, 0, 1]])
+
+
+def _background(rng: np.random.Generator, *, width: int, height: int) -> NDArray[np.float32]:
+    """A gradient between muted colours, with clouds."""
+    corners = rng.uniform(30, 220) + rng.uniform(-25, 25, 3) + rng.uniform(-50, 50, (2, 2, 1))
+    clouds = rng.normal(0, rng.uniform(0, 20), (6, 6, 1)) + rng.normal(0, rng.uniform(0, 12), (6, 6, 3))
+    # A detour over 32 x 32 keeps the clouds round and the large resize cheap.
+    small = cv2.resize(corners.astype(np.float32), (32, 32), interpolation=cv2.INTER_LINEAR)
+    small += cv2.resize(clouds.astype(np.float32), (32, 32), interpolation=cv2.INTER_CUBIC)
+    return cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
+
+
+def _blend(
+    background: NDArray[np.float32], face: NDArray[np.float32], pose: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    """The face over the background; its mirrored border goes on as hair and neck and fades out."""
+    size = background.shape[1::-1]
+    warped = cv2.warpPerspective(face, pose, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
+    weight = cv2.warpPerspective(_HEAD, pose @ _HEAD_TO_FACE, size, flags=cv2.INTER_LINEAR)[..., None]
+    return background + weight * (warped - background)
+
+
+def _light(photo: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    """Exposure, gamma, colour cast, and light from one side."""
+    height, width = photo.shape[:2]
+    angle, strength = rng.uniform(0, 2 * np.pi), rng.uniform(0, 0.35)
+    x, y = np.linspace(-1, 1, width, dtype=np.float32), np.linspace(-1, 1, height, dtype=np.float32)
+    side_light = 1 + strength * (np.cos(angle) * x[None, :] + np.sin(angle) * y[:, None])
+    gain = rng.uniform(0.75, 1.2) * rng.normal(1, 0.05, 3)
+    lit = np.clip(photo / 255, 0, 1) ** np.float32(rng.uniform(0.75, 1.35))
+    return lit * side_light.astype(np.float32)[..., None] * gain.astype(np.float32)
+
+
+def _camera(light: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Blur, sensor noise and rounding to bytes."""
+    blurred = cv2.GaussianBlur(light, (0, 0), rng.uniform(0.3, 1.6))
+    noise = rng.standard_normal(blurred.shape, dtype=np.float32) * np.float32(rng.uniform(0.0, 0.025))
+    return np.clip(np.rint((blurred + noise) * 255), 0, 255).astype(np.uint8)
