@@ -10,7 +10,6 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-
 INK = "#1f2933"
 FAINT = "#c9d1d9"
 ACCENT = "#1d4ed8"

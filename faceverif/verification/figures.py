@@ -26,7 +26,7 @@ _JPEG_QUALITY = 92
 
 
 def write_figures(result: VerificationResult, folder: Path) -> None:
-    """Write roc.png, det.png and scores.png, and the hardest pairs as pairs/ROW.jpg, after their scores' row."""
+    """Write roc.png, det.png and scores.png, and the hardest pairs as pairs/ROW.jpg, after its row."""
     for name, draw in (("roc", roc_figure), ("det", det_figure), ("scores", scores_figure)):
         with house_style(), written_whole(folder / f"{name}.png") as unfinished:
             unfinished.write_bytes(figure_png(draw(result)))

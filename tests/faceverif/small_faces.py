@@ -52,6 +52,7 @@ def write_faces(
     noise: int = NOISE,
 ) -> AlignedDataset:
     """People P00, P01 ... with photos P00/P00_0001 ..., all aligned but those in `status`."""
+    root.mkdir(parents=True, exist_ok=True)
     shape = find_template(template)
     rows = []
     for person in range(people):

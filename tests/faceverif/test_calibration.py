@@ -49,7 +49,7 @@ def test_thresholds_of_another_model_are_refused(tmp_path: Path) -> None:
 
 
 def test_no_calibration_and_a_broken_one_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="must hold a calibration.json"):
+    with pytest.raises(InputError, match=r"must hold a calibration\.json"):
         load_calibration(tmp_path, model_sha256="")
     (tmp_path / "calibration.json").write_text('{"protocol": "x"}')
     with pytest.raises(InputError, match="must be as written"):

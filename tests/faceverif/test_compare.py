@@ -60,7 +60,7 @@ def test_a_file_that_is_no_photo_is_named(run: Path, tmp_path: Path) -> None:
 
 def test_what_the_run_lacks_is_said_before_photos_are_read(run: Path, tmp_path: Path) -> None:
     nowhere = tmp_path / "x.jpg"
-    with pytest.raises(InputError, match="gave 0.1; got 0.01"):
+    with pytest.raises(InputError, match=r"gave 0\.1; got 0\.01"):
         compare_photos(nowhere, nowhere, run=run, far=0.01, picture=None)
     with pytest.raises(InputError, match="finished training run"):
         compare_photos(nowhere, nowhere, run=tmp_path, far=0.1, picture=None)

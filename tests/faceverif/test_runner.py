@@ -237,7 +237,7 @@ def test_embed_writes_every_crop_and_says_how(tmp_path: Path, flip: bool) -> Non
 
 def test_embed_refuses_what_it_cannot_do(tmp_path: Path) -> None:
     write_faces(tmp_path / "data", people=1, photos=1, status={"P00/P00_0001": Status.FAILED})
-    with pytest.raises(InputError, match="must be a .parquet file"):
+    with pytest.raises(InputError, match=r"must be a \.parquet file"):
         embed_to_file(pattern_embedder(), tmp_path / "data", tmp_path / "e.csv", flip=True)
     with pytest.raises(InputError, match="at least one crop"):
         embed_to_file(pattern_embedder(), tmp_path / "data", tmp_path / "e.parquet", flip=True)
