@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from data_prep.atomic import write_text
 from data_prep.errors import InputError
@@ -65,7 +65,7 @@ class VerificationSection:
         return cls(
             title=folder.name,
             facts=json.loads((folder / "result.json").read_text(encoding="utf-8")),
-            figures={path.stem: _data_uri(path) for path in sorted((folder / "figures").glob("*.png"))},
+            figures={path.stem: picture_uri(path) for path in sorted((folder / "figures").glob("*.png"))},
             genuine=sorted(pairs[True], key=lambda pair: pair.score),
             impostor=sorted(pairs[False], key=lambda pair: -pair.score),
         )
@@ -86,6 +86,21 @@ def write_run_report(run: Path) -> Path:
     Raises:
         InputError: no run is there.
     """
+    write_text(run / REPORT_NAME, run_page(run, template="run.html.j2"))
+    return run / REPORT_NAME
+
+
+def run_page(run: Path, *, template: str, **more: Any) -> str:
+    """The page of a training run as HTML.
+
+    Args:
+        run: its folder.
+        template: run.html.j2, or one that extends it.
+        more: what that template shows besides.
+
+    Raises:
+        InputError: no run is there.
+    """
     config = run / "config.yaml"
     if not config.is_file():
         raise InputError(
@@ -94,7 +109,7 @@ def write_run_report(run: Path) -> Path:
             got=run,
             fix=f"Run: faceverif train CONFIG --run {run}",
         )
-    page = _ENVIRONMENT.get_template("run.html.j2").render(
+    return _ENVIRONMENT.get_template(template).render(
         title=run.resolve().name,
         config=config.read_text(encoding="utf-8"),
         curves=_curves(run / "metrics.csv"),
@@ -104,9 +119,8 @@ def write_run_report(run: Path) -> Path:
         ],
         provenance=_flat(_read_json(run / "provenance.json")),
         calibration=_read_json(run / "calibration.json"),
+        **more,
     )
-    write_text(run / REPORT_NAME, page)
-    return run / REPORT_NAME
 
 
 def _curves(path: Path) -> str | None:
@@ -128,12 +142,13 @@ def _read_pairs(folder: Path) -> dict[bool, list[PairPicture]]:
     for picture in (folder / "figures" / "pairs").glob("*.jpg"):
         row = table.slice(int(picture.stem), 1).to_pylist()[0]
         pairs[row["same"]].append(
-            PairPicture(row["left"], row["right"], row["score"], row["fallback"], _data_uri(picture))
+            PairPicture(row["left"], row["right"], row["score"], row["fallback"], picture_uri(picture))
         )
     return pairs
 
 
-def _data_uri(path: Path) -> str:
+def picture_uri(path: Path) -> str:
+    """A picture file as a data URI, so that a page needs no file beside it."""
     return _uri(path.read_bytes(), _MIME[path.suffix])
 
 
@@ -161,7 +176,7 @@ def _grouped(count: int) -> str:
 
 
 _ENVIRONMENT = Environment(
-    loader=PackageLoader("faceverif", "templates"),
+    loader=FileSystemLoader(Path(__file__).with_name("templates")),
     autoescape=True,
     undefined=StrictUndefined,
     trim_blocks=True,
