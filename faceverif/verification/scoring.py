@@ -55,7 +55,7 @@ class PairPhotos:
         """(pairs,) True where either photo is one of these, (photos,)."""
         return photos[self.left] | photos[self.right]
 
-    def embed(self, embedder: Embedder, dataset: AlignedDataset, *, flip: bool) -> NDArray[np.float32]:
+    def embed(self, embedder: Embedder, dataset: AlignedDataset, *, flip: bool) -> NDArray[np.float64]:
         """(photos, dim) unit embeddings; zero where there is no picture."""
         usable = np.flatnonzero(~self.no_crop)
         if not len(usable):
@@ -66,25 +66,29 @@ class PairPhotos:
                 fix="See the reasons in its manifest, and align readable photos.",
             )
         found = embed_dataset(embedder, dataset, self.rows[usable], flip=flip)
-        embeddings = np.zeros((len(self.rows), found.shape[1]), dtype=np.float32)
+        embeddings = np.zeros((len(self.rows), found.shape[1]))
         embeddings[usable] = normalised(found)
         return embeddings
 
 
-def normalised(embeddings: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Rows of unit length; a zero row stays zero and is like nothing, cosine 0."""
+def normalised(embeddings: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Rows of unit length; a zero row stays zero and is like nothing, cosine 0.
+
+    In float64, or rounding would tie the pairs of a model whose similarities all lie near 1.
+    """
+    embeddings = embeddings.astype(np.float64)
     lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)
     return embeddings / np.where(lengths > 0, lengths, 1)
 
 
-def cosine_scores(photos: PairPhotos, embeddings: NDArray[np.floating]) -> NDArray[np.float64]:
+def cosine_scores(photos: PairPhotos, embeddings: NDArray[np.float64]) -> NDArray[np.float64]:
     """(pairs,) cosine similarity of unit embeddings, (photos, dim)."""
-    scores = np.einsum("pd,pd->p", embeddings[photos.left], embeddings[photos.right], dtype=np.float64)
+    scores = np.einsum("pd,pd->p", embeddings[photos.left], embeddings[photos.right])
     return np.clip(scores, -1.0, 1.0)
 
 
 def mean_subtracted_scores(
-    photos: PairPhotos, embeddings: NDArray[np.floating], protocol: VerificationProtocol
+    photos: PairPhotos, embeddings: NDArray[np.float64], protocol: VerificationProtocol
 ) -> NDArray[np.float64]:
     """(scored folds, pairs) cosine scores as each scored fold sees them: see `MEAN_RULE`."""
     scores = np.empty((len(protocol.scored_folds), len(protocol)))

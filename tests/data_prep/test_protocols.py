@@ -110,9 +110,8 @@ def test_csv_with_few_pairs_has_as_many_folds_as_the_rarer_kind(tmp_path: Path) 
 
 def test_csv_with_folds_keeps_them_and_reads_as_spreadsheets_write(tmp_path: Path) -> None:
     path = tmp_path / "sheet.csv"
-    path.write_bytes(
-        '\ufeffleft, right, same, fold\r\n"Lee, Ann/1.jpg",b,1,3\r\na,c,0,3\r\n\r\nd,e,1,7\r\nd,f,0,7\r\n'.encode()
-    )
+    lines = ["\ufeffleft, right, same, fold", '"Lee, Ann/1.jpg",b,1,3', "a,c,0,3", "", "d,e,1,7", "d,f,0,7"]
+    path.write_bytes("\r\n".join(lines).encode())
     protocol = load_protocol(path)
     assert protocol.left[0] == "Lee, Ann/1.jpg"
     assert (protocol.fold.tolist(), protocol.scored_folds) == ([3, 3, 7, 7], (3, 7))
