@@ -107,7 +107,9 @@ def compare_photos(first: Path, second: Path, *, run: Path, far: float, picture:
 
 def _find_faces(photos: list[Path], template: Template) -> list[FoundFace]:
     pixels = [_read(photo) for photo in photos]
-    found = FaceDetector().detect(pixels)
+    detector = FaceDetector()
+    # One by one: in a batch the rounding, and so the crop, would depend on the other photo.
+    found = [detector.detect([photo])[0] for photo in pixels]
     return [_take_face(*seen, template) for seen in zip(photos, pixels, found, strict=True)]
 
 
