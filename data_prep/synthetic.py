@@ -243,7 +243,8 @@ def _principal_components(
                 product += crops.T @ (crops @ directions)
                 advance(len(crops), "")
         mean = (total / len(rows)).astype(np.float32)
-        projected, directions = directions, product / len(rows) - np.outer(mean, mean @ directions)
+        projected, centring = directions, np.outer(mean, mean @ directions)
+        directions = (product / len(rows) - centring).astype(np.float32)
     variance, turn = np.linalg.eigh(projected.T @ directions)
     strongest = slice(None, -components - 1, -1)
     return mean, projected @ turn[:, strongest], variance[strongest]
@@ -253,8 +254,9 @@ def _project(
     dataset: AlignedDataset,
     rows: NDArray[np.int64],
     mean: NDArray[np.float32],
-    directions: NDArray[np.float32],
-) -> NDArray[np.float32]:
+    directions: NDArray[np.floating],
+) -> NDArray[np.floating]:
+    """Coefficients of the crops, (rows, k)."""
     with progress("spread of people", total=len(rows)) as advance:
         parts = []
         for crops in _crop_batches(dataset, rows):
@@ -280,7 +282,8 @@ def _read_crop(path: Path) -> NDArray[np.uint8]:
         raise InputError(
             "data", "every crop of the manifest must be readable", got=reason, fix=fix
         ) from error
-    return cv2.resize(crop, (_SIDE_PX, _SIDE_PX), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(crop, (_SIDE_PX, _SIDE_PX), interpolation=cv2.INTER_AREA)
+    return np.asarray(small, dtype=np.uint8)
 
 
 # Drawing
@@ -314,9 +317,12 @@ def synthesise_photos(model: FaceModel, out: Path, *, identities: int, photos: i
             threads.submit(_draw_person, model, out, person=person, photos=photos, seed=seed)
             for person in range(1, identities + 1)
         ]
-        for finished in as_completed(people):
-            finished.result()
-            advance(photos, "")
+        try:
+            for finished in as_completed(people):
+                finished.result()
+                advance(photos, "")
+        finally:
+            threads.shutdown(cancel_futures=True)  # interrupted, it must not draw on to the end
 
 
 def _check_positive(**counts: int) -> None:
@@ -402,9 +408,9 @@ def _background(rng: np.random.Generator, *, width: int, height: int) -> NDArray
     corners = rng.uniform(30, 220) + rng.uniform(-25, 25, 3) + rng.uniform(-50, 50, (2, 2, 1))
     clouds = rng.normal(0, rng.uniform(0, 20), (6, 6, 1)) + rng.normal(0, rng.uniform(0, 12), (6, 6, 3))
     # A detour over 32 x 32 keeps the clouds round and the large resize cheap.
-    small = cv2.resize(corners.astype(np.float32), (32, 32), interpolation=cv2.INTER_LINEAR)
-    small += cv2.resize(clouds.astype(np.float32), (32, 32), interpolation=cv2.INTER_CUBIC)
-    return cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
+    gradient = cv2.resize(corners.astype(np.float32), (32, 32), interpolation=cv2.INTER_LINEAR)
+    ground = gradient + cv2.resize(clouds.astype(np.float32), (32, 32), interpolation=cv2.INTER_CUBIC)
+    return np.asarray(cv2.resize(ground, (width, height), interpolation=cv2.INTER_LINEAR), dtype=np.float32)
 
 
 def _blend(

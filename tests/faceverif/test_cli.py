@@ -1,0 +1,221 @@
+"""The command line: help comes at once, and what the user can mend is one line and exit code 2."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from data_prep.alignment import Template, find_template
+from data_prep.manifest import MANIFEST_NAME, Status, header_for, write_manifest
+from faceverif.cli import main
+
+COMMANDS = ("align", "train", "embed", "verify", "compare", "report", "fit-faces", "synthesise", "demo")
+
+CONFIG = """
+data: {{path: {data}}}
+backbone: {{name: mobilefacenet, embedding_dim: 16, input_px: 32}}
+head: {{name: cosface}}
+optimizer: {{name: sgd, learning_rate: 0.1}}
+schedule: {{name: cosine}}
+training: {{epochs: 1, batch_size: 2, workers: 1}}
+"""
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def run_main(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["faceverif", *arguments])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    return int(stopped.value.code or 0)
+
+
+def refusal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """The one line that a refused command prints; it must end with code 2 and leave the folder as it was."""
+    before = sorted(Path().rglob("*"))
+    assert run_main(monkeypatch, *arguments) == 2
+    output, errors = capsys.readouterr()
+    assert output == ""
+    assert errors.count("\n") == 1, errors
+    assert errors.startswith("faceverif: ")
+    assert sorted(Path().rglob("*")) == before
+    return errors
+
+
+def write_dataset(root: Path, identities: list[str], template: Template | None = None) -> Path:
+    """Grey crops, one per entry of `identities`."""
+    root.mkdir()
+    rows = []
+    for number, identity in enumerate(identities):
+        Image.new("RGB", (112, 112), "grey").save(root / f"{number}.png")
+        row = {"photo": f"{identity}/{number}.png", "identity": identity, "crop": f"{number}.png"}
+        rows.append(row | {"status": Status.ALIGNED.value, "width": 112, "height": 112, "faces": 1})
+    header = header_for(template or find_template("arcface-112"), policy="test", min_face_px=20)
+    write_manifest(root, header, rows)
+    return root
+
+
+def write_config(data: str, more: str = "") -> str:
+    Path("run.yaml").write_text(CONFIG.format(data=data) + more)
+    return "run.yaml"
+
+
+def test_help_answers_within_half_a_second_of_processor_time() -> None:
+    before = os.times()
+    answer = subprocess.run(
+        [sys.executable, "-c", "from faceverif.cli import main; main()", "--help"],
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    after = os.times()
+    used = after.children_user + after.children_system - before.children_user - before.children_system
+    assert used < 0.5
+    assert all(f" {command} " in answer.stdout for command in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    assert run_main(monkeypatch, command, "--help") == 0
+    assert f"faceverif {command}" in capsys.readouterr().out.replace("Usage: pytest", "Usage: faceverif")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("mend",),
+        ("align",),
+        ("align", "photos", "out", "--workers", "many"),
+        ("align", "photos", "out", "--min-face", "3"),
+        ("train", "run.yaml"),
+        ("compare", "a.jpg", "--run", "run"),
+        ("synthesise", "out", "--identities", "0"),
+        ("verify", "--data", "aligned"),
+        ("report", "run", "--colour"),
+    ],
+)
+def test_usage_errors_end_with_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]
+) -> None:
+    assert run_main(monkeypatch, *arguments) == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("align", "nowhere", "out"), "nowhere"),
+        (("align", "photos", "out", "--template", "arcface-99"), "arcface-112"),
+        (("train", "nowhere.yaml", "--run", "run"), "nowhere.yaml"),
+        (("embed", "--data", "nowhere", "--out", "e.parquet", "--run", "nowhere"), "nowhere"),
+        (("embed", "--data", "nowhere", "--out", "e.parquet"), "--onnx"),
+        (
+            ("verify", "--data", "d", "--protocol", "p", "--out", "o", "--onnx", "nowhere.onnx"),
+            "--preprocess",
+        ),
+        (("compare", "a.jpg", "b.jpg", "--run", "nowhere"), "nowhere"),
+        (("report", "nowhere"), "nowhere"),
+        (("fit-faces", "--data", "nowhere", "--out", "m.npz"), "faceverif align"),
+        (("synthesise", "out", "--model", "nowhere.npz"), "faceverif fit-faces"),
+        (("synthesise", "out", "--seed", "-1"), "--seed 0"),
+    ],
+)
+def test_missing_files_and_bad_values_are_one_line_with_the_way_out(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...],
+    says: str,
+) -> None:
+    Path("photos", "someone").mkdir(parents=True)
+    Image.new("RGB", (40, 40)).save("photos/someone/1.jpg")
+    assert says in refusal(monkeypatch, capsys, *arguments)
+
+
+def test_a_folder_without_people_cannot_be_aligned(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("photos").mkdir()
+    assert "photos" in refusal(monkeypatch, capsys, "align", "photos", "out")
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ("trainig: 3\n", "training"),
+        ("seed: many\n", "seed"),
+        ("seed: [\n", "YAML"),
+    ],
+    ids=["key", "value", "syntax"],
+)
+def test_a_wrong_yaml_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], more: str, says: str
+) -> None:
+    config = write_config("aligned", more)
+    assert says in refusal(monkeypatch, capsys, "train", config, "--run", "run")
+
+
+def test_a_wrong_override_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = write_config("aligned")
+    line = refusal(monkeypatch, capsys, "train", config, "--run", "run", "--set", "head.marign=0.4")
+    assert "head.margin" in line
+
+
+@pytest.mark.parametrize("identities", [[], ["only"] * 4], ids=["empty", "one identity"])
+def test_nothing_to_train_on_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], identities: list[str]
+) -> None:
+    write_dataset(Path("aligned"), identities)
+    config = write_config("aligned")
+    assert "two people" in refusal(monkeypatch, capsys, "train", config, "--run", "run")
+
+
+def test_a_face_model_needs_two_people(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_dataset(Path("aligned"), ["only"] * 4)
+    line = refusal(
+        monkeypatch, capsys, "fit-faces", "--data", "aligned", "--out", "m.npz", "--components", "2"
+    )
+    assert "two people" in line
+
+
+def test_a_verification_in_another_template_is_refused_before_training(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_dataset(Path("aligned"), ["a", "a", "b", "b"])
+    write_dataset(Path("wider"), ["a", "a", "b", "b"], find_template("arcface-128"))
+    pairs = ("a/0.png,a/1.png,1", "b/2.png,b/3.png,1", "a/0.png,b/2.png,0", "a/1.png,b/3.png,0")
+    Path("pairs.csv").write_text("\n".join(["left,right,same", *pairs]))
+    verification = "verification: [{name: pairs, data: wider, protocol: pairs.csv}]\n"
+    config = write_config("aligned", verification)
+    assert "template" in refusal(monkeypatch, capsys, "train", config, "--run", "run")
+
+
+def test_a_manifest_with_anothers_geometry_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    moved = Template("arcface-112", 112, ((30.0, 50.0),) * 5)
+    write_dataset(Path("aligned"), ["a", "b"], moved)
+    config = write_config("aligned")
+    assert "geometry" in refusal(monkeypatch, capsys, "train", config, "--run", "run")
+
+
+def test_a_damaged_manifest_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_dataset(Path("aligned"), ["a", "b"])
+    Path("aligned", MANIFEST_NAME).write_bytes(b"PAR1 cut short")
+    config = write_config("aligned")
+    assert "manifest" in refusal(monkeypatch, capsys, "train", config, "--run", "run")

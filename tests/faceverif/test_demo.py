@@ -1,0 +1,86 @@
+"""The demo in a small size: the whole chain, killed and gone on with."""
+
+from __future__ import annotations
+
+import json
+from itertools import groupby
+from pathlib import Path
+
+import pytest
+
+import faceverif.demo
+from data_prep.protocols import load_protocol
+from faceverif.config import load_run_config
+from faceverif.demo import CONFIG, FOLDS, DemoSize, People, run_demo, write_pairs
+from faceverif.verification.compare import compare_photos
+
+SMALL = DemoSize(
+    training=People("training", seed=1, identities=4, photos=4),
+    held_out=People("held-out", seed=2, identities=2 * FOLDS, photos=2),
+    pairs_per_fold=2,
+    overrides=("training.epochs=2", "training.batch_size=4", "backbone.input_px=32"),
+)
+
+
+def test_pairs_are_balanced_and_folds_share_nobody(tmp_path: Path) -> None:
+    people = People("held-out", seed=2, identities=35, photos=4)
+    write_pairs(people, tmp_path / "pairs.csv", per_fold=12)
+    protocol = load_protocol(tmp_path / "pairs.csv")
+    assert len(protocol) == 2 * 12 * FOLDS
+    assert len(set(zip(protocol.left, protocol.right, strict=True))) == len(protocol)
+    seen: set[str] = set()
+    pairs = zip(protocol.fold, protocol.left, protocol.right, protocol.same, strict=True)
+    for _, members in groupby(pairs, key=lambda pair: pair[0]):
+        fold = list(members)
+        assert sum(same for *_, same in fold) == 12
+        assert all((left[:11] == right[:11]) == same and left != right for _, left, right, same in fold)
+        identities = {photo[:11] for _, *pair, _ in fold for photo in pair}
+        assert not identities & seen
+        seen |= identities
+
+
+def test_config_loads_and_gives_two_minutes_of_work() -> None:
+    config = load_run_config(CONFIG, [])
+    photos = DemoSize().training.identities * DemoSize().training.photos
+    assert config.training.epochs * photos < 30_000
+    assert {entry.name for entry in config.verification} == {"synthetic"}
+
+
+@pytest.mark.slow
+def test_demo_goes_on_after_a_kill_and_leaves_a_run_to_compare_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class KilledError(Exception):
+        pass
+
+    def die(*arguments: object, **options: object) -> None:
+        raise KilledError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(faceverif.demo, "train", die)
+        with pytest.raises(KilledError):
+            run_demo(tmp_path, size=SMALL)
+    crops = {path: path.stat().st_mtime_ns for path in (tmp_path / "aligned").rglob("*.jpg")}
+    page = run_demo(tmp_path, size=SMALL)
+    assert crops == {path: path.stat().st_mtime_ns for path in (tmp_path / "aligned").rglob("*.jpg")}
+    assert page == tmp_path / "report.html"
+    assert "Nobody on this page exists" in page.read_text()
+    assert page.read_text().count("data:image/jpeg") >= 2 * 8
+    result = json.loads((tmp_path / "run" / "verification" / "synthetic" / "result.json").read_text())
+    assert result["pairs"] == 40
+    first, second = (tmp_path / "photos" / "held-out" / "person-0001" / name for name in ("01.jpg", "02.jpg"))
+    comparison = compare_photos(first, second, run=tmp_path / "run", far=0.1, picture=None)
+    assert -1 <= comparison.similarity <= 1
+    said = capsys.readouterr().err
+    assert f"faceverif compare {first} {second}" in said
+
+
+@pytest.mark.slow
+def test_a_finished_demo_is_not_trained_again(tmp_path: Path) -> None:
+    run_demo(tmp_path, size=SMALL)
+    model = (tmp_path / "run" / "model.safetensors").read_bytes()
+    metrics = (tmp_path / "run" / "metrics.csv").read_text()
+    (tmp_path / "report.html").unlink()
+    assert run_demo(tmp_path, size=SMALL).is_file()
+    assert (tmp_path / "run" / "metrics.csv").read_text() == metrics
+    assert (tmp_path / "run" / "model.safetensors").stat().st_size == len(model)
