@@ -1,7 +1,7 @@
 """One YAML a run: the pydantic models behind it, and how it is read.
 
-The models are the reference of every key. Keys without a default must be written; a key that does not exist is an
-error, and so is a value of the wrong type.
+The models are the reference of every key. Keys without a default must be written; a key that does not exist
+is an error, and so is a value of the wrong type.
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ OptimizerConfig = Annotated[SGDConfig | AdamWConfig, Field(discriminator="name")
 
 
 class _ScheduleSection(Section):
-    """Attributes: epochs over which the learning rate, and the margin, grow from nothing; fractions are fine."""
+    """Attributes: epochs, fractions too, over which learning rate and margin grow from nothing."""
 
     warmup_epochs: NotNegative = 0.0
     margin_warmup_epochs: NotNegative = 0.0
@@ -185,8 +185,8 @@ class AugmentationConfig(Section):
 
     Attributes:
         flip: chance of a mirrored photo.
-        shift_px: the input window moves by up to that many pixels each way. With crops larger than the input this
-            is the random crop: 4 for 120 out of 128.
+        shift_px: the input window moves by up to that many pixels each way. With crops larger than the input
+            this is the random crop: 4 for 120 out of 128.
         zoom: the size changes by a factor of up to 1 + zoom, either way.
         rotation_deg: turns by up to that angle, either way.
         brightness, contrast, saturation: factors from 1 - x to 1 + x.
@@ -218,7 +218,7 @@ class TrainingConfig(Section):
         clip_norm: longest gradient (backbone and head together); null: no limit.
         ema_decay: per step; the exponential moving average of the backbone is what is verified and exported.
             null: the backbone itself.
-        workers: processes that decode crops, at most one per core.
+        workers: processes that decode crops, at most one per core; 0: the training process itself.
         log_every_steps: one row of metrics.csv each.
         checkpoint_every_minutes: besides one after every epoch.
     """
@@ -229,7 +229,7 @@ class TrainingConfig(Section):
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     clip_norm: Positive | None = 5.0
     ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
-    workers: Count = 2
+    workers: Annotated[int, Field(ge=0)] = 2
     log_every_steps: Count = 20
     checkpoint_every_minutes: NotNegative = 5.0
 

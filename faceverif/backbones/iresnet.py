@@ -14,9 +14,10 @@ def iresnet(
 ) -> Backbone:
     """ResNet-IR with the "E" output: a full-resolution stem, pre-normalised blocks, BN-dropout-FC-BN.
 
-    Deng et al., "ArcFace" (2019), Sec. 3.1. At 112 pixels and 512 dimensions InsightFace's `arcface_torch` has
-    24.02, 34.14, 43.59 and 65.16 million parameters at depth 18, 34, 50, 100, and so has ours. Its last normalisation
-    keeps its scale at one and learns an offset; ours has neither, since the head's angle is taken at the origin.
+    Deng et al., "ArcFace" (2019), Sec. 3.1. At 112 pixels and 512 dimensions InsightFace's `arcface_torch`
+    has 24.02, 34.14, 43.59 and 65.16 million parameters at depth 18, 34, 50, 100, and so has ours. Its last
+    normalisation keeps its scale at one and learns an offset; ours has neither, since a head measures angles
+    at the origin.
 
     Args:
         depth: 18, 34, 50 or 100.

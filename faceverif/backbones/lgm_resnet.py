@@ -14,9 +14,10 @@ _STAGES = ((64, 1), (128, 2), (256, 5), (512, 3))
 def lgm_resnet(*, embedding_dim: int, input_px: int, dropout: float) -> Backbone:
     """Two stem convolutions, then stages of 1, 2, 5 and 3 residual blocks behind max pooling.
 
-    Wan et al., "Rethinking Feature Distribution for Loss Functions" (2018), Sec. 4.2, gives the 27 convolutions,
-    the PReLUs and the absence of batch norm and dropout; the arrangement is that of the center-loss net, Wen et
-    al. (2016). 2 + 2 x (1 + 2 + 5 + 3) + 3 = 27. Ours pads every convolution, so sides halve.
+    Wan et al., "Rethinking Feature Distribution for Loss Functions" (2018), Sec. 4.2, gives the 27
+    convolutions, the PReLUs and the absence of batch norm and dropout; the arrangement is that of the
+    center-loss net, Wen et al. (2016): 2 + 2 x (1 + 2 + 5 + 3) + 3 = 27. Ours pads every convolution, so that
+    sides halve.
 
     Args:
         embedding_dim: 512 in the paper.

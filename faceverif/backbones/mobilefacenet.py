@@ -13,8 +13,8 @@ _STAGES = ((2, 64, 5, 2), (4, 128, 1, 2), (2, 128, 6, 1), (4, 128, 1, 2), (2, 12
 def mobilefacenet(*, embedding_dim: int, input_px: int, dropout: float) -> Backbone:
     """Inverted bottlenecks with PReLU and a learned, depthwise global pooling.
 
-    Chen et al., "MobileFaceNets" (2018), Table 1. The paper counts 0.99 million parameters at 112 pixels; ours are
-    0.99 million up to the pooled 512 features, and the layer down to 128 dimensions adds 0.07.
+    Chen et al., "MobileFaceNets" (2018), Table 1. The paper counts 0.99 million parameters at 112 pixels;
+    ours are 0.99 million up to the pooled 512 features, and the layer down to 128 dimensions adds 0.07.
 
     Args:
         embedding_dim: 128 in the paper.

@@ -20,6 +20,7 @@ class PlainBlock(nn.Module):
                 nn.init.normal_(layer.weight, std=0.01)
 
     def forward(self, features: Tensor) -> Tensor:
+        """(batch, channels, height, width), unchanged in shape."""
         return features + self.body(features)
 
 
@@ -27,7 +28,7 @@ def convolution(channels: int, width: int, *, stride: int = 1) -> tuple[nn.Conv2
     """A biased 3 x 3 convolution and its PReLU; Xavier start, as in Caffe's face nets."""
     layer = nn.Conv2d(channels, width, 3, stride, padding=1)
     nn.init.xavier_uniform_(layer.weight)
-    nn.init.zeros_(layer.bias)
+    nn.init.zeros_(layer.get_parameter("bias"))
     return layer, nn.PReLU(width)
 
 
@@ -35,5 +36,5 @@ def fully_connected(features: int, embedding_dim: int, *, dropout: float) -> nn.
     """Flatten, drop out, project to the embedding; Xavier start."""
     layer = nn.Linear(features, embedding_dim)
     nn.init.xavier_uniform_(layer.weight)
-    nn.init.zeros_(layer.bias)
+    nn.init.zeros_(layer.get_parameter("bias"))
     return nn.Sequential(nn.Flatten(), nn.Dropout(dropout), layer)

@@ -9,18 +9,18 @@ from torch import Tensor
 
 from faceverif.heads.angular import AngularHead, replace_true_class, true_class
 
-# Below this the sine stands still: float32 cannot tell it from rounding, and its derivative -cos / sin, infinite at
-# theta = 0 and pi, stays below 1e3.
+# Below this the sine stands still: float32 cannot tell it from rounding, and its derivative -cos / sin,
+# infinite at theta = 0 and pi, stays below 1e3.
 _SMALLEST_SINE = 1e-3
 
 
 def arcface_logits(cosine: Tensor, labels: Tensor, *, scale: float, margin_rad: float) -> Tensor:
     """s * cos(theta_y + m) at the true class, s * cos(theta_j) elsewhere.
 
-    Deng et al., "ArcFace" (2019), Eq. 3, with its true gradient: some ports add the margin outside autograd, which
-    leaves the loss as it is but drops the factor sin(theta + m) / sin(theta). Beyond theta + m > pi the cosine would
-    rise again; there the logit is cos(theta) - m sin(m), as in the authors' first code, so that a sample never
-    gains by turning away.
+    Deng et al., "ArcFace" (2019), Eq. 3, with its true gradient: some ports add the margin outside autograd,
+    which leaves the loss as it is but drops the factor sin(theta + m) / sin(theta). Beyond theta + m > pi the
+    cosine would rise again; there the logit is cos(theta) - m sin(m), as in the authors' first code, so that
+    a sample never gains by turning away.
 
     Args:
         cosine: (batch, classes), from `cosines`.

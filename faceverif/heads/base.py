@@ -23,9 +23,9 @@ class HeadOutput(NamedTuple):
 class Head(nn.Module, ABC):
     """Class centres and the rule that compares embeddings with them.
 
-    A head receives raw embeddings, (batch, dim), whatever their norm, and owns its class centres. A new head is
-    a pure function with the maths, a subclass that stores its arguments, a config, and a line in the registry
-    of `faceverif.heads`.
+    A head receives raw embeddings, (batch, dim), whatever their norm, and owns its class centres. A new head
+    is a pure function with the maths, a subclass that stores its arguments, a config, and a line in the
+    registry of `faceverif.heads`.
     """
 
     @abstractmethod
@@ -36,5 +36,5 @@ class Head(nn.Module, ABC):
     def logits(self, embeddings: Tensor) -> Tensor:
         """Margin-free logits, (batch, classes)."""
 
-    def set_margin_progress(self, progress: float) -> None:  # noqa: B027 - most heads have no margin
+    def set_margin_progress(self, progress: float) -> None:
         """Grow the margin with training; `progress` runs from 0 (no margin) to 1 (the whole margin)."""

@@ -51,7 +51,7 @@ def draw_augmentation(
 ) -> AugmentationDraw:
     """Draw the parameters of so many photos.
 
-    Every parameter has its own column of random numbers, so that switching one on leaves the others as they were.
+    Every parameter has its own random numbers, so that switching one on leaves the others as they were.
 
     Args:
         config: which changes, and how strong.

@@ -15,8 +15,8 @@ from faceverif.config import RunConfig
 
 _FORMAT = 1
 
-# Keys that may change between a run and its resumption: they say where things lie, how often is looked and how long
-# it goes on, not how a step computes.
+# Keys that may change between a run and its resumption: they say where things lie, how often is looked and
+# how long it goes on, not how a step computes.
 _MAY_CHANGE = (
     "data.path",
     "training.epochs",

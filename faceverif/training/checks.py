@@ -1,4 +1,4 @@
-"""Verification during training: what is needed is read before the first step, so that nothing fails hours later."""
+"""Verification during training: what it needs is read before the first step, so that nothing fails late."""
 
 from __future__ import annotations
 

@@ -121,8 +121,9 @@ def steps_per_epoch(photos: int, batch_size: int) -> int:
 class RemainingBatches(Sampler[list[int]]):
     """The photos of every batch from one step to the last, for one of several processes.
 
-    The order of an epoch follows from the seed and the epoch alone, and a batch is cut into as many equal shares as
-    there are processes: so it is the same batch on any number of them, and a resumed run meets no photo twice.
+    The order of an epoch follows from the seed and the epoch alone, and a batch is cut into as many equal
+    shares as there are processes: so it is the same batch on any number of them, and a resumed run meets no
+    photo twice.
 
     Args:
         photos: how many there are.
@@ -162,8 +163,8 @@ class RemainingBatches(Sampler[list[int]]):
 class CropReader(Dataset[tuple[Batch, str]]):
     """Decodes the crops of a batch; runs in the worker processes.
 
-    It returns the name of a crop that cannot be decoded instead of raising: an exception that crosses processes
-    comes out as a page of traceback.
+    It returns the name of a crop that cannot be decoded instead of raising: an exception that crosses
+    processes comes out as a page of traceback.
     """
 
     def __init__(self, photos: TrainingPhotos) -> None:

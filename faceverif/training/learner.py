@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -9,7 +10,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from faceverif.backbones import Backbone, build_backbone
+from faceverif.backbones import build_backbone
 from faceverif.config import RunConfig
 from faceverif.criteria import build_criterion
 from faceverif.heads import HeadOutput, build_head
@@ -50,33 +51,35 @@ class StepFigures(NamedTuple):
 class Learner:
     """A model in training.
 
-    Every random draw is made from the seed and the number of the step, so a step depends on nothing but the state
-    that a checkpoint holds.
+    Every random draw is made from the seed and the number of the step, so a step depends on nothing but the
+    state that a checkpoint holds.
 
     Args:
         config: the run.
         fabric: device, precision and processes.
         classes: how many identities.
         steps_per_epoch: for schedules, which count in epochs.
+
+    Attributes:
+        result: the backbone that is verified and exported: the moving average where there is one.
     """
+
+    result: nn.Module
 
     def __init__(self, config: RunConfig, fabric: Fabric, *, classes: int, steps_per_epoch: int) -> None:
         self.config, self.fabric, self.steps_per_epoch = config, fabric, steps_per_epoch
         torch.manual_seed(counted_seed(config.seed, "weights"))
-        model = RecognitionModel(config, classes=classes).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model = RecognitionModel(config, classes=classes).to(memory_format=torch.channels_last)
         self.parts = model
         self.optimizer = build_optimizer(config.optimizer, model)
         self.model, self._fabric_optimizer = fabric.setup(model, self.optimizer)
         self.criterion = build_criterion(config.criterion)
+        self.result = model.backbone
         self.average: AveragedModel | None = None
         if config.training.ema_decay is not None:
             smoothing = get_ema_multi_avg_fn(config.training.ema_decay)
             self.average = AveragedModel(model.backbone, multi_avg_fn=smoothing, use_buffers=True)
-
-    @property
-    def result(self) -> Backbone:
-        """The backbone that is verified and exported: the moving average where there is one."""
-        return self.average.module if self.average is not None else self.parts.backbone
+            self.result = self.average.module
 
     def state(self) -> dict[str, Any]:
         """Tensors and plain values that the next step depends on, the same on any number of processes."""
@@ -136,8 +139,8 @@ class Learner:
             error_if_nonfinite=False,
         )
         # One wait for the device a step, which the check before the update needs anyway.
-        loss_and_accuracy = fabric.all_reduce(measured, reduce_op="mean")
-        return StepFigures(*torch.cat((loss_and_accuracy, norm.reshape(1))).tolist())
+        figures = (fabric.all_reduce(measured, reduce_op="mean"), norm)
+        return StepFigures(*torch.hstack([torch.as_tensor(figure) for figure in figures]).tolist())
 
     def update(self, *, step: int) -> None:
         """Move the weights along the gradients that `compute_gradients` left."""
@@ -146,7 +149,7 @@ class Learner:
         if self.average is not None:
             self.average.update_parameters(self.parts.backbone)
 
-    def _parts(self, batch: Batch, *, step: int):
+    def _parts(self, batch: Batch, *, step: int) -> Iterator[tuple[Tensor, Tensor]]:
         """The share in `accumulate` equal parts, augmented."""
         config, fabric = self.config, self.fabric
         share, size = fabric.global_rank, len(batch.labels)

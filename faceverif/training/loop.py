@@ -47,8 +47,8 @@ from faceverif.verification.result import VerificationResult
 def train(config: RunConfig, run: Path, *, resume: bool) -> None:
     """Train, verify on the way and at the end, and leave a run folder behind.
 
-    Started by torchrun it is one of several processes; only the first one writes. Killed at any time it goes on with
-    `resume` from the last checkpoint, and ends as if it had not been killed: bit for bit on a CPU.
+    Started by torchrun it is one of several processes; only the first one writes. Killed at any time it goes
+    on with `resume` from the last checkpoint, and ends as if it had not been killed: bit for bit on a CPU.
 
     Args:
         config: the run.
@@ -194,9 +194,8 @@ class TrainingRun:
             name, result = check.config.name, check.run(self._embedder())
             self.results[name] = result
             self.log.write(self._place() | {f"{name}/accuracy": result.accuracy, f"{name}/eer": result.eer})
-            say(
-                f"{name} after epoch {epoch}: {result.accuracy:.2%} +- {result.accuracy_se:.2%}, EER {result.eer:.2%}"
-            )
+            accuracy = f"{result.accuracy:.2%} +- {result.accuracy_se:.2%}"
+            say(f"{name} after epoch {epoch}: {accuracy}, EER {result.eer:.2%}")
         self.fabric.barrier()
 
     def _save_now_and_then(self) -> None:
@@ -298,11 +297,11 @@ class TrainingRun:
         return f"loss {figures.loss:.3f}, accuracy {figures.accuracy:.1%}, {duration(left)} to the end"
 
     def _headline(self) -> str:
-        training, photos = self.config.training, self.photos
-        parameters = sum(parameter.numel() for parameter in self.learner.parts.backbone.parameters())
+        config, training, photos = self.config, self.config.training, self.photos
+        millions = sum(parameter.numel() for parameter in self.learner.parts.backbone.parameters()) / 1e6
         begins = f"from step {self.step:,}" if self.step else "from the start"
         return (
-            f"{self.config.backbone.name} ({parameters / 1e6:.2f} million parameters), {self.config.head.name}: "
+            f"{config.backbone.name} ({millions:.2f} million parameters), {config.head.name}: "
             f"{len(photos):,} photos of {len(photos.identities):,} people, {training.epochs} epochs of "
             f"{self.steps_per_epoch} steps of {training.batch_size} photos, {begins}; "
             f"{self.fabric.world_size} process(es) on {self.fabric.device}, {training.precision}"

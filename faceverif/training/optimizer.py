@@ -11,8 +11,8 @@ from faceverif.config import OptimizerConfig, SGDConfig
 def build_optimizer(config: OptimizerConfig, model: nn.Module) -> torch.optim.Optimizer:
     """SGD with momentum, or AdamW, in PyTorch's fused form: one pass over the parameters a step.
 
-    Biases, norms and PReLU slopes, which are vectors, do not decay: they scale or shift, and pulling them to zero
-    regularises nothing.
+    Biases, norms and PReLU slopes, which are vectors, do not decay: they scale or shift, and pulling them to
+    zero regularises nothing.
     """
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     groups = [

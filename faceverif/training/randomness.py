@@ -1,7 +1,7 @@
 """Randomness by counting: every draw is a function of the seed and of what it is for.
 
-Nothing is stored and nothing runs on, so a resumed run draws what an uninterrupted one would have drawn, on any number
-of processes.
+Nothing is stored and nothing runs on, so a resumed run draws what an uninterrupted one would have drawn, on
+any number of processes.
 """
 
 from __future__ import annotations

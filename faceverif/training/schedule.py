@@ -10,7 +10,7 @@ from faceverif.config import CosineConfig, PolynomialConfig, ScheduleConfig
 def learning_rate_factor(config: ScheduleConfig, *, epoch: float, epochs: int) -> float:
     """What the learning rate is multiplied with.
 
-    It grows linearly over the warm-up and is then read from the curve at that epoch, so that a warm-up delays nothing.
+    It grows linearly over the warm-up, as a factor on the curve, so that a warm-up delays nothing.
 
     Args:
         config: the curve and its warm-up.

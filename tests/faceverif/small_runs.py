@@ -1,0 +1,58 @@
+"""The smallest training runs: a real backbone at 32 pixels on people who are patterns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from faceverif.config import RunConfig, validate_run_config
+from faceverif.training.checkpoint import checkpoint_path
+
+PHOTOS, BATCH = 20, 8  # of four people; the four photos beyond two batches sit out
+
+
+def settings(data: Path, **sections: dict[str, Any]) -> dict[str, Any]:
+    """Settings with everything that makes randomness: augmentation, dropout, averaging."""
+    plain: dict[str, Any] = {
+        "seed": 7,
+        "data": {"path": str(data)},
+        "backbone": {"name": "mobilefacenet", "embedding_dim": 16, "input_px": 32, "dropout": 0.2},
+        "head": {"name": "cosface", "scale": 16, "margin": 0.2},
+        "optimizer": {"name": "sgd", "learning_rate": 0.05},
+        "schedule": {"name": "cosine", "warmup_epochs": 0.5, "margin_warmup_epochs": 1},
+        "augmentation": {"flip": 0.5, "shift_px": 3, "rotation_deg": 10, "saturation": 0.3, "erase": 0.3},
+        "training": {
+            "epochs": 3,
+            "batch_size": BATCH,
+            "ema_decay": 0.9,
+            "workers": 0,
+            "log_every_steps": 2,
+            "checkpoint_every_minutes": 0,
+        },
+    }
+    for name, changes in sections.items():
+        plain[name] = plain.get(name, {}) | changes if isinstance(changes, dict) else changes
+    return plain
+
+
+def run_config(data: Path, **sections: Any) -> RunConfig:
+    return validate_run_config(settings(data, **sections), source="test")
+
+
+def checkpoint(run: Path) -> dict[str, Any]:
+    return torch.load(checkpoint_path(run), weights_only=True)
+
+
+def tensors(content: Any, prefix: str = "") -> dict[str, torch.Tensor]:
+    """Every tensor of nested dictionaries and lists, by its path."""
+    if isinstance(content, torch.Tensor):
+        return {prefix: content}
+    items = content.items() if isinstance(content, dict) else enumerate(content)
+    return {
+        path: tensor
+        for key, value in items
+        if isinstance(value, dict | list | torch.Tensor)
+        for path, tensor in tensors(value, f"{prefix}/{key}").items()
+    }

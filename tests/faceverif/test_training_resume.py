@@ -1,0 +1,142 @@
+"""Killed and resumed, a run ends as if nothing had happened."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from small_faces import write_faces
+from small_runs import checkpoint, run_config, settings, tensors
+
+from data_prep.errors import InputError
+from faceverif.training.checkpoint import checkpoint_path
+from faceverif.training.learner import Learner
+from faceverif.training.loop import train
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_faces(tmp_path_factory.mktemp("data"), people=4, photos=5).root
+
+
+@pytest.fixture(scope="module")
+def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nobody disturbed."""
+    run = tmp_path_factory.mktemp("whole")
+    train(run_config(data), run, resume=False)
+    return run
+
+
+class Killed(Exception):
+    pass
+
+
+def break_off(monkeypatch: pytest.MonkeyPatch, *, at_step: int) -> None:
+    """The process dies between gradients and update."""
+    update = Learner.update
+
+    def dying(self: Learner, *, step: int) -> None:
+        if step == at_step:
+            raise Killed
+        update(self, step=step)
+
+    monkeypatch.setattr(Learner, "update", dying)
+
+
+def rows(run: Path) -> list[dict[str, str]]:
+    """The log without its clocks."""
+    with (run / "metrics.csv").open() as file:
+        found = list(csv.DictReader(file))
+    return [{key: row[key] for key in row if key not in ("seconds", "images_per_s")} for row in found]
+
+
+def assert_same_end(run: Path, whole: Path) -> None:
+    ours, theirs = tensors(checkpoint(run)), tensors(checkpoint(whole))
+    assert ours.keys() == theirs.keys()
+    assert len(ours) > 100
+    assert [path for path in ours if not torch.equal(ours[path], theirs[path])] == []
+    assert rows(run) == rows(whole)
+    assert [int(row["step"]) for row in rows(run)] == [2, 4, 6]
+    assert (run / "model.safetensors").stat().st_size == (whole / "model.safetensors").stat().st_size
+
+
+@pytest.mark.parametrize("step", [1, 3], ids=["first epoch", "middle of the second epoch"])
+def test_resumed_run_ends_bit_for_bit_like_an_undisturbed_one(
+    data: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    with monkeypatch.context() as patch:
+        break_off(patch, at_step=step)
+        with pytest.raises(Killed):
+            train(run_config(data), tmp_path, resume=False)
+    assert checkpoint(tmp_path)["step"] == step
+    torch.rand(100)  # whatever else the process draws
+    train(run_config(data), tmp_path, resume=True)
+    assert_same_end(tmp_path, whole)
+
+
+def test_sigkill_leaves_a_loadable_checkpoint(data: Path, whole: Path, tmp_path: Path) -> None:
+    config, run = tmp_path / "run.yaml", tmp_path / "run"
+    config.write_text(yaml.safe_dump(settings(data)))
+    command = [sys.executable, "-m", "faceverif", "train", str(config), "--run", str(run)]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not checkpoint_path(run).exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert 1 <= checkpoint(run)["step"] <= 6
+    train(run_config(data), run, resume=True)
+    assert_same_end(run, whole)
+
+
+def test_resuming_a_finished_run_only_exports_again(data: Path, whole: Path) -> None:
+    before, log = checkpoint_path(whole).read_bytes(), rows(whole)
+    (whole / "model.safetensors").unlink()
+    train(run_config(data), whole, resume=True)
+    assert (whole / "model.safetensors").is_file()
+    assert checkpoint_path(whole).read_bytes() == before
+    assert rows(whole) == log
+
+
+def test_longer_run_goes_on_where_the_shorter_ended(data: Path, tmp_path: Path) -> None:
+    train(run_config(data, training={"epochs": 1}), tmp_path, resume=False)
+    train(run_config(data, training={"epochs": 2, "workers": 1}), tmp_path, resume=True)
+    assert checkpoint(tmp_path)["step"] == 4
+
+
+def test_started_folder_is_not_written_over(data: Path, whole: Path) -> None:
+    with pytest.raises(InputError, match="--resume"):
+        train(run_config(data), whole, resume=False)
+
+
+def test_resume_needs_a_checkpoint(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="needs .*last.pt"):
+        train(run_config(data), tmp_path, resume=True)
+
+
+def test_resume_refuses_other_settings_and_names_them(data: Path, whole: Path) -> None:
+    other = run_config(data, head={"margin": 0.3}, optimizer={"learning_rate": 1.0})
+    with pytest.raises(InputError, match=r"head.margin 0.2 -> 0.3, optimizer.learning_rate 0.05 -> 1.0"):
+        train(other, whole, resume=True)
+
+
+def test_resume_refuses_other_photos(whole: Path, tmp_path: Path) -> None:
+    other = write_faces(tmp_path / "other", people=4, photos=6).root
+    with pytest.raises(InputError, match="photos that the run began with"):
+        train(run_config(other), whole, resume=True)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04"])
+def test_resume_refuses_a_broken_checkpoint(data: Path, tmp_path: Path, content: bytes) -> None:
+    checkpoint_path(tmp_path).parent.mkdir(parents=True)
+    checkpoint_path(tmp_path).write_bytes(content)
+    with pytest.raises(InputError, match="one that this version wrote"):
+        train(run_config(data), tmp_path, resume=True)
