@@ -15,7 +15,7 @@ import resource
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -32,7 +32,8 @@ from data_prep.photos import read_photo
 from data_prep.prepare import AlignSettings, worker_pool
 from data_prep.sources.folder import SourcePhoto, list_photos
 
-Photos = Sequence[NDArray[np.uint8]]
+Photos = list[NDArray[np.uint8]]
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _BATCH = 32
@@ -73,11 +74,11 @@ def time_in_turns(
     reference = MTCNN(min_face_size=min_face_px, keep_all=True)
     settings = AlignSettings(min_face_px=min_face_px)
     with tempfile.TemporaryDirectory() as out, worker_pool(Path(out), settings, workers=_CORES) as align:
-        list(align(sample[: _BATCH * 2 * _CORES]))  # every process is up and warm
+        list(align(batches(sample[: 4 * _CORES], size=2)))  # every process is up and warm
         for turn in range(_ROUNDS):
             part = sample[turn::_ROUNDS]
             photos = [read_photo(photo.path) for photo in part]
-            timed(seconds, _ALIGN, lambda part=part: list(align(part)))
+            timed(seconds, _ALIGN, lambda part=part: list(align(batches(part))))
             ours += timed(seconds, _DETECT, lambda photos=photos: detect_ours(detector, photos))
             theirs += timed(seconds, _ONE_BY_ONE, lambda photos=photos: detect_singly(reference, photos))
             timed(seconds, _BATCHED, lambda photos=photos: detect_batched(reference, photos))
@@ -109,8 +110,8 @@ def detect_batched(reference: MTCNN, photos: Photos) -> None:
         reference.detect(np.stack(batch), landmarks=True)
 
 
-def batches(photos: Photos) -> list[Photos]:
-    return [photos[i : i + _BATCH] for i in range(0, len(photos), _BATCH)]
+def batches(items: list[Item], *, size: int = _BATCH) -> list[list[Item]]:
+    return [items[i : i + size] for i in range(0, len(items), size)]
 
 
 def faces_of(
@@ -193,7 +194,7 @@ def peak_memory_mb(photos: list[SourcePhoto], min_face_px: int) -> float:
     """Peak resident memory of the largest worker; runs in a process of its own, whose children they are."""
     settings = AlignSettings(min_face_px=min_face_px)
     with tempfile.TemporaryDirectory() as out, worker_pool(Path(out), settings, workers=_CORES) as align:
-        list(align(photos))
+        list(align(batches(photos)))
     return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
 
 

@@ -13,7 +13,7 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -44,6 +44,7 @@ _PHOTOS_PER_TASK = 32
 _PIXELS_AT_ONCE = 4_000_000
 
 Row = dict[str, Any]
+Task = list[SourcePhoto]
 
 
 @dataclass(frozen=True)
@@ -108,8 +109,8 @@ class AlignSummary:
 def align_folder(source: Path, out: Path, *, settings: AlignSettings, workers: int = 0) -> AlignSummary:
     """Align every photo of a folder, or go on where a killed run was.
 
-    A finished data set is only added to: photos that are new in `source` are aligned, those that are gone
-    lose their row, and those that were there are not read again.
+    A finished data set follows its source by name: photos that are new are aligned, together with their
+    neighbours in the list, and those that are gone lose their row.
 
     Args:
         source: a folder of photos per identity.
@@ -127,19 +128,19 @@ def align_folder(source: Path, out: Path, *, settings: AlignSettings, workers: i
     out.mkdir(parents=True, exist_ok=True)
     with _locked(out), _Journal.opened(out, source=source, settings=settings) as journal:
         wanted = {photo.key for photo in photos}
-        missing = [photo for photo in photos if photo.key not in journal.rows]
-        if journal.rows and missing:
+        tasks = _tasks(photos, done=journal.rows.keys())
+        if journal.rows and tasks:
             say(f"{out}: going on after {len(journal.rows):,} photos")
         start = time.monotonic()
-        if missing:
-            _align_missing(missing, out, settings=settings, workers=workers, journal=journal)
+        if tasks:
+            _run(tasks, out, settings=settings, workers=workers, journal=journal)
         rows = sorted(
             (row for key, row in journal.rows.items() if key in wanted), key=lambda row: row["photo"]
         )
-        if missing or not _is_manifest_of(out, len(rows)):
+        if tasks or not _is_manifest_of(out, len(rows)):
             header = header_for(template, policy=POLICY, min_face_px=settings.min_face_px)
             write_manifest(out, header, rows)
-    return _summary(out, rows, done_now=len(missing), seconds=time.monotonic() - start)
+    return _summary(out, rows, done_now=sum(map(len, tasks)), seconds=time.monotonic() - start)
 
 
 def _check_out(source: Path, out: Path) -> None:
@@ -264,15 +265,23 @@ def _lock(descriptor: int) -> None:
 # --- the parent: hands out photos, journals rows
 
 
-def _align_missing(
-    photos: list[SourcePhoto], out: Path, *, settings: AlignSettings, workers: int, journal: _Journal
-) -> None:
+def _tasks(photos: list[SourcePhoto], *, done: Collection[str]) -> list[Task]:
+    """What is to do, in groups that are the same in every run.
+
+    The last bits of a network's output depend on what it is computed along with; so a killed run ends with
+    the very bytes of one that was left alone.
+    """
+    groups = (photos[i : i + _PHOTOS_PER_TASK] for i in range(0, len(photos), _PHOTOS_PER_TASK))
+    return [group for group in groups if any(photo.key not in done for photo in group)]
+
+
+def _run(tasks: list[Task], out: Path, *, settings: AlignSettings, workers: int, journal: _Journal) -> None:
     failed = 0
     with (
         worker_pool(out, settings, workers=workers) as align,
-        progress("align", total=len(photos)) as advance,
+        progress("align", total=sum(map(len, tasks))) as advance,
     ):
-        for rows in align(photos):
+        for rows in align(tasks):
             journal.add(rows)
             failed += sum(row["status"] == Status.FAILED for row in rows)
             advance(len(rows), f"{failed:,} failed" if failed else "")
@@ -281,26 +290,24 @@ def _align_missing(
 @contextmanager
 def worker_pool(
     out: Path, settings: AlignSettings, *, workers: int = 0
-) -> Iterator[Callable[[Sequence[SourcePhoto]], Iterator[list[Row]]]]:
+) -> Iterator[Callable[[Iterable[Task]], Iterator[list[Row]]]]:
     """Processes that align photos into `out`.
 
     Yields:
-        `align(photos)`: manifest rows, some at a time as they come, in no order.
+        `align(tasks)`: the manifest rows of each task, as they come.
     """
     workers = workers or os.cpu_count() or 1
     pool = ProcessPoolExecutor(
         workers, mp_context=get_context("spawn"), initializer=_start_worker, initargs=(out, settings)
     )
 
-    def align(photos: Sequence[SourcePhoto]) -> Iterator[list[Row]]:
-        # Small sets are cut finer, so that every process gets some.
-        size = max(1, min(_PHOTOS_PER_TASK, len(photos) // (2 * workers)))
-        tasks = (photos[i : i + size] for i in range(0, len(photos), size))
+    def align(tasks: Iterable[Task]) -> Iterator[list[Row]]:
         # A task per worker waits, so that none idles and no queue grows with the source.
-        running = {pool.submit(_run_task, task) for task in islice(tasks, 2 * workers)}
+        waiting = iter(tasks)
+        running = {pool.submit(_run_task, task) for task in islice(waiting, 2 * workers)}
         while running:
             done, running = wait(running, return_when=FIRST_COMPLETED)
-            running |= {pool.submit(_run_task, task) for task in islice(tasks, len(done))}
+            running |= {pool.submit(_run_task, task) for task in islice(waiting, len(done))}
             yield from (_result(future) for future in done)
 
     try:
@@ -340,7 +347,7 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _run_task(photos: Sequence[SourcePhoto]) -> list[Row]:
+def _run_task(photos: Task) -> list[Row]:
     return _aligner.align(photos)
 
 
@@ -367,7 +374,7 @@ class _Aligner:
         self._template: Template = find_template(settings.template)
         self._detector = FaceDetector(settings.min_face_px)
 
-    def align(self, photos: Sequence[SourcePhoto]) -> list[Row]:
+    def align(self, photos: Task) -> list[Row]:
         """Write the photos' crops; a row each."""
         rows: list[Row] = []
         waiting: list[_Readable] = []

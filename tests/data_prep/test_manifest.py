@@ -1,0 +1,109 @@
+"""A manifest comes back as it was written, and another geometry is refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from data_prep.alignment import TEMPLATES
+from data_prep.errors import InputError
+from data_prep.manifest import (
+    MANIFEST_NAME,
+    SCHEMA,
+    AlignedDataset,
+    DatasetHeader,
+    Status,
+    header_for,
+    write_manifest,
+)
+
+
+def row(photo: str, status: Status = Status.ALIGNED, **known: Any) -> dict[str, Any]:
+    return (
+        dict.fromkeys(SCHEMA.names)
+        | {"photo": photo, "identity": photo.split("/")[0], "status": status}
+        | known
+    )
+
+
+@pytest.fixture
+def header() -> DatasetHeader:
+    return header_for(TEMPLATES["arcface-112"], policy="centred-largest", min_face_px=20)
+
+
+def test_round_trip(tmp_path: Path, header: DatasetHeader) -> None:
+    box = np.array([1.1, 2.2, 3.3, 4.4], np.float32).tolist()
+    rows = [
+        row("Zoë Müller/1.jpg", box=box, landmarks=[float(i) for i in range(10)], faces=2, score=0.5),
+        row("Zoë Müller/2.jpg", Status.FAILED, reason="truncated"),
+        row("B/1.jpg", Status.NO_FACE, reason="no_face", faces=0),
+    ]
+    write_manifest(tmp_path, header, rows)
+    dataset = AlignedDataset.load(tmp_path)
+    assert dataset.header == header
+    assert dataset.table.to_pylist() == rows
+    assert dataset.template is TEMPLATES["arcface-112"]
+    assert dataset.with_status(Status.FAILED).tolist() == [1]
+    assert dataset.with_status(Status.ALIGNED).tolist() == [0]
+    assert len(dataset) == 3
+
+
+def test_more_rows_than_a_batch_keep_their_order(tmp_path: Path, header: DatasetHeader) -> None:
+    names = [f"A/{i}.jpg" for i in range(20_500)]
+    write_manifest(tmp_path, header, (row(name) for name in names))
+    assert AlignedDataset.load(tmp_path).column("photo").tolist() == names
+
+
+def test_the_same_rows_give_the_same_hash(tmp_path: Path, header: DatasetHeader) -> None:
+    hashes = []
+    for name in ("one", "two", "other"):
+        (tmp_path / name).mkdir()
+        write_manifest(tmp_path / name, header, [row("A/1.jpg" if name != "other" else "A/2.jpg")])
+        hashes.append(AlignedDataset.load(tmp_path / name).sha256)
+    assert hashes[0] == hashes[1] != hashes[2]
+
+
+def test_an_interrupted_write_leaves_the_old_manifest(tmp_path: Path, header: DatasetHeader) -> None:
+    write_manifest(tmp_path, header, [row("A/1.jpg")])
+    before = (tmp_path / MANIFEST_NAME).read_bytes()
+
+    def breaking() -> Any:
+        yield row("A/2.jpg")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_manifest(tmp_path, header, breaking())
+    assert (tmp_path / MANIFEST_NAME).read_bytes() == before
+
+
+def test_another_geometry_under_the_same_name_is_refused(tmp_path: Path, header: DatasetHeader) -> None:
+    write_manifest(tmp_path, replace(header, template_sha256="0" * 64), [row("A/1.jpg")])
+    with pytest.raises(InputError, match="Align the photos again"):
+        AlignedDataset.load(tmp_path)
+
+
+def test_an_unknown_template_is_refused(tmp_path: Path, header: DatasetHeader) -> None:
+    write_manifest(tmp_path, replace(header, template="mine-96"), [row("A/1.jpg")])
+    with pytest.raises(InputError, match="mine-96"):
+        AlignedDataset.load(tmp_path)
+
+
+def test_no_manifest_names_the_command(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="faceverif align PHOTOS"):
+        AlignedDataset.load(tmp_path)
+
+
+def test_other_files_of_that_name_are_refused(tmp_path: Path, header: DatasetHeader) -> None:
+    path = tmp_path / MANIFEST_NAME
+    path.write_bytes(b"no parquet")
+    with pytest.raises(InputError, match="that `faceverif align` wrote"):
+        AlignedDataset.load(tmp_path)
+    write_manifest(tmp_path, header, [row("A/1.jpg")])
+    pq.write_table(pq.read_table(path).replace_schema_metadata({}), path)
+    with pytest.raises(InputError, match="that `faceverif align` wrote"):
+        AlignedDataset.load(tmp_path)

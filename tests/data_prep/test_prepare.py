@@ -1,0 +1,222 @@
+"""A folder of everything becomes a data set with a row for each file, whatever happens on the way."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data_prep import prepare
+from data_prep.alignment import TEMPLATES, align_face
+from data_prep.errors import InputError
+from data_prep.manifest import MANIFEST_NAME, AlignedDataset
+from data_prep.photos import read_photo
+from data_prep.prepare import JOURNAL_NAME, AlignSettings, AlignSummary, align_folder
+from data_prep.sources.folder import list_photos
+
+_SETTINGS = AlignSettings(min_face_px=40)
+
+
+@pytest.fixture(scope="module")
+def source(people: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Photos of people, and what else gathers in such folders."""
+    folder = tmp_path_factory.mktemp("photos")
+    faces = sorted(people.rglob("*.jpg"))
+    for name in (
+        "Zoë Müller/portrait.jpg",
+        "Zoë Müller/more/portrait.jpg",
+        "李 明/portrait.jpg",
+        "Ann/x.jpg",
+    ):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(faces.pop(), folder / name)
+    Image.open(faces.pop()).save(folder / "Ann/x.png")
+    Image.new("L", (60, 50), 128).save(folder / "Ann/grey.png")
+    Image.new("RGB", (10, 10)).save(folder / "Ann/tiny.png")
+    (folder / "Ann/empty.jpg").touch()
+    (folder / "Ann/notes.txt").write_text("no photo")
+    (folder / "Ann/cut.jpg").write_bytes(faces[0].read_bytes()[:2000])
+    (folder / "Ann/.DS_Store").touch()
+    (folder / "Ann/Thumbs.db").touch()
+    (folder / "readme.jpg").touch()
+    (folder / os.fsdecode(b"Ann/\xff.jpg")).touch()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def aligned(source: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, AlignSummary]:
+    out = tmp_path_factory.mktemp("aligned")
+    return out, align_folder(source, out, settings=_SETTINGS, workers=1)
+
+
+def rows_of(out: Path) -> dict[str, dict[str, object]]:
+    return {row["photo"]: row for row in AlignedDataset.load(out).table.to_pylist()}
+
+
+def test_every_file_is_a_row(aligned: tuple[Path, AlignSummary]) -> None:
+    rows = rows_of(aligned[0])
+    assert {photo: (row["identity"], row["status"], row["reason"]) for photo, row in rows.items()} == {
+        "Ann/cut.jpg": ("Ann", "failed", "truncated"),
+        "Ann/empty.jpg": ("Ann", "failed", "empty_file"),
+        "Ann/grey.png": ("Ann", "no_face", "no_face"),
+        "Ann/notes.txt": ("Ann", "failed", "not_an_image"),
+        "Ann/tiny.png": ("Ann", "failed", "too_small"),
+        "Ann/x.jpg": ("Ann", "aligned", None),
+        "Ann/x.png": ("Ann", "aligned", None),
+        "Ann/\\xff.jpg": ("Ann", "failed", "empty_file"),
+        "Zoë Müller/more/portrait.jpg": ("Zoë Müller", "aligned", None),
+        "Zoë Müller/portrait.jpg": ("Zoë Müller", "aligned", None),
+        "readme.jpg": (None, "failed", "no_identity_folder"),
+        "李 明/portrait.jpg": ("李 明", "aligned", None),
+    }
+    assert list(rows) == sorted(rows)
+
+
+def test_crops_are_the_warped_photos_each_in_a_file_of_its_own(
+    source: Path, aligned: tuple[Path, AlignSummary]
+) -> None:
+    out = aligned[0]
+    rows = [row for row in rows_of(out).values() if row["status"] == "aligned"]
+    assert len({row["crop"] for row in rows}) == 5
+    for row in rows:
+        landmarks = np.array(row["landmarks"]).reshape(5, 2)
+        expected = align_face(read_photo(source / str(row["photo"])), landmarks, TEMPLATES["arcface-112"])
+        assert np.abs(read_photo(out / str(row["crop"])).astype(int) - expected).mean() < 2
+
+
+def test_the_summary_says_how_many_and_why(aligned: tuple[Path, AlignSummary]) -> None:
+    text = aligned[1].text()
+    assert "5 of 12 photos aligned" in text
+    assert "1 of 12 photos show no face" in text
+    assert "6 of 12 photos have no crop: empty_file 2" in text
+    assert "images/s" in text
+
+
+def test_again_is_complete_and_costs_nothing(source: Path, aligned: tuple[Path, AlignSummary]) -> None:
+    out = aligned[0]
+    before = (out / MANIFEST_NAME).stat().st_mtime_ns
+    assert "complete already" in align_folder(source, out, settings=_SETTINGS).text()
+    assert (out / MANIFEST_NAME).stat().st_mtime_ns == before
+
+
+def test_photos_come_and_go(people: Path, tmp_path: Path) -> None:
+    source, out = tmp_path / "photos", tmp_path / "out"
+    shutil.copytree(people, source)
+    first, second, *_ = sorted(source.rglob("*.jpg"))
+    first.rename(tmp_path / "later.jpg")
+    align_folder(source, out, settings=_SETTINGS, workers=1)
+    (tmp_path / "later.jpg").rename(first)
+    second.unlink()
+    summary = align_folder(source, out, settings=_SETTINGS, workers=1)
+    assert summary.done_now > 0
+    assert list(rows_of(out)) == [photo.key for photo in list_photos(source)]
+
+
+def command(source: Path, out: Path) -> list[str]:
+    main = "from faceverif.cli import main; main()"
+    return [sys.executable, "-c", main, "align", str(source), str(out), "--min-face=40", "--workers=1"]
+
+
+@pytest.mark.slow
+def test_killed_and_started_again_ends_with_the_same_manifest(people: Path, tmp_path: Path) -> None:
+    source, out, whole = tmp_path / "photos", tmp_path / "out", tmp_path / "whole"
+    for copy in range(8):
+        shutil.copytree(people, source / f"copy {copy}")
+    process = subprocess.Popen(command(source, out), stderr=subprocess.DEVNULL)
+    journal = out / JOURNAL_NAME
+    while process.poll() is None and (not journal.exists() or len(journal.read_bytes().splitlines()) < 2):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    done = len(journal.read_bytes().splitlines()) - 1
+    assert 0 < done < 96, "not killed in the middle"
+    assert not (out / MANIFEST_NAME).exists()
+    with journal.open("ab") as file:
+        file.write(b'{"photo": "copy 1/torn')
+    summary = align_folder(source, out, settings=_SETTINGS, workers=2)
+    assert summary.done_now == 96 - done
+    align_folder(source, whole, settings=_SETTINGS, workers=1)
+    assert (out / MANIFEST_NAME).read_bytes() == (whole / MANIFEST_NAME).read_bytes()
+
+
+def test_a_dead_worker_is_an_error_not_a_hang(
+    people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prepare, "_start_worker", _die)
+    with pytest.raises(RuntimeError, match="a worker process died"):
+        align_folder(people, tmp_path / "out", settings=_SETTINGS, workers=1)
+
+
+def _die(*_: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+# --- what is refused, with nothing written
+
+
+def test_missing_and_empty_sources(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(InputError, match="must be a folder"):
+        align_folder(tmp_path / "nowhere", out, settings=_SETTINGS)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="0 files"):
+        align_folder(tmp_path / "empty", out, settings=_SETTINGS)
+    (tmp_path / "empty/photo.jpg").touch()
+    with pytest.raises(InputError, match="a folder of their own"):
+        align_folder(tmp_path / "empty", out, settings=_SETTINGS)
+    assert not out.exists()
+
+
+def test_unknown_template(people: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="arcface-112"):
+        align_folder(people, tmp_path / "out", settings=AlignSettings(template="mine"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_out_inside_the_source(people: Path) -> None:
+    with pytest.raises(InputError, match="must not lie in SRC"):
+        align_folder(people, people / "aligned", settings=_SETTINGS)
+    assert not (people / "aligned").exists()
+
+
+def test_a_folder_of_other_things_is_not_written_into(people: Path, tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").touch()
+    with pytest.raises(InputError, match="must be empty, new, or begun"):
+        align_folder(people, tmp_path, settings=_SETTINGS)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+    with pytest.raises(InputError, match="a file"):
+        align_folder(people, tmp_path / "thesis.txt", settings=_SETTINGS)
+
+
+def test_other_settings_or_another_source(
+    source: Path, people: Path, aligned: tuple[Path, AlignSummary]
+) -> None:
+    out = aligned[0]
+    with pytest.raises(InputError, match="min_face_px 40"):
+        align_folder(source, out, settings=AlignSettings(min_face_px=20))
+    with pytest.raises(InputError, match="same SRC"):
+        align_folder(people, out, settings=_SETTINGS)
+
+
+def test_a_folder_in_use(source: Path, aligned: tuple[Path, AlignSummary]) -> None:
+    out = aligned[0]
+    with (out / prepare._LOCK_NAME).open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(InputError, match="another `faceverif align`"):
+            align_folder(source, out, settings=_SETTINGS)
+
+
+def test_journal_lines_are_plain_json(aligned: tuple[Path, AlignSummary]) -> None:
+    header, *rows = (aligned[0] / JOURNAL_NAME).read_text().splitlines()
+    assert json.loads(header)["min_face_px"] == 40
+    assert len(rows) == 12
