@@ -13,7 +13,7 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -127,20 +127,16 @@ def align_folder(source: Path, out: Path, *, settings: AlignSettings, workers: i
     _check_out(source, out)
     out.mkdir(parents=True, exist_ok=True)
     with _locked(out), _Journal.opened(out, source=source, settings=settings) as journal:
-        wanted = {photo.key for photo in photos}
-        tasks = _tasks(photos, done=journal.rows.keys())
-        if journal.rows and tasks:
-            say(f"{out}: going on after {len(journal.rows):,} photos")
+        tasks = _tasks(photos, done=journal)
+        if len(journal) and tasks:
+            say(f"{out}: going on after {len(journal):,} photos")
         start = time.monotonic()
         if tasks:
             _run(tasks, out, settings=settings, workers=workers, journal=journal)
-        rows = sorted(
-            (row for key, row in journal.rows.items() if key in wanted), key=lambda row: row["photo"]
-        )
-        if tasks or not _is_manifest_of(out, len(rows)):
+        if tasks or not _is_manifest_of(out, len(photos)):
             header = header_for(template, policy=POLICY, min_face_px=settings.min_face_px)
-            write_manifest(out, header, rows)
-    return _summary(out, rows, done_now=sum(map(len, tasks)), seconds=time.monotonic() - start)
+            write_manifest(out, header, (journal.row(key) for key in sorted(photo.key for photo in photos)))
+    return _summary(out, done_now=sum(map(len, tasks)), seconds=time.monotonic() - start)
 
 
 def _check_out(source: Path, out: Path) -> None:
@@ -160,16 +156,16 @@ def _is_manifest_of(out: Path, rows: int) -> bool:
     return (out / MANIFEST_NAME).exists() and len(AlignedDataset.load(out)) == rows
 
 
-def _summary(out: Path, rows: list[Row], *, done_now: int, seconds: float) -> AlignSummary:
-    status = Counter(row["status"] for row in rows)
-    failures = Counter(row["reason"] for row in rows if row["status"] == Status.FAILED)
+def _summary(out: Path, *, done_now: int, seconds: float) -> AlignSummary:
+    dataset = AlignedDataset.load(out)
+    reasons = dataset.column("reason")[dataset.with_status(Status.FAILED)]
     return AlignSummary(
         out=out,
-        photos=len(rows),
-        aligned=status[Status.ALIGNED],
-        no_face=status[Status.NO_FACE],
-        several_faces=sum((row["faces"] or 0) > 1 for row in rows),
-        failures=dict(failures.most_common()),
+        photos=len(dataset),
+        aligned=len(dataset.with_status(Status.ALIGNED)),
+        no_face=len(dataset.with_status(Status.NO_FACE)),
+        several_faces=int((dataset.column("faces") > 1).sum()),
+        failures=dict(Counter(reasons.tolist()).most_common()),
         done_now=done_now,
         seconds=seconds,
     )
@@ -179,11 +175,14 @@ def _summary(out: Path, rows: list[Row], *, done_now: int, seconds: float) -> Al
 
 
 class _Journal:
-    """The rows so far, in memory and as lines of a file that is only ever appended to."""
+    """The rows so far, as lines of a file that is only ever appended to.
 
-    def __init__(self, path: Path, rows: dict[str, Row]) -> None:
-        self.rows = rows
-        self._file = path.open("a", encoding="ascii")
+    In memory it keeps where each photo's line begins, not the row: half a million photos stay small.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("a+b")
+        self._begins: dict[str, int] = {}
 
     @classmethod
     @contextmanager
@@ -193,46 +192,59 @@ class _Journal:
         Raises:
             InputError: it was begun for another source or with other settings.
         """
-        path = out / JOURNAL_NAME
-        header = {"source": str(source.resolve()), **asdict(settings)}
-        lines = _whole_lines(path)
-        if lines and lines[0] != header:
-            differs = ", ".join(
-                f"{key} {lines[0].get(key)}" for key in header if lines[0].get(key) != header[key]
-            )
-            raise InputError(
-                "OUT",
-                "must have been begun with the same SRC and options",
-                got=differs,
-                fix="Name another OUT.",
-            )
-        journal = cls(path, {row["photo"]: row for row in lines[1:]})
+        journal = cls(out / JOURNAL_NAME)
         try:
-            if not lines:
-                journal._append([header])
+            journal._continue({"source": str(source.resolve()), **asdict(settings)})
             yield journal
         finally:
             journal._file.close()
 
+    def __contains__(self, key: str) -> bool:
+        return key in self._begins
+
+    def __len__(self) -> int:
+        return len(self._begins)
+
+    def row(self, key: str) -> Row:
+        """The row of a photo that is in the journal."""
+        self._file.seek(self._begins[key])
+        return json.loads(self._file.readline())
+
     def add(self, rows: list[Row]) -> None:
         """Take rows whose crops are on disk."""
-        self._append(rows)
-        self.rows |= {row["photo"]: row for row in rows}
-
-    def _append(self, lines: list[Row]) -> None:
-        self._file.write("".join(json.dumps(line) + "\n" for line in lines))
+        for row in rows:
+            self._begins[row["photo"]] = self._append(row)
         self._file.flush()
 
+    def _continue(self, header: Row) -> None:
+        """Read what is there; a line that a kill tore off is cut from the file."""
+        self._file.seek(0)
+        begin = 0
+        for line in self._file:
+            if not line.endswith(b"\n"):
+                self._file.truncate(begin)
+                break
+            if begin == 0:
+                _require_same(json.loads(line), header)
+            else:
+                self._begins[json.loads(line)["photo"]] = begin
+            begin += len(line)
+        if begin == 0:
+            self._append(header)
+            self._file.flush()
 
-def _whole_lines(path: Path) -> list[dict[str, Any]]:
-    """The journal's lines; one that a kill tore off is cut from the file."""
-    if not path.exists():
-        return []
-    data = path.read_bytes()
-    whole = data[: data.rfind(b"\n") + 1]
-    if len(whole) < len(data):
-        os.truncate(path, len(whole))
-    return [json.loads(line) for line in whole.splitlines()]
+    def _append(self, line: Row) -> int:
+        begin = self._file.seek(0, os.SEEK_END)
+        self._file.write(json.dumps(line).encode("ascii") + b"\n")
+        return begin
+
+
+def _require_same(begun: Row, header: Row) -> None:
+    if begun != header:
+        differs = ", ".join(f"{key} {begun.get(key)}" for key in header if begun.get(key) != header[key])
+        raise InputError(
+            "OUT", "must have been begun with the same SRC and options", got=differs, fix="Name another OUT."
+        )
 
 
 @contextmanager
@@ -265,7 +277,7 @@ def _lock(descriptor: int) -> None:
 # --- the parent: hands out photos, journals rows
 
 
-def _tasks(photos: list[SourcePhoto], *, done: Collection[str]) -> list[Task]:
+def _tasks(photos: list[SourcePhoto], *, done: Container[str]) -> list[Task]:
     """What is to do, in groups that are the same in every run.
 
     The last bits of a network's output depend on what it is computed along with; so a killed run ends with
