@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from data_prep.atomic import write_text
-from data_prep.manifest import AlignedDataset, Status
+from data_prep.manifest import AlignedDataset
 from data_prep.prepare import AlignSettings, align_folder
 from data_prep.progress import duration, say
 from data_prep.synthetic import FaceModel, load_face_model, synthesise_photos
@@ -21,6 +21,7 @@ from faceverif.training.checkpoint import checkpoint_path
 from faceverif.training.loop import train
 
 CONFIG = Path(__file__).with_name("demo.yaml")
+PAIRS_NAME = "synthetic-people.csv"
 FOLDS = 10
 _MIN_FACE_PX = 40
 _PEOPLE_SHOWN = 4
@@ -79,7 +80,7 @@ def run_demo(out: Path, *, size: DemoSize = DemoSize()) -> Path:
         say(f"{number}/4  {people.name}: {people.photos} photos each of {people.identities} synthetic people")
         _draw_and_align(model, people, out)
     say(f"3/4  {2 * FOLDS * size.pairs_per_fold:,} held-out pairs, then training")
-    write_pairs(size.held_out, out / "pairs.csv", per_fold=size.pairs_per_fold)
+    write_pairs(size.held_out, out / PAIRS_NAME, per_fold=size.pairs_per_fold)
     run = out / "run"
     train(_config(out, size), run, resume=checkpoint_path(run).exists())
     say("4/4  report")
@@ -126,7 +127,7 @@ def _config(out: Path, size: DemoSize) -> RunConfig:
     paths = {
         "data.path": out / "aligned" / size.training.name,
         "verification.0.data": out / "aligned" / size.held_out.name,
-        "verification.0.protocol": out / "pairs.csv",
+        "verification.0.protocol": out / PAIRS_NAME,
     }
     # JSON is YAML with every odd character of a path in quotes.
     overrides = [f"{key}={json.dumps(str(path))}" for key, path in paths.items()]
@@ -142,7 +143,7 @@ def _write_page(out: Path, size: DemoSize) -> Path:
         template="demo.html.j2",
         size=size,
         photos=[picture_uri(out / "photos" / size.held_out.name / row["photo"]) for row in rows],
-        crops=[picture_uri(dataset.root / row["crop"]) for row in rows if row["status"] == Status.ALIGNED],
+        crops=[picture_uri(dataset.root / row["crop"]) for row in rows],
     )
     write_text(out / "report.html", page)
     return out / "report.html"
