@@ -199,7 +199,7 @@ class _Journal:
         finally:
             journal._file.close()
 
-    def __contains__(self, key: str) -> bool:
+    def __contains__(self, key: object) -> bool:
         return key in self._begins
 
     def __len__(self) -> int:
