@@ -147,7 +147,7 @@ class Agreement:
 
 
 def print_agreement(photos: Photos, ours: list[Faces], theirs: list[Faces]) -> None:
-    """Boxes that touch the border are told apart: there facenet-pytorch clips, and its landmarks move."""
+    """Boxes over the border are told apart: there facenet-pytorch clips, and its landmarks move."""
     everywhere, inside, missed = Agreement([], []), Agreement([], []), 0
     for photo, mine, other in zip(photos, ours, theirs, strict=True):
         height, width = photo.shape[:2]
@@ -163,7 +163,7 @@ def print_agreement(photos: Photos, ours: list[Faces], theirs: list[Faces]) -> N
             agreement.landmark_px.append(float(distance.mean()))
     heading = f"{'chosen faces, ours and facenet-pytorch':48s}"
     print(f"\n{heading}{'photos':>10s}{'IoU >= 0.9':>14s}{'landmarks':>11s}")
-    print(inside.line("no box touches the border") + " px")
+    print(inside.line("box and its square inside the photo") + " px")
     print(everywhere.line("all") + " px")
     print(f"{'found by one of the two only':48s}{missed:10d}")
 
