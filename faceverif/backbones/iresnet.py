@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from faceverif.backbones.base import Backbone, halved
+from faceverif.backbones.prelu import PReLU
 
 _BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 14, 3), 100: (3, 13, 30, 3)}
 
@@ -28,7 +29,7 @@ def iresnet(
         dropout: share of the flattened features that is dropped in training; 0.4 in the paper.
     """
     trunk = nn.Sequential(
-        nn.Conv2d(3, width, 3, stem_stride, padding=1, bias=False), nn.BatchNorm2d(width), nn.PReLU(width)
+        nn.Conv2d(3, width, 3, stem_stride, padding=1, bias=False), nn.BatchNorm2d(width), PReLU(width)
     )
     channels = width
     for stage, blocks in enumerate(_BLOCKS[depth]):
@@ -58,7 +59,7 @@ class _Block(nn.Module):
             nn.BatchNorm2d(channels),
             nn.Conv2d(channels, width, 3, padding=1, bias=False),
             nn.BatchNorm2d(width),
-            nn.PReLU(width),
+            PReLU(width),
             nn.Conv2d(width, width, 3, stride, padding=1, bias=False),
             nn.BatchNorm2d(width),
         )

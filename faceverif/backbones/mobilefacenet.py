@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from faceverif.backbones.base import Backbone, halved
+from faceverif.backbones.prelu import PReLU
 
 # Table 1 of the paper: expansion, channels, blocks, stride of the first block.
 _STAGES = ((2, 64, 5, 2), (4, 128, 1, 2), (2, 128, 6, 1), (4, 128, 1, 2), (2, 128, 2, 1))
@@ -23,9 +24,9 @@ def mobilefacenet(*, embedding_dim: int, input_px: int, dropout: float) -> Backb
     """
     trunk = nn.Sequential(
         _convolution(3, 64, kernel=3, stride=2),
-        nn.PReLU(64),
+        PReLU(64),
         _convolution(64, 64, kernel=3, groups=64),
-        nn.PReLU(64),
+        PReLU(64),
     )
     channels = 64
     for expansion, width, blocks, stride in _STAGES:
@@ -34,7 +35,7 @@ def mobilefacenet(*, embedding_dim: int, input_px: int, dropout: float) -> Backb
                 _Bottleneck(channels, width, expansion=expansion, stride=stride if block == 0 else 1)
             )
             channels = width
-    trunk.extend([_convolution(channels, 512, kernel=1), nn.PReLU(512)])
+    trunk.extend([_convolution(channels, 512, kernel=1), PReLU(512)])
     embed = nn.Sequential(
         nn.Conv2d(512, 512, halved(input_px, times=4), groups=512, bias=False),
         nn.BatchNorm2d(512),
@@ -56,9 +57,9 @@ class _Bottleneck(nn.Module):
         wide = width * expansion
         self.body = nn.Sequential(
             _convolution(channels, wide, kernel=1),
-            nn.PReLU(wide),
+            PReLU(wide),
             _convolution(wide, wide, kernel=3, stride=stride, groups=wide),
-            nn.PReLU(wide),
+            PReLU(wide),
             _convolution(wide, width, kernel=1),
         )
         self.residual = stride == 1 and channels == width

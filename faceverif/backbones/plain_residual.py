@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from faceverif.backbones.prelu import PReLU
+
 
 class PlainBlock(nn.Module):
     """x + PReLU(conv(PReLU(conv(x)))): without batch norm the depth is carried by a small start.
@@ -24,12 +26,12 @@ class PlainBlock(nn.Module):
         return features + self.body(features)
 
 
-def convolution(channels: int, width: int, *, stride: int = 1) -> tuple[nn.Conv2d, nn.PReLU]:
+def convolution(channels: int, width: int, *, stride: int = 1) -> tuple[nn.Conv2d, PReLU]:
     """A biased 3 x 3 convolution and its PReLU; Xavier start, as in Caffe's face nets."""
     layer = nn.Conv2d(channels, width, 3, stride, padding=1)
     nn.init.xavier_uniform_(layer.weight)
     nn.init.zeros_(layer.get_parameter("bias"))
-    return layer, nn.PReLU(width)
+    return layer, PReLU(width)
 
 
 def fully_connected(features: int, embedding_dim: int, *, dropout: float) -> nn.Sequential:

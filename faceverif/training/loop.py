@@ -37,6 +37,7 @@ from faceverif.training.data import (
     steps_per_epoch,
 )
 from faceverif.training.fabric import launch_fabric
+from faceverif.training.host_memory import keep_freed_memory
 from faceverif.training.interval import Interval
 from faceverif.training.learner import Learner, StepFigures
 from faceverif.training.metrics_log import MetricsLog
@@ -66,6 +67,7 @@ def train(config: RunConfig, run: Path, *, resume: bool) -> None:
         checkpoint = load_checkpoint(run, config, data_sha256=photos.dataset.sha256)
     else:
         refuse_started_run(run)
+    keep_freed_memory()
     training = TrainingRun(config, run, launch_fabric(config.training), photos, spec, checks)
     training.begin(checkpoint)
     training.fit()

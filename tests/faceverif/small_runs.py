@@ -13,11 +13,14 @@ from faceverif.training.checkpoint import checkpoint_path
 PHOTOS, BATCH = 20, 8  # of four people; the four photos beyond two batches sit out
 
 
-def settings(data: Path, **sections: dict[str, Any]) -> dict[str, Any]:
-    """Settings with everything that makes randomness: augmentation, dropout, averaging."""
+def settings(root: Path, **sections: Any) -> dict[str, Any]:
+    """Settings with everything that makes randomness: augmentation, dropout, averaging.
+
+    A section is merged into these, or replaces them where it has a name.
+    """
     plain: dict[str, Any] = {
         "seed": 7,
-        "data": {"path": str(data)},
+        "data": {"path": str(root)},
         "backbone": {"name": "mobilefacenet", "embedding_dim": 16, "input_px": 32, "dropout": 0.2},
         "head": {"name": "cosface", "scale": 16, "margin": 0.2},
         "optimizer": {"name": "sgd", "learning_rate": 0.05},
@@ -32,13 +35,14 @@ def settings(data: Path, **sections: dict[str, Any]) -> dict[str, Any]:
             "checkpoint_every_minutes": 0,
         },
     }
-    for name, changes in sections.items():
-        plain[name] = plain.get(name, {}) | changes if isinstance(changes, dict) else changes
+    for key, section in sections.items():
+        merged = isinstance(section, dict) and "name" not in section
+        plain[key] = plain.get(key, {}) | section if merged else section
     return plain
 
 
-def run_config(data: Path, **sections: Any) -> RunConfig:
-    return validate_run_config(settings(data, **sections), source="test")
+def run_config(root: Path, **sections: Any) -> RunConfig:
+    return validate_run_config(settings(root, **sections), source="test")
 
 
 def checkpoint(run: Path) -> dict[str, Any]:
