@@ -1,6 +1,6 @@
 """How fast photos are aligned, and how well that agrees with facenet-pytorch's MTCNN.
 
-    python benchmarks/alignment.py PHOTOS [--count 400] [--min-face 20]
+    python benchmarks/alignment.py PHOTOS [--count 400] [--min-face 30]
 
 Everything is measured in one run on the same cores, in turns, so that whatever else the machine does falls
 on all. `faceverif align` reads, detects, warps and writes; the others only detect, in photos decoded before.
@@ -49,7 +49,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("photos", type=Path, help="a folder of photos per identity, all of one size")
     parser.add_argument("--count", type=int, default=400, help="photos drawn from it")
-    parser.add_argument("--min-face", type=int, default=20, help="smallest face, in pixels")
+    parser.add_argument("--min-face", type=int, default=30, help="smallest face, in pixels")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     sample = random.Random(options.seed).sample(list_photos(options.photos), options.count)

@@ -78,7 +78,7 @@ class FaceDetector:
         min_face_px: smallest face that is looked for, at least 12.
     """
 
-    def __init__(self, min_face_px: int = 20) -> None:
+    def __init__(self, min_face_px: int = 30) -> None:
         self._first_scale = _CELL_PX / min_face_px
         self._propose = ProposalNetwork()
         self._refine = RefinementNetwork()

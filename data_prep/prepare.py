@@ -58,7 +58,7 @@ class AlignSettings:
     """
 
     template: str = "arcface-112"
-    min_face_px: int = 20
+    min_face_px: int = 30
     allow_huge: bool = False
 
 
@@ -119,8 +119,7 @@ def align_folder(source: Path, out: Path, *, settings: AlignSettings, workers: i
         workers: processes; 0: one per core.
 
     Raises:
-        InputError: before anything is written.
-        RuntimeError: a worker process died.
+        InputError: before anything is written; or a worker process died, and what was done stays.
     """
     template = find_template(settings.template)
     photos = list_photos(source)
@@ -332,9 +331,11 @@ def _result(future: Future[list[Row]]) -> list[Row]:
     try:
         return future.result()
     except BrokenProcessPool as error:
-        raise RuntimeError(
-            "a worker process died, most likely for want of memory; the same command goes on where it "
-            "stopped, --workers 1 needs least"
+        raise InputError(
+            "--workers",
+            "every worker process must have the memory to stay alive, about 1 GB",
+            got="a worker process died",
+            fix="Run the same command again, with --workers 1: it goes on where it stopped.",
         ) from error
 
 

@@ -153,7 +153,7 @@ def test_a_dead_worker_is_an_error_not_a_hang(
     people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(prepare, "_start_worker", _die)
-    with pytest.raises(RuntimeError, match="a worker process died"):
+    with pytest.raises(InputError, match="a worker process died"):
         align_folder(people, tmp_path / "out", settings=_SETTINGS, workers=1)
 
 
