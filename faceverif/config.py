@@ -364,7 +364,10 @@ def _replaced(place: Any, keys: list[str], value: Any) -> Any:
 
 def _as_input_error(error: ValidationError, *, source: str) -> InputError:
     """The first of pydantic's complaints in one line, with the key path as the user wrote it."""
-    first, *others = error.errors(include_url=False)
+    # Unknown keys first: a key missed elsewhere is most often one of them, misspelt.
+    first, *others = sorted(
+        error.errors(include_url=False), key=lambda each: each["type"] != "extra_forbidden"
+    )
     path, sections = _locate(first["loc"])
     more = f" ({len(others)} more after this one.)" if others else ""
     if first["type"] == "extra_forbidden":

@@ -13,8 +13,8 @@ _NEVER = 2**31 - 1
 def keep_freed_memory() -> None:
     """Let glibc keep freed memory for the next step; elsewhere this does nothing.
 
-    By default it returns every large block to the system at once and gets it back as pages to be zeroed: a third of
-    a MobileFaceNet's training step on a CPU went there. The peak stays as it was; the process holds on to it.
+    By default it returns every large block to the system at once and gets it back as pages to be zeroed: a
+    third of a MobileFaceNet's training step on a CPU. The peak stays as it was; the process holds on to it.
     """
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)

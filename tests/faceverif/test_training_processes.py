@@ -46,7 +46,9 @@ def test_two_gloo_processes_train_like_one_and_one_goes_on(data: Path, tmp_path:
     ours, theirs = tensors(checkpoint(two)), tensors(checkpoint(one))
     assert ours.keys() == theirs.keys()
     for path, tensor in ours.items():
-        torch.testing.assert_close(tensor, theirs[path], rtol=1e-4, atol=1e-6, msg=lambda m, p=path: f"{p}: {m}")
+        torch.testing.assert_close(
+            tensor, theirs[path], rtol=1e-4, atol=1e-6, msg=lambda m, p=path: f"{p}: {m}"
+        )
 
     longer = PLAIN | {"training": PLAIN["training"] | {"epochs": 2}}
     train(run_config(data, **longer), two, resume=True)
@@ -59,4 +61,6 @@ def test_accumulated_parts_make_the_step_of_a_whole_batch(data: Path, tmp_path: 
     train(run_config(data, **parts), tmp_path / "parts", resume=False)
     ours, theirs = tensors(checkpoint(tmp_path / "parts")), tensors(checkpoint(tmp_path / "whole"))
     for path, tensor in ours.items():
-        torch.testing.assert_close(tensor, theirs[path], rtol=1e-4, atol=1e-6, msg=lambda m, p=path: f"{p}: {m}")
+        torch.testing.assert_close(
+            tensor, theirs[path], rtol=1e-4, atol=1e-6, msg=lambda m, p=path: f"{p}: {m}"
+        )

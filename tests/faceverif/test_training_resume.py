@@ -118,7 +118,7 @@ def test_started_folder_is_not_written_over(data: Path, whole: Path) -> None:
 
 
 def test_resume_needs_a_checkpoint(data: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="needs .*last.pt"):
+    with pytest.raises(InputError, match=r"needs .*last\.pt"):
         train(run_config(data), tmp_path, resume=True)
 
 

@@ -1,0 +1,141 @@
+"""Does the pipeline feed the device? Images per second of reading, of computing, and of the whole loop.
+
+    python benchmarks/training.py                                           # random crops, the CelebA recipe
+    python benchmarks/training.py --set backbone='{name: mobilefacenet}'    # another backbone
+    python benchmarks/training.py --data data/celeba-aligned                # any aligned folder
+
+The goal: the whole loop reaches at least 0.90 of the slower of the two. The three are measured in turns in
+one run, and the best of each counts, so that other work on the machine hits all alike.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from data_prep.alignment import TEMPLATES
+from data_prep.manifest import Status, header_for, write_manifest
+from faceverif.config import RunConfig, load_run_config
+from faceverif.embedder import PreprocessingSpec
+from faceverif.training.data import RemainingBatches, TrainingPhotos, load_training_photos, read_batches
+from faceverif.training.fabric import launch_fabric
+from faceverif.training.host_memory import keep_freed_memory
+from faceverif.training.loop import TrainingRun
+
+GOAL = 0.90
+PEOPLE = 100
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    with tempfile.TemporaryDirectory() as folder:
+        data = arguments.data or write_random_crops(Path(folder) / "data", photos=arguments.photos)
+        overrides = [f"data.path={data}", "data.min_photos_per_identity=1", "verification=[]"]
+        overrides += ["training.epochs=1", "training.checkpoint_every_minutes=1000", *arguments.set]
+        config = load_run_config(arguments.config, overrides)
+        report(config, measure(config, Path(folder), rounds=arguments.rounds, steps=arguments.steps))
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--config", type=Path, default=Path("configs/faces/celeba_cosface.yaml"))
+    parser.add_argument("--data", type=Path, help="an aligned folder; else random crops are written")
+    parser.add_argument("--photos", type=int, default=2000, help="how many random crops")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="as in faceverif train"
+    )
+    parser.add_argument("--steps", type=int, default=15, help="steps of the compute-only measurement")
+    parser.add_argument("--rounds", type=int, default=2)
+    return parser.parse_args()
+
+
+def write_random_crops(root: Path, *, photos: int) -> Path:
+    """An aligned folder of noise over blocks, which decodes about as slowly as faces do."""
+    template, random, rows = TEMPLATES["arcface-112"], np.random.default_rng(0), []
+    for photo in range(photos):
+        name = f"person{photo % PEOPLE:03d}/{photo:05d}.jpg"
+        blocks = random.integers(0, 256, (16, 16, 3)).astype(np.float32)
+        crop = cv2.resize(blocks, (112, 112), interpolation=cv2.INTER_CUBIC) + random.normal(
+            0, 8, (112, 112, 3)
+        )
+        path = root / "crops" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(path), crop.clip(0, 255).astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, 95])
+        known = {"photo": name, "identity": name.partition("/")[0], "crop": f"crops/{name}"}
+        rows.append(known | {"status": Status.ALIGNED.value, "sha256": "", "width": 112, "height": 112})
+    write_manifest(root, header_for(template, policy="none", min_face_px=20), rows)
+    return root
+
+
+def measure(config: RunConfig, folder: Path, *, rounds: int, steps: int) -> dict[str, float]:
+    """Best images per second of each part over the rounds."""
+    keep_freed_memory()
+    photos = load_training_photos(config.data, input_px=config.backbone.input_px)
+    best = {"loader only": 0.0, "compute only": 0.0, "whole loop": 0.0}
+    for number in range(rounds):
+        run = new_run(config, photos, folder / f"run{number}")
+        parts: dict[str, Callable[[], int]] = {
+            "loader only": lambda: read_all(config, photos),
+            "compute only": lambda run=run: compute(run, photos, steps=steps),
+            "whole loop": lambda run=run: fit(run),
+        }
+        for name, part in parts.items():
+            start = time.perf_counter()
+            best[name] = max(best[name], part() / (time.perf_counter() - start))
+    return best
+
+
+def new_run(config: RunConfig, photos: TrainingPhotos, folder: Path) -> TrainingRun:
+    spec = PreprocessingSpec.of(photos.dataset.template, input_px=config.backbone.input_px)
+    run = TrainingRun(config, folder, launch_fabric(config.training), photos, spec, checks=[])
+    run.begin(None)
+    compute(run, photos, steps=2)  # the first steps fill caches and memory
+    return run
+
+
+def epoch_of(config: RunConfig, photos: TrainingPhotos) -> RemainingBatches:
+    size = config.training.batch_size
+    steps = (0, len(photos) // size)
+    return RemainingBatches(len(photos), batch_size=size, steps=steps, seed=0, share=(0, 1))
+
+
+def read_all(config: RunConfig, photos: TrainingPhotos) -> int:
+    order = epoch_of(config, photos)
+    return sum(
+        len(batch.labels) for batch in read_batches(photos, order, workers=config.training.workers, pin=False)
+    )
+
+
+def compute(run: TrainingRun, photos: TrainingPhotos, *, steps: int) -> int:
+    """Steps on one batch that lies in memory."""
+    [batch] = islice(read_batches(photos, epoch_of(run.config, photos), workers=0, pin=False), 1)
+    for step in range(steps):
+        run.learner.compute_gradients(batch, step=step)
+        run.learner.update(step=step)
+    return steps * len(batch.labels)
+
+
+def fit(run: TrainingRun) -> int:
+    """An epoch as training makes it: with its log, its checks and its checkpoint."""
+    run.fit()
+    return run.step * run.config.training.batch_size
+
+
+def report(config: RunConfig, rates: dict[str, float]) -> None:
+    training = config.training
+    print(f"{config.backbone}\nbatch {training.batch_size}, {training.precision}, {training.workers} workers")
+    for name, rate in rates.items():
+        print(f"{name:14}{rate:10.1f} images/s")
+    share = rates["whole loop"] / min(rates["loader only"], rates["compute only"])
+    print(f"whole loop / slower part: {share:.3f} (goal {GOAL:.2f}: {'met' if share >= GOAL else 'MISSED'})")
+
+
+if __name__ == "__main__":
+    main()
