@@ -117,7 +117,7 @@ class FaceDetector:
     def _scan(self, sampler: AreaSampler, strip: list[_Tile]) -> tuple[_Candidates, Tensor]:
         """What looks like a face in a strip of tiles, and the pyramid level of each."""
         canvas, starts = _drawn(sampler, strip)
-        face, shifts = self._propose(_as_input(canvas[None]))
+        face, shifts = self._propose(_as_input(canvas[None]), filler=list(_filler(strip, starts.tolist())))
         y, x = (face[0] >= _PROPOSAL_SCORE).nonzero().unbind(1)
         of = torch.bucketize(x, starts // _STRIDE_PX, right=True) - 1
         column = x - starts[of] // _STRIDE_PX
@@ -262,9 +262,18 @@ def _drawn(sampler: AreaSampler, strip: list[_Tile]) -> tuple[NDArray[np.float32
 
 
 def _even(extent: int) -> int:
-    # The proposal network pools 2 x 2: on an odd extent its last pool takes in one black pixel, and so it
-    # does not matter what lies beside a tile.
+    # The proposal network pools 2 x 2: so its pools never take in two tiles.
     return extent + extent % 2
+
+
+def _filler(strip: list[_Tile], starts: list[int]) -> Iterator[tuple[slice, slice]]:
+    """The row and the column that make a tile of odd extent even."""
+    for tile, start in zip(strip, starts, strict=True):
+        height, width = tile.size
+        if height % 2:
+            yield slice(height, height + 1), slice(start, start + _even(width))
+        if width % 2:
+            yield slice(0, _even(height)), slice(start + width, start + width + 1)
 
 
 def _as_input(pictures: NDArray[np.float32]) -> Tensor:
@@ -319,7 +328,8 @@ def _squared(boxes: Tensor) -> Tensor:
 
 def _distinct_faces(candidates: _Candidates, landmarks: Tensor) -> Faces:
     """One photo's faces, best first, without those that cover, or lie in, a better one by more than 0.7."""
-    order = candidates.scores.argsort(descending=True, stable=True)
+    # Scores of good faces round to one. Of equal ones facenet-pytorch takes the last; so do we.
+    order = candidates.scores.argsort(stable=True).flip(0)
     candidates, landmarks = candidates[order], landmarks[order]
     boxes, area = candidates.boxes, candidates.extent.prod(dim=1)
     first = torch.maximum(boxes[:, None, :2], boxes[None, :, :2])

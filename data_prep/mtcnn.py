@@ -7,6 +7,8 @@ there as `max_pool2d`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from facenet_pytorch.models.mtcnn import ONet, PNet, RNet
 from torch import Tensor, nn
@@ -23,16 +25,21 @@ class ProposalNetwork(PNet):
         super().__init__()
         _take_pixels(self, self.conv1)
 
-    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, pixels: Tensor, *, filler: Sequence[tuple[slice, slice]] = ()) -> tuple[Tensor, Tensor]:
         """Every cell's verdict; cells lie 2 pixels apart.
 
         Args:
             pixels: (batch, 3, height, width) in [0, 255].
+            filler: (rows, columns) of pixels that only fill up a picture of odd extent: the pool after the
+                first convolution passes over what that says of them.
 
         Returns:
             Probability of a face, (batch, rows, columns), and box shifts, (batch, rows, columns, 4).
         """
-        x = _pooled(self.prelu1(self.conv1(pixels)), 2)
+        x = self.prelu1(self.conv1(pixels))
+        for rows, columns in filler:
+            x[:, :, _seen_last(rows), _seen_last(columns)] = -torch.inf
+        x = _pooled(x, 2)
         x = self.prelu2(self.conv2(x))
         x = self.prelu3(self.conv3(x)).permute(0, 2, 3, 1)
         face = _convolved_by_one(x, self.conv4_1).softmax(dim=3)[..., 1]
@@ -75,6 +82,11 @@ class OutputNetwork(ONet):
         # The weights put five x before five y.
         landmarks = self.dense6_3(x).unflatten(1, (2, 5)).transpose(1, 2)
         return self.dense6_1(x).softmax(dim=1)[:, 1], self.dense6_2(x), landmarks
+
+
+def _seen_last(extent: slice) -> slice:
+    # A 3 x 3 window is filed under its first row and column, and is the filler's if it ends on it.
+    return slice(max(extent.start - 2, 0), extent.stop - 2)
 
 
 @torch.no_grad()

@@ -12,6 +12,7 @@ import torch
 from facenet_pytorch import MTCNN
 from facenet_pytorch.models.mtcnn import ONet, PNet, RNet
 from numpy.typing import NDArray
+from torch.nn import functional as F
 
 from data_prep import detection
 from data_prep.detection import FaceDetector, Faces, centred_largest
@@ -209,3 +210,20 @@ def test_cfp_keeps_its_landmarks(detector: FaceDetector, shared: Path) -> None:
     sample = [read_photo(path) for path in random.Random(2).sample(paths, 12)]
     moves = landmark_moves(lambda photo: detector.detect([photo])[0], sample, border=50)
     assert np.median(moves) < 0.02
+
+
+@pytest.mark.parametrize("size", [(33, 47), (33, 48), (34, 47), (13, 12)])
+def test_odd_extents_are_pooled_as_by_facenet_pytorch(size: tuple[int, int]) -> None:
+    height, width = size
+    picture = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0)) * 255
+    with torch.inference_mode():
+        shifts, face = PNet().eval()((picture - 127.5) / 128)
+        filled = F.pad(picture, (0, width % 2, 0, height % 2))
+        rows, columns = height + height % 2, width + width % 2
+        filler = [
+            (slice(height, rows), slice(0, columns)),
+            (slice(0, rows), slice(width, columns)),
+        ]  # an empty slice where the extent is even
+        our_face, our_shifts = ProposalNetwork()(filled, filler=filler)
+    torch.testing.assert_close(our_face, face[:, 1], atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(our_shifts, shifts.permute(0, 2, 3, 1), atol=1e-5, rtol=1e-4)
