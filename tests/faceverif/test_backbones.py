@@ -14,9 +14,9 @@ from faceverif.backbones.prelu import PReLU
 
 FAMILIES: list[tuple[str, dict[str, Any]]] = [
     ("mobilefacenet", {}),
-    *(("iresnet", {"depth": depth, "width": 64, "stem_stride": 1}) for depth in (18, 34, 50, 100)),
-    ("iresnet", {"depth": 18, "width": 32, "stem_stride": 2}),
-    *(("sphereface", {"depth": depth}) for depth in (20, 36, 64)),
+    ("iresnet", {"depth": 18, "width": 16, "stem_stride": 1}),
+    ("iresnet", {"depth": 18, "width": 16, "stem_stride": 2}),
+    ("sphereface", {"depth": 20}),
     ("lgm_resnet", {}),
 ]
 
@@ -37,7 +37,7 @@ def convolutions(module: nn.Module) -> int:
 @pytest.mark.parametrize(("name", "arguments"), FAMILIES)
 def test_every_input_size_gives_embeddings(name: str, arguments: dict[str, Any], input_px: int) -> None:
     with torch.device("meta"):  # shapes without arithmetic
-        backbone = build(name, embedding_dim=96, input_px=input_px, **arguments)
+        backbone = build(name, embedding_dim=96, input_px=input_px, **arguments).eval()
         pixels = torch.rand(2, 3, input_px, input_px)
     assert backbone(pixels).shape == (2, 96)
     assert (backbone.embedding_dim, backbone.input_px) == (96, input_px)
@@ -68,7 +68,7 @@ def test_lgm_resnet_has_27_convolutions() -> None:
         assert convolutions(build("lgm_resnet")) == 27
 
 
-@pytest.mark.parametrize(("name", "arguments"), [("sphereface", {"depth": 64}), ("lgm_resnet", {})])
+@pytest.mark.parametrize(("name", "arguments"), [("sphereface", {"depth": 20}), ("lgm_resnet", {})])
 def test_papers_nets_carry_no_batch_norm(name: str, arguments: dict[str, Any]) -> None:
     with torch.device("meta"):
         layers = [type(layer) for layer in build(name, **arguments).modules()]
@@ -77,7 +77,7 @@ def test_papers_nets_carry_no_batch_norm(name: str, arguments: dict[str, Any]) -
     assert layers.count(PReLU) == convolutions(build(name, **arguments))
 
 
-@pytest.mark.parametrize(("name", "arguments"), [FAMILIES[0], FAMILIES[5], FAMILIES[6], FAMILIES[9]])
+@pytest.mark.parametrize(("name", "arguments"), FAMILIES)
 def test_fresh_nets_pass_a_signal_both_ways(name: str, arguments: dict[str, Any]) -> None:
     """Embeddings of fresh nets differ between photos, and every parameter gets a gradient."""
     torch.manual_seed(0)
@@ -98,7 +98,7 @@ def test_normalisation_is_part_of_the_model() -> None:
     assert [pixels.unique().item() for pixels in seen[0]] == [-1.0, 0.0, 1.0]
 
 
-@pytest.mark.parametrize(("name", "arguments"), [FAMILIES[0], FAMILIES[5], FAMILIES[6], FAMILIES[9]])
+@pytest.mark.parametrize(("name", "arguments"), FAMILIES)
 def test_dropout_acts_in_training_only(name: str, arguments: dict[str, Any]) -> None:
     backbone = build(name, embedding_dim=16, input_px=32, **arguments | {"dropout": 0.5})
     pixels = torch.rand(2, 3, 32, 32)

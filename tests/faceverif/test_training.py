@@ -89,12 +89,12 @@ def test_training_learns_the_patterns(data: Path, tmp_path: Path) -> None:
         head={"margin": 0.0},
         backbone={"dropout": 0.0},
         augmentation={"flip": 0.0, "rotation_deg": 0, "erase": 0},
-        training={"epochs": 12},
+        training={"epochs": 8, "checkpoint_every_minutes": 60},
     )
     train(config, tmp_path, resume=False)
     with (tmp_path / "metrics.csv").open() as file:
         accuracies = [float(row["accuracy"]) for row in csv.DictReader(file)]
-    assert np.mean(accuracies[-4:]) >= 0.9
+    assert np.mean(accuracies[-3:]) > 0.8 > 0.5 > np.mean(accuracies[:2])
 
 
 def test_bfloat16_and_adamw_train_too(data: Path, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from faceverif.training.loop import train
 # Without batch normalisation and dropout a step does not depend on how a batch is divided.
 PLAIN = {
     "backbone": {"name": "sphereface", "depth": 20, "embedding_dim": 16, "input_px": 32, "dropout": 0.0},
-    "training": {"epochs": 1, "ema_decay": None},
+    "training": {"epochs": 1, "ema_decay": None, "checkpoint_every_minutes": 60},
 }
 
 

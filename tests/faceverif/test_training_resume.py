@@ -82,6 +82,7 @@ def test_resumed_run_ends_bit_for_bit_like_an_undisturbed_one(
     assert_same_end(tmp_path, whole)
 
 
+@pytest.mark.slow
 def test_sigkill_leaves_a_loadable_checkpoint(data: Path, whole: Path, tmp_path: Path) -> None:
     config, run = tmp_path / "run.yaml", tmp_path / "run"
     config.write_text(yaml.safe_dump(settings(data)))
