@@ -70,7 +70,7 @@ class Learner:
         self.config, self.fabric, self.steps_per_epoch = config, fabric, steps_per_epoch
         torch.manual_seed(counted_seed(config.seed, "weights"))
         model = RecognitionModel(config, classes=classes).to(memory_format=torch.channels_last)
-        self.parts = model
+        self.network = model
         self.optimizer = build_optimizer(config.optimizer, model)
         self.model, self._fabric_optimizer = fabric.setup(model, self.optimizer)
         self.criterion = build_criterion(config.criterion)
@@ -84,16 +84,16 @@ class Learner:
     def state(self) -> dict[str, Any]:
         """Tensors and plain values that the next step depends on, the same on any number of processes."""
         return {
-            "backbone": self.parts.backbone.state_dict(),
-            "head": self.parts.head.state_dict(),
+            "backbone": self.network.backbone.state_dict(),
+            "head": self.network.head.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "average": self.average.state_dict() if self.average is not None else None,
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Take over what `state` gave."""
-        self.parts.backbone.load_state_dict(state["backbone"])
-        self.parts.head.load_state_dict(state["head"])
+        self.network.backbone.load_state_dict(state["backbone"])
+        self.network.head.load_state_dict(state["head"])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
@@ -119,8 +119,8 @@ class Learner:
             step: number of the step, counted from 0.
         """
         fabric, training = self.fabric, self.config.training
-        self.parts.train()
-        self.parts.head.set_margin_progress(self.margin_progress(step))
+        self.network.train()
+        self.network.head.set_margin_progress(self.margin_progress(step))
         torch.manual_seed(counted_seed(self.config.seed, "dropout", step, fabric.global_rank))
         self._fabric_optimizer.zero_grad(set_to_none=True)
         measured = torch.zeros(2, device=fabric.device)
@@ -147,7 +147,7 @@ class Learner:
         set_learning_rate(self.optimizer, self.learning_rate(step))
         self._fabric_optimizer.step()
         if self.average is not None:
-            self.average.update_parameters(self.parts.backbone)
+            self.average.update_parameters(self.network.backbone)
 
     def _parts(self, batch: Batch, *, step: int) -> Iterator[tuple[Tensor, Tensor]]:
         """The share in `accumulate` equal parts, augmented."""

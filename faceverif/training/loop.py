@@ -300,7 +300,7 @@ class TrainingRun:
 
     def _headline(self) -> str:
         config, training, photos = self.config, self.config.training, self.photos
-        millions = sum(parameter.numel() for parameter in self.learner.parts.backbone.parameters()) / 1e6
+        millions = sum(parameter.numel() for parameter in self.learner.network.backbone.parameters()) / 1e6
         begins = f"from step {self.step:,}" if self.step else "from the start"
         return (
             f"{config.backbone.name} ({millions:.2f} million parameters), {config.head.name}: "

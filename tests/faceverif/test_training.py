@@ -120,7 +120,7 @@ def test_nonfinite_step_stops_before_the_update_and_keeps_the_batch(
         figures = compute(self, batch, step=step)
         if step < 3:
             return figures
-        seen["batch"], seen["weights"] = batch, self.parts.head.weight.detach().clone()
+        seen["batch"], seen["weights"] = batch, self.network.head.weight.detach().clone()
         seen["learner"] = self
         return figures._replace(**{broken: float("nan")})
 
@@ -134,7 +134,7 @@ def test_nonfinite_step_stops_before_the_update_and_keeps_the_batch(
     assert kept["crops"].dtype == torch.uint8
     assert torch.equal(kept["labels"], seen["batch"].labels)
     assert len(kept["names"]) == BATCH
-    assert torch.equal(seen["learner"].parts.head.weight, seen["weights"])
+    assert torch.equal(seen["learner"].network.head.weight, seen["weights"])
     assert checkpoint(tmp_path)["step"] == 3
 
 
