@@ -22,7 +22,7 @@ RunDir = Annotated[Path, typer.Option("--run", help="Folder of a training run.")
 OutDir = Annotated[Path, typer.Option("--out", help="Folder for the results.")]
 DataDir = Annotated[Path, typer.Option("--data", help="Folder made by `faceverif align`.")]
 OptionalRun = Annotated[Path | None, typer.Option("--run", help="Folder of a training run.")]
-OnnxFile = Annotated[Path | None, typer.Option("--onnx", help="A model from elsewhere; needs --preprocess.")]
+OnnxFile = Annotated[Path | None, typer.Option("--onnx", help="A foreign model; needs --preprocess.")]
 Preprocess = Annotated[
     str | None,
     typer.Option(help="What --onnx expects: rgb-imagenet, rgb-127.5, bgr-127.5, rgb-255, bgr-255."),
@@ -54,7 +54,9 @@ def train(
     override: Annotated[
         list[str] | None, typer.Option("--set", help="Override a key: --set head.margin=0.4")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint of --run.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the last checkpoint of --run.")
+    ] = False,
 ) -> None:
     """Train a face embedding model."""
     from faceverif.config import load_run_config
@@ -83,7 +85,9 @@ def embed(
 @app.command()
 def verify(
     data: DataDir,
-    protocol: Annotated[Path, typer.Option(help="LFW pairs.txt, pairsDevTest.txt, or a CSV: left,right,same[,fold].")],
+    protocol: Annotated[
+        Path, typer.Option(help="LFW pairs.txt or pairsDevTest.txt, or a CSV: left,right,same[,fold].")
+    ],
     out: OutDir,
     run: OptionalRun = None,
     onnx: OnnxFile = None,
@@ -166,9 +170,11 @@ def synthesise(
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option("--out", help="Folder for photos, run and report.")] = Path("runs/demo"),
+    out: Annotated[Path, typer.Option("--out", help="Folder for photos, run and report.")] = Path(
+        "runs/demo"
+    ),
 ) -> None:
-    """Synthesise people, align, train, verify, report: the whole chain in minutes, without a download."""
+    """The whole chain on synthetic people, without a download: draw, align, train, verify, report."""
     from faceverif.demo import run_demo
 
     typer.echo(f"report: {run_demo(out)}")
