@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,12 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from data_prep.alignment import Template, find_template
+from data_prep.atomic import written_whole
 from data_prep.errors import InputError
 
 MANIFEST_NAME = "manifest.parquet"
 _HEADER_KEY = b"faceverif.header"
+_ROWS_AT_ONCE = 10_000
 
 SCHEMA = pa.schema(
     [
@@ -98,17 +100,10 @@ def write_manifest(root: Path, header: DatasetHeader, rows: Iterable[dict[str, A
     """
     schema = SCHEMA.with_metadata({_HEADER_KEY: json.dumps(asdict(header), sort_keys=True).encode()})
     path = root / MANIFEST_NAME
-    unfinished = path.with_suffix(".unfinished")
-    batch: list[dict[str, Any]] = []
-    with pq.ParquetWriter(unfinished, schema) as writer:
-        for row in rows:
-            batch.append(row)
-            if len(batch) == 10_000:
-                writer.write_table(pa.Table.from_pylist(batch, schema=schema))
-                batch = []
-        if batch:
+    remaining = iter(rows)
+    with written_whole(path) as unfinished, pq.ParquetWriter(unfinished, schema) as writer:
+        while batch := list(islice(remaining, _ROWS_AT_ONCE)):
             writer.write_table(pa.Table.from_pylist(batch, schema=schema))
-    os.replace(unfinished, path)
     return path
 
 

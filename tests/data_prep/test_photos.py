@@ -155,9 +155,11 @@ def test_flipped_bytes_never_raise_anything_else() -> None:
             broken = data.copy()
             broken[rng.integers(0, len(data), 12)] = rng.integers(0, 256, 12)
             try:
-                decode_photo(broken.tobytes())
+                pixels = decode_photo(broken.tobytes())
             except PhotoError:
                 continue
+            assert pixels.dtype == np.uint8
+            assert pixels.shape[2:] == (3,)
 
 
 def test_too_small() -> None:
