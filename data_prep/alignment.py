@@ -53,6 +53,7 @@ def _scaled(name: str, crop_px: int) -> Template:
 TEMPLATES: dict[str, Template] = {
     template.name: template
     for template in (
+        _scaled("arcface-64", 64),  # a third of the work: training on a CPU
         Template("arcface-112", 112, _ARCFACE_112),
         _scaled("arcface-128", 128),  # L-GM: random 120 x 120 crops of 128 x 128
         _scaled("arcface-160", 160),  # W-Softmax

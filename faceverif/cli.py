@@ -34,7 +34,9 @@ Workers = Annotated[int, typer.Option(min=0, help="Processes that decode photos;
 def align(
     source: Annotated[Path, typer.Argument(help="A folder of photos per identity.")],
     out: Annotated[Path, typer.Argument(help="Where crops and manifest go; started again, it goes on.")],
-    template: Annotated[str, typer.Option(help="arcface-112, arcface-128 or arcface-160.")] = "arcface-112",
+    template: Annotated[
+        str, typer.Option(help="arcface-64, arcface-112, arcface-128 or arcface-160.")
+    ] = "arcface-112",
     min_face: Annotated[int, typer.Option(min=12, help="Smallest face to look for, in pixels.")] = 30,
     workers: Workers = 0,
     allow_huge: Annotated[bool, typer.Option(help="Take photos over 50 megapixels too.")] = False,

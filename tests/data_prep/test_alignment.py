@@ -135,7 +135,7 @@ def test_template_hashes_differ_and_stay() -> None:
 
 
 def test_unknown_template() -> None:
-    with pytest.raises(InputError, match="arcface-112, arcface-128, arcface-160"):
+    with pytest.raises(InputError, match="arcface-64, arcface-112, arcface-128, arcface-160"):
         find_template("arcface-96")
 
 
