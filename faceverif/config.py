@@ -8,26 +8,16 @@ from __future__ import annotations
 
 import difflib
 import json
-import math
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from data_prep.errors import InputError
-
-Share = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[float, Field(gt=0)]
-NotNegative = Annotated[float, Field(ge=0)]
-Count = Annotated[int, Field(ge=1)]
-
-
-class Section(BaseModel):
-    """A part of the YAML: unknown keys are errors, and nothing changes after reading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+from faceverif.config_base import Count, NotNegative, Positive, Section, Share
+from faceverif.objective_config import ObjectiveConfig
 
 
 class DataConfig(Section):
@@ -87,46 +77,6 @@ class LGMResNetConfig(_BackboneSection):
 BackboneConfig = Annotated[
     MobileFaceNetConfig | IResNetConfig | SphereFaceNetConfig | LGMResNetConfig, Field(discriminator="name")
 ]
-
-
-class SoftmaxConfig(Section):
-    """A linear classifier."""
-
-    name: Literal["softmax"]
-
-
-class NormalisedSoftmaxConfig(Section):
-    """Scaled cosines."""
-
-    name: Literal["normalised_softmax"]
-    scale: Positive = 30.0
-
-
-class CosFaceConfig(Section):
-    """Scaled cosines, a margin on the true class's cosine."""
-
-    name: Literal["cosface"]
-    scale: Positive = 30.0
-    margin: Annotated[float, Field(ge=0, le=2)] = 0.35
-
-
-class ArcFaceConfig(Section):
-    """Scaled cosines, a margin on the true class's angle."""
-
-    name: Literal["arcface"]
-    scale: Positive = 30.0
-    margin_rad: Annotated[float, Field(ge=0, lt=math.pi)] = 0.5
-
-
-HeadConfig = Annotated[
-    SoftmaxConfig | NormalisedSoftmaxConfig | CosFaceConfig | ArcFaceConfig, Field(discriminator="name")
-]
-
-
-class CriterionConfig(Section):
-    """What turns margin logits into a loss."""
-
-    name: Literal["cross_entropy"] = "cross_entropy"
 
 
 class SGDConfig(Section):
@@ -254,14 +204,12 @@ class VerificationConfig(Section):
     subtract_mean: bool = False
 
 
-class RunConfig(Section):
-    """A training run."""
+class RunConfig(ObjectiveConfig):
+    """A training run: an objective, and everything around it."""
 
     seed: Annotated[int, Field(ge=0)] = 0
     data: DataConfig
     backbone: BackboneConfig
-    head: HeadConfig
-    criterion: CriterionConfig = CriterionConfig()
     optimizer: OptimizerConfig
     schedule: ScheduleConfig
     augmentation: AugmentationConfig = AugmentationConfig()
@@ -276,26 +224,41 @@ class RunConfig(Section):
         return self
 
 
+Config = TypeVar("Config", bound=Section)
+
+
 def load_run_config(path: Path, overrides: list[str]) -> RunConfig:
-    """Read a run's YAML.
+    """A training run's YAML; see `load_config`."""
+    return load_config(RunConfig, path, overrides)
+
+
+def validate_run_config(settings: dict[str, Any], *, source: str) -> RunConfig:
+    """A training run of plain settings; see `validate_config`."""
+    return validate_config(RunConfig, settings, source=source)
+
+
+def load_config(model: type[Config], path: Path, overrides: list[str]) -> Config:
+    """Read a YAML.
 
     Args:
+        model: what it must be.
         path: the file.
         overrides: `a.b=c`, in the order given; the value is read as YAML, list entries go by number.
 
     Raises:
         InputError: no such file, not YAML, an unknown key, or a value that breaks a rule.
     """
-    settings = _read_yaml(path)
+    settings = read_yaml(path)
     for override in overrides:
-        settings = _override(settings, override)
-    return validate_run_config(settings, source=str(path))
+        settings = override_settings(settings, override)
+    return validate_config(model, settings, source=str(path))
 
 
-def validate_run_config(settings: dict[str, Any], *, source: str) -> RunConfig:
-    """The run config of plain settings.
+def validate_config(model: type[Config], settings: dict[str, Any], *, source: str) -> Config:
+    """The config of plain settings.
 
     Args:
+        model: what they must be.
         settings: nested mappings, as YAML gives them.
         source: where they come from, for the message.
 
@@ -304,9 +267,9 @@ def validate_run_config(settings: dict[str, Any], *, source: str) -> RunConfig:
     """
     try:
         # As JSON, because strict types then still let a list be a tuple and a string a path.
-        return RunConfig.model_validate_json(json.dumps(settings, default=str), strict=True)
+        return model.model_validate_json(json.dumps(settings, default=str), strict=True)
     except ValidationError as error:
-        raise _as_input_error(error, source=source) from None
+        raise _as_input_error(error, model=model, source=source) from None
 
 
 class _Loader(yaml.SafeLoader):
@@ -318,7 +281,12 @@ _Loader.add_implicit_resolver(
 )
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file.
+
+    Raises:
+        InputError: no such file, or no mapping in it.
+    """
     if not path.is_file():
         raise InputError("config", "must be a YAML file", got=path, fix="configs/ holds examples.")
     try:
@@ -333,7 +301,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return settings
 
 
-def _override(settings: dict[str, Any], override: str) -> dict[str, Any]:
+def override_settings(settings: dict[str, Any], override: str) -> dict[str, Any]:
     """Settings with `a.b=c` carried out; whether the key means anything is for the models to say."""
     path, equals, text = override.partition("=")
     if not equals or not path:
@@ -362,13 +330,13 @@ def _replaced(place: Any, keys: list[str], value: Any) -> Any:
     raise KeyError(key)
 
 
-def _as_input_error(error: ValidationError, *, source: str) -> InputError:
+def _as_input_error(error: ValidationError, *, model: type[Section], source: str) -> InputError:
     """The first of pydantic's complaints in one line, with the key path as the user wrote it."""
     # Unknown keys first: a key missed elsewhere is most often one of them, misspelt.
     first, *others = sorted(
         error.errors(include_url=False), key=lambda each: each["type"] != "extra_forbidden"
     )
-    path, sections = _locate(first["loc"])
+    path, sections = _locate(first["loc"], model)
     more = f" ({len(others)} more after this one.)" if others else ""
     if first["type"] == "extra_forbidden":
         known = sorted({key for section in sections for key in section.model_fields})
@@ -396,13 +364,15 @@ def _suggest(path: str, known: list[str]) -> str:
     return f"Known here: {', '.join(known)}."
 
 
-def _locate(location: tuple[int | str, ...]) -> tuple[str, list[type[Section]]]:
+def _locate(
+    location: tuple[int | str, ...], model: type[Section]
+) -> tuple[str, list[type[Section]]]:
     """Pydantic's location -> the key path, and the section(s) that the last key was looked for in.
 
     Pydantic puts the tag of a union into its locations (head, cosface, margin), which no user wrote.
     """
     path: list[str] = []
-    sections: list[type[Section]] = [RunConfig]
+    sections: list[type[Section]] = [model]
     parents = sections
     for part in location:
         tagged = [section for section in sections if part in _tags(section)]

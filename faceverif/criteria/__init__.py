@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import signature
 from typing import TYPE_CHECKING
 
-from torch import Tensor
-
-from faceverif.criteria.cross_entropy import cross_entropy
+from faceverif.criteria.base import Criterion
+from faceverif.criteria.cross_entropy import CrossEntropy
+from faceverif.criteria.focal import FocalLoss
+from faceverif.criteria.improved import ImprovedLoss
+from faceverif.criteria.label_smoothing import LabelSmoothing
+from faceverif.criteria.online_label_smoothing import OnlineLabelSmoothing
 
 if TYPE_CHECKING:
-    from faceverif.config import CriterionConfig
+    from faceverif.objective_config import CriterionConfig
 
-Criterion = Callable[[Tensor, Tensor], Tensor]
+CRITERIA: dict[str, Callable[..., Criterion]] = {
+    "cross_entropy": CrossEntropy,
+    "focal": FocalLoss,
+    "label_smoothing": LabelSmoothing,
+    "online_label_smoothing": OnlineLabelSmoothing,
+    "improved": ImprovedLoss,
+}
 
-CRITERIA: dict[str, Criterion] = {"cross_entropy": cross_entropy}
 
-
-def build_criterion(config: CriterionConfig) -> Criterion:
-    """The criterion that a config describes: (batch, classes), (batch,) -> (batch,)."""
-    return CRITERIA[config.name]
+def build_criterion(config: CriterionConfig, *, classes: int) -> Criterion:
+    """The criterion that a config describes."""
+    build = CRITERIA[config.name]
+    sizes = {"classes": classes} if "classes" in signature(build).parameters else {}
+    return build(**sizes, **config.model_dump(exclude={"name"}))
 
 
 __all__ = ["CRITERIA", "Criterion", "build_criterion"]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
+from faceverif.criteria.base import Criterion
+
 
 def cross_entropy(margin_logits: Tensor, labels: Tensor) -> Tensor:
     """-log softmax(margin_logits)_y, in nats.
@@ -17,3 +19,11 @@ def cross_entropy(margin_logits: Tensor, labels: Tensor) -> Tensor:
         (batch,).
     """
     return F.cross_entropy(margin_logits, labels, reduction="none")
+
+
+class CrossEntropy(Criterion):
+    """See `cross_entropy`."""
+
+    def forward(self, margin_logits: Tensor, labels: Tensor) -> Tensor:
+        """Loss per sample, (batch,)."""
+        return cross_entropy(margin_logits, labels)

@@ -8,17 +8,25 @@ from typing import TYPE_CHECKING
 from faceverif.heads.arcface import ArcFaceHead
 from faceverif.heads.base import Head, HeadOutput
 from faceverif.heads.cosface import CosFaceHead
+from faceverif.heads.lgm import LGMHead
+from faceverif.heads.lsoftmax import LSoftmaxHead
 from faceverif.heads.normalised_softmax import NormalisedSoftmaxHead
 from faceverif.heads.softmax import SoftmaxHead
+from faceverif.heads.sphereface import SphereFaceHead
+from faceverif.heads.wsoftmax import WSoftmaxHead
 
 if TYPE_CHECKING:
-    from faceverif.config import HeadConfig
+    from faceverif.objective_config import HeadConfig
 
 HEADS: dict[str, Callable[..., Head]] = {
     "softmax": SoftmaxHead,
     "normalised_softmax": NormalisedSoftmaxHead,
     "cosface": CosFaceHead,
     "arcface": ArcFaceHead,
+    "sphereface": SphereFaceHead,
+    "lsoftmax": LSoftmaxHead,
+    "wsoftmax": WSoftmaxHead,
+    "lgm": LGMHead,
 }
 
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from faceverif.heads.base import Head, HeadOutput
+from faceverif.heads.products import unit_weight_products
 
 
 def cosines(embeddings: Tensor, weight: Tensor) -> Tensor:
@@ -21,14 +22,14 @@ def cosines(embeddings: Tensor, weight: Tensor) -> Tensor:
     Returns:
         (batch, classes); rounding may leave [-1, 1] by an ulp.
     """
-    return F.normalize(embeddings) @ F.normalize(weight).T
+    return unit_weight_products(F.normalize(embeddings), weight)
 
 
 def replace_true_class(logits: Tensor, labels: Tensor, true_logits: Tensor) -> Tensor:
-    """A copy of the logits with another value at each sample's own class.
+    """The logits with another value at each sample's own class.
 
     Args:
-        logits: (batch, classes).
+        logits: (batch, classes); left as they are.
         labels: (batch,), int64 in [0, classes).
         true_logits: (batch,).
     """
@@ -51,32 +52,34 @@ class AngularHead(Head):
     """
 
     def __init__(self, *, classes: int, embedding_dim: int, scale: float, margin: float) -> None:
-        super().__init__()
+        super().__init__(classes=classes, embedding_dim=embedding_dim)
         self.scale = scale
         self.margin = margin
         self.margin_now = margin
-        # Unit length on average: the gradient of a direction goes with 1 / length.
-        self.weight = nn.Parameter(torch.randn(classes, embedding_dim) * embedding_dim**-0.5)
+        self.weight = unit_length_on_average(classes, embedding_dim)
 
     @abstractmethod
     def add_margin(self, cosine: Tensor, labels: Tensor) -> Tensor:
         """Scaled cosines with the margin now in force at the true class, (batch, classes)."""
 
-    def forward(self, embeddings: Tensor, labels: Tensor) -> HeadOutput:
+    def compare(self, embeddings: Tensor, labels: Tensor) -> HeadOutput:
         """Scaled cosines without and with the margin."""
-        cosine = self._cosines(embeddings)
-        return HeadOutput(self.scale * cosine, self.add_margin(cosine, labels))
+        cosine = cosines(embeddings, self.weight)
+        return HeadOutput(self.add_margin(cosine, labels), lambda: self.scale * cosine)
 
-    def logits(self, embeddings: Tensor) -> Tensor:
+    def compare_plainly(self, embeddings: Tensor) -> Tensor:
         """Scaled cosines, (batch, classes)."""
-        return self.scale * self._cosines(embeddings)
+        return self.scale * cosines(embeddings, self.weight)
+
+    def centres(self) -> Tensor:
+        """The class weights; only their direction counts."""
+        return self.weight
 
     def set_margin_progress(self, progress: float) -> None:
         """Put that share of the margin in force."""
         self.margin_now = progress * self.margin
 
-    def _cosines(self, embeddings: Tensor) -> Tensor:
-        # bfloat16 has three digits: at scale 64 that is an error of 0.25 in a logit. Autocast ends here, and
-        # what follows stays in float32 because no matrix product comes after.
-        with torch.autocast(embeddings.device.type, enabled=False):
-            return cosines(embeddings.float(), self.weight.float())
+
+def unit_length_on_average(classes: int, embedding_dim: int) -> nn.Parameter:
+    """Random class weights where only the direction counts: its gradient goes with 1 / length."""
+    return nn.Parameter(torch.randn(classes, embedding_dim) * embedding_dim**-0.5)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from faceverif.heads.angular import AngularHead, replace_true_class, true_class
+from faceverif.heads.base import refuse_bad_labels, require_not_negative
 
 # Below this the sine stands still: float32 cannot tell it from rounding, and its derivative -cos / sin,
 # infinite at theta = 0 and pi, stays below 1e3.
@@ -30,7 +31,12 @@ def arcface_logits(cosine: Tensor, labels: Tensor, *, scale: float, margin_rad: 
 
     Returns:
         (batch, classes).
+
+    Raises:
+        InputError: a negative margin, or labels out of range.
     """
+    require_not_negative("margin_rad", margin_rad)
+    refuse_bad_labels(labels, batch=len(cosine), classes=cosine.shape[1])
     true_cosine = true_class(cosine, labels)
     sine = (1.0 - true_cosine.square()).clamp_min(_SMALLEST_SINE**2).sqrt()
     turned = true_cosine * math.cos(margin_rad) - sine * math.sin(margin_rad)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from faceverif.heads.angular import AngularHead, replace_true_class, true_class
+from faceverif.heads.base import refuse_bad_labels, require_not_negative
 
 
 def cosface_logits(cosine: Tensor, labels: Tensor, *, scale: float, margin: float) -> Tensor:
@@ -20,7 +21,12 @@ def cosface_logits(cosine: Tensor, labels: Tensor, *, scale: float, margin: floa
 
     Returns:
         (batch, classes).
+
+    Raises:
+        InputError: a negative margin, or labels out of range.
     """
+    require_not_negative("margin", margin)
+    refuse_bad_labels(labels, batch=len(cosine), classes=cosine.shape[1])
     return scale * replace_true_class(cosine, labels, true_class(cosine, labels) - margin)
 
 

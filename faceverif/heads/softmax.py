@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from faceverif.heads.base import Head, HeadOutput
+from faceverif.heads.products import linear_products
 
 
 def softmax_logits(embeddings: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -20,23 +20,33 @@ def softmax_logits(embeddings: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     Returns:
         (batch, classes).
     """
-    return F.linear(embeddings, weight, bias)
+    return linear_products(embeddings, weight).add_(bias)
 
 
 class SoftmaxHead(Head):
-    """A linear layer; see `softmax_logits`."""
+    """A linear layer; see `softmax_logits`.
 
-    def __init__(self, *, classes: int, embedding_dim: int) -> None:
-        super().__init__()
+    Args:
+        classes: how many there are.
+        embedding_dim: length of an embedding.
+        probe: learn from the embeddings without shaping them: a classifier beside pair losses.
+    """
+
+    def __init__(self, *, classes: int, embedding_dim: int, probe: bool = False) -> None:
+        super().__init__(classes=classes, embedding_dim=embedding_dim)
+        self.probe = probe
         self.weight = nn.Parameter(torch.randn(classes, embedding_dim) * 0.01)
         self.bias = nn.Parameter(torch.zeros(classes))
 
-    def forward(self, embeddings: Tensor, labels: Tensor) -> HeadOutput:
+    def compare(self, embeddings: Tensor, labels: Tensor) -> HeadOutput:
         """There is no margin: both logits are the same."""
-        logits = self.logits(embeddings)
-        return HeadOutput(logits, logits)
+        logits = self.compare_plainly(embeddings.detach() if self.probe else embeddings)
+        return HeadOutput(logits, logits.detach)
 
-    def logits(self, embeddings: Tensor) -> Tensor:
-        """Products with the class weights, (batch, classes), in float32 even under autocast."""
-        with torch.autocast(embeddings.device.type, enabled=False):
-            return softmax_logits(embeddings.float(), self.weight.float(), self.bias.float())
+    def compare_plainly(self, embeddings: Tensor) -> Tensor:
+        """Products with the class weights, (batch, classes)."""
+        return softmax_logits(embeddings, self.weight, self.bias)
+
+    def centres(self) -> Tensor:
+        """The class weights."""
+        return self.weight

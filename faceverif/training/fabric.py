@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from lightning_fabric import Fabric
+from lightning_fabric.strategies import DDPStrategy
 
 from data_prep.errors import InputError
 from faceverif.config import TrainingConfig
@@ -31,7 +32,9 @@ def launch_fabric(config: TrainingConfig) -> Fabric:
         devices=on_this_machine,
         num_nodes=processes // on_this_machine,
         # One process needs no process group.
-        strategy="ddp" if processes > 1 else "auto",
+        # Running statistics stay each process's own, as sums for the end of an epoch must; the first
+        # process's are saved.
+        strategy=DDPStrategy(broadcast_buffers=False) if processes > 1 else "auto",
         precision=config.precision,
     )
     fabric.launch()

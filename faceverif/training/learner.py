@@ -12,8 +12,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from faceverif.backbones import build_backbone
 from faceverif.config import RunConfig
-from faceverif.criteria import build_criterion
-from faceverif.heads import HeadOutput, build_head
+from faceverif.objective import Objective, ObjectiveOutput
 from faceverif.training.augmentation import augment, draw_augmentation
 from faceverif.training.data import Batch
 from faceverif.training.optimizer import build_optimizer, set_learning_rate
@@ -22,23 +21,23 @@ from faceverif.training.schedule import learning_rate_factor, margin_progress
 
 
 class RecognitionModel(nn.Module):
-    """Backbone and head in one, so that processes exchange the gradients of both."""
+    """Backbone and objective in one, so that processes exchange the gradients of both."""
 
     def __init__(self, config: RunConfig, *, classes: int) -> None:
         super().__init__()
         self.backbone = build_backbone(config.backbone)
-        self.head = build_head(config.head, classes=classes, embedding_dim=config.backbone.embedding_dim)
+        self.objective = Objective(config, classes=classes, embedding_dim=config.backbone.embedding_dim)
 
-    def forward(self, pixels: Tensor, labels: Tensor) -> HeadOutput:
-        """Logits of (batch, 3, input_px, input_px) pixels in [0, 1]."""
-        return self.head(self.backbone(pixels), labels)
+    def forward(self, pixels: Tensor, labels: Tensor) -> ObjectiveOutput:
+        """Loss and logits of (batch, 3, input_px, input_px) pixels in [0, 1]."""
+        return self.objective(self.backbone(pixels), labels)
 
 
 class StepFigures(NamedTuple):
     """What one step measured, over all processes.
 
     Attributes:
-        loss: mean over the batch, in nats.
+        loss: mean over the batch, penalties included.
         accuracy: share of photos whose margin-free logits are highest at their own class.
         gradient_norm: before clipping, of this process's model (all have the same gradient).
     """
@@ -73,7 +72,6 @@ class Learner:
         self.network = model
         self.optimizer = build_optimizer(config.optimizer, model)
         self.model, self._fabric_optimizer = fabric.setup(model, self.optimizer)
-        self.criterion = build_criterion(config.criterion)
         self.result = model.backbone
         self.average: AveragedModel | None = None
         if config.training.ema_decay is not None:
@@ -85,7 +83,7 @@ class Learner:
         """Tensors and plain values that the next step depends on, the same on any number of processes."""
         return {
             "backbone": self.network.backbone.state_dict(),
-            "head": self.network.head.state_dict(),
+            "objective": self.network.objective.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "average": self.average.state_dict() if self.average is not None else None,
         }
@@ -93,7 +91,7 @@ class Learner:
     def load_state(self, state: dict[str, Any]) -> None:
         """Take over what `state` gave."""
         self.network.backbone.load_state_dict(state["backbone"])
-        self.network.head.load_state_dict(state["head"])
+        self.network.objective.load_state_dict(state["objective"])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
@@ -120,7 +118,7 @@ class Learner:
         """
         fabric, training = self.fabric, self.config.training
         self.network.train()
-        self.network.head.set_margin_progress(self.margin_progress(step))
+        self.network.objective.set_margin_progress(self.margin_progress(step))
         torch.manual_seed(counted_seed(self.config.seed, "dropout", step, fabric.global_rank))
         self._fabric_optimizer.zero_grad(set_to_none=True)
         measured = torch.zeros(2, device=fabric.device)
@@ -128,9 +126,9 @@ class Learner:
         for number, (pixels, labels) in enumerate(parts, start=1):
             with fabric.no_backward_sync(self.model, enabled=number < training.accumulate):
                 output = self.model(pixels, labels)
-                loss = self.criterion(output.margin_logits, labels).mean() / training.accumulate
+                loss = output.loss / training.accumulate
+                hits = (output.head.logits.argmax(dim=1) == labels).float().mean() / training.accumulate
                 fabric.backward(loss)
-            hits = (output.logits.argmax(dim=1) == labels).float().mean() / training.accumulate
             measured += torch.stack((loss.detach(), hits))
         norm = fabric.clip_gradients(
             self.model,
@@ -148,6 +146,10 @@ class Learner:
         self._fabric_optimizer.step()
         if self.average is not None:
             self.average.update_parameters(self.network.backbone)
+
+    def end_epoch(self) -> None:
+        """To be called after the last step of an epoch."""
+        self.network.objective.end_epoch()
 
     def _parts(self, batch: Batch, *, step: int) -> Iterator[tuple[Tensor, Tensor]]:
         """The share in `accumulate` equal parts, augmented."""

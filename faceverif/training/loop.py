@@ -164,13 +164,13 @@ class TrainingRun:
         photos = (self.steps_per_epoch - done) * batch_size
         with self._progress(f"epoch {epoch + 1}/{self.config.training.epochs}", photos) as advance:
             for batch in islice(batches, self.steps_per_epoch - done):
-                figures = self.learner.compute_gradients(batch, step=self.step)
-                self._require_finite(figures)
+                figures = self._compute_gradients(batch)
                 self.learner.update(step=self.step)
                 self.step += 1
                 self._record(figures)
                 self._save_now_and_then()
                 advance(batch_size, self._note(figures))
+        self.learner.end_epoch()
 
     def _record(self, figures: StepFigures) -> None:
         """Count a step in, and write the row of an interval that is full."""
@@ -201,6 +201,8 @@ class TrainingRun:
         self.fabric.barrier()
 
     def _save_now_and_then(self) -> None:
+        if self.step % self.steps_per_epoch == 0:
+            return  # the epoch is not over before its end is worked off, and then it is saved anyway
         minutes = (time.monotonic() - self._saved) / 60
         if minutes >= self.config.training.checkpoint_every_minutes:
             self._save()
@@ -220,23 +222,29 @@ class TrainingRun:
             }
             save_checkpoint(self.run, content)
 
-    def _require_finite(self, figures: StepFigures) -> None:
+    def _compute_gradients(self, batch: Batch) -> StepFigures:
         """Stop before the weights are spoilt, and keep the batch that would have spoilt them.
 
-        All processes see the same figures, so all stop.
+        All processes see the same loss and gradient, so all stop.
         """
+        try:
+            figures = self.learner.compute_gradients(batch, step=self.step)
+        except InputError as error:
+            raise self._stopped(error.field, error.rule, got=error.got, fix=error.fix) from None
         if math.isfinite(figures.loss) and math.isfinite(figures.gradient_norm):
-            return
-        path = self.run / "nonfinite_batch.pt"
-        if self.fabric.is_global_zero:
-            self._save_batch(path)
-        self.fabric.barrier()
-        raise InputError(
+            return figures
+        raise self._stopped(
             "training",
             "loss and gradient must stay finite",
-            got=f"loss {figures.loss}, gradient norm {figures.gradient_norm} at step {self.step}",
-            fix=f"The batch is in {path}. Lower optimizer.learning_rate or lengthen schedule.warmup_epochs.",
+            got=f"loss {figures.loss}, gradient norm {figures.gradient_norm}",
+            fix="Lower optimizer.learning_rate or lengthen schedule.warmup_epochs.",
         )
+
+    def _stopped(self, field: str, rule: str, *, got: object, fix: str) -> InputError:
+        path = self.run / "refused_batch.pt"
+        if self.fabric.is_global_zero:
+            self._save_batch(path)
+        return InputError(field, rule, got=f"{got} at step {self.step}", fix=f"The batch is in {path}. {fix}")
 
     def _save_batch(self, path: Path) -> None:
         """The whole batch of this step, of all processes: it follows from the seed and the step."""

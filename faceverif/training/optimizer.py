@@ -6,18 +6,18 @@ import torch
 from torch import nn
 
 from faceverif.config import OptimizerConfig, SGDConfig
+from faceverif.heads import Head
 
 
 def build_optimizer(config: OptimizerConfig, model: nn.Module) -> torch.optim.Optimizer:
     """SGD with momentum, or AdamW, in PyTorch's fused form: one pass over the parameters a step.
 
     Biases, norms and PReLU slopes, which are vectors, do not decay: they scale or shift, and pulling them to
-    zero regularises nothing.
+    zero regularises nothing. A head may spare more of its own, or have them learn slower.
     """
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     groups = [
-        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": config.weight_decay},
-        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+        {"params": parameters, "weight_decay": config.weight_decay * decays, "factor": factor}
+        for (decays, factor), parameters in _grouped(model).items()
     ]
     if isinstance(config, SGDConfig):
         return torch.optim.SGD(groups, lr=config.learning_rate, momentum=config.momentum, fused=True)
@@ -25,6 +25,20 @@ def build_optimizer(config: OptimizerConfig, model: nn.Module) -> torch.optim.Op
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
-    """The same for all parameters."""
+    """For all parameters, but for the factors of their heads."""
     for group in optimizer.param_groups:
-        group["lr"] = learning_rate
+        group["lr"] = learning_rate * group["factor"]
+
+
+def _grouped(model: nn.Module) -> dict[tuple[bool, float], list[nn.Parameter]]:
+    """Parameters by whether they decay and how fast they learn."""
+    groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
+    for module in model.modules():
+        head = module if isinstance(module, Head) else None
+        for name, parameter in module.named_parameters(recurse=False):
+            if not parameter.requires_grad:
+                continue
+            decays = parameter.ndim >= 2 and (head is None or name not in head.undecayed)
+            factor = head.learning_rate_factors.get(name, 1.0) if head is not None else 1.0
+            groups.setdefault((decays, factor), []).append(parameter)
+    return groups

@@ -120,21 +120,21 @@ def test_nonfinite_step_stops_before_the_update_and_keeps_the_batch(
         figures = compute(self, batch, step=step)
         if step < 3:
             return figures
-        seen["batch"], seen["weights"] = batch, self.network.head.weight.detach().clone()
+        seen["batch"], seen["weights"] = batch, self.network.objective.head.weight.detach().clone()
         seen["learner"] = self
         return figures._replace(**{broken: float("nan")})
 
     monkeypatch.setattr(Learner, "compute_gradients", breaking)
     with pytest.raises(
-        InputError, match=r"finite; got .*nan.* at step 3\. The batch is in .*nonfinite_batch.pt"
+        InputError, match=r"finite; got .*nan.* at step 3\. The batch is in .*refused_batch.pt"
     ):
         train(run_config(data), tmp_path, resume=False)
-    kept = torch.load(tmp_path / "nonfinite_batch.pt", weights_only=True)
+    kept = torch.load(tmp_path / "refused_batch.pt", weights_only=True)
     assert torch.equal(kept["crops"], seen["batch"].crops)
     assert kept["crops"].dtype == torch.uint8
     assert torch.equal(kept["labels"], seen["batch"].labels)
     assert len(kept["names"]) == BATCH
-    assert torch.equal(seen["learner"].network.head.weight, seen["weights"])
+    assert torch.equal(seen["learner"].network.objective.head.weight, seen["weights"])
     assert checkpoint(tmp_path)["step"] == 3
 
 

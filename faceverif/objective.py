@@ -1,0 +1,76 @@
+"""The objective of a training: criterion(margin logits) + sum of weighted penalties, put together from YAML."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from faceverif.criteria import build_criterion
+from faceverif.heads import HeadOutput, build_head
+from faceverif.objective_config import ObjectiveConfig
+from faceverif.penalties import Batch, build_penalty
+
+
+class ObjectiveOutput(NamedTuple):
+    """What is minimised, and what was predicted on the way.
+
+    Attributes:
+        loss: a single number, the mean over the batch.
+        head: the head's output, for accuracy.
+    """
+
+    loss: Tensor
+    head: HeadOutput
+
+
+class Objective(nn.Module):
+    """Head, criterion and penalties of a config; knows the margin's schedule and the end of an epoch.
+
+    Args:
+        config: what to put together.
+        classes: how many there are.
+        embedding_dim: length of an embedding.
+
+    Raises:
+        InputError: a setting does not fit the number of classes.
+    """
+
+    def __init__(self, config: ObjectiveConfig, *, classes: int, embedding_dim: int) -> None:
+        super().__init__()
+        self.head = build_head(config.head, classes=classes, embedding_dim=embedding_dim)
+        self.criterion = build_criterion(config.criterion, classes=classes)
+        self.penalties = nn.ModuleList(
+            build_penalty(penalty, classes=classes, embedding_dim=embedding_dim)
+            for penalty in config.penalties
+        )
+        self.weights = [penalty.weight for penalty in config.penalties]
+
+    def forward(self, embeddings: Tensor, labels: Tensor) -> ObjectiveOutput:
+        """Loss of a batch.
+
+        Args:
+            embeddings: (batch, dim), raw.
+            labels: (batch,), int64 in [0, classes).
+
+        Raises:
+            InputError: labels or embeddings break a rule of the head or of a penalty.
+        """
+        output = self.head(embeddings, labels)
+        with torch.autocast(embeddings.device.type, enabled=False):
+            loss = self.criterion(output.margin_logits, labels).mean()
+            batch = Batch(embeddings.float(), labels, output, self.head)
+            for weight, penalty in zip(self.weights, self.penalties, strict=True):
+                loss = loss + weight * penalty(batch).mean()
+        return ObjectiveOutput(loss, output)
+
+    def set_margin_progress(self, progress: float) -> None:
+        """Put that share of the head's margin in force."""
+        self.head.set_margin_progress(progress)
+
+    def end_epoch(self) -> None:
+        """To be called after an epoch's last step, for what changes from epoch to epoch."""
+        self.criterion.end_epoch()
+        for penalty in self.penalties:
+            penalty.end_epoch()

@@ -1,0 +1,41 @@
+"""The contract of a penalty: what a batch looked like in, what is added to the loss out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from faceverif.heads import Head, HeadOutput
+
+
+class Batch(NamedTuple):
+    """What a penalty may look at.
+
+    Attributes:
+        embeddings: (batch, dim), raw, in float32.
+        labels: (batch,), int64.
+        output: what the head said of them.
+        head: the head itself, for its class centres.
+    """
+
+    embeddings: Tensor
+    labels: Tensor
+    output: HeadOutput
+    head: Head
+
+
+class Penalty(nn.Module, ABC):
+    """What is added to the criterion, with a weight.
+
+    A new penalty is a pure function with the maths, a subclass that stores its arguments, a config, and a
+    line in the registry of `faceverif.penalties`.
+    """
+
+    @abstractmethod
+    def forward(self, batch: Batch) -> Tensor:
+        """The penalty without its weight: (batch,), of which the mean counts, or a single number."""
+
+    def end_epoch(self) -> None:
+        """Take over what an epoch has gathered, for penalties that change from epoch to epoch."""

@@ -1,0 +1,34 @@
+"""The entropy of the predicted scores, the plainest penalty on being undecided."""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from faceverif.penalties.base import Batch, Penalty
+
+
+def scaled_entropy(log_scores: Tensor) -> Tensor:
+    """H(S) = -sum_k S_k log S_k / log(C), in [0, 1].
+
+    Zhao et al., "GSC Loss" (2022), Eqs. 7, 8. A score that underflows adds nothing: 0 log 0 = 0.
+
+    Args:
+        log_scores: (batch, classes), a log softmax; at least two classes.
+
+    Returns:
+        (batch,).
+    """
+    # exp(-80) * 80 is below 1e-32 already, and a -inf would make 0 * inf.
+    terms = log_scores.exp() * log_scores.clamp_min(-80.0)
+    return -terms.sum(dim=1) / math.log(log_scores.shape[1])
+
+
+class Entropy(Penalty):
+    """H(S) of the margin logits, as the comparator of Zhao et al. (2022), Sec. 4.1."""
+
+    def forward(self, batch: Batch) -> Tensor:
+        """(batch,)."""
+        return scaled_entropy(F.log_softmax(batch.output.margin_logits, dim=1))

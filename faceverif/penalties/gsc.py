@@ -1,0 +1,85 @@
+"""GSC: Gaussian score calibrating, a penalty on undecided predictions that lets go of decided ones."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from data_prep.errors import InputError
+from faceverif.penalties.base import Batch, Penalty
+from faceverif.penalties.entropy import scaled_entropy
+
+# At an entropy of 1e-3 the density is exp(-500,000 |K|^2): zero in any float, and so is its gradient, while
+# the pieces that they are made of overflow below.
+_SMALLEST_DEVIATION = 1e-3
+
+
+def gsc_penalty(logits: Tensor, *, top_c: int) -> Tensor:
+    """f = prod_{i <= top_c} N(K_i; 0, H), K the largest scores and H their scaled entropy.
+
+    Zhao et al., "GSC Loss" (2022), Eqs. 4-9: S = softmax(logits), K = Topk(S), H = entropy(S) / log(C). In
+    log space, -top_c / 2 log(2 pi H^2) - |K|^2 / (2 H^2), since the factors overflow where f goes to 0.
+
+    Args:
+        logits: (batch, classes), those that the criterion sees.
+        top_c: how many of the largest scores are looked at, 1 to classes; 2 to 7 in the paper.
+
+    Returns:
+        (batch,).
+
+    Raises:
+        InputError: top_c out of range.
+    """
+    classes = logits.shape[1]
+    if not 1 <= top_c <= classes:
+        raise InputError(
+            "top_c",
+            f"must lie in [1, {classes}], the number of classes",
+            got=top_c,
+            fix="The paper uses 2 to 7.",
+        )
+    log_scores = F.log_softmax(logits, dim=1)
+    largest = torch.topk(log_scores, top_c, dim=1).values.exp()
+    return gaussian_score(largest, deviation=scaled_entropy(log_scores))
+
+
+def gaussian_score(scores: Tensor, *, deviation: Tensor) -> Tensor:
+    """prod_i N(score_i; 0, deviation), Eq. 5 of Zhao et al. (2022).
+
+    Args:
+        scores: (batch, count).
+        deviation: (batch,), >= 0; held at 1e-3 below that, where the product is zero in any float.
+
+    Returns:
+        (batch,).
+    """
+    deviation = deviation.clamp_min(_SMALLEST_DEVIATION)
+    log_density = -scores.shape[1] * (0.5 * math.log(2.0 * math.pi) + deviation.log())
+    return torch.exp(log_density - scores.square().sum(dim=1) / (2.0 * deviation.square()))
+
+
+class GSC(Penalty):
+    """See `gsc_penalty`.
+
+    Args:
+        top_c: how many of the largest scores are looked at.
+        classes: how many there are.
+
+    Raises:
+        InputError: top_c above the number of classes.
+    """
+
+    def __init__(self, *, top_c: int, classes: int) -> None:
+        super().__init__()
+        if top_c > classes:
+            raise InputError(
+                "penalties.top_c", f"must be at most {classes}, the number of classes", got=top_c, fix="Lower it."
+            )
+        self.top_c = top_c
+
+    def forward(self, batch: Batch) -> Tensor:
+        """(batch,), of the margin logits: those that the criterion sees."""
+        return gsc_penalty(batch.output.margin_logits, top_c=self.top_c)

@@ -1,0 +1,40 @@
+"""MHE: class weights pushed apart on the sphere, as charges of one sign would be."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from faceverif.heads.angular import cosines
+from faceverif.penalties.base import Batch, Penalty
+
+# |u - v|^2 of two unit vectors: rounding leaves 1e-7 of it when they coincide.
+_SMALLEST_SQUARE = 1e-6
+
+
+def hyperspherical_energy(weight: Tensor, labels: Tensor) -> Tensor:
+    """Mean of |u_y - u_j|^-2 over all other classes j, u the unit class weights.
+
+    Liu et al., "Learning towards Minimum Hyperspherical Energy" (2018), Eq. 1 with s = 2, for the classes of
+    a batch against all, as SphereFace+ trains. All classes as labels give the energy itself.
+
+    Args:
+        weight: (classes, dim), at least two classes.
+        labels: (batch,), int64 in [0, classes).
+
+    Returns:
+        (batch,).
+    """
+    # |u - v|^2 = 2 - 2 u . v.
+    squares = (2.0 - 2.0 * cosines(weight[labels], weight)).clamp_min(_SMALLEST_SQUARE)
+    own = F.one_hot(labels, len(weight)).bool()
+    return torch.where(own, 0.0, squares.reciprocal()).sum(dim=1) / (len(weight) - 1)
+
+
+class MHE(Penalty):
+    """See `hyperspherical_energy`."""
+
+    def forward(self, batch: Batch) -> Tensor:
+        """(batch,), of the head's class weights."""
+        return hyperspherical_energy(batch.head.centres(), batch.labels)
