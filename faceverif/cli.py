@@ -27,6 +27,8 @@ Preprocess = Annotated[
     str | None,
     typer.Option(help="What --onnx expects: rgb-imagenet, rgb-127.5, bgr-127.5, rgb-255, bgr-255."),
 ]
+Overrides = Annotated[list[str] | None, typer.Option("--set", help="Override a key: --set head.margin=0.4")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint of --run.")]
 Workers = Annotated[int, typer.Option(min=0, help="Processes that decode photos; 0: one per core.")]
 
 
@@ -53,18 +55,44 @@ def align(
 def train(
     config: Annotated[Path, typer.Argument(help="A YAML file; configs/ has examples.")],
     run: RunDir,
-    override: Annotated[
-        list[str] | None, typer.Option("--set", help="Override a key: --set head.margin=0.4")
-    ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the last checkpoint of --run.")
-    ] = False,
+    override: Overrides = None,
+    resume: Resume = False,
 ) -> None:
     """Train a face embedding model."""
     from faceverif.config import load_run_config
     from faceverif.training.loop import train as run_training
 
     run_training(load_run_config(config, override or []), run, resume=resume)
+
+
+@app.command()
+def classify(
+    config: Annotated[Path, typer.Argument(help="A YAML file; configs/mnist and configs/cifar10 hold some.")],
+    run: RunDir,
+    override: Overrides = None,
+    resume: Resume = False,
+) -> None:
+    """Train an image classifier with any of the losses: the papers' MNIST and CIFAR side."""
+    from faceverif.classification.config import ClassificationConfig
+    from faceverif.classification.training import train_classifier
+    from faceverif.config import load_config
+
+    train_classifier(load_config(ClassificationConfig, config, override or []), run, resume=resume)
+
+
+@app.command()
+def experiment(
+    config: Annotated[Path, typer.Argument(help="A table of methods and seeds, as configs/mnist/*.yaml.")],
+    out: OutDir,
+    only: Annotated[
+        list[str] | None, typer.Option("--only", help="Run this method; may be repeated.")
+    ] = None,
+    override: Overrides = None,
+) -> None:
+    """Run a paper's table, methods x seeds, beside its numbers; started again, it goes on."""
+    from faceverif.classification.experiment import run_experiment
+
+    run_experiment(config, out, only=only or [], overrides=override or [])
 
 
 @app.command()

@@ -364,9 +364,7 @@ def _suggest(path: str, known: list[str]) -> str:
     return f"Known here: {', '.join(known)}."
 
 
-def _locate(
-    location: tuple[int | str, ...], model: type[Section]
-) -> tuple[str, list[type[Section]]]:
+def _locate(location: tuple[int | str, ...], model: type[Section]) -> tuple[str, list[type[Section]]]:
     """Pydantic's location -> the key path, and the section(s) that the last key was looked for in.
 
     Pydantic puts the tag of a union into its locations (head, cosface, margin), which no user wrote.

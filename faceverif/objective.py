@@ -1,4 +1,4 @@
-"""The objective of a training: criterion(margin logits) + sum of weighted penalties, put together from YAML."""
+"""What a training minimises: criterion(margin logits) + weighted penalties, put together from YAML."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ class Objective(nn.Module):
         super().__init__()
         self.head = build_head(config.head, classes=classes, embedding_dim=embedding_dim)
         self.criterion = build_criterion(config.criterion, classes=classes)
-        self.penalties = nn.ModuleList(
-            build_penalty(penalty, classes=classes, embedding_dim=embedding_dim)
+        self._weighted = [
+            (penalty.weight, build_penalty(penalty, classes=classes, embedding_dim=embedding_dim))
             for penalty in config.penalties
-        )
-        self.weights = [penalty.weight for penalty in config.penalties]
+        ]
+        self.penalties = nn.ModuleList(penalty for _, penalty in self._weighted)
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> ObjectiveOutput:
         """Loss of a batch.
@@ -61,7 +61,7 @@ class Objective(nn.Module):
         with torch.autocast(embeddings.device.type, enabled=False):
             loss = self.criterion(output.margin_logits, labels).mean()
             batch = Batch(embeddings.float(), labels, output, self.head)
-            for weight, penalty in zip(self.weights, self.penalties, strict=True):
+            for weight, penalty in self._weighted:
                 loss = loss + weight * penalty(batch).mean()
         return ObjectiveOutput(loss, output)
 
@@ -72,5 +72,5 @@ class Objective(nn.Module):
     def end_epoch(self) -> None:
         """To be called after an epoch's last step, for what changes from epoch to epoch."""
         self.criterion.end_epoch()
-        for penalty in self.penalties:
+        for _, penalty in self._weighted:
             penalty.end_epoch()

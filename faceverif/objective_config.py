@@ -306,9 +306,14 @@ class ObjectiveConfig(Section):
         names = [penalty.name for penalty in self.penalties]
         if len(set(names)) != len(names):
             raise ValueError("the same penalty stands twice among the penalties; add their weights")
-        lgm, probe = isinstance(self.head, LGMConfig), isinstance(self.head, SoftmaxConfig) and self.head.probe
+        lgm, probe = (
+            isinstance(self.head, LGMConfig),
+            isinstance(self.head, SoftmaxConfig) and self.head.probe,
+        )
         if "likelihood" in names and not lgm:
-            raise ValueError("the likelihood penalty needs the lgm head: no other models densities; try center")
+            raise ValueError(
+                "the likelihood penalty needs the lgm head: no other models densities; try center"
+            )
         if "center" in names and lgm:
             raise ValueError("the center penalty beside the lgm head doubles its likelihood; use likelihood")
         if "mhe" in names and lgm:

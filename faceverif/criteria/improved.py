@@ -1,4 +1,4 @@
-"""The improved loss: cross entropy weighted by a second softmax that turns away from what is already right."""
+"""The improved loss: cross entropy, weighted by a softmax that turns away from what is already right."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from faceverif.heads.base import refuse_bad_labels, require_not_negative
 def improved_loss(logits: Tensor, labels: Tensor, *, beta: float, gamma: float) -> Tensor:
     """-exp(gamma) softmax(-beta x)_y log softmax(x)_y at the true class.
 
-    Wen et al., "Improved Loss Function for Image Classification" (2021), Eq. 4.     The first softmax is near 1 where the true class has the lowest logit, and vanishes where it has the
-    highest. It is part of the function, so the gradient goes through it too.
+    Wen et al., "Improved Loss Function for Image Classification" (2021), Eq. 4. The first
+    softmax is near 1 where the true class has the lowest logit, and vanishes where it has the highest. It is
+    part of the function, so the gradient goes through it too.
 
     Args:
         logits: (batch, classes).

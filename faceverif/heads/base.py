@@ -111,7 +111,10 @@ def refuse_bad_labels(labels: Tensor, *, batch: int, classes: int) -> None:
         raise InputError("labels", "must be int64", got=labels.dtype, fix="Convert them: labels.long().")
     if labels.shape != (batch,):
         raise InputError(
-            "labels", f"must have one entry per embedding, ({batch},)", got=tuple(labels.shape), fix="Flatten."
+            "labels",
+            f"must have one entry per embedding, ({batch},)",
+            got=tuple(labels.shape),
+            fix="Flatten.",
         )
     lowest, highest = (int(bound) for bound in torch.aminmax(labels)) if batch else (0, 0)
     if lowest < 0 or highest >= classes:

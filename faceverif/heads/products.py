@@ -1,7 +1,7 @@
 """Products of embeddings with all classes: a portion of the classes at a time, forward and backward.
 
-With 85,742 classes every (classes, dim) or (batch, classes) temporary costs 175 MB and a trip to memory, and a
-normalised copy of the class weights is one of them. Here such values exist for a few thousand classes at a
+With 85,742 classes every (classes, dim) or (batch, classes) temporary costs 175 MB and a trip to memory, and
+a normalised copy of the class weights is one of them. Here such values exist for a few thousand classes at a
 time, in the processor's cache, so a normalised or weights-biased product costs little more time and no more
 memory than a linear layer.
 
@@ -22,6 +22,7 @@ _WORTHLESS = 1e-30
 # Floats of one portion's weights and logits together: 4 MB on a CPU, to stay in its cache.
 _PORTION = {"cpu": 2**20}
 _PORTION_ELSEWHERE = 2**26
+_SMALLEST_PORTION = 64
 
 _SMALLEST_NORM = 1e-12
 # |alpha w_c + w_j|^2 is zero for alpha = 1 and opposite weights; in float32 it is noise below this.
@@ -135,7 +136,7 @@ class _LinearProducts(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         x, weight, inverse_norms = ctx.saved_tensors
         x_needed, weight_needed = ctx.needs_input_grad[:2]
         dx = torch.zeros_like(x) if x_needed else None
@@ -155,9 +156,7 @@ class _LinearProducts(torch.autograd.Function):
 
 class _BiasedWeightProducts(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, weight: Tensor, labels: Tensor, alpha: float
-    ) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, labels: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
         own = F.normalize(weight[labels])
         own_products = torch.linalg.vecdot(x, own)[:, None]
         products = x.new_empty(len(x), len(weight))
@@ -179,9 +178,11 @@ class _BiasedWeightProducts(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(  # type: ignore[override]
-        ctx: Any, gradient: Tensor, _: None
+    def backward(
+        ctx: Any, gradient: Tensor | None, _: None
     ) -> tuple[Tensor | None, Tensor | None, None, None]:
+        if gradient is None:
+            return None, None, None, None
         x, weight, labels, own, inverse_norms, products, inverse_lengths = ctx.saved_tensors
         weight_needed = ctx.needs_input_grad[1]
         # Of the products with the sample's own class, which stand in every column.
@@ -243,10 +244,10 @@ class _GaussianLogDensities(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(  # type: ignore[override]
+    def backward(
         ctx: Any, gradient: Tensor | None, own_gradient: Tensor | None
     ) -> tuple[Tensor, Tensor | None, Tensor | None, None, None]:
-        x, means, log_variances, labels, centre = ctx.saved_tensors
+        x, means, log_variances, labels, _ = ctx.saved_tensors
         dmeans = torch.zeros_like(means) if ctx.needs_input_grad[1] else None
         dlog = torch.zeros_like(log_variances) if ctx.needs_input_grad[2] else None
         dx = torch.zeros_like(x)
@@ -306,7 +307,7 @@ def _add_others_gradients(
 def _portions(x: Tensor, weight: Tensor) -> Iterator[slice]:
     """All classes, in portions whose weights and logits fit in the cache together."""
     floats = _PORTION.get(x.device.type, _PORTION_ELSEWHERE)
-    size = max(64, floats // (len(x) + x.shape[1]))
+    size = max(_SMALLEST_PORTION, floats // (len(x) + x.shape[1]))
     for start in range(0, len(weight), size):
         yield slice(start, min(start + size, len(weight)))
 

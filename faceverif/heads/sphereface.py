@@ -40,9 +40,7 @@ class SphereFaceHead(MultipliedAngleHead):
 
     def compare(self, embeddings: Tensor, labels: Tensor) -> HeadOutput:
         """Products with unit class weights, the true angle multiplied in the margin logits."""
-        logits = sphereface_logits(
-            embeddings, self.weight, labels, margin=self.margin, share=self.share_now
-        )
+        logits = sphereface_logits(embeddings, self.weight, labels, margin=self.margin, share=self.share_now)
         return HeadOutput(logits, lambda: self.compare_plainly(embeddings))
 
     def compare_plainly(self, embeddings: Tensor) -> Tensor:

@@ -36,9 +36,7 @@ def wsoftmax_logits(embeddings: Tensor, weight: Tensor, labels: Tensor, *, alpha
     return _compare(embeddings, weight, labels, alpha=alpha)[0]
 
 
-def _compare(
-    embeddings: Tensor, weight: Tensor, labels: Tensor, *, alpha: float
-) -> tuple[Tensor, Tensor]:
+def _compare(embeddings: Tensor, weight: Tensor, labels: Tensor, *, alpha: float) -> tuple[Tensor, Tensor]:
     require_not_negative("alpha", alpha)
     refuse_bad_labels(labels, batch=len(embeddings), classes=len(weight))
     return biased_weight_products(embeddings, weight, labels, alpha=alpha)

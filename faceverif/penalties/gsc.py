@@ -76,7 +76,10 @@ class GSC(Penalty):
         super().__init__()
         if top_c > classes:
             raise InputError(
-                "penalties.top_c", f"must be at most {classes}, the number of classes", got=top_c, fix="Lower it."
+                "penalties.top_c",
+                f"must be at most {classes}, the number of classes",
+                got=top_c,
+                fix="Lower it.",
             )
         self.top_c = top_c
 

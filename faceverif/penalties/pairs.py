@@ -65,7 +65,9 @@ class ProxyNCA(Penalty):
 
     def __init__(self, *, classes: int, embedding_dim: int, scale: float) -> None:
         super().__init__()
-        self.loss = losses.ProxyNCALoss(num_classes=classes, embedding_size=embedding_dim, softmax_scale=scale)
+        self.loss = losses.ProxyNCALoss(
+            num_classes=classes, embedding_size=embedding_dim, softmax_scale=scale
+        )
 
     def forward(self, batch: Batch) -> Tensor:
         """A single number."""

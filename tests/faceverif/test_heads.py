@@ -1,105 +1,359 @@
-"""Heads against scalar oracles: values, gradients, edges, invariances."""
+"""Heads against scalar oracles: values, gradients, edges, reductions, invariances, extremes."""
 
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from functools import partial
 
 import pytest
 import torch
+from heads import (
+    arcface_oracle,
+    cosface_oracle,
+    lgm_distance_oracle,
+    lgm_oracle,
+    lsoftmax_oracle,
+    multiplied_angle_oracle,
+    normalised_softmax_oracle,
+    softmax_of,
+    softmax_oracle,
+    sphereface_oracle,
+    wsoftmax_oracle,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numeric import numeric_gradient
 from torch import Tensor
 from torch.autograd import gradcheck
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "oracles"))
-from angular_heads import (
-    arcface_oracle,
-    cosface_oracle,
-    cross_entropy_oracle,
-    normalised_softmax_oracle,
-    softmax_oracle,
-)
-
+from data_prep.errors import InputError
 from faceverif.criteria.cross_entropy import cross_entropy
+from faceverif.heads import products
 from faceverif.heads.angular import cosines
 from faceverif.heads.arcface import ArcFaceHead, arcface_logits
+from faceverif.heads.base import Head
 from faceverif.heads.cosface import CosFaceHead, cosface_logits
+from faceverif.heads.lgm import LGMHead, lgm_logits
+from faceverif.heads.lsoftmax import LSoftmaxHead, lsoftmax_logits
+from faceverif.heads.multiplied_angle import multiplied_angle
 from faceverif.heads.normalised_softmax import NormalisedSoftmaxHead, normalised_softmax_logits
 from faceverif.heads.softmax import SoftmaxHead, softmax_logits
+from faceverif.heads.sphereface import SphereFaceHead, sphereface_logits
+from faceverif.heads.wsoftmax import WSoftmaxHead, simplex_weights, wsoftmax_logits
 
 BATCH, DIM, CLASSES = 6, 4, 5
 seeds = st.integers(0, 2**32 - 1)
-few = settings(max_examples=25, deadline=None)
+few = settings(max_examples=15, deadline=None)
+
+Logits = Callable[[Tensor, Tensor, Tensor], Tensor]
+Oracle = Callable[[list[float], list[list[float]], int], list[float]]
+
+LOG_VARIANCES = torch.linspace(-1.5, 1.0, CLASSES * DIM, dtype=torch.float64).reshape(CLASSES, DIM)
+NO_BIAS = torch.zeros(CLASSES, dtype=torch.float64)
+
+
+def angular(margin_logits: Callable[..., Tensor], **arguments: float) -> Logits:
+    return lambda x, w, y: margin_logits(cosines(x, w), y, **arguments)
+
+
+def gaussian(log_variances: Tensor, *, alpha: float) -> tuple[Logits, Oracle]:
+    full = log_variances.expand(CLASSES, DIM).tolist()
+    return (
+        lambda x, w, y: lgm_logits(x, w, log_variances.to(x.dtype), y, alpha=alpha),
+        lambda x, w, y: lgm_oracle(x, w, full, y, alpha=alpha),
+    )
+
+
+HEADS: dict[str, tuple[Logits, Oracle]] = {
+    "softmax": (
+        lambda x, w, y: softmax_logits(x, w, NO_BIAS.to(x.dtype)),
+        lambda x, w, y: softmax_oracle(x, w, NO_BIAS.tolist()),
+    ),
+    "normalised_softmax": (
+        lambda x, w, y: normalised_softmax_logits(x, w, scale=16.0),
+        lambda x, w, y: normalised_softmax_oracle(x, w, 16.0),
+    ),
+    "cosface": (
+        angular(cosface_logits, scale=16.0, margin=0.35),
+        partial(cosface_oracle, scale=16.0, margin=0.35),
+    ),
+    "arcface": (
+        angular(arcface_logits, scale=16.0, margin_rad=0.5),
+        partial(arcface_oracle, scale=16.0, margin_rad=0.5),
+    ),
+    "arcface, mostly beyond the bend": (
+        angular(arcface_logits, scale=16.0, margin_rad=2.5),
+        partial(arcface_oracle, scale=16.0, margin_rad=2.5),
+    ),
+    **{
+        f"sphereface {m}": (
+            partial(sphereface_logits, margin=m, share=0.7),
+            partial(sphereface_oracle, margin=m, share=0.7),
+        )
+        for m in (1, 2, 3, 4)
+    },
+    "lsoftmax": (
+        partial(lsoftmax_logits, margin=4, share=1.0),
+        partial(lsoftmax_oracle, margin=4, share=1.0),
+    ),
+    **{
+        f"wsoftmax {alpha}": (
+            partial(wsoftmax_logits, alpha=alpha),
+            partial(wsoftmax_oracle, alpha=alpha),
+        )
+        for alpha in (0.0, 0.5, 1.0, 1.5)
+    },
+    "lgm, identity": gaussian(torch.zeros(CLASSES, 1, dtype=torch.float64), alpha=1.0),
+    "lgm, isotropic": gaussian(LOG_VARIANCES[:, :1], alpha=0.3),
+    "lgm, diagonal": gaussian(LOG_VARIANCES, alpha=0.3),
+    "lgm, diagonal, no margin": gaussian(LOG_VARIANCES, alpha=0.0),
+}
+ANGULAR = [name for name in HEADS if name.startswith(("normalised", "cosface", "arcface"))]
+THROUGH_THE_ORIGIN = [name for name in HEADS if not name.startswith("lgm")]
 
 
 def drawn(seed: int = 0, *, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor, Tensor]:
     generator = torch.Generator().manual_seed(seed)
-    embeddings = torch.randn(BATCH, DIM, generator=generator, dtype=dtype) * 3
-    weight = torch.randn(CLASSES, DIM, generator=generator, dtype=dtype)
+    embeddings = torch.randn(BATCH, DIM, generator=generator, dtype=torch.float64) * 3
+    weight = torch.randn(CLASSES, DIM, generator=generator, dtype=torch.float64)
     labels = torch.randint(CLASSES, (BATCH,), generator=generator)
-    return embeddings, weight, labels
+    return embeddings.to(dtype), weight.to(dtype), labels
 
 
-def angular(
-    margin_logits: Callable[..., Tensor], **arguments: float
-) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
-    return lambda x, w, y: margin_logits(cosines(x, w), y, **arguments)
+def by_oracle(oracle: Oracle, x: Tensor, w: Tensor, y: Tensor) -> Tensor:
+    rows = [oracle(sample, w.tolist(), label) for sample, label in zip(x.tolist(), y.tolist(), strict=True)]
+    return torch.tensor(rows, dtype=torch.float64)
 
 
-@pytest.mark.parametrize("margin", [0.0, 0.35, 1.5])
-def test_cosface_equals_the_oracle(margin: float) -> None:
-    x, w, y = drawn()
-    ours = cosface_logits(cosines(x, w), y, scale=30.0, margin=margin)
-    for row, (sample, label) in enumerate(zip(x.tolist(), y.tolist(), strict=True)):
-        oracle = cosface_oracle(sample, w.tolist(), label, scale=30.0, margin=margin)
-        assert ours[row].tolist() == pytest.approx(oracle, abs=1e-12)
-
-
-@pytest.mark.parametrize("margin_rad", [0.0, 0.5, 1.5, 3.0])
-def test_arcface_equals_the_oracle_on_both_sides_of_the_bend(margin_rad: float) -> None:
-    x, w, y = drawn(seed=1)
-    x[0], x[1] = w[y[0]] * 2 + 0.05, 0.1 - w[y[1]]  # one sample near its centre, one far behind
-    ours = arcface_logits(cosines(x, w), y, scale=64.0, margin_rad=margin_rad)
-    for row, (sample, label) in enumerate(zip(x.tolist(), y.tolist(), strict=True)):
-        oracle = arcface_oracle(sample, w.tolist(), label, scale=64.0, margin_rad=margin_rad)
-        assert ours[row].tolist() == pytest.approx(oracle, abs=1e-9)
-
-
-def test_softmaxes_equal_their_oracles() -> None:
-    x, w, _ = drawn()
-    bias = torch.arange(CLASSES, dtype=torch.float64)
-    plain, normalised = softmax_logits(x, w, bias), normalised_softmax_logits(x, w, scale=16.0)
-    for row, sample in enumerate(x.tolist()):
-        assert plain[row].tolist() == pytest.approx(softmax_oracle(sample, w.tolist(), bias.tolist()))
-        assert normalised[row].tolist() == pytest.approx(normalised_softmax_oracle(sample, w.tolist(), 16.0))
-
-
-def test_cross_entropy_equals_the_oracle_also_where_it_saturates() -> None:
-    logits = torch.tensor([[0.0, 0, 0], [900, 0, -900], [-900, 900, 0]], dtype=torch.float64)
-    labels = torch.tensor([2, 0, 0])
-    oracle = [
-        cross_entropy_oracle(row, label) for row, label in zip(logits.tolist(), labels.tolist(), strict=True)
-    ]
-    assert cross_entropy(logits, labels).tolist() == pytest.approx(oracle)
-
-
-HEADS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
-    "softmax": lambda x, w, y: softmax_logits(x, w, torch.zeros(CLASSES, dtype=x.dtype)),
-    "normalised_softmax": lambda x, w, y: normalised_softmax_logits(x, w, scale=16.0),
-    "cosface": angular(cosface_logits, scale=16.0, margin=0.35),
-    "arcface": angular(arcface_logits, scale=16.0, margin_rad=0.5),
-    "arcface, mostly beyond the bend": angular(arcface_logits, scale=16.0, margin_rad=2.5),
-}
+# Small, usual and large embeddings, with weights far from unit length.
+@pytest.mark.parametrize(("length", "weight"), [(1e-3, 1.0), (1.0, 1.0), (1e4, 0.01), (30.0, 50.0)])
+@pytest.mark.parametrize("name", HEADS)
+def test_values_equal_the_oracle(name: str, length: float, weight: float) -> None:
+    ours, oracle = HEADS[name]
+    x, w, y = drawn(seed=3)
+    x, w = x * length, w * weight
+    expected = by_oracle(oracle, x, w, y)
+    torch.testing.assert_close(ours(x, w, y), expected, rtol=1e-9, atol=1e-9 * expected.abs().max().item())
 
 
 @pytest.mark.parametrize("name", HEADS)
-def test_gradients(name: str) -> None:
+def test_gradients_equal_those_of_the_oracle(name: str) -> None:
+    ours, oracle = HEADS[name]
+    x, w, y = drawn(seed=1)
+    cotangent = torch.randn(BATCH, CLASSES, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    x.requires_grad_()
+    w.requires_grad_()
+    dx, dw = torch.autograd.grad((ours(x, w, y) * cotangent).sum(), (x, w))
+
+    def total(x: Tensor, w: Tensor) -> float:
+        return (by_oracle(oracle, x.detach(), w.detach(), y) * cotangent).sum().item()
+
+    torch.testing.assert_close(dx, numeric_gradient(lambda x: total(x, w), x.detach()), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(dw, numeric_gradient(lambda w: total(x, w), w.detach()), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_gradcheck(name: str) -> None:
     x, w, y = drawn(seed=2)
-    assert gradcheck(lambda x, w: HEADS[name](x, w, y), (x.requires_grad_(), w.requires_grad_()))
+    assert gradcheck(lambda x, w: HEADS[name][0](x, w, y), (x.requires_grad_(), w.requires_grad_()))
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_portions_of_classes_change_nothing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With one class at a time, values and gradients stay those of all at once."""
+    outcomes = []
+    for portion in (10**9, 0):
+        monkeypatch.setattr(products, "_PORTION", {"cpu": portion})
+        monkeypatch.setattr(products, "_SMALLEST_PORTION", 1)
+        x, w, y = drawn(seed=4)
+        logits = HEADS[name][0](x.requires_grad_(), w.requires_grad_(), y)
+        cross_entropy(logits, y).sum().backward()
+        outcomes.append((logits, x.grad, w.grad))
+    torch.testing.assert_close(*outcomes)
+
+
+@pytest.mark.parametrize("name", ["lgm, isotropic", "lgm, diagonal"])
+def test_gradients_of_learned_variances(name: str) -> None:
+    x, w, y = drawn(seed=5)
+    log_variances = (LOG_VARIANCES if "diagonal" in name else LOG_VARIANCES[:, :1]).clone().requires_grad_()
+    assert gradcheck(lambda v: lgm_logits(x, w, v, y, alpha=0.7), (log_variances,))
+    assert gradcheck(lambda v: lgm_logits(x, w, v, None, alpha=0.7), (log_variances,))
+
+
+@pytest.mark.parametrize("alpha", [0.0, 1.0])
+def test_lgm_gradients_are_those_that_the_paper_prints(alpha: float) -> None:
+    """Eqs. 19 to 23 of Wan et al., of loss and likelihood term together, p_k from the training logits."""
+    lam = 0.1
+    x, means, y = drawn(seed=6)
+    x, y = x[:1].requires_grad_(), y[:1]
+    means.requires_grad_()
+    log_variances = LOG_VARIANCES.clone().requires_grad_()
+    logits, own = products.margin_log_densities(x, means, log_variances, y, alpha=alpha)
+    (cross_entropy(logits, y) - lam * own).sum().backward()
+
+    z, variances = int(y), LOG_VARIANCES.exp()
+    p = softmax_of(logits[0].tolist())
+    away = (x - means).detach()
+    through_z = (1 - p[z]) * (1 + alpha) + lam
+    expected_x = through_z * away[z] / variances[z]
+    for k in range(CLASSES):
+        assert means.grad is not None
+        assert log_variances.grad is not None
+        widened = away[k] ** 2 / variances[k]
+        if k == z:
+            mean_gradient = -through_z * away[k] / variances[k]  # Eq. 19
+            variance_gradient = -0.5 * (through_z * widened - (1 - p[z] + lam)) / variances[k]  # Eq. 21
+        else:
+            mean_gradient = p[k] * away[k] / variances[k]  # Eq. 20
+            variance_gradient = -0.5 * p[k] * (1 - widened) / variances[k]  # Eq. 22
+            expected_x = expected_x - p[k] * away[k] / variances[k]  # Eq. 23
+        torch.testing.assert_close(means.grad[k], mean_gradient)
+        # d / d Lambda = d / d log Lambda / Lambda.
+        torch.testing.assert_close(log_variances.grad[k] / variances[k], variance_gradient)
+    assert x.grad is not None
+    torch.testing.assert_close(x.grad[0], expected_x)
+
+
+@few
+@given(seed=seeds)
+def test_margin_zero_is_the_head_without_a_margin(seed: int) -> None:
+    x, w, y = drawn(seed)
+    normalised = normalised_softmax_logits(x, w, scale=16.0)
+    torch.testing.assert_close(cosface_logits(cosines(x, w), y, scale=16.0, margin=0.0), normalised)
+    torch.testing.assert_close(arcface_logits(cosines(x, w), y, scale=16.0, margin_rad=0.0), normalised)
+    torch.testing.assert_close(lsoftmax_logits(x, w, y, margin=1), x @ w.T)
+    torch.testing.assert_close(lsoftmax_logits(x, w, y, margin=4, share=0.0), x @ w.T)
+
+
+def test_wsoftmax_without_a_pull_is_the_weight_normalised_softmax_bit_for_bit() -> None:
+    x, w, y = drawn(dtype=torch.float32)
+    own = y[:, None]
+    plain = products.unit_weight_products(x, w)
+    ours = wsoftmax_logits(x, w, y, alpha=0.0)
+    others = torch.ones_like(plain, dtype=torch.bool).scatter(1, own, False)
+    assert torch.equal(ours[others], plain[others])
+    torch.testing.assert_close(ours, plain)
+
+
+def test_lgm_without_margin_and_variance_is_a_softmax_over_half_squared_distances() -> None:
+    x, means, y = drawn()
+    logits = lgm_logits(x, means, torch.zeros(CLASSES, 1, dtype=x.dtype), y, alpha=0.0)
+    torch.testing.assert_close(logits, -0.5 * torch.cdist(x, means).square())
+
+
+def test_lgm_without_labels_has_no_margin() -> None:
+    x, means, y = drawn()
+    expected = lgm_logits(x, means, LOG_VARIANCES, y, alpha=0.0)
+    torch.testing.assert_close(lgm_logits(x, means, LOG_VARIANCES, None, alpha=1.0), expected)
+
+
+def test_the_own_distance_of_lgm_does_not_suffer_from_cancellation() -> None:
+    """Far from the origin the multiplied-out square has lost all digits in float32; x - mu has not."""
+    means = torch.full((3, 8), 1e4)
+    means[1:] += torch.tensor([[50.0], [-70.0]])
+    x = means[:1] + 0.25
+    logits = lgm_logits(x, means, torch.zeros(3, 1), torch.tensor([0]), alpha=0.0)
+    own = -lgm_distance_oracle(x[0].tolist(), means[0].tolist(), [0.0] * 8)
+    assert logits[0, 0].item() == pytest.approx(own, rel=1e-6)
+
+
+@few
+@given(seed=seeds, margin=st.floats(0.01, 1.5))
+def test_a_margin_lowers_the_true_class_and_nothing_else(seed: int, margin: float) -> None:
+    x, w, y = drawn(seed)
+    zeros = torch.zeros(CLASSES, 1, dtype=x.dtype)
+    true = torch.nn.functional.one_hot(y, CLASSES).bool()
+    cos = cosines(x, w)
+    for plain, logits in (
+        (cos, cosface_logits(cos, y, scale=1.0, margin=margin)),
+        (cos, arcface_logits(cos, y, scale=1.0, margin_rad=margin)),
+        (x @ w.T, lsoftmax_logits(x, w, y, margin=3)),
+        (lgm_logits(x, w, zeros, None, alpha=0.0), lgm_logits(x, w, zeros, y, alpha=margin)),
+    ):
+        torch.testing.assert_close(logits[~true], plain[~true], rtol=0, atol=0)
+        assert (logits[true] <= plain[true]).all()
+        assert (logits[true] < plain[true]).any()
+
+
+@few
+@given(seed=seeds, alpha=st.floats(0.01, 2.0))
+def test_wsoftmax_raises_the_other_classes_of_a_well_placed_sample(seed: int, alpha: float) -> None:
+    """An embedding on its own weight is as close to every w' as the angle between the weights allows."""
+    _, w, _ = drawn(seed)
+    y = torch.arange(CLASSES)
+    plain, pulled = wsoftmax_logits(w, w, y, alpha=0.0), wsoftmax_logits(w, w, y, alpha=alpha)
+    off = ~torch.eye(CLASSES, dtype=torch.bool)
+    assert (pulled[off] > plain[off]).all()
+    torch.testing.assert_close(pulled.diagonal(), plain.diagonal())
+
+
+@few
+@given(seed=seeds)
+@pytest.mark.parametrize("name", HEADS)
+def test_permuting_the_batch_permutes_the_logits(name: str, seed: int) -> None:
+    x, w, y = drawn(seed)
+    order = torch.randperm(BATCH, generator=torch.Generator().manual_seed(seed))
+    ours = HEADS[name][0]
+    torch.testing.assert_close(ours(x[order], w, y[order]), ours(x, w, y)[order])
+
+
+@few
+@given(seed=seeds)
+@pytest.mark.parametrize("name", [name for name in HEADS if "diagonal" not in name])
+def test_rotating_embeddings_and_centres_changes_nothing(name: str, seed: int) -> None:
+    x, w, y = drawn(seed)
+    generator = torch.Generator().manual_seed(seed)
+    rotation, _ = torch.linalg.qr(torch.randn(DIM, DIM, generator=generator, dtype=torch.float64))
+    ours = HEADS[name][0]
+    torch.testing.assert_close(ours(x @ rotation, w @ rotation, y), ours(x, w, y))
+
+
+@few
+@given(seed=seeds, shift=st.floats(-100, 100))
+@pytest.mark.parametrize("name", [name for name in HEADS if name.startswith("lgm")])
+def test_moving_embeddings_and_means_changes_nothing(name: str, seed: int, shift: float) -> None:
+    x, w, y = drawn(seed)
+    ours = HEADS[name][0]
+    torch.testing.assert_close(ours(x + shift, w + shift, y), ours(x, w, y))
+
+
+@few
+@given(seed=seeds, length=st.floats(0.1, 100))
+@pytest.mark.parametrize("name", ANGULAR)
+def test_lengths_do_not_matter_to_angular_heads(name: str, seed: int, length: float) -> None:
+    x, w, y = drawn(seed)
+    ours = HEADS[name][0]
+    torch.testing.assert_close(ours(x * length, w / length, y), ours(x, w, y))
+
+
+@pytest.mark.parametrize("classes", range(2, 65))
+def test_simplex_weights(classes: int) -> None:
+    """Eqs. 3, 4 of Li & Wang: unit vectors in C - 1 dimensions, every pairwise product -1 / (C - 1)."""
+    weights = simplex_weights(classes)
+    assert weights.shape == (classes, classes - 1)
+    expected = torch.full((classes, classes), -1.0 / (classes - 1), dtype=torch.float64).fill_diagonal_(1.0)
+    torch.testing.assert_close(weights @ weights.T, expected)
+
+
+def test_simplex_of_one_class() -> None:
+    with pytest.raises(InputError, match="at least 2"):
+        simplex_weights(1)
+
+
+@pytest.mark.parametrize("margin", [1, 2, 3, 4])
+def test_multiplied_angle_falls_from_1_and_has_finite_slopes(margin: int) -> None:
+    cosine = torch.linspace(-1, 1, 2001, dtype=torch.float64, requires_grad=True)
+    psi = multiplied_angle(cosine, margin=margin)
+    psi.sum().backward()
+    assert psi[-1].item() == pytest.approx(1.0)
+    assert psi[0].item() == pytest.approx(1.0 - 2.0 * margin)
+    assert (psi.diff() > 0).all()
+    assert cosine.grad is not None
+    assert cosine.grad.abs().max() <= margin**2 + 1e-9
+    for place in (0, 700, 1000, 1400, 2000):
+        oracle = multiplied_angle_oracle(cosine[place].item(), margin)
+        assert psi[place].item() == pytest.approx(oracle, abs=1e-9)
 
 
 @pytest.mark.parametrize("cosine", [-1.0, -math.cos(0.5), 0.0, 1.0])
@@ -121,100 +375,164 @@ def test_arcface_gradient_has_the_factor_that_some_ports_drop() -> None:
     assert cos.grad[0, 0].item() == pytest.approx(math.sin(theta + margin) / math.sin(theta))
 
 
-def test_an_embedding_on_its_centre_trains_on() -> None:
-    """cos = 1 up to rounding, in float32: loss and gradients of the whole head stay finite."""
-    head = ArcFaceHead(classes=3, embedding_dim=8, scale=64.0, margin_rad=0.5)
-    labels = torch.tensor([0, 1, 2])
-    embeddings = (7 * head.weight.detach()).requires_grad_()
-    cross_entropy(head(embeddings, labels).margin_logits, labels).mean().backward()
-    assert embeddings.grad is not None
-    assert embeddings.grad.isfinite().all()
+def test_the_pull_of_wsoftmax_grows_with_its_progress() -> None:
+    head = built("wsoftmax")
+    labels = torch.arange(CLASSES)
+    losses = []
+    for progress in (0.0, 0.5, 1.0):
+        head.set_margin_progress(progress)
+        losses.append(cross_entropy(head(head.centres(), labels).margin_logits, labels).mean().item())
+    assert losses[0] < losses[1] < losses[2]
 
 
-@few
-@given(seed=seeds)
-def test_margin_zero_is_the_normalised_softmax(seed: int) -> None:
-    x, w, y = drawn(seed)
-    expected = normalised_softmax_logits(x, w, scale=16.0)
-    torch.testing.assert_close(cosface_logits(cosines(x, w), y, scale=16.0, margin=0.0), expected)
-    torch.testing.assert_close(arcface_logits(cosines(x, w), y, scale=16.0, margin_rad=0.0), expected)
+def test_wsoftmax_with_opposite_weights_stays_finite() -> None:
+    """alpha = 1 and w_j = -w_c: the biased weight has no direction."""
+    w = torch.tensor([[1.0, 2.0], [-1.0, -2.0], [0.5, -1.0]], requires_grad=True)
+    x = torch.tensor([[3.0, -1.0]], requires_grad=True)
+    logits = wsoftmax_logits(x, w, torch.tensor([0]), alpha=1.0)
+    logits.sum().backward()
+    assert x.grad is not None
+    assert w.grad is not None
+    assert all(tensor.isfinite().all() for tensor in (logits, x.grad, w.grad))
 
 
-@few
-@given(seed=seeds, margin=st.floats(0.01, 1.5))
-def test_a_margin_lowers_the_true_class_and_nothing_else(seed: int, margin: float) -> None:
-    x, w, y = drawn(seed)
-    plain = normalised_softmax_logits(x, w, scale=1.0)
-    true = torch.nn.functional.one_hot(y, CLASSES).bool()
-    for logits in (
-        cosface_logits(cosines(x, w), y, scale=1.0, margin=margin),
-        arcface_logits(cosines(x, w), y, scale=1.0, margin_rad=margin),
-    ):
-        assert torch.equal(logits[~true], plain[~true])
-        assert (logits[true] < plain[true]).all()
+MODULES: dict[str, Callable[..., Head]] = {
+    "softmax": SoftmaxHead,
+    "normalised_softmax": partial(NormalisedSoftmaxHead, scale=16.0),
+    "cosface": partial(CosFaceHead, scale=16.0, margin=0.35),
+    "arcface": partial(ArcFaceHead, scale=16.0, margin_rad=0.5),
+    "sphereface": partial(SphereFaceHead, margin=4, smallest_lambda=5.0),
+    "lsoftmax": partial(LSoftmaxHead, margin=4, smallest_lambda=0.0),
+    "wsoftmax": partial(WSoftmaxHead, alpha=1.0),
+    "lgm identity": partial(LGMHead, alpha=1.0, covariance="identity"),
+    "lgm isotropic": partial(LGMHead, alpha=0.3, covariance="isotropic"),
+    "lgm diagonal": partial(LGMHead, alpha=0.3, covariance="diagonal"),
+}
 
 
-@few
-@given(seed=seeds)
-@pytest.mark.parametrize("name", HEADS)
-def test_permuting_the_batch_permutes_the_logits(name: str, seed: int) -> None:
-    x, w, y = drawn(seed)
-    order = torch.randperm(BATCH, generator=torch.Generator().manual_seed(seed))
-    torch.testing.assert_close(HEADS[name](x[order], w, y[order]), HEADS[name](x, w, y)[order])
+def built(name: str, *, classes: int = CLASSES, dim: int = DIM) -> Head:
+    torch.manual_seed(0)
+    return MODULES[name](classes=classes, embedding_dim=dim)
 
 
-@few
-@given(seed=seeds)
-@pytest.mark.parametrize("name", HEADS)
-def test_rotating_embeddings_and_centres_changes_nothing(name: str, seed: int) -> None:
-    x, w, y = drawn(seed)
-    generator = torch.Generator().manual_seed(seed)
-    rotation, _ = torch.linalg.qr(torch.randn(DIM, DIM, generator=generator, dtype=torch.float64))
-    torch.testing.assert_close(HEADS[name](x @ rotation, w @ rotation, y), HEADS[name](x, w, y))
-
-
-@few
-@given(seed=seeds, length=st.floats(0.1, 100))
-@pytest.mark.parametrize("name", [name for name in HEADS if name != "softmax"])
-def test_lengths_do_not_matter_to_angular_heads(name: str, seed: int, length: float) -> None:
-    x, w, y = drawn(seed)
-    torch.testing.assert_close(HEADS[name](x * length, w / length, y), HEADS[name](x, w, y))
-
-
-MODULES: list[Callable[[], Any]] = [
-    lambda: SoftmaxHead(classes=CLASSES, embedding_dim=DIM),
-    lambda: NormalisedSoftmaxHead(classes=CLASSES, embedding_dim=DIM, scale=16.0),
-    lambda: CosFaceHead(classes=CLASSES, embedding_dim=DIM, scale=16.0, margin=0.35),
-    lambda: ArcFaceHead(classes=CLASSES, embedding_dim=DIM, scale=16.0, margin_rad=0.5),
-]
-
-
-@pytest.mark.parametrize("make", MODULES)
-def test_modules_stay_in_float32_under_autocast(make: Callable[[], Any]) -> None:
-    head = make()
+@pytest.mark.parametrize("name", MODULES)
+def test_modules_stay_in_float32_under_autocast(name: str) -> None:
+    head = built(name)
     x, _, y = drawn(dtype=torch.float32)
     expected = head(x, y)
     with torch.autocast("cpu", torch.bfloat16):
         output, logits = head(x, y), head.logits(x)
-    for ours, theirs in zip((*output, logits), (*expected, expected.logits), strict=True):
+    for ours, theirs in (
+        (output.margin_logits, expected.margin_logits),
+        (output.logits, expected.logits),
+        (logits, head.logits(x)),
+    ):
         assert ours.dtype == torch.float32
         assert torch.equal(ours, theirs)
 
 
-@pytest.mark.parametrize("make", MODULES)
-def test_logits_carry_no_margin(make: Callable[[], Any]) -> None:
-    head = make()
+@pytest.mark.parametrize("name", MODULES)
+def test_logits_carry_no_margin(name: str) -> None:
+    head = built(name)
     x, _, y = drawn(dtype=torch.float32)
-    assert torch.equal(head(x, y).logits, head.logits(x))
+    torch.testing.assert_close(head(x, y).logits, head.logits(x), rtol=1e-5, atol=1e-5)
+    assert not head(x, y).logits.requires_grad
 
 
-@pytest.mark.parametrize("make", MODULES[2:])
-def test_margin_grows_with_its_progress(make: Callable[[], Any]) -> None:
-    head = make()
+WITH_MARGIN = [name for name in MODULES if name.startswith(("cosface", "arcface", "sphere", "lsoft", "lgm"))]
+
+
+@pytest.mark.parametrize("name", WITH_MARGIN)
+def test_margin_grows_with_its_progress(name: str) -> None:
+    head = built(name)
     x, _, y = drawn(dtype=torch.float32)
     losses = []
     for progress in (0.0, 0.5, 1.0):
         head.set_margin_progress(progress)
         losses.append(cross_entropy(head(x, y).margin_logits, y).mean().item())
-    assert losses[0] == pytest.approx(cross_entropy(head.logits(x), y).mean().item())
+    assert losses[0] == pytest.approx(cross_entropy(head.logits(x), y).mean().item(), rel=1e-5)
     assert losses[0] < losses[1] < losses[2]
+
+
+@pytest.mark.parametrize("length", [1e-3, 1.0, 1e4])
+@pytest.mark.parametrize("classes", [2, 100_000])
+@pytest.mark.parametrize("name", MODULES)
+def test_loss_and_gradients_are_finite(name: str, classes: int, length: float) -> None:
+    """A batch of one and a few of one class, from tiny to huge embeddings, in float32."""
+    head = built(name, classes=classes, dim=8)
+    for batch in (1, 3):
+        x = torch.randn(batch, 8, generator=torch.Generator().manual_seed(batch))
+        x = (x * length).requires_grad_()
+        y = torch.zeros(batch, dtype=torch.int64)
+        head.zero_grad()
+        loss = cross_entropy(head(x, y).margin_logits, y).mean()
+        loss.backward()
+        assert loss.isfinite()
+        assert x.grad is not None
+        assert x.grad.isfinite().all()
+        for parameter in head.parameters():
+            assert parameter.grad is not None
+            assert parameter.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_an_embedding_on_its_centre_trains_on(name: str) -> None:
+    """cos = 1, or distance 0, up to rounding, in float32."""
+    head = built(name)
+    labels = torch.arange(CLASSES)
+    embeddings = (7 * head.centres().detach()).requires_grad_()
+    cross_entropy(head(embeddings, labels).margin_logits, labels).mean().backward()
+    assert embeddings.grad is not None
+    assert embeddings.grad.isfinite().all()
+
+
+def test_gradients_do_not_hold_denormals() -> None:
+    """Logits far apart leave 1e-40s in the softmax's gradient, on which a CPU crawls."""
+    x, w = torch.randn(4, DIM) * 30, torch.randn(50, DIM, requires_grad=True)
+    y = torch.zeros(4, dtype=torch.int64)
+    cross_entropy(products.linear_products(x, w), y).sum().backward()
+    assert w.grad is not None
+    small = w.grad[w.grad != 0].abs()
+    assert small.min() > torch.finfo(torch.float32).tiny
+
+
+def test_a_probe_leaves_the_embeddings_alone() -> None:
+    head = SoftmaxHead(classes=CLASSES, embedding_dim=DIM, probe=True)
+    x, _, y = drawn(dtype=torch.float32)
+    x.requires_grad_()
+    cross_entropy(head(x, y).margin_logits, y).sum().backward()
+    assert x.grad is None
+    assert head.weight.grad is not None
+
+
+def test_learned_variances_stay_within_bounds() -> None:
+    head = LGMHead(classes=CLASSES, embedding_dim=DIM, alpha=0.1, covariance="diagonal")
+    x, _, y = drawn(dtype=torch.float32)
+    with torch.no_grad():
+        head.log_variances.fill_(-50.0)
+    head(x, y)
+    assert head.log_variances.min().item() == -4.0
+
+
+BAD_CALLS: list[tuple[Callable[[Tensor, Tensor, Tensor], object], str]] = [
+    (lambda x, w, y: wsoftmax_logits(x, w, y, alpha=-0.5), r"alpha: must be >= 0; got -0.5"),
+    (lambda x, w, y: wsoftmax_logits(x, w, y, alpha=math.nan), r"alpha: must be >= 0; got nan"),
+    (lambda x, w, y: lgm_logits(x, w, torch.zeros(CLASSES, 1), y, alpha=-1.0), r"alpha: must be >= 0"),
+    (lambda x, w, y: lgm_logits(x, w, torch.zeros(3, 1), y, alpha=1.0), r"log_variances: must be \(5, 4\)"),
+    (lambda x, w, y: cosface_logits(cosines(x, w), y, scale=1.0, margin=-0.1), r"margin: must be >= 0"),
+    (lambda x, w, y: arcface_logits(cosines(x, w), y, scale=1.0, margin_rad=-0.1), r"margin_rad: must be"),
+    (lambda x, w, y: sphereface_logits(x, w, y, margin=5), r"margin: must be 1, 2, 3 or 4; got 5"),
+    (lambda x, w, y: wsoftmax_logits(x, w, y + CLASSES, alpha=1.0), r"labels: must lie in \[0, 5\)"),
+    (lambda x, w, y: wsoftmax_logits(x, w, y - CLASSES, alpha=1.0), r"labels: must lie in .* got -"),
+    (lambda x, w, y: lsoftmax_logits(x, w, y.int(), margin=2), r"labels: must be int64; got torch.int32"),
+    (lambda x, w, y: wsoftmax_logits(x, w, y[:3], alpha=1.0), r"labels: must have one entry per embedding"),
+    (lambda x, w, y: built("arcface")(x.float() / 0, y), r"embeddings: must be finite; got NaN or infinity"),
+]
+
+
+@pytest.mark.parametrize(("call", "message"), BAD_CALLS)
+def test_bad_input_names_field_rule_and_value(
+    call: Callable[[Tensor, Tensor, Tensor], object], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        call(*drawn())

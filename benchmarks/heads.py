@@ -1,0 +1,270 @@
+"""What a head costs beside `linear + cross entropy`: time and memory of forward and backward.
+
+    python benchmarks/heads.py                       # all heads, B 128 and 512, C 10,575 and 85,742
+    python benchmarks/heads.py --sizes 128x10575     # one size
+    python benchmarks/heads.py --only wsoftmax lgm   # some heads, by the beginning of their names
+
+Goals: heads with one product within 1.3 times the time of linear + cross entropy, those with two (W-Softmax,
+diagonal L-GM) within 2.5, all within 1.5 times its peak memory, also where logits lie far apart. W-Softmax at
+least 20 times faster than its Algorithm 1 written literally, L-GM at least 8 times faster than broadcasting.
+The heads of pytorch-metric-learning run in the same turns.
+
+A turn runs every head once; the median over the turns counts, so that other work on the machine hits all
+alike. Memory is the peak above what the process held before the head was made, each head in a process of its
+own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from pytorch_metric_learning import losses
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from faceverif.heads.arcface import ArcFaceHead
+from faceverif.heads.base import Head
+from faceverif.heads.cosface import CosFaceHead
+from faceverif.heads.lgm import LGMHead
+from faceverif.heads.lsoftmax import LSoftmaxHead
+from faceverif.heads.normalised_softmax import NormalisedSoftmaxHead
+from faceverif.heads.softmax import SoftmaxHead
+from faceverif.heads.sphereface import SphereFaceHead
+from faceverif.heads.wsoftmax import WSoftmaxHead
+
+DIM = 512
+BASELINE = "linear + cross entropy"
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+OURS: dict[str, tuple[Callable[..., Head], float]] = {
+    "softmax": (SoftmaxHead, 1.3),
+    "normalised_softmax": (lambda **sizes: NormalisedSoftmaxHead(scale=64.0, **sizes), 1.3),
+    "cosface": (lambda **sizes: CosFaceHead(scale=64.0, margin=0.35, **sizes), 1.3),
+    "arcface": (lambda **sizes: ArcFaceHead(scale=64.0, margin_rad=0.5, **sizes), 1.3),
+    "sphereface": (lambda **sizes: SphereFaceHead(margin=4, smallest_lambda=5.0, **sizes), 1.3),
+    "lsoftmax": (lambda **sizes: LSoftmaxHead(margin=4, smallest_lambda=5.0, **sizes), 1.3),
+    "lgm identity": (lambda **sizes: LGMHead(alpha=0.1, covariance="identity", **sizes), 1.3),
+    "lgm isotropic": (lambda **sizes: LGMHead(alpha=0.1, covariance="isotropic", **sizes), 1.3),
+    "lgm diagonal": (lambda **sizes: LGMHead(alpha=0.1, covariance="diagonal", **sizes), 2.5),
+    "wsoftmax": (lambda **sizes: WSoftmaxHead(alpha=1.0, **sizes), 2.5),
+}
+MEMORY_GOAL = 1.5
+
+PEERS: dict[str, Callable[[int], nn.Module]] = {
+    "peer NormalizedSoftmaxLoss": lambda classes: losses.NormalizedSoftmaxLoss(
+        classes, DIM, temperature=1 / 64
+    ),
+    "peer CosFaceLoss": lambda classes: losses.CosFaceLoss(classes, DIM, margin=0.35, scale=64),
+    "peer ArcFaceLoss": lambda classes: losses.ArcFaceLoss(classes, DIM, margin=28.6, scale=64),
+    "peer SphereFaceLoss": lambda classes: losses.SphereFaceLoss(classes, DIM, margin=4, scale=1),
+    "peer LargeMarginSoftmaxLoss": lambda classes: losses.LargeMarginSoftmaxLoss(
+        classes, DIM, margin=4, scale=1
+    ),
+}
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    if arguments.memory_of:
+        print(peak_memory_mb(arguments.memory_of, *arguments.size, scale=arguments.scale))
+        return
+    names = [BASELINE, *OURS, *PEERS]
+    if arguments.only:
+        names = [BASELINE, *(name for name in names if name.startswith(tuple(arguments.only)))]
+    for size in arguments.sizes:
+        for scale in (0.02, 1.0):
+            compare(names, *size, scale=scale, turns=arguments.turns)
+    if not arguments.only:
+        literal_versions(turns=arguments.turns)
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    everything = [(128, 10_575), (512, 10_575), (128, 85_742), (512, 85_742)]
+    parser.add_argument("--sizes", type=size, nargs="+", default=everything, metavar="BATCHxCLASSES")
+    parser.add_argument("--only", nargs="+", default=[])
+    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--memory-of", help=argparse.SUPPRESS)
+    parser.add_argument("--size", type=size, help=argparse.SUPPRESS)
+    parser.add_argument("--scale", type=float, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def size(text: str) -> tuple[int, int]:
+    batch, classes = text.split("x")
+    return int(batch), int(classes)
+
+
+def compare(names: list[str], batch: int, classes: int, *, scale: float, turns: int) -> None:
+    """A table of one size: seconds, ratio to the baseline, peak memory and its ratio."""
+    seconds = time_in_turns({name: stepper(name, batch, classes, scale=scale) for name in names}, turns)
+    memory = {name: memory_in_own_process(name, batch, classes, scale) for name in names}
+    far = "far apart" if scale == 1.0 else "close together"
+    print(f"\nB {batch}, D {DIM}, C {classes:,}, weights of scale {scale} (logits {far}), {device()}")
+    for name in names:
+        slower, larger = seconds[name] / seconds[BASELINE], memory[name] / memory[BASELINE]
+        line = f"{name:30s} {seconds[name]:8.4f} s {slower:6.2f}x {memory[name]:8.0f} MB {larger:6.2f}x"
+        if name in OURS:
+            met = slower <= OURS[name][1] and larger <= MEMORY_GOAL
+            line += f"   {'meets' if met else 'MISSES'} {OURS[name][1]}x, {MEMORY_GOAL}x"
+        print(line, flush=True)
+
+
+def stepper(name: str, batch: int, classes: int, *, scale: float) -> Callable[[], None]:
+    """One forward and backward of that head, which is made at the first call and kept on the device."""
+    made: list[tuple[Loss, nn.Module, Tensor, Tensor]] = []
+
+    def step() -> None:
+        if not made:
+            made.append(build(name, batch, classes, scale=scale))
+        loss, module, embeddings, labels = made[0]
+        loss(embeddings, labels).backward()
+        embeddings.grad = None
+        module.zero_grad(set_to_none=True)
+        if device() == "cuda":
+            torch.cuda.synchronize()
+
+    return step
+
+
+def build(name: str, batch: int, classes: int, *, scale: float) -> tuple[Loss, nn.Module, Tensor, Tensor]:
+    torch.manual_seed(0)
+    embeddings = torch.randn(batch, DIM, device=device(), requires_grad=True)
+    labels = torch.randint(classes, (batch,), device=device())
+    module: nn.Module
+    loss: Loss
+    if name == BASELINE:
+        module = nn.Linear(DIM, classes, bias=False)
+        loss = lambda x, y: F.cross_entropy(module(x), y)  # noqa: E731
+    elif name in PEERS:
+        module = PEERS[name](classes)
+        loss = module
+    else:
+        module = OURS[name][0](classes=classes, embedding_dim=DIM)
+        loss = lambda x, y: F.cross_entropy(module(x, y).margin_logits, y)  # noqa: E731
+    module.to(device())
+    for parameter in module.parameters():
+        if parameter.ndim == 2 and parameter.shape[1] > 1:
+            nn.init.normal_(parameter, std=scale)
+    if name == "lgm diagonal":
+        nn.init.normal_(module.log_variances, std=0.1)
+    return loss, module, embeddings, labels
+
+
+def time_in_turns(steps: dict[str, Callable[[], None]], turns: int) -> dict[str, float]:
+    """Median seconds of each over the turns, after one turn to warm up."""
+    seconds: dict[str, list[float]] = {name: [] for name in steps}
+    for turn in range(turns + 1):
+        for name, step in steps.items():
+            start = time.perf_counter()
+            step()
+            if turn:
+                seconds[name].append(time.perf_counter() - start)
+    gc.collect()
+    return {name: statistics.median(each) for name, each in seconds.items()}
+
+
+def memory_in_own_process(name: str, batch: int, classes: int, scale: float) -> float:
+    command = [sys.executable, __file__, "--memory-of", name, "--size", f"{batch}x{classes}"]
+    ran = subprocess.run([*command, "--scale", str(scale)], check=True, capture_output=True, text=True)
+    return float(ran.stdout)
+
+
+def peak_memory_mb(name: str, batch: int, classes: int, *, scale: float) -> float:
+    """Peak of two steps above what this process holds before the head is made."""
+    stepper(BASELINE, 2, 8, scale=scale)()  # loads what libraries load on their first use
+    if device() == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+    else:
+        Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts anew
+        before = resident("VmRSS")
+    step = stepper(name, batch, classes, scale=scale)
+    step()
+    step()
+    after = torch.cuda.max_memory_allocated() if device() == "cuda" else resident("VmHWM")
+    return (after - before) / 2**20
+
+
+def resident(field: str) -> int:
+    """A line of Linux's account of this process, in bytes."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(field):
+            return int(line.split()[1]) * 1024
+    raise RuntimeError(f"no {field} in /proc/self/status")
+
+
+def literal_versions(*, turns: int) -> None:
+    """W-Softmax beside Algorithm 1 as printed, L-GM beside broadcasting, at sizes that fit in memory."""
+    batch, classes = 128, 10_575
+    seconds = time_in_turns(
+        {
+            "wsoftmax": stepper("wsoftmax", batch, classes, scale=0.02),
+            "Algorithm 1": literal_wsoftmax(batch, classes),
+        },
+        min(turns, 3),
+    )
+    ratio = seconds["Algorithm 1"] / seconds["wsoftmax"]
+    print(f"\nB {batch}, C {classes:,}: Algorithm 1 {seconds['Algorithm 1']:.2f} s, {ratio:.0f}x ours (20x)")
+    batch = 32
+    seconds = time_in_turns(
+        {
+            "lgm diagonal": stepper("lgm diagonal", batch, classes, scale=0.02),
+            "broadcasting": broadcast_lgm(batch, classes),
+        },
+        min(turns, 3),
+    )
+    ratio = seconds["broadcasting"] / seconds["lgm diagonal"]
+    print(
+        f"B {batch}, C {classes:,}: broadcasting {seconds['broadcasting']:.2f} s, {ratio:.0f}x ours (8x)"
+    )
+
+
+def literal_wsoftmax(batch: int, classes: int, alpha: float = 1.0) -> Callable[[], None]:
+    """A loop over the batch, each sample with a weight matrix of its own, gradients added up."""
+    _, module, embeddings, labels = build("wsoftmax", batch, classes, scale=0.02)
+
+    def step() -> None:
+        for embedding, label in zip(embeddings, labels, strict=True):
+            unit = F.normalize(module.weight)
+            pulled = F.normalize(alpha * unit[label] + unit)
+            keep = torch.arange(classes, device=device()) == label
+            logits = torch.where(keep[:, None], unit, pulled) @ embedding
+            (F.cross_entropy(logits, label) / batch).backward(retain_graph=True)
+        embeddings.grad = None
+        module.zero_grad(set_to_none=True)
+
+    return step
+
+
+def broadcast_lgm(batch: int, classes: int, alpha: float = 0.1) -> Callable[[], None]:
+    """(batch, classes, dim) differences, as public ports write it."""
+    _, module, embeddings, labels = build("lgm diagonal", batch, classes, scale=0.02)
+
+    def step() -> None:
+        variances = module.log_variances.exp()
+        differences = embeddings[:, None, :] - module.means[None]
+        distances = 0.5 * (differences.square() / variances[None]).sum(dim=2)
+        margin = 1.0 + alpha * F.one_hot(labels, classes)
+        logits = -distances * margin - 0.5 * module.log_variances.sum(dim=1)
+        F.cross_entropy(logits, labels).backward()
+        embeddings.grad = None
+        module.zero_grad(set_to_none=True)
+
+    return step
+
+
+def device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+if __name__ == "__main__":
+    main()

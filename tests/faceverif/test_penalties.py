@@ -1,0 +1,302 @@
+"""Penalties against scalar oracles: values, gradients, golden numbers, extremes, bad input."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+import torch
+from numeric import numeric_gradient
+from penalties import (
+    center_oracle,
+    energy_oracle,
+    entropy_oracle,
+    gsc_oracle,
+    moved_centers_oracle,
+    snr_oracle,
+)
+from torch import Tensor
+from torch.autograd import gradcheck
+from torch.nn import functional as F
+
+from data_prep.errors import InputError
+from faceverif.heads.lgm import LGMHead
+from faceverif.heads.softmax import SoftmaxHead
+from faceverif.penalties import PENALTIES, Batch
+from faceverif.penalties.center import Center, center_penalty, moved_centers
+from faceverif.penalties.entropy import Entropy, scaled_entropy
+from faceverif.penalties.gsc import GSC, gaussian_score, gsc_penalty
+from faceverif.penalties.likelihood import Likelihood
+from faceverif.penalties.mhe import MHE, hyperspherical_energy
+from faceverif.penalties.pairs import Contrastive, Margin, NPair, ProxyNCA, Triplet
+from faceverif.penalties.snr import SNR, snr_penalty
+
+BATCH, CLASSES, DIM = 6, 4, 3
+
+
+def drawn(seed: int = 0, *, scale: float = 2.0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(BATCH, CLASSES, generator=generator, dtype=torch.float64) * scale
+
+
+LABELS = torch.tensor([0, 0, 1, 1, 1, 3])
+ETA = torch.tensor([0.5, -1.0, math.nan, 0.0], dtype=torch.float64)
+
+
+def entropy(logits: Tensor) -> Tensor:
+    return scaled_entropy(F.log_softmax(logits, dim=1))
+
+
+OF_LOGITS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[list[list[float]]], float]]] = {
+    "entropy": (entropy, lambda rows: sum(map(entropy_oracle, rows))),
+    **{
+        f"gsc {top_c}": (
+            partial(gsc_penalty, top_c=top_c),
+            lambda rows, top_c=top_c: sum(gsc_oracle(row, top_c=top_c) for row in rows),  # type: ignore[misc]
+        )
+        for top_c in (1, 2, CLASSES)
+    },
+    "snr": (
+        lambda logits: snr_penalty(logits, LABELS, ETA, constraint_weight=0.7, margin=0.3),
+        lambda rows: snr_oracle(rows, LABELS.tolist(), ETA.tolist(), constraint_weight=0.7, margin=0.3),
+    ),
+}
+
+
+@pytest.mark.parametrize("scale", [0.1, 2.0])
+@pytest.mark.parametrize("name", OF_LOGITS)
+def test_values_and_gradients_equal_the_oracle(name: str, scale: float) -> None:
+    ours, oracle = OF_LOGITS[name]
+    logits = drawn(scale=scale).requires_grad_()
+    penalty = ours(logits).sum()
+    penalty.backward()
+    assert penalty.item() == pytest.approx(oracle(logits.tolist()), rel=1e-9)
+    expected = numeric_gradient(lambda logits: oracle(logits.tolist()), logits.detach())
+    torch.testing.assert_close(logits.grad, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", OF_LOGITS)
+def test_gradcheck(name: str) -> None:
+    assert gradcheck(OF_LOGITS[name][0], (drawn(seed=1).requires_grad_(),))
+
+
+@pytest.mark.parametrize("name", OF_LOGITS)
+def test_penalties_are_finite_at_logits_of_ten_thousand(name: str) -> None:
+    for logits in (
+        torch.tensor([[1e4, 0, -1e4, 5e3]]).repeat(BATCH, 1),
+        torch.zeros(BATCH, CLASSES),
+        torch.full((BATCH, CLASSES), 1e4),
+        drawn(scale=1e4).float(),
+    ):
+        logits.requires_grad_()
+        penalty = OF_LOGITS[name][0](logits).sum()
+        penalty.backward()
+        assert penalty.isfinite()
+        assert logits.grad is not None
+        assert logits.grad.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("score", "expected"),
+    [
+        (0.50, 0.197),
+        (0.55, 0.197),
+        (0.60, 0.198),
+        (0.65, 0.198),
+        (0.70, 0.196),
+        (0.75, 0.187),
+        (0.80, 0.163),
+        (0.85, 0.111),
+        (0.90, 0.031),
+    ],
+)
+def test_gsc_table_8(score: float, expected: float) -> None:
+    """Two classes, the deviation being the entropy in nats, not scaled."""
+    scores = torch.tensor([[score, 1 - score]], dtype=torch.float64)
+    deviation = -(scores * scores.log()).sum(dim=1)
+    assert gaussian_score(scores, deviation=deviation).item() == pytest.approx(expected, abs=5e-4)
+
+
+def test_gsc_needs_no_labels_and_no_order_of_classes() -> None:
+    logits = drawn()
+    order = torch.tensor([2, 0, 3, 1])
+    torch.testing.assert_close(gsc_penalty(logits[:, order], top_c=2), gsc_penalty(logits, top_c=2))
+    torch.testing.assert_close(gsc_penalty(logits + 7, top_c=2), gsc_penalty(logits, top_c=2))
+
+
+@pytest.mark.parametrize("top_c", [0, 5])
+def test_gsc_top_c_out_of_range(top_c: int) -> None:
+    with pytest.raises(InputError, match=rf"top_c: must lie in \[1, 4\].*got {top_c}"):
+        gsc_penalty(drawn(), top_c=top_c)
+    with pytest.raises(InputError, match="at most 4"):
+        GSC(top_c=5, classes=4)
+
+
+def test_entropy_of_uniform_and_certain_scores() -> None:
+    values = entropy(torch.tensor([[0.0, 0, 0, 0], [1e4, 0, 0, 0]]))
+    assert values.tolist() == pytest.approx([1.0, 0.0])
+
+
+def center_inputs() -> tuple[Tensor, Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    embeddings = torch.randn(BATCH, DIM, generator=generator, dtype=torch.float64)
+    return embeddings, torch.randn(CLASSES, DIM, generator=generator, dtype=torch.float64), LABELS
+
+
+def test_center_equals_its_oracles() -> None:
+    x, centers, labels = center_inputs()
+    ours = center_penalty(x, centers, labels)
+    for row, label in enumerate(labels.tolist()):
+        assert ours[row].item() == pytest.approx(center_oracle(x[row].tolist(), centers[label].tolist()))
+    moved = moved_centers(centers, x, labels, step=0.5)
+    expected = moved_centers_oracle(centers.tolist(), x.tolist(), labels.tolist(), step=0.5)
+    torch.testing.assert_close(moved, torch.tensor(expected, dtype=torch.float64))
+
+
+def test_center_gradient_pulls_embeddings_alone() -> None:
+    x, centers, labels = center_inputs()
+    x.requires_grad_()
+    centers.requires_grad_()
+    center_penalty(x, centers, labels).sum().backward()
+    torch.testing.assert_close(x.grad, (x - centers[labels]).detach())
+    assert centers.grad is None
+
+
+def test_energy_equals_its_oracle_in_value_and_gradient() -> None:
+    _, weight, labels = center_inputs()
+
+    def total(weight: Tensor) -> float:
+        return sum(energy_oracle(weight.tolist(), label) for label in labels.tolist())
+
+    weight.requires_grad_()
+    energy = hyperspherical_energy(weight, labels).sum()
+    energy.backward()
+    assert energy.item() == pytest.approx(total(weight))
+    torch.testing.assert_close(weight.grad, numeric_gradient(total, weight.detach()), rtol=1e-5, atol=1e-7)
+
+
+def test_energy_of_coinciding_weights_stays_finite() -> None:
+    weight = torch.ones(3, DIM, requires_grad=True)
+    energy = hyperspherical_energy(weight, torch.tensor([0, 1])).sum()
+    energy.backward()
+    assert weight.grad is not None
+    assert energy.isfinite()
+    assert weight.grad.isfinite().all()
+
+
+def test_snr_leaves_out_single_samples_and_classes_without_a_threshold() -> None:
+    logits = drawn()
+    only = snr_penalty(logits[:5], LABELS[:5], ETA, constraint_weight=0.7, margin=0.3)
+    torch.testing.assert_close(OF_LOGITS["snr"][0](logits), only)
+    nothing = torch.full((CLASSES,), math.nan, dtype=torch.float64)
+    assert snr_penalty(logits, LABELS, nothing, constraint_weight=0.7, margin=0.3).item() == 0.0
+
+
+def test_snr_of_a_batch_without_a_class_seen_twice() -> None:
+    with pytest.raises(InputError, match=r"some class twice.*got 4 samples of 4 classes"):
+        snr_penalty(drawn()[:4], torch.arange(4), ETA, constraint_weight=1.0, margin=0.0)
+
+
+def batch_of(logits: Tensor, labels: Tensor) -> Batch:
+    """A batch whose head is the identity: embeddings are the logits."""
+    head = SoftmaxHead(classes=logits.shape[1], embedding_dim=logits.shape[1])
+    with torch.no_grad():
+        head.weight.copy_(torch.eye(logits.shape[1]))
+    return Batch(logits.float(), labels, head(logits.float(), labels), head)
+
+
+def snr(update: str) -> SNR:
+    return SNR(classes=CLASSES, update=update, spread=4.0, constraint_weight=0.7, margin=0.0)  # type: ignore[arg-type]
+
+
+def thresholds_of(logits: Tensor, labels: Tensor) -> Tensor:
+    """mu_n - 4 std_n of the classes seen twice, in the plainest way."""
+    eta = torch.full((CLASSES,), math.nan)
+    for n in range(CLASSES):
+        own = logits[labels == n, n]
+        if len(own) >= 2:
+            eta[n] = own.mean() - 4 * own.std()
+    return eta
+
+
+def test_snr_by_batch_uses_the_thresholds_of_the_batch_before() -> None:
+    penalty, first, second = snr("batch"), drawn(seed=1).float(), drawn(seed=2).float()
+    penalty(batch_of(first, LABELS))
+    torch.testing.assert_close(penalty.thresholds, thresholds_of(first, LABELS), equal_nan=True)
+    expected = snr_penalty(second, LABELS, penalty.thresholds, constraint_weight=0.7, margin=0.0)
+    torch.testing.assert_close(penalty(batch_of(second, LABELS)), expected)
+    torch.testing.assert_close(penalty.thresholds, thresholds_of(second, LABELS), equal_nan=True)
+
+
+def test_snr_by_epoch_waits_for_the_first_epoch_and_gathers_all_of_it() -> None:
+    penalty, parts = snr("epoch"), [drawn(seed=seed).float() for seed in (1, 2)]
+    for part in parts:
+        assert penalty(batch_of(part, LABELS)).item() == 0.0
+    penalty.end_epoch()
+    expected = thresholds_of(torch.cat(parts), LABELS.repeat(2))
+    torch.testing.assert_close(penalty.thresholds, expected, equal_nan=True, rtol=1e-4, atol=1e-4)
+    assert penalty(batch_of(parts[0], LABELS)).item() > 0.0
+
+
+def test_snr_keeps_its_thresholds_in_evaluation() -> None:
+    penalty = snr("batch")
+    penalty(batch_of(drawn(seed=1), LABELS))
+    before = penalty.thresholds.clone()
+    penalty.eval()(batch_of(drawn(seed=2), LABELS))
+    torch.testing.assert_close(penalty.thresholds, before, equal_nan=True)
+
+
+def test_center_module_moves_its_centers_in_training_only() -> None:
+    penalty = Center(classes=CLASSES, embedding_dim=CLASSES, step=0.5)
+    batch = batch_of(drawn(), LABELS)
+    penalty.eval()(batch)
+    assert penalty.centers.abs().sum() == 0
+    penalty.train()(batch)
+    expected = moved_centers(torch.zeros(CLASSES, CLASSES), batch.embeddings, LABELS, step=0.5)
+    torch.testing.assert_close(penalty.centers, expected)
+
+
+@pytest.mark.parametrize("covariance", ["identity", "diagonal"])
+def test_likelihood_is_the_center_loss_of_the_means(covariance: str) -> None:
+    """Lemma 1 of Wan et al.: with unit variance, equal but for dim / 2 log(2 pi), left out here."""
+    head = LGMHead(classes=CLASSES, embedding_dim=DIM, alpha=1.0, covariance=covariance)  # type: ignore[arg-type]
+    x = torch.randn(BATCH, DIM, generator=torch.Generator().manual_seed(0))
+    penalty = Likelihood()(Batch(x, LABELS, head(x, LABELS), head))
+    torch.testing.assert_close(penalty, center_penalty(x, head.means, LABELS))
+
+
+def test_likelihood_needs_densities() -> None:
+    with pytest.raises(InputError, match="needs a head that models densities; got SoftmaxHead"):
+        Likelihood()(batch_of(drawn(), LABELS))
+
+
+MODULES: dict[str, Callable[[], torch.nn.Module]] = {
+    "gsc": lambda: GSC(top_c=2, classes=CLASSES),
+    "entropy": Entropy,
+    "center": lambda: Center(classes=CLASSES, embedding_dim=CLASSES, step=0.5),
+    "snr": lambda: snr("batch"),
+    "mhe": MHE,
+    "triplet": lambda: Triplet(margin=0.2),
+    "margin": lambda: Margin(margin=0.2, boundary=1.2),
+    "n_pair": NPair,
+    "proxy_nca": lambda: ProxyNCA(classes=CLASSES, embedding_dim=CLASSES, scale=3.0),
+    "contrastive": lambda: Contrastive(margin=1.0),
+}
+
+
+def test_every_penalty_is_tested() -> None:
+    assert set(MODULES) | {"likelihood"} == set(PENALTIES)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_modules_reach_what_they_are_meant_to_move(name: str) -> None:
+    logits = drawn().float().requires_grad_()
+    head = SoftmaxHead(classes=CLASSES, embedding_dim=CLASSES)
+    batch = Batch(logits, LABELS, head(logits, LABELS), head)
+    MODULES[name]()(batch).mean().backward()
+    moved = head.weight.grad if name == "mhe" else logits.grad
+    assert moved is not None
+    assert moved.isfinite().all()
+    assert moved.abs().max() > 0
