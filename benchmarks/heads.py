@@ -39,6 +39,7 @@ from faceverif.heads.normalised_softmax import NormalisedSoftmaxHead
 from faceverif.heads.softmax import SoftmaxHead
 from faceverif.heads.sphereface import SphereFaceHead
 from faceverif.heads.wsoftmax import WSoftmaxHead
+from faceverif.training.host_memory import keep_freed_memory
 
 DIM = 512
 BASELINE = "linear + cross entropy"
@@ -72,6 +73,7 @@ PEERS: dict[str, Callable[[int], nn.Module]] = {
 
 
 def main() -> None:
+    keep_freed_memory()  # as faceverif train does
     arguments = parse_arguments()
     if arguments.memory_of:
         print(peak_memory_mb(arguments.memory_of, *arguments.size, scale=arguments.scale))
@@ -223,9 +225,7 @@ def literal_versions(*, turns: int) -> None:
         min(turns, 3),
     )
     ratio = seconds["broadcasting"] / seconds["lgm diagonal"]
-    print(
-        f"B {batch}, C {classes:,}: broadcasting {seconds['broadcasting']:.2f} s, {ratio:.0f}x ours (8x)"
-    )
+    print(f"B {batch}, C {classes:,}: broadcasting {seconds['broadcasting']:.2f} s, {ratio:.0f}x ours (8x)")
 
 
 def literal_wsoftmax(batch: int, classes: int, alpha: float = 1.0) -> Callable[[], None]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from faceverif.heads.base import Head, HeadOutput
-from faceverif.heads.products import unit_weight_products
+from faceverif.heads.base import Head, HeadOutput, refuse_bad_labels
+from faceverif.heads.products import products_with_margin, unit_weight_products
 
 
 def cosines(embeddings: Tensor, weight: Tensor) -> Tensor:
@@ -36,9 +37,42 @@ def replace_true_class(logits: Tensor, labels: Tensor, true_logits: Tensor) -> T
     return logits.scatter(1, labels[:, None], true_logits[:, None])
 
 
-def true_class(logits: Tensor, labels: Tensor) -> Tensor:
-    """Each sample's logit of its own class, (batch,)."""
-    return logits.gather(1, labels[:, None]).squeeze(1)
+def scaled_cosines(embeddings: Tensor, weight: Tensor, *, scale: float) -> Tensor:
+    """s * cos(theta_j), the scale put on the embeddings: there it costs nothing."""
+    return unit_weight_products(scale * F.normalize(embeddings), weight)
+
+
+def angular_logits(
+    embeddings: Tensor,
+    weight: Tensor,
+    labels: Tensor,
+    lower_own: Callable[[Tensor], Tensor],
+    *,
+    scale: float,
+) -> tuple[Tensor, Tensor]:
+    """Scaled cosines, that with the own class lowered by a margin.
+
+    Args:
+        embeddings: (batch, dim), any norm.
+        weight: (classes, dim), any norm.
+        labels: (batch,), int64 in [0, classes).
+        lower_own: (batch,) cosines with the own class -> (batch,) with a margin.
+        scale: s > 0.
+
+    Returns:
+        (batch, classes) logits; (batch,) scaled cosines with the own class, without a gradient.
+
+    Raises:
+        InputError: labels out of range.
+    """
+    refuse_bad_labels(labels, batch=len(embeddings), classes=len(weight))
+    return products_with_margin(
+        scale * F.normalize(embeddings),
+        weight,
+        labels,
+        lambda own, norms, weight_norms: scale * lower_own(own / scale),
+        unit_weight=True,
+    )
 
 
 class AngularHead(Head):
@@ -59,17 +93,17 @@ class AngularHead(Head):
         self.weight = unit_length_on_average(classes, embedding_dim)
 
     @abstractmethod
-    def add_margin(self, cosine: Tensor, labels: Tensor) -> Tensor:
-        """Scaled cosines with the margin now in force at the true class, (batch, classes)."""
+    def lower_own(self, cosine: Tensor) -> Tensor:
+        """What the margin now in force makes of the cosines with the own class; both (batch,)."""
 
     def compare(self, embeddings: Tensor, labels: Tensor) -> HeadOutput:
         """Scaled cosines without and with the margin."""
-        cosine = cosines(embeddings, self.weight)
-        return HeadOutput(self.add_margin(cosine, labels), lambda: self.scale * cosine)
+        logits, own = angular_logits(embeddings, self.weight, labels, self.lower_own, scale=self.scale)
+        return HeadOutput(logits, lambda: replace_true_class(logits, labels, own))
 
     def compare_plainly(self, embeddings: Tensor) -> Tensor:
         """Scaled cosines, (batch, classes)."""
-        return self.scale * cosines(embeddings, self.weight)
+        return scaled_cosines(embeddings, self.weight, scale=self.scale)
 
     def centres(self) -> Tensor:
         """The class weights; only their direction counts."""

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
-from faceverif.heads.base import HeadOutput
-from faceverif.heads.multiplied_angle import MultipliedAngleHead, multiply_true_angle
+from faceverif.heads.multiplied_angle import MultipliedAngleHead, multiplied_angle_logits
 from faceverif.heads.products import linear_products
 
 
@@ -22,7 +20,7 @@ def lsoftmax_logits(
         weight: (classes, dim).
         labels: (batch,), int64 in [0, classes).
         margin: m, 1 to 4.
-        share: of psi against the plain cosine, in [0, 1]; see `multiply_true_angle`.
+        share: of psi against the plain cosine, in [0, 1]; see `multiplied_angle_logits`.
 
     Returns:
         (batch, classes).
@@ -30,19 +28,15 @@ def lsoftmax_logits(
     Raises:
         InputError: a margin or share out of range, or labels out of range.
     """
-    products = linear_products(embeddings, weight)
-    lengths = torch.linalg.vector_norm(embeddings, dim=1)
-    own = torch.linalg.vector_norm(weight[labels], dim=1)
-    return multiply_true_angle(products, lengths * own, labels, margin=margin, share=share)
+    return multiplied_angle_logits(embeddings, weight, labels, margin=margin, share=share, unit_weight=False)[
+        0
+    ]
 
 
 class LSoftmaxHead(MultipliedAngleHead):
     """L-Softmax; see `lsoftmax_logits`."""
 
-    def compare(self, embeddings: Tensor, labels: Tensor) -> HeadOutput:
-        """Plain products, the true angle multiplied in the margin logits."""
-        logits = lsoftmax_logits(embeddings, self.weight, labels, margin=self.margin, share=self.share_now)
-        return HeadOutput(logits, lambda: self.compare_plainly(embeddings))
+    unit_weight = False
 
     def compare_plainly(self, embeddings: Tensor) -> Tensor:
         """w_j . x, (batch, classes)."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from data_prep.errors import InputError
-from faceverif.heads.angular import replace_true_class, true_class, unit_length_on_average
-from faceverif.heads.base import Head, refuse_bad_labels, require_not_negative
+from faceverif.heads.angular import replace_true_class, unit_length_on_average
+from faceverif.heads.base import Head, HeadOutput, refuse_bad_labels, require_not_negative
+from faceverif.heads.products import products_with_margin
 
 # cos(m theta) as a polynomial of cos(theta), by powers (Chebyshev, first kind): exact values and gradients
 # at theta = 0 and pi, where those of an arc cosine are infinite.
@@ -46,29 +48,37 @@ def multiplied_angle(cosine: Tensor, *, margin: int) -> Tensor:
     return (1.0 - 2.0 * (k % 2)) * multiple - 2.0 * k
 
 
-def multiply_true_angle(
-    products: Tensor, lengths: Tensor, labels: Tensor, *, margin: int, share: float
-) -> Tensor:
-    """Products whose cosine at the true class is partly replaced by psi.
+def multiplied_angle_logits(
+    embeddings: Tensor, weight: Tensor, labels: Tensor, *, margin: int, share: float, unit_weight: bool
+) -> tuple[Tensor, Tensor]:
+    """Products, the cosine in that with the own class partly replaced by psi.
 
     The authors of both papers train on (lambda cos + psi) / (1 + lambda) with lambda falling from 1,000 to a
     few, without which it does not converge; share = 1 / (1 + lambda).
 
     Args:
-        products: (batch, classes), length times cosine.
-        lengths: (batch,), of the true class's product.
+        embeddings: (batch, dim), raw.
+        weight: (classes, dim).
         labels: (batch,), int64 in [0, classes).
         margin: m, 1 to 4.
         share: of psi, in [0, 1].
+        unit_weight: take the class weights as unit vectors.
+
+    Returns:
+        (batch, classes) logits; (batch,) products with the own class, without a gradient.
 
     Raises:
         InputError: a margin or share out of range, or labels out of range.
     """
     require_not_negative("share", share)
-    refuse_bad_labels(labels, batch=len(products), classes=products.shape[1])
-    cosine = (true_class(products, labels) / lengths.clamp_min(1e-12)).clamp(-1.0, 1.0)
-    bent = torch.lerp(cosine, multiplied_angle(cosine, margin=margin), share)
-    return replace_true_class(products, labels, lengths * bent)
+    refuse_bad_labels(labels, batch=len(embeddings), classes=len(weight))
+
+    def bend(own: Tensor, norms: Tensor, weight_norms: Tensor) -> Tensor:
+        lengths = norms * weight_norms
+        cosine = (own / lengths.clamp_min(1e-12)).clamp(-1.0, 1.0)
+        return lengths * torch.lerp(cosine, multiplied_angle(cosine, margin=margin), share)
+
+    return products_with_margin(embeddings, weight, labels, bend, unit_weight=unit_weight)
 
 
 class MultipliedAngleHead(Head):
@@ -79,13 +89,30 @@ class MultipliedAngleHead(Head):
         embedding_dim: length of an embedding.
         margin: m, 1 to 4.
         smallest_lambda: weight of the plain cosine against psi once the margin has grown.
+
+    Attributes:
+        unit_weight: whether the class weights are taken as unit vectors.
     """
+
+    unit_weight: ClassVar[bool]
 
     def __init__(self, *, classes: int, embedding_dim: int, margin: int, smallest_lambda: float) -> None:
         super().__init__(classes=classes, embedding_dim=embedding_dim)
         self.margin = margin
         self.share = self.share_now = 1.0 / (1.0 + smallest_lambda)
         self.weight = unit_length_on_average(classes, embedding_dim)
+
+    def compare(self, embeddings: Tensor, labels: Tensor) -> HeadOutput:
+        """Products, the own class's angle multiplied in the margin logits."""
+        logits, own = multiplied_angle_logits(
+            embeddings,
+            self.weight,
+            labels,
+            margin=self.margin,
+            share=self.share_now,
+            unit_weight=self.unit_weight,
+        )
+        return HeadOutput(logits, lambda: replace_true_class(logits, labels, own))
 
     def centres(self) -> Tensor:
         """The class weights."""

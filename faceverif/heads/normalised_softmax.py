@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from faceverif.heads.angular import AngularHead, cosines
+from faceverif.heads.angular import AngularHead, scaled_cosines
 
 
 def normalised_softmax_logits(embeddings: Tensor, weight: Tensor, *, scale: float) -> Tensor:
@@ -18,7 +18,7 @@ def normalised_softmax_logits(embeddings: Tensor, weight: Tensor, *, scale: floa
     Returns:
         (batch, classes).
     """
-    return scale * cosines(embeddings, weight)
+    return scaled_cosines(embeddings, weight, scale=scale)
 
 
 class NormalisedSoftmaxHead(AngularHead):
@@ -27,6 +27,6 @@ class NormalisedSoftmaxHead(AngularHead):
     def __init__(self, *, classes: int, embedding_dim: int, scale: float) -> None:
         super().__init__(classes=classes, embedding_dim=embedding_dim, scale=scale, margin=0.0)
 
-    def add_margin(self, cosine: Tensor, labels: Tensor) -> Tensor:
-        """There is none."""
-        return self.scale * cosine
+    def lower_own(self, cosine: Tensor) -> Tensor:
+        """There is no margin."""
+        return cosine

@@ -11,8 +11,8 @@ products crawl. What is below 1e-30 is cut off before the products.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -27,6 +27,11 @@ _SMALLEST_PORTION = 64
 _SMALLEST_NORM = 1e-12
 # |alpha w_c + w_j|^2 is zero for alpha = 1 and opposite weights; in float32 it is noise below this.
 _SMALLEST_SQUARE = 1e-6
+_LONGEST_INVERSE = 0.999 * _SMALLEST_SQUARE**-0.5
+
+
+# A sample's logit of its own class, from: the product with it, the embedding's norm, the class weight's norm.
+Margin = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 def linear_products(embeddings: Tensor, weight: Tensor) -> Tensor:
@@ -39,7 +44,7 @@ def linear_products(embeddings: Tensor, weight: Tensor) -> Tensor:
     Returns:
         (batch, classes).
     """
-    products: Tensor = _LinearProducts.apply(embeddings, weight, False)
+    products, _ = _Products.apply(embeddings, weight, None, None, False)
     return products
 
 
@@ -53,8 +58,29 @@ def unit_weight_products(embeddings: Tensor, weight: Tensor) -> Tensor:
     Returns:
         (batch, classes).
     """
-    products: Tensor = _LinearProducts.apply(embeddings, weight, True)
+    products, _ = _Products.apply(embeddings, weight, None, None, True)
     return products
+
+
+def products_with_margin(
+    embeddings: Tensor, weight: Tensor, labels: Tensor, margin: Margin, *, unit_weight: bool
+) -> tuple[Tensor, Tensor]:
+    """Products with every class, that of the own class put through a margin.
+
+    Args:
+        embeddings: (batch, dim).
+        weight: (classes, dim).
+        labels: (batch,).
+        margin: maps (batch,) products with the own class, norms of the embeddings and norms of the own
+            class's weight to (batch,) logits; gradients flow through all three. With unit weights the last
+            are ones.
+        unit_weight: take the class weights as unit vectors.
+
+    Returns:
+        (batch, classes) logits; (batch,) products with the own class, without a gradient.
+    """
+    logits, own = _Products.apply(embeddings, weight, labels, margin, unit_weight)
+    return logits, own
 
 
 def biased_weight_products(
@@ -82,8 +108,7 @@ def gaussian_log_densities(embeddings: Tensor, means: Tensor, log_variances: Ten
     """log N(x; mu_k, var_k) + dim / 2 log(2 pi) of every embedding under every class.
 
     -1/2 sum_j ((x_j - mu_kj)^2 / var_kj + log var_kj), the square multiplied out: two products for diagonal
-    variances, one where a class has a single variance. Embeddings and means are first moved by the mean of
-    the means, which changes no distance and takes the largest part out of the cancellation.
+    variances, one where a class has a single variance.
 
     Args:
         embeddings: (batch, dim).
@@ -119,39 +144,94 @@ def margin_log_densities(
     return densities, own
 
 
-class _LinearProducts(torch.autograd.Function):
+class _Products(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, unit: bool) -> Tensor:
-        products = x.new_empty(len(x), len(weight))
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, labels: Tensor | None, margin: Margin | None, unit: bool
+    ) -> tuple[Tensor, Tensor]:
+        logits = x.new_empty(len(x), len(weight))
         inverse_norms = x.new_ones(len(weight))
         for classes in _portions(x, weight):
-            w, out = weight[classes], products[:, classes]
+            w, out = weight[classes], logits[:, classes]
             torch.mm(x, w.T, out=out)
             if unit:
                 inverse_norms[classes] = _inverse_norms(w)
                 out.mul_(inverse_norms[classes])
-        ctx.save_for_backward(x, weight, inverse_norms)
+        own = x.new_empty(0)
+        ctx.own = None
+        if labels is not None and margin is not None:
+            own = logits.gather(1, labels[:, None]).squeeze(1)
+            ctx.own = _OwnLogits.of(own, x, weight[labels], margin, unit=unit)
+            logits.scatter_(1, labels[:, None], ctx.own.logits.detach()[:, None])
+        ctx.save_for_backward(x, weight, labels, inverse_norms, logits if unit else None)
         ctx.unit = unit
-        return products
+        ctx.mark_non_differentiable(own)
+        ctx.set_materialize_grads(False)
+        return logits, own
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
-        x, weight, inverse_norms = ctx.saved_tensors
+    def backward(
+        ctx: Any, gradient: Tensor | None, _: None
+    ) -> tuple[Tensor | None, Tensor | None, None, None, None]:
+        if gradient is None:
+            return None, None, None, None, None
+        x, weight, labels, inverse_norms, logits = ctx.saved_tensors
         x_needed, weight_needed = ctx.needs_input_grad[:2]
         dx = torch.zeros_like(x) if x_needed else None
         dweight = torch.empty_like(weight) if weight_needed else None
+        own_gradient, along_own = None, torch.zeros_like(inverse_norms)
+        if ctx.own is not None:
+            own_gradient, norm_gradient, weight_norm_gradient = ctx.own.gradients(gradient, labels)
+            along_own.index_add_(0, labels, own_gradient * (ctx.own.products - ctx.own.logits).detach())
+            if dx is not None:
+                dx.addcmul_(norm_gradient[:, None], F.normalize(x))
         for classes in _portions(x, weight):
-            w, g = weight[classes], _without_denormals(gradient[:, classes])
+            w, inverse_norm = weight[classes], inverse_norms[classes]
+            g = _without_denormals(gradient[:, classes])
+            if own_gradient is not None:
+                _set_own(g, labels, classes, own_gradient)
+            if ctx.unit and dweight is not None:
+                along = (g * logits[:, classes]).sum(dim=0).add_(along_own[classes])
             if ctx.unit:
-                g.mul_(inverse_norms[classes])
+                g.mul_(inverse_norm)
             if dx is not None:
                 dx.addmm_(g, w)
             if dweight is not None:
                 dw = torch.mm(g.T, x, out=dweight[classes])
                 if ctx.unit:
-                    _turn_only(dw, w, inverse_norms[classes])
-        return dx, dweight, None
+                    # What points along a unit weight is taken out: it can only turn.
+                    dw.addcmul_(w, (along * inverse_norm.square())[:, None], value=-1.0)
+        if ctx.own is not None and dweight is not None and not ctx.unit:
+            dweight.index_add_(0, labels, weight_norm_gradient[:, None] * F.normalize(weight[labels]))
+        return dx, dweight, None, None, None
+
+
+class _OwnLogits(NamedTuple):
+    """What a margin made of the own class's products: a graph of its own, of a few numbers a sample."""
+
+    products: Tensor
+    norms: Tensor
+    weight_norms: Tensor
+    logits: Tensor
+
+    @classmethod
+    def of(cls, products: Tensor, x: Tensor, own_weight: Tensor, margin: Margin, *, unit: bool) -> _OwnLogits:
+        norms, weight_norms = (torch.linalg.vector_norm(rows, dim=1) for rows in (x, own_weight))
+        if unit:
+            weight_norms = torch.ones_like(weight_norms)
+        with torch.enable_grad():
+            products, norms, weight_norms = (
+                leaf.detach().clone().requires_grad_() for leaf in (products, norms, weight_norms)
+            )
+            return cls(products, norms, weight_norms, margin(products, norms, weight_norms))
+
+    def gradients(self, gradient: Tensor, labels: Tensor) -> list[Tensor]:
+        """Of products, norms and weight norms, each (batch,)."""
+        own = gradient.gather(1, labels[:, None]).squeeze(1)
+        leaves = (self.products, self.norms, self.weight_norms)
+        found = torch.autograd.grad(self.logits, leaves, own, retain_graph=True, allow_unused=True)
+        return [torch.zeros_like(own) if each is None else each for each in found]
 
 
 class _BiasedWeightProducts(torch.autograd.Function):
@@ -187,30 +267,38 @@ class _BiasedWeightProducts(torch.autograd.Function):
         weight_needed = ctx.needs_input_grad[1]
         # Of the products with the sample's own class, which stand in every column.
         own_gradient = gradient.gather(1, labels[:, None]).squeeze(1)
-        dx = torch.zeros_like(x)
+        own_products = products.gather(1, labels[:, None]).squeeze(1)
+        dx, down = torch.zeros_like(x), torch.zeros_like(own)
         dweight = torch.empty_like(weight) if weight_needed else None
-        down = torch.zeros_like(own)
         for classes in _portions(x, weight):
             w, inverse_norm = weight[classes], inverse_norms[classes]
             inverse_length = inverse_lengths[:, classes]
-            g = _without_denormals(gradient[:, classes])
-            _without_own(g, labels, classes).mul_(inverse_length)
+            g = _set_own(_without_denormals(gradient[:, classes]), labels, classes, None)
+            along_logits = g * products[:, classes]
+            g.mul_(inverse_length)
             own_gradient += ctx.alpha * g.sum(dim=1)
             # d/dG of (..) (alpha^2 + 1 + 2 alpha G)^(-1/2); at the floor the length stands still.
-            g_length = (g * products[:, classes]).mul_(inverse_length).mul_(-ctx.alpha)
-            g_length.masked_fill_(inverse_length >= _SMALLEST_SQUARE**-0.5, 0.0)
+            shortened = along_logits * inverse_length.square()
+            held = inverse_length >= _LONGEST_INVERSE
+            shortened.masked_fill_(held, 0.0)
+            if dweight is not None:
+                # What points along a unit weight is taken out: it can only turn. The part is the sum of each
+                # gradient times its product, both of which follow from the logits.
+                along = torch.where(held, along_logits, 0.5 * along_logits).sum(dim=0)
+                along.add_(shortened.sum(dim=0), alpha=0.5 * (1.0 + ctx.alpha**2))
+                along.sub_(own_products @ g, alpha=ctx.alpha).mul_(inverse_norm.square())
+            g.mul_(inverse_norm)
+            g_length = shortened.mul_(-ctx.alpha * inverse_norm)
+            dx.addmm_(g, w)
+            down.addmm_(g_length, w)
             if dweight is not None:
                 dw = torch.mm(g.T, x, out=dweight[classes]).addmm_(g_length.T, own)
-                dw.mul_(inverse_norm[:, None])
-                _turn_only(dw, w, inverse_norm)
-            dx.addmm_(g.mul_(inverse_norm), w)
-            down.addmm_(g_length.mul_(inverse_norm), w)
+                dw.addcmul_(w, along[:, None], value=-1.0)
         dx.addcmul_(own_gradient[:, None], own)
         if dweight is not None:
             down.addcmul_(own_gradient[:, None], x)
-            down.mul_(inverse_norms[labels][:, None])
-            _turn_only(down, weight[labels], inverse_norms[labels])
-            dweight.index_add_(0, labels, down)
+            down.addcmul_(own, torch.linalg.vecdot(down, own)[:, None], value=-1.0)
+            dweight.index_add_(0, labels, down.mul_(inverse_norms[labels][:, None]))
         return dx, dweight, None, None
 
 
@@ -219,89 +307,115 @@ class _GaussianLogDensities(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, means: Tensor, log_variances: Tensor, labels: Tensor, alpha: float
     ) -> tuple[Tensor, Tensor]:
-        centre = means.mean(dim=0)
-        moved = x - centre
-        square = _squares(moved, log_variances)
         densities = x.new_empty(len(x), len(means))
+        add_densities = _add_diagonal if log_variances.shape[1] > 1 else _add_isotropic
         for classes in _portions(x, means):
-            precision, out = torch.exp(-log_variances[classes]), densities[:, classes]
-            mean = means[classes] - centre
-            weighted = mean * precision
-            torch.mm(square, precision.T, out=out).addmm_(moved, weighted.T, alpha=-2.0)
-            out.add_(torch.linalg.vecdot(mean, weighted))
-            # The square multiplied out loses digits, and may fall below zero by them.
-            out.clamp_min_(0.0).add_(_log_determinants(log_variances[classes], means)).mul_(-0.5)
+            add_densities(densities[:, classes], x, means[classes], log_variances[classes])
         own = x.new_empty(len(labels))
         if len(labels):
             mean, log_variance = means[labels], log_variances[labels]
             distance = 0.5 * ((x - mean).square() * torch.exp(-log_variance)).sum(dim=1)
             own = -distance - 0.5 * _log_determinants(log_variance, means)
             densities.scatter_(1, labels[:, None], (own - alpha * distance)[:, None])
-        ctx.save_for_backward(x, means, log_variances, labels, centre)
+        ctx.save_for_backward(x, means, log_variances, labels)
         ctx.alpha = alpha
-        ctx.set_materialize_grads(False)
         return densities, own
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(
-        ctx: Any, gradient: Tensor | None, own_gradient: Tensor | None
+        ctx: Any, gradient: Tensor, own_gradient: Tensor
     ) -> tuple[Tensor, Tensor | None, Tensor | None, None, None]:
-        x, means, log_variances, labels, _ = ctx.saved_tensors
-        dmeans = torch.zeros_like(means) if ctx.needs_input_grad[1] else None
-        dlog = torch.zeros_like(log_variances) if ctx.needs_input_grad[2] else None
-        dx = torch.zeros_like(x)
-        # Per sample, of the own class's log determinant and of its distance, which the margin multiplies.
-        determinant_gradient, distance_gradient = x.new_zeros(len(x)), x.new_zeros(len(x))
-        if own_gradient is not None and len(labels):
-            determinant_gradient += own_gradient
-            distance_gradient += own_gradient
-        if gradient is not None:
-            if len(labels):
-                margin_gradient = gradient.gather(1, labels[:, None]).squeeze(1)
-                determinant_gradient += margin_gradient
-                distance_gradient += (1.0 + ctx.alpha) * margin_gradient
-            _add_others_gradients(ctx.saved_tensors, gradient, dx, dmeans, dlog)
+        x, means, log_variances, labels = ctx.saved_tensors
+        dmeans, dlog = (
+            torch.empty_like(tensor) if needed else None
+            for tensor, needed in zip((means, log_variances), ctx.needs_input_grad[1:3], strict=True)
+        )
+        into = _GaussianGradients(torch.zeros_like(x), dmeans, dlog)
+        _set_gradients_of_others(ctx.saved_tensors, gradient, into)
         if len(labels):
+            margin_gradient = gradient.gather(1, labels[:, None]).squeeze(1)
+            # Of the own class's distance, which the margin multiplies, and of its log determinant.
+            distance_gradient = own_gradient + (1.0 + ctx.alpha) * margin_gradient
+            determinant_gradient = own_gradient + margin_gradient
             difference, precision = x - means[labels], torch.exp(-log_variances[labels])
             pull = distance_gradient[:, None] * difference * precision
-            dx -= pull
+            into.x.sub_(pull)
             if dmeans is not None:
                 dmeans.index_add_(0, labels, pull)
             if dlog is not None:
                 widen = 0.5 * (pull * difference - determinant_gradient[:, None])
                 dlog.index_add_(0, labels, widen if dlog.shape[1] > 1 else widen.sum(1, keepdim=True))
-        return dx, dmeans, dlog, None, None
+        return into.x, dmeans, dlog, None, None
 
 
-def _add_others_gradients(
-    saved: tuple[Tensor, ...], gradient: Tensor, dx: Tensor, dmeans: Tensor | None, dlog: Tensor | None
-) -> None:
+def _add_isotropic(out: Tensor, x: Tensor, means: Tensor, log_variances: Tensor) -> None:
+    """-1/2 (|x|^2 - 2 x . mu + |mu|^2) / var - dim / 2 log var, one variance a class."""
+    torch.mm(x, means.T, out=out)
+    out.sub_(0.5 * x.square().sum(dim=1)[:, None]).sub_(0.5 * _squared_norms(means))
+    # The square multiplied out loses digits, and may fall below zero by them.
+    out.clamp_max_(0.0).mul_(torch.exp(-log_variances[:, 0]))
+    out.sub_(0.5 * _log_determinants(log_variances, means))
+
+
+def _add_diagonal(out: Tensor, x: Tensor, means: Tensor, log_variances: Tensor) -> None:
+    """-1/2 sum_j (x_j^2 / var_j - 2 x_j mu_j / var_j + mu_j^2 / var_j) - 1/2 sum_j log var_j."""
+    precision = torch.neg(log_variances).exp_()
+    torch.mm(x.square(), precision.T, out=out)
+    weighted = precision.mul_(means)
+    out.mul_(-0.5).addmm_(x, weighted.T).sub_(0.5 * torch.linalg.vecdot(means, weighted))
+    out.clamp_max_(0.0).sub_(0.5 * _log_determinants(log_variances, means))
+
+
+class _GaussianGradients(NamedTuple):
+    """Where gradients go: of embeddings (added to), means and log variances (set; None: not needed)."""
+
+    x: Tensor
+    means: Tensor | None
+    log_variances: Tensor | None
+
+
+def _set_gradients_of_others(saved: tuple[Tensor, ...], gradient: Tensor, into: _GaussianGradients) -> None:
     """Gradients through the densities of all classes but each sample's own."""
-    x, means, log_variances, labels, centre = saved
-    moved = x - centre
-    square = _squares(moved, log_variances)
-    push = moved.new_zeros(len(x), log_variances.shape[1])
+    x, means, log_variances, labels = saved
+    set_gradients = _set_diagonal if log_variances.shape[1] > 1 else _set_isotropic
     for classes in _portions(x, means):
         # The gradient of the distance 1/2 sum (x - mu)^2 / var is minus that of the density.
-        g = _without_own(_without_denormals(gradient[:, classes]), labels, classes).neg_()
-        precision, mean = torch.exp(-log_variances[classes]), means[classes] - centre
-        push.addmm_(g, precision)
-        dx.addmm_(g, mean * precision, alpha=-1.0)
-        if dmeans is None and dlog is None:
-            continue
-        total, towards = g.sum(dim=0)[:, None], g.T @ moved
-        if dlog is not None:
-            spread = torch.mm(g.T, square)
-            cross, length = mean * towards, mean.square()
-            if log_variances.shape[1] == 1:
-                cross, length = cross.sum(1, keepdim=True), length.sum(1, keepdim=True)
-            spread.add_(cross, alpha=-2.0).add_(length.mul_(total)).mul_(precision)
-            repeats = means.shape[1] // log_variances.shape[1]
-            torch.sub(repeats * total, spread, out=dlog[classes]).mul_(0.5)
-        if dmeans is not None:
-            torch.mul(mean, total, out=dmeans[classes]).sub_(towards).mul_(precision)
-    dx.addcmul_(moved, push)
+        g = _set_own(_without_denormals(gradient[:, classes]), labels, classes, None).neg_()
+        precision = torch.neg(log_variances[classes]).exp_()
+        set_gradients(g, x, means[classes], precision, classes, into)
+
+
+def _set_isotropic(
+    g: Tensor, x: Tensor, mean: Tensor, precision: Tensor, classes: slice, into: _GaussianGradients
+) -> None:
+    total = g.sum(dim=0)[:, None]
+    if into.log_variances is not None:
+        cross = torch.linalg.vecdot(g, x @ mean.T, dim=0)[:, None]
+        squares = g.T @ x.square().sum(dim=1, keepdim=True) + total * _squared_norms(mean)[:, None]
+        spread = (squares - 2.0 * cross) * precision
+        torch.sub(mean.shape[1] * total, spread, out=into.log_variances[classes]).mul_(0.5)
+    g.mul_(precision.T)
+    into.x.addcmul_(x, g.sum(dim=1, keepdim=True)).addmm_(g, mean, alpha=-1.0)
+    if into.means is not None:
+        torch.mul(mean, total * precision, out=into.means[classes]).addmm_(g.T, x, alpha=-1.0)
+
+
+def _set_diagonal(
+    g: Tensor, x: Tensor, mean: Tensor, precision: Tensor, classes: slice, into: _GaussianGradients
+) -> None:
+    into.x.addcmul_(x, g @ precision).addmm_(g, mean * precision, alpha=-1.0)
+    if into.means is None and into.log_variances is None:
+        return
+    # sum_b g (mu - x), and from it sum_b g (x - mu)^2 = sum_b g x^2 + 2 mu sum_b g (mu - x) - mu^2 sum_b g.
+    total = g.sum(dim=0)[:, None]
+    weighted = mean * total
+    away = torch.addmm(weighted, g.T, x, alpha=-1.0)
+    if into.log_variances is not None:
+        spread = torch.sub(away, weighted, alpha=0.5, out=into.log_variances[classes]).mul_(mean)
+        spread.addmm_(g.T, x.square(), beta=-1.0, alpha=-0.5).mul_(precision).add_(0.5 * total)
+    if into.means is not None:
+        torch.mul(away, precision, out=into.means[classes])
 
 
 def _portions(x: Tensor, weight: Tensor) -> Iterator[slice]:
@@ -313,16 +427,16 @@ def _portions(x: Tensor, weight: Tensor) -> Iterator[slice]:
 
 
 def _without_denormals(gradient: Tensor) -> Tensor:
-    """A contiguous copy in which what is too small to matter is zero."""
-    return F.hardshrink(gradient.contiguous(), _WORTHLESS)
+    """A copy in which what is too small to matter is zero."""
+    return F.hardshrink(gradient, _WORTHLESS)
 
 
-def _without_own(gradient: Tensor, labels: Tensor, classes: slice) -> Tensor:
-    """The gradient of a portion of the classes, zeroed in place at each sample's own class."""
-    place = labels - classes.start
-    inside = (place >= 0) & (place < gradient.shape[1])
-    rows = inside.nonzero().squeeze(1)
-    gradient[rows, place[rows]] = 0.0
+def _set_own(gradient: Tensor, labels: Tensor, classes: slice, value: Tensor | None) -> Tensor:
+    """The gradient of a portion of the classes, at each sample's own class set in place; None: to zero."""
+    if len(labels):
+        place = labels - classes.start
+        rows = ((place >= 0) & (place < gradient.shape[1])).nonzero().squeeze(1)
+        gradient[rows, place[rows]] = 0.0 if value is None else value[rows]
     return gradient
 
 
@@ -330,16 +444,8 @@ def _inverse_norms(weight: Tensor) -> Tensor:
     return torch.linalg.vector_norm(weight, dim=1).clamp_min_(_SMALLEST_NORM).reciprocal_()
 
 
-def _turn_only(gradient: Tensor, weight: Tensor, inverse_norms: Tensor) -> None:
-    """Take out of the weights' gradient what points along them: a unit weight can only turn."""
-    along = torch.linalg.vecdot(gradient, weight).mul_(inverse_norms.square())
-    gradient.addcmul_(weight, along[:, None], value=-1.0)
-
-
-def _squares(moved: Tensor, log_variances: Tensor) -> Tensor:
-    """What meets the precisions: (batch, dim) for diagonal ones, (batch, 1) where a class has one."""
-    square = moved.square()
-    return square if log_variances.shape[1] > 1 else square.sum(dim=1, keepdim=True)
+def _squared_norms(rows: Tensor) -> Tensor:
+    return torch.linalg.vector_norm(rows, dim=1).square()
 
 
 def _log_determinants(log_variances: Tensor, means: Tensor) -> Tensor:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
-from faceverif.heads.base import HeadOutput
-from faceverif.heads.multiplied_angle import MultipliedAngleHead, multiply_true_angle
+from faceverif.heads.multiplied_angle import MultipliedAngleHead, multiplied_angle_logits
 from faceverif.heads.products import unit_weight_products
 
 
@@ -22,7 +20,7 @@ def sphereface_logits(
         weight: (classes, dim), any norm; taken as unit vectors.
         labels: (batch,), int64 in [0, classes).
         margin: m, 1 to 4.
-        share: of psi against the plain cosine, in [0, 1]; see `multiply_true_angle`.
+        share: of psi against the plain cosine, in [0, 1]; see `multiplied_angle_logits`.
 
     Returns:
         (batch, classes).
@@ -30,18 +28,15 @@ def sphereface_logits(
     Raises:
         InputError: a margin or share out of range, or labels out of range.
     """
-    lengths = torch.linalg.vector_norm(embeddings, dim=1)
-    products = unit_weight_products(embeddings, weight)
-    return multiply_true_angle(products, lengths, labels, margin=margin, share=share)
+    return multiplied_angle_logits(embeddings, weight, labels, margin=margin, share=share, unit_weight=True)[
+        0
+    ]
 
 
 class SphereFaceHead(MultipliedAngleHead):
     """A-Softmax; see `sphereface_logits`."""
 
-    def compare(self, embeddings: Tensor, labels: Tensor) -> HeadOutput:
-        """Products with unit class weights, the true angle multiplied in the margin logits."""
-        logits = sphereface_logits(embeddings, self.weight, labels, margin=self.margin, share=self.share_now)
-        return HeadOutput(logits, lambda: self.compare_plainly(embeddings))
+    unit_weight = True
 
     def compare_plainly(self, embeddings: Tensor) -> Tensor:
         """|x| cos(theta_j), (batch, classes)."""

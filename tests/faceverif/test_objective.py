@@ -12,12 +12,13 @@ from small_runs import settings
 from torch import nn
 
 from data_prep.errors import InputError
-from faceverif.config import SGDConfig, validate_config
+from faceverif.config import RunConfig, SGDConfig, validate_config
 from faceverif.criteria import CRITERIA
 from faceverif.criteria.cross_entropy import cross_entropy
 from faceverif.heads import HEADS
 from faceverif.objective import Objective
 from faceverif.objective_config import ObjectiveConfig
+from faceverif.penalties import Batch
 from faceverif.penalties.gsc import gsc_penalty
 from faceverif.training.optimizer import build_optimizer, set_learning_rate
 
@@ -81,8 +82,6 @@ def test_the_sum_is_criterion_plus_weighted_penalties() -> None:
     output = model(x, y)
     logits = output.head.margin_logits
     energy = model.penalties[1]
-    from faceverif.penalties import Batch
-
     expected = (
         cross_entropy(logits, y).mean()
         + 0.1 * gsc_penalty(logits, top_c=2).mean()
@@ -93,10 +92,15 @@ def test_the_sum_is_criterion_plus_weighted_penalties() -> None:
 
 def test_gsc_sees_the_logits_that_the_criterion_sees() -> None:
     x, y = drawn()
-    model = objective("cosface", "cross_entropy", ("gsc",))
-    with_margin = model(x, y).loss
-    model.set_margin_progress(0.0)
-    assert model(x, y).loss != pytest.approx(with_margin.item())
+    model = objective({"name": "cosface", "scale": 2.0}, "cross_entropy", ("gsc",))
+    penalties = []
+    for progress in (0.0, 1.0):
+        model.set_margin_progress(progress)
+        output = model(x, y)
+        penalties.append(output.loss - cross_entropy(output.head.margin_logits, y).mean())
+        expected = 0.1 * gsc_penalty(output.head.margin_logits, top_c=2).mean()
+        torch.testing.assert_close(penalties[-1], expected, rtol=1e-3, atol=1e-7)
+    assert penalties[0] != penalties[1]
 
 
 @pytest.mark.parametrize(
@@ -133,7 +137,9 @@ def test_bad_settings_of_a_head(head: dict[str, Any], message: str) -> None:
 
 def test_bad_settings_of_a_penalty_name_its_place() -> None:
     plain = {"head": {"name": "softmax"}, "penalties": [{"name": "gsc", "weight": 0.1, "topc": 3}]}
-    with pytest.raises(InputError, match=r"penalties\.0\.topc: is not a key.*Did you mean penalties\.0\.top_c"):
+    with pytest.raises(
+        InputError, match=r"penalties\.0\.topc: is not a key.*Did you mean penalties\.0\.top_c"
+    ):
         validate_config(ObjectiveConfig, plain, source="test")
 
 
@@ -174,8 +180,6 @@ def test_means_do_not_decay_and_variances_learn_slowly() -> None:
 
 
 def test_a_training_run_takes_penalties(tmp_path: Path) -> None:
-    from faceverif.config import RunConfig
-
     plain = settings(tmp_path) | {"penalties": [{"name": "gsc", "weight": 0.02}]}
     run = validate_config(RunConfig, plain, source="test")
     assert run.penalties[0].weight == 0.02
