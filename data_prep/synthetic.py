@@ -23,9 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_prep.atomic import write_text, written_whole
+from data_prep.crops import read_crop
 from data_prep.errors import InputError
 from data_prep.manifest import AlignedDataset, Status
-from data_prep.photos import PhotoError, read_photo
 from data_prep.progress import progress
 
 SHIPPED_MODEL = Path(__file__).with_name("face_model.npz")
@@ -269,21 +269,14 @@ def _crop_batches(dataset: AlignedDataset, rows: NDArray[np.int64]) -> Iterator[
     """The crops of these rows, (batch, side * side * 3)."""
     names = dataset.column("crop")[rows]
     for start in range(0, len(rows), _BATCH):
-        crops = [_read_crop(dataset.root / name) for name in names[start : start + _BATCH]]
+        batch = names[start : start + _BATCH]
+        crops = [_read_small(dataset.root / name, crop_px=dataset.header.crop_px) for name in batch]
         yield np.stack(crops).reshape(len(crops), -1).astype(np.float32)
 
 
-def _read_crop(path: Path) -> NDArray[np.uint8]:
-    try:
-        crop = read_photo(path)
-    except PhotoError as error:
-        reason = f"{path} ({error.reason})"
-        fix = "Align the photos again into an empty folder."
-        raise InputError(
-            "data", "every crop of the manifest must be readable", got=reason, fix=fix
-        ) from error
-    small = cv2.resize(crop, (_SIDE_PX, _SIDE_PX), interpolation=cv2.INTER_AREA)
-    return np.asarray(small, dtype=np.uint8)
+def _read_small(path: Path, *, crop_px: int) -> NDArray[np.uint8]:
+    crop = read_crop(path, crop_px=crop_px)
+    return np.asarray(cv2.resize(crop, (_SIDE_PX, _SIDE_PX), interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
 # Drawing

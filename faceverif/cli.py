@@ -85,14 +85,16 @@ def experiment(
     config: Annotated[Path, typer.Argument(help="A table of methods and seeds, as configs/mnist/*.yaml.")],
     out: OutDir,
     only: Annotated[
-        list[str] | None, typer.Option("--only", help="Run this method; may be repeated.")
+        list[str] | None, typer.Option("--only", help="A method or case; may be repeated.")
     ] = None,
     override: Overrides = None,
 ) -> None:
     """Run a paper's table, methods x seeds, beside its numbers; started again, it goes on."""
     from faceverif.classification.experiment import run_experiment
 
-    run_experiment(config, out, only=only or [], overrides=override or [])
+    table = run_experiment(config, out, only=only or [], overrides=override or [])
+    typer.echo(table.markdown())
+    typer.echo(f"report: {out / 'report.html'}")
 
 
 @app.command()

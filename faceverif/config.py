@@ -80,12 +80,23 @@ BackboneConfig = Annotated[
 
 
 class SGDConfig(Section):
-    """Stochastic gradient descent; weight decay spares biases, norms and PReLU slopes."""
+    """Stochastic gradient descent; weight decay spares biases, norms and PReLU slopes.
+
+    Attributes:
+        nesterov: look ahead along the momentum.
+    """
 
     name: Literal["sgd"]
     learning_rate: Positive
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    nesterov: bool = False
     weight_decay: NotNegative = 5e-4
+
+    @model_validator(mode="after")
+    def _nesterov_has_momentum(self) -> SGDConfig:
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov needs a momentum above 0")
+        return self
 
 
 class AdamWConfig(Section):

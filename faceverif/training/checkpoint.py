@@ -11,7 +11,7 @@ import torch
 
 from data_prep.atomic import written_whole
 from data_prep.errors import InputError
-from faceverif.config import RunConfig
+from faceverif.config_base import Section
 
 _FORMAT = 1
 
@@ -23,6 +23,7 @@ _MAY_CHANGE = (
     "training.workers",
     "training.log_every_steps",
     "training.checkpoint_every_minutes",
+    "training.evaluate_every_epochs",
     "verification",
 )
 
@@ -40,13 +41,13 @@ def save_checkpoint(run: Path, content: dict[str, Any]) -> None:
         os.fsync(file.fileno())
 
 
-def load_checkpoint(run: Path, config: RunConfig, *, data_sha256: str) -> dict[str, Any]:
+def load_checkpoint(run: Path, config: Section, *, data_sha256: str) -> dict[str, Any]:
     """The checkpoint of a run that goes on.
 
     Args:
         run: its folder.
         config: how it shall go on.
-        data_sha256: of the manifest of the training photos.
+        data_sha256: of what is trained on.
 
     Raises:
         InputError: no checkpoint, not one of ours, other settings, or other photos.
@@ -90,7 +91,7 @@ def prepare_folder(run: Path) -> None:
         unfinished.unlink()
 
 
-def _require_equal(content: dict[str, Any], config: RunConfig, *, data_sha256: str) -> None:
+def _require_equal(content: dict[str, Any], config: Section, *, data_sha256: str) -> None:
     if content["format"] != _FORMAT:
         raise KeyError("format")
     then, now = _flat(content["config"]), _flat(config.model_dump(mode="json"))
@@ -106,9 +107,9 @@ def _require_equal(content: dict[str, Any], config: RunConfig, *, data_sha256: s
     if content["data_sha256"] != data_sha256:
         raise InputError(
             "--resume",
-            f"data.path must hold the photos that the run began with ({content['data_sha256'][:12]})",
+            f"data.path must hold the data that the run began with ({content['data_sha256'][:12]})",
             got=data_sha256[:12],
-            fix="Give the same aligned folder, or start another run.",
+            fix="Give the same data, or start another run.",
         )
 
 

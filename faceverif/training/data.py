@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from data_prep.crops import read_crop, unreadable_crop
 from data_prep.errors import InputError
 from data_prep.manifest import AlignedDataset, Status
 from faceverif.config import DataConfig
@@ -176,10 +177,11 @@ class CropReader(Dataset[tuple[Batch, str]]):
         crops = torch.empty(len(photos), self.crop_px, self.crop_px, 3, dtype=torch.uint8)
         index = torch.tensor(photos)
         for place, photo in enumerate(photos):
-            pixels = cv2.imread(self.paths[photo], cv2.IMREAD_COLOR)
-            if pixels is None or pixels.shape != crops.shape[1:]:
+            try:
+                crop = read_crop(Path(self.paths[photo]), crop_px=self.crop_px)
+            except InputError:
                 return Batch(crops, self.labels[index], index), self.paths[photo]
-            cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=crops[place].numpy())
+            crops[place] = torch.from_numpy(crop)
         return Batch(crops, self.labels[index], index), ""
 
 
@@ -210,12 +212,7 @@ def read_batches(
     )
     for batch, unreadable in loader:
         if unreadable:
-            raise InputError(
-                "data",
-                "every crop must be a picture of the manifest's size",
-                got=unreadable,
-                fix="Align the photos again into an empty folder.",
-            )
+            raise unreadable_crop(Path(unreadable), crop_px=photos.dataset.header.crop_px)
         yield Batch(*batch)
 
 

@@ -41,7 +41,7 @@ from faceverif.training.host_memory import keep_freed_memory
 from faceverif.training.interval import Interval
 from faceverif.training.learner import Learner, StepFigures
 from faceverif.training.metrics_log import MetricsLog
-from faceverif.training.provenance import describe_end, describe_run
+from faceverif.training.provenance import describe_end, describe_photos, describe_start
 from faceverif.verification.result import VerificationResult
 
 
@@ -105,8 +105,11 @@ class TrainingRun:
         self.step = self._first_step = 0
         self.interval = Interval()
         self.results: dict[str, VerificationResult] = {}
-        self.provenance = describe_run(
-            photos, seed=config.seed, processes=fabric.world_size, device=str(fabric.device)
+        self.provenance = describe_start(
+            describe_photos(photos),
+            seed=config.seed,
+            device=str(fabric.device),
+            processes=fabric.world_size,
         )
         self._begun = self._saved = time.monotonic()
         self._seconds_before = 0.0

@@ -20,7 +20,13 @@ def build_optimizer(config: OptimizerConfig, model: nn.Module) -> torch.optim.Op
         for (decays, factor), parameters in _grouped(model).items()
     ]
     if isinstance(config, SGDConfig):
-        return torch.optim.SGD(groups, lr=config.learning_rate, momentum=config.momentum, fused=True)
+        return torch.optim.SGD(
+            groups,
+            lr=config.learning_rate,
+            momentum=config.momentum,
+            nesterov=config.nesterov,
+            fused=True,
+        )
     return torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
 
 

@@ -18,21 +18,22 @@ from faceverif.training.data import TrainingPhotos
 _TOOLS = ("faceverif", "torch", "torchvision", "lightning-fabric", "numpy", "opencv-python-headless")
 
 
-def describe_run(photos: TrainingPhotos, *, seed: int, processes: int, device: str) -> dict[str, Any]:
-    """What is known when training starts; JSON-able."""
+def describe_start(data: dict[str, Any], *, seed: int, device: str, processes: int = 1) -> dict[str, Any]:
+    """What is known when training starts; JSON-able.
+
+    Args:
+        data: what is trained on, with its hash.
+        seed: of the run.
+        device: where it learns.
+        processes: how many learn together.
+    """
     return {
         "started": _now(),
         "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "seed": seed,
         "git_commit": _git_commit(),
         "versions": {"python": platform.python_version()} | {tool: version(tool) for tool in _TOOLS},
-        "data": {
-            "path": str(photos.dataset.root),
-            "manifest_sha256": photos.dataset.sha256,
-            "template": photos.dataset.header.template,
-            "photos": len(photos),
-            "identities": len(photos.identities),
-        },
+        "data": data,
         "machine": {
             "system": platform.platform(),
             "processor": platform.processor() or platform.machine(),
@@ -41,6 +42,17 @@ def describe_run(photos: TrainingPhotos, *, seed: int, processes: int, device: s
             "threads": torch.get_num_threads(),
             "processes": processes,
         },
+    }
+
+
+def describe_photos(photos: TrainingPhotos) -> dict[str, Any]:
+    """Which aligned photos; JSON-able."""
+    return {
+        "path": str(photos.dataset.root),
+        "manifest_sha256": photos.dataset.sha256,
+        "template": photos.dataset.header.template,
+        "photos": len(photos),
+        "identities": len(photos.identities),
     }
 
 

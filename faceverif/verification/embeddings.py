@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from data_prep.atomic import written_whole
+from data_prep.crops import read_crop
 from data_prep.errors import InputError
 from data_prep.manifest import AlignedDataset, Status
 from data_prep.progress import progress
@@ -71,20 +71,7 @@ def read_crops(dataset: AlignedDataset, rows: NDArray[np.int64]) -> NDArray[np.u
         InputError: a crop is missing or broken.
     """
     names = dataset.table.column("crop").take(pa.array(rows)).to_pylist()
-    return np.stack([_read_crop(dataset, name) for name in names])
-
-
-def _read_crop(dataset: AlignedDataset, name: str) -> NDArray[np.uint8]:
-    path, side = dataset.root / name, dataset.header.crop_px
-    crop = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if crop is None or crop.shape != (side, side, 3):
-        raise InputError(
-            "data",
-            f"every crop of the manifest must be a readable {side} x {side} picture",
-            got=path,
-            fix="Align the photos again into an empty folder.",
-        )
-    return np.asarray(cv2.cvtColor(crop, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+    return np.stack([read_crop(dataset.root / name, crop_px=dataset.header.crop_px) for name in names])
 
 
 def embed_to_file(embedder: Embedder, data: Path, out: Path, *, flip: bool) -> None:

@@ -106,7 +106,7 @@ def test_bfloat16_and_adamw_train_too(data: Path, tmp_path: Path) -> None:
     train(config, tmp_path, resume=False)
     weights = tensors(checkpoint(tmp_path))
     assert all(tensor.isfinite().all() for tensor in weights.values())
-    assert weights["/head/weight"].dtype == torch.float32
+    assert weights["/objective/head.weight"].dtype == torch.float32
 
 
 @pytest.mark.parametrize("broken", ["loss", "gradient_norm"])

@@ -131,7 +131,7 @@ def test_resume_refuses_other_settings_and_names_them(data: Path, whole: Path) -
 
 def test_resume_refuses_other_photos(whole: Path, tmp_path: Path) -> None:
     other = write_faces(tmp_path / "other", people=4, photos=6).root
-    with pytest.raises(InputError, match="photos that the run began with"):
+    with pytest.raises(InputError, match="data that the run began with"):
         train(run_config(other), whole, resume=True)
 
 

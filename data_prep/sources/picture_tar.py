@@ -1,0 +1,127 @@
+"""Small pictures of one size as SPLIT/CLASS/PICTURE, in a tar or a folder, read into arrays."""
+
+from __future__ import annotations
+
+import tarfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from data_prep.errors import InputError
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """One split.
+
+    Attributes:
+        images: (pictures, height, width, 3) uint8 RGB, sorted by class and name.
+        labels: (pictures,) int64, an index into class_names.
+        class_names: sorted.
+    """
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    class_names: tuple[str, ...]
+
+
+def read_pictures(source: Path, *, splits: tuple[str, ...]) -> dict[str, Pictures]:
+    """Every picture of those splits; a tar is decoded as it is read, nothing is unpacked to disk.
+
+    Args:
+        source: a folder, or a tar, compressed or not. Names that begin with a dot are passed over.
+        splits: the folders at its top; what lies in others is not read.
+
+    Raises:
+        InputError: no such source, a damaged tar, a link or a path that leads out of it, a picture that
+            cannot be decoded or has another size, a split that is missing or has other classes.
+    """
+    decoded: dict[PurePosixPath, NDArray[np.uint8]] = {}
+    for name, content in _files(source):
+        if name.parts[0] in splits:
+            decoded[_checked(name, source)] = _decode(content, name, source)
+            _refuse_other_size(decoded, name, source)
+    found = {split: _split(decoded, split, source) for split in splits}
+    classes = {pictures.class_names for pictures in found.values()}
+    if len(classes) > 1:
+        raise _refused(source, "must have the same classes in every split", got="differing ones")
+    return found
+
+
+def _files(source: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
+    """(path below the source, content) of every file, in the source's order."""
+    if source.is_dir():
+        for path in source.rglob("*"):
+            below = PurePosixPath(path.relative_to(source).as_posix())
+            if path.is_file() and not _hidden(below):
+                yield below, path.read_bytes()
+        return
+    if not source.is_file():
+        raise _refused(source, "must be a folder or a tar of pictures", got="nothing")
+    try:
+        with tarfile.open(source) as archive:
+            for member in archive:
+                yield from _member(archive, member, source)
+    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
+        raise _refused(source, "must be a whole tar", got=f"{type(error).__name__}: {error}") from error
+
+
+def _member(
+    archive: tarfile.TarFile, member: tarfile.TarInfo, source: Path
+) -> Iterator[tuple[PurePosixPath, bytes]]:
+    name = PurePosixPath(member.name)
+    if name.is_absolute() or ".." in name.parts:
+        raise _refused(source, "must not hold paths that lead out of it", got=member.name)
+    if member.isdir() or _hidden(name):
+        return
+    if not member.isfile():
+        raise _refused(source, "must hold files and folders only", got=f"{member.name}, a link or device")
+    content = archive.extractfile(member)
+    if content is not None:
+        yield name, content.read()
+
+
+def _hidden(name: PurePosixPath) -> bool:
+    return not name.parts or any(part.startswith(".") for part in name.parts)
+
+
+def _checked(name: PurePosixPath, source: Path) -> PurePosixPath:
+    if len(name.parts) != 3:
+        raise _refused(source, "must hold its pictures as SPLIT/CLASS/PICTURE", got=name)
+    return name
+
+
+def _decode(content: bytes, name: PurePosixPath, source: Path) -> NDArray[np.uint8]:
+    pixels = None
+    if content:
+        pixels = cv2.imdecode(np.frombuffer(content, dtype=np.uint8), cv2.IMREAD_COLOR)
+    if pixels is None:
+        raise _refused(source, "must hold pictures that can be decoded", got=name)
+    return np.ascontiguousarray(pixels[..., ::-1], dtype=np.uint8)
+
+
+def _refuse_other_size(
+    decoded: dict[PurePosixPath, NDArray[np.uint8]], name: PurePosixPath, source: Path
+) -> None:
+    first = next(iter(decoded))
+    if decoded[name].shape != decoded[first].shape:
+        sizes = (f"{each} of {decoded[each].shape[1]} x {decoded[each].shape[0]}" for each in (first, name))
+        raise _refused(source, "must hold pictures of one size", got=" and ".join(sizes))
+
+
+def _split(decoded: dict[PurePosixPath, NDArray[np.uint8]], split: str, source: Path) -> Pictures:
+    names = sorted(name for name in decoded if name.parts[0] == split)
+    if not names:
+        raise _refused(source, f"must hold pictures in {split}/CLASS/", got="none")
+    class_names, labels = np.unique([name.parts[1] for name in names], return_inverse=True)
+    images = np.stack([decoded[name] for name in names])
+    return Pictures(images, labels.astype(np.int64), tuple(class_names.tolist()))
+
+
+def _refused(source: Path, rule: str, *, got: object) -> InputError:
+    return InputError("data.path", rule, got=f"{got} ({source})", fix="Check the path, or fetch it again.")

@@ -1,0 +1,1 @@
+"""Image classification as in the losses' papers: MNIST, CIFAR and larger, trained and measured."""

@@ -1,0 +1,194 @@
+"""The YAML of a classification run: the pydantic models behind it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from faceverif.config import OptimizerConfig, ScheduleConfig
+from faceverif.config_base import Count, Positive, Section, Share
+from faceverif.objective_config import ObjectiveConfig
+
+DataName = Literal["mnist", "fashion_mnist", "cifar10", "cifar100", "flowers102", "imagenet", "digits"]
+
+
+class ImageDataConfig(Section):
+    """Which images, and what is done to the set before training.
+
+    Attributes:
+        name: the data set; digits are scikit-learn's 8 x 8 ones, which come with it.
+        path: MNIST: a folder of the four idx files; CIFAR: a folder or tar of train/CLASS/PICTURE and
+            test/CLASS/PICTURE; any but digits: the `root` of torchvision's data set.
+        download: let torchvision fetch what is missing into `path`.
+        classes: only the first so many (W-Softmax, Table 5); null: all.
+        label_noise: share of the training images that get another class, any with the same chance, before
+            training (GSC, Table 2); what is evaluated keeps its labels.
+        held_out: so many training images, evenly over the classes, are kept from training and are evaluated
+            instead of the test set, so that choices do not see it.
+        limit: train on so many images, evenly over the classes; null: all.
+    """
+
+    name: DataName
+    path: Path | None = None
+    download: bool = False
+    classes: Annotated[int, Field(ge=2)] | None = None
+    label_noise: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    held_out: Annotated[int, Field(ge=0)] = 0
+    limit: Count | None = None
+
+    @model_validator(mode="after")
+    def _has_a_place(self) -> ImageDataConfig:
+        if self.name != "digits" and self.path is None:
+            raise ValueError("path must be given; only digits come without files")
+        if self.download and self.name in ("digits", "imagenet"):
+            raise ValueError(f"download must be false: nobody can fetch {self.name}")
+        return self
+
+
+class SixConvConfig(Section):
+    """The six-convolution MNIST net of the center-loss, L-Softmax and L-GM papers.
+
+    Attributes:
+        embedding_dim: 2 to draw, 100 to compare in the L-GM paper.
+        relu: a ReLU after the embedding layer, as in its 100-D experiments.
+    """
+
+    name: Literal["six_conv"]
+    embedding_dim: Count
+    relu: bool = False
+
+
+class LeNet5Config(Section):
+    """LeNet-5 with ReLU and max pooling."""
+
+    name: Literal["lenet5"]
+    embedding_dim: Count = 84
+
+
+class LSoftmaxNetConfig(Section):
+    """The VGG-like nets of the L-Softmax paper, as the W-Softmax paper uses them.
+
+    Attributes:
+        variant: which of the paper's three.
+        embedding_dim: units of the fully connected layer; 256, 256 and 512 in the L-Softmax paper.
+    """
+
+    name: Literal["lsoftmax_net"]
+    variant: Literal["mnist", "cifar10", "cifar100"]
+    embedding_dim: Count = 256
+
+
+class _PooledSection(Section):
+    """Attributes: embedding_dim, of a layer after pooling; null: the pooled features are the embedding."""
+
+    embedding_dim: Count | None = None
+
+
+class CIFARResNetConfig(_PooledSection):
+    """The residual nets made for CIFAR.
+
+    Attributes:
+        depth: 6n + 2; 22 is the 20 with its two projecting shortcuts counted.
+    """
+
+    name: Literal["cifar_resnet"]
+    depth: Literal[20, 22, 56, 110]
+
+
+class VGG13Config(_PooledSection):
+    """The 13-convolution net of the L-GM paper, with global average pooling."""
+
+    name: Literal["vgg13"]
+
+
+class AlexNetConfig(_PooledSection):
+    """AlexNet for small images, without batch normalisation."""
+
+    name: Literal["alexnet"]
+
+
+class ConvMixerConfig(_PooledSection):
+    """ConvMixer.
+
+    Attributes:
+        width: channels.
+        depth: blocks.
+        kernel_px: side of the depthwise convolutions.
+        patch_px: side of a patch, which is also the stride.
+    """
+
+    name: Literal["convmixer"]
+    width: Count = 256
+    depth: Count = 8
+    kernel_px: Count = 5
+    patch_px: Count = 2
+
+
+class GoogLeNetConfig(_PooledSection):
+    """GoogLeNet without its auxiliary classifiers; on small images without the early strides."""
+
+    name: Literal["googlenet"]
+
+
+class ResNetConfig(_PooledSection):
+    """ResNets of bottleneck blocks; on small images without the early strides."""
+
+    name: Literal["resnet50", "resnet101"]
+
+
+NetworkConfig = Annotated[
+    SixConvConfig
+    | LeNet5Config
+    | LSoftmaxNetConfig
+    | CIFARResNetConfig
+    | VGG13Config
+    | AlexNetConfig
+    | ConvMixerConfig
+    | GoogLeNetConfig
+    | ResNetConfig,
+    Field(discriminator="name"),
+]
+
+
+class ImageAugmentationConfig(Section):
+    """What happens to a training image; all off unless written.
+
+    Attributes:
+        flip: chance of a mirrored image.
+        crop_padding_px: black pixels added on each side before a random crop of the old size; 4 on CIFAR.
+    """
+
+    flip: Share = 0.0
+    crop_padding_px: Annotated[int, Field(ge=0)] = 0
+
+
+class ClassifierTrainingConfig(Section):
+    """How long and in which portions.
+
+    Attributes:
+        epochs: passes over the images. Images beyond the last whole batch sit out, others in every epoch.
+        batch_size: images per optimizer step.
+        precision: 32-true, or bf16-mixed where the machine has bfloat16 units; evaluation is in float32.
+        clip_norm: longest gradient (network and head together); null: no limit.
+        evaluate_every_epochs: how often the error is measured; after the last epoch it always is.
+    """
+
+    epochs: Count
+    batch_size: Annotated[int, Field(ge=2)] = 128
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    clip_norm: Positive | None = None
+    evaluate_every_epochs: Count = 1
+
+
+class ClassificationConfig(ObjectiveConfig):
+    """A classification run: an objective, and everything around it."""
+
+    seed: Annotated[int, Field(ge=0)] = 0
+    data: ImageDataConfig
+    network: NetworkConfig
+    optimizer: OptimizerConfig
+    schedule: ScheduleConfig
+    augmentation: ImageAugmentationConfig = ImageAugmentationConfig()
+    training: ClassifierTrainingConfig

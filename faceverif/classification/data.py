@@ -1,0 +1,113 @@
+"""What a run trains on and what it is judged by."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from data_prep.errors import InputError
+from faceverif.classification.config import ImageDataConfig
+from faceverif.classification.images import ImageFiles, Images, ImageSet
+from faceverif.classification.sources import PIXEL_STATISTICS, PixelStatistics, read_images
+
+# One stream of random numbers for each use, so that one setting leaves the other's choice as it was.
+_HELD_OUT, _LABEL_NOISE = 1, 2
+
+
+def load_image_sets(config: ImageDataConfig, seed: int) -> tuple[Images, Images]:
+    """Training images, and those that are evaluated: the test set, or what was held out.
+
+    In this order: other classes are dropped, images are held out, the training set is limited, its labels
+    get noise.
+
+    Args:
+        config: which images.
+        seed: of the run; it chooses what is held out and which labels are wrong.
+
+    Raises:
+        InputError: the files are missing or damaged, or the settings leave nothing.
+    """
+    train, evaluation = read_images(config)
+    if config.classes is not None:
+        train, evaluation = (_first_classes(images, config.classes) for images in (train, evaluation))
+    if config.held_out:
+        train, evaluation = _hold_out(train, config.held_out, seed=seed)
+    if config.limit is not None:
+        train = train.take(in_turns(train.labels, torch.arange(len(train)))[: config.limit])
+    labels = noisy_labels(train.labels, classes=len(train.class_names), share=config.label_noise, seed=seed)
+    return replace(train, labels=labels), evaluation
+
+
+def _first_classes(images: Images, classes: int) -> Images:
+    if classes > len(images.class_names):
+        raise InputError(
+            "data.classes",
+            f"must be at most {len(images.class_names)}, which the data set has",
+            got=classes,
+            fix="Lower it, or leave it out for all.",
+        )
+    kept = images.take((images.labels < classes).nonzero().squeeze(1))
+    return replace(kept, class_names=images.class_names[:classes])
+
+
+def _hold_out(train: Images, count: int, *, seed: int) -> tuple[Images, Images]:
+    if count >= len(train):
+        raise InputError(
+            "data.held_out",
+            f"must be less than the number of training images, {len(train):,}",
+            got=count,
+            fix="Lower it.",
+        )
+    shuffled = np.random.default_rng([seed, _HELD_OUT]).permutation(len(train))
+    order = in_turns(train.labels, torch.from_numpy(shuffled))
+    # Sorted, so that what is left keeps the data set's order.
+    return train.take(order[count:].sort().values), train.take(order[:count].sort().values)
+
+
+def in_turns(labels: Tensor, order: Tensor) -> Tensor:
+    """The images so ordered that each class has its turn: the first of every class, the second of every ...
+
+    Any beginning of it then holds the classes evenly.
+
+    Args:
+        labels: (N,) int64.
+        order: (N,) a permutation; within a class it stays.
+
+    Returns:
+        (N,) a permutation.
+    """
+    by_class = order[labels[order].argsort(stable=True)]
+    counts = labels.bincount()
+    begins = counts.cumsum(0) - counts
+    turn = torch.arange(len(labels)) - begins[labels[by_class]]
+    return by_class[turn.argsort(stable=True)]
+
+
+def noisy_labels(labels: Tensor, *, classes: int, share: float, seed: int) -> Tensor:
+    """Labels of which a share is wrong: symmetric noise, every other class with the same chance.
+
+    Args:
+        labels: (N,) int64 in [0, classes).
+        classes: how many there are, >= 2.
+        share: of the labels, in [0, 1); rounded to whole labels.
+        seed: of the run.
+    """
+    generator = np.random.default_rng([seed, _LABEL_NOISE])
+    wrong = torch.from_numpy(generator.permutation(len(labels))[: round(share * len(labels))])
+    away = torch.from_numpy(generator.integers(1, classes, len(wrong)))
+    noisy = labels.clone()
+    noisy[wrong] = (labels[wrong] + away) % classes
+    return noisy
+
+
+__all__ = [
+    "PIXEL_STATISTICS",
+    "ImageFiles",
+    "ImageSet",
+    "Images",
+    "PixelStatistics",
+    "load_image_sets",
+]

@@ -1,0 +1,84 @@
+"""A network and its head, judged on a set of images."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from faceverif.classification import metrics
+from faceverif.classification.images import Images, as_pixels
+from faceverif.classification.networks import Network
+from faceverif.embedder.model_file import evaluating
+from faceverif.heads import Head
+
+# Beyond that many images k-means and neighbours are found on an even choice of them.
+_MOST_COMPARED = 10_000
+_PORTION = 500
+
+
+class Predictions(NamedTuple):
+    """What was said of each image; all on the CPU, in float32.
+
+    Attributes:
+        embeddings: (N, dim).
+        logits: (N, classes), margin-free.
+        labels: (N,) int64.
+    """
+
+    embeddings: Tensor
+    logits: Tensor
+    labels: Tensor
+
+
+@torch.no_grad()
+def predict(network: Network, head: Head, images: Images) -> Predictions:
+    """Embeddings and margin-free logits of every image, in evaluation mode and float32."""
+    device = next(network.parameters()).device
+    embeddings, logits = [], []
+    with evaluating(network), evaluating(head):
+        for which in torch.arange(len(images)).split(_PORTION):
+            portion = network(as_pixels(images.read(which.to(images.labels.device)).to(device)))
+            embeddings.append(portion.float().cpu())
+            logits.append(head.logits(portion).cpu())
+    return Predictions(torch.cat(embeddings), torch.cat(logits), images.labels.cpu())
+
+
+def measure(predictions: Predictions, centres: Tensor, *, seed: int) -> dict[str, Any]:
+    """Every number of `faceverif.classification.metrics`; JSON-able.
+
+    Args:
+        predictions: of the evaluated images.
+        centres: (classes, dim), the head's.
+        seed: of k-means.
+
+    Returns:
+        Shares as fractions, angles in degrees, null for the angle of a class without an image. There is no
+        top5_error with five classes or fewer, no recall_at_K with no more than K images.
+    """
+    embeddings, logits, labels = predictions
+    angles = metrics.mean_angle_per_class(embeddings, centres.detach().cpu(), labels).tolist()
+    figures = {
+        "error": metrics.error(logits, labels),
+        "macro_f1": metrics.macro_f1(logits.argmax(dim=1), labels),
+        "nll": metrics.negative_log_likelihood(logits, labels),
+        "ece": metrics.expected_calibration_error(logits, labels),
+        "mean_angle_deg": [None if angle != angle else angle for angle in angles],
+    }
+    if logits.shape[1] > 5:
+        figures["top5_error"] = metrics.top_k_error(logits, labels, k=5)
+    return figures | _compare(embeddings, labels, clusters=logits.shape[1], seed=seed)
+
+
+def _compare(embeddings: Tensor, labels: Tensor, *, clusters: int, seed: int) -> dict[str, float]:
+    """NMI and recall, of at most `_MOST_COMPARED` images spread evenly over the set."""
+    if len(labels) > _MOST_COMPARED:
+        chosen = torch.linspace(0, len(labels) - 1, _MOST_COMPARED).long()
+        embeddings, labels = embeddings[chosen], labels[chosen]
+    ks = tuple(k for k in metrics.RECALL_AT if k < len(labels))
+    recall = metrics.recall_at_k(embeddings, labels, ks=ks) if ks else {}
+    figures = {f"recall_at_{k}": share for k, share in recall.items()}
+    if len(labels) >= clusters:
+        figures["nmi"] = metrics.nmi(embeddings, labels, clusters=clusters, seed=seed)
+    return figures

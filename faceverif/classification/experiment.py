@@ -1,0 +1,149 @@
+"""`faceverif experiment`: trains what a table needs and keeps the table up to date; killed, it goes on."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from data_prep.atomic import write_text
+from data_prep.errors import InputError
+from data_prep.progress import say
+from faceverif.classification.config import ClassificationConfig
+from faceverif.classification.experiment_config import (
+    ExperimentConfig,
+    PlannedRun,
+    load_experiment,
+    plan_runs,
+)
+from faceverif.classification.experiment_report import write_experiment_report
+from faceverif.classification.experiment_table import FinishedRun, Table, build_table
+from faceverif.classification.training import RESULT_NAME, train_classifier
+from faceverif.config import read_yaml, validate_config
+from faceverif.training.checkpoint import checkpoint_path
+
+TABLE_NAME = "table"
+
+# Where things lie and how often is looked changes no number.
+_MAY_CHANGE = {"data.path", "data.download", "training.evaluate_every_epochs"}
+
+
+def run_experiment(
+    path: Path,
+    out: Path,
+    *,
+    only: Sequence[str] = (),
+    overrides: Sequence[str] = (),
+) -> Table:
+    """Train all runs of a table that have not finished, and write the table after each.
+
+    A run lies in OUT/METHOD/seedK, or OUT/METHOD/CASE/seedK. One that has finished is left alone, one that
+    was killed goes on. OUT/table.json, table.md and report.html show what has finished so far.
+
+    Args:
+        path: the experiment's YAML.
+        out: the folder for everything.
+        only: names of methods and cases to run; the table shows all that has finished all the same.
+        overrides: `a.b=c`, laid over the YAML: common.training.epochs=3.
+
+    Returns:
+        the table with all runs asked for.
+
+    Raises:
+        InputError: the YAML or a run's settings break a rule, a run in OUT was made with other settings, or a
+            training stops. Settings are all checked before the first training.
+    """
+    experiment = load_experiment(path, overrides)
+    every_run = plan_runs(experiment, source=str(path))
+    asked_for = plan_runs(experiment, source=str(path), only=only)
+    for run in every_run:
+        refuse_other_settings(run, out / run.name)
+    missing = [run for run in asked_for if not is_finished(out / run.name)]
+    say(f"{experiment.name}: {len(asked_for)} runs, {len(asked_for) - len(missing)} finished before")
+    table = write_table(experiment, every_run, out)
+    for number, run in enumerate(missing, start=1):
+        say(f"{experiment.name}: {run.name}, {number} of {len(missing)}")
+        _train_run(run, out / run.name)
+        table = write_table(experiment, every_run, out)
+    return table
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether a run has its result."""
+    return (folder / RESULT_NAME).is_file()
+
+
+def write_table(experiment: ExperimentConfig, runs: Sequence[PlannedRun], out: Path) -> Table:
+    """Write table.json, table.md and report.html of what has finished.
+
+    Args:
+        experiment: the table.
+        runs: all its runs, finished or not.
+        out: the experiment's folder.
+    """
+    finished = [run for run in runs if is_finished(out / run.name)]
+    planned = Counter((run.method, run.case) for run in _in_order_of_the_table(experiment, runs))
+    table = build_table(experiment, [_read_run(run, out / run.name) for run in finished], planned=planned)
+    write_text(out / f"{TABLE_NAME}.json", json.dumps(table.record(), indent=1))
+    write_text(out / f"{TABLE_NAME}.md", table.markdown())
+    write_experiment_report(table, finished, out)
+    return table
+
+
+def refuse_other_settings(run: PlannedRun, folder: Path) -> None:
+    """Stop where a run lies that has other settings than the table asks for.
+
+    Raises:
+        InputError: it has; both values are named.
+    """
+    if not (folder / "config.yaml").is_file():
+        return
+    stored = validate_config(
+        ClassificationConfig, read_yaml(folder / "config.yaml"), source=str(folder / "config.yaml")
+    )
+    then, now = _flat(stored.model_dump(mode="json")), _flat(run.config.model_dump(mode="json"))
+    differing = sorted(key for key in then | now if then.get(key) != now.get(key))
+    if differing:
+        changes = ", ".join(f"{key} {then.get(key)} -> {now.get(key)}" for key in differing)
+        raise InputError(
+            run.name,
+            f"must have the settings that {folder} was trained with",
+            got=changes,
+            fix="Set them back, remove that folder, or name another --out.",
+        )
+
+
+def _train_run(run: PlannedRun, folder: Path) -> None:
+    try:
+        train_classifier(run.config, folder, resume=checkpoint_path(folder).is_file())
+    except InputError as error:
+        raise InputError(f"{run.name}: {error.field}", error.rule, got=error.got, fix=error.fix) from error
+
+
+def _read_run(run: PlannedRun, folder: Path) -> FinishedRun:
+    result = json.loads((folder / RESULT_NAME).read_text(encoding="utf-8"))
+    return FinishedRun(run.method, run.case, run.config.seed, result["metrics"], result["hours"])
+
+
+def _in_order_of_the_table(experiment: ExperimentConfig, runs: Sequence[PlannedRun]) -> list[PlannedRun]:
+    methods = [method.name for method in experiment.methods]
+    cases = [None, *(case.name for case in experiment.cases)]
+    return sorted(runs, key=lambda run: (cases.index(run.case), methods.index(run.method)))
+
+
+def _flat(settings: Any, path: str = "") -> dict[str, Any]:
+    """Nested settings as {"a.b.0": c}, without those that may change."""
+    if isinstance(settings, dict):
+        children = [(f"{path}.{key}".lstrip("."), value) for key, value in settings.items()]
+    elif isinstance(settings, list):
+        children = [(f"{path}.{number}", value) for number, value in enumerate(settings)]
+    else:
+        return {path: settings}
+    return {
+        key: leaf
+        for child, value in children
+        if child not in _MAY_CHANGE
+        for key, leaf in _flat(value, child).items()
+    }

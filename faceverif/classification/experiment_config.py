@@ -1,0 +1,221 @@
+"""A table of a paper as a YAML: methods x cases x seeds, each a classification run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from data_prep.errors import InputError
+from faceverif.classification.config import ClassificationConfig
+from faceverif.config import load_config, validate_config
+from faceverif.config_base import NotNegative, Section
+
+Metric = Literal["error", "macro_f1", "nmi", "recall_at_1", "ece", "nll"]
+# Names become folders.
+Name = Annotated[str, Field(pattern=r"^\w[\w.+=-]*$")]
+
+
+class PublishedConfig(Section):
+    """What the paper gives, in the unit of the metric: rates are fractions.
+
+    Attributes:
+        mean: the number; null where the paper has none.
+        sd: its standard deviation, where the paper gives one.
+    """
+
+    mean: float | None = None
+    sd: NotNegative | None = None
+
+
+class MethodConfig(Section):
+    """A row of the table.
+
+    Attributes:
+        name: of the row, and of its folder.
+        seeds: a run each.
+        published: the paper's number, in a table without cases.
+        settings: what differs from `common`, nested as there; a section whose `name` changes is
+            replaced whole.
+    """
+
+    name: Name
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
+    published: PublishedConfig = PublishedConfig()
+    settings: dict[str, Any] = Field(default_factory=dict)
+
+
+class CaseConfig(Section):
+    """A setting under which every method is run: a depth, a rate of noise, a number of classes.
+
+    Attributes:
+        name: of the case, and of its folder.
+        published: the paper's numbers by method.
+        settings: what differs from `common`; a method's own settings come after it.
+    """
+
+    name: Name
+    published: dict[str, PublishedConfig] = Field(default_factory=dict)
+    settings: dict[str, Any]
+
+
+class ExperimentConfig(Section):
+    """A table.
+
+    Attributes:
+        name: for files and folders.
+        title: for people.
+        source: paper and table that it repeats.
+        metric: what is compared, one of those in a run's result.json.
+        lower_is_better: whether a smaller number is the better one.
+        baseline: the method that the others are compared with.
+        common: settings of every run, as in `ClassificationConfig`; the seed comes from the methods.
+        cases: none for a table with one number a method.
+        methods: the rows.
+    """
+
+    name: Name
+    title: str
+    source: str
+    metric: Metric
+    lower_is_better: bool
+    baseline: str
+    common: dict[str, Any]
+    cases: tuple[CaseConfig, ...] = ()
+    methods: Annotated[tuple[MethodConfig, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _names_fit(self) -> ExperimentConfig:
+        methods = [method.name for method in self.methods]
+        names = [*methods, *(case.name for case in self.cases)]
+        if len(set(names)) != len(names):
+            raise ValueError("two methods or cases have the same name")
+        if self.baseline not in methods:
+            raise ValueError(f"the baseline must be one of the methods: {', '.join(methods)}")
+        for case in self.cases:
+            if set(case.published) - set(methods):
+                raise ValueError(f"case {case.name} has published numbers of what is no method")
+        return self
+
+    @model_validator(mode="after")
+    def _nothing_is_ignored(self) -> ExperimentConfig:
+        parts = [
+            self.common,
+            *(row.settings for row in self.methods),
+            *(case.settings for case in self.cases),
+        ]
+        if any("seed" in settings for settings in parts):
+            raise ValueError("seed is set by the seeds of the methods; leave it out of the settings")
+        if any(len(set(method.seeds)) != len(method.seeds) for method in self.methods):
+            raise ValueError("a method has the same seed twice")
+        if self.cases and any(method.published.mean is not None for method in self.methods):
+            raise ValueError("in a table with cases, published numbers stand with the cases")
+        return self
+
+    def published(self, method: str, case: str | None) -> PublishedConfig:
+        """The paper's number of a cell of the table."""
+        if case is None:
+            return next(row.published for row in self.methods if row.name == method)
+        numbers = next(column.published for column in self.cases if column.name == case)
+        return numbers.get(method, PublishedConfig())
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """A run of an experiment.
+
+    Attributes:
+        method, case: where in the table; case is None where there are none.
+        config: all its settings, checked.
+    """
+
+    method: str
+    case: str | None
+    config: ClassificationConfig
+
+    @property
+    def name(self) -> str:
+        """METHOD/seedK or METHOD/CASE/seedK: for people, and below the experiment's folder."""
+        return "/".join(filter(None, (self.method, self.case, f"seed{self.config.seed}")))
+
+
+def load_experiment(path: Path, overrides: Sequence[str] = ()) -> ExperimentConfig:
+    """Read an experiment's YAML.
+
+    Args:
+        path: the file.
+        overrides: `a.b=c`, as in `common.training.epochs=3` or `methods.0.seeds=[0]`.
+
+    Raises:
+        InputError: no such file, not YAML, an unknown key, or a value that breaks a rule.
+    """
+    return load_config(ExperimentConfig, path, list(overrides))
+
+
+def plan_runs(experiment: ExperimentConfig, *, source: str, only: Sequence[str] = ()) -> list[PlannedRun]:
+    """All runs of a table, each with checked settings; every method once before any of them twice.
+
+    Args:
+        experiment: the table.
+        source: where it comes from, for messages.
+        only: names of methods and of cases; the others of their kind are left out. Empty: all.
+
+    Raises:
+        InputError: an unknown name, or settings that break a rule, with the method's name.
+    """
+    methods, cases = _chosen(experiment, only)
+    places = [
+        (number, case, method) for method in methods for case in cases for number in range(len(method.seeds))
+    ]
+    # Sorting is stable, so methods keep their order.
+    places.sort(key=lambda place: (place[0], cases.index(place[1])))
+    return [
+        _planned(experiment, method, case, method.seeds[number], source=source)
+        for number, case, method in places
+    ]
+
+
+def _chosen(
+    experiment: ExperimentConfig, only: Sequence[str]
+) -> tuple[list[MethodConfig], list[CaseConfig | None]]:
+    methods, cases = experiment.methods, experiment.cases
+    known = [*(method.name for method in methods), *(case.name for case in cases)]
+    for name in only:
+        if name not in known:
+            raise InputError(
+                "--only",
+                f"must name a method or a case of {experiment.name}",
+                got=name,
+                fix=f"Known: {known}.",
+            )
+    chosen_methods = [method for method in methods if method.name in only] or list(methods)
+    chosen_cases: list[CaseConfig | None] = [case for case in cases if case.name in only] or list(cases)
+    return chosen_methods, chosen_cases or [None]
+
+
+def _planned(
+    experiment: ExperimentConfig, method: MethodConfig, case: CaseConfig | None, seed: int, *, source: str
+) -> PlannedRun:
+    settings = merged(experiment.common, case.settings if case else {})
+    settings = merged(settings, method.settings) | {"seed": seed}
+    place = f"method {method.name}" + (f", case {case.name}" if case else "")
+    config = validate_config(ClassificationConfig, settings, source=f"{source} ({place})")
+    return PlannedRun(method.name, case.name if case else None, config)
+
+
+def merged(settings: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Nested settings with changes laid over them.
+
+    A section whose `name` changes is replaced whole: its other keys belong to what the old name stood for.
+    """
+    if "name" in changes and changes["name"] != settings.get("name"):
+        return dict(changes)
+    return settings | {
+        key: merged(settings[key], value)
+        if isinstance(value, dict) and isinstance(settings.get(key), dict)
+        else value
+        for key, value in changes.items()
+    }

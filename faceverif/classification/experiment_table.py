@@ -1,0 +1,249 @@
+"""The table of an experiment: our numbers over seeds, the paper's, a test against the baseline."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from scipy import stats
+
+from faceverif.classification.experiment_config import ExperimentConfig, PublishedConfig
+
+# Not rates: printed as they are.
+_PLAIN_METRICS = {"nll"}
+_METRIC_NAMES = {
+    "macro_f1": "macro-F1",
+    "nmi": "NMI",
+    "ece": "ECE",
+    "nll": "NLL",
+    "top5_error": "top-5 error",
+}
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """What a table needs of a run.
+
+    Attributes:
+        method, case, seed: where it belongs.
+        metrics: from its result.json.
+        hours: that it took.
+    """
+
+    method: str
+    case: str | None
+    seed: int
+    metrics: Mapping[str, Any]
+    hours: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A method against the baseline, over the seeds that both have run.
+
+    Attributes:
+        seeds: how many.
+        difference: mean of method - baseline.
+        p_value: of the paired t-test, two-sided; None where there is no test.
+        note: why there is none, else "".
+    """
+
+    seeds: int
+    difference: float
+    p_value: float | None
+    note: str
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A method under a case.
+
+    Attributes:
+        method, case: which; case is None where there are none.
+        seeds: finished ones, ascending.
+        planned: how many there will be.
+        values: the metric of each.
+        mean: None before the first.
+        sd: over seeds, n - 1 in the denominator; None below two.
+        published: the paper's.
+        comparison: None for the baseline, and before both have a seed in common.
+        others: means of all other single-number metrics.
+        hours: of all its runs.
+    """
+
+    method: str
+    case: str | None
+    seeds: list[int]
+    planned: int
+    values: list[float]
+    mean: float | None
+    sd: float | None
+    published: PublishedConfig
+    comparison: Comparison | None
+    others: dict[str, float]
+    hours: float
+
+
+@dataclass(frozen=True)
+class Table:
+    """All cells, methods in the order of the YAML within each case.
+
+    Attributes:
+        experiment: what was to be run.
+        cells: one each, also where nothing has finished yet.
+    """
+
+    experiment: ExperimentConfig
+    cells: list[Cell]
+
+    def record(self) -> dict[str, Any]:
+        """All of it as plain values, for table.json."""
+        described = self.experiment.model_dump(
+            mode="json", include={"name", "title", "source", "metric", "lower_is_better", "baseline"}
+        )
+        cells = [asdict(cell) | {"published": cell.published.model_dump()} for cell in self.cells]
+        return described | {"cells": cells}
+
+    def columns(self) -> list[str]:
+        """Headings of `rows`."""
+        case = ["case"] if self.experiment.cases else []
+        metric = metric_label(self.experiment.metric)
+        return ["method", *case, f"{metric}, ours", "seeds", "paper", "against " + self.experiment.baseline]
+
+    def rows(self) -> list[list[str]]:
+        """The table as text, a list a cell."""
+        return [self._row(cell) for cell in self.cells]
+
+    def markdown(self) -> str:
+        """The table for a README."""
+        columns = self.columns()
+        lines = [columns, ["---"] * len(columns), *self.rows()]
+        table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+        return f"# {self.experiment.title}\n\n{self.experiment.source}\n\n{table}\n"
+
+    def _row(self, cell: Cell) -> list[str]:
+        metric = self.experiment.metric
+        case = [cell.case] if cell.case else []
+        ours = _with_sd(cell.mean, cell.sd, metric)
+        paper = _with_sd(cell.published.mean, cell.published.sd, metric)
+        seeds = f"{len(cell.seeds)} of {cell.planned}"
+        return [cell.method, *case, ours, seeds, paper, self._against(cell)]
+
+    def _against(self, cell: Cell) -> str:
+        if cell.method == self.experiment.baseline:
+            return "baseline"
+        if cell.comparison is None:
+            return ""
+        difference, p_value = cell.comparison.difference, cell.comparison.p_value
+        better = (difference < 0) == self.experiment.lower_is_better
+        verdict = "no difference" if difference == 0 else "better" if better else "worse"
+        test = cell.comparison.note if p_value is None else f"p = {p_value:.2g}, n = {cell.comparison.seeds}"
+        return f"{_number(difference, self.experiment.metric, sign='+')}, {verdict} ({test})"
+
+
+def build_table(
+    experiment: ExperimentConfig,
+    runs: Sequence[FinishedRun],
+    *,
+    planned: Mapping[tuple[str, str | None], int],
+) -> Table:
+    """The table of the runs that have finished.
+
+    Args:
+        experiment: the whole table.
+        runs: finished ones.
+        planned: how many runs each cell, (method, case), will have.
+    """
+    by_place: dict[tuple[str, str | None], dict[int, FinishedRun]] = {place: {} for place in planned}
+    for run in runs:
+        by_place[run.method, run.case][run.seed] = run
+    cells = [
+        _cell(experiment, place, by_place[place], by_place.get((experiment.baseline, place[1]), {}), count)
+        for place, count in planned.items()
+    ]
+    return Table(experiment, cells)
+
+
+def compare_paired(values: Sequence[float], baseline: Sequence[float]) -> Comparison:
+    """A paired t-test of a method against the baseline.
+
+    Args:
+        values: of the method, one a seed.
+        baseline: of the baseline, for the same seeds in the same order; at least one.
+    """
+    differences = [ours - theirs for ours, theirs in zip(values, baseline, strict=True)]
+    seeds, mean = len(differences), statistics.fmean(differences)
+    if seeds < 2:
+        return Comparison(seeds, mean, None, "one shared seed: too few for a test")
+    if len({round(difference, 12) for difference in differences}) == 1:
+        return Comparison(seeds, mean, None, "the same difference for every seed: no test")
+    return Comparison(seeds, mean, float(stats.ttest_rel(values, baseline).pvalue), "")
+
+
+def metric_label(metric: str) -> str:
+    """A metric's name as printed, with its unit."""
+    name = _METRIC_NAMES.get(metric, metric.replace("recall_at_", "Recall@"))
+    return name + ("" if metric in _PLAIN_METRICS else " in %")
+
+
+def metric_text(value: float | None, metric: str) -> str:
+    """A metric's value as printed; rates in percent, without the sign for it."""
+    return "" if value is None else _number(value, metric)
+
+
+def _cell(
+    experiment: ExperimentConfig,
+    place: tuple[str, str | None],
+    runs: Mapping[int, FinishedRun],
+    baseline: Mapping[int, FinishedRun],
+    planned: int,
+) -> Cell:
+    method, case = place
+    seeds, metric = sorted(runs), experiment.metric
+    values = [float(runs[seed].metrics[metric]) for seed in seeds]
+    shared = [seed for seed in seeds if seed in baseline]
+    comparison = None
+    if shared and method != experiment.baseline:
+        comparison = compare_paired(
+            [runs[seed].metrics[metric] for seed in shared],
+            [baseline[seed].metrics[metric] for seed in shared],
+        )
+    return Cell(
+        method=method,
+        case=case,
+        seeds=seeds,
+        planned=planned,
+        values=values,
+        mean=statistics.fmean(values) if values else None,
+        sd=statistics.stdev(values) if len(values) > 1 else None,
+        published=experiment.published(method, case),
+        comparison=comparison,
+        others=_mean_metrics([run.metrics for run in runs.values()], without=metric),
+        hours=sum(run.hours for run in runs.values()),
+    )
+
+
+def _mean_metrics(results: Sequence[Mapping[str, Any]], *, without: str) -> dict[str, float]:
+    """The mean of every metric that is a single number in each of the results."""
+    if not results:
+        return {}
+    single = [
+        name
+        for name in results[0]
+        if name != without and all(isinstance(result.get(name), int | float) for result in results)
+    ]
+    return {name: statistics.fmean(result[name] for result in results) for name in single}
+
+
+def _with_sd(mean: float | None, sd: float | None, metric: str) -> str:
+    if mean is None:
+        return ""
+    return _number(mean, metric) + (f" ± {_number(sd, metric)}" if sd is not None else "")
+
+
+def _number(value: float, metric: str, *, sign: str = "") -> str:
+    if metric in _PLAIN_METRICS:
+        return f"{value:{sign}.4f}"
+    return f"{100 * value:{sign}.2f}"

@@ -1,0 +1,233 @@
+"""Pictures of classification runs; they draw what has been computed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
+from numpy.typing import NDArray
+
+from faceverif.classification.outputs import LikelihoodMap, RunOutputs
+from faceverif.curves import Metrics
+from faceverif.plotting import ACCENT, FAINT, IMPOSTOR, INK, new_figure, new_panels
+
+# Okabe and Ito's colours, which most colour-blind readers can tell apart, and two more for ten classes.
+COLOURS = (
+    "#0072b2",
+    "#e69f00",
+    "#009e73",
+    "#cc79a7",
+    "#d55e00",
+    "#56b4e9",
+    "#8a7500",
+    "#5b3a8e",
+    "#8a949e",
+    "#1f2933",
+)
+_PANEL_IN = 2.4
+_PANELS_PER_ROW = 4
+_MOST_DOTS = 5000
+# Log-likelihood below the best at which the heat map is at its darkest.
+_DARKEST = 25.0
+
+
+@dataclass(frozen=True)
+class Series:
+    """A method's numbers over a setting, such as the width of a layer.
+
+    Attributes:
+        name: of the method.
+        settings: (n,), ascending.
+        values: (n,), in the unit that is drawn.
+    """
+
+    name: str
+    settings: Sequence[float]
+    values: Sequence[float]
+
+
+def scatter_figure(runs: Mapping[str, RunOutputs]) -> Figure:
+    """Embeddings in the plane by class, a panel a run (L-GM, Fig. 1 a to e).
+
+    Args:
+        runs: name -> outputs with embeddings of two dimensions.
+    """
+    figure, panels = _panels(len(runs))
+    for axes, (name, outputs) in zip(panels, runs.items(), strict=True):
+        _draw_classes(axes, outputs)
+        _label_classes(axes, outputs)
+        axes.set(title=name)
+    return figure
+
+
+def likelihood_figure(runs: Mapping[str, tuple[RunOutputs, LikelihoodMap]]) -> Figure:
+    """Heat maps of the log-likelihood with the embeddings on them, a panel a run (L-GM, Fig. 1 f).
+
+    Args:
+        runs: name -> outputs with embeddings of two dimensions, and the map around them.
+    """
+    figure, panels = _panels(len(runs), size_in=3.2)
+    for axes, (name, (outputs, heat)) in zip(panels, runs.items(), strict=True):
+        best = float(heat.log_likelihood.max())
+        picture = axes.imshow(
+            heat.log_likelihood,
+            extent=(heat.left, heat.right, heat.bottom, heat.top),
+            origin="lower",
+            aspect="auto",
+            cmap="magma",
+            vmin=best - _DARKEST,
+            vmax=best,
+        )
+        shown = outputs.embeddings[_thinned(len(outputs.labels))]
+        # A colour that neither end of the map has.
+        axes.plot(*shown.T, linestyle="none", marker=".", markersize=1.2, color="#22d3ee", alpha=0.6)
+        axes.grid(False)
+        axes.set(title=name, xlim=(heat.left, heat.right), ylim=(heat.bottom, heat.top))
+        figure.colorbar(picture, ax=axes, label="log-likelihood of the predicted class", extend="min")
+    return figure
+
+
+def training_curves_figure(runs: Mapping[str, Metrics]) -> Figure:
+    """Loss and accuracies over the epochs, a colour a run; what is evaluated is dotted where it was measured.
+
+    Args:
+        runs: name -> columns of its metrics.csv.
+    """
+    figure, (loss, training, evaluation) = new_panels(3)
+    for number, (name, metrics) in enumerate(runs.items()):
+        colour = COLOURS[number % len(COLOURS)]
+        _curve(loss, metrics, "loss", colour=colour, label=name)
+        _curve(training, metrics, "accuracy", colour=colour, label=name)
+        epochs, errors = _known(metrics, "evaluation_error")
+        evaluation.plot(epochs, 1 - errors, "o-", color=colour, linewidth=1.4, markersize=2.5, label=name)
+    loss.set(title="Training loss", xlabel="epoch")
+    training.set(title="Accuracy in training", xlabel="epoch")
+    evaluation.set(title="Accuracy on evaluation images", xlabel="epoch")
+    for axes in (training, evaluation):
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.4g} %"))
+    loss.legend(frameon=False, fontsize=7)
+    return figure
+
+
+def reliability_figure(runs: Mapping[str, RunOutputs], *, ece: Mapping[str, float]) -> Figure:
+    """Accuracy by confidence, a panel a run, with the expected calibration error (GSC, Fig. 2).
+
+    Args:
+        runs: name -> outputs.
+        ece: name -> expected calibration error, as the run's result has it.
+    """
+    figure, panels = _panels(len(runs))
+    for axes, (name, outputs) in zip(panels, runs.items(), strict=True):
+        width = 1 / len(outputs.counts)
+        full = np.flatnonzero(outputs.counts)
+        left, middle = width * full, width * (full + 0.5)
+        axes.bar(middle, outputs.accuracy[full], 0.9 * width, color=ACCENT)
+        axes.hlines(outputs.confidence[full], left, left + width, color=IMPOSTOR, linewidth=1.8)
+        axes.plot([0, 1], [0, 1], color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
+        axes.text(0.04, 0.95, f"ECE {100 * ece[name]:.2f} %", va="top", fontsize=8, transform=axes.transAxes)
+        axes.set(title=name, xlim=(0, 1), ylim=(0, 1), xlabel="confidence", ylabel="accuracy")
+    return figure
+
+
+def angles_figure(runs: Mapping[str, Sequence[float | None]]) -> Figure:
+    """Mean angle between embeddings and their class weight, a group of bars a class (W-Softmax, Fig. 5).
+
+    Args:
+        runs: name -> mean angle of each class, in degrees; None for a class without an image.
+    """
+    figure, axes = new_figure(wide=True)
+    classes = len(next(iter(runs.values())))
+    width = 0.84 / len(runs)
+    for number, (name, angles) in enumerate(runs.items()):
+        left = np.arange(classes) - 0.42 + (number + 0.5) * width
+        heights = [math.nan if angle is None else angle for angle in angles]
+        axes.bar(left, heights, 0.9 * width, color=COLOURS[number % len(COLOURS)], label=name)
+    axes.set(title="Mean angle to the own class weight", xlabel="class", ylabel="degrees")
+    axes.set_xticks(range(classes))
+    axes.grid(False, axis="x")
+    axes.legend(
+        frameon=False, fontsize=8, ncols=min(len(runs), 6), loc="upper left", bbox_to_anchor=(0, -0.16)
+    )
+    return figure
+
+
+def series_figure(
+    series: Sequence[Series], *, setting: str, value: str, mark: tuple[float, str] | None = None
+) -> Figure:
+    """A number over a setting, a line a method (W-Softmax, Fig. 4: accuracy over the width of a layer).
+
+    Args:
+        series: the lines.
+        setting: label of the horizontal axis.
+        value: label of the vertical axis.
+        mark: a setting to point out, and its name.
+    """
+    figure, axes = new_figure(wide=True)
+    everywhere = sorted({place for line in series for place in line.settings})
+    if everywhere[0] > 0 and everywhere[-1] / everywhere[0] >= 16:
+        axes.set_xscale("log", base=2)
+    if mark is not None:
+        axes.axvline(mark[0], color=FAINT, linewidth=1.2, label=mark[1])
+    for number, line in enumerate(series):
+        colour = COLOURS[number % len(COLOURS)]
+        axes.plot(line.settings, line.values, "o-", color=colour, markersize=4, label=line.name)
+    axes.set_xticks(everywhere, [f"{place:g}" for place in everywhere])
+    axes.minorticks_off()
+    axes.set(xlabel=setting, ylabel=value)
+    axes.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def _panels(count: int, *, size_in: float = _PANEL_IN) -> tuple[Figure, list[Axes]]:
+    """Square panels in rows, as wide as the report where they fill a row."""
+    per_row = min(count, _PANELS_PER_ROW, int(4 * _PANEL_IN / size_in))
+    rows = math.ceil(count / per_row)
+    figure = Figure(figsize=(size_in * per_row, size_in * rows * 1.05), layout="constrained")
+    return figure, [figure.add_subplot(rows, per_row, number + 1) for number in range(count)]
+
+
+def _thinned(count: int) -> slice:
+    """Evenly spread indices, so many that dots stay dots."""
+    return slice(None, None, max(1, count // _MOST_DOTS))
+
+
+def _draw_classes(axes: Axes, outputs: RunOutputs) -> None:
+    shown = _thinned(len(outputs.labels))
+    size = min(8.0, max(1.5, 3000 / len(outputs.labels)))
+    embeddings, labels = outputs.embeddings[shown], outputs.labels[shown]
+    for label in np.unique(outputs.labels):
+        own = embeddings[labels == label]
+        axes.scatter(own[:, 0], own[:, 1], s=size, color=COLOURS[label % len(COLOURS)], linewidths=0)
+
+
+def _label_classes(axes: Axes, outputs: RunOutputs) -> None:
+    """The class's number at the middle of its embeddings: ten colours are more than many can tell apart."""
+    for label in np.unique(outputs.labels):
+        across, upwards = np.median(outputs.embeddings[outputs.labels == label], axis=0)
+        axes.text(
+            across,
+            upwards,
+            str(label),
+            ha="center",
+            va="center",
+            fontsize=7,
+            fontweight="bold",
+            bbox={"boxstyle": "circle,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.75},
+        )
+
+
+def _known(metrics: Metrics, column: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Epochs and values of a column, where it has any."""
+    values = metrics.get(column, np.empty(0))
+    there = np.isfinite(values)
+    return metrics.get("epoch", np.arange(len(values), dtype=np.float64))[there], values[there]
+
+
+def _curve(axes: Axes, metrics: Metrics, column: str, *, colour: str, label: str) -> None:
+    epochs, values = _known(metrics, column)
+    axes.plot(epochs, values, color=colour, linewidth=1.3, label=label)

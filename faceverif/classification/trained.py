@@ -1,0 +1,134 @@
+"""A trained classifier: how it is written, read and asked."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from data_prep.atomic import written_whole
+from data_prep.errors import InputError
+from faceverif.classification.classifier import Classifier
+from faceverif.classification.config import ClassificationConfig
+from faceverif.classification.images import as_pixels
+from faceverif.config import validate_config
+from faceverif.heads import Head
+
+MODEL_NAME = "model.safetensors"
+_METADATA_KEY = "faceverif.classifier"
+_FORMAT = 1
+_PORTION = 500
+
+
+class TrainedClassifier(nn.Module):
+    """A classifier in evaluation mode: called on pixels in [0, 1] it gives margin-free logits.
+
+    Gradients reach the pixels, not the weights.
+
+    Args:
+        classifier: network and objective.
+        config: of its run.
+        class_names: in the order of the logits.
+
+    Attributes:
+        network: pixels -> raw embeddings.
+        objective: head, criterion and penalties with what they have learnt, such as centers.
+    """
+
+    def __init__(
+        self, classifier: Classifier, *, config: ClassificationConfig, class_names: tuple[str, ...]
+    ) -> None:
+        super().__init__()
+        self.config, self.class_names = config, class_names
+        self.network, self.objective = classifier.network, classifier.objective
+        self.eval().requires_grad_(False)
+
+    @property
+    def head(self) -> Head:
+        """What compares embeddings with classes."""
+        return self.objective.head
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Margin-free logits, (batch, classes), of pixels in [0, 1], (batch, C, H, W)."""
+        return self.head.logits(self.network(pixels))
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Raw embeddings, (N, dim) float32 on the CPU, of any number of images, (N, C, H, W) uint8."""
+        device = next(self.network.parameters()).device
+        with torch.no_grad():
+            portions = [self.network(as_pixels(portion.to(device))) for portion in images.split(_PORTION)]
+        return torch.cat(portions).float().cpu()
+
+    def logits(self, images: Tensor) -> Tensor:
+        """Margin-free logits, (N, classes) float32 on the CPU, of images, (N, C, H, W) uint8."""
+        device = next(self.network.parameters()).device
+        with torch.no_grad():
+            return self.head.logits(self.embed(images).to(device)).cpu()
+
+
+def save_classifier(
+    run: Path, classifier: Classifier, *, config: ClassificationConfig, class_names: tuple[str, ...]
+) -> None:
+    """Write RUN/model.safetensors whole or not at all: tensors, and as JSON how to build what they are of."""
+    about = {
+        "format": _FORMAT,
+        "config": config.model_dump(mode="json"),
+        "shape": list(classifier.network.shape),
+        "class_names": list(class_names),
+    }
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in classifier.state_dict().items()}
+    with written_whole(run / MODEL_NAME) as unfinished:
+        save_file(state, unfinished, metadata={_METADATA_KEY: json.dumps(about)})
+
+
+def load_classifier(run: Path) -> TrainedClassifier:
+    """The classifier of a finished run, on the CPU; loading runs no code from the file.
+
+    Args:
+        run: a folder by `train_classifier`.
+
+    Raises:
+        InputError: no finished run, not one of ours, or weights that do not fit the network it names.
+    """
+    path = run / MODEL_NAME
+    about, state = _read(path)
+    try:
+        config = validate_config(ClassificationConfig, about["config"], source=str(path))
+        channels, height, width = about["shape"]
+        names = tuple(about["class_names"])
+        classifier = Classifier(config, shape=(channels, height, width), classes=len(names))
+        classifier.load_state_dict(state)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise _unreadable(path, f"{type(error).__name__}: {str(error).splitlines()[0]}") from error
+    classifier.to(memory_format=torch.channels_last)
+    return TrainedClassifier(classifier, config=config, class_names=names)
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    if not path.is_file():
+        raise InputError(
+            "--run",
+            f"must be the folder of a finished classification run, with a {MODEL_NAME}",
+            got=path.parent,
+            fix=f"Run: faceverif classify CONFIG --run {path.parent}",
+        )
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = json.loads((file.metadata() or {})[_METADATA_KEY])
+            return about, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+    except (SafetensorError, KeyError, json.JSONDecodeError) as error:
+        raise _unreadable(path, type(error).__name__) from error
+
+
+def _unreadable(path: Path, why: str) -> InputError:
+    return InputError(
+        "model",
+        "must be a file that `faceverif classify` wrote, whole and of this version",
+        got=f"{path} ({why})",
+        fix="Copy the file again or train again.",
+    )

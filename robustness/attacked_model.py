@@ -1,0 +1,188 @@
+"""What is attacked: a network and its objective, asked for embeddings and margin-free logits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from data_prep.errors import InputError
+from faceverif.heads import Head
+from faceverif.objective import Objective
+
+
+class AttackedModel(nn.Module):
+    """Pixels in [0, 1] -> embeddings, margin-free logits, and the loss of the training.
+
+    Args:
+        network: (batch, C, H, W) in [0, 1] -> (batch, dim) raw embeddings; normalises the pixels itself.
+        objective: head, criterion and penalties, with what they have learnt.
+    """
+
+    def __init__(self, network: nn.Module, objective: Objective) -> None:
+        super().__init__()
+        self.network, self.objective = network, objective
+        # Parts in training mode are for the user to find out about, not for us to switch silently.
+        self.training = network.training or objective.training
+
+    @property
+    def head(self) -> Head:
+        """What compares embeddings with classes."""
+        return self.objective.head
+
+    def embed(self, pixels: Tensor) -> Tensor:
+        """Raw embeddings, (batch, dim)."""
+        return self.network(pixels)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Margin-free logits, (batch, classes)."""
+        return self.head.logits(self.embed(pixels))
+
+    def training_loss(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        """Criterion with margin and weighted penalties, summed over the batch."""
+        return self.objective(embeddings, labels).loss * len(labels)
+
+
+class GradientCount:
+    """Which images gave a gradient that is zero everywhere when an attack first asked for one.
+
+    Attributes:
+        zero: (batch,) bool, None while no gradient was asked for.
+    """
+
+    def __init__(self) -> None:
+        self.zero: Tensor | None = None
+
+    def watched(self, pixels: Tensor) -> Tensor:
+        """The same pixels; the gradient that flows back to them is looked at."""
+        if not pixels.requires_grad or self.zero is not None:
+            return pixels
+        # A view of its own: what else the attack makes of the pixels does not count.
+        view = pixels.view_as(pixels)
+        view.register_hook(self._look)
+        return view
+
+    def _look(self, gradient: Tensor) -> None:
+        if self.zero is None:
+            self.zero = (gradient == 0).flatten(1).all(dim=1)
+
+
+class Watched(AttackedModel):
+    """The same model, its gradients counted.
+
+    Args:
+        model: what is attacked.
+
+    Attributes:
+        gradients: the count.
+    """
+
+    def __init__(self, model: AttackedModel) -> None:
+        super().__init__(model.network, model.objective)
+        self.gradients = GradientCount()
+
+    def embed(self, pixels: Tensor) -> Tensor:
+        """Raw embeddings, (batch, dim)."""
+        return self.network(self.gradients.watched(pixels))
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Where a model's parameters lie; the CPU for one without any."""
+    first = next(model.parameters(), None)
+    return torch.device("cpu") if first is None else first.device
+
+
+def refuse_unfit_model(model: nn.Module) -> None:
+    """Stop on a model that cannot be attacked honestly.
+
+    Raises:
+        InputError: a part is in training mode, a parameter is not float32, or autocast is on.
+    """
+    training = next((name or "the model" for name, part in model.named_modules() if part.training), None)
+    if training is not None:
+        raise InputError(
+            "model",
+            "must be in evaluation mode: dropout and batch statistics hide it from the attack",
+            got=f"{training} in training mode",
+            fix="Call model.eval().",
+        )
+    other = {tensor.dtype for tensor in model.parameters() if tensor.is_floating_point()} - {torch.float32}
+    if other:
+        raise InputError(
+            "model",
+            "must be in float32: small gradients vanish in less",
+            got=", ".join(map(str, other)),
+            fix="Call model.float().",
+        )
+    if torch.is_autocast_enabled(device_of(model).type):
+        raise InputError(
+            "model",
+            "must be attacked without autocast: small gradients vanish in bfloat16",
+            got="autocast",
+            fix="Leave the autocast block before attacking.",
+        )
+
+
+def refuse_bad_pixels(images: Tensor, *, field: str = "images") -> None:
+    """Stop on images that are not float32 in [0, 1].
+
+    Raises:
+        InputError: another type, shape or range, or no image at all.
+    """
+    if images.ndim != 4 or len(images) == 0:
+        raise InputError(field, "must be (N, C, H, W), N >= 1", got=tuple(images.shape), fix="Stack them.")
+    if images.dtype != torch.float32:
+        raise InputError(
+            field, "must be float32 in [0, 1]", got=images.dtype, fix="8-bit images: images.float() / 255."
+        )
+    low, high = (float(bound) for bound in torch.aminmax(images))
+    if not (low >= 0 and high <= 1):
+        raise InputError(
+            field,
+            "pixels must lie in [0, 1]",
+            got=f"{low:.4g} to {high:.4g}",
+            fix="Undo the normalisation: it belongs in the model.",
+        )
+
+
+@contextmanager
+def frozen(model: nn.Module) -> Iterator[None]:
+    """No gradient reaches the model's parameters meanwhile; afterwards they need gradients as before.
+
+    Raises:
+        RuntimeError: a gradient came through all the same.
+    """
+    needing = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    before = [(parameter, parameter.grad) for parameter in model.parameters()]
+    for parameter in needing:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in needing:
+            parameter.requires_grad_(True)
+    if any(parameter.grad is not gradient for parameter, gradient in before):
+        raise RuntimeError("an attack left gradients in the model's parameters")
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Torch's global generators start from a seed and are afterwards where they were."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
+
+
+def gradient_of(value: Callable[[Tensor], Tensor], pixels: Tensor) -> Tensor:
+    """Gradient of the summed values with respect to the pixels.
+
+    Args:
+        value: (batch, C, H, W) -> (batch,).
+        pixels: (batch, C, H, W).
+    """
+    with torch.enable_grad():
+        asked = pixels.detach().requires_grad_()
+        (gradient,) = torch.autograd.grad(value(asked).sum(), asked)
+    return gradient

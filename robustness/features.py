@@ -1,0 +1,65 @@
+"""What a model makes of images, computed once: all that detectors look at."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from faceverif.classification.images import as_pixels
+from robustness.attacked_model import AttackedModel, device_of, refuse_bad_pixels, refuse_unfit_model
+
+
+class Features(NamedTuple):
+    """What a model says of images.
+
+    Attributes:
+        embeddings: (N, dim), raw.
+        logits: (N, classes), margin-free.
+        labels: (N,) int64, the true classes; of attacked images those of the clean ones.
+    """
+
+    embeddings: Tensor
+    logits: Tensor
+    labels: Tensor
+
+    @property
+    def predicted(self) -> Tensor:
+        """(N,) the class with the largest logit."""
+        return self.logits.argmax(dim=1)
+
+    @property
+    def correct(self) -> Tensor:
+        """(N,) bool, whether that is the true class."""
+        return self.predicted == self.labels
+
+    def take(self, which: Tensor) -> Features:
+        """The features of those images: indices or a mask."""
+        return Features(self.embeddings[which], self.logits[which], self.labels[which])
+
+
+def extract_features(model: AttackedModel, images: Tensor, labels: Tensor, *, portion: int = 500) -> Features:
+    """Embeddings and logits of any number of images, on the CPU, without gradients.
+
+    Args:
+        model: in evaluation mode.
+        images: (N, C, H, W), uint8, or float32 in [0, 1].
+        labels: (N,) int64.
+        portion: images at once; memory does not depend on N.
+
+    Raises:
+        InputError: a model in training mode, or pixels out of range.
+    """
+    refuse_unfit_model(model)
+    if images.dtype != torch.uint8:
+        refuse_bad_pixels(images)
+    device = device_of(model)
+    embeddings, logits = [], []
+    with torch.no_grad():
+        for some in images.split(portion):
+            there = some.to(device)
+            embedded = model.embed(as_pixels(there) if there.dtype == torch.uint8 else there)
+            embeddings.append(embedded.cpu())
+            logits.append(model.head.logits(embedded).cpu())
+    return Features(torch.cat(embeddings), torch.cat(logits), labels.cpu())

@@ -1,0 +1,123 @@
+"""Pictures from a tar or a folder: the same arrays, and nothing that leads out of them."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from data_prep.errors import InputError
+from data_prep.sources.picture_tar import read_pictures
+
+SPLITS = ("train", "test")
+# Shuffled, as a tar may be. Every picture has one colour, the number of its file in red.
+NAMES = [
+    "train/dog/0002.png",
+    "test/cat/0005.png",
+    "train/cat/0001.png",
+    "train/dog/0000.png",
+    "test/dog/0004.png",
+]
+
+
+def picture(red: int, side: int = 4) -> bytes:
+    pixels = np.zeros((side, side, 3), dtype=np.uint8)
+    pixels[..., 2] = red  # OpenCV writes blue first
+    return cv2.imencode(".png", pixels)[1].tobytes()
+
+
+def contents() -> dict[str, bytes]:
+    return {name: picture(int(Path(name).stem)) for name in NAMES}
+
+
+def write_tar(path: Path, files: dict[str, bytes], *extra: tarfile.TarInfo) -> Path:
+    with tarfile.open(path, "w:gz" if path.suffix == ".gz" else "w") as archive:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+        for member in extra:
+            archive.addfile(member)
+    return path
+
+
+def write_folder(path: Path, files: dict[str, bytes]) -> Path:
+    for name, content in files.items():
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        (path / name).write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["plain.tar", "zipped.tar.gz", "folder"])
+def test_pictures_are_sorted_by_class_and_name(tmp_path: Path, kind: str) -> None:
+    write = write_folder if kind == "folder" else write_tar
+    beside = {
+        "README": b"text",
+        "extra/cat/0001.png": b"not read",
+        ".hidden/x": b"",
+        "train/cat/._0001.png": b"x",
+    }
+    found = read_pictures(write(tmp_path / kind, contents() | beside), splits=SPLITS)
+    assert found["train"].class_names == found["test"].class_names == ("cat", "dog")
+    assert found["train"].labels.tolist() == [0, 1, 1]
+    assert found["train"].images[:, 0, 0].tolist() == [[1, 0, 0], [0, 0, 0], [2, 0, 0]]
+    assert found["test"].images.shape == (2, 4, 4, 3)
+    assert found["test"].labels.tolist() == [0, 1]
+
+
+def link(name: str, kind: bytes) -> tarfile.TarInfo:
+    member = tarfile.TarInfo(name)
+    member.type, member.linkname = kind, "/etc/passwd"
+    return member
+
+
+@pytest.mark.parametrize(
+    ("member", "complaint"),
+    [
+        (tarfile.TarInfo("../train/cat/0009.png"), "lead out of it"),
+        (tarfile.TarInfo("/train/cat/0009.png"), "lead out of it"),
+        (link("train/cat/0009.png", tarfile.SYMTYPE), "files and folders only"),
+        (link("train/cat/0009.png", tarfile.LNKTYPE), "files and folders only"),
+        (link("train/cat/0009.png", tarfile.FIFOTYPE), "files and folders only"),
+    ],
+)
+def test_what_leads_out_of_the_tar_is_refused(
+    tmp_path: Path, member: tarfile.TarInfo, complaint: str
+) -> None:
+    with pytest.raises(InputError, match=complaint):
+        read_pictures(write_tar(tmp_path / "bad.tar", contents(), member), splits=SPLITS)
+
+
+@pytest.mark.parametrize(
+    ("files", "complaint"),
+    [
+        ({"train/cat/0009.png": picture(9, side=5)}, "of one size"),
+        ({"train/cat/0009.png": b"no picture"}, "can be decoded"),
+        ({"train/cat/0009.png": b""}, "can be decoded"),
+        ({"train/0009.png": picture(9)}, "SPLIT/CLASS/PICTURE"),
+        ({"train/cow/0009.png": picture(9)}, "same classes in every split"),
+    ],
+)
+def test_what_is_no_set_of_pictures_is_refused(
+    tmp_path: Path, files: dict[str, bytes], complaint: str
+) -> None:
+    with pytest.raises(InputError, match=complaint):
+        read_pictures(write_tar(tmp_path / "bad.tar", contents() | files), splits=SPLITS)
+
+
+def test_missing_and_damaged_sources_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="a folder or a tar"):
+        read_pictures(tmp_path / "nothing", splits=SPLITS)
+    (tmp_path / "text.tar").write_bytes(b"no tar at all")
+    with pytest.raises(InputError, match="must be a whole tar"):
+        read_pictures(tmp_path / "text.tar", splits=SPLITS)
+    cut = write_tar(tmp_path / "cut.tar.gz", contents())
+    cut.write_bytes(cut.read_bytes()[:-40])
+    with pytest.raises(InputError, match="must be a whole tar"):
+        read_pictures(cut, splits=SPLITS)
+    with pytest.raises(InputError, match="must hold pictures in test/CLASS/"):
+        read_pictures(write_tar(tmp_path / "half.tar", {NAMES[0]: picture(1)}), splits=SPLITS)

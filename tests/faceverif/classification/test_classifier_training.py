@@ -1,0 +1,189 @@
+"""The smallest classification runs: learning, resuming, what is left behind."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from data_prep.errors import InputError
+from faceverif.classification.config import ClassificationConfig
+from faceverif.classification.data import load_image_sets
+from faceverif.classification.evaluation import measure, predict
+from faceverif.classification.learner import ClassifierLearner
+from faceverif.classification.trained import load_classifier
+from faceverif.classification.training import train_classifier
+from faceverif.config import validate_config
+
+
+def config(**sections: Any) -> ClassificationConfig:
+    settings: dict[str, Any] = {
+        "seed": 5,
+        "data": {"name": "digits", "limit": 200},
+        "network": {"name": "convmixer", "width": 16, "depth": 1, "kernel_px": 3, "embedding_dim": 6},
+        "head": {"name": "lgm", "alpha": 0.3, "covariance": "diagonal"},
+        "criterion": {"name": "online_label_smoothing"},
+        "penalties": [
+            {"name": "likelihood", "weight": 0.01},
+            {"name": "snr", "weight": 0.001, "update": "epoch"},
+            {"name": "proxy_nca", "weight": 0.1},
+        ],
+        "optimizer": {"name": "sgd", "learning_rate": 0.02},
+        "schedule": {"name": "cosine", "margin_warmup_epochs": 1.5},
+        "augmentation": {"flip": 0.1, "crop_padding_px": 1},
+        "training": {"epochs": 3, "batch_size": 40, "clip_norm": 5.0, "evaluate_every_epochs": 2},
+    }
+    for key, section in sections.items():
+        merged = isinstance(section, dict) and "name" not in section
+        settings[key] = settings[key] | section if merged else section
+    return validate_config(ClassificationConfig, settings, source="test")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nobody disturbed."""
+    run = tmp_path_factory.mktemp("whole")
+    train_classifier(config(), run, resume=False)
+    return run
+
+
+def rows(run: Path) -> list[dict[str, str]]:
+    with (run / "metrics.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+class Killed(Exception):
+    pass
+
+
+def kill_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    update = ClassifierLearner.update
+
+    def dying(self: ClassifierLearner, *, step: int, last: int = step) -> None:
+        if step == last:
+            raise Killed
+        update(self, step=step)
+
+    monkeypatch.setattr(ClassifierLearner, "update", dying)
+
+
+@pytest.mark.parametrize("step", [7, 10])
+def test_killed_and_resumed_equals_uninterrupted(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    with monkeypatch.context() as patch:
+        kill_at(patch, step)
+        with pytest.raises(Killed):
+            train_classifier(config(), tmp_path, resume=False)
+    train_classifier(config(), tmp_path, resume=True)
+    expected, found = (load_file(run / "model.safetensors") for run in (whole, tmp_path))
+    assert expected.keys() == found.keys()
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+    timeless = [{key: row[key] for key in row if key != "images_per_s"} for row in rows(tmp_path)]
+    assert timeless == [{key: row[key] for key in row if key != "images_per_s"} for row in rows(whole)]
+
+
+def test_the_run_folder_says_what_was_done(whole: Path) -> None:
+    written = rows(whole)
+    assert [row["epoch"] for row in written] == ["1", "2", "3"]
+    assert [bool(row["evaluation_error"]) for row in written] == [False, True, True]
+    result = json.loads((whole / "result.json").read_text())
+    assert result["evaluated_on"] == "test"
+    assert result["images"] == 359
+    assert result["metrics"]["error"] == pytest.approx(float(written[-1]["evaluation_error"]))
+    assert len(result["metrics"]["mean_angle_deg"]) == 10
+    assert {"top5_error", "macro_f1", "nmi", "recall_at_8", "ece", "nll"} <= result["metrics"].keys()
+    provenance = json.loads((whole / "provenance.json").read_text())
+    assert provenance["data"]["images"] == 200
+    assert provenance["steps"] == 15
+
+
+def test_a_second_training_in_the_folder_is_refused(whole: Path) -> None:
+    with pytest.raises(InputError, match="must not have been trained in"):
+        train_classifier(config(), whole, resume=False)
+    with pytest.raises(InputError, match=r"optimizer\.learning_rate 0\.02 -> 0\.1"):
+        train_classifier(config(optimizer={"name": "sgd", "learning_rate": 0.1}), whole, resume=True)
+    with pytest.raises(InputError, match="--resume: needs"):
+        train_classifier(config(), whole / "nothing", resume=True)
+
+
+def test_the_loaded_classifier_is_the_trained_one(whole: Path) -> None:
+    classifier = load_classifier(whole)
+    _, test = load_image_sets(classifier.config.data, classifier.config.seed)
+    images = test.read(torch.arange(len(test)))
+    predictions = predict(classifier.network, classifier.head, test)
+    assert torch.equal(classifier.embed(images), predictions.embeddings)
+    torch.testing.assert_close(classifier.logits(images), predictions.logits)
+    torch.testing.assert_close(classifier(images[:8] / 255), predictions.logits[:8])
+    figures = measure(predictions, classifier.head.centres(), seed=classifier.config.seed)
+    written = json.loads((whole / "result.json").read_text())["metrics"]
+    assert figures.pop("mean_angle_deg") == pytest.approx(written.pop("mean_angle_deg"))
+    assert figures == pytest.approx(written)
+    assert classifier.class_names == tuple("0123456789")
+    snr = dict(classifier.objective.named_buffers())["penalties.1.thresholds"]
+    assert snr.isfinite().all()  # what penalties have learnt comes along
+
+
+def test_gradients_reach_the_pixels_only(whole: Path) -> None:
+    classifier = load_classifier(whole)
+    pixels = torch.rand(2, 1, 8, 8, requires_grad=True)
+    classifier(pixels).square().sum().backward()
+    assert pixels.grad is not None
+    assert pixels.grad.abs().sum() > 0
+    assert all(parameter.grad is None for parameter in classifier.parameters())
+    assert not classifier.training
+
+
+def test_it_learns_digits_with_held_out_ones(tmp_path: Path) -> None:
+    learning = config(
+        data={"name": "digits", "held_out": 200, "classes": 5},
+        head={"name": "softmax"},
+        criterion={"name": "cross_entropy"},
+        penalties=[],
+        augmentation={"flip": 0.0, "crop_padding_px": 0},
+        optimizer={"name": "adamw", "learning_rate": 0.02},
+        training={"epochs": 4, "precision": "bf16-mixed"},
+    )
+    train_classifier(learning, tmp_path, resume=False)
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert result["metrics"]["error"] < 0.1
+    assert (result["evaluated_on"], result["images"]) == ("held_out", 200)
+    assert "top5_error" not in result["metrics"]
+    first, *_, last = rows(tmp_path)
+    assert float(last["loss"]) < float(first["loss"]) / 2
+
+
+def test_a_diverging_run_stops_before_its_weights_are_spoilt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compute = ClassifierLearner.compute_gradients
+
+    def diverging(self: ClassifierLearner, *args: Any, step: int) -> Any:
+        return compute(self, *args, step=step)._replace(loss=math.nan if step == 3 else 1.0)
+
+    updated = []
+    monkeypatch.setattr(ClassifierLearner, "compute_gradients", diverging)
+    monkeypatch.setattr(ClassifierLearner, "update", lambda self, *, step: updated.append(step))
+    with pytest.raises(InputError, match=r"must stay finite; got loss nan, .* at step 3"):
+        train_classifier(config(), tmp_path, resume=False)
+    assert updated == [0, 1, 2]
+
+
+def test_what_is_no_finished_run_is_refused(whole: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="finished classification run"):
+        load_classifier(tmp_path)
+    content = (whole / "model.safetensors").read_bytes()
+    (tmp_path / "model.safetensors").write_bytes(content[:-100])
+    with pytest.raises(InputError, match="whole and of this version"):
+        load_classifier(tmp_path)
+
+
+def test_a_batch_larger_than_the_set_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"training\.batch_size"):
+        train_classifier(config(training={"epochs": 1, "batch_size": 300}), tmp_path, resume=False)

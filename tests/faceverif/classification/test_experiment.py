@@ -1,0 +1,256 @@
+"""A table: checked before it starts, killed and gone on with, and right in its numbers."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from scipy import stats
+
+from data_prep.errors import InputError
+from faceverif import plotting
+from faceverif.classification import experiment
+from faceverif.classification.config import ClassificationConfig
+from faceverif.classification.experiment import run_experiment
+from faceverif.classification.experiment_config import load_experiment, merged, plan_runs
+from faceverif.classification.experiment_report import case_axis
+from faceverif.classification.experiment_table import compare_paired
+from faceverif.training.checkpoint import checkpoint_path
+
+CONFIGS = Path(__file__).resolve().parents[3] / "configs"
+SHIPPED = sorted(
+    path for path in CONFIGS.glob("*/*.yaml") if "methods" in yaml.safe_load(path.read_text(encoding="utf-8"))
+)
+# By method and seed.
+ERRORS = {("softmax", 0): 0.30, ("softmax", 1): 0.20, ("l-gm", 0): 0.10, ("l-gm", 1): 0.15}
+
+
+def settings() -> dict[str, Any]:
+    net = {"name": "convmixer", "width": 4, "depth": 1, "kernel_px": 3, "patch_px": 2, "embedding_dim": 2}
+    return {
+        "name": "toy",
+        "title": "Toy <digits>",
+        "source": "nobody, Table 1",
+        "metric": "error",
+        "lower_is_better": True,
+        "baseline": "softmax",
+        "common": {
+            "data": {"name": "digits", "limit": 100},
+            "network": net,
+            "head": {"name": "softmax"},
+            "optimizer": {"name": "sgd", "learning_rate": 0.05},
+            "schedule": {"name": "cosine"},
+            "training": {"epochs": 2, "batch_size": 50},
+        },
+        "methods": [
+            {"name": "softmax", "seeds": [0, 1], "published": {"mean": 0.0182, "sd": 0.0001}},
+            {"name": "l-gm", "seeds": [0, 1], "settings": {"head": {"name": "lgm", "alpha": 1.0}}},
+        ],
+    }
+
+
+def write(folder: Path, content: dict[str, Any]) -> Path:
+    path = folder / "toy.yaml"
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    return path
+
+
+class Trainer:
+    """Stands in for the training: notes what it is asked for, and leaves what a finished run leaves."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, bool]] = []
+        self.killed_at = -1
+
+    def __call__(self, config: ClassificationConfig, run: Path, *, resume: bool) -> None:
+        self.asked.append((f"{run.parent.name}/{run.name}", resume))
+        checkpoint_path(run).parent.mkdir(parents=True, exist_ok=True)
+        checkpoint_path(run).touch()
+        (run / "config.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json")), encoding="utf-8")
+        if len(self.asked) == self.killed_at:
+            raise KeyboardInterrupt
+        error = ERRORS["l-gm" if config.head.name == "lgm" else "softmax", config.seed]
+        metrics = {"error": error, "ece": error / 2, "nmi": 0.5, "mean_angle_deg": [10.0] * 10}
+        result = {"metrics": metrics, "evaluated_on": "test", "images": 20, "hours": 0.25}
+        (run / "result.json").write_text(json.dumps(result), encoding="utf-8")
+
+
+@pytest.fixture
+def trainer(monkeypatch: pytest.MonkeyPatch) -> Trainer:
+    stand_in = Trainer()
+    monkeypatch.setattr(experiment, "train_classifier", stand_in)
+    monkeypatch.setattr(experiment, "write_experiment_report", lambda *_: None)
+    return stand_in
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_every_shipped_experiment_is_sound(path: Path) -> None:
+    table = load_experiment(path)
+    runs = plan_runs(table, source=str(path))
+    assert len({run.name for run in runs}) == len(runs) >= 3
+    # The paper's numbers are fractions, and its own method has one wherever the paper prints numbers.
+    numbers = [table.published(run.method, run.case).mean for run in runs]
+    assert all(0 < number < 0.7 for number in numbers if number is not None)
+    assert any(numbers) or "Fig. 4" in table.source
+    opening = path.read_text(encoding="utf-8").splitlines()
+    command = f"# faceverif experiment {path.relative_to(CONFIGS.parent)} --out runs/{table.name}"
+    assert opening[0].startswith(command)
+
+
+def test_shipped_experiments_are_there() -> None:
+    assert len(SHIPPED) >= 12
+
+
+def test_each_method_is_run_once_before_any_twice(tmp_path: Path, trainer: Trainer) -> None:
+    run_experiment(write(tmp_path, settings()), tmp_path / "out")
+    names = [name for name, _ in trainer.asked]
+    assert names == ["softmax/seed0", "l-gm/seed0", "softmax/seed1", "l-gm/seed1"]
+
+
+def test_numbers_of_the_table(tmp_path: Path, trainer: Trainer) -> None:
+    run_experiment(write(tmp_path, settings()), tmp_path / "out")
+    record = json.loads((tmp_path / "out/table.json").read_text())
+    softmax, lgm = record["cells"]
+    assert softmax["mean"] == pytest.approx(0.25)
+    assert softmax["sd"] == pytest.approx(0.1 / np.sqrt(2))
+    assert softmax["published"] == {"mean": 0.0182, "sd": 0.0001}
+    assert softmax["hours"] == 0.5
+    assert lgm["values"] == [0.10, 0.15]
+    assert lgm["others"] == {"ece": pytest.approx(0.0625), "nmi": 0.5}
+    # Differences -0.20 and -0.05: t = mean / (sd / sqrt 2), and with one degree of freedom Student is Cauchy.
+    t = -0.125 / (statistics.stdev([-0.20, -0.05]) / np.sqrt(2))
+    p_value = 1 - 2 / np.pi * np.arctan(abs(t))
+    assert lgm["comparison"]["p_value"] == pytest.approx(p_value)
+    assert lgm["comparison"]["difference"] == pytest.approx(-0.125)
+    text = (tmp_path / "out/table.md").read_text()
+    assert "| softmax | 25.00 ± 7.07 | 2 of 2 | 1.82 ± 0.01 | baseline |" in text
+    assert f"| l-gm | 12.50 ± 3.54 | 2 of 2 |  | -12.50, better (p = {p_value:.2g}, n = 2) |" in text
+
+
+def test_killed_it_goes_on_and_leaves_what_has_finished(tmp_path: Path, trainer: Trainer) -> None:
+    path, out = write(tmp_path, settings()), tmp_path / "out"
+    trainer.killed_at = 2
+    with pytest.raises(KeyboardInterrupt):
+        run_experiment(path, out)
+    assert "| l-gm |  | 0 of 2 |" in (out / "table.md").read_text()
+    run_experiment(path, out)
+    again = trainer.asked[2:]
+    assert again == [("l-gm/seed0", True), ("softmax/seed1", False), ("l-gm/seed1", False)]
+    run_experiment(path, out)
+    assert len(trainer.asked) == 5
+
+
+def test_only_names_methods_and_cases(tmp_path: Path, trainer: Trainer) -> None:
+    content = settings() | {
+        "cases": [{"name": f"k{k}", "settings": {"data": {"classes": k}}} for k in (5, 10)]
+    }
+    content["methods"][0]["published"] = {}
+    path, out = write(tmp_path, content), tmp_path / "out"
+    table = run_experiment(path, out, only=["l-gm", "k5"])
+    assert trainer.asked == [("k5/seed0", False), ("k5/seed1", False)]
+    assert (out / "l-gm/k5/seed1/result.json").is_file()
+    assert [(cell.method, cell.case, len(cell.seeds)) for cell in table.cells] == [
+        ("softmax", "k5", 0),
+        ("l-gm", "k5", 2),
+        ("softmax", "k10", 0),
+        ("l-gm", "k10", 0),
+    ]
+    assert case_axis(load_experiment(path)) == ("data.classes", {"k5": 5, "k10": 10})
+    with pytest.raises(InputError, match=r"--only: must name a method or a case of toy; got arcface"):
+        run_experiment(path, out, only=["arcface"])
+
+
+def test_all_settings_are_checked_before_the_first_training(tmp_path: Path, trainer: Trainer) -> None:
+    content = settings()
+    content["methods"][1]["settings"]["head"]["alpha"] = -1
+    with pytest.raises(InputError, match=r"head\.alpha: .*got -1.*method l-gm"):
+        run_experiment(write(tmp_path, content), tmp_path / "out")
+    assert trainer.asked == []
+
+
+def test_a_run_with_other_settings_is_refused(tmp_path: Path, trainer: Trainer) -> None:
+    path, out = write(tmp_path, settings()), tmp_path / "out"
+    run_experiment(path, out, only=["l-gm"])
+    rule = r"l-gm/seed0: must have the settings .*; got training\.epochs 2 -> 3\. Set them back, remove"
+    with pytest.raises(InputError, match=rule):
+        run_experiment(path, out, overrides=["common.training.epochs=3"])
+    # How often is looked changes no number.
+    run_experiment(path, out, overrides=["common.training.evaluate_every_epochs=2"])
+    assert len(trainer.asked) == 4
+
+
+def test_a_training_that_stops_says_which(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stops(config: ClassificationConfig, run: Path, *, resume: bool) -> None:
+        raise InputError("training", "loss must stay finite", got="nan", fix="Lower the rate.")
+
+    monkeypatch.setattr(experiment, "train_classifier", stops)
+    with pytest.raises(InputError, match=r"softmax/seed0: training: loss must stay finite"):
+        run_experiment(write(tmp_path, settings()), tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "rule"),
+    [
+        ("baseline", "arcface", "the baseline must be one of the methods"),
+        ("methods", [{"name": "softmax", "seeds": []}], "at least 1 item"),
+        ("methods", [{"name": "softmax", "seeds": [1, 1]}], "same seed twice"),
+        ("methods", 2 * [{"name": "softmax", "seeds": [1]}], "the same name"),
+        ("methods", [{"name": "../up", "seeds": [1]}], "match pattern"),
+        ("methods", [{"name": "softmax", "seeds": [1], "settings": {"seed": 2}}], "seed is set by the seeds"),
+        ("cases", [{"name": "k", "settings": {}, "published": {"x": {}}}], "of what is no method"),
+        ("cases", [{"name": "k", "settings": {}}], "published numbers stand with the cases"),
+    ],
+)
+def test_tables_that_make_no_sense(tmp_path: Path, key: str, value: Any, rule: str) -> None:
+    with pytest.raises(InputError, match=rule):
+        load_experiment(write(tmp_path, settings() | {key: value}))
+
+
+def test_laying_settings_over_each_other() -> None:
+    common = {"head": {"name": "lgm", "alpha": 1.0, "covariance": "diagonal"}, "training": {"epochs": 3}}
+    assert merged(common, {"head": {"alpha": 0.3}})["head"] == common["head"] | {"alpha": 0.3}
+    assert merged(common, {"head": {"name": "softmax"}})["head"] == {"name": "softmax"}
+    assert merged(common, {"penalties": []}) == common | {"penalties": []}
+
+
+def test_too_few_seeds_and_equal_ones_are_not_tested() -> None:
+    assert compare_paired([0.1], [0.2]).note == "one shared seed: too few for a test"
+    equal = compare_paired([0.1, 0.2, 0.3], [0.2, 0.3, 0.4])
+    assert equal.p_value is None
+    assert equal.note == "the same difference for every seed: no test"
+    ours, theirs = [0.1, 0.2, 0.3], [0.2, 0.25, 0.5]
+    found = compare_paired(ours, theirs).p_value
+    assert found == pytest.approx(stats.ttest_1samp(np.subtract(ours, theirs), 0).pvalue)
+
+
+def test_from_yaml_to_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plotting, "_DOTS_PER_INCH", 40)
+    content = settings()
+    for method in content["methods"]:
+        method["seeds"] = [3]
+    out = tmp_path / "out"
+    table = run_experiment(write(tmp_path, content), out)
+    assert all(cell.seeds == [3] for cell in table.cells)
+    page = (out / "report.html").read_text(encoding="utf-8")
+    for heading in (
+        "Embeddings",
+        "Likelihood",
+        "Training",
+        "Reliability",
+        "Angles",
+        "Other metrics",
+        "Machine",
+    ):
+        assert f"<h2>{heading}</h2>" in page
+    assert "Toy &lt;digits&gt;" in page
+    assert page.count("data:image/png;base64,") == 5
+    assert "too few for a test" in page
+    outputs = np.load(out / "softmax/seed3/outputs.npz")
+    result = json.loads((out / "softmax/seed3/result.json").read_text())
+    hits = np.nansum(outputs["accuracy"] * outputs["counts"])
+    assert hits / outputs["counts"].sum() == pytest.approx(1 - result["metrics"]["error"])

@@ -1,0 +1,216 @@
+"""Which images a run trains on and is judged by."""
+
+from __future__ import annotations
+
+import pickle
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from scipy.io import savemat
+
+from data_prep.errors import InputError
+from faceverif.classification.config import DataName, ImageDataConfig
+from faceverif.classification.data import in_turns, load_image_sets, noisy_labels
+from faceverif.classification.images import ImageFiles, ImageSet, centre_crop
+from faceverif.classification.sources import PIXEL_STATISTICS
+
+
+def digits(**settings: Any) -> tuple[ImageSet, ImageSet]:
+    train, evaluation = load_image_sets(ImageDataConfig(name="digits", **settings), seed=3)
+    assert isinstance(train, ImageSet)
+    assert isinstance(evaluation, ImageSet)
+    return train, evaluation
+
+
+def write_idx(path: Path, values: np.ndarray[Any, Any]) -> None:
+    header = struct.pack(f">HBB{values.ndim}I", 0, 8, values.ndim, *values.shape)
+    path.write_bytes(header + values.astype(np.uint8).tobytes())
+
+
+def write_mnist(folder: Path, labels: list[int]) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for part in ("train", "t10k"):
+        write_idx(folder / f"{part}-images-idx3-ubyte", np.zeros((len(labels), 28, 28)))
+        write_idx(folder / f"{part}-labels-idx1-ubyte", np.array(labels))
+    return folder
+
+
+def write_picture(path: Path, colour: tuple[int, int, int]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (32, 32), colour).save(path, format="PNG")
+
+
+def test_digits_are_split_in_a_fixed_way() -> None:
+    train, test = digits()
+    assert (len(train), len(test)) == (1438, 359)
+    assert train.shape == (1, 8, 8)
+    assert train.images.dtype == torch.uint8
+    assert train.images.max() == 255
+    assert set(test.labels.tolist()) == set(range(10))
+
+
+def test_only_the_first_classes_are_left() -> None:
+    train, test = digits(classes=3)
+    assert train.class_names == ("0", "1", "2")
+    assert set(train.labels.tolist()) == set(test.labels.tolist()) == {0, 1, 2}
+    with pytest.raises(InputError, match=r"data\.classes: must be at most 10"):
+        digits(classes=11)
+
+
+def test_held_out_images_are_training_images_and_not_trained_on() -> None:
+    whole, _ = digits()
+    train, held_out = digits(held_out=100)
+    assert (len(train), len(held_out)) == (1338, 100)
+    assert held_out.labels.bincount().tolist() == [10] * 10
+    both = torch.cat((train.images, held_out.images)).flatten(1)
+    assert sorted(map(tuple, both.tolist())) == sorted(map(tuple, whole.images.flatten(1).tolist()))
+    with pytest.raises(InputError, match=r"data\.held_out: must be less than"):
+        digits(held_out=1438)
+
+
+def test_a_limit_is_met_evenly_over_the_classes() -> None:
+    assert digits(limit=50)[0].labels.bincount().tolist() == [5] * 10
+    assert len(digits(limit=50)[1]) == 359
+
+
+def test_in_turns_every_beginning_is_even() -> None:
+    labels = torch.tensor([2, 2, 2, 0, 0, 1])
+    order = in_turns(labels, torch.tensor([5, 4, 3, 2, 1, 0]))
+    assert labels[order].tolist() == [0, 1, 2, 0, 2, 2]
+    assert order.tolist() == [4, 5, 2, 3, 1, 0]
+
+
+def test_noise_makes_that_share_of_the_labels_wrong() -> None:
+    clean, test = digits()
+    noisy, same_test = digits(label_noise=0.4)
+    assert (noisy.labels != clean.labels).sum() == round(0.4 * 1438)
+    assert torch.equal(noisy.images, clean.images)
+    assert torch.equal(test.labels, same_test.labels)
+    again = noisy_labels(clean.labels, classes=10, share=0.4, seed=3)
+    assert torch.equal(again, noisy.labels)
+    assert not torch.equal(noisy_labels(clean.labels, classes=10, share=0.4, seed=4), noisy.labels)
+    # Every other class with the same chance: 9,000 wrong labels over 9 classes, 5 standard deviations.
+    wrong = noisy_labels(torch.zeros(10_000, dtype=torch.int64), classes=10, share=0.9, seed=0).bincount()
+    assert wrong[0] == 1000
+    assert (wrong[1:] - 1000).abs().max() < 150
+
+
+def test_idx_files_lie_in_the_folder_or_where_torchvision_puts_them(tmp_path: Path) -> None:
+    for path, folder in ((tmp_path / "plain", "plain"), (tmp_path / "tv", "tv/MNIST/raw")):
+        write_mnist(tmp_path / folder, [3, 1, 2])
+        train, _ = load_image_sets(ImageDataConfig(name="mnist", path=tmp_path / path.name), seed=0)
+        assert train.labels.tolist() == [3, 1, 2]
+        assert train.shape == (1, 28, 28)
+
+
+def test_labels_beyond_the_classes_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="labels from 0 to 9; got 10"):
+        load_image_sets(ImageDataConfig(name="mnist", path=write_mnist(tmp_path, [3, 10])), seed=0)
+
+
+@pytest.mark.parametrize("name", ["mnist", "cifar10", "cifar100", "flowers102", "imagenet"])
+def test_missing_data_is_one_clear_line(tmp_path: Path, name: Any) -> None:
+    with pytest.raises(InputError, match=rf"data\.path: must hold {name}"):
+        load_image_sets(ImageDataConfig(name=name, path=tmp_path), seed=0)
+
+
+def test_a_path_is_needed_and_some_cannot_be_fetched(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="path must be given"):
+        ImageDataConfig(name="mnist")
+    with pytest.raises(ValueError, match="nobody can fetch imagenet"):
+        ImageDataConfig(name="imagenet", path=tmp_path, download=True)
+
+
+def test_cifar_comes_from_a_folder_of_pictures(tmp_path: Path) -> None:
+    for place in ("train/cat", "train/dog", "test/cat", "test/dog"):
+        write_picture(tmp_path / place / "0000.png", (200, 100, 50))
+    train, _ = load_image_sets(ImageDataConfig(name="cifar10", path=tmp_path), seed=0)
+    assert train.class_names == ("cat", "dog")
+    assert isinstance(train, ImageSet)
+    assert train.images[0, :, 0, 0].tolist() == [200, 100, 50]
+
+
+def test_cifar_as_torchvision_keeps_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torchvision.datasets.cifar.check_integrity", lambda path, md5: True)
+    monkeypatch.setattr("torchvision.datasets.CIFAR10._check_integrity", lambda self: True)
+    folder = tmp_path / "cifar-100-python"
+    folder.mkdir()
+    pixels = np.zeros((2, 3, 32, 32), dtype=np.uint8)
+    pixels[:, 0] = 200
+    for part in ("train", "test"):
+        content = {"data": pixels.reshape(2, -1), "fine_labels": [1, 0]}
+        (folder / part).write_bytes(pickle.dumps(content))
+    (folder / "meta").write_bytes(pickle.dumps({"fine_label_names": ["apple", "baby"]}))
+    train, test = load_image_sets(ImageDataConfig(name="cifar100", path=tmp_path), seed=0)
+    assert isinstance(train, ImageSet)
+    assert train.images[0, :, 0, 0].tolist() == [200, 0, 0]
+    assert (train.labels.tolist(), test.class_names) == ([1, 0], ("apple", "baby"))
+
+
+def test_flowers_train_on_both_official_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torchvision.datasets.Flowers102._check_integrity", lambda self: True)
+    folder = tmp_path / "flowers-102"
+    for number in range(1, 6):
+        write_picture(folder / "jpg" / f"image_{number:05d}.jpg", (50 * number, 0, 0))
+    savemat(folder / "imagelabels.mat", {"labels": np.array([[1, 2, 1, 2, 2]])})
+    savemat(folder / "setid.mat", {"trnid": [[4, 5]], "valid": [[1, 1]], "tstid": [[2, 3]]})
+    train, test = load_image_sets(ImageDataConfig(name="flowers102", path=tmp_path), seed=0)
+    assert isinstance(train, ImageSet)
+    assert train.images[:, 0, 100, 100].tolist() == [200, 250, 50, 50]
+    assert train.shape == (3, 224, 224)
+    assert (train.labels.tolist(), test.labels.tolist()) == ([1, 1, 0, 0], [1, 0])
+    assert len(train.class_names) == 102
+
+
+def test_imagenet_stays_on_disk(tmp_path: Path) -> None:
+    torch.save(({"n01": ("tench", "Tinca"), "n02": ("crane",)}, ["n01"]), tmp_path / "meta.bin")
+    for number, place in enumerate(("train/n01", "train/n02", "val/n01", "val/n02")):
+        write_picture(tmp_path / place / "x.JPEG", (10 * number, 0, 0))
+    train, test = load_image_sets(ImageDataConfig(name="imagenet", path=tmp_path, held_out=1), seed=0)
+    assert isinstance(train, ImageFiles)
+    assert (len(train), len(test)) == (1, 1)
+    assert train.class_names == ("tench / Tinca", "crane")
+    [pixels] = train.read(torch.tensor([0]))
+    assert pixels[:, 100, 100].tolist() == [10 * train.labels.item(), 0, 0]
+
+
+def test_files_are_decoded_when_read(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{number}.png" for number in range(3)]
+    for number, path in enumerate(paths):
+        Image.new("L", (40 + 10 * number, 30), 50 * number).save(path)
+    files = ImageFiles(paths, torch.tensor([0, 1, 0]), ("a", "b"), side_px=14)
+    chosen = files.take(torch.tensor([2, 0]))
+    assert chosen.read(torch.tensor([0, 1]))[:, :, 7, 7].tolist() == [[100] * 3, [0] * 3]
+    assert chosen.shape == (3, 14, 14)
+    paths[0].write_bytes(b"no picture")
+    with pytest.raises(InputError, match="readable pictures"):
+        files.read(torch.tensor([0]))
+
+
+def test_the_crop_is_the_middle() -> None:
+    pixels = np.zeros((8, 24, 3), dtype=np.uint8)
+    pixels[:, 8:16] = 255
+    assert centre_crop(Image.fromarray(pixels), 7).min() == 255
+
+
+def test_hashes_know_pixels_and_labels() -> None:
+    train, _ = digits()
+    other = digits(label_noise=0.1)[0]
+    assert train.sha256() != other.sha256()
+    assert train.sha256() == digits()[0].sha256()
+
+
+@pytest.mark.real_data
+def test_statistics_are_those_of_the_pixels(shared: Path) -> None:
+    places: dict[DataName, Path | None] = {"mnist": shared / "data" / "mnist", "digits": None}
+    for name, path in places.items():
+        train, _ = load_image_sets(ImageDataConfig(name=name, path=path), seed=0)
+        assert isinstance(train, ImageSet)
+        pixels = train.images.double() / 255
+        assert PIXEL_STATISTICS[name].mean[0] == pytest.approx(pixels.mean().item(), abs=2e-3)
+        assert PIXEL_STATISTICS[name].std[0] == pytest.approx(pixels.std().item(), abs=2e-3)

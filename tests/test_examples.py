@@ -1,0 +1,51 @@
+"""The examples run, and say what is true."""
+
+from __future__ import annotations
+
+import itertools
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+TOY = runpy.run_path(str(EXAMPLES / "snr_toy_classifier.py"), run_name="snr_toy_classifier")
+
+
+def test_the_toy_classifier_prints_the_papers_numbers_beside_its_own() -> None:
+    command = [sys.executable, str(EXAMPLES / "snr_toy_classifier.py")]
+    lines = subprocess.run(command, capture_output=True, check=True, text=True).stdout.splitlines()
+    assert lines[1].split() == ["paper", "0.870", "0.850"]
+    assert len(lines) == 6
+
+
+def test_half_way_the_papers_classifier_is_the_better_one() -> None:
+    for levels in (1, 10):
+        found = TOY["accuracies"](vectors=40_000, levels_per_vector=levels, best=False)
+        assert found["proposed"] > found["likelihood ratio"] + 0.005
+    # By the definition: the mean of theta is what counts where each is drawn for itself.
+    assert abs(found["proposed"] - exact_halfway_accuracy()) < 0.004
+
+
+def test_with_the_best_threshold_both_decide_alike() -> None:
+    draws = TOY["draw"](40_000, levels_per_vector=1, generator=np.random.default_rng(3))
+    vectors = np.array(list(itertools.product((0, 1), repeat=10)))
+    decisions = [
+        vectors @ weights > TOY["most_accurate"](draws.first @ weights, draws.second @ weights)
+        for weights in TOY["WEIGHTS"].values()
+    ]
+    rare_or_two = (vectors[:, :4].sum(axis=1) > 0) | (vectors.sum(axis=1) > 1)
+    for decision in decisions:
+        np.testing.assert_array_equal(decision, rare_or_two)
+
+
+def exact_halfway_accuracy() -> float:
+    """Of the proposed classifier with a draw for each theta, summed over all 1,024 vectors."""
+    p, weights = TOY["P"], TOY["WEIGHTS"]["proposed"]
+    vectors = np.array(list(itertools.product((0, 1), repeat=10)))
+    scores = vectors @ weights
+    chances = [np.where(vectors == 1, mean, 1 - mean).prod(axis=1) for mean in (p / 2, p + (1 - p) / 2)]
+    threshold = sum(chance @ scores for chance in chances) / 2
+    return float((chances[0][scores <= threshold].sum() + chances[1][scores > threshold].sum()) / 2)
