@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from data_prep.atomic import write_text
 from data_prep.errors import InputError
 from faceverif.curves import CURVE_NOTE, curves_figure, read_metrics
+from faceverif.pages import flat_text, render_page
 from faceverif.plotting import figure_png, house_style
 
 REPORT_NAME = "report.html"
@@ -73,7 +73,7 @@ class VerificationSection:
 
 def write_verification_report(folder: Path) -> Path:
     """Write the page of a verification folder that holds `result.json`, `scores.parquet` and `figures/`."""
-    page = _ENVIRONMENT.get_template("verification.html.j2").render(section=VerificationSection.read(folder))
+    page = render_page("verification.html.j2", section=VerificationSection.read(folder))
     write_text(folder / REPORT_NAME, page)
     return folder / REPORT_NAME
 
@@ -109,7 +109,8 @@ def run_page(run: Path, *, template: str, **more: Any) -> str:
             got=run,
             fix=f"Run: faceverif train CONFIG --run {run}",
         )
-    return _ENVIRONMENT.get_template(template).render(
+    return render_page(
+        template,
         title=run.resolve().name,
         config=config.read_text(encoding="utf-8"),
         curves=_curves(run / "metrics.csv"),
@@ -117,7 +118,7 @@ def run_page(run: Path, *, template: str, **more: Any) -> str:
         sections=[
             VerificationSection.read(path.parent) for path in sorted(run.glob("verification/*/result.json"))
         ],
-        provenance=_flat(_read_json(run / "provenance.json")),
+        provenance=flat_text(_read_json(run / "provenance.json")),
         calibration=_read_json(run / "calibration.json"),
         **more,
     )
@@ -154,32 +155,3 @@ def picture_uri(path: Path) -> str:
 
 def _uri(data: bytes, mime: str) -> str:
     return f"data:{mime};base64,{base64.b64encode(data).decode()}"
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Nested mappings as `a.b` -> text, for a table."""
-    rows: dict[str, str] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            rows |= _flat(value, f"{prefix}{key}.")
-        else:
-            rows[prefix + key] = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-    return rows
-
-
-def _percent(rate: float, digits: int = 2) -> str:
-    return f"{100 * rate:.{digits}f}"
-
-
-def _grouped(count: int) -> str:
-    return f"{count:,}"
-
-
-_ENVIRONMENT = Environment(
-    loader=FileSystemLoader(Path(__file__).with_name("templates")),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
-_ENVIRONMENT.filters |= {"percent": _percent, "grouped": _grouped, "flat": _flat}

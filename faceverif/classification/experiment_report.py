@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
 
 from data_prep.atomic import write_text, written_whole
@@ -25,6 +24,7 @@ from faceverif.classification.figures import (
 )
 from faceverif.classification.outputs import likelihood_map, run_outputs
 from faceverif.curves import read_metrics
+from faceverif.pages import render_page
 from faceverif.plotting import figure_png, house_style
 from faceverif.report import REPORT_NAME, picture_uri
 
@@ -59,7 +59,9 @@ def write_experiment_report(table: Table, finished: Sequence[PlannedRun], out: P
     with house_style():
         pictures = [_saved(picture, out) for picture in _pictures(table, finished, out)]
     others = sorted({name for cell in table.cells for name in cell.others})
-    page = _ENVIRONMENT.get_template("experiment.html.j2").render(
+    page = render_page(
+        "experiment.html.j2",
+        metric_text=metric_text,
         table=table,
         pictures=pictures,
         others=[(name, metric_label(name)) for name in others],
@@ -200,13 +202,3 @@ def _leaves(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str
 
 def _read_json(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-
-
-_ENVIRONMENT = Environment(
-    loader=FileSystemLoader(Path(__file__).parents[1] / "templates"),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
-_ENVIRONMENT.filters |= {"metric": metric_text}
