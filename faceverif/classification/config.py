@@ -173,6 +173,8 @@ class ClassifierTrainingConfig(Section):
         precision: 32-true, or bf16-mixed where the machine has bfloat16 units; evaluation is in float32.
         clip_norm: longest gradient (network and head together); null: no limit.
         evaluate_every_epochs: how often the error is measured; after the last epoch it always is.
+        start_from: a finished run whose network, and class weights where the head has such, are refined
+            (W-Softmax: softmax first); null: from scratch.
     """
 
     epochs: Count
@@ -180,6 +182,7 @@ class ClassifierTrainingConfig(Section):
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     clip_norm: Positive | None = None
     evaluate_every_epochs: Count = 1
+    start_from: Path | None = None
 
 
 class ClassificationConfig(ObjectiveConfig):

@@ -27,7 +27,7 @@ from faceverif.training.checkpoint import checkpoint_path
 TABLE_NAME = "table"
 
 # Where things lie and how often is looked changes no number.
-_MAY_CHANGE = {"data.path", "data.download", "training.evaluate_every_epochs"}
+_MAY_CHANGE = {"data.path", "data.download", "training.evaluate_every_epochs", "training.start_from"}
 
 
 def run_experiment(
@@ -65,7 +65,7 @@ def run_experiment(
     table = write_table(experiment, every_run, out)
     for number, run in enumerate(missing, start=1):
         say(f"{experiment.name}: {run.name}, {number} of {len(missing)}")
-        _train_run(run, out / run.name)
+        _train_run(run, out)
         table = write_table(experiment, every_run, out)
     return table
 
@@ -115,9 +115,16 @@ def refuse_other_settings(run: PlannedRun, folder: Path) -> None:
         )
 
 
-def _train_run(run: PlannedRun, folder: Path) -> None:
+def _train_run(run: PlannedRun, out: Path) -> None:
+    folder, config = out / run.name, run.config
+    if run.start is not None:
+        if not is_finished(out / run.start):
+            fix = f"Run it first: --only {run.start_from}"
+            raise InputError(run.name, f"starts from {run.start}", got="a run that has not finished", fix=fix)
+        training = config.training.model_copy(update={"start_from": out / run.start})
+        config = config.model_copy(update={"training": training})
     try:
-        train_classifier(run.config, folder, resume=checkpoint_path(folder).is_file())
+        train_classifier(config, folder, resume=checkpoint_path(folder).is_file())
     except InputError as error:
         raise InputError(f"{run.name}: {error.field}", error.rule, got=error.got, fix=error.fix) from error
 

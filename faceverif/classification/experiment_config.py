@@ -40,12 +40,14 @@ class MethodConfig(Section):
         published: the paper's number, in a table without cases.
         settings: what differs from `common`, nested as there; a section whose `name` changes is
             replaced whole.
+        start_from: an earlier row whose runs, of the same case and seed, are refined.
     """
 
     name: Name
     seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
     published: PublishedConfig = PublishedConfig()
     settings: dict[str, Any] = Field(default_factory=dict)
+    start_from: Name | None = None
 
 
 class CaseConfig(Section):
@@ -115,6 +117,20 @@ class ExperimentConfig(Section):
             raise ValueError("in a table with cases, published numbers stand with the cases")
         return self
 
+    @model_validator(mode="after")
+    def _starts_exist(self) -> ExperimentConfig:
+        earlier: dict[str, MethodConfig] = {}
+        for method in self.methods:
+            start = method.start_from
+            if start is not None and (
+                start not in earlier or method.seeds != earlier[start].seeds[: len(method.seeds)]
+            ):
+                raise ValueError(
+                    f"{method.name} must start from an earlier method that begins with its seeds"
+                )
+            earlier[method.name] = method
+        return self
+
     def published(self, method: str, case: str | None) -> PublishedConfig:
         """The paper's number of a cell of the table."""
         if case is None:
@@ -130,16 +146,26 @@ class PlannedRun:
     Attributes:
         method, case: where in the table; case is None where there are none.
         config: all its settings, checked.
+        start_from: the method whose run it refines.
     """
 
     method: str
     case: str | None
     config: ClassificationConfig
+    start_from: str | None = None
 
     @property
     def name(self) -> str:
         """METHOD/seedK or METHOD/CASE/seedK: for people, and below the experiment's folder."""
-        return "/".join(filter(None, (self.method, self.case, f"seed{self.config.seed}")))
+        return self._name_of(self.method)
+
+    @property
+    def start(self) -> str | None:
+        """The name of the run that it refines."""
+        return None if self.start_from is None else self._name_of(self.start_from)
+
+    def _name_of(self, method: str) -> str:
+        return "/".join(filter(None, (method, self.case, f"seed{self.config.seed}")))
 
 
 def load_experiment(path: Path, overrides: Sequence[str] = ()) -> ExperimentConfig:
@@ -203,7 +229,7 @@ def _planned(
     settings = merged(settings, method.settings) | {"seed": seed}
     place = f"method {method.name}" + (f", case {case.name}" if case else "")
     config = validate_config(ClassificationConfig, settings, source=f"{source} ({place})")
-    return PlannedRun(method.name, case.name if case else None, config)
+    return PlannedRun(method.name, case.name if case else None, config, method.start_from)
 
 
 def merged(settings: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from faceverif.classification.augmentation import augment
 from faceverif.classification.classifier import Classifier
 from faceverif.classification.config import ClassificationConfig
 from faceverif.classification.images import as_pixels
+from faceverif.classification.trained import start_from
 from faceverif.training.optimizer import build_optimizer, set_learning_rate
 from faceverif.training.randomness import counted_generator, counted_seed
 from faceverif.training.schedule import learning_rate_factor, margin_progress
@@ -56,6 +57,8 @@ class ClassifierLearner:
         self.config, self.steps_per_epoch, self.device = config, steps_per_epoch, device
         torch.manual_seed(counted_seed(config.seed, "weights"))
         model = Classifier(config, shape=shape, classes=classes)
+        if config.training.start_from is not None:
+            start_from(config.training.start_from, model)
         self.model = model.to(device).to(memory_format=torch.channels_last)
         self.optimizer = build_optimizer(config.optimizer, self.model)
 

@@ -109,6 +109,34 @@ def load_classifier(run: Path) -> TrainedClassifier:
     return TrainedClassifier(classifier, config=config, class_names=names)
 
 
+def start_from(run: Path, classifier: Classifier) -> None:
+    """Take over the network of a finished run, and its class weights where both heads have them.
+
+    Args:
+        run: a folder by `train_classifier`.
+        classifier: what takes over.
+
+    Raises:
+        InputError: no finished run, or one with another network.
+    """
+    earlier = load_classifier(run)
+    try:
+        classifier.network.load_state_dict(earlier.network.state_dict())
+    except RuntimeError as error:
+        raise InputError(
+            "training.start_from",
+            "must be a run with the same network",
+            got=f"{run} with {earlier.config.network.name}",
+            fix=f"Details: {str(error).splitlines()[-1].strip()}",
+        ) from error
+    own, weight = (
+        dict(head.named_parameters()).get("weight") for head in (classifier.objective.head, earlier.head)
+    )
+    if own is not None and weight is not None and own.shape == weight.shape:
+        with torch.no_grad():
+            own.copy_(weight)
+
+
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     if not path.is_file():
         raise InputError(

@@ -24,6 +24,7 @@ _MAY_CHANGE = (
     "training.log_every_steps",
     "training.checkpoint_every_minutes",
     "training.evaluate_every_epochs",
+    "training.start_from",
     "verification",
 )
 

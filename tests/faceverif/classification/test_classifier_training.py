@@ -187,3 +187,36 @@ def test_what_is_no_finished_run_is_refused(whole: Path, tmp_path: Path) -> None
 def test_a_batch_larger_than_the_set_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"training\.batch_size"):
         train_classifier(config(training={"epochs": 1, "batch_size": 300}), tmp_path, resume=False)
+
+
+SOFTMAX: dict[str, Any] = {"head": {"name": "softmax"}, "criterion": {"name": "focal"}, "penalties": []}
+
+
+def test_a_run_refines_another(tmp_path: Path) -> None:
+    """Softmax first, then W-Softmax: its first step starts at the network and class weights of the first."""
+    first = tmp_path / "first"
+    train_classifier(config(**SOFTMAX, training={"epochs": 1}), first, resume=False)
+    wanted = SOFTMAX | {"head": {"name": "wsoftmax", "alpha": 1.0}, "training": {"start_from": first}}
+    learner = ClassifierLearner(
+        config(**wanted), shape=(1, 8, 8), classes=10, steps_per_epoch=5, device=torch.device("cpu")
+    )
+    begun, earlier = learner.model.state_dict(), load_file(first / "model.safetensors")
+    shared = [name for name in begun if name in earlier]
+    assert "objective.head.weight" in shared
+    assert all(torch.equal(begun[name], earlier[name]) for name in shared)
+
+
+def test_a_run_cannot_refine_another_network(tmp_path: Path) -> None:
+    first = tmp_path / "first"
+    train_classifier(config(**SOFTMAX, training={"epochs": 1}), first, resume=False)
+    wider = {"name": "convmixer", "width": 24, "depth": 1, "kernel_px": 3, "embedding_dim": 6}
+    with pytest.raises(InputError, match=r"training\.start_from: must be a run with the same network"):
+        ClassifierLearner(
+            config(network=wider, training={"start_from": first}),
+            shape=(1, 8, 8),
+            classes=10,
+            steps_per_epoch=5,
+            device=torch.device("cpu"),
+        )
+    with pytest.raises(InputError, match="finished classification run"):
+        train_classifier(config(training={"start_from": tmp_path}), tmp_path / "other", resume=False)

@@ -66,9 +66,11 @@ class Trainer:
     def __init__(self) -> None:
         self.asked: list[tuple[str, bool]] = []
         self.killed_at = -1
+        self.starts: list[Path | None] = []
 
     def __call__(self, config: ClassificationConfig, run: Path, *, resume: bool) -> None:
         self.asked.append((f"{run.parent.name}/{run.name}", resume))
+        self.starts.append(config.training.start_from)
         checkpoint_path(run).parent.mkdir(parents=True, exist_ok=True)
         checkpoint_path(run).touch()
         (run / "config.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json")), encoding="utf-8")
@@ -143,6 +145,27 @@ def test_killed_it_goes_on_and_leaves_what_has_finished(tmp_path: Path, trainer:
     assert again == [("l-gm/seed0", True), ("softmax/seed1", False), ("l-gm/seed1", False)]
     run_experiment(path, out)
     assert len(trainer.asked) == 5
+
+
+def test_a_method_refines_the_run_of_another(tmp_path: Path, trainer: Trainer) -> None:
+    content = settings()
+    content["methods"][1]["start_from"] = "softmax"
+    path, out = write(tmp_path, content), tmp_path / "out"
+    with pytest.raises(InputError, match=r"l-gm/seed0: starts from softmax/seed0.*--only softmax"):
+        run_experiment(path, out, only=["l-gm"])
+    run_experiment(path, out)
+    first, second = out / "softmax/seed0", out / "softmax/seed1"
+    assert trainer.starts == [None, first, None, second]
+    run_experiment(path, out)  # where the runs lie does not make their settings others
+    assert len(trainer.asked) == 4
+
+
+@pytest.mark.parametrize("start", ["l-gm", "nothing"])
+def test_a_method_starts_from_an_earlier_one(tmp_path: Path, start: str) -> None:
+    content = settings()
+    content["methods"][0]["start_from"] = start
+    with pytest.raises(InputError, match="softmax must start from an earlier method"):
+        load_experiment(write(tmp_path, content))
 
 
 def test_only_names_methods_and_cases(tmp_path: Path, trainer: Trainer) -> None:
