@@ -82,7 +82,7 @@ def main() -> None:
     if arguments.only:
         names = [BASELINE, *(name for name in names if name.startswith(tuple(arguments.only)))]
     for size in arguments.sizes:
-        for scale in (0.02, 1.0):
+        for scale in arguments.scales:
             compare(names, *size, scale=scale, turns=arguments.turns)
     if not arguments.only:
         literal_versions(turns=arguments.turns)
@@ -94,6 +94,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--sizes", type=size, nargs="+", default=everything, metavar="BATCHxCLASSES")
     parser.add_argument("--only", nargs="+", default=[])
     parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument(
+        "--scales", type=float, nargs="+", default=[0.02, 1.0], help="of the weights; 1 sets logits far apart"
+    )
     parser.add_argument("--memory-of", help=argparse.SUPPRESS)
     parser.add_argument("--size", type=size, help=argparse.SUPPRESS)
     parser.add_argument("--scale", type=float, help=argparse.SUPPRESS)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from data_prep.errors import InputError
 from faceverif.heads.angular import replace_true_class
 from faceverif.heads.base import Head, HeadOutput, refuse_bad_labels, require_not_negative
-from faceverif.heads.products import gaussian_log_densities, margin_log_densities
+from faceverif.heads.gaussian_densities import gaussian_log_densities, margin_log_densities
 
 Covariance = Literal["identity", "isotropic", "diagonal"]
 

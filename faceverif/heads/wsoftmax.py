@@ -10,7 +10,8 @@ from torch import Tensor
 from data_prep.errors import InputError
 from faceverif.heads.angular import unit_length_on_average
 from faceverif.heads.base import Head, HeadOutput, refuse_bad_labels, require_not_negative
-from faceverif.heads.products import biased_weight_products, unit_weight_products
+from faceverif.heads.biased_products import biased_weight_products
+from faceverif.heads.products import unit_weight_products
 
 
 def wsoftmax_logits(embeddings: Tensor, weight: Tensor, labels: Tensor, *, alpha: float) -> Tensor:

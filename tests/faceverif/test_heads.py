@@ -29,11 +29,12 @@ from torch.autograd import gradcheck
 
 from data_prep.errors import InputError
 from faceverif.criteria.cross_entropy import cross_entropy
-from faceverif.heads import products
+from faceverif.heads import portions, products
 from faceverif.heads.angular import cosines
 from faceverif.heads.arcface import ArcFaceHead, arcface_logits, turned_cosine
 from faceverif.heads.base import Head
 from faceverif.heads.cosface import CosFaceHead, cosface_logits
+from faceverif.heads.gaussian_densities import margin_log_densities
 from faceverif.heads.lgm import LGMHead, lgm_logits
 from faceverif.heads.lsoftmax import LSoftmaxHead, lsoftmax_logits
 from faceverif.heads.multiplied_angle import multiplied_angle
@@ -160,8 +161,8 @@ def test_portions_of_classes_change_nothing(name: str, monkeypatch: pytest.Monke
     """With one class at a time, values and gradients stay those of all at once."""
     outcomes = []
     for portion in (10**9, 0):
-        monkeypatch.setattr(products, "_PORTION", {"cpu": portion})
-        monkeypatch.setattr(products, "_SMALLEST_PORTION", 1)
+        monkeypatch.setattr(portions, "_PORTION", {"cpu": portion})
+        monkeypatch.setattr(portions, "_SMALLEST_PORTION", 1)
         x, w, y = drawn(seed=4)
         logits = HEADS[name][0](x.requires_grad_(), w.requires_grad_(), y)
         cross_entropy(logits, y).sum().backward()
@@ -185,7 +186,7 @@ def test_lgm_gradients_are_those_that_the_paper_prints(alpha: float) -> None:
     x, y = x[:1].requires_grad_(), y[:1]
     means.requires_grad_()
     log_variances = LOG_VARIANCES.clone().requires_grad_()
-    logits, own = products.margin_log_densities(x, means, log_variances, y, alpha=alpha)
+    logits, own = margin_log_densities(x, means, log_variances, y, alpha=alpha)
     (cross_entropy(logits, y) - lam * own).sum().backward()
 
     z, variances = int(y), LOG_VARIANCES.exp()

@@ -1,0 +1,104 @@
+"""Products with class weights that are pulled towards each sample's own class, for W-Softmax."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from faceverif.heads.portions import inverse_norms_of, portions, set_own, without_denormals
+
+# |alpha w_c + w_j|^2 is zero for alpha = 1 and opposite weights; in float32 it is noise below this.
+_SMALLEST_SQUARE = 1e-6
+_LONGEST_INVERSE = 0.999 * _SMALLEST_SQUARE**-0.5
+
+
+def biased_weight_products(
+    embeddings: Tensor, weight: Tensor, labels: Tensor, *, alpha: float
+) -> tuple[Tensor, Tensor]:
+    """x . w'_j, each unit weight w_j pulled towards that of the sample's own class.
+
+    w'_j = (alpha w_c + w_j) / |alpha w_c + w_j| with unit w; its product with x needs only x . w_j, x . w_c
+    and w_c . w_j.
+
+    Args:
+        embeddings: (batch, dim).
+        weight: (classes, dim), any norm but zero.
+        labels: (batch,).
+        alpha: the pull, >= 0.
+
+    Returns:
+        (batch, classes) products; (batch, classes) 1 / |alpha w_c + w_j|, without a gradient.
+    """
+    products, inverse_length = _BiasedWeightProducts.apply(embeddings, weight, labels, alpha)
+    return products, inverse_length
+
+
+class _BiasedWeightProducts(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, labels: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
+        own = F.normalize(weight[labels])
+        own_products = torch.linalg.vecdot(x, own)[:, None]
+        products = x.new_empty(len(x), len(weight))
+        inverse_lengths = torch.empty_like(products)
+        inverse_norms = x.new_empty(len(weight))
+        for classes in portions(x, weight):
+            w, out, inverse_length = weight[classes], products[:, classes], inverse_lengths[:, classes]
+            inverse_norms[classes] = inverse_norms_of(w)
+            torch.mm(own, w.T, out=inverse_length).mul_(2 * alpha * inverse_norms[classes])
+            inverse_length.add_(1 + alpha**2).clamp_min_(_SMALLEST_SQUARE).rsqrt_()
+            torch.mm(x, w.T, out=out).mul_(inverse_norms[classes])
+            out.add_(own_products, alpha=alpha).mul_(inverse_length)
+        products.scatter_(1, labels[:, None], own_products)
+        ctx.save_for_backward(x, weight, labels, own, inverse_norms, products, inverse_lengths)
+        ctx.alpha = alpha
+        ctx.mark_non_differentiable(inverse_lengths)
+        ctx.set_materialize_grads(False)
+        return products, inverse_lengths
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(
+        ctx: Any, gradient: Tensor | None, _: None
+    ) -> tuple[Tensor | None, Tensor | None, None, None]:
+        if gradient is None:
+            return None, None, None, None
+        x, weight, labels, own, inverse_norms, products, inverse_lengths = ctx.saved_tensors
+        weight_needed = ctx.needs_input_grad[1]
+        # Of the products with the sample's own class, which stand in every column.
+        own_gradient = gradient.gather(1, labels[:, None]).squeeze(1)
+        own_products = products.gather(1, labels[:, None]).squeeze(1)
+        dx, down = torch.zeros_like(x), torch.zeros_like(own)
+        dweight = torch.empty_like(weight) if weight_needed else None
+        for classes in portions(x, weight):
+            w, inverse_norm = weight[classes], inverse_norms[classes]
+            inverse_length = inverse_lengths[:, classes]
+            g = set_own(without_denormals(gradient[:, classes]), labels, classes, None)
+            along_logits = g * products[:, classes]
+            g.mul_(inverse_length)
+            own_gradient += ctx.alpha * g.sum(dim=1)
+            # d/dG of (..) (alpha^2 + 1 + 2 alpha G)^(-1/2); at the floor the length stands still.
+            shortened = along_logits * inverse_length.square()
+            held = inverse_length >= _LONGEST_INVERSE
+            shortened.masked_fill_(held, 0.0)
+            if dweight is not None:
+                # What points along a unit weight is taken out: it can only turn. The part is the sum of each
+                # gradient times its product, both of which follow from the logits.
+                along = torch.where(held, along_logits, 0.5 * along_logits).sum(dim=0)
+                along.add_(shortened.sum(dim=0), alpha=0.5 * (1.0 + ctx.alpha**2))
+                along.sub_(own_products @ g, alpha=ctx.alpha).mul_(inverse_norm.square())
+            g.mul_(inverse_norm)
+            g_length = shortened.mul_(-ctx.alpha * inverse_norm)
+            dx.addmm_(g, w)
+            down.addmm_(g_length, w)
+            if dweight is not None:
+                dw = torch.mm(g.T, x, out=dweight[classes]).addmm_(g_length.T, own)
+                dw.addcmul_(w, along[:, None], value=-1.0)
+        dx.addcmul_(own_gradient[:, None], own)
+        if dweight is not None:
+            down.addcmul_(own_gradient[:, None], x)
+            down.addcmul_(own, torch.linalg.vecdot(down, own)[:, None], value=-1.0)
+            dweight.index_add_(0, labels, down.mul_(inverse_norms[labels][:, None]))
+        return dx, dweight, None, None
