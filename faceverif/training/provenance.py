@@ -29,7 +29,7 @@ def describe_start(data: dict[str, Any], *, seed: int, device: str, processes: i
     """
     return {
         "started": _now(),
-        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": " ".join([Path(sys.argv[0]).name.replace("__main__.py", "faceverif"), *sys.argv[1:]]),
         "seed": seed,
         "git_commit": _git_commit(),
         "versions": {"python": platform.python_version()} | {tool: version(tool) for tool in _TOOLS},

@@ -14,7 +14,19 @@ from data_prep.alignment import Template, find_template
 from data_prep.manifest import MANIFEST_NAME, Status, header_for, write_manifest
 from faceverif.cli import main
 
-COMMANDS = ("align", "train", "embed", "verify", "compare", "report", "fit-faces", "synthesise", "demo")
+COMMANDS = (
+    "align",
+    "train",
+    "classify",
+    "experiment",
+    "embed",
+    "verify",
+    "compare",
+    "report",
+    "fit-faces",
+    "synthesise",
+    "demo",
+)
 
 CONFIG = """
 data: {{path: {data}}}
