@@ -70,22 +70,31 @@ class GradientCount:
 
 
 class Watched(AttackedModel):
-    """The same model, its gradients counted.
+    """The same model; what an attack asks of it first is kept.
 
     Args:
         model: what is attacked.
+        clean: (batch, C, H, W) the images before the attack.
 
     Attributes:
-        gradients: the count.
+        gradients: the count of those that are zero.
+        clean_embeddings: (batch, dim), where the attack's first question was for the clean images: a forward
+            pass that need not be made again; else None.
     """
 
-    def __init__(self, model: AttackedModel) -> None:
+    def __init__(self, model: AttackedModel, clean: Tensor) -> None:
         super().__init__(model.network, model.objective)
         self.gradients = GradientCount()
+        self.clean_embeddings: Tensor | None = None
+        self._clean, self._asked = clean, False
 
     def embed(self, pixels: Tensor) -> Tensor:
         """Raw embeddings, (batch, dim)."""
-        return self.network(self.gradients.watched(pixels))
+        embeddings = self.network(self.gradients.watched(pixels))
+        if not self._asked and torch.equal(pixels, self._clean):
+            self.clean_embeddings = embeddings.detach()
+        self._asked = True
+        return embeddings
 
 
 def device_of(model: nn.Module) -> torch.device:

@@ -34,6 +34,10 @@ class Features(NamedTuple):
         """(N,) bool, whether that is the true class."""
         return self.predicted == self.labels
 
+    def cpu(self) -> Features:
+        """The same on the CPU."""
+        return Features(self.embeddings.cpu(), self.logits.cpu(), self.labels.cpu())
+
     def take(self, which: Tensor) -> Features:
         """The features of those images: indices or a mask."""
         return Features(self.embeddings[which], self.logits[which], self.labels[which])

@@ -81,8 +81,10 @@ class ThreatModel:
         """The change of norm 1 that goes furthest along a gradient, zero where that is zero."""
         if self.norm == "linf":
             return gradient.sign()
-        size = expand(sizes(gradient, self.norm), gradient)
-        return torch.where(size > 0, gradient / size.clamp_min(1e-30), 0.0)
+        # The largest entry first: squares of a small gradient would be zero.
+        peak = expand(sizes(gradient, "linf"), gradient)
+        scaled = gradient / peak.clamp_min(torch.finfo(gradient.dtype).tiny)
+        return scaled / expand(sizes(scaled, "l2"), scaled).clamp_min(1.0)
 
     def random_start(self, clean: Tensor) -> Tensor:
         """Images drawn evenly from the ball, clipped to the box; from torch's global generator."""

@@ -1,0 +1,274 @@
+"""The contract of an attack, and the promises that hold for every method."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from data_prep.errors import InputError
+from faceverif.heads.base import refuse_bad_labels
+from robustness.attacked_model import (
+    AttackedModel,
+    Watched,
+    device_of,
+    frozen,
+    refuse_bad_pixels,
+    refuse_unfit_model,
+    seeded,
+)
+from robustness.attacks.goal import Goal
+from robustness.features import Features
+from robustness.threat_model import Norm, ThreatModel
+
+
+@dataclass(frozen=True)
+class AttackResult:
+    """Attacked images, and what the model makes of them; all on the CPU.
+
+    Attributes:
+        images: (N, C, H, W) float32, in the ball and in the box.
+        clean: features before the attack, with the true classes.
+        attacked: features after it, with the same labels.
+        targets: (N,) int64, the classes wanted; None for untargeted attacks.
+        sizes: (N,) norm of each change, as the threat model measures it.
+        zero_gradient: (N,) bool, images whose first gradient was zero everywhere; None where the attack asked
+            this model for none.
+    """
+
+    images: Tensor
+    clean: Features
+    attacked: Features
+    targets: Tensor | None
+    sizes: Tensor
+    zero_gradient: Tensor | None
+
+    @property
+    def clean_correct(self) -> Tensor:
+        """(N,) bool: right before the attack. Only these can be attacked successfully."""
+        return self.clean.correct
+
+    @property
+    def success(self) -> Tensor:
+        """(N,) bool: right before the attack, and now what the attacker wants."""
+        return Goal(self.clean.labels, self.targets).reached(self.attacked.logits) & self.clean_correct
+
+    @property
+    def accuracy(self) -> float:
+        """Share of all images that are right after the attack."""
+        return self.attacked.correct.double().mean().item()
+
+    @property
+    def success_rate(self) -> float:
+        """Share of the images right before the attack that it succeeds on.
+
+        Raises:
+            InputError: there are none.
+        """
+        return _share(self.success, of=self.clean_correct)
+
+    @property
+    def zero_gradient_share(self) -> float | None:
+        """Share of the images right before the attack that gave it nothing to follow: false robustness."""
+        if self.zero_gradient is None:
+            return None
+        return _share(self.zero_gradient & self.clean_correct, of=self.clean_correct)
+
+
+def _share(part: Tensor, *, of: Tensor) -> float:
+    if not of.any():
+        raise InputError(
+            "images",
+            "must hold some that the model gets right before the attack",
+            got=f"none of {len(of)}",
+            fix="Check that labels and model belong together.",
+        )
+    return part.sum().item() / of.sum().item()
+
+
+class Attack(ABC):
+    """Changes images within a threat model so that a model errs.
+
+    The base class goes through the images in portions, keeps every change in the ball and in the box and
+    checks it, keeps gradients out of the model's parameters, and counts the images without a gradient. A new
+    attack is a file with a subclass that says how it perturbs, and a line in the registry of
+    `robustness.attacks`.
+
+    Attributes:
+        norms: those that it knows.
+        goals: untargeted, targeted or both.
+    """
+
+    norms: ClassVar[frozenset[Norm]] = frozenset({"linf", "l2"})
+    goals: ClassVar[frozenset[str]] = frozenset({"untargeted", "targeted"})
+
+    @abstractmethod
+    def perturb(self, model: Watched, images: Tensor, goal: Goal, *, threat: ThreatModel) -> Tensor:
+        """The method's own idea. What it returns is projected afterwards.
+
+        Args:
+            model: parameters frozen; its gradients are counted.
+            images: (batch, C, H, W) in [0, 1], where the model lies.
+            goal: of this batch.
+            threat: what it may change; epsilon > 0.
+
+        Returns:
+            (batch, C, H, W).
+        """
+
+    def __call__(
+        self,
+        model: AttackedModel,
+        images: Tensor,
+        labels: Tensor,
+        *,
+        threat: ThreatModel,
+        seed: int,
+        targets: Tensor | None = None,
+        portion: int = 250,
+    ) -> AttackResult:
+        """Attack images.
+
+        Args:
+            model: in evaluation mode and float32.
+            images: (N, C, H, W) float32 in [0, 1].
+            labels: (N,) int64, the true classes.
+            threat: what the attacker may change.
+            seed: of random starts and searches; with the portion it fixes the result.
+            targets: (N,) int64, the classes wanted by a targeted attack; None: the second most likely one.
+            portion: images at once; but for the result, memory does not depend on N.
+
+        Raises:
+            InputError: the model is in training mode, pixels are not float32 in [0, 1], or the attack does
+                not know the norm or the goal.
+        """
+        self._refuse_unknown(threat, targets)
+        refuse_unfit_model(model)
+        refuse_bad_pixels(images)
+        for classes in (labels,) if targets is None else (labels, targets):
+            refuse_bad_labels(classes, batch=len(images), classes=model.head.classes)
+        which = torch.arange(len(images)).split(portion)
+        parts = [
+            self._attack_portion(
+                model,
+                images[some],
+                labels[some],
+                threat=threat,
+                seed=seed + index,
+                targets=None if targets is None else targets[some],
+            )
+            for index, some in enumerate(which)
+        ]
+        return _joined(parts)
+
+    def _attack_portion(
+        self,
+        model: AttackedModel,
+        images: Tensor,
+        labels: Tensor,
+        *,
+        threat: ThreatModel,
+        seed: int,
+        targets: Tensor | None,
+    ) -> AttackResult:
+        device = device_of(model)
+        clean, labels = images.to(device), labels.to(device)
+        watched, before = Watched(model, clean), None
+        with frozen(model), seeded(seed, device):
+            if threat.targeted and targets is None:
+                before = _features(model, clean, labels)
+                targets = before.logits.topk(2, dim=1).indices[:, 1]
+            goal = Goal(labels, None if targets is None else targets.to(device))
+            changed = clean
+            if threat.epsilon > 0:
+                changed = self.perturb(watched, clean, goal, threat=threat).detach()
+            changed = threat.project(changed, clean)
+            if not threat.kept_by(changed, clean):
+                raise RuntimeError(f"{type(self).__name__} left the ball or the box, or made a NaN")
+            if before is None:
+                before = _features(model, clean, labels, known=watched.clean_embeddings)
+            after = _features(model, changed, labels)
+        zero = watched.gradients.zero
+        return AttackResult(
+            images=changed.cpu().contiguous(),
+            clean=before.cpu(),
+            attacked=after.cpu(),
+            targets=None if goal.targets is None else goal.targets.cpu(),
+            sizes=threat.sizes(clean, changed).cpu(),
+            zero_gradient=None if zero is None else zero.cpu(),
+        )
+
+    def _refuse_unknown(self, threat: ThreatModel, targets: Tensor | None) -> None:
+        name = type(self).__name__
+        if threat.norm not in self.norms:
+            raise InputError(
+                "norm",
+                f"must be one that {name} knows: {', '.join(sorted(self.norms))}",
+                got=threat.norm,
+                fix="Change the norm or the attack.",
+            )
+        goal = "targeted" if threat.targeted else "untargeted"
+        if goal not in self.goals:
+            raise InputError(
+                "targeted",
+                f"{name} is {' or '.join(self.goals)} only",
+                got=goal,
+                fix="Set targeted the other way.",
+            )
+        if targets is not None and not threat.targeted:
+            raise InputError(
+                "targets",
+                "are for targeted threat models",
+                got="untargeted",
+                fix="Set targeted, or leave out.",
+            )
+
+
+@torch.no_grad()
+def _features(
+    model: AttackedModel, images: Tensor, labels: Tensor, *, known: Tensor | None = None
+) -> Features:
+    """Features of a portion, its embeddings already known or not."""
+    embeddings = model.embed(images) if known is None else known
+    return Features(embeddings, model.head.logits(embeddings), labels)
+
+
+def _joined(parts: list[AttackResult]) -> AttackResult:
+    def join(tensors: Iterable[Tensor | None]) -> Tensor | None:
+        there = [tensor for tensor in tensors if tensor is not None]
+        return torch.cat(there) if there else None
+
+    return AttackResult(
+        images=torch.cat([part.images for part in parts]),
+        clean=Features(*map(torch.cat, zip(*(part.clean for part in parts), strict=True))),
+        attacked=Features(*map(torch.cat, zip(*(part.attacked for part in parts), strict=True))),
+        targets=join(part.targets for part in parts),
+        sizes=torch.cat([part.sizes for part in parts]),
+        zero_gradient=join(part.zero_gradient for part in parts),
+    )
+
+
+def worst_of(candidates: Iterator[Tensor], model: AttackedModel, goal: Goal) -> Tensor:
+    """Of several changed versions of each image, the one that comes furthest, by the margin in logits.
+
+    Args:
+        candidates: (batch, C, H, W) each, in the ball and in the box.
+        model: what is attacked.
+        goal: of this batch.
+    """
+    best, lowest = next(candidates), None
+    for candidate in candidates:
+        lowest = _margin(model, best, goal) if lowest is None else lowest
+        margin = _margin(model, candidate, goal)
+        best = torch.where((margin < lowest)[:, None, None, None], candidate, best)
+        lowest = torch.minimum(margin, lowest)
+    return best
+
+
+@torch.no_grad()
+def _margin(model: AttackedModel, images: Tensor, goal: Goal) -> Tensor:
+    return goal.margin(model(images))

@@ -1,0 +1,48 @@
+"""Carlini & Wagner: the smallest change by an optimiser, its price found by bisection."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from robustness.attacked_model import Watched
+from robustness.attacks.base import Attack
+from robustness.attacks.goal import Goal
+from robustness.attacks.through_foolbox import foolbox_attacks, run_foolbox
+from robustness.threat_model import Norm, ThreatModel
+
+
+class CarliniWagner(Attack):
+    """min |delta|^2 + c max(0, margin + confidence), Carlini & Wagner (2017), Sec. VI A. Through foolbox.
+
+    A change that is larger than epsilon is shortened, and then mostly fails; where none is found the image
+    stays as it is.
+
+    Args:
+        steps: of the optimiser, at each price c.
+        search_steps: of the bisection for c.
+        step: of the optimiser.
+        confidence: margin in logits by which the goal must be reached.
+    """
+
+    norms: ClassVar[frozenset[Norm]] = frozenset({"l2"})
+
+    def __init__(
+        self, *, steps: int = 200, search_steps: int = 6, step: float = 0.01, confidence: float = 0.0
+    ) -> None:
+        self.steps, self.search_steps, self.step, self.confidence = steps, search_steps, step, confidence
+
+    def perturb(self, model: Watched, images: Tensor, goal: Goal, *, threat: ThreatModel) -> Tensor:
+        """The smallest change found."""
+        attack = foolbox_attacks.L2CarliniWagnerAttack(
+            binary_search_steps=self.search_steps,
+            steps=self.steps,
+            stepsize=self.step,
+            confidence=self.confidence,
+        )
+        changed = run_foolbox(attack, model, images, goal, early_stop=threat.epsilon)
+        # Where foolbox finds nothing it returns a black image.
+        found = changed.flatten(1).any(dim=1)
+        return torch.where(found[:, None, None, None], changed, images)

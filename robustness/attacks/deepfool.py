@@ -1,0 +1,37 @@
+"""DeepFool: the shortest way over the nearest boundary, found by linearising."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import Tensor
+
+from robustness.attacked_model import Watched
+from robustness.attacks.base import Attack
+from robustness.attacks.goal import Goal
+from robustness.attacks.through_foolbox import foolbox_attacks, run_foolbox
+from robustness.threat_model import ThreatModel
+
+
+class DeepFool(Attack):
+    """Moosavi-Dezfooli et al. (2016), Algorithm 2. Through foolbox.
+
+    It looks for the smallest change; one that is larger than epsilon is shortened, and then mostly fails.
+
+    Args:
+        steps: at most.
+        candidates: most likely classes whose boundaries are looked at.
+        overshoot: share by which the boundary is crossed.
+    """
+
+    goals: ClassVar[frozenset[str]] = frozenset({"untargeted"})
+
+    def __init__(self, *, steps: int = 50, candidates: int = 10, overshoot: float = 0.02) -> None:
+        self.steps, self.candidates, self.overshoot = steps, candidates, overshoot
+
+    def perturb(self, model: Watched, images: Tensor, goal: Goal, *, threat: ThreatModel) -> Tensor:
+        """The shortest way found."""
+        linf = threat.norm == "linf"
+        method = foolbox_attacks.LinfDeepFoolAttack if linf else foolbox_attacks.L2DeepFoolAttack
+        attack = method(steps=self.steps, candidates=self.candidates, overshoot=self.overshoot)
+        return run_foolbox(attack, model, images, goal, early_stop=threat.epsilon)

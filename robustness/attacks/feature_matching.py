@@ -1,0 +1,60 @@
+"""Feature matching: to look, in the space of embeddings, like a clean image of another class."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from data_prep.errors import InputError
+from robustness.attacked_model import Watched
+from robustness.attacks.ascent import ascend
+from robustness.attacks.base import Attack, worst_of
+from robustness.attacks.goal import Goal
+from robustness.features import Features
+from robustness.threat_model import ThreatModel
+
+
+class FeatureMatching(Attack):
+    """Lowers |embedding - embedding of a guide|^2, Sabour et al., "Adversarial Manipulation" (2016), Eq. 1.
+
+    The guide is the nearest clean image of the target class, or of any class but the true one. It was
+    accepted as clean, so what comes close to it is hard to reject by any score of the embedding.
+
+    Args:
+        guides: clean images as the attacked model sees them; those that it gets wrong are left out.
+        steps: for each restart.
+        restarts: the first begins at the image, the others anywhere in the ball; of each image the version
+            with the smallest margin is kept.
+    """
+
+    def __init__(self, guides: Features, *, steps: int = 100, restarts: int = 1) -> None:
+        self.guides = guides.take(guides.correct)
+        self.steps, self.restarts = steps, restarts
+
+    def perturb(self, model: Watched, images: Tensor, goal: Goal, *, threat: ThreatModel) -> Tensor:
+        """The version that comes furthest."""
+        with torch.no_grad():
+            wanted = self._nearest_guides(model.embed(images), goal)
+
+        def nearness(pixels: Tensor) -> Tensor:
+            return -(model.embed(pixels) - wanted).square().sum(dim=1)
+
+        starts = (threat.random_start(images) if restart else images for restart in range(self.restarts))
+        runs = (ascend(nearness, start, images, threat=threat, steps=self.steps) for start in starts)
+        return worst_of(runs, model, goal)
+
+    def _nearest_guides(self, embeddings: Tensor, goal: Goal) -> Tensor:
+        guides, classes = (
+            part.to(embeddings.device) for part in (self.guides.embeddings, self.guides.labels)
+        )
+        named = goal.named[:, None] == classes
+        distances = torch.cdist(embeddings, guides).masked_fill(~named if goal.targeted else named, torch.inf)
+        nearest, which = distances.min(dim=1) if len(guides) else (embeddings.new_full((1,), torch.inf), None)
+        if which is None or nearest.isinf().any():
+            raise InputError(
+                "guides",
+                "must hold a clean image of another class, or of the target class, for every attacked one",
+                got=f"{len(guides)} guides the model gets right",
+                fix="Give more guides.",
+            )
+        return guides[which]

@@ -1,0 +1,72 @@
+"""What an attacker wants of a batch, and the losses that lead there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+@dataclass(frozen=True)
+class Goal:
+    """Away from the labels, or to the targets.
+
+    Attributes:
+        labels: (batch,) int64, the true classes.
+        targets: (batch,) int64, the classes wanted; None: any but the true one.
+    """
+
+    labels: Tensor
+    targets: Tensor | None = None
+
+    @property
+    def targeted(self) -> bool:
+        """Whether a certain class is wanted."""
+        return self.targets is not None
+
+    @property
+    def named(self) -> Tensor:
+        """(batch,) the class that the goal names: the target, or the true one."""
+        return self.labels if self.targets is None else self.targets
+
+    def reached(self, logits: Tensor) -> Tensor:
+        """(batch,) bool, whether these logits, (batch, classes), are what the attacker wants."""
+        predicted = logits.argmax(dim=1)
+        return predicted != self.labels if self.targets is None else predicted == self.targets
+
+    def margin(self, logits: Tensor) -> Tensor:
+        """(batch,) how far in logits the goal is: below 0 it is reached, unlike a probability never flat."""
+        own = logits.gather(1, self.named[:, None]).squeeze(1)
+        others = logits.scatter(1, self.named[:, None], -torch.inf).amax(dim=1)
+        return others - own if self.targeted else own - others
+
+    def take(self, which: Tensor) -> Goal:
+        """The goal for some of the batch: indices or a mask."""
+        return Goal(self.labels[which], None if self.targets is None else self.targets[which])
+
+
+Loss = Literal["cross_entropy", "margin"]
+
+
+def cross_entropy_gain(logits: Tensor, goal: Goal) -> Tensor:
+    """(batch,) what an attacker raises: cross entropy of the label, or minus that of the target.
+
+    Where the softmax is saturated its gradient is zero in float32, although the model can be fooled.
+    """
+    loss = F.cross_entropy(logits, goal.named, reduction="none")
+    return -loss if goal.targeted else loss
+
+
+def margin_gain(logits: Tensor, goal: Goal) -> Tensor:
+    """(batch,) minus the distance to the goal in logits, f6 of Carlini & Wagner (2017) without its hinge."""
+    return -goal.margin(logits)
+
+
+GAINS: dict[Loss, Callable[[Tensor, Goal], Tensor]] = {
+    "cross_entropy": cross_entropy_gain,
+    "margin": margin_gain,
+}

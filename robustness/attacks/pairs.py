@@ -1,0 +1,178 @@
+"""Attacks on verification: a photo that passes for another person, or no longer for the same one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from data_prep.errors import InputError
+from robustness.attacked_model import (
+    GradientCount,
+    device_of,
+    frozen,
+    refuse_bad_pixels,
+    refuse_unfit_model,
+    seeded,
+)
+from robustness.attacks.ascent import ascend
+from robustness.threat_model import ThreatModel
+
+PairGoal = Literal["impersonation", "dodging"]
+
+
+@dataclass(frozen=True)
+class PairAttackResult:
+    """Attacked probes, and how similar they are to their references; all on the CPU.
+
+    Attributes:
+        goal: of the attacker.
+        images: (N, C, H, W) float32, the attacked probes.
+        clean_similarity: (N,) cosine of probe and reference before the attack.
+        similarity: (N,) after it.
+        sizes: (N,) norm of each change.
+        zero_gradient: (N,) bool, pairs whose first gradient was zero everywhere; None at epsilon 0.
+    """
+
+    goal: PairGoal
+    images: Tensor
+    clean_similarity: Tensor
+    similarity: Tensor
+    sizes: Tensor
+    zero_gradient: Tensor | None
+
+    def attackable(self, threshold: float) -> Tensor:
+        """(N,) bool: decided before the attack as the attacker does not want it.
+
+        Args:
+            threshold: of the verification; a pair is accepted from this cosine on.
+        """
+        accepted = self.clean_similarity >= threshold
+        return accepted if self.goal == "dodging" else ~accepted
+
+    def success(self, threshold: float) -> Tensor:
+        """(N,) bool: attackable, and decided as the attacker wants it after the attack."""
+        accepted = self.similarity >= threshold
+        return self.attackable(threshold) & (~accepted if self.goal == "dodging" else accepted)
+
+
+class PairAttack:
+    """Moves the cosine of two embeddings by projected gradient steps, always from a random start.
+
+    Impersonation raises it: the probe is to pass for the reference's person. Dodging lowers it. At the image
+    itself the gradient of its own cosine is zero; a random start leaves that place.
+
+    Args:
+        goal: what the attacker wants.
+        steps: for each restart.
+        restarts: of each probe the best version is kept.
+    """
+
+    def __init__(self, goal: PairGoal, *, steps: int = 40, restarts: int = 1) -> None:
+        self.goal, self.steps, self.restarts = goal, steps, restarts
+
+    def __call__(
+        self,
+        network: nn.Module,
+        probes: Tensor,
+        references: Tensor,
+        *,
+        threat: ThreatModel,
+        seed: int,
+        portion: int = 64,
+    ) -> PairAttackResult:
+        """Attack probes.
+
+        Args:
+            network: pixels in [0, 1] -> raw embeddings, in evaluation mode and float32.
+            probes: (N, C, H, W) float32 in [0, 1], the photos that are changed.
+            references: (N, C, H, W) float32 in [0, 1], the photos that they are compared with.
+            threat: what the attacker may change; the goal says towards what, so it is not targeted.
+            seed: of random starts; with the portion it fixes the result.
+            portion: pairs at once; but for the result, memory does not depend on N.
+
+        Raises:
+            InputError: the network is in training mode, or photos are not float32 in [0, 1].
+        """
+        refuse_unfit_model(network)
+        refuse_bad_pixels(probes, field="probes")
+        refuse_bad_pixels(references, field="references")
+        if probes.shape != references.shape:
+            raise InputError(
+                "references",
+                f"must be as many and as large as the probes, {tuple(probes.shape)}",
+                got=tuple(references.shape),
+                fix="Give one reference a probe.",
+            )
+        parts = [
+            self._attack_portion(network, *pair, threat=threat, seed=seed + index)
+            for index, pair in enumerate(zip(probes.split(portion), references.split(portion), strict=True))
+        ]
+        return _joined(parts)
+
+    def _attack_portion(
+        self, network: nn.Module, probes: Tensor, references: Tensor, *, threat: ThreatModel, seed: int
+    ) -> PairAttackResult:
+        device = device_of(network)
+        clean, count = probes.to(device), GradientCount()
+        with frozen(network), seeded(seed, device):
+            with torch.no_grad():
+                wanted = F.normalize(network(references.to(device)))
+
+            def similarity(pixels: Tensor) -> Tensor:
+                return torch.linalg.vecdot(F.normalize(network(count.watched(pixels))), wanted)
+
+            with torch.no_grad():
+                before = similarity(clean)
+            changed, after = clean, before
+            for _ in range(self.restarts if threat.epsilon > 0 else 0):
+                changed, after = self._better(similarity, clean, changed, after, threat=threat)
+        if not threat.kept_by(changed, clean):
+            raise RuntimeError("the attack left the ball or the box, or made a NaN")
+        return PairAttackResult(
+            goal=self.goal,
+            images=changed.cpu().contiguous(),
+            clean_similarity=before.cpu(),
+            similarity=after.cpu(),
+            sizes=threat.sizes(clean, changed).cpu(),
+            zero_gradient=None if count.zero is None else count.zero.cpu(),
+        )
+
+    def _better(
+        self,
+        similarity: Callable[[Tensor], Tensor],
+        clean: Tensor,
+        best: Tensor,
+        reached: Tensor,
+        *,
+        threat: ThreatModel,
+    ) -> tuple[Tensor, Tensor]:
+        """One more run; of each pair the better version and its similarity."""
+        wish = 1.0 if self.goal == "impersonation" else -1.0
+        tried = ascend(
+            lambda pixels: wish * similarity(pixels),
+            threat.random_start(clean),
+            clean,
+            threat=threat,
+            steps=self.steps,
+        )
+        with torch.no_grad():
+            found = similarity(tried)
+        better = wish * found > wish * reached
+        return torch.where(better[:, None, None, None], tried, best), torch.where(better, found, reached)
+
+
+def _joined(parts: list[PairAttackResult]) -> PairAttackResult:
+    zeros = [part.zero_gradient for part in parts if part.zero_gradient is not None]
+    return PairAttackResult(
+        goal=parts[0].goal,
+        images=torch.cat([part.images for part in parts]),
+        clean_similarity=torch.cat([part.clean_similarity for part in parts]),
+        similarity=torch.cat([part.similarity for part in parts]),
+        sizes=torch.cat([part.sizes for part in parts]),
+        zero_gradient=torch.cat(zeros) if zeros else None,
+    )

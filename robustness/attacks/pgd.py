@@ -1,0 +1,73 @@
+"""PGD: many small steps, each projected back, from several places."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+
+from robustness.attacked_model import Watched
+from robustness.attacks.base import Attack, worst_of
+from robustness.attacks.goal import Goal, Loss
+from robustness.attacks.through_foolbox import foolbox_attacks, run_foolbox
+from robustness.threat_model import Norm, ThreatModel
+
+
+class _MarginLoss:
+    """foolbox's gradient descent on the margin in logits, which does not saturate as a probability does."""
+
+    def get_loss_fn(self, model: Any, labels: Any) -> Callable[[Any], Any]:
+        # foolbox raises the loss of a label and lowers that of a target: both are the others' lead.
+        goal = Goal(labels.raw)
+        return lambda inputs: type(inputs)(-goal.margin(model(inputs).raw).sum())
+
+
+class _LinfOnMargin(_MarginLoss, foolbox_attacks.LinfProjectedGradientDescentAttack):
+    pass
+
+
+class _L2OnMargin(_MarginLoss, foolbox_attacks.L2ProjectedGradientDescentAttack):
+    pass
+
+
+_METHODS: dict[tuple[Norm, Loss], Callable[..., Any]] = {
+    ("linf", "cross_entropy"): foolbox_attacks.LinfProjectedGradientDescentAttack,
+    ("l2", "cross_entropy"): foolbox_attacks.L2ProjectedGradientDescentAttack,
+    ("linf", "margin"): _LinfOnMargin,
+    ("l2", "margin"): _L2OnMargin,
+}
+
+
+class PGD(Attack):
+    """x <- project(x + step sign(grad loss)), Madry et al. (2018), Eq. 6 f. Through foolbox.
+
+    Args:
+        steps: >= 1.
+        step: length of one, in shares of epsilon; None: 2.5 / steps, so that it can cross the ball.
+        restarts: how often; of each image the version with the smallest margin is kept.
+        random_start: begin anywhere in the ball, not at the image.
+        loss: cross_entropy as in the paper, or margin where the softmax is saturated.
+    """
+
+    def __init__(
+        self,
+        *,
+        steps: int = 40,
+        step: float | None = None,
+        restarts: int = 1,
+        random_start: bool = True,
+        loss: Loss = "cross_entropy",
+    ) -> None:
+        self.steps, self.restarts, self.random_start, self.loss = steps, restarts, random_start, loss
+        self.step = 2.5 / steps if step is None else step
+
+    def perturb(self, model: Watched, images: Tensor, goal: Goal, *, threat: ThreatModel) -> Tensor:
+        """The worst of all restarts."""
+        attack = _METHODS[threat.norm, self.loss](
+            rel_stepsize=self.step, steps=self.steps, random_start=self.random_start
+        )
+        runs = (
+            run_foolbox(attack, model, images, goal, epsilon=threat.epsilon) for _ in range(self.restarts)
+        )
+        return worst_of(runs, model, goal)

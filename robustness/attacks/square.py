@@ -1,0 +1,75 @@
+"""Square: random squares, kept where they help; sees logits only, no gradients."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from robustness.attacked_model import Watched
+from robustness.attacks.base import Attack
+from robustness.attacks.goal import Goal
+from robustness.threat_model import Norm, ThreatModel
+
+# Shares of all queries after which the squares' area is halved: Andriushchenko et al. (2020), Sec. 5.
+_HALVED_AT = (0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)
+
+
+class Square(Attack):
+    """Andriushchenko et al., "Square Attack" (2020), Algorithms 1 and 2. foolbox has none.
+
+    Starts with vertical stripes of +-epsilon, then sets squares to +-epsilon, one sign a channel, and keeps
+    those that bring the margin in logits down. Images whose goal is reached are left alone.
+
+    Args:
+        queries: questions to the model an image, at most.
+        area: share of the image that the first squares cover.
+    """
+
+    norms: ClassVar[frozenset[Norm]] = frozenset({"linf"})
+
+    def __init__(self, *, queries: int = 1000, area: float = 0.8) -> None:
+        self.queries, self.area = queries, area
+
+    @torch.no_grad()
+    def perturb(self, model: Watched, images: Tensor, goal: Goal, *, threat: ThreatModel) -> Tensor:
+        """The best found."""
+        batch, channels, _, width = images.shape
+        stripes = threat.epsilon * _signs(batch, channels, 1, width, like=images)
+        best = (images + stripes).clamp(*threat.bounds)
+        margin = goal.margin(model(best))
+        for query in range(1, self.queries):
+            left = (margin >= 0).nonzero().squeeze(1)
+            if not len(left):
+                break
+            side = self._side_px(query, images)
+            tried = _with_squares(best[left], images[left], side_px=side, threat=threat)
+            found = goal.take(left).margin(model(tried))
+            better = found < margin[left]
+            best[left[better]], margin[left[better]] = tried[better], found[better]
+        return best
+
+    def _side_px(self, query: int, images: Tensor) -> int:
+        height, width = images.shape[2:]
+        halvings = sum(query > share * self.queries for share in _HALVED_AT)
+        side = round((self.area / 2**halvings * height * width) ** 0.5)
+        return min(max(side, 1), height, width)
+
+
+def _with_squares(best: Tensor, clean: Tensor, *, side_px: int, threat: ThreatModel) -> Tensor:
+    """One square an image set anew."""
+    batch, channels, height, width = best.shape
+    top, left = (
+        torch.randint(extent - side_px + 1, (batch, 1), device=best.device) for extent in (height, width)
+    )
+    rows, columns = (torch.arange(extent, device=best.device) for extent in (height, width))
+    in_rows = (rows >= top) & (rows < top + side_px)
+    in_columns = (columns >= left) & (columns < left + side_px)
+    inside = (in_rows[:, :, None] & in_columns[:, None, :])[:, None]
+    changed = (clean + threat.epsilon * _signs(batch, channels, 1, 1, like=best)).clamp(*threat.bounds)
+    return torch.where(inside, changed, best)
+
+
+def _signs(*shape: int, like: Tensor) -> Tensor:
+    return torch.randint(2, shape, device=like.device).to(like.dtype) * 2 - 1

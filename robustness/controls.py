@@ -1,0 +1,120 @@
+"""Changes of an attack's size that are no attack: noise, blur, JPEG. A detector should let them pass."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms.functional import gaussian_blur as torchvision_blur
+
+from data_prep.errors import InputError
+from robustness.attacked_model import refuse_bad_pixels
+from robustness.threat_model import Norm, expand, sizes
+
+SIZE_RULE = (
+    "each control has the norm of the attack on the same image, in the box, as far as it can: noise and blur "
+    "are scaled to it, JPEG takes the worst quality that does not exceed it; where even the strongest blur "
+    "or JPEG changes less, the control is smaller; where the finest JPEG changes more, it is scaled down"
+)
+
+# The blur that is mixed in has a standard deviation of this share of the image's side.
+_BLUR = 0.15
+_BISECTIONS = 40
+_WORST_QUALITY, _BEST_QUALITY = 1, 95
+
+
+def gaussian_noise(images: Tensor, wanted: Tensor, *, norm: Norm, seed: int) -> Tensor:
+    """Images plus independent Gaussian noise, clipped to the box and of the wanted norm after that.
+
+    Args:
+        images: (N, C, H, W) float32 in [0, 1].
+        wanted: (N,) norm of each change, as in `AttackResult.sizes`.
+        norm: in which it is measured.
+        seed: of the noise.
+    """
+    noise = torch.randn(images.shape, generator=torch.Generator().manual_seed(seed))
+    return _scaled(images, noise, wanted, norm=norm)
+
+
+def gaussian_blur(images: Tensor, wanted: Tensor, *, norm: Norm, seed: int) -> Tensor:
+    """Images mixed with their Gaussian blur, so much of it that the change has the wanted norm.
+
+    Arguments as for `gaussian_noise`; there is nothing random in it.
+    """
+    sigma = _BLUR * max(images.shape[2:])
+    reach = min(int(2 * sigma), (min(images.shape[2:]) - 1))
+    blurred = torchvision_blur(images, [2 * reach + 1, 2 * reach + 1], [sigma, sigma])
+    change = blurred - images
+    share = (wanted / sizes(change, norm).clamp_min(1e-12)).clamp_max(1.0)
+    return (images + change * expand(share, images)).clamp(0.0, 1.0)
+
+
+def jpeg(images: Tensor, wanted: Tensor, *, norm: Norm, seed: int) -> Tensor:
+    """Images compressed as JPEG, at the worst quality whose change is within the wanted norm.
+
+    The quality is found by bisection, as if the change only grew with compression.
+    Arguments as for `gaussian_noise`; there is nothing random in it.
+    """
+    compressed = torch.stack([_compressed(*pair, norm=norm) for pair in zip(images, wanted, strict=True)])
+    change = compressed - images
+    share = (wanted / sizes(change, norm).clamp_min(1e-12)).clamp_max(1.0)
+    return (images + change * expand(share, images)).clamp(0.0, 1.0)
+
+
+Control = Callable[..., Tensor]
+
+CONTROLS: dict[str, Control] = {"noise": gaussian_noise, "blur": gaussian_blur, "jpeg": jpeg}
+
+
+def controlled(name: str, images: Tensor, wanted: Tensor, *, norm: Norm, seed: int) -> Tensor:
+    """The images under a control; see `SIZE_RULE`.
+
+    Args:
+        name: noise, blur or jpeg.
+        images: (N, C, H, W) float32 in [0, 1].
+        wanted: (N,) norm of each change, as in `AttackResult.sizes`.
+        norm: in which it is measured.
+        seed: of the noise.
+
+    Raises:
+        InputError: an unknown control, or pixels out of range.
+    """
+    if name not in CONTROLS:
+        raise InputError(
+            "control", "must be a known one", got=name, fix=f"Use one of: {', '.join(CONTROLS)}."
+        )
+    refuse_bad_pixels(images)
+    return CONTROLS[name](images, wanted, norm=norm, seed=seed)
+
+
+def _scaled(images: Tensor, direction: Tensor, wanted: Tensor, *, norm: Norm) -> Tensor:
+    """Images moved along a direction until the clipped change has the wanted norm, found by bisection."""
+    low, high = torch.zeros(len(images)), torch.full((len(images),), 1e4)
+    for _ in range(_BISECTIONS):
+        middle = (low + high) / 2
+        moved = (images + direction * expand(middle, images)).clamp(0.0, 1.0)
+        too_far = sizes(moved - images, norm) > wanted
+        low, high = torch.where(too_far, low, middle), torch.where(too_far, middle, high)
+    return (images + direction * expand(low, images)).clamp(0.0, 1.0)
+
+
+def _compressed(image: Tensor, wanted: Tensor, *, norm: Norm) -> Tensor:
+    low, high = _WORST_QUALITY, _BEST_QUALITY
+    while low < high:
+        middle = (low + high) // 2
+        within = sizes((_through_jpeg(image, middle) - image)[None], norm) <= wanted
+        low, high = (low, middle) if within else (middle + 1, high)
+    return _through_jpeg(image, low)
+
+
+def _through_jpeg(image: Tensor, quality: int) -> Tensor:
+    pixels = (image * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
+    picture = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+    file = io.BytesIO()
+    picture.save(file, format="JPEG", quality=quality)
+    decoded = np.asarray(Image.open(file)).reshape(pixels.shape)
+    return torch.from_numpy(decoded.copy()).permute(2, 0, 1).float().div(255)

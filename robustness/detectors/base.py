@@ -1,0 +1,111 @@
+"""The contract of a detector: fit on clean features, then a score, higher = more adversarial."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar, Self
+
+from torch import Tensor
+
+from data_prep.errors import InputError
+from robustness.attacked_model import AttackedModel
+from robustness.features import Features
+
+
+class Detector(ABC):
+    """Tells attacked from clean inputs by what a model makes of them.
+
+    It is fitted on clean data only and never sees an attack. A new detector is a file with a subclass and a
+    line in the registry of `robustness.detectors`.
+
+    Args:
+        model: whose features it will see; some detectors read their parameters from it.
+
+    Attributes:
+        differentiable: whether gradients flow from the scores to the features, for `Adaptive`.
+    """
+
+    differentiable: ClassVar[bool] = True
+
+    def __init__(self, model: AttackedModel) -> None:
+        self.embedding_dim, self.classes = model.head.embedding_dim, model.head.classes
+        self._fitted = False
+
+    def fit(self, clean: Features) -> Self:
+        """Learn what clean looks like; some detectors have nothing to learn.
+
+        Args:
+            clean: of images that were not attacked, neither those of the calibration nor of the evaluation.
+
+        Raises:
+            InputError: too few of them, or of another model.
+        """
+        self._refuse_foreign(clean)
+        if not (clean.embeddings.isfinite().all() and clean.logits.isfinite().all()):
+            raise InputError(
+                "clean", "features must be finite", got="NaN or infinity", fix="Check the model's weights."
+            )
+        self.learn(clean)
+        self._fitted = True
+        return self
+
+    def score(self, features: Features) -> Tensor:
+        """How adversarial each looks, (N,), on the features' device; its unit is the detector's own.
+
+        Raises:
+            InputError: the detector is not fitted, or the features are of another model.
+        """
+        self.refuse_unfitted()
+        self._refuse_foreign(features)
+        return self.judge(features)
+
+    def learn(self, clean: Features) -> None:  # noqa: B027 - nothing to learn is a way to learn
+        """`fit`, on checked features."""
+
+    @abstractmethod
+    def judge(self, features: Features) -> Tensor:
+        """`score`, of a fitted detector on checked features."""
+
+    def refuse_unfitted(self) -> None:
+        """Stop before anything is scored without having been fitted.
+
+        Raises:
+            InputError: it was not.
+        """
+        if not self._fitted:
+            raise InputError(
+                "detector",
+                "must be fitted before it scores",
+                got=f"{type(self).__name__}, not fitted",
+                fix="Call fit with features of clean images.",
+            )
+
+    def _refuse_foreign(self, features: Features) -> None:
+        count = len(features.labels)
+        wanted = (count, self.embedding_dim), (count, self.classes)
+        got = tuple(features.embeddings.shape), tuple(features.logits.shape)
+        if wanted != got or not count:
+            raise InputError(
+                "features",
+                f"must be (N, {self.embedding_dim}) embeddings and (N, {self.classes}) logits, N >= 1",
+                got=f"{got[0]} and {got[1]}",
+                fix="Extract them with the model that the detector was built for.",
+            )
+
+
+def half_squared_distances(embeddings: Tensor, centers: Tensor) -> Tensor:
+    """1/2 |x - c|^2 of each embedding and its own center, from plain differences.
+
+    Args:
+        embeddings: (N, dim).
+        centers: (N, dim).
+
+    Returns:
+        (N,).
+    """
+    return 0.5 * (embeddings - centers).square().sum(dim=1)
+
+
+def elsewhere(tensor: Tensor, like: Tensor) -> Tensor:
+    """The same numbers without a gradient, on the device and in the type of another tensor."""
+    return tensor.detach().to(device=like.device, dtype=like.dtype)

@@ -1,0 +1,52 @@
+"""k nearest neighbours: how far the clean embeddings are."""
+
+from __future__ import annotations
+
+import torch
+from pytorch_ood.detector import KNN
+from torch import Tensor
+from torch.nn import functional as F
+
+from data_prep.errors import InputError
+from robustness.attacked_model import AttackedModel
+from robustness.detectors.base import Detector, elsewhere
+from robustness.features import Features
+
+
+class NearestNeighbours(Detector):
+    """Distance to the k-th nearest clean embedding, all of unit length: Sun et al. (2022), Sec. 3.
+
+    pytorch-ood finds the neighbour; the distance to it is taken here, where it has a gradient.
+
+    Args:
+        model: whose features it will see.
+        k: which neighbour counts; 50 in the paper for CIFAR-10.
+    """
+
+    def __init__(self, model: AttackedModel, *, k: int = 50) -> None:
+        super().__init__(model)
+        self.k = k
+
+    def learn(self, clean: Features) -> None:
+        """Keep the clean embeddings."""
+        if len(clean.labels) < self.k:
+            raise InputError(
+                "clean",
+                f"must be at least k = {self.k} images",
+                got=len(clean.labels),
+                fix="Fit on more, or lower k.",
+            )
+        embeddings = clean.embeddings.detach().cpu()
+        self._found = KNN(None, k=self.k).fit_features(embeddings, clean.labels.cpu())
+        # It starts as many threads as there are cores at every call, which takes longer than the search.
+        self._found.knn.set_params(n_jobs=1)
+        self._clean = F.normalize(embeddings)
+
+    def judge(self, features: Features) -> Tensor:
+        """The distance."""
+        unit = F.normalize(features.embeddings)
+        neighbours = self._found.knn.kneighbors(
+            unit.detach().cpu().numpy(), n_neighbors=self.k, return_distance=False
+        )
+        kth = self._clean[torch.from_numpy(neighbours[:, -1])]
+        return torch.linalg.vector_norm(unit - elsewhere(kth, unit), dim=1)

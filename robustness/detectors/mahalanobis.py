@@ -1,0 +1,47 @@
+"""Mahalanobis distance to the nearest class, one covariance for all."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from data_prep.errors import InputError
+from robustness.detectors.base import Detector, elsewhere
+from robustness.features import Features
+
+
+class Mahalanobis(Detector):
+    """min_k 1/2 (x - mu_k)' P (x - mu_k), Lee et al., "A Simple Unified Framework" (2018), Eqs. 1 and 2.
+
+    Means and covariance are those of the clean embeddings; P is the pseudo-inverse of the covariance, as in
+    the paper's code, so directions in which nothing varies do not count. pytorch-ood's scores have no
+    gradients, and it inverts in float32 what ReLU leaves singular; here both are taken care of.
+    """
+
+    def learn(self, clean: Features) -> None:
+        """Class means and the precision of what is left without them."""
+        from sklearn.covariance import EmpiricalCovariance
+
+        present, place = clean.labels.unique(return_inverse=True)
+        if len(clean.labels) <= len(present):
+            raise InputError(
+                "clean",
+                f"must be more images than their {len(present)} classes",
+                got=len(clean.labels),
+                fix="Fit on more clean images.",
+            )
+        x = clean.embeddings.detach().double().cpu()
+        sums = torch.zeros(len(present), x.shape[1], dtype=x.dtype).index_add_(0, place.cpu(), x)
+        self._means = sums / place.bincount()[:, None].cpu()
+        within = x - self._means[place.cpu()]
+        estimate = EmpiricalCovariance(assume_centered=True).fit(within.numpy())
+        self._precision = torch.from_numpy(estimate.get_precision())
+
+    def judge(self, features: Features) -> Tensor:
+        """Half the smallest squared distance, the square multiplied out in float64."""
+        x = features.embeddings.double()
+        means, precision = elsewhere(self._means, x), elsewhere(self._precision, x)
+        weighted = means @ precision
+        own = torch.linalg.vecdot(x @ precision, x)[:, None]
+        squared = own - 2.0 * x @ weighted.T + torch.linalg.vecdot(weighted, means)
+        return 0.5 * squared.amin(dim=1).clamp_min(0.0)

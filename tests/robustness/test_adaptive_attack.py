@@ -1,0 +1,87 @@
+"""The attacker who knows the detector does better than the one who does not."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from toy_models import band_images, lgm_model
+
+from data_prep.errors import InputError
+from robustness.attacks.adaptive import Adaptive, _Best
+from robustness.attacks.base import Attack
+from robustness.attacks.fgsm import FGSM
+from robustness.attacks.goal import Goal
+from robustness.attacks.pgd import PGD
+from robustness.calibration import OperatingPoint, calibrate
+from robustness.detectors import Detector, build_detector
+from robustness.features import extract_features
+from robustness.threat_model import ThreatModel
+
+MODEL = lgm_model()
+IMAGES, LABELS = band_images(12, seed=1)
+THREAT = ThreatModel("linf", 0.55)
+
+
+@pytest.fixture(scope="module", params=["lgm_class", "mahalanobis", "knn"])
+def detector(request: pytest.FixtureRequest) -> Detector:
+    return build_detector(request.param, MODEL).fit(extract_features(MODEL, *band_images(300, seed=2)))
+
+
+@pytest.fixture(scope="module")
+def point(detector: Detector) -> OperatingPoint:
+    return calibrate(detector.score(extract_features(MODEL, *band_images(300, seed=3))), 0.05)
+
+
+def undetected_success(attack: Attack, detector: Detector, point: OperatingPoint) -> float:
+    result = attack(MODEL, IMAGES, LABELS, threat=THREAT, seed=0)
+    rejected = point.rejects(detector.score(result.attacked))
+    return float((result.success.numpy() & ~rejected).mean())
+
+
+def test_it_gets_past_the_detector_where_fgsm_and_pgd_do_not(
+    detector: Detector, point: OperatingPoint
+) -> None:
+    adaptive = Adaptive(detector, point.threshold, weights=(0.0, 1.0, 10.0), steps=12)
+    assert undetected_success(FGSM(), detector, point) < 0.1
+    assert undetected_success(PGD(steps=10), detector, point) < 0.5
+    assert undetected_success(adaptive, detector, point) > 0.9
+
+
+def test_without_a_weight_it_is_a_plain_attack() -> None:
+    detector = build_detector("lgm_class", MODEL).fit(extract_features(MODEL, *band_images(300, seed=2)))
+    plain = Adaptive(detector, -1.0, weights=(0.0,), steps=15)
+    result = plain(MODEL, IMAGES, LABELS, threat=ThreatModel("linf", 0.4), seed=0)
+    strong = PGD(steps=15, loss="margin")(MODEL, IMAGES, LABELS, threat=ThreatModel("linf", 0.4), seed=0)
+    assert result.success_rate == strong.success_rate == 1.0
+
+
+def test_the_best_version_is_undetected_then_least_suspicious_then_closest() -> None:
+    labels = torch.zeros(1, dtype=torch.int64)
+    right, nearly, fooled = (torch.tensor([logits]) for logits in ([5.0, 0.0], [1.0, 0.0], [0.0, 1.0]))
+    best = _Best(torch.zeros(1, 1, 1, 1), threshold=2.0)
+    # Each better than the one before, and in between one that is worse.
+    for value, logits, score, kept in [
+        (0.1, right, 0.0, 0.1),
+        (0.2, nearly, 9.0, 0.2),
+        (0.3, right, 0.0, 0.2),
+        (0.4, fooled, 9.0, 0.4),
+        (0.5, fooled, 3.0, 0.5),
+        (0.6, nearly, 0.0, 0.5),
+        (0.7, fooled, 2.0, 0.7),
+        (0.8, fooled, 2.1, 0.7),
+    ]:
+        best.meet(torch.full((1, 1, 1, 1), value), Goal(labels), logits, torch.tensor([score]))
+        assert best.images.item() == pytest.approx(kept)
+
+
+def test_an_unfitted_detector_or_one_without_gradients_is_refused() -> None:
+    detector = build_detector("lgm_class", MODEL)
+    with pytest.raises(InputError, match="detector: must be fitted"):
+        Adaptive(detector, 0.0)
+
+    class Opaque(type(detector)):  # type: ignore[misc]
+        differentiable = False
+
+    opaque = Opaque(MODEL).fit(extract_features(MODEL, IMAGES, LABELS))
+    with pytest.raises(InputError, match="detector: must give its scores gradients"):
+        Adaptive(opaque, 0.0)

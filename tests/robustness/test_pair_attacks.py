@@ -1,0 +1,88 @@
+"""Impersonation and dodging on the cosine of embeddings."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from toy_models import Bands, band_images
+
+from data_prep.errors import InputError
+from robustness.attacks import PairAttack, PairGoal
+from robustness.threat_model import Norm, ThreatModel
+
+THRESHOLD = 0.8
+
+
+def network() -> Bands:
+    return Bands().eval()
+
+
+def pairs(goal: PairGoal) -> tuple[torch.Tensor, torch.Tensor]:
+    """Impostor pairs for impersonation, each photo with itself for dodging."""
+    probes, _ = band_images(9)
+    return probes, probes if goal == "dodging" else probes.roll(1, dims=0)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("goal", ["impersonation", "dodging"])
+def test_both_goals_are_reached_within_the_ball(goal: PairGoal, norm: Norm) -> None:
+    probes, references = pairs(goal)
+    threat = ThreatModel(norm, 0.5 if norm == "linf" else 2.0)
+    result = PairAttack(goal, steps=20, restarts=4)(network(), probes, references, threat=threat, seed=0)
+    assert result.attackable(THRESHOLD).all()
+    assert result.success(THRESHOLD).all()
+    assert (result.sizes <= threat.epsilon + 1e-5).all()
+    embeddings, wanted = network()(result.images), network()(references)
+    torch.testing.assert_close(result.similarity, torch.cosine_similarity(embeddings, wanted))
+
+
+def test_dodging_leaves_the_place_where_its_gradient_is_zero() -> None:
+    probes, references = pairs("dodging")
+    result = PairAttack("dodging", steps=3)(
+        network(), probes, references, threat=ThreatModel("linf", 0.1), seed=0
+    )
+    torch.testing.assert_close(result.clean_similarity, torch.ones(9))
+    assert (result.similarity < 0.998).all()
+    assert result.zero_gradient is not None
+    assert not result.zero_gradient.any()
+
+
+def test_pairs_already_decided_as_wanted_do_not_count() -> None:
+    probes, _ = band_images(9)
+    result = PairAttack("impersonation", steps=2)(
+        network(), probes, probes, threat=ThreatModel("linf", 0.1), seed=0
+    )
+    assert not result.attackable(THRESHOLD).any()
+    assert not result.success(THRESHOLD).any()
+
+
+def test_more_restarts_are_never_worse_and_portions_bound_the_batch() -> None:
+    probes, references = pairs("impersonation")
+    threat, bands = ThreatModel("linf", 0.2), network()
+    once, often = (
+        PairAttack("impersonation", steps=2, restarts=restarts)(
+            bands, probes, references, threat=threat, seed=0, portion=4
+        )
+        for restarts in (1, 4)
+    )
+    assert bands.largest_batch == 4
+    assert (often.similarity >= once.similarity - 1e-6)[:4].all()
+    assert all(parameter.grad is None for parameter in bands.parameters())
+
+
+def test_epsilon_zero_changes_nothing() -> None:
+    probes, references = pairs("impersonation")
+    result = PairAttack("impersonation")(network(), probes, references, threat=ThreatModel("l2", 0.0), seed=0)
+    assert torch.equal(result.images, probes)
+    assert torch.equal(result.similarity, result.clean_similarity)
+
+
+def test_bad_input_is_refused() -> None:
+    probes, references = pairs("impersonation")
+    attack, threat = PairAttack("impersonation"), ThreatModel("linf", 0.1)
+    with pytest.raises(InputError, match="model: must be in evaluation mode"):
+        attack(network().train(), probes, references, threat=threat, seed=0)
+    with pytest.raises(InputError, match=r"references: pixels must lie in \[0, 1\]"):
+        attack(network(), probes, references * 2, threat=threat, seed=0)
+    with pytest.raises(InputError, match="references: must be as many and as large as the probes"):
+        attack(network(), probes, references[:4], threat=threat, seed=0)
