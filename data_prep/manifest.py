@@ -14,12 +14,14 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from data_prep.alignment import Template, find_template
 from data_prep.atomic import written_whole
 from data_prep.errors import InputError
+from data_prep.inside import LEAVES_FOLDER, refuse_name_outside
 
 MANIFEST_NAME = "manifest.parquet"
 _HEADER_KEY = b"faceverif.header"
@@ -126,7 +128,8 @@ class AlignedDataset:
         """Read the manifest of an aligned folder.
 
         Raises:
-            InputError: no manifest, another format, or a template that this version draws differently.
+            InputError: no manifest, another format, a name that leaves the folder, or a template that this
+                version draws differently.
         """
         path = root / MANIFEST_NAME
         if not path.is_file():
@@ -139,7 +142,8 @@ class AlignedDataset:
         try:
             table = pq.read_table(path)
             header = DatasetHeader(**json.loads((table.schema.metadata or {})[_HEADER_KEY]))
-        except (pa.ArrowInvalid, OSError, KeyError, TypeError, json.JSONDecodeError) as error:
+            _refuse_names_outside(path, table)
+        except (pa.ArrowException, OSError, KeyError, TypeError, json.JSONDecodeError) as error:
             raise InputError(
                 "data",
                 "the manifest must be one that `faceverif align` wrote",
@@ -176,3 +180,10 @@ class AlignedDataset:
 
     def __len__(self) -> int:
         return self.table.num_rows
+
+
+def _refuse_names_outside(path: Path, table: pa.Table) -> None:
+    for column in ("photo", "crop"):
+        leaving = pc.filter(table[column], pc.match_substring_regex(table[column], LEAVES_FOLDER))
+        for name in leaving.slice(0, 1).to_pylist():
+            refuse_name_outside(name, field=f"{path}, column {column}")

@@ -13,7 +13,7 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -29,19 +29,21 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from data_prep import already_aligned
 from data_prep.alignment import Template, align_face, centre_crop, find_template
 from data_prep.detection import POLICY, FaceDetector, Faces, centred_largest
 from data_prep.errors import InputError
 from data_prep.manifest import MANIFEST_NAME, SCHEMA, AlignedDataset, Status, header_for, write_manifest
-from data_prep.photos import PhotoError, decode_photo, read_bytes
+from data_prep.photos import PhotoError, decode_photo
 from data_prep.progress import progress, say
-from data_prep.sources.folder import SourcePhoto, list_photos
+from data_prep.sources import SourcePhoto, list_source
 
 JOURNAL_NAME = "journal.jsonl"
 _LOCK_NAME = ".lock"
 _CROPS = "crops"
 _PHOTOS_PER_TASK = 32
 _PIXELS_AT_ONCE = 4_000_000
+_JPEG_MAGIC = b"\xff\xd8\xff"
 
 Row = dict[str, Any]
 Task = list[SourcePhoto]
@@ -68,6 +70,7 @@ class AlignSummary:
 
     Attributes:
         out: the data set's folder.
+        policy: which of several faces was taken, or that the photos were crops before.
         photos: rows of the manifest.
         aligned: photos with an aligned face.
         no_face: photos with a centre crop instead.
@@ -78,6 +81,7 @@ class AlignSummary:
     """
 
     out: Path
+    policy: str
     photos: int
     aligned: int
     no_face: int
@@ -88,10 +92,7 @@ class AlignSummary:
 
     def text(self) -> str:
         """A few lines for the user."""
-        lines = [
-            f"{self.aligned:,} of {self.photos:,} photos aligned; in {self.several_faces:,} of them, of "
-            f"several faces the {POLICY} was taken",
-        ]
+        lines = [f"{self.aligned:,} of {self.photos:,} photos {self._how()}"]
         if self.no_face:
             lines.append(f"{self.no_face:,} of {self.photos:,} photos show no face: a centre crop stands in")
         if self.failures:
@@ -105,15 +106,22 @@ class AlignSummary:
         lines.append(f"data set: {self.out}")
         return "\n".join(lines)
 
+    def _how(self) -> str:
+        if self.policy == already_aligned.POLICY:
+            return "were aligned already: taken over as they are"
+        return f"aligned; in {self.several_faces:,} of them, of several faces the {self.policy} was taken"
+
 
 def align_folder(source: Path, out: Path, *, settings: AlignSettings, workers: int = 0) -> AlignSummary:
-    """Align every photo of a folder, or go on where a killed run was.
+    """Align every photo of a source, or go on where a killed run was.
 
     A finished data set follows its source by name: photos that are new are aligned, together with their
     neighbours in the list, and those that are gone lose their row.
 
+    Photos that are crops in the template already are taken over unchanged.
+
     Args:
-        source: a folder of photos per identity.
+        source: photos in any form that `list_source` knows.
         out: the data set's folder: an empty or new one, or one that the same command began.
         settings: what decides the crops.
         workers: processes; 0: one per core.
@@ -122,18 +130,19 @@ def align_folder(source: Path, out: Path, *, settings: AlignSettings, workers: i
         InputError: before anything is written; or a worker process died, and what was done stays.
     """
     template = find_template(settings.template)
-    photos = list_photos(source)
+    photos = list_source(source)
     _check_out(source, out)
+    policy = already_aligned.POLICY if already_aligned.are_aligned(photos, template) else POLICY
     out.mkdir(parents=True, exist_ok=True)
-    with _locked(out), _Journal.opened(out, source=source, settings=settings) as journal:
+    with _locked(out), _Journal.opened(out, source=source, settings=settings, policy=policy) as journal:
         tasks = _tasks(photos, done=journal)
         if len(journal) and tasks:
             say(f"{out}: going on after {len(journal):,} photos")
         start = time.monotonic()
         if tasks:
-            _run(tasks, out, settings=settings, workers=workers, journal=journal)
+            _run(tasks, out, settings=settings, policy=policy, workers=workers, journal=journal)
         if tasks or not _is_manifest_of(out, len(photos)):
-            header = header_for(template, policy=POLICY, min_face_px=settings.min_face_px)
+            header = header_for(template, policy=policy, min_face_px=settings.min_face_px)
             write_manifest(out, header, (journal.row(key) for key in sorted(photo.key for photo in photos)))
     return _summary(out, done_now=sum(map(len, tasks)), seconds=time.monotonic() - start)
 
@@ -160,6 +169,7 @@ def _summary(out: Path, *, done_now: int, seconds: float) -> AlignSummary:
     reasons = dataset.column("reason")[dataset.with_status(Status.FAILED)]
     return AlignSummary(
         out=out,
+        policy=dataset.header.policy,
         photos=len(dataset),
         aligned=len(dataset.with_status(Status.ALIGNED)),
         no_face=len(dataset.with_status(Status.NO_FACE)),
@@ -185,15 +195,15 @@ class _Journal:
 
     @classmethod
     @contextmanager
-    def opened(cls, out: Path, *, source: Path, settings: AlignSettings) -> Iterator[_Journal]:
+    def opened(cls, out: Path, *, source: Path, settings: AlignSettings, policy: str) -> Iterator[_Journal]:
         """The journal of `out`, begun or continued.
 
         Raises:
-            InputError: it was begun for another source or with other settings.
+            InputError: it was begun for another source, with other settings or by another policy.
         """
         journal = cls(out / JOURNAL_NAME)
         try:
-            journal._continue({"source": str(source.resolve()), **asdict(settings)})
+            journal._continue({"source": str(source.resolve()), **asdict(settings), "policy": policy})
             yield journal
         finally:
             journal._file.close()
@@ -239,6 +249,7 @@ class _Journal:
 
 
 def _require_same(begun: Row, header: Row) -> None:
+    begun = {"policy": POLICY} | begun  # journals that were begun before there was another one
     if begun != header:
         differs = ", ".join(f"{key} {begun.get(key)}" for key in header if begun.get(key) != header[key])
         raise InputError(
@@ -276,20 +287,22 @@ def _lock(descriptor: int) -> None:
 # --- the parent: hands out photos, journals rows
 
 
-def _tasks(photos: list[SourcePhoto], *, done: Container[str]) -> list[Task]:
+def _tasks(photos: Sequence[SourcePhoto], *, done: Container[str]) -> list[Task]:
     """What is to do, in groups that are the same in every run.
 
     The last bits of a network's output depend on what it is computed along with; so a killed run ends with
     the very bytes of one that was left alone.
     """
-    groups = (photos[i : i + _PHOTOS_PER_TASK] for i in range(0, len(photos), _PHOTOS_PER_TASK))
+    groups = (list(photos[i : i + _PHOTOS_PER_TASK]) for i in range(0, len(photos), _PHOTOS_PER_TASK))
     return [group for group in groups if any(photo.key not in done for photo in group)]
 
 
-def _run(tasks: list[Task], out: Path, *, settings: AlignSettings, workers: int, journal: _Journal) -> None:
+def _run(
+    tasks: list[Task], out: Path, *, settings: AlignSettings, policy: str, workers: int, journal: _Journal
+) -> None:
     failed = 0
     with (
-        worker_pool(out, settings, workers=workers) as align,
+        worker_pool(out, settings, policy=policy, workers=workers) as align,
         progress("align", total=sum(map(len, tasks))) as advance,
     ):
         for rows in align(tasks):
@@ -300,16 +313,16 @@ def _run(tasks: list[Task], out: Path, *, settings: AlignSettings, workers: int,
 
 @contextmanager
 def worker_pool(
-    out: Path, settings: AlignSettings, *, workers: int = 0
+    out: Path, settings: AlignSettings, *, policy: str = POLICY, workers: int = 0
 ) -> Iterator[Callable[[Iterable[Task]], Iterator[list[Row]]]]:
-    """Processes that align photos into `out`.
+    """Processes that align photos into `out`, or take them over where the policy says they are crops.
 
     Yields:
         `align(tasks)`: the manifest rows of each task, as they come.
     """
     workers = workers or os.cpu_count() or 1
     pool = ProcessPoolExecutor(
-        workers, mp_context=get_context("spawn"), initializer=_start_worker, initargs=(out, settings)
+        workers, mp_context=get_context("spawn"), initializer=_start_worker, initargs=(out, settings, policy)
     )
 
     def align(tasks: Iterable[Task]) -> Iterator[list[Row]]:
@@ -341,16 +354,16 @@ def _result(future: Future[list[Row]]) -> list[Row]:
 
 # --- a worker: reads, detects, warps, writes crops
 
-_aligner: _Aligner
+_aligner: _Aligner | _CropKeeper
 
 
-def _start_worker(out: Path, settings: AlignSettings) -> None:
+def _start_worker(out: Path, settings: AlignSettings, policy: str) -> None:
     global _aligner
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends the pool
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    _aligner = _Aligner(out, settings)
+    _aligner = (_CropKeeper if policy == already_aligned.POLICY else _Aligner)(out, settings)
 
 
 def _end_with_parent() -> None:
@@ -366,11 +379,26 @@ def _run_task(photos: Task) -> list[Row]:
 
 @dataclass(frozen=True)
 class _Readable:
-    """A decoded photo and the hash of its file."""
+    """A photo's encoded bytes, their hash, and its pixels."""
 
     photo: SourcePhoto
+    data: bytes
     sha256: str
     pixels: NDArray[np.uint8]
+
+
+def _read(photo: SourcePhoto, *, allow_huge: bool) -> _Readable | Row:
+    """A photo's pixels, or its failure row."""
+    sha256 = None
+    try:
+        data = photo.read()
+        sha256 = hashlib.sha256(data).hexdigest()
+        if photo.refused is not None:
+            raise PhotoError(photo.refused)
+        pixels = decode_photo(data, allow_huge=allow_huge)
+    except PhotoError as error:
+        return _row(photo, sha256=sha256, status=Status.FAILED, reason=photo.refused or error.reason)
+    return _Readable(photo, data, sha256, pixels)
 
 
 class _Aligner:
@@ -392,7 +420,7 @@ class _Aligner:
         rows: list[Row] = []
         waiting: list[_Readable] = []
         for photo in photos:
-            read = self._read(photo)
+            read = _read(photo, allow_huge=self._settings.allow_huge)
             if not isinstance(read, _Readable):
                 rows.append(read)
                 continue
@@ -401,18 +429,6 @@ class _Aligner:
                 rows += self._align_decoded(waiting)
                 waiting = []
         return rows + self._align_decoded(waiting)
-
-    def _read(self, photo: SourcePhoto) -> _Readable | Row:
-        sha256 = None
-        try:
-            data = read_bytes(photo.path)
-            sha256 = hashlib.sha256(data).hexdigest()
-            if photo.identity is None:
-                raise PhotoError("no_identity_folder")
-            pixels = decode_photo(data, allow_huge=self._settings.allow_huge)
-        except PhotoError as error:
-            return _row(photo, sha256=sha256, status=Status.FAILED, reason=error.reason)
-        return _Readable(photo, sha256, pixels)
 
     def _align_decoded(self, photos: list[_Readable]) -> list[Row]:
         found = self._detector.detect([photo.pixels for photo in photos])
@@ -436,11 +452,49 @@ class _Aligner:
         }
 
     def _write(self, crop: str, pixels: NDArray[np.uint8]) -> None:
-        # Not through a temporary name: a crop counts only once the journal has its row, and until then
-        # the next run writes it again.
-        path = self._out / crop
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(pixels).save(path, format="JPEG", quality=95, subsampling=0)
+        Image.fromarray(pixels).save(_place(self._out / crop), format="JPEG", quality=95, subsampling=0)
+
+
+class _CropKeeper:
+    """Takes photos over that are crops of the template already.
+
+    Args:
+        out: the data set's folder.
+        settings: what decides which photos are read.
+    """
+
+    def __init__(self, out: Path, settings: AlignSettings) -> None:
+        self._out = out
+        self._settings = settings
+
+    def align(self, photos: Task) -> list[Row]:
+        """Write each photo as it is; a row each."""
+        read = (_read(photo, allow_huge=self._settings.allow_huge) for photo in photos)
+        return [self._keep(each) if isinstance(each, _Readable) else each for each in read]
+
+    def _keep(self, read: _Readable) -> Row:
+        height, width = read.pixels.shape[:2]
+        row = _row(read.photo, sha256=read.sha256, width=width, height=height)
+        if (height, width) != (already_aligned.TEMPLATE.crop_px,) * 2:
+            return row | {"status": Status.FAILED, "reason": "other_size"}
+        # JPEG is lossy, so its bytes are kept; from any other format the pixels are, without loss.
+        is_jpeg = read.data.startswith(_JPEG_MAGIC)
+        crop = f"{_CROPS}/{read.photo.key}.{'jpg' if is_jpeg else 'png'}"
+        if is_jpeg:
+            _place(self._out / crop).write_bytes(read.data)
+        else:
+            Image.fromarray(read.pixels).save(_place(self._out / crop), format="PNG")
+        return row | {"status": Status.ALIGNED, "crop": crop}
+
+
+def _place(crop: Path) -> Path:
+    """Where a crop is written to.
+
+    Not a temporary name: a crop counts only once the journal has its row, and until then the next run writes
+    it again.
+    """
+    crop.parent.mkdir(parents=True, exist_ok=True)
+    return crop
 
 
 def _row(photo: SourcePhoto, **known: Any) -> Row:

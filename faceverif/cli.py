@@ -34,7 +34,12 @@ Workers = Annotated[int, typer.Option(min=0, help="Processes that decode photos;
 
 @app.command()
 def align(
-    source: Annotated[Path, typer.Argument(help="A folder of photos per identity.")],
+    source: Annotated[
+        Path,
+        typer.Argument(
+            help="A folder of photos per identity, CelebA, CFP, InsightFace's train.rec or a .bin file."
+        ),
+    ],
     out: Annotated[Path, typer.Argument(help="Where crops and manifest go; started again, it goes on.")],
     template: Annotated[
         str, typer.Option(help="arcface-64, arcface-112, arcface-128 or arcface-160.")
@@ -118,7 +123,11 @@ def embed(
 def verify(
     data: DataDir,
     protocol: Annotated[
-        Path, typer.Option(help="LFW pairs.txt or pairsDevTest.txt, or a CSV: left,right,same[,fold].")
+        Path,
+        typer.Option(
+            help="LFW pairs.txt or pairsDevTest.txt, CFP's Split/FF or Split/FP, a .bin file, CALFW's or "
+            "CPLFW's list, or a CSV: left,right,same[,fold]."
+        ),
     ],
     out: OutDir,
     run: OptionalRun = None,
@@ -127,6 +136,12 @@ def verify(
     flip: Annotated[bool, typer.Option(help="Average the embedding with that of the mirrored crop.")] = True,
     subtract_mean: Annotated[
         bool, typer.Option("--subtract-mean", help="Subtract the mean embedding of the other folds first.")
+    ] = False,
+    allow_partial: Annotated[
+        bool,
+        typer.Option(
+            "--allow-partial", help="Run with the pairs that are there, and say so in every output."
+        ),
     ] = False,
 ) -> None:
     """Run a verification protocol: accuracy, AUC, EER, TAR at FAR, and a report."""
@@ -140,6 +155,7 @@ def verify(
         out=out,
         flip=flip,
         subtract_mean=subtract_mean,
+        allow_partial=allow_partial,
     )
     typer.echo(result.text())
     typer.echo(f"report: {out / 'report.html'}")

@@ -4,29 +4,62 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from data_prep.errors import InputError
-from data_prep.protocols import lfw, pairs_csv
-from data_prep.protocols.base import PairFormat, VerificationProtocol, read_lines
-from data_prep.protocols.matching import find_rows
+from data_prep.protocols import cfp, insightface_bin, lfw, pairs_csv, two_lines
+from data_prep.protocols.base import PairFormat, ProtocolSize, VerificationProtocol, read_lines
+from data_prep.protocols.matching import find_rows, pairs_within
 
-__all__ = ["FORMATS", "VerificationProtocol", "find_rows", "load_protocol"]
+__all__ = [
+    "FORMATS",
+    "ProtocolSize",
+    "VerificationProtocol",
+    "find_rows",
+    "load_protocol",
+    "pairs_within",
+]
 
-FORMATS: tuple[PairFormat, ...] = (lfw.FORMAT, pairs_csv.FORMAT)
+FORMATS: tuple[PairFormat, ...] = (
+    cfp.FORMAT,
+    insightface_bin.FORMAT,
+    two_lines.FORMAT,
+    lfw.FORMAT,
+    pairs_csv.FORMAT,
+)
 
 
-def load_protocol(path: Path) -> VerificationProtocol:
-    """Read a pair file of any known format, told by its first line.
+def load_protocol(path: Path, *, allow_partial: bool = False) -> VerificationProtocol:
+    """Read a protocol of any known format, told by its name and how it begins.
+
+    Args:
+        path: a pair file, a `.bin`, or CFP's folder `Split/FF` or `Split/FP`.
+        allow_partial: take it although pairs or folds are missing; `partial` then says so.
 
     Raises:
-        InputError: no such file, an unknown format, or a line that breaks it.
+        InputError: nothing there, an unknown format, a line that breaks it, or a protocol that is not whole.
     """
-    first_line = read_lines(path)[0]
     for known in FORMATS:
-        if known.recognises(first_line):
-            return known.load(path)
+        if known.recognises(path):
+            return _whole(path, known.load(path), allow_partial=allow_partial)
+    opening = read_lines(path)[0]
     raise InputError(
         str(path),
         f"must be one of: {'; '.join(known.description for known in FORMATS)}",
-        got=f"first line {first_line[:80]!r}",
+        got=f"first line {opening[:80]!r}",
         fix="Convert the list to a CSV that opens with left,right,same.",
+    )
+
+
+def _whole(path: Path, protocol: VerificationProtocol, *, allow_partial: bool) -> VerificationProtocol:
+    official, size = protocol.official, protocol.size
+    if official is None or size == official:
+        return protocol
+    if allow_partial and size.pairs < official.pairs:
+        return protocol.part(np.ones(len(protocol), dtype=bool))
+    raise InputError(
+        str(path),
+        f"{protocol.name} has {official.pairs:,} pairs in {official.folds} folds",
+        got=f"{size.pairs:,} pairs in {size.folds}",
+        fix="Take a whole copy, or use --allow-partial for a number that is not comparable.",
     )

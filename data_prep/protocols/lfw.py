@@ -14,9 +14,11 @@ from pathlib import Path
 import numpy as np
 
 from data_prep.errors import InputError
-from data_prep.protocols.base import PairFormat, VerificationProtocol, read_lines
+from data_prep.inside import refuse_name_outside
+from data_prep.protocols.base import PairFormat, ProtocolSize, VerificationProtocol, first_line, read_lines
 
 _TRAIN_NAME = "pairsDevTrain.txt"
+_VIEW2 = ProtocolSize(pairs=6000, folds=10)
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,8 @@ class _PairFile:
     right: tuple[str, ...]
 
 
-def _recognises(first_line: str) -> bool:
-    return re.fullmatch(r"\d+(\t\d+)?\s*", first_line) is not None
+def _recognises(path: Path) -> bool:
+    return re.fullmatch(r"\d{1,9}(\t\d{1,9})?", first_line(path)) is not None
 
 
 def _load(path: Path) -> VerificationProtocol:
@@ -50,6 +52,7 @@ def _view2(path: Path, pairs: _PairFile) -> VerificationProtocol:
         scored_folds=tuple(range(pairs.sets)),
         fold_rule=f"{pairs.sets} sets of {pairs.size} + {pairs.size} pairs, in file order",
         sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        official=_VIEW2 if official else None,
     )
 
 
@@ -102,7 +105,11 @@ def _photos(path: Path, line: str, *, number: int, fields: int) -> tuple[str, st
     """Both photo keys of a line: `Name/Name_0001`."""
     parts = line.rstrip("\n").split("\t")
     numbers = parts[1:] if fields == 3 else parts[1::2]
-    if len(parts) != fields or not all(part.isdecimal() for part in numbers) or not all(parts):
+    if (
+        len(parts) != fields
+        or not all(part.isdecimal() and len(part) < 10 for part in numbers)
+        or not all(parts)
+    ):
         kind = "name, number, number" if fields == 3 else "name, number, name, number"
         raise InputError(
             f"{path}, line {number}",
@@ -111,7 +118,10 @@ def _photos(path: Path, line: str, *, number: int, fields: int) -> tuple[str, st
             fix="Mend the line; the order of pairs is part of the protocol.",
         )
     first, second = parts[0], parts[0] if fields == 3 else parts[2]
-    return f"{first}/{first}_{int(numbers[0]):04d}", f"{second}/{second}_{int(numbers[1]):04d}"
+    keys = (f"{first}/{first}_{int(numbers[0]):04d}", f"{second}/{second}_{int(numbers[1]):04d}")
+    for key in keys:
+        refuse_name_outside(key, field=f"{path}, line {number}")
+    return keys
 
 
 FORMAT = PairFormat("LFW pairs.txt or pairsDevTest.txt", _recognises, _load)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from data_prep.errors import InputError
 from data_prep.manifest import AlignedDataset
+from data_prep.protocols.base import VerificationProtocol
 
 _NAMED = 3  # how many of the missing photos the message lists
 
@@ -18,25 +19,54 @@ def find_rows(keys: Sequence[str], dataset: AlignedDataset) -> NDArray[np.int64]
     """The manifest row of each key, a `photo` with or without its file ending.
 
     Args:
-        keys: photo keys, in any number and order.
+        keys: photo keys, in any number and order; the end of a longer `photo` is enough where it fits one.
         dataset: rows of any status count: a photo that failed is there, without a crop.
 
     Returns:
         (keys,) row indices.
 
     Raises:
-        InputError: photos are missing, or a key without ending fits several.
+        InputError: photos are missing, or a key fits several.
     """
+    rows = _rows_of(keys, dataset)
+    missing = [key for key in dict.fromkeys(keys) if rows[key] is None]
+    _refuse_missing(missing, len(rows), [str(photo) for photo in dataset.column("photo")])
+    return np.array([rows[key] for key in keys], dtype=np.int64)
+
+
+def pairs_within(protocol: VerificationProtocol, dataset: AlignedDataset) -> VerificationProtocol:
+    """The pairs of which the data set holds both photos; `partial` says so where some are missing.
+
+    Raises:
+        InputError: too few are left to choose a threshold, or a key fits several photos.
+    """
+    rows = _rows_of([*protocol.left, *protocol.right], dataset)
+    pairs = zip(protocol.left, protocol.right, strict=True)
+    there = np.array([rows[left] is not None and rows[right] is not None for left, right in pairs])
+    return protocol if there.all() else protocol.part(there)
+
+
+def _rows_of(keys: Sequence[str], dataset: AlignedDataset) -> dict[str, int | None]:
+    """Key -> row, by the whole name, else without its ending, else as the end of a longer name."""
     photos = [str(photo) for photo in dataset.column("photo")]
     rows = {photo: row for row, photo in enumerate(photos)}
-    stems: defaultdict[str, list[int]] = defaultdict(list)
-    for row, photo in enumerate(photos):
-        stems[_stem(photo)].append(row)
-    wanted = dict.fromkeys(keys)
-    for key in wanted:
-        wanted[key] = rows.get(key, _only(key, stems, photos))
-    _refuse_missing([key for key, row in wanted.items() if row is None], len(wanted), photos)
-    return np.array([wanted[key] for key in keys], dtype=np.int64)
+    stems = _rows_by(_stem(photo) for photo in photos)
+    wanted = {key: rows.get(key, _only(key, stems, photos)) for key in dict.fromkeys(keys)}
+    tails: dict[int, dict[str, list[int]]] = {}
+    for key in [key for key, row in wanted.items() if row is None]:
+        parts = key.count("/") + 1
+        if parts not in tails:
+            ends = ["/".join(photo.split("/")[-parts:]) for photo in photos]
+            tails[parts] = _rows_by(ends) | _rows_by(_stem(end) for end in ends)
+        wanted[key] = _only(key, tails[parts], photos)
+    return wanted
+
+
+def _rows_by(names: Iterable[str]) -> dict[str, list[int]]:
+    rows: defaultdict[str, list[int]] = defaultdict(list)
+    for row, name in enumerate(names):
+        rows[name].append(row)
+    return dict(rows)
 
 
 def _stem(photo: str) -> str:
@@ -44,14 +74,14 @@ def _stem(photo: str) -> str:
     return folder + slash + (name.rpartition(".")[0] or name)
 
 
-def _only(key: str, stems: dict[str, list[int]], photos: Sequence[str]) -> int | None:
-    found = stems.get(key, [])
+def _only(key: str, named: dict[str, list[int]], photos: Sequence[str]) -> int | None:
+    found = named.get(key, [])
     if len(found) > 1:
         raise InputError(
             "protocol",
             "must name each photo unmistakably",
             got=f"{key}, which fits {', '.join(photos[row] for row in found[:_NAMED])}",
-            fix="Write the photo with its file ending.",
+            fix="Write the photo with its folders and its file ending.",
         )
     return found[0] if found else None
 

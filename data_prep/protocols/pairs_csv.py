@@ -12,11 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_prep.errors import InputError
-from data_prep.protocols.base import PairFormat, VerificationProtocol, read_lines
+from data_prep.inside import refuse_name_outside
+from data_prep.protocols.base import (
+    PairFormat,
+    VerificationProtocol,
+    deal_folds,
+    first_line,
+    read_lines,
+    refuse_one_sided,
+)
 
 _COLUMNS = ["left", "right", "same"]
 _SAME = {"1": True, "true": True, "0": False, "false": False}
-_MOST_FOLDS = 10
 
 
 class _Pair(NamedTuple):
@@ -26,26 +33,27 @@ class _Pair(NamedTuple):
     fold: int | None
 
 
-def _recognises(first_line: str) -> bool:
-    return _columns(first_line)[:3] == _COLUMNS
+def _recognises(path: Path) -> bool:
+    return _columns(first_line(path))[:3] == _COLUMNS
 
 
-def _columns(first_line: str) -> list[str]:
-    return [column.strip() for column in first_line.split(",")]
+def _columns(header: str) -> list[str]:
+    return [column.strip() for column in header.split(",")]
 
 
 def _load(path: Path) -> VerificationProtocol:
     pairs = list(_read(path))
     same = np.array([pair.same for pair in pairs], dtype=bool)
     fold, fold_rule = _given_folds(pairs) or _dealt_folds(path, same)
-    _refuse_one_sided(path, same, fold)
+    scored_folds = tuple(np.unique(fold).tolist())
+    refuse_one_sided(str(path), same, fold, scored_folds=scored_folds)
     return VerificationProtocol(
         name=path.stem,
         left=tuple(pair.left for pair in pairs),
         right=tuple(pair.right for pair in pairs),
         same=same,
         fold=fold,
-        scored_folds=tuple(np.unique(fold).tolist()),
+        scored_folds=scored_folds,
         fold_rule=fold_rule,
         sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
     )
@@ -61,24 +69,39 @@ def _read(path: Path) -> Iterator[_Pair]:
             got=",".join(columns),
             fix="Leave other columns out.",
         )
-    reader = csv.reader(body, skipinitialspace=True)
-    for fields in reader:
+    for line, fields in _rows(path, body):
         if fields:
-            yield _pair(
-                path, [field.strip() for field in fields], line=reader.line_num + 1, count=len(columns)
-            )
+            yield _pair(path, [field.strip() for field in fields], line=line, count=len(columns))
+
+
+def _rows(path: Path, body: list[str]) -> Iterator[tuple[int, list[str]]]:
+    """(line of the file, fields), the header being line 1."""
+    reader = csv.reader(body, skipinitialspace=True)
+    try:
+        for fields in reader:
+            yield reader.line_num + 1, fields
+    except csv.Error as error:
+        raise InputError(
+            f"{path}, line {reader.line_num + 1}", "must be a line of a CSV", got=error, fix="Mend it."
+        ) from error
 
 
 def _pair(path: Path, fields: list[str], *, line: int, count: int) -> _Pair:
     whole = len(fields) == count and all(fields)
-    if not whole or fields[2].lower() not in _SAME or not all(fold.isdecimal() for fold in fields[3:]):
+    if not whole or fields[2].lower() not in _SAME or not all(_is_fold(fold) for fold in fields[3:]):
         raise InputError(
             f"{path}, line {line}",
             "must be two photos, same as 1, 0, true or false" + (", and a fold number" if count == 4 else ""),
             got=",".join(fields),
             fix="Mend the line.",
         )
+    for key in fields[:2]:
+        refuse_name_outside(key, field=f"{path}, line {line}")
     return _Pair(fields[0], fields[1], _SAME[fields[2].lower()], int(fields[3]) if count == 4 else None)
+
+
+def _is_fold(field: str) -> bool:
+    return field.isdecimal() and len(field) < 10
 
 
 def _given_folds(pairs: list[_Pair]) -> tuple[NDArray[np.int64], str] | None:
@@ -89,32 +112,8 @@ def _given_folds(pairs: list[_Pair]) -> tuple[NDArray[np.int64], str] | None:
 
 
 def _dealt_folds(path: Path, same: NDArray[np.bool_]) -> tuple[NDArray[np.int64], str]:
-    """The i-th genuine and the i-th impostor pair go to fold i mod k, so that every fold has both kinds."""
-    genuine, impostors = int(same.sum()), int((~same).sum())
-    folds = min(_MOST_FOLDS, genuine, impostors)
-    if folds < 2:
-        raise InputError(
-            str(path),
-            "must hold at least 2 genuine and 2 impostor pairs, to be dealt into folds",
-            got=f"{genuine} genuine, {impostors} impostor",
-            fix="Add pairs.",
-        )
-    order = np.where(same, np.cumsum(same), np.cumsum(~same)) - 1
-    rule = f"no fold column: the i-th genuine and the i-th impostor pair are in fold i mod {folds}"
-    return (order % folds).astype(np.int64), rule
-
-
-def _refuse_one_sided(path: Path, same: NDArray[np.bool_], fold: NDArray[np.int64]) -> None:
-    """A fold's threshold needs both kinds outside it: say so before anything is embedded."""
-    for number in np.unique(fold):
-        others = same[fold != number]
-        if others.all() or not others.any():
-            raise InputError(
-                str(path),
-                f"must hold genuine and impostor pairs outside fold {number}, to choose its threshold there",
-                got=f"{int(others.sum())} genuine, {int((~others).sum())} impostor",
-                fix="Spread both kinds over at least two folds, or leave the fold column out.",
-            )
+    fold, rule = deal_folds(str(path), same)
+    return fold, f"no fold column: {rule}"
 
 
 FORMAT = PairFormat("CSV with the columns left,right,same[,fold]", _recognises, _load)

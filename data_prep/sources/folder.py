@@ -3,33 +3,21 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
 from data_prep.errors import InputError
+from data_prep.inside import refuse_link_outside
+from data_prep.sources.base import FilePhoto, SourceFormat
 
 _SYSTEM_FILES = {"thumbs.db", "desktop.ini"}
 _SYSTEM_FOLDERS = {"__macosx"}
 
 
-@dataclass(frozen=True)
-class SourcePhoto:
-    """A file of the source.
+def list_photos(source: Path) -> list[FilePhoto]:
+    r"""Every file below `source`, sorted by key; links are followed.
 
-    Attributes:
-        path: where it lies.
-        key: its path below the source with forward slashes; bytes that are no UTF-8 are written `\\xff`.
-        identity: the first folder of the key; null directly in the source, where nobody is named.
-    """
-
-    path: Path
-    key: str
-    identity: str | None
-
-
-def list_photos(source: Path) -> list[SourcePhoto]:
-    """Every file below `source`, sorted by key; links are followed.
-
+    The key is the path below the source with forward slashes; bytes that are no UTF-8 are written `\xff`.
     The first folder names the identity, however deep the photo lies. Any file counts, whatever its ending:
     what is no photo is for the reader to say. Only what file managers leave behind is passed over: names
     that begin with a dot, Thumbs.db, desktop.ini and __MACOSX.
@@ -41,13 +29,7 @@ def list_photos(source: Path) -> list[SourcePhoto]:
         raise InputError(
             "SRC", "must be a folder with a folder of photos per identity", got=source, fix="Check the path."
         )
-    photos = []
-    for folder, folders, files in os.walk(source, followlinks=True, onerror=_refuse):
-        folders[:] = [name for name in folders if not _left_by_the_system(name)]
-        for name in files:
-            if not _left_by_the_system(name):
-                path = Path(folder, name)
-                photos.append(_source_photo(path, path.relative_to(source)))
+    photos = [_source_photo(path, path.relative_to(source)) for path in walk_files(source)]
     if not any(photo.identity for photo in photos):
         raise InputError(
             "SRC",
@@ -56,6 +38,33 @@ def list_photos(source: Path) -> list[SourcePhoto]:
             fix="Put each person's photos into a folder of their own.",
         )
     return sorted(photos, key=lambda photo: photo.key)
+
+
+def walk_files(folder: Path) -> Iterator[Path]:
+    """Every file below a folder but what file managers leave behind; links are followed.
+
+    Raises:
+        InputError: a folder in it cannot be read.
+    """
+    for place, folders, files in os.walk(folder, followlinks=True, onerror=_refuse):
+        folders[:] = [name for name in folders if not _left_by_the_system(name)]
+        yield from (Path(place, name) for name in files if not _left_by_the_system(name))
+
+
+def walk_files_inside(folder: Path) -> Iterator[Path]:
+    """What `walk_files` gives, for folders that came as one: links may not lead out of them.
+
+    Raises:
+        InputError: a link leaves the folder, or a folder in it cannot be read.
+    """
+    inside, checked = folder.resolve(), None
+    for path in walk_files(folder):
+        if path.parent != checked:  # files come folder by folder; to resolve each would take minutes
+            checked = path.parent
+            refuse_link_outside(checked, inside)
+        if path.is_symlink():
+            refuse_link_outside(path, inside)
+        yield path
 
 
 def _refuse(error: OSError) -> None:
@@ -68,7 +77,16 @@ def _left_by_the_system(name: str) -> bool:
     return name.startswith(".") or name.lower() in _SYSTEM_FILES | _SYSTEM_FOLDERS
 
 
-def _source_photo(path: Path, below: Path) -> SourcePhoto:
+def _source_photo(path: Path, below: Path) -> FilePhoto:
     key = os.fsencode(below.as_posix()).decode("utf-8", "backslashreplace")
     identity, slash, _ = key.partition("/")
-    return SourcePhoto(path, key, identity if slash else None)
+    if not slash:  # directly in the source, where nobody is named
+        return FilePhoto(path=path, key=key, identity=None, refused="no_identity_folder")
+    return FilePhoto(path=path, key=key, identity=identity)
+
+
+def _recognises(source: Path) -> bool:
+    return source.is_dir() or not source.exists()  # `list_photos` says what a missing one should be
+
+
+FORMAT = SourceFormat("a folder of photos per identity", _recognises, list_photos)

@@ -120,7 +120,7 @@ class VerificationResult:
         missing = int((photos.no_face | photos.no_crop).sum())
         return "\n".join(
             [
-                f"{self.protocol.name}: {roc.genuine:,} genuine and {roc.impostors:,} impostor pairs; "
+                f"{self.protocol.title}: {roc.genuine:,} genuine and {roc.impostors:,} impostor pairs; "
                 f"{self.protocol.fold_rule}",
                 f"accuracy    {percent(self.accuracy)} +- {percent(self.accuracy_se)} %  ({self.flags})",
                 f"EER         {percent(self.eer)} % at {self.metrics.eer.threshold:.4f}; "
@@ -165,6 +165,7 @@ class VerificationResult:
         points = {f"{far:g}": point for far, point in self.metrics.tar_at_far.items()}
         return {
             "protocol": self.protocol.name,
+            "partial": self.protocol.partial,
             "accuracy": self.accuracy,
             "accuracy_se": self.accuracy_se,
             "accuracy_fallback_as_errors": self.accuracy_fallback_as_errors,

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from data_prep.atomic import write_text, written_whole
 from data_prep.errors import InputError
 from data_prep.manifest import AlignedDataset
-from data_prep.protocols import VerificationProtocol, load_protocol
+from data_prep.protocols import VerificationProtocol, load_protocol, pairs_within
 from faceverif.embedder import Embedder
 from faceverif.report import write_verification_report
 from faceverif.verification.figures import write_figures
@@ -79,7 +79,14 @@ def evaluate(
 
 
 def verify(
-    embedder: Embedder, data: Path, protocol: Path, *, out: Path, flip: bool, subtract_mean: bool
+    embedder: Embedder,
+    data: Path,
+    protocol: Path,
+    *,
+    out: Path,
+    flip: bool,
+    subtract_mean: bool,
+    allow_partial: bool = False,
 ) -> VerificationResult:
     """Run a protocol and write result, scores, figures and report into a folder.
 
@@ -90,15 +97,17 @@ def verify(
         out: the folder for `result.json`, `scores.parquet`, `report.html` and `figures/`.
         flip: as for `evaluate`.
         subtract_mean: as for `evaluate`.
+        allow_partial: run what is there of a protocol that is not whole, and say so everywhere.
 
     Raises:
         InputError: as for `evaluate`, or `out` is a file.
     """
     if out.exists() and not out.is_dir():
         raise InputError("--out", "must be a folder", got=f"the file {out}", fix="Name another one.")
-    result = evaluate(
-        embedder, AlignedDataset.load(data), load_protocol(protocol), flip=flip, subtract_mean=subtract_mean
-    )
+    dataset, pairs = AlignedDataset.load(data), load_protocol(protocol, allow_partial=allow_partial)
+    if allow_partial:
+        pairs = pairs_within(pairs, dataset)
+    result = evaluate(embedder, dataset, pairs, flip=flip, subtract_mean=subtract_mean)
     write_result(result, out)
     return result
 

@@ -242,3 +242,17 @@ def test_embed_refuses_what_it_cannot_do(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="at least one crop"):
         embed_to_file(pattern_embedder(), tmp_path / "data", tmp_path / "e.parquet", flip=True)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data"]
+
+
+def test_a_protocol_in_part_runs_only_when_told_and_says_so_everywhere(tmp_path: Path) -> None:
+    write_faces(tmp_path / "data", people=11)  # the pairs name twelve
+    pairs = write_pairs(tmp_path / "pairs.csv")
+    arguments = {"out": tmp_path / "out", "flip": False, "subtract_mean": False}
+    with pytest.raises(InputError, match="missing"):
+        verify(pattern_embedder(), tmp_path / "data", pairs, **arguments)
+    result = verify(pattern_embedder(), tmp_path / "data", pairs, allow_partial=True, **arguments)
+    said = f"{len(result.scores)} of 72 pairs"
+    assert 0 < len(result.scores) < 72
+    assert said in result.text().splitlines()[0]
+    assert said in json.loads((tmp_path / "out/result.json").read_text())["partial"]
+    assert (tmp_path / "out/report.html").read_text().count(said) == 2

@@ -1,0 +1,54 @@
+"""Names from a file must stay in their folder: no `..`, no absolute path, no drive letter, no link out."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from data_prep.errors import InputError
+
+# Backslashes count on every system, or a list that is harmless here would not be on Windows; but names that
+# are no UTF-8 are written `\xff`, so one that begins `\x` is let through. RE2 syntax: pyarrow reads it too.
+LEAVES_FOLDER = r"^/|^\\([^x]|$)|^[A-Za-z]:|(^|[\\/])\.\.([\\/]|$)|\x00"
+
+_leaves_folder = re.compile(LEAVES_FOLDER)
+
+
+def refuse_name_outside(name: str, *, field: str) -> str:
+    """The name, when it stays below the folder that it is joined to.
+
+    Args:
+        name: a relative path with forward slashes, as a list, an archive or a manifest gives it.
+        field: which file and line it came from, for the message.
+
+    Raises:
+        InputError: it could lead out of the folder.
+    """
+    if _leaves_folder.search(name):
+        raise InputError(
+            field,
+            "a photo's name must stay inside its folder",
+            got=repr(name[:200]),
+            fix="Write names relative to the folder, without `..`; do not trust a list that came like this.",
+        )
+    return name
+
+
+def refuse_link_outside(path: Path, folder: Path) -> Path:
+    """The path, when following its links ends in the folder.
+
+    Args:
+        path: a file below `folder`.
+        folder: resolved already, with `Path.resolve`.
+
+    Raises:
+        InputError: a link on the way leaves the folder.
+    """
+    if not path.resolve().is_relative_to(folder):
+        raise InputError(
+            str(path),
+            "must not be a link that leaves its folder",
+            got=f"a link to {path.resolve()}",
+            fix="Put the photo itself there.",
+        )
+    return path

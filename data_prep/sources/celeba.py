@@ -1,0 +1,95 @@
+"""CelebA: photos in any folders, and `identity_CelebA.txt`, which says whom each file shows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from data_prep.errors import InputError
+from data_prep.inside import refuse_name_outside
+from data_prep.progress import say
+from data_prep.sources.base import FilePhoto, SourceFormat
+from data_prep.sources.folder import walk_files_inside
+
+_IDENTITIES = "identity_CelebA.txt"
+_PLACES = (_IDENTITIES, f"Anno/{_IDENTITIES}")
+_LARGEST_FILE = 2**26  # CelebA's own has 4 MB
+_PICTURES = {".jpg", ".jpeg", ".png"}
+
+
+def list_photos(source: Path) -> list[FilePhoto]:
+    """Every picture below `source`; its key is `identity/name`, as `02880/000001.jpg`.
+
+    A picture that the identity file does not name becomes a failure row.
+
+    Args:
+        source: the folder with the identity file, or with `Anno/` and the photos' folder.
+
+    Raises:
+        InputError: the identity file is broken, a name comes twice, or a name or link leaves the folder.
+    """
+    path = next(source / place for place in _PLACES if (source / place).is_file())
+    identities = _read_identities(path)
+    listed: dict[str, FilePhoto] = {}
+    for picture in walk_files_inside(source):
+        if picture.suffix.lower() in _PICTURES:
+            photo = _photo(picture, source, identities)
+            if photo.key in listed:
+                raise _twice(photo, listed[photo.key])
+            listed[photo.key] = photo
+    named = sum(photo.identity is not None for photo in listed.values())
+    if not named:
+        raise InputError(
+            "SRC", f"must hold photos that {path.name} names", got="none", fix="Put them beside it."
+        )
+    if named < len(identities):
+        say(f"{source} holds {named:,} of the {len(identities):,} photos that {path.name} names")
+    return [listed[key] for key in sorted(listed)]
+
+
+def _photo(path: Path, source: Path, identities: dict[str, str]) -> FilePhoto:
+    identity = identities.get(path.name)
+    if identity is None:
+        below = path.relative_to(source).as_posix().encode("utf-8", "surrogateescape")
+        key = below.decode("utf-8", "backslashreplace")
+        return FilePhoto(key=key, identity=None, refused="no_identity", path=path)
+    return FilePhoto(key=f"{identity}/{path.name}", identity=identity, path=path)
+
+
+def _read_identities(path: Path) -> dict[str, str]:
+    if path.stat().st_size > _LARGEST_FILE:
+        raise _broken(path, 1, f"{path.stat().st_size:,} bytes")
+    identities: dict[str, str] = {}
+    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+        fields = line.decode("utf-8", "replace").split()
+        if not fields:
+            continue
+        if len(fields) != 2 or not fields[1].isdecimal() or len(fields[1]) > 9 or fields[0] in identities:
+            raise _broken(path, number, repr(line[:80]))
+        name = refuse_name_outside(fields[0], field=f"{path}, line {number}")
+        identities[Path(name).name] = f"{int(fields[1]):05d}"
+    return identities
+
+
+def _broken(path: Path, number: int, got: str) -> InputError:
+    return InputError(
+        f"{path}, line {number}",
+        "must be a file name and the number of its identity, each name once",
+        got=got,
+        fix="Fetch the file again.",
+    )
+
+
+def _twice(photo: FilePhoto, other: FilePhoto) -> InputError:
+    return InputError(
+        "SRC",
+        "must hold each photo once",
+        got=f"{photo.path} and {other.path}",
+        fix="Give a folder with one version of the photos, in the wild or aligned, and the identity file.",
+    )
+
+
+def _recognises(source: Path) -> bool:
+    return any((source / place).is_file() for place in _PLACES)
+
+
+FORMAT = SourceFormat(f"CelebA with {_IDENTITIES}", _recognises, list_photos)

@@ -1,0 +1,80 @@
+"""Small files in the field's formats, written by the formats' own rules."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import struct
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+MAGIC = struct.pack("<I", 0xCED7230A)
+
+
+def picture(seed: int, *, side: int = 24, form: str = "JPEG") -> bytes:
+    """An encoded picture of noise."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (side, side, 3), dtype=np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, format=form)
+    return file.getvalue()
+
+
+def payload(content: bytes, *labels: float, number: int = 0) -> bytes:
+    """IRHeader and content; several labels follow the header, one stands in it."""
+    if len(labels) == 1:
+        return struct.pack("<IfQQ", 0, labels[0], number, 0) + content
+    return struct.pack(f"<IfQQ{len(labels)}f", len(labels), 0.0, number, 0, *labels) + content
+
+
+def part(data: bytes, kind: int = 0) -> bytes:
+    """A record or a part of one."""
+    return MAGIC + struct.pack("<I", kind << 29 | len(data)) + data + bytes(-len(data) % 4)
+
+
+def record(data: bytes) -> bytes:
+    """A record as dmlc writes it: cut where the magic number lies at a multiple of four."""
+    places = [i for i in range(0, len(data) - 3, 4) if data[i : i + 4] == MAGIC]
+    pieces = [data[a:b] for a, b in zip([0, *(p + 4 for p in places)], [*places, len(data)], strict=True)]
+    kinds = [0] if len(pieces) == 1 else [1, *[2] * (len(pieces) - 2), 3]
+    return b"".join(part(piece, kind) for piece, kind in zip(pieces, kinds, strict=True))
+
+
+def write_rec(folder: Path, photos: list[tuple[int, bytes]], *, index: bool = True) -> Path:
+    """`train.rec` of (identity, photo), with InsightFace's header records, and `train.idx`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    identities = sorted({identity for identity, _ in photos})
+    count = len(photos)
+    records = [record(payload(b"", count + 1, count + 1 + len(identities)))]
+    records += [record(payload(data, identity, number=i)) for i, (identity, data) in enumerate(photos, 1)]
+    records += [record(payload(b"", 1, 2)) for _ in identities]
+    offsets = np.cumsum([0, *map(len, records[:-1])])
+    (folder / "train.rec").write_bytes(b"".join(records))
+    if index:
+        lines = (f"{number}\t{offset}\n" for number, offset in enumerate(offsets))
+        (folder / "train.idx").write_text("".join(lines))
+    return folder / "train.rec"
+
+
+def write_bin(path: Path, photos: list[object], same: object, *, protocol: int = 4) -> Path:
+    """An InsightFace `.bin` by this Python."""
+    path.write_bytes(pickle.dumps((photos, same), protocol=protocol))
+    return path
+
+
+def python2_bin(photos: list[bytes], same: list[bool]) -> bytes:
+    """What Python 2.7 writes for lists of str and bool, protocol 2."""
+
+    def text(data: bytes) -> bytes:
+        return (
+            b"U" + bytes([len(data)]) + data
+            if len(data) < 256
+            else b"T" + struct.pack("<i", len(data)) + data
+        )
+
+    memo = (b"q" + bytes([i]) for i in range(256))
+    items = b"".join(text(data) + next(memo) for data in photos)
+    flags = b"".join(b"\x88" if flag else b"\x89" for flag in same)
+    lists = b"]" + next(memo) + b"(" + items + b"e" + b"]" + next(memo) + b"(" + flags + b"e"
+    return b"\x80\x02" + lists + b"\x86" + next(memo) + b"."
