@@ -13,7 +13,11 @@ from data_prep.errors import InputError
 from faceverif.config import RunConfig, load_run_config
 
 _ROOT = Path(__file__).resolve().parents[2]
-SHIPPED = [*sorted((_ROOT / "configs").rglob("*.yaml")), *sorted((_ROOT / "faceverif").rglob("*.yaml"))]
+# Tables of experiments have a test of their own.
+SHIPPED = [
+    *sorted((_ROOT / "configs" / "faces").glob("*.yaml")),
+    *sorted((_ROOT / "faceverif").rglob("*.yaml")),
+]
 
 
 @pytest.fixture
@@ -125,7 +129,7 @@ def test_further_mistakes_are_counted(path: Path) -> None:
         ("a: [1", "valid YAML"),
         ("- 1\n- 2", "a mapping of keys"),
         ("", "a mapping of keys"),
-        ("seed: 1", "data: field required"),
+        ("seed: 1", "head: field required"),
         (b"\xff\xfe\x00", "valid YAML"),
     ],
 )
