@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Collection
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -16,3 +17,29 @@ class Section(BaseModel):
     """A part of the YAML: unknown keys are errors, and nothing changes after reading."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def changed_settings(then: dict[str, Any], now: dict[str, Any], *, may_change: Collection[str]) -> str:
+    """What differs between two configs, as `a.b.0 old -> new, ...`; empty where nothing does.
+
+    Args:
+        then: the older one, as plain values.
+        now: the newer one, as plain values.
+        may_change: key paths that are left out, with all below them.
+    """
+    old, new = (_flat(settings, may_change) for settings in (then, now))
+    differing = sorted(key for key in old | new if old.get(key) != new.get(key))
+    return ", ".join(f"{key} {old.get(key)} -> {new.get(key)}" for key in differing)
+
+
+def _flat(settings: Any, may_change: Collection[str], path: str = "") -> dict[str, Any]:
+    """Nested settings as {"a.b.0": c}."""
+    if path in may_change:
+        return {}
+    if isinstance(settings, dict) and settings:
+        children = [(f"{path}.{key}".lstrip("."), value) for key, value in settings.items()]
+    elif isinstance(settings, list) and settings:
+        children = [(f"{path}.{number}", value) for number, value in enumerate(settings)]
+    else:
+        return {path: settings}
+    return {key: leaf for child, value in children for key, leaf in _flat(value, may_change, child).items()}

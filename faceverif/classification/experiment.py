@@ -6,7 +6,6 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from data_prep.atomic import write_text
 from data_prep.errors import InputError
@@ -22,6 +21,7 @@ from faceverif.classification.experiment_report import write_experiment_report
 from faceverif.classification.experiment_table import FinishedRun, Table, build_table
 from faceverif.classification.training import RESULT_NAME, train_classifier
 from faceverif.config import read_yaml, validate_config
+from faceverif.config_base import changed_settings
 from faceverif.training.checkpoint import checkpoint_path
 
 TABLE_NAME = "table"
@@ -103,10 +103,9 @@ def refuse_other_settings(run: PlannedRun, folder: Path) -> None:
     stored = validate_config(
         ClassificationConfig, read_yaml(folder / "config.yaml"), source=str(folder / "config.yaml")
     )
-    then, now = _flat(stored.model_dump(mode="json")), _flat(run.config.model_dump(mode="json"))
-    differing = sorted(key for key in then | now if then.get(key) != now.get(key))
-    if differing:
-        changes = ", ".join(f"{key} {then.get(key)} -> {now.get(key)}" for key in differing)
+    then, now = (config.model_dump(mode="json") for config in (stored, run.config))
+    changes = changed_settings(then, now, may_change=_MAY_CHANGE)
+    if changes:
         raise InputError(
             run.name,
             f"must have the settings that {folder} was trained with",
@@ -138,19 +137,3 @@ def _in_order_of_the_table(experiment: ExperimentConfig, runs: Sequence[PlannedR
     methods = [method.name for method in experiment.methods]
     cases = [None, *(case.name for case in experiment.cases)]
     return sorted(runs, key=lambda run: (cases.index(run.case), methods.index(run.method)))
-
-
-def _flat(settings: Any, path: str = "") -> dict[str, Any]:
-    """Nested settings as {"a.b.0": c}, without those that may change."""
-    if isinstance(settings, dict):
-        children = [(f"{path}.{key}".lstrip("."), value) for key, value in settings.items()]
-    elif isinstance(settings, list):
-        children = [(f"{path}.{number}", value) for number, value in enumerate(settings)]
-    else:
-        return {path: settings}
-    return {
-        key: leaf
-        for child, value in children
-        if child not in _MAY_CHANGE
-        for key, leaf in _flat(value, child).items()
-    }

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -17,10 +15,11 @@ from faceverif.classification.classifier import Classifier
 from faceverif.classification.config import ClassificationConfig
 from faceverif.classification.images import as_pixels
 from faceverif.config import validate_config
+from faceverif.described_tensors import ModelFormat
 from faceverif.heads import Head
 
 MODEL_NAME = "model.safetensors"
-_METADATA_KEY = "faceverif.classifier"
+_FILES = ModelFormat("faceverif.classifier", command="faceverif classify", run="classification run")
 _FORMAT = 1
 _PORTION = 500
 
@@ -83,7 +82,7 @@ def save_classifier(
     }
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in classifier.state_dict().items()}
     with written_whole(run / MODEL_NAME) as unfinished:
-        save_file(state, unfinished, metadata={_METADATA_KEY: json.dumps(about)})
+        save_file(state, unfinished, metadata={_FILES.metadata_key: json.dumps(about)})
 
 
 def load_classifier(run: Path) -> TrainedClassifier:
@@ -96,7 +95,7 @@ def load_classifier(run: Path) -> TrainedClassifier:
         InputError: no finished run, not one of ours, or weights that do not fit the network it names.
     """
     path = run / MODEL_NAME
-    about, state = _read(path)
+    about, state = _FILES.read(path)
     try:
         config = validate_config(ClassificationConfig, about["config"], source=str(path))
         channels, height, width = about["shape"]
@@ -104,7 +103,7 @@ def load_classifier(run: Path) -> TrainedClassifier:
         classifier = Classifier(config, shape=(channels, height, width), classes=len(names))
         classifier.load_state_dict(state)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise _unreadable(path, f"{type(error).__name__}: {str(error).splitlines()[0]}") from error
+        raise _FILES.unreadable(path, f"{type(error).__name__}: {str(error).splitlines()[0]}") from error
     classifier.to(memory_format=torch.channels_last)
     return TrainedClassifier(classifier, config=config, class_names=names)
 
@@ -135,28 +134,3 @@ def start_from(run: Path, classifier: Classifier) -> None:
     if own is not None and weight is not None and own.shape == weight.shape:
         with torch.no_grad():
             own.copy_(weight)
-
-
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    if not path.is_file():
-        raise InputError(
-            "--run",
-            f"must be the folder of a finished classification run, with a {MODEL_NAME}",
-            got=path.parent,
-            fix=f"Run: faceverif classify CONFIG --run {path.parent}",
-        )
-    try:
-        with safe_open(path, framework="pt") as file:
-            about = json.loads((file.metadata() or {})[_METADATA_KEY])
-            return about, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-    except (SafetensorError, KeyError, json.JSONDecodeError) as error:
-        raise _unreadable(path, type(error).__name__) from error
-
-
-def _unreadable(path: Path, why: str) -> InputError:
-    return InputError(
-        "model",
-        "must be a file that `faceverif classify` wrote, whole and of this version",
-        got=f"{path} ({why})",
-        fix="Copy the file again or train again.",
-    )

@@ -13,16 +13,15 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from data_prep.atomic import written_whole
-from data_prep.errors import InputError
+from faceverif.described_tensors import ModelFormat
 from faceverif.embedder.base import Embedder, PreprocessingSpec
 
 MODEL_NAME = "model.safetensors"
-_METADATA_KEY = "faceverif.model"
+_FILES = ModelFormat("faceverif.model", command="faceverif train", run="training run")
 _FORMAT = 1
 
 
@@ -111,7 +110,9 @@ def save_model(
         "provenance": dict(provenance),
     }
     with written_whole(path) as unfinished:
-        save_file(_state(backbone), unfinished, metadata={_METADATA_KEY: json.dumps(about, sort_keys=True)})
+        save_file(
+            _state(backbone), unfinished, metadata={_FILES.metadata_key: json.dumps(about, sort_keys=True)}
+        )
 
 
 def load_model(path: Path) -> TorchEmbedder:
@@ -120,40 +121,15 @@ def load_model(path: Path) -> TorchEmbedder:
     Raises:
         InputError: no such file, not one of ours, or weights that do not fit the network it names.
     """
-    about, state = _read(path)
+    about, state = _FILES.read(path)
     try:
         backbone = _build(about["backbone"])
         spec = PreprocessingSpec(**about["preprocessing"])
         backbone.load_state_dict(state)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise _unreadable(path, f"{type(error).__name__}: {str(error).splitlines()[0]}") from error
+        raise _FILES.unreadable(path, f"{type(error).__name__}: {str(error).splitlines()[0]}") from error
     spec.checked_template()
     return TorchEmbedder(backbone, spec, name=str(path), provenance=about.get("provenance", {}))
-
-
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    if not path.is_file():
-        raise InputError(
-            "--run",
-            f"must be the folder of a finished training run, with a {MODEL_NAME}",
-            got=path.parent,
-            fix=f"Run: faceverif train CONFIG --run {path.parent}",
-        )
-    try:
-        with safe_open(path, framework="pt") as file:
-            about = json.loads((file.metadata() or {})[_METADATA_KEY])
-            return about, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-    except (SafetensorError, KeyError, json.JSONDecodeError) as error:
-        raise _unreadable(path, type(error).__name__) from error
-
-
-def _unreadable(path: Path, why: str) -> InputError:
-    return InputError(
-        "model",
-        "must be a file that `faceverif train` wrote, whole and of this version",
-        got=f"{path} ({why})",
-        fix="Copy the file again or train again.",
-    )
 
 
 def _build(config: Mapping[str, Any]) -> nn.Module:

@@ -11,7 +11,7 @@ import torch
 
 from data_prep.atomic import written_whole
 from data_prep.errors import InputError
-from faceverif.config_base import Section
+from faceverif.config_base import Section, changed_settings
 
 _FORMAT = 1
 
@@ -95,10 +95,9 @@ def prepare_folder(run: Path) -> None:
 def _require_equal(content: dict[str, Any], config: Section, *, data_sha256: str) -> None:
     if content["format"] != _FORMAT:
         raise KeyError("format")
-    then, now = _flat(content["config"]), _flat(config.model_dump(mode="json"))
-    differing = sorted(key for key in then | now if then.get(key) != now.get(key))
-    if differing:
-        changes = ", ".join(f"{key} {then.get(key)} -> {now.get(key)}" for key in differing)
+    now = config.model_dump(mode="json")
+    changes = changed_settings(content["config"], now, may_change=_MAY_CHANGE)
+    if changes:
         raise InputError(
             "--resume",
             "settings must be those that the run began with",
@@ -112,17 +111,3 @@ def _require_equal(content: dict[str, Any], config: Section, *, data_sha256: str
             got=data_sha256[:12],
             fix="Give the same data, or start another run.",
         )
-
-
-def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings as {"a.b": c}, without those that may change."""
-    flat: dict[str, Any] = {}
-    for key, value in settings.items():
-        path = f"{prefix}{key}"
-        if path in _MAY_CHANGE:
-            continue
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{path}.")
-        else:
-            flat[path] = value
-    return flat
