@@ -103,6 +103,22 @@ def experiment(
 
 
 @app.command()
+def reject(
+    config: Annotated[Path, typer.Argument(help="Models, attacks and detectors: configs/rejection/*.yaml.")],
+    out: OutDir,
+    override: Overrides = None,
+) -> None:
+    """Attack models, tell attacked inputs from clean ones, and report how far that goes."""
+    from faceverif.classification.training import finish_training
+    from faceverif.config import load_config
+    from robustness.rejection import run_rejection
+    from robustness.rejection_config import RejectionConfig
+
+    settings = load_config(RejectionConfig, config, override or [])
+    typer.echo(f"report: {run_rejection(settings, out, train=finish_training)}")
+
+
+@app.command()
 def embed(
     data: DataDir,
     out: Annotated[Path, typer.Option("--out", help="A .parquet file: photo, identity, status, embedding.")],

@@ -18,6 +18,41 @@ _DRAWS = 1000
 
 
 @dataclass(frozen=True)
+class Verdicts:
+    """What the model made of each image before and after the attack.
+
+    Attributes:
+        clean_correct: (N,) bool, right before the attack.
+        correct: (N,) bool, right after it.
+        success: (N,) bool, right before the attack and then what the attacker wants.
+        zero_gradient: (N,) bool, the first gradient was zero everywhere; None where none was asked for.
+    """
+
+    clean_correct: NDArray[np.bool_]
+    correct: NDArray[np.bool_]
+    success: NDArray[np.bool_]
+    zero_gradient: NDArray[np.bool_] | None
+
+    @classmethod
+    def of(cls, result: AttackResult) -> Verdicts:
+        """The verdicts of an attack."""
+        zero = result.zero_gradient
+        return cls(
+            result.clean_correct.numpy(),
+            result.attacked.correct.numpy(),
+            result.success.numpy(),
+            None if zero is None else zero.numpy(),
+        )
+
+    @property
+    def zero_gradient_share(self) -> float | None:
+        """Share of the images right before the attack that gave it nothing to follow: false robustness."""
+        if self.zero_gradient is None:
+            return None
+        return float((self.zero_gradient & self.clean_correct).sum() / self.clean_correct.sum())
+
+
+@dataclass(frozen=True)
 class Detection:
     """A detector at one threshold against one attack; shares with intervals.
 
@@ -75,7 +110,7 @@ def clean_against_attacked(clean: NDArray[np.float64], attacked: NDArray[np.floa
 
 
 def measure_outcome(
-    result: AttackResult,
+    verdicts: Verdicts,
     clean_scores: ArrayLike,
     attacked_scores: ArrayLike,
     *,
@@ -86,7 +121,7 @@ def measure_outcome(
     """Every figure of one attack against one detector.
 
     Args:
-        result: of the attack.
+        verdicts: of the attack.
         clean_scores: (N,) of the same images before the attack.
         attacked_scores: (N,) after it.
         points: thresholds from calibration data, which are not these images.
@@ -98,10 +133,17 @@ def measure_outcome(
             before the attack.
     """
     clean, attacked = (
-        _checked(scores, name, images=len(result.clean.labels))
+        _checked(scores, name, images=len(verdicts.correct))
         for scores, name in ((clean_scores, "clean_scores"), (attacked_scores, "attacked_scores"))
     )
-    shares = _Shares(result, clean, attacked, points)
+    if not verdicts.clean_correct.any():
+        raise InputError(
+            "images",
+            "must hold some that the model gets right before the attack",
+            got=f"none of {len(clean)}",
+            fix="Check that labels and model belong together.",
+        )
+    shares = _Shares(verdicts, clean, attacked, points)
     drawn_shares, drawn_rates = [], []
     curve = DrawnRoc(clean, attacked)
     for counts in drawn_counts(len(clean), draws=draws, seed=seed):
@@ -112,14 +154,14 @@ def measure_outcome(
         Estimate.of(*pair) for pair in zip(values, np.concatenate(drawn_shares, axis=1), strict=True)
     ]
     roc, (aucs, eers) = clean_against_attacked(clean, attacked), np.concatenate(drawn_rates, axis=1)
-    successes = attacked[result.success.numpy()]
+    successes = attacked[verdicts.success]
     of_successes = clean_against_attacked(clean, successes) if len(successes) else None
     return Outcome(
         images=len(clean),
         clean_accuracy=estimates[0],
         accuracy=estimates[1],
         success=estimates[2],
-        zero_gradient_share=result.zero_gradient_share,
+        zero_gradient_share=verdicts.zero_gradient_share,
         roc=roc,
         auc=Estimate.of(area_under(roc), aucs),
         eer=Estimate.of(equal_error_rate(roc).equal_error, eers),
@@ -134,17 +176,16 @@ class _Shares:
 
     def __init__(
         self,
-        result: AttackResult,
+        verdicts: Verdicts,
         clean: NDArray[np.float64],
         attacked: NDArray[np.float64],
         points: Sequence[OperatingPoint],
     ) -> None:
         everyone = np.ones(len(clean), bool)
-        right, success = result.clean_correct.numpy(), result.success.numpy()
-        result.success_rate  # noqa: B018 - refuses where it is not defined
+        right, success = verdicts.clean_correct, verdicts.success
         parts = [
             (right, everyone),
-            (result.attacked.correct.numpy(), everyone),
+            (verdicts.correct, everyone),
             (success, right),
         ]
         for point in points:

@@ -10,7 +10,6 @@ from pathlib import Path
 from data_prep.atomic import write_text
 from data_prep.errors import InputError
 from data_prep.progress import say
-from faceverif.classification.config import ClassificationConfig
 from faceverif.classification.experiment_config import (
     ExperimentConfig,
     PlannedRun,
@@ -19,15 +18,14 @@ from faceverif.classification.experiment_config import (
 )
 from faceverif.classification.experiment_report import write_experiment_report
 from faceverif.classification.experiment_table import FinishedRun, Table, build_table
-from faceverif.classification.training import RESULT_NAME, train_classifier
-from faceverif.config import read_yaml, validate_config
-from faceverif.config_base import changed_settings
-from faceverif.training.checkpoint import checkpoint_path
+from faceverif.classification.training import (
+    RESULT_NAME,
+    finish_training,
+    is_finished,
+    refuse_other_settings,
+)
 
 TABLE_NAME = "table"
-
-# Where things lie and how often is looked changes no number.
-_MAY_CHANGE = {"data.path", "data.download", "training.evaluate_every_epochs", "training.start_from"}
 
 
 def run_experiment(
@@ -59,7 +57,7 @@ def run_experiment(
     every_run = plan_runs(experiment, source=str(path))
     asked_for = plan_runs(experiment, source=str(path), only=only)
     for run in every_run:
-        refuse_other_settings(run, out / run.name)
+        refuse_other_settings(run.config, out / run.name)
     missing = [run for run in asked_for if not is_finished(out / run.name)]
     say(f"{experiment.name}: {len(asked_for)} runs, {len(asked_for) - len(missing)} finished before")
     table = write_table(experiment, every_run, out)
@@ -68,11 +66,6 @@ def run_experiment(
         _train_run(run, out)
         table = write_table(experiment, every_run, out)
     return table
-
-
-def is_finished(folder: Path) -> bool:
-    """Whether a run has its result."""
-    return (folder / RESULT_NAME).is_file()
 
 
 def write_table(experiment: ExperimentConfig, runs: Sequence[PlannedRun], out: Path) -> Table:
@@ -92,28 +85,6 @@ def write_table(experiment: ExperimentConfig, runs: Sequence[PlannedRun], out: P
     return table
 
 
-def refuse_other_settings(run: PlannedRun, folder: Path) -> None:
-    """Stop where a run lies that has other settings than the table asks for.
-
-    Raises:
-        InputError: it has; both values are named.
-    """
-    if not (folder / "config.yaml").is_file():
-        return
-    stored = validate_config(
-        ClassificationConfig, read_yaml(folder / "config.yaml"), source=str(folder / "config.yaml")
-    )
-    then, now = (config.model_dump(mode="json") for config in (stored, run.config))
-    changes = changed_settings(then, now, may_change=_MAY_CHANGE)
-    if changes:
-        raise InputError(
-            run.name,
-            f"must have the settings that {folder} was trained with",
-            got=changes,
-            fix="Set them back, remove that folder, or name another --out.",
-        )
-
-
 def _train_run(run: PlannedRun, out: Path) -> None:
     folder, config = out / run.name, run.config
     if run.start is not None:
@@ -123,7 +94,7 @@ def _train_run(run: PlannedRun, out: Path) -> None:
         training = config.training.model_copy(update={"start_from": out / run.start})
         config = config.model_copy(update={"training": training})
     try:
-        train_classifier(config, folder, resume=checkpoint_path(folder).is_file())
+        finish_training(config, folder)
     except InputError as error:
         raise InputError(f"{run.name}: {error.field}", error.rule, got=error.got, fix=error.fix) from error
 

@@ -21,6 +21,7 @@ from data_prep.errors import InputError
 from data_prep.progress import duration, progress, say
 from faceverif.config import RunConfig
 from faceverif.embedder import MODEL_NAME, PreprocessingSpec, TorchEmbedder, save_model
+from faceverif.provenance import describe_end, describe_start
 from faceverif.training.checkpoint import (
     load_checkpoint,
     prepare_folder,
@@ -41,7 +42,7 @@ from faceverif.training.host_memory import keep_freed_memory
 from faceverif.training.interval import Interval
 from faceverif.training.learner import Learner, StepFigures
 from faceverif.training.metrics_log import MetricsLog
-from faceverif.training.provenance import describe_end, describe_photos, describe_start
+from faceverif.training.provenance import describe_photos
 from faceverif.verification.result import VerificationResult
 
 

@@ -1,48 +1,10 @@
-"""Where a model comes from: code, data, machine, time."""
+"""What a face model is trained on, for its provenance."""
 
 from __future__ import annotations
 
-import os
-import platform
-import subprocess
-import sys
-from datetime import UTC, datetime
-from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
-import torch
-
 from faceverif.training.data import TrainingPhotos
-
-_TOOLS = ("faceverif", "torch", "torchvision", "lightning-fabric", "numpy", "opencv-python-headless")
-
-
-def describe_start(data: dict[str, Any], *, seed: int, device: str, processes: int = 1) -> dict[str, Any]:
-    """What is known when training starts; JSON-able.
-
-    Args:
-        data: what is trained on, with its hash.
-        seed: of the run.
-        device: where it learns.
-        processes: how many learn together.
-    """
-    return {
-        "started": _now(),
-        "command": " ".join([Path(sys.argv[0]).name.replace("__main__.py", "faceverif"), *sys.argv[1:]]),
-        "seed": seed,
-        "git_commit": _git_commit(),
-        "versions": {"python": platform.python_version()} | {tool: version(tool) for tool in _TOOLS},
-        "data": data,
-        "machine": {
-            "system": platform.platform(),
-            "processor": platform.processor() or platform.machine(),
-            "device": device,
-            "cores": os.cpu_count(),
-            "threads": torch.get_num_threads(),
-            "processes": processes,
-        },
-    }
 
 
 def describe_photos(photos: TrainingPhotos) -> dict[str, Any]:
@@ -54,43 +16,3 @@ def describe_photos(photos: TrainingPhotos) -> dict[str, Any]:
         "photos": len(photos),
         "identities": len(photos.identities),
     }
-
-
-def describe_end(*, steps: int, seconds: float) -> dict[str, Any]:
-    """What is known when it ends: the time that all sittings took together, and the memory of the last."""
-    return {
-        "finished": _now(),
-        "steps": steps,
-        "hours": round(seconds / 3600, 4),
-        "peak_memory_mb": _peak_memory_mb(),
-    }
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _git_commit() -> str | None:
-    """The commit of the code, with + when files differ from it; None outside a checkout."""
-    folder = Path(__file__).parent
-    try:
-        told = subprocess.run(
-            ["git", "describe", "--always", "--abbrev=40", "--dirty=+"],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return told.stdout.strip()
-
-
-def _peak_memory_mb() -> int | None:
-    """Of this process, without its workers; None where the system does not tell (Windows)."""
-    try:
-        import resource
-    except ImportError:
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round(peak / (2**20 if sys.platform == "darwin" else 2**10))

@@ -15,7 +15,7 @@ from robustness.bootstrap import DrawnRoc, drawn_counts
 from robustness.calibration import OperatingPoint, calibrate
 from robustness.detectors import build_detector
 from robustness.features import Features, extract_features
-from robustness.outcome import Outcome, clean_against_attacked, measure_outcome
+from robustness.outcome import Outcome, Verdicts, clean_against_attacked, measure_outcome
 from robustness.threat_model import ThreatModel
 
 MODEL = lgm_model()
@@ -27,7 +27,7 @@ def fgsm_outcome(epsilon: float, *, count: int = 120) -> Outcome:
     held_out = detector.score(extract_features(MODEL, *band_images(300, seed=3)))
     result = FGSM()(MODEL, images, labels, threat=ThreatModel("linf", epsilon), seed=0)
     return measure_outcome(
-        result,
+        Verdicts.of(result),
         detector.score(result.clean),
         detector.score(result.attacked),
         points=[calibrate(held_out, rate) for rate in (0.01, 0.05)],
@@ -57,7 +57,7 @@ def small_result() -> AttackResult:
 def test_every_figure_of_six_images() -> None:
     clean, attacked = [9.0, 0, 1, 2, 3, 4], [9.0, 8, 2, 7, 3, 5]
     outcome = measure_outcome(
-        small_result(), clean, attacked, points=[OperatingPoint(4.0, 0.1, 10)], seed=0, draws=50
+        Verdicts.of(small_result()), clean, attacked, points=[OperatingPoint(4.0, 0.1, 10)], seed=0, draws=50
     )
     assert outcome.images == 6
     assert outcome.clean_accuracy.value == pytest.approx(5 / 6)
@@ -133,6 +133,6 @@ def test_draws_come_in_portions_of_bounded_size(monkeypatch: pytest.MonkeyPatch)
 def test_scores_that_do_not_belong_are_refused() -> None:
     six = [0.0] * 6
     with pytest.raises(InputError, match=r"attacked_scores: must have one score an image, \(6,\)"):
-        measure_outcome(small_result(), six, six[:5], points=[], seed=0)
+        measure_outcome(Verdicts.of(small_result()), six, six[:5], points=[], seed=0)
     with pytest.raises(InputError, match="clean_scores: must be finite"):
-        measure_outcome(small_result(), [*six[:5], np.nan], six, points=[], seed=0)
+        measure_outcome(Verdicts.of(small_result()), [*six[:5], np.nan], six, points=[], seed=0)

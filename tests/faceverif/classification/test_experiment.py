@@ -14,7 +14,7 @@ from scipy import stats
 
 from data_prep.errors import InputError
 from faceverif import plotting
-from faceverif.classification import experiment
+from faceverif.classification import experiment, training
 from faceverif.classification.config import ClassificationConfig
 from faceverif.classification.experiment import run_experiment
 from faceverif.classification.experiment_config import load_experiment, merged, plan_runs
@@ -85,7 +85,7 @@ class Trainer:
 @pytest.fixture
 def trainer(monkeypatch: pytest.MonkeyPatch) -> Trainer:
     stand_in = Trainer()
-    monkeypatch.setattr(experiment, "train_classifier", stand_in)
+    monkeypatch.setattr(training, "train_classifier", stand_in)
     monkeypatch.setattr(experiment, "write_experiment_report", lambda *_: None)
     return stand_in
 
@@ -211,7 +211,7 @@ def test_a_training_that_stops_says_which(tmp_path: Path, monkeypatch: pytest.Mo
     def stops(config: ClassificationConfig, run: Path, *, resume: bool) -> None:
         raise InputError("training", "loss must stay finite", got="nan", fix="Lower the rate.")
 
-    monkeypatch.setattr(experiment, "train_classifier", stops)
+    monkeypatch.setattr(training, "train_classifier", stops)
     with pytest.raises(InputError, match=r"softmax/seed0: training: loss must stay finite"):
         run_experiment(write(tmp_path, settings()), tmp_path / "out")
 

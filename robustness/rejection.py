@@ -1,0 +1,196 @@
+"""`faceverif reject`: attacks models, tells attacked inputs from clean ones, and says how far that goes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from data_prep.atomic import write_text
+from data_prep.errors import InputError
+from data_prep.progress import duration, say
+from faceverif.classification.config import ClassificationConfig
+from faceverif.classification.experiment_config import merged
+from faceverif.classification.trained import MODEL_NAME
+from faceverif.config import validate_config
+from faceverif.config_base import changed_settings
+from faceverif.provenance import describe_software
+from robustness.bootstrap import INTERVAL_RULE
+from robustness.calibration import CALIBRATION_RULE
+from robustness.controls import SIZE_RULE
+from robustness.findings import Finding, read_findings, rows_of
+from robustness.masking import check_masking
+from robustness.rejection_config import ModelConfig, RejectionConfig, TransferConfig
+from robustness.rejection_report import write_rejection_report
+from robustness.subject import Subject, load_subject
+from robustness.trials import Trial, plan_trials, run_trial
+
+RESULT_NAME = "result.json"
+
+# Trains a classifier into a folder, goes on where it was killed, leaves a finished one alone.
+Trainer = Callable[[ClassificationConfig, Path], None]
+
+
+def run_rejection(config: RejectionConfig, out: Path, *, train: Trainer) -> Path:
+    """Train what is to be trained, make every trial that has not finished, write result.json and report.html.
+
+    Killed, the same call goes on. The report is written again after each training of a model.
+
+    Args:
+        config: the experiment.
+        out: its folder.
+        train: how to train; this package never does.
+
+    Returns:
+        path of the page.
+
+    Raises:
+        InputError: runs are missing, data are too few, a detector does not fit its model, or trials in OUT
+            were made with other settings.
+    """
+    runs = {
+        (model.name, training): run
+        for model in config.models
+        for training, run in enumerate(_runs(config, model, out, train=train))
+    }
+    write_text(out / "config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+    subjects = _Subjects(config, runs)
+    planned = [trial for model, training in runs for trial in plan_trials(config, model, training)]
+    about = {trial: _about(config, trial, runs) for trial in planned}
+    for finding in read_findings(planned, out):
+        _refuse_other_settings(finding, about[finding.trial])
+    page = out
+    for number, (model, training) in enumerate(sorted(runs, key=lambda key: key[1]), start=1):
+        mine = [trial for trial in planned if (trial.model, trial.training) == (model, training)]
+        missing = [trial for trial in mine if Finding.read(trial, out) is None]
+        say(
+            f"{number}/{len(runs)}  {model}, training {training}: {len(missing)} of {len(mine)} trials to run"
+        )
+        for trial in missing:
+            source = subjects.source_of(trial)
+            run_trial(
+                trial, subjects[model, training], out, source=source, seed=config.seed, about=about[trial]
+            )
+            _say_trial(Finding.read(trial, out))
+        page = _write(config, planned, runs, out)
+    return page
+
+
+class _Subjects:
+    """Models with their detectors, loaded when first asked for."""
+
+    def __init__(self, config: RejectionConfig, runs: dict[tuple[str, int], Path]) -> None:
+        self._config, self._runs = config, runs
+        self._loaded: dict[tuple[str, int], Subject] = {}
+
+    def __getitem__(self, key: tuple[str, int]) -> Subject:
+        if key not in self._loaded:
+            model, training = key
+            self._loaded[key] = load_subject(
+                self._config, self._config.model(model), training, self._runs[key]
+            )
+        return self._loaded[key]
+
+    def source_of(self, trial: Trial) -> Subject | None:
+        """The model that a transfer attack knows."""
+        return None if (key := _source(self._config, trial)) is None else self[key]
+
+
+def _source(config: RejectionConfig, trial: Trial) -> tuple[str, int] | None:
+    if not isinstance(trial.attack, TransferConfig):
+        return None
+    name = trial.attack.source
+    return name, trial.training % config.model(name).trainings
+
+
+def _runs(config: RejectionConfig, model: ModelConfig, out: Path, *, train: Trainer) -> Iterator[Path]:
+    """The folders of a model's trainings; those that are made here are finished first."""
+    yield from model.runs
+    for seed in model.seeds if model.settings is not None else ():
+        settings = merged(config.training or {}, model.settings or {}) | {"seed": seed}
+        run = out / "models" / model.name / f"seed{seed}"
+        train(validate_config(ClassificationConfig, settings, source=f"model {model.name}"), run)
+        yield run
+
+
+def _about(config: RejectionConfig, trial: Trial, runs: dict[tuple[str, int], Path]) -> dict[str, Any]:
+    """What the numbers of a trial depend on."""
+    model, source = config.model(trial.model), _source(config, trial)
+    splits = config.model_dump(mode="json", include={"seed", "fit", "calibration", "evaluation", "rates"})
+    return splits | {
+        "trial": json.loads(json.dumps(trial.settings())),
+        "detectors": [model.detector, *(name for name in config.detectors if name != model.detector)],
+        "model_sha256": _file_sha256(runs[trial.model, trial.training]),
+        "source_sha256": None if source is None else _file_sha256(runs[source]),
+    }
+
+
+def _file_sha256(run: Path) -> str:
+    path = run / MODEL_NAME
+    if not path.is_file():
+        raise InputError(
+            "models.runs",
+            f"must be folders of finished runs, with a {MODEL_NAME}",
+            got=run,
+            fix="Train them first: faceverif classify, or faceverif experiment.",
+        )
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _refuse_other_settings(finding: Finding, about: dict[str, Any]) -> None:
+    changes = changed_settings(finding.record["about"], about, may_change=())
+    if changes:
+        raise InputError(
+            finding.trial.path,
+            "must have been made with the settings asked for now",
+            got=changes,
+            fix=f"Set them back, remove {finding.stem.parent}, or name another --out.",
+        )
+
+
+def _say_trial(finding: Finding | None) -> None:
+    assert finding is not None  # it has just been run
+    trial, own = finding.trial, finding.own
+    say(
+        f"    {trial.label} {trial.norm} {trial.epsilon:g}: error {1 - own['accuracy']['value']:.1%}, "
+        f"EER {own['eer']['value']:.1%} in {duration(finding.record['seconds'])}"
+    )
+
+
+def _write(
+    config: RejectionConfig, planned: list[Trial], runs: dict[tuple[str, int], Path], out: Path
+) -> Path:
+    """result.json and the page, of what has finished."""
+    findings = read_findings(planned, out)
+    result = {
+        "name": config.name,
+        "title": config.title,
+        "source": config.source,
+        "finished": len(findings),
+        "planned": len(planned),
+        "models": {
+            model.name: {
+                "detector": model.detector,
+                "trainings": [str(runs[model.name, training]) for training in range(model.trainings)],
+            }
+            for model in config.models
+        },
+        "rows": [asdict(row) for row in rows_of(findings)],
+        "other_detectors": [
+            asdict(row) for name in config.detectors for row in rows_of(findings, detector=name)
+        ],
+        "checks": [asdict(check) for check in check_masking(findings)],
+        "rules": {
+            "threshold": CALIBRATION_RULE,
+            "interval": INTERVAL_RULE,
+            "control": SIZE_RULE,
+        },
+        "provenance": describe_software(),
+    }
+    write_text(out / RESULT_NAME, json.dumps(result, indent=1) + "\n")
+    return write_rejection_report(config, findings, result, out)

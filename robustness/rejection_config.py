@@ -1,0 +1,289 @@
+"""The YAML of a rejection experiment: which models, which attacks, which detectors."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from faceverif.config_base import Count, NotNegative, Section
+from robustness.attacks.goal import Loss
+from robustness.controls import CONTROLS
+from robustness.detectors import DETECTORS
+from robustness.threat_model import Norm
+
+# Names become folders.
+Name = Annotated[str, Field(pattern=r"^\w[\w.+=-]*$")]
+Rate = Annotated[float, Field(gt=0, lt=1)]
+
+
+class ModelConfig(Section):
+    """A model, trained once or with several seeds.
+
+    Attributes:
+        name: of its rows, and of its folder.
+        runs: folders by `faceverif classify` or `faceverif experiment`, a training each.
+        settings: of trainings that are made here, laid over `training`; instead of runs.
+        seeds: of those trainings.
+        detector: what stands for this model where one detector must; the adaptive attacker knows it.
+    """
+
+    name: Name
+    runs: tuple[Path, ...] = ()
+    settings: dict[str, Any] | None = None
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (0,)
+    detector: str
+
+    @model_validator(mode="after")
+    def _is_taken_or_trained(self) -> ModelConfig:
+        if bool(self.runs) == (self.settings is not None):
+            raise ValueError(f"{self.name} needs either runs, which are there, or settings to train it with")
+        _refuse_unknown_detectors([self.detector])
+        return self
+
+    @property
+    def trainings(self) -> int:
+        """How many there are."""
+        return len(self.runs or self.seeds)
+
+
+class _AttackSection(Section):
+    """An attack and how far it goes.
+
+    Attributes:
+        label: of its rows and files, where an attack stands twice; null: its name.
+        norm: of the perturbation.
+        epsilons: sizes, for pixels in [0, 1]; 0 is always there, and costs nothing.
+        images: only so many of the evaluated images, for attacks that take long; null: all.
+    """
+
+    label: Name | None = None
+    norm: Norm = "linf"
+    epsilons: Annotated[tuple[NotNegative, ...], Field(min_length=1)]
+    images: Count | None = None
+
+
+class FGSMConfig(_AttackSection):
+    """One step along the gradient's sign."""
+
+    name: Literal["fgsm"]
+
+
+class TargetedFGSMConfig(_AttackSection):
+    """One step down the training loss of the second most likely class."""
+
+    name: Literal["targeted_fgsm"]
+
+
+class PGDConfig(_AttackSection):
+    """Many projected steps.
+
+    Attributes:
+        steps: of each restart.
+        restarts: from anywhere in the ball.
+        loss: margin does not saturate where the softmax does.
+    """
+
+    name: Literal["pgd"]
+    steps: Count = 40
+    restarts: Count = 1
+    loss: Loss = "margin"
+
+
+class DeepFoolConfig(_AttackSection):
+    """The shortest way over a linearised boundary.
+
+    Attributes:
+        steps: at most.
+    """
+
+    name: Literal["deepfool"]
+    steps: Count = 50
+
+
+class CarliniWagnerConfig(_AttackSection):
+    """The smallest change that an optimiser finds.
+
+    Attributes:
+        steps: of the optimiser, at each price.
+        search_steps: of the bisection for the price.
+        confidence: margin in logits by which the goal must be reached.
+    """
+
+    name: Literal["carlini_wagner"]
+    norm: Literal["l2"] = "l2"
+    steps: Count = 200
+    search_steps: Count = 6
+    confidence: NotNegative = 0.0
+
+
+class SquareConfig(_AttackSection):
+    """Random squares; sees logits only.
+
+    Attributes:
+        queries: at most, an image.
+    """
+
+    name: Literal["square"]
+    norm: Literal["linf"] = "linf"
+    queries: Count = 1000
+
+
+class TransferConfig(_AttackSection):
+    """PGD on another model; this one is asked for nothing.
+
+    Attributes:
+        source: name of that model; its training of the same number is attacked. It is not attacked itself.
+        steps: of the PGD.
+    """
+
+    name: Literal["transfer"]
+    source: str
+    steps: Count = 40
+
+
+class FeatureMatchingConfig(_AttackSection):
+    """Towards the embedding of a clean image of another class.
+
+    Attributes:
+        steps: of each restart.
+        restarts: the first begins at the image.
+    """
+
+    name: Literal["feature_matching"]
+    steps: Count = 100
+    restarts: Count = 1
+
+
+class AdaptiveConfig(_AttackSection):
+    """The attacker who knows the model's detector and its threshold.
+
+    Attributes:
+        rate: the false-rejection rate whose threshold is known, one of `rates`.
+        weights: the values of c that are swept.
+        steps: for each c.
+        restarts: of the whole sweep.
+    """
+
+    name: Literal["adaptive"]
+    rate: Rate
+    weights: tuple[NotNegative, ...] = (0.0, 0.1, 1.0, 10.0, 100.0)
+    steps: Count = 40
+    restarts: Count = 2
+
+
+AttackConfig = Annotated[
+    FGSMConfig
+    | TargetedFGSMConfig
+    | PGDConfig
+    | DeepFoolConfig
+    | CarliniWagnerConfig
+    | SquareConfig
+    | TransferConfig
+    | FeatureMatchingConfig
+    | AdaptiveConfig,
+    Field(discriminator="name"),
+]
+
+
+class PublishedConfig(Section):
+    """A paper's numbers for one model and attack.
+
+    Attributes:
+        model, attack, epsilon: which.
+        error: share of attacked images that are classified wrongly.
+        eer: of telling attacked images from clean ones with the model's detector.
+    """
+
+    model: str
+    attack: str
+    epsilon: NotNegative
+    error: NotNegative | None = None
+    eer: NotNegative | None = None
+
+
+class RejectionConfig(Section):
+    """A rejection experiment.
+
+    Attributes:
+        name: for files.
+        title: for people.
+        source: the paper that it repeats; empty: none.
+        seed: of splits, attacks, noise and bootstrap.
+        training: settings that the models trained here share, as in a classification run.
+        models: what is attacked.
+        data_path: where the images are now, if not where the runs were trained from.
+        fit: training images that detectors are fitted on.
+        calibration: of the images that were not trained on, so many set the thresholds, evenly over classes.
+        evaluation: so many of the others are attacked; null: all of them.
+        rates: false-rejection rates, each a threshold.
+        detectors: compared beside each model's own, wherever a model has what they need.
+        controls: changes of the attacks' sizes that are no attack.
+        attacks: what is tried.
+        published: the paper's numbers, shown beside ours.
+    """
+
+    name: Name
+    title: str
+    source: str = ""
+    seed: Annotated[int, Field(ge=0)] = 0
+    training: dict[str, Any] | None = None
+    models: Annotated[tuple[ModelConfig, ...], Field(min_length=1)]
+    data_path: Path | None = None
+    fit: Count = 10_000
+    calibration: Count = 2_000
+    evaluation: Count | None = None
+    rates: Annotated[tuple[Rate, ...], Field(min_length=1)] = (0.01, 0.05)
+    detectors: tuple[str, ...] = ()
+    controls: tuple[str, ...] = tuple(CONTROLS)
+    attacks: Annotated[tuple[AttackConfig, ...], Field(min_length=1)]
+    published: tuple[PublishedConfig, ...] = ()
+
+    @model_validator(mode="after")
+    def _names_fit(self) -> RejectionConfig:
+        models, attacks = [model.name for model in self.models], [label_of(each) for each in self.attacks]
+        for kind, names in (("models", models), ("attacks", attacks)):
+            twice = [name for name, count in Counter(names).items() if count > 1]
+            if twice:
+                raise ValueError(f"two {kind} are called {twice[0]}; give attacks a label of their own")
+        _refuse_unknown_detectors(self.detectors)
+        if set(self.controls) - set(CONTROLS):
+            raise ValueError(f"controls must be of {', '.join(CONTROLS)}")
+        for row in self.published:
+            if row.model not in models or row.attack not in attacks:
+                raise ValueError(f"published numbers of {row.model} under {row.attack}, which are not run")
+        return self
+
+    @model_validator(mode="after")
+    def _attacks_fit(self) -> RejectionConfig:
+        names = [model.name for model in self.models]
+        for attack in self.attacks:
+            if isinstance(attack, TransferConfig) and attack.source not in names:
+                raise ValueError(f"transfer must have a source among the models: {', '.join(names)}")
+            if isinstance(attack, AdaptiveConfig) and attack.rate not in self.rates:
+                raise ValueError(f"the adaptive attack's rate {attack.rate:g} must be one of rates")
+            if attack.norm == "linf" and max(attack.epsilons) > 1:
+                raise ValueError("epsilons are at most 1 with linf: pixels lie in [0, 1]")
+        return self
+
+    def model(self, name: str) -> ModelConfig:
+        """The model of that name."""
+        return next(model for model in self.models if model.name == name)
+
+
+def label_of(attack: AttackConfig) -> str:
+    """What an attack is called in tables and files."""
+    return attack.label or attack.name
+
+
+def swept(attack: AttackConfig) -> list[float]:
+    """The sizes of an attack, from 0, ascending."""
+    return sorted({0.0, *attack.epsilons})
+
+
+def _refuse_unknown_detectors(names: tuple[str, ...] | list[str]) -> None:
+    unknown = [name for name in names if name not in DETECTORS]
+    if unknown:
+        raise ValueError(f"there is no detector {unknown[0]}; known: {', '.join(DETECTORS)}")

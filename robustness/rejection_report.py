@@ -1,0 +1,183 @@
+"""The page of a rejection experiment: tables, checks, curves and pictures of what has finished."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from matplotlib.figure import Figure
+
+from data_prep.atomic import write_text, written_whole
+from faceverif.pages import flat_text, render_page
+from faceverif.plotting import figure_png, house_style
+from faceverif.report import REPORT_NAME, picture_uri
+from robustness.findings import Finding, Row, headline_epsilon, rows_of
+from robustness.masking import CHECKS
+from robustness.rejection_config import AttackConfig, PublishedConfig, RejectionConfig, label_of
+from robustness.rejection_figures import curves_figure, histogram_figure, strip_figure, sweep_figure
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure of the page.
+
+    Attributes:
+        caption: how to read it.
+        source: as a data URI.
+    """
+
+    caption: str
+    source: str
+
+
+@dataclass(frozen=True)
+class AttackSection:
+    """What the page shows of one attack.
+
+    Attributes:
+        label: of the attack.
+        about: what it does, in a line.
+        epsilon: the size that the pictures are of.
+        rows: models x sizes.
+        pictures: sweep, curves, histograms.
+        strips: images, a strip a model.
+    """
+
+    label: str
+    about: str
+    epsilon: float
+    rows: list[Row]
+    pictures: list[Picture]
+    strips: list[Picture]
+
+
+def write_rejection_report(
+    config: RejectionConfig, findings: Sequence[Finding], result: Mapping[str, Any], out: Path
+) -> Path:
+    """Write report.html, and its pictures in figures/.
+
+    Args:
+        config: the experiment.
+        findings: of the trials that have finished.
+        result: what result.json holds.
+        out: the experiment's folder.
+    """
+    with house_style():
+        sections = [
+            section for attack in config.attacks for section in _sections(config, attack, findings, out)
+        ]
+    page = render_page(
+        "rejection.html.j2",
+        config=config,
+        result=result,
+        rates=[f"{rate:g}" for rate in config.rates],
+        headline=_headline(config, findings),
+        sections=sections,
+        controls=[row for row in rows_of(findings) if row.control],
+        others=_other_detectors(config, findings),
+        checks=_checks(result["checks"]),
+        published=_published(config, findings),
+        provenance=flat_text(result["provenance"]),
+        settings=yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False),
+    )
+    write_text(out / REPORT_NAME, page)
+    return out / REPORT_NAME
+
+
+def _sections(
+    config: RejectionConfig, attack: AttackConfig, findings: Sequence[Finding], out: Path
+) -> Iterator[AttackSection]:
+    """The section of an attack, or none before it has been run."""
+    label = label_of(attack)
+    epsilon = headline_epsilon(config, label, findings)
+    if epsilon is None:
+        return
+    rows = [row for row in rows_of(findings) if row.label == label]
+    shown = _first_trainings(findings, label, epsilon)
+    scores = {model: finding.scores() for model, finding in shown.items()}
+    detectors = {model: next(iter(finding.detectors)) for model, finding in shown.items()}
+    rate = f"{config.rates[-1]:g}"
+    drawn: list[tuple[str, Figure, str]] = []
+    if len({row.epsilon for row in rows}) > 1:
+        note = "Bands: one standard deviation over trainings, or the 95 % bootstrap interval of a single one."
+        drawn.append((f"{label}-sweep", sweep_figure(rows, rate=rate), note))
+    drawn += [
+        (
+            f"{label}-curves",
+            curves_figure(scores, detectors),
+            f"Epsilon {epsilon:g}, first training of each model; dots mark the equal error rate.",
+        ),
+        (
+            f"{label}-scores",
+            histogram_figure(scores, shown),
+            "Higher is more adversarial; dashed: the thresholds. "
+            "The few scores beyond the axis are drawn at its ends.",
+        ),
+    ]
+    strips = [(f"{label}-images-{model}", strip_figure(finding), model) for model, finding in shown.items()]
+    yield AttackSection(
+        label,
+        (type(attack).__doc__ or "").splitlines()[0],
+        epsilon,
+        rows,
+        [_saved(name, figure, caption, out) for name, figure, caption in drawn],
+        [_saved(name, figure, caption, out) for name, figure, caption in strips],
+    )
+
+
+def _first_trainings(findings: Sequence[Finding], label: str, epsilon: float) -> dict[str, Finding]:
+    first: dict[str, Finding] = {}
+    for finding in findings:
+        if (finding.trial.label, finding.trial.epsilon) == (label, epsilon):
+            first.setdefault(finding.trial.model, finding)
+    return first
+
+
+def _saved(name: str, figure: Figure, caption: str, out: Path) -> Picture:
+    path = out / "figures" / f"{name}.png"
+    with written_whole(path) as unfinished:
+        unfinished.write_bytes(figure_png(figure))
+    return Picture(caption, picture_uri(path))
+
+
+def _headline(config: RejectionConfig, findings: Sequence[Finding]) -> list[Row]:
+    """The first attack at its largest size, a row a model."""
+    label = label_of(config.attacks[0])
+    epsilon = headline_epsilon(config, label, findings)
+    return [row for row in rows_of(findings) if (row.label, row.epsilon) == (label, epsilon)]
+
+
+def _other_detectors(config: RejectionConfig, findings: Sequence[Finding]) -> list[Row]:
+    """Every detector against every attack at its largest size below the whole box."""
+    largest = {label_of(each): headline_epsilon(config, label_of(each), findings) for each in config.attacks}
+    return [
+        row
+        for name in dict.fromkeys((*(model.detector for model in config.models), *config.detectors))
+        for row in rows_of(findings, detector=name)
+        if not row.control and row.epsilon == largest[row.label]
+    ]
+
+
+def _published(config: RejectionConfig, findings: Sequence[Finding]) -> list[tuple[PublishedConfig, Row]]:
+    """The paper's numbers, each with our row."""
+    ours = {(row.model, row.label, row.epsilon): row for row in rows_of(findings)}
+    rows = ((each, ours.get((each.model, each.attack, each.epsilon))) for each in config.published)
+    return [(each, row) for each, row in rows if row is not None]
+
+
+def _checks(checks: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[Mapping[str, Any]]]]:
+    """By name, with every training's verdict; warnings first."""
+    order = ("warning", "pass", "not run")
+    return [
+        (
+            name,
+            sorted(
+                (check for check in checks if check["name"] == name),
+                key=lambda check: order.index(check["verdict"]),
+            ),
+        )
+        for name in CHECKS
+    ]

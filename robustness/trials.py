@@ -1,0 +1,296 @@
+"""One change of one model's images: run portion by portion, measured, and kept as three files."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from data_prep.atomic import write_text, written_whole
+from robustness.attacks import (
+    FGSM,
+    PGD,
+    Adaptive,
+    Attack,
+    AttackResult,
+    CarliniWagner,
+    DeepFool,
+    FeatureMatching,
+    Square,
+    TargetedFGSM,
+    Transfer,
+)
+from robustness.controls import controlled
+from robustness.features import extract_features
+from robustness.outcome import Outcome, Verdicts, measure_outcome
+from robustness.rejection_config import (
+    AdaptiveConfig,
+    AttackConfig,
+    CarliniWagnerConfig,
+    DeepFoolConfig,
+    FeatureMatchingConfig,
+    PGDConfig,
+    RejectionConfig,
+    SquareConfig,
+    TargetedFGSMConfig,
+    TransferConfig,
+    label_of,
+)
+from robustness.subject import Subject
+from robustness.threat_model import Norm, ThreatModel
+
+PICTURES = 8
+
+# The model's own detector is what tables show; the others are there to be compared with it.
+_DRAWS, _DRAWS_OF_OTHERS = 1000, 100
+# Between the seeds of two portions, so that the portions within an attack have theirs.
+_SEED_STRIDE = 1000
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What is done to the evaluated images of a training.
+
+    Attributes:
+        model, training: whose images.
+        label: of the attack, or the name of the control.
+        norm, epsilon: size of the change.
+        attack: how; None for a control.
+        images: only so many; None: all.
+    """
+
+    model: str
+    training: int
+    label: str
+    norm: Norm
+    epsilon: float
+    attack: AttackConfig | None
+    images: int | None
+
+    @property
+    def path(self) -> str:
+        """Below the experiment's folder, without a suffix."""
+        return f"trials/{self.model}/training-{self.training}/{self.label}-{self.norm}-{self.epsilon:g}"
+
+    def settings(self) -> dict[str, Any]:
+        """What its numbers depend on, as plain values."""
+        attack = None if self.attack is None else self.attack.model_dump(exclude={"epsilons", "label"})
+        described = {"label": self.label, "norm": self.norm, "epsilon": self.epsilon, "images": self.images}
+        return described | {"attack": attack}
+
+
+@dataclass(frozen=True)
+class TrialScores:
+    """What a trial's Parquet file holds, an entry an image.
+
+    Attributes:
+        verdicts: of the attack.
+        sizes: (N,) norm of each change.
+        clean, attacked: detector -> (N,) scores before and after.
+    """
+
+    verdicts: Verdicts
+    sizes: NDArray[np.float64]
+    clean: dict[str, NDArray[np.float64]]
+    attacked: dict[str, NDArray[np.float64]]
+
+    @classmethod
+    def read(cls, path: Path) -> TrialScores:
+        """The scores of a finished trial."""
+        table = pq.read_table(path)
+        columns = {name: table[name].to_numpy() for name in table.column_names}
+        zero = columns.get("zero_gradient")
+        sides: dict[str, dict[str, NDArray[np.float64]]] = {"clean": {}, "attacked": {}}
+        for name, column in columns.items():
+            side, _, detector = name.partition(".")
+            if detector:
+                sides[side][detector] = column
+        verdicts = Verdicts(columns["clean_correct"], columns["correct"], columns["success"], zero)
+        return cls(verdicts, columns["size"], sides["clean"], sides["attacked"])
+
+
+def plan_trials(config: RejectionConfig, model: str, training: int) -> list[Trial]:
+    """Every attack at every size, and the controls at the sizes of the attacks, for one training.
+
+    The first attack is also made with size 0, which leaves the images as they are: there a detector must not
+    be able to tell anything apart.
+    """
+    attacks = [
+        each for each in config.attacks if not (isinstance(each, TransferConfig) and each.source == model)
+    ]
+    trials = [
+        Trial(model, training, label_of(attack), attack.norm, epsilon, attack, attack.images)
+        for attack in attacks
+        for epsilon in sorted({*attack.epsilons, *((0.0,) if attack is attacks[0] else ())})
+    ]
+    sizes = sorted({(trial.norm, trial.epsilon) for trial in trials if trial.epsilon > 0})
+    return trials + [
+        Trial(model, training, control, norm, epsilon, None, config.attacks[0].images)
+        for control in config.controls
+        for norm, epsilon in sizes
+    ]
+
+
+def run_trial(
+    trial: Trial, subject: Subject, out: Path, *, source: Subject | None, seed: int, about: Mapping[str, Any]
+) -> None:
+    """Change the images, score them before and after, and write PATH.parquet, PATH.npz and PATH.json.
+
+    The JSON is written last: where it is, the trial has finished. Memory does not depend on the number of
+    images.
+
+    Args:
+        trial: what to do.
+        subject: whose images, fitted and calibrated.
+        out: the experiment's folder.
+        source: the model that a transfer attack knows; None for other trials.
+        seed: of the attack and of the bootstrap.
+        about: what the numbers depend on, kept with them.
+    """
+    begun, rows, pictures = time.monotonic(), [], None
+    for result, clean in _results(trial, subject, source, seed=seed):
+        rows.append(_columns(result, subject))
+        if pictures is None:
+            pictures = clean[:PICTURES].half().numpy(), result.images[:PICTURES].half().numpy()
+    columns = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+    stem = out / trial.path
+    with written_whole(stem.with_name(f"{stem.name}.parquet")) as unfinished:
+        pq.write_table(pa.table(columns), unfinished)
+    assert pictures is not None  # there is at least one portion
+    with written_whole(stem.with_name(f"{stem.name}.npz")) as unfinished:
+        np.savez_compressed(unfinished, clean=pictures[0], attacked=pictures[1])
+    scores = TrialScores.read(stem.with_name(f"{stem.name}.parquet"))
+    record = {
+        "about": dict(about),
+        "images": len(scores.sizes),
+        "mean_size": float(scores.sizes.mean()),
+        "seconds": round(time.monotonic() - begun, 1),
+        "detectors": _measured(scores, subject, seed=seed),
+    }
+    write_text(stem.with_name(f"{stem.name}.json"), json.dumps(record, indent=1))
+
+
+def build_attack(config: AttackConfig, subject: Subject, source: Subject | None) -> Attack:
+    """The attack of a config, with what it has to know of the model.
+
+    Args:
+        config: which attack.
+        subject: what will be attacked.
+        source: what a transfer attack knows instead.
+    """
+    match config:
+        case TargetedFGSMConfig():
+            return TargetedFGSM()
+        case PGDConfig():
+            return PGD(steps=config.steps, restarts=config.restarts, loss=config.loss)
+        case DeepFoolConfig():
+            return DeepFool(steps=config.steps)
+        case CarliniWagnerConfig():
+            return CarliniWagner(
+                steps=config.steps, search_steps=config.search_steps, confidence=config.confidence
+            )
+        case SquareConfig():
+            return Square(queries=config.queries)
+        case TransferConfig():
+            assert source is not None  # the experiment passes it
+            return Transfer(PGD(steps=config.steps, loss="margin"), source.model)
+        case FeatureMatchingConfig():
+            return FeatureMatching(subject.fitted_on, steps=config.steps, restarts=config.restarts)
+        case AdaptiveConfig():
+            point = next(
+                point
+                for point in subject.points[subject.detector]
+                if point.false_rejection_rate == config.rate
+            )
+            return Adaptive(
+                subject.detectors[subject.detector],
+                point.threshold,
+                weights=config.weights,
+                steps=config.steps,
+                restarts=config.restarts,
+            )
+    return FGSM()
+
+
+def _results(
+    trial: Trial, subject: Subject, source: Subject | None, *, seed: int
+) -> Iterator[tuple[AttackResult, Tensor]]:
+    """Portion by portion what was made of the images, and the images before it."""
+    attack = None if trial.attack is None else build_attack(trial.attack, subject, source)
+    threat = ThreatModel(trial.norm, trial.epsilon, targeted=isinstance(trial.attack, TargetedFGSMConfig))
+    images = len(subject.evaluation) if trial.images is None else trial.images
+    for number, (clean, labels) in enumerate(subject.portions(images)):
+        own = seed + number * _SEED_STRIDE
+        if attack is not None:
+            yield attack(subject.model, clean, labels, threat=threat, seed=own), clean
+        else:
+            yield _control_result(trial, subject, clean, labels, seed=own), clean
+
+
+def _control_result(
+    trial: Trial, subject: Subject, clean: Tensor, labels: Tensor, *, seed: int
+) -> AttackResult:
+    """A control as if it were an attack: nobody wanted anything, but predictions may have changed."""
+    wanted = torch.full((len(clean),), trial.epsilon)
+    changed = controlled(trial.label, clean, wanted, norm=trial.norm, seed=seed)
+    return AttackResult(
+        images=changed,
+        clean=extract_features(subject.model, clean, labels),
+        attacked=extract_features(subject.model, changed, labels),
+        targets=None,
+        sizes=ThreatModel(trial.norm, trial.epsilon).sizes(clean, changed),
+        zero_gradient=None,
+    )
+
+
+def _columns(result: AttackResult, subject: Subject) -> dict[str, NDArray[Any]]:
+    zero = {} if result.zero_gradient is None else {"zero_gradient": result.zero_gradient}
+    targets = {} if result.targets is None else {"target": result.targets}
+    columns = {
+        "label": result.clean.labels,
+        "clean_predicted": result.clean.predicted,
+        "predicted": result.attacked.predicted,
+        "clean_correct": result.clean_correct,
+        "correct": result.attacked.correct,
+        "success": result.success,
+        "size": result.sizes.double(),
+        **targets,
+        **zero,
+    }
+    for side, features in (("clean", result.clean), ("attacked", result.attacked)):
+        for name, scores in subject.scores(features).items():
+            columns[f"{side}.{name}"] = scores.double()
+    return {name: column.numpy() for name, column in columns.items()}
+
+
+def _measured(scores: TrialScores, subject: Subject, *, seed: int) -> dict[str, Any]:
+    """Every detector's figures, as plain values; the model's own detector first."""
+    return {
+        name: _plain(
+            measure_outcome(
+                scores.verdicts,
+                scores.clean[name],
+                scores.attacked[name],
+                points=subject.points[name],
+                seed=seed,
+                draws=_DRAWS if name == subject.detector else _DRAWS_OF_OTHERS,
+            )
+        )
+        for name in subject.detectors
+    }
+
+
+def _plain(outcome: Outcome) -> dict[str, Any]:
+    """Without the curve, which the scores hold."""
+    values = {name: value for name, value in vars(outcome).items() if name != "roc"}
+    return json.loads(json.dumps(values, default=asdict))
