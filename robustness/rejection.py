@@ -39,7 +39,7 @@ Trainer = Callable[[ClassificationConfig, Path], None]
 def run_rejection(config: RejectionConfig, out: Path, *, train: Trainer) -> Path:
     """Train what is to be trained, make every trial that has not finished, write result.json and report.html.
 
-    Killed, the same call goes on. The report is written again after each training of a model.
+    Killed, the same call goes on. result.json is written again after each training of a model.
 
     Args:
         config: the experiment.
@@ -64,7 +64,6 @@ def run_rejection(config: RejectionConfig, out: Path, *, train: Trainer) -> Path
     about = {trial: _about(config, trial, runs) for trial in planned}
     for finding in read_findings(planned, out):
         _refuse_other_settings(finding, about[finding.trial])
-    page = out
     for number, (model, training) in enumerate(sorted(runs, key=lambda key: key[1]), start=1):
         mine = [trial for trial in planned if (trial.model, trial.training) == (model, training)]
         missing = [trial for trial in mine if Finding.read(trial, out) is None]
@@ -77,8 +76,8 @@ def run_rejection(config: RejectionConfig, out: Path, *, train: Trainer) -> Path
                 trial, subjects[model, training], out, source=source, seed=config.seed, about=about[trial]
             )
             _say_trial(Finding.read(trial, out))
-        page = _write(config, planned, runs, out)
-    return page
+        result = _write_result(config, planned, runs, out)
+    return write_rejection_report(config, read_findings(planned, out), result, out)
 
 
 class _Subjects:
@@ -162,10 +161,10 @@ def _say_trial(finding: Finding | None) -> None:
     )
 
 
-def _write(
+def _write_result(
     config: RejectionConfig, planned: list[Trial], runs: dict[tuple[str, int], Path], out: Path
-) -> Path:
-    """result.json and the page, of what has finished."""
+) -> dict[str, Any]:
+    """result.json, of what has finished; returned as well."""
     findings = read_findings(planned, out)
     result = {
         "name": config.name,
@@ -185,12 +184,8 @@ def _write(
             asdict(row) for name in config.detectors for row in rows_of(findings, detector=name)
         ],
         "checks": [asdict(check) for check in check_masking(findings)],
-        "rules": {
-            "threshold": CALIBRATION_RULE,
-            "interval": INTERVAL_RULE,
-            "control": SIZE_RULE,
-        },
+        "rules": {"threshold": CALIBRATION_RULE, "interval": INTERVAL_RULE, "control": SIZE_RULE},
         "provenance": describe_software(),
     }
     write_text(out / RESULT_NAME, json.dumps(result, indent=1) + "\n")
-    return write_rejection_report(config, findings, result, out)
+    return result

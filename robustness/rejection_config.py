@@ -188,6 +188,24 @@ AttackConfig = Annotated[
 ]
 
 
+class ControlsConfig(Section):
+    """Changes of the attacks' sizes that are no attack.
+
+    Attributes:
+        changes: which.
+        images: only so many of the evaluated images; null: all.
+    """
+
+    changes: tuple[str, ...] = tuple(CONTROLS)
+    images: Count | None = None
+
+    @model_validator(mode="after")
+    def _are_known(self) -> ControlsConfig:
+        if set(self.changes) - set(CONTROLS):
+            raise ValueError(f"changes must be of {', '.join(CONTROLS)}")
+        return self
+
+
 class PublishedConfig(Section):
     """A paper's numbers for one model and attack.
 
@@ -237,7 +255,7 @@ class RejectionConfig(Section):
     evaluation: Count | None = None
     rates: Annotated[tuple[Rate, ...], Field(min_length=1)] = (0.01, 0.05)
     detectors: tuple[str, ...] = ()
-    controls: tuple[str, ...] = tuple(CONTROLS)
+    controls: ControlsConfig = ControlsConfig()
     attacks: Annotated[tuple[AttackConfig, ...], Field(min_length=1)]
     published: tuple[PublishedConfig, ...] = ()
 
@@ -249,8 +267,6 @@ class RejectionConfig(Section):
             if twice:
                 raise ValueError(f"two {kind} are called {twice[0]}; give attacks a label of their own")
         _refuse_unknown_detectors(self.detectors)
-        if set(self.controls) - set(CONTROLS):
-            raise ValueError(f"controls must be of {', '.join(CONTROLS)}")
         for row in self.published:
             if row.model not in models or row.attack not in attacks:
                 raise ValueError(f"published numbers of {row.model} under {row.attack}, which are not run")

@@ -21,6 +21,8 @@ _PERCENT = FuncFormatter(lambda rate, _: f"{100 * rate:.4g} %")
 _BINS = 60
 # Of the scores, on either side, what may lie outside a histogram.
 _CUT = 0.005
+# Side of an image in a strip, as a share of its place.
+_IMAGE = 0.84
 
 
 def sweep_figure(rows: Sequence[Row], *, rate: str) -> Figure:
@@ -110,23 +112,29 @@ def strip_figure(finding: Finding) -> Figure:
         clean, attacked = (pictures[name].astype(np.float32) for name in ("clean", "attacked"))
     scores, detector = finding.scores(), next(iter(finding.detectors))
     threshold = finding.own["detections"][-1]["point"]["threshold"]
-    figure = Figure(figsize=(9.6, 9.6 * 3 / len(clean) + 0.9), layout="constrained")
     largest = max(float(np.abs(attacked - clean).max()), 1e-6)
     rows = (
         ("clean", clean, scores.clean[detector]),
         ("change", 0.5 + (attacked - clean) / (2 * largest), None),
         ("attacked", attacked, scores.attacked[detector]),
     )
-    grid = figure.subplots(len(rows), len(clean), squeeze=False)
-    for places, (name, images, its) in zip(grid, rows, strict=True):
-        for number, (axes, image) in enumerate(zip(places, images, strict=True)):
-            axes.imshow(np.clip(image, 0, 1).transpose(1, 2, 0).squeeze(), cmap="gray", vmin=0, vmax=1)
-            axes.set(xticks=[], yticks=[])
-            axes.spines[:].set_visible(False)
+    count = len(clean)
+    figure = Figure(figsize=(9.6, 9.6 * len(rows) / count + 0.3), layout="constrained")
+    axes = figure.add_subplot()
+    # One picture for all images: a pair of axes for each would take seconds to draw.
+    for row, (_, images, its) in enumerate(rows):
+        for column, image in enumerate(np.clip(images, 0, 1).transpose(0, 2, 3, 1)):
+            place = (column, column + _IMAGE, row + _IMAGE, row)
+            axes.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=1, extent=place)
             if its is not None:
-                colour = IMPOSTOR if its[number] > threshold else GENUINE
-                axes.set_xlabel(f"{its[number]:.3g}", color=colour, fontsize=9, weight="bold")
-        places[0].set_ylabel(name)
+                colour = IMPOSTOR if its[column] > threshold else GENUINE
+                text = f"{its[column]:.3g}"
+                axes.text(column + _IMAGE / 2, row + 0.98, text, color=colour, ha="center", weight="bold")
+    axes.set(xlim=(0, count), ylim=(len(rows), 0), xticks=[])
+    axes.set_yticks([row + _IMAGE / 2 for row in range(len(rows))], [name for name, _, _ in rows])
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
     return figure
 
 

@@ -135,8 +135,8 @@ def plan_trials(config: RejectionConfig, model: str, training: int) -> list[Tria
     ]
     sizes = sorted({(trial.norm, trial.epsilon) for trial in trials if trial.epsilon > 0})
     return trials + [
-        Trial(model, training, control, norm, epsilon, None, config.attacks[0].images)
-        for control in config.controls
+        Trial(model, training, control, norm, epsilon, None, config.controls.images)
+        for control in config.controls.changes
         for norm, epsilon in sizes
     ]
 

@@ -1,0 +1,307 @@
+"""The whole experiment on scikit-learn's digits: it resumes, refuses what does not fit, and adds up."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+import yaml
+
+from data_prep.errors import InputError
+from faceverif.classification.training import finish_training
+from faceverif.config import load_config, validate_config
+from robustness import rejection
+from robustness.findings import Finding, Spread, headline_epsilon, read_findings, rows_of
+from robustness.masking import check_masking
+from robustness.rejection import run_rejection
+from robustness.rejection_config import RejectionConfig
+from robustness.trials import Trial, TrialScores, plan_trials
+
+CONFIGS = Path(__file__).parents[2] / "configs" / "rejection"
+
+TRAINING: dict[str, Any] = {
+    "data": {"name": "digits"},
+    "network": {"name": "six_conv", "embedding_dim": 8, "relu": True},
+    "head": {"name": "softmax"},
+    "optimizer": {"name": "adamw", "learning_rate": 3e-3},
+    "schedule": {"name": "cosine"},
+    "training": {"epochs": 3, "batch_size": 64, "evaluate_every_epochs": 3},
+}
+LGM = {"head": {"name": "lgm", "alpha": 1.0}, "penalties": [{"name": "likelihood", "weight": 1.0}]}
+
+
+def settings(**changes: Any) -> RejectionConfig:
+    plain: dict[str, Any] = {
+        "name": "small",
+        "title": "Small",
+        "training": TRAINING,
+        "models": [
+            {"name": "softmax", "settings": {}, "detector": "affinity"},
+            {"name": "l-gm", "settings": LGM, "detector": "lgm_class"},
+        ],
+        "fit": 200,
+        "calibration": 120,
+        "evaluation": 60,
+        "rates": [0.05, 0.2],
+        "detectors": ["energy", "lgm_mixture"],
+        "controls": {"changes": ["noise"], "images": 20},
+        "attacks": [
+            {"name": "fgsm", "epsilons": [0.1, 0.3]},
+            {"name": "targeted_fgsm", "epsilons": [0.3]},
+            {"name": "pgd", "epsilons": [0.1, 0.3, 1], "steps": 5, "images": 30},
+            {"name": "transfer", "epsilons": [0.3], "steps": 5, "source": "softmax"},
+            {"name": "adaptive", "epsilons": [0.3], "rate": 0.2, "steps": 3, "restarts": 1, "images": 20},
+        ],
+        "published": [{"model": "l-gm", "attack": "fgsm", "epsilon": 0.3, "error": 0.81, "eer": 0.031}],
+    }
+    return validate_config(RejectionConfig, plain | changes, source="test")
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished experiment. Nobody writes to it."""
+    out = tmp_path_factory.mktemp("rejection")
+    run_rejection(settings(), out, train=finish_training)
+    return out
+
+
+def findings_of(config: RejectionConfig, out: Path) -> list[Finding]:
+    models = [model.name for model in config.models]
+    return read_findings([trial for model in models for trial in plan_trials(config, model, 0)], out)
+
+
+def test_everything_that_was_planned_is_in_the_result(done: Path) -> None:
+    result = json.loads((done / "result.json").read_text())
+    # FGSM 0, 0.1, 0.3; targeted; PGD 0.1, 0.3, 1; adaptive; noise at 0.1, 0.3, 1; and transfer to l-gm alone.
+    assert result["finished"] == result["planned"] == 11 + 12
+    assert {row["detector"] for row in result["rows"]} == {"affinity", "lgm_class"}
+    others = {(row["model"], row["detector"]) for row in result["other_detectors"]}
+    assert others == {("softmax", "energy"), ("l-gm", "energy"), ("l-gm", "lgm_mixture")}
+    assert result["provenance"]["versions"]["torch"] == torch.__version__.partition("+")[0]
+
+
+def test_a_row_says_what_the_scores_say(done: Path) -> None:
+    table = pq.read_table(done / "trials/l-gm/training-0/fgsm-linf-0.3.parquet")
+    row = next(
+        row
+        for row in rows_of(findings_of(settings(), done))
+        if (row.model, row.label, row.epsilon) == ("l-gm", "fgsm", 0.3)
+    )
+    predicted, label = table["predicted"].to_numpy(), table["label"].to_numpy()
+    assert row.images == len(label) == 60
+    assert row.error.mean == pytest.approx((predicted != label).mean())
+    right = table["clean_predicted"].to_numpy() == label
+    assert row.success.mean == pytest.approx((right & (predicted != label)).sum() / right.sum())
+    clean, attacked = table["clean.lgm_class"].to_numpy(), table["attacked.lgm_class"].to_numpy()
+    wins = (attacked[:, None] > clean).mean() + 0.5 * (attacked[:, None] == clean).mean()
+    assert row.auc.mean == pytest.approx(wins)
+    assert np.abs(table["size"].to_numpy()).max() <= 0.3 + 1e-6
+
+
+def test_undetected_successes_are_counted_at_the_threshold(done: Path) -> None:
+    finding = next(each for each in findings_of(settings(), done) if each.trial.label == "adaptive")
+    scores, detection = finding.scores(), finding.own["detections"][1]
+    assert detection["point"]["false_rejection_rate"] == 0.2
+    below = scores.attacked[next(iter(finding.detectors))] <= detection["point"]["threshold"]
+    undetected = (below & scores.verdicts.success).sum() / scores.verdicts.clean_correct.sum()
+    assert detection["undetected_success"]["value"] == pytest.approx(undetected)
+
+
+def test_at_epsilon_zero_nothing_can_be_told(done: Path) -> None:
+    at_zero = [finding for finding in findings_of(settings(), done) if finding.trial.epsilon == 0]
+    assert len(at_zero) == 2
+    assert {outcome["auc"]["value"] for each in at_zero for outcome in each.detectors.values()} == {0.5}
+
+
+def test_no_evaluated_image_sets_a_threshold_and_classes_are_even(done: Path) -> None:
+    finding = findings_of(settings(), done)[0]
+    labels = pq.read_table(finding.stem.with_name(f"{finding.stem.name}.parquet"))["label"].to_numpy()
+    assert np.bincount(labels).tolist() == [6] * 10
+    assert {each["point"]["calibration_size"] for each in finding.own["detections"]} == {120}
+
+
+def test_the_page_shows_every_attack_and_the_paper(done: Path) -> None:
+    page = (done / "report.html").read_text()
+    for text in (
+        "<h2>fgsm</h2>",
+        "<h2>adaptive</h2>",
+        "Beside the paper",
+        "81.00",
+        "3.1",
+        "noise",
+        "lgm_mixture",
+    ):
+        assert text in page
+    assert page.count("data:image/png;base64,") == len(list((done / "figures").glob("*.png")))
+
+
+def test_what_has_finished_is_not_run_again(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run: list[str] = []
+
+    def killed(trial: Trial, *rest: Any, **more: Any) -> None:
+        run.append(trial.path)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(rejection, "run_trial", killed)
+    monkeypatch.setattr(rejection, "write_rejection_report", lambda *_: done)
+    run_rejection(settings(), done, train=finish_training)
+    assert not run
+    missing = done / "trials/l-gm/training-0/noise-linf-0.1.json"
+    kept = missing.read_text()
+    missing.unlink()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run_rejection(settings(), done, train=finish_training)
+    finally:
+        missing.write_text(kept)
+    assert run == ["trials/l-gm/training-0/noise-linf-0.1"]
+
+
+def test_trials_of_other_settings_are_refused(done: Path) -> None:
+    with pytest.raises(InputError, match=r"trials/softmax/training-0/fgsm-linf-0: .*got fit 200 -> 100"):
+        run_rejection(settings(fit=100), done, train=finish_training)
+
+
+@pytest.mark.parametrize(
+    ("changes", "rule"),
+    [
+        ({"models": [{"name": "a", "detector": "affinity"}]}, "needs either runs, .* or settings"),
+        (
+            {"models": [{"name": "a", "settings": {}, "detector": "odd"}]},
+            "there is no detector odd; known: lgm",
+        ),
+        ({"detectors": ["odd"]}, "there is no detector odd"),
+        ({"attacks": [{"name": "fgsm", "epsilons": [-0.1]}]}, "greater than or equal to 0; got -0.1"),
+        ({"attacks": [{"name": "fgsm", "epsilons": [1.5]}], "published": []}, "at most 1 with linf"),
+        (
+            {"attacks": [{"name": "transfer", "epsilons": [0.1], "source": "b"}], "published": []},
+            "a source among",
+        ),
+        (
+            {"attacks": [{"name": "adaptive", "epsilons": [0.1], "rate": 0.3}], "published": []},
+            "must be one of rates",
+        ),
+        ({"attacks": [{"name": "odd", "epsilons": [0.1]}]}, "must be one of .*fgsm"),
+        ({"controls": {"changes": ["odd"]}}, "changes must be of noise, blur, jpeg"),
+        ({"published": [{"model": "l-gm", "attack": "square", "epsilon": 0}]}, "which are not run"),
+        ({"attacks": 2 * [{"name": "fgsm", "epsilons": [0.1]}]}, "two attacks are called fgsm"),
+    ],
+)
+def test_settings_that_make_no_sense(changes: dict[str, Any], rule: str) -> None:
+    with pytest.raises(InputError, match=rule):
+        settings(**changes)
+
+
+def test_a_detector_that_does_not_fit_its_model_and_data_that_do_not_suffice(
+    done: Path, tmp_path: Path
+) -> None:
+    def taken(name: str, detector: str, **changes: Any) -> RejectionConfig:
+        model = {"name": "a", "runs": [str(done / f"models/{name}/seed0")], "detector": detector}
+        attacks = [{"name": "fgsm", "epsilons": [0.1]}]
+        return settings(models=[model], attacks=attacks, published=[], **changes)
+
+    with pytest.raises(InputError, match="LGMClassLikelihood needs a head that models a likelihood"):
+        run_rejection(taken("softmax", "lgm_class"), tmp_path, train=finish_training)
+    with pytest.raises(InputError, match=r"calibration: must be less than the 359 images .* got 400"):
+        run_rejection(taken("l-gm", "lgm_class", calibration=400), tmp_path, train=finish_training)
+    with pytest.raises(InputError, match=r"must be at least 19 for a false-rejection rate of 0\.05; got 10"):
+        run_rejection(taken("l-gm", "lgm_class", calibration=10), tmp_path, train=finish_training)
+    with pytest.raises(InputError, match=r"models\.runs: must be folders of finished runs"):
+        run_rejection(taken("nobody", "lgm_class"), tmp_path, train=finish_training)
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_shipped_config_is_sound(path: Path) -> None:
+    config = load_config(RejectionConfig, path, [])
+    opening = path.read_text(encoding="utf-8").splitlines()[0]
+    assert opening == f"# faceverif reject configs/rejection/{path.name} --out runs/{config.name}"
+    assert yaml.safe_load(path.read_text(encoding="utf-8"))["name"] == config.name
+
+
+def finding(label: str, epsilon: float, success: list[bool], tmp_path: Path, **own: Any) -> Finding:
+    """A finding whose scores are on disk."""
+    attacks = {"fgsm": {}, "pgd": {}, "square": {}}
+    config = settings(attacks=[{"name": name, "epsilons": [0.1]} for name in attacks], published=[])
+    attack = next(each for each in config.attacks if each.name == label)
+    trial = Trial("a", 0, label, "linf", epsilon, attack, None)
+    stem = tmp_path / trial.path
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    right = [True] * len(success)
+    columns = {
+        "clean_correct": right,
+        "correct": success,
+        "success": success,
+        "size": [epsilon] * len(success),
+    }
+    import pyarrow as pa
+
+    pq.write_table(pa.table(columns), stem.with_name(f"{stem.name}.parquet"))
+    outcome = {
+        "auc": {"value": 0.5},
+        "success": {"value": sum(success) / len(success)},
+        "zero_gradient_share": 0.0,
+    }
+    return Finding(trial, {"detectors": {"x": outcome | own}}, stem)
+
+
+def verdicts(*findings: Finding) -> dict[str, str]:
+    return {check.name: check.verdict for check in check_masking(findings)}
+
+
+def test_signs_of_masked_gradients(tmp_path: Path) -> None:
+    sound = verdicts(
+        finding("fgsm", 0.0, [False] * 4, tmp_path),
+        finding("fgsm", 0.1, [True, False, False, False], tmp_path),
+        finding("square", 0.1, [True, False, False, False], tmp_path),
+        finding("pgd", 0.1, [True, True, False], tmp_path),
+        finding("pgd", 1.0, [True, True, True], tmp_path),
+    )
+    assert set(sound.values()) == {"pass"}
+    masked = verdicts(
+        finding("fgsm", 0.0, [False] * 4, tmp_path, auc={"value": 0.6}),
+        finding("fgsm", 0.1, [True, True, True, False], tmp_path, zero_gradient_share=0.5),
+        finding("square", 0.1, [True, True, False, True], tmp_path),
+        finding("pgd", 0.1, [True, False, False, True], tmp_path),
+        finding("pgd", 1.0, [True, False, False, False], tmp_path),
+    )
+    assert set(masked.values()) == {"warning"}
+    assert len(masked) == 6
+
+
+def test_a_check_without_its_attacks_is_not_run(tmp_path: Path) -> None:
+    found = verdicts(finding("fgsm", 0.1, [True, False], tmp_path))
+    assert found.pop("gradients are not zero") == "pass"
+    assert set(found.values()) == {"not run"}
+
+
+def test_only_images_that_both_were_tried_on_are_compared(tmp_path: Path) -> None:
+    """PGD saw two images, and fooled both; FGSM fooled one of these, and two others."""
+    found = verdicts(
+        finding("fgsm", 0.1, [True, False, True, True], tmp_path),
+        finding("pgd", 0.1, [True, True], tmp_path),
+    )
+    assert found["PGD is no weaker than FGSM"] == "pass"
+
+
+def test_a_spread_over_trainings_and_of_a_single_one() -> None:
+    over = Spread.of([{"value": 0.1, "low": 0, "high": 1}, {"value": 0.3, "low": 0, "high": 1}])
+    assert over == Spread(0.2, pytest.approx(0.1 * 2**0.5), None, None, 2)
+    assert Spread.of([{"value": 0.1, "low": 0.05, "high": 0.2}, None]) == Spread(0.1, None, 0.05, 0.2, 1)
+    assert Spread.of([None]) is None
+
+
+def test_the_pictures_are_of_the_largest_size_below_the_whole_box(done: Path) -> None:
+    config = settings()
+    assert headline_epsilon(config, "pgd", findings_of(config, done)) == 0.3
+
+
+def test_scores_survive_the_file(done: Path) -> None:
+    scores = TrialScores.read(done / "trials/softmax/training-0/noise-linf-0.3.parquet")
+    assert scores.verdicts.zero_gradient is None
+    assert set(scores.clean) == set(scores.attacked) == {"affinity", "energy"}
+    assert len(scores.sizes) == 20
