@@ -1,0 +1,145 @@
+"""What does it cost to attack an image and to judge it? FGSM + detection in forward passes, and its memory.
+
+    python benchmarks/rejection.py                          # the MNIST net with an L-GM head
+    python benchmarks/rejection.py --images 2000 --rounds 5
+
+The goal: attack, features before and after, and both scores cost at most 3.5 forward passes an image, memory
+does not grow with the number of images but for the attacked images themselves, and no parameter keeps a
+gradient. The peer is the plain way with foolbox: its FGSM, then a pass over the clean and one over the
+attacked images. All are measured in turns, and the best of each counts, so that other work hits all alike.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from faceverif.classification.classifier import Classifier
+from faceverif.classification.config import ClassificationConfig
+from faceverif.config import validate_config
+from faceverif.provenance import peak_memory_mb
+from robustness.attacked_model import AttackedModel, frozen
+from robustness.attacks.fgsm import FGSM
+from robustness.attacks.goal import Goal
+from robustness.attacks.through_foolbox import foolbox_attacks, run_foolbox
+from robustness.detectors import Detector, build_detector
+from robustness.features import Features, extract_features
+from robustness.threat_model import ThreatModel
+
+GOAL_PASSES = 3.5
+THREAT = ThreatModel("linf", 0.1)
+PORTION = 250
+SETTINGS = {
+    "data": {"name": "mnist", "path": "none"},
+    "network": {"name": "six_conv", "embedding_dim": 100, "relu": True},
+    "head": {"name": "lgm", "alpha": 1.0},
+    "optimizer": {"name": "sgd", "learning_rate": 0.01},
+    "schedule": {"name": "cosine"},
+    "training": {"epochs": 1},
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--images", type=int, default=1000)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--memory-of", type=int, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.memory_of:
+        print(measure_memory(arguments.memory_of))
+        return
+    report(measure_times(arguments.images, rounds=arguments.rounds), images=arguments.images)
+    small, large = (memory_of(count) for count in (arguments.images, 8 * arguments.images))
+    stored = 7 * arguments.images * 28 * 28 * 4 / 2**20
+    print(f"peak memory: {small} MB at {arguments.images:,} images, {large} MB at {8 * arguments.images:,}")
+    print(f"of the difference, {stored:.0f} MB are the images and {stored:.0f} MB what was made of them")
+
+
+def measure_times(images: int, *, rounds: int) -> dict[str, float]:
+    """Best seconds of each contender."""
+    model, detector = untrained_model()
+    pixels, labels = random_images(images)
+    contenders: dict[str, Callable[[], None]] = {
+        "forward pass": lambda: forward(model, pixels),
+        "FGSM + detection": lambda: attack_and_judge(model, detector, pixels, labels),
+        "foolbox, then two passes": lambda: plain_way(model, detector, pixels, labels),
+    }
+    best = dict.fromkeys(contenders, float("inf"))
+    for _ in range(rounds):
+        for name, run in contenders.items():
+            begun = time.perf_counter()
+            run()
+            best[name] = min(best[name], time.perf_counter() - begun)
+    if any(parameter.grad is not None for parameter in model.parameters()):
+        raise RuntimeError("a parameter has kept a gradient")
+    return best
+
+
+def report(best: dict[str, float], *, images: int) -> None:
+    one = best["forward pass"]
+    for name, seconds in best.items():
+        print(f"{name:26} {images / seconds:8.0f} images/s {seconds / one:6.2f} forward passes")
+    passes = best["FGSM + detection"] / one
+    print(f"goal: at most {GOAL_PASSES} forward passes: {'met' if passes <= GOAL_PASSES else 'missed'}")
+
+
+def untrained_model() -> tuple[AttackedModel, Detector]:
+    """The MNIST net with random weights: it costs what a trained one costs."""
+    torch.manual_seed(0)
+    config = validate_config(ClassificationConfig, SETTINGS, source="benchmark")
+    classifier = Classifier(config, shape=(1, 28, 28), classes=10).to(memory_format=torch.channels_last)
+    model = AttackedModel(classifier.network, classifier.objective).eval()
+    detector = build_detector("lgm_class", model)
+    return model, detector.fit(extract_features(model, *random_images(100)))
+
+
+def random_images(count: int) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return torch.rand(count, 1, 28, 28, generator=generator), torch.arange(count) % 10
+
+
+@torch.no_grad()
+def forward(model: AttackedModel, pixels: Tensor) -> None:
+    for some in pixels.split(PORTION):
+        model(some)
+
+
+def attack_and_judge(model: AttackedModel, detector: Detector, pixels: Tensor, labels: Tensor) -> None:
+    result = FGSM()(model, pixels, labels, threat=THREAT, seed=0, portion=PORTION)
+    detector.score(result.clean)
+    detector.score(result.attacked)
+
+
+def plain_way(model: AttackedModel, detector: Detector, pixels: Tensor, labels: Tensor) -> None:
+    attack = foolbox_attacks.LinfFastGradientAttack()
+    for some, own in zip(pixels.split(PORTION), labels.split(PORTION), strict=True):
+        with frozen(model):
+            changed = run_foolbox(attack, model, some, Goal(own), epsilon=THREAT.epsilon)
+        with torch.no_grad():
+            for images in (some, changed):
+                embeddings = model.embed(images)
+                detector.score(Features(embeddings, model.head.logits(embeddings), own))
+
+
+def memory_of(images: int) -> int:
+    """Peak memory in MB of a process of its own."""
+    told = subprocess.run(
+        [sys.executable, __file__, "--memory-of", str(images)], capture_output=True, text=True, check=True
+    )
+    return int(told.stdout.splitlines()[-1])
+
+
+def measure_memory(images: int) -> int:
+    model, detector = untrained_model()
+    attack_and_judge(model, detector, *random_images(images))
+    return peak_memory_mb() or 0
+
+
+if __name__ == "__main__":
+    main()
