@@ -70,7 +70,7 @@ class ExperimentConfig(Section):
     Attributes:
         name: for files and folders.
         title: for people.
-        source: paper and table that it repeats.
+        source: paper and table that it repeats; empty: none.
         metric: what is compared, one of those in a run's result.json.
         lower_is_better: whether a smaller number is the better one.
         baseline: the method that the others are compared with.
@@ -81,7 +81,7 @@ class ExperimentConfig(Section):
 
     name: Name
     title: str
-    source: str
+    source: str = ""
     metric: Metric
     lower_is_better: bool
     baseline: str

@@ -98,7 +98,7 @@ def test_every_shipped_experiment_is_sound(path: Path) -> None:
     # The paper's numbers are fractions, and its own method has one wherever the paper prints numbers.
     numbers = [table.published(run.method, run.case).mean for run in runs]
     assert all(0 < number < 0.7 for number in numbers if number is not None)
-    assert any(numbers) or "Fig. 4" in table.source
+    assert any(numbers) or "Fig. 4" in table.source or not table.source
     opening = path.read_text(encoding="utf-8").splitlines()
     command = f"# faceverif experiment {path.relative_to(CONFIGS.parent)} --out runs/{table.name}"
     assert opening[0].startswith(command)
