@@ -9,10 +9,9 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 
-from faceverif.plotting import ACCENT, FAINT, GENUINE, IMPOSTOR, INK, new_panels
+from faceverif.plotting import ACCENT, FAINT, GENUINE, IMPOSTOR, INK, PERCENT, new_panels
 
 CURVE_NOTE = "Pale: as logged; strong: running mean over a twentieth of the rows."
 
@@ -45,7 +44,7 @@ def curves_figure(metrics: Metrics) -> Figure:
     loss.set(title="Loss", xlabel="step")
     _smoothed(accuracy, metrics, "accuracy")
     _verifications(accuracy, metrics)
-    accuracy.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.4g} %"))
+    accuracy.yaxis.set_major_formatter(PERCENT)
     accuracy.set(title="Accuracy", xlabel="step")
     steps, rates = _known(metrics, "learning_rate")
     rate.plot(steps, rates, color=ACCENT, linewidth=1.6)

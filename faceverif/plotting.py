@@ -9,6 +9,7 @@ from typing import Any
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 
 INK = "#1f2933"
 FAINT = "#c9d1d9"
@@ -38,6 +39,9 @@ _STYLE: dict[Any, Any] = {
     "ytick.color": "#52606d",
 }
 _DOTS_PER_INCH = 200
+
+# For axes of rates.
+PERCENT = FuncFormatter(lambda rate, _: f"{100 * rate:.4g} %")
 
 
 def house_style() -> AbstractContextManager[None]:

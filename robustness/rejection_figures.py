@@ -7,17 +7,16 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import NullFormatter
 from numpy.typing import NDArray
 
 from faceverif.classification.figures import COLOURS
-from faceverif.plotting import FAINT, GENUINE, IMPOSTOR, INK, new_panels
+from faceverif.plotting import FAINT, GENUINE, IMPOSTOR, INK, PERCENT, new_panels
 from faceverif.verification.metrics import equal_error_rate
 from robustness.findings import Finding, Row, Spread
 from robustness.outcome import clean_against_attacked
 from robustness.trials import TrialScores
 
-_PERCENT = FuncFormatter(lambda rate, _: f"{100 * rate:.4g} %")
 _BINS = 60
 # Of the scores, on either side, what may lie outside a histogram.
 _CUT = 0.005
@@ -46,7 +45,7 @@ def sweep_figure(rows: Sequence[Row], *, rate: str) -> Figure:
             spreads = [of_row(row) for row in own]
             _line(axes, [row.epsilon for row in own], spreads, colour=colour, label=model)
         axes.set(title=title, xlabel="epsilon", ylim=(-0.03, 1.03))
-        axes.yaxis.set_major_formatter(_PERCENT)
+        axes.yaxis.set_major_formatter(PERCENT)
     panels[0].legend(frameon=False, fontsize=8)
     return figure
 
@@ -74,7 +73,7 @@ def curves_figure(scores: Mapping[str, TrialScores], detectors: Mapping[str, str
     det_axes.set(title="DET", xlabel="clean images rejected", ylabel="attacked images accepted")
     det_axes.set(xscale="log", yscale="log")
     for axis in (roc_axes.xaxis, roc_axes.yaxis, det_axes.xaxis, det_axes.yaxis):
-        axis.set_major_formatter(_PERCENT)
+        axis.set_major_formatter(PERCENT)
         axis.set_minor_formatter(NullFormatter())
     return figure
 
@@ -99,7 +98,7 @@ def histogram_figure(scores: Mapping[str, TrialScores], findings: Mapping[str, F
             axes.stairs(share, bins, color=colour, linewidth=1.1)
         for detection in findings[model].own["detections"]:
             axes.axvline(detection["point"]["threshold"], color=INK, linewidth=1, linestyle=(0, (4, 3)))
-        axes.yaxis.set_major_formatter(_PERCENT)
+        axes.yaxis.set_major_formatter(PERCENT)
         axes.set(title=model, xlabel=f"score of {detector}")
         axes.margins(x=0.01)
     panels[0].legend(frameon=False, fontsize=8)

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 
 from faceverif.classification.outputs import LikelihoodMap, RunOutputs
 from faceverif.curves import Metrics
-from faceverif.plotting import ACCENT, FAINT, IMPOSTOR, INK, new_figure, new_panels
+from faceverif.plotting import ACCENT, FAINT, IMPOSTOR, INK, PERCENT, new_figure, new_panels
 
 # Okabe and Ito's colours, which most colour-blind readers can tell apart, and two more for ten classes.
 COLOURS = (
@@ -109,7 +108,7 @@ def training_curves_figure(runs: Mapping[str, Metrics]) -> Figure:
     training.set(title="Accuracy in training", xlabel="epoch")
     evaluation.set(title="Accuracy on evaluation images", xlabel="epoch")
     for axes in (training, evaluation):
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.4g} %"))
+        axes.yaxis.set_major_formatter(PERCENT)
     loss.legend(frameon=False, fontsize=7)
     return figure
 

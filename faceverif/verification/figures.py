@@ -9,12 +9,22 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import NullFormatter
 from numpy.typing import NDArray
 from PIL import Image
 
 from data_prep.atomic import written_whole
-from faceverif.plotting import ACCENT, FAINT, GENUINE, IMPOSTOR, INK, figure_png, house_style, new_figure
+from faceverif.plotting import (
+    ACCENT,
+    FAINT,
+    GENUINE,
+    IMPOSTOR,
+    INK,
+    PERCENT,
+    figure_png,
+    house_style,
+    new_figure,
+)
 from faceverif.verification.embeddings import read_crops
 from faceverif.verification.result import VerificationResult, percent
 
@@ -49,7 +59,7 @@ def roc_figure(result: VerificationResult) -> Figure:
     )
     lowest = float(roc.tar[np.searchsorted(roc.false_accepts, 1, side="right") - 1])
     axes.set_ylim(max(0.0, 1 - 1.3 * max(1 - lowest, 0.005)), 1 + 0.05 * max(1 - lowest, 0.005))
-    axes.yaxis.set_major_formatter(_PERCENT)
+    axes.yaxis.set_major_formatter(PERCENT)
     axes.set(title="ROC", ylabel="true accept rate")
     return figure
 
@@ -68,7 +78,7 @@ def det_figure(result: VerificationResult) -> Figure:
     axes.annotate(f"EER {percent(result.eer)} %", point, (9, 5), textcoords="offset points")
     axes.set_yscale("log")
     axes.set_ylim(bottom, 1)
-    axes.yaxis.set_major_formatter(_PERCENT)
+    axes.yaxis.set_major_formatter(PERCENT)
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set(title="DET", ylabel="false reject rate")
     return figure
@@ -100,7 +110,7 @@ def scores_figure(result: VerificationResult) -> Figure:
     _mark_threshold(axes, result.metrics.folds.thresholds)
     axes.margins(x=0.01, y=0.18)
     axes.set_ylim(bottom=0)
-    axes.yaxis.set_major_formatter(_PERCENT)
+    axes.yaxis.set_major_formatter(PERCENT)
     axes.set(title="Scores", xlabel="cosine similarity", ylabel="share of the pairs")
     return figure
 
@@ -120,16 +130,13 @@ def _mark_threshold(axes: Axes, thresholds: NDArray[np.float64]) -> None:
     )
 
 
-_PERCENT = FuncFormatter(lambda rate, _: f"{100 * rate:.4g} %")
-
-
 def _far_axis(axes: Axes, impostors: int) -> float:
     """A logarithmic FAR axis down to half of one false accept; returns its left end."""
     smallest = 0.5 / impostors
     axes.set_xscale("log")
     axes.set_xlim(smallest, 1)
     axes.axvspan(smallest, 1 / impostors, color=FAINT, alpha=0.25, linewidth=0)
-    axes.xaxis.set_major_formatter(_PERCENT)
+    axes.xaxis.set_major_formatter(PERCENT)
     axes.set_xlabel(f"false accept rate (grey: less than one of {impostors:,} impostor pairs)")
     return smallest
 
