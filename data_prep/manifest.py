@@ -33,6 +33,7 @@ SCHEMA = pa.schema(
         ("identity", pa.string()),
         ("crop", pa.string()),  # path below the data set's folder; null where there is none
         ("sha256", pa.string()),  # of the source photo's bytes
+        ("crop_sha256", pa.string()),  # of the crop's bytes; null too where an earlier version aligned
         ("status", pa.string()),
         ("reason", pa.string()),  # null for an aligned photo
         ("width", pa.int32()),  # of the upright photo

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from data_prep.atomic import disk_is_full
 from data_prep.errors import InputError
 
 app = typer.Typer(
@@ -238,3 +239,11 @@ def main() -> None:
     except KeyboardInterrupt:
         print("faceverif: interrupted; the same command goes on where it stopped", file=sys.stderr)
         sys.exit(130)
+    except Exception as error:
+        if not disk_is_full(error):
+            raise
+        print(
+            "faceverif: the disk is full. Free some space: the same command goes on where it stopped",
+            file=sys.stderr,
+        )
+        sys.exit(2)

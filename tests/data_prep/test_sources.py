@@ -291,7 +291,7 @@ def test_crops_are_taken_over_byte_for_byte(
     for number, content in enumerate(contents[: len(files)], start=1):
         row = rows[f"{(number - 1) % 2:06d}/{number:07d}"]
         assert (dataset.root / row["crop"]).read_bytes() == content
-        assert row["sha256"] == hashlib.sha256(content).hexdigest()
+        assert row["sha256"] == row["crop_sha256"] == hashlib.sha256(content).hexdigest()
         assert (row["status"], row["landmarks"], row["width"]) == ("aligned", None, 112)
     png = next(row for row in rows.values() if str(row["crop"]).endswith(".png"))
     np.testing.assert_array_equal(

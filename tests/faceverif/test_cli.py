@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -151,6 +152,23 @@ def test_missing_files_and_bad_values_are_one_line_with_the_way_out(
     Path("photos", "someone").mkdir(parents=True)
     Image.new("RGB", (40, 40)).save("photos/someone/1.jpg")
     assert says in refusal(monkeypatch, capsys, *arguments)
+
+
+def test_a_full_disk_is_one_line_and_other_failures_keep_their_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise failures.pop()
+
+    above = RuntimeError("enforce fail")  # as torch does it
+    above.__context__ = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    failures = [OSError(errno.EIO, os.strerror(errno.EIO)), above, above.__context__]
+    monkeypatch.setattr("data_prep.prepare.align_folder", fail)
+    for _ in range(2):
+        assert "disk is full" in refusal(monkeypatch, capsys, "align", "photos", "out")
+    monkeypatch.setattr(sys, "argv", ["faceverif", "align", "photos", "out"])
+    with pytest.raises(OSError, match="Input/output error"):
+        main()
 
 
 def test_a_folder_without_people_cannot_be_aligned(
