@@ -19,6 +19,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+data_app = typer.Typer(help="Check, fetch and audit data sets.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
 RunDir = Annotated[Path, typer.Option("--run", help="Folder of a training run.")]
 OutDir = Annotated[Path, typer.Option("--out", help="Folder for the results.")]
 DataDir = Annotated[Path, typer.Option("--data", help="Folder made by `faceverif align`.")]
@@ -28,6 +31,7 @@ Preprocess = Annotated[
     str | None,
     typer.Option(help="What --onnx expects: rgb-imagenet, rgb-127.5, bgr-127.5, rgb-255, bgr-255."),
 ]
+Flip = Annotated[bool, typer.Option(help="Average the embedding with that of the mirrored crop.")]
 Overrides = Annotated[list[str] | None, typer.Option("--set", help="Override a key: --set head.margin=0.4")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint of --run.")]
 Workers = Annotated[int, typer.Option(min=0, help="Processes that decode photos; 0: one per core.")]
@@ -110,7 +114,7 @@ def embed(
     run: OptionalRun = None,
     onnx: OnnxFile = None,
     preprocess: Preprocess = None,
-    flip: Annotated[bool, typer.Option(help="Average the embedding with that of the mirrored crop.")] = True,
+    flip: Flip = True,
 ) -> None:
     """Embed every crop of an aligned data set."""
     from faceverif.embedder import load_embedder
@@ -134,7 +138,7 @@ def verify(
     run: OptionalRun = None,
     onnx: OnnxFile = None,
     preprocess: Preprocess = None,
-    flip: Annotated[bool, typer.Option(help="Average the embedding with that of the mirrored crop.")] = True,
+    flip: Flip = True,
     subtract_mean: Annotated[
         bool, typer.Option("--subtract-mean", help="Subtract the mean embedding of the other folds first.")
     ] = False,
@@ -227,6 +231,32 @@ def demo(
     from faceverif.demo import run_demo
 
     typer.echo(f"report: {run_demo(out)}")
+
+
+@data_app.command("audit")
+def data_audit(
+    train: Annotated[Path, typer.Argument(help="The training set: a folder made by `faceverif align`.")],
+    against: Annotated[Path, typer.Option("--against", help="An aligned evaluation set, such as LFW.")],
+    out: OutDir,
+    run: OptionalRun = None,
+    onnx: OnnxFile = None,
+    preprocess: Preprocess = None,
+    flip: Flip = True,
+    false_match_rate: Annotated[
+        float, typer.Option(help="Of pairs of different people, the share that may be taken for one.")
+    ] = 1e-7,
+    false_alarm_rate: Annotated[
+        float, typer.Option(help="Of rightly labelled photos, the share that may be suspected.")
+    ] = 1e-3,
+) -> None:
+    """Find shared people, copies and wrong labels, and list what training should leave out."""
+    from faceverif.audit.run import AuditSettings, audit
+    from faceverif.embedder import load_embedder
+
+    embedder = load_embedder(run=run, onnx=onnx, preprocess=preprocess)
+    settings = AuditSettings(false_match_rate, false_alarm_rate, flip)
+    typer.echo(audit(embedder, train, against, out=out, settings=settings).text())
+    typer.echo(f"exclusions: {out / 'exclusions.csv'}\nreport: {out / 'report.html'}")
 
 
 def main() -> None:
