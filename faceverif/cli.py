@@ -233,6 +233,28 @@ def demo(
     typer.echo(f"report: {run_demo(out)}")
 
 
+@data_app.command("fetch")
+def data_fetch(
+    name: Annotated[str, typer.Argument(help="lfw, cfp, agedb, calfw, cplfw, casia-webface or celeba.")],
+    out: Annotated[Path | None, typer.Option("--out", help="Where it goes; else data/NAME.")] = None,
+    accept: Annotated[bool, typer.Option("--accept", help="I have read the terms: fetch it.")] = False,
+) -> None:
+    """Say where a data set is and on what terms; with --accept, fetch, verify and unpack it."""
+    from data_prep.fetch import fetch, plan_text
+    from data_prep.known_sets import find_known_set
+
+    known = find_known_set(name)
+    folder = out or Path("data") / name
+    typer.echo(plan_text(known, folder))
+    if known.request is not None:
+        return
+    if not accept:
+        typer.echo("Nothing is fetched yet: read the terms, then add --accept.")
+        return
+    fetch(known, folder)
+    typer.echo(f"fetched; to look it over: faceverif data check {folder}")
+
+
 @data_app.command("audit")
 def data_audit(
     train: Annotated[Path, typer.Argument(help="The training set: a folder made by `faceverif align`.")],
