@@ -24,6 +24,7 @@ from data_prep.errors import InputError
 from data_prep.inside import LEAVES_FOLDER, refuse_name_outside
 
 MANIFEST_NAME = "manifest.parquet"
+JOURNAL_NAME = "journal.jsonl"  # beside it: what an alignment has done so far
 _HEADER_KEY = b"faceverif.header"
 _ROWS_AT_ONCE = 10_000
 

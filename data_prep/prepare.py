@@ -35,12 +35,19 @@ from data_prep.alignment import Template, align_face, centre_crop, find_template
 from data_prep.detection import POLICY, FaceDetector, Faces, centred_largest
 from data_prep.errors import InputError
 from data_prep.lock import LOCK_NAME, locked
-from data_prep.manifest import MANIFEST_NAME, SCHEMA, AlignedDataset, Status, header_for, write_manifest
+from data_prep.manifest import (
+    JOURNAL_NAME,
+    MANIFEST_NAME,
+    SCHEMA,
+    AlignedDataset,
+    Status,
+    header_for,
+    write_manifest,
+)
 from data_prep.photos import PhotoError, decode_photo
 from data_prep.progress import progress, say
 from data_prep.sources import SourcePhoto, list_source
 
-JOURNAL_NAME = "journal.jsonl"
 _CROPS = "crops"
 _PHOTOS_PER_TASK = 32
 _PIXELS_AT_ONCE = 4_000_000

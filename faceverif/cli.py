@@ -233,6 +233,21 @@ def demo(
     typer.echo(f"report: {run_demo(out)}")
 
 
+@data_app.command("check")
+def data_check(
+    path: Annotated[
+        Path, typer.Argument(help="Photos in any form that `align` reads, an aligned set, a list of pairs.")
+    ],
+    every: Annotated[bool, typer.Option("--all", help="Decode every photo, not a sample.")] = False,
+) -> None:
+    """Say what a data set is and whether it is whole; ends with 1 where it is not."""
+    from data_prep.check import check
+
+    report = check(path, every=every)
+    typer.echo(report.text())
+    raise typer.Exit(0 if report.whole else 1)
+
+
 @data_app.command("fetch")
 def data_fetch(
     name: Annotated[str, typer.Argument(help="lfw, cfp, agedb, calfw, cplfw, casia-webface or celeba.")],

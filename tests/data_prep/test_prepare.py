@@ -23,9 +23,9 @@ from data_prep.alignment import TEMPLATES, align_face
 from data_prep.atomic import disk_is_full
 from data_prep.errors import InputError
 from data_prep.lock import LOCK_NAME
-from data_prep.manifest import MANIFEST_NAME, AlignedDataset
+from data_prep.manifest import JOURNAL_NAME, MANIFEST_NAME, AlignedDataset
 from data_prep.photos import read_photo
-from data_prep.prepare import JOURNAL_NAME, AlignSettings, AlignSummary, align_folder
+from data_prep.prepare import AlignSettings, AlignSummary, align_folder
 from data_prep.sources.folder import list_photos
 
 _SETTINGS = AlignSettings(min_face_px=40)
