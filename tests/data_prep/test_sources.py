@@ -170,9 +170,11 @@ def test_random_identity_files_never_crash(tmp_path: Path, content: bytes) -> No
     put(tmp_path / "identity_CelebA.txt", content)
     put(tmp_path / "images/1.jpg")
     try:
-        list_source(tmp_path)
+        photos = list_source(tmp_path)
     except InputError:
         return
+    assert [photo.key for photo in photos] == [f"{photos[0].identity}/1.jpg"]
+    assert str(photos[0].identity).isdecimal()
 
 
 # --- CFP, and which source is which
