@@ -19,7 +19,6 @@ from data_prep.errors import InputError
 from data_prep.exclusions import ExclusionList, write_exclusions
 from data_prep.lock import LOCK_NAME, locked
 from data_prep.manifest import AlignedDataset, Status
-from data_prep.progress import say
 from faceverif.audit.calibration import (
     EXPECTED_RULE,
     MatchThreshold,
@@ -151,7 +150,6 @@ def _embedded(embedder: Embedder, dataset: AlignedDataset, *, flip: bool, folder
 def _examine(train: People, against: People, settings: AuditSettings) -> Audit:
     match = match_threshold(against, false_match_rate=settings.false_match_rate)
     stranger = stranger_threshold(against, false_alarm_rate=settings.false_alarm_rate)
-    say(f"comparing {len(train.rows):,} photos with each other and with {len(against.rows):,}")
     sections = [
         shared_names(train, against),
         shared_people(train, against, match),

@@ -8,6 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from data_prep.progress import progress
+
 _ROWS, _COLUMNS = 1024, 8192  # of a block: 32 MB
 
 
@@ -98,12 +100,14 @@ def _blocks(
 ) -> Iterator[tuple[int, int, NDArray[np.float32]]]:
     """(first row, first column, similarities); within one set, what is no pair of its own is -inf."""
     others = left if right is None else right
-    for row in range(0, len(left), _ROWS):
-        for column in range(0, len(others), _COLUMNS):
-            if right is None and column + _COLUMNS <= row:
-                continue
-            block = left[row : row + _ROWS] @ others[column : column + _COLUMNS].T
-            if right is None:
-                rows, columns = block.shape
-                block[np.tri(rows, columns, row - column, dtype=bool)] = -np.inf
-            yield row, column, block
+    with progress("compare", total=len(left), unit="rows") as advance:
+        for row in range(0, len(left), _ROWS):
+            part = left[row : row + _ROWS]
+            # Within a set the blocks left of the diagonal hold each pair a second time.
+            for column in range(row // _COLUMNS * _COLUMNS if right is None else 0, len(others), _COLUMNS):
+                block = part @ others[column : column + _COLUMNS].T
+                if right is None:
+                    height, width = block.shape
+                    block[np.tri(height, width, row - column, dtype=bool)] = -np.inf
+                yield row, column, block
+            advance(len(part), "")
