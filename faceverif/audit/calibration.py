@@ -28,9 +28,11 @@ STRANGER_RULE = (
 )
 EXPECTED_RULE = (
     "expected false alarms: the rate of the evaluation set times what is compared, as if strangers were as "
-    "alike here as there; estimated precision: the share of the findings that is left after them"
+    "alike here as there, and photos as hard; estimated precision: the share of the findings that is left "
+    "after them"
 )
-_TAIL_SHARE, _TAIL_PAIRS = 1e-4, 100  # where the tail begins: that share, and no fewer pairs than that
+# Where the tail begins: at that share of the pairs, at no fewer pairs than that, and in no smaller set.
+_TAIL_SHARE, _TAIL_PAIRS, _LARGEST_TAIL = 1e-4, 100, 0.1
 FEWEST_PHOTOS = 3  # with two, nothing says which is the wrong one
 
 
@@ -86,34 +88,57 @@ class StrangerThreshold:
         return self.false_alarm_rate * photos
 
 
+def refuse_unfit(photos: NDArray[np.int64], *, false_match_rate: float, false_alarm_rate: float) -> None:
+    """Say before anything is embedded that an evaluation set cannot show these rates.
+
+    Args:
+        photos: (identities,) how many each has.
+        false_match_rate: as for `match_threshold`.
+        false_alarm_rate: as for `stranger_threshold`.
+
+    Raises:
+        InputError: it has too few people for a tail, none with two photos, or too few photos of people with
+            three; or a rate is no rate, or lies before the tail.
+    """
+    pairs, several = pairs_within(len(photos)), int((photos > 1).sum())
+    tail_share = _tail_pairs(pairs) / max(pairs, 1)
+    if tail_share > _LARGEST_TAIL or not several:
+        raise InputError(
+            "--against",
+            f"must hold people for {_TAIL_PAIRS / _LARGEST_TAIL:,.0f} pairs of them, some with two photos",
+            got=f"{len(photos):,} people, {several:,} with two photos",
+            fix="Give a larger set.",
+        )
+    comparable_photos = int(photos[photos >= FEWEST_PHOTOS].sum())
+    _refuse_rate("--false-match-rate", false_match_rate, above=0, below=tail_share)
+    _refuse_rate("--false-alarm-rate", false_alarm_rate, above=1 / max(comparable_photos, 1), below=1)
+
+
+def _refuse_rate(field: str, rate: float, *, above: float, below: float) -> None:
+    if not above < rate < below:
+        raise InputError(
+            field,
+            f"must lie above {above:.2g} and below {below:.2g}: more --against cannot show",
+            got=f"{rate:g}",
+            fix="Give such a rate, or a larger set.",
+        )
+
+
+def _tail_pairs(pairs: int) -> int:
+    return max(_TAIL_PAIRS, int(_TAIL_SHARE * pairs))
+
+
 def match_threshold(people: People, *, false_match_rate: float) -> MatchThreshold:
     """Calibrate the comparison of identities; see `MATCH_RULE`.
 
     Args:
         people: of the evaluation set.
-        false_match_rate: the share of pairs of different people that may reach the threshold.
-
-    Raises:
-        InputError: the set has too few people for a tail, none with two photos, or the rate lies before the
-            tail.
+        false_match_rate: the share of pairs of different people that may reach the threshold; one that
+            `refuse_unfit` lets pass.
     """
     pairs = pairs_within(len(people.names))
-    tail_pairs = max(_TAIL_PAIRS, int(_TAIL_SHARE * pairs))
+    tail_pairs = _tail_pairs(pairs)
     first, second = people.half_centres()
-    if pairs < 10 * tail_pairs or not len(first):
-        raise InputError(
-            "--against",
-            f"must hold people enough for {10 * _TAIL_PAIRS:,} pairs of them, some with two photos",
-            got=f"{len(people.names):,} people, {len(first):,} with two photos, {pairs:,} pairs",
-            fix="Give a larger set.",
-        )
-    if false_match_rate >= tail_pairs / pairs:
-        raise InputError(
-            "--false-match-rate",
-            f"must be below {tail_pairs / pairs:.2g}, the share of the {pairs:,} pairs that is fitted",
-            got=f"{false_match_rate:g}",
-            fix="Give a lower rate.",
-        )
     scores = largest_within(tail_pairs + 1, people.centres).astype(np.float64)
     begins = scores[tail_pairs]
     scale = float(np.median(scores[:tail_pairs] - begins)) / math.log(2)
@@ -135,20 +160,13 @@ def match_threshold(people: People, *, false_match_rate: float) -> MatchThreshol
 def stranger_threshold(people: People, *, false_alarm_rate: float) -> StrangerThreshold:
     """Calibrate the comparison of a photo with its identity; see `STRANGER_RULE`.
 
-    Raises:
-        InputError: too few photos of people with three or more to show that rate.
+    Args:
+        people: of the evaluation set.
+        false_alarm_rate: the share of its photos that may lie below the threshold; one that `refuse_unfit`
+            lets pass.
     """
     scores = np.sort(people.own_scores[comparable(people)])
-    allowed = int(false_alarm_rate * len(scores))
-    if allowed < 1:
-        raise InputError(
-            "--false-alarm-rate",
-            f"must be at least 1 / {len(scores):,}: so many photos of --against show people with "
-            f"{FEWEST_PHOTOS} photos or more",
-            got=f"{false_alarm_rate:g}",
-            fix="Give a higher rate or a larger set.",
-        )
-    threshold = float(scores[allowed])
+    threshold = float(scores[int(false_alarm_rate * len(scores))])
     below = int((scores < threshold).sum())
     return StrangerThreshold(threshold, below / len(scores), len(scores), below)
 

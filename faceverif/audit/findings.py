@@ -137,19 +137,8 @@ def mislabelled(train: People, stranger: StrangerThreshold) -> Section:
     own, tested = train.own_scores, comparable(train)
     with np.errstate(invalid="ignore"):
         far = np.flatnonzero(tested & (own < stranger.threshold) & (nearest_scores > own))
-    findings = [
-        Finding(
-            Exclusion(
-                "photo", train.photo_name(i), "mislabelled", float(own[i]), train.names[int(nearest[i])]
-            ),
-            (
-                ShownPhoto(train, i),
-                ShownPhoto(train, train.likest(int(train.labels[i]), train.centres[train.labels[i]])),
-                ShownPhoto(train, train.likest(int(nearest[i]), train.embeddings[i])),
-            ),
-        )
-        for i in far[np.argsort(own[far], kind="stable")].tolist()
-    ]
+    order = far[np.argsort(own[far], kind="stable")].tolist()
+    findings = [_stranger(train, photo, int(nearest[photo])) for photo in order]
     return Section(
         "mislabelled",
         "Photos that do not show whom they are said to show",
@@ -206,6 +195,14 @@ def _likest_photos(left: People, right: People, mine: int, other: int) -> tuple[
         ShownPhoto(left, left.likest(mine, right.centres[other])),
         ShownPhoto(right, right.likest(other, left.centres[mine])),
     )
+
+
+def _stranger(train: People, photo: int, nearest: int) -> Finding:
+    own = int(train.labels[photo])
+    typical, likest = train.likest(own, train.centres[own]), train.likest(nearest, train.embeddings[photo])
+    score = float(train.own_scores[photo])
+    exclusion = Exclusion("photo", train.photo_name(photo), "mislabelled", score, train.names[nearest])
+    return Finding(exclusion, tuple(ShownPhoto(train, each) for each in (photo, typical, likest)))
 
 
 def _nan_low(people: People, photo: int) -> float:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from data_prep.atomic import write_text, written_whole
@@ -24,6 +25,7 @@ from faceverif.audit.calibration import (
     MatchThreshold,
     StrangerThreshold,
     match_threshold,
+    refuse_unfit,
     stranger_threshold,
 )
 from faceverif.audit.embedding_cache import cached_embeddings
@@ -112,14 +114,19 @@ def audit(embedder: Embedder, train: Path, against: Path, *, out: Path, settings
     sets = AlignedDataset.load(train), AlignedDataset.load(against)
     if sets[0].sha256 == sets[1].sha256:
         raise InputError("--against", "must be another set than TRAIN", got=against, fix="Name another one.")
+    rows = _trainable_rows(sets[0]), _evaluation_rows(sets[1])
+    _, photos = np.unique(sets[1].column("identity")[rows[1]].astype(str), return_counts=True)
+    refuse_unfit(
+        photos, false_match_rate=settings.false_match_rate, false_alarm_rate=settings.false_alarm_rate
+    )
     _check_out(out)
     out.mkdir(parents=True, exist_ok=True)
     with locked(out, command="faceverif data audit"):
-        photos, others = (
-            _embedded(embedder, dataset, flip=settings.flip, folder=out / _EMBEDDINGS / name)
-            for dataset, name in zip(sets, ("train", "against"), strict=True)
-        )
-        found = _examine(photos, others, settings)
+        people = [
+            _embedded(embedder, dataset, mine, flip=settings.flip, folder=out / _EMBEDDINGS / name)
+            for dataset, mine, name in zip(sets, rows, ("train", "against"), strict=True)
+        ]
+        found = _examine(*people, settings=settings)
         _write(found, out, about=_about(embedder, found, settings))
     return found
 
@@ -132,22 +139,37 @@ def _check_out(out: Path) -> None:
         )
 
 
-def _embedded(embedder: Embedder, dataset: AlignedDataset, *, flip: bool, folder: Path) -> People:
-    is_train = folder.name == "train"
-    status = dataset.column("status")
-    rows = np.flatnonzero(status == Status.ALIGNED.value if is_train else status != Status.FAILED.value)
-    named = dataset.table.column("identity").take(rows)
-    if not len(rows) or named.null_count:
+def _trainable_rows(dataset: AlignedDataset) -> NDArray[np.int64]:
+    """The photos that training would see."""
+    return _named(dataset, dataset.with_status(Status.ALIGNED), field="TRAIN")
+
+
+def _evaluation_rows(dataset: AlignedDataset) -> NDArray[np.int64]:
+    """The photos that an evaluation may use: a centre crop too."""
+    rows = np.flatnonzero(dataset.column("status") != Status.FAILED.value)
+    return _named(dataset, rows, field="--against")
+
+
+def _named(dataset: AlignedDataset, rows: NDArray[np.int64], *, field: str) -> NDArray[np.int64]:
+    nameless = dataset.table.column("identity").take(rows).null_count
+    if not len(rows) or nameless:
         raise InputError(
-            "TRAIN" if is_train else "--against",
+            field,
             "must hold photos whose identities are known",
-            got=f"{named.null_count:,} of {len(rows):,} without one in {dataset.root}",
+            got=f"{nameless:,} of {len(rows):,} without one in {dataset.root}",
             fix="Align a folder of photos per identity.",
         )
-    return People.of(dataset, rows, cached_embeddings(embedder, dataset, rows, flip=flip, folder=folder))
+    return rows
 
 
-def _examine(train: People, against: People, settings: AuditSettings) -> Audit:
+def _embedded(
+    embedder: Embedder, dataset: AlignedDataset, rows: NDArray[np.int64], *, flip: bool, folder: Path
+) -> People:
+    embeddings = cached_embeddings(embedder, dataset, rows, flip=flip, folder=folder)
+    return People.of(dataset, rows, embeddings)
+
+
+def _examine(train: People, against: People, *, settings: AuditSettings) -> Audit:
     match = match_threshold(against, false_match_rate=settings.false_match_rate)
     stranger = stranger_threshold(against, false_alarm_rate=settings.false_alarm_rate)
     sections = [

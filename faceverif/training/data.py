@@ -87,9 +87,7 @@ def load_training_photos(config: DataConfig, *, input_px: int) -> TrainingPhotos
             fix="Align the photos with a larger --template, or take a smaller input.",
         )
     exclusions = None if config.exclude is None else ExclusionList.read(config.exclude)
-    rows = dataset.with_status(Status.ALIGNED)
-    if exclusions is not None:
-        rows = rows[exclusions.kept(dataset)[rows]]
+    rows = _trainable(dataset, exclusions)
     names, labels, counts = np.unique(
         dataset.column("identity")[rows].astype(str), return_inverse=True, return_counts=True
     )
@@ -106,6 +104,12 @@ def load_training_photos(config: DataConfig, *, input_px: int) -> TrainingPhotos
     _require_files(crops, config.path)
     labels = (np.cumsum(kept) - 1)[labels]
     return TrainingPhotos(dataset, crops, labels, tuple(names[kept].tolist()), exclusions)
+
+
+def _trainable(dataset: AlignedDataset, exclusions: ExclusionList | None) -> NDArray[np.int64]:
+    """Rows of aligned photos that are not left out."""
+    rows = dataset.with_status(Status.ALIGNED)
+    return rows if exclusions is None else rows[exclusions.kept(dataset)[rows]]
 
 
 def _require_files(crops: tuple[Path, ...], root: Path) -> None:

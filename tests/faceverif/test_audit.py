@@ -18,7 +18,7 @@ from data_prep.errors import InputError
 from data_prep.exclusions import ExclusionList
 from data_prep.manifest import AlignedDataset, header_for, write_manifest
 from faceverif.audit import embedding_cache, similarity
-from faceverif.audit.calibration import match_threshold, stranger_threshold
+from faceverif.audit.calibration import match_threshold, refuse_unfit, stranger_threshold
 from faceverif.audit.duplicates import pixel_correlation
 from faceverif.audit.people import People, plain_name, unit
 from faceverif.audit.run import AuditSettings, audit
@@ -117,7 +117,7 @@ def test_people_under_two_names_do_not_move_the_match_threshold() -> None:
 
 
 def test_the_tail_falls_as_it_is_said_to() -> None:
-    # On a circle, cosines of centres are dense at 1; in 3-D they are uniform, so the excess is known.
+    # In three dimensions the cosines of random directions are uniform, so it is known where the tail begins.
     group = people(np.repeat(vectors(400, dim=3, seed=3), 2, axis=0), [i // 2 for i in range(800)])
     found = match_threshold(group, false_match_rate=1e-4)
     assert found.tail_pairs == 100
@@ -127,16 +127,21 @@ def test_the_tail_falls_as_it_is_said_to() -> None:
 
 
 @pytest.mark.parametrize(
-    ("count", "rate", "complaint"),
-    [(40, 1e-4, "people enough"), (60, 0.2, "must be below 0.056"), (60, 1e-4, None)],
+    ("photos", "rates", "complaint"),
+    [
+        ([2] * 40, (1e-4, 0.1), "people for 1,000 pairs"),
+        ([1] * 60, (1e-4, 0.1), "60 people, 0 with two photos"),
+        ([3] * 60, (0.2, 0.1), "--false-match-rate: must lie above 0 and below 0.056"),
+        ([3] * 60, (0.0, 0.1), "--false-match-rate"),
+        ([3] * 60, (1e-4, 0.005), "--false-alarm-rate: must lie above 0.0056 and below 1"),
+        ([2] * 60, (1e-4, 0.1), "--false-alarm-rate: must lie above 1 and"),
+    ],
 )
-def test_rates_that_cannot_be_shown_are_refused(count: int, rate: float, complaint: str | None) -> None:
-    group = people(vectors(2 * count), [i // 2 for i in range(2 * count)])
-    if complaint is None:
-        assert match_threshold(group, false_match_rate=rate).impostor_pairs == 1770
-        return
+def test_rates_that_cannot_be_shown_are_refused(
+    photos: list[int], rates: tuple[float, float], complaint: str
+) -> None:
     with pytest.raises(InputError, match=complaint):
-        match_threshold(group, false_match_rate=rate)
+        refuse_unfit(np.array(photos), false_match_rate=rates[0], false_alarm_rate=rates[1])
 
 
 def test_stranger_threshold_leaves_the_stated_share_below() -> None:
@@ -144,8 +149,6 @@ def test_stranger_threshold_leaves_the_stated_share_below() -> None:
     found = stranger_threshold(group, false_alarm_rate=0.02)
     assert (found.photos, found.false_alarms) == (300, 6)
     assert (group.own_scores < found.threshold).sum() == 6
-    with pytest.raises(InputError, match="at least 1 / 300"):
-        stranger_threshold(group, false_alarm_rate=0.003)
 
 
 def test_copies_are_seen_through_what_happens_to_pictures() -> None:
@@ -177,10 +180,16 @@ def write_set(root: Path, photos: list[Planted]) -> Path:
     return root
 
 
+def evaluation_set() -> list[Planted]:
+    """Fifty people, three photos of each."""
+    return [Planted(f"P{person:02d}", person, photo) for person in range(50) for photo in (1, 2, 3)]
+
+
 @pytest.fixture(scope="module")
 def sets(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    against = [Planted(f"P{person:02d}", person, photo) for person in range(50) for photo in (1, 2, 3)]
-    against += [Planted("Quentin", 9, photo) for photo in (31, 32)]  # P09 under a second name
+    against = evaluation_set() + [
+        Planted("Quentin", 9, photo) for photo in (31, 32)
+    ]  # P09 under a second name
     train = [Planted(f"A{i}", 100 + i, photo) for i in range(6) for photo in (1, 2, 3, 4)]
     train += [Planted("T", 0, photo) for photo in (11, 12, 13)]  # P00
     train += [Planted("p-05", 200, photo) for photo in (1, 2, 3)]  # called as P05 is
@@ -257,10 +266,17 @@ def test_a_killed_audit_goes_on_with_its_embeddings(
 def test_what_does_not_belong_together_is_refused(out: Path, sets: tuple[Path, Path], tmp_path: Path) -> None:
     train, against = sets
     (tmp_path / "thesis.txt").touch()
+    nameless = write_set(tmp_path / "nameless", [Planted("x", 1, 1)])
+    rows = AlignedDataset.load(nameless).table.to_pylist()
+    header = AlignedDataset.load(nameless).header
+    write_manifest(nameless, header, [row | {"identity": None} for row in rows])
     for arguments, complaint in (
         ((train, train, out), "another set than TRAIN"),
+        ((nameless, against, out), "1 of 1 without one"),
+        ((against, train, tmp_path / "new"), "people for 1,000 pairs"),
         ((train, against, tmp_path), "begun by `faceverif data audit`"),
-        ((against, train, out), "same model, data and --flip"),
+        ((against, write_set(tmp_path / "more", evaluation_set()), out), "same model, data and --flip"),
     ):
         with pytest.raises(InputError, match=complaint):
             audit(pattern_embedder(), *arguments[:2], out=arguments[2], settings=SETTINGS)
+    assert not (tmp_path / "new").exists()
