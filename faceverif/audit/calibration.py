@@ -118,7 +118,7 @@ def _refuse_rate(field: str, rate: float, *, above: float, below: float) -> None
     if not above < rate < below:
         raise InputError(
             field,
-            f"must lie above {above:.2g} and below {below:.2g}: more --against cannot show",
+            f"must lie above {above:.2g} and below {below:.2g}, which is all that --against can show",
             got=f"{rate:g}",
             fix="Give such a rate, or a larger set.",
         )
