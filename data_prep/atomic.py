@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,3 +31,17 @@ def write_text(path: Path, text: str) -> None:
     """Write a whole text file, UTF-8, or leave what was there."""
     with written_whole(path) as unfinished:
         unfinished.write_text(text, encoding="utf-8")
+
+
+def disk_is_full(error: BaseException | None) -> bool:
+    """Whether an error comes from a full disk or a used-up quota.
+
+    By the system's words, for not every writer hands on the system's number: torch raises a RuntimeError on
+    top of the OSError, safetensors an error of its own.
+    """
+    words = [os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT)]
+    while error is not None:
+        if any(word in str(error) for word in words):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

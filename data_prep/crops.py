@@ -1,4 +1,4 @@
-"""Reading the crops of an aligned data set."""
+"""The crops of an aligned data set: read, and laid side by side."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_prep.errors import InputError
+
+_GAP_PX = 4
 
 
 def read_crop(path: Path, *, crop_px: int) -> NDArray[np.uint8]:
@@ -31,3 +33,10 @@ def unreadable_crop(path: Path, *, crop_px: int) -> InputError:
         got=path,
         fix="Align the photos again into an empty folder.",
     )
+
+
+def side_by_side(crops: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Crops, (n, crop_px, crop_px, 3), in a row, with white between them."""
+    gap = np.full((crops.shape[1], _GAP_PX, 3), 255, dtype=np.uint8)
+    spaced = [part for crop in crops for part in (gap, crop)]
+    return np.hstack(spaced[1:])

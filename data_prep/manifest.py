@@ -24,6 +24,7 @@ from data_prep.errors import InputError
 from data_prep.inside import LEAVES_FOLDER, refuse_name_outside
 
 MANIFEST_NAME = "manifest.parquet"
+JOURNAL_NAME = "journal.jsonl"  # beside it: what an alignment has done so far
 _HEADER_KEY = b"faceverif.header"
 _ROWS_AT_ONCE = 10_000
 
@@ -33,6 +34,7 @@ SCHEMA = pa.schema(
         ("identity", pa.string()),
         ("crop", pa.string()),  # path below the data set's folder; null where there is none
         ("sha256", pa.string()),  # of the source photo's bytes
+        ("crop_sha256", pa.string()),  # of the crop's bytes; null too where an earlier version aligned
         ("status", pa.string()),
         ("reason", pa.string()),  # null for an aligned photo
         ("width", pa.int32()),  # of the upright photo

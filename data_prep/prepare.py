@@ -7,6 +7,7 @@ killed reads the journal and does the rest; the manifest is the sorted journal.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import signal
@@ -33,13 +34,20 @@ from data_prep import already_aligned
 from data_prep.alignment import Template, align_face, centre_crop, find_template
 from data_prep.detection import POLICY, FaceDetector, Faces, centred_largest
 from data_prep.errors import InputError
-from data_prep.manifest import MANIFEST_NAME, SCHEMA, AlignedDataset, Status, header_for, write_manifest
+from data_prep.lock import LOCK_NAME, locked
+from data_prep.manifest import (
+    JOURNAL_NAME,
+    MANIFEST_NAME,
+    SCHEMA,
+    AlignedDataset,
+    Status,
+    header_for,
+    write_manifest,
+)
 from data_prep.photos import PhotoError, decode_photo
 from data_prep.progress import progress, say
 from data_prep.sources import SourcePhoto, list_source
 
-JOURNAL_NAME = "journal.jsonl"
-_LOCK_NAME = ".lock"
 _CROPS = "crops"
 _PHOTOS_PER_TASK = 32
 _PIXELS_AT_ONCE = 4_000_000
@@ -134,7 +142,10 @@ def align_folder(source: Path, out: Path, *, settings: AlignSettings, workers: i
     _check_out(source, out)
     policy = already_aligned.POLICY if already_aligned.are_aligned(photos, template) else POLICY
     out.mkdir(parents=True, exist_ok=True)
-    with _locked(out), _Journal.opened(out, source=source, settings=settings, policy=policy) as journal:
+    with (
+        locked(out, command="faceverif align"),
+        _Journal.opened(out, source=source, settings=settings, policy=policy) as journal,
+    ):
         tasks = _tasks(photos, done=journal)
         if len(journal) and tasks:
             say(f"{out}: going on after {len(journal):,} photos")
@@ -154,7 +165,9 @@ def _check_out(source: Path, out: Path) -> None:
         )
     if out.exists() and not out.is_dir():
         raise InputError("OUT", "must be a folder", got=f"a file, {out}", fix="Name another.")
-    if out.is_dir() and any(out.iterdir()) and not (out / JOURNAL_NAME).exists():
+    # A lock alone is left by a run that was stopped before it could begin.
+    names = {path.name for path in out.iterdir()} if out.is_dir() else set()
+    if names - {LOCK_NAME} and JOURNAL_NAME not in names:
         raise InputError(
             "OUT", "must be empty, new, or begun by `faceverif align`", got=out, fix="Name another."
         )
@@ -180,7 +193,7 @@ def _summary(out: Path, *, done_now: int, seconds: float) -> AlignSummary:
     )
 
 
-# --- the journal and the lock: what makes a killed run go on, and keeps a second one out
+# --- the journal: what makes a killed run go on
 
 
 class _Journal:
@@ -255,33 +268,6 @@ def _require_same(begun: Row, header: Row) -> None:
         raise InputError(
             "OUT", "must have been begun with the same SRC and options", got=differs, fix="Name another OUT."
         )
-
-
-@contextmanager
-def _locked(out: Path) -> Iterator[None]:
-    """Hold the folder; the system lets go when the process ends, however it ends."""
-    with (out / _LOCK_NAME).open("w") as file:
-        try:
-            _lock(file.fileno())
-        except OSError as error:
-            raise InputError(
-                "OUT",
-                "must not be in use",
-                got=f"{out}, which another `faceverif align` is filling",
-                fix="Wait for it or name another OUT.",
-            ) from error
-        yield
-
-
-def _lock(descriptor: int) -> None:
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        import msvcrt
-
-        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
-    else:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 # --- the parent: hands out photos, journals rows
@@ -438,21 +424,25 @@ class _Aligner:
         height, width = read.pixels.shape[:2]
         chosen = centred_largest(faces, width=width, height=height)
         crop = f"{_CROPS}/{read.photo.key}.jpg"
-        row = _row(read.photo, sha256=read.sha256, crop=crop, width=width, height=height, faces=len(faces))
+        row = _row(read.photo, sha256=read.sha256, width=width, height=height, faces=len(faces))
         if chosen is None:
-            self._write(crop, centre_crop(read.pixels, self._template))
-            return row | {"status": Status.NO_FACE, "reason": "no_face"}
+            pixels = centre_crop(read.pixels, self._template)
+            return row | self._write(crop, pixels) | {"status": Status.NO_FACE, "reason": "no_face"}
         landmarks = faces.landmarks[chosen]
-        self._write(crop, align_face(read.pixels, landmarks, self._template))
-        return row | {
-            "status": Status.ALIGNED,
-            "box": faces.boxes[chosen].tolist(),
-            "landmarks": landmarks.ravel().tolist(),
-            "score": float(faces.scores[chosen]),
-        }
+        pixels = align_face(read.pixels, landmarks, self._template)
+        return (
+            row
+            | self._write(crop, pixels)
+            | {
+                "status": Status.ALIGNED,
+                "box": faces.boxes[chosen].tolist(),
+                "landmarks": landmarks.ravel().tolist(),
+                "score": float(faces.scores[chosen]),
+            }
+        )
 
-    def _write(self, crop: str, pixels: NDArray[np.uint8]) -> None:
-        Image.fromarray(pixels).save(_place(self._out / crop), format="JPEG", quality=95, subsampling=0)
+    def _write(self, crop: str, pixels: NDArray[np.uint8]) -> Row:
+        return _write_crop(self._out, crop, _encoded(pixels, "JPEG", quality=95, subsampling=0))
 
 
 class _CropKeeper:
@@ -480,21 +470,26 @@ class _CropKeeper:
         # JPEG is lossy, so its bytes are kept; from any other format the pixels are, without loss.
         is_jpeg = read.data.startswith(_JPEG_MAGIC)
         crop = f"{_CROPS}/{read.photo.key}.{'jpg' if is_jpeg else 'png'}"
-        if is_jpeg:
-            _place(self._out / crop).write_bytes(read.data)
-        else:
-            Image.fromarray(read.pixels).save(_place(self._out / crop), format="PNG")
-        return row | {"status": Status.ALIGNED, "crop": crop}
+        data = read.data if is_jpeg else _encoded(read.pixels, "PNG")
+        return row | _write_crop(self._out, crop, data) | {"status": Status.ALIGNED}
 
 
-def _place(crop: Path) -> Path:
-    """Where a crop is written to.
+def _encoded(pixels: NDArray[np.uint8], form: str, **settings: Any) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, format=form, **settings)
+    return file.getvalue()
 
-    Not a temporary name: a crop counts only once the journal has its row, and until then the next run writes
-    it again.
+
+def _write_crop(out: Path, crop: str, data: bytes) -> Row:
+    """Write a crop; what its row says of it.
+
+    Under no temporary name: a crop counts only once the journal has its row, and until then the next run
+    writes it again.
     """
-    crop.parent.mkdir(parents=True, exist_ok=True)
-    return crop
+    path = out / crop
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return {"crop": crop, "crop_sha256": hashlib.sha256(data).hexdigest()}
 
 
 def _row(photo: SourcePhoto, **known: Any) -> Row:

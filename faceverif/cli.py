@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from data_prep.atomic import disk_is_full
 from data_prep.errors import InputError
 
 app = typer.Typer(
@@ -18,6 +19,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+data_app = typer.Typer(help="Check, fetch and audit data sets.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
 RunDir = Annotated[Path, typer.Option("--run", help="Folder of a training run.")]
 OutDir = Annotated[Path, typer.Option("--out", help="Folder for the results.")]
 DataDir = Annotated[Path, typer.Option("--data", help="Folder made by `faceverif align`.")]
@@ -27,6 +31,7 @@ Preprocess = Annotated[
     str | None,
     typer.Option(help="What --onnx expects: rgb-imagenet, rgb-127.5, bgr-127.5, rgb-255, bgr-255."),
 ]
+Flip = Annotated[bool, typer.Option(help="Average the embedding with that of the mirrored crop.")]
 Overrides = Annotated[list[str] | None, typer.Option("--set", help="Override a key: --set head.margin=0.4")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint of --run.")]
 Workers = Annotated[int, typer.Option(min=0, help="Processes that decode photos; 0: one per core.")]
@@ -125,7 +130,7 @@ def embed(
     run: OptionalRun = None,
     onnx: OnnxFile = None,
     preprocess: Preprocess = None,
-    flip: Annotated[bool, typer.Option(help="Average the embedding with that of the mirrored crop.")] = True,
+    flip: Flip = True,
 ) -> None:
     """Embed every crop of an aligned data set."""
     from faceverif.embedder import load_embedder
@@ -149,7 +154,7 @@ def verify(
     run: OptionalRun = None,
     onnx: OnnxFile = None,
     preprocess: Preprocess = None,
-    flip: Annotated[bool, typer.Option(help="Average the embedding with that of the mirrored crop.")] = True,
+    flip: Flip = True,
     subtract_mean: Annotated[
         bool, typer.Option("--subtract-mean", help="Subtract the mean embedding of the other folds first.")
     ] = False,
@@ -244,6 +249,69 @@ def demo(
     typer.echo(f"report: {run_demo(out)}")
 
 
+@data_app.command("check")
+def data_check(
+    path: Annotated[
+        Path, typer.Argument(help="Photos in any form that `align` reads, an aligned set, a list of pairs.")
+    ],
+    every: Annotated[bool, typer.Option("--all", help="Decode every photo, not a sample.")] = False,
+) -> None:
+    """Say what a data set is and whether it is whole; ends with 1 where it is not."""
+    from data_prep.check import check
+
+    report = check(path, every=every)
+    typer.echo(report.text())
+    raise typer.Exit(0 if report.whole else 1)
+
+
+@data_app.command("fetch")
+def data_fetch(
+    name: Annotated[str, typer.Argument(help="lfw, cfp, agedb, calfw, cplfw, casia-webface or celeba.")],
+    out: Annotated[Path | None, typer.Option("--out", help="Where it goes; else data/NAME.")] = None,
+    accept: Annotated[bool, typer.Option("--accept", help="I have read the terms: fetch it.")] = False,
+) -> None:
+    """Say where a data set is and on what terms; with --accept, fetch, verify and unpack it."""
+    from data_prep.fetch import fetch, plan_text
+    from data_prep.known_sets import find_known_set
+
+    known = find_known_set(name)
+    folder = out or Path("data") / name
+    typer.echo(plan_text(known, folder))
+    if known.request is not None:
+        return
+    if not accept:
+        typer.echo("Nothing is fetched yet: read the terms, then add --accept.")
+        return
+    fetch(known, folder)
+    typer.echo(f"fetched; to look it over: faceverif data check {folder}")
+
+
+@data_app.command("audit")
+def data_audit(
+    train: Annotated[Path, typer.Argument(help="The training set: a folder made by `faceverif align`.")],
+    against: Annotated[Path, typer.Option("--against", help="An aligned evaluation set, such as LFW.")],
+    out: OutDir,
+    run: OptionalRun = None,
+    onnx: OnnxFile = None,
+    preprocess: Preprocess = None,
+    flip: Flip = True,
+    false_match_rate: Annotated[
+        float, typer.Option(help="Of pairs of different people, the share that may be taken for one.")
+    ] = 1e-7,
+    false_alarm_rate: Annotated[
+        float, typer.Option(help="Of rightly labelled photos, the share that may be suspected.")
+    ] = 1e-3,
+) -> None:
+    """Find shared people, copies and wrong labels, and list what training should leave out."""
+    from faceverif.audit.run import AuditSettings, audit
+    from faceverif.embedder import load_embedder
+
+    embedder = load_embedder(run=run, onnx=onnx, preprocess=preprocess)
+    settings = AuditSettings(false_match_rate, false_alarm_rate, flip)
+    typer.echo(audit(embedder, train, against, out=out, settings=settings).text())
+    typer.echo(f"exclusions: {out / 'exclusions.csv'}\nreport: {out / 'report.html'}")
+
+
 def main() -> None:
     """Entry point: what the user can mend is one line and exit code 2, never a traceback."""
     try:
@@ -254,3 +322,11 @@ def main() -> None:
     except KeyboardInterrupt:
         print("faceverif: interrupted; the same command goes on where it stopped", file=sys.stderr)
         sys.exit(130)
+    except Exception as error:
+        if not disk_is_full(error):
+            raise
+        print(
+            "faceverif: the disk is full. Free some space: the same command goes on where it stopped",
+            file=sys.stderr,
+        )
+        sys.exit(2)

@@ -26,10 +26,12 @@ class DataConfig(Section):
     Attributes:
         path: a folder made by `faceverif align`.
         min_photos_per_identity: people with fewer aligned photos are left out.
+        exclude: a list of photos and identities to leave out, as `faceverif data audit` writes it.
     """
 
     path: Path
     min_photos_per_identity: Count = 1
+    exclude: Path | None = None
 
 
 class _BackboneSection(Section):

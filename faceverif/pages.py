@@ -8,6 +8,8 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from data_prep.exclusions import exclusions_text
+
 
 def render_page(template: str, **values: Any) -> str:
     """The HTML of a template in faceverif/templates; a value that it needs and does not get is an error."""
@@ -40,4 +42,9 @@ _ENVIRONMENT = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_ENVIRONMENT.filters |= {"percent": _percent, "grouped": _grouped, "flat": flat_text}
+_ENVIRONMENT.filters |= {
+    "percent": _percent,
+    "grouped": _grouped,
+    "flat": flat_text,
+    "exclusions": exclusions_text,
+}

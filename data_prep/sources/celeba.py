@@ -8,7 +8,7 @@ from data_prep.errors import InputError
 from data_prep.inside import refuse_name_outside
 from data_prep.progress import say
 from data_prep.sources.base import FilePhoto, SourceFormat
-from data_prep.sources.folder import walk_files_inside
+from data_prep.sources.folder import walk_files, walk_files_inside
 
 _IDENTITIES = "identity_CelebA.txt"
 _PLACES = (_IDENTITIES, f"Anno/{_IDENTITIES}")
@@ -27,7 +27,7 @@ def list_photos(source: Path) -> list[FilePhoto]:
     Raises:
         InputError: the identity file is broken, a name comes twice, or a name or link leaves the folder.
     """
-    path = next(source / place for place in _PLACES if (source / place).is_file())
+    path = _identity_file(source)
     identities = _read_identities(path)
     listed: dict[str, FilePhoto] = {}
     for picture in walk_files_inside(source):
@@ -44,6 +44,15 @@ def list_photos(source: Path) -> list[FilePhoto]:
     if named < len(identities):
         say(f"{source} holds {named:,} of the {len(identities):,} photos that {path.name} names")
     return [listed[key] for key in sorted(listed)]
+
+
+def missing_photos(source: Path) -> list[str]:
+    """The names of the identity file that no picture below `source` has, sorted."""
+    return sorted(set(_read_identities(_identity_file(source))) - {path.name for path in walk_files(source)})
+
+
+def _identity_file(source: Path) -> Path:
+    return next(source / place for place in _PLACES if (source / place).is_file())
 
 
 def _photo(path: Path, source: Path, identities: dict[str, str]) -> FilePhoto:

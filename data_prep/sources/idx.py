@@ -16,6 +16,7 @@ from data_prep.errors import InputError
 
 _UNSIGNED_BYTES = 0x08
 _GZIP_MAGIC = b"\x1f\x8b"
+_MOST_VALUES = 2**29  # ten times MNIST; a few gzipped bytes can claim, and be, gigabytes
 
 Part = Literal["train", "t10k"]
 
@@ -69,6 +70,8 @@ def read_idx(path: Path, *, dimensions: int) -> NDArray[np.uint8]:
         with gzip.open(path) if zipped else path.open("rb") as file:
             shape = _read_shape(file.read(4 + 4 * dimensions), dimensions, path)
             size = math.prod(shape)
+            if size > _MOST_VALUES:
+                raise _damaged(path, f"its header announces {size:,} values")
             values = file.read(size + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise _damaged(path, f"it cannot be read ({error})") from error

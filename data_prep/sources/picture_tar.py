@@ -13,6 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_prep.errors import InputError
+from data_prep.inside import refuse_name_outside
+from data_prep.sources.folder import walk_files_inside
+
+_LARGEST_PICTURE = 2**24
 
 
 @dataclass(frozen=True)
@@ -38,8 +42,8 @@ def read_pictures(source: Path, *, splits: tuple[str, ...]) -> dict[str, Picture
         splits: the folders at its top; what lies in others is not read.
 
     Raises:
-        InputError: no such source, a damaged tar, a link or a path that leads out of it, a picture that
-            cannot be decoded or has another size, a split that is missing or has other classes.
+        InputError: no such source, a damaged tar, a link or a path that leads out of it, a picture over
+            16 MiB, that cannot be decoded or has another size, a split that is missing or has other classes.
     """
     decoded: dict[PurePosixPath, NDArray[np.uint8]] = {}
     for name, content in _files(source):
@@ -56,10 +60,8 @@ def read_pictures(source: Path, *, splits: tuple[str, ...]) -> dict[str, Picture
 def _files(source: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
     """(path below the source, content) of every file, in the source's order."""
     if source.is_dir():
-        for path in source.rglob("*"):
-            below = PurePosixPath(path.relative_to(source).as_posix())
-            if path.is_file() and not _hidden(below):
-                yield below, path.read_bytes()
+        for path in walk_files_inside(source):
+            yield PurePosixPath(path.relative_to(source).as_posix()), path.read_bytes()
         return
     if not source.is_file():
         raise _refused(source, "must be a folder or a tar of pictures", got="nothing")
@@ -67,20 +69,29 @@ def _files(source: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
         with tarfile.open(source) as archive:
             for member in archive:
                 yield from _member(archive, member, source)
+            _refuse_without_end(archive)
     except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
         raise _refused(source, "must be a whole tar", got=f"{type(error).__name__}: {error}") from error
+
+
+def _refuse_without_end(archive: tarfile.TarFile) -> None:
+    """Cut between two files, a tar reads like a smaller one; only its last blocks, of zeros, tell."""
+    if archive.fileobj is not None:
+        archive.fileobj.seek(archive.offset)
+        if not archive.fileobj.read(tarfile.BLOCKSIZE):
+            raise tarfile.ReadError("it ends without its last blocks")
 
 
 def _member(
     archive: tarfile.TarFile, member: tarfile.TarInfo, source: Path
 ) -> Iterator[tuple[PurePosixPath, bytes]]:
-    name = PurePosixPath(member.name)
-    if name.is_absolute() or ".." in name.parts:
-        raise _refused(source, "must not hold paths that lead out of it", got=member.name)
+    name = PurePosixPath(refuse_name_outside(member.name, field=str(source)))
     if member.isdir() or _hidden(name):
         return
     if not member.isfile():
         raise _refused(source, "must hold files and folders only", got=f"{member.name}, a link or device")
+    if member.size > _LARGEST_PICTURE:
+        raise _refused(source, "must hold small pictures", got=f"{name} of {member.size:,} bytes")
     content = archive.extractfile(member)
     if content is not None:
         yield name, content.read()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +13,8 @@ from numpy.typing import NDArray
 from data_prep.alignment import Template, find_template
 from data_prep.errors import InputError
 from data_prep.manifest import DatasetHeader
+
+UNKNOWN_TRAINING = "unknown: the model does not say what it was trained on"
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,11 @@ class Embedder(ABC):
     @abstractmethod
     def sha256(self) -> str:
         """Hash that names the model in every result."""
+
+    @property
+    def exclusions(self) -> Mapping[str, Any] | str | None:
+        """The list that its training left out; null: there was none; a text: why that is unknown."""
+        return UNKNOWN_TRAINING
 
     @abstractmethod
     def _run(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:

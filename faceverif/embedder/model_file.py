@@ -53,6 +53,12 @@ class TorchEmbedder(Embedder):
         """Hash of the weights, in memory as in the file; computed anew, since training changes them."""
         return weights_sha256(self.backbone)
 
+    @property
+    def exclusions(self) -> Mapping[str, Any] | str | None:
+        """As its provenance has it; models of earlier versions do not mention it, for there was none."""
+        data = self.provenance.get("data")
+        return super().exclusions if data is None else data.get("exclusions")
+
     def _run(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         device = next(self.backbone.parameters()).device
         # uint8 travels to the device, a quarter of the bytes; the permuted view is channels-last already.

@@ -19,6 +19,7 @@ _FORMAT = 1
 # how long it goes on, not how a step computes.
 _MAY_CHANGE = (
     "data.path",
+    "data.exclude",
     "training.epochs",
     "training.workers",
     "training.log_every_steps",
@@ -107,7 +108,7 @@ def _require_equal(content: dict[str, Any], config: Section, *, data_sha256: str
     if content["data_sha256"] != data_sha256:
         raise InputError(
             "--resume",
-            f"data.path must hold the data that the run began with ({content['data_sha256'][:12]})",
+            f"needs the data that the run began with ({content['data_sha256'][:12]})",
             got=data_sha256[:12],
-            fix="Give the same data, or start another run.",
+            fix="Give the same data with the same list of exclusions, if any, or start another run.",
         )

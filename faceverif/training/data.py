@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from data_prep.crops import read_crop, unreadable_crop
 from data_prep.errors import InputError
+from data_prep.exclusions import ExclusionList
 from data_prep.manifest import AlignedDataset, Status
 from faceverif.config import DataConfig
 from faceverif.training.randomness import counted_generator
@@ -31,12 +33,21 @@ class TrainingPhotos:
         crops: path of each crop.
         labels: (photos,) int64, an index into identities.
         identities: names, sorted.
+        exclusions: the list of what was left out; null where there is none.
     """
 
     dataset: AlignedDataset
     crops: tuple[Path, ...]
     labels: NDArray[np.int64]
     identities: tuple[str, ...]
+    exclusions: ExclusionList | None = None
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the manifest, or of it and the list: the same only for the same photos and labels."""
+        if self.exclusions is None:
+            return self.dataset.sha256
+        return hashlib.sha256(f"{self.dataset.sha256} {self.exclusions.sha256}".encode()).hexdigest()
 
     def __len__(self) -> int:
         return len(self.crops)
@@ -60,11 +71,12 @@ def load_training_photos(config: DataConfig, *, input_px: int) -> TrainingPhotos
     """Read the manifest and choose the photos to train on.
 
     Args:
-        config: where they lie, and how many a person must have.
+        config: where they lie, how many a person must have, and which are left out.
         input_px: what the backbone takes; smaller crops are refused.
 
     Raises:
-        InputError: no data set, crops smaller than the input, missing files, nobody or one person left.
+        InputError: no data set, crops smaller than the input, missing files, a list of exclusions that does
+            not fit, nobody or one person left.
     """
     dataset = AlignedDataset.load(config.path)
     if dataset.header.crop_px < input_px:
@@ -74,7 +86,8 @@ def load_training_photos(config: DataConfig, *, input_px: int) -> TrainingPhotos
             got=input_px,
             fix="Align the photos with a larger --template, or take a smaller input.",
         )
-    rows = dataset.with_status(Status.ALIGNED)
+    exclusions = None if config.exclude is None else ExclusionList.read(config.exclude)
+    rows = _trainable(dataset, exclusions)
     names, labels, counts = np.unique(
         dataset.column("identity")[rows].astype(str), return_inverse=True, return_counts=True
     )
@@ -89,7 +102,14 @@ def load_training_photos(config: DataConfig, *, input_px: int) -> TrainingPhotos
     rows, labels = rows[kept[labels]], labels[kept[labels]]
     crops = tuple(config.path / crop for crop in dataset.column("crop")[rows])
     _require_files(crops, config.path)
-    return TrainingPhotos(dataset, crops, (np.cumsum(kept) - 1)[labels], tuple(names[kept].tolist()))
+    labels = (np.cumsum(kept) - 1)[labels]
+    return TrainingPhotos(dataset, crops, labels, tuple(names[kept].tolist()), exclusions)
+
+
+def _trainable(dataset: AlignedDataset, exclusions: ExclusionList | None) -> NDArray[np.int64]:
+    """Rows of aligned photos that are not left out."""
+    rows = dataset.with_status(Status.ALIGNED)
+    return rows if exclusions is None else rows[exclusions.kept(dataset)[rows]]
 
 
 def _require_files(crops: tuple[Path, ...], root: Path) -> None:

@@ -65,7 +65,7 @@ def train(config: RunConfig, run: Path, *, resume: bool) -> None:
     checks = [VerificationCheck.load(entry, spec) for entry in config.verification]
     checkpoint = None
     if resume:
-        checkpoint = load_checkpoint(run, config, data_sha256=photos.dataset.sha256)
+        checkpoint = load_checkpoint(run, config, data_sha256=photos.sha256)
     else:
         refuse_started_run(run)
     keep_freed_memory()
@@ -220,7 +220,8 @@ class TrainingRun:
                 "started": self.provenance["started"],
                 "interval": self.interval.state(),
                 "config": self.config.model_dump(mode="json"),
-                "data_sha256": self.photos.dataset.sha256,
+                "data_sha256": self.photos.sha256,
+                "exclusions": self.provenance["data"]["exclusions"],
                 "identities": list(self.photos.identities),
                 "preprocessing": asdict(self.spec),
             }
@@ -288,7 +289,8 @@ class TrainingRun:
         say(f"model: {self.run / MODEL_NAME}\nreport: {write_run_report(self.run)}")
 
     def _embedder(self) -> TorchEmbedder:
-        return TorchEmbedder(self.learner.result, self.spec, name=str(self.run / MODEL_NAME))
+        name = str(self.run / MODEL_NAME)
+        return TorchEmbedder(self.learner.result, self.spec, name=name, provenance=self.provenance)
 
     def _place(self) -> dict[str, float]:
         return {

@@ -15,4 +15,5 @@ def describe_photos(photos: TrainingPhotos) -> dict[str, Any]:
         "template": photos.dataset.header.template,
         "photos": len(photos),
         "identities": len(photos.identities),
+        "exclusions": None if photos.exclusions is None else photos.exclusions.described(),
     }

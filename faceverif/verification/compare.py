@@ -11,6 +11,7 @@ from PIL import Image
 
 from data_prep.alignment import Template, align_face
 from data_prep.atomic import written_whole
+from data_prep.crops import side_by_side
 from data_prep.detection import POLICY, FaceDetector, Faces, centred_largest
 from data_prep.errors import InputError
 from data_prep.photos import PhotoError, read_photo
@@ -19,8 +20,6 @@ from faceverif.verification.calibration import CalibratedPoint, Calibration, loa
 from faceverif.verification.embeddings import embed_crops
 from faceverif.verification.result import percent
 from faceverif.verification.scoring import normalised
-
-_GAP_PX = 8
 
 
 @dataclass(frozen=True)
@@ -136,6 +135,5 @@ def _take_face(photo: Path, pixels: NDArray[np.uint8], faces: Faces, template: T
 
 
 def _save_side_by_side(crops: NDArray[np.uint8], path: Path) -> None:
-    gap = np.full((crops.shape[1], _GAP_PX, 3), 255, dtype=np.uint8)
     with written_whole(path) as unfinished:
-        Image.fromarray(np.hstack([crops[0], gap, crops[1]])).save(unfinished, format="PNG")
+        Image.fromarray(side_by_side(crops)).save(unfinished, format="PNG")

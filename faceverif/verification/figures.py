@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from data_prep.atomic import written_whole
+from data_prep.crops import side_by_side
 from faceverif.plotting import (
     ACCENT,
     FAINT,
@@ -31,7 +32,6 @@ from faceverif.verification.result import VerificationResult, percent
 PAIRS_NAME = "pairs"
 HARDEST = 8
 
-_GAP_PX = 4
 _JPEG_QUALITY = 92
 
 
@@ -160,7 +160,6 @@ def _write_pairs(result: VerificationResult, folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)  # those of an earlier verification are of other rows
     photos = result.photos
     for pair in [*hardest_pairs(result, same=True), *hardest_pairs(result, same=False)]:
-        left, right = read_crops(result.dataset, photos.rows[[photos.left[pair], photos.right[pair]]])
-        gap = np.full((len(left), _GAP_PX, 3), 255, dtype=np.uint8)
+        crops = read_crops(result.dataset, photos.rows[[photos.left[pair], photos.right[pair]]])
         with written_whole(folder / f"{pair}.jpg") as unfinished:
-            Image.fromarray(np.hstack([left, gap, right])).save(unfinished, quality=_JPEG_QUALITY)
+            Image.fromarray(side_by_side(crops)).save(unfinished, quality=_JPEG_QUALITY)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -10,8 +11,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from data_prep.exclusions import exclusions_text
 from data_prep.manifest import AlignedDataset
 from data_prep.protocols import VerificationProtocol
+from faceverif.embedder import Embedder
 from faceverif.verification import metrics as rules
 from faceverif.verification.embeddings import FLIP_RULE
 from faceverif.verification.metrics import VerificationMetrics
@@ -36,12 +39,25 @@ class ModelFacts:
         sha256: of its weights, or of its file.
         preprocessing: what happens to the pixels.
         input_px: side of its input.
+        exclusions: the list that its training left out; null: there was none; a text where it is unknown.
     """
 
     name: str
     sha256: str
     preprocessing: str
     input_px: int
+    exclusions: Mapping[str, Any] | str | None
+
+    @classmethod
+    def of(cls, embedder: Embedder) -> ModelFacts:
+        """What an embedder says of itself."""
+        return cls(
+            embedder.name,
+            embedder.sha256,
+            embedder.preprocessing,
+            embedder.spec.input_px,
+            embedder.exclusions,
+        )
 
 
 @dataclass(frozen=True)
@@ -129,6 +145,7 @@ class VerificationResult:
                 f"no face     {missing:,} of {len(photos.rows):,} photos, {self.fallback.sum():,} pairs; "
                 f"with those as errors {percent(self.accuracy_fallback_as_errors)} %",
                 f"model       {self.model.name}, {self.model.sha256[:12]}  ({self.model.preprocessing})",
+                f"training    {exclusions_text(self.model.exclusions)}",
                 f"data        {self.dataset.root}, {self.dataset.sha256[:12]}  "
                 f"({header.template}, {header.policy})",
             ]
@@ -224,6 +241,7 @@ class VerificationResult:
             "model_sha256": self.model.sha256,
             "preprocessing": self.model.preprocessing,
             "input_px": self.model.input_px,
+            "training_exclusions": self.model.exclusions,
             "data": str(self.dataset.root),
             "data_sha256": self.dataset.sha256,
             "template": header.template,

@@ -70,7 +70,7 @@ def evaluate(
         metrics=measure(scores, protocol.same, protocol.fold, scored_folds=protocol.scored_folds),
         photos=photos,
         dataset=dataset,
-        model=ModelFacts(embedder.name, embedder.sha256, embedder.preprocessing, embedder.spec.input_px),
+        model=ModelFacts.of(embedder),
         flip=flip,
         subtract_mean=subtract_mean,
         seconds=time.monotonic() - start,

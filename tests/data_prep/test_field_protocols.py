@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 
 from data_prep.alignment import find_template
 from data_prep.errors import InputError
+from data_prep.inside import LEAVES_FOLDER
 from data_prep.manifest import AlignedDataset, header_for, write_manifest
 from data_prep.protocols import VerificationProtocol, find_rows, load_protocol, pairs_within
 
@@ -207,6 +210,15 @@ def test_a_key_may_be_the_end_of_a_photos_name(tmp_path: Path) -> None:
         find_rows(["nn_1.jpg"], dataset)
 
 
+def assert_holds(protocol: VerificationProtocol) -> None:
+    """What every protocol promises, whatever it was read from."""
+    assert len(protocol.left) == len(protocol.right) == len(protocol.same) == len(protocol.fold) > 0
+    assert not any(re.search(LEAVES_FOLDER, name) for name in protocol.left + protocol.right)
+    for fold in protocol.scored_folds:
+        assert (protocol.fold == fold).any()
+        assert set(protocol.same[protocol.fold != fold].tolist()) == {True, False}
+
+
 @given(
     name=st.sampled_from(["pairs.txt", "pairs.csv", "pairs_CALFW.txt", "lfw.bin"]),
     opening=st.sampled_from(
@@ -224,9 +236,11 @@ def test_random_pair_files_never_crash(tmp_path: Path, name: str, opening: bytes
     path = tmp_path / name
     path.write_bytes(opening + tail)
     try:
-        load_protocol(path)
+        protocol = load_protocol(path)
     except InputError:
         return
+    assert_holds(protocol)
+    assert protocol.sha256 == hashlib.sha256(opening + tail).hexdigest()
 
 
 @given(content=st.binary(max_size=40), file=st.sampled_from(["Split/FF/01/same.txt", "Pair_list_F.txt"]))
@@ -241,9 +255,11 @@ def test_random_cfp_files_never_crash(tmp_path: Path, content: bytes, file: str)
         write_cfp(tmp_path, people=3, per_kind=2)
     (tmp_path / "Protocol" / file).write_bytes(content)
     try:
-        load_protocol(tmp_path / "Protocol/Split/FF", allow_partial=True)
+        protocol = load_protocol(tmp_path / "Protocol/Split/FF", allow_partial=True)
     except InputError:
         return
+    assert_holds(protocol)
+    assert all(re.fullmatch(r"\d{3}/frontal/\d{2}\.jpg", name) for name in protocol.left + protocol.right)
 
 
 @pytest.mark.real_data

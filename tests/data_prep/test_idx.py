@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import gzip
 import struct
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from data_prep.errors import InputError
@@ -41,13 +44,47 @@ DAMAGED = {
     "cut off gzip": gzip.compress(idx(IMAGES))[:-12],
     "spoilt gzip": gzip.compress(idx(IMAGES))[:12] + b"\xff" * 30,
     "a web page": b"<html>404 not found</html>",
+    "claims 4 GiB": struct.pack(">HBB3I", 0, 8, 3, 2**16, 2**8, 2**8),
+    "claims more than any memory": struct.pack(">HBB3I", 0, 8, 3, *[2**32 - 1] * 3),
+    "claims 4 GiB, gzipped": gzip.compress(struct.pack(">HBB3I", 0, 8, 3, 2**16, 2**8, 2**8) + bytes(100)),
 }
 
 
 @pytest.mark.parametrize("content", DAMAGED.values(), ids=DAMAGED)
 def test_damaged_files_are_refused(tmp_path: Path, content: bytes) -> None:
+    path = write(tmp_path / "file", content)
+    tracemalloc.start()
     with pytest.raises(InputError, match=r"data\.path: must hold whole idx files"):
-        read_idx(write(tmp_path / "file", content), dimensions=3)
+        read_idx(path, dimensions=3)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2_000_000
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_cut_anywhere(tmp_path: Path, zipped: bool) -> None:
+    whole = gzip.compress(idx(IMAGES)) if zipped else idx(IMAGES)
+    for length in range(len(whole)):
+        with pytest.raises(InputError, match="must hold whole idx files"):
+            read_idx(write(tmp_path / "file", whole[:length]), dimensions=3)
+
+
+@given(dimensions=st.integers(1, 3), opening=st.booleans(), tail=st.binary(max_size=80))
+@settings(
+    max_examples=150,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+def test_random_bytes_are_values_or_refused(
+    tmp_path: Path, dimensions: int, opening: bool, tail: bytes
+) -> None:
+    content = bytes((0, 0, 8, dimensions)) * opening + tail
+    try:
+        values = read_idx(write(tmp_path / "file", content), dimensions=dimensions)
+    except InputError:
+        return
+    assert idx(values) == content  # whatever is accepted is what the bytes say, to the last one
 
 
 def test_a_part_needs_both_files_and_equal_counts(tmp_path: Path) -> None:

@@ -214,12 +214,21 @@ def test_other_content(tmp_path: Path, photos: Any, same: Any, said: str) -> Non
 
 
 def read_or_refuse(path: Path, data: bytes) -> None:
-    """Anything but an InputError is a crash."""
+    """Anything but an InputError or pairs of photos, none larger than the file, is a crash."""
     path.write_bytes(data)
     try:
-        read_bin(path)
+        found = read_bin(path)
     except InputError:
         return
+    assert len(found.photos) == 2 * len(found.same) > 0
+    assert found.same.dtype == bool
+    assert all(isinstance(photo, bytes) and len(photo) < len(data) for photo in found.photos)
+
+
+@given(st.binary(max_size=200))
+@fuzz
+def test_random_bytes_never_crash(tmp_path: Path, data: bytes) -> None:
+    read_or_refuse(tmp_path / "set.bin", data)
 
 
 SMALL = [

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
+import errno
+import hashlib
 import json
 import os
 import shutil
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,10 +20,12 @@ from PIL import Image
 
 from data_prep import prepare
 from data_prep.alignment import TEMPLATES, align_face
+from data_prep.atomic import disk_is_full
 from data_prep.errors import InputError
-from data_prep.manifest import MANIFEST_NAME, AlignedDataset
+from data_prep.lock import LOCK_NAME
+from data_prep.manifest import JOURNAL_NAME, MANIFEST_NAME, AlignedDataset
 from data_prep.photos import read_photo
-from data_prep.prepare import JOURNAL_NAME, AlignSettings, AlignSummary, align_folder
+from data_prep.prepare import AlignSettings, AlignSummary, align_folder
 from data_prep.sources.folder import list_photos
 
 _SETTINGS = AlignSettings(min_face_px=40)
@@ -92,6 +96,7 @@ def test_crops_are_the_warped_photos_each_in_a_file_of_its_own(
         landmarks = np.array(row["landmarks"]).reshape(5, 2)
         expected = align_face(read_photo(source / str(row["photo"])), landmarks, TEMPLATES["arcface-112"])
         assert np.abs(read_photo(out / str(row["crop"])).astype(int) - expected).mean() < 2
+        assert row["crop_sha256"] == hashlib.sha256((out / str(row["crop"])).read_bytes()).hexdigest()
 
 
 def test_the_summary_says_how_many_and_why(aligned: tuple[Path, AlignSummary]) -> None:
@@ -161,6 +166,35 @@ def _die(*_: object) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def test_a_full_disk_stops_the_run_and_the_same_command_goes_on(
+    people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for copy in range(6):  # 72 photos: three tasks, of which the first fits
+        shutil.copytree(people, tmp_path / f"photos/copy {copy}")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / LOCK_NAME).touch()  # as a run leaves it that could not even begin a journal
+    with monkeypatch.context() as patch:
+        patch.setattr(prepare, "_start_worker", _start_on_a_disk_with_little_room)
+        with pytest.raises(OSError, match="No space left") as stopped:
+            align_folder(tmp_path / "photos", tmp_path / "out", settings=_SETTINGS, workers=1)
+    assert disk_is_full(stopped.value)
+    assert not (tmp_path / "out" / MANIFEST_NAME).exists()
+    summary = align_folder(tmp_path / "photos", tmp_path / "out", settings=_SETTINGS, workers=1)
+    assert (summary.photos, summary.aligned, summary.done_now) == (72, 72, 40)
+
+
+def _start_on_a_disk_with_little_room(*arguments: Any) -> None:
+    write, room = prepare._write_crop, iter(range(40))
+
+    def write_while_there_is_room(*crop: Any) -> Any:
+        if next(room, None) is None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(*crop)
+
+    prepare._write_crop = write_while_there_is_room
+    prepare._start_worker(*arguments)
+
+
 # --- what is refused, with nothing written
 
 
@@ -210,10 +244,16 @@ def test_other_settings_or_another_source(
 
 def test_a_folder_in_use(source: Path, aligned: tuple[Path, AlignSummary]) -> None:
     out = aligned[0]
-    with (out / prepare._LOCK_NAME).open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    hold = "import sys, filelock; lock = filelock.FileLock(sys.argv[1]); lock.acquire()"
+    wait = "print(flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", f"{hold}; {wait}", str(out / LOCK_NAME)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
         with pytest.raises(InputError, match="another `faceverif align`"):
             align_folder(source, out, settings=_SETTINGS)
+        other.kill()
+    assert align_folder(source, out, settings=_SETTINGS).done_now == 0  # the crash let go
 
 
 def test_journal_lines_are_plain_json(aligned: tuple[Path, AlignSummary]) -> None:

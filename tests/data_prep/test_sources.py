@@ -170,9 +170,11 @@ def test_random_identity_files_never_crash(tmp_path: Path, content: bytes) -> No
     put(tmp_path / "identity_CelebA.txt", content)
     put(tmp_path / "images/1.jpg")
     try:
-        list_source(tmp_path)
+        photos = list_source(tmp_path)
     except InputError:
         return
+    assert [photo.key for photo in photos] == [f"{photos[0].identity}/1.jpg"]
+    assert str(photos[0].identity).isdecimal()
 
 
 # --- CFP, and which source is which
@@ -291,7 +293,7 @@ def test_crops_are_taken_over_byte_for_byte(
     for number, content in enumerate(contents[: len(files)], start=1):
         row = rows[f"{(number - 1) % 2:06d}/{number:07d}"]
         assert (dataset.root / row["crop"]).read_bytes() == content
-        assert row["sha256"] == hashlib.sha256(content).hexdigest()
+        assert row["sha256"] == row["crop_sha256"] == hashlib.sha256(content).hexdigest()
         assert (row["status"], row["landmarks"], row["width"]) == ("aligned", None, 112)
     png = next(row for row in rows.values() if str(row["crop"]).endswith(".png"))
     np.testing.assert_array_equal(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -26,6 +27,7 @@ COMMANDS = (
     "fit-faces",
     "synthesise",
     "demo",
+    "data",
 )
 
 CONFIG = """
@@ -94,11 +96,11 @@ def test_help_answers_within_half_a_second_of_processor_time() -> None:
     assert all(f" {command} " in answer.stdout for command in COMMANDS)
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", [*COMMANDS, "data check", "data fetch", "data audit"])
 def test_every_command_has_help(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
 ) -> None:
-    assert run_main(monkeypatch, command, "--help") == 0
+    assert run_main(monkeypatch, *command.split(), "--help") == 0
     assert f"faceverif {command}" in capsys.readouterr().out.replace("Usage: pytest", "Usage: faceverif")
 
 
@@ -140,6 +142,9 @@ def test_usage_errors_end_with_2(
         (("fit-faces", "--data", "nowhere", "--out", "m.npz"), "faceverif align"),
         (("synthesise", "out", "--model", "nowhere.npz"), "faceverif fit-faces"),
         (("synthesise", "out", "--seed", "-1"), "--seed 0"),
+        (("data", "check", "nowhere"), "nowhere"),
+        (("data", "fetch", "lwf"), "casia-webface"),
+        (("data", "audit", "t", "--against", "a", "--out", "o"), "--onnx"),
     ],
 )
 def test_missing_files_and_bad_values_are_one_line_with_the_way_out(
@@ -151,6 +156,49 @@ def test_missing_files_and_bad_values_are_one_line_with_the_way_out(
     Path("photos", "someone").mkdir(parents=True)
     Image.new("RGB", (40, 40)).save("photos/someone/1.jpg")
     assert says in refusal(monkeypatch, capsys, *arguments)
+
+
+def test_a_full_disk_is_one_line_and_other_failures_keep_their_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise failures.pop()
+
+    above = RuntimeError("enforce fail")  # as torch does it
+    above.__context__ = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    failures = [OSError(errno.EIO, os.strerror(errno.EIO)), above, above.__context__]
+    monkeypatch.setattr("data_prep.prepare.align_folder", fail)
+    for _ in range(2):
+        assert "disk is full" in refusal(monkeypatch, capsys, "align", "photos", "out")
+    monkeypatch.setattr(sys, "argv", ["faceverif", "align", "photos", "out"])
+    with pytest.raises(OSError, match="Input/output error"):
+        main()
+
+
+def test_a_set_that_is_not_whole_ends_with_1(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("photos/someone").mkdir(parents=True)
+    Image.new("RGB", (40, 40)).save("photos/someone/1.jpg")
+    assert run_main(monkeypatch, "data", "check", "photos") == 0
+    Path("photos/someone/2.jpg").touch()
+    assert run_main(monkeypatch, "data", "check", "photos") == 1
+    assert "someone/2.jpg\nnot whole\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("arguments", [("lfw",), ("agedb", "--accept")])
+def test_nothing_is_fetched_without_consent_or_where_a_request_is_needed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]
+) -> None:
+    def fetch(*_: object) -> None:
+        raise AssertionError("fetched")
+
+    monkeypatch.setattr("data_prep.fetch.fetch", fetch)
+    assert run_main(monkeypatch, "data", "fetch", *arguments) == 0
+    assert "Nothing is fetched" in capsys.readouterr().out
+    assert not list(Path().iterdir())
+    with pytest.raises(AssertionError, match="fetched"):
+        run_main(monkeypatch, "data", "fetch", "lfw", "--accept")
 
 
 def test_a_folder_without_people_cannot_be_aligned(

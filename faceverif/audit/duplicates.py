@@ -1,0 +1,67 @@
+"""Photos that are one picture: alike to the model, and alike pixel by pixel once aligned."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from data_prep.crops import read_crop
+from faceverif.audit.people import People
+from faceverif.audit.similarity import Pairs, pairs_from
+
+DUPLICATE_RULE = (
+    "cosine similarity of the embeddings of 0.9 or more, and a correlation of the aligned crops of 0.96 or "
+    "more, in grey at 32 x 32 pixels, the better of both ways round: another resolution, compression, "
+    "exposure or a mirror image does not hide a copy"
+)
+_ALIKE = 0.9
+_CORRELATION = 0.96
+_SIDE_PX = 32
+
+
+def duplicates(left: People, right: People | None = None) -> Pairs:
+    """Pairs of photos that are copies of each other, the closest first; see `DUPLICATE_RULE`.
+
+    Args:
+        left: photos of one set.
+        right: of another; without, pairs within `left`.
+
+    Returns:
+        Photo indices; the scores are the correlations.
+
+    Raises:
+        InputError: a crop cannot be read.
+    """
+    others = left if right is None else right
+    alike = pairs_from(_ALIKE, left.embeddings, None if right is None else right.embeddings)
+    scores = np.array(
+        [pixel_correlation(_small(left, i), _small(others, j)) for i, j, _ in alike.rows()],
+        dtype=np.float32,
+    )
+    order = np.argsort(-scores, kind="stable")
+    order = order[scores[order] >= _CORRELATION]
+    return Pairs(alike.left[order], alike.right[order], scores[order])
+
+
+def pixel_correlation(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> float:
+    """Pearson's correlation of two pictures of one size, or of one with the other's mirror image.
+
+    A picture of one grey correlates with nothing: 0.
+    """
+    ways = (second, second[:, ::-1])
+    return max(_correlation(first.astype(np.float64), way.astype(np.float64)) for way in ways)
+
+
+def _correlation(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
+    first, second = first - first.mean(), second - second.mean()
+    spread = float(np.sqrt((first**2).sum() * (second**2).sum()))
+    return float((first * second).sum()) / spread if spread else 0.0
+
+
+def _small(people: People, photo: int) -> NDArray[np.uint8]:
+    """A crop in grey, (32, 32)."""
+    crop = read_crop(people.crop_path(photo), crop_px=people.dataset.header.crop_px)
+    grey = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)
+    small = cv2.resize(grey, (_SIDE_PX, _SIDE_PX), interpolation=cv2.INTER_AREA)
+    return np.asarray(small, dtype=np.uint8)

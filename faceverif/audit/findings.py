@@ -1,0 +1,210 @@
+"""What an audit finds, one question a function: each gives findings, worst first, and what was compared."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+
+from data_prep.exclusions import Exclusion
+from faceverif.audit.calibration import (
+    MATCH_RULE,
+    STRANGER_RULE,
+    MatchThreshold,
+    StrangerThreshold,
+    comparable,
+)
+from faceverif.audit.duplicates import DUPLICATE_RULE, duplicates
+from faceverif.audit.people import People, plain_name
+from faceverif.audit.similarity import nearest_other, pairs_from, pairs_within
+
+
+class ShownPhoto(NamedTuple):
+    """A photo of a set, for a picture."""
+
+    people: People
+    photo: int
+
+
+class Finding(NamedTuple):
+    """Something that is probably wrong.
+
+    Attributes:
+        exclusion: what to leave out, why, and on what evidence.
+        shown: the photos that let a person judge.
+    """
+
+    exclusion: Exclusion
+    shown: tuple[ShownPhoto, ...]
+
+
+@dataclass(frozen=True)
+class Section:
+    """The answer to one question.
+
+    Attributes:
+        reason: the word that stands in the list of exclusions.
+        title: for people.
+        rule: how it was decided.
+        findings: worst first.
+        compared: how many pairs or photos were.
+        expected_false_alarms: among the findings; null where the rule is not calibrated.
+        excludes: whether the findings go into the list; those about the evaluation set do not.
+    """
+
+    reason: str
+    title: str
+    rule: str
+    findings: list[Finding]
+    compared: int
+    expected_false_alarms: float | None
+    excludes: bool = True
+
+    @property
+    def estimated_precision(self) -> float | None:
+        """Share of the findings that is left after the expected false alarms."""
+        if self.expected_false_alarms is None or not self.findings:
+            return None
+        return max(0.0, 1 - self.expected_false_alarms / len(self.findings))
+
+
+def shared_names(train: People, against: People) -> Section:
+    """Identities that both sets call by the same name."""
+    known = {plain_name(name): number for number, name in enumerate(against.names) if plain_name(name)}
+    findings = [
+        _shared(train, against, identity, known[plain_name(name)], reason="shared_name")
+        for identity, name in enumerate(train.names)
+        if plain_name(name) in known
+    ]
+    return Section(
+        "shared_name",
+        "People in both sets, by name",
+        "equal but for accents, case, spaces and punctuation; a name that is only a number says nothing",
+        findings,
+        compared=len(train.names) * len(against.names),
+        expected_false_alarms=None,
+    )
+
+
+def shared_people(train: People, against: People, match: MatchThreshold) -> Section:
+    """Identities that show the same person in both sets."""
+    pairs = pairs_from(match.threshold, train.centres, against.centres)
+    compared = len(train.names) * len(against.names)
+    return Section(
+        "shared_person",
+        "People in both sets, by face",
+        MATCH_RULE,
+        [_shared(train, against, mine, other, reason="shared_person") for mine, other, _ in pairs.rows()],
+        compared=compared,
+        expected_false_alarms=match.expected_false_alarms(compared),
+    )
+
+
+def copies_of_evaluation(train: People, against: People) -> Section:
+    """Photos that are in both sets."""
+    pairs = duplicates(train, against)
+    reason, compared = "copy_of_evaluation", len(train.rows) * len(against.rows)
+    findings = [
+        Finding(
+            Exclusion("photo", train.photo_name(i), reason, score, against.photo_name(j)),
+            (ShownPhoto(train, i), ShownPhoto(against, j)),
+        )
+        for i, j, score in pairs.rows()
+    ]
+    return Section(reason, "Photos in both sets", DUPLICATE_RULE, findings, compared, None)
+
+
+def copies(train: People) -> Section:
+    """Photos that are in the training set twice; of two under different names the less likely one goes."""
+    findings = []
+    pairs = duplicates(train)
+    for i, j, score in pairs.rows():
+        other_people = train.labels[i] != train.labels[j]
+        kept, gone = (j, i) if other_people and _nan_low(train, i) < _nan_low(train, j) else (i, j)
+        reason = "copy_under_another_name" if other_people else "copy"
+        exclusion = Exclusion("photo", train.photo_name(gone), reason, score, train.photo_name(kept))
+        findings.append(Finding(exclusion, (ShownPhoto(train, gone), ShownPhoto(train, kept))))
+    compared = pairs_within(len(train.rows))
+    return Section("copy", "Photos that are there twice", DUPLICATE_RULE, findings, compared, None)
+
+
+def mislabelled(train: People, stranger: StrangerThreshold) -> Section:
+    """Photos that are far from their identity and nearer another."""
+    nearest, nearest_scores = nearest_other(train.embeddings, train.centres, train.labels)
+    own, tested = train.own_scores, comparable(train)
+    with np.errstate(invalid="ignore"):
+        far = np.flatnonzero(tested & (own < stranger.threshold) & (nearest_scores > own))
+    order = far[np.argsort(own[far], kind="stable")].tolist()
+    findings = [_stranger(train, photo, int(nearest[photo])) for photo in order]
+    return Section(
+        "mislabelled",
+        "Photos that do not show whom they are said to show",
+        f"{STRANGER_RULE}; and the centre of another identity is nearer. Beside the photo: its identity's "
+        "most typical one, and the likest of the nearest identity",
+        findings,
+        compared=int(tested.sum()),
+        expected_false_alarms=stranger.expected_false_alarms(int(tested.sum())),
+    )
+
+
+def split_identities(train: People, match: MatchThreshold) -> Section:
+    """Identities that are one person; the one with fewer photos goes."""
+    title = "People under two names in the training set"
+    return _same_within(train, match, reason="split_identity", title=title)
+
+
+def split_evaluation(against: People, match: MatchThreshold) -> Section:
+    """The same question for the evaluation set: its own labels are not free of errors."""
+    title = "People under two names in the evaluation set"
+    return replace(_same_within(against, match, reason="split_evaluation", title=title), excludes=False)
+
+
+def excluded(sections: Iterable[Section]) -> list[Exclusion]:
+    """What the list holds: each photo and identity once a reason, on its strongest evidence."""
+    kept: defaultdict[tuple[str, str, str], list[Exclusion]] = defaultdict(list)
+    for section in sections:
+        for finding in section.findings if section.excludes else []:
+            line = finding.exclusion
+            kept[line.kind, line.name, line.reason].append(line)
+    return [lines[0] for lines in kept.values()]
+
+
+def _same_within(people: People, match: MatchThreshold, *, reason: str, title: str) -> Section:
+    pairs = pairs_from(match.threshold, people.centres)
+    compared = pairs_within(len(people.names))
+    findings = []
+    for i, j, score in pairs.rows():
+        gone, kept = (i, j) if people.photos[i] < people.photos[j] else (j, i)
+        exclusion = Exclusion("identity", people.names[gone], reason, score, people.names[kept])
+        findings.append(Finding(exclusion, _likest_photos(people, people, gone, kept)))
+    return Section(reason, title, MATCH_RULE, findings, compared, match.expected_false_alarms(compared))
+
+
+def _shared(train: People, against: People, mine: int, other: int, *, reason: str) -> Finding:
+    score = float(train.centres[mine] @ against.centres[other])
+    exclusion = Exclusion("identity", train.names[mine], reason, score, against.names[other])
+    return Finding(exclusion, _likest_photos(train, against, mine, other))
+
+
+def _likest_photos(left: People, right: People, mine: int, other: int) -> tuple[ShownPhoto, ...]:
+    """Of each identity the photo that is most similar to the other's centre."""
+    return (
+        ShownPhoto(left, left.likest(mine, right.centres[other])),
+        ShownPhoto(right, right.likest(other, left.centres[mine])),
+    )
+
+
+def _stranger(train: People, photo: int, nearest: int) -> Finding:
+    own = int(train.labels[photo])
+    typical, likest = train.likest(own, train.centres[own]), train.likest(nearest, train.embeddings[photo])
+    score = float(train.own_scores[photo])
+    exclusion = Exclusion("photo", train.photo_name(photo), "mislabelled", score, train.names[nearest])
+    return Finding(exclusion, tuple(ShownPhoto(train, each) for each in (photo, typical, likest)))
+
+
+def _nan_low(people: People, photo: int) -> float:
+    """How well a photo fits its identity; alone it fits worst."""
+    return float(np.nan_to_num(people.own_scores[photo], nan=-1.0))

@@ -1,0 +1,102 @@
+"""The photos of a data set by whom they show, with a centre for each identity."""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_prep.manifest import AlignedDataset
+
+
+@dataclass(frozen=True)
+class People:
+    """Embedded photos of a data set, grouped.
+
+    Attributes:
+        dataset: where they are.
+        rows: (photos,) manifest rows.
+        embeddings: (photos, dim) unit vectors.
+        labels: (photos,) an index into names.
+        names: of the identities, sorted.
+    """
+
+    dataset: AlignedDataset
+    rows: NDArray[np.int64]
+    embeddings: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    names: tuple[str, ...]
+
+    @classmethod
+    def of(cls, dataset: AlignedDataset, rows: NDArray[np.int64], embeddings: NDArray[np.float32]) -> People:
+        """Group embedded rows, which must have identities."""
+        names, labels = np.unique(dataset.column("identity")[rows].astype(str), return_inverse=True)
+        return cls(dataset, rows, embeddings, labels, tuple(names.tolist()))
+
+    @cached_property
+    def photos(self) -> NDArray[np.int64]:
+        """(identities,) how many photos each has."""
+        return np.bincount(self.labels, minlength=len(self.names))
+
+    @cached_property
+    def centres(self) -> NDArray[np.float32]:
+        """(identities, dim) the mean of each one's embeddings, as a unit vector."""
+        return unit(self._sums)
+
+    @cached_property
+    def own_scores(self) -> NDArray[np.float32]:
+        """(photos,) similarity of each with the centre of its identity's other photos; NaN without any."""
+        rest = unit(self._sums[self.labels] - self.embeddings)
+        scores = np.einsum("pd,pd->p", rest, self.embeddings)
+        return np.where(self.photos[self.labels] > 1, scores, np.float32(np.nan))
+
+    def half_centres(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Two centres, (n, dim), of every identity with two photos or more: of every other photo each."""
+        order = np.argsort(self.labels, kind="stable")
+        begins = np.repeat(np.cumsum(self.photos) - self.photos, self.photos)
+        even = np.empty(len(order), dtype=bool)
+        even[order] = (np.arange(len(order)) - begins) % 2 == 0
+        several = self.photos > 1
+        return unit(self._summed(even)[several]), unit(self._summed(~even)[several])
+
+    def photo_name(self, photo: int) -> str:
+        """The key of a photo."""
+        return self.dataset.table.column("photo")[int(self.rows[photo])].as_py()
+
+    def crop_path(self, photo: int) -> Path:
+        """Where the crop of a photo lies."""
+        return self.dataset.root / self.dataset.table.column("crop")[int(self.rows[photo])].as_py()
+
+    def likest(self, identity: int, vector: NDArray[np.float32]) -> int:
+        """The photo of an identity that is most similar to a vector, (dim,)."""
+        photos = np.flatnonzero(self.labels == identity)
+        return int(photos[(self.embeddings[photos] @ vector).argmax()])
+
+    @cached_property
+    def _sums(self) -> NDArray[np.float32]:
+        return self._summed(np.ones(len(self.labels), dtype=bool))
+
+    def _summed(self, chosen: NDArray[np.bool_]) -> NDArray[np.float32]:
+        sums = np.zeros((len(self.names), self.embeddings.shape[1]), dtype=np.float32)
+        np.add.at(sums, self.labels[chosen], self.embeddings[chosen])
+        return sums
+
+
+def unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Rows of unit length; a zero row stays zero."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(vectors / np.where(lengths > 0, lengths, 1), dtype=np.float32)
+
+
+def plain_name(name: str) -> str:
+    """A name for comparison: without accents, case, spaces and punctuation; empty for what is only a number.
+
+    Numbers are counted anew by every data set, so that two equal ones say nothing.
+    """
+    letters = unicodedata.normalize("NFKD", name).casefold()
+    plain = "".join(letter for letter in letters if letter.isalnum())
+    return plain if any(letter.isalpha() for letter in plain) else ""

@@ -1,0 +1,31 @@
+"""The page of an audit, made of the files in its folder alone, pictures embedded."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from data_prep.atomic import write_text
+from faceverif.pages import render_page
+from faceverif.report import REPORT_NAME, picture_uri
+
+AUDIT_NAME = "audit.json"
+EXCLUSIONS_NAME = "exclusions.csv"
+PICTURES_NAME = "pictures"
+
+
+def write_audit_report(folder: Path) -> Path:
+    """Write the page of a folder that holds `audit.json` and `pictures/`."""
+    facts = json.loads((folder / AUDIT_NAME).read_text(encoding="utf-8"))
+    pictures = {section["reason"]: _pictures(section, folder) for section in facts["sections"]}
+    write_text(folder / REPORT_NAME, render_page("audit.html.j2", facts=facts, pictures=pictures))
+    return folder / REPORT_NAME
+
+
+def _pictures(section: dict[str, Any], folder: Path) -> list[tuple[dict[str, Any], str]]:
+    """The worst findings of a section, each with its photos side by side as a data URI."""
+    place = folder / PICTURES_NAME / section["reason"]
+    return [
+        (finding, picture_uri(place / f"{number:02d}.jpg")) for number, finding in enumerate(section["worst"])
+    ]

@@ -1,0 +1,259 @@
+"""An audit of a training set against an evaluation set, from two aligned folders to a folder of results."""
+
+from __future__ import annotations
+
+import json
+import platform
+import shutil
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from data_prep.atomic import write_text, written_whole
+from data_prep.crops import read_crop, side_by_side
+from data_prep.errors import InputError
+from data_prep.exclusions import ExclusionList, write_exclusions
+from data_prep.lock import LOCK_NAME, locked
+from data_prep.manifest import AlignedDataset, Status
+from faceverif.audit.calibration import (
+    EXPECTED_RULE,
+    MatchThreshold,
+    StrangerThreshold,
+    match_threshold,
+    refuse_unfit,
+    stranger_threshold,
+)
+from faceverif.audit.embedding_cache import cached_embeddings
+from faceverif.audit.findings import (
+    Finding,
+    Section,
+    copies,
+    copies_of_evaluation,
+    excluded,
+    mislabelled,
+    shared_names,
+    shared_people,
+    split_evaluation,
+    split_identities,
+)
+from faceverif.audit.people import People
+from faceverif.audit.report import AUDIT_NAME, EXCLUSIONS_NAME, PICTURES_NAME, write_audit_report
+from faceverif.embedder import Embedder
+
+_EMBEDDINGS = "embeddings"
+_SHOWN = 24  # pictures of each kind of finding
+_JPEG_QUALITY = 92
+_TOOLS = ("faceverif", "torch", "onnxruntime", "numpy", "opencv-python-headless")
+
+
+@dataclass(frozen=True)
+class AuditSettings:
+    """What decides the findings.
+
+    Attributes:
+        false_match_rate: of pairs of different people, the share that may be taken for one.
+        false_alarm_rate: of rightly labelled photos, the share that may count as far from their identity.
+        flip: average each embedding with that of the mirrored crop.
+    """
+
+    false_match_rate: float = 1e-7
+    false_alarm_rate: float = 1e-3
+    flip: bool = True
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What an audit found.
+
+    Attributes:
+        train, against: the sets' photos.
+        match: when identities count as one person.
+        stranger: when a photo is far from its identity.
+        sections: one a question.
+    """
+
+    train: People
+    against: People
+    match: MatchThreshold
+    stranger: StrangerThreshold
+    sections: list[Section]
+
+    def text(self) -> str:
+        """A few lines for the user."""
+        match, stranger = self.match, self.stranger
+        return "\n".join(
+            [
+                f"one person from cosine {match.threshold:.3f} of two centres on: false match rate "
+                f"{match.false_match_rate:g}, true match rate {match.true_match_rate:.1%}",
+                f"far from its identity below cosine {stranger.threshold:.3f}: {stranger.false_alarms} of "
+                f"{stranger.photos:,} photos of the evaluation set",
+                *(_line(section) for section in self.sections),
+            ]
+        )
+
+
+def audit(embedder: Embedder, train: Path, against: Path, *, out: Path, settings: AuditSettings) -> Audit:
+    """Audit a training set and write what was found; killed, it goes on with the embeddings that are there.
+
+    Args:
+        embedder: made for the template of both sets.
+        train: an aligned folder; the photos that training would see are audited.
+        against: an aligned folder of an evaluation set; every photo with a crop counts.
+        out: for `audit.json`, `exclusions.csv`, `report.html`, `pictures/` and `embeddings/`.
+        settings: what decides.
+
+    Raises:
+        InputError: the sets are one, name no identities or are of another template; `out` is in use or holds
+            other things; or the evaluation set is too small for the rates.
+    """
+    sets = AlignedDataset.load(train), AlignedDataset.load(against)
+    if sets[0].sha256 == sets[1].sha256:
+        raise InputError("--against", "must be another set than TRAIN", got=against, fix="Name another one.")
+    rows = _trainable_rows(sets[0]), _evaluation_rows(sets[1])
+    _, photos = np.unique(sets[1].column("identity")[rows[1]].astype(str), return_counts=True)
+    refuse_unfit(
+        photos, false_match_rate=settings.false_match_rate, false_alarm_rate=settings.false_alarm_rate
+    )
+    _check_out(out)
+    out.mkdir(parents=True, exist_ok=True)
+    with locked(out, command="faceverif data audit"):
+        people = [
+            _embedded(embedder, dataset, mine, flip=settings.flip, folder=out / _EMBEDDINGS / name)
+            for dataset, mine, name in zip(sets, rows, ("train", "against"), strict=True)
+        ]
+        found = _examine(*people, settings=settings)
+        _write(found, out, about=_about(embedder, found, settings))
+    return found
+
+
+def _check_out(out: Path) -> None:
+    names = {path.name for path in out.iterdir()} if out.is_dir() else set()
+    if (out.exists() and not out.is_dir()) or (names - {LOCK_NAME} and _EMBEDDINGS not in names):
+        raise InputError(
+            "--out", "must be empty, new, or begun by `faceverif data audit`", got=out, fix="Name another."
+        )
+
+
+def _trainable_rows(dataset: AlignedDataset) -> NDArray[np.int64]:
+    """The photos that training would see."""
+    return _named(dataset, dataset.with_status(Status.ALIGNED), field="TRAIN")
+
+
+def _evaluation_rows(dataset: AlignedDataset) -> NDArray[np.int64]:
+    """The photos that an evaluation may use: a centre crop too."""
+    rows = np.flatnonzero(dataset.column("status") != Status.FAILED.value)
+    return _named(dataset, rows, field="--against")
+
+
+def _named(dataset: AlignedDataset, rows: NDArray[np.int64], *, field: str) -> NDArray[np.int64]:
+    nameless = dataset.table.column("identity").take(rows).null_count
+    if not len(rows) or nameless:
+        raise InputError(
+            field,
+            "must hold photos whose identities are known",
+            got=f"{nameless:,} of {len(rows):,} without one in {dataset.root}",
+            fix="Align a folder of photos per identity.",
+        )
+    return rows
+
+
+def _embedded(
+    embedder: Embedder, dataset: AlignedDataset, rows: NDArray[np.int64], *, flip: bool, folder: Path
+) -> People:
+    embeddings = cached_embeddings(embedder, dataset, rows, flip=flip, folder=folder)
+    return People.of(dataset, rows, embeddings)
+
+
+def _examine(train: People, against: People, *, settings: AuditSettings) -> Audit:
+    match = match_threshold(against, false_match_rate=settings.false_match_rate)
+    stranger = stranger_threshold(against, false_alarm_rate=settings.false_alarm_rate)
+    sections = [
+        shared_names(train, against),
+        shared_people(train, against, match),
+        copies_of_evaluation(train, against),
+        copies(train),
+        mislabelled(train, stranger),
+        split_identities(train, match),
+        split_evaluation(against, match),
+    ]
+    return Audit(train, against, match, stranger, sections)
+
+
+def _write(found: Audit, out: Path, *, about: dict[str, Any]) -> None:
+    """Exclusions, pictures, numbers, and the report made of them."""
+    write_exclusions(out / EXCLUSIONS_NAME, excluded(found.sections))
+    shutil.rmtree(out / PICTURES_NAME, ignore_errors=True)  # those of an earlier audit show other findings
+    sections = [_section(section, out) for section in found.sections]
+    listed = ExclusionList.read(out / EXCLUSIONS_NAME).described()
+    content = about | {"exclusions": listed, "sections": sections}
+    write_text(out / AUDIT_NAME, json.dumps(content, indent=2) + "\n")
+    write_audit_report(out)
+
+
+def _section(section: Section, out: Path) -> dict[str, Any]:
+    """A section as `audit.json` has it; writes the pictures of its worst findings."""
+    shown = [
+        _picture(finding, out / PICTURES_NAME / section.reason / f"{number:02d}.jpg")
+        for number, finding in enumerate(section.findings[:_SHOWN])
+    ]
+    return {
+        "reason": section.reason,
+        "title": section.title,
+        "rule": section.rule,
+        "found": len(section.findings),
+        "compared": section.compared,
+        "expected_false_alarms": section.expected_false_alarms,
+        "estimated_precision": section.estimated_precision,
+        "excludes": section.excludes,
+        "worst": shown,
+    }
+
+
+def _picture(finding: Finding, path: Path) -> dict[str, Any]:
+    crops = [
+        read_crop(people.crop_path(photo), crop_px=people.dataset.header.crop_px)
+        for people, photo in finding.shown
+    ]
+    with written_whole(path) as unfinished:
+        Image.fromarray(side_by_side(np.stack(crops))).save(unfinished, quality=_JPEG_QUALITY)
+    return finding.exclusion._asdict() | {
+        "photos": [people.photo_name(photo) for people, photo in finding.shown]
+    }
+
+
+def _about(embedder: Embedder, found: Audit, settings: AuditSettings) -> dict[str, Any]:
+    return {
+        "train": _set_facts(found.train),
+        "against": _set_facts(found.against),
+        "model": embedder.name,
+        "model_sha256": embedder.sha256,
+        "preprocessing": embedder.preprocessing,
+        "settings": asdict(settings),
+        "match": asdict(found.match),
+        "stranger": asdict(found.stranger),
+        "expected_rule": EXPECTED_RULE,
+        "versions": {"python": platform.python_version()} | {tool: version(tool) for tool in _TOOLS},
+    }
+
+
+def _set_facts(people: People) -> dict[str, Any]:
+    dataset = people.dataset
+    return {
+        "path": str(dataset.root),
+        "manifest_sha256": dataset.sha256,
+        "template": dataset.header.template,
+        "photos": len(people.rows),
+        "identities": len(people.names),
+    }
+
+
+def _line(section: Section) -> str:
+    words = f"{len(section.findings):>6,}  {section.title.lower()}"
+    if section.expected_false_alarms is None:
+        return words
+    return f"{words}; {section.expected_false_alarms:.1f} of them expected to be false alarms"

@@ -1,0 +1,229 @@
+"""Looking data over: what it is, whole or not, and every kind of damage by name."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from field_formats import picture, write_bin, write_rec
+from PIL import Image
+
+from data_prep import check as checking
+from data_prep.alignment import find_template
+from data_prep.check import check
+from data_prep.errors import InputError
+from data_prep.known_sets import KnownSet
+from data_prep.manifest import MANIFEST_NAME, Status, header_for, write_manifest
+
+
+def write_photos(folder: Path, *names: str) -> Path:
+    for number, name in enumerate(names):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(picture(number))
+    return folder
+
+
+def problems(path: Path, *, every: bool = False) -> str:
+    report = check(path, every=every)
+    assert report.whole == (not report.problems)
+    assert report.text().endswith("not whole" if report.problems else "\nwhole")
+    return "\n".join(report.problems)
+
+
+def test_a_folder_in_order(tmp_path: Path) -> None:
+    report = check(write_photos(tmp_path, "a/1.jpg", "a/2.jpg", "b/1.jpg"))
+    assert report.whole
+    assert report.kind == "a folder of photos per identity"
+    assert "3 photos of 2 identities" in report.facts
+    assert "looked at 3 of 3 pictures: 3 can be decoded" in report.facts
+
+
+def test_empty_cut_and_foreign_files_are_counted_and_named(tmp_path: Path) -> None:
+    write_photos(tmp_path, "a/1.jpg", "a/2.jpg", "b/1.jpg", "b/2.jpg")
+    (tmp_path / "a/1.jpg").write_bytes(b"")
+    (tmp_path / "a/2.jpg").write_bytes(picture(1, side=64)[:900])
+    (tmp_path / "b/notes.txt").write_text("no photo")
+    assert problems(tmp_path).splitlines() == [
+        "1 files are dangling links or have zero bytes: a/1.jpg",
+        "1 photos cannot be decoded (truncated): a/2.jpg",
+        "1 photos cannot be decoded (not_an_image): b/notes.txt",
+    ]
+
+
+def test_a_sample_says_so_and_all_finds_what_it_misses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checking, "_SAMPLED", 3)
+    write_photos(tmp_path, *(f"a/{number}.jpg" for number in range(9)))
+    (tmp_path / "a/1.jpg").write_bytes(b"broken")
+    assert "looked at 3 of 9 pictures: 3 can be decoded; --all looks at every one" in check(tmp_path).facts
+    assert "a/1.jpg" in problems(tmp_path, every=True)
+
+
+def test_a_folder_too_high_is_told(tmp_path: Path) -> None:
+    write_photos(tmp_path, "lfw/a/1.jpg", "lfw/b/1.jpg")
+    assert problems(tmp_path) == "all photos lie below lfw: give that folder"
+    assert check(tmp_path / "lfw").whole
+
+
+def test_lfw_is_known_by_its_names_and_compared_with_its_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lfw = write_photos(
+        tmp_path / "lfw", "George_W_Bush/George_W_Bush_0001.jpg", "George_W_Bush/George_W_Bush_0002.jpg"
+    )
+    pair = "George_W_Bush\t1\t2\n"
+    (tmp_path / "pairs.txt").write_text(f"2\t1\n{pair}George_W_Bush\t1\tAnn\t1\n" + f"{pair}Ann\t1\tBob\t1\n")
+    assert "13,233 photos of 5,749 people: this is not all of it" in problems(lfw)
+    assert "pairs.txt: both photos of 2 of 4 pairs are there" in problems(lfw)
+    small = KnownSet("lfw", "LFW", "page", "terms", photos=2, identities=1)
+    monkeypatch.setattr(checking, "LFW", small)
+    assert "as many as LFW has" in check(lfw).facts
+
+
+def test_celeba_misses_photos_by_name(tmp_path: Path) -> None:
+    write_photos(tmp_path / "images", "000001.jpg", "000002.jpg", "stray.jpg")
+    (tmp_path / "identity_CelebA.txt").write_text("000001.jpg 7\n000002.jpg 8\n000003.jpg 7\n")
+    found = problems(tmp_path)
+    assert "1 photos that the identity file names are missing: 000003.jpg" in found
+    assert "202,599 photos of 10,177 people" in found
+    assert "1 files beside them are no part of it (no_identity)" in check(tmp_path).facts
+
+
+def test_a_damaged_record_is_named(tmp_path: Path) -> None:
+    rec = write_rec(tmp_path, [(1, picture(1)), (1, picture(2)), (2, picture(3))])
+    assert check(tmp_path).whole
+    offsets = [int(line.split()[1]) for line in rec.with_suffix(".idx").read_text().splitlines()]
+    data = bytearray(rec.read_bytes())
+    data[offsets[2] : offsets[2] + 4] = b"\0\0\0\0"
+    rec.write_bytes(data)
+    assert problems(tmp_path) == "1 photos cannot be used (damaged_record): 0000002"
+    data[offsets[2] : offsets[2] + 4] = data[offsets[1] : offsets[1] + 4]
+    data[offsets[3] + 40 : offsets[3] + 60] = bytes(20)
+    rec.write_bytes(data)
+    assert "1 photos cannot be decoded" in problems(tmp_path)
+
+
+def test_a_bin_has_photos_and_pairs(tmp_path: Path) -> None:
+    photos = [picture(number) for number in range(40)]
+    same = [number % 2 == 0 for number in range(20)]
+    report = check(write_bin(tmp_path / "set.bin", photos, same))
+    assert report.whole
+    assert any("20 pairs, 10 genuine and 10 impostor, 10 folds" in fact for fact in report.facts)
+    assert "6,000 pairs" in problems(write_bin(tmp_path / "agedb_30.bin", photos, same))
+    (tmp_path / "cut.bin").write_bytes((tmp_path / "set.bin").read_bytes()[:-30])
+    assert "cut.bin" in problems(tmp_path / "cut.bin")
+
+
+def test_lists_of_pairs(tmp_path: Path) -> None:
+    lines = [f"a/{number},b/{number},{number % 2}" for number in range(8)]
+    (tmp_path / "list.csv").write_text("\n".join(["left,right,same", *lines]))
+    report = check(tmp_path / "list.csv")
+    assert report.whole
+    assert "list: 8 pairs, 4 genuine and 4 impostor, 4 folds" in report.facts[0]
+    assert report.facts[1] == f"sha256 {hashlib.sha256((tmp_path / 'list.csv').read_bytes()).hexdigest()}"
+    (tmp_path / "list.csv").write_text("left,right,same\n../../etc/passwd,b,1\n")
+    assert "must stay inside its folder" in problems(tmp_path / "list.csv")
+    (tmp_path / "pairs.txt").write_text("2\t1\nA\t1\t2\nA\t1\tB\t1\nA\t1\t2\nA\t1\tB\t1\n")
+    assert "not that of the known pairs.txt" in check(tmp_path / "pairs.txt").facts[1]
+
+
+def write_mnist(folder: Path) -> Path:
+    for part, count in (("train", 3), ("t10k", 2)):
+        for name, shape in (
+            (f"{part}-images-idx3-ubyte", (count, 4, 4)),
+            (f"{part}-labels-idx1-ubyte", (count,)),
+        ):
+            header = struct.pack(f">HBB{len(shape)}I", 0, 8, len(shape), *shape)
+            (folder / name).write_bytes(header + bytes(int(np.prod(shape))))
+    return folder
+
+
+def test_idx_files_are_counted(tmp_path: Path) -> None:
+    assert problems(write_mnist(tmp_path)).splitlines() == [
+        "train: 3 images with labels, 4 x 4; MNIST has 60,000",
+        "t10k: 2 images with labels, 4 x 4; MNIST has 10,000",
+    ]
+    (tmp_path / "t10k-labels-idx1-ubyte").unlink()
+    assert "must hold t10k-labels-idx1-ubyte" in problems(tmp_path)
+
+
+def test_other_things_and_nothing_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("Chapter 1\n")
+    for path, rule in (
+        (tmp_path / "thesis.txt", "must be one of"),
+        (tmp_path / "nowhere", "must be a data set"),
+    ):
+        with pytest.raises(InputError, match=rule):
+            check(path)
+
+
+# --- aligned data sets
+
+
+@pytest.fixture
+def aligned(tmp_path: Path) -> Path:
+    rows = []
+    for number in range(4):
+        crop = tmp_path / f"{number}.png"
+        Image.new("RGB", (112, 112), (number, 0, 0)).save(crop)
+        row = {"photo": f"a/{number}.jpg", "identity": "a", "crop": crop.name, "status": Status.ALIGNED.value}
+        rows.append(row | {"crop_sha256": hashlib.sha256(crop.read_bytes()).hexdigest()})
+    rows.append({"photo": "b/1.jpg", "identity": "b", "status": Status.FAILED.value, "reason": "truncated"})
+    write_manifest(tmp_path, header_for(find_template("arcface-112"), policy="test", min_face_px=20), rows)
+    return tmp_path
+
+
+def test_an_aligned_set_in_order(aligned: Path) -> None:
+    report = check(aligned)
+    assert report.whole
+    assert "5 photos of 2 identities: 4 aligned, 0 no_face, 1 failed" in report.facts
+    assert not any("earlier version" in fact for fact in report.facts)
+
+
+def _smaller(crop: Path) -> None:
+    Image.new("RGB", (64, 64)).save(crop)
+
+
+@pytest.mark.parametrize(
+    ("damage", "found"),
+    [
+        (Path.unlink, ["1 crops are missing or have zero bytes: 2.png"]),
+        (
+            lambda crop: shutil.copy(crop.with_name("1.png"), crop),
+            ["1 crops are no longer what was written: 2.png"],
+        ),
+        (lambda crop: crop.write_bytes(b""), ["1 crops are missing or have zero bytes: 2.png"]),
+        (
+            _smaller,
+            ["1 crops are no longer what was written: 2.png", "1 crops cannot be read as 112 x 112: 2.png"],
+        ),
+    ],
+    ids=["gone", "another", "empty", "smaller"],
+)
+def test_damaged_crops_are_named(aligned: Path, damage: Callable[[Path], None], found: list[str]) -> None:
+    damage(aligned / "2.png")
+    assert check(aligned).problems == found
+
+
+def test_a_damaged_manifest_and_an_unfinished_alignment_are_problems(aligned: Path) -> None:
+    (aligned / MANIFEST_NAME).write_bytes(b"PAR1 cut short")
+    assert "the manifest must be one that `faceverif align` wrote" in problems(aligned)
+    (aligned / MANIFEST_NAME).unlink()
+    (aligned / "journal.jsonl").touch()
+    assert "run the same `faceverif align` again" in problems(aligned)
+
+
+@pytest.mark.real_data
+def test_real_data_are_what_they_are_said_to_be(shared: Path) -> None:
+    lfw = check(shared / "data/lfw/lfw-deepfunneled")
+    assert lfw.whole
+    assert "pairs.txt: both photos of 6,000 of 6,000 pairs are there" in lfw.facts
+    assert "7,000 photos of 500 people: this is not all of it" in problems(shared / "data/cfp")
+    for name in ("pairs.txt", "pairsDevTest.txt"):
+        assert f", that of the known {name}" in check(shared / "data/lfw" / name).facts[1]

@@ -1,0 +1,282 @@
+"""An audit finds what was planted, nothing else, and never holds a matrix of all pairs."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+from small_faces import PatternNet, face, manifest_row, pattern_embedder
+
+from data_prep.alignment import find_template
+from data_prep.errors import InputError
+from data_prep.exclusions import ExclusionList
+from data_prep.manifest import AlignedDataset, header_for, write_manifest
+from faceverif.audit import embedding_cache, similarity
+from faceverif.audit.calibration import match_threshold, refuse_unfit, stranger_threshold
+from faceverif.audit.duplicates import pixel_correlation
+from faceverif.audit.people import People, plain_name, unit
+from faceverif.audit.run import AuditSettings, audit
+from faceverif.audit.similarity import largest_within, nearest_other, pairs_from
+
+SETTINGS = AuditSettings(false_match_rate=1e-4, false_alarm_rate=0.02, flip=False)
+
+
+def vectors(count: int, *, seed: int = 0, dim: int = 6) -> NDArray[np.float32]:
+    return unit(np.random.default_rng(seed).normal(size=(count, dim)).astype(np.float32))
+
+
+def people(embeddings: NDArray[np.float32], labels: list[int]) -> People:
+    names = tuple(f"P{label:03d}" for label in sorted(set(labels)))
+    dataset: Any = None  # only names and pictures need it
+    return People(dataset, np.arange(len(labels)), embeddings, np.array(labels), names)
+
+
+@pytest.fixture
+def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(similarity, "_ROWS", 3)
+    monkeypatch.setattr(similarity, "_COLUMNS", 5)
+
+
+@pytest.mark.usefixtures("_small_blocks")
+@pytest.mark.parametrize("within", [True, False])
+def test_pairs_are_those_of_the_whole_matrix(within: bool) -> None:
+    left, right = vectors(14), vectors(11, seed=1)
+    whole = left @ (left if within else right).T
+    i, j = np.nonzero(np.triu(whole >= 0.2, k=1) if within else whole >= 0.2)
+    found = pairs_from(0.2, left, None if within else right)
+    assert {(a, b) for a, b, _ in found.rows()} == set(zip(i.tolist(), j.tolist(), strict=True))
+    assert len(i) == len(found.scores) > 5
+    np.testing.assert_allclose(found.scores, whole[found.left, found.right], rtol=1e-5)
+    assert (np.diff(found.scores) <= 0).all()
+
+
+@pytest.mark.usefixtures("_small_blocks")
+@pytest.mark.parametrize("count", [1, 7, 500])
+def test_largest_within_are_the_end_of_the_sorted_scores(count: int) -> None:
+    left = vectors(13)
+    expected = np.sort((left @ left.T)[np.triu_indices(13, k=1)])[::-1][:count]
+    np.testing.assert_allclose(largest_within(count, left), expected, rtol=1e-5)
+
+
+@pytest.mark.usefixtures("_small_blocks")
+def test_nearest_other_passes_over_its_own() -> None:
+    left, centres, own = vectors(9), vectors(12, seed=2), np.arange(9) % 12
+    whole = left @ centres.T
+    whole[np.arange(9), own] = -9
+    which, scores = nearest_other(left, centres, own)
+    assert which.tolist() == whole.argmax(axis=1).tolist()
+    np.testing.assert_allclose(scores, whole.max(axis=1), rtol=1e-5)
+
+
+def test_a_photo_is_compared_with_the_others_of_its_identity() -> None:
+    x = vectors(5)
+    group = people(x, [0, 0, 0, 1, 1])
+    expected = x[0] @ (x[1] + x[2]) / np.linalg.norm(x[1] + x[2])
+    assert group.own_scores[0] == pytest.approx(expected, abs=1e-6)
+    assert group.own_scores[3] == pytest.approx(x[3] @ x[4], abs=1e-6)
+    assert np.isnan(people(x[:1], [0]).own_scores[0])
+    first, second = group.half_centres()
+    np.testing.assert_allclose(first, unit(np.stack([x[0] + x[2], x[3]])), atol=1e-6)
+    np.testing.assert_allclose(second, unit(np.stack([x[1], x[4]])), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "plain"),
+    [
+        ("José_María  Aznar", "josemariaaznar"),
+        ("Jose-Maria Aznar", "josemariaaznar"),
+        ("00123", ""),
+        ("n000012", "n000012"),
+        ("李 明", "李明"),
+    ],
+)
+def test_plain_names(name: str, plain: str) -> None:
+    assert plain_name(name) == plain
+
+
+def test_people_under_two_names_do_not_move_the_match_threshold() -> None:
+    clean = vectors(300, dim=32)
+    dirty = np.concatenate([clean, clean[:8]])  # eight people under a second name
+    twice = [*range(300), *range(300)]
+    clean_threshold = match_threshold(people(np.tile(clean, (2, 1)), twice), false_match_rate=1e-5)
+    dirty_threshold = match_threshold(
+        people(np.concatenate([dirty, dirty]), [*range(308), *range(308)]), false_match_rate=1e-5
+    )
+    assert clean_threshold.reached == 0
+    assert dirty_threshold.reached == 8
+    assert dirty_threshold.threshold == pytest.approx(clean_threshold.threshold, abs=0.05)
+    assert 0.5 < dirty_threshold.threshold < 0.99  # where the last pairs alone would put it: at 1
+    assert dirty_threshold.true_match_rate == 1
+    assert dirty_threshold.expected_false_alarms(200_000) == pytest.approx(2)
+
+
+def test_the_tail_falls_as_it_is_said_to() -> None:
+    # In three dimensions the cosines of random directions are uniform, so it is known where the tail begins.
+    group = people(np.repeat(vectors(400, dim=3, seed=3), 2, axis=0), [i // 2 for i in range(800)])
+    found = match_threshold(group, false_match_rate=1e-4)
+    assert found.tail_pairs == 100
+    assert found.tail_begins == pytest.approx(1 - 2 * 100 / found.impostor_pairs, abs=1e-3)
+    expected = found.tail_begins + found.tail_scale * np.log(100 / found.impostor_pairs / 1e-4)
+    assert found.threshold == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("photos", "rates", "complaint"),
+    [
+        ([2] * 40, (1e-4, 0.1), "people for 1,000 pairs"),
+        ([1] * 60, (1e-4, 0.1), "60 people, 0 with two photos"),
+        ([3] * 60, (0.2, 0.1), "--false-match-rate: must lie above 0 and below 0.056"),
+        ([3] * 60, (0.0, 0.1), "--false-match-rate"),
+        ([3] * 60, (1e-4, 0.005), "--false-alarm-rate: must lie above 0.0056 and below 1"),
+        ([2] * 60, (1e-4, 0.1), "--false-alarm-rate: must lie above 1 and"),
+    ],
+)
+def test_rates_that_cannot_be_shown_are_refused(
+    photos: list[int], rates: tuple[float, float], complaint: str
+) -> None:
+    with pytest.raises(InputError, match=complaint):
+        refuse_unfit(np.array(photos), false_match_rate=rates[0], false_alarm_rate=rates[1])
+
+
+def test_stranger_threshold_leaves_the_stated_share_below() -> None:
+    group = people(vectors(300), [i // 3 for i in range(300)])
+    found = stranger_threshold(group, false_alarm_rate=0.02)
+    assert (found.photos, found.false_alarms) == (300, 6)
+    assert (group.own_scores < found.threshold).sum() == 6
+
+
+def test_copies_are_seen_through_what_happens_to_pictures() -> None:
+    picture = face(1, 1, side=32)[..., 0]
+    darker = (picture * 0.6).astype(np.uint8)
+    assert pixel_correlation(picture, darker) > 0.99
+    assert pixel_correlation(picture, picture[:, ::-1]) == pytest.approx(1)
+    assert pixel_correlation(picture, face(2, 1, side=32)[..., 0]) < 0.6
+    assert pixel_correlation(picture, np.full((32, 32), 7, np.uint8)) == 0
+
+
+# --- a whole audit, with everything planted
+
+
+class Planted(NamedTuple):
+    name: str
+    person: int
+    photo: int
+
+
+def write_set(root: Path, photos: list[Planted]) -> Path:
+    rows = []
+    for name, person, photo in photos:
+        row = manifest_row(f"{name}/{person}_{photo}")
+        (root / row["crop"]).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(face(person, photo, side=112)).save(root / row["crop"], compress_level=1)
+        rows.append(row)
+    write_manifest(root, header_for(find_template("arcface-112"), policy="test", min_face_px=20), rows)
+    return root
+
+
+def evaluation_set() -> list[Planted]:
+    """Fifty people, three photos of each."""
+    return [Planted(f"P{person:02d}", person, photo) for person in range(50) for photo in (1, 2, 3)]
+
+
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    against = evaluation_set() + [
+        Planted("Quentin", 9, photo) for photo in (31, 32)
+    ]  # P09 under a second name
+    train = [Planted(f"A{i}", 100 + i, photo) for i in range(6) for photo in (1, 2, 3, 4)]
+    train += [Planted("T", 0, photo) for photo in (11, 12, 13)]  # P00
+    train += [Planted("p-05", 200, photo) for photo in (1, 2, 3)]  # called as P05 is
+    train += [Planted("A0", 7, 1)]  # a photo of P07
+    train += [Planted("A2", 103, 9)]  # A3
+    train += [Planted("B", 104, photo) for photo in (21, 22)]  # A4 under a second name
+    train += [Planted("A5", 101, 1)]  # a photo of A1
+    folder = tmp_path_factory.mktemp("sets")
+    return write_set(folder / "train", train), write_set(folder / "against", against)
+
+
+@pytest.fixture(scope="module")
+def out(sets: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("audit")
+    audit(pattern_embedder(), *sets, out=folder, settings=SETTINGS)
+    return folder
+
+
+def test_everything_planted_is_found_and_nothing_else(out: Path, sets: tuple[Path, Path]) -> None:
+    with (out / "exclusions.csv").open(newline="") as file:
+        lines = [(row["kind"], row["name"], row["reason"], row["evidence"]) for row in csv.DictReader(file)]
+    mislabelled = [line[:3] for line in lines if line[2] == "mislabelled"]
+    assert [line for line in lines if line[2] != "mislabelled"] == [
+        ("identity", "p-05", "shared_name", "P05"),
+        ("identity", "T", "shared_person", "P00"),
+        ("photo", "A0/7_1.jpg", "copy_of_evaluation", "P07/7_1.jpg"),
+        ("photo", "A5/101_1.jpg", "copy_under_another_name", "A1/101_1.jpg"),
+        ("identity", "B", "split_identity", "A4"),
+    ]
+    assert sorted(mislabelled) == [
+        ("photo", f"{name}.jpg", "mislabelled") for name in ("A0/7_1", "A2/103_9", "A5/101_1")
+    ]
+    assert ("photo", "A2/103_9.jpg", "mislabelled", "A3") in lines
+    listed = ExclusionList.read(out / "exclusions.csv")
+    assert listed.kept(AlignedDataset.load(sets[0])).sum() == 4 * 6  # A0 to A5, as they were meant
+
+
+def test_numbers_and_page_say_how_it_was_found(out: Path) -> None:
+    facts = json.loads((out / "audit.json").read_text())
+    sections = {section["reason"]: section for section in facts["sections"]}
+    assert sections["split_evaluation"]["worst"][0]["name"] == "Quentin"
+    shared = sections["shared_person"]
+    assert (shared["found"], shared["compared"]) == (1, 9 * 51)
+    assert shared["expected_false_alarms"] == pytest.approx(9 * 51 * 1e-4)
+    assert shared["estimated_precision"] == pytest.approx(1 - 9 * 51 * 1e-4)
+    page = (out / "report.html").read_text()
+    assert page.count('<div class="pair">') == sum(section["found"] for section in facts["sections"])
+    assert facts["exclusions"]["sha256"] in page
+    assert "http" not in page.replace("http-equiv", "")
+
+
+def test_a_killed_audit_goes_on_with_its_embeddings(
+    out: Path, sets: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedding_cache, "_PORTION", 16)
+    calls: list[int] = []
+    forward = PatternNet.forward
+
+    def dying(self: PatternNet, pixels: Any) -> Any:
+        calls.append(len(pixels))
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return forward(self, pixels)
+
+    monkeypatch.setattr(PatternNet, "forward", dying)
+    with pytest.raises(KeyboardInterrupt):
+        audit(pattern_embedder(), *sets, out=tmp_path, settings=SETTINGS)
+    assert len(list(tmp_path.rglob("*.npy"))) == 3
+    audit(pattern_embedder(), *sets, out=tmp_path, settings=SETTINGS)
+    assert sum(calls) == 35 + 152 + calls[3]  # each photo once, but for the batch that was lost
+    assert (tmp_path / "exclusions.csv").read_bytes() == (out / "exclusions.csv").read_bytes()
+
+
+def test_what_does_not_belong_together_is_refused(out: Path, sets: tuple[Path, Path], tmp_path: Path) -> None:
+    train, against = sets
+    (tmp_path / "thesis.txt").touch()
+    nameless = write_set(tmp_path / "nameless", [Planted("x", 1, 1)])
+    rows = AlignedDataset.load(nameless).table.to_pylist()
+    header = AlignedDataset.load(nameless).header
+    write_manifest(nameless, header, [row | {"identity": None} for row in rows])
+    for arguments, complaint in (
+        ((train, train, out), "another set than TRAIN"),
+        ((nameless, against, out), "1 of 1 without one"),
+        ((against, train, tmp_path / "new"), "people for 1,000 pairs"),
+        ((train, against, tmp_path), "begun by `faceverif data audit`"),
+        ((against, write_set(tmp_path / "more", evaluation_set()), out), "same model, data and --flip"),
+    ):
+        with pytest.raises(InputError, match=complaint):
+            audit(pattern_embedder(), *arguments[:2], out=arguments[2], settings=SETTINGS)
+    assert not (tmp_path / "new").exists()
