@@ -11,6 +11,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -169,21 +171,11 @@ def _die(*_: object) -> None:
 def test_a_full_disk_stops_the_run_and_the_same_command_goes_on(
     people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for copy in range(6):  # 72 photos: three tasks, of which the first fits
+    for copy in range(4):  # 48 photos: two tasks, of which the first fits
         shutil.copytree(people, tmp_path / f"photos/copy {copy}")
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / LOCK_NAME).touch()  # as a run leaves it that could not even begin a journal
-    with monkeypatch.context() as patch:
-        patch.setattr(prepare, "_start_worker", _start_on_a_disk_with_little_room)
-        with pytest.raises(OSError, match="No space left") as stopped:
-            align_folder(tmp_path / "photos", tmp_path / "out", settings=_SETTINGS, workers=1)
-    assert disk_is_full(stopped.value)
-    assert not (tmp_path / "out" / MANIFEST_NAME).exists()
-    summary = align_folder(tmp_path / "photos", tmp_path / "out", settings=_SETTINGS, workers=1)
-    assert (summary.photos, summary.aligned, summary.done_now) == (72, 72, 40)
-
-
-def _start_on_a_disk_with_little_room(*arguments: Any) -> None:
+    monkeypatch.setattr(prepare, "worker_pool", _no_pool)  # a spawned process would know no other writer
     write, room = prepare._write_crop, iter(range(40))
 
     def write_while_there_is_room(*crop: Any) -> Any:
@@ -191,8 +183,21 @@ def _start_on_a_disk_with_little_room(*arguments: Any) -> None:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return write(*crop)
 
-    prepare._write_crop = write_while_there_is_room
-    prepare._start_worker(*arguments)
+    with monkeypatch.context() as patch:
+        patch.setattr(prepare, "_write_crop", write_while_there_is_room)
+        with pytest.raises(OSError, match="No space left") as stopped:
+            align_folder(tmp_path / "photos", tmp_path / "out", settings=_SETTINGS)
+    assert disk_is_full(stopped.value)
+    assert not (tmp_path / "out" / MANIFEST_NAME).exists()
+    summary = align_folder(tmp_path / "photos", tmp_path / "out", settings=_SETTINGS)
+    assert (summary.photos, summary.aligned, summary.done_now) == (48, 48, 16)
+
+
+@contextmanager
+def _no_pool(out: Path, settings: AlignSettings, **_: Any) -> Iterator[Any]:
+    """Tasks done in this process."""
+    aligner = prepare._Aligner(out, settings)
+    yield lambda tasks: (aligner.align(task) for task in tasks)
 
 
 # --- what is refused, with nothing written

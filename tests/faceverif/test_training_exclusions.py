@@ -14,6 +14,7 @@ from data_prep.errors import InputError
 from data_prep.exclusions import ExclusionList
 from faceverif.config import DataConfig
 from faceverif.embedder import MODEL_NAME, load_model
+from faceverif.training.checkpoint import load_checkpoint
 from faceverif.training.data import load_training_photos
 from faceverif.training.loop import train
 
@@ -72,7 +73,8 @@ def test_every_number_of_a_run_says_which_list(data: Path, tmp_path: Path) -> No
 
     moved = tmp_path / "elsewhere.csv"
     listed.rename(moved)
-    train(short(data, moved, verification=[entry]), run, resume=True)
+    photos = load_training_photos(DataConfig(path=data, exclude=moved), input_px=32)
+    assert load_checkpoint(run, short(data, moved), data_sha256=photos.sha256)["exclusions"] == described
     write_list(moved, LIST + "photo,P00/P00_0001.jpg\n")
     with pytest.raises(InputError, match="data that the run began with"):
-        train(short(data, moved, verification=[entry]), run, resume=True)
+        train(short(data, moved), run, resume=True)
