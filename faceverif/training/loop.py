@@ -259,7 +259,7 @@ class TrainingRun:
             share=(0, 1),
         )
         [batch] = read_batches(self.photos, order, workers=0, pin=False)
-        names = [str(self.photos.crops[photo]) for photo in batch.photos]
+        names = [self.photos.dataset.crops.name(row) for row in self.photos.rows[batch.photos]]
         with written_whole(path) as unfinished:
             torch.save(batch._asdict() | {"names": names, "step": self.step}, unfinished)
 

@@ -13,7 +13,6 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from data_prep.atomic import written_whole
-from data_prep.crops import read_crop
 from data_prep.errors import InputError
 from data_prep.manifest import AlignedDataset, Status
 from data_prep.progress import progress
@@ -60,18 +59,8 @@ def _embedded_batches(
     with progress("embed", total=len(rows)) as advance:
         for start in range(0, len(rows), _BATCH):
             batch = rows[start : start + _BATCH]
-            yield embed_crops(embedder, read_crops(dataset, batch), flip=flip)
+            yield embed_crops(embedder, dataset.crops.read(batch), flip=flip)
             advance(len(batch), "")
-
-
-def read_crops(dataset: AlignedDataset, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """The crops of some rows, (n, crop_px, crop_px, 3) uint8 RGB.
-
-    Raises:
-        InputError: a crop is missing or broken.
-    """
-    names = dataset.table.column("crop").take(pa.array(rows)).to_pylist()
-    return np.stack([read_crop(dataset.root / name, crop_px=dataset.header.crop_px) for name in names])
 
 
 def embed_to_file(embedder: Embedder, data: Path, out: Path, *, flip: bool) -> None:

@@ -15,7 +15,6 @@ from PIL import Image
 
 from data_prep.atomic import written_whole
 from faceverif.plotting import ACCENT, FAINT, GENUINE, IMPOSTOR, INK, figure_png, house_style, new_figure
-from faceverif.verification.embeddings import read_crops
 from faceverif.verification.result import VerificationResult, percent
 
 PAIRS_NAME = "pairs"
@@ -153,7 +152,7 @@ def _write_pairs(result: VerificationResult, folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)  # those of an earlier verification are of other rows
     photos = result.photos
     for pair in [*hardest_pairs(result, same=True), *hardest_pairs(result, same=False)]:
-        left, right = read_crops(result.dataset, photos.rows[[photos.left[pair], photos.right[pair]]])
+        left, right = result.dataset.crops.read(photos.rows[[photos.left[pair], photos.right[pair]]])
         gap = np.full((len(left), _GAP_PX, 3), 255, dtype=np.uint8)
         with written_whole(folder / f"{pair}.jpg") as unfinished:
             Image.fromarray(np.hstack([left, gap, right])).save(unfinished, quality=_JPEG_QUALITY)
