@@ -155,14 +155,7 @@ class AlignedDataset:
                 got=f"{path} ({type(error).__name__})",
                 fix="Align the photos again into an empty folder.",
             ) from error
-        known = find_template(header.template)
-        if known.sha256 != header.template_sha256:
-            raise InputError(
-                "data",
-                f"template {header.template} must have the geometry of this version ({known.sha256[:12]})",
-                got=header.template_sha256[:12],
-                fix="Align the photos again with this version.",
-            )
+        refuse_other_geometry(header)
         crops = CropFiles(crop_px=header.crop_px, root=root, names=table.column("crop"))
         return cls(root, header, table, crops, files=(path,))
 
@@ -187,6 +180,22 @@ class AlignedDataset:
 
     def __len__(self) -> int:
         return self.table.num_rows
+
+
+def refuse_other_geometry(header: DatasetHeader) -> None:
+    """Refuse crops of a template that this version draws differently.
+
+    Raises:
+        InputError: it does, or no template has this name.
+    """
+    known = find_template(header.template)
+    if known.sha256 != header.template_sha256:
+        raise InputError(
+            "data",
+            f"template {header.template} must have the geometry of this version ({known.sha256[:12]})",
+            got=header.template_sha256[:12],
+            fix="Align the photos again with this version.",
+        )
 
 
 def _file_sha256(path: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -18,9 +19,17 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+data_app = typer.Typer(name="data", help="Check, fetch, audit and export data.", no_args_is_help=True)
+app.add_typer(data_app)
+
 RunDir = Annotated[Path, typer.Option("--run", help="Folder of a training run.")]
 OutDir = Annotated[Path, typer.Option("--out", help="Folder for the results.")]
-DataDir = Annotated[Path, typer.Option("--data", help="Folder made by `faceverif align`.")]
+DataDir = Annotated[
+    Path,
+    typer.Option(
+        "--data", help="Folder made by `faceverif align`, a train.rec or WebDataset shards of crops."
+    ),
+]
 OptionalRun = Annotated[Path | None, typer.Option("--run", help="Folder of a training run.")]
 OnnxFile = Annotated[Path | None, typer.Option("--onnx", help="A foreign model; needs --preprocess.")]
 Preprocess = Annotated[
@@ -37,7 +46,8 @@ def align(
     source: Annotated[
         Path,
         typer.Argument(
-            help="A folder of photos per identity, CelebA, CFP, InsightFace's train.rec or a .bin file."
+            help="A folder of photos per identity, CelebA, CFP, InsightFace's train.rec or a .bin file, "
+            "WebDataset shards."
         ),
     ],
     out: Annotated[Path, typer.Argument(help="Where crops and manifest go; started again, it goes on.")],
@@ -183,6 +193,28 @@ def report(run: Annotated[Path, typer.Argument(help="Folder of a training run.")
     from faceverif.report import write_run_report
 
     typer.echo(f"report: {write_run_report(run)}")
+
+
+class ExportFormat(StrEnum):
+    """What `faceverif data export` writes."""
+
+    WEBDATASET = "webdataset"
+
+
+@data_app.command()
+def export(
+    aligned: Annotated[
+        Path, typer.Argument(help="Folder made by `faceverif align`, or a train.rec of crops.")
+    ],
+    out: Annotated[Path, typer.Argument(help="Where the shards go: a new or empty folder.")],
+    to: Annotated[ExportFormat, typer.Option("--format", help="What to write.")],
+    shard_mb: Annotated[float, typer.Option(min=0, help="Largest size of a shard, in MB.")] = 500,
+) -> None:
+    """Write aligned crops in a format of the field; training and embedding read it where it lies."""
+    from data_prep.export import export_webdataset
+    from data_prep.packed import load_aligned
+
+    typer.echo(export_webdataset(load_aligned(aligned), out, shard_mb=shard_mb).text())
 
 
 @app.command("fit-faces")

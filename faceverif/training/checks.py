@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from data_prep.manifest import AlignedDataset
+from data_prep.packed import load_aligned
 from data_prep.protocols import VerificationProtocol, load_protocol
 from faceverif.config import VerificationConfig
 from faceverif.embedder import Embedder, PreprocessingSpec
@@ -34,7 +35,7 @@ class VerificationCheck:
         Raises:
             InputError: something is missing, or the crops are not those that the model is made for.
         """
-        check = cls(config, AlignedDataset.load(config.data), load_protocol(config.protocol))
+        check = cls(config, load_aligned(config.data), load_protocol(config.protocol))
         spec.refuse_other(check.dataset.header)
         PairPhotos.of(check.protocol, check.dataset)
         return check

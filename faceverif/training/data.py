@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from data_prep.errors import InputError
 from data_prep.manifest import AlignedDataset, Status
+from data_prep.packed import load_aligned
 from faceverif.config import DataConfig
 from faceverif.training.randomness import counted_generator
 
@@ -64,7 +65,7 @@ def load_training_photos(config: DataConfig, *, input_px: int) -> TrainingPhotos
     Raises:
         InputError: no data set, crops smaller than the input, missing files, nobody or one person left.
     """
-    dataset = AlignedDataset.load(config.path)
+    dataset = load_aligned(config.path)
     if dataset.header.crop_px < input_px:
         raise InputError(
             "backbone.input_px",

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from data_prep.atomic import written_whole
 from data_prep.errors import InputError
 from data_prep.manifest import AlignedDataset, Status
+from data_prep.packed import load_aligned
 from data_prep.progress import progress
 from faceverif.embedder import Embedder
 
@@ -75,7 +76,7 @@ def embed_to_file(embedder: Embedder, data: Path, out: Path, *, flip: bool) -> N
         raise InputError(
             "--out", "must be a .parquet file", got=out, fix=f"Use {out.with_suffix('.parquet')}."
         )
-    dataset = AlignedDataset.load(data)
+    dataset = load_aligned(data)
     embedder.spec.refuse_other(dataset.header)
     rows = np.flatnonzero(dataset.column("status") != Status.FAILED.value)
     if not len(rows):

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from data_prep.atomic import write_text, written_whole
 from data_prep.errors import InputError
 from data_prep.manifest import AlignedDataset
+from data_prep.packed import load_aligned
 from data_prep.protocols import VerificationProtocol, load_protocol, pairs_within
 from faceverif.embedder import Embedder
 from faceverif.report import write_verification_report
@@ -104,7 +105,7 @@ def verify(
     """
     if out.exists() and not out.is_dir():
         raise InputError("--out", "must be a folder", got=f"the file {out}", fix="Name another one.")
-    dataset, pairs = AlignedDataset.load(data), load_protocol(protocol, allow_partial=allow_partial)
+    dataset, pairs = load_aligned(data), load_protocol(protocol, allow_partial=allow_partial)
     if allow_partial:
         pairs = pairs_within(pairs, dataset)
     result = evaluate(embedder, dataset, pairs, flip=flip, subtract_mean=subtract_mean)

@@ -251,7 +251,7 @@ def test_crops_are_known_by_where_their_landmarks_lie(
     assert are_aligned(list_source(crops["aligned"]), TEMPLATE)
     assert "taken over as they are" in capsys.readouterr().err
     assert not are_aligned(list_source(crops["cut"]), TEMPLATE)
-    assert "px away: aligned as any photo" in capsys.readouterr().err
+    assert "px away: not aligned yet" in capsys.readouterr().err
     with pytest.raises(InputError, match="must be arcface-112 for photos that are aligned already"):
         are_aligned(list_source(crops["aligned"]), find_template("arcface-128"))
 
