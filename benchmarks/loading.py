@@ -1,10 +1,10 @@
-"""Is training from a pack as fast as from files? Images per second of the training loader, by where crops lie.
+"""Is training from a pack as fast as from files? Images per second of the training loader for each.
 
     python benchmarks/loading.py data/celeba-aligned                  # an aligned folder, packed first
-    python benchmarks/loading.py data/celeba-aligned --workers 2      # decoding processes, as in training.workers
+    python benchmarks/loading.py data/celeba-aligned --workers 2      # decoding processes, 1 unless said
 
-The same crops lie as files, as InsightFace's train.rec and as WebDataset shards, and pass the loader in turns in
-one run, shuffled as in training. Medians of the turns count, so that other work on the machine hits all alike.
+The same crops lie as files, as InsightFace's train.rec and as WebDataset shards, and pass the loader in turns
+in one run, shuffled as in training. Medians count, so that other work on the machine hits all alike.
 Each contender opens in a process of its own first: how long that takes, and its peak memory, with workers.
 """
 
@@ -100,7 +100,7 @@ def in_own_process(path: Path, *, workers: int) -> tuple[float, float, float]:
 
 
 def opening_s_and_peaks_mb(path: Path, workers: int) -> tuple[float, float, float]:
-    """Seconds until the first batch can be asked for, and peak memory of this process and of its largest worker."""
+    """Seconds to open a data set; peak memory of this process and of its largest worker in an epoch."""
     start = time.perf_counter()
     photos = load(path)
     seconds = time.perf_counter() - start

@@ -131,15 +131,28 @@ def embed(
 
 @app.command()
 def verify(
-    data: DataDir,
+    data: Annotated[
+        list[Path],
+        typer.Option(
+            "--data",
+            help="Folder made by `faceverif align`; for --suite one that holds several, or given repeatedly.",
+        ),
+    ],
+    out: OutDir,
     protocol: Annotated[
-        Path,
+        Path | None,
         typer.Option(
             help="LFW pairs.txt or pairsDevTest.txt, CFP's Split/FF or Split/FP, a .bin file, CALFW's or "
             "CPLFW's list, or a CSV: left,right,same[,fold]."
         ),
-    ],
-    out: OutDir,
+    ] = None,
+    suite: Annotated[
+        Path | None,
+        typer.Option(
+            help="Instead of --protocol: a folder with protocols of LFW, CALFW, CFP, CPLFW and AgeDB-30; "
+            "all that are there run, and a table compares them with published numbers."
+        ),
+    ] = None,
     run: OptionalRun = None,
     onnx: OnnxFile = None,
     preprocess: Preprocess = None,
@@ -154,20 +167,24 @@ def verify(
         ),
     ] = False,
 ) -> None:
-    """Run a verification protocol: accuracy, AUC, EER, TAR at FAR, and a report."""
+    """Run a verification protocol, or all of the field's: accuracy, AUC, EER, TAR at FAR, and a report."""
     from faceverif.embedder import load_embedder
     from faceverif.verification.runner import verify as run_protocol
+    from faceverif.verification.suite import verify_suite
 
-    result = run_protocol(
-        load_embedder(run=run, onnx=onnx, preprocess=preprocess),
-        data,
-        protocol,
-        out=out,
-        flip=flip,
-        subtract_mean=subtract_mean,
-        allow_partial=allow_partial,
-    )
-    typer.echo(result.text())
+    if (protocol is None) == (suite is None) or (protocol is not None and len(data) > 1):
+        raise InputError(
+            "verify",
+            "needs --protocol FILE with one --data, or --suite FOLDER with one or more",
+            got=f"{'both' if protocol and suite else 'neither' if not (protocol or suite) else len(data)}",
+            fix="Give one of the two.",
+        )
+    embedder = load_embedder(run=run, onnx=onnx, preprocess=preprocess)
+    options = {"flip": flip, "subtract_mean": subtract_mean, "allow_partial": allow_partial}
+    if protocol is not None:
+        typer.echo(run_protocol(embedder, data[0], protocol, out=out, **options).text())
+    elif suite is not None:
+        typer.echo(verify_suite(embedder, suite, data, out=out, **options).markdown())
     typer.echo(f"report: {out / 'report.html'}")
 
 

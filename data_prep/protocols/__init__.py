@@ -9,7 +9,7 @@ import numpy as np
 from data_prep.errors import InputError
 from data_prep.protocols import cfp, insightface_bin, lfw, pairs_csv, two_lines
 from data_prep.protocols.base import PairFormat, ProtocolSize, VerificationProtocol, read_lines
-from data_prep.protocols.matching import find_rows, pairs_within
+from data_prep.protocols.matching import find_rows, names_any, pairs_within
 
 __all__ = [
     "FORMATS",
@@ -17,6 +17,7 @@ __all__ = [
     "VerificationProtocol",
     "find_rows",
     "load_protocol",
+    "names_any",
     "pairs_within",
 ]
 

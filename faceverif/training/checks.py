@@ -9,6 +9,7 @@ from data_prep.packed import load_aligned
 from data_prep.protocols import VerificationProtocol, load_protocol
 from faceverif.config import VerificationConfig
 from faceverif.embedder import Embedder, PreprocessingSpec
+from faceverif.verification.embeddings import EmbeddedPhotos
 from faceverif.verification.result import VerificationResult
 from faceverif.verification.runner import evaluate
 from faceverif.verification.scoring import PairPhotos
@@ -46,10 +47,5 @@ class VerificationCheck:
 
     def run(self, embedder: Embedder) -> VerificationResult:
         """The result of a model as it is now."""
-        return evaluate(
-            embedder,
-            self.dataset,
-            self.protocol,
-            flip=self.config.flip,
-            subtract_mean=self.config.subtract_mean,
-        )
+        embedded = EmbeddedPhotos(embedder, self.dataset, flip=self.config.flip)
+        return evaluate(embedded, self.protocol, subtract_mean=self.config.subtract_mean)

@@ -64,6 +64,34 @@ def _embedded_batches(
             advance(len(batch), "")
 
 
+class EmbeddedPhotos:
+    """Embeddings of a data set's photos, each computed once, when it is first asked for.
+
+    Args:
+        embedder: made for the data set's template.
+        dataset: where the crops are.
+        flip: average with the mirrored crop: see `FLIP_RULE`.
+
+    Raises:
+        InputError: the data set was cut for another model.
+    """
+
+    def __init__(self, embedder: Embedder, dataset: AlignedDataset, *, flip: bool) -> None:
+        embedder.spec.refuse_other(dataset.header)
+        self.embedder, self.dataset, self.flip = embedder, dataset, flip
+        self._place = np.full(len(dataset), -1)  # of each row among the embeddings
+        self._embeddings = np.empty((0, 0), np.float32)
+
+    def of(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Embeddings of manifest rows that have a crop, one row or more: (rows, dim), not normalised."""
+        new = np.unique(rows[self._place[rows] < 0])
+        if len(new):
+            found = embed_dataset(self.embedder, self.dataset, new, flip=self.flip)
+            self._place[new] = len(self._embeddings) + np.arange(len(new))
+            self._embeddings = np.concatenate([self._embeddings.reshape(-1, found.shape[1]), found])
+        return self._embeddings[self._place[rows]]
+
+
 def embed_to_file(embedder: Embedder, data: Path, out: Path, *, flip: bool) -> None:
     """Embed every crop of an aligned folder into a Parquet file: photo, identity, status, embedding.
 

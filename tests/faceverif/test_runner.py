@@ -16,7 +16,7 @@ from data_prep.errors import InputError
 from data_prep.manifest import AlignedDataset, Status
 from data_prep.protocols import VerificationProtocol, load_protocol
 from faceverif.embedder import TorchEmbedder
-from faceverif.verification.embeddings import embed_crops, embed_dataset, embed_to_file
+from faceverif.verification.embeddings import EmbeddedPhotos, embed_crops, embed_dataset, embed_to_file
 from faceverif.verification.result import VerificationResult
 from faceverif.verification.runner import evaluate, verify
 
@@ -41,9 +41,15 @@ def protocol(folder: Path) -> VerificationProtocol:
     return load_protocol(folder / "pairs.csv")
 
 
-def run(dataset: AlignedDataset, protocol: VerificationProtocol, **changes: bool) -> VerificationResult:
-    options = {"flip": False, "subtract_mean": False} | changes
-    return evaluate(pattern_embedder(), dataset, protocol, **options)
+def run(
+    dataset: AlignedDataset,
+    protocol: VerificationProtocol,
+    *,
+    flip: bool = False,
+    subtract_mean: bool = False,
+) -> VerificationResult:
+    embedded = EmbeddedPhotos(pattern_embedder(), dataset, flip=flip)
+    return evaluate(embedded, protocol, subtract_mean=subtract_mean)
 
 
 def cosine(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
@@ -114,7 +120,9 @@ def test_each_photo_is_embedded_once(
 ) -> None:
     model = pattern_embedder()
     embedder = CountingEmbedder(model.backbone, model.spec)
-    evaluate(embedder, dataset, protocol, flip=flip, subtract_mean=False)
+    embedded = EmbeddedPhotos(embedder, dataset, flip=flip)
+    first, again = (evaluate(embedded, protocol, subtract_mean=mean).scores for mean in (False, False))
+    np.testing.assert_array_equal(first, again)
     assert embedder.count == times * len({*protocol.left, *protocol.right})
 
 
