@@ -72,12 +72,23 @@ def train(
     run: RunDir,
     override: Overrides = None,
     resume: Resume = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run", help="Check everything, measure a few steps, say what the run takes; write nothing."
+        ),
+    ] = False,
 ) -> None:
     """Train a face embedding model."""
     from faceverif.config import load_run_config
+    from faceverif.training.dry_run import rehearse
     from faceverif.training.loop import train as run_training
 
-    run_training(load_run_config(config, override or []), run, resume=resume)
+    settings = load_run_config(config, override or [])
+    if dry_run:
+        typer.echo(rehearse(settings, run, resume=resume).text())
+    else:
+        run_training(settings, run, resume=resume)
 
 
 @app.command()

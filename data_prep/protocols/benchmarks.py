@@ -13,8 +13,18 @@ from pathlib import Path
 from data_prep.errors import InputError
 from data_prep.manifest import MANIFEST_NAME
 from data_prep.protocols import cfp, lfw
+from data_prep.protocols.base import ProtocolSize
 
-BENCHMARKS = ("LFW", "CALFW", "CFP-FF", "CPLFW", "CFP-FP", "AgeDB-30")
+_SIX, _SEVEN = ProtocolSize(pairs=6000, folds=10), ProtocolSize(pairs=7000, folds=10)
+
+BENCHMARKS: dict[str, ProtocolSize] = {
+    "LFW": _SIX,
+    "CALFW": _SIX,
+    "CFP-FF": _SEVEN,
+    "CPLFW": _SIX,
+    "CFP-FP": _SEVEN,
+    "AgeDB-30": _SIX,
+}
 
 _LISTS = {".txt", ".csv", ".bin"}
 _SHARED = {"CFP-FF": "cfp", "CFP-FP": "cfp"}  # one set of photos for both

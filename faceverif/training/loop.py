@@ -59,6 +59,20 @@ def train(config: RunConfig, run: Path, *, resume: bool) -> None:
     Raises:
         InputError: data, folder or settings break a rule, or the loss is no longer finite.
     """
+    training = prepare(config, run, resume=resume)
+    training.begin()
+    training.fit()
+    training.finish()
+
+
+def prepare(config: RunConfig, run: Path, *, resume: bool) -> TrainingRun:
+    """A run whose data and settings are read and checked, at its first step or where its checkpoint was made.
+
+    Nothing is written yet.
+
+    Raises:
+        InputError: data, folder or settings break a rule.
+    """
     photos = load_training_photos(config.data, input_px=config.backbone.input_px)
     spec = PreprocessingSpec.of(photos.dataset.template, input_px=config.backbone.input_px)
     checks = [VerificationCheck.load(entry, spec) for entry in config.verification]
@@ -69,9 +83,9 @@ def train(config: RunConfig, run: Path, *, resume: bool) -> None:
         refuse_started_run(run)
     keep_freed_memory()
     training = TrainingRun(config, run, launch_fabric(config.training), photos, spec, checks)
-    training.begin(checkpoint)
-    training.fit()
-    training.finish()
+    if checkpoint is not None:
+        training.go_on_from(checkpoint)
+    return training
 
 
 class TrainingRun:
@@ -119,14 +133,16 @@ class TrainingRun:
         """Training time so far, over all sittings."""
         return self._seconds_before + time.monotonic() - self._begun
 
-    def begin(self, checkpoint: dict[str, Any] | None) -> None:
-        """Start at the first step, or where a checkpoint was made, and open the folder."""
-        if checkpoint is not None:
-            self.learner.load_state(checkpoint)
-            self.step = self._first_step = checkpoint["step"]
-            self.interval = Interval(**checkpoint["interval"])
-            self.provenance["started"] = checkpoint["started"]
-            self._seconds_before = checkpoint["seconds"]
+    def go_on_from(self, checkpoint: dict[str, Any]) -> None:
+        """Stand where a checkpoint was made."""
+        self.learner.load_state(checkpoint)
+        self.step = self._first_step = checkpoint["step"]
+        self.interval = Interval(**checkpoint["interval"])
+        self.provenance["started"] = checkpoint["started"]
+        self._seconds_before = checkpoint["seconds"]
+
+    def begin(self) -> None:
+        """Open the folder."""
         self.fabric.barrier()  # all have read the folder before the first writes to it
         if self.fabric.is_global_zero:
             prepare_folder(self.run)
@@ -135,10 +151,18 @@ class TrainingRun:
             self._write_provenance()
             names = tuple(check.config.name for check in self.checks)
             self.log = MetricsLog(self.run, verifications=names, step=self.step)
-            say(self._headline())
+            say(self.headline())
 
     def fit(self) -> None:
         """Make the steps that are left; after every epoch verify, then save."""
+        batches = self.batches()
+        while self.step < self.last_step:
+            self._train_to_end_of_epoch(batches)
+            self._verify()
+            self._save()
+
+    def batches(self) -> Iterator[Batch]:
+        """This process's shares of the batches that are left."""
         training = self.config.training
         order = RemainingBatches(
             len(self.photos),
@@ -148,11 +172,7 @@ class TrainingRun:
             share=(self.fabric.global_rank, self.fabric.world_size),
         )
         on_gpu = self.fabric.device.type == "cuda"
-        batches = read_batches(self.photos, order, workers=training.workers, pin=on_gpu)
-        while self.step < self.last_step:
-            self._train_to_end_of_epoch(batches)
-            self._verify()
-            self._save()
+        return read_batches(self.photos, order, workers=training.workers, pin=on_gpu)
 
     def finish(self) -> None:
         """Export the model with what was found about it."""
@@ -196,7 +216,7 @@ class TrainingRun:
         epoch = self.step // self.steps_per_epoch
         due = [check for check in self.checks if check.is_due(epoch, last=self.step == self.last_step)]
         for check in due if self.fabric.is_global_zero else []:
-            name, result = check.config.name, check.run(self._embedder())
+            name, result = check.config.name, check.run(self.embedder())
             self.results[name] = result
             self.log.write(self._place() | {f"{name}/accuracy": result.accuracy, f"{name}/eer": result.eer})
             accuracy = f"{result.accuracy:.2%} +- {result.accuracy_se:.2%}"
@@ -280,13 +300,14 @@ class TrainingRun:
         )
         for check in self.checks:
             # A run that was killed just here has the weights but no results.
-            result = self.results.get(check.config.name) or check.run(self._embedder())
+            result = self.results.get(check.config.name) or check.run(self.embedder())
             write_result(result, self.run / "verification" / check.config.name)
             if check is self.checks[0]:
                 write_calibration(self.run, result)
         say(f"model: {self.run / MODEL_NAME}\nreport: {write_run_report(self.run)}")
 
-    def _embedder(self) -> TorchEmbedder:
+    def embedder(self) -> TorchEmbedder:
+        """The model as it is now."""
         return TorchEmbedder(self.learner.result, self.spec, name=str(self.run / MODEL_NAME))
 
     def _place(self) -> dict[str, float]:
@@ -309,7 +330,8 @@ class TrainingRun:
         left = (self.last_step - self.step) / rate
         return f"loss {figures.loss:.3f}, accuracy {figures.accuracy:.1%}, {duration(left)} to the end"
 
-    def _headline(self) -> str:
+    def headline(self) -> str:
+        """What is trained on what, in a line."""
         config, training, photos = self.config, self.config.training, self.photos
         millions = sum(parameter.numel() for parameter in self.learner.network.backbone.parameters()) / 1e6
         begins = f"from step {self.step:,}" if self.step else "from the start"

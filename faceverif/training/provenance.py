@@ -69,7 +69,7 @@ def describe_end(*, steps: int, seconds: float) -> dict[str, Any]:
         "finished": _now(),
         "steps": steps,
         "hours": round(seconds / 3600, 4),
-        "peak_memory_mb": _peak_memory_mb(),
+        "peak_memory_mb": peak_memory_mb(),
     }
 
 
@@ -93,8 +93,8 @@ def _git_commit() -> str | None:
     return told.stdout.strip()
 
 
-def _peak_memory_mb() -> int | None:
-    """Of this process, without its workers; None where the system does not tell (Windows)."""
+def peak_memory_mb() -> int | None:
+    """Peak memory of this process, without its workers; None where the system does not tell (Windows)."""
     try:
         import resource
     except ImportError:

@@ -168,7 +168,9 @@ def plan_suite(
             missing[benchmark] = f"no aligned set of that name among {', '.join(map(str, aligned))}."
         else:
             try:
-                planned[benchmark] = _planned(protocols[benchmark], folder, allow_partial=allow_partial)
+                planned[benchmark] = _planned(
+                    benchmark, protocols[benchmark], folder, allow_partial=allow_partial
+                )
             except InputError as error:
                 missing[benchmark] = str(error)
     if not planned:
@@ -182,10 +184,11 @@ def plan_suite(
     return planned, missing
 
 
-def _planned(paths: list[Path], folder: Path, *, allow_partial: bool) -> Planned:
+def _planned(benchmark: str, paths: list[Path], folder: Path, *, allow_partial: bool) -> Planned:
     """The one of a benchmark's protocols that names photos of the set; all of them must be there."""
     dataset = AlignedDataset.load(folder)
-    loaded = [(path, load_protocol(path, allow_partial=allow_partial)) for path in paths]
+    official = BENCHMARKS[benchmark]
+    loaded = [(path, load_protocol(path, allow_partial=allow_partial, official=official)) for path in paths]
     fitting = [(path, protocol) for path, protocol in loaded if names_any(protocol, dataset)]
     if len(fitting) != 1:
         names = ", ".join(str(path) for path, _ in fitting or loaded)

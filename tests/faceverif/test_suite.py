@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from small_faces import pattern_embedder, write_faces, write_pairs
 
 from data_prep.errors import InputError
+from data_prep.protocols import ProtocolSize
 from data_prep.protocols.benchmarks import BENCHMARKS, find_aligned_sets, find_protocols, set_of
 from faceverif.embedder import TorchEmbedder
 from faceverif.verification.published import GSC_TABLE_5
@@ -28,8 +29,10 @@ class CountingEmbedder(TorchEmbedder):
 
 
 @pytest.fixture
-def suite(tmp_path: Path) -> Path:
+def suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Two lists of the same photos; one of others, of which an aligned set lacks a person."""
+    for benchmark in ("CFP-FF", "CFP-FP", "CALFW"):
+        monkeypatch.setitem(BENCHMARKS, benchmark, ProtocolSize(pairs=72, folds=10))
     for name, folder in (("cfp_ff.csv", "a"), ("cfp_fp.csv", "b"), ("calfw.csv", "b")):
         (tmp_path / "suite" / folder).mkdir(parents=True, exist_ok=True)
         write_pairs(tmp_path / "suite" / folder / name)
@@ -74,6 +77,13 @@ def test_without_allow_partial_a_part_is_missing(suite: Path) -> None:
     planned, missing = plan(suite)
     assert list(planned) == ["CFP-FF", "CFP-FP"]
     assert "4 of 48 missing: P11/P11_0001" in missing["CALFW"]
+
+
+def test_a_short_list_of_any_format_is_no_benchmark(suite: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(BENCHMARKS, "CFP-FF", ProtocolSize(pairs=7000, folds=10))
+    assert "7,000 pairs in 10 folds; got 72 pairs" in plan(suite)[1]["CFP-FF"]
+    partial = plan(suite, allow_partial=True)[0]["CFP-FF"].protocol.partial
+    assert partial == "72 of 7,000 pairs, 10 of 10 folds"
 
 
 def test_nothing_to_run_is_refused_with_every_reason(suite: Path) -> None:
