@@ -42,7 +42,10 @@ from faceverif.training.interval import Interval
 from faceverif.training.learner import Learner, StepFigures
 from faceverif.training.metrics_log import MetricsLog
 from faceverif.training.provenance import describe_end, describe_photos, describe_start
+from faceverif.training.start import Start
 from faceverif.verification.result import VerificationResult
+
+_KEPT = ("started", "start_from")  # of the provenance, when a run goes on
 
 
 def train(config: RunConfig, run: Path, *, resume: bool) -> None:
@@ -76,13 +79,14 @@ def prepare(config: RunConfig, run: Path, *, resume: bool) -> TrainingRun:
     photos = load_training_photos(config.data, input_px=config.backbone.input_px)
     spec = PreprocessingSpec.of(photos.dataset.template, input_px=config.backbone.input_px)
     checks = [VerificationCheck.load(entry, spec) for entry in config.verification]
-    checkpoint = None
+    checkpoint, start, first = None, None, config.training.start_from
     if resume:
         checkpoint = load_checkpoint(run, config, data_sha256=photos.dataset.sha256)
     else:
         refuse_started_run(run)
+        start = Start.read(first, photos.identities) if first is not None else None
     keep_freed_memory()
-    training = TrainingRun(config, run, launch_fabric(config.training), photos, spec, checks)
+    training = TrainingRun(config, run, launch_fabric(config.training), photos, spec, checks, start=start)
     if checkpoint is not None:
         training.go_on_from(checkpoint)
     return training
@@ -98,6 +102,7 @@ class TrainingRun:
         photos: what is trained on.
         spec: the crops that the model is made for.
         checks: verifications on the way.
+        start: what an earlier run learnt; null: from scratch, or a checkpoint follows.
     """
 
     def __init__(
@@ -108,13 +113,19 @@ class TrainingRun:
         photos: TrainingPhotos,
         spec: PreprocessingSpec,
         checks: list[VerificationCheck],
+        *,
+        start: Start | None = None,
     ) -> None:
         self.config, self.run, self.fabric = config, run, fabric
         self.photos, self.spec, self.checks = photos, spec, checks
         self.steps_per_epoch = steps_per_epoch(len(photos), config.training.batch_size)
         self.last_step = self.steps_per_epoch * config.training.epochs
         self.learner = Learner(
-            config, fabric, classes=len(photos.identities), steps_per_epoch=self.steps_per_epoch
+            config,
+            fabric,
+            classes=len(photos.identities),
+            steps_per_epoch=self.steps_per_epoch,
+            start=start,
         )
         self.step = self._first_step = 0
         self.interval = Interval()
@@ -125,6 +136,8 @@ class TrainingRun:
             device=str(fabric.device),
             processes=fabric.world_size,
         )
+        if start is not None:
+            self.provenance["start_from"] = start.describe()
         self._begun = self._saved = time.monotonic()
         self._seconds_before = 0.0
 
@@ -138,7 +151,7 @@ class TrainingRun:
         self.learner.load_state(checkpoint)
         self.step = self._first_step = checkpoint["step"]
         self.interval = Interval(**checkpoint["interval"])
-        self.provenance["started"] = checkpoint["started"]
+        self.provenance |= {key: checkpoint[key] for key in _KEPT if key in checkpoint}
         self._seconds_before = checkpoint["seconds"]
 
     def begin(self) -> None:
@@ -236,7 +249,7 @@ class TrainingRun:
             content = self.learner.state() | {
                 "step": self.step,
                 "seconds": self.seconds,
-                "started": self.provenance["started"],
+                **{key: self.provenance[key] for key in _KEPT if key in self.provenance},
                 "interval": self.interval.state(),
                 "config": self.config.model_dump(mode="json"),
                 "data_sha256": self.photos.dataset.sha256,

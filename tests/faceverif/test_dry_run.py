@@ -52,8 +52,12 @@ def test_the_disk_it_names_is_what_training_writes(data: Path, tmp_path: Path) -
     written_mb = checkpoint_path(tmp_path / "run").stat().st_size / 1e6
     checkpoint_mb = int(said.partition("a checkpoint of ")[2].partition(" MB")[0])
     assert checkpoint_mb == pytest.approx(written_mb, abs=1)
-    text = rehearse(config.model_copy(), tmp_path / "run", resume=True).text()
+    with pytest.raises(InputError, match="must have steps left"):
+        rehearse(config, tmp_path / "run", resume=True)
+    longer = run_config(data, backbone={"embedding_dim": 128}, training={"epochs": 3})
+    text = rehearse(longer, tmp_path / "run", resume=True).text()
     assert "from step 2" in text
+    assert "for 4 steps" in text
 
 
 def test_a_started_run_and_a_broken_crop_are_refused(data: Path, tmp_path: Path) -> None:
@@ -71,11 +75,8 @@ def test_a_started_run_and_a_broken_crop_are_refused(data: Path, tmp_path: Path)
 def test_a_loss_that_is_not_finite_stops_it(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        Learner,
-        "compute_gradients",
-        lambda *_, **__: StepFigures(float("nan"), accuracy=0.0, gradient_norm=1.0),
-    )
+    figures = StepFigures(float("nan"), accuracy=0.0, gradient_norm=1.0)
+    monkeypatch.setattr(Learner, "compute_gradients", lambda *_, **__: figures)
     before = everything(tmp_path)
     with pytest.raises(InputError, match="must stay finite; got loss nan"):
         rehearse(run_config(data), tmp_path / "run", resume=False)
