@@ -216,11 +216,30 @@ def compare(
 
 
 @app.command()
-def report(run: Annotated[Path, typer.Argument(help="Folder of a training run.")]) -> None:
-    """Write the run's report.html again from its files."""
+def report(
+    run: Annotated[Path, typer.Argument(help="Folder of a training run.")],
+    other: Annotated[Path | None, typer.Argument(help="Another one, to be shown beside it.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Where report-compare.html of two runs goes.")
+    ] = None,
+) -> None:
+    """Write the run's report.html again from its files; with OTHER, show what differs between the two."""
     from faceverif.report import write_run_report
+    from faceverif.run_comparison import compare_runs, write_comparison
 
-    typer.echo(f"report: {write_run_report(run)}")
+    if (other is None) != (out is None):
+        raise InputError(
+            "--out",
+            "belongs to two runs, and they need it",
+            got="RUN OTHER without it" if out is None else "it with one run",
+            fix="Run: faceverif report RUN OTHER --out FOLDER",
+        )
+    if other is None or out is None:
+        typer.echo(f"report: {write_run_report(run)}")
+        return
+    comparison = compare_runs(run, other)
+    typer.echo(comparison.text())
+    typer.echo(f"report: {write_comparison(comparison, out)}")
 
 
 class ExportFormat(StrEnum):

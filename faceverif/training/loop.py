@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import time
@@ -136,6 +137,8 @@ class TrainingRun:
             device=str(fabric.device),
             processes=fabric.world_size,
         )
+        self._settings = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+        self.provenance["config_sha256"] = hashlib.sha256(self._settings.encode()).hexdigest()
         if start is not None:
             self.provenance["start_from"] = start.describe()
         self._begun = self._saved = time.monotonic()
@@ -159,8 +162,7 @@ class TrainingRun:
         self.fabric.barrier()  # all have read the folder before the first writes to it
         if self.fabric.is_global_zero:
             prepare_folder(self.run)
-            settings = yaml.safe_dump(self.config.model_dump(mode="json"), sort_keys=False)
-            write_text(self.run / "config.yaml", settings)
+            write_text(self.run / "config.yaml", self._settings)
             self._write_provenance()
             names = tuple(check.config.name for check in self.checks)
             self.log = MetricsLog(self.run, verifications=names, step=self.step)
@@ -321,7 +323,8 @@ class TrainingRun:
 
     def embedder(self) -> TorchEmbedder:
         """The model as it is now."""
-        return TorchEmbedder(self.learner.result, self.spec, name=str(self.run / MODEL_NAME))
+        name = str(self.run / MODEL_NAME)
+        return TorchEmbedder(self.learner.result, self.spec, name=name, provenance=self.provenance)
 
     def _place(self) -> dict[str, float]:
         return {

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from data_prep.manifest import AlignedDataset
 from data_prep.protocols import VerificationProtocol
+from faceverif.embedder import Embedder
 from faceverif.verification import metrics as rules
 from faceverif.verification.embeddings import FLIP_RULE
 from faceverif.verification.metrics import VerificationMetrics
@@ -20,6 +21,9 @@ from faceverif.verification.scoring import MEAN_RULE, NO_CROP_RULE, NO_FACE_RULE
 RESULT_NAME = "result.json"
 SCORES_NAME = "scores.parquet"
 FIGURES_NAME = "figures"
+
+# What a result repeats of its model's provenance: enough to know the training when its run is gone.
+_TRAINING = ("seed", "config_sha256", "git_commit", "versions", "data", "start_from")
 
 
 def percent(rate: float, *, digits: int = 2) -> str:
@@ -36,12 +40,22 @@ class ModelFacts:
         sha256: of its weights, or of its file.
         preprocessing: what happens to the pixels.
         input_px: side of its input.
+        training: seed, config, code and data of its training; null for a model from elsewhere.
     """
 
     name: str
     sha256: str
     preprocessing: str
     input_px: int
+    training: dict[str, Any] | None
+
+    @classmethod
+    def of(cls, embedder: Embedder) -> ModelFacts:
+        """The facts of a model."""
+        known = {key: embedder.provenance[key] for key in _TRAINING if key in embedder.provenance}
+        return cls(
+            embedder.name, embedder.sha256, embedder.preprocessing, embedder.spec.input_px, known or None
+        )
 
 
 @dataclass(frozen=True)
@@ -58,6 +72,7 @@ class VerificationResult:
         subtract_mean: whether the mean embedding of the other folds was subtracted.
         seconds: embedding and scoring.
         versions: of the tools.
+        git_commit: of the code that verified; null outside a checkout.
     """
 
     protocol: VerificationProtocol
@@ -69,6 +84,7 @@ class VerificationResult:
     subtract_mean: bool
     seconds: float
     versions: dict[str, str]
+    git_commit: str | None
 
     @property
     def accuracy(self) -> float:
@@ -224,6 +240,7 @@ class VerificationResult:
             "model_sha256": self.model.sha256,
             "preprocessing": self.model.preprocessing,
             "input_px": self.model.input_px,
+            "training": self.model.training,
             "data": str(self.dataset.root),
             "data_sha256": self.dataset.sha256,
             "template": header.template,
@@ -234,5 +251,6 @@ class VerificationResult:
             "data_versions": header.versions,
             "protocol_sha256": self.protocol.sha256,
             "versions": self.versions,
+            "git_commit": self.git_commit,
             "seconds": round(self.seconds, 3),
         }

@@ -14,6 +14,7 @@ from data_prep.atomic import write_text, written_whole
 from data_prep.errors import InputError
 from data_prep.packed import load_aligned
 from data_prep.protocols import VerificationProtocol, load_protocol, pairs_within
+from faceverif.code_version import git_commit
 from faceverif.embedder import Embedder
 from faceverif.report import write_verification_report
 from faceverif.verification.embeddings import EmbeddedPhotos
@@ -64,11 +65,12 @@ def evaluate(
         metrics=measure(scores, protocol.same, protocol.fold, scored_folds=protocol.scored_folds),
         photos=photos,
         dataset=dataset,
-        model=ModelFacts(embedder.name, embedder.sha256, embedder.preprocessing, embedder.spec.input_px),
+        model=ModelFacts.of(embedder),
         flip=embedded.flip,
         subtract_mean=subtract_mean,
         seconds=time.monotonic() - start,
         versions={"python": platform.python_version()} | {tool: version(tool) for tool in _TOOLS},
+        git_commit=git_commit(),
     )
 
 
