@@ -16,10 +16,10 @@ from data_prep.sources import SourcePhoto
 
 POLICY = "already aligned"
 TEMPLATE = find_template("arcface-112")
+MIN_FACE_PX = 30
 
 _SAMPLED = 32
 _OTHERS = 0.1  # the share of other sizes that a set of crops may hold: strays, which fail one by one
-_MIN_FACE_PX = 30
 # On InsightFace's own crops the median is 3 px to 4 px, on faces cropped by a box 12 px and more.
 _FARTHEST_PX = 8.0
 
@@ -43,7 +43,7 @@ def are_aligned(photos: Sequence[SourcePhoto], wanted: Template) -> bool:
     distance_px = _distance_px(sample)
     if distance_px is None or distance_px > _FARTHEST_PX:
         found = "no faces are found" if distance_px is None else f"landmarks lie {distance_px:.1f} px away"
-        say(f"photos have the size of {TEMPLATE.name} crops, but {found}: aligned as any photo")
+        say(f"photos have the size of {TEMPLATE.name} crops, but {found}: not aligned yet")
         return False
     if wanted != TEMPLATE:
         raise InputError(
@@ -78,7 +78,7 @@ def _sample(photos: Sequence[SourcePhoto]) -> list[NDArray[np.uint8]]:
 
 def _distance_px(sample: list[NDArray[np.uint8]]) -> float | None:
     """Median over the crops of the mean distance from the template; null where most show no face."""
-    found = FaceDetector(_MIN_FACE_PX).detect(sample)
+    found = FaceDetector(MIN_FACE_PX).detect(sample)
     distances = [distance for faces in found if (distance := _crop_distance_px(faces)) is not None]
     return float(np.median(distances)) if 2 * len(distances) >= len(sample) else None
 

@@ -13,7 +13,6 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from data_prep.crops import read_crop
 from data_prep.errors import InputError
 from data_prep.known_sets import CASIA, CASIA_PACK, CELEBA, CFP, KNOWN_SETS, LFW, KnownSet
 from data_prep.manifest import JOURNAL_NAME, MANIFEST_NAME, AlignedDataset, Status
@@ -255,17 +254,18 @@ def _examine_aligned(path: Path, report: CheckReport, every: bool) -> None:
     counts = ", ".join(f"{len(dataset.with_status(status)):,} {status.value}" for status in Status)
     identities = len(dataset.table.column("identity").drop_null().unique())
     report.facts.append(f"{len(dataset):,} photos of {identities:,} identities: {counts}")
-    crops = dataset.table.filter(dataset.column("status") != Status.FAILED.value)
-    hashes = crops.column("crop_sha256").to_pylist() if "crop_sha256" in crops.column_names else ()
-    _examine_crops(dataset, crops.column("crop").to_pylist(), list(hashes), report, every=every)
+    _examine_crops(dataset, report, every=every)
 
 
-def _examine_crops(
-    dataset: AlignedDataset, crops: list[str], hashes: list[str | None], report: CheckReport, *, every: bool
-) -> None:
+def _examine_crops(dataset: AlignedDataset, report: CheckReport, *, every: bool) -> None:
+    rows = np.flatnonzero(dataset.column("status") != Status.FAILED.value)
+    row_of = dict(zip(dataset.column("crop")[rows], rows.tolist(), strict=True))
+    crops = list(row_of)
+    hashed = "crop_sha256" in dataset.table.column_names
+    hashes = dataset.column("crop_sha256")[rows] if hashed else [None] * len(crops)
     missing = [crop for crop in crops if _is_missing(dataset.root / crop)]
     report.count("crops are missing or have zero bytes", missing)
-    known = dict(zip(crops, hashes or [None] * len(crops), strict=True))
+    known = dict(zip(crops, hashes, strict=True))
     if None in known.values():
         report.facts.append("made by an earlier version: the manifest has no hashes of the crops")
     gone = set(missing)
@@ -275,19 +275,11 @@ def _examine_crops(
         data = (dataset.root / crop).read_bytes()
         if known[crop] not in (None, hashlib.sha256(data).hexdigest()):
             changed.append(crop)
-        if not _is_crop(dataset, crop):
+        if next(dataset.crops.decoded([row_of[crop]])) is None:
             broken.append(crop)
     report.count("crops are no longer what was written", changed)
     report.count(f"crops cannot be read as {dataset.header.crop_px} x {dataset.header.crop_px}", broken)
     _report_looked(len(looked_at), len(crops) - len(missing), len(broken), report)
-
-
-def _is_crop(dataset: AlignedDataset, crop: str) -> bool:
-    try:
-        read_crop(dataset.root / crop, crop_px=dataset.header.crop_px)
-    except InputError:
-        return False
-    return True
 
 
 def _examine_begun(path: Path, report: CheckReport, every: bool) -> None:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from data_prep.alignment import Template, find_template
 from data_prep.atomic import written_whole
+from data_prep.crops import CropFiles, Crops
 from data_prep.errors import InputError
 from data_prep.inside import LEAVES_FOLDER, refuse_name_outside
 
@@ -116,14 +117,18 @@ class AlignedDataset:
     """Aligned crops and where each came from.
 
     Attributes:
-        root: folder of the manifest; crop paths are below it.
+        root: folder of the manifest, or the file or folder that the crops are packed in.
         header: how the crops were made.
         table: all rows in `SCHEMA`, failures included.
+        crops: where the crops lie, by row.
+        files: whose content names the data set: the manifest, or what the crops are packed in.
     """
 
     root: Path
     header: DatasetHeader
     table: pa.Table
+    crops: Crops
+    files: tuple[Path, ...]
 
     @classmethod
     def load(cls, root: Path) -> AlignedDataset:
@@ -152,15 +157,9 @@ class AlignedDataset:
                 got=f"{path} ({type(error).__name__})",
                 fix="Align the photos again into an empty folder.",
             ) from error
-        known = find_template(header.template)
-        if known.sha256 != header.template_sha256:
-            raise InputError(
-                "data",
-                f"template {header.template} must have the geometry of this version ({known.sha256[:12]})",
-                got=header.template_sha256[:12],
-                fix="Align the photos again with this version.",
-            )
-        return cls(root, header, table)
+        refuse_other_geometry(header)
+        crops = CropFiles(crop_px=header.crop_px, root=root, names=table.column("crop"))
+        return cls(root, header, table, crops, files=(path,))
 
     @property
     def template(self) -> Template:
@@ -169,8 +168,9 @@ class AlignedDataset:
 
     @cached_property
     def sha256(self) -> str:
-        """Hash of the manifest file: the name of this data set in every result."""
-        return hashlib.sha256((self.root / MANIFEST_NAME).read_bytes()).hexdigest()
+        """The name of this data set in every result: the hash of its file, or of its files' hashes."""
+        hashes = [_file_sha256(file) for file in self.files]
+        return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
 
     def column(self, name: str) -> NDArray[Any]:
         """One manifest column, (rows,)."""
@@ -182,6 +182,27 @@ class AlignedDataset:
 
     def __len__(self) -> int:
         return self.table.num_rows
+
+
+def refuse_other_geometry(header: DatasetHeader) -> None:
+    """Refuse crops of a template that this version draws differently.
+
+    Raises:
+        InputError: it does, or no template has this name.
+    """
+    known = find_template(header.template)
+    if known.sha256 != header.template_sha256:
+        raise InputError(
+            "data",
+            f"template {header.template} must have the geometry of this version ({known.sha256[:12]})",
+            got=header.template_sha256[:12],
+            fix="Align the photos again with this version.",
+        )
+
+
+def _file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _refuse_names_outside(path: Path, table: pa.Table) -> None:

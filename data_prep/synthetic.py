@@ -23,7 +23,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_prep.atomic import write_text, written_whole
-from data_prep.crops import read_crop
 from data_prep.errors import InputError
 from data_prep.manifest import AlignedDataset, Status
 from data_prep.progress import progress
@@ -267,16 +266,10 @@ def _project(
 
 def _crop_batches(dataset: AlignedDataset, rows: NDArray[np.int64]) -> Iterator[NDArray[np.float32]]:
     """The crops of these rows, (batch, side * side * 3)."""
-    names = dataset.column("crop")[rows]
     for start in range(0, len(rows), _BATCH):
-        batch = names[start : start + _BATCH]
-        crops = [_read_small(dataset.root / name, crop_px=dataset.header.crop_px) for name in batch]
-        yield np.stack(crops).reshape(len(crops), -1).astype(np.float32)
-
-
-def _read_small(path: Path, *, crop_px: int) -> NDArray[np.uint8]:
-    crop = read_crop(path, crop_px=crop_px)
-    return np.asarray(cv2.resize(crop, (_SIDE_PX, _SIDE_PX), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+        crops = dataset.crops.read(rows[start : start + _BATCH])
+        small = [cv2.resize(crop, (_SIDE_PX, _SIDE_PX), interpolation=cv2.INTER_AREA) for crop in crops]
+        yield np.stack(small).reshape(len(crops), -1).astype(np.float32)
 
 
 # Drawing

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -19,12 +20,17 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-data_app = typer.Typer(help="Check, fetch and audit data sets.", no_args_is_help=True)
+data_app = typer.Typer(help="Check, fetch, audit and export data.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 
 RunDir = Annotated[Path, typer.Option("--run", help="Folder of a training run.")]
 OutDir = Annotated[Path, typer.Option("--out", help="Folder for the results.")]
-DataDir = Annotated[Path, typer.Option("--data", help="Folder made by `faceverif align`.")]
+DataDir = Annotated[
+    Path,
+    typer.Option(
+        "--data", help="Folder made by `faceverif align`, a train.rec or WebDataset shards of crops."
+    ),
+]
 OptionalRun = Annotated[Path | None, typer.Option("--run", help="Folder of a training run.")]
 OnnxFile = Annotated[Path | None, typer.Option("--onnx", help="A foreign model; needs --preprocess.")]
 Preprocess = Annotated[
@@ -42,7 +48,8 @@ def align(
     source: Annotated[
         Path,
         typer.Argument(
-            help="A folder of photos per identity, CelebA, CFP, InsightFace's train.rec or a .bin file."
+            help="A folder of photos per identity, CelebA, CFP, InsightFace's train.rec or a .bin file, "
+            "WebDataset shards."
         ),
     ],
     out: Annotated[Path, typer.Argument(help="Where crops and manifest go; started again, it goes on.")],
@@ -67,12 +74,23 @@ def train(
     run: RunDir,
     override: Overrides = None,
     resume: Resume = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run", help="Check everything, measure a few steps, say what the run takes; write nothing."
+        ),
+    ] = False,
 ) -> None:
     """Train a face embedding model."""
     from faceverif.config import load_run_config
+    from faceverif.training.dry_run import rehearse
     from faceverif.training.loop import train as run_training
 
-    run_training(load_run_config(config, override or []), run, resume=resume)
+    settings = load_run_config(config, override or [])
+    if dry_run:
+        typer.echo(rehearse(settings, run, resume=resume).text())
+    else:
+        run_training(settings, run, resume=resume)
 
 
 @app.command()
@@ -142,15 +160,28 @@ def embed(
 
 @app.command()
 def verify(
-    data: DataDir,
+    data: Annotated[
+        list[Path],
+        typer.Option(
+            "--data",
+            help="Folder made by `faceverif align`; for --suite one that holds several, or given repeatedly.",
+        ),
+    ],
+    out: OutDir,
     protocol: Annotated[
-        Path,
+        Path | None,
         typer.Option(
             help="LFW pairs.txt or pairsDevTest.txt, CFP's Split/FF or Split/FP, a .bin file, CALFW's or "
             "CPLFW's list, or a CSV: left,right,same[,fold]."
         ),
-    ],
-    out: OutDir,
+    ] = None,
+    suite: Annotated[
+        Path | None,
+        typer.Option(
+            help="Instead of --protocol: a folder with protocols of LFW, CALFW, CFP, CPLFW and AgeDB-30; "
+            "all that are there run, and a table compares them with published numbers."
+        ),
+    ] = None,
     run: OptionalRun = None,
     onnx: OnnxFile = None,
     preprocess: Preprocess = None,
@@ -165,20 +196,24 @@ def verify(
         ),
     ] = False,
 ) -> None:
-    """Run a verification protocol: accuracy, AUC, EER, TAR at FAR, and a report."""
+    """Run a verification protocol, or all of the field's: accuracy, AUC, EER, TAR at FAR, and a report."""
     from faceverif.embedder import load_embedder
     from faceverif.verification.runner import verify as run_protocol
+    from faceverif.verification.suite import verify_suite
 
-    result = run_protocol(
-        load_embedder(run=run, onnx=onnx, preprocess=preprocess),
-        data,
-        protocol,
-        out=out,
-        flip=flip,
-        subtract_mean=subtract_mean,
-        allow_partial=allow_partial,
-    )
-    typer.echo(result.text())
+    if (protocol is None) == (suite is None) or (protocol is not None and len(data) > 1):
+        raise InputError(
+            "verify",
+            "needs --protocol FILE with one --data, or --suite FOLDER with one or more",
+            got=f"{'both' if protocol and suite else 'neither' if not (protocol or suite) else len(data)}",
+            fix="Give one of the two.",
+        )
+    embedder = load_embedder(run=run, onnx=onnx, preprocess=preprocess)
+    options = {"flip": flip, "subtract_mean": subtract_mean, "allow_partial": allow_partial}
+    if protocol is not None:
+        typer.echo(run_protocol(embedder, data[0], protocol, out=out, **options).text())
+    elif suite is not None:
+        typer.echo(verify_suite(embedder, suite, data, out=out, **options).markdown())
     typer.echo(f"report: {out / 'report.html'}")
 
 
@@ -199,11 +234,52 @@ def compare(
 
 
 @app.command()
-def report(run: Annotated[Path, typer.Argument(help="Folder of a training run.")]) -> None:
-    """Write the run's report.html again from its files."""
+def report(
+    run: Annotated[Path, typer.Argument(help="Folder of a training run.")],
+    other: Annotated[Path | None, typer.Argument(help="Another one, to be shown beside it.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Where report-compare.html of two runs goes.")
+    ] = None,
+) -> None:
+    """Write the run's report.html again from its files; with OTHER, show what differs between the two."""
     from faceverif.report import write_run_report
+    from faceverif.run_comparison import compare_runs, write_comparison
 
-    typer.echo(f"report: {write_run_report(run)}")
+    if (other is None) != (out is None):
+        raise InputError(
+            "--out",
+            "belongs to two runs, and they need it",
+            got="RUN OTHER without it" if out is None else "it with one run",
+            fix="Run: faceverif report RUN OTHER --out FOLDER",
+        )
+    if other is None or out is None:
+        typer.echo(f"report: {write_run_report(run)}")
+        return
+    comparison = compare_runs(run, other)
+    typer.echo(comparison.text())
+    typer.echo(f"report: {write_comparison(comparison, out)}")
+
+
+class ExportFormat(StrEnum):
+    """What `faceverif data export` writes."""
+
+    WEBDATASET = "webdataset"
+
+
+@data_app.command()
+def export(
+    aligned: Annotated[
+        Path, typer.Argument(help="Folder made by `faceverif align`, or a train.rec of crops.")
+    ],
+    out: Annotated[Path, typer.Argument(help="Where the shards go: a new or empty folder.")],
+    to: Annotated[ExportFormat, typer.Option("--format", help="What to write.")],
+    shard_mb: Annotated[float, typer.Option(min=0, help="Largest size of a shard, in MB.")] = 500,
+) -> None:
+    """Write aligned crops in a format of the field; training and embedding read it where it lies."""
+    from data_prep.export import export_webdataset
+    from data_prep.packed import load_aligned
+
+    typer.echo(export_webdataset(load_aligned(aligned), out, shard_mb=shard_mb).text())
 
 
 @app.command("fit-faces")

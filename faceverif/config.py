@@ -24,7 +24,8 @@ class DataConfig(Section):
     """What is trained on.
 
     Attributes:
-        path: a folder made by `faceverif align`.
+        path: a folder made by `faceverif align`; or aligned crops in InsightFace's train.rec or in WebDataset
+            shards, the file or its folder.
         min_photos_per_identity: people with fewer aligned photos are left out.
         exclude: a list of photos and identities to leave out, as `faceverif data audit` writes it.
     """
@@ -184,6 +185,8 @@ class TrainingConfig(Section):
         workers: processes that decode crops, at most one per core; 0: the training process itself.
         log_every_steps: one row of metrics.csv each.
         checkpoint_every_minutes: besides one after every epoch.
+        start_from: a finished run whose backbone is refined, and whose class weights where the head has such
+            and the people are the same (W-Softmax: softmax first); null: from scratch.
     """
 
     epochs: Count
@@ -195,6 +198,7 @@ class TrainingConfig(Section):
     workers: Annotated[int, Field(ge=0)] = 2
     log_every_steps: Count = 20
     checkpoint_every_minutes: NotNegative = 5.0
+    start_from: Path | None = None
 
 
 class VerificationConfig(Section):
@@ -202,7 +206,7 @@ class VerificationConfig(Section):
 
     Attributes:
         name: the folder below RUN/verification.
-        data: a folder made by `faceverif align`.
+        data: as data.path.
         protocol: its pairs: LFW's pairs.txt or pairsDevTest.txt, or a CSV.
         every_epochs: how often; after the last epoch it always runs.
         flip: average the embedding with that of the mirrored crop.

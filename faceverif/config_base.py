@@ -27,14 +27,20 @@ def changed_settings(then: dict[str, Any], now: dict[str, Any], *, may_change: C
         now: the newer one, as plain values.
         may_change: key paths that are left out, with all below them.
     """
-    old, new = (_flat(settings, may_change) for settings in (then, now))
+    old, new = (flat_settings(settings, may_change) for settings in (then, now))
     differing = sorted(key for key in old | new if old.get(key) != new.get(key))
     return ", ".join(f"{key} {old.get(key)} -> {new.get(key)}" for key in differing)
 
 
-def _flat(settings: Any, may_change: Collection[str], path: str = "") -> dict[str, Any]:
-    """Nested settings as {"a.b.0": c}."""
-    if path in may_change:
+def flat_settings(settings: Any, left_out: Collection[str] = (), path: str = "") -> dict[str, Any]:
+    """Nested settings as {"a.b.0": c}.
+
+    Args:
+        settings: plain values.
+        left_out: key paths to leave out, with all below them.
+        path: of `settings` itself.
+    """
+    if path in left_out:
         return {}
     if isinstance(settings, dict) and settings:
         children = [(f"{path}.{key}".lstrip("."), value) for key, value in settings.items()]
@@ -42,4 +48,6 @@ def _flat(settings: Any, may_change: Collection[str], path: str = "") -> dict[st
         children = [(f"{path}.{number}", value) for number, value in enumerate(settings)]
     else:
         return {path: settings}
-    return {key: leaf for child, value in children for key, leaf in _flat(value, may_change, child).items()}
+    return {
+        key: leaf for child, value in children for key, leaf in flat_settings(value, left_out, child).items()
+    }

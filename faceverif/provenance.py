@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import subprocess
 import sys
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -12,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+from faceverif.code_version import git_commit
 
 _TOOLS = ("faceverif", "torch", "torchvision", "lightning-fabric", "numpy", "opencv-python-headless")
 
@@ -34,7 +35,7 @@ def describe_software() -> dict[str, Any]:
     """The command, the code and the machine that it runs on; JSON-able."""
     return {
         "command": " ".join([Path(sys.argv[0]).name.replace("__main__.py", "faceverif"), *sys.argv[1:]]),
-        "git_commit": _git_commit(),
+        "git_commit": git_commit(),
         "versions": {"python": platform.python_version()} | {tool: version(tool) for tool in _TOOLS},
         "machine": {
             "system": platform.platform(),
@@ -57,22 +58,6 @@ def describe_end(*, steps: int, seconds: float) -> dict[str, Any]:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _git_commit() -> str | None:
-    """The commit of the code, with + when files differ from it; None outside a checkout."""
-    folder = Path(__file__).parent
-    try:
-        told = subprocess.run(
-            ["git", "describe", "--always", "--abbrev=40", "--dirty=+"],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return told.stdout.strip()
 
 
 def peak_memory_mb() -> int | None:

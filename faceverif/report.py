@@ -101,27 +101,35 @@ def run_page(run: Path, *, template: str, **more: Any) -> str:
     Raises:
         InputError: no run is there.
     """
-    config = run / "config.yaml"
-    if not config.is_file():
+    refuse_no_run(run)
+    return render_page(
+        template,
+        title=run.resolve().name,
+        config=(run / "config.yaml").read_text(encoding="utf-8"),
+        curves=_curves(run / "metrics.csv"),
+        curve_note=CURVE_NOTE,
+        sections=[
+            VerificationSection.read(path.parent) for path in sorted(run.glob("verification/*/result.json"))
+        ],
+        provenance=flat_text(read_json(run / "provenance.json")),
+        calibration=read_json(run / "calibration.json"),
+        **more,
+    )
+
+
+def refuse_no_run(run: Path) -> None:
+    """A training run's folder holds its config.
+
+    Raises:
+        InputError: it does not.
+    """
+    if not (run / "config.yaml").is_file():
         raise InputError(
             "RUN",
             "must be the folder of a training run, with a config.yaml",
             got=run,
             fix=f"Run: faceverif train CONFIG --run {run}",
         )
-    return render_page(
-        template,
-        title=run.resolve().name,
-        config=config.read_text(encoding="utf-8"),
-        curves=_curves(run / "metrics.csv"),
-        curve_note=CURVE_NOTE,
-        sections=[
-            VerificationSection.read(path.parent) for path in sorted(run.glob("verification/*/result.json"))
-        ],
-        provenance=flat_text(_read_json(run / "provenance.json")),
-        calibration=_read_json(run / "calibration.json"),
-        **more,
-    )
 
 
 def _curves(path: Path) -> str | None:
@@ -132,7 +140,8 @@ def _curves(path: Path) -> str | None:
         return _uri(figure_png(curves_figure(metrics)), _MIME[".png"])
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file of a run; empty where the run has not come so far."""
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from data_prep.errors import InputError
 from data_prep.protocols import cfp, insightface_bin, lfw, pairs_csv, two_lines
 from data_prep.protocols.base import PairFormat, ProtocolSize, VerificationProtocol, read_lines
-from data_prep.protocols.matching import find_rows, pairs_within
+from data_prep.protocols.matching import find_rows, names_any, pairs_within
 
 __all__ = [
     "FORMATS",
@@ -17,6 +18,7 @@ __all__ = [
     "VerificationProtocol",
     "find_rows",
     "load_protocol",
+    "names_any",
     "pairs_within",
 ]
 
@@ -29,19 +31,24 @@ FORMATS: tuple[PairFormat, ...] = (
 )
 
 
-def load_protocol(path: Path, *, allow_partial: bool = False) -> VerificationProtocol:
+def load_protocol(
+    path: Path, *, allow_partial: bool = False, official: ProtocolSize | None = None
+) -> VerificationProtocol:
     """Read a protocol of any known format, told by its name and how it begins.
 
     Args:
         path: a pair file, a `.bin`, or CFP's folder `Split/FF` or `Split/FP`.
         allow_partial: take it although pairs or folds are missing; `partial` then says so.
+        official: size of the whole, for a list that does not say which protocol it is.
 
     Raises:
         InputError: nothing there, an unknown format, a line that breaks it, or a protocol that is not whole.
     """
     for known in FORMATS:
         if known.recognises(path):
-            return _whole(path, known.load(path), allow_partial=allow_partial)
+            protocol = known.load(path)
+            protocol = replace(protocol, official=protocol.official or official)
+            return _whole(path, protocol, allow_partial=allow_partial)
     opening = read_lines(path)[0]
     raise InputError(
         str(path),

@@ -31,14 +31,18 @@ class _PairFile:
     right: tuple[str, ...]
 
 
+def is_view2(path: Path) -> bool:
+    """Whether a file opens with two counts, sets and pairs of a kind in each."""
+    return re.fullmatch(r"\d{1,9}\t\d{1,9}", first_line(path)) is not None
+
+
 def _recognises(path: Path) -> bool:
     return re.fullmatch(r"\d{1,9}(\t\d{1,9})?", first_line(path)) is not None
 
 
 def _load(path: Path) -> VerificationProtocol:
     """View 2 where the file opens with two counts, View 1 where it opens with one."""
-    pairs = _read(path)
-    return _view1(path, pairs) if "\t" not in read_lines(path)[0].strip() else _view2(path, pairs)
+    return (_view2 if is_view2(path) else _view1)(path, _read(path))
 
 
 def _view2(path: Path, pairs: _PairFile) -> VerificationProtocol:

@@ -46,6 +46,12 @@ def pairs_within(protocol: VerificationProtocol, dataset: AlignedDataset) -> Ver
     return protocol if there.all() else protocol.part(there)
 
 
+def names_any(protocol: VerificationProtocol, dataset: AlignedDataset) -> bool:
+    """Whether the data set holds any photo of the protocol."""
+    rows = _rows_of([*protocol.left, *protocol.right], dataset)
+    return any(row is not None for row in rows.values())
+
+
 def _rows_of(keys: Sequence[str], dataset: AlignedDataset) -> dict[str, int | None]:
     """Key -> row, by the whole name, else without its ending, else as the end of a longer name."""
     photos = [str(photo) for photo in dataset.column("photo")]

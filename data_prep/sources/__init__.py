@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from data_prep.errors import InputError
-from data_prep.sources import celeba, cfp, folder, insightface_bin, recordio
+from data_prep.sources import celeba, cfp, folder, insightface_bin, recordio, webdataset
 from data_prep.sources.base import SourceFormat, SourcePhoto
 
 __all__ = ["FORMATS", "SourcePhoto", "list_source"]
@@ -15,6 +15,7 @@ __all__ = ["FORMATS", "SourcePhoto", "list_source"]
 FORMATS: tuple[SourceFormat, ...] = (
     recordio.FORMAT,
     insightface_bin.FORMAT,
+    webdataset.FORMAT,
     celeba.FORMAT,
     cfp.FORMAT,
     folder.FORMAT,

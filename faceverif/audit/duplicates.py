@@ -6,7 +6,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from data_prep.crops import read_crop
 from faceverif.audit.people import People
 from faceverif.audit.similarity import Pairs, pairs_from
 
@@ -61,7 +60,6 @@ def _correlation(first: NDArray[np.float64], second: NDArray[np.float64]) -> flo
 
 def _small(people: People, photo: int) -> NDArray[np.uint8]:
     """A crop in grey, (32, 32)."""
-    crop = read_crop(people.crop_path(photo), crop_px=people.dataset.header.crop_px)
-    grey = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)
+    grey = cv2.cvtColor(people.crop(photo), cv2.COLOR_RGB2GRAY)
     small = cv2.resize(grey, (_SIDE_PX, _SIDE_PX), interpolation=cv2.INTER_AREA)
     return np.asarray(small, dtype=np.uint8)

@@ -13,7 +13,7 @@ from data_prep.errors import InputError
 from data_prep.manifest import AlignedDataset
 from data_prep.progress import progress
 from faceverif.embedder import Embedder
-from faceverif.verification.embeddings import embed_crops, read_crops
+from faceverif.verification.embeddings import embed_crops
 from faceverif.verification.scoring import normalised
 
 _PORTION = 512  # crops in memory at a time: 20 MB
@@ -47,7 +47,7 @@ def cached_embeddings(
     missing = {path: portion for path, portion in portions.items() if not path.exists()}
     with progress(f"embed {dataset.root.name}", total=sum(map(len, missing.values()))) as advance:
         for path, portion in missing.items():
-            embeddings = embed_crops(embedder, read_crops(dataset, portion), flip=flip)
+            embeddings = embed_crops(embedder, dataset.crops.read(portion), flip=flip)
             with written_whole(path) as unfinished:
                 np.save(unfinished, normalised(embeddings).astype(np.float32))
             advance(len(portion), "")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import unicodedata
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,9 +66,13 @@ class People:
         """The key of a photo."""
         return self.dataset.table.column("photo")[int(self.rows[photo])].as_py()
 
-    def crop_path(self, photo: int) -> Path:
-        """Where the crop of a photo lies."""
-        return self.dataset.root / self.dataset.table.column("crop")[int(self.rows[photo])].as_py()
+    def crop(self, photo: int) -> NDArray[np.uint8]:
+        """The crop of a photo, (crop_px, crop_px, 3) RGB.
+
+        Raises:
+            InputError: it cannot be read.
+        """
+        return self.dataset.crops.read(self.rows[[photo]])[0]
 
     def likest(self, identity: int, vector: NDArray[np.float32]) -> int:
         """The photo of an identity that is most similar to a vector, (dim,)."""

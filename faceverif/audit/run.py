@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from data_prep.atomic import write_text, written_whole
-from data_prep.crops import read_crop, side_by_side
+from data_prep.crops import side_by_side
 from data_prep.errors import InputError
 from data_prep.exclusions import ExclusionList, write_exclusions
 from data_prep.lock import LOCK_NAME, locked
 from data_prep.manifest import AlignedDataset, Status
+from data_prep.packed import load_aligned
 from faceverif.audit.calibration import (
     EXPECTED_RULE,
     MatchThreshold,
@@ -111,7 +112,7 @@ def audit(embedder: Embedder, train: Path, against: Path, *, out: Path, settings
         InputError: the sets are one, name no identities or are of another template; `out` is in use or holds
             other things; or the evaluation set is too small for the rates.
     """
-    sets = AlignedDataset.load(train), AlignedDataset.load(against)
+    sets = load_aligned(train), load_aligned(against)
     if sets[0].sha256 == sets[1].sha256:
         raise InputError("--against", "must be another set than TRAIN", got=against, fix="Name another one.")
     rows = _trainable_rows(sets[0]), _evaluation_rows(sets[1])
@@ -215,10 +216,7 @@ def _section(section: Section, out: Path) -> dict[str, Any]:
 
 
 def _picture(finding: Finding, path: Path) -> dict[str, Any]:
-    crops = [
-        read_crop(people.crop_path(photo), crop_px=people.dataset.header.crop_px)
-        for people, photo in finding.shown
-    ]
+    crops = [people.crop(photo) for people, photo in finding.shown]
     with written_whole(path) as unfinished:
         Image.fromarray(side_by_side(np.stack(crops))).save(unfinished, quality=_JPEG_QUALITY)
     return finding.exclusion._asdict() | {

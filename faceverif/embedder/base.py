@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -82,11 +83,13 @@ class Embedder(ABC):
         name: for people: the run or the file.
         sha256: for machines: of the weights, or of the file.
         preprocessing: what happens to the pixels, in words.
+        provenance: where the weights come from; empty for a model from elsewhere.
     """
 
     spec: PreprocessingSpec
     name: str
     preprocessing: str
+    provenance: Mapping[str, Any] = MappingProxyType({})
 
     @property
     @abstractmethod

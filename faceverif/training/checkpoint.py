@@ -14,6 +14,7 @@ from data_prep.errors import InputError
 from faceverif.config_base import Section, changed_settings
 
 _FORMAT = 1
+_KEYS = {"config", "data_sha256"}
 
 # Keys that may change between a run and its resumption: they say where things lie, how often is looked and
 # how long it goes on, not how a step computes.
@@ -57,12 +58,29 @@ def load_checkpoint(run: Path, config: Section, *, data_sha256: str) -> dict[str
     path = checkpoint_path(run)
     if not path.is_file():
         raise InputError("--resume", f"needs {path}", got="none", fix="Leave --resume out to start the run.")
+    content = read_checkpoint(run, field="--resume")
+    _require_equal(content, config, data_sha256=data_sha256)
+    return content
+
+
+def read_checkpoint(run: Path, *, field: str) -> dict[str, Any]:
+    """The checkpoint in a run's folder.
+
+    Args:
+        run: the folder; it has one.
+        field: what the user gave, for the message.
+
+    Raises:
+        InputError: not one of ours.
+    """
+    path = checkpoint_path(run)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-        _require_equal(content, config, data_sha256=data_sha256)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, TypeError) as error:
+        if content["format"] != _FORMAT or not content.keys() >= _KEYS:
+            raise KeyError("format")
+    except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
-            "--resume",
+            field,
             "the checkpoint must be one that this version wrote",
             got=f"{path} ({type(error).__name__})",
             fix="Start the run again in another folder.",
@@ -94,8 +112,6 @@ def prepare_folder(run: Path) -> None:
 
 
 def _require_equal(content: dict[str, Any], config: Section, *, data_sha256: str) -> None:
-    if content["format"] != _FORMAT:
-        raise KeyError("format")
     now = config.model_dump(mode="json")
     changes = changed_settings(content["config"], now, may_change=_MAY_CHANGE)
     if changes:

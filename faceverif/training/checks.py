@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from data_prep.manifest import AlignedDataset
+from data_prep.packed import load_aligned
 from data_prep.protocols import VerificationProtocol, load_protocol
 from faceverif.config import VerificationConfig
 from faceverif.embedder import Embedder, PreprocessingSpec
+from faceverif.verification.embeddings import EmbeddedPhotos
 from faceverif.verification.result import VerificationResult
 from faceverif.verification.runner import evaluate
 from faceverif.verification.scoring import PairPhotos
@@ -34,7 +36,7 @@ class VerificationCheck:
         Raises:
             InputError: something is missing, or the crops are not those that the model is made for.
         """
-        check = cls(config, AlignedDataset.load(config.data), load_protocol(config.protocol))
+        check = cls(config, load_aligned(config.data), load_protocol(config.protocol))
         spec.refuse_other(check.dataset.header)
         PairPhotos.of(check.protocol, check.dataset)
         return check
@@ -45,10 +47,5 @@ class VerificationCheck:
 
     def run(self, embedder: Embedder) -> VerificationResult:
         """The result of a model as it is now."""
-        return evaluate(
-            embedder,
-            self.dataset,
-            self.protocol,
-            flip=self.config.flip,
-            subtract_mean=self.config.subtract_mean,
-        )
+        embedded = EmbeddedPhotos(embedder, self.dataset, flip=self.config.flip)
+        return evaluate(embedded, self.protocol, subtract_mean=self.config.subtract_mean)

@@ -6,7 +6,6 @@ import hashlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import cv2
@@ -16,10 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from data_prep.crops import read_crop, unreadable_crop
 from data_prep.errors import InputError
 from data_prep.exclusions import ExclusionList
 from data_prep.manifest import AlignedDataset, Status
+from data_prep.packed import load_aligned
 from faceverif.config import DataConfig
 from faceverif.training.randomness import counted_generator
 
@@ -30,14 +29,14 @@ class TrainingPhotos:
 
     Attributes:
         dataset: the aligned data set that they are of.
-        crops: path of each crop.
+        rows: (photos,) int64, the data set's row of each crop.
         labels: (photos,) int64, an index into identities.
         identities: names, sorted.
         exclusions: the list of what was left out; null where there is none.
     """
 
     dataset: AlignedDataset
-    crops: tuple[Path, ...]
+    rows: NDArray[np.int64]
     labels: NDArray[np.int64]
     identities: tuple[str, ...]
     exclusions: ExclusionList | None = None
@@ -50,7 +49,7 @@ class TrainingPhotos:
         return hashlib.sha256(f"{self.dataset.sha256} {self.exclusions.sha256}".encode()).hexdigest()
 
     def __len__(self) -> int:
-        return len(self.crops)
+        return len(self.rows)
 
 
 class Batch(NamedTuple):
@@ -78,7 +77,7 @@ def load_training_photos(config: DataConfig, *, input_px: int) -> TrainingPhotos
         InputError: no data set, crops smaller than the input, missing files, a list of exclusions that does
             not fit, nobody or one person left.
     """
-    dataset = AlignedDataset.load(config.path)
+    dataset = load_aligned(config.path)
     if dataset.header.crop_px < input_px:
         raise InputError(
             "backbone.input_px",
@@ -100,27 +99,23 @@ def load_training_photos(config: DataConfig, *, input_px: int) -> TrainingPhotos
             fix="Align more people, or lower data.min_photos_per_identity.",
         )
     rows, labels = rows[kept[labels]], labels[kept[labels]]
-    crops = tuple(config.path / crop for crop in dataset.column("crop")[rows])
-    _require_files(crops, config.path)
-    labels = (np.cumsum(kept) - 1)[labels]
-    return TrainingPhotos(dataset, crops, labels, tuple(names[kept].tolist()), exclusions)
-
-
-def _trainable(dataset: AlignedDataset, exclusions: ExclusionList | None) -> NDArray[np.int64]:
-    """Rows of aligned photos that are not left out."""
-    rows = dataset.with_status(Status.ALIGNED)
-    return rows if exclusions is None else rows[exclusions.kept(dataset)[rows]]
-
-
-def _require_files(crops: tuple[Path, ...], root: Path) -> None:
-    missing = [crop for crop in crops if not crop.is_file()]
+    missing = dataset.crops.missing(rows)
     if missing:
         raise InputError(
             "data",
             "every crop of the manifest must be there",
-            got=f"{len(missing)} missing in {root}, the first {missing[0].name}",
-            fix="Align the photos again into an empty folder.",
+            got=f"{len(missing)} missing in {config.path}, the first {missing[0]}",
+            fix=dataset.crops.way_out,
         )
+    labels = (np.cumsum(kept) - 1)[labels]
+    return TrainingPhotos(dataset, rows, labels, tuple(names[kept].tolist()), exclusions)
+
+
+def _trainable(dataset: AlignedDataset, exclusions: ExclusionList | None) -> NDArray[np.int64]:
+    """Rows of aligned photos of known people that are not left out."""
+    rows = dataset.with_status(Status.ALIGNED)
+    rows = rows[dataset.table.column("identity").is_valid().to_numpy()[rows]]
+    return rows if exclusions is None else rows[exclusions.kept(dataset)[rows]]
 
 
 def steps_per_epoch(photos: int, batch_size: int) -> int:
@@ -181,28 +176,24 @@ class RemainingBatches(Sampler[list[int]]):
             yield order[start : start + size].tolist()
 
 
-class CropReader(Dataset[tuple[Batch, str]]):
+class CropReader(Dataset[tuple[Batch, int | None]]):
     """Decodes the crops of a batch; runs in the worker processes.
 
-    It returns the name of a crop that cannot be decoded instead of raising: an exception that crosses
-    processes comes out as a page of traceback.
+    Beside the batch stands the row of a crop that cannot be decoded: see `Crops.decoded`.
     """
 
     def __init__(self, photos: TrainingPhotos) -> None:
-        self.paths = [str(crop) for crop in photos.crops]
+        self.crops, self.rows = photos.dataset.crops, photos.rows
         self.labels = torch.from_numpy(photos.labels)
-        self.crop_px = photos.dataset.header.crop_px
 
-    def __getitem__(self, photos: list[int]) -> tuple[Batch, str]:
-        crops = torch.empty(len(photos), self.crop_px, self.crop_px, 3, dtype=torch.uint8)
-        index = torch.tensor(photos)
-        for place, photo in enumerate(photos):
-            try:
-                crop = read_crop(Path(self.paths[photo]), crop_px=self.crop_px)
-            except InputError:
-                return Batch(crops, self.labels[index], index), self.paths[photo]
+    def __getitem__(self, photos: list[int]) -> tuple[Batch, int | None]:
+        side, rows, index = self.crops.crop_px, self.rows[photos], torch.tensor(photos)
+        crops = torch.empty(len(photos), side, side, 3, dtype=torch.uint8)
+        for place, crop in enumerate(self.crops.decoded(rows)):
+            if crop is None:
+                return Batch(crops, self.labels[index], index), int(rows[place])
             crops[place] = torch.from_numpy(crop)
-        return Batch(crops, self.labels[index], index), ""
+        return Batch(crops, self.labels[index], index), None
 
 
 def read_batches(
@@ -231,8 +222,8 @@ def read_batches(
         generator=torch.Generator(),  # else starting the workers would draw from the global one
     )
     for batch, unreadable in loader:
-        if unreadable:
-            raise unreadable_crop(Path(unreadable), crop_px=photos.dataset.header.crop_px)
+        if unreadable is not None:
+            raise photos.dataset.crops.unreadable(unreadable)
         yield Batch(*batch)
 
 

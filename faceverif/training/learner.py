@@ -10,27 +10,14 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from faceverif.backbones import build_backbone
 from faceverif.config import RunConfig
-from faceverif.objective import Objective, ObjectiveOutput
 from faceverif.training.augmentation import augment, draw_augmentation
 from faceverif.training.data import Batch
 from faceverif.training.optimizer import build_optimizer, set_learning_rate
 from faceverif.training.randomness import counted_generator, counted_seed
+from faceverif.training.recognition_model import RecognitionModel
 from faceverif.training.schedule import learning_rate_factor, margin_progress
-
-
-class RecognitionModel(nn.Module):
-    """Backbone and objective in one, so that processes exchange the gradients of both."""
-
-    def __init__(self, config: RunConfig, *, classes: int) -> None:
-        super().__init__()
-        self.backbone = build_backbone(config.backbone)
-        self.objective = Objective(config, classes=classes, embedding_dim=config.backbone.embedding_dim)
-
-    def forward(self, pixels: Tensor, labels: Tensor) -> ObjectiveOutput:
-        """Loss and logits of (batch, 3, input_px, input_px) pixels in [0, 1]."""
-        return self.objective(self.backbone(pixels), labels)
+from faceverif.training.start import Start
 
 
 class StepFigures(NamedTuple):
@@ -58,6 +45,7 @@ class Learner:
         fabric: device, precision and processes.
         classes: how many identities.
         steps_per_epoch: for schedules, which count in epochs.
+        start: what an earlier run learnt; null: from scratch.
 
     Attributes:
         result: the backbone that is verified and exported: the moving average where there is one.
@@ -65,10 +53,20 @@ class Learner:
 
     result: nn.Module
 
-    def __init__(self, config: RunConfig, fabric: Fabric, *, classes: int, steps_per_epoch: int) -> None:
+    def __init__(
+        self,
+        config: RunConfig,
+        fabric: Fabric,
+        *,
+        classes: int,
+        steps_per_epoch: int,
+        start: Start | None = None,
+    ) -> None:
         self.config, self.fabric, self.steps_per_epoch = config, fabric, steps_per_epoch
         torch.manual_seed(counted_seed(config.seed, "weights"))
         model = RecognitionModel(config, classes=classes).to(memory_format=torch.channels_last)
+        if start is not None:
+            start.give(model)
         self.network = model
         self.optimizer = build_optimizer(config.optimizer, model)
         self.model, self._fabric_optimizer = fabric.setup(model, self.optimizer)

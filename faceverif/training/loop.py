@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import time
@@ -43,7 +44,10 @@ from faceverif.training.interval import Interval
 from faceverif.training.learner import Learner, StepFigures
 from faceverif.training.metrics_log import MetricsLog
 from faceverif.training.provenance import describe_photos
+from faceverif.training.start import Start
 from faceverif.verification.result import VerificationResult
+
+_KEPT = ("started", "start_from")  # of the provenance, when a run goes on
 
 
 def train(config: RunConfig, run: Path, *, resume: bool) -> None:
@@ -60,19 +64,34 @@ def train(config: RunConfig, run: Path, *, resume: bool) -> None:
     Raises:
         InputError: data, folder or settings break a rule, or the loss is no longer finite.
     """
+    training = prepare(config, run, resume=resume)
+    training.begin()
+    training.fit()
+    training.finish()
+
+
+def prepare(config: RunConfig, run: Path, *, resume: bool) -> TrainingRun:
+    """A run whose data and settings are read and checked, at its first step or where its checkpoint was made.
+
+    Nothing is written yet.
+
+    Raises:
+        InputError: data, folder or settings break a rule.
+    """
     photos = load_training_photos(config.data, input_px=config.backbone.input_px)
     spec = PreprocessingSpec.of(photos.dataset.template, input_px=config.backbone.input_px)
     checks = [VerificationCheck.load(entry, spec) for entry in config.verification]
-    checkpoint = None
+    checkpoint, start, first = None, None, config.training.start_from
     if resume:
         checkpoint = load_checkpoint(run, config, data_sha256=photos.sha256)
     else:
         refuse_started_run(run)
+        start = Start.read(first, photos.identities) if first is not None else None
     keep_freed_memory()
-    training = TrainingRun(config, run, launch_fabric(config.training), photos, spec, checks)
-    training.begin(checkpoint)
-    training.fit()
-    training.finish()
+    training = TrainingRun(config, run, launch_fabric(config.training), photos, spec, checks, start=start)
+    if checkpoint is not None:
+        training.go_on_from(checkpoint)
+    return training
 
 
 class TrainingRun:
@@ -85,6 +104,7 @@ class TrainingRun:
         photos: what is trained on.
         spec: the crops that the model is made for.
         checks: verifications on the way.
+        start: what an earlier run learnt; null: from scratch, or a checkpoint follows.
     """
 
     def __init__(
@@ -95,13 +115,19 @@ class TrainingRun:
         photos: TrainingPhotos,
         spec: PreprocessingSpec,
         checks: list[VerificationCheck],
+        *,
+        start: Start | None = None,
     ) -> None:
         self.config, self.run, self.fabric = config, run, fabric
         self.photos, self.spec, self.checks = photos, spec, checks
         self.steps_per_epoch = steps_per_epoch(len(photos), config.training.batch_size)
         self.last_step = self.steps_per_epoch * config.training.epochs
         self.learner = Learner(
-            config, fabric, classes=len(photos.identities), steps_per_epoch=self.steps_per_epoch
+            config,
+            fabric,
+            classes=len(photos.identities),
+            steps_per_epoch=self.steps_per_epoch,
+            start=start,
         )
         self.step = self._first_step = 0
         self.interval = Interval()
@@ -112,6 +138,10 @@ class TrainingRun:
             device=str(fabric.device),
             processes=fabric.world_size,
         )
+        self._settings = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+        self.provenance["config_sha256"] = hashlib.sha256(self._settings.encode()).hexdigest()
+        if start is not None:
+            self.provenance["start_from"] = start.describe()
         self._begun = self._saved = time.monotonic()
         self._seconds_before = 0.0
 
@@ -120,26 +150,35 @@ class TrainingRun:
         """Training time so far, over all sittings."""
         return self._seconds_before + time.monotonic() - self._begun
 
-    def begin(self, checkpoint: dict[str, Any] | None) -> None:
-        """Start at the first step, or where a checkpoint was made, and open the folder."""
-        if checkpoint is not None:
-            self.learner.load_state(checkpoint)
-            self.step = self._first_step = checkpoint["step"]
-            self.interval = Interval(**checkpoint["interval"])
-            self.provenance["started"] = checkpoint["started"]
-            self._seconds_before = checkpoint["seconds"]
+    def go_on_from(self, checkpoint: dict[str, Any]) -> None:
+        """Stand where a checkpoint was made."""
+        self.learner.load_state(checkpoint)
+        self.step = self._first_step = checkpoint["step"]
+        self.interval = Interval(**checkpoint["interval"])
+        self.provenance |= {key: checkpoint[key] for key in _KEPT if key in checkpoint}
+        self._seconds_before = checkpoint["seconds"]
+
+    def begin(self) -> None:
+        """Open the folder."""
         self.fabric.barrier()  # all have read the folder before the first writes to it
         if self.fabric.is_global_zero:
             prepare_folder(self.run)
-            settings = yaml.safe_dump(self.config.model_dump(mode="json"), sort_keys=False)
-            write_text(self.run / "config.yaml", settings)
+            write_text(self.run / "config.yaml", self._settings)
             self._write_provenance()
             names = tuple(check.config.name for check in self.checks)
             self.log = MetricsLog(self.run, verifications=names, step=self.step)
-            say(self._headline())
+            say(self.headline())
 
     def fit(self) -> None:
         """Make the steps that are left; after every epoch verify, then save."""
+        batches = self.batches()
+        while self.step < self.last_step:
+            self._train_to_end_of_epoch(batches)
+            self._verify()
+            self._save()
+
+    def batches(self) -> Iterator[Batch]:
+        """This process's shares of the batches that are left."""
         training = self.config.training
         order = RemainingBatches(
             len(self.photos),
@@ -149,11 +188,7 @@ class TrainingRun:
             share=(self.fabric.global_rank, self.fabric.world_size),
         )
         on_gpu = self.fabric.device.type == "cuda"
-        batches = read_batches(self.photos, order, workers=training.workers, pin=on_gpu)
-        while self.step < self.last_step:
-            self._train_to_end_of_epoch(batches)
-            self._verify()
-            self._save()
+        return read_batches(self.photos, order, workers=training.workers, pin=on_gpu)
 
     def finish(self) -> None:
         """Export the model with what was found about it."""
@@ -197,7 +232,7 @@ class TrainingRun:
         epoch = self.step // self.steps_per_epoch
         due = [check for check in self.checks if check.is_due(epoch, last=self.step == self.last_step)]
         for check in due if self.fabric.is_global_zero else []:
-            name, result = check.config.name, check.run(self._embedder())
+            name, result = check.config.name, check.run(self.embedder())
             self.results[name] = result
             self.log.write(self._place() | {f"{name}/accuracy": result.accuracy, f"{name}/eer": result.eer})
             accuracy = f"{result.accuracy:.2%} +- {result.accuracy_se:.2%}"
@@ -217,7 +252,7 @@ class TrainingRun:
             content = self.learner.state() | {
                 "step": self.step,
                 "seconds": self.seconds,
-                "started": self.provenance["started"],
+                **{key: self.provenance[key] for key in _KEPT if key in self.provenance},
                 "interval": self.interval.state(),
                 "config": self.config.model_dump(mode="json"),
                 "data_sha256": self.photos.sha256,
@@ -261,7 +296,7 @@ class TrainingRun:
             share=(0, 1),
         )
         [batch] = read_batches(self.photos, order, workers=0, pin=False)
-        names = [str(self.photos.crops[photo]) for photo in batch.photos]
+        names = [self.photos.dataset.crops.name(row) for row in self.photos.rows[batch.photos]]
         with written_whole(path) as unfinished:
             torch.save(batch._asdict() | {"names": names, "step": self.step}, unfinished)
 
@@ -282,13 +317,14 @@ class TrainingRun:
         )
         for check in self.checks:
             # A run that was killed just here has the weights but no results.
-            result = self.results.get(check.config.name) or check.run(self._embedder())
+            result = self.results.get(check.config.name) or check.run(self.embedder())
             write_result(result, self.run / "verification" / check.config.name)
             if check is self.checks[0]:
                 write_calibration(self.run, result)
         say(f"model: {self.run / MODEL_NAME}\nreport: {write_run_report(self.run)}")
 
-    def _embedder(self) -> TorchEmbedder:
+    def embedder(self) -> TorchEmbedder:
+        """The model as it is now."""
         name = str(self.run / MODEL_NAME)
         return TorchEmbedder(self.learner.result, self.spec, name=name, provenance=self.provenance)
 
@@ -312,7 +348,8 @@ class TrainingRun:
         left = (self.last_step - self.step) / rate
         return f"loss {figures.loss:.3f}, accuracy {figures.accuracy:.1%}, {duration(left)} to the end"
 
-    def _headline(self) -> str:
+    def headline(self) -> str:
+        """What is trained on what, in a line."""
         config, training, photos = self.config, self.config.training, self.photos
         millions = sum(parameter.numel() for parameter in self.learner.network.backbone.parameters()) / 1e6
         begins = f"from step {self.step:,}" if self.step else "from the start"

@@ -8,12 +8,19 @@ from faceverif.training.data import TrainingPhotos
 
 
 def describe_photos(photos: TrainingPhotos) -> dict[str, Any]:
-    """Which aligned photos; JSON-able."""
+    """Which aligned photos, and what their manifest says, or would say where they are packed; JSON-able."""
+    dataset, header = photos.dataset, photos.dataset.header
     return {
-        "path": str(photos.dataset.root),
-        "manifest_sha256": photos.dataset.sha256,
-        "template": photos.dataset.header.template,
+        "path": str(dataset.root),
+        "manifest_sha256": dataset.sha256,
+        "template": header.template,
+        "template_sha256": header.template_sha256,
+        "policy": header.policy,
+        "colour_order": header.colour_order,
+        "min_face_px": header.min_face_px,
+        "versions": header.versions,
         "photos": len(photos),
         "identities": len(photos.identities),
         "exclusions": None if photos.exclusions is None else photos.exclusions.described(),
+        "left_out": len(dataset) - len(photos),
     }

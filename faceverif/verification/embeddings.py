@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from data_prep.atomic import written_whole
-from data_prep.crops import read_crop
 from data_prep.errors import InputError
 from data_prep.manifest import AlignedDataset, Status
+from data_prep.packed import load_aligned
 from data_prep.progress import progress
 from faceverif.embedder import Embedder
 
@@ -60,18 +60,36 @@ def _embedded_batches(
     with progress("embed", total=len(rows)) as advance:
         for start in range(0, len(rows), _BATCH):
             batch = rows[start : start + _BATCH]
-            yield embed_crops(embedder, read_crops(dataset, batch), flip=flip)
+            yield embed_crops(embedder, dataset.crops.read(batch), flip=flip)
             advance(len(batch), "")
 
 
-def read_crops(dataset: AlignedDataset, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """The crops of some rows, (n, crop_px, crop_px, 3) uint8 RGB.
+class EmbeddedPhotos:
+    """Embeddings of a data set's photos, each computed once, when it is first asked for.
+
+    Args:
+        embedder: made for the data set's template.
+        dataset: where the crops are.
+        flip: average with the mirrored crop: see `FLIP_RULE`.
 
     Raises:
-        InputError: a crop is missing or broken.
+        InputError: the data set was cut for another model.
     """
-    names = dataset.table.column("crop").take(pa.array(rows)).to_pylist()
-    return np.stack([read_crop(dataset.root / name, crop_px=dataset.header.crop_px) for name in names])
+
+    def __init__(self, embedder: Embedder, dataset: AlignedDataset, *, flip: bool) -> None:
+        embedder.spec.refuse_other(dataset.header)
+        self.embedder, self.dataset, self.flip = embedder, dataset, flip
+        self._place = np.full(len(dataset), -1)  # of each row among the embeddings
+        self._embeddings = np.empty((0, 0), np.float32)
+
+    def of(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Embeddings of manifest rows that have a crop, one row or more: (rows, dim), not normalised."""
+        new = np.unique(rows[self._place[rows] < 0])
+        if len(new):
+            found = embed_dataset(self.embedder, self.dataset, new, flip=self.flip)
+            self._place[new] = len(self._embeddings) + np.arange(len(new))
+            self._embeddings = np.concatenate([self._embeddings.reshape(-1, found.shape[1]), found])
+        return self._embeddings[self._place[rows]]
 
 
 def embed_to_file(embedder: Embedder, data: Path, out: Path, *, flip: bool) -> None:
@@ -86,7 +104,7 @@ def embed_to_file(embedder: Embedder, data: Path, out: Path, *, flip: bool) -> N
         raise InputError(
             "--out", "must be a .parquet file", got=out, fix=f"Use {out.with_suffix('.parquet')}."
         )
-    dataset = AlignedDataset.load(data)
+    dataset = load_aligned(data)
     embedder.spec.refuse_other(dataset.header)
     rows = np.flatnonzero(dataset.column("status") != Status.FAILED.value)
     if not len(rows):

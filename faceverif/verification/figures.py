@@ -26,7 +26,6 @@ from faceverif.plotting import (
     house_style,
     new_figure,
 )
-from faceverif.verification.embeddings import read_crops
 from faceverif.verification.result import VerificationResult, percent
 
 PAIRS_NAME = "pairs"
@@ -160,6 +159,6 @@ def _write_pairs(result: VerificationResult, folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)  # those of an earlier verification are of other rows
     photos = result.photos
     for pair in [*hardest_pairs(result, same=True), *hardest_pairs(result, same=False)]:
-        crops = read_crops(result.dataset, photos.rows[[photos.left[pair], photos.right[pair]]])
+        crops = result.dataset.crops.read(photos.rows[[photos.left[pair], photos.right[pair]]])
         with written_whole(folder / f"{pair}.jpg") as unfinished:
             Image.fromarray(side_by_side(crops)).save(unfinished, quality=_JPEG_QUALITY)

@@ -24,6 +24,9 @@ RESULT_NAME = "result.json"
 SCORES_NAME = "scores.parquet"
 FIGURES_NAME = "figures"
 
+# What a result repeats of its model's provenance: enough to know the training when its run is gone.
+_TRAINING = ("seed", "config_sha256", "git_commit", "versions", "data", "start_from")
+
 
 def percent(rate: float, *, digits: int = 2) -> str:
     """A rate as people read it, without the sign."""
@@ -39,6 +42,7 @@ class ModelFacts:
         sha256: of its weights, or of its file.
         preprocessing: what happens to the pixels.
         input_px: side of its input.
+        training: seed, config, code and data of its training; null for a model from elsewhere.
         exclusions: the list that its training left out; null: there was none; a text where it is unknown.
     """
 
@@ -46,16 +50,19 @@ class ModelFacts:
     sha256: str
     preprocessing: str
     input_px: int
+    training: dict[str, Any] | None
     exclusions: Mapping[str, Any] | str | None
 
     @classmethod
     def of(cls, embedder: Embedder) -> ModelFacts:
         """What an embedder says of itself."""
+        known = {key: embedder.provenance[key] for key in _TRAINING if key in embedder.provenance}
         return cls(
             embedder.name,
             embedder.sha256,
             embedder.preprocessing,
             embedder.spec.input_px,
+            known or None,
             embedder.exclusions,
         )
 
@@ -74,6 +81,7 @@ class VerificationResult:
         subtract_mean: whether the mean embedding of the other folds was subtracted.
         seconds: embedding and scoring.
         versions: of the tools.
+        git_commit: of the code that verified; null outside a checkout.
     """
 
     protocol: VerificationProtocol
@@ -85,6 +93,7 @@ class VerificationResult:
     subtract_mean: bool
     seconds: float
     versions: dict[str, str]
+    git_commit: str | None
 
     @property
     def accuracy(self) -> float:
@@ -241,6 +250,7 @@ class VerificationResult:
             "model_sha256": self.model.sha256,
             "preprocessing": self.model.preprocessing,
             "input_px": self.model.input_px,
+            "training": self.model.training,
             "training_exclusions": self.model.exclusions,
             "data": str(self.dataset.root),
             "data_sha256": self.dataset.sha256,
@@ -252,5 +262,6 @@ class VerificationResult:
             "data_versions": header.versions,
             "protocol_sha256": self.protocol.sha256,
             "versions": self.versions,
+            "git_commit": self.git_commit,
             "seconds": round(self.seconds, 3),
         }

@@ -12,10 +12,12 @@ import pyarrow.parquet as pq
 
 from data_prep.atomic import write_text, written_whole
 from data_prep.errors import InputError
-from data_prep.manifest import AlignedDataset
+from data_prep.packed import load_aligned
 from data_prep.protocols import VerificationProtocol, load_protocol, pairs_within
+from faceverif.code_version import git_commit
 from faceverif.embedder import Embedder
 from faceverif.report import write_verification_report
+from faceverif.verification.embeddings import EmbeddedPhotos
 from faceverif.verification.figures import write_figures
 from faceverif.verification.metrics import measure
 from faceverif.verification.result import (
@@ -36,29 +38,22 @@ _TOOLS = ("faceverif", "torch", "onnxruntime", "numpy", "opencv-python-headless"
 
 
 def evaluate(
-    embedder: Embedder,
-    dataset: AlignedDataset,
-    protocol: VerificationProtocol,
-    *,
-    flip: bool,
-    subtract_mean: bool,
+    embedded: EmbeddedPhotos, protocol: VerificationProtocol, *, subtract_mean: bool
 ) -> VerificationResult:
     """Run a protocol in memory, without writing anything.
 
     Args:
-        embedder: made for the data set's template.
-        dataset: aligned crops of every photo that the protocol names.
+        embedded: a model on aligned crops of every photo that the protocol names.
         protocol: the pairs.
-        flip: average each embedding with that of the mirrored crop.
         subtract_mean: subtract, for each fold, the mean embedding of all other folds' photos.
 
     Raises:
-        InputError: the template differs, or photos are missing from the data set.
+        InputError: photos are missing from the data set.
     """
     start = time.monotonic()
-    embedder.spec.refuse_other(dataset.header)
+    embedder, dataset = embedded.embedder, embedded.dataset
     photos = PairPhotos.of(protocol, dataset)
-    embeddings = photos.embed(embedder, dataset, flip=flip)
+    embeddings = photos.embed(embedded)
     scores = (
         mean_subtracted_scores(photos, embeddings, protocol)
         if subtract_mean
@@ -71,10 +66,11 @@ def evaluate(
         photos=photos,
         dataset=dataset,
         model=ModelFacts.of(embedder),
-        flip=flip,
+        flip=embedded.flip,
         subtract_mean=subtract_mean,
         seconds=time.monotonic() - start,
         versions={"python": platform.python_version()} | {tool: version(tool) for tool in _TOOLS},
+        git_commit=git_commit(),
     )
 
 
@@ -95,21 +91,30 @@ def verify(
         data: an aligned folder.
         protocol: a pair file that `load_protocol` knows.
         out: the folder for `result.json`, `scores.parquet`, `report.html` and `figures/`.
-        flip: as for `evaluate`.
+        flip: average each embedding with that of the mirrored crop.
         subtract_mean: as for `evaluate`.
         allow_partial: run what is there of a protocol that is not whole, and say so everywhere.
 
     Raises:
-        InputError: as for `evaluate`, or `out` is a file.
+        InputError: the template differs, photos are missing from the data set, or `out` is a file.
+    """
+    refuse_file(out)
+    dataset, pairs = load_aligned(data), load_protocol(protocol, allow_partial=allow_partial)
+    if allow_partial:
+        pairs = pairs_within(pairs, dataset)
+    result = evaluate(EmbeddedPhotos(embedder, dataset, flip=flip), pairs, subtract_mean=subtract_mean)
+    write_result(result, out)
+    return result
+
+
+def refuse_file(out: Path) -> None:
+    """Results go into a folder.
+
+    Raises:
+        InputError: there is a file.
     """
     if out.exists() and not out.is_dir():
         raise InputError("--out", "must be a folder", got=f"the file {out}", fix="Name another one.")
-    dataset, pairs = AlignedDataset.load(data), load_protocol(protocol, allow_partial=allow_partial)
-    if allow_partial:
-        pairs = pairs_within(pairs, dataset)
-    result = evaluate(embedder, dataset, pairs, flip=flip, subtract_mean=subtract_mean)
-    write_result(result, out)
-    return result
 
 
 def write_result(result: VerificationResult, out: Path) -> None:

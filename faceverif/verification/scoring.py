@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from data_prep.errors import InputError
 from data_prep.manifest import AlignedDataset, Status
 from data_prep.protocols import VerificationProtocol, find_rows
-from faceverif.embedder import Embedder
-from faceverif.verification.embeddings import embed_dataset
+from faceverif.verification.embeddings import EmbeddedPhotos
 
 NO_FACE_RULE = "a photo without a detected face is embedded from its centre crop"
 NO_CROP_RULE = "a pair with a photo that could not be read scores as an error: -1 if genuine, +1 if impostor"
@@ -55,7 +54,7 @@ class PairPhotos:
         """(pairs,) True where either photo is one of these, (photos,)."""
         return photos[self.left] | photos[self.right]
 
-    def embed(self, embedder: Embedder, dataset: AlignedDataset, *, flip: bool) -> NDArray[np.float64]:
+    def embed(self, embedded: EmbeddedPhotos) -> NDArray[np.float64]:
         """(photos, dim) unit embeddings; zero where there is no picture."""
         usable = np.flatnonzero(~self.no_crop)
         if not len(usable):
@@ -65,7 +64,7 @@ class PairPhotos:
                 got=f"{len(self.rows):,} photos without a crop",
                 fix="See the reasons in its manifest, and align readable photos.",
             )
-        found = embed_dataset(embedder, dataset, self.rows[usable], flip=flip)
+        found = embedded.of(self.rows[usable])
         embeddings = np.zeros((len(self.rows), found.shape[1]))
         embeddings[usable] = normalised(found)
         return embeddings

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import pickle
 import struct
+import tarfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+
+from data_prep.alignment import find_template
+from data_prep.manifest import AlignedDataset, Status, header_for, write_manifest
 
 MAGIC = struct.pack("<I", 0xCED7230A)
 
@@ -55,6 +61,32 @@ def write_rec(folder: Path, photos: list[tuple[int, bytes]], *, index: bool = Tr
         lines = (f"{number}\t{offset}\n" for number, offset in enumerate(offsets))
         (folder / "train.idx").write_text("".join(lines))
     return folder / "train.rec"
+
+
+def write_tar(path: Path, files: dict[str, bytes]) -> Path:
+    """A shard of these members, in their order."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w") as archive:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return path
+
+
+def write_aligned(root: Path, photos: dict[str, bytes], *, faceless: Sequence[str] = ()) -> AlignedDataset:
+    """An aligned folder of 112-pixel crops; the first folder of a key is the identity."""
+    rows = []
+    for key, content in sorted(photos.items()):
+        crop = root / "crops" / key
+        crop.parent.mkdir(parents=True, exist_ok=True)
+        crop.write_bytes(content)
+        status = Status.NO_FACE if key in faceless else Status.ALIGNED
+        known = {"photo": key, "identity": key.partition("/")[0], "crop": f"crops/{key}", "status": status}
+        landmarks = [float(number) for number in range(10)]
+        rows.append(known | {"sha256": hashlib.sha256(content).hexdigest(), "landmarks": landmarks})
+    write_manifest(root, header_for(find_template("arcface-112"), policy="test", min_face_px=20), rows)
+    return AlignedDataset.load(root)
 
 
 def write_bin(path: Path, photos: list[object], same: object, *, protocol: int = 4) -> Path:

@@ -20,7 +20,6 @@ from PIL import Image
 from data_prep import prepare
 from data_prep.alignment import align_face, find_template
 from data_prep.already_aligned import POLICY, are_aligned
-from data_prep.crops import read_crop
 from data_prep.detection import FaceDetector
 from data_prep.errors import InputError
 from data_prep.inside import refuse_link_outside, refuse_name_outside
@@ -254,7 +253,7 @@ def test_crops_are_known_by_where_their_landmarks_lie(
     assert are_aligned(list_source(crops["aligned"]), TEMPLATE)
     assert "taken over as they are" in capsys.readouterr().err
     assert not are_aligned(list_source(crops["cut"]), TEMPLATE)
-    assert "px away: aligned as any photo" in capsys.readouterr().err
+    assert "px away: not aligned yet" in capsys.readouterr().err
     with pytest.raises(InputError, match="must be arcface-112 for photos that are aligned already"):
         are_aligned(list_source(crops["aligned"]), find_template("arcface-128"))
 
@@ -296,9 +295,8 @@ def test_crops_are_taken_over_byte_for_byte(
         assert row["sha256"] == row["crop_sha256"] == hashlib.sha256(content).hexdigest()
         assert (row["status"], row["landmarks"], row["width"]) == ("aligned", None, 112)
     png = next(row for row in rows.values() if str(row["crop"]).endswith(".png"))
-    np.testing.assert_array_equal(
-        read_crop(dataset.root / png["crop"], crop_px=112), read_photo(dataset.root / png["crop"])
-    )
+    row = dataset.column("crop").tolist().index(png["crop"])
+    np.testing.assert_array_equal(dataset.crops.read([row])[0], read_photo(dataset.root / png["crop"]))
     assert sorted(row["reason"] for row in rows.values() if row["reason"]) == [
         "damaged_record",
         "not_an_image",

@@ -11,6 +11,7 @@ from small_faces import pattern_embedder, write_faces, write_pairs
 from data_prep.errors import InputError
 from data_prep.protocols import load_protocol
 from faceverif.verification.calibration import load_calibration, wilson_interval, write_calibration
+from faceverif.verification.embeddings import EmbeddedPhotos
 from faceverif.verification.result import VerificationResult
 from faceverif.verification.runner import evaluate
 
@@ -18,7 +19,9 @@ from faceverif.verification.runner import evaluate
 def result_on(folder: Path, *, subtract_mean: bool = False, people: int = 12) -> VerificationResult:
     dataset = write_faces(folder / "data", people=people, noise=110)
     pairs = load_protocol(write_pairs(folder / "pairs.csv", people=people))
-    return evaluate(pattern_embedder(), dataset, pairs, flip=True, subtract_mean=subtract_mean)
+    return evaluate(
+        EmbeddedPhotos(pattern_embedder(), dataset, flip=True), pairs, subtract_mean=subtract_mean
+    )
 
 
 def test_a_threshold_keeps_its_far_on_the_pairs_it_came_from(tmp_path: Path) -> None:

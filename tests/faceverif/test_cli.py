@@ -24,6 +24,7 @@ COMMANDS = (
     "verify",
     "compare",
     "report",
+    "data",
     "fit-faces",
     "synthesise",
     "demo",
@@ -116,6 +117,7 @@ def test_every_command_has_help(
         ("synthesise", "out", "--identities", "0"),
         ("verify", "--data", "aligned"),
         ("report", "run", "--colour"),
+        ("data", "export", "aligned", "out", "--format", "lmdb"),
     ],
 )
 def test_usage_errors_end_with_2(
@@ -137,6 +139,9 @@ def test_usage_errors_end_with_2(
             ("verify", "--data", "d", "--protocol", "p", "--out", "o", "--onnx", "nowhere.onnx"),
             "--preprocess",
         ),
+        (("verify", "--data", "d", "--out", "o", "--onnx", "nowhere.onnx"), "--suite FOLDER"),
+        (("verify", "--data", "d", "--data", "e", "--protocol", "p", "--out", "o"), "one --data"),
+        (("data", "export", "nowhere", "out", "--format", "webdataset"), "faceverif align"),
         (("compare", "a.jpg", "b.jpg", "--run", "nowhere"), "nowhere"),
         (("report", "nowhere"), "nowhere"),
         (("fit-faces", "--data", "nowhere", "--out", "m.npz"), "faceverif align"),

@@ -18,6 +18,7 @@ from faceverif.config import MobileFaceNetConfig
 from faceverif.embedder import MODEL_NAME, PreprocessingSpec, load_model, save_model
 from faceverif.verification.calibration import CalibratedPoint, Calibration, write_calibration
 from faceverif.verification.compare import Comparison, FoundFace, compare_photos
+from faceverif.verification.embeddings import EmbeddedPhotos
 from faceverif.verification.runner import evaluate
 
 
@@ -32,7 +33,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_model(folder / MODEL_NAME, backbone, backbone_config=config.model_dump(), spec=spec, provenance={})
     dataset = write_faces(folder / "data", people=6, photos=3)
     pairs = load_protocol(write_pairs(folder / "pairs.csv", people=6, photos=3))
-    result = evaluate(load_model(folder / MODEL_NAME), dataset, pairs, flip=True, subtract_mean=False)
+    embedded = EmbeddedPhotos(load_model(folder / MODEL_NAME), dataset, flip=True)
+    result = evaluate(embedded, pairs, subtract_mean=False)
     write_calibration(folder, result)
     return folder
 

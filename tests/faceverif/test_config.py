@@ -35,7 +35,7 @@ def refused(path: Path, *overrides: str) -> str:
 
 
 def test_there_are_shipped_configs() -> None:
-    assert len(SHIPPED) >= 2
+    assert len(SHIPPED) >= 8
 
 
 @pytest.mark.parametrize("shipped", SHIPPED, ids=lambda path: str(path.relative_to(_ROOT)))
@@ -49,6 +49,15 @@ def test_shipped_config_loads_and_survives_writing(shipped: Path, tmp_path: Path
 @pytest.mark.parametrize("shipped", SHIPPED, ids=lambda path: str(path.relative_to(_ROOT)))
 def test_shipped_config_opens_with_its_command(shipped: Path) -> None:
     assert "faceverif" in shipped.read_text().splitlines()[0]
+
+
+@pytest.mark.parametrize("shipped", SHIPPED, ids=lambda path: str(path.relative_to(_ROOT)))
+def test_what_a_shipped_config_suggests_loads_too(shipped: Path) -> None:
+    """Each line of the opening comment stands for one variant: its overrides go together."""
+    for line in shipped.read_text().splitlines():
+        overrides = re.findall(r"--set '([^']+)'", line) if line.startswith("#") else []
+        if overrides:
+            assert load_run_config(shipped, overrides) != load_run_config(shipped, [])
 
 
 def test_overrides_are_yaml_and_come_in_order(path: Path) -> None:

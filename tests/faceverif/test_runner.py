@@ -16,7 +16,7 @@ from data_prep.errors import InputError
 from data_prep.manifest import AlignedDataset, Status
 from data_prep.protocols import VerificationProtocol, load_protocol
 from faceverif.embedder import TorchEmbedder
-from faceverif.verification.embeddings import embed_crops, embed_dataset, embed_to_file, read_crops
+from faceverif.verification.embeddings import EmbeddedPhotos, embed_crops, embed_dataset, embed_to_file
 from faceverif.verification.result import VerificationResult
 from faceverif.verification.runner import evaluate, verify
 
@@ -41,9 +41,15 @@ def protocol(folder: Path) -> VerificationProtocol:
     return load_protocol(folder / "pairs.csv")
 
 
-def run(dataset: AlignedDataset, protocol: VerificationProtocol, **changes: bool) -> VerificationResult:
-    options = {"flip": False, "subtract_mean": False} | changes
-    return evaluate(pattern_embedder(), dataset, protocol, **options)
+def run(
+    dataset: AlignedDataset,
+    protocol: VerificationProtocol,
+    *,
+    flip: bool = False,
+    subtract_mean: bool = False,
+) -> VerificationResult:
+    embedded = EmbeddedPhotos(pattern_embedder(), dataset, flip=flip)
+    return evaluate(embedded, protocol, subtract_mean=subtract_mean)
 
 
 def cosine(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
@@ -52,7 +58,7 @@ def cosine(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
 
 def embedding_of(dataset: AlignedDataset, key: str, *, flip: bool = False) -> NDArray[np.float32]:
     row = list(dataset.column("photo")).index(key + ".jpg")
-    crop = read_crops(dataset, np.array([row]))
+    crop = dataset.crops.read(np.array([row]))
     embedder = pattern_embedder()
     plain = embedder.embed(crop)[0]
     return plain + embedder.embed(crop[:, :, ::-1])[0] if flip else plain
@@ -114,7 +120,9 @@ def test_each_photo_is_embedded_once(
 ) -> None:
     model = pattern_embedder()
     embedder = CountingEmbedder(model.backbone, model.spec)
-    evaluate(embedder, dataset, protocol, flip=flip, subtract_mean=False)
+    embedded = EmbeddedPhotos(embedder, dataset, flip=flip)
+    first, again = (evaluate(embedded, protocol, subtract_mean=mean).scores for mean in (False, False))
+    np.testing.assert_array_equal(first, again)
     assert embedder.count == times * len({*protocol.left, *protocol.right})
 
 
@@ -226,7 +234,7 @@ def test_embed_writes_every_crop_and_says_how(tmp_path: Path, flip: bool) -> Non
     assert table.num_rows == 159
     assert table["status"].to_pylist()[:2] == ["aligned", "no_face"]
     assert pq.ParquetFile(tmp_path / "e.parquet").num_row_groups == 2  # memory does not grow with the set
-    wanted = embed_crops(pattern_embedder(), read_crops(dataset, np.array([158])), flip=flip)[0]
+    wanted = embed_crops(pattern_embedder(), dataset.crops.read(np.array([158])), flip=flip)[0]
     position = table["photo"].to_pylist().index(dataset.column("photo")[158])
     np.testing.assert_array_equal(table["embedding"][position].as_py(), wanted)
     about = json.loads(table.schema.metadata[b"faceverif.embeddings"])

@@ -199,7 +199,7 @@ def test_missing_and_broken_crops_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=broken.name):
         train(run_config(dataset.root, training={"workers": 1}), tmp_path / "run", resume=False)
     broken.unlink()
-    assert f"1 missing in {dataset.root}, the first {broken.name}" in refused(dataset.root, tmp_path / "run2")
+    assert f"1 missing in {dataset.root}, the first {broken}" in refused(dataset.root, tmp_path / "run2")
 
 
 def test_verification_of_another_template_is_refused_before_training(data: Path, tmp_path: Path) -> None:

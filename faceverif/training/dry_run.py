@@ -1,0 +1,225 @@
+"""Before hours are spent: everything is checked, a few real steps are measured, nothing is written."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from data_prep.errors import InputError
+from data_prep.manifest import Status
+from data_prep.progress import duration
+from faceverif.config import RunConfig
+from faceverif.provenance import peak_memory_mb
+from faceverif.training.checks import VerificationCheck
+from faceverif.training.data import Batch, TrainingPhotos
+from faceverif.training.loop import TrainingRun, prepare
+from faceverif.verification.embeddings import embed_crops
+from faceverif.verification.scoring import PairPhotos
+
+_SAMPLED_CROPS = 256
+_SAMPLED_PHOTOS = 64  # embedded to measure the pace of verification
+_WARM_UP_STEPS = 2
+_MEASURED_STEPS = 20
+_MEASURED_S = 30.0
+
+
+@dataclass(frozen=True)
+class Pace:
+    """What a few warm steps took.
+
+    Attributes:
+        steps: how many were measured.
+        step_s: of one, reading included.
+        loss: of the last.
+        peak_mb: memory of this process, or of the GPU; null where the system does not tell.
+    """
+
+    steps: int
+    step_s: float
+    loss: float
+    peak_mb: int | None
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """What a run would need.
+
+    Attributes:
+        lines: name and text of each line for the user, in order.
+    """
+
+    lines: tuple[tuple[str, str], ...]
+
+    def text(self) -> str:
+        """A table for the terminal."""
+        width = max(len(name) for name, _ in self.lines)
+        return "\n".join(f"{name:{width}}  {text}" for name, text in self.lines)
+
+
+def rehearse(config: RunConfig, run: Path, *, resume: bool) -> Rehearsal:
+    """Check a run and measure what it would take on this machine; no file is written.
+
+    Args:
+        config: the run.
+        run: the folder that it would write to.
+        resume: as it would be started.
+
+    Raises:
+        InputError: as for `train`; or a sampled crop cannot be decoded, or the loss is not finite.
+    """
+    training = prepare(config, run, resume=resume)
+    steps_left = training.last_step - training.step
+    if not steps_left:
+        raise InputError(
+            "--resume",
+            "must have steps left to make",
+            got=f"{run}, which ended",
+            fix="Raise training.epochs.",
+        )
+    epochs = range(training.step // training.steps_per_epoch + 1, config.training.epochs + 1)
+    headline, rows = training.headline(), training.photos.rows
+    sampled = rows[np.linspace(0, len(rows) - 1, min(_SAMPLED_CROPS, len(rows))).astype(int)]
+    training.photos.dataset.crops.read(sampled)
+    pace = _measure(training)
+    checks = [_Verification.measured(training, check, epochs=epochs) for check in training.checks]
+    return Rehearsal(
+        (
+            ("run", headline),
+            ("data", _data_text(training.photos, sampled=len(sampled))),
+            *((check.name, check.text()) for check in checks),
+            ("pace", _pace_text(training, pace)),
+            ("memory", _memory_text(training, pace)),
+            ("an epoch", duration(training.steps_per_epoch * pace.step_s)),
+            ("in all", _total_text(steps_left, pace, checks)),
+            ("disk", _disk_text(training)),
+        )
+    )
+
+
+def _measure(training: TrainingRun) -> Pace:
+    """Real steps on real batches, from reading to update; the first, which fill caches, do not count."""
+    seconds: list[float] = []
+    losses: list[float] = []
+    begun = time.monotonic()
+    for batch in islice(training.batches(), _WARM_UP_STEPS + _MEASURED_STEPS):
+        losses.append(_step(training, batch))
+        seconds.append(time.monotonic() - begun - sum(seconds))
+        if sum(seconds) > _MEASURED_S and len(seconds) > _WARM_UP_STEPS:
+            break
+    warm = seconds[_WARM_UP_STEPS:] or seconds
+    return Pace(len(warm), sum(warm) / len(warm), losses[-1], _peak_mb(training.fabric.device))
+
+
+def _step(training: TrainingRun, batch: Batch) -> float:
+    figures = training.learner.compute_gradients(batch, step=training.step)
+    if not (math.isfinite(figures.loss) and math.isfinite(figures.gradient_norm)):
+        raise InputError(
+            "training",
+            "loss and gradient must stay finite",
+            got=f"loss {figures.loss}, gradient norm {figures.gradient_norm} at step {training.step}",
+            fix="Lower optimizer.learning_rate or lengthen schedule.warmup_epochs.",
+        )
+    training.learner.update(step=training.step)
+    training.step += 1
+    return figures.loss
+
+
+@dataclass(frozen=True)
+class _Verification:
+    """A verification on the way: how often it runs, and how long once takes."""
+
+    name: str
+    pairs: int
+    photos: int
+    times: int
+    seconds: float
+
+    @classmethod
+    def measured(cls, training: TrainingRun, check: VerificationCheck, *, epochs: range) -> _Verification:
+        rows = PairPhotos.of(check.protocol, check.dataset).rows
+        rows = rows[check.dataset.column("status")[rows] != Status.FAILED.value]
+        begun = time.monotonic()
+        crops = check.dataset.crops.read(rows[:_SAMPLED_PHOTOS])
+        embed_crops(training.embedder(), crops, flip=check.config.flip)
+        seconds = (time.monotonic() - begun) / len(crops) * len(rows)
+        times = sum(check.is_due(epoch, last=epoch == epochs[-1]) for epoch in epochs)
+        return cls(check.config.name, len(check.protocol), len(rows), times, seconds)
+
+    def text(self) -> str:
+        return (
+            f"{self.pairs:,} pairs of {self.photos:,} photos, all there; "
+            f"{self.times} times, {duration(self.seconds)} each"
+        )
+
+
+# --- in words
+
+
+def _data_text(photos: TrainingPhotos, *, sampled: int) -> str:
+    dataset, header = photos.dataset, photos.dataset.header
+    return (
+        f"{dataset.root}, {dataset.sha256[:12]}: {header.template}, {header.policy}, {header.colour_order}; "
+        f"{len(dataset) - len(photos):,} of {len(dataset):,} photos are left out; "
+        f"none is missing, {sampled:,} were decoded"
+    )
+
+
+def _pace_text(training: TrainingRun, pace: Pace) -> str:
+    batch_size = training.config.training.batch_size
+    return (
+        f"{batch_size / pace.step_s:,.1f} images/s, {pace.step_s:.3f} s a step of {batch_size} "
+        f"(mean of {pace.steps} warm steps; loss {pace.loss:.3f})"
+    )
+
+
+def _memory_text(training: TrainingRun, pace: Pace) -> str:
+    if pace.peak_mb is None:
+        return "unknown: this system does not tell"
+    where = "of the GPU" if training.fabric.device.type == "cuda" else "of this process"
+    workers = training.config.training.workers
+    classes = len(training.photos.identities)
+    return (
+        f"{pace.peak_mb:,} MB at the peak {where}, with {classes:,} classes; "
+        f"{workers} loader processes besides"
+    )
+
+
+def _total_text(steps: int, pace: Pace, checks: list[_Verification]) -> str:
+    verifying = sum(check.times * check.seconds for check in checks)
+    text = f"{duration(steps * pace.step_s + verifying)} for {steps:,} steps"
+    return f"{text}, {duration(verifying)} of it for verification" if checks else text
+
+
+def _disk_text(training: TrainingRun) -> str:
+    checkpoint_mb = _size_mb(training.learner.state())
+    model_mb = _size_mb(training.learner.result.state_dict())
+    place = next(folder for folder in (training.run, *training.run.absolute().parents) if folder.exists())
+    free_gb = shutil.disk_usage(place).free / 1e9
+    return (
+        f"{2 * checkpoint_mb + model_mb:,.0f} MB: a checkpoint of {checkpoint_mb:,.0f} MB, twice while it is "
+        f"replaced, and the model; {free_gb:,.1f} GB are free in {place}"
+    )
+
+
+def _size_mb(state: Any) -> float:
+    """Of all tensors in nested mappings and lists."""
+    if isinstance(state, Tensor):
+        return state.nbytes / 1e6
+    values = state.values() if isinstance(state, Mapping) else state if isinstance(state, list) else ()
+    return sum(map(_size_mb, values))
+
+
+def _peak_mb(device: torch.device) -> int | None:
+    if device.type == "cuda":
+        return round(torch.cuda.max_memory_allocated(device) / 2**20)
+    return peak_memory_mb()

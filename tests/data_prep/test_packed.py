@@ -1,0 +1,147 @@
+"""Crops in shards and records are a data set as their folder is: rows, pixels, header, what is broken."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from field_formats import picture, write_aligned, write_rec, write_tar
+
+from data_prep import already_aligned
+from data_prep.errors import InputError
+from data_prep.export import export_webdataset
+from data_prep.manifest import AlignedDataset, Status
+from data_prep.packed import load_aligned
+
+PHOTOS = {
+    f"{person}/{number}.{form.lower()}": picture(10 * number, side=112, form=form)
+    for person, number, form in [
+        ("ada", 1, "JPEG"),
+        ("ada", 2, "PNG"),
+        ("A.J. Eve", 3, "PNG"),
+        ("bob", 4, "PNG"),
+    ]
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> AlignedDataset:
+    return write_aligned(tmp_path / "aligned", PHOTOS, faceless=["bob/4.png"])
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def refused(path: Path) -> str:
+    with pytest.raises(InputError) as raised:
+        load_aligned(path)
+    return str(raised.value)
+
+
+# --- shards
+
+
+@pytest.mark.parametrize("shard_mb", [500, 0.08, 0])
+def test_exported_shards_are_the_same_data_set(
+    folder: AlignedDataset, tmp_path: Path, shard_mb: float
+) -> None:
+    summary = export_webdataset(folder, tmp_path / "shards", shard_mb=shard_mb)
+    assert (summary.crops, summary.left_behind) == (3, 1)
+    assert summary.shards == {500: 1, 0.08: 2, 0: 3}[shard_mb] == len(files(tmp_path / "shards"))
+    assert (
+        all(len(content) <= 1e6 * shard_mb for content in files(tmp_path / "shards").values()) or not shard_mb
+    )
+    shards = load_aligned(tmp_path / "shards")
+    rows = folder.with_status(Status.ALIGNED)
+    for column in ("photo", "identity", "sha256", "landmarks", "status"):
+        assert shards.table[column].to_pylist() == folder.table[column].take(rows).to_pylist()
+    assert shards.header == folder.header
+    np.testing.assert_array_equal(shards.crops.read([2, 0, 1]), folder.crops.read(rows[[2, 0, 1]]))
+    assert export_webdataset(shards, tmp_path / "again", shard_mb=shard_mb).left_behind == 0
+    assert files(tmp_path / "again") == files(tmp_path / "shards")
+    assert load_aligned(tmp_path / "again").sha256 == shards.sha256
+
+
+def test_a_lost_shard_and_two_exports_in_one_folder_are_refused(
+    folder: AlignedDataset, tmp_path: Path
+) -> None:
+    export_webdataset(folder, tmp_path / "shards", shard_mb=0)
+    other = write_aligned(tmp_path / "other", {"carl/1.png": picture(7, side=112, form="PNG")})
+    export_webdataset(other, tmp_path / "more", shard_mb=0)
+    os.replace(tmp_path / "more/shard-000000.tar", tmp_path / "shards/shard-000007.tar")
+    assert "must hold the shards of one export" in refused(tmp_path / "shards")
+    (tmp_path / "shards/shard-000007.tar").unlink()
+    (tmp_path / "shards/shard-000001.tar").unlink()
+    assert "must hold the 3 crops that its shards announce; got 2" in refused(tmp_path / "shards")
+
+
+def test_an_export_is_there_whole_or_not_at_all(folder: AlignedDataset, tmp_path: Path) -> None:
+    (tmp_path / "aligned/crops/ada/2.png").unlink()
+    with pytest.raises(InputError, match=r"ada/2\.png"):
+        export_webdataset(folder, tmp_path / "shards", shard_mb=0)
+    assert [path.name for path in tmp_path.iterdir()] == ["aligned"]
+    with pytest.raises(InputError, match="OUT: must be new or an empty folder"):
+        export_webdataset(folder, tmp_path / "aligned", shard_mb=1)
+
+
+def test_a_set_without_faces_has_nothing_to_export(tmp_path: Path) -> None:
+    faceless = write_aligned(tmp_path / "aligned", {"a/1.png": picture(0)}, faceless=["a/1.png"])
+    with pytest.raises(InputError, match="must hold aligned crops"):
+        export_webdataset(faceless, tmp_path / "shards", shard_mb=1)
+
+
+@pytest.mark.parametrize("about", [b"{", b'{"photos": 1, "header": {}}', b'{"photos": 1, "header": 3}'])
+def test_a_header_that_nobody_exported_is_refused(tmp_path: Path, about: bytes) -> None:
+    write_tar(tmp_path / "a.tar", {"__faceverif__": about, "1.jpg": picture(0)})
+    assert "faceverif data export" in refused(tmp_path)
+
+
+# --- records and shards of others: whether they are aligned is for `already_aligned` to say
+
+
+@pytest.fixture
+def aligned_by_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(already_aligned, "are_aligned", lambda photos, wanted: True)
+
+
+@pytest.mark.usefixtures("aligned_by_others")
+def test_records_are_a_data_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    contents = list(PHOTOS.values())
+    path = write_rec(tmp_path, [(number % 2, content) for number, content in enumerate([*contents, b""])])
+    dataset = load_aligned(tmp_path)
+    assert dataset.table["identity"].to_pylist() == ["000000", "000000", None, "000001", "000001"]
+    assert dataset.table["reason"].to_pylist() == [None, None, "damaged_record", None, None]
+    assert "1 of 5 photos in" in capsys.readouterr().err
+    assert (dataset.header.policy, dataset.header.template) == ("already aligned", "arcface-112")
+    assert list(dataset.crops.contents([4, 0])) == [contents[3], contents[0]]
+    assert dataset.sha256 == load_aligned(path).sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.mark.usefixtures("aligned_by_others")
+@pytest.mark.parametrize("pack", ["records", "shards"])
+def test_what_breaks_after_indexing_is_named_with_the_way_out(tmp_path: Path, pack: str) -> None:
+    good, bad = picture(0, side=112, form="PNG"), picture(1, side=64, form="PNG")
+    if pack == "records":
+        path = write_rec(tmp_path, [(0, good), (0, bad)])
+    else:
+        path = write_tar(tmp_path / "a.tar", {"1.png": good, "2.png": bad})
+    crops = load_aligned(path).crops
+    assert crops.missing([0, 1]) == []
+    with pytest.raises(InputError, match=rf"at byte .* of {path}. Run `faceverif align {path} OUT`"):
+        crops.read([0, 1])
+    path.write_bytes(path.read_bytes()[:700])
+    assert list(crops.decoded([0])) == [None]
+    path.unlink()
+    assert list(crops.decoded([0, 1])) == [None, None]
+
+
+def test_photos_that_are_no_crops_are_sent_to_align(tmp_path: Path) -> None:
+    path = write_rec(tmp_path, [(0, picture(0, side=112))])
+    assert (
+        f"must hold arcface-112 crops, to be used without a manifest; got other photos in {path}"
+        in refused(path)
+    )

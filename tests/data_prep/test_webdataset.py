@@ -1,0 +1,144 @@
+"""WebDataset shards: anyone's are read by their convention, and what is no whole, plain tar is refused."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import tarfile
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from field_formats import picture, write_tar
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from data_prep.errors import InputError
+from data_prep.photos import PhotoError
+from data_prep.sources import list_source
+from data_prep.sources.webdataset import list_photos
+
+PHOTO = picture(0)
+
+
+def sample(**about: object) -> bytes:
+    return json.dumps(about).encode()
+
+
+def refused(source: Path) -> str:
+    with pytest.raises(InputError) as raised:
+        list_photos(source)
+    assert "\n" not in str(raised.value)
+    return str(raised.value)
+
+
+def test_a_sample_is_what_shares_a_key_up_to_the_first_dot(tmp_path: Path) -> None:
+    files = {
+        "1.seg.png": b"another picture",
+        "1.jpg": PHOTO,
+        "1.json": sample(identity="Ada"),
+        "2.png": b"two",
+        "2.cls": b"17\n",
+        "eve/3.JPEG": b"three",
+        "4.txt": b"no picture",
+        "5.webp": b"five",
+    }
+    write_tar(tmp_path / "a-0.tar", files)
+    write_tar(tmp_path / "a-1.tar", {"1.jpg": b"the same name in another shard"})
+    found = {photo.key: (photo.identity, photo.read()) for photo in list_source(tmp_path)}
+    assert found == {
+        "a-0/1.jpg": ("Ada", PHOTO),
+        "a-0/2.png": ("000017", b"two"),
+        "a-0/5.webp": (None, b"five"),
+        "a-0/eve/3.JPEG": ("eve", b"three"),
+        "a-1/1.jpg": (None, b"the same name in another shard"),
+    }
+    assert [photo.key for photo in list_source(tmp_path / "a-1.tar")] == ["a-1/1.jpg"]
+
+
+def test_a_broken_description_costs_its_photo_only(tmp_path: Path) -> None:
+    files = {"1.jpg": PHOTO, "1.json": b"{", "2.jpg": PHOTO, "2.json": b"[" * 9999, "3.jpg": PHOTO}
+    write_tar(tmp_path / "a.tar", files | {"4.jpg": PHOTO, "4.json": sample(landmarks="none", sha256=3)})
+    photos = list_photos(tmp_path)
+    assert [photo.refused for photo in photos] == ["damaged_json", "damaged_json", None, None]
+    assert (photos[3].landmarks, photos[3].sha256) == (None, None)
+
+
+def test_a_folder_of_people_may_hold_a_tar(tmp_path: Path) -> None:
+    write_tar(tmp_path / "backup.tar", {"1.jpg": PHOTO})
+    (tmp_path / "ada").mkdir()
+    (tmp_path / "ada/1.jpg").write_bytes(PHOTO)
+    assert [photo.key for photo in list_source(tmp_path)] == ["ada/1.jpg", "backup.tar"]
+
+
+@pytest.mark.parametrize("kept", [0.5, "a member less", "no end"])
+def test_a_torn_tar_is_refused(tmp_path: Path, kept: object) -> None:
+    path = write_tar(tmp_path / "a.tar", {f"{number}.jpg": PHOTO for number in range(4)})
+    whole = path.read_bytes()
+    with tarfile.open(path) as archive:
+        last = archive.getmembers()[-1]
+    ends = {
+        0.5: len(whole) // 2,
+        "a member less": last.offset,
+        "no end": len(whole.rstrip(b"\0")) // 512 * 512,
+    }
+    path.write_bytes(whole[: ends[kept]])  # type: ignore[index]
+    assert str(path) in refused(tmp_path)
+    assert "whole" in refused(tmp_path)
+
+
+def test_a_compressed_tar_and_a_text_are_refused(tmp_path: Path) -> None:
+    whole = write_tar(tmp_path / "whole", {"1.jpg": PHOTO}).read_bytes()
+    for content in (gzip.compress(whole), b"no tar at all", b""):
+        (tmp_path / "a.tar").write_bytes(content)
+        assert "must be a whole tar without compression" in refused(tmp_path / "a.tar")
+
+
+@pytest.mark.parametrize("name", ["../1.jpg", "/1.jpg", "a/../../1.jpg", "C:\\1.jpg"])
+def test_names_that_lead_out_are_refused(tmp_path: Path, name: str) -> None:
+    write_tar(tmp_path / "a.tar", {name: PHOTO})
+    assert "must stay inside its folder" in refused(tmp_path)
+    write_tar(tmp_path / "a.tar", {"1.jpg": PHOTO, "1.json": sample(photo=name)})
+    assert "must stay inside its folder" in refused(tmp_path)
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE])
+def test_links_and_devices_are_refused(tmp_path: Path, kind: bytes) -> None:
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        member = tarfile.TarInfo("1.jpg")
+        member.type, member.linkname = kind, "/etc/passwd"
+        archive.addfile(member)
+    assert "plain files only" in refused(tmp_path)
+
+
+def test_a_sample_twice_and_a_set_without_pictures_are_refused(tmp_path: Path) -> None:
+    write_tar(tmp_path / "a.tar", {"1.jpg": PHOTO, "1.json": sample(photo="x.jpg"), "2.jpg": PHOTO})
+    write_tar(tmp_path / "b.tar", {"1.jpg": PHOTO, "1.json": sample(photo="x.jpg")})
+    assert "x.jpg twice" in refused(tmp_path)
+    write_tar(tmp_path / "b.tar", {"1.txt": b"text"})
+    assert "must hold samples with a picture" in refused(tmp_path / "b.tar")
+
+
+def test_a_shard_that_shrinks_later_gives_an_unreadable_photo(tmp_path: Path) -> None:
+    path = write_tar(tmp_path / "a.tar", {"1.jpg": PHOTO})
+    [photo] = list_photos(tmp_path)
+    path.write_bytes(path.read_bytes()[:600])
+    with pytest.raises(PhotoError, match="unreadable"):
+        photo.read()
+
+
+@given(st.data())
+@settings(
+    max_examples=60,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+def test_damaged_bytes_give_photos_or_one_error(tmp_path: Path, data: st.DataObject) -> None:
+    path = write_tar(tmp_path / "a.tar", {"1.jpg": b"photo", "1.json": sample(identity="Ada"), "2.cls": b"1"})
+    content = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, 3000))] = data.draw(st.integers(0, 255))
+    path.write_bytes(content)
+    with suppress(InputError):
+        assert all(photo.offset + photo.size <= len(content) for photo in list_photos(path))

@@ -1,0 +1,63 @@
+"""What alignment and training knew stands in a verification result, also when it is made later."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+from small_faces import pattern_embedder, write_faces, write_pairs
+from small_runs import run_config
+
+from data_prep.manifest import AlignedDataset
+from faceverif.code_version import git_commit
+from faceverif.embedder import MODEL_NAME, load_model
+from faceverif.training.loop import train
+from faceverif.verification.runner import verify
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run, the data that it saw, and other photos to verify on."""
+    root = tmp_path_factory.mktemp("provenance")
+    write_faces(root / "seen", people=4, photos=5)
+    write_faces(root / "other")
+    entry = {"name": "own", "data": str(root / "other"), "protocol": str(write_pairs(root / "pairs.csv"))}
+    config = run_config(root / "seen", training={"epochs": 1}, verification=[entry])
+    train(config, root / "run", resume=False)
+    return root
+
+
+def verified_later(folder: Path) -> Path:
+    model = load_model(folder / "run" / MODEL_NAME)
+    out = folder / "later"
+    verify(model, folder / "other", folder / "pairs.csv", out=out, flip=True, subtract_mean=False)
+    return out
+
+
+@pytest.mark.parametrize("when", ["in training", "later"])
+def test_a_result_names_both_data_sets_the_config_the_seed_and_the_code(folder: Path, when: str) -> None:
+    out = folder / "run/verification/own" if when == "in training" else verified_later(folder)
+    result = json.loads((out / "result.json").read_text())
+    seen, other = (AlignedDataset.load(folder / name) for name in ("seen", "other"))
+    assert result["data_sha256"] == other.sha256
+    assert result["training"]["data"]["manifest_sha256"] == seen.sha256
+    for told, dataset in ((result, other), (result["training"]["data"], seen)):
+        for fact in ("template", "template_sha256", "policy", "colour_order", "min_face_px"):
+            assert told[fact] == getattr(dataset.header, fact)
+    assert result["data_versions"] == other.header.versions
+    assert result["training"]["data"]["versions"] == seen.header.versions
+    config = (folder / "run/config.yaml").read_bytes()
+    assert result["training"]["config_sha256"] == hashlib.sha256(config).hexdigest()
+    assert result["training"]["seed"] == 7
+    assert result["training"]["git_commit"] == result["git_commit"] == git_commit()
+    assert result["training"]["versions"]["faceverif"] == result["versions"]["faceverif"]
+    assert seen.sha256 in (out / "report.html").read_text()
+
+
+def test_the_model_of_somebody_else_has_no_training(folder: Path, tmp_path: Path) -> None:
+    model = pattern_embedder()
+    verify(model, folder / "other", folder / "pairs.csv", out=tmp_path, flip=True, subtract_mean=False)
+    assert json.loads((tmp_path / "result.json").read_text())["training"] is None
+    assert "elsewhere" in (tmp_path / "report.html").read_text()

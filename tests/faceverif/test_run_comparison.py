@@ -1,0 +1,113 @@
+"""Two runs side by side: only what differs, all that was measured, and what makes numbers incomparable."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from data_prep.errors import InputError
+from faceverif.run_comparison import RunComparison, compare_runs, write_comparison
+
+RESULT = {
+    "accuracy": 0.9,
+    "accuracy_se": 0.01,
+    "eer": 0.1,
+    "auc": 0.95,
+    "protocol_sha256": "p",
+    "data_sha256": "d",
+    "policy": "centred-largest",
+    "flip": True,
+}
+
+
+def write_run(
+    root: Path, *, head: dict[str, Any], provenance: dict[str, Any], results: dict[str, Any]
+) -> Path:
+    root.mkdir()
+    (root / "config.yaml").write_text(
+        yaml.safe_dump({"seed": provenance["seed"], "head": head, "penalties": []})
+    )
+    (root / "provenance.json").write_text(json.dumps(provenance))
+    (root / "metrics.csv").write_text(
+        f"step,loss,accuracy,own/eer\n20,3,0.5,\n40,{head['margin']},0.75,\n40,,,0.2\n"
+    )
+    for name, result in results.items():
+        (root / "verification" / name).mkdir(parents=True)
+        (root / "verification" / name / "result.json").write_text(json.dumps(result))
+    return root
+
+
+@pytest.fixture
+def comparison(tmp_path: Path) -> RunComparison:
+    provenance = {
+        "seed": 0,
+        "git_commit": "abc",
+        "data": {"manifest_sha256": "m1", "template": "arcface-112", "policy": "centred-largest"},
+        "machine": {"cores": 2},
+        "versions": {"torch": "2"},
+    }
+    changed = provenance | {
+        "seed": 1,
+        "git_commit": "def",
+        "data": provenance["data"] | {"manifest_sha256": "m2"},
+    }
+    first = write_run(
+        tmp_path / "first",
+        head={"name": "cosface", "margin": 0.35},
+        provenance=provenance,
+        results={"view1": RESULT, "view2": RESULT},
+    )
+    second = write_run(
+        tmp_path / "second",
+        head={"name": "cosface", "margin": 0.4},
+        provenance=changed,
+        results={"view1": RESULT | {"accuracy": 0.8765}, "view2": RESULT | {"data_sha256": "e"}},
+    )
+    return compare_runs(first, second)
+
+
+def lines(section: list[Any]) -> dict[str, tuple[str, str]]:
+    return {line.name: (line.first, line.second) for line in section}
+
+
+def test_only_what_differs_is_listed_by_section(comparison: RunComparison) -> None:
+    found = {name: lines(section) for name, section in comparison.differing.items()}
+    assert found == {
+        "settings": {"seed": ("0", "1"), "head.margin": ("0.35", "0.4")},
+        "data": {"data.manifest_sha256": ("m1", "m2")},
+        "code": {"git_commit": ("abc", "def")},
+        "machine": {},
+        "course": {},
+    }
+    assert "equal: machine, course" in comparison.text()
+
+
+def test_results_stand_beside_each_other_and_another_test_is_marked(comparison: RunComparison) -> None:
+    found = lines(comparison.results)
+    assert found["training loss"] == ("0.35", "0.4")
+    assert found["view1 accuracy"] == ("90.00 %", "87.65 %")
+    assert found["view1 auc"] == ("95.000 %", "95.000 %")
+    marked = {name: values for name, values in found.items() if "NOT COMPARABLE" in name}
+    assert marked == {"view2 NOT COMPARABLE: data_sha256": ("d", "e")}
+
+
+def test_the_page_and_the_text_hold_the_same_lines(comparison: RunComparison, tmp_path: Path) -> None:
+    page = write_comparison(comparison, tmp_path / "out").read_text()
+    text = comparison.text()
+    for name in ("head.margin", "data.manifest_sha256", "view1 accuracy", "87.65 %"):
+        assert name in page
+        assert name in text
+
+
+def test_a_run_that_lacks_what_the_other_has_shows_a_dash(tmp_path: Path, comparison: RunComparison) -> None:
+    (tmp_path / "begun").mkdir()
+    (tmp_path / "begun/config.yaml").write_text("seed: 0\n")
+    begun = compare_runs(tmp_path / "begun", tmp_path / "first")
+    assert lines(begun.results)["view1 accuracy"] == ("-", "90.00 %")
+    assert lines(begun.differing["settings"])["head.margin"] == ("-", "0.35")
+    with pytest.raises(InputError, match="RUN: must be the folder of a training run"):
+        compare_runs(tmp_path / "first", tmp_path / "nowhere")
