@@ -63,7 +63,7 @@ class ExportSummary:
     def text(self) -> str:
         """A line or two for the user."""
         lines = [
-            f"{self.crops:,} crops in {self.shards:,} shards, {self.size_bytes / 1e6:,.1f} MB: {self.out}"
+            f"{self.crops:,} crops, shards: {self.shards:,}, {self.size_bytes / 1e6:,.1f} MB: {self.out}"
         ]
         if self.left_behind:
             lines.append(f"{self.left_behind:,} photos without an aligned face stay behind")
