@@ -26,10 +26,14 @@ class DataConfig(Section):
     Attributes:
         path: a folder made by `faceverif align`.
         min_photos_per_identity: people with fewer aligned photos are left out.
+        held_out_per_identity: so many photos are kept from the training, to attack or to calibrate on people
+            whom the model knows, of every person who has that many beyond min_photos_per_identity; the seed
+            chooses them. null: none.
     """
 
     path: Path
     min_photos_per_identity: Count = 1
+    held_out_per_identity: Count | None = None
 
 
 class _BackboneSection(Section):

@@ -31,12 +31,16 @@ class TrainingPhotos:
         crops: path of each crop.
         labels: (photos,) int64, an index into identities.
         identities: names, sorted.
+        rows: (photos,) int64, their rows of the manifest.
+        held_out: rows of the photos of the same people that are kept from the training.
     """
 
     dataset: AlignedDataset
     crops: tuple[Path, ...]
     labels: NDArray[np.int64]
     identities: tuple[str, ...]
+    rows: NDArray[np.int64]
+    held_out: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.crops)
@@ -56,15 +60,17 @@ class Batch(NamedTuple):
     photos: Tensor
 
 
-def load_training_photos(config: DataConfig, *, input_px: int) -> TrainingPhotos:
+def load_training_photos(config: DataConfig, *, input_px: int, seed: int) -> TrainingPhotos:
     """Read the manifest and choose the photos to train on.
 
     Args:
-        config: where they lie, and how many a person must have.
+        config: where they lie, how many a person must have, and how many of them are held out.
         input_px: what the backbone takes; smaller crops are refused.
+        seed: of the run; it chooses what is held out.
 
     Raises:
-        InputError: no data set, crops smaller than the input, missing files, nobody or one person left.
+        InputError: no data set, crops smaller than the input, missing files, nobody or one person left, or
+            nobody with enough photos to hold some out.
     """
     dataset = AlignedDataset.load(config.path)
     if dataset.header.crop_px < input_px:
@@ -86,10 +92,33 @@ def load_training_photos(config: DataConfig, *, input_px: int) -> TrainingPhotos
             got=f"{kept.sum()} of {len(names)} people in {config.path}",
             fix="Align more people, or lower data.min_photos_per_identity.",
         )
-    rows, labels = rows[kept[labels]], labels[kept[labels]]
+    rows, labels = rows[kept[labels]], (np.cumsum(kept) - 1)[labels[kept[labels]]]
+    apart = _held_out(labels, config, seed=seed)
+    held_out, rows, labels = rows[apart], rows[~apart], labels[~apart]
     crops = tuple(config.path / crop for crop in dataset.column("crop")[rows])
     _require_files(crops, config.path)
-    return TrainingPhotos(dataset, crops, (np.cumsum(kept) - 1)[labels], tuple(names[kept].tolist()))
+    return TrainingPhotos(dataset, crops, labels, tuple(names[kept].tolist()), rows, held_out)
+
+
+def _held_out(labels: NDArray[np.int64], config: DataConfig, *, seed: int) -> NDArray[np.bool_]:
+    """(photos,) True for those kept from the training: see `DataConfig`."""
+    wanted = config.held_out_per_identity or 0
+    counts = np.bincount(labels)
+    chosen = np.zeros(len(labels), dtype=bool)
+    shuffled = torch.randperm(len(labels), generator=counted_generator(seed, "held out")).numpy()
+    by_person = shuffled[np.argsort(labels[shuffled], kind="stable")]
+    turn = np.arange(len(labels)) - np.repeat(np.cumsum(counts) - counts, counts)
+    chosen[by_person] = turn < wanted
+    chosen &= counts[labels] >= config.min_photos_per_identity + wanted
+    if wanted and not chosen.any():
+        raise InputError(
+            "data.held_out_per_identity",
+            f"somebody must have {config.min_photos_per_identity + wanted} aligned photos, to hold out so many "
+            f"and train on {config.min_photos_per_identity}",
+            got=f"at most {counts.max()} in {config.path}",
+            fix="Lower it, or align more photos of each person.",
+        )
+    return chosen
 
 
 def _require_files(crops: tuple[Path, ...], root: Path) -> None:

@@ -15,4 +15,5 @@ def describe_photos(photos: TrainingPhotos) -> dict[str, Any]:
         "template": photos.dataset.header.template,
         "photos": len(photos),
         "identities": len(photos.identities),
+        "held_out": len(photos.held_out),
     }
