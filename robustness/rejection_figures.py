@@ -105,29 +105,49 @@ def histogram_figure(scores: Mapping[str, TrialScores], findings: Mapping[str, F
 
 
 def strip_figure(finding: Finding) -> Figure:
-    """A few images: clean, what was added, attacked, and their scores; red scores are rejected."""
-    with np.load(finding.stem.with_name(f"{finding.stem.name}.npz")) as pictures:
-        clean, attacked = (pictures[name].astype(np.float32) for name in ("clean", "attacked"))
-    scores, detector = finding.scores(), next(iter(finding.detectors))
-    threshold = finding.own["detections"][-1]["point"]["threshold"]
-    figure = Figure(figsize=(9.6, 9.6 * 3 / len(clean) + 0.9), layout="constrained")
+    """A few images: clean, what was added, attacked, and their scores; orange scores are rejected.
+
+    Of pairs the reference stands on top, and each photo's cosine with it before the score.
+    """
+    with np.load(finding.stem.with_name(f"{finding.stem.name}.npz")) as stored:
+        pictures = {name: stored[name].astype(np.float32) for name in stored.files}
+    clean, attacked = pictures["clean"], pictures["attacked"]
     largest = max(float(np.abs(attacked - clean).max()), 1e-6)
-    rows = (
-        ("clean", clean, scores.clean[detector]),
-        ("change", 0.5 + (attacked - clean) / (2 * largest), None),
-        ("attacked", attacked, scores.attacked[detector]),
-    )
+    rows = {"clean": clean, "change": 0.5 + (attacked - clean) / (2 * largest), "attacked": attacked}
+    if "reference" in pictures:
+        rows = {"reference": pictures["reference"]} | rows
+    figure = Figure(figsize=(9.6, 9.6 * len(rows) / len(clean) + 0.9), layout="constrained")
     grid = figure.subplots(len(rows), len(clean), squeeze=False)
-    for places, (name, images, its) in zip(grid, rows, strict=True):
+    texts = _score_texts(finding)
+    for places, (name, images) in zip(grid, rows.items(), strict=True):
         for number, (axes, image) in enumerate(zip(places, images, strict=True)):
             axes.imshow(np.clip(image, 0, 1).transpose(1, 2, 0).squeeze(), cmap="gray", vmin=0, vmax=1)
             axes.set(xticks=[], yticks=[])
             axes.spines[:].set_visible(False)
-            if its is not None:
-                colour = IMPOSTOR if its[number] > threshold else GENUINE
-                axes.set_xlabel(f"{its[number]:.3g}", color=colour, fontsize=9, weight="bold")
+            if name in texts:
+                text, rejected = texts[name][number]
+                axes.set_xlabel(text, color=IMPOSTOR if rejected else GENUINE, fontsize=9, weight="bold")
         places[0].set_ylabel(name)
     return figure
+
+
+def _score_texts(finding: Finding) -> dict[str, list[tuple[str, bool]]]:
+    """Before and after the attack, for every image what stands below it, and whether it is rejected."""
+    scores, detector = finding.scores(), next(iter(finding.detectors))
+    threshold = finding.own["detections"][-1]["point"]["threshold"]
+    sides = {"clean": scores.clean[detector], "attacked": scores.attacked[detector]}
+    texts: dict[str, list[tuple[str, bool]]] = {}
+    for number, (side, its) in enumerate(sides.items()):
+        cosines = (
+            [""] * len(its)
+            if scores.similarity is None
+            else [f"{cosine:.2f} | " for cosine in scores.similarity[number]]
+        )
+        texts[side] = [
+            (f"{cosine}{score:.3g}", bool(score > threshold))
+            for cosine, score in zip(cosines, its, strict=True)
+        ]
+    return texts
 
 
 def _line(axes: Axes, epsilons: list[float], spreads: list[Spread], *, colour: str, label: str) -> None:

@@ -103,18 +103,18 @@ def load_training_photos(config: DataConfig, *, input_px: int, seed: int) -> Tra
 def _held_out(labels: NDArray[np.int64], config: DataConfig, *, seed: int) -> NDArray[np.bool_]:
     """(photos,) True for those kept from the training: see `DataConfig`."""
     wanted = config.held_out_per_identity or 0
+    needed = config.min_photos_per_identity + wanted
     counts = np.bincount(labels)
     chosen = np.zeros(len(labels), dtype=bool)
     shuffled = torch.randperm(len(labels), generator=counted_generator(seed, "held out")).numpy()
     by_person = shuffled[np.argsort(labels[shuffled], kind="stable")]
     turn = np.arange(len(labels)) - np.repeat(np.cumsum(counts) - counts, counts)
     chosen[by_person] = turn < wanted
-    chosen &= counts[labels] >= config.min_photos_per_identity + wanted
+    chosen &= counts[labels] >= needed
     if wanted and not chosen.any():
         raise InputError(
             "data.held_out_per_identity",
-            f"somebody must have {config.min_photos_per_identity + wanted} aligned photos, to hold out so many "
-            f"and train on {config.min_photos_per_identity}",
+            f"somebody must have {needed} aligned photos, to hold out {wanted} and train on the others",
             got=f"at most {counts.max()} in {config.path}",
             fix="Lower it, or align more photos of each person.",
         )

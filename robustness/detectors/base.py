@@ -80,6 +80,21 @@ class Detector(ABC):
                 fix="Call fit with features of clean images.",
             )
 
+    def refuse_unattackable(self) -> None:
+        """Stop an attack that follows the scores before it starts.
+
+        Raises:
+            InputError: the detector is not fitted, or its scores have no gradients.
+        """
+        self.refuse_unfitted()
+        if not self.differentiable:
+            raise InputError(
+                "detector",
+                "must give its scores gradients to be attacked adaptively",
+                got=type(self).__name__,
+                fix="Attack it by transfer from another detector.",
+            )
+
     def _refuse_foreign(self, features: Features) -> None:
         count = len(features.labels)
         wanted = (count, self.embedding_dim), (count, self.classes)
