@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import ClassVar, Self
 
 from torch import Tensor
@@ -23,9 +24,11 @@ class Detector(ABC):
 
     Attributes:
         differentiable: whether gradients flow from the scores to the features, for `Adaptive`.
+        learnt: names of the tensors that `learn` sets.
     """
 
     differentiable: ClassVar[bool] = True
+    learnt: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, model: AttackedModel) -> None:
         self.embedding_dim, self.classes = model.head.embedding_dim, model.head.classes
@@ -58,6 +61,21 @@ class Detector(ABC):
         self.refuse_unfitted()
         self._refuse_foreign(features)
         return self.judge(features)
+
+    def state(self) -> dict[str, Tensor]:
+        """What it has learnt; `restore` takes it back."""
+        return {name: getattr(self, name) for name in self.learnt}
+
+    def restore(self, state: Mapping[str, Tensor]) -> Self:
+        """Be fitted as the detector was that gave this state.
+
+        Raises:
+            KeyError: the state lacks something.
+        """
+        for name in self.learnt:
+            setattr(self, name, state[name])
+        self._fitted = True
+        return self
 
     def learn(self, clean: Features) -> None:  # noqa: B027 - nothing to learn is a way to learn
         """`fit`, on checked features."""

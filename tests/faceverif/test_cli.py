@@ -22,6 +22,7 @@ COMMANDS = (
     "embed",
     "verify",
     "compare",
+    "calibrate-rejection",
     "report",
     "fit-faces",
     "synthesise",
