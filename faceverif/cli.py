@@ -269,10 +269,16 @@ def demo(
         "runs/demo"
     ),
 ) -> None:
-    """The whole chain on synthetic people, without a download: draw, align, train, verify, report."""
+    """The whole chain on synthetic people, without a download: draw, align, train, verify, reject, report."""
+    from faceverif.classification.training import finish_training
     from faceverif.demo import run_demo
+    from robustness.demo import demo_rejection
+    from robustness.rejection import run_rejection
 
-    typer.echo(f"report: {run_demo(out)}")
+    def reject_in(run: Path, folder: Path) -> None:
+        run_rejection(demo_rejection(run), folder, train=finish_training)
+
+    typer.echo(f"report: {run_demo(out, reject=reject_in)}")
 
 
 def main() -> None:

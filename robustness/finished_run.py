@@ -65,7 +65,7 @@ def _face_run(run: Path, data_path: Path | None) -> FinishedRun:
 
 
 def run_sha256(run: Path) -> str:
-    """Hash over the model files of a run.
+    """Hash of a run's model file; of a face run that of its head's, which names the hash of the backbone.
 
     Raises:
         InputError: there is no finished run.
@@ -77,8 +77,5 @@ def run_sha256(run: Path) -> str:
             got=run,
             fix="Train them first: faceverif train, faceverif classify, or faceverif experiment.",
         )
-    digest = hashlib.sha256()
-    for path in (run / MODEL_NAME, run / CLASSIFIER_NAME):
-        if path.is_file():
-            digest.update(path.read_bytes())
-    return digest.hexdigest()
+    path = run / CLASSIFIER_NAME
+    return hashlib.sha256((path if path.is_file() else run / MODEL_NAME).read_bytes()).hexdigest()

@@ -59,12 +59,12 @@ def run_rejection(config: RejectionConfig, out: Path, *, train: Trainer) -> Path
         for model in config.models
         for training, run in enumerate(_runs(config, model, out, train=train))
     }
-    write_text(out / "config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
     subjects = _Subjects(config, runs)
     planned = [trial for model, training in runs for trial in plan_trials(config, model, training)]
     about = {trial: _about(config, trial, runs) for trial in planned}
     for finding in read_findings(planned, out):
         _refuse_other_settings(finding, about[finding.trial])
+    write_text(out / "config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
     page = out
     for number, (model, training) in enumerate(sorted(runs, key=lambda key: key[1]), start=1):
         mine = [trial for trial in planned if (trial.model, trial.training) == (model, training)]
