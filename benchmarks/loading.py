@@ -79,7 +79,7 @@ def write_records(dataset: AlignedDataset, path: Path) -> None:
 
 
 def load(path: Path) -> TrainingPhotos:
-    return load_training_photos(DataConfig(path=path), input_px=112)
+    return load_training_photos(DataConfig(path=path), input_px=112, seed=0)
 
 
 def batches(photos: TrainingPhotos, *, turn: int) -> RemainingBatches:

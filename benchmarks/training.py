@@ -77,7 +77,7 @@ def write_random_crops(root: Path, *, photos: int) -> Path:
 def measure(config: RunConfig, folder: Path, *, rounds: int, steps: int) -> dict[str, float]:
     """Best images per second of each part over the rounds."""
     keep_freed_memory()
-    photos = load_training_photos(config.data, input_px=config.backbone.input_px)
+    photos = load_training_photos(config.data, input_px=config.backbone.input_px, seed=config.seed)
     best = {"loader only": 0.0, "compute only": 0.0, "whole loop": 0.0}
     for number in range(rounds):
         run = new_run(config, photos, folder / f"run{number}")

@@ -223,6 +223,13 @@ def compare(
     second: Annotated[Path, typer.Argument(help="Another photo.")],
     run: RunDir,
     far: Annotated[float, typer.Option(help="False accept rate whose calibrated threshold decides.")] = 0.01,
+    reject: Annotated[
+        float | None,
+        typer.Option(
+            help="False-rejection rate: photos that look more adversarial than its threshold are rejected; "
+            "needs `faceverif calibrate-rejection`."
+        ),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", help="Save the two crops side by side, as a PNG.")
     ] = None,
@@ -230,7 +237,31 @@ def compare(
     """Are two photos of the same person?"""
     from faceverif.verification.compare import compare_photos
 
-    typer.echo(compare_photos(first, second, run=run, far=far, picture=out).text())
+    guarded = None
+    if reject is not None:
+        from robustness.guard import load_guard
+
+        guarded = load_guard(run, rate=reject)
+    comparison = compare_photos(first, second, run=run, far=far, picture=out)
+    text = comparison.text()
+    typer.echo(text if guarded is None else guarded.answer((first, second), comparison.crops, decision=text))
+
+
+@app.command("calibrate-rejection")
+def calibrate_rejection(
+    run: RunDir,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data",
+            help="Aligned photos of people whom the model does not know; else the run's held-out photos.",
+        ),
+    ] = None,
+) -> None:
+    """Score clean photos for `faceverif compare --reject`, and store the scores in the run."""
+    from robustness.guard import calibrate_guard
+
+    typer.echo(calibrate_guard(run, data=data).text())
 
 
 @app.command()
@@ -319,10 +350,16 @@ def demo(
         "runs/demo"
     ),
 ) -> None:
-    """The whole chain on synthetic people, without a download: draw, align, train, verify, report."""
+    """The whole chain on synthetic people, without a download: draw, align, train, verify, reject, report."""
+    from faceverif.classification.training import finish_training
     from faceverif.demo import run_demo
+    from robustness.demo import demo_rejection
+    from robustness.rejection import run_rejection
 
-    typer.echo(f"report: {run_demo(out)}")
+    def reject_in(run: Path, folder: Path) -> None:
+        run_rejection(demo_rejection(run), folder, train=finish_training)
+
+    typer.echo(f"report: {run_demo(out, reject=reject_in)}")
 
 
 @data_app.command("check")

@@ -1,12 +1,14 @@
-"""The whole chain on people who do not exist: synthesise, align, train, verify, report."""
+"""The whole chain on people who do not exist: synthesise, align, train, verify, reject, report."""
 
 from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import combinations, product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +18,7 @@ from data_prep.prepare import AlignSettings, align_folder
 from data_prep.progress import duration, say
 from data_prep.synthetic import FaceModel, load_face_model, synthesise_photos
 from faceverif.config import RunConfig, load_run_config
-from faceverif.report import picture_uri, run_page
+from faceverif.report import REPORT_NAME, picture_uri, run_page
 from faceverif.training.checkpoint import checkpoint_path
 from faceverif.training.loop import train
 
@@ -25,6 +27,17 @@ PAIRS_NAME = "synthetic-people.csv"
 FOLDS = 10
 _MIN_FACE_PX = 40
 _PEOPLE_SHOWN = 4
+# What makes of demo.yaml a small L-GM model that knows its people well, some of their photos held out.
+REJECTING = (
+    "data.held_out_per_identity=4",
+    "backbone.input_px=64",
+    "backbone.embedding_dim=32",
+    "head={name: lgm, alpha: 0.1}",
+    "penalties=[{name: likelihood, weight: 0.05}]",
+    "training.batch_size=32",
+    "training.epochs=24",
+    "verification=[]",
+)
 
 
 @dataclass(frozen=True)
@@ -51,21 +64,30 @@ class DemoSize:
     Attributes:
         training: who is trained on.
         held_out: who is verified on: nobody of `training`.
+        known: who the second model is trained on, the one that rejects.
         pairs_per_fold: genuine ones, and as many impostor ones.
         overrides: of demo.yaml, as for `faceverif train --set`.
+        known_overrides: likewise, for the second model, after those.
     """
 
     training: People = People("training", seed=1, identities=240, photos=8)
     held_out: People = People("held-out", seed=2, identities=60, photos=8)
+    known: People = People("known", seed=3, identities=40, photos=12)
     pairs_per_fold: int = 50
     overrides: tuple[str, ...] = ()
+    known_overrides: tuple[str, ...] = REJECTING
 
 
-def run_demo(out: Path, *, size: DemoSize = DemoSize()) -> Path:
+# Attacks a run's model and leaves result.json, figures/ and report.html in a folder; it can be killed.
+Rejecter = Callable[[Path, Path], object]
+
+
+def run_demo(out: Path, *, reject: Rejecter, size: DemoSize = DemoSize()) -> Path:
     """Run the chain, or go on with what a killed call left.
 
     Args:
-        out: folder for photos, data sets, pairs, run and report.
+        out: folder for photos, data sets, pairs, run, rejection and report.
+        reject: how to attack the run and reject; this package knows no attacks.
         size: how much of everything.
 
     Returns:
@@ -76,14 +98,17 @@ def run_demo(out: Path, *, size: DemoSize = DemoSize()) -> Path:
     """
     start = time.monotonic()
     model = load_face_model()
-    for number, people in enumerate((size.training, size.held_out), start=1):
-        say(f"{number}/4  {people.name}: {people.photos} photos each of {people.identities} synthetic people")
+    for number, people in enumerate((size.training, size.held_out, size.known), start=1):
+        say(f"{number}/6  {people.name}: {people.photos} photos each of {people.identities} synthetic people")
         _draw_and_align(model, people, out)
-    say(f"3/4  {2 * FOLDS * size.pairs_per_fold:,} held-out pairs, then training")
+    say(f"4/6  {2 * FOLDS * size.pairs_per_fold:,} held-out pairs, then training")
     write_pairs(size.held_out, out / PAIRS_NAME, per_fold=size.pairs_per_fold)
-    run = out / "run"
-    train(_config(out, size), run, resume=checkpoint_path(run).exists())
-    say("4/4  report")
+    run, rejecting = out / "run", out / "rejecting"
+    _train(_config(out, size), run)
+    say("5/6  a model with likelihoods, attacks on photos of its people, and their rejection")
+    _train(_rejecting_config(out, size), rejecting)
+    reject(rejecting, out / "rejection")
+    say("6/6  report")
     page = _write_page(out, size)
     first, second = (
         out / "photos" / size.held_out.name / "person-0001" / name for name in ("01.jpg", "02.jpg")
@@ -91,6 +116,28 @@ def run_demo(out: Path, *, size: DemoSize = DemoSize()) -> Path:
     say(f"done in {duration(time.monotonic() - start)}. Two photos of one person, compared by the new model:")
     say(f"  faceverif compare {first} {second} --run {run}")
     return page
+
+
+@dataclass(frozen=True)
+class _RejectionSummary:
+    """What the page shows of the rejection: plain values and pictures from its folder.
+
+    Attributes:
+        rows: of result.json, without the controls and size 0.
+        pictures: by name, as data URIs.
+        page: the whole report, from where the demo's page lies.
+    """
+
+    rows: list[dict[str, Any]]
+    pictures: dict[str, str]
+    page: str
+
+    @classmethod
+    def read(cls, folder: Path) -> _RejectionSummary:
+        result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+        rows = [row for row in result["rows"] if not row["control"] and row["epsilon"] > 0]
+        pictures = {path.stem: picture_uri(path) for path in sorted((folder / "figures").glob("*.png"))}
+        return cls(rows, pictures, f"{folder.name}/{REPORT_NAME}")
 
 
 def _draw_and_align(model: FaceModel, people: People, out: Path) -> None:
@@ -123,19 +170,32 @@ def write_pairs(people: People, path: Path, *, per_fold: int) -> None:
     write_text(path, "\n".join(lines) + "\n")
 
 
+def _train(config: RunConfig, run: Path) -> None:
+    """Train, or go on."""
+    train(config, run, resume=checkpoint_path(run).exists())
+
+
 def _config(out: Path, size: DemoSize) -> RunConfig:
     paths = {
         "data.path": out / "aligned" / size.training.name,
         "verification.0.data": out / "aligned" / size.held_out.name,
         "verification.0.protocol": out / PAIRS_NAME,
     }
+    return load_run_config(CONFIG, [*_overrides(paths), *size.overrides])
+
+
+def _rejecting_config(out: Path, size: DemoSize) -> RunConfig:
+    paths = {"data.path": out / "aligned" / size.known.name}
+    return load_run_config(CONFIG, [*_overrides(paths), *size.overrides, *size.known_overrides])
+
+
+def _overrides(paths: dict[str, Path]) -> list[str]:
     # JSON is YAML with every odd character of a path in quotes.
-    overrides = [f"{key}={json.dumps(str(path))}" for key, path in paths.items()]
-    return load_run_config(CONFIG, [*overrides, *size.overrides])
+    return [f"{key}={json.dumps(str(path))}" for key, path in paths.items()]
 
 
 def _write_page(out: Path, size: DemoSize) -> Path:
-    """The run's page with the people on top."""
+    """The run's page with the people on top and the rejection beside the verification."""
     dataset = AlignedDataset.load(out / "aligned" / size.held_out.name)
     rows = dataset.table.slice(0, _PEOPLE_SHOWN * size.held_out.photos).to_pylist()
     page = run_page(
@@ -144,6 +204,7 @@ def _write_page(out: Path, size: DemoSize) -> Path:
         size=size,
         photos=[picture_uri(out / "photos" / size.held_out.name / row["photo"]) for row in rows],
         crops=[picture_uri(dataset.root / row["crop"]) for row in rows],
+        rejection=_RejectionSummary.read(out / "rejection"),
     )
     write_text(out / "report.html", page)
     return out / "report.html"

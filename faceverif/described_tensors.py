@@ -27,6 +27,14 @@ class ModelFormat:
     command: str
     run: str
 
+    def wrote(self, path: Path) -> bool:
+        """Whether a file is of this kind, told by its header."""
+        try:
+            with safe_open(path, framework="pt") as file:
+                return self.metadata_key in (file.metadata() or {})
+        except (SafetensorError, OSError):
+            return False
+
     def read(self, path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """Description and tensors of a file in a run's folder.
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from robustness.rejection_config import RejectionConfig
+from robustness.attacks import PairGoal
 from robustness.trials import Trial, TrialScores
 
 # A change of this size can turn any image into any other: epsilon says nothing more about the attack.
@@ -87,25 +87,30 @@ class Row:
     """A model under an attack or control of one size, over its trainings.
 
     Attributes:
-        model, label, norm, epsilon: which.
+        model, goal, label, norm, epsilon: which; goal is None for images of the classes.
         control: whether it is no attack.
         detector: whose figures these are.
-        images: of one training.
-        error: share classified wrongly after it.
+        images: of one training, or pairs.
+        clean_accuracy: share right before it; of pairs, those that can be attacked.
+        error: share wrong after it.
         success: of the images right before, share that the attacker has what he wants of.
         auc, eer: of all clean against all changed images.
         detection: by false-rejection rate, share of the changed images rejected.
         undetected: by rate, share of the images right before the attack that succeed and are not rejected.
         false_rejection: by rate, share of the clean images rejected.
+        zero_gradient: of the images right before, share that gave the attack no gradient to follow; None
+            where it asked for none.
     """
 
     model: str
+    goal: PairGoal | None
     label: str
     norm: str
     epsilon: float
     control: bool
     detector: str
     images: int
+    clean_accuracy: Spread
     error: Spread
     success: Spread
     auc: Spread
@@ -113,6 +118,7 @@ class Row:
     detection: dict[str, Spread]
     undetected: dict[str, Spread]
     false_rejection: dict[str, Spread]
+    zero_gradient: Spread | None
 
 
 def read_findings(trials: Sequence[Trial], out: Path) -> list[Finding]:
@@ -122,21 +128,32 @@ def read_findings(trials: Sequence[Trial], out: Path) -> list[Finding]:
 
 
 def rows_of(findings: Sequence[Finding], detector: str | None = None) -> list[Row]:
-    """A row for every model, label, norm and epsilon, in the order of the findings.
+    """A row for every model, goal, label, norm and epsilon, in the order of the findings.
 
     Args:
         findings: of all trainings.
         detector: whose figures; None: each model's own. Models without it are left out.
     """
-    groups: dict[tuple[str, str, str, float], list[Finding]] = {}
+    groups: dict[tuple[object, ...], list[Finding]] = {}
     for finding in findings:
         trial = finding.trial
         if detector is None or detector in finding.detectors:
-            groups.setdefault((trial.model, trial.label, trial.norm, trial.epsilon), []).append(finding)
+            key = (trial.model, trial.goal, trial.label, trial.norm, trial.epsilon)
+            groups.setdefault(key, []).append(finding)
     return [_row(group, detector) for group in groups.values()]
 
 
-def headline_epsilon(config: RejectionConfig, label: str, findings: Sequence[Finding]) -> float | None:
+def facts_of_pairs(findings: Sequence[Finding]) -> list[dict[str, Any]]:
+    """Of every training whose verification was attacked: its threshold, and the pairs it comes from."""
+    facts = {
+        (finding.trial.model, finding.trial.training): finding.record["facts"]
+        for finding in findings
+        if finding.trial.goal is not None
+    }
+    return [{"model": model, "training": training} | its for (model, training), its in facts.items()]
+
+
+def headline_epsilon(label: str, findings: Sequence[Finding]) -> float | None:
     """The largest size of an attack that has been run and is smaller than the whole box."""
     sizes = [
         finding.trial.epsilon
@@ -170,12 +187,14 @@ def _row(group: Sequence[Finding], detector: str | None) -> Row:
 
     return Row(
         model=trial.model,
+        goal=trial.goal,
         label=trial.label,
         norm=trial.norm,
         epsilon=trial.epsilon,
         control=trial.attack is None,
         detector=name,
         images=group[0].record["images"],
+        clean_accuracy=spread("clean_accuracy"),
         error=_complement(spread("accuracy")),
         success=spread("success"),
         auc=spread("auc"),
@@ -183,6 +202,7 @@ def _row(group: Sequence[Finding], detector: str | None) -> Row:
         detection=at_points("detection"),
         undetected=at_points("undetected_success"),
         false_rejection=at_points("false_rejection"),
+        zero_gradient=Spread.of([outcome["zero_gradient_share"] for outcome in outcomes]),
     )
 
 

@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from robustness.attacks import PairGoal
 from robustness.findings import WHOLE_BOX, Finding
 
 Verdict = Literal["pass", "warning", "not run"]
@@ -25,6 +26,7 @@ class Check:
 
     Attributes:
         model, training: whose.
+        goal: of the attacks on pairs that are checked; None for those on images of the classes.
         name: what is checked.
         verdict: pass, warning, or not run where the experiment has nothing to check it on.
         text: what was seen.
@@ -32,6 +34,7 @@ class Check:
 
     model: str
     training: int
+    goal: PairGoal | None
     name: str
     verdict: Verdict
     text: str
@@ -43,15 +46,12 @@ def check_masking(findings: Sequence[Finding]) -> list[Check]:
     Args:
         findings: of finished trials.
     """
-    groups: dict[tuple[str, int], list[Finding]] = {}
+    groups: dict[tuple[str, int, PairGoal | None], list[Finding]] = {}
     for finding in findings:
-        if finding.trial.attack is not None:
-            groups.setdefault((finding.trial.model, finding.trial.training), []).append(finding)
-    return [
-        Check(model, training, name, *check(group))
-        for (model, training), group in groups.items()
-        for name, check in CHECKS.items()
-    ]
+        trial = finding.trial
+        if trial.attack is not None:
+            groups.setdefault((trial.model, trial.training, trial.goal), []).append(finding)
+    return [Check(*of, name, *check(group)) for of, group in groups.items() for name, check in CHECKS.items()]
 
 
 def _blind_at_zero(findings: Sequence[Finding]) -> tuple[Verdict, str]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,18 +15,20 @@ from data_prep.errors import InputError
 from data_prep.progress import duration, say
 from faceverif.classification.config import ClassificationConfig
 from faceverif.classification.experiment_config import merged
-from faceverif.classification.trained import MODEL_NAME
 from faceverif.config import validate_config
 from faceverif.config_base import changed_settings
 from faceverif.provenance import describe_software
 from robustness.bootstrap import INTERVAL_RULE
 from robustness.calibration import CALIBRATION_RULE
 from robustness.controls import SIZE_RULE
-from robustness.findings import Finding, read_findings, rows_of
+from robustness.findings import Finding, facts_of_pairs, read_findings, rows_of
+from robustness.finished_run import FinishedRun, load_run, run_sha256
 from robustness.masking import check_masking
+from robustness.pair_subject import STRANGERS_RULE, PairSubject, load_pair_subject
+from robustness.pair_trials import run_pair_trial
 from robustness.rejection_config import ModelConfig, RejectionConfig, TransferConfig
 from robustness.rejection_report import write_rejection_report
-from robustness.subject import Subject, load_subject
+from robustness.subject import FittedModel, Subject, fit_model, load_subject
 from robustness.trials import Trial, plan_trials, run_trial
 
 RESULT_NAME = "result.json"
@@ -58,49 +59,82 @@ def run_rejection(config: RejectionConfig, out: Path, *, train: Trainer) -> Path
         for model in config.models
         for training, run in enumerate(_runs(config, model, out, train=train))
     }
-    write_text(out / "config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
     subjects = _Subjects(config, runs)
     planned = [trial for model, training in runs for trial in plan_trials(config, model, training)]
     about = {trial: _about(config, trial, runs) for trial in planned}
     for finding in read_findings(planned, out):
         _refuse_other_settings(finding, about[finding.trial])
+    write_text(out / "config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
     for number, (model, training) in enumerate(sorted(runs, key=lambda key: key[1]), start=1):
         mine = [trial for trial in planned if (trial.model, trial.training) == (model, training)]
         missing = [trial for trial in mine if Finding.read(trial, out) is None]
         say(
             f"{number}/{len(runs)}  {model}, training {training}: {len(missing)} of {len(mine)} trials to run"
         )
+        subjects.prepare(missing)
         for trial in missing:
-            source = subjects.source_of(trial)
-            run_trial(
-                trial, subjects[model, training], out, source=source, seed=config.seed, about=about[trial]
-            )
+            _run(trial, subjects, out, seed=config.seed, about=about[trial])
             _say_trial(Finding.read(trial, out))
         result = _write_result(config, planned, runs, out)
     return write_rejection_report(config, read_findings(planned, out), result, out)
 
 
+_Key = tuple[str, int]
+
+
 class _Subjects:
     """Models with their detectors, loaded when first asked for."""
 
-    def __init__(self, config: RejectionConfig, runs: dict[tuple[str, int], Path]) -> None:
+    def __init__(self, config: RejectionConfig, runs: dict[_Key, Path]) -> None:
         self._config, self._runs = config, runs
-        self._loaded: dict[tuple[str, int], Subject] = {}
+        self._fitted: dict[_Key, tuple[FittedModel, FinishedRun]] = {}
+        self._closed: dict[_Key, Subject] = {}
+        self._open: dict[_Key, PairSubject] = {}
 
-    def __getitem__(self, key: tuple[str, int]) -> Subject:
-        if key not in self._loaded:
-            model, training = key
-            self._loaded[key] = load_subject(
-                self._config, self._config.model(model), training, self._runs[key]
-            )
-        return self._loaded[key]
+    def prepare(self, trials: Sequence[Trial]) -> None:
+        """Load what these trials need, so that what is missing is said before the first of them."""
+        for trial in trials:
+            if trial.goal is None:
+                self.closed(_key(trial))
+            else:
+                self.of_pairs(_key(trial))
+
+    def closed(self, key: _Key) -> Subject:
+        """As attacks on its classes see it."""
+        if key not in self._closed:
+            self._closed[key] = load_subject(self._config, *self._fit(key))
+        return self._closed[key]
+
+    def of_pairs(self, key: _Key) -> PairSubject:
+        """As attacks on its verification see it."""
+        if key not in self._open:
+            self._open[key] = load_pair_subject(self._config, *self._fit(key))
+        return self._open[key]
 
     def source_of(self, trial: Trial) -> Subject | None:
         """The model that a transfer attack knows."""
-        return None if (key := _source(self._config, trial)) is None else self[key]
+        return None if (key := _source(self._config, trial)) is None else self.closed(key)
+
+    def _fit(self, key: _Key) -> tuple[FittedModel, FinishedRun]:
+        if key not in self._fitted:
+            run = load_run(self._runs[key], data_path=self._config.data_path)
+            self._fitted[key] = fit_model(self._config, self._config.model(key[0]), run), run
+        return self._fitted[key]
 
 
-def _source(config: RejectionConfig, trial: Trial) -> tuple[str, int] | None:
+def _key(trial: Trial) -> _Key:
+    return trial.model, trial.training
+
+
+def _run(trial: Trial, subjects: _Subjects, out: Path, *, seed: int, about: dict[str, Any]) -> None:
+    if trial.goal is not None:
+        run_pair_trial(trial, subjects.of_pairs(_key(trial)), out, seed=seed, about=about)
+    else:
+        source = subjects.source_of(trial)
+        run_trial(trial, subjects.closed(_key(trial)), out, source=source, seed=seed, about=about)
+
+
+def _source(config: RejectionConfig, trial: Trial) -> _Key | None:
     if not isinstance(trial.attack, TransferConfig):
         return None
     name = trial.attack.source
@@ -117,28 +151,20 @@ def _runs(config: RejectionConfig, model: ModelConfig, out: Path, *, train: Trai
         yield run
 
 
-def _about(config: RejectionConfig, trial: Trial, runs: dict[tuple[str, int], Path]) -> dict[str, Any]:
+def _about(config: RejectionConfig, trial: Trial, runs: dict[_Key, Path]) -> dict[str, Any]:
     """What the numbers of a trial depend on."""
     model, source = config.model(trial.model), _source(config, trial)
-    splits = config.model_dump(mode="json", include={"seed", "fit", "calibration", "evaluation", "rates"})
+    kept = {"seed", "fit", "rates"}
+    if trial.goal is None:
+        splits = config.model_dump(mode="json", include=kept | {"calibration", "evaluation"})
+    else:
+        splits = config.model_dump(mode="json", include=kept | {"pairs"}, exclude={"pairs": {"attacks"}})
     return splits | {
         "trial": json.loads(json.dumps(trial.settings())),
         "detectors": [model.detector, *(name for name in config.detectors if name != model.detector)],
-        "model_sha256": _file_sha256(runs[trial.model, trial.training]),
-        "source_sha256": None if source is None else _file_sha256(runs[source]),
+        "model_sha256": run_sha256(runs[_key(trial)]),
+        "source_sha256": None if source is None else run_sha256(runs[source]),
     }
-
-
-def _file_sha256(run: Path) -> str:
-    path = run / MODEL_NAME
-    if not path.is_file():
-        raise InputError(
-            "models.runs",
-            f"must be folders of finished runs, with a {MODEL_NAME}",
-            got=run,
-            fix="Train them first: faceverif classify, or faceverif experiment.",
-        )
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _refuse_other_settings(finding: Finding, about: dict[str, Any]) -> None:
@@ -155,14 +181,15 @@ def _refuse_other_settings(finding: Finding, about: dict[str, Any]) -> None:
 def _say_trial(finding: Finding | None) -> None:
     assert finding is not None  # it has just been run
     trial, own = finding.trial, finding.own
+    label = trial.label if trial.goal is None else f"{trial.goal}, {trial.label}"
     say(
-        f"    {trial.label} {trial.norm} {trial.epsilon:g}: error {1 - own['accuracy']['value']:.1%}, "
+        f"    {label} {trial.norm} {trial.epsilon:g}: error {1 - own['accuracy']['value']:.1%}, "
         f"EER {own['eer']['value']:.1%} in {duration(finding.record['seconds'])}"
     )
 
 
 def _write_result(
-    config: RejectionConfig, planned: list[Trial], runs: dict[tuple[str, int], Path], out: Path
+    config: RejectionConfig, planned: list[Trial], runs: dict[_Key, Path], out: Path
 ) -> dict[str, Any]:
     """result.json, of what has finished; returned as well."""
     findings = read_findings(planned, out)
@@ -183,8 +210,14 @@ def _write_result(
         "other_detectors": [
             asdict(row) for name in config.detectors for row in rows_of(findings, detector=name)
         ],
+        "pairs": facts_of_pairs(findings),
         "checks": [asdict(check) for check in check_masking(findings)],
-        "rules": {"threshold": CALIBRATION_RULE, "interval": INTERVAL_RULE, "control": SIZE_RULE},
+        "rules": {
+            "threshold": CALIBRATION_RULE,
+            "interval": INTERVAL_RULE,
+            "control": SIZE_RULE,
+            "pairs": STRANGERS_RULE,
+        },
         "provenance": describe_software(),
     }
     write_text(out / RESULT_NAME, json.dumps(result, indent=1) + "\n")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, model_validator
 
 from faceverif.config_base import Count, NotNegative, Section
 from robustness.attacks.goal import Loss
+from robustness.attacks.pairs import PairGoal
 from robustness.controls import CONTROLS
 from robustness.detectors import DETECTORS
 from robustness.threat_model import Norm
@@ -24,7 +25,7 @@ class ModelConfig(Section):
 
     Attributes:
         name: of its rows, and of its folder.
-        runs: folders by `faceverif classify` or `faceverif experiment`, a training each.
+        runs: folders by `faceverif train`, `faceverif classify` or `faceverif experiment`, a training each.
         settings: of trainings that are made here, laid over `training`; instead of runs.
         seeds: of those trainings.
         detector: what stands for this model where one detector must; the adaptive attacker knows it.
@@ -193,7 +194,7 @@ class ControlsConfig(Section):
 
     Attributes:
         changes: which.
-        images: only so many of the evaluated images; null: all.
+        images: only so many of the evaluated images or pairs; null: all.
     """
 
     changes: tuple[str, ...] = tuple(CONTROLS)
@@ -204,6 +205,62 @@ class ControlsConfig(Section):
         if set(self.changes) - set(CONTROLS):
             raise ValueError(f"changes must be of {', '.join(CONTROLS)}")
         return self
+
+
+class PairPGDConfig(_AttackSection):
+    """Many projected steps along the gradient of the cosine.
+
+    Attributes:
+        steps: of each restart.
+        restarts: from anywhere in the ball.
+    """
+
+    name: Literal["pgd"]
+    steps: Count = 40
+    restarts: Count = 1
+
+
+class PairAdaptiveConfig(_AttackSection):
+    """The attacker who knows the model's detector and its threshold, and the verification's.
+
+    Attributes:
+        rate: the false-rejection rate whose threshold is known, one of `rates`.
+        weights: the values of c that are swept.
+        steps: for each c.
+        restarts: of the whole sweep.
+    """
+
+    name: Literal["adaptive"]
+    rate: Rate
+    weights: tuple[NotNegative, ...] = (0.0, 0.001, 0.01, 0.1, 1.0)
+    steps: Count = 20
+    restarts: Count = 1
+
+
+PairAttackConfig = Annotated[PairPGDConfig | PairAdaptiveConfig, Field(discriminator="name")]
+
+
+class PairsConfig(Section):
+    """The open set: verification of people who are no classes.
+
+    Attributes:
+        data: a folder made by `faceverif align`.
+        protocol: whose scored pairs are attacked; the left photo is changed.
+        calibration_protocol: other pairs of the same photos. They set the verification threshold, and their
+            clean photos those of the detectors.
+        pairs: so many for each goal.
+        far: false accept rate of the verification.
+        goals: impersonation attacks impostor pairs, dodging genuine ones.
+        attacks: what is tried.
+    """
+
+    data: Path
+    protocol: Path
+    calibration_protocol: Path
+    pairs: Count = 500
+    far: Rate = 0.01
+    goals: Annotated[tuple[PairGoal, ...], Field(min_length=1)] = get_args(PairGoal)
+    attacks: Annotated[tuple[PairAttackConfig, ...], Field(min_length=1)]
 
 
 class PublishedConfig(Section):
@@ -239,7 +296,8 @@ class RejectionConfig(Section):
         rates: false-rejection rates, each a threshold.
         detectors: compared beside each model's own, wherever a model has what they need.
         controls: changes of the attacks' sizes that are no attack.
-        attacks: what is tried.
+        attacks: what is tried on the images of the classes: the closed set.
+        pairs: what is tried on pairs of faces: the open set.
         published: the paper's numbers, shown beside ours.
     """
 
@@ -256,13 +314,15 @@ class RejectionConfig(Section):
     rates: Annotated[tuple[Rate, ...], Field(min_length=1)] = (0.01, 0.05)
     detectors: tuple[str, ...] = ()
     controls: ControlsConfig = ControlsConfig()
-    attacks: Annotated[tuple[AttackConfig, ...], Field(min_length=1)]
+    attacks: tuple[AttackConfig, ...] = ()
+    pairs: PairsConfig | None = None
     published: tuple[PublishedConfig, ...] = ()
 
     @model_validator(mode="after")
     def _names_fit(self) -> RejectionConfig:
         models, attacks = [model.name for model in self.models], [label_of(each) for each in self.attacks]
-        for kind, names in (("models", models), ("attacks", attacks)):
+        pairs = [label_of(each) for each in self.pair_attacks]
+        for kind, names in (("models", models), ("attacks", attacks), ("attacks on pairs", pairs)):
             twice = [name for name, count in Counter(names).items() if count > 1]
             if twice:
                 raise ValueError(f"two {kind} are called {twice[0]}; give attacks a label of their own")
@@ -274,29 +334,31 @@ class RejectionConfig(Section):
 
     @model_validator(mode="after")
     def _attacks_fit(self) -> RejectionConfig:
+        if not self.attacks and self.pairs is None:
+            raise ValueError("attacks or pairs must be given")
         names = [model.name for model in self.models]
-        for attack in self.attacks:
+        for attack in (*self.attacks, *self.pair_attacks):
             if isinstance(attack, TransferConfig) and attack.source not in names:
                 raise ValueError(f"transfer must have a source among the models: {', '.join(names)}")
-            if isinstance(attack, AdaptiveConfig) and attack.rate not in self.rates:
+            if isinstance(attack, AdaptiveConfig | PairAdaptiveConfig) and attack.rate not in self.rates:
                 raise ValueError(f"the adaptive attack's rate {attack.rate:g} must be one of rates")
             if attack.norm == "linf" and max(attack.epsilons) > 1:
                 raise ValueError("epsilons are at most 1 with linf: pixels lie in [0, 1]")
         return self
+
+    @property
+    def pair_attacks(self) -> tuple[PairAttackConfig, ...]:
+        """Those on pairs, if any."""
+        return () if self.pairs is None else self.pairs.attacks
 
     def model(self, name: str) -> ModelConfig:
         """The model of that name."""
         return next(model for model in self.models if model.name == name)
 
 
-def label_of(attack: AttackConfig) -> str:
+def label_of(attack: AttackConfig | PairAttackConfig) -> str:
     """What an attack is called in tables and files."""
     return attack.label or attack.name
-
-
-def swept(attack: AttackConfig) -> list[float]:
-    """The sizes of an attack, from 0, ascending."""
-    return sorted({0.0, *attack.epsilons})
 
 
 def _refuse_unknown_detectors(names: tuple[str, ...] | list[str]) -> None:

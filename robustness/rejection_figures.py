@@ -106,35 +106,53 @@ def histogram_figure(scores: Mapping[str, TrialScores], findings: Mapping[str, F
 
 
 def strip_figure(finding: Finding) -> Figure:
-    """A few images: clean, what was added, attacked, and their scores; red scores are rejected."""
-    with np.load(finding.stem.with_name(f"{finding.stem.name}.npz")) as pictures:
-        clean, attacked = (pictures[name].astype(np.float32) for name in ("clean", "attacked"))
-    scores, detector = finding.scores(), next(iter(finding.detectors))
-    threshold = finding.own["detections"][-1]["point"]["threshold"]
+    """A few images: clean, what was added, attacked, and their scores; orange scores are rejected.
+
+    Of pairs the reference stands on top, and each photo's cosine with it before the score.
+    """
+    with np.load(finding.stem.with_name(f"{finding.stem.name}.npz")) as stored:
+        pictures = {name: stored[name].astype(np.float32) for name in stored.files}
+    clean, attacked = pictures["clean"], pictures["attacked"]
     largest = max(float(np.abs(attacked - clean).max()), 1e-6)
-    rows = (
-        ("clean", clean, scores.clean[detector]),
-        ("change", 0.5 + (attacked - clean) / (2 * largest), None),
-        ("attacked", attacked, scores.attacked[detector]),
-    )
-    count = len(clean)
-    figure = Figure(figsize=(9.6, 9.6 * len(rows) / count + 0.3), layout="constrained")
-    axes = figure.add_subplot()
-    # One picture for all images: a pair of axes for each would take seconds to draw.
-    for row, (_, images, its) in enumerate(rows):
+    rows = {"clean": clean, "change": 0.5 + (attacked - clean) / (2 * largest), "attacked": attacked}
+    if "reference" in pictures:
+        rows = {"reference": pictures["reference"]} | rows
+    figure = Figure(figsize=(9.6, 9.6 * len(rows) / len(clean) + 0.3), layout="constrained")
+    axes, texts = figure.add_subplot(), _score_texts(finding)
+    # One pair of axes for all images: one for each would take seconds to draw.
+    for row, (name, images) in enumerate(rows.items()):
         for column, image in enumerate(np.clip(images, 0, 1).transpose(0, 2, 3, 1)):
             place = (column, column + _IMAGE, row + _IMAGE, row)
             axes.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=1, extent=place)
-            if its is not None:
-                colour = IMPOSTOR if its[column] > threshold else GENUINE
-                text = f"{its[column]:.3g}"
+            if name in texts:
+                text, rejected = texts[name][column]
+                colour = IMPOSTOR if rejected else GENUINE
                 axes.text(column + _IMAGE / 2, row + 0.98, text, color=colour, ha="center", weight="bold")
-    axes.set(xlim=(0, count), ylim=(len(rows), 0), xticks=[])
-    axes.set_yticks([row + _IMAGE / 2 for row in range(len(rows))], [name for name, _, _ in rows])
+    axes.set(xlim=(0, len(clean)), ylim=(len(rows), 0), xticks=[])
+    axes.set_yticks([row + _IMAGE / 2 for row in range(len(rows))], list(rows))
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
     return figure
+
+
+def _score_texts(finding: Finding) -> dict[str, list[tuple[str, bool]]]:
+    """Before and after the attack, for every image what stands below it, and whether it is rejected."""
+    scores, detector = finding.scores(), next(iter(finding.detectors))
+    threshold = finding.own["detections"][-1]["point"]["threshold"]
+    sides = {"clean": scores.clean[detector], "attacked": scores.attacked[detector]}
+    texts: dict[str, list[tuple[str, bool]]] = {}
+    for number, (side, its) in enumerate(sides.items()):
+        cosines = (
+            [""] * len(its)
+            if scores.similarity is None
+            else [f"{cosine:.2f} | " for cosine in scores.similarity[number]]
+        )
+        texts[side] = [
+            (f"{cosine}{score:.3g}", bool(score > threshold))
+            for cosine, score in zip(cosines, its, strict=True)
+        ]
+    return texts
 
 
 def _line(axes: Axes, epsilons: list[float], spreads: list[Spread], *, colour: str, label: str) -> None:

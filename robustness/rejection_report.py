@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,16 @@ from data_prep.atomic import write_text, written_whole
 from faceverif.pages import flat_text, render_page
 from faceverif.plotting import figure_png, house_style
 from faceverif.report import REPORT_NAME, picture_uri
+from robustness.attacks import PairGoal
 from robustness.findings import Finding, Row, headline_epsilon, rows_of
 from robustness.masking import CHECKS
-from robustness.rejection_config import AttackConfig, PublishedConfig, RejectionConfig, label_of
+from robustness.rejection_config import (
+    AttackConfig,
+    PairAttackConfig,
+    PublishedConfig,
+    RejectionConfig,
+    label_of,
+)
 from robustness.rejection_figures import curves_figure, histogram_figure, strip_figure, sweep_figure
 
 
@@ -54,6 +61,30 @@ class AttackSection:
     strips: list[Picture]
 
 
+@dataclass(frozen=True)
+class Part:
+    """The closed set, or the open set under one goal.
+
+    Attributes:
+        goal: of the attacks on pairs; None for the closed set.
+        sections: an attack each.
+        summary: model -> its rows under every attack, at the largest size below the whole box.
+        controls: changes that are no attack.
+        others: every detector against every attack, at the same sizes.
+    """
+
+    goal: PairGoal | None
+    sections: list[AttackSection]
+    summary: dict[str, dict[str, Row]]
+    controls: list[Row]
+    others: list[Row]
+
+    @property
+    def headline(self) -> list[Row]:
+        """The first attack, a row a model."""
+        return [row for rows in self.summary.values() for row in list(rows.values())[:1]]
+
+
 def write_rejection_report(
     config: RejectionConfig, findings: Sequence[Finding], result: Mapping[str, Any], out: Path
 ) -> Path:
@@ -65,19 +96,17 @@ def write_rejection_report(
         result: what result.json holds.
         out: the experiment's folder.
     """
+    goals: list[PairGoal | None] = [None, *(config.pairs.goals if config.pairs else ())]
     with house_style():
-        sections = [
-            section for attack in config.attacks for section in _sections(config, attack, findings, out)
-        ]
+        parts = [_part(config, goal, findings, out) for goal in goals]
+    parts = [part for part in parts if part.sections]
     page = render_page(
         "rejection.html.j2",
         config=config,
         result=result,
         rates=[f"{rate:g}" for rate in config.rates],
-        headline=_headline(config, findings),
-        sections=sections,
-        controls=[row for row in rows_of(findings) if row.control],
-        others=_other_detectors(config, findings),
+        headline=parts[0].headline if parts else [],
+        parts=parts,
         checks=_checks(result["checks"]),
         published=_published(config, findings),
         provenance=flat_text(result["provenance"]),
@@ -87,38 +116,66 @@ def write_rejection_report(
     return out / REPORT_NAME
 
 
-def _sections(
-    config: RejectionConfig, attack: AttackConfig, findings: Sequence[Finding], out: Path
-) -> Iterator[AttackSection]:
-    """The section of an attack, or none before it has been run."""
+def _part(config: RejectionConfig, goal: PairGoal | None, findings: Sequence[Finding], out: Path) -> Part:
+    """What has finished of the closed set, or of one goal on pairs."""
+    mine = [finding for finding in findings if finding.trial.goal == goal]
+    attacks: Sequence[AttackConfig | PairAttackConfig] = (
+        config.attacks if goal is None else config.pair_attacks
+    )
+    largest = {label_of(attack): headline_epsilon(label_of(attack), mine) for attack in attacks}
+    sections = [
+        _section(config, attack, epsilon, mine, out)
+        for attack in attacks
+        if (epsilon := largest[label_of(attack)]) is not None
+    ]
+    rows = rows_of(mine)
+    summary: dict[str, dict[str, Row]] = {}
+    for row in rows:
+        if not row.control and row.epsilon == largest[row.label]:
+            summary.setdefault(row.model, {})[row.label] = row
+    others = [
+        row
+        for name in dict.fromkeys((*(model.detector for model in config.models), *config.detectors))
+        for row in rows_of(mine, detector=name)
+        if not row.control and row.epsilon == largest[row.label]
+    ]
+    return Part(goal, sections, summary, [row for row in rows if row.control], others)
+
+
+def _section(
+    config: RejectionConfig,
+    attack: AttackConfig | PairAttackConfig,
+    epsilon: float,
+    findings: Sequence[Finding],
+    out: Path,
+) -> AttackSection:
+    """The section of an attack that has been run."""
     label = label_of(attack)
-    epsilon = headline_epsilon(config, label, findings)
-    if epsilon is None:
-        return
     rows = [row for row in rows_of(findings) if row.label == label]
     shown = _first_trainings(findings, label, epsilon)
+    stem = "-".join(filter(None, (rows[0].goal, label)))
     scores = {model: finding.scores() for model, finding in shown.items()}
     detectors = {model: next(iter(finding.detectors)) for model, finding in shown.items()}
     rate = f"{config.rates[-1]:g}"
     drawn: list[tuple[str, Figure, str]] = []
     if len({row.epsilon for row in rows}) > 1:
         note = "Bands: one standard deviation over trainings, or the 95 % bootstrap interval of a single one."
-        drawn.append((f"{label}-sweep", sweep_figure(rows, rate=rate), note))
+        drawn.append((f"{stem}-sweep", sweep_figure(rows, rate=rate), note))
     drawn += [
         (
-            f"{label}-curves",
+            f"{stem}-curves",
             curves_figure(scores, detectors),
             f"Epsilon {epsilon:g}, first training of each model; dots mark the equal error rate.",
         ),
         (
-            f"{label}-scores",
+            f"{stem}-scores",
             histogram_figure(scores, shown),
             "Higher is more adversarial; dashed: the thresholds. "
             "The few scores beyond the axis are drawn at its ends.",
         ),
     ]
-    strips = [(f"{label}-images-{model}", strip_figure(finding), model) for model, finding in shown.items()]
-    yield AttackSection(
+    strips = [(f"{stem}-images-{model}", strip_figure(finding), model) for model, finding in shown.items()]
+    return AttackSection(
         label,
         (type(attack).__doc__ or "").splitlines()[0],
         epsilon,
@@ -143,27 +200,10 @@ def _saved(name: str, figure: Figure, caption: str, out: Path) -> Picture:
     return Picture(caption, picture_uri(path))
 
 
-def _headline(config: RejectionConfig, findings: Sequence[Finding]) -> list[Row]:
-    """The first attack at its largest size, a row a model."""
-    label = label_of(config.attacks[0])
-    epsilon = headline_epsilon(config, label, findings)
-    return [row for row in rows_of(findings) if (row.label, row.epsilon) == (label, epsilon)]
-
-
-def _other_detectors(config: RejectionConfig, findings: Sequence[Finding]) -> list[Row]:
-    """Every detector against every attack at its largest size below the whole box."""
-    largest = {label_of(each): headline_epsilon(config, label_of(each), findings) for each in config.attacks}
-    return [
-        row
-        for name in dict.fromkeys((*(model.detector for model in config.models), *config.detectors))
-        for row in rows_of(findings, detector=name)
-        if not row.control and row.epsilon == largest[row.label]
-    ]
-
-
 def _published(config: RejectionConfig, findings: Sequence[Finding]) -> list[tuple[PublishedConfig, Row]]:
     """The paper's numbers, each with our row."""
-    ours = {(row.model, row.label, row.epsilon): row for row in rows_of(findings)}
+    closed = [finding for finding in findings if finding.trial.goal is None]
+    ours = {(row.model, row.label, row.epsilon): row for row in rows_of(closed)}
     rows = ((each, ours.get((each.model, each.attack, each.epsilon))) for each in config.published)
     return [(each, row) for each, row in rows if row is not None]
 

@@ -1,125 +1,162 @@
-"""A trained model ready to be attacked: its clean images in three parts, detectors fitted and calibrated."""
+"""A trained model ready to be attacked: detectors fitted and calibrated, and the images that are attacked."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from data_prep.errors import InputError
-from faceverif.classification.data import in_turns, load_image_sets
-from faceverif.classification.images import Images, as_pixels
-from faceverif.classification.trained import MODEL_NAME, load_classifier
+from faceverif.classification.data import in_turns
+from faceverif.classification.images import as_pixels
 from robustness.attacked_model import AttackedModel
 from robustness.calibration import OperatingPoint, calibrate
 from robustness.detectors import Detector, build_detector
 from robustness.features import Features, extract_features
+from robustness.finished_run import FinishedRun, Pictures
 from robustness.rejection_config import ModelConfig, RejectionConfig
 
 # Images that are in memory as float32 at once.
-_PORTION = 1000
+PORTION = 1000
 
 
 @dataclass(frozen=True)
-class Subject:
-    """A training of a model, as the experiment attacks it.
+class FittedModel:
+    """A training of a model with its detectors, which have no thresholds yet.
 
     Attributes:
-        name: of the model.
-        training: its number, from 0.
-        run: the folder that it comes from.
         model: in evaluation mode.
-        model_sha256: of the model's file.
-        data_sha256: of the evaluated images and their labels.
-        class_names: in the order of the logits.
         fitted_on: clean training images, which the detectors know; feature matching takes its guides there.
         detectors: fitted, the model's own first.
-        points: of each detector, the thresholds of the rates asked for.
-        evaluation: images that neither training nor detectors nor thresholds have seen, classes in turns.
     """
 
-    name: str
-    training: int
-    run: Path
     model: AttackedModel
-    model_sha256: str
-    data_sha256: str
-    class_names: tuple[str, ...]
     fitted_on: Features
     detectors: dict[str, Detector]
+
+    @classmethod
+    def of(cls, run: FinishedRun, *, detectors: dict[str, Detector], fit: int, seed: int) -> FittedModel:
+        """Fit detectors on so many of a run's training images, evenly over the classes."""
+        some = run.trained_on.take(_even_order(run.trained_on, seed=seed)[:fit])
+        fitted_on = features_of(run.model, some)
+        fitted = {name: detector.fit(fitted_on) for name, detector in detectors.items()}
+        return cls(run.model, fitted_on, fitted)
+
+    def calibrated(self, clean: Features, rates: Sequence[float]) -> dict[str, list[OperatingPoint]]:
+        """Of each detector the thresholds of those rates, from features of clean images."""
+        return {
+            name: [calibrate(detector.score(clean), rate) for rate in rates]
+            for name, detector in self.detectors.items()
+        }
+
+
+@dataclass(frozen=True)
+class CalibratedModel:
+    """What every trial has to know of the model that it attacks.
+
+    Attributes:
+        fitted: the model and its detectors.
+        points: of each detector, the thresholds of the rates asked for.
+        facts: about the clean images, to be kept beside the numbers; JSON-able.
+    """
+
+    fitted: FittedModel
     points: dict[str, list[OperatingPoint]]
-    evaluation: Images
+    facts: dict[str, Any]
 
     @property
-    def folder(self) -> str:
-        """NAME/training-K, below the experiment's folder."""
-        return f"{self.name}/training-{self.training}"
+    def model(self) -> AttackedModel:
+        """In evaluation mode."""
+        return self.fitted.model
 
     @property
-    def detector(self) -> str:
+    def detectors(self) -> dict[str, Detector]:
+        """Fitted, the model's own first."""
+        return self.fitted.detectors
+
+    @property
+    def own(self) -> str:
         """The name of the model's own detector."""
         return next(iter(self.detectors))
+
+    def threshold(self, rate: float) -> float:
+        """Of the model's own detector at one of the rates."""
+        return next(point.threshold for point in self.points[self.own] if point.false_rejection_rate == rate)
 
     def scores(self, features: Features) -> dict[str, Tensor]:
         """What every detector says of features, (N,) each."""
         return {name: detector.score(features) for name, detector in self.detectors.items()}
 
+
+@dataclass(frozen=True)
+class Subject(CalibratedModel):
+    """A training of a model, as attacks on its classes see it.
+
+    Attributes:
+        evaluation: images that neither training nor detectors nor thresholds have seen, classes in turns.
+    """
+
+    evaluation: Pictures
+
     def portions(self, images: int) -> Iterator[tuple[Tensor, Tensor]]:
         """The first so many evaluated images in [0, 1] and their labels, portion by portion."""
-        for which in torch.arange(min(images, len(self.evaluation))).split(_PORTION):
+        for which in torch.arange(min(images, len(self.evaluation))).split(PORTION):
             yield as_pixels(self.evaluation.read(which)), self.evaluation.labels[which]
 
 
-def load_subject(config: RejectionConfig, model: ModelConfig, training: int, run: Path) -> Subject:
-    """Load a finished run, divide its images, fit and calibrate the detectors.
+def fit_model(config: RejectionConfig, model: ModelConfig, run: FinishedRun) -> FittedModel:
+    """Fit the model's own detector, and of the others those that it has everything for.
+
+    Raises:
+        InputError: the model's own detector needs what the model does not have.
+    """
+    detectors = {model.detector: build_detector(model.detector, run.model)}
+    for name in config.detectors:
+        try:
+            detectors.setdefault(name, build_detector(name, run.model))
+        except InputError:
+            continue  # a softmax models no likelihood; the table has a gap there
+    return FittedModel.of(run, detectors=detectors, fit=config.fit, seed=config.seed)
+
+
+def load_subject(config: RejectionConfig, fitted: FittedModel, run: FinishedRun) -> Subject:
+    """Divide a run's unseen images, and calibrate its detectors.
 
     Args:
         config: the experiment.
-        model: which of its models.
-        training: number of the run among the model's.
-        run: a folder by `faceverif classify`.
+        fitted: the run's model.
+        run: a finished one.
 
     Raises:
-        InputError: no finished run, its images are missing or too few, or the model's own detector needs what
-            the model does not have.
+        InputError: there are too few unseen images.
     """
-    trained = load_classifier(run)
-    attacked = AttackedModel(trained.network, trained.objective)
-    data = trained.config.data
-    if config.data_path is not None:
-        data = data.model_copy(update={"path": config.data_path})
-    train, unseen = load_image_sets(data, trained.config.seed)
-    calibration, evaluation = _divided(unseen, config)
-    fitted_on = _features_of(attacked, _some(train, config.fit, seed=config.seed))
-    held_out = _features_of(attacked, calibration)
-    detectors = {
-        name: detector.fit(fitted_on) for name, detector in _detectors(config, model, attacked).items()
-    }
-    return Subject(
-        name=model.name,
-        training=training,
-        run=run,
-        model=attacked,
-        model_sha256=hashlib.sha256((run / MODEL_NAME).read_bytes()).hexdigest(),
-        data_sha256=evaluation.sha256(),
-        class_names=trained.class_names,
-        fitted_on=fitted_on,
-        detectors=detectors,
-        points={
-            name: [calibrate(detector.score(held_out), rate) for rate in config.rates]
-            for name, detector in detectors.items()
-        },
-        evaluation=evaluation,
-    )
+    calibration, evaluation = _divided(run.unseen, config)
+    points = fitted.calibrated(features_of(fitted.model, calibration), config.rates)
+    return Subject(fitted, points, {"data_sha256": evaluation.sha256()}, evaluation)
 
 
-def _divided(unseen: Images, config: RejectionConfig) -> tuple[Images, Images]:
+def features_of(model: AttackedModel, images: Pictures) -> Features:
+    """What a model makes of any number of images, portion by portion."""
+    parts = [
+        extract_features(model, images.read(which), images.labels[which])
+        for which in torch.arange(len(images)).split(PORTION)
+    ]
+    return Features(*map(torch.cat, zip(*parts, strict=True)))
+
+
+def _divided(unseen: Pictures, config: RejectionConfig) -> tuple[Pictures, Pictures]:
     """What sets the thresholds, and what is attacked."""
+    if not len(unseen):
+        raise InputError(
+            "models.runs",
+            "must have images of their classes that were not trained on",
+            got="none",
+            fix="Train the face run with data.held_out_per_identity: 1.",
+        )
     if config.calibration >= len(unseen):
         raise InputError(
             "calibration",
@@ -132,30 +169,7 @@ def _divided(unseen: Images, config: RejectionConfig) -> tuple[Images, Images]:
     return unseen.take(order[: config.calibration]), unseen.take(order[config.calibration : end])
 
 
-def _some(images: Images, count: int, *, seed: int) -> Images:
-    return images.take(_even_order(images, seed=seed)[:count])
-
-
-def _even_order(images: Images, *, seed: int) -> Tensor:
+def _even_order(images: Pictures, *, seed: int) -> Tensor:
     """A random order in which the classes take turns, so that any beginning of it holds them evenly."""
     shuffled = np.random.default_rng(seed).permutation(len(images))
     return in_turns(images.labels, torch.from_numpy(shuffled))
-
-
-def _features_of(model: AttackedModel, images: Images) -> Features:
-    parts = [
-        extract_features(model, images.read(which), images.labels[which])
-        for which in torch.arange(len(images)).split(_PORTION)
-    ]
-    return Features(*map(torch.cat, zip(*parts, strict=True)))
-
-
-def _detectors(config: RejectionConfig, model: ModelConfig, attacked: AttackedModel) -> dict[str, Detector]:
-    """The model's own detector, and of the others those that it has everything for."""
-    found = {model.detector: build_detector(model.detector, attacked)}
-    for name in config.detectors:
-        try:
-            found.setdefault(name, build_detector(name, attacked))
-        except InputError:
-            continue  # a softmax models no likelihood; the table has a gap there
-    return found

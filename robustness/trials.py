@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,12 +26,13 @@ from robustness.attacks import (
     CarliniWagner,
     DeepFool,
     FeatureMatching,
+    PairGoal,
     Square,
     TargetedFGSM,
     Transfer,
 )
 from robustness.controls import controlled
-from robustness.features import extract_features
+from robustness.features import Features, extract_features
 from robustness.outcome import Outcome, Verdicts, measure_outcome
 from robustness.rejection_config import (
     AdaptiveConfig,
@@ -39,6 +40,9 @@ from robustness.rejection_config import (
     CarliniWagnerConfig,
     DeepFoolConfig,
     FeatureMatchingConfig,
+    PairAdaptiveConfig,
+    PairAttackConfig,
+    PairPGDConfig,
     PGDConfig,
     RejectionConfig,
     SquareConfig,
@@ -46,7 +50,7 @@ from robustness.rejection_config import (
     TransferConfig,
     label_of,
 )
-from robustness.subject import Subject
+from robustness.subject import CalibratedModel, Subject
 from robustness.threat_model import Norm, ThreatModel
 
 PICTURES = 8
@@ -54,7 +58,7 @@ PICTURES = 8
 # The model's own detector is what tables show; the others are there to be compared with it.
 _DRAWS, _DRAWS_OF_OTHERS = 1000, 100
 # Between the seeds of two portions, so that the portions within an attack have theirs.
-_SEED_STRIDE = 1000
+SEED_STRIDE = 1000
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,7 @@ class Trial:
 
     Attributes:
         model, training: whose images.
+        goal: of an attack on pairs, or whose pairs a control changes; None for images of the classes.
         label: of the attack, or the name of the control.
         norm, epsilon: size of the change.
         attack: how; None for a control.
@@ -71,22 +76,54 @@ class Trial:
 
     model: str
     training: int
+    goal: PairGoal | None
     label: str
     norm: Norm
     epsilon: float
-    attack: AttackConfig | None
+    attack: AttackConfig | PairAttackConfig | None
     images: int | None
 
     @property
     def path(self) -> str:
         """Below the experiment's folder, without a suffix."""
-        return f"trials/{self.model}/training-{self.training}/{self.label}-{self.norm}-{self.epsilon:g}"
+        folder = "/".join(filter(None, ("trials", self.model, f"training-{self.training}", self.goal)))
+        return f"{folder}/{self.label}-{self.norm}-{self.epsilon:g}"
 
     def settings(self) -> dict[str, Any]:
         """What its numbers depend on, as plain values."""
         attack = None if self.attack is None else self.attack.model_dump(exclude={"epsilons", "label"})
-        described = {"label": self.label, "norm": self.norm, "epsilon": self.epsilon, "images": self.images}
+        described = {name: getattr(self, name) for name in ("goal", "label", "norm", "epsilon", "images")}
         return described | {"attack": attack}
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a portion of a trial made of its images.
+
+    Attributes:
+        before, after: (N, C, H, W) images in [0, 1].
+        clean, attacked: what the model makes of them.
+        verdicts: on the attack.
+        sizes: (N,) norm of each change.
+        columns: more to be kept of every image, (N,) each.
+        references: (N, C, H, W), what they are compared with; None for images of the classes.
+    """
+
+    before: Tensor
+    after: Tensor
+    clean: Features
+    attacked: Features
+    verdicts: Verdicts
+    sizes: Tensor
+    columns: dict[str, Tensor]
+    references: Tensor | None = None
+
+    def pictures(self) -> dict[str, NDArray[Any]]:
+        """The first few images, for a strip."""
+        shown = {"clean": self.before, "attacked": self.after, "reference": self.references}
+        return {
+            name: images[:PICTURES].half().numpy() for name, images in shown.items() if images is not None
+        }
 
 
 @dataclass(frozen=True)
@@ -97,12 +134,14 @@ class TrialScores:
         verdicts: of the attack.
         sizes: (N,) norm of each change.
         clean, attacked: detector -> (N,) scores before and after.
+        similarity: of pairs, (2, N) cosines before and after.
     """
 
     verdicts: Verdicts
     sizes: NDArray[np.float64]
     clean: dict[str, NDArray[np.float64]]
     attacked: dict[str, NDArray[np.float64]]
+    similarity: NDArray[np.float64] | None
 
     @classmethod
     def read(cls, path: Path) -> TrialScores:
@@ -116,26 +155,42 @@ class TrialScores:
             if detector:
                 sides[side][detector] = column
         verdicts = Verdicts(columns["clean_correct"], columns["correct"], columns["success"], zero)
-        return cls(verdicts, columns["size"], sides["clean"], sides["attacked"])
+        similarity = None
+        if "similarity" in columns:
+            similarity = np.stack([columns["clean_similarity"], columns["similarity"]])
+        return cls(verdicts, columns["size"], sides["clean"], sides["attacked"], similarity)
 
 
 def plan_trials(config: RejectionConfig, model: str, training: int) -> list[Trial]:
     """Every attack at every size, and the controls at the sizes of the attacks, for one training.
 
     The first attack is also made with size 0, which leaves the images as they are: there a detector must not
-    be able to tell anything apart.
+    be able to tell anything apart. With pairs the same again for each goal.
     """
     attacks = [
         each for each in config.attacks if not (isinstance(each, TransferConfig) and each.source == model)
     ]
+    planned = _planned(config, attacks, model, training, None) if attacks else []
+    for goal in () if config.pairs is None else config.pairs.goals:
+        planned += _planned(config, config.pair_attacks, model, training, goal)
+    return planned
+
+
+def _planned(
+    config: RejectionConfig,
+    attacks: Sequence[AttackConfig | PairAttackConfig],
+    model: str,
+    training: int,
+    goal: PairGoal | None,
+) -> list[Trial]:
     trials = [
-        Trial(model, training, label_of(attack), attack.norm, epsilon, attack, attack.images)
+        Trial(model, training, goal, label_of(attack), attack.norm, epsilon, attack, attack.images)
         for attack in attacks
         for epsilon in sorted({*attack.epsilons, *((0.0,) if attack is attacks[0] else ())})
     ]
     sizes = sorted({(trial.norm, trial.epsilon) for trial in trials if trial.epsilon > 0})
     return trials + [
-        Trial(model, training, control, norm, epsilon, None, config.controls.images)
+        Trial(model, training, goal, control, norm, epsilon, None, config.controls.images)
         for control in config.controls.changes
         for norm, epsilon in sizes
     ]
@@ -144,10 +199,7 @@ def plan_trials(config: RejectionConfig, model: str, training: int) -> list[Tria
 def run_trial(
     trial: Trial, subject: Subject, out: Path, *, source: Subject | None, seed: int, about: Mapping[str, Any]
 ) -> None:
-    """Change the images, score them before and after, and write PATH.parquet, PATH.npz and PATH.json.
-
-    The JSON is written last: where it is, the trial has finished. Memory does not depend on the number of
-    images.
+    """Change images of the classes, and keep what became of them: see `keep_trial`.
 
     Args:
         trial: what to do.
@@ -157,21 +209,47 @@ def run_trial(
         seed: of the attack and of the bootstrap.
         about: what the numbers depend on, kept with them.
     """
+    changes = _changes(trial, subject, source, seed=seed)
+    keep_trial(trial, changes, subject, out, seed=seed, about=about)
+
+
+def keep_trial(
+    trial: Trial,
+    changes: Iterator[Change],
+    subject: CalibratedModel,
+    out: Path,
+    *,
+    seed: int,
+    about: Mapping[str, Any],
+) -> None:
+    """Score images before and after their change, and write PATH.parquet, PATH.npz and PATH.json.
+
+    The JSON is written last: where it is, the trial has finished. Memory does not depend on the number of
+    images.
+
+    Args:
+        trial: what is done.
+        changes: the images, portion by portion; made while they are asked for.
+        subject: whose images, fitted and calibrated.
+        out: the experiment's folder.
+        seed: of the bootstrap.
+        about: what the numbers depend on, kept with them.
+    """
     begun, rows, pictures = time.monotonic(), [], None
-    for result, clean in _results(trial, subject, source, seed=seed):
-        rows.append(_columns(result, subject))
-        if pictures is None:
-            pictures = clean[:PICTURES].half().numpy(), result.images[:PICTURES].half().numpy()
+    for change in changes:
+        rows.append(_columns(change, subject))
+        pictures = pictures or change.pictures()
     columns = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
     stem = out / trial.path
     with written_whole(stem.with_name(f"{stem.name}.parquet")) as unfinished:
         pq.write_table(pa.table(columns), unfinished)
     assert pictures is not None  # there is at least one portion
     with written_whole(stem.with_name(f"{stem.name}.npz")) as unfinished:
-        np.savez_compressed(unfinished, clean=pictures[0], attacked=pictures[1])
+        np.savez_compressed(unfinished, **pictures)  # type: ignore[arg-type] # numpy's stub takes them for a flag
     scores = TrialScores.read(stem.with_name(f"{stem.name}.parquet"))
     record = {
         "about": dict(about),
+        "facts": subject.facts,
         "images": len(scores.sizes),
         "mean_size": float(scores.sizes.mean()),
         "seconds": round(time.monotonic() - begun, 1),
@@ -205,16 +283,11 @@ def build_attack(config: AttackConfig, subject: Subject, source: Subject | None)
             assert source is not None  # the experiment passes it
             return Transfer(PGD(steps=config.steps, loss="margin"), source.model)
         case FeatureMatchingConfig():
-            return FeatureMatching(subject.fitted_on, steps=config.steps, restarts=config.restarts)
+            return FeatureMatching(subject.fitted.fitted_on, steps=config.steps, restarts=config.restarts)
         case AdaptiveConfig():
-            point = next(
-                point
-                for point in subject.points[subject.detector]
-                if point.false_rejection_rate == config.rate
-            )
             return Adaptive(
-                subject.detectors[subject.detector],
-                point.threshold,
+                subject.detectors[subject.own],
+                subject.threshold(config.rate),
                 weights=config.weights,
                 steps=config.steps,
                 restarts=config.restarts,
@@ -222,15 +295,31 @@ def build_attack(config: AttackConfig, subject: Subject, source: Subject | None)
     return FGSM()
 
 
+def _changes(trial: Trial, subject: Subject, source: Subject | None, *, seed: int) -> Iterator[Change]:
+    """Portion by portion what was made of the images."""
+    for result, before in _results(trial, subject, source, seed=seed):
+        columns = {
+            "label": result.clean.labels,
+            "clean_predicted": result.clean.predicted,
+            "predicted": result.attacked.predicted,
+        }
+        if result.targets is not None:
+            columns["target"] = result.targets
+        yield Change(
+            before, result.images, result.clean, result.attacked, Verdicts.of(result), result.sizes, columns
+        )
+
+
 def _results(
     trial: Trial, subject: Subject, source: Subject | None, *, seed: int
 ) -> Iterator[tuple[AttackResult, Tensor]]:
-    """Portion by portion what was made of the images, and the images before it."""
+    """Portion by portion what the attack says, and the images before it."""
+    assert not isinstance(trial.attack, PairPGDConfig | PairAdaptiveConfig)  # those are for pairs
     attack = None if trial.attack is None else build_attack(trial.attack, subject, source)
     threat = ThreatModel(trial.norm, trial.epsilon, targeted=isinstance(trial.attack, TargetedFGSMConfig))
     images = len(subject.evaluation) if trial.images is None else trial.images
     for number, (clean, labels) in enumerate(subject.portions(images)):
-        own = seed + number * _SEED_STRIDE
+        own = seed + number * SEED_STRIDE
         if attack is not None:
             yield attack(subject.model, clean, labels, threat=threat, seed=own), clean
         else:
@@ -253,27 +342,16 @@ def _control_result(
     )
 
 
-def _columns(result: AttackResult, subject: Subject) -> dict[str, NDArray[Any]]:
-    zero = {} if result.zero_gradient is None else {"zero_gradient": result.zero_gradient}
-    targets = {} if result.targets is None else {"target": result.targets}
-    columns = {
-        "label": result.clean.labels,
-        "clean_predicted": result.clean.predicted,
-        "predicted": result.attacked.predicted,
-        "clean_correct": result.clean_correct,
-        "correct": result.attacked.correct,
-        "success": result.success,
-        "size": result.sizes.double(),
-        **targets,
-        **zero,
-    }
-    for side, features in (("clean", result.clean), ("attacked", result.attacked)):
+def _columns(change: Change, subject: CalibratedModel) -> dict[str, NDArray[Any]]:
+    verdicts = {name: column for name, column in vars(change.verdicts).items() if column is not None}
+    columns = change.columns | {"size": change.sizes.double()}
+    for side, features in (("clean", change.clean), ("attacked", change.attacked)):
         for name, scores in subject.scores(features).items():
             columns[f"{side}.{name}"] = scores.double()
-    return {name: column.numpy() for name, column in columns.items()}
+    return verdicts | {name: column.numpy() for name, column in columns.items()}
 
 
-def _measured(scores: TrialScores, subject: Subject, *, seed: int) -> dict[str, Any]:
+def _measured(scores: TrialScores, subject: CalibratedModel, *, seed: int) -> dict[str, Any]:
     """Every detector's figures, as plain values; the model's own detector first."""
     return {
         name: _plain(
@@ -283,7 +361,7 @@ def _measured(scores: TrialScores, subject: Subject, *, seed: int) -> dict[str, 
                 scores.attacked[name],
                 points=subject.points[name],
                 seed=seed,
-                draws=_DRAWS if name == subject.detector else _DRAWS_OF_OTHERS,
+                draws=_DRAWS if name == subject.own else _DRAWS_OF_OTHERS,
             )
         )
         for name in subject.detectors

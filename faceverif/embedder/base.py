@@ -135,5 +135,10 @@ class Embedder(ABC):
                 f"embed: crops must be uint8 (n, crop_px, crop_px, 3) with crop_px >= {side}; "
                 f"got {crops.dtype} {crops.shape}"
             )
-        start = (height - side) // 2
-        return crops[:, start : start + side, start : start + side]
+        return centre_square(crops, side)
+
+
+def centre_square(crops: NDArray[np.uint8], side_px: int) -> NDArray[np.uint8]:
+    """What a model sees of crops: their middle, (n, side_px, side_px, 3) of (n, crop_px, crop_px, 3)."""
+    start = (crops.shape[1] - side_px) // 2
+    return crops[:, start : start + side_px, start : start + side_px]

@@ -138,6 +138,11 @@ def load_model(path: Path) -> TorchEmbedder:
     return TorchEmbedder(backbone, spec, name=str(path), provenance=about.get("provenance", {}))
 
 
+def holds_face_model(run: Path) -> bool:
+    """Whether a folder holds a model by `save_model`, not another kind of run."""
+    return _FILES.wrote(run / MODEL_NAME)
+
+
 def _build(config: Mapping[str, Any]) -> nn.Module:
     from pydantic import TypeAdapter
 

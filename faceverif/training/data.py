@@ -32,6 +32,7 @@ class TrainingPhotos:
         rows: (photos,) int64, the data set's row of each crop.
         labels: (photos,) int64, an index into identities.
         identities: names, sorted.
+        held_out: rows of the photos of the same people that are kept from the training.
         exclusions: the list of what was left out; null where there is none.
     """
 
@@ -39,6 +40,7 @@ class TrainingPhotos:
     rows: NDArray[np.int64]
     labels: NDArray[np.int64]
     identities: tuple[str, ...]
+    held_out: NDArray[np.int64]
     exclusions: ExclusionList | None = None
 
     @property
@@ -66,16 +68,17 @@ class Batch(NamedTuple):
     photos: Tensor
 
 
-def load_training_photos(config: DataConfig, *, input_px: int) -> TrainingPhotos:
+def load_training_photos(config: DataConfig, *, input_px: int, seed: int) -> TrainingPhotos:
     """Read the manifest and choose the photos to train on.
 
     Args:
-        config: where they lie, how many a person must have, and which are left out.
+        config: where they lie, how many a person must have, which are left out and how many held out.
         input_px: what the backbone takes; smaller crops are refused.
+        seed: of the run; it chooses what is held out.
 
     Raises:
         InputError: no data set, crops smaller than the input, missing files, a list of exclusions that does
-            not fit, nobody or one person left.
+            not fit, nobody or one person left, or nobody with enough photos to hold some out.
     """
     dataset = load_aligned(config.path)
     if dataset.header.crop_px < input_px:
@@ -98,7 +101,9 @@ def load_training_photos(config: DataConfig, *, input_px: int) -> TrainingPhotos
             got=f"{kept.sum()} of {len(names)} people in {config.path}",
             fix="Align more people, or lower data.min_photos_per_identity.",
         )
-    rows, labels = rows[kept[labels]], labels[kept[labels]]
+    rows, labels = rows[kept[labels]], (np.cumsum(kept) - 1)[labels[kept[labels]]]
+    apart = _held_out(labels, config, seed=seed)
+    held_out, rows, labels = rows[apart], rows[~apart], labels[~apart]
     missing = dataset.crops.missing(rows)
     if missing:
         raise InputError(
@@ -107,8 +112,28 @@ def load_training_photos(config: DataConfig, *, input_px: int) -> TrainingPhotos
             got=f"{len(missing)} missing in {config.path}, the first {missing[0]}",
             fix=dataset.crops.way_out,
         )
-    labels = (np.cumsum(kept) - 1)[labels]
-    return TrainingPhotos(dataset, rows, labels, tuple(names[kept].tolist()), exclusions)
+    return TrainingPhotos(dataset, rows, labels, tuple(names[kept].tolist()), held_out, exclusions)
+
+
+def _held_out(labels: NDArray[np.int64], config: DataConfig, *, seed: int) -> NDArray[np.bool_]:
+    """(photos,) True for those kept from the training: see `DataConfig`."""
+    wanted = config.held_out_per_identity or 0
+    needed = config.min_photos_per_identity + wanted
+    counts = np.bincount(labels)
+    chosen = np.zeros(len(labels), dtype=bool)
+    shuffled = torch.randperm(len(labels), generator=counted_generator(seed, "held out")).numpy()
+    by_person = shuffled[np.argsort(labels[shuffled], kind="stable")]
+    turn = np.arange(len(labels)) - np.repeat(np.cumsum(counts) - counts, counts)
+    chosen[by_person] = turn < wanted
+    chosen &= counts[labels] >= needed
+    if wanted and not chosen.any():
+        raise InputError(
+            "data.held_out_per_identity",
+            f"somebody must have {needed} aligned photos, to hold out {wanted} and train on the others",
+            got=f"at most {counts.max()} in {config.path}",
+            fix="Lower it, or align more photos of each person.",
+        )
+    return chosen
 
 
 def _trainable(dataset: AlignedDataset, exclusions: ExclusionList | None) -> NDArray[np.int64]:

@@ -22,6 +22,8 @@ from data_prep.errors import InputError
 from data_prep.progress import duration, progress, say
 from faceverif.config import RunConfig
 from faceverif.embedder import MODEL_NAME, PreprocessingSpec, TorchEmbedder, save_model
+from faceverif.embedder.model_file import weights_sha256
+from faceverif.face_classifier import PhotoRows, save_face_classifier
 from faceverif.provenance import describe_end, describe_start
 from faceverif.training.checkpoint import (
     load_checkpoint,
@@ -78,7 +80,7 @@ def prepare(config: RunConfig, run: Path, *, resume: bool) -> TrainingRun:
     Raises:
         InputError: data, folder or settings break a rule.
     """
-    photos = load_training_photos(config.data, input_px=config.backbone.input_px)
+    photos = load_training_photos(config.data, input_px=config.backbone.input_px, seed=config.seed)
     spec = PreprocessingSpec.of(photos.dataset.template, input_px=config.backbone.input_px)
     checks = [VerificationCheck.load(entry, spec) for entry in config.verification]
     checkpoint, start, first = None, None, config.training.start_from
@@ -301,7 +303,7 @@ class TrainingRun:
             torch.save(batch._asdict() | {"names": names, "step": self.step}, unfinished)
 
     def _export(self) -> None:
-        """Model, provenance, verification files, calibrated thresholds, report."""
+        """Model, classifier, provenance, verification files, calibrated thresholds, report."""
         from faceverif.report import write_run_report
         from faceverif.verification.calibration import write_calibration
         from faceverif.verification.runner import write_result
@@ -314,6 +316,14 @@ class TrainingRun:
             backbone_config=self.config.backbone.model_dump(mode="json"),
             spec=self.spec,
             provenance=self.provenance,
+        )
+        save_face_classifier(
+            self.run,
+            self.learner.network.objective,
+            config=self.config,
+            class_names=self.photos.identities,
+            photos=PhotoRows(self.photos.dataset.sha256, self.photos.rows, self.photos.held_out),
+            model_sha256=weights_sha256(self.learner.result),
         )
         for check in self.checks:
             # A run that was killed just here has the weights but no results.

@@ -21,6 +21,7 @@ def describe_photos(photos: TrainingPhotos) -> dict[str, Any]:
         "versions": header.versions,
         "photos": len(photos),
         "identities": len(photos.identities),
+        "held_out": len(photos.held_out),
         "exclusions": None if photos.exclusions is None else photos.exclusions.described(),
-        "left_out": len(dataset) - len(photos),
+        "left_out": len(dataset) - len(photos) - len(photos.held_out),
     }

@@ -54,6 +54,11 @@ class Comparison:
     calibration: Calibration
 
     @property
+    def crops(self) -> NDArray[np.uint8]:
+        """(2, crop_px, crop_px, 3) uint8 RGB."""
+        return np.stack([face.crop for face in self.faces])
+
+    @property
     def same(self) -> bool:
         """The decision."""
         return self.similarity >= self.point.threshold

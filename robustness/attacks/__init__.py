@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from robustness.attacks.adaptive import Adaptive
+from robustness.attacks.adaptive_pairs import AdaptivePairAttack
 from robustness.attacks.base import Attack, AttackResult
 from robustness.attacks.carlini_wagner import CarliniWagner
 from robustness.attacks.deepfool import DeepFool
@@ -30,4 +31,12 @@ ATTACKS: dict[str, Callable[..., Attack]] = {
     "feature_matching": FeatureMatching,
 }
 
-__all__ = ["ATTACKS", "Attack", "AttackResult", "PairAttack", "PairAttackResult", "PairGoal"]
+__all__ = [
+    "ATTACKS",
+    "AdaptivePairAttack",
+    "Attack",
+    "AttackResult",
+    "PairAttack",
+    "PairAttackResult",
+    "PairGoal",
+]

@@ -51,20 +51,44 @@ class PairAttackResult:
         Args:
             threshold: of the verification; a pair is accepted from this cosine on.
         """
-        accepted = self.clean_similarity >= threshold
-        return accepted if self.goal == "dodging" else ~accepted
+        return ~as_wanted(self.clean_similarity, self.goal, threshold=threshold)
 
     def success(self, threshold: float) -> Tensor:
         """(N,) bool: attackable, and decided as the attacker wants it after the attack."""
-        accepted = self.similarity >= threshold
-        return self.attackable(threshold) & (~accepted if self.goal == "dodging" else accepted)
+        return self.attackable(threshold) & as_wanted(self.similarity, self.goal, threshold=threshold)
+
+
+def as_wanted(similarity: Tensor, goal: PairGoal, *, threshold: float) -> Tensor:
+    """(N,) bool: whether pairs of those cosines, (N,), are decided as the attacker wants it."""
+    accepted = similarity >= threshold
+    return accepted if goal == "impersonation" else ~accepted
+
+
+@dataclass(frozen=True)
+class Chase:
+    """What an attack on a portion of pairs may ask.
+
+    Attributes:
+        network: pixels in [0, 1] -> raw embeddings; its first gradients are looked at.
+        wanted: (batch, dim) unit embeddings of the references.
+        sign: 1 where a higher cosine is wanted, -1 where a lower one is.
+    """
+
+    network: Callable[[Tensor], Tensor]
+    wanted: Tensor
+    sign: float
+
+    def gain(self, embeddings: Tensor) -> Tensor:
+        """(batch,) the cosine with the reference, negative where a lower one is wanted."""
+        return self.sign * torch.linalg.vecdot(F.normalize(embeddings), self.wanted)
 
 
 class PairAttack:
     """Moves the cosine of two embeddings by projected gradient steps, always from a random start.
 
     Impersonation raises it: the probe is to pass for the reference's person. Dodging lowers it. At the image
-    itself the gradient of its own cosine is zero; a random start leaves that place.
+    itself the gradient of its own cosine is zero; a random start leaves that place. Another attack on pairs
+    is a subclass with its own `perturb`.
 
     Args:
         goal: what the attacker wants.
@@ -74,6 +98,30 @@ class PairAttack:
 
     def __init__(self, goal: PairGoal, *, steps: int = 40, restarts: int = 1) -> None:
         self.goal, self.steps, self.restarts = goal, steps, restarts
+
+    def perturb(self, chase: Chase, probes: Tensor, *, threat: ThreatModel) -> Tensor:
+        """The best version of every restart, (batch, C, H, W) in the ball and in the box.
+
+        Args:
+            chase: what may be asked.
+            probes: (batch, C, H, W) in [0, 1].
+            threat: what may be changed; epsilon > 0.
+        """
+
+        def gain(pixels: Tensor) -> Tensor:
+            return chase.gain(chase.network(pixels))
+
+        best = probes
+        with torch.no_grad():
+            reached = gain(probes)
+        for _ in range(self.restarts):
+            start = threat.random_start(probes)
+            tried = ascend(gain, start, probes, threat=threat, steps=self.steps)
+            with torch.no_grad():
+                found = gain(tried)
+            best = torch.where((found > reached)[:, None, None, None], tried, best)
+            reached = torch.maximum(found, reached)
+        return best
 
     def __call__(
         self,
@@ -118,19 +166,14 @@ class PairAttack:
         self, network: nn.Module, probes: Tensor, references: Tensor, *, threat: ThreatModel, seed: int
     ) -> PairAttackResult:
         device = device_of(network)
-        clean, count = probes.to(device), GradientCount()
+        clean, count, sign = probes.to(device), GradientCount(), 1.0 if self.goal == "impersonation" else -1.0
         with frozen(network), seeded(seed, device):
             with torch.no_grad():
                 wanted = F.normalize(network(references.to(device)))
-
-            def similarity(pixels: Tensor) -> Tensor:
-                return torch.linalg.vecdot(F.normalize(network(count.watched(pixels))), wanted)
-
+            chase = Chase(lambda pixels: network(count.watched(pixels)), wanted, sign)
+            changed = self.perturb(chase, clean, threat=threat) if threat.epsilon > 0 else clean
             with torch.no_grad():
-                before = similarity(clean)
-            changed, after = clean, before
-            for _ in range(self.restarts if threat.epsilon > 0 else 0):
-                changed, after = self._better(similarity, clean, changed, after, threat=threat)
+                before, after = (sign * chase.gain(network(pixels)) for pixels in (clean, changed))
         if not threat.kept_by(changed, clean):
             raise RuntimeError("the attack left the ball or the box, or made a NaN")
         return PairAttackResult(
@@ -141,29 +184,6 @@ class PairAttack:
             sizes=threat.sizes(clean, changed).cpu(),
             zero_gradient=None if count.zero is None else count.zero.cpu(),
         )
-
-    def _better(
-        self,
-        similarity: Callable[[Tensor], Tensor],
-        clean: Tensor,
-        best: Tensor,
-        reached: Tensor,
-        *,
-        threat: ThreatModel,
-    ) -> tuple[Tensor, Tensor]:
-        """One more run; of each pair the better version and its similarity."""
-        wish = 1.0 if self.goal == "impersonation" else -1.0
-        tried = ascend(
-            lambda pixels: wish * similarity(pixels),
-            threat.random_start(clean),
-            clean,
-            threat=threat,
-            steps=self.steps,
-        )
-        with torch.no_grad():
-            found = similarity(tried)
-        better = wish * found > wish * reached
-        return torch.where(better[:, None, None, None], tried, best), torch.where(better, found, reached)
 
 
 def _joined(parts: list[PairAttackResult]) -> PairAttackResult:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import ClassVar, Self
 
 from torch import Tensor
@@ -23,9 +24,11 @@ class Detector(ABC):
 
     Attributes:
         differentiable: whether gradients flow from the scores to the features, for `Adaptive`.
+        learnt: names of the tensors that `learn` sets.
     """
 
     differentiable: ClassVar[bool] = True
+    learnt: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, model: AttackedModel) -> None:
         self.embedding_dim, self.classes = model.head.embedding_dim, model.head.classes
@@ -59,6 +62,21 @@ class Detector(ABC):
         self._refuse_foreign(features)
         return self.judge(features)
 
+    def state(self) -> dict[str, Tensor]:
+        """What it has learnt; `restore` takes it back."""
+        return {name: getattr(self, name) for name in self.learnt}
+
+    def restore(self, state: Mapping[str, Tensor]) -> Self:
+        """Be fitted as the detector was that gave this state.
+
+        Raises:
+            KeyError: the state lacks something.
+        """
+        for name in self.learnt:
+            setattr(self, name, state[name])
+        self._fitted = True
+        return self
+
     def learn(self, clean: Features) -> None:  # noqa: B027 - nothing to learn is a way to learn
         """`fit`, on checked features."""
 
@@ -78,6 +96,21 @@ class Detector(ABC):
                 "must be fitted before it scores",
                 got=f"{type(self).__name__}, not fitted",
                 fix="Call fit with features of clean images.",
+            )
+
+    def refuse_unattackable(self) -> None:
+        """Stop an attack that follows the scores before it starts.
+
+        Raises:
+            InputError: the detector is not fitted, or its scores have no gradients.
+        """
+        self.refuse_unfitted()
+        if not self.differentiable:
+            raise InputError(
+                "detector",
+                "must give its scores gradients to be attacked adaptively",
+                got=type(self).__name__,
+                fix="Attack it by transfer from another detector.",
             )
 
     def _refuse_foreign(self, features: Features) -> None:

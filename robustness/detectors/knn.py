@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Self
+
 import torch
 from pytorch_ood.detector import KNN
 from torch import Tensor
@@ -23,6 +26,9 @@ class NearestNeighbours(Detector):
         k: which neighbour counts; 50 in the paper for CIFAR-10.
     """
 
+    learnt = ("clean",)
+    clean: Tensor
+
     def __init__(self, model: AttackedModel, *, k: int = 50) -> None:
         super().__init__(model)
         self.k = k
@@ -36,11 +42,20 @@ class NearestNeighbours(Detector):
                 got=len(clean.labels),
                 fix="Fit on more, or lower k.",
             )
-        embeddings = clean.embeddings.detach().cpu()
-        self._found = KNN(None, k=self.k).fit_features(embeddings, clean.labels.cpu())
+        self.clean = F.normalize(clean.embeddings.detach().cpu())
+        self._index()
+
+    def restore(self, state: Mapping[str, Tensor]) -> Self:
+        """Take over the clean embeddings."""
+        super().restore(state)
+        self._index()
+        return self
+
+    def _index(self) -> None:
+        nobody = torch.zeros(len(self.clean), dtype=torch.int64)
+        self._found = KNN(None, k=self.k).fit_features(self.clean, nobody)
         # It starts as many threads as there are cores at every call, which takes longer than the search.
         self._found.knn.set_params(n_jobs=1)
-        self._clean = F.normalize(embeddings)
 
     def judge(self, features: Features) -> Tensor:
         """The distance."""
@@ -48,5 +63,5 @@ class NearestNeighbours(Detector):
         neighbours = self._found.knn.kneighbors(
             unit.detach().cpu().numpy(), n_neighbors=self.k, return_distance=False
         )
-        kth = self._clean[torch.from_numpy(neighbours[:, -1])]
+        kth = self.clean[torch.from_numpy(neighbours[:, -1])]
         return torch.linalg.vector_norm(unit - elsewhere(kth, unit), dim=1)

@@ -18,6 +18,10 @@ class Mahalanobis(Detector):
     gradients, and it inverts in float32 what ReLU leaves singular; here both are taken care of.
     """
 
+    learnt = ("means", "precision")
+    means: Tensor
+    precision: Tensor
+
     def learn(self, clean: Features) -> None:
         """Class means and the precision of what is left without them."""
         from sklearn.covariance import EmpiricalCovariance
@@ -32,15 +36,15 @@ class Mahalanobis(Detector):
             )
         x = clean.embeddings.detach().double().cpu()
         sums = torch.zeros(len(present), x.shape[1], dtype=x.dtype).index_add_(0, place.cpu(), x)
-        self._means = sums / place.bincount()[:, None].cpu()
-        within = x - self._means[place.cpu()]
+        self.means = sums / place.bincount()[:, None].cpu()
+        within = x - self.means[place.cpu()]
         estimate = EmpiricalCovariance(assume_centered=True).fit(within.numpy())
-        self._precision = torch.from_numpy(estimate.get_precision())
+        self.precision = torch.from_numpy(estimate.get_precision())
 
     def judge(self, features: Features) -> Tensor:
         """Half the smallest squared distance, the square multiplied out in float64."""
         x = features.embeddings.double()
-        means, precision = elsewhere(self._means, x), elsewhere(self._precision, x)
+        means, precision = elsewhere(self.means, x), elsewhere(self.precision, x)
         weighted = means @ precision
         own = torch.linalg.vecdot(x @ precision, x)[:, None]
         squared = own - 2.0 * x @ weighted.T + torch.linalg.vecdot(weighted, means)

@@ -23,6 +23,7 @@ COMMANDS = (
     "embed",
     "verify",
     "compare",
+    "calibrate-rejection",
     "report",
     "data",
     "fit-faces",

@@ -10,16 +10,31 @@ import pytest
 
 import faceverif.demo
 from data_prep.protocols import load_protocol
+from faceverif.classification.training import finish_training
 from faceverif.config import load_run_config
 from faceverif.demo import CONFIG, FOLDS, DemoSize, People, run_demo, write_pairs
 from faceverif.verification.compare import compare_photos
+from robustness.demo import demo_rejection
+from robustness.rejection import run_rejection
 
 SMALL = DemoSize(
     training=People("training", seed=1, identities=4, photos=4),
     held_out=People("held-out", seed=2, identities=2 * FOLDS, photos=2),
+    known=People("known", seed=3, identities=4, photos=4),
     pairs_per_fold=2,
     overrides=("training.epochs=2", "training.batch_size=4", "backbone.input_px=32"),
+    known_overrides=(
+        "data.held_out_per_identity=2",
+        "head={name: lgm, alpha: 0.1}",
+        "penalties=[{name: likelihood, weight: 0.05}]",
+        "verification=[]",
+    ),
 )
+
+
+def reject_little(run: Path, out: Path) -> None:
+    smaller = ("calibration=2", "rates=[0.5]", "controls=[]", "attacks=[{name: fgsm, epsilons: [0.03]}]")
+    run_rejection(demo_rejection(run, overrides=smaller), out, train=finish_training)
 
 
 def test_pairs_are_balanced_and_folds_share_nobody(tmp_path: Path) -> None:
@@ -40,9 +55,11 @@ def test_pairs_are_balanced_and_folds_share_nobody(tmp_path: Path) -> None:
 
 
 def test_config_loads_and_gives_two_minutes_of_work() -> None:
-    config = load_run_config(CONFIG, [])
-    photos = DemoSize().training.identities * DemoSize().training.photos
-    assert config.training.epochs * photos < 30_000
+    config, rejecting = (load_run_config(CONFIG, list(more)) for more in ((), DemoSize().known_overrides))
+    seen = 0
+    for run, people in ((config, DemoSize().training), (rejecting, DemoSize().known)):
+        seen += run.training.epochs * people.identities * people.photos
+    assert seen < 30_000
     assert {entry.name for entry in config.verification} == {"synthetic"}
 
 
@@ -59,13 +76,17 @@ def test_demo_goes_on_after_a_kill_and_leaves_a_run_to_compare_with(
     with monkeypatch.context() as patched:
         patched.setattr(faceverif.demo, "train", die)
         with pytest.raises(KilledError):
-            run_demo(tmp_path, size=SMALL)
+            run_demo(tmp_path, reject=reject_little, size=SMALL)
     crops = {path: path.stat().st_mtime_ns for path in (tmp_path / "aligned").rglob("*.jpg")}
-    page = run_demo(tmp_path, size=SMALL)
+    page = run_demo(tmp_path, reject=reject_little, size=SMALL)
     assert crops == {path: path.stat().st_mtime_ns for path in (tmp_path / "aligned").rglob("*.jpg")}
     assert page == tmp_path / "report.html"
     assert "Nobody on this page exists" in page.read_text()
     assert page.read_text().count("data:image/jpeg") >= 2 * 8
+    assert "Attacked, and rejected" in page.read_text()
+    assert (page.parent / "rejection" / "report.html").is_file()
+    [row] = json.loads((page.parent / "rejection" / "result.json").read_text())["rows"][1:]
+    assert f'<td class="n">{row["images"]}</td>' in page.read_text()
     result = json.loads((tmp_path / "run" / "verification" / "synthetic" / "result.json").read_text())
     assert result["pairs"] == 40
     first, second = (tmp_path / "photos" / "held-out" / "person-0001" / name for name in ("01.jpg", "02.jpg"))
@@ -75,5 +96,5 @@ def test_demo_goes_on_after_a_kill_and_leaves_a_run_to_compare_with(
     assert f"faceverif compare {first} {second}" in said
     metrics = (tmp_path / "run" / "metrics.csv").read_text()
     page.unlink()
-    assert run_demo(tmp_path, size=SMALL).is_file()
+    assert run_demo(tmp_path, reject=reject_little, size=SMALL).is_file()
     assert (tmp_path / "run" / "metrics.csv").read_text() == metrics

@@ -7,10 +7,10 @@ import torch
 from toy_models import band_images, lgm_model
 
 from data_prep.errors import InputError
-from robustness.attacks.adaptive import Adaptive, _Best
+from robustness.attacks.adaptive import Adaptive
 from robustness.attacks.base import Attack
+from robustness.attacks.best_met import BestMet
 from robustness.attacks.fgsm import FGSM
-from robustness.attacks.goal import Goal
 from robustness.attacks.pgd import PGD
 from robustness.calibration import OperatingPoint, calibrate
 from robustness.detectors import Detector, build_detector
@@ -56,21 +56,26 @@ def test_without_a_weight_it_is_a_plain_attack() -> None:
 
 
 def test_the_best_version_is_undetected_then_least_suspicious_then_closest() -> None:
-    labels = torch.zeros(1, dtype=torch.int64)
-    right, nearly, fooled = (torch.tensor([logits]) for logits in ([5.0, 0.0], [1.0, 0.0], [0.0, 1.0]))
-    best = _Best(torch.zeros(1, 1, 1, 1), threshold=2.0)
+    far, near, there = 5.0, 1.0, -1.0
+    best = BestMet(torch.zeros(1, 1, 1, 1), threshold=2.0)
     # Each better than the one before, and in between one that is worse.
-    for value, logits, score, kept in [
-        (0.1, right, 0.0, 0.1),
-        (0.2, nearly, 9.0, 0.2),
-        (0.3, right, 0.0, 0.2),
-        (0.4, fooled, 9.0, 0.4),
-        (0.5, fooled, 3.0, 0.5),
-        (0.6, nearly, 0.0, 0.5),
-        (0.7, fooled, 2.0, 0.7),
-        (0.8, fooled, 2.1, 0.7),
+    for value, distance, score, kept in [
+        (0.1, far, 0.0, 0.1),
+        (0.2, near, 9.0, 0.2),
+        (0.3, far, 0.0, 0.2),
+        (0.4, there, 9.0, 0.4),
+        (0.5, there, 3.0, 0.5),
+        (0.6, near, 0.0, 0.5),
+        (0.7, there, 2.0, 0.7),
+        (0.8, there, 2.1, 0.7),
     ]:
-        best.meet(torch.full((1, 1, 1, 1), value), Goal(labels), logits, torch.tensor([score]))
+        distances = torch.tensor([distance])
+        best.meet(
+            torch.full((1, 1, 1, 1), value),
+            fooled=distances < 0,
+            scores=torch.tensor([score]),
+            distance=distances,
+        )
         assert best.images.item() == pytest.approx(kept)
 
 

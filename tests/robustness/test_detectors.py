@@ -180,3 +180,11 @@ def test_features_do_not_depend_on_the_portion_or_on_the_type_of_the_pixels() ->
     torch.testing.assert_close(whole.logits, model(bytes_.float() / 255))
     assert not whole.embeddings.requires_grad
     assert torch.equal(whole.correct, whole.logits.argmax(dim=1) == labels)
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+def test_a_restored_detector_scores_as_before(name: str) -> None:
+    detector, model = fitted(name)
+    restored = build_detector(name, model).restore(detector.state())
+    features = new_features(model)
+    torch.testing.assert_close(restored.score(features), detector.score(features))

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from toy_models import Bands, band_images
+from toy_models import Bands, band_images, lgm_model
 
 from data_prep.errors import InputError
-from robustness.attacks import PairAttack, PairGoal
+from robustness.attacks import AdaptivePairAttack, PairAttack, PairGoal
+from robustness.calibration import calibrate
+from robustness.detectors import build_detector
+from robustness.features import extract_features
 from robustness.threat_model import Norm, ThreatModel
 
 THRESHOLD = 0.8
@@ -75,6 +78,24 @@ def test_epsilon_zero_changes_nothing() -> None:
     result = PairAttack("impersonation")(network(), probes, references, threat=ThreatModel("l2", 0.0), seed=0)
     assert torch.equal(result.images, probes)
     assert torch.equal(result.similarity, result.clean_similarity)
+
+
+@pytest.mark.parametrize("goal", ["impersonation", "dodging"])
+def test_who_knows_the_detector_gets_past_it(goal: PairGoal) -> None:
+    model, threat = lgm_model(), ThreatModel("linf", 0.5)
+    detector = build_detector("lgm_class", model).fit(extract_features(model, *band_images(30, seed=2)))
+    held_out = detector.score(extract_features(model, *band_images(300, seed=3)))
+    limit = calibrate(held_out, 0.05).threshold
+    adaptive = AdaptivePairAttack(
+        goal, model.head, detector, limit, accept_from=THRESHOLD, weights=(0.0, 0.1, 1.0), steps=15
+    )
+    probes, references = pairs(goal)
+    undetected = []
+    for attack in (PairAttack(goal, steps=45), adaptive):
+        result = attack(model.network, probes, references, threat=threat, seed=0)
+        scores = detector.score(extract_features(model, result.images, torch.zeros(9, dtype=torch.int64)))
+        undetected.append((result.success(THRESHOLD) & (scores <= limit)).float().mean().item())
+    assert undetected[1] > undetected[0] + 0.1
 
 
 def test_bad_input_is_refused() -> None:

@@ -1,0 +1,231 @@
+"""What a face run rejects: its detector with scores of clean photos, kept in the run's folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import save_file
+from torch import Tensor
+
+from data_prep.atomic import written_whole
+from data_prep.errors import InputError
+from data_prep.manifest import Status
+from data_prep.packed import load_aligned
+from data_prep.progress import say
+from faceverif.described_tensors import ModelFormat
+from faceverif.embedder.base import PreprocessingSpec, centre_square
+from faceverif.face_images import STRANGER, FaceImages
+from faceverif.heads.lgm import LGMHead
+from robustness.attacked_model import AttackedModel
+from robustness.calibration import OperatingPoint, calibrate, smallest_calibration
+from robustness.detectors import Detector, build_detector
+from robustness.features import extract_features
+from robustness.finished_run import FinishedRun, load_run, run_sha256
+from robustness.subject import FittedModel, features_of
+
+GUARD_NAME = "rejection.safetensors"
+RATES = (0.1, 0.05, 0.01, 0.001)
+_FILES = ModelFormat(
+    "faceverif.rejection", command="faceverif calibrate-rejection", run="rejection calibration"
+)
+_FORMAT = 1
+# Training photos that the detector is fitted on, at most.
+_FIT = 10_000
+_SCORES, _DETECTOR = "clean_scores", "detector."
+_HELD_OUT = "held-out photos of training people"
+
+
+@dataclass(frozen=True)
+class Guard:
+    """A detector that rejects at any false-rejection rate that its clean scores resolve.
+
+    Attributes:
+        name: of the detector.
+        detector: fitted.
+        clean_scores: (n,) of photos that were not trained on.
+        clean: whose photos these are, in words.
+    """
+
+    name: str
+    detector: Detector
+    clean_scores: NDArray[np.float64]
+    clean: str
+
+    def point(self, rate: float) -> OperatingPoint:
+        """The threshold of a false-rejection rate.
+
+        Raises:
+            InputError: out of range, or too few clean photos for that rate.
+        """
+        if 0 < rate < 1 and len(self.clean_scores) < smallest_calibration(rate):
+            raise InputError(
+                "--reject",
+                f"a false-rejection rate of {rate:g} needs {smallest_calibration(rate):,} clean photos",
+                got=f"{len(self.clean_scores):,} ({self.clean})",
+                fix=f"{_FILES.command} with more photos, or ask for {1 / (len(self.clean_scores) + 1):.2g}.",
+            )
+        return calibrate(self.clean_scores, rate)
+
+    def text(self) -> str:
+        """The thresholds, for a terminal."""
+        resolved = [rate for rate in RATES if len(self.clean_scores) >= smallest_calibration(rate)]
+        return "\n".join(
+            [f"{self.name}, thresholds from {len(self.clean_scores):,} clean photos: {self.clean}"]
+            + [f"  false-rejection rate {rate:g}: {self.point(rate).threshold:.6g}" for rate in resolved]
+        )
+
+
+@dataclass(frozen=True)
+class GuardedModel:
+    """A face model whose guard stands at one false-rejection rate.
+
+    Attributes:
+        model: in evaluation mode.
+        spec: the crops that it takes.
+        guard: what rejects.
+        point: its threshold.
+    """
+
+    model: AttackedModel
+    spec: PreprocessingSpec
+    guard: Guard
+    point: OperatingPoint
+
+    def scores(self, crops: NDArray[np.uint8]) -> NDArray[np.float64]:
+        """How adversarial each crop looks, (n,), of (n, crop_px, crop_px, 3) uint8 RGB."""
+        pixels = torch.from_numpy(np.ascontiguousarray(centre_square(crops, self.spec.input_px)))
+        strangers = torch.full((len(crops),), STRANGER)
+        features = extract_features(self.model, pixels.permute(0, 3, 1, 2), strangers)
+        return self.guard.detector.score(features).double().numpy()
+
+    def answer(self, photos: Sequence[Path], crops: NDArray[np.uint8], *, decision: str) -> str:
+        """A decision about photos, or that some are rejected; for a terminal.
+
+        Args:
+            photos: their files.
+            crops: (n, crop_px, crop_px, 3), what was taken of each.
+            decision: what is said where none is rejected.
+        """
+        point, scores = self.point, self.scores(crops)
+        rejected = [
+            f"rejected: {photo} scores {score:.6g} > {point.threshold:.6g}"
+            for photo, score in zip(photos, scores, strict=True)
+            if point.rejects(score)
+        ]
+        passed = f"not rejected: scores {', '.join(f'{score:.6g}' for score in scores)}"
+        grounds = (
+            f"{self.guard.name} threshold {point.threshold:.6g} for a false-rejection rate of "
+            f"{point.false_rejection_rate:g}, from {point.calibration_size:,} clean photos: "
+            f"{self.guard.clean}"
+        )
+        return "\n".join([*rejected, grounds] if rejected else [decision, passed, grounds])
+
+
+def calibrate_guard(run: Path, *, data: Path | None = None) -> Guard:
+    """Fit a run's detector, score clean photos, and write RUN/rejection.safetensors.
+
+    The likelihood of the lgm head, the Mahalanobis distance for others.
+
+    Args:
+        run: a finished face run.
+        data: aligned photos of people whom the model does not know; None: the run's held-out photos. A
+            threshold keeps its rate on photos like these.
+
+    Raises:
+        InputError: no finished face run, no such photos, or of another template.
+    """
+    finished = load_run(run)
+    spec = _spec_of(finished, run)
+    name = "lgm_class" if isinstance(finished.model.head, LGMHead) else "mahalanobis"
+    clean = _clean_photos(finished, spec, data)
+    say(f"fitting {name}, then scoring {len(clean):,} clean photos")
+    detectors = {name: build_detector(name, finished.model)}
+    detector = FittedModel.of(finished, detectors=detectors, fit=_FIT, seed=0).detectors[name]
+    scores = detector.score(features_of(finished.model, clean)).double()
+    guard = Guard(name, detector, scores.numpy(), _HELD_OUT if data is None else f"aligned photos in {data}")
+    _save(run, guard)
+    return guard
+
+
+def load_guard(run: Path, *, rate: float) -> GuardedModel:
+    """The model of a run with its guard.
+
+    Args:
+        run: a face run that `calibrate_guard` has seen.
+        rate: of false rejections.
+
+    Raises:
+        InputError: no finished face run, no calibration, one of another model, or one that does not resolve
+            the rate.
+    """
+    finished, path = load_run(run), run / GUARD_NAME
+    spec = _spec_of(finished, run)
+    if not path.is_file():
+        raise InputError(
+            "--reject",
+            f"needs a {GUARD_NAME} in the run",
+            got=run,
+            fix=f"Run: {_FILES.command} --run {run}",
+        )
+    about, state = _FILES.read(path)
+    try:
+        if about["run_sha256"] != run_sha256(run):
+            raise ValueError("it belongs to another model")
+        guard = _built(about, state, finished.model)
+    except (KeyError, TypeError, ValueError) as error:
+        raise _FILES.unreadable(path, f"{type(error).__name__}: {error}") from error
+    return GuardedModel(finished.model, spec, guard, guard.point(rate))
+
+
+def _spec_of(finished: FinishedRun, run: Path) -> PreprocessingSpec:
+    if finished.spec is None:
+        raise InputError(
+            "--run",
+            "must be a face run",
+            got=f"{run}, an image classifier",
+            fix="Name a run by faceverif train.",
+        )
+    return finished.spec
+
+
+def _clean_photos(finished: FinishedRun, spec: PreprocessingSpec, data: Path | None) -> FaceImages:
+    if data is None:
+        assert isinstance(finished.unseen, FaceImages)  # it is a face run
+        photos, fix = finished.unseen, "Train with data.held_out_per_identity, or give --data."
+    else:
+        dataset = load_aligned(data)
+        spec.refuse_other(dataset.header)
+        rows = np.flatnonzero(dataset.column("status") != Status.FAILED.value)
+        photos = FaceImages.of_strangers(dataset, rows, input_px=spec.input_px)
+        fix = "Align photos into it."
+    if not len(photos):
+        raise InputError("clean photos", "must be there", got="none", fix=fix)
+    return photos
+
+
+def _save(run: Path, guard: Guard) -> None:
+    about = {
+        "format": _FORMAT,
+        "detector": guard.name,
+        "clean": guard.clean,
+        "run_sha256": run_sha256(run),
+    }
+    state = {_DETECTOR + name: tensor for name, tensor in guard.detector.state().items()}
+    state[_SCORES] = torch.from_numpy(guard.clean_scores)
+    with written_whole(run / GUARD_NAME) as unfinished:
+        save_file(state, unfinished, metadata={_FILES.metadata_key: json.dumps(about)})
+
+
+def _built(about: Mapping[str, Any], state: Mapping[str, Tensor], model: AttackedModel) -> Guard:
+    learnt = {
+        name.removeprefix(_DETECTOR): tensor for name, tensor in state.items() if name.startswith(_DETECTOR)
+    }
+    detector = build_detector(about["detector"], model).restore(learnt)
+    return Guard(about["detector"], detector, state[_SCORES].numpy(), about["clean"])

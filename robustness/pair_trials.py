@@ -1,0 +1,110 @@
+"""One change of the probes of one model's pairs: what `robustness.trials` is for images of the classes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from faceverif.face_images import STRANGER
+from robustness.attacks import AdaptivePairAttack, PairAttack, PairAttackResult, PairGoal
+from robustness.attacks.pairs import as_wanted
+from robustness.controls import controlled
+from robustness.features import Features, extract_features
+from robustness.outcome import Verdicts
+from robustness.pair_subject import PairSubject
+from robustness.rejection_config import PairAdaptiveConfig, PairAttackConfig, PairPGDConfig
+from robustness.threat_model import ThreatModel
+from robustness.trials import SEED_STRIDE, Change, Trial, keep_trial
+
+
+def run_pair_trial(
+    trial: Trial, subject: PairSubject, out: Path, *, seed: int, about: Mapping[str, Any]
+) -> None:
+    """Change probes, and keep what became of their pairs: see `keep_trial`.
+
+    Args:
+        trial: what to do.
+        subject: whose verification, calibrated.
+        out: the experiment's folder.
+        seed: of the attack and of the bootstrap.
+        about: what the numbers depend on, kept with them.
+    """
+    keep_trial(trial, _changes(trial, subject, seed=seed), subject, out, seed=seed, about=about)
+
+
+def build_pair_attack(config: PairAttackConfig, goal: PairGoal, subject: PairSubject) -> PairAttack:
+    """The attack of a config, with what it has to know of the model."""
+    if not isinstance(config, PairAdaptiveConfig):
+        return PairAttack(goal, steps=config.steps, restarts=config.restarts)
+    return AdaptivePairAttack(
+        goal,
+        subject.model.head,
+        subject.detectors[subject.own],
+        subject.threshold(config.rate),
+        accept_from=subject.accept_from,
+        weights=config.weights,
+        steps=config.steps,
+        restarts=config.restarts,
+    )
+
+
+def _changes(trial: Trial, subject: PairSubject, *, seed: int) -> Iterator[Change]:
+    """Portion by portion what was made of the probes."""
+    assert trial.goal is not None  # else it is no trial on pairs
+    pairs = subject.pairs[trial.goal]
+    count = len(pairs) if trial.images is None else trial.images
+    for number, (probes, references) in enumerate(pairs.portions(count)):
+        result = _result(trial, trial.goal, subject, probes, references, seed=seed + number * SEED_STRIDE)
+        yield Change(
+            probes,
+            result.images,
+            _features(subject, probes),
+            _features(subject, result.images),
+            verdicts_of(result, accept_from=subject.accept_from),
+            result.sizes,
+            {"clean_similarity": result.clean_similarity, "similarity": result.similarity},
+            references,
+        )
+
+
+def verdicts_of(result: PairAttackResult, *, accept_from: float) -> Verdicts:
+    """The decisions on pairs as verdicts: right means decided as the attacker does not want it."""
+    zero = result.zero_gradient
+    return Verdicts(
+        result.attackable(accept_from).numpy(),
+        (~as_wanted(result.similarity, result.goal, threshold=accept_from)).numpy(),
+        result.success(accept_from).numpy(),
+        None if zero is None else zero.numpy(),
+    )
+
+
+def _result(
+    trial: Trial, goal: PairGoal, subject: PairSubject, probes: Tensor, references: Tensor, *, seed: int
+) -> PairAttackResult:
+    threat = ThreatModel(trial.norm, trial.epsilon)
+    assert isinstance(trial.attack, PairPGDConfig | PairAdaptiveConfig | None)  # others are for classes
+    if trial.attack is not None:
+        attack = build_pair_attack(trial.attack, goal, subject)
+        return attack(subject.model.network, probes, references, threat=threat, seed=seed)
+    wanted = torch.full((len(probes),), trial.epsilon)
+    changed = controlled(trial.label, probes, wanted, norm=trial.norm, seed=seed)
+    clean, after, reference = (
+        F.normalize(_features(subject, images).embeddings) for images in (probes, changed, references)
+    )
+    return PairAttackResult(
+        goal=goal,
+        images=changed,
+        clean_similarity=torch.linalg.vecdot(clean, reference),
+        similarity=torch.linalg.vecdot(after, reference),
+        sizes=threat.sizes(probes, changed),
+        zero_gradient=None,
+    )
+
+
+def _features(subject: PairSubject, images: Tensor) -> Features:
+    return extract_features(subject.model, images, torch.full((len(images),), STRANGER))

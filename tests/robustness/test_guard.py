@@ -1,0 +1,140 @@
+"""Rejecting in `faceverif compare`: calibrated once, kept in the run, refused where it would mean nothing."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from small_faces import face, write_faces, write_pairs
+from small_runs import run_config
+
+from data_prep.errors import InputError
+from data_prep.protocols import load_protocol
+from data_prep.synthetic import load_face_model, synthesise_photos
+from faceverif.cli import main
+from faceverif.embedder import MODEL_NAME, load_model
+from faceverif.training.loop import train
+from faceverif.verification.calibration import write_calibration
+from faceverif.verification.compare import compare_photos
+from faceverif.verification.runner import evaluate
+from robustness.guard import GUARD_NAME, calibrate_guard, load_guard
+
+HEADS: dict[str, dict[str, Any]] = {
+    "lgm_class": {
+        "head": {"name": "lgm", "alpha": 0.1},
+        "penalties": [{"name": "likelihood", "weight": 0.1}],
+    },
+    "mahalanobis": {"head": {"name": "softmax"}},
+}
+PEOPLE, PHOTOS = 4, 12
+
+
+@pytest.fixture(scope="module", params=HEADS)
+def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run that held out 40 photos, with its guard."""
+    folder = tmp_path_factory.mktemp(request.param)
+    write_faces(folder / "aligned", people=PEOPLE, photos=PHOTOS)
+    config = run_config(
+        folder / "aligned",
+        data={"held_out_per_identity": 10},
+        training={"epochs": 4, "ema_decay": None, "checkpoint_every_minutes": 60},
+        **HEADS[request.param],
+    )
+    train(config, folder / "run", resume=False)
+    guard = calibrate_guard(folder / "run")
+    assert (guard.name, len(guard.clean_scores)) == (request.param, 40)
+    return folder / "run"
+
+
+def crops_of(people: int, *, photo: int = 50) -> np.ndarray:
+    return np.stack([face(person, photo, side=112) for person in range(people)])
+
+
+def test_a_kept_guard_rejects_what_lies_above_its_threshold(run: Path) -> None:
+    crops = crops_of(PEOPLE)
+    strict, lenient = load_guard(run, rate=0.9), load_guard(run, rate=0.03)
+    assert strict.point.threshold < lenient.point.threshold
+    scores = strict.scores(crops)
+    np.testing.assert_allclose(scores, lenient.scores(crops))
+    assert (scores > strict.point.threshold).any()
+    photos = [Path(f"{number}.jpg") for number in range(PEOPLE)]
+    text = strict.answer(photos, crops, decision="same person")
+    rejected = [
+        photo.name for photo, score in zip(photos, scores, strict=True) if score > strict.point.threshold
+    ]
+    lines = text.splitlines()
+    assert [line.split()[1] for line in lines[:-1]] == rejected
+    assert "false-rejection rate of 0.9, from 40 clean photos: held-out photos of training" in lines[-1]
+    assert "same person" not in text
+
+
+def test_what_is_not_rejected_gets_its_decision(run: Path) -> None:
+    guarded = load_guard(run, rate=0.03)
+    calm = crops_of(PEOPLE)[guarded.scores(crops_of(PEOPLE)) <= guarded.point.threshold][:1]
+    text = guarded.answer([Path("a.jpg")], calm, decision="same person: similarity 0.9")
+    assert text.splitlines()[0] == "same person: similarity 0.9"
+    assert text.splitlines()[1].startswith("not rejected: scores ")
+
+
+def test_a_rate_that_the_photos_do_not_resolve_says_how_many_it_needs(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"rate of 0\.01 needs 99 clean photos; got 40 .*ask for 0\.024"):
+        load_guard(run, rate=0.01)
+    with pytest.raises(InputError, match=r"must lie in \(0, 1\)"):
+        load_guard(run, rate=1.5)
+    before = (run / GUARD_NAME).read_bytes()
+    write_faces(tmp_path / "others", people=10, photos=10)
+    guard = calibrate_guard(run, data=tmp_path / "others")
+    assert load_guard(run, rate=0.01).point.calibration_size == 100
+    assert str(tmp_path / "others") in guard.text()
+    (run / GUARD_NAME).write_bytes(before)
+
+
+def test_what_a_run_lacks_is_said(run: Path, tmp_path: Path) -> None:
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    for name in ("model.safetensors", "classifier.safetensors"):
+        (bare / name).write_bytes((run / name).read_bytes())
+    with pytest.raises(InputError, match=r"needs a rejection\.safetensors.*calibrate-rejection --run"):
+        load_guard(bare, rate=0.1)
+    config = run_config(run.parent / "aligned", training={"epochs": 1})
+    train(config, tmp_path / "other", resume=False)
+    with pytest.raises(InputError, match=r"clean photos: must be there; got none.*held_out_per_identity"):
+        calibrate_guard(tmp_path / "other")
+    (tmp_path / "other" / GUARD_NAME).write_bytes((run / GUARD_NAME).read_bytes())
+    with pytest.raises(InputError, match="belongs to another model"):
+        load_guard(tmp_path / "other", rate=0.1)
+    other = write_faces(tmp_path / "wide", people=2, photos=2, template="arcface-128").root
+    with pytest.raises(InputError, match="crops must be what the model was made for"):
+        calibrate_guard(run, data=other)
+
+
+def test_compare_asks_the_guard(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dataset = write_faces(tmp_path / "aligned", people=4, photos=4)
+    pairs = load_protocol(write_pairs(tmp_path / "pairs.csv", people=4, photos=4))
+    embedder = load_model(run / MODEL_NAME)
+    write_calibration(run, evaluate(embedder, dataset, pairs, flip=False, subtract_mean=False))
+    synthesise_photos(load_face_model(), tmp_path / "photos", identities=1, photos=2, seed=3)
+    photos = sorted((tmp_path / "photos").rglob("*.jpg"))
+    command = [
+        "faceverif",
+        "compare",
+        *map(str, photos),
+        "--run",
+        str(run),
+        "--far",
+        "0.1",
+        "--reject",
+        "0.5",
+    ]
+    monkeypatch.setattr(sys, "argv", command)
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code in (0, None)
+    comparison = compare_photos(photos[0], photos[1], run=run, far=0.1, picture=None)
+    answer = load_guard(run, rate=0.5).answer(photos, comparison.crops, decision=comparison.text())
+    assert capsys.readouterr().out == answer + "\n"
