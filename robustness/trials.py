@@ -67,21 +67,21 @@ class Trial:
 
     Attributes:
         model, training: whose images.
-        goal: of an attack on pairs, or whose pairs a control changes; None for images of the classes.
         label: of the attack, or the name of the control.
         norm, epsilon: size of the change.
         attack: how; None for a control.
         images: only so many; None: all.
+        goal: of an attack on pairs, or whose pairs a control changes; None for images of the classes.
     """
 
     model: str
     training: int
-    goal: PairGoal | None
     label: str
     norm: Norm
     epsilon: float
     attack: AttackConfig | PairAttackConfig | None
     images: int | None
+    goal: PairGoal | None = None
 
     @property
     def path(self) -> str:
@@ -184,13 +184,13 @@ def _planned(
     goal: PairGoal | None,
 ) -> list[Trial]:
     trials = [
-        Trial(model, training, goal, label_of(attack), attack.norm, epsilon, attack, attack.images)
+        Trial(model, training, label_of(attack), attack.norm, epsilon, attack, attack.images, goal)
         for attack in attacks
         for epsilon in sorted({*attack.epsilons, *((0.0,) if attack is attacks[0] else ())})
     ]
     sizes = sorted({(trial.norm, trial.epsilon) for trial in trials if trial.epsilon > 0})
     return trials + [
-        Trial(model, training, goal, control, norm, epsilon, None, config.controls.images)
+        Trial(model, training, control, norm, epsilon, None, config.controls.images, goal)
         for control in config.controls.changes
         for norm, epsilon in sizes
     ]
