@@ -58,12 +58,14 @@ class _AttackSection(Section):
         norm: of the perturbation.
         epsilons: sizes, for pixels in [0, 1]; 0 is always there, and costs nothing.
         images: only so many of the evaluated images, for attacks that take long; null: all.
+        trainings: only the first so many of each model's trainings; null: all.
     """
 
     label: Name | None = None
     norm: Norm = "linf"
     epsilons: Annotated[tuple[NotNegative, ...], Field(min_length=1)]
     images: Count | None = None
+    trainings: Count | None = None
 
 
 class FGSMConfig(_AttackSection):
@@ -195,10 +197,16 @@ class ControlsConfig(Section):
     Attributes:
         changes: which.
         images: only so many of the evaluated images or pairs; null: all.
+        trainings: only the first so many of each model's trainings; null: all.
     """
 
     changes: tuple[str, ...] = tuple(CONTROLS)
     images: Count | None = None
+    trainings: Count | None = None
+
+    def names(self, training: int) -> tuple[str, ...]:
+        """Those that a training gets."""
+        return self.changes if includes(self.trainings, training) else ()
 
     @model_validator(mode="after")
     def _are_known(self) -> ControlsConfig:
@@ -354,6 +362,11 @@ class RejectionConfig(Section):
     def model(self, name: str) -> ModelConfig:
         """The model of that name."""
         return next(model for model in self.models if model.name == name)
+
+
+def includes(trainings: int | None, training: int) -> bool:
+    """Whether a training is among the first so many; None: all are."""
+    return trainings is None or training < trainings
 
 
 def label_of(attack: AttackConfig | PairAttackConfig) -> str:

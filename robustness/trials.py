@@ -48,6 +48,7 @@ from robustness.rejection_config import (
     SquareConfig,
     TargetedFGSMConfig,
     TransferConfig,
+    includes,
     label_of,
 )
 from robustness.subject import CalibratedModel, Subject
@@ -91,7 +92,11 @@ class Trial:
 
     def settings(self) -> dict[str, Any]:
         """What its numbers depend on, as plain values."""
-        attack = None if self.attack is None else self.attack.model_dump(exclude={"epsilons", "label"})
+        attack = (
+            None
+            if self.attack is None
+            else self.attack.model_dump(exclude={"epsilons", "label", "trainings"})
+        )
         described = {name: getattr(self, name) for name in ("goal", "label", "norm", "epsilon", "images")}
         return described | {"attack": attack}
 
@@ -186,12 +191,13 @@ def _planned(
     trials = [
         Trial(model, training, label_of(attack), attack.norm, epsilon, attack, attack.images, goal)
         for attack in attacks
+        if includes(attack.trainings, training)
         for epsilon in sorted({*attack.epsilons, *((0.0,) if attack is attacks[0] else ())})
     ]
     sizes = sorted({(trial.norm, trial.epsilon) for trial in trials if trial.epsilon > 0})
     return trials + [
         Trial(model, training, control, norm, epsilon, None, config.controls.images, goal)
-        for control in config.controls.changes
+        for control in config.controls.names(training)
         for norm, epsilon in sizes
     ]
 

@@ -12,7 +12,6 @@ from safetensors import safe_open
 from small_faces import write_faces
 from small_runs import checkpoint, run_config
 
-from data_prep.crops import read_crop
 from data_prep.errors import InputError
 from data_prep.manifest import AlignedDataset, Status
 from faceverif.face_classifier import CLASSIFIER_NAME, load_face_classifier
@@ -80,8 +79,7 @@ def test_images_are_what_the_embedder_sees(run: Path) -> None:
     _, held_out = classifier.images()
     images = held_out.read(torch.tensor([3, 0]))
     assert images.shape == (2, 3, 32, 32)
-    names = held_out.dataset.column("crop")[held_out.rows[[3, 0]]]
-    crops = np.stack([read_crop(held_out.dataset.root / name, crop_px=112) for name in names])
+    crops = held_out.dataset.crops.read(held_out.rows[[3, 0]])
     with torch.no_grad():
         embeddings = classifier.network(images.float() / 255)
     np.testing.assert_allclose(embeddings.numpy(), classifier.embedder.embed(crops), atol=1e-5)

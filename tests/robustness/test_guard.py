@@ -19,6 +19,7 @@ from faceverif.embedder import MODEL_NAME, load_model
 from faceverif.training.loop import train
 from faceverif.verification.calibration import write_calibration
 from faceverif.verification.compare import compare_photos
+from faceverif.verification.embeddings import EmbeddedPhotos
 from faceverif.verification.runner import evaluate
 from robustness.guard import GUARD_NAME, calibrate_guard, load_guard
 
@@ -116,8 +117,8 @@ def test_compare_asks_the_guard(
 ) -> None:
     dataset = write_faces(tmp_path / "aligned", people=4, photos=4)
     pairs = load_protocol(write_pairs(tmp_path / "pairs.csv", people=4, photos=4))
-    embedder = load_model(run / MODEL_NAME)
-    write_calibration(run, evaluate(embedder, dataset, pairs, flip=False, subtract_mean=False))
+    embedded = EmbeddedPhotos(load_model(run / MODEL_NAME), dataset, flip=False)
+    write_calibration(run, evaluate(embedded, pairs, subtract_mean=False))
     synthesise_photos(load_face_model(), tmp_path / "photos", identities=1, photos=2, seed=3)
     photos = sorted((tmp_path / "photos").rglob("*.jpg"))
     command = [

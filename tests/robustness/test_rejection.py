@@ -297,7 +297,7 @@ def test_a_spread_over_trainings_and_of_a_single_one() -> None:
 
 def test_the_pictures_are_of_the_largest_size_below_the_whole_box(done: Path) -> None:
     config = settings()
-    assert headline_epsilon(config, "pgd", findings_of(config, done)) == 0.3
+    assert headline_epsilon("pgd", findings_of(config, done)) == 0.3
 
 
 def test_scores_survive_the_file(done: Path) -> None:
