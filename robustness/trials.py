@@ -92,11 +92,8 @@ class Trial:
 
     def settings(self) -> dict[str, Any]:
         """What its numbers depend on, as plain values."""
-        attack = (
-            None
-            if self.attack is None
-            else self.attack.model_dump(exclude={"epsilons", "label", "trainings"})
-        )
+        elsewhere = {"epsilons", "label", "trainings"}
+        attack = None if self.attack is None else self.attack.model_dump(exclude=elsewhere)
         described = {name: getattr(self, name) for name in ("goal", "label", "norm", "epsilon", "images")}
         return described | {"attack": attack}
 
