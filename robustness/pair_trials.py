@@ -39,18 +39,12 @@ def run_pair_trial(
 
 def build_pair_attack(config: PairAttackConfig, goal: PairGoal, subject: PairSubject) -> PairAttack:
     """The attack of a config, with what it has to know of the model."""
+    own = config.own_settings()
     if not isinstance(config, PairAdaptiveConfig):
-        return PairAttack(goal, steps=config.steps, restarts=config.restarts)
-    return AdaptivePairAttack(
-        goal,
-        subject.model.head,
-        subject.detectors[subject.own],
-        subject.threshold(config.rate),
-        accept_from=subject.accept_from,
-        weights=config.weights,
-        steps=config.steps,
-        restarts=config.restarts,
-    )
+        return PairAttack(goal, **own)
+    threshold = subject.threshold(own.pop("rate"))
+    detector, accept_from = subject.detectors[subject.own], subject.accept_from
+    return AdaptivePairAttack(goal, subject.model.head, detector, threshold, accept_from=accept_from, **own)
 
 
 def _changes(trial: Trial, subject: PairSubject, *, seed: int) -> Iterator[Change]:

@@ -67,6 +67,26 @@ class _AttackSection(Section):
     images: Count | None = None
     trainings: Count | None = None
 
+    def own_settings(self) -> dict[str, Any]:
+        """What this attack has beyond what all have: arguments of its class."""
+        return self.model_dump(exclude={"name", *_AttackSection.model_fields})
+
+
+class _AdaptiveSection(_AttackSection):
+    """An attacker who knows the model's detector.
+
+    Attributes:
+        rate: the false-rejection rate whose threshold is known, one of `rates`.
+        weights: the values of c that are swept.
+        steps: for each c.
+        restarts: of the whole sweep.
+    """
+
+    rate: Rate
+    weights: tuple[NotNegative, ...] = (0.0, 0.1, 1.0, 10.0, 100.0)
+    steps: Count = 40
+    restarts: Count = 2
+
 
 class FGSMConfig(_AttackSection):
     """One step along the gradient's sign."""
@@ -160,21 +180,10 @@ class FeatureMatchingConfig(_AttackSection):
     restarts: Count = 1
 
 
-class AdaptiveConfig(_AttackSection):
-    """The attacker who knows the model's detector and its threshold.
-
-    Attributes:
-        rate: the false-rejection rate whose threshold is known, one of `rates`.
-        weights: the values of c that are swept.
-        steps: for each c.
-        restarts: of the whole sweep.
-    """
+class AdaptiveConfig(_AdaptiveSection):
+    """The attacker who knows the model's detector and its threshold."""
 
     name: Literal["adaptive"]
-    rate: Rate
-    weights: tuple[NotNegative, ...] = (0.0, 0.1, 1.0, 10.0, 100.0)
-    steps: Count = 40
-    restarts: Count = 2
 
 
 AttackConfig = Annotated[
@@ -228,18 +237,10 @@ class PairPGDConfig(_AttackSection):
     restarts: Count = 1
 
 
-class PairAdaptiveConfig(_AttackSection):
-    """The attacker who knows the model's detector and its threshold, and the verification's.
-
-    Attributes:
-        rate: the false-rejection rate whose threshold is known, one of `rates`.
-        weights: the values of c that are swept.
-        steps: for each c.
-        restarts: of the whole sweep.
-    """
+class PairAdaptiveConfig(_AdaptiveSection):
+    """The attacker who knows the model's detector and its threshold, and the verification's."""
 
     name: Literal["adaptive"]
-    rate: Rate
     weights: tuple[NotNegative, ...] = (0.0, 0.001, 0.01, 0.1, 1.0)
     steps: Count = 20
     restarts: Count = 1

@@ -18,17 +18,13 @@ from torch import Tensor
 
 from data_prep.atomic import write_text, written_whole
 from robustness.attacks import (
-    FGSM,
+    ATTACKS,
     PGD,
     Adaptive,
     Attack,
     AttackResult,
-    CarliniWagner,
-    DeepFool,
     FeatureMatching,
     PairGoal,
-    Square,
-    TargetedFGSM,
     Transfer,
 )
 from robustness.controls import controlled
@@ -37,15 +33,11 @@ from robustness.outcome import Outcome, Verdicts, measure_outcome
 from robustness.rejection_config import (
     AdaptiveConfig,
     AttackConfig,
-    CarliniWagnerConfig,
-    DeepFoolConfig,
     FeatureMatchingConfig,
     PairAdaptiveConfig,
     PairAttackConfig,
     PairPGDConfig,
-    PGDConfig,
     RejectionConfig,
-    SquareConfig,
     TargetedFGSMConfig,
     TransferConfig,
     includes,
@@ -269,33 +261,17 @@ def build_attack(config: AttackConfig, subject: Subject, source: Subject | None)
         subject: what will be attacked.
         source: what a transfer attack knows instead.
     """
+    own = config.own_settings()
     match config:
-        case TargetedFGSMConfig():
-            return TargetedFGSM()
-        case PGDConfig():
-            return PGD(steps=config.steps, restarts=config.restarts, loss=config.loss)
-        case DeepFoolConfig():
-            return DeepFool(steps=config.steps)
-        case CarliniWagnerConfig():
-            return CarliniWagner(
-                steps=config.steps, search_steps=config.search_steps, confidence=config.confidence
-            )
-        case SquareConfig():
-            return Square(queries=config.queries)
         case TransferConfig():
             assert source is not None  # the experiment passes it
             return Transfer(PGD(steps=config.steps, loss="margin"), source.model)
         case FeatureMatchingConfig():
-            return FeatureMatching(subject.fitted.fitted_on, steps=config.steps, restarts=config.restarts)
+            return FeatureMatching(subject.fitted.fitted_on, **own)
         case AdaptiveConfig():
-            return Adaptive(
-                subject.detectors[subject.own],
-                subject.threshold(config.rate),
-                weights=config.weights,
-                steps=config.steps,
-                restarts=config.restarts,
-            )
-    return FGSM()
+            threshold = subject.threshold(own.pop("rate"))
+            return Adaptive(subject.detectors[subject.own], threshold, **own)
+    return ATTACKS[config.name](**own)
 
 
 def _changes(trial: Trial, subject: Subject, source: Subject | None, *, seed: int) -> Iterator[Change]:
