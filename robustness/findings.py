@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from robustness.attacks import PairGoal
 from robustness.trials import Trial, TrialScores
@@ -54,7 +54,8 @@ class Finding:
         return TrialScores.read(self.stem.with_name(f"{self.stem.name}.parquet"))
 
 
-class Spread(NamedTuple):
+@dataclass(frozen=True)
+class Spread:
     """A figure over the trainings of a model, or of its only one with the bootstrap's interval.
 
     Attributes:
@@ -208,4 +209,4 @@ def _row(group: Sequence[Finding], detector: str | None) -> Row:
 
 def _complement(accuracy: Spread) -> Spread:
     low, high = (None if bound is None else 1 - bound for bound in (accuracy.high, accuracy.low))
-    return accuracy._replace(mean=1 - accuracy.mean, low=low, high=high)
+    return replace(accuracy, mean=1 - accuracy.mean, low=low, high=high)

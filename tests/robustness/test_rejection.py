@@ -80,6 +80,7 @@ def test_everything_that_was_planned_is_in_the_result(done: Path) -> None:
     # FGSM 0, 0.1, 0.3; targeted; PGD 0.1, 0.3, 1; adaptive; noise at 0.1, 0.3, 1; and transfer to l-gm alone.
     assert result["finished"] == result["planned"] == 11 + 12
     assert {row["detector"] for row in result["rows"]} == {"affinity", "lgm_class"}
+    assert {row["error"]["trainings"] for row in result["rows"]} == {1}
     others = {(row["model"], row["detector"]) for row in result["other_detectors"]}
     assert others == {("softmax", "energy"), ("l-gm", "energy"), ("l-gm", "lgm_mixture")}
     assert result["provenance"]["versions"]["torch"] == torch.__version__.partition("+")[0]
