@@ -33,7 +33,7 @@ SMALL = DemoSize(
 
 
 def reject_little(run: Path, out: Path) -> None:
-    smaller = ("calibration=2", "rates=[0.5]", "controls=[]", "attacks=[{name: fgsm, epsilons: [0.03]}]")
+    smaller = ("calibration=2", "rates=[0.5]", "controls.changes=[]", "attacks=[{name: fgsm, epsilons: [0.03]}]")
     run_rejection(demo_rejection(run, overrides=smaller), out, train=finish_training)
 
 
