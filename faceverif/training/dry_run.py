@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shutil
 import time
 from collections.abc import Mapping
@@ -122,13 +121,7 @@ def _measure(training: TrainingRun) -> Pace:
 
 def _step(training: TrainingRun, batch: Batch) -> float:
     figures = training.learner.compute_gradients(batch, step=training.step)
-    if not (math.isfinite(figures.loss) and math.isfinite(figures.gradient_norm)):
-        raise InputError(
-            "training",
-            "loss and gradient must stay finite",
-            got=f"loss {figures.loss}, gradient norm {figures.gradient_norm} at step {training.step}",
-            fix="Lower optimizer.learning_rate or lengthen schedule.warmup_epochs.",
-        )
+    figures.refuse_not_finite()
     training.learner.update(step=training.step)
     training.step += 1
     return figures.loss
