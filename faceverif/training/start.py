@@ -42,7 +42,9 @@ class Start:
             InputError: no finished run, or a checkpoint by another version.
         """
         model = load_model(run / MODEL_NAME)
-        content = read_checkpoint(run, field="training.start_from") if checkpoint_path(run).is_file() else {}
+        if not checkpoint_path(run).is_file():
+            return cls(run, model, None)
+        content = read_checkpoint(run, field="training.start_from")
         same = content.get("identities") == list(identities)
         return cls(run, model, content["objective"].get("head.weight") if same else None)
 
