@@ -87,7 +87,7 @@ def prepare(config: RunConfig, run: Path, *, resume: bool) -> TrainingRun:
         checkpoint = load_checkpoint(run, config, data_sha256=photos.sha256)
     else:
         refuse_started_run(run)
-        start = Start.read(first, photos.identities) if first is not None else None
+        start = Start.read(first, photos.identities, spec=spec) if first is not None else None
     keep_freed_memory()
     training = TrainingRun(config, run, launch_fabric(config.training), photos, spec, checks, start=start)
     if checkpoint is not None:
@@ -142,7 +142,7 @@ class TrainingRun:
         self._settings = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
         self.provenance["config_sha256"] = hashlib.sha256(self._settings.encode()).hexdigest()
         if start is not None:
-            self.provenance["start_from"] = start.describe()
+            self.provenance["start_from"] = start.describe(self.learner.network)
         self._begun = self._saved = time.monotonic()
         self._seconds_before = 0.0
 
