@@ -36,7 +36,8 @@ class VerificationCheck:
         Raises:
             InputError: something is missing, or the crops are not those that the model is made for.
         """
-        check = cls(config, load_aligned(config.data), load_protocol(config.protocol))
+        dataset = load_aligned(config.data, field=f"verification.{config.name}.data")
+        check = cls(config, dataset, load_protocol(config.protocol))
         spec.refuse_other(check.dataset.header)
         PairPhotos.of(check.protocol, check.dataset)
         return check

@@ -269,6 +269,16 @@ def test_a_verification_in_another_template_is_refused_before_training(
     assert "template" in refusal(monkeypatch, capsys, "train", config, "--run", "run")
 
 
+def test_the_photos_of_a_verification_are_named_as_such_where_they_lack(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_dataset(Path("aligned"), ["a", "a", "b", "b"])
+    config = write_config("aligned", "verification: [{name: own, data: nowhere, protocol: pairs.csv}]\n")
+    line = refusal(monkeypatch, capsys, "train", config, "--run", "run", "--dry-run")
+    assert line.startswith("faceverif: verification.own.data: must be a folder made by `faceverif align`")
+    assert "train.rec or WebDataset shards of crops; got nowhere." in line
+
+
 def test_a_manifest_with_anothers_geometry_is_refused(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
