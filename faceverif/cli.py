@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from data_prep.atomic import disk_is_full
+from data_prep.atomic import disk_is_full, refuse_file
 from data_prep.errors import InputError
 
 app = typer.Typer(
@@ -389,6 +389,7 @@ def data_fetch(
 
     known = find_known_set(name)
     folder = out or Path("data") / name
+    refuse_file(folder)
     typer.echo(plan_text(known, folder))
     if known.request is not None:
         return

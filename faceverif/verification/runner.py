@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from data_prep.atomic import write_text, written_whole
-from data_prep.errors import InputError
+from data_prep.atomic import refuse_file, write_text, written_whole
 from data_prep.packed import load_aligned
 from data_prep.protocols import VerificationProtocol, load_protocol, pairs_within
 from faceverif.code_version import git_commit
@@ -105,16 +104,6 @@ def verify(
     result = evaluate(EmbeddedPhotos(embedder, dataset, flip=flip), pairs, subtract_mean=subtract_mean)
     write_result(result, out)
     return result
-
-
-def refuse_file(out: Path) -> None:
-    """Results go into a folder.
-
-    Raises:
-        InputError: there is a file.
-    """
-    if out.exists() and not out.is_dir():
-        raise InputError("--out", "must be a folder", got=f"the file {out}", fix="Name another one.")
 
 
 def write_result(result: VerificationResult, out: Path) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data_prep.atomic import write_text
+from data_prep.atomic import refuse_file, write_text
 from data_prep.errors import InputError
 from data_prep.manifest import AlignedDataset
 from data_prep.progress import say
@@ -19,7 +19,7 @@ from faceverif.pages import render_page
 from faceverif.verification.embeddings import EmbeddedPhotos
 from faceverif.verification.published import GSC_TABLE_5, SOURCE
 from faceverif.verification.result import VerificationResult, percent
-from faceverif.verification.runner import evaluate, refuse_file, write_result
+from faceverif.verification.runner import evaluate, write_result
 from faceverif.verification.scoring import PairPhotos
 
 TABLE_NAME = "table.md"

@@ -207,6 +207,16 @@ def test_nothing_is_fetched_without_consent_or_where_a_request_is_needed(
         run_main(monkeypatch, "data", "fetch", "lfw", "--accept")
 
 
+@pytest.mark.parametrize("out", ["file", "file/lfw"])
+@pytest.mark.parametrize("accept", [[], ["--accept"]], ids=["plan", "accept"])
+def test_a_set_is_not_fetched_into_a_file(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], out: str, accept: list[str]
+) -> None:
+    Path("file").write_text("mine")
+    line = refusal(monkeypatch, capsys, "data", "fetch", "lfw", "--out", out, *accept)
+    assert line == "faceverif: --out: must be a folder; got the file file. Name another one.\n"
+
+
 def test_a_folder_without_people_cannot_be_aligned(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
