@@ -37,7 +37,11 @@ _TOOLS = ("faceverif", "torch", "onnxruntime", "numpy", "opencv-python-headless"
 
 
 def evaluate(
-    embedded: EmbeddedPhotos, protocol: VerificationProtocol, *, subtract_mean: bool
+    embedded: EmbeddedPhotos,
+    protocol: VerificationProtocol,
+    *,
+    subtract_mean: bool,
+    found: PairPhotos | None = None,
 ) -> VerificationResult:
     """Run a protocol in memory, without writing anything.
 
@@ -45,13 +49,14 @@ def evaluate(
         embedded: a model on aligned crops of every photo that the protocol names.
         protocol: the pairs.
         subtract_mean: subtract, for each fold, the mean embedding of all other folds' photos.
+        found: the photos of the pairs, where they were looked up before.
 
     Raises:
         InputError: photos are missing from the data set.
     """
     start = time.monotonic()
     embedder, dataset = embedded.embedder, embedded.dataset
-    photos = PairPhotos.of(protocol, dataset)
+    photos = found or PairPhotos.of(protocol, dataset)
     embeddings = photos.embed(embedded)
     scores = (
         mean_subtracted_scores(photos, embeddings, protocol)
