@@ -112,6 +112,7 @@ def test_every_command_has_help(
         ("mend",),
         ("align",),
         ("align", "photos", "out", "--workers", "many"),
+        ("align", "photos", "out", "--workers", "-1"),
         ("align", "photos", "out", "--min-face", "3"),
         ("train", "run.yaml"),
         ("compare", "a.jpg", "--run", "run"),
@@ -121,11 +122,19 @@ def test_every_command_has_help(
         ("data", "export", "aligned", "out", "--format", "lmdb"),
     ],
 )
-def test_usage_errors_end_with_2(
+def test_usage_errors_are_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]
 ) -> None:
-    assert run_main(monkeypatch, *arguments) == 2
-    assert "Traceback" not in capsys.readouterr().err
+    assert refusal(monkeypatch, capsys, *arguments).endswith(". Add --help to see what the command takes.\n")
+
+
+def test_a_command_alone_prints_its_help(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_main(monkeypatch, "data") == 2
+    output, errors = capsys.readouterr()
+    assert "Check, fetch, audit and export data." in output + errors
+    assert "faceverif: " not in errors
 
 
 @pytest.mark.parametrize(
@@ -141,7 +150,7 @@ def test_usage_errors_end_with_2(
             "--preprocess",
         ),
         (("verify", "--data", "d", "--out", "o", "--onnx", "nowhere.onnx"), "--suite FOLDER"),
-        (("verify", "--data", "d", "--data", "e", "--protocol", "p", "--out", "o"), "one --data"),
+        (("verify", "--data", "d", "--data", "e", "--protocol", "p", "--out", "o"), "got 2 times --data"),
         (("data", "export", "nowhere", "out", "--format", "webdataset"), "faceverif align"),
         (("compare", "a.jpg", "b.jpg", "--run", "nowhere"), "nowhere"),
         (("report", "nowhere"), "nowhere"),
@@ -261,10 +270,11 @@ def test_a_face_model_needs_two_people(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_dataset(Path("aligned"), ["only"] * 4)
-    line = refusal(
-        monkeypatch, capsys, "fit-faces", "--data", "aligned", "--out", "m.npz", "--components", "2"
-    )
-    assert "two people" in line
+    run_main(monkeypatch, "data", "export", "aligned", "shards", "--format", "webdataset")
+    capsys.readouterr()
+    for data in ("aligned", "shards"):
+        arguments = ("--data", data, "--out", "m.npz", "--components", "2")
+        assert "two people" in refusal(monkeypatch, capsys, "fit-faces", *arguments)
 
 
 def test_a_verification_in_another_template_is_refused_before_training(
