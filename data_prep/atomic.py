@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from data_prep.errors import InputError
+
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
@@ -51,6 +53,17 @@ def write_text(path: Path, text: str) -> None:
     """Write a whole text file, UTF-8, or leave what was there."""
     with written_whole(path) as unfinished:
         unfinished.write_text(text, encoding="utf-8")
+
+
+def refuse_file(out: Path) -> None:
+    """Results go into a folder, which need not be there yet.
+
+    Raises:
+        InputError: there is a file, or one where a folder above it would be.
+    """
+    for place in (out, *out.parents):
+        if place.exists() and not place.is_dir():
+            raise InputError("--out", "must be a folder", got=f"the file {place}", fix="Name another one.")
 
 
 def disk_is_full(error: BaseException | None) -> bool:

@@ -6,14 +6,16 @@ import hashlib
 import http.client
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
+from data_prep.atomic import refuse_file
 from data_prep.errors import InputError
 from data_prep.known_sets import UNKNOWN, KnownSet, RemoteFile
-from data_prep.lock import locked
+from data_prep.lock import LOCK_NAME, locked
 from data_prep.progress import progress, say
 from data_prep.unpack import unpack
 
@@ -44,18 +46,35 @@ def fetch(known: KnownSet, out: Path) -> None:
         out: the folder for them.
 
     Raises:
-        InputError: an address does not answer, sends less than it says or something else than is known, or an
-            archive is not to be trusted.
+        InputError: `out` is a file, an address does not answer or sends less than it says, what it sends or
+            what is there already is another file than is known, or an archive is not to be trusted.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    with locked(out, command="faceverif data fetch"):
+    refuse_file(out)
+    with _filled(out):
         for file in known.files:
             path = out / file.name
-            if not path.exists():
+            if path.exists():
+                _refuse_other(file, path)
+            else:
                 _download(file, path)
             if file.folder is not None and not (out / file.folder).exists():
                 say(f"unpacking {path}")
                 unpack(path, folder=file.folder)
+
+
+@contextmanager
+def _filled(out: Path) -> Iterator[None]:
+    """Hold the folder that is filled; where it was made and nothing arrived, it goes again."""
+    made = [folder for folder in (out, *out.parents) if not folder.exists()]
+    out.mkdir(parents=True, exist_ok=True)
+    with locked(out, command="faceverif data fetch"):
+        try:
+            yield
+        finally:
+            if made and [path.name for path in out.iterdir()] == [LOCK_NAME]:
+                (out / LOCK_NAME).unlink()
+                for folder in made:
+                    folder.rmdir()
 
 
 def _download(file: RemoteFile, path: Path) -> None:
@@ -67,8 +86,23 @@ def _download(file: RemoteFile, path: Path) -> None:
     except (URLError, http.client.HTTPException, ConnectionError, TimeoutError) as error:
         why = f"{error.code} {error.reason}" if isinstance(error, HTTPError) else str(error)
         raise _unfetched(file, "must answer", f"{type(error).__name__}: {why}") from error
-    _verify(file, part)
+    found = _other_digest(file, part)
+    if found is not None:
+        part.unlink()
+        raise _unfetched(file, f"must send the file with {_checksum_text(file)}", found)
     os.replace(part, path)
+
+
+def _refuse_other(file: RemoteFile, path: Path) -> None:
+    """A file that was there before may have been fetched by hand: it is verified too, and never removed."""
+    found = _other_digest(file, path)
+    if found is not None:
+        raise InputError(
+            str(path),
+            f"must be the file with {_checksum_text(file)}",
+            got=found,
+            fix="Move it away, and the same command fetches it again.",
+        )
 
 
 def _receive(file: RemoteFile, part: Path) -> None:
@@ -106,17 +140,22 @@ def _blocks(response: Any, name: str, *, begun: int, expected: int | None) -> It
             advance(len(block), "")
 
 
-def _verify(file: RemoteFile, part: Path) -> None:
-    """Compare with the known checksum; say the sha256, so that it can be compared with others'."""
-    say(f"{file.name}: sha256 {_digest(part, 'sha256')}")
+def _other_digest(file: RemoteFile, path: Path) -> str | None:
+    """The digest of a file that is not the known one; null where it is, or where none is known.
+
+    Says the sha256, so that it can be compared with others'.
+    """
+    say(f"{file.name}: sha256 {_digest(path, 'sha256')}")
     if file.checksum is None:
         say(f"{file.name}: no checksum is known to compare with")
-        return
+        return None
     method, _, known = file.checksum.partition(":")
-    found = _digest(part, method)
-    if found != known:
-        part.unlink()
-        raise _unfetched(file, f"must send the file with {method} {known}", found)
+    found = _digest(path, method)
+    return None if found == known else found
+
+
+def _checksum_text(file: RemoteFile) -> str:
+    return str(file.checksum).replace(":", " ")
 
 
 def _digest(path: Path, method: str) -> str:

@@ -131,8 +131,12 @@ class AlignedDataset:
     files: tuple[Path, ...]
 
     @classmethod
-    def load(cls, root: Path) -> AlignedDataset:
+    def load(cls, root: Path, *, field: str = "data") -> AlignedDataset:
         """Read the manifest of an aligned folder.
+
+        Args:
+            root: the folder.
+            field: what the user named it with, for the message.
 
         Raises:
             InputError: no manifest, another format, a name that leaves the folder, or a template that this
@@ -141,8 +145,9 @@ class AlignedDataset:
         path = root / MANIFEST_NAME
         if not path.is_file():
             raise InputError(
-                "data",
-                f"must be a folder made by `faceverif align`, with a {MANIFEST_NAME}",
+                field,
+                f"must be a folder made by `faceverif align`, with a {MANIFEST_NAME}, "
+                "or a train.rec or WebDataset shards of crops",
                 got=root,
                 fix=f"Run: faceverif align PHOTOS {root}",
             )
@@ -152,7 +157,7 @@ class AlignedDataset:
             _refuse_names_outside(path, table)
         except (pa.ArrowException, OSError, KeyError, TypeError, json.JSONDecodeError) as error:
             raise InputError(
-                "data",
+                field,
                 "the manifest must be one that `faceverif align` wrote",
                 got=f"{path} ({type(error).__name__})",
                 fix="Align the photos again into an empty folder.",

@@ -33,18 +33,22 @@ from data_prep.sources.recordio import RecordFile, RecordPhoto
 from data_prep.sources.webdataset import ShardPhoto, read_shards, read_span
 
 
-def load_aligned(path: Path) -> AlignedDataset:
+def load_aligned(path: Path, *, field: str = "data") -> AlignedDataset:
     """A data set of aligned crops: a folder made by `faceverif align`, a train.rec, or WebDataset shards.
+
+    Args:
+        path: the folder or file.
+        field: what the user named it with, for the message.
 
     Raises:
         InputError: none of these, broken, or its pictures are no aligned crops.
     """
     if not (path / MANIFEST_NAME).is_file():
         if recordio.FORMAT.recognises(path):
-            return _of_records(path)
+            return _of_records(path, field=field)
         if webdataset.FORMAT.recognises(path):
-            return _of_shards(path)
-    return AlignedDataset.load(path)
+            return _of_shards(path, field=field)
+    return AlignedDataset.load(path, field=field)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,9 +118,9 @@ def _record(records: RecordFile, offset: int) -> bytes:
         return b""
 
 
-def _of_records(path: Path) -> AlignedDataset:
+def _of_records(path: Path, *, field: str) -> AlignedDataset:
     photos = recordio.list_photos(path)
-    header = _taken_over(path, photos)
+    header = _taken_over(path, photos, field=field)
     crops = RecordCrops(
         crop_px=header.crop_px,
         way_out=_way_out(path),
@@ -126,9 +130,9 @@ def _of_records(path: Path) -> AlignedDataset:
     return AlignedDataset(path, header, _table(path, photos), crops, files=(photos[0].path,))
 
 
-def _of_shards(path: Path) -> AlignedDataset:
+def _of_shards(path: Path, *, field: str) -> AlignedDataset:
     photos, about = read_shards(path)
-    header = _exported_header(path, about) if about else _taken_over(path, photos)
+    header = _exported_header(path, about, field=field) if about else _taken_over(path, photos, field=field)
     paths = sorted({photo.path for photo in photos})
     number = {shard: place for place, shard in enumerate(paths)}
     crops = ShardCrops(
@@ -142,12 +146,14 @@ def _of_shards(path: Path) -> AlignedDataset:
     return AlignedDataset(path, header, _table(path, photos), crops, files=tuple(paths))
 
 
-def _taken_over(path: Path, photos: Sequence[RecordPhoto] | Sequence[ShardPhoto]) -> DatasetHeader:
+def _taken_over(
+    path: Path, photos: Sequence[RecordPhoto] | Sequence[ShardPhoto], *, field: str
+) -> DatasetHeader:
     """The header of crops that others aligned, as `faceverif align` writes it when it takes them over."""
     template = already_aligned.TEMPLATE
     if not already_aligned.are_aligned(photos, template):
         raise InputError(
-            "data",
+            field,
             f"must hold {template.name} crops, to be used without a manifest",
             got=f"other photos in {path}",
             fix=f"Run: faceverif align {path} OUT",
@@ -155,12 +161,12 @@ def _taken_over(path: Path, photos: Sequence[RecordPhoto] | Sequence[ShardPhoto]
     return header_for(template, policy=already_aligned.POLICY, min_face_px=already_aligned.MIN_FACE_PX)
 
 
-def _exported_header(path: Path, about: Mapping[str, Any]) -> DatasetHeader:
+def _exported_header(path: Path, about: Mapping[str, Any], *, field: str) -> DatasetHeader:
     try:
         header = DatasetHeader(**about["header"])
     except (KeyError, TypeError) as error:
         raise InputError(
-            "data",
+            field,
             "shards must open with a header as `faceverif data export` writes it",
             got=f"{path} ({type(error).__name__})",
             fix="Export them again.",

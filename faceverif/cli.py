@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
-from data_prep.atomic import disk_is_full
+from data_prep.atomic import disk_is_full, refuse_file
 from data_prep.errors import InputError
 
 app = typer.Typer(
@@ -201,12 +201,16 @@ def verify(
     from faceverif.verification.runner import verify as run_protocol
     from faceverif.verification.suite import verify_suite
 
-    if (protocol is None) == (suite is None) or (protocol is not None and len(data) > 1):
+    if (protocol is None) == (suite is None):
         raise InputError(
             "verify",
-            "needs --protocol FILE with one --data, or --suite FOLDER with one or more",
-            got=f"{'both' if protocol and suite else 'neither' if not (protocol or suite) else len(data)}",
+            "needs --protocol FILE or --suite FOLDER",
+            got="neither" if protocol is None else "both",
             fix="Give one of the two.",
+        )
+    if protocol is not None and len(data) > 1:
+        raise InputError(
+            "--data", "must be one for --protocol", got=f"{len(data)} times --data", fix="Give one."
         )
     embedder = load_embedder(run=run, onnx=onnx, preprocess=preprocess)
     options = {"flip": flip, "subtract_mean": subtract_mean, "allow_partial": allow_partial}
@@ -320,10 +324,10 @@ def fit_faces(
     components: Annotated[int, typer.Option(min=1, help="Principal components to keep.")] = 200,
 ) -> None:
     """Fit the statistical face model behind the synthetic people to an aligned set."""
-    from data_prep.manifest import AlignedDataset
+    from data_prep.packed import load_aligned
     from data_prep.synthetic import fit_face_model
 
-    fit_face_model(AlignedDataset.load(data), components=components).save(out)
+    fit_face_model(load_aligned(data), components=components).save(out)
     typer.echo(f"face model: {out}")
 
 
@@ -389,6 +393,7 @@ def data_fetch(
 
     known = find_known_set(name)
     folder = out or Path("data") / name
+    refuse_file(folder)
     typer.echo(plan_text(known, folder))
     if known.request is not None:
         return
@@ -428,7 +433,9 @@ def data_audit(
 def main() -> None:
     """Entry point: what the user can mend is one line and exit code 2, never a traceback."""
     try:
-        app()
+        sys.exit(app(standalone_mode=False))
+    except typer.TyperException as error:  # an option or argument that the parser refuses
+        _refuse_usage(error.format_message())
     except InputError as error:
         print(f"faceverif: {error}", file=sys.stderr)
         sys.exit(2)
@@ -443,3 +450,11 @@ def main() -> None:
             file=sys.stderr,
         )
         sys.exit(2)
+
+
+def _refuse_usage(message: str) -> NoReturn:
+    """End with 2, on one line; the message is empty where the whole help was printed already."""
+    if message:
+        line = " ".join(message.split()).removesuffix(".")
+        print(f"faceverif: {line}. Add --help to see what the command takes.", file=sys.stderr)
+    sys.exit(2)

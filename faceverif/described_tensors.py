@@ -35,15 +35,19 @@ class ModelFormat:
         except (SafetensorError, OSError):
             return False
 
-    def read(self, path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    def read(self, path: Path, *, field: str = "--run") -> tuple[dict[str, Any], dict[str, Tensor]]:
         """Description and tensors of a file in a run's folder.
+
+        Args:
+            path: the file.
+            field: what the user named the folder with, for the message.
 
         Raises:
             InputError: no such file, or not of this kind.
         """
         if not path.is_file():
             raise InputError(
-                "--run",
+                field,
                 f"must be the folder of a finished {self.run}, with a {path.name}",
                 got=path.parent,
                 fix=f"Run: {self.command} CONFIG --run {path.parent}",

@@ -6,6 +6,7 @@ Names are compared by their letters and digits alone, so that `agedb_30.bin` and
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -34,13 +35,13 @@ def find_protocols(folder: Path) -> dict[str, list[Path]]:
     """The protocols below a folder by benchmark; there may be several of one, as a list and as a `.bin`.
 
     LFW is any View 2 file; CFP its folders Split/FF and Split/FP; the others, and `.bin` and CSV files of
-    all, are known by their name, as `pairs_CALFW.txt` or `cfp_fp.bin`.
+    all, are known by their name, as `pairs_CALFW.txt` or `cfp_fp.bin`. Links are followed.
 
     Raises:
         InputError: no such folder, or no protocol in it.
     """
     found: dict[str, list[Path]] = {}
-    for path in sorted(folder.rglob("*")):
+    for path in sorted(_everything_below(folder)):
         benchmark = _benchmark_of(path)
         if benchmark is not None:
             found.setdefault(benchmark, []).append(path)
@@ -83,6 +84,12 @@ def set_of(benchmark: str, aligned: Sequence[Path]) -> Path | None:
         if fitting:
             return fitting[0]
     return None
+
+
+def _everything_below(folder: Path) -> Iterator[Path]:
+    """Files and folders; `rglob` follows no linked folder on Python 3.11."""
+    for place, folders, files in os.walk(folder, followlinks=True):
+        yield from (Path(place, name) for name in (*folders, *files))
 
 
 def _benchmark_of(path: Path) -> str | None:

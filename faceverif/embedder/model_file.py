@@ -121,13 +121,17 @@ def save_model(
         )
 
 
-def load_model(path: Path) -> TorchEmbedder:
+def load_model(path: Path, *, field: str = "--run") -> TorchEmbedder:
     """Read a model by `save_model`: tensors and JSON, so loading runs no code from the file.
+
+    Args:
+        path: the file, in a run's folder.
+        field: what the user named the folder with, for the message.
 
     Raises:
         InputError: no such file, not one of ours, or weights that do not fit the network it names.
     """
-    about, state = _FILES.read(path)
+    about, state = _FILES.read(path, field=field)
     try:
         backbone = _build(about["backbone"])
         spec = PreprocessingSpec(**about["preprocessing"])

@@ -23,11 +23,13 @@ class VerificationCheck:
         config: the entry of the run's config.
         dataset: the photos.
         protocol: the pairs.
+        photos: those of the pairs.
     """
 
     config: VerificationConfig
     dataset: AlignedDataset
     protocol: VerificationProtocol
+    photos: PairPhotos
 
     @classmethod
     def load(cls, config: VerificationConfig, spec: PreprocessingSpec) -> VerificationCheck:
@@ -36,10 +38,10 @@ class VerificationCheck:
         Raises:
             InputError: something is missing, or the crops are not those that the model is made for.
         """
-        check = cls(config, load_aligned(config.data), load_protocol(config.protocol))
-        spec.refuse_other(check.dataset.header)
-        PairPhotos.of(check.protocol, check.dataset)
-        return check
+        dataset = load_aligned(config.data, field=f"verification.{config.name}.data")
+        spec.refuse_other(dataset.header)
+        protocol = load_protocol(config.protocol)
+        return cls(config, dataset, protocol, PairPhotos.of(protocol, dataset))
 
     def is_due(self, epoch: int, *, last: bool) -> bool:
         """Whether it runs after that epoch, counted from 1."""
@@ -48,4 +50,4 @@ class VerificationCheck:
     def run(self, embedder: Embedder) -> VerificationResult:
         """The result of a model as it is now."""
         embedded = EmbeddedPhotos(embedder, self.dataset, flip=self.config.flip)
-        return evaluate(embedded, self.protocol, subtract_mean=self.config.subtract_mean)
+        return evaluate(embedded, self.protocol, subtract_mean=self.config.subtract_mean, found=self.photos)

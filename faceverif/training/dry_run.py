@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shutil
 import time
 from collections.abc import Mapping
@@ -16,7 +15,6 @@ import torch
 from torch import Tensor
 
 from data_prep.errors import InputError
-from data_prep.manifest import Status
 from data_prep.progress import duration
 from faceverif.config import RunConfig
 from faceverif.provenance import peak_memory_mb
@@ -24,7 +22,6 @@ from faceverif.training.checks import VerificationCheck
 from faceverif.training.data import Batch, TrainingPhotos
 from faceverif.training.loop import TrainingRun, prepare
 from faceverif.verification.embeddings import embed_crops
-from faceverif.verification.scoring import PairPhotos
 
 _SAMPLED_CROPS = 256
 _SAMPLED_PHOTOS = 64  # embedded to measure the pace of verification
@@ -122,13 +119,7 @@ def _measure(training: TrainingRun) -> Pace:
 
 def _step(training: TrainingRun, batch: Batch) -> float:
     figures = training.learner.compute_gradients(batch, step=training.step)
-    if not (math.isfinite(figures.loss) and math.isfinite(figures.gradient_norm)):
-        raise InputError(
-            "training",
-            "loss and gradient must stay finite",
-            got=f"loss {figures.loss}, gradient norm {figures.gradient_norm} at step {training.step}",
-            fix="Lower optimizer.learning_rate or lengthen schedule.warmup_epochs.",
-        )
+    figures.refuse_not_finite()
     training.learner.update(step=training.step)
     training.step += 1
     return figures.loss
@@ -146,8 +137,7 @@ class _Verification:
 
     @classmethod
     def measured(cls, training: TrainingRun, check: VerificationCheck, *, epochs: range) -> _Verification:
-        rows = PairPhotos.of(check.protocol, check.dataset).rows
-        rows = rows[check.dataset.column("status")[rows] != Status.FAILED.value]
+        rows = check.photos.rows[~check.photos.no_crop]
         begun = time.monotonic()
         crops = check.dataset.crops.read(rows[:_SAMPLED_PHOTOS])
         embed_crops(training.embedder(), crops, flip=check.config.flip)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -10,6 +11,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from data_prep.errors import InputError
 from faceverif.config import RunConfig
 from faceverif.training.augmentation import augment, draw_augmentation
 from faceverif.training.data import Batch
@@ -32,6 +34,20 @@ class StepFigures(NamedTuple):
     loss: float
     accuracy: float
     gradient_norm: float
+
+    def refuse_not_finite(self) -> None:
+        """Stop before the weights are spoilt.
+
+        Raises:
+            InputError: loss or gradient is not finite.
+        """
+        if not (math.isfinite(self.loss) and math.isfinite(self.gradient_norm)):
+            raise InputError(
+                "training",
+                "loss and gradient must stay finite",
+                got=f"loss {self.loss}, gradient norm {self.gradient_norm}",
+                fix="Lower optimizer.learning_rate or lengthen schedule.warmup_epochs.",
+            )
 
 
 class Learner:

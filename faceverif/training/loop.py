@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -88,7 +87,7 @@ def prepare(config: RunConfig, run: Path, *, resume: bool) -> TrainingRun:
         checkpoint = load_checkpoint(run, config, data_sha256=photos.sha256)
     else:
         refuse_started_run(run)
-        start = Start.read(first, photos.identities) if first is not None else None
+        start = Start.read(first, photos.identities, spec=spec) if first is not None else None
     keep_freed_memory()
     training = TrainingRun(config, run, launch_fabric(config.training), photos, spec, checks, start=start)
     if checkpoint is not None:
@@ -143,7 +142,7 @@ class TrainingRun:
         self._settings = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
         self.provenance["config_sha256"] = hashlib.sha256(self._settings.encode()).hexdigest()
         if start is not None:
-            self.provenance["start_from"] = start.describe()
+            self.provenance["start_from"] = start.describe(self.learner.network)
         self._begun = self._saved = time.monotonic()
         self._seconds_before = 0.0
 
@@ -271,22 +270,18 @@ class TrainingRun:
         """
         try:
             figures = self.learner.compute_gradients(batch, step=self.step)
+            figures.refuse_not_finite()
         except InputError as error:
-            raise self._stopped(error.field, error.rule, got=error.got, fix=error.fix) from None
-        if math.isfinite(figures.loss) and math.isfinite(figures.gradient_norm):
-            return figures
-        raise self._stopped(
-            "training",
-            "loss and gradient must stay finite",
-            got=f"loss {figures.loss}, gradient norm {figures.gradient_norm}",
-            fix="Lower optimizer.learning_rate or lengthen schedule.warmup_epochs.",
-        )
-
-    def _stopped(self, field: str, rule: str, *, got: object, fix: str) -> InputError:
-        path = self.run / "refused_batch.pt"
-        if self.fabric.is_global_zero:
-            self._save_batch(path)
-        return InputError(field, rule, got=f"{got} at step {self.step}", fix=f"The batch is in {path}. {fix}")
+            path = self.run / "refused_batch.pt"
+            if self.fabric.is_global_zero:
+                self._save_batch(path)
+            raise InputError(
+                error.field,
+                error.rule,
+                got=f"{error.got} at step {self.step}",
+                fix=f"The batch is in {path}. {error.fix}",
+            ) from None
+        return figures
 
     def _save_batch(self, path: Path) -> None:
         """The whole batch of this step, of all processes: it follows from the seed and the step."""

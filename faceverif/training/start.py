@@ -11,9 +11,11 @@ import torch
 from torch import Tensor
 
 from data_prep.errors import InputError
-from faceverif.embedder import MODEL_NAME, TorchEmbedder, load_model
+from faceverif.embedder import MODEL_NAME, PreprocessingSpec, TorchEmbedder, load_model
 from faceverif.training.checkpoint import checkpoint_path, read_checkpoint
 from faceverif.training.recognition_model import RecognitionModel
+
+_FIELD = "training.start_from"
 
 
 @dataclass(frozen=True)
@@ -31,18 +33,28 @@ class Start:
     class_weights: Tensor | None
 
     @classmethod
-    def read(cls, run: Path, identities: Sequence[str]) -> Start:
+    def read(cls, run: Path, identities: Sequence[str], *, spec: PreprocessingSpec) -> Start:
         """The start that a run gives.
 
         Args:
             run: a finished one; its class weights lie in its checkpoint.
             identities: who is trained on now; class weights of others mean nothing.
+            spec: the crops that are trained on now.
 
         Raises:
-            InputError: no finished run, or a checkpoint by another version.
+            InputError: no finished run, one on other crops, or a checkpoint by another version.
         """
-        model = load_model(run / MODEL_NAME)
-        content = read_checkpoint(run, field="training.start_from") if checkpoint_path(run).is_file() else {}
+        model = load_model(run / MODEL_NAME, field=_FIELD)
+        if model.spec != spec:
+            raise InputError(
+                _FIELD,
+                f"must be a run on the same crops: {_in_words(spec)}",
+                got=f"{run}: {_in_words(model.spec)}",
+                fix="Start from another run, or align the photos as for that one.",
+            )
+        if not checkpoint_path(run).is_file():
+            return cls(run, model, None)
+        content = read_checkpoint(run, field=_FIELD)
         same = content.get("identities") == list(identities)
         return cls(run, model, content["objective"].get("head.weight") if same else None)
 
@@ -56,20 +68,28 @@ class Start:
             model.backbone.load_state_dict(self.model.backbone.state_dict())
         except RuntimeError as error:
             raise InputError(
-                "training.start_from",
+                _FIELD,
                 "must be a run with the same backbone",
                 got=self.run,
                 fix=f"Details: {str(error).splitlines()[-1].strip()}",
             ) from error
-        own = dict(model.objective.head.named_parameters()).get("weight")
-        if own is not None and self.class_weights is not None and own.shape == self.class_weights.shape:
+        if self.class_weights is not None and self._fits(model):
             with torch.no_grad():
-                own.copy_(self.class_weights)
+                model.objective.head.get_parameter("weight").copy_(self.class_weights)
 
-    def describe(self) -> dict[str, Any]:
-        """For the provenance of the run that starts here; JSON-able."""
+    def describe(self, model: RecognitionModel) -> dict[str, Any]:
+        """What that model took over, for the provenance of its run; JSON-able."""
         return {
             "run": str(self.run),
             "model_sha256": self.model.sha256,
-            "class_weights": self.class_weights is not None,
+            "class_weights": self._fits(model),
         }
+
+    def _fits(self, model: RecognitionModel) -> bool:
+        """Whether the model's head has class weights like those of the run."""
+        own = dict(model.objective.head.named_parameters()).get("weight")
+        return own is not None and self.class_weights is not None and own.shape == self.class_weights.shape
+
+
+def _in_words(spec: PreprocessingSpec) -> str:
+    return f"{spec.template} {spec.template_sha256[:12]} {spec.colour_order}, input_px {spec.input_px}"

@@ -162,11 +162,10 @@ class VerificationResult:
 
     def _tar_text(self) -> str:
         points = self.metrics.tar_at_far.items()
-        known = [f"{percent(point.tar)} % at {far:g}" for far, point in points if point is not None]
-        refused = [f"{far:g}" for far, point in points if point is None]
-        return ", ".join(known) + (
-            f"; not at {', '.join(refused)}: too few impostor pairs" if refused else ""
-        )
+        known = ", ".join(f"{percent(point.tar)} % at {far:g}" for far, point in points if point is not None)
+        refused = ", ".join(f"{far:g}" for far, point in points if point is None)
+        unresolved = f"not at {refused}: too few impostor pairs" if refused else ""
+        return "; ".join(part for part in (known, unresolved) if part)
 
     def table(self) -> pa.Table:
         """One row per pair: left, right, same, fold, scored, score, fallback."""

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from data_prep.atomic import write_text, written_whole
-from data_prep.errors import InputError
+from data_prep.atomic import refuse_file, write_text, written_whole
 from data_prep.packed import load_aligned
 from data_prep.protocols import VerificationProtocol, load_protocol, pairs_within
 from faceverif.code_version import git_commit
@@ -38,7 +37,11 @@ _TOOLS = ("faceverif", "torch", "onnxruntime", "numpy", "opencv-python-headless"
 
 
 def evaluate(
-    embedded: EmbeddedPhotos, protocol: VerificationProtocol, *, subtract_mean: bool
+    embedded: EmbeddedPhotos,
+    protocol: VerificationProtocol,
+    *,
+    subtract_mean: bool,
+    found: PairPhotos | None = None,
 ) -> VerificationResult:
     """Run a protocol in memory, without writing anything.
 
@@ -46,13 +49,14 @@ def evaluate(
         embedded: a model on aligned crops of every photo that the protocol names.
         protocol: the pairs.
         subtract_mean: subtract, for each fold, the mean embedding of all other folds' photos.
+        found: the photos of the pairs, where they were looked up before.
 
     Raises:
         InputError: photos are missing from the data set.
     """
     start = time.monotonic()
     embedder, dataset = embedded.embedder, embedded.dataset
-    photos = PairPhotos.of(protocol, dataset)
+    photos = found or PairPhotos.of(protocol, dataset)
     embeddings = photos.embed(embedded)
     scores = (
         mean_subtracted_scores(photos, embeddings, protocol)
@@ -105,16 +109,6 @@ def verify(
     result = evaluate(EmbeddedPhotos(embedder, dataset, flip=flip), pairs, subtract_mean=subtract_mean)
     write_result(result, out)
     return result
-
-
-def refuse_file(out: Path) -> None:
-    """Results go into a folder.
-
-    Raises:
-        InputError: there is a file.
-    """
-    if out.exists() and not out.is_dir():
-        raise InputError("--out", "must be a folder", got=f"the file {out}", fix="Name another one.")
 
 
 def write_result(result: VerificationResult, out: Path) -> None:

@@ -42,11 +42,18 @@ class PairPhotos:
         """Find the photos of every pair.
 
         Raises:
-            InputError: the data set lacks some of them.
+            InputError: the data set lacks some of them, or has a crop of none.
         """
         found = find_rows([*protocol.left, *protocol.right], dataset)
         rows, position = np.unique(found, return_inverse=True)
         status = dataset.column("status")[rows]
+        if (status == Status.FAILED.value).all():
+            raise InputError(
+                "data",
+                "must hold a crop of at least one photo that the protocol names",
+                got=f"{len(rows):,} photos without a crop",
+                fix="See the reasons in its manifest, and align readable photos.",
+            )
         left, right = position.reshape(2, -1)
         return cls(rows, left, right, status == Status.NO_FACE.value, status == Status.FAILED.value)
 
@@ -57,13 +64,6 @@ class PairPhotos:
     def embed(self, embedded: EmbeddedPhotos) -> NDArray[np.float64]:
         """(photos, dim) unit embeddings; zero where there is no picture."""
         usable = np.flatnonzero(~self.no_crop)
-        if not len(usable):
-            raise InputError(
-                "data",
-                "must hold a crop of at least one photo that the protocol names",
-                got=f"{len(self.rows):,} photos without a crop",
-                fix="See the reasons in its manifest, and align readable photos.",
-            )
         found = embedded.of(self.rows[usable])
         embeddings = np.zeros((len(self.rows), found.shape[1]))
         embeddings[usable] = normalised(found)

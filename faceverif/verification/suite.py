@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from data_prep.atomic import write_text
+from data_prep.atomic import refuse_file, write_text
 from data_prep.errors import InputError
 from data_prep.manifest import AlignedDataset
 from data_prep.progress import say
@@ -19,7 +20,7 @@ from faceverif.pages import render_page
 from faceverif.verification.embeddings import EmbeddedPhotos
 from faceverif.verification.published import GSC_TABLE_5, SOURCE
 from faceverif.verification.result import VerificationResult, percent
-from faceverif.verification.runner import evaluate, refuse_file, write_result
+from faceverif.verification.runner import evaluate, write_result
 from faceverif.verification.scoring import PairPhotos
 
 TABLE_NAME = "table.md"
@@ -34,11 +35,13 @@ class Planned:
 
     Attributes:
         protocol: its pairs, or those of them that are there.
-        data: the aligned set of its photos.
+        dataset: the aligned set of its photos.
+        photos: those of the pairs, in that set.
     """
 
     protocol: VerificationProtocol
-    data: Path
+    dataset: AlignedDataset
+    photos: PairPhotos
 
 
 @dataclass(frozen=True)
@@ -131,11 +134,12 @@ def verify_suite(
     """
     refuse_file(out)
     planned, missing = plan_suite(suite, data, allow_partial=allow_partial)
-    sets = {path: AlignedDataset.load(path) for path in {plan.data for plan in planned.values()}}
-    embedded = {path: EmbeddedPhotos(embedder, dataset, flip=flip) for path, dataset in sets.items()}
+    sets = {plan.dataset.root: plan.dataset for plan in planned.values()}
+    embedded = {root: EmbeddedPhotos(embedder, dataset, flip=flip) for root, dataset in sets.items()}
     results = {}
     for benchmark, plan in planned.items():
-        result = evaluate(embedded[plan.data], plan.protocol, subtract_mean=subtract_mean)
+        photos = embedded[plan.dataset.root]
+        result = evaluate(photos, plan.protocol, subtract_mean=subtract_mean, found=plan.photos)
         write_result(result, out / folder_of(benchmark))
         results[benchmark] = result
         say(f"{benchmark}: {percent(result.accuracy)} +- {percent(result.accuracy_se)} %")
@@ -158,6 +162,7 @@ def plan_suite(
         InputError: nothing runs.
     """
     protocols, aligned = find_protocols(suite), find_aligned_sets(data)
+    load_set = cache(AlignedDataset.load)  # two benchmarks may share it
     planned: dict[str, Planned] = {}
     missing: dict[str, str] = {}
     for benchmark in BENCHMARKS:
@@ -169,24 +174,29 @@ def plan_suite(
         else:
             try:
                 planned[benchmark] = _planned(
-                    benchmark, protocols[benchmark], folder, allow_partial=allow_partial
+                    benchmark, protocols[benchmark], load_set(folder), allow_partial=allow_partial
                 )
             except InputError as error:
                 missing[benchmark] = str(error)
     if not planned:
-        reasons = " ".join(f"{benchmark}: {reason}" for benchmark, reason in missing.items())
-        raise InputError(
-            "--suite",
-            "must hold a benchmark whose aligned photos are there",
-            got=reasons,
-            fix="Give its photos.",
-        )
+        reasons = {benchmark: reason for benchmark, reason in missing.items() if benchmark in protocols}
+        raise _nothing_runs(reasons)
     return planned, missing
 
 
-def _planned(benchmark: str, paths: list[Path], folder: Path, *, allow_partial: bool) -> Planned:
+def _nothing_runs(reasons: Mapping[str, str]) -> InputError:
+    """The error of a suite whose protocols, by benchmark, cannot run for these reasons."""
+    listed = " ".join(f"{benchmark}: {reason}" for benchmark, reason in reasons.items())
+    return InputError(
+        "--suite",
+        "must hold a benchmark whose aligned photos are there",
+        got=listed.removesuffix("."),
+        fix="Give its photos; where some are there, --allow-partial gives a number that is not comparable.",
+    )
+
+
+def _planned(benchmark: str, paths: list[Path], dataset: AlignedDataset, *, allow_partial: bool) -> Planned:
     """The one of a benchmark's protocols that names photos of the set; all of them must be there."""
-    dataset = AlignedDataset.load(folder)
     official = BENCHMARKS[benchmark]
     loaded = [(path, load_protocol(path, allow_partial=allow_partial, official=official)) for path in paths]
     fitting = [(path, protocol) for path, protocol in loaded if names_any(protocol, dataset)]
@@ -194,14 +204,13 @@ def _planned(benchmark: str, paths: list[Path], folder: Path, *, allow_partial: 
         names = ", ".join(str(path) for path, _ in fitting or loaded)
         raise InputError(
             "--suite",
-            f"must hold one protocol that names photos of {folder}",
+            f"must hold one protocol that names photos of {dataset.root}",
             got=names if fitting else f"none: {names} name others",
             fix="Remove the one not meant." if fitting else "Align the photos that they name.",
         )
     [(_, protocol)] = fitting
     protocol = pairs_within(protocol, dataset) if allow_partial else protocol
-    PairPhotos.of(protocol, dataset)
-    return Planned(protocol, folder)
+    return Planned(protocol, dataset, PairPhotos.of(protocol, dataset))
 
 
 def _write(table: SuiteTable, out: Path) -> None:

@@ -144,6 +144,27 @@ def test_addresses_that_do_not_answer_are_one_error(site: Site, tmp_path: Path) 
         fetch(known(site), tmp_path)
 
 
+def test_where_nothing_arrives_no_folder_stays(site: Site, tmp_path: Path) -> None:
+    site.gone = True
+    with pytest.raises(InputError, match="404 Not Found"):
+        fetch(known(site), tmp_path / "data/set")
+    assert not list(tmp_path.iterdir())
+    site.gone, site.cut_after = False, 1000
+    with pytest.raises(InputError, match="got 1,000 before it was cut"):
+        fetch(known(site), tmp_path / "data/set")
+    assert (tmp_path / "data/set/file.bin.part").stat().st_size == 1000
+
+
+def test_a_file_fetched_by_hand_is_verified_before_it_is_unpacked_and_stays(
+    site: Site, tmp_path: Path
+) -> None:
+    (tmp_path / "file.bin").write_bytes(tar_of(("set/a/1.jpg", b"one")))
+    with pytest.raises(InputError, match=f"file.bin: must be the file with sha256 {SHA256}; got "):
+        fetch(known(site, folder="set"), tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "file.bin"]
+    assert site.asked == []
+
+
 def test_an_archive_is_unpacked(site: Site, tmp_path: Path) -> None:
     site.content = tar_of(("set/a/1.jpg", b"one"), ("./set/b/2.jpg", b"two"))
     digest = hashlib.sha256(site.content).hexdigest()

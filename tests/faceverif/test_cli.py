@@ -112,6 +112,7 @@ def test_every_command_has_help(
         ("mend",),
         ("align",),
         ("align", "photos", "out", "--workers", "many"),
+        ("align", "photos", "out", "--workers", "-1"),
         ("align", "photos", "out", "--min-face", "3"),
         ("train", "run.yaml"),
         ("compare", "a.jpg", "--run", "run"),
@@ -121,11 +122,19 @@ def test_every_command_has_help(
         ("data", "export", "aligned", "out", "--format", "lmdb"),
     ],
 )
-def test_usage_errors_end_with_2(
+def test_usage_errors_are_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]
 ) -> None:
-    assert run_main(monkeypatch, *arguments) == 2
-    assert "Traceback" not in capsys.readouterr().err
+    assert refusal(monkeypatch, capsys, *arguments).endswith(". Add --help to see what the command takes.\n")
+
+
+def test_a_command_alone_prints_its_help(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_main(monkeypatch, "data") == 2
+    output, errors = capsys.readouterr()
+    assert "Check, fetch, audit and export data." in output + errors
+    assert "faceverif: " not in errors
 
 
 @pytest.mark.parametrize(
@@ -141,7 +150,7 @@ def test_usage_errors_end_with_2(
             "--preprocess",
         ),
         (("verify", "--data", "d", "--out", "o", "--onnx", "nowhere.onnx"), "--suite FOLDER"),
-        (("verify", "--data", "d", "--data", "e", "--protocol", "p", "--out", "o"), "one --data"),
+        (("verify", "--data", "d", "--data", "e", "--protocol", "p", "--out", "o"), "got 2 times --data"),
         (("data", "export", "nowhere", "out", "--format", "webdataset"), "faceverif align"),
         (("compare", "a.jpg", "b.jpg", "--run", "nowhere"), "nowhere"),
         (("report", "nowhere"), "nowhere"),
@@ -207,6 +216,16 @@ def test_nothing_is_fetched_without_consent_or_where_a_request_is_needed(
         run_main(monkeypatch, "data", "fetch", "lfw", "--accept")
 
 
+@pytest.mark.parametrize("out", ["file", "file/lfw"])
+@pytest.mark.parametrize("accept", [[], ["--accept"]], ids=["plan", "accept"])
+def test_a_set_is_not_fetched_into_a_file(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], out: str, accept: list[str]
+) -> None:
+    Path("file").write_text("mine")
+    line = refusal(monkeypatch, capsys, "data", "fetch", "lfw", "--out", out, *accept)
+    assert line == "faceverif: --out: must be a folder; got the file file. Name another one.\n"
+
+
 def test_a_folder_without_people_cannot_be_aligned(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -251,10 +270,11 @@ def test_a_face_model_needs_two_people(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_dataset(Path("aligned"), ["only"] * 4)
-    line = refusal(
-        monkeypatch, capsys, "fit-faces", "--data", "aligned", "--out", "m.npz", "--components", "2"
-    )
-    assert "two people" in line
+    run_main(monkeypatch, "data", "export", "aligned", "shards", "--format", "webdataset")
+    capsys.readouterr()
+    for data in ("aligned", "shards"):
+        arguments = ("--data", data, "--out", "m.npz", "--components", "2")
+        assert "two people" in refusal(monkeypatch, capsys, "fit-faces", *arguments)
 
 
 def test_a_verification_in_another_template_is_refused_before_training(
@@ -267,6 +287,16 @@ def test_a_verification_in_another_template_is_refused_before_training(
     verification = "verification: [{name: pairs, data: wider, protocol: pairs.csv}]\n"
     config = write_config("aligned", verification)
     assert "template" in refusal(monkeypatch, capsys, "train", config, "--run", "run")
+
+
+def test_the_photos_of_a_verification_are_named_as_such_where_they_lack(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_dataset(Path("aligned"), ["a", "a", "b", "b"])
+    config = write_config("aligned", "verification: [{name: own, data: nowhere, protocol: pairs.csv}]\n")
+    line = refusal(monkeypatch, capsys, "train", config, "--run", "run", "--dry-run")
+    assert line.startswith("faceverif: verification.own.data: must be a folder made by `faceverif align`")
+    assert "train.rec or WebDataset shards of crops; got nowhere." in line
 
 
 def test_a_manifest_with_anothers_geometry_is_refused(

@@ -72,6 +72,15 @@ def test_a_started_run_and_a_broken_crop_are_refused(data: Path, tmp_path: Path)
         rehearse(run_config(data), tmp_path / "run", resume=False)
 
 
+def test_a_verification_without_any_crop_is_refused(data: Path, tmp_path: Path) -> None:
+    names = [f"P{person:02d}/P{person:02d}_{photo:04d}" for person in range(4) for photo in range(1, 6)]
+    write_faces(tmp_path / "failed", people=4, photos=5, status=dict.fromkeys(names, Status.FAILED))
+    pairs = write_pairs(tmp_path / "pairs.csv", people=4, photos=5)
+    entry = {"name": "own", "data": str(tmp_path / "failed"), "protocol": str(pairs)}
+    with pytest.raises(InputError, match=r"a crop of at least one photo .*; got 20 photos without a crop"):
+        rehearse(run_config(data, verification=[entry]), tmp_path / "run", resume=False)
+
+
 def test_a_loss_that_is_not_finite_stops_it(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -185,6 +186,15 @@ def test_the_text_says_the_number_with_its_protocol(
     assert "pairs: 36 genuine and 36 impostor pairs; no fold column" in text
     assert "not at 0.01, 0.001, 0.0001: too few impostor pairs" in text
     assert len(text.splitlines()) <= 8
+
+
+def test_where_no_rate_is_resolved_the_text_has_no_gap(
+    dataset: AlignedDataset, protocol: VerificationProtocol
+) -> None:
+    result = run(dataset, protocol)
+    nothing = replace(result.metrics, tar_at_far=dict.fromkeys(result.metrics.tar_at_far))
+    text = replace(result, metrics=nothing).text()
+    assert "TAR at FAR  not at 0.1, 0.01, 0.001, 0.0001: too few impostor pairs" in text
 
 
 def test_wrong_data_and_places_are_refused_before_any_work(folder: Path, tmp_path: Path) -> None:

@@ -86,11 +86,16 @@ def test_a_short_list_of_any_format_is_no_benchmark(suite: Path, monkeypatch: py
     assert partial == "72 of 7,000 pairs, 10 of 10 folds"
 
 
-def test_nothing_to_run_is_refused_with_every_reason(suite: Path) -> None:
+def test_nothing_to_run_is_refused_with_the_reason_of_each_protocol(suite: Path) -> None:
     for name in ("a/cfp_ff.csv", "b/cfp_fp.csv"):
         (suite / "suite" / name).unlink()
-    with pytest.raises(InputError, match=r"LFW: no protocol .* CALFW: protocol: every photo"):
+    with pytest.raises(InputError) as raised:
         plan(suite)
+    assert str(raised.value).startswith("--suite: must hold a benchmark whose aligned photos are there; ")
+    assert "got CALFW: protocol: every photo" in str(raised.value)
+    assert "no protocol" not in str(raised.value)
+    assert ".. " not in str(raised.value)
+    assert "--allow-partial" in str(raised.value)
 
 
 def test_protocols_of_one_benchmark_are_told_apart_by_their_photos(suite: Path) -> None:
@@ -131,6 +136,17 @@ def test_protocols_are_known_by_name_and_content(tmp_path: Path) -> None:
     }
     with pytest.raises(InputError, match="--suite: must be a folder with protocols"):
         find_protocols(tmp_path / "nowhere")
+
+
+def test_linked_folders_of_protocols_are_followed(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere/Split/FF/01").mkdir(parents=True)
+    (tmp_path / "elsewhere/Split/FF/01/same.txt").write_text("1,1\n")
+    (tmp_path / "elsewhere/calfw.csv").write_text("left,right,same\n")
+    (tmp_path / "suite").mkdir()
+    (tmp_path / "suite/linked").symlink_to(tmp_path / "elsewhere")
+    linked = tmp_path / "suite/linked"
+    found = find_protocols(tmp_path / "suite")
+    assert found == {"CFP-FF": [linked / "Split/FF"], "CALFW": [linked / "calfw.csv"]}
 
 
 def test_an_aligned_set_belongs_to_the_benchmark_that_its_name_begins_with(tmp_path: Path) -> None:

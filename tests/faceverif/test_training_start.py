@@ -59,7 +59,8 @@ def test_class_weights_of_other_people_or_another_shape_are_left(first: Path, tm
     assert kept.photos.identities == ("P01", "P02", "P03", "P04")
     assert not torch.equal(kept.learner.network.objective.head.get_parameter("weight"), weights)
     assert kept.provenance["start_from"]["class_weights"] is False
-    begun(first, tmp_path / "run", head={"name": "lgm", "alpha": 0.01})  # means are no class weights
+    means = begun(first, tmp_path / "run", head={"name": "lgm", "alpha": 0.01})  # means are no class weights
+    assert means.provenance["start_from"]["class_weights"] is False
 
 
 def without_first(folder: Path, out: Path) -> Path:
@@ -88,7 +89,7 @@ def test_the_start_stays_in_the_provenance_and_is_not_needed_again(first: Path, 
 def test_what_cannot_be_refined_is_refused(first: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"training\.start_from: must be a run with the same backbone"):
         begun(first, tmp_path / "run", backbone={"embedding_dim": 24})
-    with pytest.raises(InputError, match="finished training run"):
+    with pytest.raises(InputError, match=r"training\.start_from: .* finished training run"):
         begun(first, tmp_path / "run", training={"start_from": str(tmp_path)})
     shutil.copytree(first / "run", tmp_path / "first")
     checkpoint_path(tmp_path / "first").write_bytes(b"no checkpoint")
@@ -97,3 +98,12 @@ def test_what_cannot_be_refined_is_refused(first: Path, tmp_path: Path) -> None:
     checkpoint_path(tmp_path / "first").unlink()  # an exported model is enough to start from
     alone = begun(first, tmp_path / "run", training={"start_from": str(tmp_path / "first")})
     assert alone.provenance["start_from"]["class_weights"] is False
+
+
+def test_a_run_on_other_crops_is_refused(first: Path, tmp_path: Path) -> None:
+    write_faces(tmp_path / "wider", people=4, photos=5, template="arcface-128")
+    same_crops = r"training\.start_from: must be a run on the same crops: "
+    with pytest.raises(InputError, match=same_crops + r"arcface-128 .* rgb, input_px 32; got .* arcface-112"):
+        begun(first, tmp_path / "run", data=tmp_path / "wider")
+    with pytest.raises(InputError, match=same_crops + r".* input_px 48; got .* input_px 32"):
+        begun(first, tmp_path / "run", backbone={"input_px": 48})
