@@ -33,7 +33,8 @@ SMALL = DemoSize(
 
 
 def reject_little(run: Path, out: Path) -> None:
-    smaller = ("calibration=2", "rates=[0.5]", "controls.changes=[]", "attacks=[{name: fgsm, epsilons: [0.03]}]")
+    attacks = "attacks=[{name: fgsm, epsilons: [0.03]}]"
+    smaller = ("calibration=2", "rates=[0.5]", "controls.changes=[]", attacks)
     run_rejection(demo_rejection(run, overrides=smaller), out, train=finish_training)
 
 
