@@ -182,7 +182,8 @@ def _identity(
     path: Path, key: str, about: Mapping[str, Any], sample: Mapping[str, tarfile.TarInfo]
 ) -> str | None:
     if "identity" in about:
-        return str(about["identity"])
+        identity = about["identity"]
+        return None if identity is None else str(identity)
     if "cls" in sample:
         number = _text(path, sample["cls"]).strip()
         return f"{int(number):06d}" if number.isdigit() and len(number) < 10 else None
