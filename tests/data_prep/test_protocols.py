@@ -196,10 +196,9 @@ def test_binary_and_missing_files_are_refused(tmp_path: Path) -> None:
 
 def dataset_of(root: Path, photos: list[str]) -> AlignedDataset:
     header = header_for(find_template("arcface-112"), policy="centred-largest", min_face_px=20)
-    empty = dict.fromkeys(
-        ("crop", "sha256", "reason", "width", "height", "box", "landmarks", "score", "faces")
-    )
-    write_manifest(root, header, [{"photo": p, "identity": "x", "status": "aligned"} | empty for p in photos])
+    empty = dict.fromkeys(("sha256", "reason", "width", "height", "box", "landmarks", "score", "faces"))
+    known = {"identity": "x", "status": "aligned"} | empty
+    write_manifest(root, header, [known | {"photo": photo, "crop": photo} for photo in photos])
     return AlignedDataset.load(root)
 
 
