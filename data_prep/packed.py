@@ -14,11 +14,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from data_prep import already_aligned
 from data_prep.crops import Crops, Rows
 from data_prep.errors import InputError
 from data_prep.manifest import (
+    HEADER,
     MANIFEST_NAME,
     SCHEMA,
     AlignedDataset,
@@ -157,8 +159,8 @@ def _taken_over(path: Path, photos: Sequence[RecordPhoto] | Sequence[ShardPhoto]
 
 def _exported_header(path: Path, about: Mapping[str, Any]) -> DatasetHeader:
     try:
-        header = DatasetHeader(**about["header"])
-    except (KeyError, TypeError) as error:
+        header = HEADER.validate_python(about["header"])
+    except (KeyError, ValidationError) as error:
         raise InputError(
             "data",
             "shards must open with a header as `faceverif data export` writes it",
