@@ -74,10 +74,6 @@ class RecordCrops(Crops):
         """File and byte."""
         return f"the record at byte {self.offsets[row]:,} of {self.path}"
 
-    def missing(self, rows: Rows) -> list[str]:
-        """None: the index was made of what is there."""
-        return []
-
 
 @dataclass(frozen=True, kw_only=True)
 class ShardCrops(Crops):
@@ -103,10 +99,6 @@ class ShardCrops(Crops):
     def name(self, row: int) -> str:
         """Shard and byte."""
         return f"the picture at byte {self.offsets[row]:,} of {self.paths[self.shard[row]]}"
-
-    def missing(self, rows: Rows) -> list[str]:
-        """None: the index was made of what is there."""
-        return []
 
 
 def _record(records: RecordFile, offset: int) -> bytes:
