@@ -30,7 +30,8 @@ from data_prep.sources.picture_tar import read_pictures
 
 _SAMPLED = 200
 _NAMED = 3
-_DAMAGED = {"damaged_record"}  # reasons known from the listing that mean damage, not that a photo is no part
+# Reasons known from the listing that mean damage, not that a photo is no part.
+_DAMAGED = {"damaged_record", "damaged_json"}
 _LFW_PHOTO = re.compile(r"([^/]+)/\1_\d{4}\.jpg")
 _LFW_IDENTITY = "George_W_Bush"  # whose 530 photos nobody leaves out
 _CASIA_PHOTO = re.compile(r"\d{7}/\d{3}\.jpg")
