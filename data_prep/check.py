@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
+from data_prep.crops import decode_crop, is_missing
 from data_prep.errors import InputError
 from data_prep.known_sets import CASIA, CASIA_PACK, CELEBA, CFP, KNOWN_SETS, LFW, KnownSet
 from data_prep.manifest import JOURNAL_NAME, MANIFEST_NAME, AlignedDataset, Status
@@ -28,7 +30,8 @@ from data_prep.sources.picture_tar import read_pictures
 
 _SAMPLED = 200
 _NAMED = 3
-_DAMAGED = {"damaged_record"}  # reasons known from the listing that mean damage, not that a photo is no part
+# Reasons known from the listing that mean damage, not that a photo is no part.
+_DAMAGED = {"damaged_record", "damaged_json"}
 _LFW_PHOTO = re.compile(r"([^/]+)/\1_\d{4}\.jpg")
 _LFW_IDENTITY = "George_W_Bush"  # whose 530 photos nobody leaves out
 _CASIA_PHOTO = re.compile(r"\d{7}/\d{3}\.jpg")
@@ -206,7 +209,7 @@ def _report_pair_lists(path: Path, photos: Sequence[SourcePhoto], report: CheckR
 
 
 def _decode(photos: Sequence[SourcePhoto], report: CheckReport, *, every: bool) -> None:
-    empty = [photo for photo in photos if isinstance(photo, FilePhoto) and _is_missing(photo.path)]
+    empty = [photo for photo in photos if isinstance(photo, FilePhoto) and is_missing(photo.path)]
     report.count("files are dangling links or have zero bytes", [photo.key for photo in empty])
     names = {photo.key for photo in empty}
     looked_at = _sample([photo for photo in photos if photo.key not in names], every=every)
@@ -224,10 +227,6 @@ def _decode(photos: Sequence[SourcePhoto], report: CheckReport, *, every: bool) 
 def _report_looked(looked: int, of: int, broken: int, report: CheckReport) -> None:
     rest = "" if looked == of else "; --all looks at every one"
     report.facts.append(f"looked at {looked:,} of {of:,} pictures: {looked - broken:,} can be decoded{rest}")
-
-
-def _is_missing(path: Path) -> bool:
-    return not path.is_file() or path.stat().st_size == 0
 
 
 def _sample(items: Sequence[_Item], *, every: bool) -> list[_Item]:
@@ -259,27 +258,40 @@ def _examine_aligned(path: Path, report: CheckReport, every: bool) -> None:
 
 def _examine_crops(dataset: AlignedDataset, report: CheckReport, *, every: bool) -> None:
     rows = np.flatnonzero(dataset.column("status") != Status.FAILED.value)
-    row_of = dict(zip(dataset.column("crop")[rows], rows.tolist(), strict=True))
-    crops = list(row_of)
+    gone = set(dataset.crops.missing(rows))
+    missing = {row for row in rows.tolist() if dataset.crops.name(row) in gone}
+    names = dataset.column("crop")
+    report.count("crops are missing or have zero bytes", [names[row] for row in sorted(missing)])
+    looked_at = _sample([row for row in rows.tolist() if row not in missing], every=every)
+    changed, broken = _damaged(dataset, looked_at, hashes=_crop_hashes(dataset, rows, report))
+    report.count("crops are no longer what was written", [names[row] for row in changed])
+    side = dataset.header.crop_px
+    report.count(f"crops cannot be read as {side} x {side}", [names[row] for row in broken])
+    _report_looked(len(looked_at), len(rows) - len(missing), len(broken), report)
+
+
+def _crop_hashes(
+    dataset: AlignedDataset, rows: NDArray[np.int64], report: CheckReport
+) -> Sequence[str | None]:
+    """The crops' hashes in the manifest, (all rows,); null where an earlier version wrote none."""
     hashed = "crop_sha256" in dataset.table.column_names
-    hashes = dataset.column("crop_sha256")[rows] if hashed else [None] * len(crops)
-    missing = [crop for crop in crops if _is_missing(dataset.root / crop)]
-    report.count("crops are missing or have zero bytes", missing)
-    known = dict(zip(crops, hashes, strict=True))
-    if None in known.values():
+    hashes = dataset.table["crop_sha256"].to_pylist() if hashed else [None] * len(dataset)
+    if any(hashes[row] is None for row in rows):
         report.facts.append("made by an earlier version: the manifest has no hashes of the crops")
-    gone = set(missing)
-    looked_at = _sample([crop for crop in crops if crop not in gone], every=every)
-    broken, changed = [], []
-    for crop in _in_progress("read", looked_at):
-        data = (dataset.root / crop).read_bytes()
-        if known[crop] not in (None, hashlib.sha256(data).hexdigest()):
-            changed.append(crop)
-        if next(dataset.crops.decoded([row_of[crop]])) is None:
-            broken.append(crop)
-    report.count("crops are no longer what was written", changed)
-    report.count(f"crops cannot be read as {dataset.header.crop_px} x {dataset.header.crop_px}", broken)
-    _report_looked(len(looked_at), len(crops) - len(missing), len(broken), report)
+    return hashes
+
+
+def _damaged(
+    dataset: AlignedDataset, rows: Sequence[int], *, hashes: Sequence[str | None]
+) -> tuple[list[int], list[int]]:
+    """The rows whose crop has other bytes than were written, and those whose crop cannot be read."""
+    changed, broken = [], []
+    for row, content in zip(_in_progress("read", rows), dataset.crops.contents(rows), strict=True):
+        if hashes[row] not in (None, hashlib.sha256(content).hexdigest()):
+            changed.append(row)
+        if decode_crop(content, dataset.header.crop_px) is None:
+            broken.append(row)
+    return changed, broken
 
 
 def _examine_begun(path: Path, report: CheckReport, every: bool) -> None:

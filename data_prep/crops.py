@@ -42,9 +42,9 @@ class Crops(ABC):
     def name(self, row: int) -> str:
         """Where the crop of a row lies, for messages."""
 
-    @abstractmethod
     def missing(self, rows: Rows) -> list[str]:
-        """The names of those that are not there, without reading any."""
+        """The names of those that are not there, without reading any; none where an index lists what is."""
+        return []
 
     def decoded(self, rows: Rows) -> Iterator[NDArray[np.uint8] | None]:
         """Each crop, (crop_px, crop_px, 3) RGB; null for one that is missing, broken or of another size.
@@ -52,7 +52,7 @@ class Crops(ABC):
         Errors are for the caller to raise, with `unreadable`: this runs in worker processes, and an exception
         that crosses processes comes out as a page of traceback.
         """
-        return (_decode(content, self.crop_px) for content in self.contents(rows))
+        return (decode_crop(content, self.crop_px) for content in self.contents(rows))
 
     def read(self, rows: Rows) -> NDArray[np.uint8]:
         """The crops of one row or more, (rows, crop_px, crop_px, 3) RGB.
@@ -99,8 +99,8 @@ class CropFiles(Crops):
         return str(self._path(row))
 
     def missing(self, rows: Rows) -> list[str]:
-        """Files that do not exist."""
-        return [self.name(row) for row in rows if not self._path(row).is_file()]
+        """Files that do not exist, or have zero bytes."""
+        return [self.name(row) for row in rows if is_missing(self._path(row))]
 
     def _path(self, row: int) -> Path:
         return self.root / self.names[int(row)].as_py()
@@ -113,7 +113,13 @@ def _content(path: Path) -> bytes:
         return b""
 
 
-def _decode(content: bytes, crop_px: int) -> NDArray[np.uint8] | None:
+def is_missing(path: Path) -> bool:
+    """Whether there is no such file, or only zero bytes."""
+    return not path.is_file() or path.stat().st_size == 0
+
+
+def decode_crop(content: bytes, crop_px: int) -> NDArray[np.uint8] | None:
+    """A crop, (crop_px, crop_px, 3) RGB; null where the bytes are no picture of that size."""
     if not content:
         return None
     try:

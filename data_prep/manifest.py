@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from data_prep.alignment import Template, find_template
 from data_prep.atomic import written_whole
@@ -77,6 +78,11 @@ class DatasetHeader:
     colour_order: str
     min_face_px: int
     versions: dict[str, str]
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+
+HEADER = TypeAdapter(DatasetHeader)  # reads one that may not be one
 
 
 def header_for(template: Template, *, policy: str, min_face_px: int) -> DatasetHeader:
@@ -139,8 +145,8 @@ class AlignedDataset:
             field: what the user named it with, for the message.
 
         Raises:
-            InputError: no manifest, another format, a name that leaves the folder, or a template that this
-                version draws differently.
+            InputError: no manifest, another format, a column that is missing, a photo without its crop, a
+                name that leaves the folder, or a template that this version draws differently.
         """
         path = root / MANIFEST_NAME
         if not path.is_file():
@@ -153,15 +159,12 @@ class AlignedDataset:
             )
         try:
             table = pq.read_table(path)
-            header = DatasetHeader(**json.loads((table.schema.metadata or {})[_HEADER_KEY]))
-            _refuse_names_outside(path, table)
-        except (pa.ArrowException, OSError, KeyError, TypeError, json.JSONDecodeError) as error:
-            raise InputError(
-                field,
-                "the manifest must be one that `faceverif align` wrote",
-                got=f"{path} ({type(error).__name__})",
-                fix="Align the photos again into an empty folder.",
-            ) from error
+            header = HEADER.validate_json((table.schema.metadata or {})[_HEADER_KEY])
+        except (pa.ArrowException, OSError, KeyError, ValidationError) as error:
+            raise _foreign(path, type(error).__name__, field=field) from error
+        table = _in_schema(path, table, field=field)
+        _refuse_rows_in_part(path, table, field=field)
+        _refuse_names_outside(path, table)
         refuse_other_geometry(header)
         crops = CropFiles(crop_px=header.crop_px, root=root, names=table.column("crop"))
         return cls(root, header, table, crops, files=(path,))
@@ -208,6 +211,36 @@ def refuse_other_geometry(header: DatasetHeader) -> None:
 def _file_sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _foreign(path: Path, why: str, *, field: str) -> InputError:
+    return InputError(
+        field,
+        "the manifest must be one that `faceverif align` wrote",
+        got=f"{path} ({why})",
+        fix="Align the photos again into an empty folder.",
+    )
+
+
+def _in_schema(path: Path, table: pa.Table, *, field: str) -> pa.Table:
+    """The columns of `SCHEMA`, in its types; earlier versions wrote no `crop_sha256`."""
+    missing = [name for name in SCHEMA.names if name not in {*table.column_names, "crop_sha256"}]
+    if missing:
+        raise _foreign(path, f"no column {', '.join(missing)}", field=field)
+    schema = pa.schema([column for column in SCHEMA if column.name in table.column_names])
+    try:
+        return table.select(schema.names).cast(schema)
+    except (pa.ArrowException, ValueError) as error:
+        raise _foreign(path, f"columns of other types: {error}", field=field) from error
+
+
+def _refuse_rows_in_part(path: Path, table: pa.Table, *, field: str) -> None:
+    for name in ("photo", "status"):
+        if table[name].null_count:
+            raise _foreign(path, f"rows without {name}", field=field)
+    lacking = pc.and_(pc.is_null(table["crop"]), pc.not_equal(table["status"], Status.FAILED.value))
+    for photo in table["photo"].filter(lacking).slice(0, 1).to_pylist():
+        raise _foreign(path, f"no crop of {photo}, which has not failed", field=field)
 
 
 def _refuse_names_outside(path: Path, table: pa.Table) -> None:

@@ -14,11 +14,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from data_prep import already_aligned
 from data_prep.crops import Crops, Rows
 from data_prep.errors import InputError
 from data_prep.manifest import (
+    HEADER,
     MANIFEST_NAME,
     SCHEMA,
     AlignedDataset,
@@ -76,10 +78,6 @@ class RecordCrops(Crops):
         """File and byte."""
         return f"the record at byte {self.offsets[row]:,} of {self.path}"
 
-    def missing(self, rows: Rows) -> list[str]:
-        """None: the index was made of what is there."""
-        return []
-
 
 @dataclass(frozen=True, kw_only=True)
 class ShardCrops(Crops):
@@ -105,10 +103,6 @@ class ShardCrops(Crops):
     def name(self, row: int) -> str:
         """Shard and byte."""
         return f"the picture at byte {self.offsets[row]:,} of {self.paths[self.shard[row]]}"
-
-    def missing(self, rows: Rows) -> list[str]:
-        """None: the index was made of what is there."""
-        return []
 
 
 def _record(records: RecordFile, offset: int) -> bytes:
@@ -163,8 +157,8 @@ def _taken_over(
 
 def _exported_header(path: Path, about: Mapping[str, Any], *, field: str) -> DatasetHeader:
     try:
-        header = DatasetHeader(**about["header"])
-    except (KeyError, TypeError) as error:
+        header = HEADER.validate_python(about["header"])
+    except (KeyError, ValidationError) as error:
         raise InputError(
             field,
             "shards must open with a header as `faceverif data export` writes it",

@@ -62,11 +62,13 @@ def _whole(path: Path, protocol: VerificationProtocol, *, allow_partial: bool) -
     official, size = protocol.official, protocol.size
     if official is None or size == official:
         return protocol
-    if allow_partial and size.pairs < official.pairs:
+    fewer = size.pairs < official.pairs
+    if allow_partial and fewer:
         return protocol.part(np.ones(len(protocol), dtype=bool))
+    in_part = ", or use --allow-partial for a number that is not comparable" if fewer else ""
     raise InputError(
         str(path),
         f"{protocol.name} has {official.pairs:,} pairs in {official.folds} folds",
         got=f"{size.pairs:,} pairs in {size.folds}",
-        fix="Take a whole copy, or use --allow-partial for a number that is not comparable.",
+        fix=f"Take a whole copy{in_part}.",
     )

@@ -126,10 +126,16 @@ _LARGEST_FILE = 2**28  # the largest list of the field has a few megabytes
 
 def first_line(path: Path) -> str:
     """How a text file begins; empty for what is no text or no file."""
+    return first_lines(path, 1)[0]
+
+
+def first_lines(path: Path, count: int) -> list[str]:
+    """So many opening lines, without their ends; empty ones for what is no text, no file, or shorter."""
     if not path.is_file():
-        return ""
+        return [""] * count
     with path.open("rb") as file:
-        return file.readline(_LONGEST_OPENING).decode("utf-8-sig", "replace").rstrip()
+        lines = [file.readline(_LONGEST_OPENING) for _ in range(count)]
+    return [line.decode("utf-8-sig", "replace").rstrip() for line in lines]
 
 
 def deal_folds(name: str, same: NDArray[np.bool_]) -> tuple[NDArray[np.int64], str]:

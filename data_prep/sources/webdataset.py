@@ -17,7 +17,9 @@ from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
+
+import numpy as np
 
 from data_prep.errors import InputError
 from data_prep.inside import refuse_name_outside
@@ -27,6 +29,7 @@ from data_prep.sources.base import SourceFormat, SourcePhoto
 ABOUT_NAME = "__faceverif__"
 _PICTURES = ("jpg", "jpeg", "png", "webp")
 _LARGEST_TEXT = 2**20
+_LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 _TAR_MAGIC, _TAR_MAGIC_AT = b"ustar", 257
 _TAR_END = bytes(2 * tarfile.BLOCKSIZE)
 
@@ -117,7 +120,7 @@ def list_photos(source: Path) -> list[ShardPhoto]:
 
 def _members(path: Path) -> Iterator[tarfile.TarInfo]:
     try:
-        with tarfile.open(path, "r:") as archive:
+        with tarfile.open(path, "r:", encoding="utf-8", errors="backslashreplace") as archive:
             for member in archive:
                 if not member.isdir():
                     yield _checked(path, member)
@@ -158,9 +161,11 @@ def _photo(
     path: Path, key: str, picture: tarfile.TarInfo, sample: Mapping[str, tarfile.TarInfo]
 ) -> ShardPhoto:
     about = _json(path, sample["json"]) if "json" in sample else {}
+    if about is not None and _overflow(about.get("landmarks")):
+        about = None
     refused = "damaged_json" if about is None else None
     about = about or {}
-    name = str(about.get("photo", f"{path.stem}/{picture.name}"))
+    name = str(about.get("photo") or f"{path.stem}/{picture.name}")
     sha256, landmarks = about.get("sha256"), about.get("landmarks")
     return ShardPhoto(
         key=refuse_name_outside(name, field=f"{path}, {key}.json"),
@@ -170,19 +175,25 @@ def _photo(
         offset=picture.offset_data,
         size=picture.size,
         sha256=sha256 if isinstance(sha256, str) else None,
-        landmarks=landmarks if _are_landmarks(landmarks) else None,
+        landmarks=list(map(float, landmarks)) if _are_landmarks(landmarks) else None,
     )
 
 
-def _are_landmarks(value: object) -> bool:
+def _are_landmarks(value: object) -> TypeGuard[list[float]]:
     return isinstance(value, list) and len(value) == 10 and all(type(each) in (int, float) for each in value)
+
+
+def _overflow(landmarks: object) -> bool:
+    """Whether they are landmarks, but infinite, no numbers, or more than a manifest's float32 holds."""
+    return _are_landmarks(landmarks) and not all(abs(each) <= _LARGEST_FLOAT32 for each in landmarks)
 
 
 def _identity(
     path: Path, key: str, about: Mapping[str, Any], sample: Mapping[str, tarfile.TarInfo]
 ) -> str | None:
     if "identity" in about:
-        return str(about["identity"])
+        identity = about["identity"]
+        return None if identity is None else str(identity)
     if "cls" in sample:
         number = _text(path, sample["cls"]).strip()
         return f"{int(number):06d}" if number.isdigit() and len(number) < 10 else None
@@ -200,6 +211,7 @@ def _split(name: str) -> tuple[str, str]:
 def _json(path: Path, member: tarfile.TarInfo) -> dict[str, Any] | None:
     try:
         content = json.loads(_text(path, member))
+        json.dumps(content, ensure_ascii=False).encode("utf-8")  # half a surrogate pair is JSON, but no text
     except (ValueError, RecursionError):
         return None
     return content if isinstance(content, dict) else None

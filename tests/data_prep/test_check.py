@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from field_formats import picture, write_bin, write_rec
+from field_formats import picture, write_bin, write_rec, write_tar
 from PIL import Image
 
 from data_prep import check as checking
@@ -107,6 +107,11 @@ def test_a_damaged_record_is_named(tmp_path: Path) -> None:
     data[offsets[3] + 40 : offsets[3] + 60] = bytes(20)
     rec.write_bytes(data)
     assert "1 photos cannot be decoded" in problems(tmp_path)
+
+
+def test_a_damaged_description_is_named(tmp_path: Path) -> None:
+    path = write_tar(tmp_path / "a.tar", {"1.jpg": picture(1), "1.json": b"{", "2.jpg": picture(2)})
+    assert problems(path) == "1 photos cannot be used (damaged_json): a/1.jpg"
 
 
 def test_a_bin_has_photos_and_pairs(tmp_path: Path) -> None:

@@ -9,14 +9,15 @@ import pytest
 from data_prep.alignment import find_template
 from data_prep.errors import InputError
 from data_prep.exclusions import Exclusion, ExclusionList, exclusions_text, write_exclusions
-from data_prep.manifest import AlignedDataset, header_for, write_manifest
+from data_prep.manifest import AlignedDataset, Status, header_for, write_manifest
 
 NAMES = ("Ann/1.jpg", "Ann/2.jpg", "Bob, Jr./1.jpg", 'Eve "X"/1.jpg')
 
 
 @pytest.fixture
 def dataset(tmp_path: Path) -> AlignedDataset:
-    rows = [{"photo": name, "identity": name.partition("/")[0]} for name in NAMES]
+    known = {"crop": "1.png", "status": Status.ALIGNED}
+    rows = [known | {"photo": name, "identity": name.partition("/")[0]} for name in NAMES]
     write_manifest(tmp_path, header_for(find_template("arcface-112"), policy="test", min_face_px=20), rows)
     return AlignedDataset.load(tmp_path)
 

@@ -21,8 +21,9 @@ from data_prep.protocols import VerificationProtocol, find_rows, load_protocol, 
 
 def dataset_of(root: Path, photos: list[str]) -> AlignedDataset:
     header = header_for(find_template("arcface-112"), policy="centred-largest", min_face_px=20)
-    row = dict.fromkeys(("crop", "sha256", "reason", "width", "height", "box", "landmarks", "score", "faces"))
-    write_manifest(root, header, [row | {"photo": p, "identity": "x", "status": "aligned"} for p in photos])
+    row = dict.fromkeys(("sha256", "reason", "width", "height", "box", "landmarks", "score", "faces"))
+    row |= {"identity": "x", "status": "aligned"}
+    write_manifest(root, header, [row | {"photo": photo, "crop": photo} for photo in photos])
     return AlignedDataset.load(root)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -26,7 +27,7 @@ from data_prep.manifest import (
 def row(photo: str, status: Status = Status.ALIGNED, **known: Any) -> dict[str, Any]:
     return (
         dict.fromkeys(SCHEMA.names)
-        | {"photo": photo, "identity": photo.split("/")[0], "status": status}
+        | {"photo": photo, "identity": photo.split("/")[0], "crop": f"crops/{photo}", "status": status}
         | known
     )
 
@@ -40,7 +41,7 @@ def test_round_trip(tmp_path: Path, header: DatasetHeader) -> None:
     box = np.array([1.1, 2.2, 3.3, 4.4], np.float32).tolist()
     rows = [
         row("Zoë Müller/1.jpg", box=box, landmarks=[float(i) for i in range(10)], faces=2, score=0.5),
-        row("Zoë Müller/2.jpg", Status.FAILED, reason="truncated"),
+        row("Zoë Müller/2.jpg", Status.FAILED, crop=None, reason="truncated"),
         row("B/1.jpg", Status.NO_FACE, reason="no_face", faces=0),
     ]
     write_manifest(tmp_path, header, rows)
@@ -104,6 +105,51 @@ def test_other_files_of_that_name_are_refused(tmp_path: Path, header: DatasetHea
     with pytest.raises(InputError, match="that `faceverif align` wrote"):
         AlignedDataset.load(tmp_path)
     write_manifest(tmp_path, header, [row("A/1.jpg")])
-    pq.write_table(pq.read_table(path).replace_schema_metadata({}), path)
-    with pytest.raises(InputError, match="that `faceverif align` wrote"):
+    table = pq.read_table(path)
+    for metadata in ({}, {b"faceverif.header": b"\xff"}, {b"faceverif.header": b"[" * 9999}):
+        pq.write_table(table.replace_schema_metadata(metadata), path)
+        with pytest.raises(InputError, match="that `faceverif align` wrote"):
+            AlignedDataset.load(tmp_path)
+
+
+@pytest.mark.parametrize("column", SCHEMA.names)
+def test_a_missing_column_is_named(tmp_path: Path, header: DatasetHeader, column: str) -> None:
+    path = write_manifest(tmp_path, header, [row("A/1.jpg")])
+    pq.write_table(pq.read_table(path).drop_columns(column), path)
+    if column == "crop_sha256":  # that of an earlier version
+        assert column not in AlignedDataset.load(tmp_path).table.column_names
+        return
+    with pytest.raises(InputError, match=rf"{path} \(no column {column}\)"):
+        AlignedDataset.load(tmp_path)
+
+
+def test_columns_of_other_types_are_taken_where_they_hold_the_same(
+    tmp_path: Path, header: DatasetHeader
+) -> None:
+    path = write_manifest(tmp_path, header, [row("A/1.jpg", box=[1.0, 2.0, 3.0, 4.0]), row("A/2.jpg")])
+    table = pq.read_table(path)
+    expected = table.to_pylist()
+    place = table.column_names.index("box")
+    loose = table.set_column(place, "box", table["box"].cast(pa.list_(pa.float64())))
+    pq.write_table(loose, path)
+    assert AlignedDataset.load(tmp_path).table.to_pylist() == expected
+    pq.write_table(table.set_column(place, "box", table["photo"]), path)
+    with pytest.raises(InputError, match="columns of other types"):
+        AlignedDataset.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("broken", "said"),
+    [
+        ({"crop": None}, r"no crop of A/1\.jpg, which has not failed"),
+        ({"crop": None, "status": Status.NO_FACE}, r"no crop of A/1\.jpg"),
+        ({"status": None}, "rows without status"),
+        ({"photo": None}, "rows without photo"),
+    ],
+)
+def test_a_row_in_part_is_refused(
+    tmp_path: Path, header: DatasetHeader, broken: dict[str, Any], said: str
+) -> None:
+    write_manifest(tmp_path, header, [row("A/1.jpg") | broken])
+    with pytest.raises(InputError, match=said):
         AlignedDataset.load(tmp_path)

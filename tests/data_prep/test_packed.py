@@ -13,7 +13,7 @@ from field_formats import picture, write_aligned, write_rec, write_tar
 from data_prep import already_aligned
 from data_prep.errors import InputError
 from data_prep.export import export_webdataset
-from data_prep.manifest import AlignedDataset, Status
+from data_prep.manifest import AlignedDataset, Status, write_manifest
 from data_prep.packed import load_aligned
 
 PHOTOS = {
@@ -64,6 +64,15 @@ def test_exported_shards_are_the_same_data_set(
     assert export_webdataset(shards, tmp_path / "again", shard_mb=shard_mb).left_behind == 0
     assert files(tmp_path / "again") == files(tmp_path / "shards")
     assert load_aligned(tmp_path / "again").sha256 == shards.sha256
+
+
+def test_photos_of_nobody_stay_nameless(tmp_path: Path) -> None:
+    root = tmp_path / "aligned"
+    named = write_aligned(root, {"ada/1.png": picture(1, side=112), "x/2.png": picture(2, side=112)})
+    rows = named.table.to_pylist()
+    write_manifest(root, named.header, [rows[0], rows[1] | {"identity": None}])
+    export_webdataset(AlignedDataset.load(root), tmp_path / "shards", shard_mb=1)
+    assert load_aligned(tmp_path / "shards").table["identity"].to_pylist() == ["ada", None]
 
 
 def test_a_lost_shard_and_two_exports_in_one_folder_are_refused(

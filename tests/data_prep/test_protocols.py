@@ -10,7 +10,7 @@ import pytest
 from data_prep.alignment import find_template
 from data_prep.errors import InputError
 from data_prep.manifest import AlignedDataset, header_for, write_manifest
-from data_prep.protocols import find_rows, load_protocol
+from data_prep.protocols import ProtocolSize, find_rows, load_protocol
 
 
 def genuine(name: str, first: int, second: int) -> str:
@@ -53,10 +53,46 @@ def test_view2_keeps_file_order_and_folds(tmp_path: Path) -> None:
     assert protocol.scored.all()
 
 
-@pytest.mark.parametrize("lines", [SETS[0], SETS[0] + SETS[1] + SETS[0][:1], []])
+@pytest.mark.parametrize("lines", [SETS[0], SETS[0] + SETS[1] + SETS[0][:1]])
 def test_counts_that_differ_from_the_header_are_refused(tmp_path: Path, lines: list[str]) -> None:
-    with pytest.raises(InputError, match=rf"got {len(lines)} lines"):
-        load_protocol(view2(tmp_path, lines=lines))
+    for allow_partial in (False, True):
+        with pytest.raises(InputError, match=rf"got {len(lines)} lines"):
+            load_protocol(view2(tmp_path, lines=lines), allow_partial=allow_partial)
+
+
+def test_a_list_of_other_counts_is_not_view2(tmp_path: Path) -> None:
+    assert load_protocol(view2(tmp_path)).title == "pairs (2 x 2 + 2)"
+    with pytest.raises(InputError, match=r"has 6,000 pairs in 10 folds; got 8 pairs in 2\."):
+        load_protocol(tmp_path / "pairs.txt", official=ProtocolSize(pairs=6000, folds=10))
+
+
+@pytest.mark.parametrize(
+    ("lines", "partial"),
+    [
+        (5400, "5,400 of 6,000 pairs, 9 of 10 folds"),
+        (5999, "5,400 of 6,000 pairs, 9 of 10 folds"),  # a set begun, and perhaps a line torn
+        (600, "600 of 6,000 pairs, in folds of its own"),
+    ],
+)
+def test_view2_cut_short_is_refused_or_says_so(tmp_path: Path, lines: int, partial: str) -> None:
+    one_set = [genuine("Ann_Lee", 1, 2)] * 300 + [impostor("Ann_Lee", 1, "Bo", 3)] * 300
+    path = view2(tmp_path, header="10\t300", lines=(one_set * 10)[:lines])
+    with pytest.raises(InputError, match=r"lfw-view2 has 6,000 pairs in 10 folds; .* or use --allow-partial"):
+        load_protocol(path)
+    assert load_protocol(path, allow_partial=True).title == f"lfw-view2 (partial: {partial})"
+
+
+def test_a_part_is_offered_only_where_pairs_are_missing(tmp_path: Path) -> None:
+    path = view2(tmp_path)
+    for official in (ProtocolSize(pairs=4, folds=2), ProtocolSize(pairs=8, folds=4)):
+        with pytest.raises(InputError, match=r"Take a whole copy\.$"):
+            load_protocol(path, official=official, allow_partial=True)
+
+
+def test_numbers_by_twos_are_no_pairs(tmp_path: Path) -> None:
+    path = write(tmp_path, "train.idx", "0\t16\n1\t5432\n2\t9876\n")
+    with pytest.raises(InputError, match="must be one of"):
+        load_protocol(path)
 
 
 @pytest.mark.parametrize(
@@ -81,8 +117,11 @@ def test_a_broken_line_is_named(tmp_path: Path, number: int, broken: str) -> Non
 
 def test_view1_takes_its_threshold_from_the_training_half(tmp_path: Path) -> None:
     write(tmp_path, "pairsDevTrain.txt", "\n".join(["2", *SETS[0]]))
-    protocol = load_protocol(write(tmp_path, "pairsDevTest.txt", "\n".join(["2", *SETS[1]])))
-    assert protocol.name == "lfw-view1"
+    path = write(tmp_path, "pairsDevTest.txt", "\n".join(["2", *SETS[1]]))
+    with pytest.raises(InputError, match=r"lfw-view1 has 3,200 pairs in 2 folds; got 8 pairs in 2"):
+        load_protocol(path)
+    protocol = load_protocol(path, allow_partial=True)
+    assert protocol.title == "lfw-view1 (partial: 8 of 3,200 pairs, 2 of 2 folds)"
     assert protocol.left[4] == "Cy/Cy_0001"
     assert protocol.fold.tolist() == [0] * 4 + [1] * 4
     assert protocol.scored.tolist() == [False] * 4 + [True] * 4
@@ -92,6 +131,14 @@ def test_view1_takes_its_threshold_from_the_training_half(tmp_path: Path) -> Non
 def test_half_a_view1_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(InputError, match=r"Give pairsDevTest.txt and keep pairsDevTrain.txt beside it"):
         load_protocol(write(tmp_path, name, "\n".join(["2", *SETS[0]])))
+
+
+def test_a_half_of_view1_makes_up_for_nothing_in_the_other(tmp_path: Path) -> None:
+    for name, size in (("pairsDevTrain.txt", 1099), ("pairsDevTest.txt", 501)):
+        pairs = [genuine("Ann_Lee", 1, 2)] * size + [impostor("Ann_Lee", 1, "Bo", 3)] * size
+        write(tmp_path, name, "\n".join([str(size), *pairs]))
+    with pytest.raises(InputError, match=r"pairsDevTest\.txt: holds 500 \+ 500 pairs in View 1; got 501"):
+        load_protocol(tmp_path / "pairsDevTest.txt", allow_partial=True)
 
 
 def test_csv_without_folds_deals_both_kinds_into_every_fold(tmp_path: Path) -> None:
@@ -149,10 +196,9 @@ def test_binary_and_missing_files_are_refused(tmp_path: Path) -> None:
 
 def dataset_of(root: Path, photos: list[str]) -> AlignedDataset:
     header = header_for(find_template("arcface-112"), policy="centred-largest", min_face_px=20)
-    empty = dict.fromkeys(
-        ("crop", "sha256", "reason", "width", "height", "box", "landmarks", "score", "faces")
-    )
-    write_manifest(root, header, [{"photo": p, "identity": "x", "status": "aligned"} | empty for p in photos])
+    empty = dict.fromkeys(("sha256", "reason", "width", "height", "box", "landmarks", "score", "faces"))
+    known = {"identity": "x", "status": "aligned"} | empty
+    write_manifest(root, header, [known | {"photo": photo, "crop": photo} for photo in photos])
     return AlignedDataset.load(root)
 
 

@@ -6,14 +6,19 @@ import gzip
 import json
 import tarfile
 from contextlib import suppress
+from dataclasses import asdict, fields
 from pathlib import Path
 
+import numpy as np
 import pytest
 from field_formats import picture, write_tar
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from data_prep.alignment import TEMPLATES
 from data_prep.errors import InputError
+from data_prep.manifest import DatasetHeader, header_for
+from data_prep.packed import load_aligned
 from data_prep.photos import PhotoError
 from data_prep.sources import list_source
 from data_prep.sources.webdataset import list_photos
@@ -23,6 +28,12 @@ PHOTO = picture(0)
 
 def sample(**about: object) -> bytes:
     return json.dumps(about).encode()
+
+
+def exported(**about: object) -> bytes:
+    """`__faceverif__` as an export writes it."""
+    header = header_for(TEMPLATES["arcface-112"], policy="test", min_face_px=20)
+    return sample(**({"header": asdict(header)} | about))
 
 
 def refused(source: Path) -> str:
@@ -62,6 +73,30 @@ def test_a_broken_description_costs_its_photo_only(tmp_path: Path) -> None:
     photos = list_photos(tmp_path)
     assert [photo.refused for photo in photos] == ["damaged_json", "damaged_json", None, None]
     assert (photos[3].landmarks, photos[3].sha256) == (None, None)
+
+
+@pytest.mark.parametrize(
+    "about",
+    [
+        {"identity": "\ud800"},
+        {"photo": "\ud800"},
+        {"sha256": "\ud800"},
+        {"landmarks": [10**400] * 10},
+        {"landmarks": [1e39] * 10},
+        {"landmarks": [float("nan")] * 10},
+    ],
+)
+def test_what_no_manifest_can_hold_costs_its_photo_only(tmp_path: Path, about: dict[str, object]) -> None:
+    export = {"__faceverif__": exported(photos=2), "1.jpg": PHOTO, "1.json": sample(**about), "2.jpg": PHOTO}
+    write_tar(tmp_path / "a.tar", export)
+    table = load_aligned(tmp_path).table
+    assert table["photo"].to_pylist() == ["a/1.jpg", "a/2.jpg"]
+    assert table["reason"].to_pylist() == ["damaged_json", None]
+
+
+def test_a_name_that_is_no_utf8_is_written_out(tmp_path: Path) -> None:
+    write_tar(tmp_path / "a.tar", {"__faceverif__": exported(photos=1), "\udcff.jpg": PHOTO})
+    assert load_aligned(tmp_path).table["photo"].to_pylist() == ["a/\\xff.jpg"]
 
 
 def test_a_folder_of_people_may_hold_a_tar(tmp_path: Path) -> None:
@@ -127,13 +162,16 @@ def test_a_shard_that_shrinks_later_gives_an_unreadable_photo(tmp_path: Path) ->
         photo.read()
 
 
-@given(st.data())
-@settings(
+fuzz = settings(
     max_examples=60,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
+
+
+@given(st.data())
+@fuzz
 def test_damaged_bytes_give_photos_or_one_error(tmp_path: Path, data: st.DataObject) -> None:
     path = write_tar(tmp_path / "a.tar", {"1.jpg": b"photo", "1.json": sample(identity="Ada"), "2.cls": b"1"})
     content = bytearray(path.read_bytes())
@@ -142,3 +180,47 @@ def test_damaged_bytes_give_photos_or_one_error(tmp_path: Path, data: st.DataObj
     path.write_bytes(content)
     with suppress(InputError):
         assert all(photo.offset + photo.size <= len(content) for photo in list_photos(path))
+
+
+NUMBERS = st.one_of(st.integers(), st.floats(), st.just(10**400))
+JSON_VALUES = st.recursive(
+    st.one_of(st.none(), st.booleans(), NUMBERS, st.text(st.characters())),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(), inner, max_size=3)),
+    max_leaves=5,
+)
+LANDMARKS = st.one_of(JSON_VALUES, st.lists(NUMBERS, min_size=10, max_size=10))
+
+
+@given(
+    about=st.fixed_dictionaries(
+        {},
+        optional={
+            "photo": JSON_VALUES,
+            "identity": JSON_VALUES,
+            "sha256": JSON_VALUES,
+            "landmarks": LANDMARKS,
+        },
+    )
+)
+@fuzz
+def test_any_json_gives_a_row_or_one_error(tmp_path: Path, about: dict[str, object]) -> None:
+    files = {"__faceverif__": exported(photos=1), "1.jpg": PHOTO, "1.json": sample(**about)}
+    path = write_tar(tmp_path / "a.tar", files)
+    with suppress(InputError):  # a photo's name that leads out
+        [row] = load_aligned(path).table.to_pylist()
+        assert row["reason"] in (None, "damaged_json")
+        assert row["landmarks"] is None or np.isfinite(row["landmarks"]).all()
+
+
+@given(
+    key=st.sampled_from(["header", "photos", *(field.name for field in fields(DatasetHeader))]),
+    value=JSON_VALUES,
+)
+@fuzz
+def test_any_header_is_one_or_gives_one_error(tmp_path: Path, key: str, value: object) -> None:
+    about = json.loads(exported(photos=1))
+    (about if key in about else about["header"])[key] = value
+    path = write_tar(tmp_path / "a.tar", {"__faceverif__": sample(**about), "1.jpg": PHOTO})
+    with suppress(InputError):
+        header = load_aligned(path).header
+        assert (type(header.crop_px), type(header.template), type(header.versions)) == (int, str, dict)
