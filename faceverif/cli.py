@@ -23,6 +23,8 @@ app = typer.Typer(
 data_app = typer.Typer(help="Check, fetch, audit and export data.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 
+_INTERRUPTED = 130
+
 RunDir = Annotated[Path, typer.Option("--run", help="Folder of a training run.")]
 OutDir = Annotated[Path, typer.Option("--out", help="Folder for the results.")]
 DataDir = Annotated[
@@ -433,7 +435,10 @@ def data_audit(
 def main() -> None:
     """Entry point: what the user can mend is one line and exit code 2, never a traceback."""
     try:
-        sys.exit(app(standalone_mode=False))
+        code = app(standalone_mode=False)
+        if code == _INTERRUPTED:  # what typer makes of Ctrl-C
+            raise KeyboardInterrupt
+        sys.exit(code)
     except typer.TyperException as error:  # an option or argument that the parser refuses
         _refuse_usage(error.format_message())
     except InputError as error:
@@ -441,7 +446,7 @@ def main() -> None:
         sys.exit(2)
     except KeyboardInterrupt:
         print("faceverif: interrupted; the same command goes on where it stopped", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(_INTERRUPTED)
     except Exception as error:
         if not disk_is_full(error):
             raise

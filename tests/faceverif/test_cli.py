@@ -29,7 +29,7 @@ COMMANDS = (
     "fit-faces",
     "synthesise",
     "demo",
-    "data",
+    "reject",
 )
 
 CONFIG = """
@@ -52,6 +52,19 @@ def run_main(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     with pytest.raises(SystemExit) as stopped:
         main()
     return int(stopped.value.code or 0)
+
+
+def test_an_interrupted_command_says_that_it_goes_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("data_prep.prepare.align_folder", interrupted)
+    assert run_main(monkeypatch, "align", "photos", "out") == 130
+    assert (
+        capsys.readouterr().err.strip() == "faceverif: interrupted; the same command goes on where it stopped"
+    )
 
 
 def refusal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
