@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from robustness.attacks import PairGoal
-from robustness.trials import Trial, TrialScores
+from robustness.trials import Trial, TrialScores, file_at
 
 # A change of this size can turn any image into any other: epsilon says nothing more about the attack.
 WHOLE_BOX = 1.0
@@ -34,7 +34,7 @@ class Finding:
     def read(cls, trial: Trial, out: Path) -> Finding | None:
         """The finding of a trial, None where it has not finished."""
         stem = out / trial.path
-        path = stem.with_name(f"{stem.name}.json")
+        path = file_at(stem, "json")
         if not path.is_file():
             return None
         return cls(trial, json.loads(path.read_text(encoding="utf-8")), stem)
@@ -51,7 +51,7 @@ class Finding:
 
     def scores(self) -> TrialScores:
         """What every image scored."""
-        return TrialScores.read(self.stem.with_name(f"{self.stem.name}.parquet"))
+        return TrialScores.read(file_at(self.stem, "parquet"))
 
 
 @dataclass(frozen=True)

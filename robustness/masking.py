@@ -110,10 +110,11 @@ def _size_helps(findings: Sequence[Finding]) -> tuple[Verdict, str]:
     ]
     if not steps:
         return "not run", "no PGD of two sizes has finished"
-    worse = [pair for pair in steps if _shared_successes(*pair)[0] > _shared_successes(*pair)[1]]
-    if worse:
-        small, large = (finding.trial.epsilon for finding in worse[0])
-        return "warning", f"{worse[0][0].trial.label} succeeds less at {large:g} than at {small:g}"
+    for small, large in steps:
+        with_little, with_much, _ = _shared_successes(small, large)
+        if with_little > with_much:
+            sizes = f"{large.trial.epsilon:g} than at {small.trial.epsilon:g}"
+            return "warning", f"{small.trial.label} succeeds less at {sizes}"
     return "pass", f"in {len(steps)} comparisons of two sizes"
 
 

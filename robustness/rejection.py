@@ -40,7 +40,7 @@ Trainer = Callable[[ClassificationConfig, Path], None]
 def run_rejection(config: RejectionConfig, out: Path, *, train: Trainer) -> Path:
     """Train what is to be trained, make every trial that has not finished, write result.json and report.html.
 
-    Killed, the same call goes on. result.json is written again after each training of a model.
+    Killed, the same call goes on. result.json is written again after each training that had trials to run.
 
     Args:
         config: the experiment.
@@ -61,10 +61,12 @@ def run_rejection(config: RejectionConfig, out: Path, *, train: Trainer) -> Path
     }
     subjects = _Subjects(config, runs)
     planned = [trial for model, training in runs for trial in plan_trials(config, model, training)]
-    about = {trial: _about(config, trial, runs) for trial in planned}
+    hashes = {key: run_sha256(run) for key, run in runs.items()}
+    about = {trial: _about(config, trial, hashes) for trial in planned}
     for finding in read_findings(planned, out):
         _refuse_other_settings(finding, about[finding.trial])
     write_text(out / "config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+    result: dict[str, Any] = {}
     for number, (model, training) in enumerate(sorted(runs, key=lambda key: key[1]), start=1):
         mine = [trial for trial in planned if (trial.model, trial.training) == (model, training)]
         missing = [trial for trial in mine if Finding.read(trial, out) is None]
@@ -75,7 +77,8 @@ def run_rejection(config: RejectionConfig, out: Path, *, train: Trainer) -> Path
         for trial in missing:
             _run(trial, subjects, out, seed=config.seed, about=about[trial])
             _say_trial(Finding.read(trial, out))
-        result = _write_result(config, planned, runs, out)
+        if missing or not result:
+            result = _write_result(config, planned, runs, out)
     return write_rejection_report(config, read_findings(planned, out), result, out)
 
 
@@ -151,7 +154,7 @@ def _runs(config: RejectionConfig, model: ModelConfig, out: Path, *, train: Trai
         yield run
 
 
-def _about(config: RejectionConfig, trial: Trial, runs: dict[_Key, Path]) -> dict[str, Any]:
+def _about(config: RejectionConfig, trial: Trial, hashes: dict[_Key, str]) -> dict[str, Any]:
     """What the numbers of a trial depend on."""
     model, source = config.model(trial.model), _source(config, trial)
     kept = {"seed", "fit", "rates"}
@@ -162,8 +165,8 @@ def _about(config: RejectionConfig, trial: Trial, runs: dict[_Key, Path]) -> dic
     return splits | {
         "trial": json.loads(json.dumps(trial.settings())),
         "detectors": [model.detector, *(name for name in config.detectors if name != model.detector)],
-        "model_sha256": run_sha256(runs[_key(trial)]),
-        "source_sha256": None if source is None else run_sha256(runs[source]),
+        "model_sha256": hashes[_key(trial)],
+        "source_sha256": None if source is None else hashes[source],
     }
 
 

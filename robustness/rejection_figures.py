@@ -15,7 +15,7 @@ from faceverif.plotting import FAINT, GENUINE, IMPOSTOR, INK, PERCENT, new_panel
 from faceverif.verification.metrics import equal_error_rate
 from robustness.findings import Finding, Row, Spread
 from robustness.outcome import clean_against_attacked
-from robustness.trials import TrialScores
+from robustness.trials import TrialScores, file_at
 
 _BINS = 60
 # Of the scores, on either side, what may lie outside a histogram.
@@ -110,7 +110,7 @@ def strip_figure(finding: Finding) -> Figure:
 
     Of pairs the reference stands on top, and each photo's cosine with it before the score.
     """
-    with np.load(finding.stem.with_name(f"{finding.stem.name}.npz")) as stored:
+    with np.load(file_at(finding.stem, "npz")) as stored:
         pictures = {name: stored[name].astype(np.float32) for name in stored.files}
     clean, attacked = pictures["clean"], pictures["attacked"]
     largest = max(float(np.abs(attacked - clean).max()), 1e-6)

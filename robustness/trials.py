@@ -208,6 +208,11 @@ def run_trial(
     keep_trial(trial, changes, subject, out, seed=seed, about=about)
 
 
+def file_at(stem: Path, suffix: str) -> Path:
+    """One of a trial's files; its name may end in a size such as 0.3, which is no suffix."""
+    return stem.with_name(f"{stem.name}.{suffix}")
+
+
 def keep_trial(
     trial: Trial,
     changes: Iterator[Change],
@@ -236,12 +241,12 @@ def keep_trial(
         pictures = pictures or change.pictures()
     columns = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
     stem = out / trial.path
-    with written_whole(stem.with_name(f"{stem.name}.parquet")) as unfinished:
+    with written_whole(file_at(stem, "parquet")) as unfinished:
         pq.write_table(pa.table(columns), unfinished)
     assert pictures is not None  # there is at least one portion
-    with written_whole(stem.with_name(f"{stem.name}.npz")) as unfinished:
+    with written_whole(file_at(stem, "npz")) as unfinished:
         np.savez_compressed(unfinished, **pictures)  # type: ignore[arg-type] # numpy's stub takes them for a flag
-    scores = TrialScores.read(stem.with_name(f"{stem.name}.parquet"))
+    scores = TrialScores.read(file_at(stem, "parquet"))
     record = {
         "about": dict(about),
         "facts": subject.facts,
@@ -250,7 +255,7 @@ def keep_trial(
         "seconds": round(time.monotonic() - begun, 1),
         "detectors": _measured(scores, subject, seed=seed),
     }
-    write_text(stem.with_name(f"{stem.name}.json"), json.dumps(record, indent=1))
+    write_text(file_at(stem, "json"), json.dumps(record, indent=1))
 
 
 def build_attack(config: AttackConfig, subject: Subject, source: Subject | None) -> Attack:
