@@ -83,11 +83,13 @@ class LGMConfig(Section):
     Attributes:
         alpha: margin, in shares of the distance to the own mean; 1 for MNIST, 0.01 for faces in the paper.
         covariance: identity, or learned per class (isotropic), or per class and dimension (diagonal).
+        spread: standard deviation from which the means are drawn; for faces 1 / sqrt(embedding_dim).
     """
 
     name: Literal["lgm"]
     alpha: NotNegative
     covariance: Literal["identity", "isotropic", "diagonal"] = "identity"
+    spread: Positive = 1.0
 
 
 HeadConfig = Annotated[

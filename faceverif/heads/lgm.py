@@ -65,6 +65,9 @@ class LGMHead(Head):
         alpha: the whole margin; it may grow in training.
         covariance: identity (as in the paper's experiments), or a variance learned per class (isotropic), or
             per class and dimension (diagonal).
+        spread: standard deviation from which the means are drawn. Means that lie far apart compare embeddings
+            harshly; with thousands of classes in hundreds of dimensions 1 / sqrt(dim), which is where a
+            softmax layer begins, trains where 1 does not.
     """
 
     # Zero means nothing to a mean or a log variance. A variance follows from the spread of many samples.
@@ -72,11 +75,17 @@ class LGMHead(Head):
     learning_rate_factors: ClassVar[Mapping[str, float]] = MappingProxyType({"log_variances": 0.1})
 
     def __init__(
-        self, *, classes: int, embedding_dim: int, alpha: float, covariance: Covariance = "identity"
+        self,
+        *,
+        classes: int,
+        embedding_dim: int,
+        alpha: float,
+        covariance: Covariance = "identity",
+        spread: float = 1.0,
     ) -> None:
         super().__init__(classes=classes, embedding_dim=embedding_dim)
         self.alpha = self.alpha_now = alpha
-        self.means = nn.Parameter(torch.randn(classes, embedding_dim))
+        self.means = nn.Parameter(spread * torch.randn(classes, embedding_dim))
         self.log_variances: Tensor
         if covariance == "identity":
             self.register_buffer("log_variances", torch.zeros(classes, 1))
