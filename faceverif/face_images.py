@@ -44,6 +44,11 @@ class FaceImages:
     def __len__(self) -> int:
         return len(self.rows)
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of an image as it is read."""
+        return 3, self.input_px, self.input_px
+
     def read(self, which: Tensor) -> Tensor:
         """Those images, (len(which), 3, input_px, input_px) uint8.
 

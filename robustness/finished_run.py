@@ -35,6 +35,11 @@ class FinishedRun:
     unseen: Pictures
     spec: PreprocessingSpec | None = None
 
+    def sees_as(self, other: FinishedRun, *, classes: bool) -> bool:
+        """Whether both take the same images, and, if that is asked, know equally many classes."""
+        same = self.model.head.classes == other.model.head.classes or not classes
+        return same and self.spec == other.spec and self.unseen.shape == other.unseen.shape
+
 
 def load_run(run: Path, *, data_path: Path | None = None) -> FinishedRun:
     """The model and images of a run of either kind, told apart by its model file.

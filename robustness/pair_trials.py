@@ -11,19 +11,32 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from faceverif.face_images import STRANGER
+from robustness.attacked_model import AttackedModel
 from robustness.attacks import AdaptivePairAttack, PairAttack, PairAttackResult, PairGoal
 from robustness.attacks.pairs import as_wanted
 from robustness.controls import controlled
 from robustness.features import Features, extract_features
 from robustness.outcome import Verdicts
 from robustness.pair_subject import PairSubject
-from robustness.rejection_config import PairAdaptiveConfig, PairAttackConfig, PairPGDConfig
+from robustness.rejection_config import (
+    PairAdaptiveConfig,
+    PairAttackConfig,
+    PairFGSMConfig,
+    PairPGDConfig,
+    TransferConfig,
+)
 from robustness.threat_model import ThreatModel
 from robustness.trials import SEED_STRIDE, Change, Trial, keep_trial
 
 
 def run_pair_trial(
-    trial: Trial, subject: PairSubject, out: Path, *, seed: int, about: Mapping[str, Any]
+    trial: Trial,
+    subject: PairSubject,
+    out: Path,
+    *,
+    source: AttackedModel | None,
+    seed: int,
+    about: Mapping[str, Any],
 ) -> None:
     """Change probes, and keep what became of their pairs: see `keep_trial`.
 
@@ -31,29 +44,39 @@ def run_pair_trial(
         trial: what to do.
         subject: whose verification, calibrated.
         out: the experiment's folder.
+        source: the model that a transfer attack knows; None for other trials.
         seed: of the attack and of the bootstrap.
         about: what the numbers depend on, kept with them.
     """
-    keep_trial(trial, _changes(trial, subject, seed=seed), subject, out, seed=seed, about=about)
+    keep_trial(trial, _changes(trial, subject, source, seed=seed), subject, out, seed=seed, about=about)
 
 
 def build_pair_attack(config: PairAttackConfig, goal: PairGoal, subject: PairSubject) -> PairAttack:
     """The attack of a config, with what it has to know of the model."""
     own = config.own_settings()
-    if not isinstance(config, PairAdaptiveConfig):
-        return PairAttack(goal, **own)
-    threshold = subject.threshold(own.pop("rate"))
-    detector, accept_from = subject.detectors[subject.own], subject.accept_from
-    return AdaptivePairAttack(goal, subject.model.head, detector, threshold, accept_from=accept_from, **own)
+    match config:
+        case PairFGSMConfig():
+            return PairAttack(goal, steps=1)
+        case PairPGDConfig():
+            return PairAttack(goal, **own)
+        case TransferConfig():
+            return PairAttack(goal, steps=config.steps)
+        case PairAdaptiveConfig():
+            threshold = subject.threshold(own.pop("rate"))
+            detector, head = subject.detectors[subject.own], subject.model.head
+            return AdaptivePairAttack(goal, head, detector, threshold, accept_from=subject.accept_from, **own)
 
 
-def _changes(trial: Trial, subject: PairSubject, *, seed: int) -> Iterator[Change]:
+def _changes(
+    trial: Trial, subject: PairSubject, source: AttackedModel | None, *, seed: int
+) -> Iterator[Change]:
     """Portion by portion what was made of the probes."""
     assert trial.goal is not None  # else it is no trial on pairs
     pairs = subject.pairs[trial.goal]
     count = len(pairs) if trial.images is None else trial.images
     for number, (probes, references) in enumerate(pairs.portions(count)):
-        result = _result(trial, trial.goal, subject, probes, references, seed=seed + number * SEED_STRIDE)
+        own = seed + number * SEED_STRIDE
+        result = _result(trial, trial.goal, subject, source, probes, references, seed=own)
         yield Change(
             probes,
             result.images,
@@ -78,15 +101,39 @@ def verdicts_of(result: PairAttackResult, *, accept_from: float) -> Verdicts:
 
 
 def _result(
-    trial: Trial, goal: PairGoal, subject: PairSubject, probes: Tensor, references: Tensor, *, seed: int
+    trial: Trial,
+    goal: PairGoal,
+    subject: PairSubject,
+    source: AttackedModel | None,
+    probes: Tensor,
+    references: Tensor,
+    *,
+    seed: int,
 ) -> PairAttackResult:
-    threat = ThreatModel(trial.norm, trial.epsilon)
-    assert isinstance(trial.attack, PairPGDConfig | PairAdaptiveConfig | None)  # others are for classes
-    if trial.attack is not None:
-        attack = build_pair_attack(trial.attack, goal, subject)
-        return attack(subject.model.network, probes, references, threat=threat, seed=seed)
-    wanted = torch.full((len(probes),), trial.epsilon)
-    changed = controlled(trial.label, probes, wanted, norm=trial.norm, seed=seed)
+    threat, config = ThreatModel(trial.norm, trial.epsilon), trial.attack
+    if config is None:
+        wanted = torch.full((len(probes),), trial.epsilon)
+        changed = controlled(trial.label, probes, wanted, norm=trial.norm, seed=seed)
+        return _measured(goal, subject, probes, changed, references, threat=threat)
+    assert isinstance(config, PairFGSMConfig | PairPGDConfig | TransferConfig | PairAdaptiveConfig)
+    known = subject.model if source is None else source
+    attack = build_pair_attack(config, goal, subject)
+    result = attack(known.network, probes, references, threat=threat, seed=seed)
+    if source is None:
+        return result
+    return _measured(goal, subject, probes, result.images, references, threat=threat)
+
+
+def _measured(
+    goal: PairGoal,
+    subject: PairSubject,
+    probes: Tensor,
+    changed: Tensor,
+    references: Tensor,
+    *,
+    threat: ThreatModel,
+) -> PairAttackResult:
+    """What the attacked model makes of probes that were changed without asking it."""
     clean, after, reference = (
         F.normalize(_features(subject, images).embeddings) for images in (probes, changed, references)
     )

@@ -18,6 +18,7 @@ from faceverif.classification.experiment_config import merged
 from faceverif.config import validate_config
 from faceverif.config_base import changed_settings
 from faceverif.provenance import describe_software
+from robustness.attacked_model import AttackedModel
 from robustness.bootstrap import INTERVAL_RULE
 from robustness.calibration import CALIBRATION_RULE
 from robustness.controls import SIZE_RULE
@@ -90,7 +91,8 @@ class _Subjects:
 
     def __init__(self, config: RejectionConfig, runs: dict[_Key, Path]) -> None:
         self._config, self._runs = config, runs
-        self._fitted: dict[_Key, tuple[FittedModel, FinishedRun]] = {}
+        self._loaded: dict[_Key, FinishedRun] = {}
+        self._fitted: dict[_Key, FittedModel] = {}
         self._closed: dict[_Key, Subject] = {}
         self._open: dict[_Key, PairSubject] = {}
 
@@ -101,6 +103,7 @@ class _Subjects:
                 self.closed(_key(trial))
             else:
                 self.of_pairs(_key(trial))
+            self.source_of(trial)
 
     def closed(self, key: _Key) -> Subject:
         """As attacks on its classes see it."""
@@ -114,15 +117,34 @@ class _Subjects:
             self._open[key] = load_pair_subject(self._config, *self._fit(key))
         return self._open[key]
 
-    def source_of(self, trial: Trial) -> Subject | None:
-        """The model that a transfer attack knows."""
-        return None if (key := _source(self._config, trial)) is None else self.closed(key)
+    def source_of(self, trial: Trial) -> AttackedModel | None:
+        """The model that a transfer attack knows.
+
+        Raises:
+            InputError: it takes other images, or knows other classes where classes are attacked.
+        """
+        if (key := _source(self._config, trial)) is None:
+            return None
+        source, attacked = self._run(key), self._run(_key(trial))
+        if not source.sees_as(attacked, classes=trial.goal is None):
+            raise InputError(
+                "transfer.source",
+                f"must take the images that {trial.model} takes"
+                + (", and know its classes" if trial.goal is None else ""),
+                got=f"{key[0]}, which does not",
+                fix="Name a model that was trained on the same data.",
+            )
+        return source.model
+
+    def _run(self, key: _Key) -> FinishedRun:
+        if key not in self._loaded:
+            self._loaded[key] = load_run(self._runs[key], data_path=self._config.data_path)
+        return self._loaded[key]
 
     def _fit(self, key: _Key) -> tuple[FittedModel, FinishedRun]:
         if key not in self._fitted:
-            run = load_run(self._runs[key], data_path=self._config.data_path)
-            self._fitted[key] = fit_model(self._config, self._config.model(key[0]), run), run
-        return self._fitted[key]
+            self._fitted[key] = fit_model(self._config, self._config.model(key[0]), self._run(key))
+        return self._fitted[key], self._run(key)
 
 
 def _key(trial: Trial) -> _Key:
@@ -130,10 +152,10 @@ def _key(trial: Trial) -> _Key:
 
 
 def _run(trial: Trial, subjects: _Subjects, out: Path, *, seed: int, about: dict[str, Any]) -> None:
+    source = subjects.source_of(trial)
     if trial.goal is not None:
-        run_pair_trial(trial, subjects.of_pairs(_key(trial)), out, seed=seed, about=about)
+        run_pair_trial(trial, subjects.of_pairs(_key(trial)), out, source=source, seed=seed, about=about)
     else:
-        source = subjects.source_of(trial)
         run_trial(trial, subjects.closed(_key(trial)), out, source=source, seed=seed, about=about)
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, model_validator
 
-from faceverif.config_base import Count, NotNegative, Section
+from faceverif.config_base import Count, NotNegative, Positive, Section
 from robustness.attacks.goal import Loss
 from robustness.attacks.pairs import PairGoal
 from robustness.controls import CONTROLS
@@ -131,14 +131,18 @@ class CarliniWagnerConfig(_AttackSection):
 
     Attributes:
         steps: of the optimiser, at each price.
-        search_steps: of the bisection for the price.
+        search_steps: of the search for the price.
+        step: of the optimiser.
+        price: that the search begins at.
         confidence: margin in logits by which the goal must be reached.
     """
 
     name: Literal["carlini_wagner"]
     norm: Literal["l2"] = "l2"
-    steps: Count = 200
+    steps: Count = 100
     search_steps: Count = 6
+    step: Positive = 0.1
+    price: Positive = 1.0
     confidence: NotNegative = 0.0
 
 
@@ -224,6 +228,12 @@ class ControlsConfig(Section):
         return self
 
 
+class PairFGSMConfig(_AttackSection):
+    """One step along the sign of the gradient of the cosine, from a random start."""
+
+    name: Literal["fgsm"]
+
+
 class PairPGDConfig(_AttackSection):
     """Many projected steps along the gradient of the cosine.
 
@@ -246,7 +256,9 @@ class PairAdaptiveConfig(_AdaptiveSection):
     restarts: Count = 1
 
 
-PairAttackConfig = Annotated[PairPGDConfig | PairAdaptiveConfig, Field(discriminator="name")]
+PairAttackConfig = Annotated[
+    PairFGSMConfig | PairPGDConfig | TransferConfig | PairAdaptiveConfig, Field(discriminator="name")
+]
 
 
 class PairsConfig(Section):

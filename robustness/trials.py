@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from data_prep.atomic import write_text, written_whole
+from robustness.attacked_model import AttackedModel
 from robustness.attacks import (
     ATTACKS,
     PGD,
@@ -36,6 +37,7 @@ from robustness.rejection_config import (
     FeatureMatchingConfig,
     PairAdaptiveConfig,
     PairAttackConfig,
+    PairFGSMConfig,
     PairPGDConfig,
     RejectionConfig,
     TargetedFGSMConfig,
@@ -161,10 +163,7 @@ def plan_trials(config: RejectionConfig, model: str, training: int) -> list[Tria
     The first attack is also made with size 0, which leaves the images as they are: there a detector must not
     be able to tell anything apart. With pairs the same again for each goal.
     """
-    attacks = [
-        each for each in config.attacks if not (isinstance(each, TransferConfig) and each.source == model)
-    ]
-    planned = _planned(config, attacks, model, training, None) if attacks else []
+    planned = _planned(config, config.attacks, model, training, None)
     for goal in () if config.pairs is None else config.pairs.goals:
         planned += _planned(config, config.pair_attacks, model, training, goal)
     return planned
@@ -177,6 +176,7 @@ def _planned(
     training: int,
     goal: PairGoal | None,
 ) -> list[Trial]:
+    attacks = [each for each in attacks if not (isinstance(each, TransferConfig) and each.source == model)]
     trials = [
         Trial(model, training, label_of(attack), attack.norm, epsilon, attack, attack.images, goal)
         for attack in attacks
@@ -192,7 +192,13 @@ def _planned(
 
 
 def run_trial(
-    trial: Trial, subject: Subject, out: Path, *, source: Subject | None, seed: int, about: Mapping[str, Any]
+    trial: Trial,
+    subject: Subject,
+    out: Path,
+    *,
+    source: AttackedModel | None,
+    seed: int,
+    about: Mapping[str, Any],
 ) -> None:
     """Change images of the classes, and keep what became of them: see `keep_trial`.
 
@@ -258,7 +264,7 @@ def keep_trial(
     write_text(file_at(stem, "json"), json.dumps(record, indent=1))
 
 
-def build_attack(config: AttackConfig, subject: Subject, source: Subject | None) -> Attack:
+def build_attack(config: AttackConfig, subject: Subject, source: AttackedModel | None) -> Attack:
     """The attack of a config, with what it has to know of the model.
 
     Args:
@@ -270,7 +276,7 @@ def build_attack(config: AttackConfig, subject: Subject, source: Subject | None)
     match config:
         case TransferConfig():
             assert source is not None  # the experiment passes it
-            return Transfer(PGD(steps=config.steps, loss="margin"), source.model)
+            return Transfer(PGD(steps=config.steps, loss="margin"), source)
         case FeatureMatchingConfig():
             return FeatureMatching(subject.fitted.fitted_on, **own)
         case AdaptiveConfig():
@@ -279,7 +285,7 @@ def build_attack(config: AttackConfig, subject: Subject, source: Subject | None)
     return ATTACKS[config.name](**own)
 
 
-def _changes(trial: Trial, subject: Subject, source: Subject | None, *, seed: int) -> Iterator[Change]:
+def _changes(trial: Trial, subject: Subject, source: AttackedModel | None, *, seed: int) -> Iterator[Change]:
     """Portion by portion what was made of the images."""
     for result, before in _results(trial, subject, source, seed=seed):
         columns = {
@@ -295,10 +301,11 @@ def _changes(trial: Trial, subject: Subject, source: Subject | None, *, seed: in
 
 
 def _results(
-    trial: Trial, subject: Subject, source: Subject | None, *, seed: int
+    trial: Trial, subject: Subject, source: AttackedModel | None, *, seed: int
 ) -> Iterator[tuple[AttackResult, Tensor]]:
     """Portion by portion what the attack says, and the images before it."""
-    assert not isinstance(trial.attack, PairPGDConfig | PairAdaptiveConfig)  # those are for pairs
+    of_pairs = PairFGSMConfig | PairPGDConfig | PairAdaptiveConfig
+    assert not isinstance(trial.attack, of_pairs)
     attack = None if trial.attack is None else build_attack(trial.attack, subject, source)
     threat = ThreatModel(trial.norm, trial.epsilon, targeted=isinstance(trial.attack, TargetedFGSMConfig))
     images = len(subject.evaluation) if trial.images is None else trial.images

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, get_args
@@ -20,6 +21,7 @@ from faceverif.training.loop import train
 from robustness.attacks import PairAttackResult, PairGoal
 from robustness.findings import Finding
 from robustness.finished_run import load_run
+from robustness.masking import CHECKS, check_masking
 from robustness.pair_subject import load_pair_subject
 from robustness.pair_trials import verdicts_of
 from robustness.rejection import run_rejection
@@ -133,6 +135,57 @@ def test_a_pair_succeeds_where_the_decision_changes(root: Path, out: Path) -> No
     assert scores.verdicts.success.any()
     noise = findings(root, out)["impersonation", "noise", 0.1].scores()
     np.testing.assert_allclose(noise.similarity[0], before, atol=1e-6)  # type: ignore[index]
+
+
+@pytest.fixture(scope="module")
+def with_twin(root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], Finding]:
+    """Pairs attacked with and without knowledge of the model; the transfer comes from a twin of it."""
+    folder, run = tmp_path_factory.mktemp("twin"), str(root / "run")
+    attacks = [
+        {"name": "fgsm", "epsilons": [0.05]},
+        {"name": "pgd", "epsilons": [0.05, 1], "steps": 5},
+        {"name": "transfer", "epsilons": [0.05], "steps": 5, "source": "twin"},
+    ]
+    twins = [{"name": name, "runs": [run], "detector": "lgm_class"} for name in ("l-gm", "twin")]
+    config = settings(root, models=twins, attacks=[], pairs=plain_pairs(root) | {"attacks": attacks})
+    run_rejection(config, folder, train=never_trained)
+    trials = [trial for model in ("l-gm", "twin") for trial in plan_trials(config, model, 0)]
+    return {(each.model, each.path.rpartition("/")[2]): Finding.read(each, folder) for each in trials}  # type: ignore[misc]
+
+
+def test_a_transfer_on_pairs_is_the_attack_on_its_source(
+    with_twin: dict[tuple[str, str], Finding],
+) -> None:
+    transferred, white = (with_twin["l-gm", f"{name}-linf-0.05"] for name in ("transfer", "pgd"))
+    np.testing.assert_allclose(transferred.scores().similarity, white.scores().similarity, atol=1e-5)  # type: ignore[arg-type]
+    assert transferred.own["zero_gradient_share"] is None
+    assert ("twin", "transfer-linf-0.05") not in with_twin
+
+
+def test_one_step_on_pairs_stays_in_the_ball_and_does_less_than_many(
+    with_twin: dict[tuple[str, str], Finding],
+) -> None:
+    one, many = (with_twin["l-gm", f"{name}-linf-0.05"].scores() for name in ("fgsm", "pgd"))
+    assert one.similarity is not None
+    assert many.similarity is not None
+    assert one.sizes.max() <= 0.05 + 1e-6
+    assert (one.similarity[1] > one.similarity[0]).all()
+    assert many.similarity[1].mean() > one.similarity[1].mean()
+
+
+def test_every_check_of_masking_is_made_on_pairs(with_twin: dict[tuple[str, str], Finding]) -> None:
+    checks = check_masking(list(with_twin.values()))
+    verdicts = {check.name: check.verdict for check in checks if check.model == "l-gm"}
+    assert set(verdicts) == set(CHECKS)
+    assert "not run" not in verdicts.values()
+
+
+def test_a_transfer_needs_a_source_that_sees_the_same(root: Path) -> None:
+    run = load_run(root / "run")
+    assert run.spec is not None
+    other_crops = replace(run, spec=replace(run.spec, input_px=40))
+    assert run.sees_as(run, classes=True)
+    assert not run.sees_as(other_crops, classes=False)
 
 
 def test_verdicts_on_pairs_turn_with_the_goal() -> None:
