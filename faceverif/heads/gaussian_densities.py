@@ -138,15 +138,17 @@ def _set_isotropic(
     g: Tensor, x: Tensor, mean: Tensor, precision: Tensor, classes: slice, into: _GaussianGradients
 ) -> None:
     total = g.sum(dim=0)[:, None]
-    if into.log_variances is not None:
-        cross = torch.linalg.vecdot(g, x @ mean.T, dim=0)[:, None]
-        squares = g.T @ x.square().sum(dim=1, keepdim=True) + total * _squared_norms(mean)[:, None]
-        spread = (squares - 2.0 * cross) * precision
-        torch.sub(mean.shape[1] * total, spread, out=into.log_variances[classes]).mul_(0.5)
+    if into.means is not None or into.log_variances is not None:
+        gathered = torch.mm(g.T, x, out=None if into.means is None else into.means[classes])
+        if into.log_variances is not None:
+            # sum_b g |x - mu|^2, multiplied out.
+            squares = g.T @ x.square().sum(dim=1, keepdim=True) + total * _squared_norms(mean)[:, None]
+            spread = (squares - 2.0 * torch.linalg.vecdot(gathered, mean)[:, None]) * precision
+            torch.sub(mean.shape[1] * total, spread, out=into.log_variances[classes]).mul_(0.5)
+        if into.means is not None:
+            gathered.addcmul_(mean, total, value=-1.0).mul_(-precision)
     g.mul_(precision.T)
     into.x.addcmul_(x, g.sum(dim=1, keepdim=True)).addmm_(g, mean, alpha=-1.0)
-    if into.means is not None:
-        torch.mul(mean, total * precision, out=into.means[classes]).addmm_(g.T, x, alpha=-1.0)
 
 
 def _set_diagonal(
