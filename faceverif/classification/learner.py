@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,20 +15,7 @@ from faceverif.classification.trained import start_from
 from faceverif.training.optimizer import build_optimizer, set_learning_rate
 from faceverif.training.randomness import counted_generator, counted_seed
 from faceverif.training.schedule import learning_rate_factor, margin_progress
-
-
-class StepFigures(NamedTuple):
-    """What one step measured.
-
-    Attributes:
-        loss: mean over the batch, penalties included.
-        accuracy: share of images whose margin-free logits are highest at their own class.
-        gradient_norm: before clipping.
-    """
-
-    loss: float
-    accuracy: float
-    gradient_norm: float
+from faceverif.training.step_figures import StepFigures
 
 
 class ClassifierLearner:

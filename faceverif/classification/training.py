@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import math
 import time
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from faceverif.classification.config import ClassificationConfig
 from faceverif.classification.data import load_image_sets
 from faceverif.classification.evaluation import measure, predict
 from faceverif.classification.images import Images
-from faceverif.classification.learner import ClassifierLearner, StepFigures
+from faceverif.classification.learner import ClassifierLearner
 from faceverif.classification.metrics import error
 from faceverif.classification.provenance import data_sha256, describe_images
 from faceverif.classification.trained import save_classifier
@@ -35,6 +34,7 @@ from faceverif.training.checkpoint import (
 )
 from faceverif.training.data import RemainingBatches, steps_per_epoch
 from faceverif.training.host_memory import keep_freed_memory
+from faceverif.training.step_figures import StepFigures
 
 METRICS_NAME = "metrics.csv"
 RESULT_NAME = "result.json"
@@ -217,16 +217,10 @@ class ClassifierRun:
         images, labels = self.train.read(index), self.train.labels[index]
         try:
             figures = self.learner.compute_gradients(images, labels, step=step)
+            figures.refuse_not_finite()
         except InputError as error:
             got = f"{error.got} at step {step}"
             raise InputError(error.field, error.rule, got=got, fix=error.fix) from None
-        if not (math.isfinite(figures.loss) and math.isfinite(figures.gradient_norm)):
-            raise InputError(
-                "training",
-                "loss and gradient must stay finite",
-                got=f"loss {figures.loss}, gradient norm {figures.gradient_norm} at step {step}",
-                fix="Lower optimizer.learning_rate or set training.clip_norm.",
-            )
         self.learner.update(step=step)
         return figures
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import asdict, dataclass
 
-from faceverif.training.learner import StepFigures
+from faceverif.training.step_figures import StepFigures
 
 
 @dataclass

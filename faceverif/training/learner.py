@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from data_prep.errors import InputError
 from faceverif.config import RunConfig
 from faceverif.training.augmentation import augment, draw_augmentation
 from faceverif.training.data import Batch
@@ -20,34 +18,7 @@ from faceverif.training.randomness import counted_generator, counted_seed
 from faceverif.training.recognition_model import RecognitionModel
 from faceverif.training.schedule import learning_rate_factor, margin_progress
 from faceverif.training.start import Start
-
-
-class StepFigures(NamedTuple):
-    """What one step measured, over all processes.
-
-    Attributes:
-        loss: mean over the batch, penalties included.
-        accuracy: share of photos whose margin-free logits are highest at their own class.
-        gradient_norm: before clipping, of this process's model (all have the same gradient).
-    """
-
-    loss: float
-    accuracy: float
-    gradient_norm: float
-
-    def refuse_not_finite(self) -> None:
-        """Stop before the weights are spoilt.
-
-        Raises:
-            InputError: loss or gradient is not finite.
-        """
-        if not (math.isfinite(self.loss) and math.isfinite(self.gradient_norm)):
-            raise InputError(
-                "training",
-                "loss and gradient must stay finite",
-                got=f"loss {self.loss}, gradient norm {self.gradient_norm}",
-                fix="Lower optimizer.learning_rate or lengthen schedule.warmup_epochs.",
-            )
+from faceverif.training.step_figures import StepFigures
 
 
 class Learner:

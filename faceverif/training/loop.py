@@ -42,10 +42,11 @@ from faceverif.training.data import (
 from faceverif.training.fabric import launch_fabric
 from faceverif.training.host_memory import keep_freed_memory
 from faceverif.training.interval import Interval
-from faceverif.training.learner import Learner, StepFigures
+from faceverif.training.learner import Learner
 from faceverif.training.metrics_log import MetricsLog
 from faceverif.training.provenance import describe_photos
 from faceverif.training.start import Start
+from faceverif.training.step_figures import StepFigures
 from faceverif.verification.result import VerificationResult
 
 _KEPT = ("started", "start_from")  # of the provenance, when a run goes on

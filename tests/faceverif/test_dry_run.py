@@ -14,8 +14,9 @@ from data_prep.manifest import Status
 from faceverif.training import dry_run
 from faceverif.training.checkpoint import checkpoint_path
 from faceverif.training.dry_run import rehearse
-from faceverif.training.learner import Learner, StepFigures
+from faceverif.training.learner import Learner
 from faceverif.training.loop import train
+from faceverif.training.step_figures import StepFigures
 
 
 @pytest.fixture

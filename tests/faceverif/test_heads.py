@@ -503,7 +503,9 @@ def test_a_probe_leaves_the_embeddings_alone() -> None:
 
 
 def test_the_means_of_lgm_begin_as_far_apart_as_asked() -> None:
-    means = [LGMHead(classes=500, embedding_dim=64, alpha=0.1, spread=spread).means for spread in (1.0, 0.125)]
+    means = [
+        LGMHead(classes=500, embedding_dim=64, alpha=0.1, spread=spread).means for spread in (1.0, 0.125)
+    ]
     spreads = [each.std().item() for each in means]
     assert spreads == pytest.approx([1.0, 0.125], rel=0.02)
 

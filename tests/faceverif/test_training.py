@@ -18,8 +18,9 @@ from data_prep.errors import InputError
 from data_prep.manifest import AlignedDataset, Status, write_manifest
 from faceverif.embedder import load_model
 from faceverif.training.fabric import launch_fabric
-from faceverif.training.learner import Learner, StepFigures
+from faceverif.training.learner import Learner
 from faceverif.training.loop import train
+from faceverif.training.step_figures import StepFigures
 
 
 @pytest.fixture(scope="module")
