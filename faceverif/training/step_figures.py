@@ -32,5 +32,5 @@ class StepFigures(NamedTuple):
                 "training",
                 "loss and gradient must stay finite",
                 got=f"loss {self.loss}, gradient norm {self.gradient_norm}",
-                fix="Lower optimizer.learning_rate or training.clip_norm, or lengthen schedule.warmup_epochs.",
+                fix="Lower optimizer.learning_rate or training.clip_norm, or raise schedule.warmup_epochs.",
             )
