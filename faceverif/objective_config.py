@@ -84,12 +84,14 @@ class LGMConfig(Section):
         alpha: margin, in shares of the distance to the own mean; 1 for MNIST, 0.01 for faces in the paper.
         covariance: identity, or learned per class (isotropic), or per class and dimension (diagonal).
         spread: standard deviation from which the means are drawn; for faces 1 / sqrt(embedding_dim).
+        means_rate: how many times faster than the rest the means learn; more where classes are many.
     """
 
     name: Literal["lgm"]
     alpha: NotNegative
     covariance: Literal["identity", "isotropic", "diagonal"] = "identity"
     spread: Positive = 1.0
+    means_rate: Positive = 1.0
 
 
 HeadConfig = Annotated[

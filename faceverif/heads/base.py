@@ -57,7 +57,7 @@ class Head(nn.Module, ABC):
     """
 
     undecayed: ClassVar[frozenset[str]] = frozenset()
-    learning_rate_factors: ClassVar[Mapping[str, float]] = _NOTHING
+    learning_rate_factors: Mapping[str, float] = _NOTHING
 
     def __init__(self, *, classes: int, embedding_dim: int) -> None:
         super().__init__()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
 from typing import ClassVar, Literal
 
 import torch
@@ -68,11 +66,13 @@ class LGMHead(Head):
         spread: standard deviation from which the means are drawn. Means that lie far apart compare embeddings
             harshly; with thousands of classes in hundreds of dimensions 1 / sqrt(dim), which is where a
             softmax layer begins, trains where 1 does not.
+        means_rate: how many times faster than the rest the means learn. A mean moves only with samples of its
+            class: with thousands of classes it lags far behind, and the likelihood means little until it has
+            arrived.
     """
 
     # Zero means nothing to a mean or a log variance. A variance follows from the spread of many samples.
     undecayed: ClassVar[frozenset[str]] = frozenset({"means", "log_variances"})
-    learning_rate_factors: ClassVar[Mapping[str, float]] = MappingProxyType({"log_variances": 0.1})
 
     def __init__(
         self,
@@ -82,9 +82,11 @@ class LGMHead(Head):
         alpha: float,
         covariance: Covariance = "identity",
         spread: float = 1.0,
+        means_rate: float = 1.0,
     ) -> None:
         super().__init__(classes=classes, embedding_dim=embedding_dim)
         self.alpha = self.alpha_now = alpha
+        self.learning_rate_factors = {"log_variances": 0.1, "means": means_rate}
         self.means = nn.Parameter(spread * torch.randn(classes, embedding_dim))
         self.log_variances: Tensor
         if covariance == "identity":

@@ -159,9 +159,9 @@ def test_a_probe_leaves_the_backbone_to_the_pair_loss() -> None:
     torch.testing.assert_close(towards, alone)
 
 
-def test_means_do_not_decay_and_variances_learn_slowly() -> None:
+def test_means_do_not_decay_and_learn_at_their_rate_and_variances_learn_slowly() -> None:
     torch.manual_seed(0)
-    head = {"name": "lgm", "alpha": 0.1, "covariance": "diagonal"}
+    head = {"name": "lgm", "alpha": 0.1, "covariance": "diagonal", "means_rate": 3.0}
     model = nn.ModuleDict({"body": nn.Linear(DIM, DIM), "objective": objective(head)})
     optimizer = build_optimizer(SGDConfig(name="sgd", learning_rate=1.0, weight_decay=0.1), model)
     set_learning_rate(optimizer, 0.5)
@@ -173,7 +173,7 @@ def test_means_do_not_decay_and_variances_learn_slowly() -> None:
     expected = {
         "body.weight": (0.1, 0.5),
         "body.bias": (0.0, 0.5),
-        "objective.head.means": (0.0, 0.5),
+        "objective.head.means": (0.0, 1.5),
         "objective.head.log_variances": (0.0, 0.05),
     }
     assert {name: found[id(parameter)] for name, parameter in model.named_parameters()} == expected
