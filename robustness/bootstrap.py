@@ -8,7 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-INTERVAL_RULE = "95 % percentile bootstrap over images; a drawn image brings its clean and its attacked score"
+INTERVAL_RULE = (
+    "95 % percentile bootstrap over images, thresholds held fixed; a drawn image brings its clean and its attacked "
+    "score; for a share of 0 or 100 %, of which every draw says the same, Clopper and Pearson's exact one"
+)
 
 _TAIL_PERCENT = 2.5
 # Counts of one portion of the draws; as 8-byte numbers 64 MB.
@@ -35,6 +38,14 @@ class Estimate:
             return cls(value, value, value)
         low, high = np.nanpercentile(drawn, (_TAIL_PERCENT, 100 - _TAIL_PERCENT))
         return cls(float(value), float(low), float(high))
+
+    @classmethod
+    def of_share(cls, value: float, drawn: NDArray[np.float64], *, whole: int) -> Estimate:
+        """`of` for a share of so many images; of none or all of them the exact interval, not an empty one."""
+        furthest = (_TAIL_PERCENT / 100) ** (1 / whole) if whole else np.nan
+        if value == 0:
+            return cls(0.0, 0.0, 1.0 - furthest)
+        return cls(1.0, furthest, 1.0) if value == 1 else cls.of(value, drawn)
 
 
 def drawn_counts(images: int, *, draws: int, seed: int) -> Iterator[NDArray[np.int64]]:

@@ -150,8 +150,10 @@ def measure_outcome(
         drawn_shares.append(shares.of(counts))
         drawn_rates.append(np.stack(curve.rates(counts)))
     values = shares.of(np.ones((1, len(clean)), np.int64))[:, 0]
+    drawn = np.concatenate(drawn_shares, axis=1)
     estimates = [
-        Estimate.of(*pair) for pair in zip(values, np.concatenate(drawn_shares, axis=1), strict=True)
+        Estimate.of_share(value, of_draws, whole=whole)
+        for value, of_draws, whole in zip(values, drawn, shares.wholes, strict=True)
     ]
     roc, (aucs, eers) = clean_against_attacked(clean, attacked), np.concatenate(drawn_rates, axis=1)
     successes = attacked[verdicts.success]
@@ -199,6 +201,11 @@ class _Shares:
         self._parts, self._wholes = (
             np.stack(side, axis=1).astype(np.float64) for side in zip(*parts, strict=True)
         )
+
+    @property
+    def wholes(self) -> list[int]:
+        """Of how many images each is a share."""
+        return self._wholes.sum(axis=0).astype(int).tolist()
 
     def of(self, counts: NDArray[np.int64]) -> NDArray[np.float64]:
         """(shares, draws) of images drawn so often, (draws, N); NaN where a whole is empty."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy.stats import binomtest
 from toy_models import band_images, lgm_model
 
 from data_prep.errors import InputError
 from faceverif.verification.metrics import area_under, equal_error_rate
 from robustness.attacks.base import AttackResult
 from robustness.attacks.fgsm import FGSM
-from robustness.bootstrap import DrawnRoc, drawn_counts
+from robustness.bootstrap import DrawnRoc, Estimate, drawn_counts
 from robustness.calibration import OperatingPoint, calibrate
 from robustness.detectors import build_detector
 from robustness.features import Features, extract_features
@@ -136,3 +137,20 @@ def test_scores_that_do_not_belong_are_refused() -> None:
         measure_outcome(Verdicts.of(small_result()), six, six[:5], points=[], seed=0)
     with pytest.raises(InputError, match="clean_scores: must be finite"):
         measure_outcome(Verdicts.of(small_result()), [*six[:5], np.nan], six, points=[], seed=0)
+
+
+@pytest.mark.parametrize("whole", [1, 30, 209])
+def test_a_share_of_none_or_all_has_the_exact_interval(whole: int) -> None:
+    for value in (0.0, 1.0):
+        found = Estimate.of_share(value, np.full(100, value), whole=whole)
+        exact = binomtest(int(value * whole), whole).proportion_ci(method="exact")
+        assert (found.low, found.high) == pytest.approx((exact.low, exact.high))
+
+
+def test_an_attack_that_never_succeeds_does_not_claim_that_it_never_could() -> None:
+    right = np.ones(30, bool)
+    verdicts = Verdicts(right, right, ~right, None)
+    scores = np.arange(30.0)
+    outcome = measure_outcome(verdicts, scores, scores, points=[], seed=0)
+    assert outcome.success.value == 0
+    assert outcome.success.high == pytest.approx(0.116, abs=0.001)
