@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 INTERVAL_RULE = (
-    "95 % percentile bootstrap over images, thresholds held fixed; a drawn image brings its clean and its attacked "
-    "score; for a share of 0 or 100 %, of which every draw says the same, Clopper and Pearson's exact one"
+    "95 % percentile bootstrap over images, thresholds held fixed; a drawn image brings its clean and its "
+    "attacked score; for a share of 0 or 100 %, where draws say nothing, the exact one of Clopper and Pearson"
 )
 
 _TAIL_PERCENT = 2.5
