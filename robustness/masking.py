@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
 from robustness.attacks import PairGoal
 from robustness.findings import WHOLE_BOX, Finding
 
-Verdict = Literal["pass", "warning", "not run"]
+Verdict = Literal["warning", "not run", "pass"]
+# The worst first.
+VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 
 # More images without a gradient than this, and the attack had too little to follow.
 _FEW_ZERO_GRADIENTS = 0.01

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from matplotlib.figure import Figure
@@ -16,7 +16,7 @@ from faceverif.plotting import figure_png, house_style
 from faceverif.report import REPORT_NAME, picture_uri
 from robustness.attacks import PairGoal
 from robustness.findings import Finding, Row, headline_epsilon, rows_of
-from robustness.masking import CHECKS
+from robustness.masking import CHECKS, VERDICTS, Verdict
 from robustness.rejection_config import (
     AttackConfig,
     PairAttackConfig,
@@ -38,6 +38,32 @@ class Picture:
 
     caption: str
     source: str
+
+
+@dataclass(frozen=True)
+class CheckCount:
+    """How many trainings got one verdict of one check.
+
+    Attributes:
+        verdict: pass, warning or not run.
+        goal: of the attacks on pairs; None for those on images of the classes.
+        trainings: how many, of all models.
+        whose: the model and training that comes first.
+        text: what was seen there.
+    """
+
+    verdict: Verdict
+    goal: PairGoal | None
+    trainings: int
+    whose: str
+    text: str
+
+    @classmethod
+    def of(cls, group: Sequence[Mapping[str, Any]]) -> CheckCount:
+        """Of checks as result.json holds them, which share a verdict and a goal."""
+        first = group[0]
+        whose = f"{first['model']}, training {first['training']}"
+        return cls(first["verdict"], first["goal"], len(group), whose, first["text"])
 
 
 @dataclass(frozen=True)
@@ -107,7 +133,7 @@ def write_rejection_report(
         rates=[f"{rate:g}" for rate in config.rates],
         headline=parts[0].headline if parts else [],
         parts=parts,
-        checks=_checks(result["checks"]),
+        checks=summed_checks(result["checks"]),
         published=_published(config, findings),
         provenance=flat_text(result["provenance"]),
         settings=yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False),
@@ -208,16 +234,20 @@ def _published(config: RejectionConfig, findings: Sequence[Finding]) -> list[tup
     return [(each, row) for each, row in rows if row is not None]
 
 
-def _checks(checks: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[Mapping[str, Any]]]]:
-    """By name, with every training's verdict; warnings first."""
-    order = ("warning", "pass", "not run")
-    return [
-        (
-            name,
-            sorted(
-                (check for check in checks if check["name"] == name),
-                key=lambda check: order.index(check["verdict"]),
-            ),
-        )
-        for name in CHECKS
-    ]
+def summed_checks(checks: Sequence[Mapping[str, Any]]) -> dict[str, list[CheckCount]]:
+    """By name of the check, what its groups say: the worst verdict first, so that no pass hides it.
+
+    Args:
+        checks: as in result.json.
+    """
+    goals = [None, *get_args(PairGoal)]
+    summed: dict[str, list[CheckCount]] = {}
+    for name in CHECKS:
+        groups: dict[tuple[int, int], list[Mapping[str, Any]]] = {}
+        for check in checks:
+            if check["name"] == name:
+                key = VERDICTS.index(check["verdict"]), goals.index(check["goal"])
+                groups.setdefault(key, []).append(check)
+        if groups:
+            summed[name] = [CheckCount.of(groups[key]) for key in sorted(groups)]
+    return summed

@@ -20,6 +20,7 @@ from robustness.findings import Finding, Spread, headline_epsilon, read_findings
 from robustness.masking import check_masking
 from robustness.rejection import run_rejection
 from robustness.rejection_config import RejectionConfig
+from robustness.rejection_report import CheckCount, summed_checks
 from robustness.trials import Trial, TrialScores, plan_trials
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "rejection"
@@ -287,6 +288,37 @@ def test_only_images_that_both_were_tried_on_are_compared(tmp_path: Path) -> Non
         finding("pgd", 0.1, [True, True], tmp_path),
     )
     assert found["PGD is no weaker than FGSM"] == "pass"
+
+
+def test_a_pass_hides_no_check_that_was_not_run() -> None:
+    name = "white box is no weaker than black box"
+
+    def check(verdict: str, training: int, goal: str | None = None) -> dict[str, Any]:
+        text = f"{verdict} {training}"
+        return {
+            "model": "a",
+            "training": training,
+            "goal": goal,
+            "name": name,
+            "verdict": verdict,
+            "text": text,
+        }
+
+    checks = [
+        check("pass", 0),
+        check("not run", 1),
+        check("not run", 2),
+        check("pass", 0, "dodging"),
+        check("warning", 1, "dodging"),
+    ]
+    assert summed_checks(checks) == {
+        name: [
+            CheckCount("warning", "dodging", 1, "a, training 1", "warning 1"),
+            CheckCount("not run", None, 2, "a, training 1", "not run 1"),
+            CheckCount("pass", None, 1, "a, training 0", "pass 0"),
+            CheckCount("pass", "dodging", 1, "a, training 0", "pass 0"),
+        ]
+    }
 
 
 def test_a_spread_over_trainings_and_of_a_single_one() -> None:
