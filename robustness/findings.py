@@ -49,6 +49,12 @@ class Finding:
         """The outcome of the model's own detector."""
         return next(iter(self.detectors.values()))
 
+    @property
+    def thresholds(self) -> dict[float, float]:
+        """False-rejection rate -> threshold of the model's own detector, which rejects what scores higher."""
+        points = (detection["point"] for detection in self.own["detections"])
+        return {point["false_rejection_rate"]: point["threshold"] for point in points}
+
     def scores(self) -> TrialScores:
         """What every image scored."""
         return TrialScores.read(file_at(self.stem, "parquet"))

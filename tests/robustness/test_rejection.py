@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -17,7 +18,7 @@ from faceverif.classification.training import finish_training
 from faceverif.config import load_config, validate_config
 from robustness import rejection
 from robustness.findings import Finding, Spread, headline_epsilon, read_findings, rows_of
-from robustness.masking import check_masking
+from robustness.masking import CHECKS, check_masking
 from robustness.rejection import run_rejection
 from robustness.rejection_config import RejectionConfig
 from robustness.rejection_report import CheckCount, summed_checks
@@ -225,28 +226,38 @@ def test_every_shipped_config_is_sound(path: Path) -> None:
     assert yaml.safe_load(path.read_text(encoding="utf-8"))["name"] == config.name
 
 
-def finding(label: str, epsilon: float, success: list[bool], tmp_path: Path, **own: Any) -> Finding:
-    """A finding whose scores are on disk."""
-    attacks = {"fgsm": {}, "pgd": {}, "square": {}}
-    config = settings(attacks=[{"name": name, "epsilons": [0.1]} for name in attacks], published=[])
-    attack = next(each for each in config.attacks if each.name == label)
-    trial = Trial("a", 0, label, "linf", epsilon, attack, None)
+def finding(
+    label: str,
+    epsilon: float,
+    success: list[bool],
+    tmp_path: Path,
+    *,
+    rejected: list[bool] | None = None,
+    **own: Any,
+) -> Finding:
+    """A finding whose scores are on disk; 1 where rejected, else 0, with a threshold between them."""
+    norm = "l2" if label in ("deepfool", "carlini_wagner") else "linf"
+    attack = {"name": label, "norm": norm, "epsilons": [0.1]} | ({"rate": 0.2} if label == "adaptive" else {})
+    [config] = settings(attacks=[attack], published=[]).attacks
+    trial = Trial("a", 0, label, norm, epsilon, config, None)
     stem = tmp_path / trial.path
     stem.parent.mkdir(parents=True, exist_ok=True)
-    right = [True] * len(success)
     columns = {
-        "clean_correct": right,
+        "clean_correct": [True] * len(success),
         "correct": success,
         "success": success,
         "size": [epsilon] * len(success),
+        "attacked.x": [float(each) for each in rejected or [False] * len(success)],
     }
-    import pyarrow as pa
-
     pq.write_table(pa.table(columns), stem.with_name(f"{stem.name}.parquet"))
     outcome = {
         "auc": {"value": 0.5},
         "success": {"value": sum(success) / len(success)},
         "zero_gradient_share": 0.0,
+        # The largest rate rejects least.
+        "detections": [
+            {"point": {"false_rejection_rate": rate, "threshold": 0.7 - rate}} for rate in (0.05, 0.2)
+        ],
     }
     return Finding(trial, {"detectors": {"x": outcome | own}}, stem)
 
@@ -262,7 +273,11 @@ def test_signs_of_masked_gradients(tmp_path: Path) -> None:
         finding("square", 0.1, [True, False, False, False], tmp_path),
         finding("pgd", 0.1, [True, True, False], tmp_path),
         finding("pgd", 1.0, [True, True, True], tmp_path),
+        finding("adaptive", 0.1, [True, True, False], tmp_path),
+        finding("deepfool", 2.0, [True, False, True], tmp_path),
+        finding("carlini_wagner", 2.0, [True, False], tmp_path),
     )
+    assert set(sound) == set(CHECKS)
     assert set(sound.values()) == {"pass"}
     masked = verdicts(
         finding("fgsm", 0.0, [False] * 4, tmp_path, auc={"value": 0.6}),
@@ -270,9 +285,49 @@ def test_signs_of_masked_gradients(tmp_path: Path) -> None:
         finding("square", 0.1, [True, True, False, True], tmp_path),
         finding("pgd", 0.1, [True, False, False, True], tmp_path),
         finding("pgd", 1.0, [True, False, False, False], tmp_path),
+        finding("adaptive", 0.1, [True, False, False, False], tmp_path),
+        finding("deepfool", 2.0, [True, False, True], tmp_path),
+        finding("carlini_wagner", 2.0, [False, False], tmp_path),
     )
+    assert set(masked) == set(CHECKS)
     assert set(masked.values()) == {"warning"}
-    assert len(masked) == 6
+
+
+def texts(*findings: Finding) -> dict[str, tuple[str, str]]:
+    return {check.name: (check.verdict, check.text) for check in check_masking(findings)}
+
+
+def test_each_size_has_its_own_share_without_a_gradient(tmp_path: Path) -> None:
+    """Gradients that vanish at a small epsilon are not made good by a large one."""
+    found = texts(
+        finding("pgd", 0.1, [True], tmp_path, zero_gradient_share=0.5),
+        finding("pgd", 0.3, [True], tmp_path),
+    )
+    assert found["gradients are not zero"] == (
+        "warning",
+        "at most 50.0% of the images gave pgd 0.1 no gradient",
+    )
+
+
+def test_who_knows_the_detector_must_get_more_past_it(tmp_path: Path) -> None:
+    """Success alone is not compared: rejected successes are none, on the images that both were tried on."""
+    name = "the attacker who knows the detector is no weaker than the others, undetected"
+    adaptive = finding("adaptive", 0.1, [True, True], tmp_path, rejected=[False, True])
+    pgd = finding("pgd", 0.1, [True, True, True], tmp_path, rejected=[True, True, False])
+    assert texts(adaptive, pgd)[name] == ("pass", "at 20 % false rejections, pgd 0.1: 1 against 0 of 2")
+    fgsm = finding("fgsm", 0.1, [True, True, True], tmp_path)
+    assert texts(adaptive, fgsm)[name] == ("warning", "at 20 % false rejections, fgsm 0.1: 1 against 2 of 2")
+
+
+def test_a_conspicuous_larger_epsilon_is_said_to_flatter(tmp_path: Path) -> None:
+    verdict, text = texts(
+        finding("pgd", 0.1, [True, True, False], tmp_path),
+        finding("pgd", 1.0, [True, True, True], tmp_path, rejected=[True, True, True]),
+    )["a larger epsilon has no fewer undetected successes"]
+    assert verdict == "warning"
+    assert text.startswith(
+        "pgd 1: 0 of 3 undetected, at 0.1: 2. An attacker may stay within the smaller ball"
+    )
 
 
 def test_a_check_without_its_attacks_is_not_run(tmp_path: Path) -> None:
