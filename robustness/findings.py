@@ -160,16 +160,35 @@ def facts_of_pairs(findings: Sequence[Finding]) -> list[dict[str, Any]]:
     return [{"model": model, "training": training} | its for (model, training), its in facts.items()]
 
 
+def worst_rows(rows: Sequence[Row], *, rate: str) -> dict[str, Row]:
+    """Of each model the attack and size that get most past its detector; the whole box is left out.
+
+    Args:
+        rows: of one goal, with the models' own detectors.
+        rate: of false rejections.
+    """
+    worst: dict[str, Row] = {}
+    for row in rows:
+        if _is_limited(row) and not row.control:
+            so_far = worst.setdefault(row.model, row)
+            if row.undetected[rate].mean > so_far.undetected[rate].mean:
+                worst[row.model] = row
+    return worst
+
+
 def headline_epsilon(label: str, findings: Sequence[Finding]) -> float | None:
     """The largest size of an attack that has been run and is smaller than the whole box."""
     sizes = [
         finding.trial.epsilon
         for finding in findings
-        if finding.trial.label == label
-        and finding.trial.epsilon > 0
-        and (finding.trial.norm != "linf" or finding.trial.epsilon < WHOLE_BOX)
+        if finding.trial.label == label and _is_limited(finding.trial)
     ]
     return max(sizes, default=None)
+
+
+def _is_limited(change: Trial | Row) -> bool:
+    """Whether there is a change, and epsilon says something about it."""
+    return change.epsilon > 0 and (change.norm != "linf" or change.epsilon < WHOLE_BOX)
 
 
 def _row(group: Sequence[Finding], detector: str | None) -> Row:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from faceverif.pages import flat_text, render_page
 from faceverif.plotting import figure_png, house_style
 from faceverif.report import REPORT_NAME, picture_uri
 from robustness.attacks import PairGoal
-from robustness.findings import Finding, Row, headline_epsilon, rows_of
+from robustness.findings import Finding, Row, headline_epsilon, rows_of, worst_rows
 from robustness.masking import CHECKS, VERDICTS, Verdict
 from robustness.rejection_config import (
     AttackConfig,
@@ -94,6 +95,8 @@ class Part:
     Attributes:
         goal: of the attacks on pairs; None for the closed set.
         sections: an attack each.
+        strongest: the same, first what on average gets most past the detectors.
+        worst: model -> the row of the attack and size that get most past its detector.
         summary: model -> its rows under every attack, at the largest size below the whole box.
         controls: changes that are no attack.
         others: every detector against every attack, at the same sizes.
@@ -101,14 +104,11 @@ class Part:
 
     goal: PairGoal | None
     sections: list[AttackSection]
+    strongest: list[AttackSection]
+    worst: dict[str, Row]
     summary: dict[str, dict[str, Row]]
     controls: list[Row]
     others: list[Row]
-
-    @property
-    def headline(self) -> list[Row]:
-        """The first attack, a row a model."""
-        return [row for rows in self.summary.values() for row in list(rows.values())[:1]]
 
 
 def write_rejection_report(
@@ -130,8 +130,7 @@ def write_rejection_report(
         "rejection.html.j2",
         config=config,
         result=result,
-        rates=[f"{rate:g}" for rate in config.rates],
-        headline=parts[0].headline if parts else [],
+        rates=[f"{rate:g}" for rate in sorted(config.rates)],
         parts=parts,
         checks=summed_checks(result["checks"]),
         published=_published(config, findings),
@@ -165,7 +164,31 @@ def _part(config: RejectionConfig, goal: PairGoal | None, findings: Sequence[Fin
         for row in rows_of(mine, detector=name)
         if not row.control and row.epsilon == largest[row.label]
     ]
-    return Part(goal, sections, summary, [row for row in rows if row.control], others)
+    rate = _largest_rate(config)
+    return Part(
+        goal,
+        sections,
+        _strongest_first(sections, summary, rate=rate),
+        worst_rows(rows, rate=rate),
+        summary,
+        [row for row in rows if row.control],
+        others,
+    )
+
+
+def _largest_rate(config: RejectionConfig) -> str:
+    """At which least is left to the attacker; as rows name it."""
+    return f"{max(config.rates):g}"
+
+
+def _strongest_first(
+    sections: Sequence[AttackSection], summary: Mapping[str, Mapping[str, Row]], *, rate: str
+) -> list[AttackSection]:
+    def undetected(section: AttackSection) -> float:
+        rows = (its[section.label] for its in summary.values() if section.label in its)
+        return statistics.fmean(row.undetected[rate].mean for row in rows)
+
+    return sorted(sections, key=undetected, reverse=True)
 
 
 def _section(
@@ -182,11 +205,10 @@ def _section(
     stem = "-".join(filter(None, (rows[0].goal, label)))
     scores = {model: finding.scores() for model, finding in shown.items()}
     detectors = {model: next(iter(finding.detectors)) for model, finding in shown.items()}
-    rate = f"{config.rates[-1]:g}"
     drawn: list[tuple[str, Figure, str]] = []
     if len({row.epsilon for row in rows}) > 1:
         note = "Bands: one standard deviation over trainings, or the 95 % bootstrap interval of a single one."
-        drawn.append((f"{stem}-sweep", sweep_figure(rows, rate=rate), note))
+        drawn.append((f"{stem}-sweep", sweep_figure(rows, rate=_largest_rate(config)), note))
     drawn += [
         (
             f"{stem}-curves",

@@ -17,7 +17,7 @@ from data_prep.errors import InputError
 from faceverif.classification.training import finish_training
 from faceverif.config import load_config, validate_config
 from robustness import rejection
-from robustness.findings import Finding, Spread, headline_epsilon, read_findings, rows_of
+from robustness.findings import Finding, Spread, headline_epsilon, read_findings, rows_of, worst_rows
 from robustness.masking import CHECKS, check_masking
 from robustness.rejection import run_rejection
 from robustness.rejection_config import RejectionConfig
@@ -141,6 +141,36 @@ def test_the_page_shows_every_attack_and_the_paper(done: Path) -> None:
     ):
         assert text in page
     assert page.count("data:image/png;base64,") == len(list((done / "figures").glob("*.png")))
+
+
+def test_the_page_opens_with_the_worst_attack_of_each_model(done: Path) -> None:
+    """Not with the first attack; sizes that take the whole box do not count."""
+    rows = [row for row in rows_of(findings_of(settings(), done)) if not row.control]
+    worst = worst_rows(rows, rate="0.2")
+    page = (done / "report.html").read_text()
+    opening = page[: page.index("Beside the paper")]
+    assert list(worst) == ["softmax", "l-gm"]
+    for model, row in worst.items():
+        limited = [each for each in rows if each.model == model and 0 < each.epsilon < 1]
+        assert row.undetected["0.2"].mean == max(each.undetected["0.2"].mean for each in limited)
+        assert f"{model}, under {row.label} {row.epsilon:g}" in opening
+        assert f"<b>{100 * row.undetected['0.2'].mean:.1f} <small>%</small></b>" in opening
+
+
+def test_the_strongest_attack_stands_first_by_model(done: Path) -> None:
+    page = (done / "report.html").read_text()
+    table = page[page.index("By model") : page.index("<h2>fgsm</h2>")]
+    shown = {
+        (row.label, row.model): row.undetected["0.2"].mean
+        for row in rows_of(findings_of(settings(), done))
+        if row.epsilon == 0.3 and not row.control
+    }
+    models = {label: [mean for (other, _), mean in shown.items() if other == label] for label, _ in shown}
+    means = {label: np.mean(means) for label, means in models.items()}
+    places = {label: table.index(f'<th class="n">{label} 0.3</th>') for label in means}
+    ordered = [means[label] for label in sorted(places, key=lambda label: places[label])]
+    assert ordered == sorted(ordered, reverse=True)
+    assert len(ordered) == 5
 
 
 def test_what_has_finished_is_not_run_again(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
