@@ -98,6 +98,7 @@ class Row:
         control: whether it is no attack.
         detector: whose figures these are.
         images: of one training, or pairs.
+        size: mean norm of the changes, which may be less than epsilon.
         clean_accuracy: share right before it; of pairs, those that can be attacked.
         error: share wrong after it.
         success: of the images right before, share that the attacker has what he wants of.
@@ -117,6 +118,7 @@ class Row:
     control: bool
     detector: str
     images: int
+    size: Spread
     clean_accuracy: Spread
     error: Spread
     success: Spread
@@ -202,6 +204,9 @@ def _row(group: Sequence[Finding], detector: str | None) -> Row:
         assert found is not None  # each outcome has it
         return found
 
+    size = Spread.of([finding.record["mean_size"] for finding in group])
+    assert size is not None  # each record has it
+
     def at_points(key: str) -> dict[str, Spread]:
         spreads = {
             f"{point['point']['false_rejection_rate']:g}": Spread.of(
@@ -220,6 +225,7 @@ def _row(group: Sequence[Finding], detector: str | None) -> Row:
         control=trial.attack is None,
         detector=name,
         images=group[0].record["images"],
+        size=size,
         clean_accuracy=spread("clean_accuracy"),
         error=_complement(spread("accuracy")),
         success=spread("success"),

@@ -106,6 +106,17 @@ def test_a_row_says_what_the_scores_say(done: Path) -> None:
     assert np.abs(table["size"].to_numpy()).max() <= 0.3 + 1e-6
 
 
+def test_a_row_has_the_size_that_was_measured(done: Path) -> None:
+    """Epsilon is only the most that it may be."""
+    rows = rows_of(findings_of(settings(), done))
+    noise = next(row for row in rows if (row.model, row.label, row.epsilon) == ("l-gm", "noise", 1.0))
+    stored = pq.read_table(done / "trials/l-gm/training-0/noise-linf-1.parquet")["size"].to_numpy()
+    assert noise.size.mean == pytest.approx(stored.mean())
+    page = (done / "report.html").read_text()
+    controls = page[page.index("Controls: changes within") :]
+    assert f'<td class="n">1</td><td class="n">{noise.size.mean:.2g}</td>' in controls
+
+
 def test_undetected_successes_are_counted_at_the_threshold(done: Path) -> None:
     finding = next(each for each in findings_of(settings(), done) if each.trial.label == "adaptive")
     scores, detection = finding.scores(), finding.own["detections"][1]
@@ -140,6 +151,7 @@ def test_the_page_shows_every_attack_and_the_paper(done: Path) -> None:
         "lgm_mixture",
     ):
         assert text in page
+    assert "fitted on at most 200 clean training images" in page
     assert page.count("data:image/png;base64,") == len(list((done / "figures").glob("*.png")))
 
 
@@ -159,7 +171,7 @@ def test_the_page_opens_with_the_worst_attack_of_each_model(done: Path) -> None:
 
 def test_the_strongest_attack_stands_first_by_model(done: Path) -> None:
     page = (done / "report.html").read_text()
-    table = page[page.index("By model") : page.index("<h2>fgsm</h2>")]
+    table = page[page.index("By model") : page.index("<h2>fgsm</h2>")].replace("<wbr>", "")
     shown = {
         (row.label, row.model): row.undetected["0.2"].mean
         for row in rows_of(findings_of(settings(), done))
