@@ -9,6 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
 from robustness.attacks import PairGoal
 from robustness.trials import Trial, TrialScores, file_at
 
@@ -58,6 +62,12 @@ class Finding:
     def scores(self) -> TrialScores:
         """What every image scored."""
         return TrialScores.read(file_at(self.stem, "parquet"))
+
+    def classes(self) -> NDArray[np.int64]:
+        """(3, N): the true class of every image, and the predicted one before and after; not of pairs."""
+        names = ["label", "clean_predicted", "predicted"]
+        table = pq.read_table(file_at(self.stem, "parquet"), columns=names)
+        return np.stack([table[name].to_numpy() for name in names])
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from data_prep.atomic import write_text, written_whole
 from faceverif.pages import flat_text, render_page
-from faceverif.plotting import figure_png, house_style
+from faceverif.plotting import figure_png, house_style, line_styles
 from faceverif.report import REPORT_NAME, picture_uri
 from robustness.attacks import PairGoal
 from robustness.findings import Finding, Row, headline_epsilon, rows_of, worst_rows
@@ -204,15 +204,16 @@ def _section(
     shown = _first_trainings(findings, label, epsilon)
     stem = "-".join(filter(None, (rows[0].goal, label)))
     scores = {model: finding.scores() for model, finding in shown.items()}
+    styles = line_styles(model.name for model in config.models)
     detectors = {model: next(iter(finding.detectors)) for model, finding in shown.items()}
     drawn: list[tuple[str, Figure, str]] = []
     if len({row.epsilon for row in rows}) > 1:
         note = "Bands: one standard deviation over trainings, or the 95 % bootstrap interval of a single one."
-        drawn.append((f"{stem}-sweep", sweep_figure(rows, rate=_largest_rate(config)), note))
+        drawn.append((f"{stem}-sweep", sweep_figure(rows, styles, rate=_largest_rate(config)), note))
     drawn += [
         (
             f"{stem}-curves",
-            curves_figure(scores, detectors),
+            curves_figure(scores, detectors, styles),
             f"Epsilon {epsilon:g}, first training of each model; dots mark the equal error rate.",
         ),
         (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,13 @@ import yaml
 from data_prep.errors import InputError
 from faceverif.classification.training import finish_training
 from faceverif.config import load_config, validate_config
+from faceverif.plotting import line_styles, new_panels
 from robustness import rejection
 from robustness.findings import Finding, Spread, headline_epsilon, read_findings, rows_of, worst_rows
 from robustness.masking import CHECKS, check_masking
 from robustness.rejection import run_rejection
 from robustness.rejection_config import RejectionConfig
+from robustness.rejection_figures import strip_figure, sweep_figure
 from robustness.rejection_report import CheckCount, summed_checks
 from robustness.trials import Trial, TrialScores, plan_trials
 
@@ -428,6 +431,31 @@ def test_a_spread_over_trainings_and_of_a_single_one() -> None:
 def test_the_pictures_are_of_the_largest_size_below_the_whole_box(done: Path) -> None:
     config = settings()
     assert headline_epsilon("pgd", findings_of(config, done)) == 0.3
+
+
+def test_a_strip_says_what_the_model_took_each_image_for(done: Path) -> None:
+    shown = next(each for each in findings_of(settings(), done) if each.trial.path.endswith("pgd-linf-0.3"))
+    table = pq.read_table(shown.stem.with_name(f"{shown.stem.name}.parquet")).to_pydict()
+    texts = [text.get_text() for text in strip_figure(shown).axes[0].texts]
+    for column in ("clean_predicted", "predicted"):
+        expected = [f"{true} → {said}" for true, said in zip(table["label"], table[column], strict=True)]
+        assert set(expected[:8]) <= set(texts)
+
+
+def test_a_model_keeps_its_colour_where_others_are_missing(done: Path) -> None:
+    """Transfer attacks every model but its source; eleven models have eleven looks."""
+    styles = line_styles(["softmax", "l-gm", *"abcdefghi"])
+    assert len({tuple(style.items()) for style in styles.values()}) == 11
+    rows = [row for row in rows_of(findings_of(settings(), done)) if row.label == "transfer"]
+    [line] = sweep_figure(rows, styles, rate="0.2").axes[0].lines
+    assert (line.get_label(), line.get_color()) == ("l-gm", styles["l-gm"]["color"])
+
+
+def test_no_row_has_more_than_four_panels() -> None:
+    figure, panels = new_panels(10)
+    bottoms = [round(axes.get_position().y0, 3) for axes in panels]
+    assert sorted(Counter(bottoms).values()) == [2, 4, 4]
+    assert figure.get_size_inches()[0] == 9.6
 
 
 def test_scores_survive_the_file(done: Path) -> None:
