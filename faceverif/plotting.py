@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import math
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -16,6 +18,19 @@ FAINT = "#c9d1d9"
 ACCENT = "#1d4ed8"
 GENUINE = "#0f766e"
 IMPOSTOR = "#c2570c"
+# Okabe and Ito's colours, which most colour-blind readers can tell apart, and two more for ten classes.
+COLOURS = (
+    "#0072b2",
+    "#e69f00",
+    "#009e73",
+    "#cc79a7",
+    "#d55e00",
+    "#56b4e9",
+    "#8a7500",
+    "#5b3a8e",
+    "#8a949e",
+    "#1f2933",
+)
 
 _STYLE: dict[Any, Any] = {
     "axes.axisbelow": True,
@@ -39,6 +54,8 @@ _STYLE: dict[Any, Any] = {
     "ytick.color": "#52606d",
 }
 _DOTS_PER_INCH = 200
+PANELS_PER_ROW = 4
+_DASHES = ("-", "--", ":")
 
 # For axes of rates.
 PERCENT = FuncFormatter(lambda rate, _: f"{100 * rate:.4g} %")
@@ -56,9 +73,19 @@ def new_figure(*, wide: bool = False) -> tuple[Figure, Axes]:
 
 
 def new_panels(count: int) -> tuple[Figure, list[Axes]]:
-    """A row of empty axes over the whole width of a report."""
-    figure = Figure(figsize=(9.6, 2.9), layout="constrained")
-    return figure, [figure.add_subplot(1, count, index + 1) for index in range(count)]
+    """Empty axes over the whole width of a report, in rows of at most four."""
+    per_row = min(count, PANELS_PER_ROW)
+    rows = math.ceil(count / per_row)
+    figure = Figure(figsize=(9.6, 2.9 if rows == 1 else 2.4 * rows), layout="constrained")
+    return figure, [figure.add_subplot(rows, per_row, index + 1) for index in range(count)]
+
+
+def line_styles(names: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """A colour for each name, and another dash from the eleventh on; as arguments of `plot`."""
+    return {
+        name: {"color": COLOURS[number % len(COLOURS)], "linestyle": _DASHES[number // len(COLOURS) % 3]}
+        for number, name in enumerate(names)
+    }
 
 
 def figure_png(figure: Figure) -> bytes:

@@ -1,4 +1,4 @@
-"""Changes of an attack's size that are no attack: noise, blur, JPEG. A detector should let them pass."""
+"""Changes within an epsilon that are no attack: noise, blur, JPEG. A detector should let them pass."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from robustness.attacked_model import refuse_bad_pixels
 from robustness.threat_model import Norm, expand, sizes
 
 SIZE_RULE = (
-    "each control has the norm of the attack on the same image, in the box, as far as it can: noise and blur "
-    "are scaled to it, JPEG takes the worst quality that does not exceed it; where even the strongest blur "
-    "or JPEG changes less, the control is smaller; where the finest JPEG changes more, it is scaled down"
+    "each control is to have the norm epsilon, in the box, whatever the attack of that epsilon changed: "
+    "noise and blur are scaled to it, JPEG takes the worst quality that does not exceed it; where even the "
+    "strongest blur or JPEG changes less, the control is smaller, as its measured size says; where the "
+    "finest JPEG changes more, it is scaled down"
 )
 
 # The blur that is mixed in has a standard deviation of this share of the image's side.
@@ -32,7 +33,7 @@ def gaussian_noise(images: Tensor, wanted: Tensor, *, norm: Norm, seed: int) -> 
 
     Args:
         images: (N, C, H, W) float32 in [0, 1].
-        wanted: (N,) norm of each change, as in `AttackResult.sizes`.
+        wanted: (N,) norm that each change is to have.
         norm: in which it is measured.
         seed: of the noise.
     """
@@ -76,7 +77,7 @@ def controlled(name: str, images: Tensor, wanted: Tensor, *, norm: Norm, seed: i
     Args:
         name: noise, blur or jpeg.
         images: (N, C, H, W) float32 in [0, 1].
-        wanted: (N,) norm of each change, as in `AttackResult.sizes`.
+        wanted: (N,) norm that each change is to have.
         norm: in which it is measured.
         seed: of the noise.
 

@@ -9,6 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
 from robustness.attacks import PairGoal
 from robustness.trials import Trial, TrialScores, file_at
 
@@ -49,9 +53,21 @@ class Finding:
         """The outcome of the model's own detector."""
         return next(iter(self.detectors.values()))
 
+    @property
+    def thresholds(self) -> dict[float, float]:
+        """False-rejection rate -> threshold of the model's own detector, which rejects what scores higher."""
+        points = (detection["point"] for detection in self.own["detections"])
+        return {point["false_rejection_rate"]: point["threshold"] for point in points}
+
     def scores(self) -> TrialScores:
         """What every image scored."""
         return TrialScores.read(file_at(self.stem, "parquet"))
+
+    def classes(self) -> NDArray[np.int64]:
+        """(3, N): the true class of every image, and the predicted one before and after; not of pairs."""
+        names = ["label", "clean_predicted", "predicted"]
+        table = pq.read_table(file_at(self.stem, "parquet"), columns=names)
+        return np.stack([table[name].to_numpy() for name in names])
 
 
 @dataclass(frozen=True)
@@ -92,6 +108,7 @@ class Row:
         control: whether it is no attack.
         detector: whose figures these are.
         images: of one training, or pairs.
+        size: mean norm of the changes, which may be less than epsilon.
         clean_accuracy: share right before it; of pairs, those that can be attacked.
         error: share wrong after it.
         success: of the images right before, share that the attacker has what he wants of.
@@ -111,6 +128,7 @@ class Row:
     control: bool
     detector: str
     images: int
+    size: Spread
     clean_accuracy: Spread
     error: Spread
     success: Spread
@@ -154,16 +172,35 @@ def facts_of_pairs(findings: Sequence[Finding]) -> list[dict[str, Any]]:
     return [{"model": model, "training": training} | its for (model, training), its in facts.items()]
 
 
+def worst_rows(rows: Sequence[Row], *, rate: str) -> dict[str, Row]:
+    """Of each model the attack and size that get most past its detector; the whole box is left out.
+
+    Args:
+        rows: of one goal, with the models' own detectors.
+        rate: of false rejections.
+    """
+    worst: dict[str, Row] = {}
+    for row in rows:
+        if _is_limited(row) and not row.control:
+            so_far = worst.setdefault(row.model, row)
+            if row.undetected[rate].mean > so_far.undetected[rate].mean:
+                worst[row.model] = row
+    return worst
+
+
 def headline_epsilon(label: str, findings: Sequence[Finding]) -> float | None:
     """The largest size of an attack that has been run and is smaller than the whole box."""
     sizes = [
         finding.trial.epsilon
         for finding in findings
-        if finding.trial.label == label
-        and finding.trial.epsilon > 0
-        and (finding.trial.norm != "linf" or finding.trial.epsilon < WHOLE_BOX)
+        if finding.trial.label == label and _is_limited(finding.trial)
     ]
     return max(sizes, default=None)
+
+
+def _is_limited(change: Trial | Row) -> bool:
+    """Whether there is a change, and epsilon says something about it."""
+    return change.epsilon > 0 and (change.norm != "linf" or change.epsilon < WHOLE_BOX)
 
 
 def _row(group: Sequence[Finding], detector: str | None) -> Row:
@@ -176,6 +213,9 @@ def _row(group: Sequence[Finding], detector: str | None) -> Row:
         found = Spread.of([outcome[key] for outcome in outcomes])
         assert found is not None  # each outcome has it
         return found
+
+    size = Spread.of([finding.record["mean_size"] for finding in group])
+    assert size is not None  # each record has it
 
     def at_points(key: str) -> dict[str, Spread]:
         spreads = {
@@ -195,6 +235,7 @@ def _row(group: Sequence[Finding], detector: str | None) -> Row:
         control=trial.attack is None,
         detector=name,
         images=group[0].record["images"],
+        size=size,
         clean_accuracy=spread("clean_accuracy"),
         error=_complement(spread("accuracy")),
         success=spread("success"),

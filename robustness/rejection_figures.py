@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
-from faceverif.classification.figures import COLOURS
 from faceverif.plotting import FAINT, GENUINE, IMPOSTOR, INK, PERCENT, new_panels
 from faceverif.verification.metrics import equal_error_rate
 from robustness.findings import Finding, Row, Spread
@@ -20,15 +21,18 @@ from robustness.trials import TrialScores, file_at
 _BINS = 60
 # Of the scores, on either side, what may lie outside a histogram.
 _CUT = 0.005
-# Side of an image in a strip, as a share of its place.
-_IMAGE = 0.84
+# In a strip, as shares of a column's width: side of an image, height of its row, and of the text below it.
+_IMAGE, _ROW, _TEXT = 0.84, 0.9, 0.36
+# A model's line, as `faceverif.plotting.line_styles` makes it.
+Style = Mapping[str, Any]
 
 
-def sweep_figure(rows: Sequence[Row], *, rate: str) -> Figure:
+def sweep_figure(rows: Sequence[Row], styles: Mapping[str, Style], *, rate: str) -> Figure:
     """Over the size of an attack: its success, the detector's EER, and what gets through undetected.
 
     Args:
         rows: of one attack, all models and sizes.
+        styles: of every model, the same in all figures.
         rate: of false rejections, whose threshold decides what is undetected.
     """
     figure, panels = new_panels(3)
@@ -41,40 +45,45 @@ def sweep_figure(rows: Sequence[Row], *, rate: str) -> Figure:
     for row in sorted(rows, key=lambda row: row.epsilon):
         by_model.setdefault(row.model, []).append(row)
     for axes, (title, of_row) in zip(panels, figures, strict=True):
-        for colour, (model, own) in zip(COLOURS, by_model.items(), strict=False):
+        for model, own in by_model.items():
             spreads = [of_row(row) for row in own]
-            _line(axes, [row.epsilon for row in own], spreads, colour=colour, label=model)
+            _line(axes, [row.epsilon for row in own], spreads, style=styles[model], label=model)
         axes.set(title=title, xlabel="epsilon", ylim=(-0.03, 1.03))
         axes.yaxis.set_major_formatter(PERCENT)
-    panels[0].legend(frameon=False, fontsize=8)
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+    _legend_below(figure, panels[0])
     return figure
 
 
-def curves_figure(scores: Mapping[str, TrialScores], detectors: Mapping[str, str]) -> Figure:
+def curves_figure(
+    scores: Mapping[str, TrialScores], detectors: Mapping[str, str], styles: Mapping[str, Style]
+) -> Figure:
     """ROC and DET of telling attacked from clean images, a line a model (L-GM, Fig. 5).
 
     Args:
         scores: model -> what its images scored.
         detectors: model -> the detector whose scores are drawn.
+        styles: of every model, the same in all figures.
     """
     figure, (roc_axes, det_axes) = new_panels(2)
-    for colour, (model, its) in zip(COLOURS, scores.items(), strict=False):
+    for model, its in scores.items():
         roc = clean_against_attacked(its.clean[detectors[model]], its.attacked[detectors[model]])
         point = equal_error_rate(roc)
         label = f"{model}, EER {100 * point.equal_error:.1f} %"
-        roc_axes.step(roc.far, roc.tar, where="post", color=colour, linewidth=1.6, label=label)
+        roc_axes.step(roc.far, roc.tar, where="post", **styles[model], linewidth=1.6, label=label)
         left, bottom = 0.5 / roc.impostors, 0.5 / roc.genuine
         far, frr = np.maximum(roc.far, left), np.maximum(1 - roc.tar, bottom)
-        det_axes.step(far, frr, where="post", color=colour, linewidth=1.6)
-        det_axes.plot([max(point.far, left)], [max(point.frr, bottom)], "o", color=colour, markersize=4)
+        det_axes.step(far, frr, where="post", **styles[model], linewidth=1.6)
+        dot = [max(point.far, left)], [max(point.frr, bottom)]
+        det_axes.plot(*dot, "o", color=styles[model]["color"], markersize=4)
     roc_axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle=(0, (4, 4)))
     roc_axes.set(title="ROC", xlabel="clean images rejected", ylabel="attacked images rejected")
-    roc_axes.legend(frameon=False, fontsize=8, loc="lower right")
     det_axes.set(title="DET", xlabel="clean images rejected", ylabel="attacked images accepted")
     det_axes.set(xscale="log", yscale="log")
     for axis in (roc_axes.xaxis, roc_axes.yaxis, det_axes.xaxis, det_axes.yaxis):
         axis.set_major_formatter(PERCENT)
         axis.set_minor_formatter(NullFormatter())
+    _legend_below(figure, roc_axes)
     return figure
 
 
@@ -100,15 +109,17 @@ def histogram_figure(scores: Mapping[str, TrialScores], findings: Mapping[str, F
             axes.axvline(detection["point"]["threshold"], color=INK, linewidth=1, linestyle=(0, (4, 3)))
         axes.yaxis.set_major_formatter(PERCENT)
         axes.set(title=model, xlabel=f"score of {detector}")
+        axes.xaxis.set_major_locator(MaxNLocator(4))
         axes.margins(x=0.01)
     panels[0].legend(frameon=False, fontsize=8)
     return figure
 
 
 def strip_figure(finding: Finding) -> Figure:
-    """A few images: clean, what was added, attacked, and their scores; orange scores are rejected.
+    """A few images: clean, what was added, attacked; below them what the model makes of each.
 
-    Of pairs the reference stands on top, and each photo's cosine with it before the score.
+    That is the true and the predicted class, or of pairs, whose reference stands on top, the cosine with it;
+    then the score, orange where it is rejected.
     """
     with np.load(file_at(finding.stem, "npz")) as stored:
         pictures = {name: stored[name].astype(np.float32) for name in stored.files}
@@ -117,50 +128,67 @@ def strip_figure(finding: Finding) -> Figure:
     rows = {"clean": clean, "change": 0.5 + (attacked - clean) / (2 * largest), "attacked": attacked}
     if "reference" in pictures:
         rows = {"reference": pictures["reference"]} | rows
-    figure = Figure(figsize=(9.6, 9.6 * len(rows) / len(clean) + 0.3), layout="constrained")
-    axes, texts = figure.add_subplot(), _score_texts(finding)
+    texts = _texts(finding)
+    heights = [_ROW + _TEXT * (name in texts) for name in rows]
+    tops = [sum(heights[:row]) for row in range(len(rows))]
     # One pair of axes for all images: one for each would take seconds to draw.
-    for row, (name, images) in enumerate(rows.items()):
+    figure = Figure(figsize=(9.6, 9.6 * sum(heights) / len(clean)), layout="constrained")
+    axes = figure.add_subplot()
+    for top, (name, images) in zip(tops, rows.items(), strict=True):
         for column, image in enumerate(np.clip(images, 0, 1).transpose(0, 2, 3, 1)):
-            place = (column, column + _IMAGE, row + _IMAGE, row)
+            place = (column, column + _IMAGE, top + _IMAGE, top)
             axes.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=1, extent=place)
             if name in texts:
-                text, rejected = texts[name][column]
-                colour = IMPOSTOR if rejected else GENUINE
-                axes.text(column + _IMAGE / 2, row + 0.98, text, color=colour, ha="center", weight="bold")
-    axes.set(xlim=(0, len(clean)), ylim=(len(rows), 0), xticks=[])
-    axes.set_yticks([row + _IMAGE / 2 for row in range(len(rows))], list(rows))
+                _write_below(axes, *texts[name][column], at=(column + _IMAGE / 2, top + _ROW))
+    axes.set(xlim=(0, len(clean)), ylim=(sum(heights), 0), xticks=[])
+    axes.set_yticks([top + _IMAGE / 2 for top in tops], list(rows))
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
     return figure
 
 
-def _score_texts(finding: Finding) -> dict[str, list[tuple[str, bool]]]:
-    """Before and after the attack, for every image what stands below it, and whether it is rejected."""
+def _write_below(axes: Axes, line: str, score: str, rejected: bool, *, at: tuple[float, float]) -> None:
+    across, down = at
+    colour = IMPOSTOR if rejected else GENUINE
+    axes.text(across, down, line, ha="center", va="top", fontsize=8)
+    axes.text(across, down + _TEXT / 2, score, color=colour, ha="center", va="top", fontsize=8, weight="bold")
+
+
+def _texts(finding: Finding) -> dict[str, list[tuple[str, str, bool]]]:
+    """Before and after the attack, of every image two lines, and whether it is rejected."""
     scores, detector = finding.scores(), next(iter(finding.detectors))
-    threshold = finding.own["detections"][-1]["point"]["threshold"]
+    threshold = finding.thresholds[max(finding.thresholds)]
     sides = {"clean": scores.clean[detector], "attacked": scores.attacked[detector]}
-    texts: dict[str, list[tuple[str, bool]]] = {}
+    texts: dict[str, list[tuple[str, str, bool]]] = {}
     for number, (side, its) in enumerate(sides.items()):
-        cosines = (
-            [""] * len(its)
-            if scores.similarity is None
-            else [f"{cosine:.2f} | " for cosine in scores.similarity[number]]
-        )
+        if scores.similarity is None:
+            label, *predicted = finding.classes()
+            lines = [f"{true} → {said}" for true, said in zip(label, predicted[number], strict=True)]
+        else:
+            lines = [f"cosine {cosine:.2f}" for cosine in scores.similarity[number]]
         texts[side] = [
-            (f"{cosine}{score:.3g}", bool(score > threshold))
-            for cosine, score in zip(cosines, its, strict=True)
+            (line, f"{score:.3g}", bool(score > threshold)) for line, score in zip(lines, its, strict=True)
         ]
     return texts
 
 
-def _line(axes: Axes, epsilons: list[float], spreads: list[Spread], *, colour: str, label: str) -> None:
+def _legend_below(figure: Figure, axes: Axes) -> None:
+    """Beneath the panels, where it covers no curve however many models there are."""
+    handles, labels = axes.get_legend_handles_labels()
+    columns = min(len(labels), 4)
+    width, height = figure.get_size_inches()
+    figure.set_size_inches(width, height + 0.2 * math.ceil(len(labels) / columns))
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize=8)
+
+
+def _line(axes: Axes, epsilons: list[float], spreads: list[Spread], *, style: Style, label: str) -> None:
     """The means, and behind them one standard deviation or the interval."""
-    axes.plot(epsilons, [spread.mean for spread in spreads], "o-", color=colour, markersize=3.5, label=label)
+    means = [spread.mean for spread in spreads]
+    axes.plot(epsilons, means, **style, marker="o", markersize=3.5, label=label)
     bands = [_band(spread) for spread in spreads]
     lows, highs = zip(*bands, strict=True)
-    axes.fill_between(epsilons, lows, highs, color=colour, alpha=0.15, linewidth=0)
+    axes.fill_between(epsilons, lows, highs, color=style["color"], alpha=0.15, linewidth=0)
 
 
 def _band(spread: Spread) -> tuple[float, float]:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from matplotlib.figure import Figure
 
 from data_prep.atomic import write_text, written_whole
 from faceverif.pages import flat_text, render_page
-from faceverif.plotting import figure_png, house_style
+from faceverif.plotting import figure_png, house_style, line_styles
 from faceverif.report import REPORT_NAME, picture_uri
 from robustness.attacks import PairGoal
-from robustness.findings import Finding, Row, headline_epsilon, rows_of
-from robustness.masking import CHECKS
+from robustness.findings import Finding, Row, headline_epsilon, rows_of, worst_rows
+from robustness.masking import CHECKS, VERDICTS, Verdict
 from robustness.rejection_config import (
     AttackConfig,
     PairAttackConfig,
@@ -38,6 +39,32 @@ class Picture:
 
     caption: str
     source: str
+
+
+@dataclass(frozen=True)
+class CheckCount:
+    """How many trainings got one verdict of one check.
+
+    Attributes:
+        verdict: pass, warning or not run.
+        goal: of the attacks on pairs; None for those on images of the classes.
+        trainings: how many, of all models.
+        whose: the model and training that comes first.
+        text: what was seen there.
+    """
+
+    verdict: Verdict
+    goal: PairGoal | None
+    trainings: int
+    whose: str
+    text: str
+
+    @classmethod
+    def of(cls, group: Sequence[Mapping[str, Any]]) -> CheckCount:
+        """Of checks as result.json holds them, which share a verdict and a goal."""
+        first = group[0]
+        whose = f"{first['model']}, training {first['training']}"
+        return cls(first["verdict"], first["goal"], len(group), whose, first["text"])
 
 
 @dataclass(frozen=True)
@@ -68,6 +95,8 @@ class Part:
     Attributes:
         goal: of the attacks on pairs; None for the closed set.
         sections: an attack each.
+        strongest: the same, first what on average gets most past the detectors.
+        worst: model -> the row of the attack and size that get most past its detector.
         summary: model -> its rows under every attack, at the largest size below the whole box.
         controls: changes that are no attack.
         others: every detector against every attack, at the same sizes.
@@ -75,14 +104,11 @@ class Part:
 
     goal: PairGoal | None
     sections: list[AttackSection]
+    strongest: list[AttackSection]
+    worst: dict[str, Row]
     summary: dict[str, dict[str, Row]]
     controls: list[Row]
     others: list[Row]
-
-    @property
-    def headline(self) -> list[Row]:
-        """The first attack, a row a model."""
-        return [row for rows in self.summary.values() for row in list(rows.values())[:1]]
 
 
 def write_rejection_report(
@@ -104,10 +130,9 @@ def write_rejection_report(
         "rejection.html.j2",
         config=config,
         result=result,
-        rates=[f"{rate:g}" for rate in config.rates],
-        headline=parts[0].headline if parts else [],
+        rates=[f"{rate:g}" for rate in sorted(config.rates)],
         parts=parts,
-        checks=_checks(result["checks"]),
+        checks=summed_checks(result["checks"]),
         published=_published(config, findings),
         provenance=flat_text(result["provenance"]),
         settings=yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False),
@@ -139,7 +164,31 @@ def _part(config: RejectionConfig, goal: PairGoal | None, findings: Sequence[Fin
         for row in rows_of(mine, detector=name)
         if not row.control and row.epsilon == largest[row.label]
     ]
-    return Part(goal, sections, summary, [row for row in rows if row.control], others)
+    rate = _largest_rate(config)
+    return Part(
+        goal,
+        sections,
+        _strongest_first(sections, summary, rate=rate),
+        worst_rows(rows, rate=rate),
+        summary,
+        [row for row in rows if row.control],
+        others,
+    )
+
+
+def _largest_rate(config: RejectionConfig) -> str:
+    """At which least is left to the attacker; as rows name it."""
+    return f"{max(config.rates):g}"
+
+
+def _strongest_first(
+    sections: Sequence[AttackSection], summary: Mapping[str, Mapping[str, Row]], *, rate: str
+) -> list[AttackSection]:
+    def undetected(section: AttackSection) -> float:
+        rows = (its[section.label] for its in summary.values() if section.label in its)
+        return statistics.fmean(row.undetected[rate].mean for row in rows)
+
+    return sorted(sections, key=undetected, reverse=True)
 
 
 def _section(
@@ -155,16 +204,16 @@ def _section(
     shown = _first_trainings(findings, label, epsilon)
     stem = "-".join(filter(None, (rows[0].goal, label)))
     scores = {model: finding.scores() for model, finding in shown.items()}
+    styles = line_styles(model.name for model in config.models)
     detectors = {model: next(iter(finding.detectors)) for model, finding in shown.items()}
-    rate = f"{config.rates[-1]:g}"
     drawn: list[tuple[str, Figure, str]] = []
     if len({row.epsilon for row in rows}) > 1:
         note = "Bands: one standard deviation over trainings, or the 95 % bootstrap interval of a single one."
-        drawn.append((f"{stem}-sweep", sweep_figure(rows, rate=rate), note))
+        drawn.append((f"{stem}-sweep", sweep_figure(rows, styles, rate=_largest_rate(config)), note))
     drawn += [
         (
             f"{stem}-curves",
-            curves_figure(scores, detectors),
+            curves_figure(scores, detectors, styles),
             f"Epsilon {epsilon:g}, first training of each model; dots mark the equal error rate.",
         ),
         (
@@ -208,16 +257,20 @@ def _published(config: RejectionConfig, findings: Sequence[Finding]) -> list[tup
     return [(each, row) for each, row in rows if row is not None]
 
 
-def _checks(checks: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[Mapping[str, Any]]]]:
-    """By name, with every training's verdict; warnings first."""
-    order = ("warning", "pass", "not run")
-    return [
-        (
-            name,
-            sorted(
-                (check for check in checks if check["name"] == name),
-                key=lambda check: order.index(check["verdict"]),
-            ),
-        )
-        for name in CHECKS
-    ]
+def summed_checks(checks: Sequence[Mapping[str, Any]]) -> dict[str, list[CheckCount]]:
+    """By name of the check, what its groups say: the worst verdict first, so that no pass hides it.
+
+    Args:
+        checks: as in result.json.
+    """
+    goals = [None, *get_args(PairGoal)]
+    summed: dict[str, list[CheckCount]] = {}
+    for name in CHECKS:
+        groups: dict[tuple[int, int], list[Mapping[str, Any]]] = {}
+        for check in checks:
+            if check["name"] == name:
+                key = VERDICTS.index(check["verdict"]), goals.index(check["goal"])
+                groups.setdefault(key, []).append(check)
+        if groups:
+            summed[name] = [CheckCount.of(groups[key]) for key in sorted(groups)]
+    return summed

@@ -13,23 +13,19 @@ from numpy.typing import NDArray
 
 from faceverif.classification.outputs import LikelihoodMap, RunOutputs
 from faceverif.curves import Metrics
-from faceverif.plotting import ACCENT, FAINT, IMPOSTOR, INK, PERCENT, new_figure, new_panels
-
-# Okabe and Ito's colours, which most colour-blind readers can tell apart, and two more for ten classes.
-COLOURS = (
-    "#0072b2",
-    "#e69f00",
-    "#009e73",
-    "#cc79a7",
-    "#d55e00",
-    "#56b4e9",
-    "#8a7500",
-    "#5b3a8e",
-    "#8a949e",
-    "#1f2933",
+from faceverif.plotting import (
+    ACCENT,
+    COLOURS,
+    FAINT,
+    IMPOSTOR,
+    INK,
+    PANELS_PER_ROW,
+    PERCENT,
+    new_figure,
+    new_panels,
 )
+
 _PANEL_IN = 2.4
-_PANELS_PER_ROW = 4
 _MOST_DOTS = 5000
 # Log-likelihood below the best at which the heat map is at its darkest.
 _DARKEST = 25.0
@@ -184,7 +180,7 @@ def series_figure(
 
 def _panels(count: int, *, size_in: float = _PANEL_IN) -> tuple[Figure, list[Axes]]:
     """Square panels in rows, as wide as the report where they fill a row."""
-    per_row = min(count, _PANELS_PER_ROW, int(4 * _PANEL_IN / size_in))
+    per_row = min(count, PANELS_PER_ROW, int(4 * _PANEL_IN / size_in))
     rows = math.ceil(count / per_row)
     figure = Figure(figsize=(size_in * per_row, size_in * rows * 1.05), layout="constrained")
     return figure, [figure.add_subplot(rows, per_row, number + 1) for number in range(count)]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -15,11 +17,14 @@ import yaml
 from data_prep.errors import InputError
 from faceverif.classification.training import finish_training
 from faceverif.config import load_config, validate_config
+from faceverif.plotting import line_styles, new_panels
 from robustness import rejection
-from robustness.findings import Finding, Spread, headline_epsilon, read_findings, rows_of
-from robustness.masking import check_masking
+from robustness.findings import Finding, Spread, headline_epsilon, read_findings, rows_of, worst_rows
+from robustness.masking import CHECKS, check_masking
 from robustness.rejection import run_rejection
 from robustness.rejection_config import RejectionConfig
+from robustness.rejection_figures import strip_figure, sweep_figure
+from robustness.rejection_report import CheckCount, summed_checks
 from robustness.trials import Trial, TrialScores, plan_trials
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "rejection"
@@ -104,6 +109,17 @@ def test_a_row_says_what_the_scores_say(done: Path) -> None:
     assert np.abs(table["size"].to_numpy()).max() <= 0.3 + 1e-6
 
 
+def test_a_row_has_the_size_that_was_measured(done: Path) -> None:
+    """Epsilon is only the most that it may be."""
+    rows = rows_of(findings_of(settings(), done))
+    noise = next(row for row in rows if (row.model, row.label, row.epsilon) == ("l-gm", "noise", 1.0))
+    stored = pq.read_table(done / "trials/l-gm/training-0/noise-linf-1.parquet")["size"].to_numpy()
+    assert noise.size.mean == pytest.approx(stored.mean())
+    page = (done / "report.html").read_text()
+    controls = page[page.index("Controls: changes within") :]
+    assert f'<td class="n">1</td><td class="n">{noise.size.mean:.2g}</td>' in controls
+
+
 def test_undetected_successes_are_counted_at_the_threshold(done: Path) -> None:
     finding = next(each for each in findings_of(settings(), done) if each.trial.label == "adaptive")
     scores, detection = finding.scores(), finding.own["detections"][1]
@@ -138,7 +154,38 @@ def test_the_page_shows_every_attack_and_the_paper(done: Path) -> None:
         "lgm_mixture",
     ):
         assert text in page
+    assert "fitted on at most 200 clean training images" in page
     assert page.count("data:image/png;base64,") == len(list((done / "figures").glob("*.png")))
+
+
+def test_the_page_opens_with_the_worst_attack_of_each_model(done: Path) -> None:
+    """Not with the first attack; sizes that take the whole box do not count."""
+    rows = [row for row in rows_of(findings_of(settings(), done)) if not row.control]
+    worst = worst_rows(rows, rate="0.2")
+    page = (done / "report.html").read_text()
+    opening = page[: page.index("Beside the paper")]
+    assert list(worst) == ["softmax", "l-gm"]
+    for model, row in worst.items():
+        limited = [each for each in rows if each.model == model and 0 < each.epsilon < 1]
+        assert row.undetected["0.2"].mean == max(each.undetected["0.2"].mean for each in limited)
+        assert f"{model}, under {row.label} {row.epsilon:g}" in opening
+        assert f"<b>{100 * row.undetected['0.2'].mean:.1f} <small>%</small></b>" in opening
+
+
+def test_the_strongest_attack_stands_first_by_model(done: Path) -> None:
+    page = (done / "report.html").read_text()
+    table = page[page.index("By model") : page.index("<h2>fgsm</h2>")].replace("<wbr>", "")
+    shown = {
+        (row.label, row.model): row.undetected["0.2"].mean
+        for row in rows_of(findings_of(settings(), done))
+        if row.epsilon == 0.3 and not row.control
+    }
+    models = {label: [mean for (other, _), mean in shown.items() if other == label] for label, _ in shown}
+    means = {label: np.mean(means) for label, means in models.items()}
+    places = {label: table.index(f'<th class="n">{label} 0.3</th>') for label in means}
+    ordered = [means[label] for label in sorted(places, key=lambda label: places[label])]
+    assert ordered == sorted(ordered, reverse=True)
+    assert len(ordered) == 5
 
 
 def test_what_has_finished_is_not_run_again(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,28 +271,38 @@ def test_every_shipped_config_is_sound(path: Path) -> None:
     assert yaml.safe_load(path.read_text(encoding="utf-8"))["name"] == config.name
 
 
-def finding(label: str, epsilon: float, success: list[bool], tmp_path: Path, **own: Any) -> Finding:
-    """A finding whose scores are on disk."""
-    attacks = {"fgsm": {}, "pgd": {}, "square": {}}
-    config = settings(attacks=[{"name": name, "epsilons": [0.1]} for name in attacks], published=[])
-    attack = next(each for each in config.attacks if each.name == label)
-    trial = Trial("a", 0, label, "linf", epsilon, attack, None)
+def finding(
+    label: str,
+    epsilon: float,
+    success: list[bool],
+    tmp_path: Path,
+    *,
+    rejected: list[bool] | None = None,
+    **own: Any,
+) -> Finding:
+    """A finding whose scores are on disk; 1 where rejected, else 0, with a threshold between them."""
+    norm = "l2" if label in ("deepfool", "carlini_wagner") else "linf"
+    attack = {"name": label, "norm": norm, "epsilons": [0.1]} | ({"rate": 0.2} if label == "adaptive" else {})
+    [config] = settings(attacks=[attack], published=[]).attacks
+    trial = Trial("a", 0, label, norm, epsilon, config, None)
     stem = tmp_path / trial.path
     stem.parent.mkdir(parents=True, exist_ok=True)
-    right = [True] * len(success)
     columns = {
-        "clean_correct": right,
+        "clean_correct": [True] * len(success),
         "correct": success,
         "success": success,
         "size": [epsilon] * len(success),
+        "attacked.x": [float(each) for each in rejected or [False] * len(success)],
     }
-    import pyarrow as pa
-
     pq.write_table(pa.table(columns), stem.with_name(f"{stem.name}.parquet"))
     outcome = {
         "auc": {"value": 0.5},
         "success": {"value": sum(success) / len(success)},
         "zero_gradient_share": 0.0,
+        # The largest rate rejects least.
+        "detections": [
+            {"point": {"false_rejection_rate": rate, "threshold": 0.7 - rate}} for rate in (0.05, 0.2)
+        ],
     }
     return Finding(trial, {"detectors": {"x": outcome | own}}, stem)
 
@@ -261,7 +318,11 @@ def test_signs_of_masked_gradients(tmp_path: Path) -> None:
         finding("square", 0.1, [True, False, False, False], tmp_path),
         finding("pgd", 0.1, [True, True, False], tmp_path),
         finding("pgd", 1.0, [True, True, True], tmp_path),
+        finding("adaptive", 0.1, [True, True, False], tmp_path),
+        finding("deepfool", 2.0, [True, False, True], tmp_path),
+        finding("carlini_wagner", 2.0, [True, False], tmp_path),
     )
+    assert set(sound) == set(CHECKS)
     assert set(sound.values()) == {"pass"}
     masked = verdicts(
         finding("fgsm", 0.0, [False] * 4, tmp_path, auc={"value": 0.6}),
@@ -269,9 +330,49 @@ def test_signs_of_masked_gradients(tmp_path: Path) -> None:
         finding("square", 0.1, [True, True, False, True], tmp_path),
         finding("pgd", 0.1, [True, False, False, True], tmp_path),
         finding("pgd", 1.0, [True, False, False, False], tmp_path),
+        finding("adaptive", 0.1, [True, False, False, False], tmp_path),
+        finding("deepfool", 2.0, [True, False, True], tmp_path),
+        finding("carlini_wagner", 2.0, [False, False], tmp_path),
     )
+    assert set(masked) == set(CHECKS)
     assert set(masked.values()) == {"warning"}
-    assert len(masked) == 6
+
+
+def texts(*findings: Finding) -> dict[str, tuple[str, str]]:
+    return {check.name: (check.verdict, check.text) for check in check_masking(findings)}
+
+
+def test_each_size_has_its_own_share_without_a_gradient(tmp_path: Path) -> None:
+    """Gradients that vanish at a small epsilon are not made good by a large one."""
+    found = texts(
+        finding("pgd", 0.1, [True], tmp_path, zero_gradient_share=0.5),
+        finding("pgd", 0.3, [True], tmp_path),
+    )
+    assert found["gradients are not zero"] == (
+        "warning",
+        "at most 50.0% of the images gave pgd 0.1 no gradient",
+    )
+
+
+def test_who_knows_the_detector_must_get_more_past_it(tmp_path: Path) -> None:
+    """Success alone is not compared: rejected successes are none, on the images that both were tried on."""
+    name = "the attacker who knows the detector is no weaker than the others, undetected"
+    adaptive = finding("adaptive", 0.1, [True, True], tmp_path, rejected=[False, True])
+    pgd = finding("pgd", 0.1, [True, True, True], tmp_path, rejected=[True, True, False])
+    assert texts(adaptive, pgd)[name] == ("pass", "at 20 % false rejections, pgd 0.1: 1 against 0 of 2")
+    fgsm = finding("fgsm", 0.1, [True, True, True], tmp_path)
+    assert texts(adaptive, fgsm)[name] == ("warning", "at 20 % false rejections, fgsm 0.1: 1 against 2 of 2")
+
+
+def test_a_conspicuous_larger_epsilon_is_said_to_flatter(tmp_path: Path) -> None:
+    verdict, text = texts(
+        finding("pgd", 0.1, [True, True, False], tmp_path),
+        finding("pgd", 1.0, [True, True, True], tmp_path, rejected=[True, True, True]),
+    )["a larger epsilon has no fewer undetected successes"]
+    assert verdict == "warning"
+    assert text.startswith(
+        "pgd 1: 0 of 3 undetected, at 0.1: 2. An attacker may stay within the smaller ball"
+    )
 
 
 def test_a_check_without_its_attacks_is_not_run(tmp_path: Path) -> None:
@@ -289,6 +390,37 @@ def test_only_images_that_both_were_tried_on_are_compared(tmp_path: Path) -> Non
     assert found["PGD is no weaker than FGSM"] == "pass"
 
 
+def test_a_pass_hides_no_check_that_was_not_run() -> None:
+    name = "white box is no weaker than black box"
+
+    def check(verdict: str, training: int, goal: str | None = None) -> dict[str, Any]:
+        text = f"{verdict} {training}"
+        return {
+            "model": "a",
+            "training": training,
+            "goal": goal,
+            "name": name,
+            "verdict": verdict,
+            "text": text,
+        }
+
+    checks = [
+        check("pass", 0),
+        check("not run", 1),
+        check("not run", 2),
+        check("pass", 0, "dodging"),
+        check("warning", 1, "dodging"),
+    ]
+    assert summed_checks(checks) == {
+        name: [
+            CheckCount("warning", "dodging", 1, "a, training 1", "warning 1"),
+            CheckCount("not run", None, 2, "a, training 1", "not run 1"),
+            CheckCount("pass", None, 1, "a, training 0", "pass 0"),
+            CheckCount("pass", "dodging", 1, "a, training 0", "pass 0"),
+        ]
+    }
+
+
 def test_a_spread_over_trainings_and_of_a_single_one() -> None:
     over = Spread.of([{"value": 0.1, "low": 0, "high": 1}, {"value": 0.3, "low": 0, "high": 1}])
     assert over == Spread(0.2, pytest.approx(0.1 * 2**0.5), None, None, 2)
@@ -299,6 +431,31 @@ def test_a_spread_over_trainings_and_of_a_single_one() -> None:
 def test_the_pictures_are_of_the_largest_size_below_the_whole_box(done: Path) -> None:
     config = settings()
     assert headline_epsilon("pgd", findings_of(config, done)) == 0.3
+
+
+def test_a_strip_says_what_the_model_took_each_image_for(done: Path) -> None:
+    shown = next(each for each in findings_of(settings(), done) if each.trial.path.endswith("pgd-linf-0.3"))
+    table = pq.read_table(shown.stem.with_name(f"{shown.stem.name}.parquet")).to_pydict()
+    texts = [text.get_text() for text in strip_figure(shown).axes[0].texts]
+    for column in ("clean_predicted", "predicted"):
+        expected = [f"{true} → {said}" for true, said in zip(table["label"], table[column], strict=True)]
+        assert set(expected[:8]) <= set(texts)
+
+
+def test_a_model_keeps_its_colour_where_others_are_missing(done: Path) -> None:
+    """Transfer attacks every model but its source; eleven models have eleven looks."""
+    styles = line_styles(["softmax", "l-gm", *"abcdefghi"])
+    assert len({tuple(style.items()) for style in styles.values()}) == 11
+    rows = [row for row in rows_of(findings_of(settings(), done)) if row.label == "transfer"]
+    [line] = sweep_figure(rows, styles, rate="0.2").axes[0].lines
+    assert (line.get_label(), line.get_color()) == ("l-gm", styles["l-gm"]["color"])
+
+
+def test_no_row_has_more_than_four_panels() -> None:
+    figure, panels = new_panels(10)
+    bottoms = [round(axes.get_position().y0, 3) for axes in panels]
+    assert sorted(Counter(bottoms).values()) == [2, 4, 4]
+    assert figure.get_size_inches()[0] == 9.6
 
 
 def test_scores_survive_the_file(done: Path) -> None:
