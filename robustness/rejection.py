@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,7 @@ def run_rejection(config: RejectionConfig, out: Path, *, train: Trainer) -> Path
 
     Raises:
         InputError: runs are missing, data are too few, a detector does not fit its model, or trials in OUT
-            were made with other settings.
+            were made with other settings or from other data.
     """
     runs = {
         (model.name, training): run
@@ -75,6 +76,8 @@ def run_rejection(config: RejectionConfig, out: Path, *, train: Trainer) -> Path
             f"{number}/{len(runs)}  {model}, training {training}: {len(missing)} of {len(mine)} trials to run"
         )
         subjects.prepare(missing)
+        for finding in read_findings(mine, out):
+            _refuse_other_facts(finding, subjects.facts_beside(finding.trial, missing))
         for trial in missing:
             _run(trial, subjects, out, seed=config.seed, about=about[trial])
             _say_trial(Finding.read(trial, out))
@@ -104,6 +107,13 @@ class _Subjects:
             else:
                 self.of_pairs(_key(trial))
             self.source_of(trial)
+
+    def facts_beside(self, trial: Trial, missing: Sequence[Trial]) -> Mapping[str, Any]:
+        """What a finished trial must agree with: those of missing ones on the same images; else none."""
+        if not any((other.goal is None) == (trial.goal is None) for other in missing):
+            return {}
+        key = _key(trial)
+        return self.closed(key).facts if trial.goal is None else self.of_pairs(key).facts
 
     def closed(self, key: _Key) -> Subject:
         """As attacks on its classes see it."""
@@ -201,6 +211,26 @@ def _refuse_other_settings(finding: Finding, about: dict[str, Any]) -> None:
             got=changes,
             fix=f"Set them back, remove {finding.stem.parent}, or name another --out.",
         )
+
+
+def _refuse_other_facts(finding: Finding, facts: Mapping[str, Any]) -> None:
+    """Older records hold fewer facts, which are compared as far as they go."""
+    then = finding.record["facts"]
+    differing = [name for name in facts if name in then and not _agree(then[name], facts[name])]
+    if differing:
+        raise InputError(
+            finding.trial.path,
+            "must have been made from the data that are there now",
+            got=", ".join(f"{name} {then[name]} -> {facts[name]}" for name in differing),
+            fix=f"Give the data of then, remove {finding.stem.parent}, or name another --out.",
+        )
+
+
+def _agree(then: object, now: object) -> bool:
+    """Whether two facts are the same; numbers but for what another machine or thread count rounds."""
+    if isinstance(then, float) and isinstance(now, float):
+        return math.isclose(then, now, rel_tol=1e-3, abs_tol=1e-6)
+    return then == now
 
 
 def _say_trial(finding: Finding | None) -> None:

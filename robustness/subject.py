@@ -136,7 +136,8 @@ def load_subject(config: RejectionConfig, fitted: FittedModel, run: FinishedRun)
     """
     calibration, evaluation = _divided(run.unseen, config)
     points = fitted.calibrated(features_of(fitted.model, calibration), config.rates)
-    return Subject(fitted, points, {"data_sha256": evaluation.sha256()}, evaluation)
+    facts = {"data_sha256": evaluation.sha256(), "calibration_sha256": calibration.sha256()}
+    return Subject(fitted, points, facts, evaluation)
 
 
 def features_of(model: AttackedModel, images: Pictures) -> Features:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +167,25 @@ def test_what_has_finished_is_not_run_again(done: Path, monkeypatch: pytest.Monk
 def test_trials_of_other_settings_are_refused(done: Path) -> None:
     with pytest.raises(InputError, match=r"trials/softmax/training-0/fgsm-linf-0: .*got fit 200 -> 100"):
         run_rejection(settings(fit=100), done, train=finish_training)
+
+
+def test_trials_on_other_data_are_not_continued(done: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(done, out)
+    (out / "trials/l-gm/training-0/noise-linf-0.1.json").unlink()
+    finished = out / "trials/l-gm/training-0/fgsm-linf-0.json"
+    record = json.loads(finished.read_text())
+    now = record["facts"]["data_sha256"]
+    for facts in ({"data_sha256": "other"}, {"data_sha256": now, "calibration_sha256": "other"}):
+        finished.write_text(json.dumps(record | {"facts": facts}))
+        with pytest.raises(
+            InputError, match=r"l-gm/training-0/fgsm-linf-0: .*data.* got \w+_sha256 other ->"
+        ):
+            run_rejection(settings(), out, train=finish_training)
+    # An older version kept this fact alone.
+    finished.write_text(json.dumps(record | {"facts": {"data_sha256": now}}))
+    run_rejection(settings(), out, train=finish_training)
+    assert len(findings_of(settings(), out)) == len(findings_of(settings(), done))
 
 
 @pytest.mark.parametrize(
