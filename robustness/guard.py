@@ -16,7 +16,7 @@ from torch import Tensor
 
 from data_prep.atomic import written_whole
 from data_prep.errors import InputError
-from data_prep.manifest import Status
+from data_prep.manifest import AlignedDataset, Status
 from data_prep.packed import load_aligned
 from data_prep.progress import say
 from faceverif.described_tensors import ModelFormat
@@ -139,7 +139,7 @@ def calibrate_guard(run: Path, *, data: Path | None = None) -> Guard:
             threshold keeps its rate on photos like these.
 
     Raises:
-        InputError: no finished face run, no such photos, or of another template.
+        InputError: no finished face run, no such photos, of another template, or those it was trained on.
     """
     finished = load_run(run)
     spec = _spec_of(finished, run)
@@ -202,12 +202,25 @@ def _clean_photos(finished: FinishedRun, spec: PreprocessingSpec, data: Path | N
     else:
         dataset = load_aligned(data)
         spec.refuse_other(dataset.header)
+        _refuse_training_set(finished, dataset)
         rows = np.flatnonzero(dataset.column("status") != Status.FAILED.value)
         photos = FaceImages.of_strangers(dataset, rows, input_px=spec.input_px)
         fix = "Align photos into it."
     if not len(photos):
         raise InputError("clean photos", "must be there", got="none", fix=fix)
     return photos
+
+
+def _refuse_training_set(finished: FinishedRun, dataset: AlignedDataset) -> None:
+    """Photos that were trained on look calmer than others: their threshold would reject too many."""
+    assert isinstance(finished.trained_on, FaceImages)  # it is a face run
+    if dataset.sha256 == finished.trained_on.dataset.sha256:
+        raise InputError(
+            "--data",
+            "must not be the data set that the run was trained on",
+            got=dataset.root,
+            fix="Leave out --data to use the run's held-out photos, or give photos of other people.",
+        )
 
 
 def _save(run: Path, guard: Guard) -> None:

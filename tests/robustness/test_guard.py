@@ -93,6 +93,15 @@ def test_a_rate_that_the_photos_do_not_resolve_says_how_many_it_needs(run: Path,
     (run / GUARD_NAME).write_bytes(before)
 
 
+def test_the_training_set_is_no_clean_data(run: Path) -> None:
+    before = (run / GUARD_NAME).read_bytes()
+    with pytest.raises(
+        InputError, match=r"--data: must not be the data set .* trained on; .*Leave out --data"
+    ):
+        calibrate_guard(run, data=run.parent / "aligned")
+    assert (run / GUARD_NAME).read_bytes() == before
+
+
 def test_what_a_run_lacks_is_said(run: Path, tmp_path: Path) -> None:
     bare = tmp_path / "bare"
     bare.mkdir()
