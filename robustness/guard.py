@@ -27,8 +27,8 @@ from robustness.attacked_model import AttackedModel
 from robustness.calibration import OperatingPoint, calibrate, smallest_calibration
 from robustness.detectors import Detector, build_detector
 from robustness.features import extract_features
-from robustness.finished_run import FinishedRun, load_run, run_sha256
-from robustness.subject import FittedModel, features_of
+from robustness.finished_run import FinishedRun, Pictures, load_run, run_sha256
+from robustness.subject import FittedModel, evenly, features_of, whole_classes
 
 GUARD_NAME = "rejection.safetensors"
 RATES = (0.1, 0.05, 0.01, 0.001)
@@ -36,8 +36,9 @@ _FILES = ModelFormat(
     "faceverif.rejection", command="faceverif calibrate-rejection", run="rejection calibration"
 )
 _FORMAT = 1
-# Training photos that the detector is fitted on, at most.
-_FIT = 10_000
+# Training photos that the detector is fitted on, and by how many times the embedding's dimension they outnumber
+# their classes: what is left of them without their classes' means has to fill a covariance.
+_FIT, _SPARE_PER_DIMENSION = 10_000, 5
 _SCORES, _DETECTOR = "clean_scores", "detector."
 _HELD_OUT = "held-out photos of training people"
 
@@ -147,7 +148,7 @@ def calibrate_guard(run: Path, *, data: Path | None = None) -> Guard:
     clean = _clean_photos(finished, spec, data)
     say(f"fitting {name}, then scoring {len(clean):,} clean photos")
     detectors = {name: build_detector(name, finished.model)}
-    detector = FittedModel.of(finished, detectors=detectors, fit=_FIT, seed=0).detectors[name]
+    detector = FittedModel.of(finished.model, _to_fit_on(finished), detectors=detectors).detectors[name]
     scores = detector.score(features_of(finished.model, clean)).double()
     guard = Guard(name, detector, scores.numpy(), _HELD_OUT if data is None else f"aligned photos in {data}")
     _save(run, guard)
@@ -209,6 +210,15 @@ def _clean_photos(finished: FinishedRun, spec: PreprocessingSpec, data: Path | N
     if not len(photos):
         raise InputError("clean photos", "must be there", got="none", fix=fix)
     return photos
+
+
+def _to_fit_on(finished: FinishedRun) -> Pictures:
+    """Training photos, evenly over the people; of so many that each would give about one, some with all."""
+    photos, spare = finished.trained_on, _SPARE_PER_DIMENSION * finished.model.head.embedding_dim
+    some = evenly(photos, _FIT, seed=0)
+    if len(some) - len(some.labels.unique()) >= spare:
+        return some
+    return whole_classes(photos, _FIT, spare=spare, seed=0)
 
 
 def _refuse_training_set(finished: FinishedRun, dataset: AlignedDataset) -> None:
