@@ -12,8 +12,10 @@ from data_prep.errors import InputError
 
 CALIBRATION_RULE = (
     "split conformal: the ceil((n + 1)(1 - rate))-th smallest of n clean scores; what scores higher is "
-    "rejected. A fresh clean image is rejected with a chance of at most the rate, and without ties of at "
-    "least the rate - 1 / (n + 1), on average over calibration sets"
+    "rejected. A fresh clean image that is drawn as the n were is rejected with a chance of at most the rate, "
+    "and without ties of at least the rate - 1 / (n + 1), on average over calibration sets. Where classes are "
+    "attacked, images are drawn evenly over the classes, for calibration and evaluation alike: of images that "
+    "come in other shares nothing is promised"
 )
 
 

@@ -56,7 +56,7 @@ class _AttackSection(Section):
     Attributes:
         label: of its rows and files, where an attack stands twice; null: its name.
         norm: of the perturbation.
-        epsilons: sizes, for pixels in [0, 1]; 0 is always there, and costs nothing.
+        epsilons: sizes, for pixels in [0, 1]; the first attack is also made with 0, which costs nothing.
         images: only so many of the evaluated images, for attacks that take long; null: all.
         trainings: only the first so many of each model's trainings; null: all.
     """
@@ -312,7 +312,8 @@ class RejectionConfig(Section):
         models: what is attacked.
         data_path: where the images are now, if not where the runs were trained from.
         fit: training images that detectors are fitted on.
-        calibration: of the images that were not trained on, so many set the thresholds, evenly over classes.
+        calibration: of the images that were not trained on, so many set the thresholds. They are drawn evenly
+            over the classes, as those that are attacked are; the rates hold for images so drawn.
         evaluation: so many of the others are attacked; null: all of them.
         rates: false-rejection rates, each a threshold.
         detectors: compared beside each model's own, wherever a model has what they need.
