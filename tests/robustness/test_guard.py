@@ -95,10 +95,10 @@ def test_what_is_not_rejected_gets_its_decision(run: Path) -> None:
 
 
 def test_a_rate_that_the_photos_do_not_resolve_says_how_many_it_needs(run: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"rate of 0\.01 needs 99 clean photos; got 40 .*ask for 0\.024"):
+    with pytest.raises(InputError, match=r"rate of 0\.01 needs 99 clean photos; got 40 .*ask for 0\.025\."):
         load_guard(run, rate=0.01)
-    with pytest.raises(InputError, match=r"must lie in \(0, 1\)"):
-        load_guard(run, rate=1.5)
+    with pytest.raises(InputError, match=r"--reject: must lie in \(0, 1\)"):
+        load_guard(run, rate=0.0)
     before = (run / GUARD_NAME).read_bytes()
     write_faces(tmp_path / "others", people=10, photos=10)
     kept = calibrate_guard(run, data=tmp_path / "others")
@@ -117,6 +117,8 @@ def test_the_training_set_is_no_clean_data(run: Path) -> None:
 
 
 def test_what_a_run_lacks_is_said(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"--run: must be a finished face run; got .*Run: faceverif train"):
+        calibrate_guard(tmp_path / "nothing")
     bare = tmp_path / "bare"
     bare.mkdir()
     for name in ("model.safetensors", "classifier.safetensors"):
