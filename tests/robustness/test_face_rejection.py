@@ -270,7 +270,6 @@ def plain_pairs(root: Path) -> dict[str, Any]:
         ({"pairs": {"protocol": "gone.csv"}}, r"must be a pair file; got .*gone\.csv"),
         ({"pairs": {"pairs": 13}}, r"pairs\.pairs: must be at most 12, the impostor pairs"),
         ({"pairs": {"far": 0.001}}, r"far: must be resolvable: 0\.001 needs at least 1,000 impostor pairs"),
-        ({"rates": [0.001], "pairs": None}, r"must be at least 999 for a false-rejection rate"),
         ({"calibration": 24}, r"calibration: must be less than the 24 images"),
         ({"models": [{"name": "a", "runs": ["run"], "detector": "center"}]}, r"center likelihood needs"),
     ],
