@@ -30,7 +30,7 @@ from robustness.pair_subject import STRANGERS_RULE, PairSubject, load_pair_subje
 from robustness.pair_trials import run_pair_trial
 from robustness.rejection_config import ModelConfig, RejectionConfig, TransferConfig
 from robustness.rejection_report import write_rejection_report
-from robustness.subject import FittedModel, Subject, fit_model, load_subject
+from robustness.subject import FittedModel, Subject, fit_model, fits, load_subject
 from robustness.trials import Trial, plan_trials, run_trial
 
 RESULT_NAME = "result.json"
@@ -65,8 +65,11 @@ def run_rejection(config: RejectionConfig, out: Path, *, train: Trainer) -> Path
     planned = [trial for model, training in runs for trial in plan_trials(config, model, training)]
     hashes = {key: run_sha256(run) for key, run in runs.items()}
     about = {trial: _about(config, trial, hashes) for trial in planned}
-    for finding in read_findings(planned, out):
+    finished = read_findings(planned, out)
+    for finding in finished:
         _refuse_other_settings(finding, about[finding.trial])
+    if len(finished) < len(planned):
+        subjects.refuse_needless_detectors()
     write_text(out / "config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
     result: dict[str, Any] = {}
     for number, (model, training) in enumerate(sorted(runs, key=lambda key: key[1]), start=1):
@@ -98,6 +101,21 @@ class _Subjects:
         self._fitted: dict[_Key, FittedModel] = {}
         self._closed: dict[_Key, Subject] = {}
         self._open: dict[_Key, PairSubject] = {}
+
+    def refuse_needless_detectors(self) -> None:
+        """Stop where a detector asked for would be in no table.
+
+        Raises:
+            InputError: it fits none of the models.
+        """
+        for name in self._config.detectors:
+            if not any(fits(name, self._run(key).model) for key in self._runs):
+                raise InputError(
+                    "detectors",
+                    "must each fit one of the models",
+                    got=f"{name}, which fits none",
+                    fix="Leave it out, or add a model that has what it needs.",
+                )
 
     def prepare(self, trials: Sequence[Trial]) -> None:
         """Load what these trials need, so that what is missing is said before the first of them."""

@@ -115,12 +115,19 @@ def fit_model(config: RejectionConfig, model: ModelConfig, run: FinishedRun) -> 
     """
     detectors = {model.detector: build_detector(model.detector, run.model)}
     for name in config.detectors:
-        try:
+        if fits(name, run.model):  # a softmax models no likelihood; the table has a gap there
             detectors.setdefault(name, build_detector(name, run.model))
-        except InputError:
-            continue  # a softmax models no likelihood; the table has a gap there
     some = evenly(run.trained_on, config.fit, seed=config.seed)
     return FittedModel.of(run.model, some, detectors=detectors)
+
+
+def fits(detector: str, model: AttackedModel) -> bool:
+    """Whether a model has what the detector of that name needs."""
+    try:
+        build_detector(detector, model)
+    except InputError:
+        return False
+    return True
 
 
 def load_subject(config: RejectionConfig, fitted: FittedModel, run: FinishedRun) -> Subject:

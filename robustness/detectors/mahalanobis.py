@@ -44,8 +44,8 @@ class Mahalanobis(Detector):
         if images < needed:
             raise InputError(
                 "fit",
-                f"mahalanobis needs {needed:,} training images or more: {self.embedding_dim:,}, the dimension "
-                f"of the embeddings, beyond one for each of {classes:,} classes",
+                f"mahalanobis needs {needed:,} training images or more: one for each of {classes:,} classes, "
+                f"and {self.embedding_dim:,} beyond, the dimension of the embeddings",
                 got=f"{images:,}",
                 fix="Raise fit, train on more images, or use another detector.",
             )

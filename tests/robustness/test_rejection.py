@@ -262,7 +262,10 @@ def test_a_detector_that_does_not_fit_its_model_and_data_that_do_not_suffice(
         return settings(models=[model], attacks=attacks, published=[], **changes)
 
     with pytest.raises(InputError, match="LGMClassLikelihood needs a head that models a likelihood"):
-        run_rejection(taken("softmax", "lgm_class"), tmp_path, train=finish_training)
+        run_rejection(taken("softmax", "lgm_class", detectors=[]), tmp_path, train=finish_training)
+    with pytest.raises(InputError, match=r"detectors: must each fit .*; got lgm_mixture, which fits none"):
+        run_rejection(taken("softmax", "energy"), tmp_path / "out", train=finish_training)
+    assert not (tmp_path / "out").exists()
     with pytest.raises(InputError, match=r"calibration: must be less than the 359 images .* got 400"):
         run_rejection(taken("l-gm", "lgm_class", calibration=400), tmp_path, train=finish_training)
     with pytest.raises(InputError, match=r"models\.runs: must be folders of finished runs"):
