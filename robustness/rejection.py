@@ -13,6 +13,7 @@ import yaml
 
 from data_prep.atomic import write_text
 from data_prep.errors import InputError
+from data_prep.lock import filled
 from data_prep.progress import duration, say
 from faceverif.classification.config import ClassificationConfig
 from faceverif.classification.experiment_config import merged
@@ -54,8 +55,13 @@ def run_rejection(config: RejectionConfig, out: Path, *, train: Trainer) -> Path
 
     Raises:
         InputError: runs are missing, data are too few, a detector does not fit its model, or trials in OUT
-            were made with other settings or from other data.
+            were made with other settings or from other data; or OUT cannot be made or is in use.
     """
+    with filled(out, command="faceverif reject"):
+        return _run_rejection(config, out, train=train)
+
+
+def _run_rejection(config: RejectionConfig, out: Path, *, train: Trainer) -> Path:
     runs = {
         (model.name, training): run
         for model in config.models

@@ -14,6 +14,7 @@ import torch
 import yaml
 
 from data_prep.errors import InputError
+from data_prep.lock import locked
 from faceverif.classification.training import finish_training
 from faceverif.config import load_config, validate_config
 from robustness import rejection
@@ -167,6 +168,18 @@ def test_what_has_finished_is_not_run_again(done: Path, monkeypatch: pytest.Monk
 def test_trials_of_other_settings_are_refused(done: Path) -> None:
     with pytest.raises(InputError, match=r"trials/softmax/training-0/fgsm-linf-0: .*got fit 200 -> 100"):
         run_rejection(settings(fit=100), done, train=finish_training)
+
+
+def test_out_must_be_a_folder_that_nobody_else_fills(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    for out in (tmp_path / "file", tmp_path / "file/out"):
+        with pytest.raises(InputError, match="--out: must be a folder; got the file"):
+            run_rejection(settings(), out, train=finish_training)
+    with (
+        locked(tmp_path, command="faceverif reject"),
+        pytest.raises(InputError, match="another `faceverif reject`"),
+    ):
+        run_rejection(settings(), tmp_path, train=finish_training)
 
 
 def test_trials_on_other_data_are_not_continued(done: Path, tmp_path: Path) -> None:
