@@ -55,15 +55,41 @@ def write_text(path: Path, text: str) -> None:
         unfinished.write_text(text, encoding="utf-8")
 
 
-def refuse_file(out: Path) -> None:
+def refuse_file(out: Path, *, option: str = "--out") -> None:
     """Results go into a folder, which need not be there yet.
+
+    Args:
+        out: the folder.
+        option: what the user named it with, for the message.
 
     Raises:
         InputError: there is a file, or one where a folder above it would be.
     """
     for place in (out, *out.parents):
         if place.exists() and not place.is_dir():
-            raise InputError("--out", "must be a folder", got=f"the file {place}", fix="Name another one.")
+            raise InputError(option, "must be a folder", got=f"the file {place}", fix="Name another one.")
+
+
+def make_folder(out: Path, *, option: str = "--out") -> None:
+    """Make a folder for results, if it is not there yet.
+
+    Args:
+        out: the folder.
+        option: what the user named it with, for the message.
+
+    Raises:
+        InputError: see `refuse_file`, or the system does not let it be made.
+    """
+    refuse_file(out, option=option)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            option,
+            "must be a folder that can be made",
+            got=out,
+            fix=f"The system says: {error.strerror}. Name another one.",
+        ) from error
 
 
 def disk_is_full(error: BaseException | None) -> bool:

@@ -6,16 +6,14 @@ import hashlib
 import http.client
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
-from data_prep.atomic import refuse_file
 from data_prep.errors import InputError
 from data_prep.known_sets import UNKNOWN, KnownSet, RemoteFile
-from data_prep.lock import LOCK_NAME, locked
+from data_prep.lock import filled
 from data_prep.progress import progress, say
 from data_prep.unpack import unpack
 
@@ -49,8 +47,7 @@ def fetch(known: KnownSet, out: Path) -> None:
         InputError: `out` is a file, an address does not answer or sends less than it says, what it sends or
             what is there already is another file than is known, or an archive is not to be trusted.
     """
-    refuse_file(out)
-    with _filled(out):
+    with filled(out, command="faceverif data fetch"):
         for file in known.files:
             path = out / file.name
             if path.exists():
@@ -60,21 +57,6 @@ def fetch(known: KnownSet, out: Path) -> None:
             if file.folder is not None and not (out / file.folder).exists():
                 say(f"unpacking {path}")
                 unpack(path, folder=file.folder)
-
-
-@contextmanager
-def _filled(out: Path) -> Iterator[None]:
-    """Hold the folder that is filled; where it was made and nothing arrived, it goes again."""
-    made = [folder for folder in (out, *out.parents) if not folder.exists()]
-    out.mkdir(parents=True, exist_ok=True)
-    with locked(out, command="faceverif data fetch"):
-        try:
-            yield
-        finally:
-            if made and [path.name for path in out.iterdir()] == [LOCK_NAME]:
-                (out / LOCK_NAME).unlink()
-                for folder in made:
-                    folder.rmdir()
 
 
 def _download(file: RemoteFile, path: Path) -> None:

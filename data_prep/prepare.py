@@ -34,7 +34,7 @@ from data_prep import already_aligned
 from data_prep.alignment import Template, align_face, centre_crop, find_template
 from data_prep.detection import POLICY, FaceDetector, Faces, centred_largest
 from data_prep.errors import InputError
-from data_prep.lock import LOCK_NAME, locked
+from data_prep.lock import LOCK_NAME, filled
 from data_prep.manifest import (
     JOURNAL_NAME,
     MANIFEST_NAME,
@@ -141,9 +141,8 @@ def align_folder(source: Path, out: Path, *, settings: AlignSettings, workers: i
     photos = list_source(source)
     _check_out(source, out)
     policy = already_aligned.POLICY if already_aligned.are_aligned(photos, template) else POLICY
-    out.mkdir(parents=True, exist_ok=True)
     with (
-        locked(out, command="faceverif align"),
+        filled(out, command="faceverif align"),
         _Journal.opened(out, source=source, settings=settings, policy=policy) as journal,
     ):
         tasks = _tasks(photos, done=journal)

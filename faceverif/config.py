@@ -14,9 +14,10 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
 from pydantic import Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from data_prep.errors import InputError
-from faceverif.config_base import Count, NotNegative, Positive, Section, Share
+from faceverif.config_base import BROKEN_RULE, Count, NotNegative, Positive, Section, Share
 from faceverif.objective_config import ObjectiveConfig
 
 
@@ -247,6 +248,9 @@ class RunConfig(ObjectiveConfig):
 
 Config = TypeVar("Config", bound=Section)
 
+# Characters of a value that a message repeats.
+_LONGEST_SHOWN = 80
+
 
 def load_run_config(path: Path, overrides: list[str]) -> RunConfig:
     """A training run's YAML; see `load_config`."""
@@ -354,15 +358,14 @@ def _replaced(place: Any, keys: list[str], value: Any) -> Any:
 def _as_input_error(error: ValidationError, *, model: type[Section], source: str) -> InputError:
     """The first of pydantic's complaints in one line, with the key path as the user wrote it."""
     # Unknown keys first: a key missed elsewhere is most often one of them, misspelt.
-    first, *others = sorted(
-        error.errors(include_url=False), key=lambda each: each["type"] != "extra_forbidden"
-    )
+    errors = _without_consequences(error.errors(include_url=False))
+    first, *others = sorted(errors, key=lambda each: each["type"] != "extra_forbidden")
     path, sections = _locate(first["loc"], model)
     more = f" ({len(others)} more after this one.)" if others else ""
     if first["type"] == "extra_forbidden":
         known = sorted({key for section in sections for key in section.model_fields})
         return InputError(
-            path, f"is not a key of {source}", got=first["input"], fix=_suggest(path, known) + more
+            path, f"is not a key of {source}", got=_short(first["input"]), fix=_suggest(path, known) + more
         )
     fix = f"Mend it in {source} or by --set.{more}"
     if first["type"] == "union_tag_invalid":
@@ -372,9 +375,29 @@ def _as_input_error(error: ValidationError, *, model: type[Section], source: str
         )
     if first["type"] == "union_tag_not_found":
         return InputError(f"{path}.name", "must be given", got="nothing", fix=fix)
-    got = "nothing" if first["type"] == "missing" else first["input"]
+    if first["type"] == BROKEN_RULE:
+        broken = first["ctx"]
+        key = ".".join(filter(None, (path, broken["key"])))
+        return InputError(key, broken["rule"], got=broken["got"], fix=fix)
+    got = "nothing" if first["type"] == "missing" else _short(first["input"])
     rule = first["msg"].removeprefix("Value error, ")
     return InputError(path or "config", rule[0].lower() + rule[1:], got=got, fix=fix)
+
+
+def _without_consequences(errors: list[ErrorDetails]) -> list[ErrorDetails]:
+    """Pydantic calls a list too short as well whose entries are wrong: the entries say it."""
+    places = [each["loc"] for each in errors]
+    return [
+        each
+        for each in errors
+        if each["type"] != "too_short"
+        or not any(place[: len(each["loc"])] == each["loc"] != place for place in places)
+    ]
+
+
+def _short(value: object) -> object:
+    """A value for a message, where a whole section would hide the rest."""
+    return value if len(str(value)) <= _LONGEST_SHOWN else "what stands there now"
 
 
 def _suggest(path: str, known: list[str]) -> str:

@@ -6,11 +6,26 @@ from collections.abc import Collection
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
+
+
+BROKEN_RULE = "broken_rule"
+
+
+def broken_rule(key: str, rule: str, *, got: object) -> PydanticCustomError:
+    """What a validator raises where one key must fit others.
+
+    Args:
+        key: path of the key to be mended, from the section that the validator belongs to.
+        rule: what it must be.
+        got: its value.
+    """
+    return PydanticCustomError(BROKEN_RULE, "{rule}", {"key": key, "rule": rule, "got": got})
 
 
 class Section(BaseModel):

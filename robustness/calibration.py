@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from decimal import ROUND_UP, Context
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,8 +13,10 @@ from data_prep.errors import InputError
 
 CALIBRATION_RULE = (
     "split conformal: the ceil((n + 1)(1 - rate))-th smallest of n clean scores; what scores higher is "
-    "rejected. A fresh clean image is rejected with a chance of at most the rate, and without ties of at "
-    "least the rate - 1 / (n + 1), on average over calibration sets"
+    "rejected. A fresh clean image that is drawn as the n were is rejected with a chance of at most the "
+    "rate, and without ties of at least the rate - 1 / (n + 1), on average over calibration sets. Where "
+    "classes are attacked, images are drawn evenly over the classes, for calibration and evaluation alike: "
+    "of images that come in other shares nothing is promised"
 )
 
 
@@ -62,7 +65,7 @@ def calibrate(clean_scores: ArrayLike, false_rejection_rate: float) -> Operating
             "clean_scores",
             f"must be at least {needed:,} for a false-rejection rate of {false_rejection_rate:g}",
             got=f"{len(scores):,}",
-            fix=f"Calibrate on more clean images, or ask for {1 / (len(scores) + 1):.2g} or more.",
+            fix=f"Calibrate on more clean images, or ask for {smallest_rate(len(scores))} or more.",
         )
     # Rounding must not lift a whole number to the next.
     rank = math.ceil((len(scores) + 1) * (1.0 - false_rejection_rate) - 1e-9)
@@ -72,3 +75,8 @@ def calibrate(clean_scores: ArrayLike, false_rejection_rate: float) -> Operating
 def smallest_calibration(false_rejection_rate: float) -> int:
     """How many clean scores a rate needs: ceil(1 / rate) - 1."""
     return math.ceil(1.0 / false_rejection_rate - 1e-9) - 1
+
+
+def smallest_rate(calibration_size: int) -> str:
+    """The rate that so many clean scores resolve, 1 / (n + 1), in two digits and never below it."""
+    return f"{Context(prec=2, rounding=ROUND_UP).divide(1, calibration_size + 1):f}"

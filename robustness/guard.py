@@ -16,19 +16,20 @@ from torch import Tensor
 
 from data_prep.atomic import written_whole
 from data_prep.errors import InputError
-from data_prep.manifest import Status
+from data_prep.manifest import AlignedDataset, Status
 from data_prep.packed import load_aligned
 from data_prep.progress import say
 from faceverif.described_tensors import ModelFormat
 from faceverif.embedder.base import PreprocessingSpec, centre_square
+from faceverif.embedder.model_file import holds_face_model
 from faceverif.face_images import STRANGER, FaceImages
 from faceverif.heads.lgm import LGMHead
 from robustness.attacked_model import AttackedModel
-from robustness.calibration import OperatingPoint, calibrate, smallest_calibration
+from robustness.calibration import OperatingPoint, calibrate, smallest_calibration, smallest_rate
 from robustness.detectors import Detector, build_detector
 from robustness.features import extract_features
-from robustness.finished_run import FinishedRun, load_run, run_sha256
-from robustness.subject import FittedModel, features_of
+from robustness.finished_run import FinishedRun, Pictures, load_run, run_sha256
+from robustness.subject import FittedModel, evenly, features_of, whole_classes
 
 GUARD_NAME = "rejection.safetensors"
 RATES = (0.1, 0.05, 0.01, 0.001)
@@ -36,8 +37,9 @@ _FILES = ModelFormat(
     "faceverif.rejection", command="faceverif calibrate-rejection", run="rejection calibration"
 )
 _FORMAT = 1
-# Training photos that the detector is fitted on, at most.
-_FIT = 10_000
+# Training photos that the detector is fitted on, and by how many times the embedding's dimension they
+# outnumber their classes: what is left of them without their classes' means has to fill a covariance.
+_FIT, _SPARE_PER_DIMENSION = 10_000, 5
 _SCORES, _DETECTOR = "clean_scores", "detector."
 _HELD_OUT = "held-out photos of training people"
 
@@ -64,12 +66,14 @@ class Guard:
         Raises:
             InputError: out of range, or too few clean photos for that rate.
         """
-        if 0 < rate < 1 and len(self.clean_scores) < smallest_calibration(rate):
+        if not 0 < rate < 1:
+            raise InputError("--reject", "must lie in (0, 1)", got=rate, fix="0.01 is 1 %.")
+        if len(self.clean_scores) < smallest_calibration(rate):
             raise InputError(
                 "--reject",
                 f"a false-rejection rate of {rate:g} needs {smallest_calibration(rate):,} clean photos",
                 got=f"{len(self.clean_scores):,} ({self.clean})",
-                fix=f"{_FILES.command} with more photos, or ask for {1 / (len(self.clean_scores) + 1):.2g}.",
+                fix=f"{_FILES.command} with more photos, or ask for {smallest_rate(len(self.clean_scores))}.",
             )
         return calibrate(self.clean_scores, rate)
 
@@ -139,15 +143,14 @@ def calibrate_guard(run: Path, *, data: Path | None = None) -> Guard:
             threshold keeps its rate on photos like these.
 
     Raises:
-        InputError: no finished face run, no such photos, or of another template.
+        InputError: no finished face run, no such photos, of another template, or those it was trained on.
     """
-    finished = load_run(run)
-    spec = _spec_of(finished, run)
+    finished, spec = _face_run(run)
     name = "lgm_class" if isinstance(finished.model.head, LGMHead) else "mahalanobis"
     clean = _clean_photos(finished, spec, data)
     say(f"fitting {name}, then scoring {len(clean):,} clean photos")
     detectors = {name: build_detector(name, finished.model)}
-    detector = FittedModel.of(finished, detectors=detectors, fit=_FIT, seed=0).detectors[name]
+    detector = FittedModel.of(finished.model, _to_fit_on(finished), detectors=detectors).detectors[name]
     scores = detector.score(features_of(finished.model, clean)).double()
     guard = Guard(name, detector, scores.numpy(), _HELD_OUT if data is None else f"aligned photos in {data}")
     _save(run, guard)
@@ -165,8 +168,8 @@ def load_guard(run: Path, *, rate: float) -> GuardedModel:
         InputError: no finished face run, no calibration, one of another model, or one that does not resolve
             the rate.
     """
-    finished, path = load_run(run), run / GUARD_NAME
-    spec = _spec_of(finished, run)
+    finished, spec = _face_run(run)
+    path = run / GUARD_NAME
     if not path.is_file():
         raise InputError(
             "--reject",
@@ -184,15 +187,14 @@ def load_guard(run: Path, *, rate: float) -> GuardedModel:
     return GuardedModel(finished.model, spec, guard, guard.point(rate))
 
 
-def _spec_of(finished: FinishedRun, run: Path) -> PreprocessingSpec:
-    if finished.spec is None:
+def _face_run(run: Path) -> tuple[FinishedRun, PreprocessingSpec]:
+    if not holds_face_model(run):
         raise InputError(
-            "--run",
-            "must be a face run",
-            got=f"{run}, an image classifier",
-            fix="Name a run by faceverif train.",
+            "--run", "must be a finished face run", got=run, fix=f"Run: faceverif train CONFIG --run {run}"
         )
-    return finished.spec
+    finished = load_run(run)
+    assert finished.spec is not None  # it holds a face model
+    return finished, finished.spec
 
 
 def _clean_photos(finished: FinishedRun, spec: PreprocessingSpec, data: Path | None) -> FaceImages:
@@ -202,12 +204,34 @@ def _clean_photos(finished: FinishedRun, spec: PreprocessingSpec, data: Path | N
     else:
         dataset = load_aligned(data)
         spec.refuse_other(dataset.header)
+        _refuse_training_set(finished, dataset)
         rows = np.flatnonzero(dataset.column("status") != Status.FAILED.value)
         photos = FaceImages.of_strangers(dataset, rows, input_px=spec.input_px)
         fix = "Align photos into it."
     if not len(photos):
         raise InputError("clean photos", "must be there", got="none", fix=fix)
     return photos
+
+
+def _to_fit_on(finished: FinishedRun) -> Pictures:
+    """Training photos, evenly over the people; of so many that each would give about one, some with all."""
+    photos, spare = finished.trained_on, _SPARE_PER_DIMENSION * finished.model.head.embedding_dim
+    some = evenly(photos, _FIT, seed=0)
+    if len(some) - len(some.labels.unique()) >= spare:
+        return some
+    return whole_classes(photos, _FIT, spare=spare, seed=0)
+
+
+def _refuse_training_set(finished: FinishedRun, dataset: AlignedDataset) -> None:
+    """Photos that were trained on look calmer than others: their threshold would reject too many."""
+    assert isinstance(finished.trained_on, FaceImages)  # it is a face run
+    if dataset.sha256 == finished.trained_on.dataset.sha256:
+        raise InputError(
+            "--data",
+            "must not be the data set that the run was trained on",
+            got=dataset.root,
+            fix="Leave out --data to use the run's held-out photos, or give photos of other people.",
+        )
 
 
 def _save(run: Path, guard: Guard) -> None:

@@ -152,7 +152,9 @@ class _Strangers:
             same=calibration.same[kept],
             facts={
                 "protocol": protocol.title,
+                "protocol_sha256": protocol.sha256,
                 "calibration_protocol": calibration.title,
+                "calibration_protocol_sha256": calibration.sha256,
                 "data_sha256": dataset.sha256,
                 "calibration_photos": len(photos),
                 "calibration_centre_crops": int(ours.no_face[photos].sum()),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import yaml
 
 from data_prep.atomic import write_text
 from data_prep.errors import InputError
+from data_prep.lock import filled
 from data_prep.progress import duration, say
 from faceverif.classification.config import ClassificationConfig
 from faceverif.classification.experiment_config import merged
@@ -29,7 +31,7 @@ from robustness.pair_subject import STRANGERS_RULE, PairSubject, load_pair_subje
 from robustness.pair_trials import run_pair_trial
 from robustness.rejection_config import ModelConfig, RejectionConfig, TransferConfig
 from robustness.rejection_report import write_rejection_report
-from robustness.subject import FittedModel, Subject, fit_model, load_subject
+from robustness.subject import FittedModel, Subject, fit_model, fits, load_subject
 from robustness.trials import Trial, plan_trials, run_trial
 
 RESULT_NAME = "result.json"
@@ -53,8 +55,13 @@ def run_rejection(config: RejectionConfig, out: Path, *, train: Trainer) -> Path
 
     Raises:
         InputError: runs are missing, data are too few, a detector does not fit its model, or trials in OUT
-            were made with other settings.
+            were made with other settings or from other data; or OUT cannot be made or is in use.
     """
+    with filled(out, command="faceverif reject"):
+        return _run_rejection(config, out, train=train)
+
+
+def _run_rejection(config: RejectionConfig, out: Path, *, train: Trainer) -> Path:
     runs = {
         (model.name, training): run
         for model in config.models
@@ -64,8 +71,11 @@ def run_rejection(config: RejectionConfig, out: Path, *, train: Trainer) -> Path
     planned = [trial for model, training in runs for trial in plan_trials(config, model, training)]
     hashes = {key: run_sha256(run) for key, run in runs.items()}
     about = {trial: _about(config, trial, hashes) for trial in planned}
-    for finding in read_findings(planned, out):
+    finished = read_findings(planned, out)
+    for finding in finished:
         _refuse_other_settings(finding, about[finding.trial])
+    if len(finished) < len(planned):
+        subjects.refuse_needless_detectors()
     write_text(out / "config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
     result: dict[str, Any] = {}
     for number, (model, training) in enumerate(sorted(runs, key=lambda key: key[1]), start=1):
@@ -75,6 +85,8 @@ def run_rejection(config: RejectionConfig, out: Path, *, train: Trainer) -> Path
             f"{number}/{len(runs)}  {model}, training {training}: {len(missing)} of {len(mine)} trials to run"
         )
         subjects.prepare(missing)
+        for finding in read_findings(mine, out):
+            _refuse_other_facts(finding, subjects.facts_beside(finding.trial, missing))
         for trial in missing:
             _run(trial, subjects, out, seed=config.seed, about=about[trial])
             _say_trial(Finding.read(trial, out))
@@ -96,6 +108,21 @@ class _Subjects:
         self._closed: dict[_Key, Subject] = {}
         self._open: dict[_Key, PairSubject] = {}
 
+    def refuse_needless_detectors(self) -> None:
+        """Stop where a detector asked for would be in no table.
+
+        Raises:
+            InputError: it fits none of the models.
+        """
+        for name in self._config.detectors:
+            if not any(fits(name, self._run(key).model) for key in self._runs):
+                raise InputError(
+                    "detectors",
+                    "must each fit one of the models",
+                    got=f"{name}, which fits none",
+                    fix="Leave it out, or add a model that has what it needs.",
+                )
+
     def prepare(self, trials: Sequence[Trial]) -> None:
         """Load what these trials need, so that what is missing is said before the first of them."""
         for trial in trials:
@@ -104,6 +131,13 @@ class _Subjects:
             else:
                 self.of_pairs(_key(trial))
             self.source_of(trial)
+
+    def facts_beside(self, trial: Trial, missing: Sequence[Trial]) -> Mapping[str, Any]:
+        """What a finished trial must agree with: those of missing ones on the same images; else none."""
+        if not any((other.goal is None) == (trial.goal is None) for other in missing):
+            return {}
+        key = _key(trial)
+        return self.closed(key).facts if trial.goal is None else self.of_pairs(key).facts
 
     def closed(self, key: _Key) -> Subject:
         """As attacks on its classes see it."""
@@ -201,6 +235,26 @@ def _refuse_other_settings(finding: Finding, about: dict[str, Any]) -> None:
             got=changes,
             fix=f"Set them back, remove {finding.stem.parent}, or name another --out.",
         )
+
+
+def _refuse_other_facts(finding: Finding, facts: Mapping[str, Any]) -> None:
+    """Older records hold fewer facts, which are compared as far as they go."""
+    then = finding.record["facts"]
+    differing = [name for name in facts if name in then and not _agree(then[name], facts[name])]
+    if differing:
+        raise InputError(
+            finding.trial.path,
+            "must have been made from the data that are there now",
+            got=", ".join(f"{name} {then[name]} -> {facts[name]}" for name in differing),
+            fix=f"Give the data of then, remove {finding.stem.parent}, or name another --out.",
+        )
+
+
+def _agree(then: object, now: object) -> bool:
+    """Whether two facts are the same; numbers but for what another machine or thread count rounds."""
+    if isinstance(then, float) and isinstance(now, float):
+        return math.isclose(then, now, rel_tol=1e-3, abs_tol=1e-6)
+    return then == now
 
 
 def _say_trial(finding: Finding | None) -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, model_validator
 
-from faceverif.config_base import Count, NotNegative, Positive, Section
+from faceverif.config_base import Count, NotNegative, Positive, Section, broken_rule
 from robustness.attacks.goal import Loss
 from robustness.attacks.pairs import PairGoal
+from robustness.calibration import smallest_calibration, smallest_rate
 from robustness.controls import CONTROLS
 from robustness.detectors import DETECTORS
 from robustness.threat_model import Norm
@@ -18,6 +20,7 @@ from robustness.threat_model import Norm
 # Names become folders.
 Name = Annotated[str, Field(pattern=r"^\w[\w.+=-]*$")]
 Rate = Annotated[float, Field(gt=0, lt=1)]
+Weights = Annotated[tuple[NotNegative, ...], Field(min_length=1)]
 
 
 class ModelConfig(Section):
@@ -40,8 +43,12 @@ class ModelConfig(Section):
     @model_validator(mode="after")
     def _is_taken_or_trained(self) -> ModelConfig:
         if bool(self.runs) == (self.settings is not None):
-            raise ValueError(f"{self.name} needs either runs, which are there, or settings to train it with")
-        _refuse_unknown_detectors([self.detector])
+            raise broken_rule(
+                "",
+                f"{self.name} needs either runs, which are there, or settings to train it with",
+                got="both" if self.runs else "neither",
+            )
+        _refuse_unknown_detectors("detector", [self.detector])
         return self
 
     @property
@@ -56,7 +63,7 @@ class _AttackSection(Section):
     Attributes:
         label: of its rows and files, where an attack stands twice; null: its name.
         norm: of the perturbation.
-        epsilons: sizes, for pixels in [0, 1]; 0 is always there, and costs nothing.
+        epsilons: sizes, for pixels in [0, 1]; the first attack is also made with 0, which costs nothing.
         images: only so many of the evaluated images, for attacks that take long; null: all.
         trainings: only the first so many of each model's trainings; null: all.
     """
@@ -83,7 +90,7 @@ class _AdaptiveSection(_AttackSection):
     """
 
     rate: Rate
-    weights: tuple[NotNegative, ...] = (0.0, 0.1, 1.0, 10.0, 100.0)
+    weights: Weights = (0.0, 0.1, 1.0, 10.0, 100.0)
     steps: Count = 40
     restarts: Count = 2
 
@@ -223,8 +230,9 @@ class ControlsConfig(Section):
 
     @model_validator(mode="after")
     def _are_known(self) -> ControlsConfig:
-        if set(self.changes) - set(CONTROLS):
-            raise ValueError(f"changes must be of {', '.join(CONTROLS)}")
+        unknown = sorted(set(self.changes) - set(CONTROLS))
+        if unknown:
+            raise broken_rule("changes", f"must be of {', '.join(CONTROLS)}", got=unknown[0])
         return self
 
 
@@ -251,7 +259,7 @@ class PairAdaptiveConfig(_AdaptiveSection):
     """The attacker who knows the model's detector and its threshold, and the verification's."""
 
     name: Literal["adaptive"]
-    weights: tuple[NotNegative, ...] = (0.0, 0.001, 0.01, 0.1, 1.0)
+    weights: Weights = (0.0, 0.001, 0.01, 0.1, 1.0)
     steps: Count = 20
     restarts: Count = 1
 
@@ -312,7 +320,8 @@ class RejectionConfig(Section):
         models: what is attacked.
         data_path: where the images are now, if not where the runs were trained from.
         fit: training images that detectors are fitted on.
-        calibration: of the images that were not trained on, so many set the thresholds, evenly over classes.
+        calibration: of the images that were not trained on, so many set the thresholds. They are drawn evenly
+            over the classes, as those that are attacked are; the rates hold for images so drawn.
         evaluation: so many of the others are attacked; null: all of them.
         rates: false-rejection rates, each a threshold.
         detectors: compared beside each model's own, wherever a model has what they need.
@@ -343,29 +352,70 @@ class RejectionConfig(Section):
     def _names_fit(self) -> RejectionConfig:
         models, attacks = [model.name for model in self.models], [label_of(each) for each in self.attacks]
         pairs = [label_of(each) for each in self.pair_attacks]
-        for kind, names in (("models", models), ("attacks", attacks), ("attacks on pairs", pairs)):
-            twice = [name for name, count in Counter(names).items() if count > 1]
-            if twice:
-                raise ValueError(f"two {kind} are called {twice[0]}; give attacks a label of their own")
-        _refuse_unknown_detectors(self.detectors)
+        _refuse_twice("models", "must differ in their names", models)
+        for key, labels in (("attacks", attacks), ("pairs.attacks", pairs)):
+            _refuse_twice(key, "must differ in their labels; give them some", labels)
+            for label in set(labels) & set(self.controls.changes):
+                raise broken_rule(key, "must not be labelled as a control is: they share files", got=label)
+        _refuse_unknown_detectors("detectors", self.detectors)
         for row in self.published:
             if row.model not in models or row.attack not in attacks:
-                raise ValueError(f"published numbers of {row.model} under {row.attack}, which are not run")
+                raise broken_rule(
+                    "published",
+                    "must be of models and attacks that are run",
+                    got=f"{row.model}, {row.attack}",
+                )
         return self
 
     @model_validator(mode="after")
     def _attacks_fit(self) -> RejectionConfig:
         if not self.attacks and self.pairs is None:
-            raise ValueError("attacks or pairs must be given")
+            raise broken_rule("", "attacks or pairs must be given", got="neither")
         names = [model.name for model in self.models]
-        for attack in (*self.attacks, *self.pair_attacks):
+        for key, attack in self._attacks_by_key():
             if isinstance(attack, TransferConfig) and attack.source not in names:
-                raise ValueError(f"transfer must have a source among the models: {', '.join(names)}")
+                raise broken_rule(
+                    f"{key}.source", f"must be one of the models: {', '.join(names)}", got=attack.source
+                )
             if isinstance(attack, AdaptiveConfig | PairAdaptiveConfig) and attack.rate not in self.rates:
-                raise ValueError(f"the adaptive attack's rate {attack.rate:g} must be one of rates")
+                rates = ", ".join(map(str, self.rates))
+                raise broken_rule(f"{key}.rate", f"must be one of rates: {rates}", got=attack.rate)
             if attack.norm == "linf" and max(attack.epsilons) > 1:
-                raise ValueError("epsilons are at most 1 with linf: pixels lie in [0, 1]")
+                raise broken_rule(
+                    f"{key}.epsilons",
+                    "must be at most 1 with linf: pixels lie in [0, 1]",
+                    got=max(attack.epsilons),
+                )
         return self
+
+    @model_validator(mode="after")
+    def _every_model_is_attacked(self) -> RejectionConfig:
+        for model in self.models:
+            tried = (attack for _, attack in self._attacks_by_key() if tries(attack, model.name))
+            if not any(max(attack.epsilons) > 0 for attack in tried):
+                raise broken_rule(
+                    "attacks",
+                    f"must hold one with an epsilon above 0 for {model.name}; a transfer spares its source",
+                    got="none",
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _calibration_suffices(self) -> RejectionConfig:
+        rate, needed = min(self.rates), smallest_calibration(min(self.rates))
+        if self.attacks and self.calibration < needed:
+            raise broken_rule(
+                "calibration",
+                f"must be at least {needed:,} for a rate of {rate:g}; as it is, rates may be "
+                f"{smallest_rate(self.calibration)} or more",
+                got=f"{self.calibration:,}",
+            )
+        return self
+
+    def _attacks_by_key(self) -> Iterator[tuple[str, AttackConfig | PairAttackConfig]]:
+        """Every attack with its key path."""
+        for key, attacks in (("attacks", self.attacks), ("pairs.attacks", self.pair_attacks)):
+            yield from ((f"{key}.{number}", attack) for number, attack in enumerate(attacks))
 
     @property
     def pair_attacks(self) -> tuple[PairAttackConfig, ...]:
@@ -382,12 +432,23 @@ def includes(trainings: int | None, training: int) -> bool:
     return trainings is None or training < trainings
 
 
+def tries(attack: AttackConfig | PairAttackConfig, model: str) -> bool:
+    """Whether an attack is made on the model of that name: a transfer is not made on its source."""
+    return not (isinstance(attack, TransferConfig) and attack.source == model)
+
+
 def label_of(attack: AttackConfig | PairAttackConfig) -> str:
     """What an attack is called in tables and files."""
     return attack.label or attack.name
 
 
-def _refuse_unknown_detectors(names: tuple[str, ...] | list[str]) -> None:
+def _refuse_twice(key: str, rule: str, names: Sequence[str]) -> None:
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise broken_rule(key, rule, got=f"{twice[0]} twice")
+
+
+def _refuse_unknown_detectors(key: str, names: Sequence[str]) -> None:
     unknown = [name for name in names if name not in DETECTORS]
     if unknown:
-        raise ValueError(f"there is no detector {unknown[0]}; known: {', '.join(DETECTORS)}")
+        raise broken_rule(key, f"must be of {', '.join(DETECTORS)}", got=unknown[0])

@@ -39,12 +39,11 @@ class FittedModel:
     detectors: dict[str, Detector]
 
     @classmethod
-    def of(cls, run: FinishedRun, *, detectors: dict[str, Detector], fit: int, seed: int) -> FittedModel:
-        """Fit detectors on so many of a run's training images, evenly over the classes."""
-        some = run.trained_on.take(_even_order(run.trained_on, seed=seed)[:fit])
-        fitted_on = features_of(run.model, some)
+    def of(cls, model: AttackedModel, images: Pictures, *, detectors: dict[str, Detector]) -> FittedModel:
+        """Fit detectors on images that the model was trained on."""
+        fitted_on = features_of(model, images)
         fitted = {name: detector.fit(fitted_on) for name, detector in detectors.items()}
-        return cls(run.model, fitted_on, fitted)
+        return cls(model, fitted_on, fitted)
 
     def calibrated(self, clean: Features, rates: Sequence[float]) -> dict[str, list[OperatingPoint]]:
         """Of each detector the thresholds of those rates, from features of clean images."""
@@ -116,11 +115,19 @@ def fit_model(config: RejectionConfig, model: ModelConfig, run: FinishedRun) -> 
     """
     detectors = {model.detector: build_detector(model.detector, run.model)}
     for name in config.detectors:
-        try:
+        if fits(name, run.model):  # a softmax models no likelihood; the table has a gap there
             detectors.setdefault(name, build_detector(name, run.model))
-        except InputError:
-            continue  # a softmax models no likelihood; the table has a gap there
-    return FittedModel.of(run, detectors=detectors, fit=config.fit, seed=config.seed)
+    some = evenly(run.trained_on, config.fit, seed=config.seed)
+    return FittedModel.of(run.model, some, detectors=detectors)
+
+
+def fits(detector: str, model: AttackedModel) -> bool:
+    """Whether a model has what the detector of that name needs."""
+    try:
+        build_detector(detector, model)
+    except InputError:
+        return False
+    return True
 
 
 def load_subject(config: RejectionConfig, fitted: FittedModel, run: FinishedRun) -> Subject:
@@ -136,7 +143,30 @@ def load_subject(config: RejectionConfig, fitted: FittedModel, run: FinishedRun)
     """
     calibration, evaluation = _divided(run.unseen, config)
     points = fitted.calibrated(features_of(fitted.model, calibration), config.rates)
-    return Subject(fitted, points, {"data_sha256": evaluation.sha256()}, evaluation)
+    facts = {"data_sha256": evaluation.sha256(), "calibration_sha256": calibration.sha256()}
+    return Subject(fitted, points, facts, evaluation)
+
+
+def evenly(images: Pictures, count: int, *, seed: int) -> Pictures:
+    """So many of the images at random, evenly over the classes; all where there are fewer."""
+    return images.take(_even_order(images, seed=seed)[:count])
+
+
+def whole_classes(images: Pictures, count: int, *, spare: int, seed: int) -> Pictures:
+    """All images of some classes at random.
+
+    Args:
+        images: labelled.
+        count: of images that are taken at least, if there are so many.
+        spare: by so many they outnumber their classes at least, if that can be.
+        seed: of the choice.
+    """
+    present, sizes = images.labels.unique(return_counts=True)
+    order = torch.from_numpy(np.random.default_rng(seed).permutation(len(present)))
+    taken = sizes[order].cumsum(0)
+    beyond = taken - torch.arange(1, len(present) + 1)
+    needed = int(((taken < count) | (beyond < spare)).sum()) + 1
+    return images.take(torch.isin(images.labels, present[order[:needed]]).nonzero()[:, 0])
 
 
 def features_of(model: AttackedModel, images: Pictures) -> Features:

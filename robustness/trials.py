@@ -44,6 +44,7 @@ from robustness.rejection_config import (
     TransferConfig,
     includes,
     label_of,
+    tries,
 )
 from robustness.subject import CalibratedModel, Subject
 from robustness.threat_model import Norm, ThreatModel
@@ -176,7 +177,7 @@ def _planned(
     training: int,
     goal: PairGoal | None,
 ) -> list[Trial]:
-    attacks = [each for each in attacks if not (isinstance(each, TransferConfig) and each.source == model)]
+    attacks = [attack for attack in attacks if tries(attack, model)]
     trials = [
         Trial(model, training, label_of(attack), attack.norm, epsilon, attack, attack.images, goal)
         for attack in attacks

@@ -18,7 +18,7 @@ from data_prep.atomic import write_text, written_whole
 from data_prep.crops import side_by_side
 from data_prep.errors import InputError
 from data_prep.exclusions import ExclusionList, write_exclusions
-from data_prep.lock import LOCK_NAME, locked
+from data_prep.lock import LOCK_NAME, filled
 from data_prep.manifest import AlignedDataset, Status
 from data_prep.packed import load_aligned
 from faceverif.audit.calibration import (
@@ -121,8 +121,7 @@ def audit(embedder: Embedder, train: Path, against: Path, *, out: Path, settings
         photos, false_match_rate=settings.false_match_rate, false_alarm_rate=settings.false_alarm_rate
     )
     _check_out(out)
-    out.mkdir(parents=True, exist_ok=True)
-    with locked(out, command="faceverif data audit"):
+    with filled(out, command="faceverif data audit"):
         people = [
             _embedded(embedder, dataset, mine, flip=settings.flip, folder=out / _EMBEDDINGS / name)
             for dataset, mine, name in zip(sets, rows, ("train", "against"), strict=True)

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from data_prep.atomic import write_text
+from data_prep.atomic import make_folder, refuse_file, write_text
 from data_prep.errors import InputError
 from data_prep.progress import say
 from faceverif.classification.experiment_config import (
@@ -54,12 +54,14 @@ def run_experiment(
             training stops. Settings are all checked before the first training.
     """
     experiment = load_experiment(path, overrides)
+    refuse_file(out)
     every_run = plan_runs(experiment, source=str(path))
     asked_for = plan_runs(experiment, source=str(path), only=only)
     for run in every_run:
         refuse_other_settings(run.config, out / run.name)
     missing = [run for run in asked_for if not is_finished(out / run.name)]
     say(f"{experiment.name}: {len(asked_for)} runs, {len(asked_for) - len(missing)} finished before")
+    make_folder(out)
     table = write_table(experiment, every_run, out)
     for number, run in enumerate(missing, start=1):
         say(f"{experiment.name}: {run.name}, {number} of {len(missing)}")

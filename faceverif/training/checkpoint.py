@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from data_prep.atomic import written_whole
+from data_prep.atomic import make_folder, refuse_file, written_whole
 from data_prep.errors import InputError
 from faceverif.config_base import Section, changed_settings
 
@@ -92,8 +92,9 @@ def refuse_started_run(run: Path) -> None:
     """A new run does not write over another.
 
     Raises:
-        InputError: the folder has a checkpoint.
+        InputError: the folder has a checkpoint, or is a file.
     """
+    refuse_file(run, option="--run")
     if checkpoint_path(run).exists():
         raise InputError(
             "--run",
@@ -104,9 +105,13 @@ def refuse_started_run(run: Path) -> None:
 
 
 def prepare_folder(run: Path) -> None:
-    """Make the run's folders, and clear away what a killed process had begun to write."""
+    """Make the run's folders, and clear away what a killed process had begun to write.
+
+    Raises:
+        InputError: they cannot be made.
+    """
     folder = checkpoint_path(run).parent
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder, option="--run")
     for unfinished in folder.glob(".unfinished-*"):
         unfinished.unlink()
 

@@ -37,10 +37,10 @@ class NearestNeighbours(Detector):
         """Keep the clean embeddings."""
         if len(clean.labels) < self.k:
             raise InputError(
-                "clean",
-                f"must be at least k = {self.k} images",
+                "fit",
+                f"knn needs {self.k} training images or more",
                 got=len(clean.labels),
-                fix="Fit on more, or lower k.",
+                fix="Raise fit, train on more images, or use another detector.",
             )
         self.clean = F.normalize(clean.embeddings.detach().cpu())
         self._index()

@@ -16,6 +16,10 @@ class Mahalanobis(Detector):
     Means and covariance are those of the clean embeddings; P is the pseudo-inverse of the covariance, as in
     the paper's code, so directions in which nothing varies do not count. pytorch-ood's scores have no
     gradients, and it inverts in float32 what ReLU leaves singular; here both are taken care of.
+
+    Raises:
+        InputError: from `fit`, the images outnumber their classes by less than the embedding's dimension, so
+            that the covariance would be blind to directions in which others vary.
     """
 
     learnt = ("means", "precision")
@@ -27,19 +31,24 @@ class Mahalanobis(Detector):
         from sklearn.covariance import EmpiricalCovariance
 
         present, place = clean.labels.unique(return_inverse=True)
-        if len(clean.labels) <= len(present):
-            raise InputError(
-                "clean",
-                f"must be more images than their {len(present)} classes",
-                got=len(clean.labels),
-                fix="Fit on more clean images.",
-            )
+        self._refuse_too_few(len(clean.labels), classes=len(present))
         x = clean.embeddings.detach().double().cpu()
         sums = torch.zeros(len(present), x.shape[1], dtype=x.dtype).index_add_(0, place.cpu(), x)
         self.means = sums / place.bincount()[:, None].cpu()
         within = x - self.means[place.cpu()]
         estimate = EmpiricalCovariance(assume_centered=True).fit(within.numpy())
         self.precision = torch.from_numpy(estimate.get_precision())
+
+    def _refuse_too_few(self, images: int, *, classes: int) -> None:
+        needed = classes + self.embedding_dim
+        if images < needed:
+            raise InputError(
+                "fit",
+                f"mahalanobis needs {needed:,} training images or more: one for each of {classes:,} classes, "
+                f"and {self.embedding_dim:,} beyond, the dimension of the embeddings",
+                got=f"{images:,}",
+                fix="Raise fit, train on more images, or use another detector.",
+            )
 
     def judge(self, features: Features) -> Tensor:
         """Half the smallest squared distance, the square multiplied out in float64."""

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from data_prep.errors import InputError
-from robustness.calibration import calibrate, smallest_calibration
+from robustness.calibration import calibrate, smallest_calibration, smallest_rate
 
 
 @pytest.mark.parametrize(("size", "rate"), [(99, 0.01), (100, 0.05), (30, 0.1), (7, 0.3)])
@@ -43,6 +43,13 @@ def test_too_few_scores_are_refused_with_the_number_needed(rate: float, needed: 
     calibrate(np.arange(needed), rate)
     with pytest.raises(InputError, match=f"clean_scores: must be at least {needed} .*; got {needed - 1}"):
         calibrate(np.arange(needed - 1), rate)
+
+
+def test_the_rate_that_is_advised_can_be_had() -> None:
+    for size in (*range(1, 400), 10_000):
+        rate = float(smallest_rate(size))
+        assert smallest_calibration(rate) <= size
+        assert rate < 1.1 / (size + 1)
 
 
 @pytest.mark.parametrize("rate", [0.0, 1.0, -0.1, float("nan")])

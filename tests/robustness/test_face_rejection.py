@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -242,6 +244,21 @@ def test_it_goes_on_and_does_nothing_twice(root: Path, out: Path, monkeypatch: p
         run_rejection(changed, out, train=never_trained)
 
 
+@pytest.mark.parametrize(("name", "factor"), [("impostor_pairs", 2), ("threshold", 1.1)])
+def test_pairs_that_have_changed_since_are_refused(
+    root: Path, out: Path, tmp_path: Path, name: str, factor: float
+) -> None:
+    shutil.copytree(out / "trials", tmp_path / "trials")
+    folder = tmp_path / "trials/l-gm/training-0/impersonation"
+    (folder / "noise-linf-0.1.json").unlink()
+    record = json.loads((folder / "pgd-linf-0.json").read_text())
+    record["facts"][name] *= factor
+    (folder / "pgd-linf-0.json").write_text(json.dumps(record))
+    with pytest.raises(InputError, match=rf"pgd-linf-0: must have been made from the data .* got {name} "):
+        run_rejection(settings(root), tmp_path, train=never_trained)
+    assert not (folder / "noise-linf-0.1.json").exists()
+
+
 def plain_pairs(root: Path) -> dict[str, Any]:
     pairs = settings(root).pairs
     assert pairs is not None
@@ -254,7 +271,6 @@ def plain_pairs(root: Path) -> dict[str, Any]:
         ({"pairs": {"protocol": "gone.csv"}}, r"must be a pair file; got .*gone\.csv"),
         ({"pairs": {"pairs": 13}}, r"pairs\.pairs: must be at most 12, the impostor pairs"),
         ({"pairs": {"far": 0.001}}, r"far: must be resolvable: 0\.001 needs at least 1,000 impostor pairs"),
-        ({"rates": [0.001], "pairs": None}, r"must be at least 999 for a false-rejection rate"),
         ({"calibration": 24}, r"calibration: must be less than the 24 images"),
         ({"models": [{"name": "a", "runs": ["run"], "detector": "center"}]}, r"center likelihood needs"),
     ],

@@ -21,7 +21,9 @@ from faceverif.verification.calibration import write_calibration
 from faceverif.verification.compare import compare_photos
 from faceverif.verification.embeddings import EmbeddedPhotos
 from faceverif.verification.runner import evaluate
-from robustness.guard import GUARD_NAME, calibrate_guard, load_guard
+from robustness import guard
+from robustness.finished_run import load_run
+from robustness.guard import GUARD_NAME, _to_fit_on, calibrate_guard, load_guard
 
 HEADS: dict[str, dict[str, Any]] = {
     "lgm_class": {
@@ -30,7 +32,7 @@ HEADS: dict[str, dict[str, Any]] = {
     },
     "mahalanobis": {"head": {"name": "softmax"}},
 }
-PEOPLE, PHOTOS = 4, 12
+PEOPLE, PHOTOS = 4, 16
 
 
 @pytest.fixture(scope="module", params=HEADS)
@@ -45,13 +47,25 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
         **HEADS[request.param],
     )
     train(config, folder / "run", resume=False)
-    guard = calibrate_guard(folder / "run")
-    assert (guard.name, len(guard.clean_scores)) == (request.param, 40)
+    kept = calibrate_guard(folder / "run")
+    assert (kept.name, len(kept.clean_scores)) == (request.param, 40)
     return folder / "run"
 
 
 def crops_of(people: int, *, photo: int = 50) -> np.ndarray:
     return np.stack([face(person, photo, side=112) for person in range(people)])
+
+
+def test_of_very_many_people_some_are_taken_whole(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    finished = load_run(run)
+    assert len(_to_fit_on(finished)) == 6 * PEOPLE  # all: they do not outnumber the people by five dimensions
+    monkeypatch.setattr(guard, "_FIT", PEOPLE)
+    monkeypatch.setattr(guard, "_SPARE_PER_DIMENSION", 9 / 16)
+    taken = _to_fit_on(finished)
+    assert taken.labels.bincount(minlength=PEOPLE).sort().values.tolist() == [0, 0, 6, 6]
+    assert not set(taken.rows) - set(finished.trained_on.rows)  # type: ignore[union-attr]
+    monkeypatch.setattr(guard, "_FIT", 5 * PEOPLE)
+    assert _to_fit_on(finished).labels.bincount().tolist() == 4 * [5]
 
 
 def test_a_kept_guard_rejects_what_lies_above_its_threshold(run: Path) -> None:
@@ -81,19 +95,30 @@ def test_what_is_not_rejected_gets_its_decision(run: Path) -> None:
 
 
 def test_a_rate_that_the_photos_do_not_resolve_says_how_many_it_needs(run: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"rate of 0\.01 needs 99 clean photos; got 40 .*ask for 0\.024"):
+    with pytest.raises(InputError, match=r"rate of 0\.01 needs 99 clean photos; got 40 .*ask for 0\.025\."):
         load_guard(run, rate=0.01)
-    with pytest.raises(InputError, match=r"must lie in \(0, 1\)"):
-        load_guard(run, rate=1.5)
+    with pytest.raises(InputError, match=r"--reject: must lie in \(0, 1\)"):
+        load_guard(run, rate=0.0)
     before = (run / GUARD_NAME).read_bytes()
     write_faces(tmp_path / "others", people=10, photos=10)
-    guard = calibrate_guard(run, data=tmp_path / "others")
+    kept = calibrate_guard(run, data=tmp_path / "others")
     assert load_guard(run, rate=0.01).point.calibration_size == 100
-    assert str(tmp_path / "others") in guard.text()
+    assert str(tmp_path / "others") in kept.text()
     (run / GUARD_NAME).write_bytes(before)
 
 
+def test_the_training_set_is_no_clean_data(run: Path) -> None:
+    before = (run / GUARD_NAME).read_bytes()
+    with pytest.raises(
+        InputError, match=r"--data: must not be the data set .* trained on; .*Leave out --data"
+    ):
+        calibrate_guard(run, data=run.parent / "aligned")
+    assert (run / GUARD_NAME).read_bytes() == before
+
+
 def test_what_a_run_lacks_is_said(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"--run: must be a finished face run; got .*Run: faceverif train"):
+        calibrate_guard(tmp_path / "nothing")
     bare = tmp_path / "bare"
     bare.mkdir()
     for name in ("model.safetensors", "classifier.safetensors"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import torch
 import yaml
 
 from data_prep.errors import InputError
+from data_prep.lock import locked
 from faceverif.classification.training import finish_training
 from faceverif.config import load_config, validate_config
 from faceverif.plotting import line_styles, new_panels
@@ -215,29 +217,95 @@ def test_trials_of_other_settings_are_refused(done: Path) -> None:
         run_rejection(settings(fit=100), done, train=finish_training)
 
 
+def test_out_must_be_a_folder_that_nobody_else_fills(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    for out in (tmp_path / "file", tmp_path / "file/out"):
+        with pytest.raises(InputError, match="--out: must be a folder; got the file"):
+            run_rejection(settings(), out, train=finish_training)
+    with (
+        locked(tmp_path, command="faceverif reject"),
+        pytest.raises(InputError, match="another `faceverif reject`"),
+    ):
+        run_rejection(settings(), tmp_path, train=finish_training)
+
+
+def test_trials_on_other_data_are_not_continued(done: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(done, out)
+    (out / "trials/l-gm/training-0/noise-linf-0.1.json").unlink()
+    finished = out / "trials/l-gm/training-0/fgsm-linf-0.json"
+    record = json.loads(finished.read_text())
+    now = record["facts"]["data_sha256"]
+    for facts in ({"data_sha256": "other"}, {"data_sha256": now, "calibration_sha256": "other"}):
+        finished.write_text(json.dumps(record | {"facts": facts}))
+        with pytest.raises(
+            InputError, match=r"l-gm/training-0/fgsm-linf-0: .*data.* got \w+_sha256 other ->"
+        ):
+            run_rejection(settings(), out, train=finish_training)
+    # An older version kept this fact alone.
+    finished.write_text(json.dumps(record | {"facts": {"data_sha256": now}}))
+    run_rejection(settings(), out, train=finish_training)
+    assert len(findings_of(settings(), out)) == len(findings_of(settings(), done))
+
+
 @pytest.mark.parametrize(
     ("changes", "rule"),
     [
-        ({"models": [{"name": "a", "detector": "affinity"}]}, "needs either runs, .* or settings"),
+        (
+            {"models": [{"name": "a", "detector": "affinity"}]},
+            r"^models\.0: a needs either runs, .*; got neither\. Mend it in test or by --set\.$",
+        ),
         (
             {"models": [{"name": "a", "settings": {}, "detector": "odd"}]},
-            "there is no detector odd; known: lgm",
+            r"models\.0\.detector: must be of lgm.*got odd\. Mend it in test or by --set\.$",
         ),
-        ({"detectors": ["odd"]}, "there is no detector odd"),
-        ({"attacks": [{"name": "fgsm", "epsilons": [-0.1]}]}, "greater than or equal to 0; got -0.1"),
-        ({"attacks": [{"name": "fgsm", "epsilons": [1.5]}], "published": []}, "at most 1 with linf"),
+        ({"detectors": ["odd"]}, "^detectors: must be of lgm.*; got odd"),
+        (
+            {"attacks": [{"name": "fgsm", "epsilons": [-0.1]}]},
+            r"greater than or equal to 0; got -0\.1\. Mend it in test or by --set\.$",
+        ),
+        (
+            {"attacks": [{"name": "fgsm", "epsilons": [1.5]}], "published": []},
+            r"^attacks\.0\.epsilons: .* got 1\.5",
+        ),
         (
             {"attacks": [{"name": "transfer", "epsilons": [0.1], "source": "b"}], "published": []},
-            "a source among",
+            r"^attacks\.0\.source: must be one of the models: softmax, l-gm; got b\.",
         ),
         (
             {"attacks": [{"name": "adaptive", "epsilons": [0.1], "rate": 0.3}], "published": []},
-            "must be one of rates",
+            r"^attacks\.0\.rate: must be one of rates: 0\.05, 0\.2; got 0\.3\.",
         ),
         ({"attacks": [{"name": "odd", "epsilons": [0.1]}]}, "must be one of .*fgsm"),
-        ({"controls": {"changes": ["odd"]}}, "changes must be of noise, blur, jpeg"),
-        ({"published": [{"model": "l-gm", "attack": "square", "epsilon": 0}]}, "which are not run"),
-        ({"attacks": 2 * [{"name": "fgsm", "epsilons": [0.1]}]}, "two attacks are called fgsm"),
+        ({"controls": {"changes": ["odd"]}}, r"^controls\.changes: must be of noise, blur, jpeg.*got odd"),
+        (
+            {"published": [{"model": "l-gm", "attack": "square", "epsilon": 0}]},
+            "^published: .*are run; got l-gm, square",
+        ),
+        (
+            {"attacks": 2 * [{"name": "fgsm", "epsilons": [0.1]}]},
+            "^attacks: must differ in their labels.*got fgsm twice",
+        ),
+        (
+            {"attacks": [{"name": "fgsm", "label": "noise", "epsilons": [0.1]}], "published": []},
+            "^attacks: must not be labelled as a control is: they share files; got noise",
+        ),
+        (
+            {"attacks": [{"name": "adaptive", "epsilons": [0.1], "rate": 0.2, "weights": []}]},
+            r"^attacks\.0\.weights: .*at least 1 item",
+        ),
+        (
+            {"attacks": [{"name": "transfer", "epsilons": [0.1], "source": "l-gm"}], "published": []},
+            "^attacks: must hold one with an epsilon above 0 for l-gm",
+        ),
+        (
+            {"attacks": [{"name": "fgsm", "epsilons": [0]}], "published": []},
+            "^attacks: must hold one with an epsilon above 0 for softmax",
+        ),
+        (
+            {"rates": [0.005, 0.2], "calibration": 150},
+            r"^calibration: must be at least 199 .* rates may be 0\.0067 or more; got 150",
+        ),
     ],
 )
 def test_settings_that_make_no_sense(changes: dict[str, Any], rule: str) -> None:
@@ -254,11 +322,12 @@ def test_a_detector_that_does_not_fit_its_model_and_data_that_do_not_suffice(
         return settings(models=[model], attacks=attacks, published=[], **changes)
 
     with pytest.raises(InputError, match="LGMClassLikelihood needs a head that models a likelihood"):
-        run_rejection(taken("softmax", "lgm_class"), tmp_path, train=finish_training)
+        run_rejection(taken("softmax", "lgm_class", detectors=[]), tmp_path, train=finish_training)
+    with pytest.raises(InputError, match=r"detectors: must each fit .*; got lgm_mixture, which fits none"):
+        run_rejection(taken("softmax", "energy"), tmp_path / "out", train=finish_training)
+    assert not (tmp_path / "out").exists()
     with pytest.raises(InputError, match=r"calibration: must be less than the 359 images .* got 400"):
         run_rejection(taken("l-gm", "lgm_class", calibration=400), tmp_path, train=finish_training)
-    with pytest.raises(InputError, match=r"must be at least 19 for a false-rejection rate of 0\.05; got 10"):
-        run_rejection(taken("l-gm", "lgm_class", calibration=10), tmp_path, train=finish_training)
     with pytest.raises(InputError, match=r"models\.runs: must be folders of finished runs"):
         run_rejection(taken("nobody", "lgm_class"), tmp_path, train=finish_training)
 
