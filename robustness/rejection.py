@@ -239,7 +239,7 @@ def _refuse_other_settings(finding: Finding, about: dict[str, Any]) -> None:
 
 def _refuse_other_facts(finding: Finding, facts: Mapping[str, Any]) -> None:
     """Older records hold fewer facts, which are compared as far as they go."""
-    then = finding.record["facts"]
+    then = finding.record.get("facts", {})
     differing = [name for name in facts if name in then and not _agree(then[name], facts[name])]
     if differing:
         raise InputError(

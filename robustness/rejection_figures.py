@@ -41,16 +41,18 @@ def sweep_figure(rows: Sequence[Row], styles: Mapping[str, Style], *, rate: str)
         ("Equal error rate", lambda row: row.eer),
         (f"Success, undetected at {100 * float(rate):g} %", lambda row: row.undetected[rate]),
     )
+    # Evenly spaced: the whole box beside sizes of a few levels would leave these no room.
+    places = {epsilon: place for place, epsilon in enumerate(sorted({row.epsilon for row in rows}))}
     by_model: dict[str, list[Row]] = {}
     for row in sorted(rows, key=lambda row: row.epsilon):
         by_model.setdefault(row.model, []).append(row)
     for axes, (title, of_row) in zip(panels, figures, strict=True):
         for model, own in by_model.items():
             spreads = [of_row(row) for row in own]
-            _line(axes, [row.epsilon for row in own], spreads, style=styles[model], label=model)
-        axes.set(title=title, xlabel="epsilon", ylim=(-0.03, 1.03))
+            _line(axes, [places[row.epsilon] for row in own], spreads, style=styles[model], label=model)
+        axes.set(title=title, xlabel="epsilon, not to scale", ylim=(-0.03, 1.03))
+        axes.set_xticks(list(places.values()), [f"{epsilon:.2g}" for epsilon in places])
         axes.yaxis.set_major_formatter(PERCENT)
-        axes.xaxis.set_major_locator(MaxNLocator(5))
     _legend_below(figure, panels[0])
     return figure
 
@@ -111,7 +113,7 @@ def histogram_figure(scores: Mapping[str, TrialScores], findings: Mapping[str, F
         axes.set(title=model, xlabel=f"score of {detector}")
         axes.xaxis.set_major_locator(MaxNLocator(4))
         axes.margins(x=0.01)
-    panels[0].legend(frameon=False, fontsize=8)
+    _legend_below(figure, panels[0])
     return figure
 
 
@@ -182,13 +184,13 @@ def _legend_below(figure: Figure, axes: Axes) -> None:
     figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize=8)
 
 
-def _line(axes: Axes, epsilons: list[float], spreads: list[Spread], *, style: Style, label: str) -> None:
+def _line(axes: Axes, places: list[int], spreads: list[Spread], *, style: Style, label: str) -> None:
     """The means, and behind them one standard deviation or the interval."""
     means = [spread.mean for spread in spreads]
-    axes.plot(epsilons, means, **style, marker="o", markersize=3.5, label=label)
+    axes.plot(places, means, **style, marker="o", markersize=3.5, label=label)
     bands = [_band(spread) for spread in spreads]
     lows, highs = zip(*bands, strict=True)
-    axes.fill_between(epsilons, lows, highs, color=style["color"], alpha=0.15, linewidth=0)
+    axes.fill_between(places, lows, highs, color=style["color"], alpha=0.15, linewidth=0)
 
 
 def _band(spread: Spread) -> tuple[float, float]:

@@ -34,7 +34,7 @@ SMALL = DemoSize(
 
 def reject_little(run: Path, out: Path) -> None:
     attacks = "attacks=[{name: fgsm, epsilons: [0.03]}]"
-    smaller = ("calibration=2", "rates=[0.5]", "controls.changes=[]", attacks)
+    smaller = ("calibration=2", "rates=[0.5]", "controls.changes=[]", "detectors=[]", attacks)
     run_rejection(demo_rejection(run, overrides=smaller), out, train=finish_training)
 
 

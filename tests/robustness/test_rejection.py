@@ -242,9 +242,13 @@ def test_trials_on_other_data_are_not_continued(done: Path, tmp_path: Path) -> N
             InputError, match=r"l-gm/training-0/fgsm-linf-0: .*data.* got \w+_sha256 other ->"
         ):
             run_rejection(settings(), out, train=finish_training)
-    # An older version kept this fact alone.
-    finished.write_text(json.dumps(record | {"facts": {"data_sha256": now}}))
-    run_rejection(settings(), out, train=finish_training)
+    # Older versions kept this fact alone, or none.
+    for older in (
+        record | {"facts": {"data_sha256": now}},
+        {name: record[name] for name in record if name != "facts"},
+    ):
+        finished.write_text(json.dumps(older))
+        run_rejection(settings(), out, train=finish_training)
     assert len(findings_of(settings(), out)) == len(findings_of(settings(), done))
 
 
@@ -518,6 +522,13 @@ def test_a_model_keeps_its_colour_where_others_are_missing(done: Path) -> None:
     rows = [row for row in rows_of(findings_of(settings(), done)) if row.label == "transfer"]
     [line] = sweep_figure(rows, styles, rate="0.2").axes[0].lines
     assert (line.get_label(), line.get_color()) == ("l-gm", styles["l-gm"]["color"])
+
+
+def test_small_sizes_keep_their_distance_beside_the_whole_box(done: Path) -> None:
+    rows = [row for row in rows_of(findings_of(settings(), done)) if row.label == "pgd"]
+    axes = sweep_figure(rows, line_styles(["softmax", "l-gm"]), rate="0.2").axes[0]
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["0.1", "0.3", "1"]
+    assert np.unique(np.diff(axes.get_xticks())).tolist() == [1]
 
 
 def test_no_row_has_more_than_four_panels() -> None:
