@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from robustness.attacks import PairGoal
+from robustness.calibration import OperatingPoint
 from robustness.trials import Trial, TrialScores, file_at
 
 # A change of this size can turn any image into any other: epsilon says nothing more about the attack.
@@ -54,10 +55,10 @@ class Finding:
         return next(iter(self.detectors.values()))
 
     @property
-    def thresholds(self) -> dict[float, float]:
-        """False-rejection rate -> threshold of the model's own detector, which rejects what scores higher."""
-        points = (detection["point"] for detection in self.own["detections"])
-        return {point["false_rejection_rate"]: point["threshold"] for point in points}
+    def points(self) -> dict[float, OperatingPoint]:
+        """False-rejection rate -> what the model's own detector rejects at it."""
+        points = (OperatingPoint(**detection["point"]) for detection in self.own["detections"])
+        return {point.false_rejection_rate: point for point in points}
 
     def scores(self) -> TrialScores:
         """What every image scored."""

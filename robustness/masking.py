@@ -183,13 +183,13 @@ def _successes(finding: Finding) -> NDArray[np.bool_]:
 def _undetected(finding: Finding, *, rate: float) -> NDArray[np.bool_]:
     """Which images succeed and are not rejected by the model's own detector at that rate."""
     scores, name = finding.scores(), next(iter(finding.detectors))
-    return scores.verdicts.success & (scores.attacked[name] <= finding.thresholds[rate])
+    return scores.verdicts.success & ~finding.points[rate].rejects(scores.attacked[name])
 
 
 def _rate(finding: Finding) -> float:
     """The rate that an attack was aimed at; else the largest, which leaves the least to the attacker."""
     aimed_at = getattr(finding.trial.attack, "rate", None)
-    return aimed_at or max(finding.thresholds)
+    return aimed_at or max(finding.points)
 
 
 def _at_least(

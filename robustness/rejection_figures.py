@@ -160,7 +160,7 @@ def _write_below(axes: Axes, line: str, score: str, rejected: bool, *, at: tuple
 def _texts(finding: Finding) -> dict[str, list[tuple[str, str, bool]]]:
     """Before and after the attack, of every image two lines, and whether it is rejected."""
     scores, detector = finding.scores(), next(iter(finding.detectors))
-    threshold = finding.thresholds[max(finding.thresholds)]
+    point = finding.points[max(finding.points)]
     sides = {"clean": scores.clean[detector], "attacked": scores.attacked[detector]}
     texts: dict[str, list[tuple[str, str, bool]]] = {}
     for number, (side, its) in enumerate(sides.items()):
@@ -169,8 +169,9 @@ def _texts(finding: Finding) -> dict[str, list[tuple[str, str, bool]]]:
             lines = [f"{true} → {said}" for true, said in zip(label, predicted[number], strict=True)]
         else:
             lines = [f"cosine {cosine:.2f}" for cosine in scores.similarity[number]]
+        rejected = point.rejects(its).tolist()
         texts[side] = [
-            (line, f"{score:.3g}", bool(score > threshold)) for line, score in zip(lines, its, strict=True)
+            (line, f"{score:.3g}", gone) for line, score, gone in zip(lines, its, rejected, strict=True)
         ]
     return texts
 

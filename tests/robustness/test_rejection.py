@@ -374,7 +374,8 @@ def finding(
         "zero_gradient_share": 0.0,
         # The largest rate rejects least.
         "detections": [
-            {"point": {"false_rejection_rate": rate, "threshold": 0.7 - rate}} for rate in (0.05, 0.2)
+            {"point": {"false_rejection_rate": rate, "threshold": 0.7 - rate, "calibration_size": 100}}
+            for rate in (0.05, 0.2)
         ],
     }
     return Finding(trial, {"detectors": {"x": outcome | own}}, stem)
