@@ -120,7 +120,7 @@ def experiment(
     override: Overrides = None,
 ) -> None:
     """Run a paper's table, methods x seeds, beside its numbers; started again, it goes on."""
-    from faceverif.classification.experiment import run_experiment
+    from faceverif.experiment.run import run_experiment
 
     table = run_experiment(config, out, only=only or [], overrides=override or [])
     typer.echo(table.markdown())
@@ -134,13 +134,13 @@ def reject(
     override: Overrides = None,
 ) -> None:
     """Attack models, tell attacked inputs from clean ones, and report how far that goes."""
-    from faceverif.classification.training import finish_training
     from faceverif.config import load_config
+    from faceverif.experiment.images import ImageTask
     from robustness.rejection import run_rejection
     from robustness.rejection_config import RejectionConfig
 
     settings = load_config(RejectionConfig, config, override or [])
-    typer.echo(f"report: {run_rejection(settings, out, train=finish_training)}")
+    typer.echo(f"report: {run_rejection(settings, out, train=ImageTask().finish)}")
 
 
 @app.command()
@@ -357,13 +357,13 @@ def demo(
     ),
 ) -> None:
     """The whole chain on synthetic people, without a download: draw, align, train, verify, reject, report."""
-    from faceverif.classification.training import finish_training
     from faceverif.demo import run_demo
+    from faceverif.experiment.images import ImageTask
     from robustness.demo import demo_rejection
     from robustness.rejection import run_rejection
 
     def reject_in(run: Path, folder: Path) -> None:
-        run_rejection(demo_rejection(run), folder, train=finish_training)
+        run_rejection(demo_rejection(run), folder, train=ImageTask().finish)
 
     typer.echo(f"report: {run_demo(out, reject=reject_in)}")
 

@@ -66,3 +66,18 @@ def flat_settings(settings: Any, left_out: Collection[str] = (), path: str = "")
     return {
         key: leaf for child, value in children for key, leaf in flat_settings(value, left_out, child).items()
     }
+
+
+def merged(settings: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Nested settings with changes laid over them.
+
+    A section whose `name` changes is replaced whole: its other keys belong to what the old name stood for.
+    """
+    if "name" in changes and changes["name"] != settings.get("name"):
+        return dict(changes)
+    return settings | {
+        key: merged(settings[key], value)
+        if isinstance(value, dict) and isinstance(settings.get(key), dict)
+        else value
+        for key, value in changes.items()
+    }

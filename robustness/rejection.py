@@ -16,9 +16,8 @@ from data_prep.errors import InputError
 from data_prep.lock import filled
 from data_prep.progress import duration, say
 from faceverif.classification.config import ClassificationConfig
-from faceverif.classification.experiment_config import merged
 from faceverif.config import validate_config
-from faceverif.config_base import changed_settings
+from faceverif.config_base import changed_settings, merged
 from faceverif.provenance import describe_software
 from robustness.attacked_model import AttackedModel
 from robustness.bootstrap import INTERVAL_RULE

@@ -4,46 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from faceverif.classification.outputs import LikelihoodMap, RunOutputs
-from faceverif.curves import Metrics
 from faceverif.plotting import (
     ACCENT,
     COLOURS,
-    FAINT,
     IMPOSTOR,
     INK,
     PANELS_PER_ROW,
-    PERCENT,
     new_figure,
-    new_panels,
 )
 
 _PANEL_IN = 2.4
 _MOST_DOTS = 5000
 # Log-likelihood below the best at which the heat map is at its darkest.
 _DARKEST = 25.0
-
-
-@dataclass(frozen=True)
-class Series:
-    """A method's numbers over a setting, such as the width of a layer.
-
-    Attributes:
-        name: of the method.
-        settings: (n,), ascending.
-        values: (n,), in the unit that is drawn.
-    """
-
-    name: str
-    settings: Sequence[float]
-    values: Sequence[float]
 
 
 def scatter_figure(runs: Mapping[str, RunOutputs]) -> Figure:
@@ -84,28 +63,6 @@ def likelihood_figure(runs: Mapping[str, tuple[RunOutputs, LikelihoodMap]]) -> F
         axes.grid(False)
         axes.set(title=name, xlim=(heat.left, heat.right), ylim=(heat.bottom, heat.top))
         figure.colorbar(picture, ax=axes, label="log-likelihood of the predicted class", extend="min")
-    return figure
-
-
-def training_curves_figure(runs: Mapping[str, Metrics]) -> Figure:
-    """Loss and accuracies over the epochs, a colour a run; what is evaluated is dotted where it was measured.
-
-    Args:
-        runs: name -> columns of its metrics.csv.
-    """
-    figure, (loss, training, evaluation) = new_panels(3)
-    for number, (name, metrics) in enumerate(runs.items()):
-        colour = COLOURS[number % len(COLOURS)]
-        _curve(loss, metrics, "loss", colour=colour, label=name)
-        _curve(training, metrics, "accuracy", colour=colour, label=name)
-        epochs, errors = _known(metrics, "evaluation_error")
-        evaluation.plot(epochs, 1 - errors, "o-", color=colour, linewidth=1.4, markersize=2.5, label=name)
-    loss.set(title="Training loss", xlabel="epoch")
-    training.set(title="Accuracy in training", xlabel="epoch")
-    evaluation.set(title="Accuracy on evaluation images", xlabel="epoch")
-    for axes in (training, evaluation):
-        axes.yaxis.set_major_formatter(PERCENT)
-    loss.legend(frameon=False, fontsize=7)
     return figure
 
 
@@ -151,33 +108,6 @@ def angles_figure(runs: Mapping[str, Sequence[float | None]]) -> Figure:
     return figure
 
 
-def series_figure(
-    series: Sequence[Series], *, setting: str, value: str, mark: tuple[float, str] | None = None
-) -> Figure:
-    """A number over a setting, a line a method (W-Softmax, Fig. 4: accuracy over the width of a layer).
-
-    Args:
-        series: the lines.
-        setting: label of the horizontal axis.
-        value: label of the vertical axis.
-        mark: a setting to point out, and its name.
-    """
-    figure, axes = new_figure(wide=True)
-    everywhere = sorted({place for line in series for place in line.settings})
-    if everywhere[0] > 0 and everywhere[-1] / everywhere[0] >= 16:
-        axes.set_xscale("log", base=2)
-    if mark is not None:
-        axes.axvline(mark[0], color=FAINT, linewidth=1.2, label=mark[1])
-    for number, line in enumerate(series):
-        colour = COLOURS[number % len(COLOURS)]
-        axes.plot(line.settings, line.values, "o-", color=colour, markersize=4, label=line.name)
-    axes.set_xticks(everywhere, [f"{place:g}" for place in everywhere])
-    axes.minorticks_off()
-    axes.set(xlabel=setting, ylabel=value)
-    axes.legend(frameon=False, fontsize=8)
-    return figure
-
-
 def _panels(count: int, *, size_in: float = _PANEL_IN) -> tuple[Figure, list[Axes]]:
     """Square panels in rows, as wide as the report where they fill a row."""
     per_row = min(count, PANELS_PER_ROW, int(4 * _PANEL_IN / size_in))
@@ -214,15 +144,3 @@ def _label_classes(axes: Axes, outputs: RunOutputs) -> None:
             fontweight="bold",
             bbox={"boxstyle": "circle,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.75},
         )
-
-
-def _known(metrics: Metrics, column: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Epochs and values of a column, where it has any."""
-    values = metrics.get(column, np.empty(0))
-    there = np.isfinite(values)
-    return metrics.get("epoch", np.arange(len(values), dtype=np.float64))[there], values[there]
-
-
-def _curve(axes: Axes, metrics: Metrics, column: str, *, colour: str, label: str) -> None:
-    epochs, values = _known(metrics, column)
-    axes.plot(epochs, values, color=colour, linewidth=1.3, label=label)

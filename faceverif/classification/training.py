@@ -22,11 +22,8 @@ from faceverif.classification.learner import ClassifierLearner
 from faceverif.classification.metrics import error
 from faceverif.classification.provenance import data_sha256, describe_images
 from faceverif.classification.trained import save_classifier
-from faceverif.config import read_yaml, validate_config
-from faceverif.config_base import changed_settings
 from faceverif.provenance import describe_end, describe_start
 from faceverif.training.checkpoint import (
-    checkpoint_path,
     load_checkpoint,
     prepare_folder,
     refuse_started_run,
@@ -38,8 +35,6 @@ from faceverif.training.step_figures import StepFigures
 
 METRICS_NAME = "metrics.csv"
 RESULT_NAME = "result.json"
-# Where things lie and how often is looked changes no number.
-_MAY_CHANGE = {"data.path", "data.download", "training.evaluate_every_epochs", "training.start_from"}
 _COLUMNS = ("epoch", "loss", "accuracy", "evaluation_error", "learning_rate", "images_per_s")
 
 
@@ -67,43 +62,6 @@ def train_classifier(config: ClassificationConfig, run: Path, *, resume: bool) -
     training.begin(checkpoint)
     training.fit()
     training.finish()
-
-
-def finish_training(config: ClassificationConfig, run: Path) -> None:
-    """Train a run, go on with one that was killed, or leave one alone that has finished.
-
-    Raises:
-        InputError: as `train_classifier`, or the folder holds a run with other settings.
-    """
-    refuse_other_settings(config, run)
-    if not is_finished(run):
-        train_classifier(config, run, resume=checkpoint_path(run).is_file())
-
-
-def is_finished(run: Path) -> bool:
-    """Whether a run has its result."""
-    return (run / RESULT_NAME).is_file()
-
-
-def refuse_other_settings(config: ClassificationConfig, run: Path) -> None:
-    """Stop where a run lies that was trained with other settings.
-
-    Raises:
-        InputError: it was; both values are named.
-    """
-    path = run / "config.yaml"
-    if not path.is_file():
-        return
-    stored = validate_config(ClassificationConfig, read_yaml(path), source=str(path))
-    then, now = (each.model_dump(mode="json") for each in (stored, config))
-    changes = changed_settings(then, now, may_change=_MAY_CHANGE)
-    if changes:
-        raise InputError(
-            f"{run.parent.name}/{run.name}",
-            f"must have the settings that {run} was trained with",
-            got=changes,
-            fix="Set them back, remove that folder, or name another --out.",
-        )
 
 
 class ClassifierRun:

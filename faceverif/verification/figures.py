@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +25,10 @@ from faceverif.plotting import (
     PERCENT,
     figure_png,
     house_style,
+    line_styles,
     new_figure,
 )
+from faceverif.verification.metrics import Roc
 from faceverif.verification.result import VerificationResult, percent
 
 PAIRS_NAME = "pairs"
@@ -60,6 +63,24 @@ def roc_figure(result: VerificationResult) -> Figure:
     axes.set_ylim(max(0.0, 1 - 1.3 * max(1 - lowest, 0.005)), 1 + 0.05 * max(1 - lowest, 0.005))
     axes.yaxis.set_major_formatter(PERCENT)
     axes.set(title="ROC", ylabel="true accept rate")
+    return figure
+
+
+def roc_curves_figure(rocs: Mapping[str, Roc]) -> Figure:
+    """TAR over FAR of several models on the same pairs, a line each.
+
+    Args:
+        rocs: name of the model -> its curve.
+    """
+    figure, axes = new_figure(wide=True)
+    smallest = _far_axis(axes, max(roc.impostors for roc in rocs.values()))
+    styles = line_styles(rocs)
+    for name, roc in rocs.items():
+        far = np.maximum(roc.far, smallest)
+        axes.step(far, roc.tar, where="post", linewidth=1.6, label=name, **styles[name])
+    axes.yaxis.set_major_formatter(PERCENT)
+    axes.set(ylabel="true accept rate")
+    axes.legend(frameon=False, fontsize=8)
     return figure
 
 

@@ -10,9 +10,9 @@ import pytest
 
 import faceverif.demo
 from data_prep.protocols import load_protocol
-from faceverif.classification.training import finish_training
 from faceverif.config import load_run_config
 from faceverif.demo import CONFIG, FOLDS, DemoSize, People, run_demo, write_pairs
+from faceverif.experiment.images import ImageTask
 from faceverif.verification.compare import compare_photos
 from robustness.demo import demo_rejection
 from robustness.rejection import run_rejection
@@ -35,7 +35,7 @@ SMALL = DemoSize(
 def reject_little(run: Path, out: Path) -> None:
     attacks = "attacks=[{name: fgsm, epsilons: [0.03]}]"
     smaller = ("calibration=2", "rates=[0.5]", "controls.changes=[]", "detectors=[]", attacks)
-    run_rejection(demo_rejection(run, overrides=smaller), out, train=finish_training)
+    run_rejection(demo_rejection(run, overrides=smaller), out, train=ImageTask().finish)
 
 
 def test_pairs_are_balanced_and_folds_share_nobody(tmp_path: Path) -> None:

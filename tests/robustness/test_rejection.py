@@ -17,8 +17,8 @@ import yaml
 
 from data_prep.errors import InputError
 from data_prep.lock import locked
-from faceverif.classification.training import finish_training
 from faceverif.config import load_config, validate_config
+from faceverif.experiment.images import ImageTask
 from faceverif.plotting import line_styles, new_panels
 from robustness import rejection
 from robustness.findings import Finding, Spread, headline_epsilon, read_findings, rows_of, worst_rows
@@ -73,7 +73,7 @@ def settings(**changes: Any) -> RejectionConfig:
 def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished experiment. Nobody writes to it."""
     out = tmp_path_factory.mktemp("rejection")
-    run_rejection(settings(), out, train=finish_training)
+    run_rejection(settings(), out, train=ImageTask().finish)
     return out
 
 
@@ -199,14 +199,14 @@ def test_what_has_finished_is_not_run_again(done: Path, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(rejection, "run_trial", killed)
     monkeypatch.setattr(rejection, "write_rejection_report", lambda *_: done)
-    run_rejection(settings(), done, train=finish_training)
+    run_rejection(settings(), done, train=ImageTask().finish)
     assert not run
     missing = done / "trials/l-gm/training-0/noise-linf-0.1.json"
     kept = missing.read_text()
     missing.unlink()
     try:
         with pytest.raises(KeyboardInterrupt):
-            run_rejection(settings(), done, train=finish_training)
+            run_rejection(settings(), done, train=ImageTask().finish)
     finally:
         missing.write_text(kept)
     assert run == ["trials/l-gm/training-0/noise-linf-0.1"]
@@ -214,19 +214,19 @@ def test_what_has_finished_is_not_run_again(done: Path, monkeypatch: pytest.Monk
 
 def test_trials_of_other_settings_are_refused(done: Path) -> None:
     with pytest.raises(InputError, match=r"trials/softmax/training-0/fgsm-linf-0: .*got fit 200 -> 100"):
-        run_rejection(settings(fit=100), done, train=finish_training)
+        run_rejection(settings(fit=100), done, train=ImageTask().finish)
 
 
 def test_out_must_be_a_folder_that_nobody_else_fills(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     for out in (tmp_path / "file", tmp_path / "file/out"):
         with pytest.raises(InputError, match="--out: must be a folder; got the file"):
-            run_rejection(settings(), out, train=finish_training)
+            run_rejection(settings(), out, train=ImageTask().finish)
     with (
         locked(tmp_path, command="faceverif reject"),
         pytest.raises(InputError, match="another `faceverif reject`"),
     ):
-        run_rejection(settings(), tmp_path, train=finish_training)
+        run_rejection(settings(), tmp_path, train=ImageTask().finish)
 
 
 def test_trials_on_other_data_are_not_continued(done: Path, tmp_path: Path) -> None:
@@ -241,14 +241,14 @@ def test_trials_on_other_data_are_not_continued(done: Path, tmp_path: Path) -> N
         with pytest.raises(
             InputError, match=r"l-gm/training-0/fgsm-linf-0: .*data.* got \w+_sha256 other ->"
         ):
-            run_rejection(settings(), out, train=finish_training)
+            run_rejection(settings(), out, train=ImageTask().finish)
     # Older versions kept this fact alone, or none.
     for older in (
         record | {"facts": {"data_sha256": now}},
         {name: record[name] for name in record if name != "facts"},
     ):
         finished.write_text(json.dumps(older))
-        run_rejection(settings(), out, train=finish_training)
+        run_rejection(settings(), out, train=ImageTask().finish)
     assert len(findings_of(settings(), out)) == len(findings_of(settings(), done))
 
 
@@ -326,14 +326,14 @@ def test_a_detector_that_does_not_fit_its_model_and_data_that_do_not_suffice(
         return settings(models=[model], attacks=attacks, published=[], **changes)
 
     with pytest.raises(InputError, match="LGMClassLikelihood needs a head that models a likelihood"):
-        run_rejection(taken("softmax", "lgm_class", detectors=[]), tmp_path, train=finish_training)
+        run_rejection(taken("softmax", "lgm_class", detectors=[]), tmp_path, train=ImageTask().finish)
     with pytest.raises(InputError, match=r"detectors: must each fit .*; got lgm_mixture, which fits none"):
-        run_rejection(taken("softmax", "energy"), tmp_path / "out", train=finish_training)
+        run_rejection(taken("softmax", "energy"), tmp_path / "out", train=ImageTask().finish)
     assert not (tmp_path / "out").exists()
     with pytest.raises(InputError, match=r"calibration: must be less than the 359 images .* got 400"):
-        run_rejection(taken("l-gm", "lgm_class", calibration=400), tmp_path, train=finish_training)
+        run_rejection(taken("l-gm", "lgm_class", calibration=400), tmp_path, train=ImageTask().finish)
     with pytest.raises(InputError, match=r"models\.runs: must be folders of finished runs"):
-        run_rejection(taken("nobody", "lgm_class"), tmp_path, train=finish_training)
+        run_rejection(taken("nobody", "lgm_class"), tmp_path, train=ImageTask().finish)
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)

@@ -8,13 +8,10 @@ import numpy as np
 import pytest
 
 from faceverif.classification.figures import (
-    Series,
     angles_figure,
     likelihood_figure,
     reliability_figure,
     scatter_figure,
-    series_figure,
-    training_curves_figure,
 )
 from faceverif.classification.outputs import LikelihoodMap, RunOutputs
 
@@ -56,31 +53,8 @@ def test_the_map_lies_under_its_embeddings(outputs: RunOutputs) -> None:
     np.testing.assert_array_equal(axes.lines[0].get_xydata(), outputs.embeddings)
 
 
-def test_curves_leave_out_what_was_not_measured() -> None:
-    metrics = {
-        "epoch": np.array([1.0, 2.0, 3.0]),
-        "loss": np.array([3.0, 2.0, 1.0]),
-        "accuracy": np.array([0.2, 0.4, 0.6]),
-        "evaluation_error": np.array([np.nan, 0.7, 0.5]),
-    }
-    loss, _, evaluation = training_curves_figure({"softmax": metrics, "begun": {}}).axes
-    assert loss.lines[0].get_ydata().tolist() == [3.0, 2.0, 1.0]
-    np.testing.assert_allclose(evaluation.lines[0].get_xydata(), [[2, 0.3], [3, 0.5]])
-    assert len(loss.lines) == 2
-
-
 def test_a_group_of_bars_a_class() -> None:
     axes = angles_figure({"softmax": [10.0, None, 30.0], "w-softmax": [5.0, 6.0, 7.0]}).axes[0]
     heights = [bar.get_height() for bar in axes.patches]
     assert heights[:1] + heights[2:] == [10.0, 30.0, 5.0, 6.0, 7.0]
     assert math.isnan(heights[1])
-
-
-def test_accuracy_over_width() -> None:
-    lines = [Series("softmax", [2, 9, 90], [97.0, 99.0, 99.1]), Series("w-softmax", [2, 9], [98.0, 99.2])]
-    axes = series_figure(
-        lines, setting="embedding dim", value="accuracy in %", mark=(9, "classes - 1 = 9")
-    ).axes[0]
-    assert axes.get_xscale() == "log"
-    assert [line.get_label() for line in axes.lines] == ["classes - 1 = 9", "softmax", "w-softmax"]
-    assert [text.get_text() for text in axes.get_xticklabels()] == ["2", "9", "90"]

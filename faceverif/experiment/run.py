@@ -6,24 +6,16 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from data_prep.atomic import make_folder, refuse_file, write_text
 from data_prep.errors import InputError
 from data_prep.progress import say
-from faceverif.classification.experiment_config import (
-    ExperimentConfig,
-    PlannedRun,
-    load_experiment,
-    plan_runs,
-)
-from faceverif.classification.experiment_report import write_experiment_report
-from faceverif.classification.experiment_table import FinishedRun, Table, build_table
-from faceverif.classification.training import (
-    RESULT_NAME,
-    finish_training,
-    is_finished,
-    refuse_other_settings,
-)
+from faceverif.experiment.config import ExperimentConfig, PlannedRun, load_experiment, plan_runs
+from faceverif.experiment.report import write_experiment_report
+from faceverif.experiment.table import Table, build_table
+from faceverif.experiment.task import FinishedRun, Task
+from faceverif.experiment.tasks import TASKS
 
 TABLE_NAME = "table"
 
@@ -54,18 +46,19 @@ def run_experiment(
             training stops. Settings are all checked before the first training.
     """
     experiment = load_experiment(path, overrides)
+    task = TASKS[experiment.task]
     refuse_file(out)
     every_run = plan_runs(experiment, source=str(path))
     asked_for = plan_runs(experiment, source=str(path), only=only)
     for run in every_run:
-        refuse_other_settings(run.config, out / run.name)
-    missing = [run for run in asked_for if not is_finished(out / run.name)]
+        task.refuse_other_settings(run.config, out / run.name)
+    missing = [run for run in asked_for if task.result(out / run.name) is None]
     say(f"{experiment.name}: {len(asked_for)} runs, {len(asked_for) - len(missing)} finished before")
     make_folder(out)
     table = write_table(experiment, every_run, out)
     for number, run in enumerate(missing, start=1):
         say(f"{experiment.name}: {run.name}, {number} of {len(missing)}")
-        _train_run(run, out)
+        _train_run(task, run, out)
         table = write_table(experiment, every_run, out)
     return table
 
@@ -78,32 +71,36 @@ def write_table(experiment: ExperimentConfig, runs: Sequence[PlannedRun], out: P
         runs: all its runs, finished or not.
         out: the experiment's folder.
     """
-    finished = [run for run in runs if is_finished(out / run.name)]
+    finished = _finished(TASKS[experiment.task], runs, out)
     planned = Counter((run.method, run.case) for run in _in_order_of_the_table(experiment, runs))
-    table = build_table(experiment, [_read_run(run, out / run.name) for run in finished], planned=planned)
+    table = build_table(experiment, finished, planned=planned)
     write_text(out / f"{TABLE_NAME}.json", json.dumps(table.record(), indent=1))
     write_text(out / f"{TABLE_NAME}.md", table.markdown())
     write_experiment_report(table, finished, out)
     return table
 
 
-def _train_run(run: PlannedRun, out: Path) -> None:
+def _train_run(task: Task[Any], run: PlannedRun, out: Path) -> None:
     folder, config = out / run.name, run.config
     if run.start is not None:
-        if not is_finished(out / run.start):
+        if task.result(out / run.start) is None:
             fix = f"Run it first: --only {run.start_from}"
             raise InputError(run.name, f"starts from {run.start}", got="a run that has not finished", fix=fix)
         training = config.training.model_copy(update={"start_from": out / run.start})
         config = config.model_copy(update={"training": training})
     try:
-        finish_training(config, folder)
+        task.finish(config, folder)
     except InputError as error:
         raise InputError(f"{run.name}: {error.field}", error.rule, got=error.got, fix=error.fix) from error
 
 
-def _read_run(run: PlannedRun, folder: Path) -> FinishedRun:
-    result = json.loads((folder / RESULT_NAME).read_text(encoding="utf-8"))
-    return FinishedRun(run.method, run.case, run.config.seed, result["metrics"], result["hours"])
+def _finished(task: Task[Any], runs: Sequence[PlannedRun], out: Path) -> list[FinishedRun]:
+    results = ((run, task.result(out / run.name)) for run in runs)
+    return [
+        FinishedRun(run.method, run.case, run.config, out / run.name, result)
+        for run, result in results
+        if result is not None
+    ]
 
 
 def _in_order_of_the_table(experiment: ExperimentConfig, runs: Sequence[PlannedRun]) -> list[PlannedRun]:

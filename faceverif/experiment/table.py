@@ -9,34 +9,20 @@ from typing import Any
 
 from scipy import stats
 
-from faceverif.classification.experiment_config import ExperimentConfig, PublishedConfig
+from faceverif.experiment.config import ExperimentConfig, PublishedConfig
+from faceverif.experiment.task import FinishedRun
 
 # Not rates: printed as they are.
 _PLAIN_METRICS = {"nll"}
 _METRIC_NAMES = {
+    "auc": "AUC",
+    "eer": "EER",
     "macro_f1": "macro-F1",
     "nmi": "NMI",
     "ece": "ECE",
     "nll": "NLL",
     "top5_error": "top-5 error",
 }
-
-
-@dataclass(frozen=True)
-class FinishedRun:
-    """What a table needs of a run.
-
-    Attributes:
-        method, case, seed: where it belongs.
-        metrics: from its result.json.
-        hours: that it took.
-    """
-
-    method: str
-    case: str | None
-    seed: int
-    metrics: Mapping[str, Any]
-    hours: float
 
 
 @dataclass(frozen=True)
@@ -101,7 +87,7 @@ class Table:
     def record(self) -> dict[str, Any]:
         """All of it as plain values, for table.json."""
         described = self.experiment.model_dump(
-            mode="json", include={"name", "title", "source", "metric", "lower_is_better", "baseline"}
+            mode="json", include={"name", "title", "source", "task", "metric", "lower_is_better", "baseline"}
         )
         cells = [asdict(cell) | {"published": cell.published.model_dump()} for cell in self.cells]
         return described | {"cells": cells}
@@ -158,7 +144,7 @@ def build_table(
     """
     by_place: dict[tuple[str, str | None], dict[int, FinishedRun]] = {place: {} for place in planned}
     for run in runs:
-        by_place[run.method, run.case][run.seed] = run
+        by_place[run.method, run.case][run.config.seed] = run
     cells = [
         _cell(experiment, place, by_place[place], by_place.get((experiment.baseline, place[1]), {}), count)
         for place, count in planned.items()
@@ -184,8 +170,14 @@ def compare_paired(values: Sequence[float], baseline: Sequence[float]) -> Compar
 
 def metric_label(metric: str) -> str:
     """A metric's name as printed, with its unit."""
-    name = _METRIC_NAMES.get(metric, metric.replace("recall_at_", "Recall@"))
-    return name + ("" if metric in _PLAIN_METRICS else " in %")
+    protocol, _, figure = metric.rpartition("/")
+    name = _METRIC_NAMES.get(figure, figure.replace("recall_at_", "Recall@"))
+    return f"{protocol} {name}".lstrip() + ("" if metric in _PLAIN_METRICS else " in %")
+
+
+def metric_figure(value: float, metric: str) -> float:
+    """A metric's value in the unit of its label."""
+    return value if metric in _PLAIN_METRICS else 100 * value
 
 
 def metric_text(value: float | None, metric: str) -> str:
@@ -202,13 +194,13 @@ def _cell(
 ) -> Cell:
     method, case = place
     seeds, metric = sorted(runs), experiment.metric
-    values = [float(runs[seed].metrics[metric]) for seed in seeds]
+    values = [float(runs[seed].result.metrics[metric]) for seed in seeds]
     shared = [seed for seed in seeds if seed in baseline]
     comparison = None
     if shared and method != experiment.baseline:
         comparison = compare_paired(
-            [runs[seed].metrics[metric] for seed in shared],
-            [baseline[seed].metrics[metric] for seed in shared],
+            [runs[seed].result.metrics[metric] for seed in shared],
+            [baseline[seed].result.metrics[metric] for seed in shared],
         )
     return Cell(
         method=method,
@@ -220,8 +212,8 @@ def _cell(
         sd=statistics.stdev(values) if len(values) > 1 else None,
         published=experiment.published(method, case),
         comparison=comparison,
-        others=_mean_metrics([run.metrics for run in runs.values()], without=metric),
-        hours=sum(run.hours for run in runs.values()),
+        others=_mean_metrics([run.result.metrics for run in runs.values()], without=metric),
+        hours=sum(run.result.hours for run in runs.values()),
     )
 
 
@@ -244,6 +236,4 @@ def _with_sd(mean: float | None, sd: float | None, metric: str) -> str:
 
 
 def _number(value: float, metric: str, *, sign: str = "") -> str:
-    if metric in _PLAIN_METRICS:
-        return f"{value:{sign}.4f}"
-    return f"{100 * value:{sign}.2f}"
+    return f"{metric_figure(value, metric):{sign}.{4 if metric in _PLAIN_METRICS else 2}f}"

@@ -1,4 +1,4 @@
-"""A table of a paper as a YAML: methods x cases x seeds, each a classification run."""
+"""A table of a paper as a YAML: methods x cases x seeds, each a training."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pydantic import Field, model_validator
 
 from data_prep.errors import InputError
 from faceverif.classification.config import ClassificationConfig
-from faceverif.config import load_config, validate_config
-from faceverif.config_base import NotNegative, Section
+from faceverif.config import RunConfig, load_config, validate_config
+from faceverif.config_base import NotNegative, Section, merged
+from faceverif.experiment.tasks import TASKS
 
-Metric = Literal["error", "macro_f1", "nmi", "recall_at_1", "ece", "nll"]
 # Names become folders.
 Name = Annotated[str, Field(pattern=r"^\w[\w.+=-]*$")]
 
@@ -71,10 +71,13 @@ class ExperimentConfig(Section):
         name: for files and folders.
         title: for people.
         source: paper and table that it repeats; empty: none.
-        metric: what is compared, one of those in a run's result.json.
+        task: what its runs are: images, as for `faceverif classify`, or faces, as for `faceverif train`.
+        metric: what is compared. Of images: error, macro_f1, nmi, recall_at_1, ece or nll; of faces: the
+            accuracy, eer or auc of a protocol that `common` verifies, as in lfw-view2/accuracy.
         lower_is_better: whether a smaller number is the better one.
         baseline: the method that the others are compared with.
-        common: settings of every run, as in `ClassificationConfig`; the seed comes from the methods.
+        common: settings of every run, as in `ClassificationConfig` or `RunConfig`; the seed comes from the
+            methods.
         cases: none for a table with one number a method.
         methods: the rows.
     """
@@ -82,7 +85,8 @@ class ExperimentConfig(Section):
     name: Name
     title: str
     source: str = ""
-    metric: Metric
+    task: Literal["images", "faces"] = "images"
+    metric: str
     lower_is_better: bool
     baseline: str
     common: dict[str, Any]
@@ -151,7 +155,7 @@ class PlannedRun:
 
     method: str
     case: str | None
-    config: ClassificationConfig
+    config: ClassificationConfig | RunConfig
     start_from: str | None = None
 
     @property
@@ -228,20 +232,10 @@ def _planned(
     settings = merged(experiment.common, case.settings if case else {})
     settings = merged(settings, method.settings) | {"seed": seed}
     place = f"method {method.name}" + (f", case {case.name}" if case else "")
-    config = validate_config(ClassificationConfig, settings, source=f"{source} ({place})")
+    task = TASKS[experiment.task]
+    config = validate_config(task.config_type, settings, source=f"{source} ({place})")
+    known = task.metrics(config)
+    if experiment.metric not in known:
+        fix = f"Known for {place}: {', '.join(known) or 'none, since its verification is empty'}."
+        raise InputError("metric", "must be measured by every run", got=experiment.metric, fix=fix)
     return PlannedRun(method.name, case.name if case else None, config, method.start_from)
-
-
-def merged(settings: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """Nested settings with changes laid over them.
-
-    A section whose `name` changes is replaced whole: its other keys belong to what the old name stood for.
-    """
-    if "name" in changes and changes["name"] != settings.get("name"):
-        return dict(changes)
-    return settings | {
-        key: merged(settings[key], value)
-        if isinstance(value, dict) and isinstance(settings.get(key), dict)
-        else value
-        for key, value in changes.items()
-    }

@@ -1,0 +1,1 @@
+"""Tables of methods x cases x seeds, of image classifiers or of face models."""

@@ -1,0 +1,82 @@
+"""Face models, as `faceverif train` trains them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from faceverif.config import RunConfig, read_yaml
+from faceverif.curves import read_metrics
+from faceverif.experiment.figures import training_curves_figure
+from faceverif.experiment.task import FinishedRun, Picture, RunResult, Task
+from faceverif.report import read_json
+from faceverif.training.loop import train
+from faceverif.verification.figures import roc_curves_figure
+from faceverif.verification.metrics import Roc, roc_curve
+from faceverif.verification.result import RESULT_NAME, SCORES_NAME
+
+_FIGURES = ("accuracy", "eer", "auc")
+
+
+class FaceTask(Task[RunConfig]):
+    """Runs of `faceverif train`, judged by the protocols that their configs name: lfw-view2/accuracy."""
+
+    config_type = RunConfig
+    may_change = (
+        "data.path",
+        "data.exclude",
+        "training.workers",
+        "training.log_every_steps",
+        "training.checkpoint_every_minutes",
+        "training.start_from",
+    )
+
+    def metrics(self, config: RunConfig) -> tuple[str, ...]:
+        """Accuracy, EER and AUC of each protocol."""
+        return tuple(f"{entry.name}/{figure}" for entry in config.verification for figure in _FIGURES)
+
+    def train(self, config: RunConfig, run: Path, *, resume: bool) -> None:
+        """Train, and verify last."""
+        train(config, run, resume=resume)
+
+    def result(self, run: Path) -> RunResult | None:
+        """What its verifications found; they are the last that a run writes."""
+        hours = read_json(run / "provenance.json").get("hours")
+        if hours is None:
+            return None
+        found = {name: read_json(_verification(run, name) / RESULT_NAME) for name in _protocols(run)}
+        if not all(found.values()):
+            return None
+        metrics = {f"{name}/{figure}": found[name][figure] for name in found for figure in _FIGURES}
+        evaluated_on = "; ".join(f"{name}, {result['pairs']:,} pairs" for name, result in found.items())
+        return RunResult(metrics, hours, evaluated_on)
+
+    def pictures(self, runs: Mapping[str, FinishedRun]) -> Iterator[Picture]:
+        """Curves, and the ROC of each protocol."""
+        curves = {name: read_metrics(run.folder / "metrics.csv") for name, run in runs.items()}
+        protocols = _protocols(next(iter(runs.values())).folder)
+        first = protocols[0]
+        figure = training_curves_figure(curves, judged=f"{first}/accuracy", title=f"Accuracy on {first}")
+        yield Picture("curves", "Training", "", figure)
+        for protocol in protocols:
+            rocs = {name: _roc(_verification(run.folder, protocol)) for name, run in runs.items()}
+            yield Picture(
+                f"roc-{protocol}", f"ROC on {protocol}", "All pairs pooled.", roc_curves_figure(rocs)
+            )
+
+
+def _protocols(run: Path) -> list[str]:
+    return [entry["name"] for entry in read_yaml(run / "config.yaml").get("verification", ())]
+
+
+def _verification(run: Path, name: str) -> Path:
+    return run / "verification" / name
+
+
+def _roc(verification: Path) -> Roc:
+    """The curve of the scored pairs, as in the run's own report."""
+    table = pq.read_table(verification / SCORES_NAME, columns=["score", "same", "scored"])
+    score, same, scored = (table[name].to_numpy() for name in table.column_names)
+    return roc_curve(score[scored], same[scored])

@@ -1,0 +1,87 @@
+"""Image classifiers, as `faceverif classify` trains them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from faceverif.classification.config import ClassificationConfig
+from faceverif.classification.figures import (
+    angles_figure,
+    likelihood_figure,
+    reliability_figure,
+    scatter_figure,
+)
+from faceverif.classification.outputs import likelihood_map, run_outputs
+from faceverif.classification.training import METRICS_NAME, RESULT_NAME, train_classifier
+from faceverif.curves import read_metrics
+from faceverif.experiment.figures import training_curves_figure
+from faceverif.experiment.task import FinishedRun, Picture, RunResult, Task
+
+_WIDTH = "embedding_dim"
+_ACCURACY = "evaluation_accuracy"
+
+
+class ImageTask(Task[ClassificationConfig]):
+    """Runs of `faceverif classify`, judged on their evaluation images."""
+
+    config_type = ClassificationConfig
+    may_change = ("data.path", "data.download", "training.evaluate_every_epochs", "training.start_from")
+
+    def metrics(self, config: ClassificationConfig) -> tuple[str, ...]:
+        """Single numbers of its result.json."""
+        return ("error", "macro_f1", "nmi", "recall_at_1", "ece", "nll")
+
+    def train(self, config: ClassificationConfig, run: Path, *, resume: bool) -> None:
+        """Train, evaluate, and write result.json last."""
+        train_classifier(config, run, resume=resume)
+
+    def result(self, run: Path) -> RunResult | None:
+        """What is in its result.json."""
+        path = run / RESULT_NAME
+        if not path.is_file():
+            return None
+        result = json.loads(path.read_text(encoding="utf-8"))
+        evaluated_on = f"{result['evaluated_on']}, {result['images']:,} images"
+        return RunResult(result["metrics"], result["hours"], evaluated_on)
+
+    def landmark(self, setting: str, run: FinishedRun) -> tuple[float, str] | None:
+        """W-Softmax's smallest number of units that can hold the classes at equal angles: classes - 1."""
+        if setting != _WIDTH:
+            return None
+        units = len(run.result.metrics["mean_angle_deg"]) - 1
+        return units, f"classes - 1 = {units}"
+
+    def pictures(self, runs: Mapping[str, FinishedRun]) -> Iterator[Picture]:
+        """Embeddings and likelihood of those in the plane, curves, reliability, angles."""
+        outputs = {name: run_outputs(run.folder) for name, run in runs.items()}
+        flat = {name: each for name, each in outputs.items() if len(each.embeddings)}
+        if flat:
+            note = "Evaluation images, a colour and a number a class."
+            yield Picture("embeddings", "Embeddings", note, scatter_figure(flat))
+        heat = {
+            name: (each, likelihood_map(runs[name].folder, each.embeddings))
+            for name, each in flat.items()
+            if runs[name].config.head.name == "lgm"
+        }
+        if heat:
+            note = "What L-GM has learned: bright is likely; dots are evaluation images."
+            yield Picture("likelihood", "Likelihood", note, likelihood_figure(heat))
+        curves = {name: read_metrics(run.folder / METRICS_NAME) for name, run in runs.items()}
+        for columns in curves.values():
+            columns[_ACCURACY] = 1 - columns["evaluation_error"]
+        figure = training_curves_figure(curves, judged=_ACCURACY, title="Accuracy on evaluation images")
+        yield Picture("curves", "Training", "", figure)
+        errors = {name: run.result.metrics["ece"] for name, run in runs.items()}
+        note = "Accuracy of the images by confidence; orange, their mean confidence, to compare with it."
+        yield Picture("reliability", "Reliability", note, reliability_figure(outputs, ece=errors))
+        # The means of L-GM are places: an angle to them says little of a class.
+        angles = {
+            name: run.result.metrics["mean_angle_deg"]
+            for name, run in runs.items()
+            if run.config.head.name != "lgm"
+        }
+        if angles:
+            note = "Evaluation images; a smaller angle is a tighter class."
+            yield Picture("angles", "Angles", note, angles_figure(angles))

@@ -1,0 +1,153 @@
+"""The page of a table: its rows, the pictures that apply, and where the numbers come from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from data_prep.atomic import write_text, written_whole
+from faceverif.experiment.config import ExperimentConfig
+from faceverif.experiment.figures import Series, seeds_figure, series_figure
+from faceverif.experiment.table import Cell, Table, metric_figure, metric_label, metric_text
+from faceverif.experiment.task import FinishedRun, Picture
+from faceverif.experiment.tasks import TASKS
+from faceverif.pages import render_page
+from faceverif.plotting import figure_png, house_style
+from faceverif.report import REPORT_NAME, picture_uri, read_json
+
+
+def write_experiment_report(table: Table, finished: Sequence[FinishedRun], out: Path) -> Path:
+    """Write report.html, and its pictures in figures/.
+
+    Args:
+        table: of what has finished.
+        finished: those runs.
+        out: the experiment's folder, with the runs in it.
+    """
+    with house_style():
+        pictures = [_saved(picture, out) for picture in _pictures(table, finished)]
+    others = sorted({name for cell in table.cells for name in cell.others})
+    page = render_page(
+        "experiment.html.j2",
+        metric_text=metric_text,
+        table=table,
+        pictures=pictures,
+        others=[(name, metric_label(name)) for name in others],
+        hours=sum(cell.hours for cell in table.cells),
+        finished=sum(len(cell.seeds) for cell in table.cells),
+        planned=sum(cell.planned for cell in table.cells),
+        machines=_machines(finished),
+        evaluated=sorted({run.result.evaluated_on for run in finished}),
+    )
+    write_text(out / REPORT_NAME, page)
+    return out / REPORT_NAME
+
+
+def case_axis(experiment: ExperimentConfig) -> tuple[str, dict[str, float]] | None:
+    """The one setting by which the cases differ, and its value in each; None where it is no such number."""
+    settings = [(case.name, list(_leaves(case.settings))) for case in experiment.cases]
+    if len(settings) < 2 or any(len(leaves) != 1 for _, leaves in settings):
+        return None
+    keys = {leaves[0][0] for _, leaves in settings}
+    values = {name: leaves[0][1] for name, leaves in settings}
+    numbers = all(isinstance(value, int | float) for value in values.values())
+    return (keys.pop(), values) if len(keys) == 1 and numbers else None
+
+
+def _pictures(table: Table, finished: Sequence[FinishedRun]) -> Iterator[Picture]:
+    yield from _over_cases(table, finished)
+    yield from _over_seeds(table)
+    for case in dict.fromkeys(run.case for run in finished):
+        runs: dict[str, FinishedRun] = {}
+        for run in finished:
+            if run.case == case:
+                runs.setdefault(run.method, run)
+        order = [method.name for method in table.experiment.methods if method.name in runs]
+        yield from _of_case(table.experiment, case, {name: runs[name] for name in order})
+
+
+def _over_cases(table: Table, finished: Sequence[FinishedRun]) -> Iterator[Picture]:
+    """The metric over the setting that makes the cases, where it is a number."""
+    axis, metric = case_axis(table.experiment), table.experiment.metric
+    cells = [cell for cell in table.cells if cell.mean is not None]
+    if axis is None or not cells:
+        return
+    key, places = axis
+    by_method: dict[str, list[Cell]] = {}
+    for cell in sorted(cells, key=lambda cell: places[cell.case or ""]):
+        by_method.setdefault(cell.method, []).append(cell)
+    label = "accuracy in %" if metric == "error" else metric_label(metric)
+    series = [
+        Series(
+            name, [places[cell.case or ""] for cell in own], [_drawn(cell.mean or 0, metric) for cell in own]
+        )
+        for name, own in by_method.items()
+    ]
+    setting = key.rpartition(".")[2]
+    mark = TASKS[table.experiment.task].landmark(setting, finished[0])
+    figure = series_figure(series, setting=setting.replace("_", " "), value=label, mark=mark)
+    yield Picture("cases", f"Over {key}", "The mean over the seeds that have finished.", figure)
+
+
+def _over_seeds(table: Table) -> Iterator[Picture]:
+    """What each seed gave, where any method has two."""
+    if all(len(cell.values) < 2 for cell in table.cells):
+        return
+    metric = table.experiment.metric
+    cells = {" ".join(filter(None, (cell.case, cell.method))): cell for cell in table.cells if cell.values}
+    figure = seeds_figure(
+        {name: [metric_figure(value, metric) for value in cell.values] for name, cell in cells.items()},
+        label=metric_label(metric),
+        published={
+            name: metric_figure(cell.published.mean, metric)
+            for name, cell in cells.items()
+            if cell.published.mean is not None
+        },
+    )
+    yield Picture("seeds", "Seeds", "A dot a seed, a bar for their mean; a diamond is the paper's.", figure)
+
+
+def _of_case(
+    experiment: ExperimentConfig, case: str | None, runs: Mapping[str, FinishedRun]
+) -> Iterator[Picture]:
+    """The pictures of one case: of each method the first run that has finished."""
+    for picture in TASKS[experiment.task].pictures(runs):
+        yield Picture(
+            f"{picture.name}-{case}" if case else picture.name,
+            f"{picture.heading}, {case}" if case else picture.heading,
+            f"{picture.note} Of each method the first seed.".strip(),
+            picture.figure,
+        )
+
+
+def _drawn(mean: float, metric: str) -> float:
+    return 100 * (1 - mean) if metric == "error" else metric_figure(mean, metric)
+
+
+def _saved(picture: Picture, out: Path) -> dict[str, str]:
+    path = out / "figures" / f"{picture.name}.png"
+    with written_whole(path) as unfinished:
+        unfinished.write_bytes(figure_png(picture.figure))
+    width = picture.figure.get_figwidth() / 9.6
+    return {
+        "heading": picture.heading,
+        "note": picture.note,
+        "source": picture_uri(path),
+        "width": f"{min(100.0, 100 * width):.0f}",
+    }
+
+
+def _machines(finished: Sequence[FinishedRun]) -> list[str]:
+    """The machines that the runs were made on, each once."""
+    described = [read_json(run.folder / "provenance.json").get("machine", {}) for run in finished]
+    texts = [", ".join(f"{key} {value}" for key, value in machine.items()) for machine in described]
+    return sorted({text for text in texts if text})
+
+
+def _leaves(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value

@@ -1,0 +1,135 @@
+"""What the runs of a table are: how one is trained, when it has finished, and what came of it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from matplotlib.figure import Figure
+
+from data_prep.errors import InputError
+from faceverif.classification.config import ClassificationConfig
+from faceverif.config import RunConfig, read_yaml, validate_config
+from faceverif.config_base import changed_settings
+from faceverif.training.checkpoint import checkpoint_path
+
+Config = TypeVar("Config", ClassificationConfig, RunConfig)
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What came of a run.
+
+    Attributes:
+        metrics: what was measured; rates are fractions. A table shows the single numbers among them.
+        hours: that it took.
+        evaluated_on: on what, in words.
+    """
+
+    metrics: Mapping[str, Any]
+    hours: float
+    evaluated_on: str
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A run of a table that has finished.
+
+    Attributes:
+        method, case: where in the table; case is None where there are none.
+        config: all its settings.
+        folder: where it lies.
+        result: what came of it.
+    """
+
+    method: str
+    case: str | None
+    config: ClassificationConfig | RunConfig
+    folder: Path
+    result: RunResult
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure of the page.
+
+    Attributes:
+        name: of its file.
+        heading: above it.
+        note: how to read it.
+        figure: what is drawn.
+    """
+
+    name: str
+    heading: str
+    note: str
+    figure: Figure
+
+
+class Task(ABC, Generic[Config]):
+    """A kind of training that tables can be made of.
+
+    Attributes:
+        config_type: the settings of a run.
+        may_change: key paths of settings that change no number: where things lie, how often is looked.
+    """
+
+    config_type: type[Config]
+    may_change: Collection[str]
+
+    @abstractmethod
+    def metrics(self, config: Config) -> Collection[str]:
+        """Names of the metrics that a table of such runs can compare."""
+
+    @abstractmethod
+    def train(self, config: Config, run: Path, *, resume: bool) -> None:
+        """Train a run to its end.
+
+        Raises:
+            InputError: data, folder or settings break a rule, or the loss is no longer finite.
+        """
+
+    @abstractmethod
+    def result(self, run: Path) -> RunResult | None:
+        """What came of a run; None where it has not finished."""
+
+    @abstractmethod
+    def pictures(self, runs: Mapping[str, FinishedRun]) -> Iterator[Picture]:
+        """The pictures of one case: name of a method -> one of its runs."""
+
+    def landmark(self, setting: str, run: FinishedRun) -> tuple[float, str] | None:
+        """A value of a setting to point out where numbers are drawn over it, and its name."""
+        return None
+
+    def finish(self, config: Config, run: Path) -> None:
+        """Train a run, go on with one that was killed, or leave one alone that has finished.
+
+        Raises:
+            InputError: as `train`, or the folder holds a run with other settings.
+        """
+        self.refuse_other_settings(config, run)
+        if self.result(run) is None:
+            self.train(config, run, resume=checkpoint_path(run).is_file())
+
+    def refuse_other_settings(self, config: Config, run: Path) -> None:
+        """Stop where a run lies that was trained with other settings.
+
+        Raises:
+            InputError: it was; both values are named.
+        """
+        path = run / "config.yaml"
+        if not path.is_file():
+            return
+        stored = validate_config(self.config_type, read_yaml(path), source=str(path))
+        then, now = (each.model_dump(mode="json") for each in (stored, config))
+        changes = changed_settings(then, now, may_change=self.may_change)
+        if changes:
+            raise InputError(
+                f"{run.parent.name}/{run.name}",
+                f"must have the settings that {run} was trained with",
+                got=changes,
+                fix="Set them back, remove that folder, or name another --out.",
+            )

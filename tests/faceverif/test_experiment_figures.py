@@ -1,0 +1,43 @@
+"""Pictures of tables show what was computed: lines, dots and marks against their numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from faceverif.experiment.figures import Series, seeds_figure, series_figure, training_curves_figure
+
+
+def test_curves_leave_out_what_was_not_measured() -> None:
+    metrics = {
+        "epoch": np.array([1.0, 2.0, 3.0]),
+        "loss": np.array([3.0, 2.0, 1.0]),
+        "accuracy": np.array([0.2, 0.4, 0.6]),
+        "lfw/accuracy": np.array([np.nan, 0.3, 0.5]),
+    }
+    figure = training_curves_figure({"softmax": metrics, "begun": {}}, judged="lfw/accuracy", title="LFW")
+    loss, _, judged = figure.axes
+    assert loss.lines[0].get_ydata().tolist() == [3.0, 2.0, 1.0]
+    np.testing.assert_allclose(judged.lines[0].get_xydata(), [[2, 0.3], [3, 0.5]])
+    assert judged.get_title() == "LFW"
+    assert len(loss.lines) == 2
+
+
+def test_accuracy_over_width() -> None:
+    lines = [Series("softmax", [2, 9, 90], [97.0, 99.0, 99.1]), Series("w-softmax", [2, 9], [98.0, 99.2])]
+    axes = series_figure(
+        lines, setting="embedding dim", value="accuracy in %", mark=(9, "classes - 1 = 9")
+    ).axes[0]
+    assert axes.get_xscale() == "log"
+    assert [line.get_label() for line in axes.lines] == ["classes - 1 = 9", "softmax", "w-softmax"]
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["2", "9", "90"]
+
+
+def test_a_dot_a_seed_beside_the_paper() -> None:
+    axes = seeds_figure(
+        {"softmax": [0.7, 0.9], "l-gm": [0.4]}, label="error in %", published={"l-gm": 0.39}
+    ).axes[0]
+    dots, mean, _, _, paper = axes.lines
+    assert dots.get_xydata().tolist() == [[0.7, 0], [0.9, 0]]
+    np.testing.assert_allclose(mean.get_xydata(), [[0.8, 0]])
+    assert paper.get_xydata().tolist() == [[0.39, 1]]
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["softmax", "l-gm"]
