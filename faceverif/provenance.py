@@ -39,11 +39,19 @@ def describe_software() -> dict[str, Any]:
         "versions": {"python": platform.python_version()} | {tool: version(tool) for tool in _TOOLS},
         "machine": {
             "system": platform.platform(),
-            "processor": platform.processor() or platform.machine(),
+            "processor": _processor(),
             "cores": os.cpu_count(),
             "threads": torch.get_num_threads(),
         },
     }
+
+
+def _processor() -> str:
+    """The model's name where the system tells it, as Linux does; else the kind."""
+    told = Path("/proc/cpuinfo")
+    lines = told.read_text(encoding="utf-8").splitlines() if told.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
 
 
 def describe_end(*, steps: int, seconds: float) -> dict[str, Any]:

@@ -43,15 +43,18 @@ class FaceTask(Task[RunConfig]):
 
     def result(self, run: Path) -> RunResult | None:
         """What its verifications found; they are the last that a run writes."""
-        hours = read_json(run / "provenance.json").get("hours")
-        if hours is None:
+        provenance = read_json(run / "provenance.json")
+        if "hours" not in provenance:
             return None
         found = {name: read_json(_verification(run, name) / RESULT_NAME) for name in _protocols(run)}
         if not all(found.values()):
             return None
         metrics = {f"{name}/{figure}": found[name][figure] for name in found for figure in _FIGURES}
         evaluated_on = "; ".join(f"{name}, {result['pairs']:,} pairs" for name, result in found.items())
-        return RunResult(metrics, hours, evaluated_on)
+        photos = provenance["data"]
+        data = [photos["manifest_sha256"], (photos["exclusions"] or {}).get("sha256", "")]
+        data += [found[name][key] for name in found for key in ("data_sha256", "protocol_sha256")]
+        return RunResult(metrics, provenance["hours"], evaluated_on, tuple(data))
 
     def pictures(self, runs: Mapping[str, FinishedRun]) -> Iterator[Picture]:
         """Curves, and the ROC of each protocol."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from faceverif.classification.training import METRICS_NAME, RESULT_NAME, train_c
 from faceverif.curves import read_metrics
 from faceverif.experiment.figures import training_curves_figure
 from faceverif.experiment.task import FinishedRun, Picture, RunResult, Task
+from faceverif.report import read_json
 
 _WIDTH = "embedding_dim"
 _ACCURACY = "evaluation_accuracy"
@@ -39,12 +39,12 @@ class ImageTask(Task[ClassificationConfig]):
 
     def result(self, run: Path) -> RunResult | None:
         """What is in its result.json."""
-        path = run / RESULT_NAME
-        if not path.is_file():
+        result = read_json(run / RESULT_NAME)
+        if not result:
             return None
-        result = json.loads(path.read_text(encoding="utf-8"))
         evaluated_on = f"{result['evaluated_on']}, {result['images']:,} images"
-        return RunResult(result["metrics"], result["hours"], evaluated_on)
+        data = read_json(run / "provenance.json")["data"]["sha256"]
+        return RunResult(result["metrics"], result["hours"], evaluated_on, (data,))
 
     def landmark(self, setting: str, run: FinishedRun) -> tuple[float, str] | None:
         """W-Softmax's smallest number of units that can hold the classes at equal angles: classes - 1."""

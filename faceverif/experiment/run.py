@@ -70,8 +70,12 @@ def write_table(experiment: ExperimentConfig, runs: Sequence[PlannedRun], out: P
         experiment: the table.
         runs: all its runs, finished or not.
         out: the experiment's folder.
+
+    Raises:
+        InputError: runs that would be compared saw different data.
     """
     finished = _finished(TASKS[experiment.task], runs, out)
+    _refuse_mixed_data(finished)
     planned = Counter((run.method, run.case) for run in _in_order_of_the_table(experiment, runs))
     table = build_table(experiment, finished, planned=planned)
     write_text(out / f"{TABLE_NAME}.json", json.dumps(table.record(), indent=1))
@@ -101,6 +105,25 @@ def _finished(task: Task[Any], runs: Sequence[PlannedRun], out: Path) -> list[Fi
         for run, result in results
         if result is not None
     ]
+
+
+def _refuse_mixed_data(finished: Sequence[FinishedRun]) -> None:
+    """Runs that ask for the same data must have seen the same: files may have changed since the first.
+
+    Raises:
+        InputError: they have not; two such runs are named.
+    """
+    first: dict[tuple[object, ...], FinishedRun] = {}
+    for run in finished:
+        asked_for = run.config.data.model_dump(mode="json", exclude={"path", "exclude", "download"})
+        earlier = first.setdefault((run.case, run.config.seed, *asked_for.items()), run)
+        if run.result.data != earlier.result.data:
+            raise InputError(
+                "--out",
+                "runs that are compared must have seen the same data",
+                got=f"{earlier.folder} and {run.folder} with different hashes",
+                fix="Put the data back and remove the run that saw others, or name another --out.",
+            )
 
 
 def _in_order_of_the_table(experiment: ExperimentConfig, runs: Sequence[PlannedRun]) -> list[PlannedRun]:

@@ -27,11 +27,13 @@ class RunResult:
         metrics: what was measured; rates are fractions. A table shows the single numbers among them.
         hours: that it took.
         evaluated_on: on what, in words.
+        data: hashes of all that was trained on and evaluated.
     """
 
     metrics: Mapping[str, Any]
     hours: float
     evaluated_on: str
+    data: tuple[str, ...]
 
 
 @dataclass(frozen=True)

@@ -68,6 +68,7 @@ class Trainer:
         self.asked: list[tuple[str, bool]] = []
         self.killed_at = -1
         self.starts: list[Path | None] = []
+        self.data = "a"
 
     def __call__(self, config: ClassificationConfig, run: Path, *, resume: bool) -> None:
         self.asked.append((f"{run.parent.name}/{run.name}", resume))
@@ -79,6 +80,7 @@ class Trainer:
             raise KeyboardInterrupt
         error = ERRORS["l-gm" if config.head.name == "lgm" else "softmax", config.seed]
         metrics = {"error": error, "ece": error / 2, "nmi": 0.5, "mean_angle_deg": [10.0] * 10}
+        (run / "provenance.json").write_text(json.dumps({"data": {"sha256": self.data}}), encoding="utf-8")
         result = {"metrics": metrics, "evaluated_on": "test", "images": 20, "hours": 0.25}
         (run / "result.json").write_text(json.dumps(result), encoding="utf-8")
 
@@ -206,6 +208,24 @@ def test_a_run_with_other_settings_is_refused(tmp_path: Path, trainer: Trainer) 
     # How often is looked changes no number.
     run_experiment(path, out, overrides=["common.training.evaluate_every_epochs=2"])
     assert len(trainer.asked) == 4
+
+
+def test_runs_on_other_data_are_not_compared(tmp_path: Path, trainer: Trainer) -> None:
+    path, out = write(tmp_path, settings()), tmp_path / "out"
+    run_experiment(path, out, only=["softmax"])
+    table = (out / "table.md").read_text()
+    trainer.data = "b"
+    rule = r"--out: runs that are compared must have seen the same data; got .*softmax/seed0 and .*l-gm/seed0"
+    with pytest.raises(InputError, match=rule):
+        run_experiment(path, out, only=["l-gm"])
+    assert (out / "table.md").read_text() == table
+    assert len(trainer.asked) == 3
+    # Where a method asks for other data there is nothing to hold against it.
+    content = settings()
+    content["methods"][1]["settings"]["data"] = {"label_noise": 0.4}
+    run_experiment(write(tmp_path, content), tmp_path / "noisy", only=["l-gm"])
+    trainer.data = "a"
+    run_experiment(write(tmp_path, content), tmp_path / "noisy")
 
 
 def test_a_training_that_stops_says_which(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

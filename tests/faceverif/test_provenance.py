@@ -53,6 +53,8 @@ def test_a_result_names_both_data_sets_the_config_the_seed_and_the_code(folder: 
     assert result["training"]["seed"] == 7
     assert result["training"]["git_commit"] == result["git_commit"] == git_commit()
     assert result["training"]["versions"]["faceverif"] == result["versions"]["faceverif"]
+    provenance = json.loads((folder / "run/provenance.json").read_text())
+    assert provenance["machine"]["processor"]
     assert seen.sha256 in (out / "report.html").read_text()
 
 
