@@ -20,7 +20,8 @@ class ImageDataConfig(Section):
     Attributes:
         name: the data set; digits are scikit-learn's 8 x 8 ones, which come with it.
         path: MNIST: a folder of the four idx files; CIFAR: a folder or tar of train/CLASS/PICTURE and
-            test/CLASS/PICTURE; any but digits: the `root` of torchvision's data set.
+            test/CLASS/PICTURE, or a folder with such a tar; any but digits: the `root` of torchvision's data
+            set.
         download: let torchvision fetch what is missing into `path`.
         classes: only the first so many (W-Softmax, Table 5); null: all.
         label_noise: share of the training images that get another class, any with the same chance, before

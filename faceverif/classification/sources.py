@@ -33,6 +33,8 @@ _CLOTHES = (
 _LARGE_SIDE_PX = 224
 _IDX, _PICTURES = " as four idx files, or", " as a tar or folder of train/CLASS/PICTURE and test/..., or"
 _OTHER_LAYOUTS = {"mnist": _IDX, "fashion_mnist": _IDX, "cifar10": _PICTURES, "cifar100": _PICTURES}
+_TARS = (".tar", ".tar.gz", ".tgz")
+_PICKLED = {"cifar-10-python.tar.gz", "cifar-100-python.tar.gz"}  # what torchvision fetches
 _DIGITS_TESTED = 0.2
 
 
@@ -71,8 +73,8 @@ def read_images(config: ImageDataConfig) -> tuple[Images, Images]:
     if config.name in ("mnist", "fashion_mnist") and not config.download and has_idx_files(path):
         names = _DIGITS if config.name == "mnist" else _CLOTHES
         return _of_idx(path, "train", names), _of_idx(path, "t10k", names)
-    if config.name in ("cifar10", "cifar100") and not config.download and _holds_pictures(path):
-        splits = read_pictures(path, splits=("train", "test"))
+    if config.name in ("cifar10", "cifar100") and not config.download and (pictures := _pictures_of(path)):
+        splits = read_pictures(pictures, splits=("train", "test"))
         return _of_pictures(splits["train"]), _of_pictures(splits["test"])
     return _through_torchvision(config, path)
 
@@ -82,8 +84,12 @@ def _of_idx(folder: Path, part: Any, class_names: tuple[str, ...]) -> ImageSet:
     return _image_set(images[:, None], labels, class_names)
 
 
-def _holds_pictures(path: Path) -> bool:
-    return path.is_file() or (path / "train").is_dir()
+def _pictures_of(path: Path) -> Path | None:
+    """The folder or tar of pictures at a path, or the only tar in a folder there; None: there is none."""
+    if path.is_file() or (path / "train").is_dir():
+        return path
+    tars = [each for each in path.glob("*.t*") if each.name.endswith(_TARS) and each.name not in _PICKLED]
+    return tars[0] if len(tars) == 1 else None
 
 
 def _of_pictures(pictures: Pictures) -> ImageSet:

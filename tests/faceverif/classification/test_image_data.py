@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import struct
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -126,10 +127,19 @@ def test_a_path_is_needed_and_some_cannot_be_fetched(tmp_path: Path) -> None:
         ImageDataConfig(name="imagenet", path=tmp_path, download=True)
 
 
-def test_cifar_comes_from_a_folder_of_pictures(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kept_as", ["folder", "tar", "folder with a tar"])
+def test_cifar_comes_from_pictures(tmp_path: Path, kept_as: str) -> None:
+    path = tmp_path / "pictures"
     for place in ("train/cat", "train/dog", "test/cat", "test/dog"):
-        write_picture(tmp_path / place / "0000.png", (200, 100, 50))
-    train, _ = load_image_sets(ImageDataConfig(name="cifar10", path=tmp_path), seed=0)
+        write_picture(path / place / "0000.png", (200, 100, 50))
+    if kept_as != "folder":
+        (tmp_path / "cifar10").mkdir()
+        with tarfile.open(tmp_path / "cifar10/cifar10.tar.gz", "w:gz") as archive:
+            for split in ("train", "test"):
+                archive.add(path / split, split)
+        (tmp_path / "cifar10/cifar-10-python.tar.gz").touch()  # torchvision's own may lie beside it
+        path = tmp_path / ("cifar10/cifar10.tar.gz" if kept_as == "tar" else "cifar10")
+    train, _ = load_image_sets(ImageDataConfig(name="cifar10", path=path), seed=0)
     assert train.class_names == ("cat", "dog")
     assert isinstance(train, ImageSet)
     assert train.images[0, :, 0, 0].tolist() == [200, 100, 50]
