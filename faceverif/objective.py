@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from data_prep.errors import InputError
 from faceverif.criteria import build_criterion
 from faceverif.heads import HeadOutput, build_head
 from faceverif.objective_config import ObjectiveConfig
@@ -41,10 +42,14 @@ class Objective(nn.Module):
         super().__init__()
         self.head = build_head(config.head, classes=classes, embedding_dim=embedding_dim)
         self.criterion = build_criterion(config.criterion, classes=classes)
-        self._weighted = [
-            (penalty.weight, build_penalty(penalty, classes=classes, embedding_dim=embedding_dim))
-            for penalty in config.penalties
-        ]
+        self._weighted = []
+        for place, penalty in enumerate(config.penalties):
+            try:
+                built = build_penalty(penalty, classes=classes, embedding_dim=embedding_dim)
+            except InputError as error:
+                field = f"penalties.{place}.{error.field}"
+                raise InputError(field, error.rule, got=error.got, fix=error.fix) from error
+            self._weighted.append((penalty.weight, built))
         self.penalties = nn.ModuleList(penalty for _, penalty in self._weighted)
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> ObjectiveOutput:

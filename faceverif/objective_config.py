@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from faceverif.config_base import Count, NotNegative, Positive, Section, Share
+from faceverif.config_base import Count, NotNegative, Positive, Section, Share, broken_rule
 
 
 class SoftmaxConfig(Section):
@@ -44,7 +44,7 @@ class ArcFaceConfig(Section):
 
     name: Literal["arcface"]
     scale: Positive = 30.0
-    margin_rad: Annotated[float, Field(ge=0, lt=math.pi)] = 0.5
+    margin_rad: Annotated[float, Field(ge=0, le=math.pi / 2)] = 0.5
 
 
 class _MultipliedAngleSection(Section):
@@ -151,12 +151,12 @@ class ImprovedConfig(Section):
 
     Attributes:
         beta: how sharply easy samples lose their weight.
-        gamma: the loss is scaled with exp(gamma).
+        gamma: the loss is scaled with exp(gamma), which float32 holds up to 50 with room to spare.
     """
 
     name: Literal["improved"]
     beta: NotNegative = 4.0
-    gamma: float = 5.0
+    gamma: Annotated[float, Field(le=50)] = 5.0
 
 
 CriterionConfig = Annotated[
@@ -309,21 +309,31 @@ class ObjectiveConfig(Section):
     def _makes_sense(self) -> ObjectiveConfig:
         names = [penalty.name for penalty in self.penalties]
         if len(set(names)) != len(names):
-            raise ValueError("the same penalty stands twice among the penalties; add their weights")
-        lgm, probe = (
-            isinstance(self.head, LGMConfig),
-            isinstance(self.head, SoftmaxConfig) and self.head.probe,
-        )
-        if "likelihood" in names and not lgm:
-            raise ValueError(
-                "the likelihood penalty needs the lgm head: no other models densities; try center"
-            )
-        if "center" in names and lgm:
-            raise ValueError("the center penalty beside the lgm head doubles its likelihood; use likelihood")
-        if "mhe" in names and lgm:
-            raise ValueError("mhe spreads directions of class weights, and the means of lgm are places")
-        if probe and not _PAIR_LOSSES & set(names):
-            raise ValueError("head.probe leaves the backbone nothing to learn from but pair losses: add one")
-        if probe and set(names) - _PAIR_LOSSES:
-            raise ValueError("with head.probe only pair losses reach the backbone; leave out the others")
+            repeated = next(place for place, name in enumerate(names) if name in names[:place])
+            rule = "must not stand twice among the penalties; add the weights"
+            raise broken_rule(f"penalties.{repeated}.name", rule, got=names[repeated])
+        for place, name in enumerate(names):
+            reason = self._refusal(name)
+            if reason:
+                raise broken_rule(f"penalties.{place}.name", reason, got=f"{name} beside {self.head.name}")
+        if self._probe and not names:
+            rule = "leaves the backbone nothing to learn from but pair losses: add one"
+            raise broken_rule("head.probe", rule, got="true without penalties")
         return self
+
+    @property
+    def _probe(self) -> bool:
+        return isinstance(self.head, SoftmaxConfig) and self.head.probe
+
+    def _refusal(self, penalty: str) -> str:
+        """Why that penalty makes no sense beside the head; empty where it does."""
+        lgm = self.head.name == "lgm"
+        if penalty == "likelihood" and not lgm:
+            return "likelihood needs the lgm head, since no other models densities; try center"
+        if penalty == "center" and lgm:
+            return "center doubles the likelihood of the lgm head; use likelihood"
+        if penalty == "mhe" and lgm:
+            return "mhe spreads directions of class weights, and the means of lgm are places"
+        if penalty not in _PAIR_LOSSES and self._probe:
+            return "only pair losses reach the backbone with head.probe; leave the others out"
+        return ""

@@ -6,6 +6,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from faceverif.criteria.base import Criterion
+from faceverif.heads.base import refuse_bad_labels
 
 
 def cross_entropy(margin_logits: Tensor, labels: Tensor) -> Tensor:
@@ -17,7 +18,12 @@ def cross_entropy(margin_logits: Tensor, labels: Tensor) -> Tensor:
 
     Returns:
         (batch,).
+
+    Raises:
+        InputError: labels out of range.
     """
+    # PyTorch takes the label -100 for one to ignore.
+    refuse_bad_labels(labels, batch=len(margin_logits), classes=margin_logits.shape[1])
     return F.cross_entropy(margin_logits, labels, reduction="none")
 
 

@@ -25,14 +25,14 @@ def focal_loss(logits: Tensor, labels: Tensor, *, gamma: float) -> Tensor:
         (batch,).
 
     Raises:
-        InputError: a negative gamma.
+        InputError: a negative gamma, or labels out of range.
     """
     require_not_negative("gamma", gamma)
     surprise = cross_entropy(logits, labels)
     if gamma == 0:
         return surprise
-    # 1 - p as it is for p near 1, where 1 - exp(-surprise) would round to zero. The power of zero has no
-    # finite slope for gamma < 1.
+    # 1 - p, which keeps its digits for p near 1 as long as the surprise does. The power of zero has no finite
+    # slope for gamma < 1.
     doubt = -torch.expm1(-surprise)
     return doubt.clamp_min(torch.finfo(doubt.dtype).tiny) ** gamma * surprise
 

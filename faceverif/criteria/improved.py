@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from faceverif.criteria.base import Criterion
 from faceverif.criteria.cross_entropy import cross_entropy
-from faceverif.heads.base import refuse_bad_labels, require_not_negative
+from faceverif.heads.base import require_not_negative
 
 
 def improved_loss(logits: Tensor, labels: Tensor, *, beta: float, gamma: float) -> Tensor:
@@ -31,9 +31,9 @@ def improved_loss(logits: Tensor, labels: Tensor, *, beta: float, gamma: float) 
         InputError: a negative beta, or labels out of range.
     """
     require_not_negative("beta", beta)
-    refuse_bad_labels(labels, batch=len(logits), classes=logits.shape[1])
+    surprise = cross_entropy(logits, labels)
     log_weight = F.log_softmax(-beta * logits, dim=1).gather(1, labels[:, None]).squeeze(1)
-    return torch.exp(gamma + log_weight) * cross_entropy(logits, labels)
+    return torch.exp(gamma + log_weight) * surprise
 
 
 class ImprovedLoss(Criterion):

@@ -7,6 +7,7 @@ from torch.nn import functional as F
 
 from data_prep.errors import InputError
 from faceverif.criteria.base import Criterion
+from faceverif.heads.base import refuse_bad_labels
 
 
 def smoothed_cross_entropy(logits: Tensor, labels: Tensor, *, smoothing: float) -> Tensor:
@@ -23,10 +24,11 @@ def smoothed_cross_entropy(logits: Tensor, labels: Tensor, *, smoothing: float) 
         (batch,).
 
     Raises:
-        InputError: a smoothing out of range.
+        InputError: a smoothing or labels out of range.
     """
     if not 0 <= smoothing < 1:
         raise InputError("smoothing", "must lie in [0, 1)", got=smoothing, fix="The paper's is 0.1.")
+    refuse_bad_labels(labels, batch=len(logits), classes=logits.shape[1])
     return F.cross_entropy(logits, labels, reduction="none", label_smoothing=smoothing)
 
 

@@ -28,9 +28,13 @@ def soft_label_cross_entropy(logits: Tensor, labels: Tensor, soft_labels: Tensor
 
     Returns:
         (batch,).
+
+    Raises:
+        InputError: labels out of range.
     """
-    soft = F.cross_entropy(logits, soft_labels[labels], reduction="none")
-    return hard * cross_entropy(logits, labels) + (1.0 - hard) * soft
+    of_label = cross_entropy(logits, labels)
+    of_soft_label = F.cross_entropy(logits, soft_labels[labels], reduction="none")
+    return hard * of_label + (1.0 - hard) * of_soft_label
 
 
 class OnlineLabelSmoothing(Criterion):

@@ -7,10 +7,17 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from faceverif.heads.base import Head, HeadOutput, refuse_bad_labels
+from faceverif.heads.base import (
+    Head,
+    HeadOutput,
+    refuse_bad_labels,
+    require_not_negative,
+    require_positive,
+)
 from faceverif.heads.products import products_with_margin, unit_weight_products
+
+_SHORTEST = 1e-6
 
 
 def cosines(embeddings: Tensor, weight: Tensor) -> Tensor:
@@ -23,7 +30,20 @@ def cosines(embeddings: Tensor, weight: Tensor) -> Tensor:
     Returns:
         (batch, classes); rounding may leave [-1, 1] by an ulp.
     """
-    return unit_weight_products(F.normalize(embeddings), weight)
+    return unit_weight_products(directions(embeddings), weight)
+
+
+def directions(embeddings: Tensor) -> Tensor:
+    """Embeddings at length 1; one shorter than 1e-6 has no direction, so zeros, and no gradient.
+
+    As after a ReLU that lets nothing through: 1 / length, the size of the gradient, would throw the network
+    out of its place in a single step.
+
+    Args:
+        embeddings: (batch, dim).
+    """
+    lengths = torch.linalg.vector_norm(embeddings, dim=1, keepdim=True)
+    return torch.where(lengths < _SHORTEST, 0.0, embeddings / lengths.clamp_min(_SHORTEST))
 
 
 def replace_true_class(logits: Tensor, labels: Tensor, true_logits: Tensor) -> Tensor:
@@ -39,7 +59,7 @@ def replace_true_class(logits: Tensor, labels: Tensor, true_logits: Tensor) -> T
 
 def scaled_cosines(embeddings: Tensor, weight: Tensor, *, scale: float) -> Tensor:
     """s * cos(theta_j), the scale put on the embeddings: there it costs nothing."""
-    return unit_weight_products(scale * F.normalize(embeddings), weight)
+    return unit_weight_products(scale * directions(embeddings), weight)
 
 
 def angular_logits(
@@ -63,11 +83,12 @@ def angular_logits(
         (batch, classes) logits; (batch,) scaled cosines with the own class, without a gradient.
 
     Raises:
-        InputError: labels out of range.
+        InputError: a scale of zero or less, or labels out of range.
     """
+    require_positive("scale", scale)
     refuse_bad_labels(labels, batch=len(embeddings), classes=len(weight))
     return products_with_margin(
-        scale * F.normalize(embeddings),
+        scale * directions(embeddings),
         weight,
         labels,
         lambda own, norms, weight_norms: scale * lower_own(own / scale),
@@ -83,10 +104,15 @@ class AngularHead(Head):
         embedding_dim: length of an embedding.
         scale: s, what the cosines are multiplied with.
         margin: the whole margin, in the unit of the head.
+
+    Raises:
+        InputError: a scale of zero or less, or a negative margin.
     """
 
     def __init__(self, *, classes: int, embedding_dim: int, scale: float, margin: float) -> None:
         super().__init__(classes=classes, embedding_dim=embedding_dim)
+        require_positive("scale", scale)
+        require_not_negative("margin", margin)
         self.scale = scale
         self.margin = margin
         self.margin_now = margin

@@ -7,9 +7,11 @@ import math
 import torch
 from torch import Tensor
 
+from data_prep.errors import InputError
 from faceverif.heads.angular import AngularHead, angular_logits
 from faceverif.heads.base import require_not_negative
 
+LARGEST_MARGIN_RAD = math.pi / 2
 # Below this the sine stands still: float32 cannot tell it from rounding, and its derivative -cos / sin,
 # infinite at theta = 0 and pi, stays below 1e3.
 _SMALLEST_SINE = 1e-3
@@ -21,11 +23,11 @@ def turned_cosine(cosine: Tensor, *, margin_rad: float) -> Tensor:
     Deng et al., "ArcFace" (2019), Eq. 3. Some ports add the margin outside autograd, which leaves the loss as
     it is but drops the factor sin(theta + m) / sin(theta). Beyond theta + m > pi the cosine would rise again;
     there it is cos(theta) - m sin(m), as in the authors' first code, so that a sample never gains by turning
-    away.
+    away; that holds for m up to pi / 2, which is why no larger one is taken.
 
     Args:
         cosine: cos(theta), any shape.
-        margin_rad: m in [0, pi), in radians.
+        margin_rad: m in [0, pi / 2], in radians.
     """
     sine = (1.0 - cosine.square()).clamp_min(_SMALLEST_SINE**2).sqrt()
     turned = cosine * math.cos(margin_rad) - sine * math.sin(margin_rad)
@@ -45,15 +47,15 @@ def arcface_logits(
         weight: (classes, dim), any norm.
         labels: (batch,), int64 in [0, classes).
         scale: s > 0.
-        margin_rad: m in [0, pi), in radians.
+        margin_rad: m in [0, pi / 2], in radians.
 
     Returns:
         (batch, classes).
 
     Raises:
-        InputError: a negative margin, or labels out of range.
+        InputError: a margin or labels out of range.
     """
-    require_not_negative("margin_rad", margin_rad)
+    _require_margin(margin_rad)
 
     def lower(cosine: Tensor) -> Tensor:
         return turned_cosine(cosine, margin_rad=margin_rad)
@@ -61,10 +63,17 @@ def arcface_logits(
     return angular_logits(embeddings, weight, labels, lower, scale=scale)[0]
 
 
+def _require_margin(margin_rad: float) -> None:
+    require_not_negative("margin_rad", margin_rad)
+    if margin_rad > LARGEST_MARGIN_RAD:
+        raise InputError("margin_rad", "must be at most pi / 2", got=margin_rad, fix="The paper's is 0.5.")
+
+
 class ArcFaceHead(AngularHead):
     """Angular head with the margin of `arcface_logits`."""
 
     def __init__(self, *, classes: int, embedding_dim: int, scale: float, margin_rad: float) -> None:
+        _require_margin(margin_rad)
         super().__init__(classes=classes, embedding_dim=embedding_dim, scale=scale, margin=margin_rad)
 
     def lower_own(self, cosine: Tensor) -> Tensor:

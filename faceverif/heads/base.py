@@ -72,16 +72,21 @@ class Head(nn.Module, ABC):
             labels: (batch,), int64 in [0, classes).
 
         Raises:
-            InputError: labels of another type or out of range, or embeddings that are not finite.
+            InputError: labels of another type or out of range, or embeddings of another length or not finite.
         """
         refuse_bad_labels(labels, batch=len(embeddings), classes=self.classes)
-        refuse_not_finite(embeddings)
+        refuse_bad_embeddings(embeddings, dim=self.embedding_dim)
         # bfloat16 has three digits: at scale 64 that is an error of 0.25 in a logit. Autocast ends here.
         with torch.autocast(embeddings.device.type, enabled=False):
             return self.compare(embeddings.float(), labels)
 
     def logits(self, embeddings: Tensor) -> Tensor:
-        """Margin-free logits, (batch, classes), in float32 even under autocast."""
+        """Margin-free logits, (batch, classes), in float32 even under autocast.
+
+        Raises:
+            InputError: embeddings of another length or not finite.
+        """
+        refuse_bad_embeddings(embeddings, dim=self.embedding_dim)
         with torch.autocast(embeddings.device.type, enabled=False):
             return self.compare_plainly(embeddings.float())
 
@@ -126,12 +131,15 @@ def refuse_bad_labels(labels: Tensor, *, batch: int, classes: int) -> None:
         )
 
 
-def refuse_not_finite(embeddings: Tensor) -> None:
-    """Stop on embeddings with NaN or infinity in them.
+def refuse_bad_embeddings(embeddings: Tensor, *, dim: int) -> None:
+    """Stop on embeddings that are not (batch, dim) finite numbers.
 
     Raises:
-        InputError: there are some.
+        InputError: another shape, or NaN or infinity in them.
     """
+    if embeddings.ndim != 2 or embeddings.shape[1] != dim:
+        got, fix = tuple(embeddings.shape), f"Build the head with embedding_dim={embeddings.shape[-1]}."
+        raise InputError("embeddings", f"must be (batch, {dim}), as the head was built", got=got, fix=fix)
     finite = embeddings.isfinite().all(dim=1)
     if not finite.all():
         raise InputError(
@@ -140,6 +148,16 @@ def refuse_not_finite(embeddings: Tensor) -> None:
             got=f"NaN or infinity in {int((~finite).sum())} of {len(finite)}",
             fix="Lower optimizer.learning_rate or lengthen schedule.warmup_epochs.",
         )
+
+
+def require_positive(name: str, value: float) -> None:
+    """Stop on a scale that is not above zero.
+
+    Raises:
+        InputError: it is not.
+    """
+    if not value > 0:
+        raise InputError(name, "must be > 0", got=value, fix="The papers use 16 to 64.")
 
 
 def require_not_negative(name: str, value: float) -> None:

@@ -51,7 +51,8 @@ class _BiasedWeightProducts(torch.autograd.Function):
             inverse_length.add_(1 + alpha**2).clamp_min_(_SMALLEST_SQUARE).rsqrt_()
             torch.mm(x, w.T, out=out).mul_(inverse_norms[classes])
             out.add_(own_products, alpha=alpha).mul_(inverse_length)
-        products.scatter_(1, labels[:, None], own_products)
+        if alpha:  # without a pull nothing was added to the own class's product
+            products.scatter_(1, labels[:, None], own_products)
         ctx.save_for_backward(x, weight, labels, own, inverse_norms, products, inverse_lengths)
         ctx.alpha = alpha
         ctx.mark_non_differentiable(inverse_lengths)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -31,7 +31,8 @@ def lgm_logits(
 
     Their softmax is the posterior of a mixture of Gaussians with equal priors, the true class moved away by
     alpha times its distance d_k = 1/2 sum_j (x_j - mu_kj)^2 / var_kj (Eq. 18). A constant dim / 2 log(2 pi)
-    is left out.
+    is left out. The own class's distance is exact wherever it lies; those to others, multiplied out, carry
+    rounding errors of about 1e-7 (|x|^2 + |mu|^2) / var in float32.
 
     Args:
         embeddings: (batch, dim), not normalised.
@@ -69,6 +70,9 @@ class LGMHead(Head):
         means_rate: how many times faster than the rest the means learn. A mean moves only with samples of its
             class: with thousands of classes it lags far behind, and the likelihood means little until it has
             arrived.
+
+    Raises:
+        InputError: a negative alpha, or another covariance.
     """
 
     # Zero means nothing to a mean or a log variance. A variance follows from the spread of many samples.
@@ -85,6 +89,10 @@ class LGMHead(Head):
         means_rate: float = 1.0,
     ) -> None:
         super().__init__(classes=classes, embedding_dim=embedding_dim)
+        require_not_negative("alpha", alpha)
+        if covariance not in get_args(Covariance):
+            known = ", ".join(get_args(Covariance))
+            raise InputError("covariance", f"must be one of {known}", got=covariance, fix="Take one of them.")
         self.alpha = self.alpha_now = alpha
         self.learning_rate_factors = {"log_variances": 0.1, "means": means_rate}
         self.means = nn.Parameter(spread * torch.randn(classes, embedding_dim))
@@ -97,9 +105,10 @@ class LGMHead(Head):
 
     def compare(self, embeddings: Tensor, labels: Tensor) -> HeadOutput:
         """Log densities, the true class's lowered by the margin in the margin logits."""
-        if self.training:
-            with torch.no_grad():
-                self.log_variances.clamp_(-_LARGEST_LOG_VARIANCE, _LARGEST_LOG_VARIANCE)
+        if self.training and isinstance(self.log_variances, nn.Parameter):
+            # As data, which autograd does not watch: of two forward passes before a backward one the second
+            # finds nothing to change.
+            self.log_variances.data.clamp_(-_LARGEST_LOG_VARIANCE, _LARGEST_LOG_VARIANCE)
         logits, own = margin_log_densities(
             embeddings, self.means, self.log_variances, labels, alpha=self.alpha_now
         )

@@ -38,14 +38,18 @@ def multiplied_angle(cosine: Tensor, *, margin: int) -> Tensor:
     Raises:
         InputError: a margin without its polynomial.
     """
-    if margin not in _COSINE_OF_MULTIPLE:
-        raise InputError("margin", "must be 1, 2, 3 or 4", got=margin, fix="The papers' largest is 4.")
+    _require_polynomial(margin)
     k = sum((cosine <= math.cos(turn * math.pi / margin)).to(cosine.dtype) for turn in range(1, margin))
     k = torch.as_tensor(k, dtype=cosine.dtype, device=cosine.device)
     multiple = torch.zeros_like(cosine)
     for coefficient in reversed(_COSINE_OF_MULTIPLE[margin]):
         multiple = multiple * cosine + coefficient
     return (1.0 - 2.0 * (k % 2)) * multiple - 2.0 * k
+
+
+def _require_polynomial(margin: int) -> None:
+    if margin not in _COSINE_OF_MULTIPLE:
+        raise InputError("margin", "must be 1, 2, 3 or 4", got=margin, fix="The papers' largest is 4.")
 
 
 def multiplied_angle_logits(
@@ -71,6 +75,8 @@ def multiplied_angle_logits(
         InputError: a margin or share out of range, or labels out of range.
     """
     require_not_negative("share", share)
+    if share > 1:
+        raise InputError("share", "must be at most 1", got=share, fix="1 is psi alone, 0 the plain cosine.")
     refuse_bad_labels(labels, batch=len(embeddings), classes=len(weight))
 
     def bend(own: Tensor, norms: Tensor, weight_norms: Tensor) -> Tensor:
@@ -90,6 +96,9 @@ class MultipliedAngleHead(Head):
         margin: m, 1 to 4.
         smallest_lambda: weight of the plain cosine against psi once the margin has grown.
 
+    Raises:
+        InputError: a margin without its polynomial, or a negative lambda.
+
     Attributes:
         unit_weight: whether the class weights are taken as unit vectors.
     """
@@ -98,6 +107,8 @@ class MultipliedAngleHead(Head):
 
     def __init__(self, *, classes: int, embedding_dim: int, margin: int, smallest_lambda: float) -> None:
         super().__init__(classes=classes, embedding_dim=embedding_dim)
+        _require_polynomial(margin)
+        require_not_negative("smallest_lambda", smallest_lambda)
         self.margin = margin
         self.share = self.share_now = 1.0 / (1.0 + smallest_lambda)
         self.weight = unit_length_on_average(classes, embedding_dim)

@@ -77,10 +77,14 @@ class WSoftmaxHead(Head):
         classes: how many there are.
         embedding_dim: length of an embedding.
         alpha: the whole pull; it may grow in training.
+
+    Raises:
+        InputError: a negative alpha.
     """
 
     def __init__(self, *, classes: int, embedding_dim: int, alpha: float) -> None:
         super().__init__(classes=classes, embedding_dim=embedding_dim)
+        require_not_negative("alpha", alpha)
         self.alpha = self.alpha_now = alpha
         self.weight = unit_length_on_average(classes, embedding_dim)
 

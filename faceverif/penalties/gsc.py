@@ -15,6 +15,7 @@ from faceverif.penalties.entropy import scaled_entropy
 # At an entropy of 1e-3 the density is exp(-500,000 |K|^2): zero in any float, and so is its gradient, while
 # the pieces that they are made of overflow below.
 _SMALLEST_DEVIATION = 1e-3
+_LARGEST_TOP_C = 64
 
 
 def gsc_penalty(logits: Tensor, *, top_c: int) -> Tensor:
@@ -25,7 +26,8 @@ def gsc_penalty(logits: Tensor, *, top_c: int) -> Tensor:
 
     Args:
         logits: (batch, classes), those that the criterion sees.
-        top_c: how many of the largest scores are looked at, 1 to classes; 2 to 7 in the paper.
+        top_c: how many of the largest scores are looked at, 1 to classes and at most 64, beyond which the
+            product of densities leaves float32; 2 to 7 in the paper.
 
     Returns:
         (batch,).
@@ -34,13 +36,7 @@ def gsc_penalty(logits: Tensor, *, top_c: int) -> Tensor:
         InputError: top_c out of range.
     """
     classes = logits.shape[1]
-    if not 1 <= top_c <= classes:
-        raise InputError(
-            "top_c",
-            f"must lie in [1, {classes}], the number of classes",
-            got=top_c,
-            fix="The paper uses 2 to 7.",
-        )
+    _require_top_c(top_c, classes=classes)
     log_scores = F.log_softmax(logits, dim=1)
     largest = torch.topk(log_scores, top_c, dim=1).values.exp()
     return gaussian_score(largest, deviation=scaled_entropy(log_scores))
@@ -61,6 +57,15 @@ def gaussian_score(scores: Tensor, *, deviation: Tensor) -> Tensor:
     return torch.exp(log_density - scores.square().sum(dim=1) / (2.0 * deviation.square()))
 
 
+def _require_top_c(top_c: int, *, classes: int) -> None:
+    largest = min(classes, _LARGEST_TOP_C)
+    if not 1 <= top_c <= largest:
+        why = "the number of classes" if largest == classes else "or the product leaves float32"
+        raise InputError(
+            "top_c", f"must lie in [1, {largest}], {why}", got=top_c, fix="The paper uses 2 to 7."
+        )
+
+
 class GSC(Penalty):
     """See `gsc_penalty`.
 
@@ -69,18 +74,12 @@ class GSC(Penalty):
         classes: how many there are.
 
     Raises:
-        InputError: top_c above the number of classes.
+        InputError: top_c out of range.
     """
 
     def __init__(self, *, top_c: int, classes: int) -> None:
         super().__init__()
-        if top_c > classes:
-            raise InputError(
-                "penalties.top_c",
-                f"must be at most {classes}, the number of classes",
-                got=top_c,
-                fix="Lower it.",
-            )
+        _require_top_c(top_c, classes=classes)
         self.top_c = top_c
 
     def forward(self, batch: Batch) -> Tensor:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pytorch_metric_learning import losses, miners
+from pytorch_metric_learning.distances import DotProductSimilarity
+from pytorch_metric_learning.reducers import MeanReducer
 from torch import Tensor
 
 from faceverif.penalties.base import Batch, Penalty
 
 
 class Triplet(Penalty):
-    """Triplet loss over all triplets of the batch that violate the margin.
+    """Triplet loss, Schroff et al., "FaceNet" (2015): max(0, d_ap - d_an + margin).
+
+    The mean over all triplets of the batch that violate the margin; distances are not squared.
 
     Args:
         margin: between the distances of unit embeddings to one of the same class and one of another.
@@ -27,6 +33,9 @@ class Triplet(Penalty):
 class Margin(Penalty):
     """Margin loss with distance-weighted sampling, Wu et al., "Sampling Matters" (2017).
 
+    max(0, alpha + d - beta) for a pair of one class, max(0, alpha + beta - d) for one of two, distances of
+    unit embeddings; the sum over the pairs drawn, by the number of those above zero.
+
     Args:
         margin: alpha of the paper.
         boundary: beta of the paper, between distances of the same class and of others.
@@ -43,11 +52,16 @@ class Margin(Penalty):
 
 
 class NPair(Penalty):
-    """N-pair loss, Sohn, "Improved Deep Metric Learning with Multi-class N-pair Loss" (2016)."""
+    """N-pair loss, Sohn, "Improved Deep Metric Learning with Multi-class N-pair Loss" (2016).
+
+    Of every class with a pair one pair; each anchor's cross entropy over its products with all positives. Raw
+    embeddings, as in the paper, which says why: at length 1 the products are too small to tell classes apart.
+    Its L2 regularisation of the embeddings is left to weight decay.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self.loss = losses.NPairsLoss()
+        self.loss = losses.NPairsLoss(distance=DotProductSimilarity(normalize_embeddings=False))
 
     def forward(self, batch: Batch) -> Tensor:
         """A single number; 0 where the batch has no two classes with a pair each."""
@@ -56,6 +70,9 @@ class NPair(Penalty):
 
 class ProxyNCA(Penalty):
     """ProxyNCA, Movshovitz-Attias et al. (2017): a learned proxy for every class.
+
+    The cross entropy of minus scale times the squared distances to all proxies. The paper leaves the own
+    proxy out of the sum below the fraction; with it, as in pytorch-metric-learning, the loss ends at zero.
 
     Args:
         classes: how many there are.
@@ -74,8 +91,18 @@ class ProxyNCA(Penalty):
         return self.loss(batch.embeddings, batch.labels)
 
 
+class _HalfSquares(losses.ContrastiveLoss):
+    """The library's hinges, squared and halved."""
+
+    def get_per_pair_loss(self, pair_dists: Tensor, pos_or_neg: str) -> Any:
+        return 0.5 * super().get_per_pair_loss(pair_dists, pos_or_neg).square()
+
+
 class Contrastive(Penalty):
-    """Contrastive loss, Hadsell et al. (2006).
+    """Contrastive loss, Hadsell et al., "Learning an Invariant Mapping" (2006), Eq. 4.
+
+    1/2 d^2 for a pair of one class, 1/2 max(0, margin - d)^2 for one of two: the mean over all pairs of one
+    kind plus the mean over those of the other.
 
     Args:
         margin: distance of unit embeddings up to which two classes repel each other.
@@ -83,7 +110,7 @@ class Contrastive(Penalty):
 
     def __init__(self, *, margin: float) -> None:
         super().__init__()
-        self.loss = losses.ContrastiveLoss(pos_margin=0.0, neg_margin=margin)
+        self.loss = _HalfSquares(pos_margin=0.0, neg_margin=margin, reducer=MeanReducer())
 
     def forward(self, batch: Batch) -> Tensor:
         """A single number."""

@@ -52,7 +52,7 @@ class LGMGaussianLikelihood(_Likelihood):
 
 
 class LGMMixtureLikelihood(_Likelihood):
-    """-log sum_k N(x; mu_k, var_k) but for a constant: Wan et al. (2018), Eq. 3 with equal priors."""
+    """-log sum_k N(x; mu_k, var_k) but for a constant: Wan et al. (2018), Eq. 4 with equal priors."""
 
     def judge(self, features: Features) -> Tensor:
         """Minus the log of the summed densities; the margin-free logits are their logs."""

@@ -106,10 +106,31 @@ def test_reductions_to_the_cross_entropy() -> None:
 
 
 def test_focal_keeps_its_digits_where_the_sample_is_nearly_right() -> None:
-    """1 - p of 1e-9 is zero in float32 when computed from p."""
-    logits = torch.tensor([[20.7, 0.0]])
+    """1 - p of 4e-6 has lost two digits in float32 when computed from p."""
+    logits = torch.tensor([[12.5, 0.0]])
     loss = focal_loss(logits, torch.tensor([0]), gamma=1.0).item()
-    assert loss == pytest.approx(focal_oracle([20.7, 0.0], 0, gamma=1.0), rel=1e-4)
+    expected = focal_oracle([12.5, 0.0], 0, gamma=1.0)
+    # What float32 leaves of the surprise, twice.
+    assert loss == pytest.approx(expected, rel=0.04, abs=0)
+    surprise = cross_entropy(logits, torch.tensor([0])).double()
+    assert loss == pytest.approx((-torch.expm1(-surprise) * surprise).item(), rel=1e-5, abs=0)
+
+
+@pytest.mark.parametrize(("batch", "classes"), [(1, 2), (3, 2), (1, 100_000)])
+@pytest.mark.parametrize("name", [name for name in CRITERIA if name != "soft labels"])
+def test_few_and_many_classes_in_float32(name: str, batch: int, classes: int) -> None:
+    ours, oracle = CRITERIA[name]
+    generator = torch.Generator().manual_seed(classes)
+    logits = (torch.randn(batch, classes, generator=generator) * 3).requires_grad_()
+    labels = torch.arange(batch) % classes
+    losses = ours(logits, labels)
+    losses.sum().backward()
+    assert losses.isfinite().all()
+    assert logits.grad is not None
+    assert logits.grad.isfinite().all()
+    if classes == 2:  # oracles are slow
+        expected = [oracle(row, label) for row, label in zip(logits.tolist(), labels.tolist(), strict=True)]
+        assert losses.tolist() == pytest.approx(expected, rel=1e-4)
 
 
 def test_improved_loss_lets_go_of_easy_samples_and_not_of_hard_ones() -> None:
@@ -163,7 +184,14 @@ class TestOnlineLabelSmoothing:
         (lambda x, y: focal_loss(x, y, gamma=-1.0), "gamma: must be >= 0; got -1.0"),
         (lambda x, y: smoothed_cross_entropy(x, y, smoothing=1.0), r"smoothing: must lie in \[0, 1\)"),
         (lambda x, y: improved_loss(x, y, beta=-4.0, gamma=5.0), "beta: must be >= 0; got -4.0"),
-        (lambda x, y: improved_loss(x, y + 4, beta=4.0, gamma=5.0), r"labels: must lie in \[0, 4\)"),
+        *[
+            (
+                lambda x, y, call=call, label=label: call(x, y * 0 + label),
+                rf"labels: must lie in \[0, 4\); got {label}",
+            )
+            for call, _ in CRITERIA.values()
+            for label in (4, -100)  # PyTorch's label to ignore
+        ],
     ],
 )
 def test_bad_input(call: Callable[[Tensor, Tensor], object], message: str) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +17,25 @@ from data_prep.errors import InputError
 from faceverif.config import RunConfig, SGDConfig, validate_config
 from faceverif.criteria import CRITERIA
 from faceverif.criteria.cross_entropy import cross_entropy
+from faceverif.criteria.focal import focal_loss
+from faceverif.criteria.improved import improved_loss
+from faceverif.criteria.label_smoothing import smoothed_cross_entropy
+from faceverif.criteria.online_label_smoothing import soft_label_cross_entropy
 from faceverif.heads import HEADS
+from faceverif.heads.arcface import arcface_logits
+from faceverif.heads.cosface import cosface_logits
+from faceverif.heads.lgm import lgm_logits
+from faceverif.heads.lsoftmax import lsoftmax_logits
+from faceverif.heads.normalised_softmax import normalised_softmax_logits
+from faceverif.heads.softmax import softmax_logits
+from faceverif.heads.sphereface import sphereface_logits
+from faceverif.heads.wsoftmax import wsoftmax_logits
 from faceverif.objective import Objective
 from faceverif.objective_config import ObjectiveConfig
 from faceverif.penalties import Batch
+from faceverif.penalties.entropy import scaled_entropy
 from faceverif.penalties.gsc import gsc_penalty
+from faceverif.penalties.mhe import hyperspherical_energy
 from faceverif.training.optimizer import build_optimizer, set_learning_rate
 
 CLASSES, DIM = 4, 3
@@ -90,6 +106,100 @@ def test_the_sum_is_criterion_plus_weighted_penalties() -> None:
     torch.testing.assert_close(output.loss, expected)
 
 
+# The pure function, which the oracles vouch for, that each module must equal; no settings are defaults.
+OF_HEADS: dict[
+    str, tuple[dict[str, Any], Callable[[torch.Tensor, Any, torch.Tensor, float], torch.Tensor]]
+] = {
+    "softmax": ({}, lambda x, head, y, now: softmax_logits(x, head.centres(), head.bias)),
+    "normalised_softmax": (
+        {"scale": 7.0},
+        lambda x, head, y, now: normalised_softmax_logits(x, head.centres(), scale=7.0),
+    ),
+    "cosface": (
+        {"scale": 7.0, "margin": 0.2},
+        lambda x, head, y, now: cosface_logits(x, head.centres(), y, scale=7.0, margin=0.2 * now),
+    ),
+    "arcface": (
+        {"scale": 7.0, "margin_rad": 0.3},
+        lambda x, head, y, now: arcface_logits(x, head.centres(), y, scale=7.0, margin_rad=0.3 * now),
+    ),
+    "sphereface": (
+        {"margin": 3, "smallest_lambda": 1.0},
+        lambda x, head, y, now: sphereface_logits(x, head.centres(), y, margin=3, share=0.5 * now),
+    ),
+    "lsoftmax": (
+        {"margin": 2, "smallest_lambda": 3.0},
+        lambda x, head, y, now: lsoftmax_logits(x, head.centres(), y, margin=2, share=0.25 * now),
+    ),
+    "wsoftmax": (
+        {"alpha": 0.8},
+        lambda x, head, y, now: wsoftmax_logits(x, head.centres(), y, alpha=0.8 * now),
+    ),
+    "lgm": (
+        {"alpha": 0.6, "covariance": "diagonal"},
+        lambda x, head, y, now: lgm_logits(x, head.centres(), head.log_variances, y, alpha=0.6 * now),
+    ),
+}
+OF_CRITERIA: dict[str, tuple[dict[str, Any], Callable[[torch.Tensor, torch.Tensor], torch.Tensor]]] = {
+    "cross_entropy": ({}, cross_entropy),
+    "focal": ({"gamma": 1.3}, partial(focal_loss, gamma=1.3)),
+    "label_smoothing": ({"smoothing": 0.2}, partial(smoothed_cross_entropy, smoothing=0.2)),
+    "online_label_smoothing": (
+        {"hard": 0.3},
+        lambda logits, y: soft_label_cross_entropy(
+            logits, y, torch.full((CLASSES, CLASSES), 1 / CLASSES), hard=0.3
+        ),
+    ),
+    "improved": ({"beta": 2.0, "gamma": 1.5}, partial(improved_loss, beta=2.0, gamma=1.5)),
+}
+OF_PENALTIES: dict[str, tuple[dict[str, Any], Callable[[Batch], torch.Tensor]]] = {
+    "gsc": ({"top_c": 3}, lambda batch: gsc_penalty(batch.output.margin_logits, top_c=3)),
+    "entropy": ({}, lambda batch: scaled_entropy(batch.output.margin_logits.log_softmax(dim=1))),
+    "mhe": ({}, lambda batch: hyperspherical_energy(batch.head.centres(), batch.labels)),
+    "center": ({"step": 0.5}, lambda batch: 0.5 * batch.embeddings.square().sum(dim=1)),  # centers begin at 0
+}
+
+
+@pytest.mark.parametrize("name", HEADS)
+@pytest.mark.parametrize("progress", [0.0, 0.5, 1.0])
+def test_a_head_from_yaml_is_its_function(name: str, progress: float) -> None:
+    settings, function = OF_HEADS[name]
+    head = objective({"name": name, **settings}).head
+    with torch.no_grad():
+        for parameter in head.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(3)) / 2)
+    x, y = drawn()
+    head.set_margin_progress(progress)
+    torch.testing.assert_close(head(x, y).margin_logits, function(x, head, y, progress))
+
+
+@pytest.mark.parametrize("name", CRITERIA)
+def test_a_criterion_from_yaml_is_its_function(name: str) -> None:
+    settings, function = OF_CRITERIA[name]
+    plain = {"head": {"name": "softmax"}, "criterion": {"name": name, **settings}}
+    wanted = validate_config(ObjectiveConfig, plain, source="test")
+    model = Objective(wanted, classes=CLASSES, embedding_dim=DIM)
+    x, y = drawn()
+    output = model(x, y)
+    torch.testing.assert_close(output.loss, function(output.head.margin_logits, y).mean())
+
+
+@pytest.mark.parametrize("name", OF_PENALTIES)
+def test_a_penalty_from_yaml_is_its_function(name: str) -> None:
+    settings, function = OF_PENALTIES[name]
+    plain = {
+        "head": {"name": "cosface", "scale": 3},
+        "penalties": [{"name": name, "weight": 0.7, **settings}],
+    }
+    wanted = validate_config(ObjectiveConfig, plain, source="test")
+    model = Objective(wanted, classes=CLASSES, embedding_dim=DIM)
+    x, y = drawn()
+    y = (y + 1) % 3  # not each class alike
+    output = model(x, y)
+    penalty = output.loss - cross_entropy(output.head.margin_logits, y).mean()
+    torch.testing.assert_close(penalty, 0.7 * function(Batch(x, y, output.head, model.head)).mean())
+
+
 def test_gsc_sees_the_logits_that_the_criterion_sees() -> None:
     x, y = drawn()
     model = objective({"name": "cosface", "scale": 2.0}, "cross_entropy", ("gsc",))
@@ -106,12 +216,20 @@ def test_gsc_sees_the_logits_that_the_criterion_sees() -> None:
 @pytest.mark.parametrize(
     ("head", "penalties", "message"),
     [
-        ("arcface", ("likelihood",), "likelihood penalty needs the lgm head"),
-        ("lgm", ("center",), "doubles its likelihood"),
-        ("lgm", ("mhe",), "means of lgm are places"),
-        ("softmax", ("gsc", "gsc"), "stands twice"),
-        ({"name": "softmax", "probe": True}, (), "nothing to learn from but pair losses"),
-        ({"name": "softmax", "probe": True}, ("triplet", "gsc"), "only pair losses reach the backbone"),
+        (
+            "arcface",
+            ("gsc", "likelihood"),
+            r"penalties\.1\.name: likelihood needs the lgm head, .*; got likelihood beside arcface",
+        ),
+        ("lgm", ("center",), r"penalties\.0\.name: center doubles the likelihood .*; got center beside lgm"),
+        ("lgm", ("mhe",), r"penalties\.0\.name: .*means of lgm are places; got mhe beside lgm"),
+        ("softmax", ("gsc", "snr", "gsc"), r"penalties\.2\.name: must not stand twice .*; got gsc"),
+        ({"name": "softmax", "probe": True}, (), r"head\.probe: leaves the backbone nothing .*; got true"),
+        (
+            {"name": "softmax", "probe": True},
+            ("triplet", "gsc"),
+            r"penalties\.1\.name: only pair losses reach the backbone .*; got gsc beside softmax",
+        ),
     ],
 )
 def test_what_makes_no_sense_is_refused(head: Any, penalties: tuple[str, ...], message: str) -> None:
@@ -146,7 +264,9 @@ def test_bad_settings_of_a_penalty_name_its_place() -> None:
 def test_top_c_above_the_number_of_classes() -> None:
     plain = {"head": {"name": "softmax"}, "penalties": [{"name": "gsc", "weight": 0.1, "top_c": 9}]}
     wanted = validate_config(ObjectiveConfig, plain, source="test")
-    with pytest.raises(InputError, match="at most 4, the number of classes; got 9"):
+    with pytest.raises(
+        InputError, match=r"penalties\.0\.top_c: must lie in \[1, 4\], the number of classes; got 9"
+    ):
         Objective(wanted, classes=CLASSES, embedding_dim=DIM)
 
 

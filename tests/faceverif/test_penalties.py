@@ -5,26 +5,34 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
+from itertools import product
 
 import pytest
 import torch
+from heads import lgm_oracle
 from numeric import numeric_gradient
 from penalties import (
     center_oracle,
+    contrastive_oracle,
     energy_oracle,
     entropy_oracle,
     gsc_oracle,
+    margin_oracle,
     moved_centers_oracle,
+    n_pair_oracle,
+    proxy_nca_oracle,
     snr_oracle,
+    triplet_oracle,
 )
 from torch import Tensor
 from torch.autograd import gradcheck
 from torch.nn import functional as F
 
 from data_prep.errors import InputError
+from faceverif.heads.gaussian_densities import margin_log_densities
 from faceverif.heads.lgm import LGMHead
 from faceverif.heads.softmax import SoftmaxHead
-from faceverif.penalties import PENALTIES, Batch
+from faceverif.penalties import PENALTIES, Batch, Penalty
 from faceverif.penalties.center import Center, center_penalty, moved_centers
 from faceverif.penalties.entropy import Entropy, scaled_entropy
 from faceverif.penalties.gsc import GSC, gaussian_score, gsc_penalty
@@ -128,10 +136,25 @@ def test_gsc_needs_no_labels_and_no_order_of_classes() -> None:
 
 @pytest.mark.parametrize("top_c", [0, 5])
 def test_gsc_top_c_out_of_range(top_c: int) -> None:
-    with pytest.raises(InputError, match=rf"top_c: must lie in \[1, 4\].*got {top_c}"):
+    rule = rf"top_c: must lie in \[1, 4\], the number of classes; got {top_c}"
+    with pytest.raises(InputError, match=rule):
         gsc_penalty(drawn(), top_c=top_c)
-    with pytest.raises(InputError, match="at most 4"):
-        GSC(top_c=5, classes=4)
+    with pytest.raises(InputError, match=rule):
+        GSC(top_c=top_c, classes=4)
+
+
+@pytest.mark.parametrize("classes", [64, 1_000, 100_000])
+def test_gsc_of_as_many_scores_as_it_takes_stays_in_float32(classes: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    for scale in (0.0, 1.0, 10.0, 1e4):
+        logits = (torch.randn(4, classes, generator=generator) * scale).requires_grad_()
+        penalty = gsc_penalty(logits, top_c=64).sum()
+        penalty.backward()
+        assert penalty.isfinite()
+        assert logits.grad is not None
+        assert logits.grad.isfinite().all()
+    with pytest.raises(InputError, match=r"top_c: must lie in \[1, 64\], .*; got 65"):
+        gsc_penalty(logits, top_c=65)
 
 
 def test_entropy_of_uniform_and_certain_scores() -> None:
@@ -258,6 +281,43 @@ def test_center_module_moves_its_centers_in_training_only() -> None:
     torch.testing.assert_close(penalty.centers, expected)
 
 
+@pytest.mark.parametrize("name", ["center", "mhe", "likelihood"])
+def test_gradcheck_of_what_sees_embeddings_or_weights(name: str) -> None:
+    x, weight, labels = center_inputs()
+    x.requires_grad_()
+    if name == "center":
+        assert gradcheck(lambda x: center_penalty(x, weight, labels), (x,))
+    elif name == "mhe":
+        assert gradcheck(lambda w: hyperspherical_energy(w, labels), (weight.requires_grad_(),))
+    else:
+        log_variances = torch.linspace(-1, 1, CLASSES * DIM, dtype=torch.float64).reshape(CLASSES, DIM)
+        own = partial(margin_log_densities, labels=labels, alpha=0.3)
+        assert gradcheck(
+            lambda *args: own(*args)[1], (x, weight.requires_grad_(), log_variances.requires_grad_())
+        )
+
+
+@pytest.mark.parametrize("covariance", ["isotropic", "diagonal"])
+def test_likelihood_has_the_log_determinant(covariance: str) -> None:
+    """Minus Eq. 10 of Wan et al. but for its constant, and the same in the logits, variances far from one."""
+    head = LGMHead(classes=CLASSES, embedding_dim=DIM, alpha=1.0, covariance=covariance)  # type: ignore[arg-type]
+    with torch.no_grad():
+        head.log_variances.copy_(
+            torch.linspace(-2, 3, head.log_variances.numel()).view_as(head.log_variances)
+        )
+    x = torch.randn(BATCH, DIM, generator=torch.Generator().manual_seed(0))
+    output = head(x, LABELS)
+    variances = head.log_variances.expand(CLASSES, DIM).tolist()
+    rows = [
+        lgm_oracle(row, head.means.tolist(), variances, label, alpha=0.0)
+        for row, label in zip(x.tolist(), LABELS.tolist(), strict=True)
+    ]
+    expected = torch.tensor(rows)
+    own = expected.gather(1, LABELS[:, None]).squeeze(1)
+    torch.testing.assert_close(Likelihood()(Batch(x, LABELS, output, head)), -own, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(output.logits, expected, rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize("covariance", ["identity", "diagonal"])
 def test_likelihood_is_the_center_loss_of_the_means(covariance: str) -> None:
     """Lemma 1 of Wan et al.: with unit variance, equal but for dim / 2 log(2 pi), left out here."""
@@ -284,6 +344,60 @@ MODULES: dict[str, Callable[[], torch.nn.Module]] = {
     "proxy_nca": lambda: ProxyNCA(classes=CLASSES, embedding_dim=CLASSES, scale=3.0),
     "contrastive": lambda: Contrastive(margin=1.0),
 }
+
+
+PAIR_LABELS = torch.tensor([0, 0, 1, 1, 2, 2])
+
+
+class TestPairLosses:
+    """The library's losses, as their docstrings say what they compute."""
+
+    def rows(self) -> Tensor:
+        return torch.randn(BATCH, DIM, generator=torch.Generator().manual_seed(5), dtype=torch.float64) * 1.5
+
+    def value(self, penalty: Penalty) -> float:
+        head = SoftmaxHead(classes=3, embedding_dim=DIM)
+        x = self.rows()
+        return penalty(Batch(x, PAIR_LABELS, head(x, PAIR_LABELS), head)).item()
+
+    def test_triplet(self) -> None:
+        for margin in (0.05, 0.7):
+            expected = triplet_oracle(self.rows().tolist(), PAIR_LABELS.tolist(), margin=margin)
+            assert self.value(Triplet(margin=margin)) == pytest.approx(expected)
+
+    def test_margin_of_the_pairs_that_were_drawn(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        penalty = Margin(margin=0.3, boundary=0.9)
+        drawn = [(0, 1, 2), (1, 0, 5), (2, 3, 0), (4, 5, 3)]
+        indices = tuple(torch.tensor(column) for column in zip(*drawn, strict=True))
+        monkeypatch.setattr(penalty.miner, "forward", lambda *_, **__: indices)
+        expected = margin_oracle(self.rows().tolist(), drawn, margin=0.3, boundary=0.9)
+        assert self.value(penalty) == pytest.approx(expected)
+
+    def test_n_pair_of_raw_embeddings(self) -> None:
+        """Which of a pair is the anchor is drawn."""
+        rows = self.rows().tolist()
+        expected = []
+        for turned in product((0, 1), repeat=3):
+            anchors = [rows[2 * k + turn] for k, turn in enumerate(turned)]
+            positives = [rows[2 * k + 1 - turn] for k, turn in enumerate(turned)]
+            expected.append(n_pair_oracle(anchors, positives))
+        found = self.value(NPair())
+        assert min(abs(found - value) for value in expected) < 1e-9
+        assert max(expected) - min(expected) > 1e-2
+
+    def test_proxy_nca(self) -> None:
+        penalty = ProxyNCA(classes=3, embedding_dim=DIM, scale=2.5)
+        proxies = penalty.loss.proxies.detach().double().tolist()
+        expected = [
+            proxy_nca_oracle(row, proxies, label, scale=2.5)
+            for row, label in zip(self.rows().tolist(), PAIR_LABELS.tolist(), strict=True)
+        ]
+        assert self.value(penalty) == pytest.approx(sum(expected) / len(expected), rel=1e-6)
+
+    def test_contrastive(self) -> None:
+        for margin in (0.6, 1.7):
+            expected = contrastive_oracle(self.rows().tolist(), PAIR_LABELS.tolist(), margin=margin)
+            assert self.value(Contrastive(margin=margin)) == pytest.approx(expected)
 
 
 def test_every_penalty_is_tested() -> None:

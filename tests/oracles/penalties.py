@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from itertools import combinations, product
 
 from heads import softmax_of
 
@@ -79,3 +80,61 @@ def snr_oracle(
             )
             total += 1 / s_n + 1 / s_in + constraint_weight * hinges
     return total
+
+
+def unit(x: list[float]) -> list[float]:
+    """x / |x|."""
+    length = math.sqrt(sum(value * value for value in x))
+    return [value / length for value in x]
+
+
+def triplet_oracle(rows: list[list[float]], labels: list[int], *, margin: float) -> float:
+    """Schroff et al. (2015), with plain distances of unit vectors: mean over violated triplets."""
+    units = [unit(row) for row in rows]
+    terms = [
+        math.dist(units[a], units[p]) - math.dist(units[a], units[n]) + margin
+        for a, p, n in product(range(len(rows)), repeat=3)
+        if a != p and labels[a] == labels[p] != labels[n]
+    ]
+    above = [term for term in terms if term > 0]
+    return sum(above) / len(above)
+
+
+def margin_oracle(
+    rows: list[list[float]], triplets: list[tuple[int, int, int]], *, margin: float, boundary: float
+) -> float:
+    """Wu et al. (2017), for both pairs of each triplet, by the number of terms above zero."""
+    units = [unit(row) for row in rows]
+    terms = []
+    for a, p, n in triplets:
+        terms.append(max(0.0, margin + math.dist(units[a], units[p]) - boundary))
+        terms.append(max(0.0, margin + boundary - math.dist(units[a], units[n])))
+    return sum(terms) / sum(term > 0 for term in terms)
+
+
+def n_pair_oracle(anchors: list[list[float]], positives: list[list[float]]) -> float:
+    """Sohn (2016), Eq. 7: mean of log(1 + sum exp(f_i . f_j+ - f_i . f_i+))."""
+    total = 0.0
+    for own, anchor in enumerate(anchors):
+        products = [sum(a * b for a, b in zip(anchor, other, strict=True)) for other in positives]
+        total += math.log(sum(math.exp(value - products[own]) for value in products))
+    return total / len(anchors)
+
+
+def proxy_nca_oracle(x: list[float], proxies: list[list[float]], label: int, *, scale: float) -> float:
+    """-log of exp(-scale d(x, p_y)^2) over the sum for all proxies, of unit vectors."""
+    squares = [math.dist(unit(x), unit(proxy)) ** 2 for proxy in proxies]
+    return scale * squares[label] + math.log(sum(math.exp(-scale * square) for square in squares))
+
+
+def contrastive_oracle(rows: list[list[float]], labels: list[int], *, margin: float) -> float:
+    """Hadsell et al. (2006), Eq. 4, of unit vectors: mean over pairs of one class plus mean over others."""
+    units = [unit(row) for row in rows]
+    same, other = [], []
+    for i, j in combinations(range(len(rows)), 2):
+        distance = math.dist(units[i], units[j])
+        if labels[i] == labels[j]:
+            same.append(0.5 * distance**2)
+        else:
+            other.append(0.5 * max(0.0, margin - distance) ** 2)
+    return sum(same) / len(same) + sum(other) / len(other)
