@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 from faceverif.curves import Metrics
 from faceverif.plotting import COLOURS, FAINT, INK, PERCENT, new_figure, new_panels
 
+# In spans of our own numbers.
+_FARTHEST_PAPER = 3
+
 
 @dataclass(frozen=True)
 class Series:
@@ -60,17 +63,21 @@ def seeds_figure(
 ) -> Figure:
     """What each seed gave, a row of dots a method; a bar for their mean, a diamond for the paper.
 
+    Papers whose numbers lie so far away that our dots would fall together are left out.
+
     Args:
         values: name of a method -> a number a seed, in the unit that is drawn.
         label: of the axis.
         published: the paper's number of the methods that have one.
     """
     figure, axes = new_figure(wide=True)
+    ours = [value for seeds in values.values() for value in seeds]
+    room = _FARTHEST_PAPER * (max(ours) - min(ours))
     for place, (name, seeds) in enumerate(values.items()):
         colour = COLOURS[place % len(COLOURS)]
         axes.plot(seeds, [place] * len(seeds), "o", color=colour, markersize=6, alpha=0.75)
         axes.plot([fmean(seeds)], [place], "|", color=colour, markersize=20, markeredgewidth=2)
-        if name in published:
+        if name in published and min(ours) - room <= published[name] <= max(ours) + room:
             axes.plot([published[name]], [place], "D", color=INK, markersize=5)
     axes.set_yticks(range(len(values)), list(values))
     axes.set_ylim(len(values) - 0.5, -0.5)

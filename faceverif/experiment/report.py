@@ -105,7 +105,12 @@ def _over_seeds(table: Table) -> Iterator[Picture]:
             if cell.published.mean is not None
         },
     )
-    yield Picture("seeds", "Seeds", "A dot a seed, a bar for their mean; a diamond is the paper's.", figure)
+    yield Picture(
+        "seeds",
+        "Seeds",
+        "A dot a seed, a bar for their mean; a diamond is the paper's, where it is near.",
+        figure,
+    )
 
 
 def _of_case(

@@ -12,6 +12,8 @@ from scipy import stats
 from faceverif.experiment.config import ExperimentConfig, PublishedConfig
 from faceverif.experiment.task import FinishedRun
 
+# Above it a difference is not called better or worse.
+_SIGNIFICANT = 0.05
 # Not rates: printed as they are.
 _PLAIN_METRICS = {"nll"}
 _METRIC_NAMES = {
@@ -125,6 +127,8 @@ class Table:
         difference, p_value = cell.comparison.difference, cell.comparison.p_value
         better = (difference < 0) == self.experiment.lower_is_better
         verdict = "no difference" if difference == 0 else "better" if better else "worse"
+        if p_value is not None and p_value >= _SIGNIFICANT:
+            verdict = "not told apart"
         test = cell.comparison.note if p_value is None else f"p = {p_value:.2g}, n = {cell.comparison.seeds}"
         return f"{_number(difference, self.experiment.metric, sign='+')}, {verdict} ({test})"
 

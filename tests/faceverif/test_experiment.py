@@ -134,7 +134,7 @@ def test_numbers_of_the_table(tmp_path: Path, trainer: Trainer) -> None:
     assert lgm["comparison"]["difference"] == pytest.approx(-0.125)
     text = (tmp_path / "out/table.md").read_text()
     assert "| softmax | 25.00 ± 7.07 | 2 of 2 | 1.82 ± 0.01 | baseline |" in text
-    assert f"| l-gm | 12.50 ± 3.54 | 2 of 2 |  | -12.50, better (p = {p_value:.2g}, n = 2) |" in text
+    assert f"| l-gm | 12.50 ± 3.54 | 2 of 2 |  | -12.50, not told apart (p = {p_value:.2g}, n = 2) |" in text
 
 
 def test_killed_it_goes_on_and_leaves_what_has_finished(tmp_path: Path, trainer: Trainer) -> None:

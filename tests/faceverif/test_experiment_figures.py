@@ -32,6 +32,12 @@ def test_accuracy_over_width() -> None:
     assert [text.get_text() for text in axes.get_xticklabels()] == ["2", "9", "90"]
 
 
+def test_a_paper_far_away_does_not_squeeze_the_dots() -> None:
+    axes = seeds_figure({"plain": [78.6, 79.0]}, label="accuracy", published={"plain": 99.1}).axes[0]
+    assert len(axes.lines) == 2
+    assert axes.get_xlim()[1] < 80
+
+
 def test_a_dot_a_seed_beside_the_paper() -> None:
     axes = seeds_figure(
         {"softmax": [0.7, 0.9], "l-gm": [0.4]}, label="error in %", published={"l-gm": 0.39}
