@@ -298,7 +298,15 @@ def validate_config(model: type[Config], settings: dict[str, Any], *, source: st
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML whose `5e-4` is a number, as everywhere else; PyYAML takes it for text."""
+    """YAML where `5e-4` is a number, which PyYAML takes for text, and a key that stands twice an error."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """PyYAML keeps the last of two equal keys, and says nothing."""
+        keys = [key.value for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
+        if len(set(keys)) < len(keys):
+            twice = next(key for place, key in enumerate(keys) if key in keys[:place])
+            raise yaml.constructor.ConstructorError(None, None, f"key {twice} stands twice", node.start_mark)
+        return super().construct_mapping(node, deep)
 
 
 _Loader.add_implicit_resolver(

@@ -57,6 +57,9 @@ _DOTS_PER_INCH = 200
 PANELS_PER_ROW = 4
 _DASHES = ("-", "--", ":")
 
+# Colour and dash, as arguments of `plot`.
+LineStyle = dict[str, Any]
+
 # For axes of rates.
 PERCENT = FuncFormatter(lambda rate, _: f"{100 * rate:.4g} %")
 
@@ -80,7 +83,7 @@ def new_panels(count: int) -> tuple[Figure, list[Axes]]:
     return figure, [figure.add_subplot(rows, per_row, index + 1) for index in range(count)]
 
 
-def line_styles(names: Iterable[str]) -> dict[str, dict[str, Any]]:
+def line_styles(names: Iterable[str]) -> dict[str, LineStyle]:
     """A colour for each name, and another dash from the eleventh on; as arguments of `plot`."""
     return {
         name: {"color": COLOURS[number % len(COLOURS)], "linestyle": _DASHES[number // len(COLOURS) % 3]}

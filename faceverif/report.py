@@ -141,8 +141,21 @@ def _curves(path: Path) -> str | None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file of a run; empty where the run has not come so far."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    """The object in a JSON file of a run; empty where the run has not come so far.
+
+    Raises:
+        InputError: something else is in it.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:  # of the decoding and of the parsing alike
+        found = None
+    if not isinstance(found, dict):
+        fix = "Remove it, and what belongs to it is made again: faceverif writes files whole."
+        raise InputError(path.name, "must hold a JSON object", got=path, fix=fix)
+    return found
 
 
 def _read_pairs(folder: Path) -> dict[bool, list[PairPicture]]:

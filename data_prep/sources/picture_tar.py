@@ -71,7 +71,9 @@ def _files(source: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
                 yield from _member(archive, member, source)
             _refuse_without_end(archive)
     except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
-        raise _refused(source, "must be a whole tar", got=f"{type(error).__name__}: {error}") from error
+        raise _refused(
+            source, "must be a whole tar", got=f"{type(error).__name__}: {str(error).splitlines()[0]}"
+        ) from error
 
 
 def _refuse_without_end(archive: tarfile.TarFile) -> None:

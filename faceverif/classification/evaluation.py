@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from data_prep.errors import InputError
 from faceverif.classification import metrics
 from faceverif.classification.images import Images, as_pixels
 from faceverif.classification.networks import Network
@@ -56,8 +57,14 @@ def measure(predictions: Predictions, centres: Tensor, *, seed: int) -> dict[str
     Returns:
         Shares as fractions, angles in degrees, null for the angle of a class without an image. There is no
         top5_error with five classes or fewer, no recall_at_K with no more than K images.
+
+    Raises:
+        InputError: logits are not finite, of which no number means anything.
     """
     embeddings, logits, labels = predictions
+    if not logits.isfinite().all():
+        fix = "Lower optimizer.learning_rate or set training.clip_norm."
+        raise InputError("training", "logits must be finite", got="NaN or infinity", fix=fix)
     angles = metrics.mean_angle_per_class(embeddings, centres.detach().cpu(), labels).tolist()
     figures = {
         "error": metrics.error(logits, labels),

@@ -16,6 +16,7 @@ from faceverif.plotting import (
     IMPOSTOR,
     INK,
     PANELS_PER_ROW,
+    LineStyle,
     new_figure,
 )
 
@@ -86,11 +87,12 @@ def reliability_figure(runs: Mapping[str, RunOutputs], *, ece: Mapping[str, floa
     return figure
 
 
-def angles_figure(runs: Mapping[str, Sequence[float | None]]) -> Figure:
+def angles_figure(runs: Mapping[str, Sequence[float | None]], *, styles: Mapping[str, LineStyle]) -> Figure:
     """Mean angle between embeddings and their class weight, a group of bars a class (W-Softmax, Fig. 5).
 
     Args:
         runs: name -> mean angle of each class, in degrees; None for a class without an image.
+        styles: how each is drawn; bars take its colour.
     """
     figure, axes = new_figure(wide=True)
     classes = len(next(iter(runs.values())))
@@ -98,7 +100,7 @@ def angles_figure(runs: Mapping[str, Sequence[float | None]]) -> Figure:
     for number, (name, angles) in enumerate(runs.items()):
         left = np.arange(classes) - 0.42 + (number + 0.5) * width
         heights = [math.nan if angle is None else angle for angle in angles]
-        axes.bar(left, heights, 0.9 * width, color=COLOURS[number % len(COLOURS)], label=name)
+        axes.bar(left, heights, 0.9 * width, color=styles[name]["color"], label=name)
     axes.set(title="Mean angle to the own class weight", xlabel="class", ylabel="degrees")
     axes.set_xticks(range(classes))
     axes.grid(False, axis="x")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,12 +59,23 @@ def run_outputs(run: Path) -> RunOutputs:
         InputError: no trained run is there, or its images are not.
     """
     path = run / OUTPUTS_NAME
-    if not path.is_file():
-        outputs = compute_outputs(run)
+    kept = _kept(path)
+    if kept is None:
+        kept = compute_outputs(run)
         with written_whole(path) as unfinished, unfinished.open("wb") as file:
-            np.savez_compressed(file, **vars(outputs))
-    with np.load(path) as kept:
-        return RunOutputs(**kept)
+            np.savez_compressed(file, **vars(kept))
+    return kept
+
+
+def _kept(path: Path) -> RunOutputs | None:
+    """What lies beside the run; None where nothing or nothing readable does."""
+    if not path.is_file():
+        return None
+    try:
+        with path.open("rb") as file, np.load(file) as kept:
+            return RunOutputs(**kept)
+    except (OSError, EOFError, ValueError, TypeError, zipfile.BadZipFile):
+        return None
 
 
 def compute_outputs(run: Path) -> RunOutputs:

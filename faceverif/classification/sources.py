@@ -70,10 +70,10 @@ def read_images(config: ImageDataConfig) -> tuple[Images, Images]:
         return _read_digits()
     path = config.path
     assert path is not None  # the config makes sure
-    if config.name in ("mnist", "fashion_mnist") and not config.download and has_idx_files(path):
+    if config.name in ("mnist", "fashion_mnist") and has_idx_files(path):
         names = _DIGITS if config.name == "mnist" else _CLOTHES
         return _of_idx(path, "train", names), _of_idx(path, "t10k", names)
-    if config.name in ("cifar10", "cifar100") and not config.download and (pictures := _pictures_of(path)):
+    if config.name in ("cifar10", "cifar100") and (pictures := _pictures_of(path)):
         splits = read_pictures(pictures, splits=("train", "test"))
         return _of_pictures(splits["train"]), _of_pictures(splits["test"])
     return _through_torchvision(config, path)

@@ -15,8 +15,11 @@ from faceverif.config import RunConfig, load_config, validate_config
 from faceverif.config_base import NotNegative, Section, merged
 from faceverif.experiment.tasks import TASKS
 
-# Names become folders.
-Name = Annotated[str, Field(pattern=r"^\w[\w.+=-]*$")]
+# Names become folders, beside the files of the table.
+Name = Annotated[str, Field(pattern=r"^\w[\w.+=-]*$", max_length=100)]
+_RESERVED = {"table.json", "table.md", "report.html", "figures"}
+_LOWER_IS_BETTER = {"error", "ece", "nll", "eer"}
+_NO_RATES = {"nll"}
 
 
 class PublishedConfig(Section):
@@ -74,7 +77,6 @@ class ExperimentConfig(Section):
         task: what its runs are: images, as for `faceverif classify`, or faces, as for `faceverif train`.
         metric: what is compared. Of images: error, macro_f1, nmi, recall_at_1, ece or nll; of faces: the
             accuracy, eer or auc of a protocol that `common` verifies, as in lfw-view2/accuracy.
-        lower_is_better: whether a smaller number is the better one.
         baseline: the method that the others are compared with.
         common: settings of every run, as in `ClassificationConfig` or `RunConfig`; the seed comes from the
             methods.
@@ -87,7 +89,6 @@ class ExperimentConfig(Section):
     source: str = ""
     task: Literal["images", "faces"] = "images"
     metric: str
-    lower_is_better: bool
     baseline: str
     common: dict[str, Any]
     cases: tuple[CaseConfig, ...] = ()
@@ -99,6 +100,8 @@ class ExperimentConfig(Section):
         names = [*methods, *(case.name for case in self.cases)]
         if len(set(names)) != len(names):
             raise ValueError("two methods or cases have the same name")
+        if taken := _RESERVED & set(names):
+            raise ValueError(f"{min(taken)} is a name that the table itself needs")
         if self.baseline not in methods:
             raise ValueError(f"the baseline must be one of the methods: {', '.join(methods)}")
         for case in self.cases:
@@ -117,6 +120,10 @@ class ExperimentConfig(Section):
             raise ValueError("seed is set by the seeds of the methods; leave it out of the settings")
         if any(len(set(method.seeds)) != len(method.seeds) for method in self.methods):
             raise ValueError("a method has the same seed twice")
+        seeds = {method.name: set(method.seeds) for method in self.methods}
+        for method, own in seeds.items():
+            if not own & seeds[self.baseline]:
+                raise ValueError(f"{method} must share a seed with the baseline, or nothing can be compared")
         if self.cases and any(method.published.mean is not None for method in self.methods):
             raise ValueError("in a table with cases, published numbers stand with the cases")
         return self
@@ -134,6 +141,20 @@ class ExperimentConfig(Section):
                 )
             earlier[method.name] = method
         return self
+
+    @model_validator(mode="after")
+    def _published_rates_are_fractions(self) -> ExperimentConfig:
+        numbers = [method.published.mean for method in self.methods]
+        numbers += [number.mean for case in self.cases for number in case.published.values()]
+        for number in numbers:
+            if self.metric not in _NO_RATES and number is not None and not 0 <= number <= 1:
+                raise ValueError(f"published rates are fractions, in [0, 1]; {number:g} is none")
+        return self
+
+    @property
+    def lower_is_better(self) -> bool:
+        """Whether a smaller number of its metric is the better one."""
+        return self.metric.rpartition("/")[2] in _LOWER_IS_BETTER
 
     def published(self, method: str, case: str | None) -> PublishedConfig:
         """The paper's number of a cell of the table."""

@@ -11,6 +11,7 @@ from faceverif.config import RunConfig, read_yaml
 from faceverif.curves import read_metrics
 from faceverif.experiment.figures import training_curves_figure
 from faceverif.experiment.task import FinishedRun, Picture, RunResult, Task
+from faceverif.plotting import LineStyle
 from faceverif.report import read_json
 from faceverif.training.loop import train
 from faceverif.verification.figures import roc_curves_figure
@@ -56,18 +57,19 @@ class FaceTask(Task[RunConfig]):
         data += [found[name][key] for name in found for key in ("data_sha256", "protocol_sha256")]
         return RunResult(metrics, provenance["hours"], evaluated_on, tuple(data))
 
-    def pictures(self, runs: Mapping[str, FinishedRun]) -> Iterator[Picture]:
+    def pictures(self, runs: Mapping[str, FinishedRun], styles: Mapping[str, LineStyle]) -> Iterator[Picture]:
         """Curves, and the ROC of each protocol."""
         curves = {name: read_metrics(run.folder / "metrics.csv") for name, run in runs.items()}
         protocols = _protocols(next(iter(runs.values())).folder)
         first = protocols[0]
-        figure = training_curves_figure(curves, judged=f"{first}/accuracy", title=f"Accuracy on {first}")
+        figure = training_curves_figure(
+            curves, judged=f"{first}/accuracy", title=f"Accuracy on {first}", styles=styles
+        )
         yield Picture("curves", "Training", "", figure)
         for protocol in protocols:
             rocs = {name: _roc(_verification(run.folder, protocol)) for name, run in runs.items()}
-            yield Picture(
-                f"roc-{protocol}", f"ROC on {protocol}", "All pairs pooled.", roc_curves_figure(rocs)
-            )
+            figure = roc_curves_figure(rocs, styles=styles)
+            yield Picture(f"roc-{protocol}", f"ROC on {protocol}", "All pairs pooled.", figure)
 
 
 def _protocols(run: Path) -> list[str]:

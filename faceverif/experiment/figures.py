@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from statistics import fmean
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from faceverif.curves import Metrics
-from faceverif.plotting import COLOURS, FAINT, INK, PERCENT, new_figure, new_panels
+from faceverif.plotting import ACCENT, FAINT, INK, PERCENT, LineStyle, new_figure, new_panels
 
 # In spans of our own numbers.
 _FARTHEST_PAPER = 3
@@ -33,22 +32,28 @@ class Series:
     values: Sequence[float]
 
 
-def training_curves_figure(runs: Mapping[str, Metrics], *, judged: str, title: str) -> Figure:
+def training_curves_figure(
+    runs: Mapping[str, Metrics], *, judged: str, title: str, styles: Mapping[str, LineStyle]
+) -> Figure:
     """Loss and accuracies over the epochs, a colour a run; dots where the judging accuracy was measured.
 
     Args:
         runs: name -> columns of its metrics.csv.
         judged: the column of the accuracy that it is judged by.
         title: of that accuracy's panel.
+        styles: how each is drawn.
     """
     figure, (loss, training, evaluation) = new_panels(3)
-    for number, (name, metrics) in enumerate(runs.items()):
-        colour = COLOURS[number % len(COLOURS)]
-        _curve(loss, metrics, "loss", colour=colour, label=name)
-        _curve(training, metrics, "accuracy", colour=colour, label=name)
-        evaluation.plot(
-            *_known(metrics, judged), "o-", color=colour, linewidth=1.4, markersize=2.5, label=name
-        )
+    for name, metrics in runs.items():
+        for axes, column, marker in (
+            (loss, "loss", ""),
+            (training, "accuracy", ""),
+            (evaluation, judged, "o"),
+        ):
+            epochs, values = _known(metrics, column)
+            axes.plot(
+                epochs, values, marker=marker, linewidth=1.3, markersize=2.5, label=name, **styles[name]
+            )
     loss.set(title="Training loss", xlabel="epoch")
     training.set(title="Accuracy in training", xlabel="epoch")
     evaluation.set(title=title, xlabel="epoch")
@@ -74,9 +79,8 @@ def seeds_figure(
     ours = [value for seeds in values.values() for value in seeds]
     room = _FARTHEST_PAPER * (max(ours) - min(ours))
     for place, (name, seeds) in enumerate(values.items()):
-        colour = COLOURS[place % len(COLOURS)]
-        axes.plot(seeds, [place] * len(seeds), "o", color=colour, markersize=6, alpha=0.75)
-        axes.plot([fmean(seeds)], [place], "|", color=colour, markersize=20, markeredgewidth=2)
+        axes.plot(seeds, [place] * len(seeds), "o", color=ACCENT, markersize=6, alpha=0.6)
+        axes.plot([fmean(seeds)], [place], "|", color=ACCENT, markersize=20, markeredgewidth=2)
         if name in published and min(ours) - room <= published[name] <= max(ours) + room:
             axes.plot([published[name]], [place], "D", color=INK, markersize=5)
     axes.set_yticks(range(len(values)), list(values))
@@ -87,7 +91,12 @@ def seeds_figure(
 
 
 def series_figure(
-    series: Sequence[Series], *, setting: str, value: str, mark: tuple[float, str] | None = None
+    series: Sequence[Series],
+    *,
+    setting: str,
+    value: str,
+    styles: Mapping[str, LineStyle],
+    mark: tuple[float, str] | None = None,
 ) -> Figure:
     """A number over a setting, a line a method (W-Softmax, Fig. 4: accuracy over the width of a layer).
 
@@ -95,6 +104,7 @@ def series_figure(
         series: the lines.
         setting: label of the horizontal axis.
         value: label of the vertical axis.
+        styles: how each line is drawn, by its name.
         mark: a setting to point out, and its name.
     """
     figure, axes = new_figure(wide=True)
@@ -103,9 +113,8 @@ def series_figure(
         axes.set_xscale("log", base=2)
     if mark is not None:
         axes.axvline(mark[0], color=FAINT, linewidth=1.2, label=mark[1])
-    for number, line in enumerate(series):
-        colour = COLOURS[number % len(COLOURS)]
-        axes.plot(line.settings, line.values, "o-", color=colour, markersize=4, label=line.name)
+    for line in series:
+        axes.plot(line.settings, line.values, marker="o", markersize=4, label=line.name, **styles[line.name])
     axes.set_xticks(everywhere, [f"{place:g}" for place in everywhere])
     axes.minorticks_off()
     axes.set(xlabel=setting, ylabel=value)
@@ -118,8 +127,3 @@ def _known(metrics: Metrics, column: str) -> tuple[NDArray[np.float64], NDArray[
     values = metrics.get(column, np.empty(0))
     there = np.isfinite(values)
     return metrics.get("epoch", np.arange(len(values), dtype=np.float64))[there], values[there]
-
-
-def _curve(axes: Axes, metrics: Metrics, column: str, *, colour: str, label: str) -> None:
-    epochs, values = _known(metrics, column)
-    axes.plot(epochs, values, color=colour, linewidth=1.3, label=label)

@@ -13,10 +13,12 @@ from faceverif.classification.figures import (
     scatter_figure,
 )
 from faceverif.classification.outputs import likelihood_map, run_outputs
+from faceverif.classification.trained import MODEL_NAME
 from faceverif.classification.training import METRICS_NAME, RESULT_NAME, train_classifier
 from faceverif.curves import read_metrics
 from faceverif.experiment.figures import training_curves_figure
 from faceverif.experiment.task import FinishedRun, Picture, RunResult, Task
+from faceverif.plotting import LineStyle
 from faceverif.report import read_json
 
 _WIDTH = "embedding_dim"
@@ -43,7 +45,7 @@ class ImageTask(Task[ClassificationConfig]):
         if not result:
             return None
         evaluated_on = f"{result['evaluated_on']}, {result['images']:,} images"
-        data = read_json(run / "provenance.json")["data"]["sha256"]
+        data = read_json(run / "provenance.json").get("data", {}).get("sha256", "")
         return RunResult(result["metrics"], result["hours"], evaluated_on, (data,))
 
     def landmark(self, setting: str, run: FinishedRun) -> tuple[float, str] | None:
@@ -53,8 +55,12 @@ class ImageTask(Task[ClassificationConfig]):
         units = len(run.result.metrics["mean_angle_deg"]) - 1
         return units, f"classes - 1 = {units}"
 
-    def pictures(self, runs: Mapping[str, FinishedRun]) -> Iterator[Picture]:
+    def pictures(self, runs: Mapping[str, FinishedRun], styles: Mapping[str, LineStyle]) -> Iterator[Picture]:
         """Embeddings and likelihood of those in the plane, curves, reliability, angles."""
+        # The table needs no model: where one was removed there is nothing to draw.
+        runs = {name: run for name, run in runs.items() if (run.folder / MODEL_NAME).is_file()}
+        if not runs:
+            return
         outputs = {name: run_outputs(run.folder) for name, run in runs.items()}
         flat = {name: each for name, each in outputs.items() if len(each.embeddings)}
         if flat:
@@ -69,9 +75,11 @@ class ImageTask(Task[ClassificationConfig]):
             note = "What L-GM has learned: bright is likely; dots are evaluation images."
             yield Picture("likelihood", "Likelihood", note, likelihood_figure(heat))
         curves = {name: read_metrics(run.folder / METRICS_NAME) for name, run in runs.items()}
-        for columns in curves.values():
+        for columns in filter(None, curves.values()):
             columns[_ACCURACY] = 1 - columns["evaluation_error"]
-        figure = training_curves_figure(curves, judged=_ACCURACY, title="Accuracy on evaluation images")
+        figure = training_curves_figure(
+            curves, judged=_ACCURACY, title="Accuracy on evaluation images", styles=styles
+        )
         yield Picture("curves", "Training", "", figure)
         errors = {name: run.result.metrics["ece"] for name, run in runs.items()}
         note = "Accuracy of the images by confidence; orange, their mean confidence, to compare with it."
@@ -84,4 +92,4 @@ class ImageTask(Task[ClassificationConfig]):
         }
         if angles:
             note = "Evaluation images; a smaller angle is a tighter class."
-            yield Picture("angles", "Angles", note, angles_figure(angles))
+            yield Picture("angles", "Angles", note, angles_figure(angles, styles=styles))

@@ -13,7 +13,7 @@ from faceverif.experiment.table import Cell, Table, metric_figure, metric_label,
 from faceverif.experiment.task import FinishedRun, Picture
 from faceverif.experiment.tasks import TASKS
 from faceverif.pages import render_page
-from faceverif.plotting import figure_png, house_style
+from faceverif.plotting import LineStyle, figure_png, house_style, line_styles
 from faceverif.report import REPORT_NAME, picture_uri, read_json
 
 
@@ -56,7 +56,8 @@ def case_axis(experiment: ExperimentConfig) -> tuple[str, dict[str, float]] | No
 
 
 def _pictures(table: Table, finished: Sequence[FinishedRun]) -> Iterator[Picture]:
-    yield from _over_cases(table, finished)
+    styles = line_styles(method.name for method in table.experiment.methods)
+    yield from _over_cases(table, finished, styles)
     yield from _over_seeds(table)
     for case in dict.fromkeys(run.case for run in finished):
         runs: dict[str, FinishedRun] = {}
@@ -64,10 +65,12 @@ def _pictures(table: Table, finished: Sequence[FinishedRun]) -> Iterator[Picture
             if run.case == case:
                 runs.setdefault(run.method, run)
         order = [method.name for method in table.experiment.methods if method.name in runs]
-        yield from _of_case(table.experiment, case, {name: runs[name] for name in order})
+        yield from _of_case(table.experiment, case, {name: runs[name] for name in order}, styles)
 
 
-def _over_cases(table: Table, finished: Sequence[FinishedRun]) -> Iterator[Picture]:
+def _over_cases(
+    table: Table, finished: Sequence[FinishedRun], styles: Mapping[str, LineStyle]
+) -> Iterator[Picture]:
     """The metric over the setting that makes the cases, where it is a number."""
     axis, metric = case_axis(table.experiment), table.experiment.metric
     cells = [cell for cell in table.cells if cell.mean is not None]
@@ -86,7 +89,7 @@ def _over_cases(table: Table, finished: Sequence[FinishedRun]) -> Iterator[Pictu
     ]
     setting = key.rpartition(".")[2]
     mark = TASKS[table.experiment.task].landmark(setting, finished[0])
-    figure = series_figure(series, setting=setting.replace("_", " "), value=label, mark=mark)
+    figure = series_figure(series, setting=setting.replace("_", " "), value=label, styles=styles, mark=mark)
     yield Picture("cases", f"Over {key}", "The mean over the seeds that have finished.", figure)
 
 
@@ -114,10 +117,13 @@ def _over_seeds(table: Table) -> Iterator[Picture]:
 
 
 def _of_case(
-    experiment: ExperimentConfig, case: str | None, runs: Mapping[str, FinishedRun]
+    experiment: ExperimentConfig,
+    case: str | None,
+    runs: Mapping[str, FinishedRun],
+    styles: Mapping[str, LineStyle],
 ) -> Iterator[Picture]:
     """The pictures of one case: of each method the first run that has finished."""
-    for picture in TASKS[experiment.task].pictures(runs):
+    for picture in TASKS[experiment.task].pictures(runs, styles):
         yield Picture(
             f"{picture.name}-{case}" if case else picture.name,
             f"{picture.heading}, {case}" if case else picture.heading,

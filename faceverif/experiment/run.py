@@ -10,7 +10,9 @@ from typing import Any
 
 from data_prep.atomic import make_folder, refuse_file, write_text
 from data_prep.errors import InputError
+from data_prep.lock import filled
 from data_prep.progress import say
+from faceverif.config import read_yaml
 from faceverif.experiment.config import ExperimentConfig, PlannedRun, load_experiment, plan_runs
 from faceverif.experiment.report import write_experiment_report
 from faceverif.experiment.table import Table, build_table
@@ -52,7 +54,9 @@ def run_experiment(
     asked_for = plan_runs(experiment, source=str(path), only=only)
     for run in every_run:
         task.refuse_other_settings(run.config, out / run.name)
+        _refuse_other_start(run, out)
     missing = [run for run in asked_for if task.result(out / run.name) is None]
+    _refuse_missing_starts(task, missing, out)
     say(f"{experiment.name}: {len(asked_for)} runs, {len(asked_for) - len(missing)} finished before")
     make_folder(out)
     table = write_table(experiment, every_run, out)
@@ -64,7 +68,7 @@ def run_experiment(
 
 
 def write_table(experiment: ExperimentConfig, runs: Sequence[PlannedRun], out: Path) -> Table:
-    """Write table.json, table.md and report.html of what has finished.
+    """Write table.json, table.md and report.html of what has finished; none before anything has.
 
     Args:
         experiment: the table.
@@ -78,24 +82,57 @@ def write_table(experiment: ExperimentConfig, runs: Sequence[PlannedRun], out: P
     _refuse_mixed_data(finished)
     planned = Counter((run.method, run.case) for run in _in_order_of_the_table(experiment, runs))
     table = build_table(experiment, finished, planned=planned)
-    write_text(out / f"{TABLE_NAME}.json", json.dumps(table.record(), indent=1))
-    write_text(out / f"{TABLE_NAME}.md", table.markdown())
-    write_experiment_report(table, finished, out)
+    if finished:
+        write_text(out / f"{TABLE_NAME}.json", json.dumps(table.record(), indent=1))
+        write_text(out / f"{TABLE_NAME}.md", table.markdown())
+        write_experiment_report(table, finished, out)
     return table
 
 
 def _train_run(task: Task[Any], run: PlannedRun, out: Path) -> None:
     folder, config = out / run.name, run.config
     if run.start is not None:
-        if task.result(out / run.start) is None:
-            fix = f"Run it first: --only {run.start_from}"
-            raise InputError(run.name, f"starts from {run.start}", got="a run that has not finished", fix=fix)
         training = config.training.model_copy(update={"start_from": out / run.start})
         config = config.model_copy(update={"training": training})
     try:
-        task.finish(config, folder)
+        with filled(folder, command="faceverif experiment"):
+            task.finish(config, folder)
     except InputError as error:
         raise InputError(f"{run.name}: {error.field}", error.rule, got=error.got, fix=error.fix) from error
+
+
+def _refuse_missing_starts(task: Task[Any], missing: Sequence[PlannedRun], out: Path) -> None:
+    """Before anything is trained: what a run starts from has finished, or is trained before it.
+
+    Raises:
+        InputError: it is neither.
+    """
+    for run in missing:
+        if run.start is None or run.start in [each.name for each in missing]:
+            continue
+        if task.result(out / run.start) is None:
+            fix = f"Run it too: --only {run.start_from}"
+            raise InputError(run.name, f"starts from {run.start}", got="a run that has not finished", fix=fix)
+
+
+def _refuse_other_start(run: PlannedRun, out: Path) -> None:
+    """Stop where a run lies that began elsewhere than the table now says.
+
+    Raises:
+        InputError: it did; both starts are named.
+    """
+    path = out / run.name / "config.yaml"
+    if not path.is_file():
+        return
+    stored = read_yaml(path)["training"].get("start_from")
+    if run.start is None:
+        same = (stored is None) == (run.config.training.start_from is None)
+    else:  # the table's folder may have moved
+        same = Path(stored or ".").parts[-len(Path(run.start).parts) :] == Path(run.start).parts
+    if not same:
+        now = run.start or run.config.training.start_from
+        fix = f"Set it back, or remove {out / run.name}."
+        raise InputError(run.name, "must start from where it did", got=f"{stored} -> {now}", fix=fix)
 
 
 def _finished(task: Task[Any], runs: Sequence[PlannedRun], out: Path) -> list[FinishedRun]:
@@ -115,7 +152,7 @@ def _refuse_mixed_data(finished: Sequence[FinishedRun]) -> None:
     """
     first: dict[tuple[object, ...], FinishedRun] = {}
     for run in finished:
-        asked_for = run.config.data.model_dump(mode="json", exclude={"path", "exclude", "download"})
+        asked_for = run.config.data.model_dump(mode="json", exclude={"download"})
         earlier = first.setdefault((run.case, run.config.seed, *asked_for.items()), run)
         if run.result.data != earlier.result.data:
             raise InputError(

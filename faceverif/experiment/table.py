@@ -9,6 +9,7 @@ from typing import Any
 
 from scipy import stats
 
+from data_prep.errors import InputError
 from faceverif.experiment.config import ExperimentConfig, PublishedConfig
 from faceverif.experiment.task import FinishedRun
 
@@ -89,8 +90,9 @@ class Table:
     def record(self) -> dict[str, Any]:
         """All of it as plain values, for table.json."""
         described = self.experiment.model_dump(
-            mode="json", include={"name", "title", "source", "task", "metric", "lower_is_better", "baseline"}
+            mode="json", include={"name", "title", "source", "task", "metric", "baseline"}
         )
+        described["lower_is_better"] = self.experiment.lower_is_better
         cells = [asdict(cell) | {"published": cell.published.model_dump()} for cell in self.cells]
         return described | {"cells": cells}
 
@@ -198,6 +200,11 @@ def _cell(
 ) -> Cell:
     method, case = place
     seeds, metric = sorted(runs), experiment.metric
+    for run in runs.values():
+        if metric not in run.result.metrics:
+            got = f"{run.folder}, evaluated on {run.result.evaluated_on}"
+            fix = "Evaluate on more images, or compare another metric."
+            raise InputError("metric", f"{metric} must have been measured", got=got, fix=fix)
     values = [float(runs[seed].result.metrics[metric]) for seed in seeds]
     shared = [seed for seed in seeds if seed in baseline]
     comparison = None

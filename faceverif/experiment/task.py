@@ -14,6 +14,7 @@ from data_prep.errors import InputError
 from faceverif.classification.config import ClassificationConfig
 from faceverif.config import RunConfig, read_yaml, validate_config
 from faceverif.config_base import changed_settings
+from faceverif.plotting import LineStyle
 from faceverif.training.checkpoint import checkpoint_path
 
 Config = TypeVar("Config", ClassificationConfig, RunConfig)
@@ -99,8 +100,13 @@ class Task(ABC, Generic[Config]):
         """What came of a run; None where it has not finished."""
 
     @abstractmethod
-    def pictures(self, runs: Mapping[str, FinishedRun]) -> Iterator[Picture]:
-        """The pictures of one case: name of a method -> one of its runs."""
+    def pictures(self, runs: Mapping[str, FinishedRun], styles: Mapping[str, LineStyle]) -> Iterator[Picture]:
+        """The pictures of one case.
+
+        Args:
+            runs: name of a method -> one of its runs.
+            styles: how each method is drawn, the same in all pictures.
+        """
 
     def landmark(self, setting: str, run: FinishedRun) -> tuple[float, str] | None:
         """A value of a setting to point out where numbers are drawn over it, and its name."""
@@ -124,6 +130,11 @@ class Task(ABC, Generic[Config]):
         """
         path = run / "config.yaml"
         if not path.is_file():
+            if self.result(run) is not None:
+                fix = f"Put it back, or remove {run} to train again."
+                raise InputError(
+                    f"{run.parent.name}/{run.name}", "must hold its config.yaml", got="none", fix=fix
+                )
             return
         stored = validate_config(self.config_type, read_yaml(path), source=str(path))
         then, now = (each.model_dump(mode="json") for each in (stored, config))

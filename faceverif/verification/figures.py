@@ -23,9 +23,9 @@ from faceverif.plotting import (
     IMPOSTOR,
     INK,
     PERCENT,
+    LineStyle,
     figure_png,
     house_style,
-    line_styles,
     new_figure,
 )
 from faceverif.verification.metrics import Roc
@@ -66,15 +66,15 @@ def roc_figure(result: VerificationResult) -> Figure:
     return figure
 
 
-def roc_curves_figure(rocs: Mapping[str, Roc]) -> Figure:
+def roc_curves_figure(rocs: Mapping[str, Roc], *, styles: Mapping[str, LineStyle]) -> Figure:
     """TAR over FAR of several models on the same pairs, a line each.
 
     Args:
         rocs: name of the model -> its curve.
+        styles: how each is drawn.
     """
     figure, axes = new_figure(wide=True)
     smallest = _far_axis(axes, max(roc.impostors for roc in rocs.values()))
-    styles = line_styles(rocs)
     for name, roc in rocs.items():
         far = np.maximum(roc.far, smallest)
         axes.step(far, roc.tar, where="post", linewidth=1.6, label=name, **styles[name])

@@ -31,6 +31,11 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
+def test_a_key_that_stands_twice(path: Path) -> None:
+    path.write_text(path.read_text() + "seed: 8\n")
+    assert re.search(r"config: must be valid YAML; .*key seed stands twice .*line \d+", refused(path))
+
+
 def refused(path: Path, *overrides: str) -> str:
     with pytest.raises(InputError) as raised:
         load_run_config(path, list(overrides))

@@ -13,6 +13,7 @@ import yaml
 from scipy import stats
 
 from data_prep.errors import InputError
+from data_prep.lock import locked
 from faceverif import plotting
 from faceverif.classification.config import ClassificationConfig
 from faceverif.config_base import merged
@@ -38,7 +39,6 @@ def settings() -> dict[str, Any]:
         "title": "Toy <digits>",
         "source": "nobody, Table 1",
         "metric": "error",
-        "lower_is_better": True,
         "baseline": "softmax",
         "common": {
             "data": {"name": "digits", "limit": 100},
@@ -156,11 +156,18 @@ def test_a_method_refines_the_run_of_another(tmp_path: Path, trainer: Trainer) -
     path, out = write(tmp_path, content), tmp_path / "out"
     with pytest.raises(InputError, match=r"l-gm/seed0: starts from softmax/seed0.*--only softmax"):
         run_experiment(path, out, only=["l-gm"])
+    assert trainer.asked == []
     run_experiment(path, out)
     first, second = out / "softmax/seed0", out / "softmax/seed1"
     assert trainer.starts == [None, first, None, second]
-    run_experiment(path, out)  # where the runs lie does not make their settings others
+    moved = out.rename(tmp_path / "moved")  # where the runs lie does not make their settings others
+    run_experiment(path, moved)
     assert len(trainer.asked) == 4
+    del content["methods"][1]["start_from"]
+    with pytest.raises(
+        InputError, match=r"l-gm/seed0: must start from where it did; .*softmax/seed0 -> None"
+    ):
+        run_experiment(write(tmp_path, content), moved)
 
 
 @pytest.mark.parametrize("start", ["l-gm", "nothing"])
@@ -228,6 +235,60 @@ def test_runs_on_other_data_are_not_compared(tmp_path: Path, trainer: Trainer) -
     run_experiment(write(tmp_path, content), tmp_path / "noisy")
 
 
+def test_a_run_without_its_settings_is_refused(tmp_path: Path, trainer: Trainer) -> None:
+    path, out = write(tmp_path, settings()), tmp_path / "out"
+    run_experiment(path, out)
+    (out / "l-gm/seed0/config.yaml").unlink()
+    with pytest.raises(InputError, match=r"l-gm/seed0: must hold its config\.yaml; got none"):
+        run_experiment(path, out)
+
+
+def test_damaged_results_are_named(tmp_path: Path, trainer: Trainer) -> None:
+    path, out = write(tmp_path, settings()), tmp_path / "out"
+    run_experiment(path, out)
+    for content in ('{"metrics": ', "", "[1]"):
+        (out / "l-gm/seed1/result.json").write_text(content)
+        with pytest.raises(InputError, match=r"result\.json: must hold a JSON object; .*l-gm/seed1/result"):
+            run_experiment(path, out)
+    (out / "l-gm/seed1/result.json").unlink()
+    run_experiment(path, out)
+    assert trainer.asked[4:] == [("l-gm/seed1", True)]
+
+
+def test_a_metric_that_these_images_do_not_give(tmp_path: Path, trainer: Trainer) -> None:
+    path = write(tmp_path, settings() | {"metric": "recall_at_1"})
+    with pytest.raises(InputError, match=r"metric: recall_at_1 must have been measured; .*test, 20 images"):
+        run_experiment(path, tmp_path / "out", only=["softmax"])
+
+
+def test_methods_may_read_other_files(tmp_path: Path, trainer: Trainer) -> None:
+    content = settings()
+    content["methods"][1]["settings"]["data"] = {"path": "elsewhere"}
+    path, out = write(tmp_path, content), tmp_path / "out"
+    run_experiment(path, out, only=["softmax"])
+    trainer.data = "b"
+    run_experiment(path, out)
+
+
+def test_a_run_is_not_trained_twice_at_once(tmp_path: Path, trainer: Trainer) -> None:
+    out = tmp_path / "out"
+    (out / "softmax/seed0").mkdir(parents=True)
+    with (
+        locked(out / "softmax/seed0", command="faceverif experiment"),
+        pytest.raises(InputError, match=r"softmax/seed0: OUT: must not be in use"),
+    ):
+        run_experiment(write(tmp_path, settings()), out)
+    assert trainer.asked == []
+
+
+def test_a_training_that_cannot_begin_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = settings()
+    content["common"]["data"] = {"name": "mnist", "path": str(tmp_path / "nowhere")}
+    with pytest.raises(InputError, match=r"data\.path"):
+        run_experiment(write(tmp_path, content), tmp_path / "out")
+    assert not list((tmp_path / "out").rglob("*.*"))
+
+
 def test_a_training_that_stops_says_which(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def stops(config: ClassificationConfig, run: Path, *, resume: bool) -> None:
         raise InputError("training", "loss must stay finite", got="nan", fix="Lower the rate.")
@@ -245,6 +306,18 @@ def test_a_training_that_stops_says_which(tmp_path: Path, monkeypatch: pytest.Mo
         ("methods", [{"name": "softmax", "seeds": [1, 1]}], "same seed twice"),
         ("methods", 2 * [{"name": "softmax", "seeds": [1]}], "the same name"),
         ("methods", [{"name": "../up", "seeds": [1]}], "match pattern"),
+        ("methods", [{"name": "m" * 101, "seeds": [1]}], "at most 100 characters"),
+        ("methods", [{"name": "table.md", "seeds": [1]}], "a name that the table itself needs"),
+        (
+            "methods",
+            [{"name": "softmax", "seeds": [0]}, {"name": "l-gm", "seeds": [1]}],
+            "l-gm must share a seed with the baseline",
+        ),
+        (
+            "methods",
+            [{"name": "softmax", "seeds": [1], "published": {"mean": 1.82}}],
+            "published rates are fractions",
+        ),
         ("methods", [{"name": "softmax", "seeds": [1], "settings": {"seed": 2}}], "seed is set by the seeds"),
         ("cases", [{"name": "k", "settings": {}, "published": {"x": {}}}], "of what is no method"),
         ("cases", [{"name": "k", "settings": {}}], "published numbers stand with the cases"),
@@ -253,6 +326,13 @@ def test_a_training_that_stops_says_which(tmp_path: Path, monkeypatch: pytest.Mo
 def test_tables_that_make_no_sense(tmp_path: Path, key: str, value: Any, rule: str) -> None:
     with pytest.raises(InputError, match=rule):
         load_experiment(write(tmp_path, settings() | {key: value}))
+
+
+@pytest.mark.parametrize("metric", ["error", "nll", "lfw/eer"])
+def test_which_way_is_better_follows_from_the_metric(tmp_path: Path, metric: str) -> None:
+    assert load_experiment(write(tmp_path, settings() | {"metric": metric})).lower_is_better
+    for higher in ("nmi", "macro_f1", "lfw/accuracy", "lfw/auc"):
+        assert not load_experiment(write(tmp_path, settings() | {"metric": higher})).lower_is_better
 
 
 def test_laying_settings_over_each_other() -> None:
@@ -294,7 +374,12 @@ def test_from_yaml_to_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert "Toy &lt;digits&gt;" in page
     assert page.count("data:image/png;base64,") == 5
     assert "too few for a test" in page
-    outputs = np.load(out / "softmax/seed3/outputs.npz")
+    kept = out / "softmax/seed3/outputs.npz"
+    kept.write_bytes(kept.read_bytes()[:100])  # only a cache
+    (out / "l-gm/seed3/model.safetensors").unlink()  # without it there is nothing to draw
+    run_experiment(tmp_path / "toy.yaml", out)
+    assert (out / "report.html").read_text(encoding="utf-8").count("data:image/png;base64,") == 4
+    outputs = np.load(kept)
     result = json.loads((out / "softmax/seed3/result.json").read_text())
     hits = np.nansum(outputs["accuracy"] * outputs["counts"])
     assert hits / outputs["counts"].sum() == pytest.approx(1 - result["metrics"]["error"])

@@ -32,7 +32,6 @@ def table(tmp_path: Path) -> dict[str, Any]:
         "title": "Toy faces",
         "task": "faces",
         "metric": "own/accuracy",
-        "lower_is_better": False,
         "baseline": "plain",
         "common": common,
         "cases": [

@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from faceverif.experiment.figures import Series, seeds_figure, series_figure, training_curves_figure
+from faceverif.plotting import line_styles
+
+STYLES = line_styles(["softmax", "w-softmax", "begun"])
 
 
 def test_curves_leave_out_what_was_not_measured() -> None:
@@ -14,7 +17,9 @@ def test_curves_leave_out_what_was_not_measured() -> None:
         "accuracy": np.array([0.2, 0.4, 0.6]),
         "lfw/accuracy": np.array([np.nan, 0.3, 0.5]),
     }
-    figure = training_curves_figure({"softmax": metrics, "begun": {}}, judged="lfw/accuracy", title="LFW")
+    figure = training_curves_figure(
+        {"softmax": metrics, "begun": {}}, judged="lfw/accuracy", title="LFW", styles=STYLES
+    )
     loss, _, judged = figure.axes
     assert loss.lines[0].get_ydata().tolist() == [3.0, 2.0, 1.0]
     np.testing.assert_allclose(judged.lines[0].get_xydata(), [[2, 0.3], [3, 0.5]])
@@ -25,7 +30,7 @@ def test_curves_leave_out_what_was_not_measured() -> None:
 def test_accuracy_over_width() -> None:
     lines = [Series("softmax", [2, 9, 90], [97.0, 99.0, 99.1]), Series("w-softmax", [2, 9], [98.0, 99.2])]
     axes = series_figure(
-        lines, setting="embedding dim", value="accuracy in %", mark=(9, "classes - 1 = 9")
+        lines, setting="embedding dim", value="accuracy in %", styles=STYLES, mark=(9, "classes - 1 = 9")
     ).axes[0]
     assert axes.get_xscale() == "log"
     assert [line.get_label() for line in axes.lines] == ["classes - 1 = 9", "softmax", "w-softmax"]

@@ -14,6 +14,7 @@ from faceverif.classification.figures import (
     scatter_figure,
 )
 from faceverif.classification.outputs import LikelihoodMap, RunOutputs
+from faceverif.plotting import line_styles
 
 
 @pytest.fixture
@@ -54,7 +55,10 @@ def test_the_map_lies_under_its_embeddings(outputs: RunOutputs) -> None:
 
 
 def test_a_group_of_bars_a_class() -> None:
-    axes = angles_figure({"softmax": [10.0, None, 30.0], "w-softmax": [5.0, 6.0, 7.0]}).axes[0]
+    axes = angles_figure(
+        {"softmax": [10.0, None, 30.0], "w-softmax": [5.0, 6.0, 7.0]},
+        styles=line_styles(["softmax", "w-softmax"]),
+    ).axes[0]
     heights = [bar.get_height() for bar in axes.patches]
     assert heights[:1] + heights[2:] == [10.0, 30.0, 5.0, 6.0, 7.0]
     assert math.isnan(heights[1])
