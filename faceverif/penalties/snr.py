@@ -32,6 +32,24 @@ def cantelli_upper(mean: Tensor | float, variance: Tensor | float, threshold: Te
     return torch.where(threshold <= mean, 1.0, variance / (variance + square))
 
 
+def cdf_bounds(
+    mean: Tensor | float, variance: Tensor | float, threshold: Tensor | float
+) -> tuple[Tensor, Tensor]:
+    """Smallest and largest possible Pr(x <= threshold), Eqs. 5 to 7: what Theorem 1 says of -x and of x.
+
+    Args:
+        mean: any shape, as the others, broadcast.
+        variance: >= 0.
+        threshold: eta.
+
+    Returns:
+        Both in [0, 1], float64. The smallest is met by distributions that put no mass on the threshold itself.
+    """
+    mean, variance, threshold = _as_double(mean, variance, threshold)
+    lower = 1.0 - cantelli_upper(mean, variance, threshold)
+    return lower, cantelli_upper(-mean, variance, -threshold)
+
+
 def two_sided_upper(
     mean: Tensor | float, variance: Tensor | float, lower: Tensor | float, upper: Tensor | float
 ) -> Tensor:

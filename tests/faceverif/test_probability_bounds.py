@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from faceverif.penalties.snr import (
     cantelli_upper,
+    cdf_bounds,
     interval_lower,
     interval_upper,
     selberg_upper,
@@ -45,8 +46,10 @@ def test_one_sided_bounds_hold(drawn: tuple[Floats, ...]) -> None:
     points, chances, mean, variance, lower, _ = drawn
     above = chance(chances, points >= lower[:, None])
     assert (above <= cantelli_upper(*map(torch.tensor, (mean, variance, lower))).numpy() + _ROUNDING).all()
-    below = chance(chances, points <= lower[:, None])  # Eq. 5
-    assert (below <= cantelli_upper(*map(torch.tensor, (-mean, variance, -lower))).numpy() + _ROUNDING).all()
+    below = chance(chances, points <= lower[:, None])
+    smallest, largest = (bound.numpy() for bound in cdf_bounds(*map(torch.tensor, (mean, variance, lower))))
+    assert (smallest - _ROUNDING <= below).all()
+    assert (below <= largest + _ROUNDING).all()
 
 
 def test_interval_bounds_hold(drawn: tuple[Floats, ...]) -> None:
@@ -71,6 +74,16 @@ def test_two_sided_bounds_hold(drawn: tuple[Floats, ...]) -> None:
     assert 0.5 < holds.mean() < 1.0
     lower_bound = interval_lower(*map(torch.tensor, moments)).numpy()
     assert ((1 - outside >= lower_bound - _ROUNDING) == holds).all()
+
+
+@pytest.mark.parametrize("eta", [0.3, 1.0, 4.0])
+def test_bounds_of_the_cdf_are_met_by_two_points(eta: float) -> None:
+    """Eq. 5 by -eta with chance 1 / (1 + eta^2), Eq. 6 in the limit by eta with that chance."""
+    rare = 1 / (1 + eta**2)
+    smallest, largest = cdf_bounds(0.0, 1.0, -eta)
+    assert (smallest.item(), largest.item()) == pytest.approx((0.0, rare))
+    smallest, largest = cdf_bounds(0.0, 1.0, eta)
+    assert (smallest.item(), largest.item()) == pytest.approx((1 - rare, 1.0))
 
 
 @pytest.mark.parametrize("eta", [0.3, 1.0, 4.0])
