@@ -43,7 +43,7 @@ def cdf_bounds(
         threshold: eta.
 
     Returns:
-        Both in [0, 1], float64. The smallest is met by distributions that put no mass on the threshold itself.
+        Both in [0, 1], float64. The smallest is met by distributions with no mass on the threshold itself.
     """
     mean, variance, threshold = _as_double(mean, variance, threshold)
     lower = 1.0 - cantelli_upper(mean, variance, threshold)
