@@ -207,6 +207,8 @@ class SNRConfig(_PenaltySection):
         spread: standard deviations between a class's mean and its threshold.
         constraint_weight: lambda of the hinges.
         margin: of the hinges, in logits.
+        smallest_snr: means on the wrong side of their threshold, or nearer to it, count as this SNR and are
+            left to the hinges; 0 is the loss as printed, which few networks survive (RESULTS.md).
     """
 
     name: Literal["snr"]
@@ -214,6 +216,7 @@ class SNRConfig(_PenaltySection):
     spread: NotNegative = 4.0
     constraint_weight: NotNegative = 0.1
     margin: NotNegative = 0.0
+    smallest_snr: NotNegative = 0.1
 
 
 class LikelihoodConfig(_PenaltySection):

@@ -139,7 +139,13 @@ def interval_lower(
 
 
 def snr_penalty(
-    logits: Tensor, labels: Tensor, thresholds: Tensor, *, constraint_weight: float, margin: float
+    logits: Tensor,
+    labels: Tensor,
+    thresholds: Tensor,
+    *,
+    constraint_weight: float,
+    margin: float,
+    smallest_snr: float = 0.0,
 ) -> Tensor:
     """sum_n sum_{i != n} 1/s_n + 1/s_{i|n} + lambda (hinges), Eqs. 17, 18 of Ghobadzadeh & Lashkari.
 
@@ -148,12 +154,19 @@ def snr_penalty(
     Variances are those of a sample (n - 1). Classes with fewer than two samples in the batch have none and
     are left out, and so are those without a threshold yet. (eta - mu)^2 is held at 1e-6 from below.
 
+    As printed (`smallest_snr` 0) it has a pole where a mean meets its threshold, and pushes a mean that lies
+    on the wrong side further away: a network hardly trained, whose thresholds lie below everything, does not
+    survive it. The bounds behind it (Eqs. 15, 16) hold on the right side only, mu_{i|n} < eta_n < mu_n, and
+    are zero elsewhere: with a `smallest_snr` a mean that lies there, or nearer, counts as that SNR, without a
+    gradient, and is left to the hinges.
+
     Args:
         logits: (batch, classes).
         labels: (batch,), int64 in [0, classes).
         thresholds: (classes,), eta; NaN where there is none yet. No gradient reaches them.
         constraint_weight: lambda >= 0.
         margin: m >= 0 of the hinges, in logits.
+        smallest_snr: >= 0, below which an SNR is not taken for one.
 
     Returns:
         A single number.
@@ -163,15 +176,20 @@ def snr_penalty(
     """
     require_not_negative("constraint_weight", constraint_weight)
     require_not_negative("margin", margin)
+    require_not_negative("smallest_snr", smallest_snr)
     present, means, variances = _moments(logits, labels)
     known = ~thresholds[present].isnan()
     present, means, variances = present[known], means[known], variances[known]
     eta = thresholds[present].detach()[:, None].to(logits.dtype)
-    noise = variances / (eta - means).square().clamp_min(_SMALLEST_SQUARE)
-    too_high = (means - eta - margin).clamp_min(0.0)
-    too_low = (eta - means + margin).clamp_min(0.0)
     own = torch.zeros_like(means, dtype=torch.bool)
     own[torch.arange(len(present)), present] = True
+    squares = (eta - means).square().clamp_min(_SMALLEST_SQUARE)
+    noise = variances / squares
+    if smallest_snr:
+        rightly = torch.where(own, means > eta, means < eta) & (squares > smallest_snr * variances)
+        noise = torch.where(rightly, noise, 1.0 / smallest_snr)
+    too_high = (means - eta - margin).clamp_min(0.0)
+    too_low = (eta - means + margin).clamp_min(0.0)
     others = torch.where(own, 0.0, noise + constraint_weight * too_high)
     true = torch.where(own, noise + constraint_weight * too_low, 0.0)
     return others.sum() + (logits.shape[1] - 1) * true.sum()
@@ -187,6 +205,7 @@ class SNR(Penalty):
         spread: 4 in the paper.
         constraint_weight: lambda.
         margin: m of the hinges.
+        smallest_snr: 0 for the loss as printed.
     """
 
     thresholds: Tensor
@@ -200,9 +219,11 @@ class SNR(Penalty):
         spread: float,
         constraint_weight: float,
         margin: float,
+        smallest_snr: float,
     ) -> None:
         super().__init__()
         self.update = update
+        self.smallest_snr = smallest_snr
         self.spread = spread
         self.constraint_weight = constraint_weight
         self.margin = margin
@@ -225,6 +246,7 @@ class SNR(Penalty):
             self.thresholds,
             constraint_weight=self.constraint_weight,
             margin=self.margin,
+            smallest_snr=self.smallest_snr,
         )
         if self.training and self.update == "batch":
             self._take_over()

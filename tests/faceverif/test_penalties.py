@@ -66,10 +66,16 @@ OF_LOGITS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[list[list[float
         )
         for top_c in (1, 2, CLASSES)
     },
-    "snr": (
-        lambda logits: snr_penalty(logits, LABELS, ETA, constraint_weight=0.7, margin=0.3),
-        lambda rows: snr_oracle(rows, LABELS.tolist(), ETA.tolist(), constraint_weight=0.7, margin=0.3),
-    ),
+    **{
+        name: (
+            partial(snr_penalty, labels=LABELS, thresholds=ETA, **settings),
+            partial(snr_oracle, labels=LABELS.tolist(), thresholds=ETA.tolist(), **settings),
+        )
+        for name, settings in {
+            "snr": {"constraint_weight": 0.7, "margin": 0.3},
+            "snr, held": {"constraint_weight": 0.7, "margin": 0.3, "smallest_snr": 0.4},
+        }.items()
+    },
 }
 
 
@@ -217,6 +223,28 @@ def test_snr_leaves_out_single_samples_and_classes_without_a_threshold() -> None
     assert snr_penalty(logits, LABELS, nothing, constraint_weight=0.7, margin=0.3).item() == 0.0
 
 
+def test_snr_leaves_what_lies_on_the_wrong_side_to_the_hinges() -> None:
+    """As printed, the others' means are pushed further beyond the threshold that they have passed."""
+    logits = torch.tensor([[4.0, 2.0], [6.0, 3.0]], dtype=torch.float64, requires_grad=True)
+    labels, eta = torch.tensor([0, 0]), torch.tensor([1.0, math.nan], dtype=torch.float64)
+    settings = {"constraint_weight": 0.01, "margin": 0.0}
+    [printed] = torch.autograd.grad(snr_penalty(logits, labels, eta, **settings), logits)
+    [held] = torch.autograd.grad(snr_penalty(logits, labels, eta, **settings, smallest_snr=0.1), logits)
+    assert printed[:, 1].sum() < 0  # a step along minus the gradient moves the mean of logit 1 up
+    torch.testing.assert_close(held[:, 1], torch.full((2,), 0.005, dtype=torch.float64))
+    torch.testing.assert_close(held[:, 0], printed[:, 0])
+
+
+def test_snr_held_has_no_pole() -> None:
+    logits = torch.zeros(4, 3, requires_grad=True)
+    labels = torch.tensor([0, 0, 1, 1])
+    penalty = snr_penalty(logits, labels, torch.zeros(3), constraint_weight=0.1, margin=0.0, smallest_snr=0.1)
+    penalty.backward()
+    assert penalty.item() == pytest.approx(2 * 4 / 0.1)
+    assert logits.grad is not None
+    assert logits.grad.isfinite().all()
+
+
 def test_snr_of_a_batch_without_a_class_seen_twice() -> None:
     with pytest.raises(InputError, match=r"some class twice.*got 4 samples of 4 classes"):
         snr_penalty(drawn()[:4], torch.arange(4), ETA, constraint_weight=1.0, margin=0.0)
@@ -231,7 +259,9 @@ def batch_of(logits: Tensor, labels: Tensor) -> Batch:
 
 
 def snr(update: str) -> SNR:
-    return SNR(classes=CLASSES, update=update, spread=4.0, constraint_weight=0.7, margin=0.0)  # type: ignore[arg-type]
+    return SNR(
+        classes=CLASSES, update=update, spread=4.0, constraint_weight=0.7, margin=0.0, smallest_snr=0.0
+    )  # type: ignore[arg-type]
 
 
 def thresholds_of(logits: Tensor, labels: Tensor) -> Tensor:

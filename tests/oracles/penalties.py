@@ -61,8 +61,12 @@ def snr_oracle(
     *,
     constraint_weight: float,
     margin: float,
+    smallest_snr: float = 0.0,
 ) -> float:
-    """SNR, Eqs. 17, 18, over the classes with two samples and a threshold."""
+    """SNR, Eqs. 17, 18, over the classes with two samples and a threshold.
+
+    With a smallest SNR, one below it or of a mean on the wrong side counts as it.
+    """
     total = 0.0
     for n, eta in enumerate(thresholds):
         rows = [row for row, label in zip(logits, labels, strict=True) if label == n]
@@ -78,7 +82,12 @@ def snr_oracle(
             hinges = max(0, statistics.mean(other) - eta - margin) + max(
                 0, eta - statistics.mean(own) + margin
             )
-            total += 1 / s_n + 1 / s_in + constraint_weight * hinges
+            if smallest_snr:
+                s_n_held = max(s_n, smallest_snr) if statistics.mean(own) > eta else smallest_snr
+                s_in = max(s_in, smallest_snr) if statistics.mean(other) < eta else smallest_snr
+            else:
+                s_n_held = s_n
+            total += 1 / s_n_held + 1 / s_in + constraint_weight * hinges
     return total
 
 
