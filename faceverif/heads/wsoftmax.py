@@ -22,6 +22,11 @@ def wsoftmax_logits(embeddings: Tensor, weight: Tensor, labels: Tensor, *, alpha
     x . w_j and w_c . w_j and no per-sample weights. alpha = 0 is the weight-normalised softmax. Where
     |alpha w_c + w_j|^2 falls below 1e-6 (opposite weights at alpha = 1) it is held there.
 
+    The pull helps a sample whose products are all negative: since |alpha w_c + w_j| <= alpha + 1, an
+    embedding with the same product -a with every weight has a loss near 0 for every label, once a is large.
+    Such directions exist unless the weights add up to nothing (Eq. 3), so a network that has not learnt yet
+    may run there; hence the refinement of one that was trained with softmax.
+
     Args:
         embeddings: (batch, dim), not normalised.
         weight: (classes, dim), any norm; taken as unit vectors.

@@ -398,6 +398,19 @@ def test_wsoftmax_with_opposite_weights_stays_finite() -> None:
     assert all(tensor.isfinite().all() for tensor in (logits, x.grad, w.grad))
 
 
+def test_wsoftmax_is_content_with_an_embedding_opposite_to_all_weights() -> None:
+    """Why it needs a start: a loss near 0 whatever the label, where no argmax means anything."""
+    _, w, _ = drawn()
+    w = torch.nn.functional.normalize(w[:DIM])
+    opposite = -100 * torch.linalg.solve(w, torch.ones(DIM, dtype=w.dtype))[None]
+    for label in range(DIM):
+        y = torch.tensor([label])
+        assert cross_entropy(wsoftmax_logits(opposite, w, y, alpha=1.0), y).item() < 1e-3
+        assert cross_entropy(wsoftmax_logits(opposite, w, y, alpha=0.0), y).item() > 1.0
+    # The simplex has no such direction: its weights add up to nothing.
+    torch.testing.assert_close(simplex_weights(7).sum(dim=0), torch.zeros(6, dtype=torch.float64))
+
+
 MODULES: dict[str, Callable[..., Head]] = {
     "softmax": SoftmaxHead,
     "normalised_softmax": partial(NormalisedSoftmaxHead, scale=16.0),
