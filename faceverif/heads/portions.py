@@ -18,8 +18,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 _WORTHLESS = 1e-30
-# Floats of one portion's weights and logits together: 4 MB on a CPU, to stay in its cache.
+# Floats of one portion, weights and logits together: 4 MB on a CPU, to stay in its cache. With very many
+# classes a sixteenth of them: the calls would cost more than the cache saves, and memory hardly grows.
 _PORTION = {"cpu": 2**20}
+_LARGEST_SHARE = 1 / 16
 _PORTION_ELSEWHERE = 2**26
 _SMALLEST_PORTION = 64
 _SMALLEST_NORM = 1e-12
@@ -28,7 +30,8 @@ _SMALLEST_NORM = 1e-12
 def portions(x: Tensor, weight: Tensor) -> Iterator[slice]:
     """All classes, in portions whose weights and logits fit in the cache together."""
     floats = _PORTION.get(x.device.type, _PORTION_ELSEWHERE)
-    size = max(_SMALLEST_PORTION, floats // (len(x) + x.shape[1]))
+    share = int(len(weight) * _LARGEST_SHARE)
+    size = max(_SMALLEST_PORTION, floats // (len(x) + x.shape[1]), share)
     for start in range(0, len(weight), size):
         yield slice(start, min(start + size, len(weight)))
 
