@@ -18,3 +18,9 @@ class InputError(ValueError):
     def __init__(self, field: str, rule: str, *, got: object, fix: str) -> None:
         self.field, self.rule, self.got, self.fix = field, rule, got, fix
         super().__init__(f"{field}: {rule}; got {got}. {fix}")
+
+
+def first_line(error: Exception) -> str:
+    """What another library's error says first, for a message of one line; its type where it says nothing."""
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__

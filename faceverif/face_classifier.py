@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from data_prep.atomic import written_whole
-from data_prep.errors import InputError
+from data_prep.errors import InputError, first_line
 from data_prep.manifest import AlignedDataset
 from data_prep.packed import load_aligned
 from faceverif.config import RunConfig, validate_run_config
@@ -162,7 +162,7 @@ def load_face_classifier(run: Path) -> FaceClassifier:
         if about["model_sha256"] != embedder.sha256:
             raise ValueError(f"it belongs to another {MODEL_NAME}")
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise _FILES.unreadable(path, f"{type(error).__name__}: {str(error).splitlines()[0]}") from error
+        raise _FILES.unreadable(path, f"{type(error).__name__}: {first_line(error)}") from error
     return classifier
 
 

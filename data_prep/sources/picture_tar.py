@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from data_prep.errors import InputError
+from data_prep.errors import InputError, first_line
 from data_prep.inside import refuse_name_outside
 from data_prep.sources.folder import walk_files_inside
 
@@ -72,7 +72,7 @@ def _files(source: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
             _refuse_without_end(archive)
     except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
         raise _refused(
-            source, "must be a whole tar", got=f"{type(error).__name__}: {str(error).splitlines()[0]}"
+            source, "must be a whole tar", got=f"{type(error).__name__}: {first_line(error)}"
         ) from error
 
 

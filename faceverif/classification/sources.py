@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from data_prep.errors import InputError
+from data_prep.errors import InputError, first_line
 from data_prep.sources.idx import has_idx_files, read_idx_images
 from data_prep.sources.picture_tar import Pictures, read_pictures
 from faceverif.classification.config import ImageDataConfig
@@ -137,7 +137,7 @@ def _through_torchvision(config: ImageDataConfig, root: Path) -> tuple[Images, I
         raise InputError(
             "data.path",
             f"must hold {config.name}{_OTHER_LAYOUTS.get(config.name, '')} as torchvision keeps it",
-            got=f"{root} ({str(error).splitlines()[0]})",
+            got=f"{root} ({first_line(error)})",
             fix="Check the path, or set data.download=true where there is a network.",
         ) from error
 

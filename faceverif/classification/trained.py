@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from data_prep.atomic import written_whole
-from data_prep.errors import InputError
+from data_prep.errors import InputError, first_line
 from faceverif.classification.classifier import Classifier
 from faceverif.classification.config import ClassificationConfig
 from faceverif.classification.images import as_pixels
@@ -103,7 +103,7 @@ def load_classifier(run: Path) -> TrainedClassifier:
         classifier = Classifier(config, shape=(channels, height, width), classes=len(names))
         classifier.load_state_dict(state)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise _FILES.unreadable(path, f"{type(error).__name__}: {str(error).splitlines()[0]}") from error
+        raise _FILES.unreadable(path, f"{type(error).__name__}: {first_line(error)}") from error
     classifier.to(memory_format=torch.channels_last)
     return TrainedClassifier(classifier, config=config, class_names=names)
 

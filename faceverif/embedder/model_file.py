@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from data_prep.atomic import written_whole
+from data_prep.errors import first_line
 from faceverif.described_tensors import ModelFormat
 from faceverif.embedder.base import Embedder, PreprocessingSpec
 
@@ -137,7 +138,7 @@ def load_model(path: Path, *, field: str = "--run") -> TorchEmbedder:
         spec = PreprocessingSpec(**about["preprocessing"])
         backbone.load_state_dict(state)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise _FILES.unreadable(path, f"{type(error).__name__}: {str(error).splitlines()[0]}") from error
+        raise _FILES.unreadable(path, f"{type(error).__name__}: {first_line(error)}") from error
     spec.checked_template()
     return TorchEmbedder(backbone, spec, name=str(path), provenance=about.get("provenance", {}))
 

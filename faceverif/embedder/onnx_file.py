@@ -16,10 +16,11 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from data_prep.alignment import TEMPLATES, Template
-from data_prep.errors import InputError
+from data_prep.errors import InputError, first_line
 from faceverif.embedder.base import Embedder, PreprocessingSpec
 
 _LARGEST_BATCH = 16  # crops a call where the file leaves the batch open: more does not pay on a CPU
+_LONGEST_LINE = 200  # characters of what the runtime says
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,9 @@ class OnnxEmbedder(Embedder):
         try:
             return self._call(np.zeros((self._batch or 2, side, side, 3), np.uint8))
         except Exception as error:  # onnxruntime has no common exception class
-            raise _unusable(self.path, "must run on an image batch", _first_line(error)) from error
+            raise _unusable(
+                self.path, "must run on an image batch", first_line(error)[:_LONGEST_LINE]
+            ) from error
 
 
 def _find_preprocessing(name: str | None) -> Preprocessing:
@@ -148,7 +151,7 @@ def _open(path: Path) -> onnxruntime.InferenceSession:
     try:
         return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime has no common exception class
-        text = _first_line(error)
+        text = first_line(error)[:_LONGEST_LINE]
         if "external" in text.lower() or "file_size" in text:
             rule, way_out = (
                 "must have its external data file beside it",
@@ -191,7 +194,3 @@ def _unusable(path: Path, rule: str, got: object) -> InputError:
     return InputError(
         "--onnx", f"{path.name} {rule}", got=got, fix="Export the embedding network alone, as such."
     )
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__

@@ -107,8 +107,9 @@ def _refuse_missing_starts(task: Task[Any], missing: Sequence[PlannedRun], out: 
     Raises:
         InputError: it is neither.
     """
+    planned = {run.name for run in missing}
     for run in missing:
-        if run.start is None or run.start in [each.name for each in missing]:
+        if run.start is None or run.start in planned:
             continue
         if task.result(out / run.start) is None:
             fix = f"Run it too: --only {run.start_from}"

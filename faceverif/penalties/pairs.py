@@ -55,8 +55,7 @@ class NPair(Penalty):
     """N-pair loss, Sohn, "Improved Deep Metric Learning with Multi-class N-pair Loss" (2016).
 
     Of every class with a pair one pair; each anchor's cross entropy over its products with all positives. Raw
-    embeddings, as in the paper, which says why: at length 1 the products are too small to tell classes apart.
-    Its L2 regularisation of the embeddings is left to weight decay.
+    embeddings, as in the paper; its L2 regularisation of them is left to weight decay.
     """
 
     def __init__(self) -> None:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from data_prep.errors import InputError
+from data_prep.errors import InputError, first_line
 from data_prep.sources.picture_tar import read_pictures
 
 SPLITS = ("train", "test")
@@ -192,3 +192,8 @@ def test_flipped_bits_and_random_bytes_never_crash(tmp_path: Path, data: st.Data
         whole[header + data.draw(st.integers(0, 511))] ^= 1 << data.draw(st.integers(0, 7))
     (tmp_path / "file.tar").write_bytes(bytes(whole) + data.draw(st.binary(max_size=20)))
     read_or_refuse(tmp_path / "file.tar")
+
+
+def test_an_error_without_words_is_named_by_its_type() -> None:
+    assert first_line(EOFError()) == "EOFError"
+    assert first_line(OSError(" \nnot a tar\nnor a gzip")) == "not a tar"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from data_prep.errors import InputError
+from data_prep.errors import InputError, first_line
 from faceverif.classification.sources import PixelStatistics
 
 # Nets made for 224 pixels halve their input four-fold at once; up to this side they do without.
@@ -60,7 +60,7 @@ def features_of(layers: nn.Module, shape: tuple[int, int, int]) -> int:
         raise InputError(
             "network.name",
             f"must take images of {shape[2]} x {shape[1]} pixels",
-            got=f"a network that does not ({str(error).splitlines()[0]})",
+            got=f"a network that does not ({first_line(error)})",
             fix="Choose another network for these images.",
         ) from error
     finally:
