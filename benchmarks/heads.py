@@ -161,7 +161,7 @@ def build(name: str, batch: int, classes: int, *, scale: float) -> tuple[Loss, n
     for parameter in module.parameters():
         if parameter.ndim == 2 and parameter.shape[1] > 1:
             nn.init.normal_(parameter, std=scale)
-    if name == "lgm diagonal":
+    if name in ("lgm isotropic", "lgm diagonal"):
         nn.init.normal_(module.log_variances, std=0.1)
     return loss, module, embeddings, labels
 

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from faceverif.heads.base import (
     Head,
     HeadOutput,
-    refuse_bad_labels,
     require_not_negative,
     require_positive,
 )
@@ -33,8 +32,8 @@ def cosines(embeddings: Tensor, weight: Tensor) -> Tensor:
     return unit_weight_products(directions(embeddings), weight)
 
 
-def directions(embeddings: Tensor) -> Tensor:
-    """Embeddings at length 1; one shorter than 1e-6 has no direction, so zeros, and no gradient.
+def directions(embeddings: Tensor, *, length: float = 1.0) -> Tensor:
+    """Embeddings at that length; one shorter than 1e-6 has no direction, so zeros, and no gradient.
 
     As after a ReLU that lets nothing through: 1 / length, the size of the gradient, would throw the network
     out of its place in a single step.
@@ -43,7 +42,7 @@ def directions(embeddings: Tensor) -> Tensor:
         embeddings: (batch, dim).
     """
     lengths = torch.linalg.vector_norm(embeddings, dim=1, keepdim=True)
-    return torch.where(lengths < _SHORTEST, 0.0, embeddings / lengths.clamp_min(_SHORTEST))
+    return embeddings * torch.where(lengths < _SHORTEST, 0.0, length / lengths.clamp_min(_SHORTEST))
 
 
 def replace_true_class(logits: Tensor, labels: Tensor, true_logits: Tensor) -> Tensor:
@@ -59,7 +58,7 @@ def replace_true_class(logits: Tensor, labels: Tensor, true_logits: Tensor) -> T
 
 def scaled_cosines(embeddings: Tensor, weight: Tensor, *, scale: float) -> Tensor:
     """s * cos(theta_j), the scale put on the embeddings: there it costs nothing."""
-    return unit_weight_products(scale * directions(embeddings), weight)
+    return unit_weight_products(directions(embeddings, length=scale), weight)
 
 
 def angular_logits(
@@ -75,7 +74,7 @@ def angular_logits(
     Args:
         embeddings: (batch, dim), any norm.
         weight: (classes, dim), any norm.
-        labels: (batch,), int64 in [0, classes).
+        labels: (batch,), int64 in [0, classes): checked by those who call this.
         lower_own: (batch,) cosines with the own class -> (batch,) with a margin.
         scale: s > 0.
 
@@ -83,12 +82,11 @@ def angular_logits(
         (batch, classes) logits; (batch,) scaled cosines with the own class, without a gradient.
 
     Raises:
-        InputError: a scale of zero or less, or labels out of range.
+        InputError: a scale of zero or less.
     """
     require_positive("scale", scale)
-    refuse_bad_labels(labels, batch=len(embeddings), classes=len(weight))
     return products_with_margin(
-        scale * directions(embeddings),
+        directions(embeddings, length=scale),
         weight,
         labels,
         lambda own, norms, weight_norms: scale * lower_own(own / scale),

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from data_prep.errors import InputError
 from faceverif.heads.angular import AngularHead, angular_logits
-from faceverif.heads.base import require_not_negative
+from faceverif.heads.base import refuse_bad_labels, require_not_negative
 
 LARGEST_MARGIN_RAD = math.pi / 2
 # Below this the sine stands still: float32 cannot tell it from rounding, and its derivative -cos / sin,
@@ -56,6 +56,7 @@ def arcface_logits(
         InputError: a margin or labels out of range.
     """
     _require_margin(margin_rad)
+    refuse_bad_labels(labels, batch=len(embeddings), classes=len(weight))
 
     def lower(cosine: Tensor) -> Tensor:
         return turned_cosine(cosine, margin_rad=margin_rad)

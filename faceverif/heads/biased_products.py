@@ -10,6 +10,8 @@ from torch.nn import functional as F
 
 from faceverif.heads.portions import inverse_norms_of, portions, set_own, without_denormals
 
+# Of the classes: few, as calls cost time; not one, as it would take several temporaries of (batch, classes).
+_PORTIONS = 4
 # |alpha w_c + w_j|^2 is zero for alpha = 1 and opposite weights; in float32 it is noise below this.
 _SMALLEST_SQUARE = 1e-6
 _LONGEST_INVERSE = 0.999 * _SMALLEST_SQUARE**-0.5
@@ -44,7 +46,7 @@ class _BiasedWeightProducts(torch.autograd.Function):
         products = x.new_empty(len(x), len(weight))
         inverse_lengths = torch.empty_like(products)
         inverse_norms = x.new_empty(len(weight))
-        for classes in portions(x, weight):
+        for classes in portions(x, weight, at_most=_PORTIONS):
             w, out, inverse_length = weight[classes], products[:, classes], inverse_lengths[:, classes]
             inverse_norms[classes] = inverse_norms_of(w)
             torch.mm(own, w.T, out=inverse_length).mul_(2 * alpha * inverse_norms[classes])
@@ -73,7 +75,7 @@ class _BiasedWeightProducts(torch.autograd.Function):
         own_products = products.gather(1, labels[:, None]).squeeze(1)
         dx, down = torch.zeros_like(x), torch.zeros_like(own)
         dweight = torch.empty_like(weight) if weight_needed else None
-        for classes in portions(x, weight):
+        for classes in portions(x, weight, at_most=_PORTIONS):
             w, inverse_norm = weight[classes], inverse_norms[classes]
             inverse_length = inverse_lengths[:, classes]
             g = set_own(without_denormals(gradient[:, classes]), labels, classes, None)
@@ -81,13 +83,15 @@ class _BiasedWeightProducts(torch.autograd.Function):
             g.mul_(inverse_length)
             own_gradient += ctx.alpha * g.sum(dim=1)
             # d/dG of (..) (alpha^2 + 1 + 2 alpha G)^(-1/2); at the floor the length stands still.
-            shortened = along_logits * inverse_length.square()
-            held = inverse_length >= _LONGEST_INVERSE
-            shortened.masked_fill_(held, 0.0)
+            shortened = (along_logits * inverse_length).mul_(inverse_length)
+            if inverse_length.amax() >= _LONGEST_INVERSE:
+                held = inverse_length >= _LONGEST_INVERSE
+                shortened.masked_fill_(held, 0.0)
+                along_logits.add_(along_logits * held)
             if dweight is not None:
                 # What points along a unit weight is taken out: it can only turn. The part is the sum of each
                 # gradient times its product, both of which follow from the logits.
-                along = torch.where(held, along_logits, 0.5 * along_logits).sum(dim=0)
+                along = 0.5 * along_logits.sum(dim=0)
                 along.add_(shortened.sum(dim=0), alpha=0.5 * (1.0 + ctx.alpha**2))
                 along.sub_(own_products @ g, alpha=ctx.alpha).mul_(inverse_norm.square())
             g.mul_(inverse_norm)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from faceverif.heads.angular import AngularHead, angular_logits
-from faceverif.heads.base import require_not_negative
+from faceverif.heads.base import refuse_bad_labels, require_not_negative
 
 
 def cosface_logits(
@@ -29,6 +29,7 @@ def cosface_logits(
         InputError: a negative margin, or labels out of range.
     """
     require_not_negative("margin", margin)
+    refuse_bad_labels(labels, batch=len(embeddings), classes=len(weight))
     return angular_logits(embeddings, weight, labels, lambda cosine: cosine - margin, scale=scale)[0]
 
 

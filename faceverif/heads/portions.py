@@ -1,9 +1,8 @@
-"""All classes, a portion at a time: what the products of the heads share.
+"""What the products of embeddings and classes share.
 
-With 85,742 classes every (classes, dim) or (batch, classes) temporary costs 175 MB and a trip to memory, and
-a normalised copy of the class weights is one of them. Here such values exist for a few thousand classes at a
-time, in the processor's cache, so a normalised or weights-biased product costs little more time and no more
-memory than a linear layer.
+With 85,742 classes every (classes, dim) or (batch, classes) temporary costs 175 MB and a trip to memory. The
+products with one matrix of weights need no such copy of the weights. Those with two go through the classes in
+portions, so that what they need besides exists for a share of the classes at a time.
 
 Where logits lie far apart the gradient of a softmax is full of denormal floats, on which a CPU's matrix
 products crawl. What is below 1e-30 is cut off before the products.
@@ -18,20 +17,20 @@ from torch import Tensor
 from torch.nn import functional as F
 
 _WORTHLESS = 1e-30
-# Floats of one portion, weights and logits together: 4 MB on a CPU, to stay in its cache. With very many
-# classes a sixteenth of them: the calls would cost more than the cache saves, and memory hardly grows.
+# Floats of one portion, weights and logits together: 4 MB on a CPU, to stay in its cache.
 _PORTION = {"cpu": 2**20}
-_LARGEST_SHARE = 1 / 16
 _PORTION_ELSEWHERE = 2**26
 _SMALLEST_PORTION = 64
 _SMALLEST_NORM = 1e-12
 
 
-def portions(x: Tensor, weight: Tensor) -> Iterator[slice]:
-    """All classes, in portions whose weights and logits fit in the cache together."""
+def portions(x: Tensor, weight: Tensor, *, at_most: int) -> Iterator[slice]:
+    """All classes, in portions whose weights and logits fit in the cache together.
+
+    With very many classes in fewer, larger ones: the calls would cost more than the cache saves.
+    """
     floats = _PORTION.get(x.device.type, _PORTION_ELSEWHERE)
-    share = int(len(weight) * _LARGEST_SHARE)
-    size = max(_SMALLEST_PORTION, floats // (len(x) + x.shape[1]), share)
+    size = max(_SMALLEST_PORTION, floats // (len(x) + x.shape[1]), -(-len(weight) // at_most))
     for start in range(0, len(weight), size):
         yield slice(start, min(start + size, len(weight)))
 

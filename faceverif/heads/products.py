@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from faceverif.heads.portions import inverse_norms_of, portions, set_own, without_denormals
+from faceverif.heads.portions import inverse_norms_of, without_denormals
 
 # A sample's logit of its own class, from: the product with it, the embedding's norm, the class weight's norm.
 Margin = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -69,22 +69,17 @@ class _Products(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, labels: Tensor | None, margin: Margin | None, unit: bool
     ) -> tuple[Tensor, Tensor]:
-        logits = x.new_empty(len(x), len(weight))
-        inverse_norms = x.new_ones(len(weight))
-        for classes in portions(x, weight):
-            w, out = weight[classes], logits[:, classes]
-            torch.mm(x, w.T, out=out)
-            if unit:
-                inverse_norms[classes] = inverse_norms_of(w)
-                out.mul_(inverse_norms[classes])
-        own = x.new_empty(0)
-        ctx.own = None
+        # Before the product, which then finds the weights in the cache.
+        inverse_norms = inverse_norms_of(weight) if unit else None
+        logits = x @ weight.T
+        if inverse_norms is not None:
+            logits.mul_(inverse_norms)
+        own, ctx.own = x.new_empty(0), None
         if labels is not None and margin is not None:
             own = logits.gather(1, labels[:, None]).squeeze(1)
-            ctx.own = _OwnLogits.of(own, x, weight[labels], margin, unit=unit)
-            logits.scatter_(1, labels[:, None], ctx.own.logits.detach()[:, None])
+            ctx.own = _OwnLogits.of(own, x, None if unit else weight[labels], margin)
+            logits.scatter_(1, labels[:, None], ctx.own.logits[:, None])
         ctx.save_for_backward(x, weight, labels, inverse_norms, logits if unit else None)
-        ctx.unit = unit
         ctx.mark_non_differentiable(own)
         ctx.set_materialize_grads(False)
         return logits, own
@@ -97,58 +92,64 @@ class _Products(torch.autograd.Function):
         if gradient is None:
             return None, None, None, None, None
         x, weight, labels, inverse_norms, logits = ctx.saved_tensors
+        own: _OwnLogits | None = ctx.own
         x_needed, weight_needed = ctx.needs_input_grad[:2]
-        dx = torch.zeros_like(x) if x_needed else None
-        dweight = torch.empty_like(weight) if weight_needed else None
-        own_gradient, along_own = None, torch.zeros_like(inverse_norms)
-        if ctx.own is not None:
-            own_gradient, norm_gradient, weight_norm_gradient = ctx.own.gradients(gradient, labels)
-            along_own.index_add_(0, labels, own_gradient * (ctx.own.products - ctx.own.logits).detach())
-            if dx is not None:
-                dx.addcmul_(norm_gradient[:, None], F.normalize(x))
-        for classes in portions(x, weight):
-            w, inverse_norm = weight[classes], inverse_norms[classes]
-            g = without_denormals(gradient[:, classes])
-            if own_gradient is not None:
-                set_own(g, labels, classes, own_gradient)
-            if ctx.unit and dweight is not None:
-                along = (g * logits[:, classes]).sum(dim=0).add_(along_own[classes])
-            if ctx.unit:
-                g.mul_(inverse_norm)
-            if dx is not None:
-                dx.addmm_(g, w)
-            if dweight is not None:
-                dw = torch.mm(g.T, x, out=dweight[classes])
-                if ctx.unit:
-                    # What points along a unit weight is taken out: it can only turn.
-                    dw.addcmul_(w, (along * inverse_norm.square())[:, None], value=-1.0)
-        if ctx.own is not None and dweight is not None and not ctx.unit:
-            dweight.index_add_(0, labels, weight_norm_gradient[:, None] * F.normalize(weight[labels]))
+        dx, dweight = None, None
+        g = without_denormals(gradient)
+        if own is not None:
+            own_gradient = gradient.gather(1, labels[:, None]).squeeze(1)
+            product_gradient = own_gradient * own.slope
+            g.scatter_(1, labels[:, None], product_gradient[:, None])
+        if inverse_norms is not None:
+            if weight_needed:
+                # What points along a unit weight is taken out: it can only turn.
+                along = (g * logits).sum(dim=0)
+                if own is not None:
+                    along.index_add_(0, labels, product_gradient * (own.products - own.logits))
+                dweight = weight * along.mul_(-inverse_norms.square())[:, None]
+            g.mul_(inverse_norms)
+        if weight_needed:
+            dweight = g.T @ x if dweight is None else dweight.addmm_(g.T, x)
+            if own is not None and own.weight_norm_slope is not None:
+                longer = (own_gradient * own.weight_norm_slope)[:, None]
+                dweight.index_add_(0, labels, longer * F.normalize(weight[labels]))
+        if x_needed:
+            dx = g @ weight
+            if own is not None and own.norm_slope is not None:
+                dx.addcmul_((own_gradient * own.norm_slope)[:, None], F.normalize(x))
         return dx, dweight, None, None, None
 
 
 class _OwnLogits(NamedTuple):
-    """What a margin made of the own class's products: a graph of its own, of a few numbers a sample."""
+    """What a margin made of the products with the own class, each (batch,) and without a graph.
+
+    Attributes:
+        products: what went in.
+        logits: what came out.
+        slope: of the logits against the products.
+        norm_slope: against the embeddings' norms; None: the margin does not look at them.
+        weight_norm_slope: against the class weights' norms; None likewise, or for unit weights.
+    """
 
     products: Tensor
-    norms: Tensor
-    weight_norms: Tensor
     logits: Tensor
+    slope: Tensor
+    norm_slope: Tensor | None
+    weight_norm_slope: Tensor | None
 
     @classmethod
-    def of(cls, products: Tensor, x: Tensor, own_weight: Tensor, margin: Margin, *, unit: bool) -> _OwnLogits:
-        norms, weight_norms = (torch.linalg.vector_norm(rows, dim=1) for rows in (x, own_weight))
-        if unit:
-            weight_norms = torch.ones_like(weight_norms)
+    def of(cls, products: Tensor, x: Tensor, own_weight: Tensor | None, margin: Margin) -> _OwnLogits:
+        """With the weight of each sample's own class, (batch, dim); None: unit vectors."""
+        norms = torch.linalg.vector_norm(x, dim=1)
+        weight_norms = torch.ones_like(norms)
+        if own_weight is not None:
+            weight_norms = torch.linalg.vector_norm(own_weight, dim=1)
+        leaves = tuple(leaf.detach().requires_grad_() for leaf in (products, norms, weight_norms))
         with torch.enable_grad():
-            products, norms, weight_norms = (
-                leaf.detach().clone().requires_grad_() for leaf in (products, norms, weight_norms)
+            logits = margin(*leaves)
+            slope, norm_slope, weight_norm_slope = torch.autograd.grad(
+                logits.sum(), leaves, allow_unused=True
             )
-            return cls(products, norms, weight_norms, margin(products, norms, weight_norms))
-
-    def gradients(self, gradient: Tensor, labels: Tensor) -> list[Tensor]:
-        """Of products, norms and weight norms, each (batch,)."""
-        own = gradient.gather(1, labels[:, None]).squeeze(1)
-        leaves = (self.products, self.norms, self.weight_norms)
-        found = torch.autograd.grad(self.logits, leaves, own, retain_graph=True, allow_unused=True)
-        return [torch.zeros_like(own) if each is None else each for each in found]
+        return cls(
+            products, logits.detach(), slope, norm_slope, None if own_weight is None else weight_norm_slope
+        )

@@ -39,13 +39,9 @@ def wsoftmax_logits(embeddings: Tensor, weight: Tensor, labels: Tensor, *, alpha
     Raises:
         InputError: a negative alpha, or labels out of range.
     """
-    return _compare(embeddings, weight, labels, alpha=alpha)[0]
-
-
-def _compare(embeddings: Tensor, weight: Tensor, labels: Tensor, *, alpha: float) -> tuple[Tensor, Tensor]:
     require_not_negative("alpha", alpha)
     refuse_bad_labels(labels, batch=len(embeddings), classes=len(weight))
-    return biased_weight_products(embeddings, weight, labels, alpha=alpha)
+    return biased_weight_products(embeddings, weight, labels, alpha=alpha)[0]
 
 
 def simplex_weights(classes: int) -> Tensor:
@@ -96,7 +92,7 @@ class WSoftmaxHead(Head):
     def compare(self, embeddings: Tensor, labels: Tensor) -> HeadOutput:
         """Products with the biased weights; the plain ones follow from them."""
         alpha = self.alpha_now
-        logits, inverse_lengths = _compare(embeddings, self.weight, labels, alpha=alpha)
+        logits, inverse_lengths = biased_weight_products(embeddings, self.weight, labels, alpha=alpha)
 
         def plain() -> Tensor:
             own = logits.gather(1, labels[:, None])

@@ -30,10 +30,10 @@ from torch.autograd import gradcheck
 
 from data_prep.errors import InputError
 from faceverif.criteria.cross_entropy import cross_entropy
-from faceverif.heads import portions, products
+from faceverif.heads import biased_products, gaussian_densities, portions, products
 from faceverif.heads.angular import cosines
 from faceverif.heads.arcface import ArcFaceHead, arcface_logits, turned_cosine
-from faceverif.heads.base import Head
+from faceverif.heads.base import Head, refuse_bad_embeddings
 from faceverif.heads.cosface import CosFaceHead, cosface_logits
 from faceverif.heads.gaussian_densities import margin_log_densities
 from faceverif.heads.lgm import LGMHead, lgm_logits
@@ -172,6 +172,8 @@ def test_portions_of_classes_change_nothing(name: str, monkeypatch: pytest.Monke
     for portion in (10**9, 0):
         monkeypatch.setattr(portions, "_PORTION", {"cpu": portion})
         monkeypatch.setattr(portions, "_SMALLEST_PORTION", 1)
+        for module in (biased_products, gaussian_densities):
+            monkeypatch.setattr(module, "_PORTIONS", 1 if portion else CLASSES)
         x, w, y = drawn(seed=4)
         logits = HEADS[name][0](x.requires_grad_(), w.requires_grad_(), y)
         cross_entropy(logits, y).sum().backward()
@@ -570,6 +572,10 @@ def small(head: Callable[..., Head], **settings: Any) -> Head:
     return head(classes=CLASSES, embedding_dim=DIM, **settings)
 
 
+def test_finite_embeddings_whose_sum_is_not_are_taken() -> None:
+    refuse_bad_embeddings(torch.full((2, DIM), 3e38), dim=DIM)
+
+
 BAD_CALLS: list[tuple[Callable[[Tensor, Tensor, Tensor], object], str]] = [
     (lambda x, w, y: wsoftmax_logits(x, w, y, alpha=-0.5), r"alpha: must be >= 0; got -0.5"),
     (lambda x, w, y: wsoftmax_logits(x, w, y, alpha=math.nan), r"alpha: must be >= 0; got nan"),
@@ -580,6 +586,8 @@ BAD_CALLS: list[tuple[Callable[[Tensor, Tensor, Tensor], object], str]] = [
     (lambda x, w, y: sphereface_logits(x, w, y, margin=5), r"margin: must be 1, 2, 3 or 4; got 5"),
     (lambda x, w, y: wsoftmax_logits(x, w, y + CLASSES, alpha=1.0), r"labels: must lie in \[0, 5\)"),
     (lambda x, w, y: wsoftmax_logits(x, w, y - CLASSES, alpha=1.0), r"labels: must lie in .* got -"),
+    (lambda x, w, y: cosface_logits(x, w, y + CLASSES, scale=1.0, margin=0.1), r"labels: must lie in"),
+    (lambda x, w, y: arcface_logits(x, w, y + CLASSES, scale=1.0, margin_rad=0.1), r"labels: must lie in"),
     (lambda x, w, y: lsoftmax_logits(x, w, y.int(), margin=2), r"labels: must be int64; got torch.int32"),
     (lambda x, w, y: wsoftmax_logits(x, w, y[:3], alpha=1.0), r"labels: must have one entry per embedding"),
     (lambda x, w, y: lsoftmax_logits(x, w, y, margin=2, share=1.5), r"share: must be at most 1; got 1.5"),
