@@ -84,7 +84,7 @@ class _BiasedWeightProducts(torch.autograd.Function):
             own_gradient += ctx.alpha * g.sum(dim=1)
             # d/dG of (..) (alpha^2 + 1 + 2 alpha G)^(-1/2); at the floor the length stands still.
             shortened = (along_logits * inverse_length).mul_(inverse_length)
-            if inverse_length.amax() >= _LONGEST_INVERSE:
+            if len(x) and inverse_length.amax() >= _LONGEST_INVERSE:
                 held = inverse_length >= _LONGEST_INVERSE
                 shortened.masked_fill_(held, 0.0)
                 along_logits.add_(along_logits * held)

@@ -116,7 +116,8 @@ def _isotropic_densities(x: Tensor, means: Tensor, log_variances: Tensor) -> Ten
     out.sub_(0.5 * x.square().sum(dim=1, keepdim=True)).sub_(0.5 * squares)
     out.clamp_max_(0.0)  # the square multiplied out loses digits, and may fall below zero by them
     if log_variances.any():
-        out.mul_(torch.exp(-log_variances[:, 0])).sub_(0.5 * _log_determinants(log_variances, means))
+        peaks = -0.5 * _log_determinants(log_variances, means)
+        torch.addcmul(peaks, out, torch.exp(-log_variances[:, 0]), out=out)
     return out
 
 

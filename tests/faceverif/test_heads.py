@@ -507,6 +507,29 @@ def test_an_embedding_of_zeros_moves_nothing_far(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", MODULES)
+def test_a_batch_of_none_changes_nothing(name: str) -> None:
+    head = built(name)
+    output = head(torch.randn(0, DIM, requires_grad=True), torch.zeros(0, dtype=torch.int64))
+    output.margin_logits.sum().backward()
+    assert output.logits.shape == (0, CLASSES)
+    assert all(not parameter.grad.any() for parameter in head.parameters())
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_what_is_frozen_leaves_the_other_gradient_as_it_is(name: str) -> None:
+    x, w, y = drawn(seed=6)
+    x, w = x.requires_grad_(), w.requires_grad_()
+
+    def gradients(x: Tensor, w: Tensor) -> tuple[Tensor | None, ...]:
+        leaves = [leaf for leaf in (x, w) if leaf.requires_grad]
+        return torch.autograd.grad(cross_entropy(HEADS[name][0](x, w, y), y).sum(), leaves)
+
+    of_x, of_w = gradients(x, w)
+    torch.testing.assert_close(gradients(x, w.detach()), (of_x,))
+    torch.testing.assert_close(gradients(x.detach(), w), (of_w,))
+
+
+@pytest.mark.parametrize("name", MODULES)
 def test_two_forward_passes_before_a_backward_one(name: str) -> None:
     """As where a batch is worked off in parts, or seen twice."""
     head = built(name)
