@@ -71,10 +71,12 @@ class WSoftmaxConfig(Section):
 
     Attributes:
         alpha: the pull; 0.5, 1 and 1.5 in the paper.
+        only_raises: not in the paper: the pull lowers no logit, which closes a minimum that means nothing.
     """
 
     name: Literal["wsoftmax"]
     alpha: NotNegative = 1.0
+    only_raises: bool = False
 
 
 class LGMConfig(Section):

@@ -14,7 +14,9 @@ from faceverif.heads.biased_products import biased_weight_products
 from faceverif.heads.products import unit_weight_products
 
 
-def wsoftmax_logits(embeddings: Tensor, weight: Tensor, labels: Tensor, *, alpha: float) -> Tensor:
+def wsoftmax_logits(
+    embeddings: Tensor, weight: Tensor, labels: Tensor, *, alpha: float, only_raises: bool = False
+) -> Tensor:
     """Logits of the weights-biased softmax, Eq. 12 of Li & Wang (2020).
 
     For a sample of class c every other class j is compared through (alpha w_c + w_j) / |alpha w_c + w_j|
@@ -22,16 +24,17 @@ def wsoftmax_logits(embeddings: Tensor, weight: Tensor, labels: Tensor, *, alpha
     x . w_j and w_c . w_j and no per-sample weights. alpha = 0 is the weight-normalised softmax. Where
     |alpha w_c + w_j|^2 falls below 1e-6 (opposite weights at alpha = 1) it is held there.
 
-    The pull helps a sample whose products are all negative: since |alpha w_c + w_j| <= alpha + 1, an
-    embedding with the same product -a with every weight has a loss near 0 for every label, once a is large.
-    Such directions exist unless the weights add up to nothing (Eq. 3), so a network that has not learnt yet
-    may run there; hence the refinement of one that was trained with softmax.
+    The pull is meant to raise the other classes, and lowers them where products are negative: since
+    |alpha w_c + w_j| <= alpha + 1, an embedding with the same product -a with every weight has a loss near 0
+    for every label, once a is large. Such directions exist unless the weights add up to nothing (Eq. 3), and
+    trainings run there, also from a start with no negative product (RESULTS.md). `only_raises` closes them.
 
     Args:
         embeddings: (batch, dim), not normalised.
         weight: (classes, dim), any norm; taken as unit vectors.
         labels: (batch,), int64 in [0, classes).
         alpha: pull towards the true class, >= 0.
+        only_raises: not in the paper: no logit falls below the plain product. It costs another product.
 
     Returns:
         (batch, classes); the column of the true class is the plain product.
@@ -41,7 +44,8 @@ def wsoftmax_logits(embeddings: Tensor, weight: Tensor, labels: Tensor, *, alpha
     """
     require_not_negative("alpha", alpha)
     refuse_bad_labels(labels, batch=len(embeddings), classes=len(weight))
-    return biased_weight_products(embeddings, weight, labels, alpha=alpha)[0]
+    pulled, _ = biased_weight_products(embeddings, weight, labels, alpha=alpha)
+    return torch.maximum(pulled, unit_weight_products(embeddings, weight)) if only_raises else pulled
 
 
 def simplex_weights(classes: int) -> Tensor:
@@ -78,20 +82,25 @@ class WSoftmaxHead(Head):
         classes: how many there are.
         embedding_dim: length of an embedding.
         alpha: the whole pull; it may grow in training.
+        only_raises: no logit falls below the plain product.
 
     Raises:
         InputError: a negative alpha.
     """
 
-    def __init__(self, *, classes: int, embedding_dim: int, alpha: float) -> None:
+    def __init__(self, *, classes: int, embedding_dim: int, alpha: float, only_raises: bool = False) -> None:
         super().__init__(classes=classes, embedding_dim=embedding_dim)
         require_not_negative("alpha", alpha)
         self.alpha = self.alpha_now = alpha
+        self.only_raises = only_raises
         self.weight = unit_length_on_average(classes, embedding_dim)
 
     def compare(self, embeddings: Tensor, labels: Tensor) -> HeadOutput:
         """Products with the biased weights; the plain ones follow from them."""
         alpha = self.alpha_now
+        if self.only_raises:
+            logits = wsoftmax_logits(embeddings, self.weight, labels, alpha=alpha, only_raises=True)
+            return HeadOutput(logits, lambda: self.compare_plainly(embeddings))
         logits, inverse_lengths = biased_weight_products(embeddings, self.weight, labels, alpha=alpha)
 
         def plain() -> Tensor:
