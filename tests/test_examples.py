@@ -12,6 +12,7 @@ import numpy as np
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 TOY = runpy.run_path(str(EXAMPLES / "snr_toy_classifier.py"), run_name="snr_toy_classifier")
+MINIMUM = runpy.run_path(str(EXAMPLES / "wsoftmax_minimum.py"), run_name="wsoftmax_minimum")
 
 
 def test_the_toy_classifier_prints_the_papers_numbers_beside_its_own() -> None:
@@ -49,3 +50,12 @@ def exact_halfway_accuracy() -> float:
     chances = [np.where(vectors == 1, mean, 1 - mean).prod(axis=1) for mean in (p / 2, p + (1 - p) / 2)]
     threshold = sum(chance @ scores for chance in chances) / 2
     return float((chances[0][scores <= threshold].sum() + chances[1][scores > threshold].sum()) / 2)
+
+
+def test_wsoftmax_as_printed_leaves_a_good_start_for_negative_products() -> None:
+    found = MINIMUM["refinements"](0, steps=800)
+    (loss, _, negative), (printed_loss, _, printed_negative) = found["softmax again"], found["as printed"]
+    assert found["start"][2] == negative == 0
+    assert printed_negative > 0.5
+    assert printed_loss < 0.6 * loss
+    assert found["only raises"][0] > printed_loss
