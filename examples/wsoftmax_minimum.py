@@ -8,8 +8,8 @@ weights are negative, and long. A small network is trained on ten clusters with 
 until about one point in a hundred is wrong and none has only negative products; then it is refined with the
 same loss, with W-Softmax as printed, and with a pull that only raises.
 
-As printed, three quarters of the points and more end with only negative products, at half to a seventh of
-the loss and with more errors. Where the pull only raises, many go there too, as the margin ends there, but
+As printed, two thirds of the points and more end with only negative products, at half to a seventh of the
+loss and with as many errors. Where the pull only raises, many go there too, as the margin ends there, but
 their loss is that of the softmax.
 """
 
@@ -23,7 +23,8 @@ from torch import Tensor, nn
 from faceverif.criteria.cross_entropy import cross_entropy
 from faceverif.heads.wsoftmax import WSoftmaxHead
 
-CLASSES, INPUTS, EMBEDDING = 10, 16, 32
+CLASSES, INPUTS = 10, 16
+EMBEDDING = CLASSES - 1  # the paper's fewest; with more it is the same
 STEPS, BATCH, POINTS = 1500, 128, 5000
 
 
