@@ -35,11 +35,12 @@ def cosines(embeddings: Tensor, weight: Tensor) -> Tensor:
 def directions(embeddings: Tensor, *, length: float = 1.0) -> Tensor:
     """Embeddings at that length; one shorter than 1e-6 has no direction, so zeros, and no gradient.
 
-    As after a ReLU that lets nothing through: 1 / length, the size of the gradient, would throw the network
+    As after a ReLU that lets nothing through: the gradient, which goes with 1 / |x|, would throw the network
     out of its place in a single step.
 
     Args:
         embeddings: (batch, dim).
+        length: of what is returned.
     """
     lengths = torch.linalg.vector_norm(embeddings, dim=1, keepdim=True)
     return embeddings * torch.where(lengths < _SHORTEST, 0.0, length / lengths.clamp_min(_SHORTEST))

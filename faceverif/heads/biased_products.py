@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from faceverif.heads.portions import inverse_norms_of, portions, set_own, without_denormals
+from faceverif.heads.portions import inverse_norms_of, portions, without_autocast, without_denormals, zero_own
 
 # Of the classes: few, as calls cost time; not one, as it would take several temporaries of (batch, classes).
 _PORTIONS = 4
@@ -40,6 +40,7 @@ def biased_weight_products(
 
 class _BiasedWeightProducts(torch.autograd.Function):
     @staticmethod
+    @without_autocast
     def forward(ctx: Any, x: Tensor, weight: Tensor, labels: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
         own = F.normalize(weight[labels])
         own_products = torch.linalg.vecdot(x, own)[:, None]
@@ -63,6 +64,7 @@ class _BiasedWeightProducts(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
+    @without_autocast
     def backward(
         ctx: Any, gradient: Tensor | None, _: None
     ) -> tuple[Tensor | None, Tensor | None, None, None]:
@@ -78,7 +80,7 @@ class _BiasedWeightProducts(torch.autograd.Function):
         for classes in portions(x, weight, at_most=_PORTIONS):
             w, inverse_norm = weight[classes], inverse_norms[classes]
             inverse_length = inverse_lengths[:, classes]
-            g = set_own(without_denormals(gradient[:, classes]), labels, classes, None)
+            g = zero_own(without_denormals(gradient[:, classes]), labels, classes)
             along_logits = g * products[:, classes]
             g.mul_(inverse_length)
             own_gradient += ctx.alpha * g.sum(dim=1)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from faceverif.heads.portions import portions, set_own, without_denormals
+from faceverif.heads.portions import portions, without_autocast, without_denormals, zero_own
 
 # Of the class means and variances: few, as calls cost time; many, as temporaries of that size cost memory.
 _PORTIONS = 16
@@ -55,6 +55,7 @@ def margin_log_densities(
 
 class _GaussianLogDensities(torch.autograd.Function):
     @staticmethod
+    @without_autocast
     def forward(
         ctx: Any, x: Tensor, means: Tensor, log_variances: Tensor, labels: Tensor, alpha: float
     ) -> tuple[Tensor, Tensor]:
@@ -73,6 +74,7 @@ class _GaussianLogDensities(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
+    @without_autocast
     def backward(
         ctx: Any, gradient: Tensor, own_gradient: Tensor
     ) -> tuple[Tensor, Tensor | None, Tensor | None, None, None]:
@@ -160,7 +162,7 @@ def _set_diagonal(into: _GaussianGradients, gradient: Tensor, saved: tuple[Tenso
     for classes in portions(x, means, at_most=_PORTIONS):
         mean = means[classes]
         precision = torch.neg(log_variances[classes]).exp_()
-        g = set_own(without_denormals(gradient[:, classes]), labels, classes, None)
+        g = zero_own(without_denormals(gradient[:, classes]), labels, classes)
         into.x.addcmul_(x, g @ precision, value=-1.0).addmm_(g, mean * precision)
         if into.means is None and into.log_variances is None:
             continue

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from faceverif.heads.portions import inverse_norms_of, without_denormals
+from faceverif.heads.portions import inverse_norms_of, without_autocast, without_denormals
 
 # A sample's logit of its own class, from: the product with it, the embedding's norm, the class weight's norm.
 Margin = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -53,8 +53,8 @@ def products_with_margin(
         weight: (classes, dim).
         labels: (batch,).
         margin: maps (batch,) products with the own class, norms of the embeddings and norms of the own
-            class's weight to (batch,) logits; gradients flow through all three. With unit weights the last
-            are ones.
+            class's weight to (batch,) logits, each from the numbers of its own sample alone and from the
+            product at least; gradients flow through all three. With unit weights the last are ones.
         unit_weight: take the class weights as unit vectors.
 
     Returns:
@@ -66,6 +66,7 @@ def products_with_margin(
 
 class _Products(torch.autograd.Function):
     @staticmethod
+    @without_autocast
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, labels: Tensor | None, margin: Margin | None, unit: bool
     ) -> tuple[Tensor, Tensor]:
@@ -79,13 +80,15 @@ class _Products(torch.autograd.Function):
             own = logits.gather(1, labels[:, None]).squeeze(1)
             ctx.own = _OwnLogits.of(own, x, None if unit else weight[labels], margin)
             logits.scatter_(1, labels[:, None], ctx.own.logits[:, None])
-        ctx.save_for_backward(x, weight, labels, inverse_norms, logits if unit else None)
+        kept = logits if unit and ctx.needs_input_grad[1] else None
+        ctx.save_for_backward(x, weight, labels, inverse_norms, kept)
         ctx.mark_non_differentiable(own)
         ctx.set_materialize_grads(False)
         return logits, own
 
     @staticmethod
     @torch.autograd.function.once_differentiable
+    @without_autocast
     def backward(
         ctx: Any, gradient: Tensor | None, _: None
     ) -> tuple[Tensor | None, Tensor | None, None, None, None]:
@@ -144,12 +147,12 @@ class _OwnLogits(NamedTuple):
         weight_norms = torch.ones_like(norms)
         if own_weight is not None:
             weight_norms = torch.linalg.vector_norm(own_weight, dim=1)
-        leaves = tuple(leaf.detach().requires_grad_() for leaf in (products, norms, weight_norms))
-        with torch.enable_grad():
+        # Copies, since the products are also returned; a graph of their own, also where inference has none.
+        with torch.inference_mode(False), torch.enable_grad():
+            leaves = tuple(leaf.detach().clone().requires_grad_() for leaf in (products, norms, weight_norms))
             logits = margin(*leaves)
             slope, norm_slope, weight_norm_slope = torch.autograd.grad(
                 logits.sum(), leaves, allow_unused=True
             )
-        return cls(
-            products, logits.detach(), slope, norm_slope, None if own_weight is None else weight_norm_slope
-        )
+        of_weight = None if own_weight is None else weight_norm_slope
+        return cls(leaves[0].detach(), logits.detach(), slope, norm_slope, of_weight)
