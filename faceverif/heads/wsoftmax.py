@@ -45,7 +45,11 @@ def wsoftmax_logits(
     require_not_negative("alpha", alpha)
     refuse_bad_labels(labels, batch=len(embeddings), classes=len(weight))
     pulled, _ = biased_weight_products(embeddings, weight, labels, alpha=alpha)
-    return torch.maximum(pulled, unit_weight_products(embeddings, weight)) if only_raises else pulled
+    return _raised(pulled, embeddings, weight) if only_raises else pulled
+
+
+def _raised(pulled: Tensor, embeddings: Tensor, weight: Tensor) -> Tensor:
+    return torch.maximum(pulled, unit_weight_products(embeddings, weight))
 
 
 def simplex_weights(classes: int) -> Tensor:
@@ -98,16 +102,13 @@ class WSoftmaxHead(Head):
     def compare(self, embeddings: Tensor, labels: Tensor) -> HeadOutput:
         """Products with the biased weights; the plain ones follow from them."""
         alpha = self.alpha_now
-        if self.only_raises:
-            logits = wsoftmax_logits(embeddings, self.weight, labels, alpha=alpha, only_raises=True)
-            return HeadOutput(logits, lambda: self.compare_plainly(embeddings))
-        logits, inverse_lengths = biased_weight_products(embeddings, self.weight, labels, alpha=alpha)
+        pulled, inverse_lengths = biased_weight_products(embeddings, self.weight, labels, alpha=alpha)
 
         def plain() -> Tensor:
-            own = logits.gather(1, labels[:, None])
-            return (logits / inverse_lengths - alpha * own).scatter_(1, labels[:, None], own)
+            own = pulled.gather(1, labels[:, None])
+            return (pulled / inverse_lengths - alpha * own).scatter_(1, labels[:, None], own)
 
-        return HeadOutput(logits, plain)
+        return HeadOutput(_raised(pulled, embeddings, self.weight) if self.only_raises else pulled, plain)
 
     def compare_plainly(self, embeddings: Tensor) -> Tensor:
         """x . w_j with unit w, as the paper evaluates."""
