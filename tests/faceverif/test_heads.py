@@ -174,15 +174,21 @@ def test_gradcheck(name: str) -> None:
     assert gradcheck(lambda x, w: HEADS[name][0](x, w, y), (x.requires_grad_(), w.requires_grad_()))
 
 
+def take_one_class_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it would be all at once: a portion holds at least 64."""
+    monkeypatch.setattr(portions, "_PORTION", {"cpu": 0})
+    monkeypatch.setattr(portions, "_SMALLEST_PORTION", 1)
+    for module in (biased_products, gaussian_densities):
+        monkeypatch.setattr(module, "_PORTIONS", CLASSES)
+
+
 @pytest.mark.parametrize("name", [name for name in HEADS if name.startswith(("wsoftmax", "lgm, diagonal"))])
 def test_portions_of_classes_change_nothing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """With one class at a time, values and gradients stay those of all at once."""
     outcomes = []
-    for portion in (10**9, 0):
-        monkeypatch.setattr(portions, "_PORTION", {"cpu": portion})
-        monkeypatch.setattr(portions, "_SMALLEST_PORTION", 1)
-        for module in (biased_products, gaussian_densities):
-            monkeypatch.setattr(module, "_PORTIONS", 1 if portion else CLASSES)
+    for in_portions in (False, True):
+        if in_portions:
+            take_one_class_at_a_time(monkeypatch)
         x, w, y = drawn(seed=4)
         logits = HEADS[name][0](x.requires_grad_(), w.requires_grad_(), y)
         cross_entropy(logits, y).sum().backward()
@@ -196,9 +202,7 @@ def test_gradients_of_learned_variances(
     name: str, in_portions: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if in_portions:
-        monkeypatch.setattr(portions, "_PORTION", {"cpu": 0})
-        monkeypatch.setattr(portions, "_SMALLEST_PORTION", 1)
-        monkeypatch.setattr(gaussian_densities, "_PORTIONS", CLASSES)
+        take_one_class_at_a_time(monkeypatch)
     x, w, y = drawn(seed=5)
     log_variances = (LOG_VARIANCES if "diagonal" in name else LOG_VARIANCES[:, :1]).clone().requires_grad_()
     assert gradcheck(lambda v: lgm_logits(x, w, v, y, alpha=0.7), (log_variances,))
