@@ -75,6 +75,7 @@ PEERS: dict[str, Callable[[int], nn.Module]] = {
 
 
 def main() -> None:
+    """A table for each size and scale; or, in a process of its own, the memory of one head."""
     arguments = parse_arguments()
     if arguments.memory_of:
         print(peak_memory_mb(arguments.memory_of, *arguments.size, scale=arguments.scale))
@@ -91,6 +92,7 @@ def main() -> None:
 
 
 def parse_arguments() -> argparse.Namespace:
+    """What the module's docstring shows."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     everything = [(128, 10_575), (512, 10_575), (128, 85_742), (512, 85_742)]
     parser.add_argument("--sizes", type=size, nargs="+", default=everything, metavar="BATCHxCLASSES")
@@ -143,6 +145,7 @@ def stepper(name: str, batch: int, classes: int, *, scale: float) -> Callable[[]
 
 
 def build(name: str, batch: int, classes: int, *, scale: float) -> tuple[Loss, nn.Module, Tensor, Tensor]:
+    """A head with its cross entropy, as loss and module, and the embeddings and labels of a batch."""
     torch.manual_seed(0)
     embeddings = torch.randn(batch, DIM, device=device(), requires_grad=True)
     labels = torch.randint(classes, (batch,), device=device())

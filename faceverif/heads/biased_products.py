@@ -89,7 +89,7 @@ class _BiasedWeightProducts(torch.autograd.Function):
             if len(x) and inverse_length.amax() >= _LONGEST_INVERSE:
                 held = inverse_length >= _LONGEST_INVERSE
                 shortened.masked_fill_(held, 0.0)
-                along_logits.add_(along_logits * held)
+                along_logits.add_(along_logits * held)  # there the whole counts, elsewhere half
             if dweight is not None:
                 # What points along a unit weight is taken out: it can only turn. The part is the sum of each
                 # gradient times its product, both of which follow from the logits.
