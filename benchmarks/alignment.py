@@ -28,9 +28,10 @@ import torch
 from facenet_pytorch import MTCNN
 from numpy.typing import NDArray
 
-from data_prep.detection import FaceDetector, Faces, centred_largest
+from data_prep.detection.cascade import FaceDetector, Faces, centred_largest
 from data_prep.photos import read_photo
-from data_prep.prepare import AlignSettings, worker_pool
+from data_prep.prepare.task import AlignSettings
+from data_prep.prepare.workers import worker_pool
 from data_prep.sources.folder import SourcePhoto, list_photos
 
 Photos = list[NDArray[np.uint8]]

@@ -22,10 +22,11 @@ from pathlib import Path
 
 import numpy as np
 
-from data_prep.export import export_webdataset
-from data_prep.manifest import AlignedDataset, Status
-from faceverif.config import DataConfig
-from faceverif.training.data import RemainingBatches, TrainingPhotos, load_training_photos, read_batches
+from data_prep.dataset.export import export_webdataset
+from data_prep.dataset.manifest import AlignedDataset, Status
+from faceverif.config.run import DataConfig
+from faceverif.training.data import TrainingPhotos, load_training_photos, read_batches
+from faceverif.training.order import RemainingBatches
 
 BATCH = 128
 

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from faceverif.classification.classifier import Classifier
 from faceverif.classification.config import ClassificationConfig
-from faceverif.config import validate_config
+from faceverif.config.reading import validate_config
 from faceverif.provenance import peak_memory_mb
 from robustness.attacked_model import AttackedModel, frozen
 from robustness.attacks.fgsm import FGSM

@@ -14,10 +14,10 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from data_prep.crops import decode_crop, is_missing
+from data_prep.dataset.crops import decode_crop, is_missing
+from data_prep.dataset.manifest import JOURNAL_NAME, MANIFEST_NAME, AlignedDataset, Status
 from data_prep.errors import InputError
-from data_prep.known_sets import CASIA, CASIA_PACK, CELEBA, CFP, KNOWN_SETS, LFW, KnownSet
-from data_prep.manifest import JOURNAL_NAME, MANIFEST_NAME, AlignedDataset, Status
+from data_prep.fetching.known_sets import CASIA, CASIA_PACK, CELEBA, CFP, KNOWN_SETS, LFW, KnownSet
 from data_prep.photos import PhotoError, decode_photo
 from data_prep.progress import progress
 from data_prep.protocols import FORMATS as PROTOCOL_FORMATS

@@ -13,12 +13,14 @@ from typing import Any
 import numpy as np
 
 from data_prep.atomic import write_text
-from data_prep.manifest import AlignedDataset
-from data_prep.prepare import AlignSettings, align_folder
+from data_prep.dataset.manifest import AlignedDataset
+from data_prep.face_model import FaceModel, load_face_model
+from data_prep.prepare.align_folder import align_folder
+from data_prep.prepare.task import AlignSettings
 from data_prep.progress import duration, say
-from data_prep.synthetic import FaceModel, load_face_model, synthesise_photos
-from faceverif.config import RunConfig, load_run_config
-from faceverif.report import REPORT_NAME, picture_uri, run_page
+from data_prep.synthetic import synthesise_photos
+from faceverif.config.run import RunConfig, load_run_config
+from faceverif.report.run_page import REPORT_NAME, picture_uri, run_page
 from faceverif.training.checkpoint import checkpoint_path
 from faceverif.training.loop import train
 

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from data_prep.errors import InputError
+from faceverif.config.objective import ObjectiveConfig
 from faceverif.criteria import build_criterion
 from faceverif.heads import HeadOutput, build_head
-from faceverif.objective_config import ObjectiveConfig
 from faceverif.penalties import Batch, build_penalty
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from faceverif.config import load_config
-from robustness.rejection_config import RejectionConfig
+from faceverif.config.reading import load_config
+from robustness.rejection.config import RejectionConfig
 
 CONFIG = Path(__file__).with_name("demo.yaml")
 

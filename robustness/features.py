@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from faceverif.classification.images import as_pixels
+from faceverif.images.labelled import as_pixels
 from robustness.attacked_model import AttackedModel, device_of, refuse_bad_pixels, refuse_unfit_model
 
 

@@ -15,21 +15,22 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from data_prep.atomic import written_whole
+from data_prep.dataset.crops import centre_square
+from data_prep.dataset.manifest import AlignedDataset, Status
+from data_prep.dataset.packed import load_aligned
 from data_prep.errors import InputError
-from data_prep.manifest import AlignedDataset, Status
-from data_prep.packed import load_aligned
 from data_prep.progress import say
-from faceverif.described_tensors import ModelFormat
-from faceverif.embedder.base import PreprocessingSpec, centre_square
-from faceverif.embedder.model_file import holds_face_model
-from faceverif.face_images import STRANGER, FaceImages
 from faceverif.heads.lgm import LGMHead
+from faceverif.images.faces import STRANGER, FaceImages
+from faceverif.models.described_tensors import ModelFormat
+from faceverif.models.embedder import PreprocessingSpec
+from faceverif.models.model_file import holds_face_model
 from robustness.attacked_model import AttackedModel
-from robustness.calibration import OperatingPoint, calibrate, smallest_calibration, smallest_rate
 from robustness.detectors import Detector, build_detector
+from robustness.detectors.calibration import OperatingPoint, calibrate, smallest_calibration, smallest_rate
 from robustness.features import extract_features
-from robustness.finished_run import FinishedRun, Pictures, load_run, run_sha256
-from robustness.subject import FittedModel, evenly, features_of, whole_classes
+from robustness.fitted_model import FittedModel, evenly, features_of, whole_classes
+from robustness.loaded_run import FinishedRun, Pictures, load_run, run_sha256
 
 GUARD_NAME = "rejection.safetensors"
 RATES = (0.1, 0.05, 0.01, 0.001)

@@ -11,8 +11,8 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from data_prep.dataset.manifest import MANIFEST_NAME
 from data_prep.errors import InputError
-from data_prep.manifest import MANIFEST_NAME
 from data_prep.protocols import cfp, lfw
 from data_prep.protocols.base import ProtocolSize
 

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from data_prep.dataset.manifest import AlignedDataset
 from data_prep.errors import InputError
-from data_prep.manifest import AlignedDataset
 from data_prep.protocols.base import VerificationProtocol
 
 _NAMED = 3  # how many of the missing photos the message lists

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_prep.atomic import write_text, written_whole
+from data_prep.dataset.manifest import AlignedDataset
 from data_prep.errors import InputError
-from data_prep.manifest import AlignedDataset
 from data_prep.progress import progress
-from faceverif.embedder import Embedder
+from faceverif.models import Embedder
 from faceverif.verification.embeddings import embed_crops
 from faceverif.verification.scoring import normalised
 

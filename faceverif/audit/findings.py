@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data_prep.exclusions import Exclusion
+from data_prep.dataset.exclusions import Exclusion
 from faceverif.audit.calibration import (
     MATCH_RULE,
     STRANGER_RULE,

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from data_prep.manifest import AlignedDataset
+from data_prep.dataset.manifest import AlignedDataset
 
 
 @dataclass(frozen=True)

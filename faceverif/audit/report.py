@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.atomic import write_text
-from faceverif.pages import render_page
-from faceverif.report import REPORT_NAME, picture_uri
+from faceverif.report.pages import render_page
+from faceverif.report.run_page import REPORT_NAME, picture_uri
 
 AUDIT_NAME = "audit.json"
 EXCLUSIONS_NAME = "exclusions.csv"

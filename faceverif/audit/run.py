@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from data_prep.atomic import write_text, written_whole
-from data_prep.crops import side_by_side
+from data_prep.dataset.crops import side_by_side
+from data_prep.dataset.exclusions import ExclusionList, write_exclusions
+from data_prep.dataset.manifest import AlignedDataset, Status
+from data_prep.dataset.packed import load_aligned
 from data_prep.errors import InputError
-from data_prep.exclusions import ExclusionList, write_exclusions
 from data_prep.lock import LOCK_NAME, filled
-from data_prep.manifest import AlignedDataset, Status
-from data_prep.packed import load_aligned
 from faceverif.audit.calibration import (
     EXPECTED_RULE,
     MatchThreshold,
@@ -44,7 +44,7 @@ from faceverif.audit.findings import (
 )
 from faceverif.audit.people import People
 from faceverif.audit.report import AUDIT_NAME, EXCLUSIONS_NAME, PICTURES_NAME, write_audit_report
-from faceverif.embedder import Embedder
+from faceverif.models import Embedder
 
 _EMBEDDINGS = "embeddings"
 _SHOWN = 24  # pictures of each kind of finding

@@ -12,7 +12,7 @@ from faceverif.backbones.mobilefacenet import mobilefacenet
 from faceverif.backbones.sphereface import sphereface
 
 if TYPE_CHECKING:
-    from faceverif.config import BackboneConfig
+    from faceverif.config.backbones import BackboneConfig
 
 BACKBONES: dict[str, Callable[..., Backbone]] = {
     "mobilefacenet": mobilefacenet,

@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from faceverif.config import OptimizerConfig, ScheduleConfig
-from faceverif.config_base import Count, Positive, Section, Share
-from faceverif.objective_config import ObjectiveConfig
+from faceverif.config.objective import ObjectiveConfig
+from faceverif.config.optimisation import OptimizerConfig, ScheduleConfig
+from faceverif.config.section import Count, Positive, Section, Share
 
 DataName = Literal["mnist", "fashion_mnist", "cifar10", "cifar100", "flowers102", "imagenet", "digits"]
 

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from data_prep.errors import InputError
 from faceverif.classification.config import ImageDataConfig
-from faceverif.classification.images import ImageFiles, Images, ImageSet
 from faceverif.classification.sources import PIXEL_STATISTICS, PixelStatistics, read_images
+from faceverif.images.labelled import ImageFiles, Images, ImageSet
 
 # One stream of random numbers for each use, so that one setting leaves the other's choice as it was.
 _HELD_OUT, _LABEL_NOISE = 1, 2

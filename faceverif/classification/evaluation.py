@@ -9,10 +9,10 @@ from torch import Tensor
 
 from data_prep.errors import InputError
 from faceverif.classification import metrics
-from faceverif.classification.images import Images, as_pixels
 from faceverif.classification.networks import Network
-from faceverif.embedder.model_file import evaluating
 from faceverif.heads import Head
+from faceverif.images.labelled import Images, as_pixels
+from faceverif.models.model_file import evaluating
 
 # Beyond that many images k-means and neighbours are found on an even choice of them.
 _MOST_COMPARED = 10_000

@@ -10,15 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from faceverif.classification.outputs import LikelihoodMap, RunOutputs
-from faceverif.plotting import (
-    ACCENT,
-    COLOURS,
-    IMPOSTOR,
-    INK,
-    PANELS_PER_ROW,
-    LineStyle,
-    new_figure,
-)
+from faceverif.report.plotting import ACCENT, COLOURS, IMPOSTOR, INK, PANELS_PER_ROW, LineStyle, new_figure
 
 _PANEL_IN = 2.4
 _MOST_DOTS = 5000

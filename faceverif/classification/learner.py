@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from faceverif.classification.augmentation import augment
 from faceverif.classification.classifier import Classifier
 from faceverif.classification.config import ClassificationConfig
-from faceverif.classification.images import as_pixels
 from faceverif.classification.trained import start_from
+from faceverif.images.labelled import as_pixels
 from faceverif.training.optimizer import build_optimizer, set_learning_rate
 from faceverif.training.randomness import counted_generator, counted_seed
 from faceverif.training.schedule import learning_rate_factor, margin_progress

@@ -6,7 +6,7 @@ import hashlib
 from typing import Any
 
 from faceverif.classification.config import ImageDataConfig
-from faceverif.classification.images import Images
+from faceverif.images.labelled import Images
 
 
 def data_sha256(train: Images, evaluation: Images) -> str:

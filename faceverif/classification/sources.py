@@ -15,7 +15,7 @@ from data_prep.errors import InputError, first_line
 from data_prep.sources.idx import has_idx_files, read_idx_images
 from data_prep.sources.picture_tar import Pictures, read_pictures
 from faceverif.classification.config import ImageDataConfig
-from faceverif.classification.images import ImageFiles, Images, ImageSet, centre_crop
+from faceverif.images.labelled import ImageFiles, Images, ImageSet, centre_crop
 
 _DIGITS = tuple(str(digit) for digit in range(10))
 _CLOTHES = (

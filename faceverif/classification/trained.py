@@ -13,10 +13,10 @@ from data_prep.atomic import written_whole
 from data_prep.errors import InputError, first_line
 from faceverif.classification.classifier import Classifier
 from faceverif.classification.config import ClassificationConfig
-from faceverif.classification.images import as_pixels
-from faceverif.config import validate_config
-from faceverif.described_tensors import ModelFormat
+from faceverif.config.reading import validate_config
 from faceverif.heads import Head
+from faceverif.images.labelled import as_pixels
+from faceverif.models.described_tensors import ModelFormat
 
 MODEL_NAME = "model.safetensors"
 _FILES = ModelFormat("faceverif.classifier", command="faceverif classify", run="classification run")

@@ -17,11 +17,11 @@ from data_prep.progress import duration, progress, say
 from faceverif.classification.config import ClassificationConfig
 from faceverif.classification.data import load_image_sets
 from faceverif.classification.evaluation import measure, predict
-from faceverif.classification.images import Images
 from faceverif.classification.learner import ClassifierLearner
 from faceverif.classification.metrics import error
 from faceverif.classification.provenance import data_sha256, describe_images
 from faceverif.classification.trained import save_classifier
+from faceverif.images.labelled import Images
 from faceverif.provenance import describe_end, describe_start
 from faceverif.training.checkpoint import (
     load_checkpoint,
@@ -29,8 +29,8 @@ from faceverif.training.checkpoint import (
     refuse_started_run,
     save_checkpoint,
 )
-from faceverif.training.data import RemainingBatches, steps_per_epoch
 from faceverif.training.host_memory import keep_freed_memory
+from faceverif.training.order import RemainingBatches, steps_per_epoch
 from faceverif.training.step_figures import StepFigures
 
 METRICS_NAME = "metrics.csv"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
+from faceverif.checked_tensors import refuse_bad_labels
 from faceverif.criteria.base import Criterion
-from faceverif.heads.base import refuse_bad_labels
 
 
 def cross_entropy(margin_logits: Tensor, labels: Tensor) -> Tensor:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from faceverif.checked_tensors import require_not_negative
 from faceverif.criteria.base import Criterion
 from faceverif.criteria.cross_entropy import cross_entropy
-from faceverif.heads.base import require_not_negative
 
 
 def focal_loss(logits: Tensor, labels: Tensor, *, gamma: float) -> Tensor:

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from faceverif.checked_tensors import require_not_negative
 from faceverif.criteria.base import Criterion
 from faceverif.criteria.cross_entropy import cross_entropy
-from faceverif.heads.base import require_not_negative
 
 
 def improved_loss(logits: Tensor, labels: Tensor, *, beta: float, gamma: float) -> Tensor:

@@ -6,8 +6,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from data_prep.errors import InputError
+from faceverif.checked_tensors import refuse_bad_labels
 from faceverif.criteria.base import Criterion
-from faceverif.heads.base import refuse_bad_labels
 
 
 def smoothed_cross_entropy(logits: Tensor, labels: Tensor, *, smoothing: float) -> Tensor:

@@ -11,8 +11,9 @@ from pydantic import Field, model_validator
 
 from data_prep.errors import InputError
 from faceverif.classification.config import ClassificationConfig
-from faceverif.config import RunConfig, load_config, validate_config
-from faceverif.config_base import NotNegative, Section, merged
+from faceverif.config.reading import load_config, validate_config
+from faceverif.config.run import RunConfig
+from faceverif.config.section import NotNegative, Section, merged
 from faceverif.experiment.tasks import TASKS
 
 # Names become folders, beside the files of the table.

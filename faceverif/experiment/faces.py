@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from faceverif.config import RunConfig, read_yaml
-from faceverif.curves import read_metrics
+from faceverif.config.reading import read_yaml
+from faceverif.config.run import RunConfig
 from faceverif.experiment.figures import training_curves_figure
 from faceverif.experiment.task import FinishedRun, Picture, RunResult, Task
-from faceverif.plotting import LineStyle
-from faceverif.report import read_json
+from faceverif.report.curves import read_metrics
+from faceverif.report.plotting import LineStyle
+from faceverif.report.run_page import read_json
 from faceverif.training.loop import train
 from faceverif.verification.figures import roc_curves_figure
 from faceverif.verification.metrics import Roc, roc_curve

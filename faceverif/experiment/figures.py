@@ -10,8 +10,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from faceverif.curves import Metrics
-from faceverif.plotting import ACCENT, FAINT, INK, PERCENT, LineStyle, new_figure, new_panels
+from faceverif.report.curves import Metrics
+from faceverif.report.plotting import ACCENT, FAINT, INK, PERCENT, LineStyle, new_figure, new_panels
 
 # In spans of our own numbers.
 _FARTHEST_PAPER = 3

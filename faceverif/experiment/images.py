@@ -15,11 +15,11 @@ from faceverif.classification.figures import (
 from faceverif.classification.outputs import likelihood_map, run_outputs
 from faceverif.classification.trained import MODEL_NAME
 from faceverif.classification.training import METRICS_NAME, RESULT_NAME, train_classifier
-from faceverif.curves import read_metrics
 from faceverif.experiment.figures import training_curves_figure
 from faceverif.experiment.task import FinishedRun, Picture, RunResult, Task
-from faceverif.plotting import LineStyle
-from faceverif.report import read_json
+from faceverif.report.curves import read_metrics
+from faceverif.report.plotting import LineStyle
+from faceverif.report.run_page import read_json
 
 _WIDTH = "embedding_dim"
 _ACCURACY = "evaluation_accuracy"

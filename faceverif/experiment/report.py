@@ -12,9 +12,9 @@ from faceverif.experiment.figures import Series, seeds_figure, series_figure
 from faceverif.experiment.table import Cell, Table, metric_figure, metric_label, metric_text
 from faceverif.experiment.task import FinishedRun, Picture
 from faceverif.experiment.tasks import TASKS
-from faceverif.pages import render_page
-from faceverif.plotting import LineStyle, figure_png, house_style, line_styles
-from faceverif.report import REPORT_NAME, picture_uri, read_json
+from faceverif.report.pages import render_page
+from faceverif.report.plotting import LineStyle, figure_png, house_style, line_styles
+from faceverif.report.run_page import REPORT_NAME, picture_uri, read_json
 
 
 def write_experiment_report(table: Table, finished: Sequence[FinishedRun], out: Path) -> Path:

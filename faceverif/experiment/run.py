@@ -12,7 +12,7 @@ from data_prep.atomic import make_folder, refuse_file, write_text
 from data_prep.errors import InputError
 from data_prep.lock import filled
 from data_prep.progress import say
-from faceverif.config import read_yaml
+from faceverif.config.reading import read_yaml
 from faceverif.experiment.config import ExperimentConfig, PlannedRun, load_experiment, plan_runs
 from faceverif.experiment.report import write_experiment_report
 from faceverif.experiment.table import Table, build_table

@@ -12,9 +12,10 @@ from matplotlib.figure import Figure
 
 from data_prep.errors import InputError
 from faceverif.classification.config import ClassificationConfig
-from faceverif.config import RunConfig, read_yaml, validate_config
-from faceverif.config_base import changed_settings
-from faceverif.plotting import LineStyle
+from faceverif.config.reading import read_yaml, validate_config
+from faceverif.config.run import RunConfig
+from faceverif.config.section import changed_settings
+from faceverif.report.plotting import LineStyle
 from faceverif.training.checkpoint import checkpoint_path
 
 Config = TypeVar("Config", ClassificationConfig, RunConfig)

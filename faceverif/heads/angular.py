@@ -8,7 +8,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from faceverif.heads.base import Head, HeadOutput, require_not_negative, require_positive
+from faceverif.checked_tensors import require_not_negative, require_positive
+from faceverif.heads.base import Head, HeadOutput
 from faceverif.heads.products import products_with_margin, unit_weight_products
 
 _SHORTEST = 1e-6

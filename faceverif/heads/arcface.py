@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from data_prep.errors import InputError
+from faceverif.checked_tensors import refuse_bad_labels, require_not_negative
 from faceverif.heads.angular import AngularHead, angular_logits
-from faceverif.heads.base import refuse_bad_labels, require_not_negative
 
 LARGEST_MARGIN_RAD = math.pi / 2
 # Below this the sine stands still: float32 cannot tell it from rounding, and its derivative -cos / sin,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from faceverif.checked_tensors import refuse_bad_labels, require_not_negative
 from faceverif.heads.angular import AngularHead, angular_logits
-from faceverif.heads.base import refuse_bad_labels, require_not_negative
 
 
 def cosface_logits(

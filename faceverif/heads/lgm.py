@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from data_prep.errors import InputError
+from faceverif.checked_tensors import refuse_bad_labels, require_not_negative
 from faceverif.heads.angular import replace_true_class
-from faceverif.heads.base import Head, HeadOutput, refuse_bad_labels, require_not_negative
+from faceverif.heads.base import Head, HeadOutput
 from faceverif.heads.gaussian_densities import gaussian_log_densities, margin_log_densities
 
 Covariance = Literal["identity", "isotropic", "diagonal"]

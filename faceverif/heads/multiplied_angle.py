@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from data_prep.errors import InputError
+from faceverif.checked_tensors import refuse_bad_labels, require_not_negative
 from faceverif.heads.angular import replace_true_class, unit_length_on_average
-from faceverif.heads.base import Head, HeadOutput, refuse_bad_labels, require_not_negative
+from faceverif.heads.base import Head, HeadOutput
 from faceverif.heads.products import products_with_margin
 
 # cos(m theta) as a polynomial of cos(theta), by powers (Chebyshev, first kind): exact values and gradients

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from data_prep.errors import InputError
+from faceverif.checked_tensors import refuse_bad_labels, require_not_negative
 from faceverif.heads.angular import unit_length_on_average
-from faceverif.heads.base import Head, HeadOutput, refuse_bad_labels, require_not_negative
+from faceverif.heads.base import Head, HeadOutput
 from faceverif.heads.biased_products import biased_weight_products
 from faceverif.heads.products import unit_weight_products
 

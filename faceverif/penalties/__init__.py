@@ -16,7 +16,7 @@ from faceverif.penalties.pairs import Contrastive, Margin, NPair, ProxyNCA, Trip
 from faceverif.penalties.snr import SNR
 
 if TYPE_CHECKING:
-    from faceverif.objective_config import PenaltyConfig
+    from faceverif.config.objective import PenaltyConfig
 
 PENALTIES: dict[str, Callable[..., Penalty]] = {
     "gsc": GSC,

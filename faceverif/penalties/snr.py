@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from data_prep.errors import InputError
-from faceverif.heads.base import require_not_negative
+from faceverif.checked_tensors import require_not_negative
 from faceverif.penalties.base import Batch, Penalty
 from faceverif.processes import sum_over_processes
 

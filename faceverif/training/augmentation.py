@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from faceverif.config import AugmentationConfig
+from faceverif.config.run import AugmentationConfig
 
 # Weights of red, green and blue in luma, ITU-R BT.601.
 _LUMA = (0.299, 0.587, 0.114)

@@ -11,7 +11,7 @@ import torch
 
 from data_prep.atomic import make_folder, refuse_file, written_whole
 from data_prep.errors import InputError
-from faceverif.config_base import Section, changed_settings
+from faceverif.config.section import Section, changed_settings
 
 _FORMAT = 1
 _KEYS = {"config", "data_sha256"}

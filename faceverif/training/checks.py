@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from data_prep.manifest import AlignedDataset
-from data_prep.packed import load_aligned
+from data_prep.dataset.manifest import AlignedDataset
+from data_prep.dataset.packed import load_aligned
 from data_prep.protocols import VerificationProtocol, load_protocol
-from faceverif.config import VerificationConfig
-from faceverif.embedder import Embedder, PreprocessingSpec
+from faceverif.config.run import VerificationConfig
+from faceverif.models import Embedder, PreprocessingSpec
 from faceverif.verification.embeddings import EmbeddedPhotos
 from faceverif.verification.result import VerificationResult
 from faceverif.verification.runner import evaluate

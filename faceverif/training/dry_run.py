@@ -16,7 +16,7 @@ from torch import Tensor
 
 from data_prep.errors import InputError
 from data_prep.progress import duration
-from faceverif.config import RunConfig
+from faceverif.config.run import RunConfig
 from faceverif.provenance import peak_memory_mb
 from faceverif.training.checks import VerificationCheck
 from faceverif.training.data import Batch, TrainingPhotos

@@ -8,7 +8,7 @@ from lightning_fabric import Fabric
 from lightning_fabric.strategies import DDPStrategy
 
 from data_prep.errors import InputError
-from faceverif.config import TrainingConfig
+from faceverif.config.run import TrainingConfig
 
 
 def launch_fabric(config: TrainingConfig) -> Fabric:

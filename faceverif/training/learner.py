@@ -10,7 +10,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from faceverif.config import RunConfig
+from faceverif.config.run import RunConfig
 from faceverif.training.augmentation import augment, draw_augmentation
 from faceverif.training.data import Batch
 from faceverif.training.optimizer import build_optimizer, set_learning_rate

@@ -19,10 +19,10 @@ from lightning_fabric import Fabric
 from data_prep.atomic import write_text, written_whole
 from data_prep.errors import InputError
 from data_prep.progress import duration, progress, say
-from faceverif.config import RunConfig
-from faceverif.embedder import MODEL_NAME, PreprocessingSpec, TorchEmbedder, save_model
-from faceverif.embedder.model_file import weights_sha256
-from faceverif.face_classifier import PhotoRows, save_face_classifier
+from faceverif.config.run import RunConfig
+from faceverif.models import MODEL_NAME, PreprocessingSpec, TorchEmbedder, save_model
+from faceverif.models.face_classifier import PhotoRows, save_face_classifier
+from faceverif.models.model_file import weights_sha256
 from faceverif.provenance import describe_end, describe_start
 from faceverif.training.checkpoint import (
     load_checkpoint,
@@ -31,19 +31,13 @@ from faceverif.training.checkpoint import (
     save_checkpoint,
 )
 from faceverif.training.checks import VerificationCheck
-from faceverif.training.data import (
-    Batch,
-    RemainingBatches,
-    TrainingPhotos,
-    load_training_photos,
-    read_batches,
-    steps_per_epoch,
-)
+from faceverif.training.data import Batch, TrainingPhotos, load_training_photos, read_batches
 from faceverif.training.fabric import launch_fabric
 from faceverif.training.host_memory import keep_freed_memory
 from faceverif.training.interval import Interval
 from faceverif.training.learner import Learner
 from faceverif.training.metrics_log import MetricsLog
+from faceverif.training.order import RemainingBatches, steps_per_epoch
 from faceverif.training.provenance import describe_photos
 from faceverif.training.start import Start
 from faceverif.training.step_figures import StepFigures
@@ -300,7 +294,7 @@ class TrainingRun:
 
     def _export(self) -> None:
         """Model, classifier, provenance, verification files, calibrated thresholds, report."""
-        from faceverif.report import write_run_report
+        from faceverif.report.run_page import write_run_report
         from faceverif.verification.calibration import write_calibration
         from faceverif.verification.runner import write_result
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from faceverif.config import OptimizerConfig, SGDConfig
+from faceverif.config.optimisation import OptimizerConfig, SGDConfig
 from faceverif.heads import Head
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from faceverif.backbones import build_backbone
-from faceverif.config import RunConfig
+from faceverif.config.run import RunConfig
 from faceverif.objective import Objective, ObjectiveOutput
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from faceverif.config import CosineConfig, PolynomialConfig, ScheduleConfig
+from faceverif.config.optimisation import CosineConfig, PolynomialConfig, ScheduleConfig
 
 
 def learning_rate_factor(config: ScheduleConfig, *, epoch: float, epochs: int) -> float:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from data_prep.errors import InputError
-from faceverif.embedder import MODEL_NAME, PreprocessingSpec, TorchEmbedder, load_model
+from faceverif.models import MODEL_NAME, PreprocessingSpec, TorchEmbedder, load_model
 from faceverif.training.checkpoint import checkpoint_path, read_checkpoint
 from faceverif.training.recognition_model import RecognitionModel
 

@@ -11,14 +11,14 @@ from PIL import Image
 
 from data_prep.alignment import Template, align_face
 from data_prep.atomic import written_whole
-from data_prep.crops import side_by_side
-from data_prep.detection import POLICY, FaceDetector, Faces, centred_largest
+from data_prep.dataset.crops import side_by_side
+from data_prep.detection.cascade import POLICY, FaceDetector, Faces, centred_largest
 from data_prep.errors import InputError
 from data_prep.photos import PhotoError, read_photo
-from faceverif.embedder import load_embedder
+from faceverif.models import load_embedder
+from faceverif.report.numbers import percent
 from faceverif.verification.calibration import CalibratedPoint, Calibration, load_calibration
 from faceverif.verification.embeddings import embed_crops
-from faceverif.verification.result import percent
 from faceverif.verification.scoring import normalised
 
 

@@ -13,11 +13,11 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from data_prep.atomic import written_whole
+from data_prep.dataset.manifest import AlignedDataset, Status
+from data_prep.dataset.packed import load_aligned
 from data_prep.errors import InputError
-from data_prep.manifest import AlignedDataset, Status
-from data_prep.packed import load_aligned
 from data_prep.progress import progress
-from faceverif.embedder import Embedder
+from faceverif.models import Embedder
 
 FLIP_RULE = "mean of the raw embeddings of the crop and of its mirror image, before L2 normalisation"
 

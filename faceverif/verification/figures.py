@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from data_prep.atomic import written_whole
-from data_prep.crops import side_by_side
-from faceverif.plotting import (
+from data_prep.dataset.crops import side_by_side
+from faceverif.report.numbers import percent
+from faceverif.report.plotting import (
     ACCENT,
     FAINT,
     GENUINE,
@@ -29,7 +30,7 @@ from faceverif.plotting import (
     new_figure,
 )
 from faceverif.verification.metrics import Roc
-from faceverif.verification.result import VerificationResult, percent
+from faceverif.verification.result import VerificationResult
 
 PAIRS_NAME = "pairs"
 HARDEST = 8

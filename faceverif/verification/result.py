@@ -11,10 +11,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from data_prep.exclusions import exclusions_text
-from data_prep.manifest import AlignedDataset
+from data_prep.dataset.exclusions import exclusions_text
+from data_prep.dataset.manifest import AlignedDataset
 from data_prep.protocols import VerificationProtocol
-from faceverif.embedder import Embedder
+from faceverif.models import Embedder
+from faceverif.report.numbers import percent
 from faceverif.verification import metrics as rules
 from faceverif.verification.embeddings import FLIP_RULE
 from faceverif.verification.metrics import VerificationMetrics
@@ -26,11 +27,6 @@ FIGURES_NAME = "figures"
 
 # What a result repeats of its model's provenance: enough to know the training when its run is gone.
 _TRAINING = ("seed", "config_sha256", "git_commit", "versions", "data", "start_from")
-
-
-def percent(rate: float, *, digits: int = 2) -> str:
-    """A rate as people read it, without the sign."""
-    return f"{100 * rate:.{digits}f}"
 
 
 @dataclass(frozen=True)

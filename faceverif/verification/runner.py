@@ -11,11 +11,11 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from data_prep.atomic import refuse_file, write_text, written_whole
-from data_prep.packed import load_aligned
+from data_prep.dataset.packed import load_aligned
 from data_prep.protocols import VerificationProtocol, load_protocol, pairs_within
-from faceverif.code_version import git_commit
-from faceverif.embedder import Embedder
-from faceverif.report import write_verification_report
+from faceverif.models import Embedder
+from faceverif.provenance import git_commit
+from faceverif.report.run_page import write_verification_report
 from faceverif.verification.embeddings import EmbeddedPhotos
 from faceverif.verification.figures import write_figures
 from faceverif.verification.metrics import measure

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from data_prep.dataset.manifest import AlignedDataset, Status
 from data_prep.errors import InputError
-from data_prep.manifest import AlignedDataset, Status
 from data_prep.protocols import VerificationProtocol, find_rows
 from faceverif.verification.embeddings import EmbeddedPhotos
 

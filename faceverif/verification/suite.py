@@ -10,16 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.atomic import refuse_file, write_text
+from data_prep.dataset.manifest import AlignedDataset
 from data_prep.errors import InputError
-from data_prep.manifest import AlignedDataset
 from data_prep.progress import say
 from data_prep.protocols import VerificationProtocol, load_protocol, names_any, pairs_within
 from data_prep.protocols.benchmarks import BENCHMARKS, find_aligned_sets, find_protocols, set_of
-from faceverif.embedder import Embedder
-from faceverif.pages import render_page
+from faceverif.models import Embedder
+from faceverif.report.numbers import percent
+from faceverif.report.pages import render_page
 from faceverif.verification.embeddings import EmbeddedPhotos
 from faceverif.verification.published import GSC_TABLE_5, SOURCE
-from faceverif.verification.result import VerificationResult, percent
+from faceverif.verification.result import VerificationResult
 from faceverif.verification.runner import evaluate, write_result
 from faceverif.verification.scoring import PairPhotos
 

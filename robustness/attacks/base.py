@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from data_prep.errors import InputError
-from faceverif.heads.base import refuse_bad_labels
+from faceverif.checked_tensors import refuse_bad_labels
 from robustness.attacked_model import (
     AttackedModel,
     Watched,

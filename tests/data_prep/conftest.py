@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from data_prep.synthetic import load_face_model, synthesise_photos
+from data_prep.face_model import load_face_model
+from data_prep.synthetic import synthesise_photos
 
 
 @pytest.fixture(scope="session")

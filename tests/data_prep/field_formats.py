@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from data_prep.alignment import find_template
-from data_prep.manifest import AlignedDataset, Status, header_for, write_manifest
+from data_prep.dataset.manifest import AlignedDataset, Status, header_for, write_manifest
 
 MAGIC = struct.pack("<I", 0xCED7230A)
 

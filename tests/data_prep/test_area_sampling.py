@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn.functional import adaptive_avg_pool2d
 
-from data_prep.area_sampling import AreaSampler
+from data_prep.detection.area_sampling import AreaSampler
 
 _RNG = np.random.default_rng(0)
 _PHOTOS = [_RNG.integers(0, 256, (*size, 3), np.uint8) for size in ((50, 40), (31, 77), (64, 64))]

@@ -16,9 +16,9 @@ from PIL import Image
 from data_prep import check as checking
 from data_prep.alignment import find_template
 from data_prep.check import check
+from data_prep.dataset.manifest import MANIFEST_NAME, Status, header_for, write_manifest
 from data_prep.errors import InputError
-from data_prep.known_sets import KnownSet
-from data_prep.manifest import MANIFEST_NAME, Status, header_for, write_manifest
+from data_prep.fetching.known_sets import KnownSet
 
 
 def write_photos(folder: Path, *names: str) -> Path:

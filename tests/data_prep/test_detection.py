@@ -14,9 +14,9 @@ from facenet_pytorch.models.mtcnn import ONet, PNet, RNet
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from data_prep import detection
-from data_prep.detection import FaceDetector, Faces, centred_largest
-from data_prep.mtcnn import OutputNetwork, ProposalNetwork, RefinementNetwork
+from data_prep.detection import cascade as detection
+from data_prep.detection.cascade import FaceDetector, Faces, centred_largest
+from data_prep.detection.networks import OutputNetwork, ProposalNetwork, RefinementNetwork
 from data_prep.photos import read_photo
 
 Photo = NDArray[np.uint8]

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from data_prep.alignment import find_template
+from data_prep.dataset.exclusions import Exclusion, ExclusionList, exclusions_text, write_exclusions
+from data_prep.dataset.manifest import AlignedDataset, Status, header_for, write_manifest
 from data_prep.errors import InputError
-from data_prep.exclusions import Exclusion, ExclusionList, exclusions_text, write_exclusions
-from data_prep.manifest import AlignedDataset, Status, header_for, write_manifest
 
 NAMES = ("Ann/1.jpg", "Ann/2.jpg", "Bob, Jr./1.jpg", 'Eve "X"/1.jpg')
 

@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 
 from data_prep.errors import InputError
-from data_prep.fetch import fetch, plan_text
-from data_prep.known_sets import KNOWN_SETS, KnownSet, RemoteFile, find_known_set
-from data_prep.unpack import unpack
+from data_prep.fetching.fetch import fetch, plan_text
+from data_prep.fetching.known_sets import KNOWN_SETS, KnownSet, RemoteFile, find_known_set
+from data_prep.fetching.unpack import unpack
 
 CONTENT = np.random.default_rng(0).bytes(3_000_000)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from data_prep.alignment import find_template
+from data_prep.dataset.manifest import AlignedDataset, header_for, write_manifest
 from data_prep.errors import InputError
 from data_prep.inside import LEAVES_FOLDER
-from data_prep.manifest import AlignedDataset, header_for, write_manifest
 from data_prep.protocols import VerificationProtocol, find_rows, load_protocol, pairs_within
 
 

@@ -12,8 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from data_prep.alignment import TEMPLATES
-from data_prep.errors import InputError
-from data_prep.manifest import (
+from data_prep.dataset.manifest import (
     MANIFEST_NAME,
     SCHEMA,
     AlignedDataset,
@@ -22,6 +21,7 @@ from data_prep.manifest import (
     header_for,
     write_manifest,
 )
+from data_prep.errors import InputError
 
 
 def row(photo: str, status: Status = Status.ALIGNED, **known: Any) -> dict[str, Any]:

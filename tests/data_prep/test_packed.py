@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from field_formats import picture, write_aligned, write_rec, write_tar
 
-from data_prep import already_aligned
+from data_prep.dataset import already_aligned
+from data_prep.dataset.export import export_webdataset
+from data_prep.dataset.manifest import AlignedDataset, Status, write_manifest
+from data_prep.dataset.packed import load_aligned
 from data_prep.errors import InputError
-from data_prep.export import export_webdataset
-from data_prep.manifest import AlignedDataset, Status, write_manifest
-from data_prep.packed import load_aligned
 
 PHOTOS = {
     f"{person}/{number}.{form.lower()}": picture(10 * number, side=112, form=form)

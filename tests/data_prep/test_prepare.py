@@ -20,14 +20,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data_prep import prepare
 from data_prep.alignment import TEMPLATES, align_face
 from data_prep.atomic import disk_is_full
+from data_prep.dataset.manifest import JOURNAL_NAME, MANIFEST_NAME, AlignedDataset
 from data_prep.errors import InputError
 from data_prep.lock import LOCK_NAME
-from data_prep.manifest import JOURNAL_NAME, MANIFEST_NAME, AlignedDataset
 from data_prep.photos import read_photo
-from data_prep.prepare import AlignSettings, AlignSummary, align_folder
+from data_prep.prepare import align_folder as prepare
+from data_prep.prepare import workers
+from data_prep.prepare.align_folder import AlignSummary, align_folder
+from data_prep.prepare.task import AlignSettings
 from data_prep.sources.folder import list_photos
 
 _SETTINGS = AlignSettings(min_face_px=40)
@@ -161,7 +163,7 @@ def test_killed_and_started_again_ends_with_the_same_manifest(people: Path, tmp_
 def test_a_dead_worker_is_an_error_not_a_hang(
     people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(prepare, "_start_worker", _die)
+    monkeypatch.setattr(workers, "_start_worker", _die)
     with pytest.raises(InputError, match="a worker process died"):
         align_folder(people, tmp_path / "out", settings=_SETTINGS, workers=1)
 
@@ -178,7 +180,7 @@ def test_a_full_disk_stops_the_run_and_the_same_command_goes_on(
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / LOCK_NAME).touch()  # as a run leaves it that could not even begin a journal
     monkeypatch.setattr(prepare, "worker_pool", _no_pool)  # a spawned process would know no other writer
-    write, room = prepare._write_crop, iter(range(40))
+    write, room = workers._write_crop, iter(range(40))
 
     def write_while_there_is_room(*crop: Any) -> Any:
         if next(room, None) is None:
@@ -186,7 +188,7 @@ def test_a_full_disk_stops_the_run_and_the_same_command_goes_on(
         return write(*crop)
 
     with monkeypatch.context() as patch:
-        patch.setattr(prepare, "_write_crop", write_while_there_is_room)
+        patch.setattr(workers, "_write_crop", write_while_there_is_room)
         with pytest.raises(OSError, match="No space left") as stopped:
             align_folder(tmp_path / "photos", tmp_path / "out", settings=_SETTINGS)
     assert disk_is_full(stopped.value)
@@ -198,7 +200,7 @@ def test_a_full_disk_stops_the_run_and_the_same_command_goes_on(
 @contextmanager
 def _no_pool(out: Path, settings: AlignSettings, **_: Any) -> Iterator[Any]:
     """Tasks done in this process."""
-    aligner = prepare._Aligner(out, settings)
+    aligner = workers._Aligner(out, settings)
     yield lambda tasks: (aligner.align(task) for task in tasks)
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from data_prep.alignment import find_template
+from data_prep.dataset.manifest import AlignedDataset, header_for, write_manifest
 from data_prep.errors import InputError
-from data_prep.manifest import AlignedDataset, header_for, write_manifest
 from data_prep.protocols import ProtocolSize, find_rows, load_protocol
 
 

@@ -17,15 +17,17 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from data_prep import prepare
 from data_prep.alignment import align_face, find_template
-from data_prep.already_aligned import POLICY, are_aligned
-from data_prep.detection import FaceDetector
+from data_prep.dataset.already_aligned import POLICY, are_aligned
+from data_prep.dataset.manifest import AlignedDataset, header_for, write_manifest
+from data_prep.detection.cascade import FaceDetector
 from data_prep.errors import InputError
 from data_prep.inside import refuse_link_outside, refuse_name_outside
-from data_prep.manifest import AlignedDataset, header_for, write_manifest
 from data_prep.photos import read_photo
-from data_prep.prepare import AlignSettings, align_folder
+from data_prep.prepare import align_folder as prepare
+from data_prep.prepare.align_folder import align_folder
+from data_prep.prepare.task import AlignSettings, Row, Task
+from data_prep.prepare.workers import _CropKeeper
 from data_prep.protocols import load_protocol
 from data_prep.sources import FORMATS, cfp, list_source
 from data_prep.sources.base import FilePhoto
@@ -269,9 +271,9 @@ def test_faceless_pictures_of_that_size_are_no_crops(
 @contextmanager
 def in_this_process(
     out: Path, settings: AlignSettings, *, policy: str, workers: int
-) -> Iterator[Callable[[Iterable[prepare.Task]], Iterator[list[prepare.Row]]]]:
+) -> Iterator[Callable[[Iterable[Task]], Iterator[list[Row]]]]:
     assert policy == POLICY
-    keeper = prepare._CropKeeper(out, settings)
+    keeper = _CropKeeper(out, settings)
     yield lambda tasks: (keeper.align(task) for task in tasks)
 
 

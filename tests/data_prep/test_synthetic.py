@@ -12,18 +12,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from data_prep.alignment import find_template
-from data_prep.detection import FaceDetector, centred_largest
+from data_prep.dataset.manifest import AlignedDataset, Status, header_for, write_manifest
+from data_prep.detection.cascade import FaceDetector, centred_largest
 from data_prep.errors import InputError
-from data_prep.manifest import AlignedDataset, Status, header_for, write_manifest
+from data_prep.face_model import SHIPPED_MODEL, FaceModel, fit_face_model, load_face_model, within_covariance
 from data_prep.photos import read_photo
-from data_prep.synthetic import (
-    SHIPPED_MODEL,
-    FaceModel,
-    fit_face_model,
-    load_face_model,
-    synthesise_photos,
-    within_covariance,
-)
+from data_prep.synthetic import synthesise_photos
 
 PEOPLE, PHOTOS, DIRECTIONS = 40, 4, 5
 

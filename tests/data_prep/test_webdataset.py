@@ -16,9 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from data_prep.alignment import TEMPLATES
+from data_prep.dataset.manifest import DatasetHeader, header_for
+from data_prep.dataset.packed import load_aligned
 from data_prep.errors import InputError
-from data_prep.manifest import DatasetHeader, header_for
-from data_prep.packed import load_aligned
 from data_prep.photos import PhotoError
 from data_prep.sources import list_source
 from data_prep.sources.webdataset import list_photos

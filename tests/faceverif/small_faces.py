@@ -11,8 +11,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from data_prep.alignment import find_template
-from data_prep.manifest import AlignedDataset, Status, header_for, write_manifest
-from faceverif.embedder import PreprocessingSpec, TorchEmbedder
+from data_prep.dataset.manifest import AlignedDataset, Status, header_for, write_manifest
+from faceverif.models import PreprocessingSpec, TorchEmbedder
 
 NOISE = 18  # grey levels; at 0 all photos of a person are alike
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from faceverif.config import RunConfig, validate_run_config
+from faceverif.config.run import RunConfig, validate_run_config
 from faceverif.training.checkpoint import checkpoint_path
 
 PHOTOS, BATCH = 20, 8  # of four people; the four photos beyond two batches sit out

@@ -14,9 +14,9 @@ from PIL import Image
 from small_faces import PatternNet, face, manifest_row, pattern_embedder
 
 from data_prep.alignment import find_template
+from data_prep.dataset.exclusions import ExclusionList
+from data_prep.dataset.manifest import AlignedDataset, header_for, write_manifest
 from data_prep.errors import InputError
-from data_prep.exclusions import ExclusionList
-from data_prep.manifest import AlignedDataset, header_for, write_manifest
 from faceverif.audit import embedding_cache, similarity
 from faceverif.audit.calibration import match_threshold, refuse_unfit, stranger_threshold
 from faceverif.audit.duplicates import pixel_correlation

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from faceverif.config import AugmentationConfig
+from faceverif.config.run import AugmentationConfig
 from faceverif.training.augmentation import AugmentationDraw, augment, draw_augmentation
 from faceverif.training.randomness import counted_generator, counted_seed
 

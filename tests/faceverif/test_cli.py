@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from data_prep.alignment import Template, find_template
-from data_prep.manifest import MANIFEST_NAME, Status, header_for, write_manifest
+from data_prep.dataset.manifest import MANIFEST_NAME, Status, header_for, write_manifest
 from faceverif.cli import main
 
 COMMANDS = (
@@ -60,7 +60,7 @@ def test_an_interrupted_command_says_that_it_goes_on(
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("data_prep.prepare.align_folder", interrupted)
+    monkeypatch.setattr("data_prep.prepare.align_folder.align_folder", interrupted)
     assert run_main(monkeypatch, "align", "photos", "out") == 130
     assert (
         capsys.readouterr().err.strip() == "faceverif: interrupted; the same command goes on where it stopped"
@@ -195,7 +195,7 @@ def test_a_full_disk_is_one_line_and_other_failures_keep_their_traceback(
     above = RuntimeError("enforce fail")  # as torch does it
     above.__context__ = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     failures = [OSError(errno.EIO, os.strerror(errno.EIO)), above, above.__context__]
-    monkeypatch.setattr("data_prep.prepare.align_folder", fail)
+    monkeypatch.setattr("data_prep.prepare.align_folder.align_folder", fail)
     for _ in range(2):
         assert "disk is full" in refusal(monkeypatch, capsys, "align", "photos", "out")
     monkeypatch.setattr(sys, "argv", ["faceverif", "align", "photos", "out"])
@@ -221,7 +221,7 @@ def test_nothing_is_fetched_without_consent_or_where_a_request_is_needed(
     def fetch(*_: object) -> None:
         raise AssertionError("fetched")
 
-    monkeypatch.setattr("data_prep.fetch.fetch", fetch)
+    monkeypatch.setattr("data_prep.fetching.fetch.fetch", fetch)
     assert run_main(monkeypatch, "data", "fetch", *arguments) == 0
     assert "Nothing is fetched" in capsys.readouterr().out
     assert not list(Path().iterdir())

@@ -14,8 +14,8 @@ from data_prep.alignment import find_template
 from data_prep.errors import InputError
 from data_prep.protocols import load_protocol
 from faceverif.backbones import build_backbone
-from faceverif.config import MobileFaceNetConfig
-from faceverif.embedder import MODEL_NAME, PreprocessingSpec, load_model, save_model
+from faceverif.config.backbones import MobileFaceNetConfig
+from faceverif.models import MODEL_NAME, PreprocessingSpec, load_model, save_model
 from faceverif.verification.calibration import CalibratedPoint, Calibration, write_calibration
 from faceverif.verification.compare import Comparison, FoundFace, compare_photos
 from faceverif.verification.embeddings import EmbeddedPhotos

@@ -10,7 +10,7 @@ import yaml
 from small_runs import settings
 
 from data_prep.errors import InputError
-from faceverif.config import RunConfig, load_run_config
+from faceverif.config.run import RunConfig, load_run_config
 
 _ROOT = Path(__file__).resolve().parents[2]
 # Tables of experiments have a test of their own.

@@ -10,12 +10,12 @@ import pytest
 
 import faceverif.demo
 from data_prep.protocols import load_protocol
-from faceverif.config import load_run_config
+from faceverif.config.run import load_run_config
 from faceverif.demo import CONFIG, FOLDS, DemoSize, People, run_demo, write_pairs
 from faceverif.experiment.images import ImageTask
 from faceverif.verification.compare import compare_photos
 from robustness.demo import demo_rejection
-from robustness.rejection import run_rejection
+from robustness.rejection.run import run_rejection
 
 SMALL = DemoSize(
     training=People("training", seed=1, identities=4, photos=4),

@@ -9,8 +9,8 @@ import pytest
 from small_faces import write_faces, write_pairs
 from small_runs import run_config
 
+from data_prep.dataset.manifest import Status
 from data_prep.errors import InputError
-from data_prep.manifest import Status
 from faceverif.training import dry_run
 from faceverif.training.checkpoint import checkpoint_path
 from faceverif.training.dry_run import rehearse

@@ -17,11 +17,11 @@ from small_faces import PatternNet, pattern_embedder
 from torch import Tensor, nn
 
 from data_prep.alignment import find_template
+from data_prep.dataset.manifest import header_for
 from data_prep.errors import InputError
-from data_prep.manifest import header_for
 from faceverif.backbones import build_backbone
-from faceverif.config import MobileFaceNetConfig
-from faceverif.embedder import (
+from faceverif.config.backbones import MobileFaceNetConfig
+from faceverif.models import (
     MODEL_NAME,
     PREPROCESSINGS,
     OnnxEmbedder,

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_prep.prepare import AlignSettings, align_folder
+from data_prep.prepare.align_folder import align_folder
+from data_prep.prepare.task import AlignSettings
 from data_prep.protocols import load_protocol
-from faceverif.embedder import load_embedder
+from faceverif.models import load_embedder
 from faceverif.verification.runner import verify
 
 PAIRS_PER_FOLD_AND_KIND = 100

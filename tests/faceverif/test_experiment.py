@@ -14,14 +14,14 @@ from scipy import stats
 
 from data_prep.errors import InputError
 from data_prep.lock import locked
-from faceverif import plotting
 from faceverif.classification.config import ClassificationConfig
-from faceverif.config_base import merged
+from faceverif.config.section import merged
 from faceverif.experiment import images, run
 from faceverif.experiment.config import load_experiment, plan_runs
 from faceverif.experiment.report import case_axis
 from faceverif.experiment.run import run_experiment
 from faceverif.experiment.table import compare_paired
+from faceverif.report import plotting
 from faceverif.training.checkpoint import checkpoint_path
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"

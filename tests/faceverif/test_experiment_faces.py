@@ -13,10 +13,10 @@ from small_faces import write_faces, write_pairs
 from small_runs import settings
 
 from data_prep.errors import InputError
-from faceverif import plotting
 from faceverif.experiment import faces
 from faceverif.experiment.faces import FaceTask
 from faceverif.experiment.run import run_experiment
+from faceverif.report import plotting
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from faceverif.experiment.figures import Series, seeds_figure, series_figure, training_curves_figure
-from faceverif.plotting import line_styles
+from faceverif.report.plotting import line_styles
 
 STYLES = line_styles(["softmax", "w-softmax", "begun"])
 

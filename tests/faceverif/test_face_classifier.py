@@ -12,9 +12,9 @@ from safetensors import safe_open
 from small_faces import write_faces
 from small_runs import checkpoint, run_config
 
+from data_prep.dataset.manifest import AlignedDataset, Status
 from data_prep.errors import InputError
-from data_prep.manifest import AlignedDataset, Status
-from faceverif.face_classifier import CLASSIFIER_NAME, load_face_classifier
+from faceverif.models.face_classifier import CLASSIFIER_NAME, load_face_classifier
 from faceverif.training.data import TrainingPhotos, load_training_photos
 from faceverif.training.loop import train
 
@@ -108,6 +108,6 @@ def test_files_that_do_not_belong_together_are_refused(data: Path, run: Path, tm
 
 def test_the_description_is_json(run: Path) -> None:
     with safe_open(run / CLASSIFIER_NAME, framework="pt") as file:
-        about = json.loads(file.metadata()["faceverif.face_classifier"])
+        about = json.loads(file.metadata()["faceverif.models.face_classifier"])
     assert about["class_names"] == ["P00", "P01", "P02", "P03"]
     assert about["config"]["head"]["name"] == "softmax"

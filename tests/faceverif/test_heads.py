@@ -29,11 +29,12 @@ from torch import Tensor
 from torch.autograd import gradcheck
 
 from data_prep.errors import InputError
+from faceverif.checked_tensors import refuse_bad_embeddings
 from faceverif.criteria.cross_entropy import cross_entropy
 from faceverif.heads import biased_products, gaussian_densities, portions, products
 from faceverif.heads.angular import angular_logits, cosines
 from faceverif.heads.arcface import ArcFaceHead, arcface_logits, turned_cosine
-from faceverif.heads.base import Head, refuse_bad_embeddings
+from faceverif.heads.base import Head
 from faceverif.heads.cosface import CosFaceHead, cosface_logits
 from faceverif.heads.gaussian_densities import margin_log_densities
 from faceverif.heads.lgm import LGMHead, lgm_logits

@@ -14,7 +14,10 @@ from small_runs import settings
 from torch import nn
 
 from data_prep.errors import InputError
-from faceverif.config import RunConfig, SGDConfig, validate_config
+from faceverif.config.objective import ObjectiveConfig
+from faceverif.config.optimisation import SGDConfig
+from faceverif.config.reading import validate_config
+from faceverif.config.run import RunConfig
 from faceverif.criteria import CRITERIA
 from faceverif.criteria.cross_entropy import cross_entropy
 from faceverif.criteria.focal import focal_loss
@@ -31,7 +34,6 @@ from faceverif.heads.softmax import softmax_logits
 from faceverif.heads.sphereface import sphereface_logits
 from faceverif.heads.wsoftmax import wsoftmax_logits
 from faceverif.objective import Objective
-from faceverif.objective_config import ObjectiveConfig
 from faceverif.penalties import Batch
 from faceverif.penalties.entropy import scaled_entropy
 from faceverif.penalties.gsc import gsc_penalty

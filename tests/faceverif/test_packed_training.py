@@ -10,11 +10,12 @@ from field_formats import write_rec
 from small_faces import write_faces
 from small_runs import run_config
 
-from data_prep import already_aligned
+from data_prep.dataset import already_aligned
+from data_prep.dataset.export import export_webdataset
+from data_prep.dataset.manifest import AlignedDataset, Status
 from data_prep.errors import InputError
-from data_prep.export import export_webdataset
-from data_prep.manifest import AlignedDataset, Status
-from faceverif.training.data import Batch, RemainingBatches, load_training_photos, read_batches
+from faceverif.training.data import Batch, load_training_photos, read_batches
+from faceverif.training.order import RemainingBatches
 from faceverif.training.provenance import describe_photos
 
 

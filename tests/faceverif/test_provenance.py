@@ -10,9 +10,9 @@ import pytest
 from small_faces import pattern_embedder, write_faces, write_pairs
 from small_runs import run_config
 
-from data_prep.manifest import AlignedDataset
-from faceverif.code_version import git_commit
-from faceverif.embedder import MODEL_NAME, load_model
+from data_prep.dataset.manifest import AlignedDataset
+from faceverif.models import MODEL_NAME, load_model
+from faceverif.provenance import git_commit
 from faceverif.training.loop import train
 from faceverif.verification.runner import verify
 

@@ -12,8 +12,8 @@ import pytest
 from small_faces import pattern_embedder, write_faces, write_pairs
 
 from data_prep.errors import InputError
-from faceverif.curves import read_metrics
-from faceverif.report import write_run_report, write_verification_report
+from faceverif.report.curves import read_metrics
+from faceverif.report.run_page import write_run_report, write_verification_report
 from faceverif.verification.calibration import write_calibration
 from faceverif.verification.figures import hardest_pairs
 from faceverif.verification.result import VerificationResult

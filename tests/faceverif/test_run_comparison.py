@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from data_prep.errors import InputError
-from faceverif.run_comparison import RunComparison, compare_runs, write_comparison
+from faceverif.report.comparison import RunComparison, compare_runs, write_comparison
 
 RESULT = {
     "accuracy": 0.9,

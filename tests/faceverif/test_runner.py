@@ -13,10 +13,10 @@ import pytest
 from numpy.typing import NDArray
 from small_faces import pattern_embedder, write_faces, write_pairs
 
+from data_prep.dataset.manifest import AlignedDataset, Status
 from data_prep.errors import InputError
-from data_prep.manifest import AlignedDataset, Status
 from data_prep.protocols import VerificationProtocol, load_protocol
-from faceverif.embedder import TorchEmbedder
+from faceverif.models import TorchEmbedder
 from faceverif.verification.embeddings import EmbeddedPhotos, embed_crops, embed_dataset, embed_to_file
 from faceverif.verification.result import VerificationResult
 from faceverif.verification.runner import evaluate, verify

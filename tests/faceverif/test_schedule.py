@@ -10,8 +10,8 @@ import pytest
 from pydantic import TypeAdapter
 
 from data_prep.errors import InputError
-from faceverif.config import ScheduleConfig
-from faceverif.training.data import RemainingBatches, steps_per_epoch
+from faceverif.config.optimisation import ScheduleConfig
+from faceverif.training.order import RemainingBatches, steps_per_epoch
 from faceverif.training.schedule import learning_rate_factor, margin_progress
 
 

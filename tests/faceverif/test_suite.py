@@ -13,7 +13,7 @@ from small_faces import pattern_embedder, write_faces, write_pairs
 from data_prep.errors import InputError
 from data_prep.protocols import ProtocolSize
 from data_prep.protocols.benchmarks import BENCHMARKS, find_aligned_sets, find_protocols, set_of
-from faceverif.embedder import TorchEmbedder
+from faceverif.models import TorchEmbedder
 from faceverif.verification.published import GSC_TABLE_5
 from faceverif.verification.suite import Planned, SuiteTable, plan_suite, verify_suite
 

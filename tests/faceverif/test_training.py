@@ -14,9 +14,9 @@ import yaml
 from small_faces import write_faces, write_pairs
 from small_runs import BATCH, checkpoint, run_config, tensors
 
+from data_prep.dataset.manifest import AlignedDataset, Status, write_manifest
 from data_prep.errors import InputError
-from data_prep.manifest import AlignedDataset, Status, write_manifest
-from faceverif.embedder import load_model
+from faceverif.models import load_model
 from faceverif.training.fabric import launch_fabric
 from faceverif.training.learner import Learner
 from faceverif.training.loop import train

@@ -10,10 +10,10 @@ import pytest
 from small_faces import write_faces, write_pairs
 from small_runs import checkpoint, run_config
 
+from data_prep.dataset.exclusions import ExclusionList
 from data_prep.errors import InputError
-from data_prep.exclusions import ExclusionList
-from faceverif.config import DataConfig
-from faceverif.embedder import MODEL_NAME, load_model
+from faceverif.config.run import DataConfig
+from faceverif.models import MODEL_NAME, load_model
 from faceverif.training.checkpoint import load_checkpoint
 from faceverif.training.data import load_training_photos
 from faceverif.training.loop import train

@@ -12,9 +12,9 @@ import torch
 from small_faces import write_faces
 from small_runs import checkpoint, run_config
 
+from data_prep.dataset.manifest import AlignedDataset, write_manifest
 from data_prep.errors import InputError
-from data_prep.manifest import AlignedDataset, write_manifest
-from faceverif.embedder import MODEL_NAME, load_model
+from faceverif.models import MODEL_NAME, load_model
 from faceverif.training.checkpoint import checkpoint_path
 from faceverif.training.loop import TrainingRun, prepare, train
 

@@ -12,8 +12,8 @@ from robustness.attacks.base import Attack
 from robustness.attacks.best_met import BestMet
 from robustness.attacks.fgsm import FGSM
 from robustness.attacks.pgd import PGD
-from robustness.calibration import OperatingPoint, calibrate
 from robustness.detectors import Detector, build_detector
+from robustness.detectors.calibration import OperatingPoint, calibrate
 from robustness.features import extract_features
 from robustness.threat_model import ThreatModel
 

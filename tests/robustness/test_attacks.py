@@ -26,8 +26,8 @@ from robustness.attacks.pgd import PGD
 from robustness.attacks.square import Square
 from robustness.attacks.targeted_fgsm import TargetedFGSM
 from robustness.attacks.transfer import Transfer
-from robustness.calibration import calibrate
 from robustness.detectors import build_detector
+from robustness.detectors.calibration import calibrate
 from robustness.features import extract_features
 from robustness.threat_model import Norm, ThreatModel
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from data_prep.errors import InputError
-from robustness.controls import CONTROLS, controlled
+from robustness.rejection.controls import CONTROLS, controlled
 from robustness.threat_model import Norm, sizes
 
 

@@ -15,21 +15,21 @@ import torch
 from small_faces import write_faces
 from small_runs import run_config
 
-import robustness.rejection
+import robustness.rejection.run
 from data_prep.errors import InputError
-from faceverif.config import validate_config
-from faceverif.face_classifier import CLASSIFIER_NAME
+from faceverif.config.reading import validate_config
+from faceverif.models.face_classifier import CLASSIFIER_NAME
 from faceverif.training.loop import train
 from robustness.attacks import PairAttackResult, PairGoal
-from robustness.findings import Finding
-from robustness.finished_run import load_run
-from robustness.masking import CHECKS, CLOSED_SET_ONLY, check_masking
-from robustness.pair_subject import load_pair_subject
-from robustness.pair_trials import verdicts_of
-from robustness.rejection import run_rejection
-from robustness.rejection_config import RejectionConfig
-from robustness.subject import fit_model
-from robustness.trials import plan_trials
+from robustness.loaded_run import load_run
+from robustness.rejection.config import RejectionConfig
+from robustness.rejection.findings import Finding
+from robustness.rejection.masking import CHECKS, CLOSED_SET_ONLY, check_masking
+from robustness.rejection.pair_subject import load_pair_subject
+from robustness.rejection.pair_trials import verdicts_of
+from robustness.rejection.run import run_rejection
+from robustness.rejection.subject import fit_model
+from robustness.rejection.trials import plan_trials
 
 LGM: dict[str, Any] = {
     "head": {"name": "lgm", "alpha": 0.1},
@@ -227,7 +227,7 @@ def test_thresholds_come_from_photos_that_are_not_attacked(root: Path) -> None:
 
 
 def test_it_goes_on_and_does_nothing_twice(root: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(robustness.rejection, "write_rejection_report", lambda *arguments: out)
+    monkeypatch.setattr(robustness.rejection.run, "write_rejection_report", lambda *arguments: out)
     found = findings(root, out)
     gone = found["impersonation", "adaptive", 0.1]
     path = gone.stem.with_name(f"{gone.stem.name}.json")

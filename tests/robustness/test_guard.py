@@ -12,18 +12,19 @@ from small_faces import face, write_faces, write_pairs
 from small_runs import run_config
 
 from data_prep.errors import InputError
+from data_prep.face_model import load_face_model
 from data_prep.protocols import load_protocol
-from data_prep.synthetic import load_face_model, synthesise_photos
+from data_prep.synthetic import synthesise_photos
 from faceverif.cli import main
-from faceverif.embedder import MODEL_NAME, load_model
+from faceverif.models import MODEL_NAME, load_model
 from faceverif.training.loop import train
 from faceverif.verification.calibration import write_calibration
 from faceverif.verification.compare import compare_photos
 from faceverif.verification.embeddings import EmbeddedPhotos
 from faceverif.verification.runner import evaluate
 from robustness import guard
-from robustness.finished_run import load_run
 from robustness.guard import GUARD_NAME, _to_fit_on, calibrate_guard, load_guard
+from robustness.loaded_run import load_run
 
 HEADS: dict[str, dict[str, Any]] = {
     "lgm_class": {

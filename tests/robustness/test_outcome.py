@@ -12,11 +12,11 @@ from data_prep.errors import InputError
 from faceverif.verification.metrics import area_under, equal_error_rate
 from robustness.attacks.base import AttackResult
 from robustness.attacks.fgsm import FGSM
-from robustness.bootstrap import DrawnRoc, Estimate, drawn_counts
-from robustness.calibration import OperatingPoint, calibrate
 from robustness.detectors import build_detector
+from robustness.detectors.calibration import OperatingPoint, calibrate
 from robustness.features import Features, extract_features
-from robustness.outcome import Outcome, Verdicts, clean_against_attacked, measure_outcome
+from robustness.rejection.bootstrap import DrawnRoc, Estimate, drawn_counts
+from robustness.rejection.outcome import Outcome, Verdicts, clean_against_attacked, measure_outcome
 from robustness.threat_model import ThreatModel
 
 MODEL = lgm_model()
@@ -125,7 +125,7 @@ def test_intervals_have_the_width_of_a_share_and_hold_the_value() -> None:
 
 def test_draws_come_in_portions_of_bounded_size(monkeypatch: pytest.MonkeyPatch) -> None:
     (whole,) = drawn_counts(40, draws=5, seed=0)
-    monkeypatch.setattr("robustness.bootstrap._PORTION", 100)
+    monkeypatch.setattr("robustness.rejection.bootstrap._PORTION", 100)
     portions = list(drawn_counts(40, draws=5, seed=0))
     assert [len(portion) for portion in portions] == [2, 2, 1]
     assert np.array_equal(np.concatenate(portions), whole)

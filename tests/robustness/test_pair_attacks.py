@@ -8,8 +8,8 @@ from toy_models import Bands, band_images, lgm_model
 
 from data_prep.errors import InputError
 from robustness.attacks import AdaptivePairAttack, PairAttack, PairGoal
-from robustness.calibration import calibrate
 from robustness.detectors import build_detector
+from robustness.detectors.calibration import calibrate
 from robustness.features import extract_features
 from robustness.threat_model import Norm, ThreatModel
 

@@ -17,17 +17,24 @@ import yaml
 
 from data_prep.errors import InputError
 from data_prep.lock import locked
-from faceverif.config import load_config, validate_config
+from faceverif.config.reading import load_config, validate_config
 from faceverif.experiment.images import ImageTask
-from faceverif.plotting import line_styles, new_panels
-from robustness import rejection
-from robustness.findings import Finding, Spread, headline_epsilon, read_findings, rows_of, worst_rows
-from robustness.masking import CHECKS, check_masking
-from robustness.rejection import run_rejection
-from robustness.rejection_config import RejectionConfig
-from robustness.rejection_figures import strip_figure, sweep_figure
-from robustness.rejection_report import CheckCount, summed_checks
-from robustness.trials import Trial, TrialScores, plan_trials
+from faceverif.report.plotting import line_styles, new_panels
+from robustness.rejection import run as rejection
+from robustness.rejection.config import RejectionConfig
+from robustness.rejection.figures import strip_figure, sweep_figure
+from robustness.rejection.findings import (
+    Finding,
+    Spread,
+    headline_epsilon,
+    read_findings,
+    rows_of,
+    worst_rows,
+)
+from robustness.rejection.masking import CHECKS, check_masking
+from robustness.rejection.report import CheckCount, summed_checks
+from robustness.rejection.run import run_rejection
+from robustness.rejection.trials import Trial, TrialScores, plan_trials
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "rejection"
 

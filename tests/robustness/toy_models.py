@@ -5,16 +5,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from faceverif.heads.lgm import LGMHead
-from faceverif.heads.softmax import SoftmaxHead
-from faceverif.objective import Objective
-from faceverif.objective_config import (
+from faceverif.config.objective import (
     CenterConfig,
     LGMConfig,
     LikelihoodConfig,
     ObjectiveConfig,
     SoftmaxConfig,
 )
+from faceverif.heads.lgm import LGMHead
+from faceverif.heads.softmax import SoftmaxHead
+from faceverif.objective import Objective
 from faceverif.penalties.center import Center
 from robustness.attacked_model import AttackedModel
 

@@ -19,7 +19,7 @@ from faceverif.classification.evaluation import measure, predict
 from faceverif.classification.learner import ClassifierLearner
 from faceverif.classification.trained import load_classifier
 from faceverif.classification.training import train_classifier
-from faceverif.config import validate_config
+from faceverif.config.reading import validate_config
 
 
 def config(**sections: Any) -> ClassificationConfig:

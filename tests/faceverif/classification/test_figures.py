@@ -14,7 +14,7 @@ from faceverif.classification.figures import (
     scatter_figure,
 )
 from faceverif.classification.outputs import LikelihoodMap, RunOutputs
-from faceverif.plotting import line_styles
+from faceverif.report.plotting import line_styles
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ from scipy.io import savemat
 from data_prep.errors import InputError
 from faceverif.classification.config import DataName, ImageDataConfig
 from faceverif.classification.data import in_turns, load_image_sets, noisy_labels
-from faceverif.classification.images import ImageFiles, ImageSet, centre_crop
 from faceverif.classification.sources import PIXEL_STATISTICS
+from faceverif.images.labelled import ImageFiles, ImageSet, centre_crop
 
 
 def digits(**settings: Any) -> tuple[ImageSet, ImageSet]:

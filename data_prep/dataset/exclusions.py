@@ -1,0 +1,149 @@
+"""A list of what training leaves out: photos and identities, each with the reason and its evidence."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_prep.atomic import write_text
+from data_prep.dataset.manifest import AlignedDataset
+from data_prep.errors import InputError
+
+_KINDS = ("photo", "identity")
+_NAMED = 3  # how many of the unknown names the message lists
+
+
+class Exclusion(NamedTuple):
+    """A line of the list.
+
+    Attributes:
+        kind: photo or identity.
+        name: as the manifest has it.
+        reason: a stable word, such as `mislabelled`.
+        score: the evidence as a number, such as a cosine similarity.
+        evidence: the photo or identity that it was compared with.
+    """
+
+    kind: str
+    name: str
+    reason: str
+    score: float
+    evidence: str
+
+
+def write_exclusions(path: Path, exclusions: Iterable[Exclusion]) -> None:
+    """Write the list as a CSV, whole or not at all."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(Exclusion._fields)
+    writer.writerows([*line[:3], f"{line.score:.4f}", line.evidence] for line in exclusions)
+    write_text(path, text.getvalue())
+
+
+@dataclass(frozen=True)
+class ExclusionList:
+    """What a list names.
+
+    Attributes:
+        path: the CSV.
+        sha256: of the file.
+        photos: names of photos.
+        identities: names of identities.
+    """
+
+    path: Path
+    sha256: str
+    photos: frozenset[str]
+    identities: frozenset[str]
+
+    @classmethod
+    def read(cls, path: Path) -> ExclusionList:
+        """Read a list by `write_exclusions`, or by hand: of its columns `kind` and `name` decide.
+
+        Raises:
+            InputError: no such file, no CSV with these columns, or a line that names neither a photo nor an
+                identity.
+        """
+        if not path.is_file():
+            raise InputError(
+                "data.exclude",
+                "must be a list of photos and identities to leave out",
+                got=path,
+                fix="`faceverif data audit` writes one.",
+            )
+        data = path.read_bytes()
+        names = list(_names(path, data))
+        photos, identities = (frozenset(name for of, name in names if of == kind) for kind in _KINDS)
+        return cls(path, hashlib.sha256(data).hexdigest(), photos, identities)
+
+    def kept(self, dataset: AlignedDataset) -> NDArray[np.bool_]:
+        """(rows,) False for the rows of a data set that the list leaves out.
+
+        Raises:
+            InputError: the list names a photo or an identity that the data set does not have.
+        """
+        photos, identities = (dataset.column(name).astype(str) for name in ("photo", "identity"))
+        self._refuse_unknown("photo", self.photos - set(photos))
+        self._refuse_unknown("identity", self.identities - set(identities))
+        return ~(np.isin(photos, list(self.photos)) | np.isin(identities, list(self.identities)))
+
+    def described(self) -> dict[str, Any]:
+        """Which list; JSON-able, for provenance and results."""
+        return {"sha256": self.sha256, "photos": len(self.photos), "identities": len(self.identities)}
+
+    def _refuse_unknown(self, kind: str, unknown: frozenset[str]) -> None:
+        if unknown:
+            some = ", ".join(sorted(unknown)[:_NAMED])
+            raise InputError(
+                "data.exclude",
+                f"every {kind} that it names must be in data.path",
+                got=f"{len(unknown):,} that are not, such as {some} ({self.path})",
+                fix="Take the list that was made for these data.",
+            )
+
+
+def exclusions_text(described: Mapping[str, Any] | str | None) -> str:
+    """Whether a model's training left out what a list names, in words.
+
+    Args:
+        described: as `ExclusionList.described` has it; null: there was no list; a text: why it is unknown.
+    """
+    if described is None:
+        return "no exclusion list applied"
+    if isinstance(described, str):
+        return f"exclusion list {described}"
+    return (
+        f"exclusion list applied: {described['photos']:,} photos and {described['identities']:,} identities, "
+        f"sha256 {described['sha256'][:12]}"
+    )
+
+
+def _names(path: Path, data: bytes) -> Iterator[tuple[str, str]]:
+    """(kind, name) of each line."""
+    try:
+        lines = csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True)
+        if not {"kind", "name"} <= set(lines.fieldnames or ()):
+            raise _broken(path, 1, ",".join(lines.fieldnames or ()))
+        for line in lines:
+            if line["kind"] not in _KINDS or not line["name"]:
+                raise _broken(path, lines.line_num, f"{line['kind']},{line['name']}")
+            yield line["kind"], line["name"]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise _broken(path, 1, error) from error
+
+
+def _broken(path: Path, number: int, got: object) -> InputError:
+    return InputError(
+        f"{path}, line {number}",
+        "must be a CSV in UTF-8 with the columns kind (photo or identity) and name, and more where wanted",
+        got=got,
+        fix="Mend it, or let `faceverif data audit` write it again.",
+    )

@@ -1,0 +1,143 @@
+"""Aligned crops -> WebDataset shards, for programs that stream; this one reads them where they lie."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from data_prep.atomic import folder_whole
+from data_prep.dataset.manifest import AlignedDataset, Status
+from data_prep.errors import InputError
+from data_prep.progress import progress
+from data_prep.sources.webdataset import ABOUT_NAME
+
+_JPEG_MAGIC = b"\xff\xd8\xff"
+_AT_ONCE = 256
+_DESCRIBED = ["photo", "identity", "sha256", "landmarks"]
+
+
+class _Sample(NamedTuple):
+    """A crop and what is known about it, encoded."""
+
+    key: str
+    picture: bytes
+    about: bytes
+
+    @property
+    def ending(self) -> str:
+        return "jpg" if self.picture.startswith(_JPEG_MAGIC) else "png"
+
+    @property
+    def size(self) -> int:
+        """Bytes in a tar, at most: two members, each with a header and padded."""
+        return len(self.picture) + len(self.about) + 4 * tarfile.BLOCKSIZE
+
+
+@dataclass(frozen=True)
+class ExportSummary:
+    """What an export wrote.
+
+    Attributes:
+        out: the folder.
+        crops: how many.
+        left_behind: photos without an aligned face, which shards have no place for.
+        shards: how many.
+        size_bytes: of all of them.
+    """
+
+    out: Path
+    crops: int
+    left_behind: int
+    shards: int
+    size_bytes: int
+
+    def text(self) -> str:
+        """A line or two for the user."""
+        lines = [
+            f"{self.crops:,} crops, shards: {self.shards:,}, {self.size_bytes / 1e6:,.1f} MB: {self.out}"
+        ]
+        if self.left_behind:
+            lines.append(f"{self.left_behind:,} photos without an aligned face stay behind")
+        return "\n".join(lines)
+
+
+def export_webdataset(dataset: AlignedDataset, out: Path, *, shard_mb: float) -> ExportSummary:
+    """Write the aligned crops of a data set as WebDataset shards, all or nothing.
+
+    The crops keep their bytes. They come in a shuffled order, because programs that stream shuffle among
+    neighbours only, and a manifest sorts by identity. The same data set gives the same shards, bit for bit:
+    order, names, times and owners are fixed.
+
+    Args:
+        dataset: of any kind.
+        out: a folder, new or empty.
+        shard_mb: a shard is closed before it would outgrow so many MB; one crop always fits.
+
+    Raises:
+        InputError: `out` is not empty, there is nothing to export, or a crop cannot be read.
+    """
+    rows = dataset.with_status(Status.ALIGNED)
+    _check(dataset, out, crops=len(rows))
+    about = {"header": asdict(dataset.header), "photos": len(rows)}
+    with folder_whole(out) as unfinished:
+        samples = _samples(dataset, np.random.default_rng(0).permutation(rows))
+        limit_bytes = int(shard_mb * 1e6) - tarfile.RECORDSIZE  # with which a tar ends
+        _write_shards(unfinished, samples, about=_json(about), limit_bytes=limit_bytes)
+    files = list(out.iterdir())
+    size = sum(file.stat().st_size for file in files)
+    return ExportSummary(out, len(rows), len(dataset) - len(rows), len(files), size)
+
+
+def _check(dataset: AlignedDataset, out: Path, *, crops: int) -> None:
+    if not crops:
+        raise InputError(
+            "ALIGNED", "must hold aligned crops", got=f"none in {dataset.root}", fix="Align photos."
+        )
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError("OUT", "must be new or an empty folder", got=out, fix="Name another.")
+
+
+def _samples(dataset: AlignedDataset, rows: NDArray[np.int64]) -> Iterator[_Sample]:
+    with progress("export", total=len(rows)) as advance:
+        for start in range(0, len(rows), _AT_ONCE):
+            batch = rows[start : start + _AT_ONCE]
+            known = dataset.table.select(_DESCRIBED).take(pa.array(batch)).to_pylist()
+            for place, content in enumerate(dataset.crops.contents(batch)):
+                if not content:
+                    raise dataset.crops.unreadable(batch[place])
+                yield _Sample(f"{start + place:09d}", content, _json(known[place]))
+            advance(len(batch), "")
+
+
+def _write_shards(folder: Path, samples: Iterator[_Sample], *, about: bytes, limit_bytes: int) -> None:
+    waiting, number = next(samples, None), 0
+    while waiting is not None:
+        with tarfile.open(folder / f"shard-{number:06d}.tar", "w", format=tarfile.USTAR_FORMAT) as shard:
+            _add(shard, ABOUT_NAME, about)
+            opening = shard.offset
+            while waiting is not None and (
+                shard.offset == opening or shard.offset + waiting.size <= limit_bytes
+            ):
+                _add(shard, f"{waiting.key}.{waiting.ending}", waiting.picture)
+                _add(shard, f"{waiting.key}.json", waiting.about)
+                waiting = next(samples, None)
+        number += 1
+
+
+def _add(shard: tarfile.TarFile, name: str, content: bytes) -> None:
+    member = tarfile.TarInfo(name)  # with the time, owner and rights that it has by default
+    member.size = len(content)
+    shard.addfile(member, io.BytesIO(content))
+
+
+def _json(values: dict[str, Any]) -> bytes:
+    return json.dumps(values, sort_keys=True).encode("ascii")

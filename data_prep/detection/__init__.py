@@ -1,0 +1,1 @@
+"""Faces in photos: MTCNN's cascade."""

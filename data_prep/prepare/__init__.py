@@ -1,0 +1,1 @@
+"""Photos to an aligned data set, in worker processes, with a journal."""

@@ -1,0 +1,187 @@
+"""Photos -> an aligned data set: faces found, warped and written by worker processes, every file a row.
+
+The parent process alone writes the journal: a line per photo, after its crop is on disk. A run that was
+killed reads the journal and does the rest; the manifest is the sorted journal.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Container, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from data_prep.alignment import find_template
+from data_prep.dataset import already_aligned
+from data_prep.dataset.manifest import (
+    JOURNAL_NAME,
+    MANIFEST_NAME,
+    AlignedDataset,
+    Status,
+    header_for,
+    write_manifest,
+)
+from data_prep.detection.cascade import POLICY
+from data_prep.errors import InputError
+from data_prep.lock import LOCK_NAME, filled
+from data_prep.prepare.journal import Journal
+from data_prep.prepare.task import AlignSettings, Task
+from data_prep.prepare.workers import worker_pool
+from data_prep.progress import progress, say
+from data_prep.sources import SourcePhoto, list_source
+
+_PHOTOS_PER_TASK = 32
+
+
+@dataclass(frozen=True)
+class AlignSummary:
+    """How an alignment ended.
+
+    Attributes:
+        out: the data set's folder.
+        policy: which of several faces was taken, or that the photos were crops before.
+        photos: rows of the manifest.
+        aligned: photos with an aligned face.
+        no_face: photos with a centre crop instead.
+        several_faces: photos of which the centred-largest face was taken.
+        failures: reason -> photos without a crop.
+        done_now: photos that this run did itself.
+        seconds: how long it took for them.
+    """
+
+    out: Path
+    policy: str
+    photos: int
+    aligned: int
+    no_face: int
+    several_faces: int
+    failures: dict[str, int]
+    done_now: int
+    seconds: float
+
+    def text(self) -> str:
+        """A few lines for the user."""
+        lines = [f"{self.aligned:,} of {self.photos:,} photos {self._how()}"]
+        if self.no_face:
+            lines.append(f"{self.no_face:,} of {self.photos:,} photos show no face: a centre crop stands in")
+        if self.failures:
+            reasons = ", ".join(f"{reason} {count:,}" for reason, count in self.failures.items())
+            lines.append(f"{sum(self.failures.values()):,} of {self.photos:,} photos have no crop: {reasons}")
+        if self.done_now:
+            rate = self.done_now / self.seconds
+            lines.append(f"{self.done_now:,} photos in {self.seconds:.0f} s, {rate:.1f} images/s")
+        else:
+            lines.append("complete already: nothing to do")
+        lines.append(f"data set: {self.out}")
+        return "\n".join(lines)
+
+    def _how(self) -> str:
+        if self.policy == already_aligned.POLICY:
+            return "were aligned already: taken over as they are"
+        return f"aligned; in {self.several_faces:,} of them, of several faces the {self.policy} was taken"
+
+
+def align_folder(source: Path, out: Path, *, settings: AlignSettings, workers: int = 0) -> AlignSummary:
+    """Align every photo of a source, or go on where a killed run was.
+
+    A finished data set follows its source by name: photos that are new are aligned, together with their
+    neighbours in the list, and those that are gone lose their row.
+
+    Photos that are crops in the template already are taken over unchanged.
+
+    Args:
+        source: photos in any form that `list_source` knows.
+        out: the data set's folder: an empty or new one, or one that the same command began.
+        settings: what decides the crops.
+        workers: processes; 0: one per core.
+
+    Raises:
+        InputError: before anything is written; or a worker process died, and what was done stays.
+    """
+    template = find_template(settings.template)
+    photos = list_source(source)
+    _check_out(source, out)
+    policy = already_aligned.POLICY if already_aligned.are_aligned(photos, template) else POLICY
+    with (
+        filled(out, command="faceverif align"),
+        Journal.opened(out, source=source, settings=settings, policy=policy) as journal,
+    ):
+        tasks = _tasks(photos, done=journal)
+        if len(journal) and tasks:
+            say(f"{out}: going on after {len(journal):,} photos")
+        start = time.monotonic()
+        if tasks:
+            _run(tasks, out, settings=settings, policy=policy, workers=workers, journal=journal)
+        if tasks or not _is_manifest_of(out, len(photos)):
+            header = header_for(template, policy=policy, min_face_px=settings.min_face_px)
+            write_manifest(out, header, (journal.row(key) for key in sorted(photo.key for photo in photos)))
+    return _summary(out, done_now=sum(map(len, tasks)), seconds=time.monotonic() - start)
+
+
+def _check_out(source: Path, out: Path) -> None:
+    if out.resolve().is_relative_to(source.resolve()):
+        raise InputError(
+            "OUT", "must not lie in SRC, or crops would count as photos", got=out, fix="Name another."
+        )
+    if out.exists() and not out.is_dir():
+        raise InputError("OUT", "must be a folder", got=f"a file, {out}", fix="Name another.")
+    # A lock alone is left by a run that was stopped before it could begin.
+    names = {path.name for path in out.iterdir()} if out.is_dir() else set()
+    if names - {LOCK_NAME} and JOURNAL_NAME not in names:
+        raise InputError(
+            "OUT", "must be empty, new, or begun by `faceverif align`", got=out, fix="Name another."
+        )
+
+
+def _is_manifest_of(out: Path, rows: int) -> bool:
+    return (out / MANIFEST_NAME).exists() and len(AlignedDataset.load(out)) == rows
+
+
+def _summary(out: Path, *, done_now: int, seconds: float) -> AlignSummary:
+    dataset = AlignedDataset.load(out)
+    reasons = dataset.column("reason")[dataset.with_status(Status.FAILED)]
+    return AlignSummary(
+        out=out,
+        policy=dataset.header.policy,
+        photos=len(dataset),
+        aligned=len(dataset.with_status(Status.ALIGNED)),
+        no_face=len(dataset.with_status(Status.NO_FACE)),
+        several_faces=int((dataset.column("faces") > 1).sum()),
+        failures=dict(Counter(reasons.tolist()).most_common()),
+        done_now=done_now,
+        seconds=seconds,
+    )
+
+
+# --- the journal: what makes a killed run go on
+
+
+# --- the parent: hands out photos, journals rows
+
+
+def _tasks(photos: Sequence[SourcePhoto], *, done: Container[str]) -> list[Task]:
+    """What is to do, in groups that are the same in every run.
+
+    The last bits of a network's output depend on what it is computed along with; so a killed run ends with
+    the very bytes of one that was left alone.
+    """
+    groups = (list(photos[i : i + _PHOTOS_PER_TASK]) for i in range(0, len(photos), _PHOTOS_PER_TASK))
+    return [group for group in groups if any(photo.key not in done for photo in group)]
+
+
+def _run(
+    tasks: list[Task], out: Path, *, settings: AlignSettings, policy: str, workers: int, journal: Journal
+) -> None:
+    failed = 0
+    with (
+        worker_pool(out, settings, policy=policy, workers=workers) as align,
+        progress("align", total=sum(map(len, tasks))) as advance,
+    ):
+        for rows in align(tasks):
+            journal.add(rows)
+            failed += sum(row["status"] == Status.FAILED for row in rows)
+            advance(len(rows), f"{failed:,} failed" if failed else "")
+
+
+# --- a worker: reads, detects, warps, writes crops

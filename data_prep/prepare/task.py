@@ -1,0 +1,26 @@
+"""What the parent and the worker processes of an alignment hand to each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from data_prep.sources import SourcePhoto
+
+Row = dict[str, Any]
+Task = list[SourcePhoto]
+
+
+@dataclass(frozen=True)
+class AlignSettings:
+    """What decides the crops.
+
+    Attributes:
+        template: name of the alignment template.
+        min_face_px: smallest face to look for.
+        allow_huge: take photos over 50 megapixels too.
+    """
+
+    template: str = "arcface-112"
+    min_face_px: int = 30
+    allow_huge: bool = False

@@ -1,0 +1,237 @@
+"""The worker processes of an alignment: they read, detect, warp and write crops."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from multiprocessing import get_context, parent_process
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from data_prep.alignment import Template, align_face, centre_crop, find_template
+from data_prep.dataset import already_aligned
+from data_prep.dataset.manifest import (
+    SCHEMA,
+    Status,
+)
+from data_prep.detection.cascade import POLICY, FaceDetector, Faces, centred_largest
+from data_prep.errors import InputError
+from data_prep.photos import PhotoError, decode_photo
+from data_prep.prepare.task import AlignSettings, Row, Task
+from data_prep.sources import SourcePhoto
+
+_CROPS = "crops"
+_PIXELS_AT_ONCE = 4_000_000
+_JPEG_MAGIC = b"\xff\xd8\xff"
+
+
+@contextmanager
+def worker_pool(
+    out: Path, settings: AlignSettings, *, policy: str = POLICY, workers: int = 0
+) -> Iterator[Callable[[Iterable[Task]], Iterator[list[Row]]]]:
+    """Processes that align photos into `out`, or take them over where the policy says they are crops.
+
+    Yields:
+        `align(tasks)`: the manifest rows of each task, as they come.
+    """
+    workers = workers or os.cpu_count() or 1
+    pool = ProcessPoolExecutor(
+        workers, mp_context=get_context("spawn"), initializer=_start_worker, initargs=(out, settings, policy)
+    )
+
+    def align(tasks: Iterable[Task]) -> Iterator[list[Row]]:
+        # A task per worker waits, so that none idles and no queue grows with the source.
+        waiting = iter(tasks)
+        running = {pool.submit(_run_task, task) for task in islice(waiting, 2 * workers)}
+        while running:
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            running |= {pool.submit(_run_task, task) for task in islice(waiting, len(done))}
+            yield from (_result(future) for future in done)
+
+    try:
+        yield align
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _result(future: Future[list[Row]]) -> list[Row]:
+    try:
+        return future.result()
+    except BrokenProcessPool as error:
+        raise InputError(
+            "--workers",
+            "every worker process must have the memory to stay alive, about 1 GB",
+            got="a worker process died",
+            fix="Run the same command again, with --workers 1: it goes on where it stopped.",
+        ) from error
+
+
+_aligner: _Aligner | _CropKeeper
+
+
+def _start_worker(out: Path, settings: AlignSettings, policy: str) -> None:
+    global _aligner
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends the pool
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    _aligner = (_CropKeeper if policy == already_aligned.POLICY else _Aligner)(out, settings)
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _run_task(photos: Task) -> list[Row]:
+    return _aligner.align(photos)
+
+
+@dataclass(frozen=True)
+class _Readable:
+    """A photo's encoded bytes, their hash, and its pixels."""
+
+    photo: SourcePhoto
+    data: bytes
+    sha256: str
+    pixels: NDArray[np.uint8]
+
+
+def _read(photo: SourcePhoto, *, allow_huge: bool) -> _Readable | Row:
+    """A photo's pixels, or its failure row."""
+    sha256 = None
+    try:
+        data = photo.read()
+        sha256 = hashlib.sha256(data).hexdigest()
+        if photo.refused is not None:
+            raise PhotoError(photo.refused)
+        pixels = decode_photo(data, allow_huge=allow_huge)
+    except PhotoError as error:
+        return _row(photo, sha256=sha256, status=Status.FAILED, reason=photo.refused or error.reason)
+    return _Readable(photo, data, sha256, pixels)
+
+
+class _Aligner:
+    """Turns source photos into crops and manifest rows.
+
+    Args:
+        out: the data set's folder.
+        settings: what decides the crops.
+    """
+
+    def __init__(self, out: Path, settings: AlignSettings) -> None:
+        self._out = out
+        self._settings = settings
+        self._template: Template = find_template(settings.template)
+        self._detector = FaceDetector(settings.min_face_px)
+
+    def align(self, photos: Task) -> list[Row]:
+        """Write the photos' crops; a row each."""
+        rows: list[Row] = []
+        waiting: list[_Readable] = []
+        for photo in photos:
+            read = _read(photo, allow_huge=self._settings.allow_huge)
+            if not isinstance(read, _Readable):
+                rows.append(read)
+                continue
+            waiting.append(read)
+            if sum(each.pixels.size for each in waiting) > 3 * _PIXELS_AT_ONCE:
+                rows += self._align_decoded(waiting)
+                waiting = []
+        return rows + self._align_decoded(waiting)
+
+    def _align_decoded(self, photos: list[_Readable]) -> list[Row]:
+        found = self._detector.detect([photo.pixels for photo in photos])
+        return [self._align_one(photo, faces) for photo, faces in zip(photos, found, strict=True)]
+
+    def _align_one(self, read: _Readable, faces: Faces) -> Row:
+        height, width = read.pixels.shape[:2]
+        chosen = centred_largest(faces, width=width, height=height)
+        crop = f"{_CROPS}/{read.photo.key}.jpg"
+        row = _row(read.photo, sha256=read.sha256, width=width, height=height, faces=len(faces))
+        if chosen is None:
+            pixels = centre_crop(read.pixels, self._template)
+            return row | self._write(crop, pixels) | {"status": Status.NO_FACE, "reason": "no_face"}
+        landmarks = faces.landmarks[chosen]
+        pixels = align_face(read.pixels, landmarks, self._template)
+        return (
+            row
+            | self._write(crop, pixels)
+            | {
+                "status": Status.ALIGNED,
+                "box": faces.boxes[chosen].tolist(),
+                "landmarks": landmarks.ravel().tolist(),
+                "score": float(faces.scores[chosen]),
+            }
+        )
+
+    def _write(self, crop: str, pixels: NDArray[np.uint8]) -> Row:
+        return _write_crop(self._out, crop, _encoded(pixels, "JPEG", quality=95, subsampling=0))
+
+
+class _CropKeeper:
+    """Takes photos over that are crops of the template already.
+
+    Args:
+        out: the data set's folder.
+        settings: what decides which photos are read.
+    """
+
+    def __init__(self, out: Path, settings: AlignSettings) -> None:
+        self._out = out
+        self._settings = settings
+
+    def align(self, photos: Task) -> list[Row]:
+        """Write each photo as it is; a row each."""
+        read = (_read(photo, allow_huge=self._settings.allow_huge) for photo in photos)
+        return [self._keep(each) if isinstance(each, _Readable) else each for each in read]
+
+    def _keep(self, read: _Readable) -> Row:
+        height, width = read.pixels.shape[:2]
+        row = _row(read.photo, sha256=read.sha256, width=width, height=height)
+        if (height, width) != (already_aligned.TEMPLATE.crop_px,) * 2:
+            return row | {"status": Status.FAILED, "reason": "other_size"}
+        # JPEG is lossy, so its bytes are kept; from any other format the pixels are, without loss.
+        is_jpeg = read.data.startswith(_JPEG_MAGIC)
+        crop = f"{_CROPS}/{read.photo.key}.{'jpg' if is_jpeg else 'png'}"
+        data = read.data if is_jpeg else _encoded(read.pixels, "PNG")
+        return row | _write_crop(self._out, crop, data) | {"status": Status.ALIGNED}
+
+
+def _encoded(pixels: NDArray[np.uint8], form: str, **settings: Any) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, format=form, **settings)
+    return file.getvalue()
+
+
+def _write_crop(out: Path, crop: str, data: bytes) -> Row:
+    """Write a crop; what its row says of it.
+
+    Under no temporary name: a crop counts only once the journal has its row, and until then the next run
+    writes it again.
+    """
+    path = out / crop
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return {"crop": crop, "crop_sha256": hashlib.sha256(data).hexdigest()}
+
+
+def _row(photo: SourcePhoto, **known: Any) -> Row:
+    return dict.fromkeys(SCHEMA.names) | {"photo": photo.key, "identity": photo.identity} | known

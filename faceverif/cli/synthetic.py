@@ -1,0 +1,63 @@
+"""Commands that need no photos: demo, synthesise, fit-faces."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from faceverif.cli.app import app
+from faceverif.cli.options import (
+    DataDir,
+)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", help="Folder for photos, run and report.")] = Path(
+        "runs/demo"
+    ),
+) -> None:
+    """The whole chain on synthetic people, without a download: draw, align, train, verify, reject, report."""
+    from faceverif.demo import run_demo
+    from faceverif.experiment.images import ImageTask
+    from robustness.demo import demo_rejection
+    from robustness.rejection.run import run_rejection
+
+    def reject_in(run: Path, folder: Path) -> None:
+        run_rejection(demo_rejection(run), folder, train=ImageTask().finish)
+
+    typer.echo(f"report: {run_demo(out, reject=reject_in)}")
+
+
+@app.command()
+def synthesise(
+    out: Annotated[Path, typer.Argument(help="Where the photos go, a folder per identity.")],
+    identities: Annotated[int, typer.Option(min=1, help="How many people.")] = 60,
+    photos: Annotated[int, typer.Option(min=1, help="Photos of each.")] = 12,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same photos.")] = 0,
+    model: Annotated[
+        Path | None, typer.Option(help="A face model by `faceverif fit-faces`; else the one shipped.")
+    ] = None,
+) -> None:
+    """Draw photos of people who do not exist."""
+    from data_prep.face_model import load_face_model
+    from data_prep.synthetic import synthesise_photos
+
+    synthesise_photos(load_face_model(model), out, identities=identities, photos=photos, seed=seed)
+    typer.echo(f"photos: {out}")
+
+
+@app.command("fit-faces")
+def fit_faces(
+    data: DataDir,
+    out: Annotated[Path, typer.Option("--out", help="The .npz file to write, at most 3 MB.")],
+    components: Annotated[int, typer.Option(min=1, help="Principal components to keep.")] = 200,
+) -> None:
+    """Fit the statistical face model behind the synthetic people to an aligned set."""
+    from data_prep.dataset.packed import load_aligned
+    from data_prep.face_model import fit_face_model
+
+    fit_face_model(load_aligned(data), components=components).save(out)
+    typer.echo(f"face model: {out}")

@@ -1,0 +1,1 @@
+"""One YAML per run: the pydantic models behind it, and how it is read."""

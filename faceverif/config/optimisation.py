@@ -1,0 +1,71 @@
+"""The sections of a config that say how parameters are updated."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from faceverif.config.section import NotNegative, Positive, Section
+
+
+class SGDConfig(Section):
+    """Stochastic gradient descent; weight decay spares biases, norms and PReLU slopes.
+
+    Attributes:
+        nesterov: look ahead along the momentum.
+    """
+
+    name: Literal["sgd"]
+    learning_rate: Positive
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    nesterov: bool = False
+    weight_decay: NotNegative = 5e-4
+
+    @model_validator(mode="after")
+    def _nesterov_has_momentum(self) -> SGDConfig:
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov needs a momentum above 0")
+        return self
+
+
+class AdamWConfig(Section):
+    """AdamW; weight decay spares biases, norms and PReLU slopes."""
+
+    name: Literal["adamw"]
+    learning_rate: Positive
+    weight_decay: NotNegative = 0.05
+
+
+OptimizerConfig = Annotated[SGDConfig | AdamWConfig, Field(discriminator="name")]
+
+
+class _ScheduleSection(Section):
+    """Attributes: epochs, fractions too, over which learning rate and margin grow from nothing."""
+
+    warmup_epochs: NotNegative = 0.0
+    margin_warmup_epochs: NotNegative = 0.0
+
+
+class StepConfig(_ScheduleSection):
+    """The learning rate is multiplied by `factor` at each of the epochs."""
+
+    name: Literal["step"]
+    at_epochs: tuple[Positive, ...]
+    factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
+
+
+class PolynomialConfig(_ScheduleSection):
+    """The learning rate falls to zero as (1 - progress) ^ power."""
+
+    name: Literal["polynomial"]
+    power: Positive = 2.0
+
+
+class CosineConfig(_ScheduleSection):
+    """The learning rate falls to zero along half a cosine."""
+
+    name: Literal["cosine"]
+
+
+ScheduleConfig = Annotated[StepConfig | PolynomialConfig | CosineConfig, Field(discriminator="name")]

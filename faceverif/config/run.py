@@ -1,0 +1,150 @@
+"""One YAML a run: the pydantic models behind it, and how it is read.
+
+The models are the reference of every key. Keys without a default must be written; a key that does not exist
+is an error, and so is a value of the wrong type.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from faceverif.config.backbones import BackboneConfig
+from faceverif.config.objective import ObjectiveConfig
+from faceverif.config.optimisation import OptimizerConfig, ScheduleConfig
+from faceverif.config.reading import _Loader, load_config, validate_config
+from faceverif.config.section import Count, NotNegative, Positive, Section, Share
+
+
+class DataConfig(Section):
+    """What is trained on.
+
+    Attributes:
+        path: a folder made by `faceverif align`; or aligned crops in InsightFace's train.rec or in WebDataset
+            shards, the file or its folder.
+        min_photos_per_identity: people with fewer aligned photos are left out.
+        exclude: a list of photos and identities to leave out, as `faceverif data audit` writes it.
+        held_out_per_identity: so many photos are kept from the training, to attack or to calibrate on people
+            whom the model knows, of every person who has that many beyond min_photos_per_identity; the seed
+            chooses them. null: none.
+    """
+
+    path: Path
+    min_photos_per_identity: Count = 1
+    exclude: Path | None = None
+    held_out_per_identity: Count | None = None
+
+
+class AugmentationConfig(Section):
+    """What happens to a photo before the model sees it; all off unless written.
+
+    Attributes:
+        flip: chance of a mirrored photo.
+        shift_px: the input window moves by up to that many pixels each way. With crops larger than the input
+            this is the random crop: 4 for 120 out of 128.
+        zoom: the size changes by a factor of up to 1 + zoom, either way.
+        rotation_deg: turns by up to that angle, either way.
+        brightness, contrast, saturation: factors from 1 - x to 1 + x.
+        grey: chance of losing all colour.
+        low_resolution: chance of being seen at a half, a third or a quarter of the resolution.
+        erase: chance that a rectangle of 2 to 20 % of the area turns grey.
+    """
+
+    flip: Share = 0.0
+    shift_px: Annotated[int, Field(ge=0)] = 0
+    zoom: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    rotation_deg: Annotated[float, Field(ge=0, le=180)] = 0.0
+    brightness: Share = 0.0
+    contrast: Share = 0.0
+    saturation: Share = 0.0
+    grey: Share = 0.0
+    low_resolution: Share = 0.0
+    erase: Share = 0.0
+
+
+class TrainingConfig(Section):
+    """How long and in which portions.
+
+    Attributes:
+        epochs: passes over the photos. Photos beyond the last whole batch sit out, others in every epoch.
+        batch_size: photos per optimizer step, whatever the number of processes.
+        accumulate: parts in which a process works off its share of a batch, to save memory.
+        precision: 32-true, or bf16-mixed where the machine has bfloat16 units (others are slower with it).
+        clip_norm: longest gradient (backbone and head together); null: no limit.
+        ema_decay: per step; the exponential moving average of the backbone is what is verified and exported.
+            null: the backbone itself.
+        workers: processes that decode crops, at most one per core; 0: the training process itself.
+        log_every_steps: one row of metrics.csv each.
+        checkpoint_every_minutes: besides one after every epoch.
+        start_from: a finished run whose backbone is refined, and whose class weights where the head has such
+            and the people are the same (W-Softmax: softmax first); null: from scratch.
+    """
+
+    epochs: Count
+    batch_size: Annotated[int, Field(ge=2)] = 128
+    accumulate: Count = 1
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    clip_norm: Positive | None = 5.0
+    ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
+    workers: Annotated[int, Field(ge=0)] = 2
+    log_every_steps: Count = 20
+    checkpoint_every_minutes: NotNegative = 5.0
+    start_from: Path | None = None
+
+
+class VerificationConfig(Section):
+    """A protocol to run during and after training.
+
+    Attributes:
+        name: the folder below RUN/verification.
+        data: as data.path.
+        protocol: its pairs: LFW's pairs.txt or pairsDevTest.txt, or a CSV.
+        every_epochs: how often; after the last epoch it always runs.
+        flip: average the embedding with that of the mirrored crop.
+        subtract_mean: subtract the mean embedding of the other folds.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[\w.-]+$")]
+    data: Path
+    protocol: Path
+    every_epochs: Count = 1
+    flip: bool = True
+    subtract_mean: bool = False
+
+
+class RunConfig(ObjectiveConfig):
+    """A training run: an objective, and everything around it."""
+
+    seed: Annotated[int, Field(ge=0)] = 0
+    data: DataConfig
+    backbone: BackboneConfig
+    optimizer: OptimizerConfig
+    schedule: ScheduleConfig
+    augmentation: AugmentationConfig = AugmentationConfig()
+    training: TrainingConfig
+    verification: tuple[VerificationConfig, ...] = ()
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> RunConfig:
+        names = [entry.name for entry in self.verification]
+        if len(set(names)) != len(names):
+            raise ValueError("two entries of verification have the same name")
+        return self
+
+
+def load_run_config(path: Path, overrides: list[str]) -> RunConfig:
+    """A training run's YAML; see `load_config`."""
+    return load_config(RunConfig, path, overrides)
+
+
+def validate_run_config(settings: dict[str, Any], *, source: str) -> RunConfig:
+    """A training run of plain settings; see `validate_config`."""
+    return validate_config(RunConfig, settings, source=source)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+)

@@ -1,0 +1,1 @@
+"""Labelled images, as models and attacks read them."""

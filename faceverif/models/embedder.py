@@ -1,0 +1,139 @@
+"""The contract of an embedder: aligned crops in, embeddings out, and a spec of what the crops must be."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_prep.alignment import Template, find_template
+from data_prep.dataset.crops import centre_square
+from data_prep.dataset.manifest import DatasetHeader
+from data_prep.errors import InputError
+
+UNKNOWN_TRAINING = "unknown: the model does not say what it was trained on"
+
+
+@dataclass(frozen=True)
+class PreprocessingSpec:
+    """The crops that a model was made for; stored in its file and compared with every data set.
+
+    Attributes:
+        template: name of the alignment template.
+        template_sha256: its geometry.
+        input_px: side of the model's input, cut from the middle of the crop.
+        colour_order: of the crops that the embedder takes.
+    """
+
+    template: str
+    template_sha256: str
+    input_px: int
+    colour_order: str = "rgb"
+
+    @classmethod
+    def of(cls, template: Template, *, input_px: int) -> PreprocessingSpec:
+        """The spec of a model that takes the middle `input_px` of this template's crops."""
+        return cls(template.name, template.sha256, input_px)
+
+    def checked_template(self) -> Template:
+        """The template, as this version draws it.
+
+        Raises:
+            InputError: it is unknown here or has another geometry.
+        """
+        template = find_template(self.template)
+        if template.sha256 != self.template_sha256:
+            raise InputError(
+                "model",
+                f"template {self.template} must have the geometry of this version ({template.sha256[:12]})",
+                got=self.template_sha256[:12],
+                fix="Use the version that the model was trained with, or train again.",
+            )
+        return template
+
+    def refuse_other(self, header: DatasetHeader) -> None:
+        """Refuse a data set that was cut differently from what the model was made for.
+
+        Raises:
+            InputError: template, geometry or colour order differ.
+        """
+        wanted = (self.template, self.template_sha256[:12], self.colour_order)
+        got = (header.template, header.template_sha256[:12], header.colour_order)
+        if wanted != got:
+            raise InputError(
+                "data",
+                f"crops must be what the model was made for: {' '.join(wanted)}",
+                got=" ".join(got),
+                fix=f"Align the photos with --template {self.template}.",
+            )
+
+
+class Embedder(ABC):
+    """Turns uint8 RGB crops into raw embeddings.
+
+    The base class checks the crops, cuts their middle to the model's input and checks what comes back; a
+    subclass only runs its model.
+
+    Attributes:
+        spec: the crops that it takes.
+        name: for people: the run or the file.
+        sha256: for machines: of the weights, or of the file.
+        preprocessing: what happens to the pixels, in words.
+        provenance: where the weights come from; empty for a model from elsewhere.
+    """
+
+    spec: PreprocessingSpec
+    name: str
+    preprocessing: str
+    provenance: Mapping[str, Any] = MappingProxyType({})
+
+    @property
+    @abstractmethod
+    def sha256(self) -> str:
+        """Hash that names the model in every result."""
+
+    @property
+    def exclusions(self) -> Mapping[str, Any] | str | None:
+        """The list that its training left out; null: there was none; a text: why that is unknown."""
+        return UNKNOWN_TRAINING
+
+    @abstractmethod
+    def _run(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """(n, input_px, input_px, 3) RGB -> (n, dim); n >= 1."""
+
+    def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Embeddings of crops, not normalised, not flip-averaged.
+
+        Args:
+            crops: (n, crop_px, crop_px, 3), uint8 RGB, n >= 1, in the template of `spec`.
+
+        Returns:
+            (n, dim) float32.
+
+        Raises:
+            ValueError: crops of another shape or type.
+            InputError: the model gives embeddings that are not finite.
+        """
+        embeddings = self._run(self._middle(crops))
+        if not np.isfinite(embeddings).all():
+            raise InputError(
+                "model",
+                "must give finite embeddings",
+                got=f"NaN or infinity from {self.name}",
+                fix="Train again with a lower learning rate, or use an earlier checkpoint.",
+            )
+        return embeddings
+
+    def _middle(self, crops: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        side, height = self.spec.input_px, crops.shape[1] if crops.ndim == 4 else 0
+        if crops.dtype != np.uint8 or crops.shape[1:] != (height, height, 3) or height < side:
+            raise ValueError(
+                f"embed: crops must be uint8 (n, crop_px, crop_px, 3) with crop_px >= {side}; "
+                f"got {crops.dtype} {crops.shape}"
+            )
+        return centre_square(crops, side)

@@ -1,0 +1,184 @@
+"""A finished face run as a classifier of its people: its backbone with the head that it was trained with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from data_prep.atomic import written_whole
+from data_prep.dataset.manifest import AlignedDataset
+from data_prep.dataset.packed import load_aligned
+from data_prep.errors import InputError, first_line
+from faceverif.config.run import RunConfig, validate_run_config
+from faceverif.images.faces import FaceImages
+from faceverif.models import MODEL_NAME, PreprocessingSpec, TorchEmbedder, load_model
+from faceverif.models.described_tensors import ModelFormat
+from faceverif.objective import Objective
+
+CLASSIFIER_NAME = "classifier.safetensors"
+_FILES = ModelFormat("faceverif.models.face_classifier", command="faceverif train", run="training run")
+_FORMAT = 1
+_TRAINED, _HELD_OUT = "photos.trained", "photos.held_out"
+_OBJECTIVE = "objective."
+
+
+@dataclass(frozen=True)
+class PhotoRows:
+    """Photos of the training people, as rows of their data set's manifest.
+
+    Attributes:
+        data_sha256: of the manifest.
+        trained: (photos,) int64, trained on.
+        held_out: (photos,) int64, kept from the training.
+    """
+
+    data_sha256: str
+    trained: NDArray[np.int64]
+    held_out: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class FaceClassifier:
+    """A face run in evaluation mode, on the CPU; no gradient reaches its weights.
+
+    The backbone is the exported one, the moving average where there is one; the head is the last step's.
+
+    Attributes:
+        embedder: the run's model.
+        objective: head, criterion and penalties with what they have learnt, such as centers.
+        config: of the run.
+        class_names: people, in the order of the logits.
+        photos: of these people.
+    """
+
+    embedder: TorchEmbedder
+    objective: Objective
+    config: RunConfig
+    class_names: tuple[str, ...]
+    photos: PhotoRows
+
+    @property
+    def network(self) -> nn.Module:
+        """Pixels in [0, 1] -> raw embeddings."""
+        return self.embedder.backbone
+
+    @property
+    def spec(self) -> PreprocessingSpec:
+        """The crops that it takes."""
+        return self.embedder.spec
+
+    def images(self, *, data: Path | None = None) -> tuple[FaceImages, FaceImages]:
+        """The photos trained on and those held out, labelled with their classes.
+
+        Args:
+            data: where the aligned data set is now; None: where the run was trained from.
+
+        Raises:
+            InputError: no data set there, or another one than the run was trained on.
+        """
+        dataset = load_aligned(data or self.config.data.path)
+        if dataset.sha256 != self.photos.data_sha256:
+            raise InputError(
+                "data",
+                f"must be the data set that the run was trained on ({self.photos.data_sha256[:12]})",
+                got=f"{dataset.root} ({dataset.sha256[:12]})",
+                fix="Name the folder where it is now.",
+            )
+        trained, held_out = (
+            FaceImages(dataset, rows, self._labels(dataset, rows), self.class_names, self.spec.input_px)
+            for rows in (self.photos.trained, self.photos.held_out)
+        )
+        return trained, held_out
+
+    def _labels(self, dataset: AlignedDataset, rows: NDArray[np.int64]) -> Tensor:
+        number = {name: label for label, name in enumerate(self.class_names)}
+        return torch.tensor([number[name] for name in dataset.column("identity")[rows]], dtype=torch.int64)
+
+
+def save_face_classifier(
+    run: Path,
+    objective: Objective,
+    *,
+    config: RunConfig,
+    class_names: tuple[str, ...],
+    photos: PhotoRows,
+    model_sha256: str,
+) -> None:
+    """Write RUN/classifier.safetensors whole or not at all: tensors, and as JSON what they are of.
+
+    Args:
+        run: its folder.
+        objective: as it was trained.
+        config: of the run.
+        class_names: in the order of the logits.
+        photos: of these people.
+        model_sha256: of the weights in the run's model file, to which the head belongs.
+    """
+    about = {
+        "format": _FORMAT,
+        "config": config.model_dump(mode="json"),
+        "class_names": list(class_names),
+        "data_sha256": photos.data_sha256,
+        "model_sha256": model_sha256,
+    }
+    state = {
+        _OBJECTIVE + name: tensor.detach().cpu().contiguous()
+        for name, tensor in objective.state_dict().items()
+    }
+    state |= {_TRAINED: torch.from_numpy(photos.trained), _HELD_OUT: torch.from_numpy(photos.held_out)}
+    with written_whole(run / CLASSIFIER_NAME) as unfinished:
+        save_file(state, unfinished, metadata={_FILES.metadata_key: json.dumps(about)})
+
+
+def load_face_classifier(run: Path) -> FaceClassifier:
+    """The classifier of a finished run; loading runs no code from its files.
+
+    Args:
+        run: a folder by `faceverif train`.
+
+    Raises:
+        InputError: no finished run, one of an older version, or files that do not belong together.
+    """
+    path, embedder = run / CLASSIFIER_NAME, load_model(run / MODEL_NAME)
+    if not path.is_file():
+        raise InputError(
+            "--run",
+            f"must hold a {CLASSIFIER_NAME}, the head of its model",
+            got=f"{run}, which an older version trained",
+            fix=f"Its last checkpoint has it: faceverif train {run}/config.yaml --run {run} --resume",
+        )
+    about, state = _FILES.read(path)
+    try:
+        classifier = _built(about, state, embedder)
+        if about["model_sha256"] != embedder.sha256:
+            raise ValueError(f"it belongs to another {MODEL_NAME}")
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise _FILES.unreadable(path, f"{type(error).__name__}: {first_line(error)}") from error
+    return classifier
+
+
+def _built(about: Mapping[str, Any], state: Mapping[str, Tensor], embedder: TorchEmbedder) -> FaceClassifier:
+    config = validate_run_config(about["config"], source=CLASSIFIER_NAME)
+    names = tuple(about["class_names"])
+    objective = Objective(config, classes=len(names), embedding_dim=config.backbone.embedding_dim)
+    objective.load_state_dict(
+        {
+            name.removeprefix(_OBJECTIVE): tensor
+            for name, tensor in state.items()
+            if name.startswith(_OBJECTIVE)
+        }
+    )
+    for part in (embedder.backbone, objective):
+        part.eval().requires_grad_(False)
+    embedder.backbone.to(memory_format=torch.channels_last)
+    rows = PhotoRows(about["data_sha256"], *(state[name].numpy() for name in (_TRAINED, _HELD_OUT)))
+    return FaceClassifier(embedder, objective, config, names, rows)

@@ -1,0 +1,157 @@
+"""A model trained here: as an embedder, and as a safetensors file that says all about itself."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from data_prep.atomic import written_whole
+from data_prep.errors import first_line
+from faceverif.models.described_tensors import ModelFormat
+from faceverif.models.embedder import Embedder, PreprocessingSpec
+
+MODEL_NAME = "model.safetensors"
+_FILES = ModelFormat("faceverif.model", command="faceverif train", run="training run")
+_FORMAT = 1
+
+
+class TorchEmbedder(Embedder):
+    """A backbone as an embedder; it runs where the backbone's parameters lie, in evaluation mode.
+
+    Args:
+        backbone: (n, 3, input_px, input_px) float in [0, 1] -> (n, dim).
+        spec: the crops that it takes.
+        name: for people.
+        provenance: where the weights come from, for the results.
+    """
+
+    preprocessing = "RGB, x / 255; normalisation inside the model"
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        spec: PreprocessingSpec,
+        *,
+        name: str = "model in memory",
+        provenance: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.backbone, self.spec, self.name = backbone, spec, name
+        self.provenance = dict(provenance or {})
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the weights, in memory as in the file; computed anew, since training changes them."""
+        return weights_sha256(self.backbone)
+
+    @property
+    def exclusions(self) -> Mapping[str, Any] | str | None:
+        """As its provenance has it; models of earlier versions do not mention it, for there was none."""
+        data = self.provenance.get("data")
+        return super().exclusions if data is None else data.get("exclusions")
+
+    def _run(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        device = next(self.backbone.parameters()).device
+        # uint8 travels to the device, a quarter of the bytes; the permuted view is channels-last already.
+        pixels = torch.from_numpy(np.ascontiguousarray(crops)).to(device).permute(0, 3, 1, 2)
+        with torch.inference_mode(), evaluating(self.backbone):
+            return self.backbone(pixels.float().div_(255)).float().cpu().numpy()
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode for a while; afterwards every part is in the mode that it had."""
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, training in modes:
+            part.training = training
+
+
+def weights_sha256(module: nn.Module) -> str:
+    """Hash over names, types, shapes and values of parameters and buffers."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(_state(module).items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)};".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _state(module: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
+
+
+def save_model(
+    path: Path,
+    backbone: nn.Module,
+    *,
+    backbone_config: Mapping[str, Any],
+    spec: PreprocessingSpec,
+    provenance: Mapping[str, Any],
+) -> None:
+    """Write a model whole or not at all: tensors, and as JSON how to build and feed it and where it is from.
+
+    Args:
+        path: a .safetensors file.
+        backbone: the trained backbone.
+        backbone_config: JSON-able; `build_backbone` makes the same network of it.
+        spec: the crops that it takes.
+        provenance: JSON-able.
+    """
+    about = {
+        "format": _FORMAT,
+        "backbone": dict(backbone_config),
+        "preprocessing": asdict(spec),
+        "provenance": dict(provenance),
+    }
+    with written_whole(path) as unfinished:
+        save_file(
+            _state(backbone), unfinished, metadata={_FILES.metadata_key: json.dumps(about, sort_keys=True)}
+        )
+
+
+def load_model(path: Path, *, field: str = "--run") -> TorchEmbedder:
+    """Read a model by `save_model`: tensors and JSON, so loading runs no code from the file.
+
+    Args:
+        path: the file, in a run's folder.
+        field: what the user named the folder with, for the message.
+
+    Raises:
+        InputError: no such file, not one of ours, or weights that do not fit the network it names.
+    """
+    about, state = _FILES.read(path, field=field)
+    try:
+        backbone = _build(about["backbone"])
+        spec = PreprocessingSpec(**about["preprocessing"])
+        backbone.load_state_dict(state)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise _FILES.unreadable(path, f"{type(error).__name__}: {first_line(error)}") from error
+    spec.checked_template()
+    return TorchEmbedder(backbone, spec, name=str(path), provenance=about.get("provenance", {}))
+
+
+def holds_face_model(run: Path) -> bool:
+    """Whether a folder holds a model by `save_model`, not another kind of run."""
+    return _FILES.wrote(run / MODEL_NAME)
+
+
+def _build(config: Mapping[str, Any]) -> nn.Module:
+    from pydantic import TypeAdapter
+
+    from faceverif.backbones import build_backbone
+    from faceverif.config.backbones import BackboneConfig
+
+    return build_backbone(TypeAdapter(BackboneConfig).validate_python(config))

@@ -1,0 +1,1 @@
+"""What a person reads: pages, figures, numbers."""

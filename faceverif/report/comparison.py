@@ -1,0 +1,157 @@
+"""Two training runs side by side: what differs between them, and what came of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from data_prep.atomic import write_text
+from faceverif.config.reading import read_yaml
+from faceverif.config.section import flat_settings
+from faceverif.report.curves import read_metrics
+from faceverif.report.numbers import percent
+from faceverif.report.pages import render_page
+from faceverif.report.run_page import read_json, refuse_no_run
+
+PAGE_NAME = "report-compare.html"
+_ABSENT = "-"
+
+# Where each part of the provenance belongs on the page; the seed stands among the settings.
+_PROVENANCE = {
+    "data": ("data.",),
+    "code": ("git_commit", "versions."),
+    "machine": ("machine.",),
+    "course": ("started", "finished", "steps", "hours", "peak_memory_mb", "start_from."),
+}
+_FIGURES = {"accuracy": 2, "accuracy_se": 2, "eer": 2, "auc": 3}  # decimals, in percent
+# What two results of one name must share, or their numbers say nothing about the models.
+_SAME_TEST = (
+    "protocol_sha256",
+    "data_sha256",
+    "template_sha256",
+    "policy",
+    "flip",
+    "mean_subtraction",
+    "partial",
+)
+
+
+@dataclass(frozen=True)
+class Line:
+    """A fact of both runs, in words.
+
+    Attributes:
+        name: its key path.
+        first, second: what it is in each.
+    """
+
+    name: str
+    first: str
+    second: str
+
+
+@dataclass(frozen=True)
+class RunComparison:
+    """Two runs.
+
+    Attributes:
+        first, second: their names.
+        differing: section -> lines that differ; an empty one where nothing does.
+        results: measured lines, also those that are equal.
+    """
+
+    first: str
+    second: str
+    differing: Mapping[str, list[Line]]
+    results: list[Line]
+
+    def text(self) -> str:
+        """Tables for a terminal."""
+        sections = {f"{name} that differ": lines for name, lines in self.differing.items() if lines}
+        equal = [name for name, lines in self.differing.items() if not lines]
+        parts = [self._table(name, lines) for name, lines in (sections | {"results": self.results}).items()]
+        return "\n\n".join([*parts, f"equal: {', '.join(equal)}"] if equal else parts)
+
+    def _table(self, title: str, lines: list[Line]) -> str:
+        rows = [Line(title, self.first, self.second), *lines]
+        name, first = (max(len(getattr(row, column)) for row in rows) for column in ("name", "first"))
+        return "\n".join(f"{row.name:{name}}  {row.first:{first}}  {row.second}" for row in rows)
+
+
+def compare_runs(first: Path, second: Path) -> RunComparison:
+    """What differs between two training runs; one that is still going on has fewer facts.
+
+    Args:
+        first, second: their folders.
+
+    Raises:
+        InputError: one is no run.
+    """
+    runs = (first, second)
+    for run in runs:
+        refuse_no_run(run)
+    settings = [flat_settings(read_yaml(run / "config.yaml")) for run in runs]
+    provenance = [flat_settings(read_json(run / "provenance.json")) for run in runs]
+    differing = {"settings": list(_differing(*settings))}
+    for section, openings in _PROVENANCE.items():
+        chosen = [_beginning(facts, openings) for facts in provenance]
+        differing[section] = list(_differing(*chosen))
+    return RunComparison(str(first), str(second), differing, list(_results(first, second)))
+
+
+def write_comparison(comparison: RunComparison, out: Path) -> Path:
+    """Write the page of a comparison into a folder."""
+    write_text(out / PAGE_NAME, render_page("comparison.html.j2", comparison=comparison))
+    return out / PAGE_NAME
+
+
+def _beginning(facts: Mapping[str, Any], openings: tuple[str, ...]) -> dict[str, Any]:
+    return {key: value for key, value in facts.items() if key.startswith(openings)}
+
+
+def _differing(first: Mapping[str, Any], second: Mapping[str, Any]) -> Iterator[Line]:
+    for key in dict.fromkeys((*first, *second)):
+        if key not in first or key not in second or first[key] != second[key]:
+            yield Line(key, _text(first.get(key, _ABSENT)), _text(second.get(key, _ABSENT)))
+
+
+def _results(first: Path, second: Path) -> Iterator[Line]:
+    """The end of the log, then every verification that either has."""
+    last = [_last_figures(run) for run in (first, second)]
+    for name in ("step", "loss", "accuracy"):
+        yield Line(f"training {name}", *(_text(figures.get(name, _ABSENT)) for figures in last))
+    results = [_verifications(run) for run in (first, second)]
+    for name in sorted({*results[0], *results[1]}):
+        yield from _verification_lines(name, *(result.get(name, {}) for result in results))
+
+
+def _verification_lines(name: str, first: Mapping[str, Any], second: Mapping[str, Any]) -> Iterator[Line]:
+    for figure, digits in _FIGURES.items():
+        one, other = (_percent(facts.get(figure), digits) for facts in (first, second))
+        yield Line(f"{name} {figure}", one, other)
+    if first and second:
+        for fact in _SAME_TEST:
+            if first.get(fact) != second.get(fact):
+                yield Line(f"{name} NOT COMPARABLE: {fact}", _text(first.get(fact)), _text(second.get(fact)))
+
+
+def _last_figures(run: Path) -> dict[str, float]:
+    """The last number of each column of the log."""
+    columns = read_metrics(run / "metrics.csv")
+    numbers = {name: [value for value in column if not math.isnan(value)] for name, column in columns.items()}
+    return {name: float(values[-1]) for name, values in numbers.items() if values}
+
+
+def _verifications(run: Path) -> dict[str, dict[str, Any]]:
+    return {path.parent.name: read_json(path) for path in run.glob("verification/*/result.json")}
+
+
+def _percent(rate: float | None, digits: int) -> str:
+    return _ABSENT if rate is None else f"{percent(rate, digits=digits)} %"
+
+
+def _text(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,50 @@
+"""Pages from the templates of this package."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from data_prep.dataset.exclusions import exclusions_text
+
+
+def render_page(template: str, **values: Any) -> str:
+    """The HTML of a template in `templates`. A value that it needs and does not get is an error."""
+    return _ENVIRONMENT.get_template(template).render(**values)
+
+
+def flat_text(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Nested mappings as `a.b` -> text, for a table."""
+    rows: dict[str, str] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            rows |= flat_text(value, f"{prefix}{key}.")
+        else:
+            rows[prefix + key] = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return rows
+
+
+def _percent(rate: float, digits: int = 2) -> str:
+    return f"{100 * rate:.{digits}f}"
+
+
+def _grouped(count: int) -> str:
+    return f"{count:,}"
+
+
+_ENVIRONMENT = Environment(
+    loader=FileSystemLoader(Path(__file__).with_name("templates")),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_ENVIRONMENT.filters |= {
+    "percent": _percent,
+    "grouped": _grouped,
+    "flat": flat_text,
+    "exclusions": exclusions_text,
+}

@@ -1,0 +1,179 @@
+"""Reports: a verification's and a run's page, made of the files in their folders alone, pictures embedded."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from data_prep.atomic import write_text
+from data_prep.errors import InputError
+from faceverif.report.curves import CURVE_NOTE, curves_figure, read_metrics
+from faceverif.report.pages import flat_text, render_page
+from faceverif.report.plotting import figure_png, house_style
+
+REPORT_NAME = "report.html"
+
+_MIME = {".png": "image/png", ".jpg": "image/jpeg"}
+
+
+@dataclass(frozen=True)
+class PairPicture:
+    """A pair as a picture.
+
+    Attributes:
+        left, right: its photos' keys.
+        score: their similarity.
+        fallback: whether a face was not found.
+        source: both crops side by side, as a data URI.
+    """
+
+    left: str
+    right: str
+    score: float
+    fallback: bool
+    source: str
+
+
+@dataclass(frozen=True)
+class VerificationSection:
+    """A verification as the pages show it.
+
+    Attributes:
+        title: the folder's name.
+        facts: `result.json`.
+        figures: name -> data URI.
+        genuine: the hardest genuine pairs, hardest first.
+        impostor: the hardest impostor pairs, hardest first.
+    """
+
+    title: str
+    facts: Mapping[str, Any]
+    figures: Mapping[str, str]
+    genuine: list[PairPicture]
+    impostor: list[PairPicture]
+
+    @classmethod
+    def read(cls, folder: Path) -> VerificationSection:
+        """The section of a folder that `faceverif verify` wrote."""
+        pairs = _read_pairs(folder)
+        return cls(
+            title=folder.name,
+            facts=json.loads((folder / "result.json").read_text(encoding="utf-8")),
+            figures={path.stem: picture_uri(path) for path in sorted((folder / "figures").glob("*.png"))},
+            genuine=sorted(pairs[True], key=lambda pair: pair.score),
+            impostor=sorted(pairs[False], key=lambda pair: -pair.score),
+        )
+
+
+def write_verification_report(folder: Path) -> Path:
+    """Write the page of a verification folder that holds `result.json`, `scores.parquet` and `figures/`."""
+    page = render_page("verification.html.j2", section=VerificationSection.read(folder))
+    write_text(folder / REPORT_NAME, page)
+    return folder / REPORT_NAME
+
+
+def write_run_report(run: Path) -> Path:
+    """Write the page of a training run: results, curves, configuration, provenance.
+
+    A run that is still going on gets a page of what is there.
+
+    Raises:
+        InputError: no run is there.
+    """
+    write_text(run / REPORT_NAME, run_page(run, template="run.html.j2"))
+    return run / REPORT_NAME
+
+
+def run_page(run: Path, *, template: str, **more: Any) -> str:
+    """The page of a training run as HTML.
+
+    Args:
+        run: its folder.
+        template: run.html.j2, or one that extends it.
+        more: what that template shows besides.
+
+    Raises:
+        InputError: no run is there.
+    """
+    refuse_no_run(run)
+    return render_page(
+        template,
+        title=run.resolve().name,
+        config=(run / "config.yaml").read_text(encoding="utf-8"),
+        curves=_curves(run / "metrics.csv"),
+        curve_note=CURVE_NOTE,
+        sections=[
+            VerificationSection.read(path.parent) for path in sorted(run.glob("verification/*/result.json"))
+        ],
+        provenance=flat_text(read_json(run / "provenance.json")),
+        calibration=read_json(run / "calibration.json"),
+        **more,
+    )
+
+
+def refuse_no_run(run: Path) -> None:
+    """A training run's folder holds its config.
+
+    Raises:
+        InputError: it does not.
+    """
+    if not (run / "config.yaml").is_file():
+        raise InputError(
+            "RUN",
+            "must be the folder of a training run, with a config.yaml",
+            got=run,
+            fix=f"Run: faceverif train CONFIG --run {run}",
+        )
+
+
+def _curves(path: Path) -> str | None:
+    metrics = read_metrics(path)
+    if not metrics:
+        return None
+    with house_style():
+        return _uri(figure_png(curves_figure(metrics)), _MIME[".png"])
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file of a run; empty where the run has not come so far.
+
+    Raises:
+        InputError: something else is in it.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:  # of the decoding and of the parsing alike
+        found = None
+    if not isinstance(found, dict):
+        fix = "Remove it, and what belongs to it is made again: faceverif writes files whole."
+        raise InputError(path.name, "must hold a JSON object", got=path, fix=fix)
+    return found
+
+
+def _read_pairs(folder: Path) -> dict[bool, list[PairPicture]]:
+    """The pictures of pairs by whether they are genuine; a picture is named by its row of the scores."""
+    table = pq.read_table(folder / "scores.parquet")
+    pairs: dict[bool, list[PairPicture]] = {True: [], False: []}
+    for picture in (folder / "figures" / "pairs").glob("*.jpg"):
+        row = table.slice(int(picture.stem), 1).to_pylist()[0]
+        pairs[row["same"]].append(
+            PairPicture(row["left"], row["right"], row["score"], row["fallback"], picture_uri(picture))
+        )
+    return pairs
+
+
+def picture_uri(path: Path) -> str:
+    """A picture file as a data URI, so that a page needs no file beside it."""
+    return _uri(path.read_bytes(), _MIME[path.suffix])
+
+
+def _uri(data: bytes, mime: str) -> str:
+    return f"data:{mime};base64,{base64.b64encode(data).decode()}"

@@ -1,0 +1,86 @@
+"""A trained model with fitted detectors, and the choice of images they are fitted on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from faceverif.classification.data import in_turns
+from robustness.attacked_model import AttackedModel
+from robustness.detectors import Detector
+from robustness.detectors.calibration import OperatingPoint, calibrate
+from robustness.features import Features, extract_features
+from robustness.loaded_run import Pictures
+
+# Images that are in memory as float32 at once.
+PORTION = 1000
+
+
+@dataclass(frozen=True)
+class FittedModel:
+    """A training of a model with its detectors, which have no thresholds yet.
+
+    Attributes:
+        model: in evaluation mode.
+        fitted_on: clean training images, which the detectors know; feature matching takes its guides there.
+        detectors: fitted, the model's own first.
+    """
+
+    model: AttackedModel
+    fitted_on: Features
+    detectors: dict[str, Detector]
+
+    @classmethod
+    def of(cls, model: AttackedModel, images: Pictures, *, detectors: dict[str, Detector]) -> FittedModel:
+        """Fit detectors on images that the model was trained on."""
+        fitted_on = features_of(model, images)
+        fitted = {name: detector.fit(fitted_on) for name, detector in detectors.items()}
+        return cls(model, fitted_on, fitted)
+
+    def calibrated(self, clean: Features, rates: Sequence[float]) -> dict[str, list[OperatingPoint]]:
+        """Of each detector the thresholds of those rates, from features of clean images."""
+        return {
+            name: [calibrate(detector.score(clean), rate) for rate in rates]
+            for name, detector in self.detectors.items()
+        }
+
+
+def evenly(images: Pictures, count: int, *, seed: int) -> Pictures:
+    """So many of the images at random, evenly over the classes; all where there are fewer."""
+    return images.take(even_order(images, seed=seed)[:count])
+
+
+def whole_classes(images: Pictures, count: int, *, spare: int, seed: int) -> Pictures:
+    """All images of some classes at random.
+
+    Args:
+        images: labelled.
+        count: of images that are taken at least, if there are so many.
+        spare: by so many they outnumber their classes at least, if that can be.
+        seed: of the choice.
+    """
+    present, sizes = images.labels.unique(return_counts=True)
+    order = torch.from_numpy(np.random.default_rng(seed).permutation(len(present)))
+    taken = sizes[order].cumsum(0)
+    beyond = taken - torch.arange(1, len(present) + 1)
+    needed = int(((taken < count) | (beyond < spare)).sum()) + 1
+    return images.take(torch.isin(images.labels, present[order[:needed]]).nonzero()[:, 0])
+
+
+def features_of(model: AttackedModel, images: Pictures) -> Features:
+    """What a model makes of any number of images, portion by portion."""
+    parts = [
+        extract_features(model, images.read(which), images.labels[which])
+        for which in torch.arange(len(images)).split(PORTION)
+    ]
+    return Features(*map(torch.cat, zip(*parts, strict=True)))
+
+
+def even_order(images: Pictures, *, seed: int) -> Tensor:
+    """A random order in which the classes take turns, so that any beginning of it holds them evenly."""
+    shuffled = np.random.default_rng(seed).permutation(len(images))
+    return in_turns(images.labels, torch.from_numpy(shuffled))

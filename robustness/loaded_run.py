@@ -1,0 +1,86 @@
+"""Finished runs as the experiment takes them: one small loader for each kind of run."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from data_prep.errors import InputError
+from faceverif.classification.data import load_image_sets
+from faceverif.classification.trained import MODEL_NAME, load_classifier
+from faceverif.images.faces import FaceImages
+from faceverif.images.labelled import Images
+from faceverif.models import PreprocessingSpec
+from faceverif.models.face_classifier import CLASSIFIER_NAME, load_face_classifier
+from faceverif.models.model_file import holds_face_model
+from robustness.attacked_model import AttackedModel
+
+Pictures = Images | FaceImages
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A model and its clean images.
+
+    Attributes:
+        model: in evaluation mode.
+        trained_on: its training images.
+        unseen: images of the same classes that were not trained on.
+        spec: the crops that a face model takes; None for an image classifier.
+    """
+
+    model: AttackedModel
+    trained_on: Pictures
+    unseen: Pictures
+    spec: PreprocessingSpec | None = None
+
+    def sees_as(self, other: FinishedRun, *, classes: bool) -> bool:
+        """Whether both take the same images, and, if that is asked, know equally many classes."""
+        same = self.model.head.classes == other.model.head.classes or not classes
+        return same and self.spec == other.spec and self.unseen.shape == other.unseen.shape
+
+
+def load_run(run: Path, *, data_path: Path | None = None) -> FinishedRun:
+    """The model and images of a run of either kind, told apart by its model file.
+
+    Args:
+        run: a folder by `faceverif classify` or `faceverif train`.
+        data_path: where the images are now; None: where the run was trained from.
+
+    Raises:
+        InputError: no finished run, a face run without its head, or its images are not there.
+    """
+    return _face_run(run, data_path) if holds_face_model(run) else _classification_run(run, data_path)
+
+
+def _classification_run(run: Path, data_path: Path | None) -> FinishedRun:
+    trained = load_classifier(run)
+    data = trained.config.data
+    if data_path is not None:
+        data = data.model_copy(update={"path": data_path})
+    model = AttackedModel(trained.network, trained.objective)
+    return FinishedRun(model, *load_image_sets(data, trained.config.seed))
+
+
+def _face_run(run: Path, data_path: Path | None) -> FinishedRun:
+    classifier = load_face_classifier(run)
+    model = AttackedModel(classifier.network, classifier.objective)
+    return FinishedRun(model, *classifier.images(data=data_path), spec=classifier.spec)
+
+
+def run_sha256(run: Path) -> str:
+    """Hash of a run's model file; of a face run that of its head's, which names the hash of the backbone.
+
+    Raises:
+        InputError: there is no finished run.
+    """
+    if not (run / MODEL_NAME).is_file():
+        raise InputError(
+            "models.runs",
+            f"must be folders of finished runs, with a {MODEL_NAME}",
+            got=run,
+            fix="Train them first: faceverif train, faceverif classify, or faceverif experiment.",
+        )
+    path = run / CLASSIFIER_NAME
+    return hashlib.sha256((path if path.is_file() else run / MODEL_NAME).read_bytes()).hexdigest()

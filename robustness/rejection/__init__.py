@@ -1,0 +1,1 @@
+"""The experiment: attack models, tell attacked inputs from clean ones, report."""

@@ -1,0 +1,257 @@
+"""The YAML of a rejection experiment: which models, which attacks, which detectors."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any, get_args
+
+from pydantic import Field, model_validator
+
+from faceverif.config.section import Count, NotNegative, Section, broken_rule
+from robustness.attacks.config import (
+    AdaptiveConfig,
+    AttackConfig,
+    Name,
+    PairAdaptiveConfig,
+    PairAttackConfig,
+    Rate,
+    TransferConfig,
+    includes,
+    label_of,
+    tries,
+)
+from robustness.attacks.pairs import PairGoal
+from robustness.detectors import DETECTORS
+from robustness.detectors.calibration import smallest_calibration, smallest_rate
+from robustness.rejection.controls import CONTROLS
+
+
+class ModelConfig(Section):
+    """A model, trained once or with several seeds.
+
+    Attributes:
+        name: of its rows, and of its folder.
+        runs: folders by `faceverif train`, `faceverif classify` or `faceverif experiment`, a training each.
+        settings: of trainings that are made here, laid over `training`; instead of runs.
+        seeds: of those trainings.
+        detector: what stands for this model where one detector must; the adaptive attacker knows it.
+    """
+
+    name: Name
+    runs: tuple[Path, ...] = ()
+    settings: dict[str, Any] | None = None
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (0,)
+    detector: str
+
+    @model_validator(mode="after")
+    def _is_taken_or_trained(self) -> ModelConfig:
+        if bool(self.runs) == (self.settings is not None):
+            raise broken_rule(
+                "",
+                f"{self.name} needs either runs, which are there, or settings to train it with",
+                got="both" if self.runs else "neither",
+            )
+        _refuse_unknown_detectors("detector", [self.detector])
+        return self
+
+    @property
+    def trainings(self) -> int:
+        """How many there are."""
+        return len(self.runs or self.seeds)
+
+
+class ControlsConfig(Section):
+    """Changes of the attacks' sizes that are no attack.
+
+    Attributes:
+        changes: which.
+        images: only so many of the evaluated images or pairs; null: all.
+        trainings: only the first so many of each model's trainings; null: all.
+    """
+
+    changes: tuple[str, ...] = tuple(CONTROLS)
+    images: Count | None = None
+    trainings: Count | None = None
+
+    def names(self, training: int) -> tuple[str, ...]:
+        """Those that a training gets."""
+        return self.changes if includes(self.trainings, training) else ()
+
+    @model_validator(mode="after")
+    def _are_known(self) -> ControlsConfig:
+        unknown = sorted(set(self.changes) - set(CONTROLS))
+        if unknown:
+            raise broken_rule("changes", f"must be of {', '.join(CONTROLS)}", got=unknown[0])
+        return self
+
+
+class PairsConfig(Section):
+    """The open set: verification of people who are no classes.
+
+    Attributes:
+        data: a folder made by `faceverif align`.
+        protocol: whose scored pairs are attacked; the left photo is changed.
+        calibration_protocol: other pairs of the same photos. They set the verification threshold, and their
+            clean photos those of the detectors.
+        pairs: so many for each goal.
+        far: false accept rate of the verification.
+        goals: impersonation attacks impostor pairs, dodging genuine ones.
+        attacks: what is tried.
+    """
+
+    data: Path
+    protocol: Path
+    calibration_protocol: Path
+    pairs: Count = 500
+    far: Rate = 0.01
+    goals: Annotated[tuple[PairGoal, ...], Field(min_length=1)] = get_args(PairGoal)
+    attacks: Annotated[tuple[PairAttackConfig, ...], Field(min_length=1)]
+
+
+class PublishedConfig(Section):
+    """A paper's numbers for one model and attack.
+
+    Attributes:
+        model, attack, epsilon: which.
+        error: share of attacked images that are classified wrongly.
+        eer: of telling attacked images from clean ones with the model's detector.
+    """
+
+    model: str
+    attack: str
+    epsilon: NotNegative
+    error: NotNegative | None = None
+    eer: NotNegative | None = None
+
+
+class RejectionConfig(Section):
+    """A rejection experiment.
+
+    Attributes:
+        name: for files.
+        title: for people.
+        source: the paper that it repeats; empty: none.
+        seed: of splits, attacks, noise and bootstrap.
+        training: settings that the models trained here share, as in a classification run.
+        models: what is attacked.
+        data_path: where the images are now, if not where the runs were trained from.
+        fit: training images that detectors are fitted on.
+        calibration: of the images that were not trained on, so many set the thresholds. They are drawn evenly
+            over the classes, as those that are attacked are; the rates hold for images so drawn.
+        evaluation: so many of the others are attacked; null: all of them.
+        rates: false-rejection rates, each a threshold.
+        detectors: compared beside each model's own, wherever a model has what they need.
+        controls: changes of the attacks' sizes that are no attack.
+        attacks: what is tried on the images of the classes: the closed set.
+        pairs: what is tried on pairs of faces: the open set.
+        published: the paper's numbers, shown beside ours.
+    """
+
+    name: Name
+    title: str
+    source: str = ""
+    seed: Annotated[int, Field(ge=0)] = 0
+    training: dict[str, Any] | None = None
+    models: Annotated[tuple[ModelConfig, ...], Field(min_length=1)]
+    data_path: Path | None = None
+    fit: Count = 10_000
+    calibration: Count = 2_000
+    evaluation: Count | None = None
+    rates: Annotated[tuple[Rate, ...], Field(min_length=1)] = (0.01, 0.05)
+    detectors: tuple[str, ...] = ()
+    controls: ControlsConfig = ControlsConfig()
+    attacks: tuple[AttackConfig, ...] = ()
+    pairs: PairsConfig | None = None
+    published: tuple[PublishedConfig, ...] = ()
+
+    @model_validator(mode="after")
+    def _names_fit(self) -> RejectionConfig:
+        models, attacks = [model.name for model in self.models], [label_of(each) for each in self.attacks]
+        pairs = [label_of(each) for each in self.pair_attacks]
+        _refuse_twice("models", "must differ in their names", models)
+        for key, labels in (("attacks", attacks), ("pairs.attacks", pairs)):
+            _refuse_twice(key, "must differ in their labels; give them some", labels)
+            for label in set(labels) & set(self.controls.changes):
+                raise broken_rule(key, "must not be labelled as a control is: they share files", got=label)
+        _refuse_unknown_detectors("detectors", self.detectors)
+        for row in self.published:
+            if row.model not in models or row.attack not in attacks:
+                raise broken_rule(
+                    "published",
+                    "must be of models and attacks that are run",
+                    got=f"{row.model}, {row.attack}",
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _attacks_fit(self) -> RejectionConfig:
+        if not self.attacks and self.pairs is None:
+            raise broken_rule("", "attacks or pairs must be given", got="neither")
+        names = [model.name for model in self.models]
+        for key, attack in self._attacks_by_key():
+            if isinstance(attack, TransferConfig) and attack.source not in names:
+                raise broken_rule(
+                    f"{key}.source", f"must be one of the models: {', '.join(names)}", got=attack.source
+                )
+            if isinstance(attack, AdaptiveConfig | PairAdaptiveConfig) and attack.rate not in self.rates:
+                rates = ", ".join(map(str, self.rates))
+                raise broken_rule(f"{key}.rate", f"must be one of rates: {rates}", got=attack.rate)
+            if attack.norm == "linf" and max(attack.epsilons) > 1:
+                raise broken_rule(
+                    f"{key}.epsilons",
+                    "must be at most 1 with linf: pixels lie in [0, 1]",
+                    got=max(attack.epsilons),
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _every_model_is_attacked(self) -> RejectionConfig:
+        for model in self.models:
+            tried = (attack for _, attack in self._attacks_by_key() if tries(attack, model.name))
+            if not any(max(attack.epsilons) > 0 for attack in tried):
+                raise broken_rule(
+                    "attacks",
+                    f"must hold one with an epsilon above 0 for {model.name}; a transfer spares its source",
+                    got="none",
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _calibration_suffices(self) -> RejectionConfig:
+        rate, needed = min(self.rates), smallest_calibration(min(self.rates))
+        if self.attacks and self.calibration < needed:
+            raise broken_rule(
+                "calibration",
+                f"must be at least {needed:,} for a rate of {rate:g}; as it is, rates may be "
+                f"{smallest_rate(self.calibration)} or more",
+                got=f"{self.calibration:,}",
+            )
+        return self
+
+    def _attacks_by_key(self) -> Iterator[tuple[str, AttackConfig | PairAttackConfig]]:
+        """Every attack with its key path."""
+        for key, attacks in (("attacks", self.attacks), ("pairs.attacks", self.pair_attacks)):
+            yield from ((f"{key}.{number}", attack) for number, attack in enumerate(attacks))
+
+    @property
+    def pair_attacks(self) -> tuple[PairAttackConfig, ...]:
+        """Those on pairs, if any."""
+        return () if self.pairs is None else self.pairs.attacks
+
+    def model(self, name: str) -> ModelConfig:
+        """The model of that name."""
+        return next(model for model in self.models if model.name == name)
+
+
+def _refuse_twice(key: str, rule: str, names: Sequence[str]) -> None:
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise broken_rule(key, rule, got=f"{twice[0]} twice")
+
+
+def _refuse_unknown_detectors(key: str, names: Sequence[str]) -> None:
+    unknown = [name for name in names if name not in DETECTORS]
+    if unknown:
+        raise broken_rule(key, f"must be of {', '.join(DETECTORS)}", got=unknown[0])

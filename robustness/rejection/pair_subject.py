@@ -1,0 +1,187 @@
+"""A face model whose verification is attacked: pairs, their threshold, detectors calibrated on strangers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from data_prep.dataset.packed import load_aligned
+from data_prep.errors import InputError
+from data_prep.protocols import load_protocol
+from faceverif.images.faces import FaceImages
+from faceverif.images.labelled import as_pixels
+from faceverif.models import PreprocessingSpec
+from faceverif.verification.metrics import OperatingPoint, roc_curve, tar_at_far
+from faceverif.verification.scoring import PairPhotos, cosine_scores, normalised
+from robustness.attacks import PairGoal
+from robustness.features import Features
+from robustness.fitted_model import PORTION, FittedModel, features_of
+from robustness.loaded_run import FinishedRun
+from robustness.rejection.config import PairsConfig, RejectionConfig
+from robustness.rejection.subject import CalibratedModel
+
+STRANGERS_RULE = (
+    "calibration pairs that share a photo with an attacked pair are left out; a photo without a detected "
+    "face takes part with its centre crop, a pair with an unreadable photo does not"
+)
+
+
+@dataclass(frozen=True)
+class FacePairs:
+    """Pairs that are attacked.
+
+    Attributes:
+        probes: the photos that are changed.
+        references: the photos that they are compared with.
+    """
+
+    probes: FaceImages
+    references: FaceImages
+
+    def __len__(self) -> int:
+        return len(self.probes)
+
+    def portions(self, pairs: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """The first so many probes and references in [0, 1], portion by portion."""
+        for which in torch.arange(min(pairs, len(self))).split(PORTION):
+            yield as_pixels(self.probes.read(which)), as_pixels(self.references.read(which))
+
+
+@dataclass(frozen=True)
+class PairSubject(CalibratedModel):
+    """A training of a face model, as attacks on its verification see it.
+
+    Attributes:
+        accept_from: the cosine from which on a pair is accepted.
+        pairs: of each goal: impostor pairs to impersonate, genuine ones to dodge.
+    """
+
+    accept_from: float
+    pairs: dict[PairGoal, FacePairs]
+
+
+def load_pair_subject(config: RejectionConfig, fitted: FittedModel, run: FinishedRun) -> PairSubject:
+    """Choose the pairs that are attacked, and calibrate verification and detectors on others.
+
+    Args:
+        config: the experiment, with pairs.
+        fitted: the run's model.
+        run: a finished face run.
+
+    Raises:
+        InputError: no face run, photos or protocols are missing, the crops are not the model's, there are too
+            few pairs to attack, or too few others for the false accept rate or a false-rejection rate.
+    """
+    settings, spec = config.pairs, run.spec
+    assert settings is not None  # the experiment asks only then
+    if spec is None:
+        raise InputError(
+            "pairs",
+            "are for face models",
+            got="an image classifier among the models",
+            fix="Give runs by faceverif train.",
+        )
+    strangers = _Strangers.load(settings, spec, seed=config.seed)
+    features = features_of(fitted.model, strangers.photos)
+    threshold = strangers.verification_threshold(features, far=settings.far)
+    return PairSubject(
+        fitted,
+        fitted.calibrated(features, config.rates),
+        strangers.facts | asdict(threshold) | {"far_asked": settings.far},
+        threshold.threshold,
+        strangers.attacked,
+    )
+
+
+@dataclass(frozen=True)
+class _Strangers:
+    """People whom the model was not trained on.
+
+    Attributes:
+        attacked: pairs of each goal.
+        photos: clean photos of the calibration pairs, each once.
+        left, right: (pairs,) positions of the calibration pairs in `photos`.
+        same: (pairs,) True for genuine ones.
+        facts: counts and names.
+    """
+
+    attacked: dict[PairGoal, FacePairs]
+    photos: FaceImages
+    left: NDArray[np.int64]
+    right: NDArray[np.int64]
+    same: NDArray[np.bool_]
+    facts: dict[str, object]
+
+    @classmethod
+    def load(cls, settings: PairsConfig, spec: PreprocessingSpec, *, seed: int) -> _Strangers:
+        """Read both protocols and keep their photos apart."""
+        dataset = load_aligned(settings.data)
+        spec.refuse_other(dataset.header)
+        protocol, calibration = (
+            load_protocol(path) for path in (settings.protocol, settings.calibration_protocol)
+        )
+        theirs, ours = PairPhotos.of(protocol, dataset), PairPhotos.of(calibration, dataset)
+        usable = protocol.scored & ~theirs.pairs_with(theirs.no_crop)
+        chosen = {
+            goal: _chosen(usable & (protocol.same == (goal == "dodging")), settings.pairs, goal, seed=seed)
+            for goal in settings.goals
+        }
+        attacked = np.concatenate([*chosen.values()])
+        touched = theirs.rows[np.concatenate([theirs.left[attacked], theirs.right[attacked]])]
+        kept = ~ours.pairs_with(np.isin(ours.rows, touched) | ours.no_crop)
+        photos, places = np.unique(np.stack([ours.left[kept], ours.right[kept]]), return_inverse=True)
+        left, right = places.reshape(2, -1)
+
+        def images(rows: NDArray[np.int64]) -> FaceImages:
+            return FaceImages.of_strangers(dataset, rows, input_px=spec.input_px)
+
+        return cls(
+            attacked={
+                goal: FacePairs(
+                    images(theirs.rows[theirs.left[which]]), images(theirs.rows[theirs.right[which]])
+                )
+                for goal, which in chosen.items()
+            },
+            photos=images(ours.rows[photos]),
+            left=left,
+            right=right,
+            same=calibration.same[kept],
+            facts={
+                "protocol": protocol.title,
+                "protocol_sha256": protocol.sha256,
+                "calibration_protocol": calibration.title,
+                "calibration_protocol_sha256": calibration.sha256,
+                "data_sha256": dataset.sha256,
+                "calibration_photos": len(photos),
+                "calibration_centre_crops": int(ours.no_face[photos].sum()),
+                "impostor_pairs": int((~calibration.same[kept]).sum()),
+                "genuine_pairs": int(calibration.same[kept].sum()),
+                "pairs_left_out": int((~kept).sum()),
+            },
+        )
+
+    def verification_threshold(self, features: Features, *, far: float) -> OperatingPoint:
+        """Read from the cosines of the calibration pairs."""
+        embeddings = normalised(features.embeddings.numpy())
+        everyone = np.zeros(len(embeddings), dtype=bool)
+        pairs = PairPhotos(np.arange(len(embeddings)), self.left, self.right, everyone, everyone)
+        return tar_at_far(roc_curve(cosine_scores(pairs, embeddings), self.same), far)
+
+
+def _chosen(usable: NDArray[np.bool_], pairs: int, goal: PairGoal, *, seed: int) -> NDArray[np.int64]:
+    """Which pairs of a protocol are attacked, in random order."""
+    found = np.flatnonzero(usable)
+    if len(found) < pairs:
+        raise InputError(
+            "pairs.pairs",
+            f"must be at most {len(found):,}, the {'genuine' if goal == 'dodging' else 'impostor'} pairs "
+            "of the protocol",
+            got=f"{pairs:,}",
+            fix="Lower it.",
+        )
+    return np.random.default_rng(seed).permutation(found)[:pairs]

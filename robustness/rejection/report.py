@@ -1,0 +1,271 @@
+"""The page of a rejection experiment: tables, checks, curves and pictures of what has finished."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from matplotlib.figure import Figure
+
+from data_prep.atomic import write_text, written_whole
+from faceverif.report.pages import flat_text, render_page
+from faceverif.report.plotting import figure_png, house_style, line_styles
+from faceverif.report.run_page import REPORT_NAME, picture_uri
+from robustness.attacks import PairGoal
+from robustness.attacks.config import AttackConfig, PairAttackConfig, label_of
+from robustness.rejection.config import PublishedConfig, RejectionConfig
+from robustness.rejection.figures import curves_figure, histogram_figure, strip_figure, sweep_figure
+from robustness.rejection.findings import Finding, Row, headline_epsilon, rows_of, worst_rows
+from robustness.rejection.masking import CHECKS, VERDICTS, Verdict
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure of the page.
+
+    Attributes:
+        caption: how to read it.
+        source: as a data URI.
+    """
+
+    caption: str
+    source: str
+
+
+@dataclass(frozen=True)
+class CheckCount:
+    """How many trainings got one verdict of one check.
+
+    Attributes:
+        verdict: pass, warning or not run.
+        goal: of the attacks on pairs; None for those on images of the classes.
+        trainings: how many, of all models.
+        whose: the model and training that comes first.
+        text: what was seen there.
+    """
+
+    verdict: Verdict
+    goal: PairGoal | None
+    trainings: int
+    whose: str
+    text: str
+
+    @classmethod
+    def of(cls, group: Sequence[Mapping[str, Any]]) -> CheckCount:
+        """Of checks as result.json holds them, which share a verdict and a goal."""
+        first = group[0]
+        whose = f"{first['model']}, training {first['training']}"
+        return cls(first["verdict"], first["goal"], len(group), whose, first["text"])
+
+
+@dataclass(frozen=True)
+class AttackSection:
+    """What the page shows of one attack.
+
+    Attributes:
+        label: of the attack.
+        about: what it does, in a line.
+        epsilon: the size that the pictures are of.
+        rows: models x sizes.
+        pictures: sweep, curves, histograms.
+        strips: images, a strip a model.
+    """
+
+    label: str
+    about: str
+    epsilon: float
+    rows: list[Row]
+    pictures: list[Picture]
+    strips: list[Picture]
+
+
+@dataclass(frozen=True)
+class Part:
+    """The closed set, or the open set under one goal.
+
+    Attributes:
+        goal: of the attacks on pairs; None for the closed set.
+        sections: an attack each.
+        strongest: the same, first what on average gets most past the detectors.
+        worst: model -> the row of the attack and size that get most past its detector.
+        summary: model -> its rows under every attack, at the largest size below the whole box.
+        controls: changes that are no attack.
+        others: every detector against every attack, at the same sizes.
+    """
+
+    goal: PairGoal | None
+    sections: list[AttackSection]
+    strongest: list[AttackSection]
+    worst: dict[str, Row]
+    summary: dict[str, dict[str, Row]]
+    controls: list[Row]
+    others: list[Row]
+
+
+def write_rejection_report(
+    config: RejectionConfig, findings: Sequence[Finding], result: Mapping[str, Any], out: Path
+) -> Path:
+    """Write report.html, and its pictures in figures/.
+
+    Args:
+        config: the experiment.
+        findings: of the trials that have finished.
+        result: what result.json holds.
+        out: the experiment's folder.
+    """
+    goals: list[PairGoal | None] = [None, *(config.pairs.goals if config.pairs else ())]
+    with house_style():
+        parts = [_part(config, goal, findings, out) for goal in goals]
+    parts = [part for part in parts if part.sections]
+    page = render_page(
+        "rejection.html.j2",
+        config=config,
+        result=result,
+        rates=[f"{rate:g}" for rate in sorted(config.rates)],
+        parts=parts,
+        checks=summed_checks(result["checks"]),
+        published=_published(config, findings),
+        provenance=flat_text(result["provenance"]),
+        settings=yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False),
+    )
+    write_text(out / REPORT_NAME, page)
+    return out / REPORT_NAME
+
+
+def _part(config: RejectionConfig, goal: PairGoal | None, findings: Sequence[Finding], out: Path) -> Part:
+    """What has finished of the closed set, or of one goal on pairs."""
+    mine = [finding for finding in findings if finding.trial.goal == goal]
+    attacks: Sequence[AttackConfig | PairAttackConfig] = (
+        config.attacks if goal is None else config.pair_attacks
+    )
+    largest = {label_of(attack): headline_epsilon(label_of(attack), mine) for attack in attacks}
+    sections = [
+        _section(config, attack, epsilon, mine, out)
+        for attack in attacks
+        if (epsilon := largest[label_of(attack)]) is not None
+    ]
+    rows = rows_of(mine)
+    summary: dict[str, dict[str, Row]] = {}
+    for row in rows:
+        if not row.control and row.epsilon == largest[row.label]:
+            summary.setdefault(row.model, {})[row.label] = row
+    others = [
+        row
+        for name in dict.fromkeys((*(model.detector for model in config.models), *config.detectors))
+        for row in rows_of(mine, detector=name)
+        if not row.control and row.epsilon == largest[row.label]
+    ]
+    rate = _largest_rate(config)
+    return Part(
+        goal,
+        sections,
+        _strongest_first(sections, summary, rate=rate),
+        worst_rows(rows, rate=rate),
+        summary,
+        [row for row in rows if row.control],
+        others,
+    )
+
+
+def _largest_rate(config: RejectionConfig) -> str:
+    """At which least is left to the attacker; as rows name it."""
+    return f"{max(config.rates):g}"
+
+
+def _strongest_first(
+    sections: Sequence[AttackSection], summary: Mapping[str, Mapping[str, Row]], *, rate: str
+) -> list[AttackSection]:
+    def undetected(section: AttackSection) -> float:
+        rows = (its[section.label] for its in summary.values() if section.label in its)
+        return statistics.fmean(row.undetected[rate].mean for row in rows)
+
+    return sorted(sections, key=undetected, reverse=True)
+
+
+def _section(
+    config: RejectionConfig,
+    attack: AttackConfig | PairAttackConfig,
+    epsilon: float,
+    findings: Sequence[Finding],
+    out: Path,
+) -> AttackSection:
+    """The section of an attack that has been run."""
+    label = label_of(attack)
+    rows = [row for row in rows_of(findings) if row.label == label]
+    shown = _first_trainings(findings, label, epsilon)
+    stem = "-".join(filter(None, (rows[0].goal, label)))
+    scores = {model: finding.scores() for model, finding in shown.items()}
+    styles = line_styles(model.name for model in config.models)
+    detectors = {model: next(iter(finding.detectors)) for model, finding in shown.items()}
+    drawn: list[tuple[str, Figure, str]] = []
+    if len({row.epsilon for row in rows}) > 1:
+        note = "Bands: one standard deviation over trainings, or the 95 % bootstrap interval of a single one."
+        drawn.append((f"{stem}-sweep", sweep_figure(rows, styles, rate=_largest_rate(config)), note))
+    drawn += [
+        (
+            f"{stem}-curves",
+            curves_figure(scores, detectors, styles),
+            f"Epsilon {epsilon:g}, first training of each model; dots mark the equal error rate.",
+        ),
+        (
+            f"{stem}-scores",
+            histogram_figure(scores, shown),
+            "Higher is more adversarial; dashed: the thresholds. "
+            "The few scores beyond the axis are drawn at its ends.",
+        ),
+    ]
+    strips = [(f"{stem}-images-{model}", strip_figure(finding), model) for model, finding in shown.items()]
+    return AttackSection(
+        label,
+        (type(attack).__doc__ or "").splitlines()[0],
+        epsilon,
+        rows,
+        [_saved(name, figure, caption, out) for name, figure, caption in drawn],
+        [_saved(name, figure, caption, out) for name, figure, caption in strips],
+    )
+
+
+def _first_trainings(findings: Sequence[Finding], label: str, epsilon: float) -> dict[str, Finding]:
+    first: dict[str, Finding] = {}
+    for finding in findings:
+        if (finding.trial.label, finding.trial.epsilon) == (label, epsilon):
+            first.setdefault(finding.trial.model, finding)
+    return first
+
+
+def _saved(name: str, figure: Figure, caption: str, out: Path) -> Picture:
+    path = out / "figures" / f"{name}.png"
+    with written_whole(path) as unfinished:
+        unfinished.write_bytes(figure_png(figure))
+    return Picture(caption, picture_uri(path))
+
+
+def _published(config: RejectionConfig, findings: Sequence[Finding]) -> list[tuple[PublishedConfig, Row]]:
+    """The paper's numbers, each with our row."""
+    closed = [finding for finding in findings if finding.trial.goal is None]
+    ours = {(row.model, row.label, row.epsilon): row for row in rows_of(closed)}
+    rows = ((each, ours.get((each.model, each.attack, each.epsilon))) for each in config.published)
+    return [(each, row) for each, row in rows if row is not None]
+
+
+def summed_checks(checks: Sequence[Mapping[str, Any]]) -> dict[str, list[CheckCount]]:
+    """By name of the check, what its groups say: the worst verdict first, so that no pass hides it.
+
+    Args:
+        checks: as in result.json.
+    """
+    goals = [None, *get_args(PairGoal)]
+    summed: dict[str, list[CheckCount]] = {}
+    for name in CHECKS:
+        groups: dict[tuple[int, int], list[Mapping[str, Any]]] = {}
+        for check in checks:
+            if check["name"] == name:
+                key = VERDICTS.index(check["verdict"]), goals.index(check["goal"])
+                groups.setdefault(key, []).append(check)
+        if groups:
+            summed[name] = [CheckCount.of(groups[key]) for key in sorted(groups)]
+    return summed
