@@ -25,7 +25,7 @@ from faceverif.models.described_tensors import ModelFormat
 from faceverif.objective import Objective
 
 CLASSIFIER_NAME = "classifier.safetensors"
-_FILES = ModelFormat("faceverif.models.face_classifier", command="faceverif train", run="training run")
+_FILES = ModelFormat("faceverif.face_classifier", command="faceverif train", run="training run")
 _FORMAT = 1
 _TRAINED, _HELD_OUT = "photos.trained", "photos.held_out"
 _OBJECTIVE = "objective."

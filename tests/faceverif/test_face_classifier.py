@@ -108,6 +108,6 @@ def test_files_that_do_not_belong_together_are_refused(data: Path, run: Path, tm
 
 def test_the_description_is_json(run: Path) -> None:
     with safe_open(run / CLASSIFIER_NAME, framework="pt") as file:
-        about = json.loads(file.metadata()["faceverif.models.face_classifier"])
+        about = json.loads(file.metadata()["faceverif.face_classifier"])
     assert about["class_names"] == ["P00", "P01", "P02", "P03"]
     assert about["config"]["head"]["name"] == "softmax"
