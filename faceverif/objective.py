@@ -11,7 +11,7 @@ from data_prep.errors import InputError
 from faceverif.config.objective import ObjectiveConfig
 from faceverif.criteria import build_criterion
 from faceverif.heads import HeadOutput, build_head
-from faceverif.penalties import Batch, build_penalty
+from faceverif.penalties import EmbeddedBatch, build_penalty
 
 
 class ObjectiveOutput(NamedTuple):
@@ -65,7 +65,7 @@ class Objective(nn.Module):
         output = self.head(embeddings, labels)
         with torch.autocast(embeddings.device.type, enabled=False):
             loss = self.criterion(output.margin_logits, labels).mean()
-            batch = Batch(embeddings.float(), labels, output, self.head)
+            batch = EmbeddedBatch(embeddings.float(), labels, output, self.head)
             for weight, penalty in self._weighted:
                 loss = loss + weight * penalty(batch).mean()
         return ObjectiveOutput(loss, output)

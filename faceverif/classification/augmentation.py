@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from faceverif.classification.config import ImageAugmentationConfig
 
 
-def augment(images: Tensor, config: ImageAugmentationConfig, *, generator: torch.Generator) -> Tensor:
+def augment_images(images: Tensor, config: ImageAugmentationConfig, *, generator: torch.Generator) -> Tensor:
     """Mirror some images, and move each within a black border; nothing is interpolated.
 
     All random numbers are drawn whatever is switched on, so that one change leaves the other as it was.

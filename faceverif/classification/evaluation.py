@@ -46,7 +46,7 @@ def predict(network: Network, head: Head, images: Images) -> Predictions:
     return Predictions(torch.cat(embeddings), torch.cat(logits), images.labels.cpu())
 
 
-def measure(predictions: Predictions, centres: Tensor, *, seed: int) -> dict[str, Any]:
+def measure_predictions(predictions: Predictions, centres: Tensor, *, seed: int) -> dict[str, Any]:
     """Every number of `faceverif.classification.metrics`; JSON-able.
 
     Args:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from faceverif.classification.augmentation import augment
+from faceverif.classification.augmentation import augment_images
 from faceverif.classification.classifier import Classifier
 from faceverif.classification.config import ClassificationConfig
 from faceverif.classification.trained import start_from
@@ -80,7 +80,7 @@ class ClassifierLearner:
         progress = margin_progress(config.schedule, epoch=step / self.steps_per_epoch)
         self.model.objective.set_margin_progress(progress)
         generator = counted_generator(config.seed, "augmentation", step)
-        pixels = as_pixels(augment(images, config.augmentation, generator=generator))
+        pixels = as_pixels(augment_images(images, config.augmentation, generator=generator))
         torch.manual_seed(counted_seed(config.seed, "dropout", step))
         self.optimizer.zero_grad(set_to_none=True)
         mixed = config.training.precision == "bf16-mixed"

@@ -16,7 +16,7 @@ from data_prep.errors import InputError
 from data_prep.progress import duration, progress, say
 from faceverif.classification.config import ClassificationConfig
 from faceverif.classification.data import load_image_sets
-from faceverif.classification.evaluation import measure, predict
+from faceverif.classification.evaluation import measure_predictions, predict
 from faceverif.classification.learner import ClassifierLearner
 from faceverif.classification.metrics import error
 from faceverif.classification.provenance import data_sha256, describe_images
@@ -130,7 +130,7 @@ class ClassifierRun:
         """Measure everything, and export the model with what was found about it."""
         model, config = self.learner.model, self.config
         predictions = predict(model.network, model.objective.head, self.evaluation)
-        figures = measure(predictions, model.objective.head.centres(), seed=config.seed)
+        figures = measure_predictions(predictions, model.objective.head.centres(), seed=config.seed)
         self.provenance |= describe_end(steps=self.epoch * self.steps_per_epoch, seconds=self.seconds)
         self._write_provenance()
         save_classifier(self.run, model, config=config, class_names=self.train.class_names)

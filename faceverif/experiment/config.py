@@ -23,7 +23,7 @@ _LOWER_IS_BETTER = {"error", "ece", "nll", "eer"}
 _NO_RATES = {"nll"}
 
 
-class PublishedConfig(Section):
+class PublishedNumberConfig(Section):
     """What the paper gives, in the unit of the metric: rates are fractions.
 
     Attributes:
@@ -49,7 +49,7 @@ class MethodConfig(Section):
 
     name: Name
     seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
-    published: PublishedConfig = PublishedConfig()
+    published: PublishedNumberConfig = PublishedNumberConfig()
     settings: dict[str, Any] = Field(default_factory=dict)
     start_from: Name | None = None
 
@@ -64,7 +64,7 @@ class CaseConfig(Section):
     """
 
     name: Name
-    published: dict[str, PublishedConfig] = Field(default_factory=dict)
+    published: dict[str, PublishedNumberConfig] = Field(default_factory=dict)
     settings: dict[str, Any]
 
 
@@ -157,12 +157,12 @@ class ExperimentConfig(Section):
         """Whether a smaller number of its metric is the better one."""
         return self.metric.rpartition("/")[2] in _LOWER_IS_BETTER
 
-    def published(self, method: str, case: str | None) -> PublishedConfig:
+    def published(self, method: str, case: str | None) -> PublishedNumberConfig:
         """The paper's number of a cell of the table."""
         if case is None:
             return next(row.published for row in self.methods if row.name == method)
         numbers = next(column.published for column in self.cases if column.name == case)
-        return numbers.get(method, PublishedConfig())
+        return numbers.get(method, PublishedNumberConfig())
 
 
 @dataclass(frozen=True)

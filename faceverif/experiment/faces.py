@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from faceverif.config.reading import read_yaml
 from faceverif.config.run import RunConfig
 from faceverif.experiment.figures import training_curves_figure
-from faceverif.experiment.task import FinishedRun, Picture, RunResult, Task
+from faceverif.experiment.task import FinishedRun, PageFigure, RunResult, Task
 from faceverif.report.curves import read_metrics
 from faceverif.report.plotting import LineStyle
 from faceverif.report.run_page import read_json
@@ -58,7 +58,9 @@ class FaceTask(Task[RunConfig]):
         data += [found[name][key] for name in found for key in ("data_sha256", "protocol_sha256")]
         return RunResult(metrics, provenance["hours"], evaluated_on, tuple(data))
 
-    def pictures(self, runs: Mapping[str, FinishedRun], styles: Mapping[str, LineStyle]) -> Iterator[Picture]:
+    def pictures(
+        self, runs: Mapping[str, FinishedRun], styles: Mapping[str, LineStyle]
+    ) -> Iterator[PageFigure]:
         """Curves, and the ROC of each protocol."""
         curves = {name: read_metrics(run.folder / "metrics.csv") for name, run in runs.items()}
         protocols = _protocols(next(iter(runs.values())).folder)
@@ -66,11 +68,11 @@ class FaceTask(Task[RunConfig]):
         figure = training_curves_figure(
             curves, judged=f"{first}/accuracy", title=f"Accuracy on {first}", styles=styles
         )
-        yield Picture("curves", "Training", "", figure)
+        yield PageFigure("curves", "Training", "", figure)
         for protocol in protocols:
             rocs = {name: _roc(_verification(run.folder, protocol)) for name, run in runs.items()}
             figure = roc_curves_figure(rocs, styles=styles)
-            yield Picture(f"roc-{protocol}", f"ROC on {protocol}", "All pairs pooled.", figure)
+            yield PageFigure(f"roc-{protocol}", f"ROC on {protocol}", "All pairs pooled.", figure)
 
 
 def _protocols(run: Path) -> list[str]:

@@ -16,7 +16,7 @@ from faceverif.classification.outputs import likelihood_map, run_outputs
 from faceverif.classification.trained import MODEL_NAME
 from faceverif.classification.training import METRICS_NAME, RESULT_NAME, train_classifier
 from faceverif.experiment.figures import training_curves_figure
-from faceverif.experiment.task import FinishedRun, Picture, RunResult, Task
+from faceverif.experiment.task import FinishedRun, PageFigure, RunResult, Task
 from faceverif.report.curves import read_metrics
 from faceverif.report.plotting import LineStyle
 from faceverif.report.run_page import read_json
@@ -55,7 +55,9 @@ class ImageTask(Task[ClassificationConfig]):
         units = len(run.result.metrics["mean_angle_deg"]) - 1
         return units, f"classes - 1 = {units}"
 
-    def pictures(self, runs: Mapping[str, FinishedRun], styles: Mapping[str, LineStyle]) -> Iterator[Picture]:
+    def pictures(
+        self, runs: Mapping[str, FinishedRun], styles: Mapping[str, LineStyle]
+    ) -> Iterator[PageFigure]:
         """Embeddings and likelihood of those in the plane, curves, reliability, angles."""
         # The table needs no model: where one was removed there is nothing to draw.
         runs = {name: run for name, run in runs.items() if (run.folder / MODEL_NAME).is_file()}
@@ -65,7 +67,7 @@ class ImageTask(Task[ClassificationConfig]):
         flat = {name: each for name, each in outputs.items() if len(each.embeddings)}
         if flat:
             note = "Evaluation images, a colour and a number a class."
-            yield Picture("embeddings", "Embeddings", note, scatter_figure(flat))
+            yield PageFigure("embeddings", "Embeddings", note, scatter_figure(flat))
         heat = {
             name: (each, likelihood_map(runs[name].folder, each.embeddings))
             for name, each in flat.items()
@@ -73,17 +75,17 @@ class ImageTask(Task[ClassificationConfig]):
         }
         if heat:
             note = "What L-GM has learned: bright is likely; dots are evaluation images."
-            yield Picture("likelihood", "Likelihood", note, likelihood_figure(heat))
+            yield PageFigure("likelihood", "Likelihood", note, likelihood_figure(heat))
         curves = {name: read_metrics(run.folder / METRICS_NAME) for name, run in runs.items()}
         for columns in filter(None, curves.values()):
             columns[_ACCURACY] = 1 - columns["evaluation_error"]
         figure = training_curves_figure(
             curves, judged=_ACCURACY, title="Accuracy on evaluation images", styles=styles
         )
-        yield Picture("curves", "Training", "", figure)
+        yield PageFigure("curves", "Training", "", figure)
         errors = {name: run.result.metrics["ece"] for name, run in runs.items()}
         note = "Accuracy of the images by confidence; orange, their mean confidence, to compare with it."
-        yield Picture("reliability", "Reliability", note, reliability_figure(outputs, ece=errors))
+        yield PageFigure("reliability", "Reliability", note, reliability_figure(outputs, ece=errors))
         # The means of L-GM are places: an angle to them says little of a class.
         angles = {
             name: run.result.metrics["mean_angle_deg"]
@@ -92,4 +94,4 @@ class ImageTask(Task[ClassificationConfig]):
         }
         if angles:
             note = "Evaluation images; a smaller angle is a tighter class."
-            yield Picture("angles", "Angles", note, angles_figure(angles, styles=styles))
+            yield PageFigure("angles", "Angles", note, angles_figure(angles, styles=styles))

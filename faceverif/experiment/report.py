@@ -10,7 +10,7 @@ from data_prep.atomic import write_text, written_whole
 from faceverif.experiment.config import ExperimentConfig
 from faceverif.experiment.figures import Series, seeds_figure, series_figure
 from faceverif.experiment.table import Cell, Table, metric_figure, metric_label, metric_text
-from faceverif.experiment.task import FinishedRun, Picture
+from faceverif.experiment.task import FinishedRun, PageFigure
 from faceverif.experiment.tasks import TASKS
 from faceverif.report.pages import render_page
 from faceverif.report.plotting import LineStyle, figure_png, house_style, line_styles
@@ -55,7 +55,7 @@ def case_axis(experiment: ExperimentConfig) -> tuple[str, dict[str, float]] | No
     return (keys.pop(), values) if len(keys) == 1 and numbers else None
 
 
-def _pictures(table: Table, finished: Sequence[FinishedRun]) -> Iterator[Picture]:
+def _pictures(table: Table, finished: Sequence[FinishedRun]) -> Iterator[PageFigure]:
     styles = line_styles(method.name for method in table.experiment.methods)
     yield from _over_cases(table, finished, styles)
     yield from _over_seeds(table)
@@ -70,7 +70,7 @@ def _pictures(table: Table, finished: Sequence[FinishedRun]) -> Iterator[Picture
 
 def _over_cases(
     table: Table, finished: Sequence[FinishedRun], styles: Mapping[str, LineStyle]
-) -> Iterator[Picture]:
+) -> Iterator[PageFigure]:
     """The metric over the setting that makes the cases, where it is a number."""
     axis, metric = case_axis(table.experiment), table.experiment.metric
     cells = [cell for cell in table.cells if cell.mean is not None]
@@ -90,10 +90,10 @@ def _over_cases(
     setting = key.rpartition(".")[2]
     mark = TASKS[table.experiment.task].landmark(setting, finished[0])
     figure = series_figure(series, setting=setting.replace("_", " "), value=label, styles=styles, mark=mark)
-    yield Picture("cases", f"Over {key}", "The mean over the seeds that have finished.", figure)
+    yield PageFigure("cases", f"Over {key}", "The mean over the seeds that have finished.", figure)
 
 
-def _over_seeds(table: Table) -> Iterator[Picture]:
+def _over_seeds(table: Table) -> Iterator[PageFigure]:
     """What each seed gave, where any method has two."""
     if all(len(cell.values) < 2 for cell in table.cells):
         return
@@ -108,7 +108,7 @@ def _over_seeds(table: Table) -> Iterator[Picture]:
             if cell.published.mean is not None
         },
     )
-    yield Picture(
+    yield PageFigure(
         "seeds",
         "Seeds",
         "A dot a seed, a bar for their mean; a diamond is the paper's, where it is near.",
@@ -121,10 +121,10 @@ def _of_case(
     case: str | None,
     runs: Mapping[str, FinishedRun],
     styles: Mapping[str, LineStyle],
-) -> Iterator[Picture]:
+) -> Iterator[PageFigure]:
     """The pictures of one case: of each method the first run that has finished."""
     for picture in TASKS[experiment.task].pictures(runs, styles):
-        yield Picture(
+        yield PageFigure(
             f"{picture.name}-{case}" if case else picture.name,
             f"{picture.heading}, {case}" if case else picture.heading,
             f"{picture.note} Of each method the first seed.".strip(),
@@ -136,7 +136,7 @@ def _drawn(mean: float, metric: str) -> float:
     return 100 * (1 - mean) if metric == "error" else metric_figure(mean, metric)
 
 
-def _saved(picture: Picture, out: Path) -> dict[str, str]:
+def _saved(picture: PageFigure, out: Path) -> dict[str, str]:
     path = out / "figures" / f"{picture.name}.png"
     with written_whole(path) as unfinished:
         unfinished.write_bytes(figure_png(picture.figure))

@@ -10,7 +10,7 @@ from typing import Any
 from scipy import stats
 
 from data_prep.errors import InputError
-from faceverif.experiment.config import ExperimentConfig, PublishedConfig
+from faceverif.experiment.config import ExperimentConfig, PublishedNumberConfig
 from faceverif.experiment.task import FinishedRun
 
 # Above it a difference is not called better or worse.
@@ -29,7 +29,7 @@ _METRIC_NAMES = {
 
 
 @dataclass(frozen=True)
-class Comparison:
+class PairedDifference:
     """A method against the baseline, over the seeds that both have run.
 
     Attributes:
@@ -69,8 +69,8 @@ class Cell:
     values: list[float]
     mean: float | None
     sd: float | None
-    published: PublishedConfig
-    comparison: Comparison | None
+    published: PublishedNumberConfig
+    comparison: PairedDifference | None
     others: dict[str, float]
     hours: float
 
@@ -158,7 +158,7 @@ def build_table(
     return Table(experiment, cells)
 
 
-def compare_paired(values: Sequence[float], baseline: Sequence[float]) -> Comparison:
+def compare_paired(values: Sequence[float], baseline: Sequence[float]) -> PairedDifference:
     """A paired t-test of a method against the baseline.
 
     Args:
@@ -168,10 +168,10 @@ def compare_paired(values: Sequence[float], baseline: Sequence[float]) -> Compar
     differences = [ours - theirs for ours, theirs in zip(values, baseline, strict=True)]
     seeds, mean = len(differences), statistics.fmean(differences)
     if seeds < 2:
-        return Comparison(seeds, mean, None, "one shared seed: too few for a test")
+        return PairedDifference(seeds, mean, None, "one shared seed: too few for a test")
     if len({round(difference, 12) for difference in differences}) == 1:
-        return Comparison(seeds, mean, None, "the same difference for every seed: no test")
-    return Comparison(seeds, mean, float(stats.ttest_rel(values, baseline).pvalue), "")
+        return PairedDifference(seeds, mean, None, "the same difference for every seed: no test")
+    return PairedDifference(seeds, mean, float(stats.ttest_rel(values, baseline).pvalue), "")
 
 
 def metric_label(metric: str) -> str:

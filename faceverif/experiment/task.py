@@ -57,7 +57,7 @@ class FinishedRun:
 
 
 @dataclass(frozen=True)
-class Picture:
+class PageFigure:
     """A figure of the page.
 
     Attributes:
@@ -101,7 +101,9 @@ class Task(ABC, Generic[Config]):
         """What came of a run; None where it has not finished."""
 
     @abstractmethod
-    def pictures(self, runs: Mapping[str, FinishedRun], styles: Mapping[str, LineStyle]) -> Iterator[Picture]:
+    def pictures(
+        self, runs: Mapping[str, FinishedRun], styles: Mapping[str, LineStyle]
+    ) -> Iterator[PageFigure]:
         """The pictures of one case.
 
         Args:

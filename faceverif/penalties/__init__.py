@@ -6,7 +6,7 @@ from collections.abc import Callable
 from inspect import signature
 from typing import TYPE_CHECKING
 
-from faceverif.penalties.base import Batch, Penalty
+from faceverif.penalties.base import EmbeddedBatch, Penalty
 from faceverif.penalties.center import Center
 from faceverif.penalties.entropy import Entropy
 from faceverif.penalties.gsc import GSC
@@ -41,4 +41,4 @@ def build_penalty(config: PenaltyConfig, *, classes: int, embedding_dim: int) ->
     return build(**asked, **config.model_dump(exclude={"name", "weight"}))
 
 
-__all__ = ["PENALTIES", "Batch", "Penalty", "build_penalty"]
+__all__ = ["PENALTIES", "EmbeddedBatch", "Penalty", "build_penalty"]

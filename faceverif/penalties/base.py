@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from faceverif.heads import Head, HeadOutput
 
 
-class Batch(NamedTuple):
+class EmbeddedBatch(NamedTuple):
     """What a penalty may look at.
 
     Attributes:
@@ -34,7 +34,7 @@ class Penalty(nn.Module, ABC):
     """
 
     @abstractmethod
-    def forward(self, batch: Batch) -> Tensor:
+    def forward(self, batch: EmbeddedBatch) -> Tensor:
         """The penalty without its weight: (batch,), of which the mean counts, or a single number."""
 
     def end_epoch(self) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from faceverif.penalties.base import Batch, Penalty
-from faceverif.processes import sum_over_processes
+from faceverif.penalties.base import EmbeddedBatch, Penalty
+from faceverif.process_sums import sum_over_processes
 
 
 def center_penalty(embeddings: Tensor, centers: Tensor, labels: Tensor) -> Tensor:
@@ -61,7 +61,7 @@ class Center(Penalty):
         self.step = step
         self.register_buffer("centers", torch.zeros(classes, embedding_dim))
 
-    def forward(self, batch: Batch) -> Tensor:
+    def forward(self, batch: EmbeddedBatch) -> Tensor:
         """(batch,); moves the centers while in training mode."""
         penalty = center_penalty(batch.embeddings, self.centers, batch.labels)
         if self.training:

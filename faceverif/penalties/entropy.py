@@ -7,7 +7,7 @@ import math
 from torch import Tensor
 from torch.nn import functional as F
 
-from faceverif.penalties.base import Batch, Penalty
+from faceverif.penalties.base import EmbeddedBatch, Penalty
 
 
 def scaled_entropy(log_scores: Tensor) -> Tensor:
@@ -29,6 +29,6 @@ def scaled_entropy(log_scores: Tensor) -> Tensor:
 class Entropy(Penalty):
     """H(S) of the margin logits, as the comparator of Zhao et al. (2022), Sec. 4.1."""
 
-    def forward(self, batch: Batch) -> Tensor:
+    def forward(self, batch: EmbeddedBatch) -> Tensor:
         """(batch,)."""
         return scaled_entropy(F.log_softmax(batch.output.margin_logits, dim=1))

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from data_prep.errors import InputError
-from faceverif.penalties.base import Batch, Penalty
+from faceverif.penalties.base import EmbeddedBatch, Penalty
 from faceverif.penalties.entropy import scaled_entropy
 
 # At an entropy of 1e-3 the density is exp(-500,000 |K|^2): zero in any float, and so is its gradient, while
@@ -82,6 +82,6 @@ class GSC(Penalty):
         _require_top_c(top_c, classes=classes)
         self.top_c = top_c
 
-    def forward(self, batch: Batch) -> Tensor:
+    def forward(self, batch: EmbeddedBatch) -> Tensor:
         """(batch,), of the margin logits: those that the criterion sees."""
         return gsc_penalty(batch.output.margin_logits, top_c=self.top_c)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from data_prep.errors import InputError
-from faceverif.penalties.base import Batch, Penalty
+from faceverif.penalties.base import EmbeddedBatch, Penalty
 
 
 class Likelihood(Penalty):
@@ -15,7 +15,7 @@ class Likelihood(Penalty):
     loss of the head's own means (Lemma 1).
     """
 
-    def forward(self, batch: Batch) -> Tensor:
+    def forward(self, batch: EmbeddedBatch) -> Tensor:
         """(batch,).
 
         Raises:

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from faceverif.heads.angular import cosines
-from faceverif.penalties.base import Batch, Penalty
+from faceverif.penalties.base import EmbeddedBatch, Penalty
 
 # |u - v|^2 of two unit vectors: rounding leaves 1e-7 of it when they coincide.
 _SMALLEST_SQUARE = 1e-6
@@ -35,6 +35,6 @@ def hyperspherical_energy(weight: Tensor, labels: Tensor) -> Tensor:
 class MHE(Penalty):
     """See `hyperspherical_energy`."""
 
-    def forward(self, batch: Batch) -> Tensor:
+    def forward(self, batch: EmbeddedBatch) -> Tensor:
         """(batch,), of the head's class weights."""
         return hyperspherical_energy(batch.head.centres(), batch.labels)

@@ -9,7 +9,7 @@ from pytorch_metric_learning.distances import DotProductSimilarity
 from pytorch_metric_learning.reducers import MeanReducer
 from torch import Tensor
 
-from faceverif.penalties.base import Batch, Penalty
+from faceverif.penalties.base import EmbeddedBatch, Penalty
 
 
 class Triplet(Penalty):
@@ -25,7 +25,7 @@ class Triplet(Penalty):
         super().__init__()
         self.loss = losses.TripletMarginLoss(margin=margin)
 
-    def forward(self, batch: Batch) -> Tensor:
+    def forward(self, batch: EmbeddedBatch) -> Tensor:
         """A single number; 0 where the batch has no triplet."""
         return self.loss(batch.embeddings, batch.labels)
 
@@ -46,7 +46,7 @@ class Margin(Penalty):
         self.loss = losses.MarginLoss(margin=margin, beta=boundary)
         self.miner = miners.DistanceWeightedMiner(cutoff=0.5, nonzero_loss_cutoff=1.4)
 
-    def forward(self, batch: Batch) -> Tensor:
+    def forward(self, batch: EmbeddedBatch) -> Tensor:
         """A single number; 0 where the batch has no pair of one class."""
         return self.loss(batch.embeddings, batch.labels, self.miner(batch.embeddings, batch.labels))
 
@@ -62,7 +62,7 @@ class NPair(Penalty):
         super().__init__()
         self.loss = losses.NPairsLoss(distance=DotProductSimilarity(normalize_embeddings=False))
 
-    def forward(self, batch: Batch) -> Tensor:
+    def forward(self, batch: EmbeddedBatch) -> Tensor:
         """A single number; 0 where the batch has no two classes with a pair each."""
         return self.loss(batch.embeddings, batch.labels)
 
@@ -85,7 +85,7 @@ class ProxyNCA(Penalty):
             num_classes=classes, embedding_size=embedding_dim, softmax_scale=scale
         )
 
-    def forward(self, batch: Batch) -> Tensor:
+    def forward(self, batch: EmbeddedBatch) -> Tensor:
         """A single number."""
         return self.loss(batch.embeddings, batch.labels)
 
@@ -111,6 +111,6 @@ class Contrastive(Penalty):
         super().__init__()
         self.loss = _HalfSquares(pos_margin=0.0, neg_margin=margin, reducer=MeanReducer())
 
-    def forward(self, batch: Batch) -> Tensor:
+    def forward(self, batch: EmbeddedBatch) -> Tensor:
         """A single number."""
         return self.loss(batch.embeddings, batch.labels)

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from data_prep.errors import InputError
 from faceverif.checked_tensors import require_not_negative
-from faceverif.penalties.base import Batch, Penalty
-from faceverif.processes import sum_over_processes
+from faceverif.penalties.base import EmbeddedBatch, Penalty
+from faceverif.process_sums import sum_over_processes
 
 # A mean that meets its threshold would divide by zero.
 _SMALLEST_SQUARE = 1e-6
@@ -231,7 +231,7 @@ class SNR(Penalty):
         # Count, sum and sum of squares of each class's own logit. In float64: sums of squares cancel.
         self.register_buffer("gathered", torch.zeros(3, classes, dtype=torch.float64))
 
-    def forward(self, batch: Batch) -> Tensor:
+    def forward(self, batch: EmbeddedBatch) -> Tensor:
         """A single number; takes note of the batch while in training mode."""
         logits, labels = batch.output.margin_logits, batch.labels
         if self.training:

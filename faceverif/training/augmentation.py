@@ -90,7 +90,9 @@ def _erased_boxes(uniform: Tensor, chance: float) -> Tensor:
     return torch.stack((left, top, left + width, top + height), dim=1)
 
 
-def augment(crops: Tensor, draw: AugmentationDraw, *, config: AugmentationConfig, input_px: int) -> Tensor:
+def augment_crops(
+    crops: Tensor, draw: AugmentationDraw, *, config: AugmentationConfig, input_px: int
+) -> Tensor:
     """Turn crops into the pixels that the model sees; steps that are switched off cost nothing.
 
     Args:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from faceverif.config.run import RunConfig
-from faceverif.training.augmentation import augment, draw_augmentation
+from faceverif.training.augmentation import augment_crops, draw_augmentation
 from faceverif.training.data import Batch
 from faceverif.training.optimizer import build_optimizer, set_learning_rate
 from faceverif.training.randomness import counted_generator, counted_seed
@@ -150,7 +150,7 @@ class Learner:
         part = size // config.training.accumulate
         for start in range(0, size, part):
             photos = slice(start, start + part)
-            pixels = augment(
+            pixels = augment_crops(
                 crops[photos],
                 draw[photos],
                 config=config.augmentation,

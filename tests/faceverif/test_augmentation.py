@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from faceverif.config.run import AugmentationConfig
-from faceverif.training.augmentation import AugmentationDraw, augment, draw_augmentation
+from faceverif.training.augmentation import AugmentationDraw, augment_crops, draw_augmentation
 from faceverif.training.randomness import counted_generator, counted_seed
 
 PHOTOS, SIDE = 400, 32
@@ -23,7 +23,7 @@ def draw(photos: int = PHOTOS, *, step: int = 0, **changes: float) -> Augmentati
 
 def changed(crops: Tensor, *, input_px: int = SIDE, **changes: float) -> Tensor:
     config = AugmentationConfig(**changes)
-    return augment(crops, draw(len(crops), **changes), config=config, input_px=input_px)
+    return augment_crops(crops, draw(len(crops), **changes), config=config, input_px=input_px)
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_rotation_turns_what_it_shows() -> None:
     crops = torch.randint(0, 256, (1, SIDE, SIDE, 3), dtype=torch.uint8)
     quarter = dataclasses.replace(draw(1), affine=torch.tensor([[[0.0, -1, 0], [1, 0, 0]]]))
     config = AugmentationConfig(rotation_deg=90)
-    pixels = augment(crops, quarter, config=config, input_px=SIDE)
+    pixels = augment_crops(crops, quarter, config=config, input_px=SIDE)
     torch.testing.assert_close(pixels, plain(crops).rot90(1, dims=(2, 3)), atol=1e-4, rtol=0)
 
 
@@ -156,7 +156,7 @@ def test_a_share_of_a_draw_is_that_part_of_it(crops: Tensor) -> None:
     """What a process does to its share is what one process alone does to those photos."""
     changes = {"flip": 0.5, "rotation_deg": 9.0, "contrast": 0.3, "erase": 0.5, "low_resolution": 0.3}
     config = AugmentationConfig(**changes)
-    share = augment(crops[100:200], draw(**changes)[100:200], config=config, input_px=SIDE)
+    share = augment_crops(crops[100:200], draw(**changes)[100:200], config=config, input_px=SIDE)
     torch.testing.assert_close(share, changed(crops, **changes)[100:200])
 
 

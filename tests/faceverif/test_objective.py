@@ -34,7 +34,7 @@ from faceverif.heads.softmax import softmax_logits
 from faceverif.heads.sphereface import sphereface_logits
 from faceverif.heads.wsoftmax import wsoftmax_logits
 from faceverif.objective import Objective
-from faceverif.penalties import Batch
+from faceverif.penalties import EmbeddedBatch
 from faceverif.penalties.entropy import scaled_entropy
 from faceverif.penalties.gsc import gsc_penalty
 from faceverif.penalties.mhe import hyperspherical_energy
@@ -103,7 +103,7 @@ def test_the_sum_is_criterion_plus_weighted_penalties() -> None:
     expected = (
         cross_entropy(logits, y).mean()
         + 0.1 * gsc_penalty(logits, top_c=2).mean()
-        + 0.1 * energy(Batch(x, y, output.head, model.head)).mean()
+        + 0.1 * energy(EmbeddedBatch(x, y, output.head, model.head)).mean()
     )
     torch.testing.assert_close(output.loss, expected)
 
@@ -154,7 +154,7 @@ OF_CRITERIA: dict[str, tuple[dict[str, Any], Callable[[torch.Tensor, torch.Tenso
     ),
     "improved": ({"beta": 2.0, "gamma": 1.5}, partial(improved_loss, beta=2.0, gamma=1.5)),
 }
-OF_PENALTIES: dict[str, tuple[dict[str, Any], Callable[[Batch], torch.Tensor]]] = {
+OF_PENALTIES: dict[str, tuple[dict[str, Any], Callable[[EmbeddedBatch], torch.Tensor]]] = {
     "gsc": ({"top_c": 3}, lambda batch: gsc_penalty(batch.output.margin_logits, top_c=3)),
     "entropy": ({}, lambda batch: scaled_entropy(batch.output.margin_logits.log_softmax(dim=1))),
     "mhe": ({}, lambda batch: hyperspherical_energy(batch.head.centres(), batch.labels)),
@@ -199,7 +199,7 @@ def test_a_penalty_from_yaml_is_its_function(name: str) -> None:
     y = (y + 1) % 3  # not each class alike
     output = model(x, y)
     penalty = output.loss - cross_entropy(output.head.margin_logits, y).mean()
-    torch.testing.assert_close(penalty, 0.7 * function(Batch(x, y, output.head, model.head)).mean())
+    torch.testing.assert_close(penalty, 0.7 * function(EmbeddedBatch(x, y, output.head, model.head)).mean())
 
 
 def test_gsc_sees_the_logits_that_the_criterion_sees() -> None:

@@ -32,7 +32,7 @@ from data_prep.errors import InputError
 from faceverif.heads.gaussian_densities import margin_log_densities
 from faceverif.heads.lgm import LGMHead
 from faceverif.heads.softmax import SoftmaxHead
-from faceverif.penalties import PENALTIES, Batch, Penalty
+from faceverif.penalties import PENALTIES, EmbeddedBatch, Penalty
 from faceverif.penalties.center import Center, center_penalty, moved_centers
 from faceverif.penalties.entropy import Entropy, scaled_entropy
 from faceverif.penalties.gsc import GSC, gaussian_score, gsc_penalty
@@ -250,12 +250,12 @@ def test_snr_of_a_batch_without_a_class_seen_twice() -> None:
         snr_penalty(drawn()[:4], torch.arange(4), ETA, constraint_weight=1.0, margin=0.0)
 
 
-def batch_of(logits: Tensor, labels: Tensor) -> Batch:
+def batch_of(logits: Tensor, labels: Tensor) -> EmbeddedBatch:
     """A batch whose head is the identity: embeddings are the logits."""
     head = SoftmaxHead(classes=logits.shape[1], embedding_dim=logits.shape[1])
     with torch.no_grad():
         head.weight.copy_(torch.eye(logits.shape[1]))
-    return Batch(logits.float(), labels, head(logits.float(), labels), head)
+    return EmbeddedBatch(logits.float(), labels, head(logits.float(), labels), head)
 
 
 def snr(update: str) -> SNR:
@@ -344,7 +344,9 @@ def test_likelihood_has_the_log_determinant(covariance: str) -> None:
     ]
     expected = torch.tensor(rows)
     own = expected.gather(1, LABELS[:, None]).squeeze(1)
-    torch.testing.assert_close(Likelihood()(Batch(x, LABELS, output, head)), -own, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(
+        Likelihood()(EmbeddedBatch(x, LABELS, output, head)), -own, rtol=1e-5, atol=1e-5
+    )
     torch.testing.assert_close(output.logits, expected, rtol=1e-4, atol=1e-4)
 
 
@@ -353,7 +355,7 @@ def test_likelihood_is_the_center_loss_of_the_means(covariance: str) -> None:
     """Lemma 1 of Wan et al.: with unit variance, equal but for dim / 2 log(2 pi), left out here."""
     head = LGMHead(classes=CLASSES, embedding_dim=DIM, alpha=1.0, covariance=covariance)  # type: ignore[arg-type]
     x = torch.randn(BATCH, DIM, generator=torch.Generator().manual_seed(0))
-    penalty = Likelihood()(Batch(x, LABELS, head(x, LABELS), head))
+    penalty = Likelihood()(EmbeddedBatch(x, LABELS, head(x, LABELS), head))
     torch.testing.assert_close(penalty, center_penalty(x, head.means, LABELS))
 
 
@@ -388,7 +390,7 @@ class TestPairLosses:
     def value(self, penalty: Penalty) -> float:
         head = SoftmaxHead(classes=3, embedding_dim=DIM)
         x = self.rows()
-        return penalty(Batch(x, PAIR_LABELS, head(x, PAIR_LABELS), head)).item()
+        return penalty(EmbeddedBatch(x, PAIR_LABELS, head(x, PAIR_LABELS), head)).item()
 
     def test_triplet(self) -> None:
         for margin in (0.05, 0.7):
@@ -438,7 +440,7 @@ def test_every_penalty_is_tested() -> None:
 def test_modules_reach_what_they_are_meant_to_move(name: str) -> None:
     logits = drawn().float().requires_grad_()
     head = SoftmaxHead(classes=CLASSES, embedding_dim=CLASSES)
-    batch = Batch(logits, LABELS, head(logits, LABELS), head)
+    batch = EmbeddedBatch(logits, LABELS, head(logits, LABELS), head)
     MODULES[name]()(batch).mean().backward()
     moved = head.weight.grad if name == "mhe" else logits.grad
     assert moved is not None

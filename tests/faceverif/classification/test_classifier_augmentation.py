@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch.nn import functional as F
 
-from faceverif.classification.augmentation import augment
+from faceverif.classification.augmentation import augment_images
 from faceverif.classification.config import ImageAugmentationConfig
 
 IMAGES = torch.randint(256, (40, 3, 6, 5), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
@@ -13,7 +13,7 @@ IMAGES = torch.randint(256, (40, 3, 6, 5), generator=torch.Generator().manual_se
 
 def augmented(seed: int = 1, **settings: float) -> torch.Tensor:
     config = ImageAugmentationConfig.model_validate(settings)
-    return augment(IMAGES, config, generator=torch.Generator().manual_seed(seed))
+    return augment_images(IMAGES, config, generator=torch.Generator().manual_seed(seed))
 
 
 def test_nothing_happens_unless_written() -> None:

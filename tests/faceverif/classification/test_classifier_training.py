@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from data_prep.errors import InputError
 from faceverif.classification.config import ClassificationConfig
 from faceverif.classification.data import load_image_sets
-from faceverif.classification.evaluation import measure, predict
+from faceverif.classification.evaluation import measure_predictions, predict
 from faceverif.classification.learner import ClassifierLearner
 from faceverif.classification.trained import load_classifier
 from faceverif.classification.training import train_classifier
@@ -121,7 +121,7 @@ def test_the_loaded_classifier_is_the_trained_one(whole: Path) -> None:
     assert torch.equal(classifier.embed(images), predictions.embeddings)
     torch.testing.assert_close(classifier.logits(images), predictions.logits)
     torch.testing.assert_close(classifier(images[:8] / 255), predictions.logits[:8])
-    figures = measure(predictions, classifier.head.centres(), seed=classifier.config.seed)
+    figures = measure_predictions(predictions, classifier.head.centres(), seed=classifier.config.seed)
     written = json.loads((whole / "result.json").read_text())["metrics"]
     assert figures.pop("mean_angle_deg") == pytest.approx(written.pop("mean_angle_deg"))
     assert figures == pytest.approx(written)
