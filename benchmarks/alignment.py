@@ -1,9 +1,10 @@
 """How fast photos are aligned, and how well that agrees with facenet-pytorch's MTCNN.
 
     python benchmarks/alignment.py PHOTOS [--count 400] [--min-face 30]
+    python benchmarks/alignment.py --tiny            # does it still run: eight synthetic photos, no memory
 
-Everything is measured in one run on the same cores, in turns, so that whatever else the machine does falls
-on all. `faceverif align` reads, detects, warps and writes; the others only detect, in photos decoded before.
+Everything is measured in one run on the same cores, in turns, so that other work on the machine slows all of
+them alike. `faceverif align` reads, detects, warps and writes; the others only detect, in decoded photos.
 """
 
 from __future__ import annotations
@@ -27,12 +28,16 @@ import numpy as np
 import torch
 from facenet_pytorch import MTCNN
 from numpy.typing import NDArray
+from PIL import Image
 
 from data_prep.detection.cascade import FaceDetector, Faces, centred_largest
+from data_prep.face_model import load_face_model
 from data_prep.photos import read_photo
 from data_prep.prepare.task import AlignSettings
 from data_prep.prepare.workers import worker_pool
-from data_prep.sources.folder import SourcePhoto, list_photos
+from data_prep.sources.base import FilePhoto
+from data_prep.sources.folder import list_photos
+from data_prep.synthetic import synthesise_photos
 
 Photos = list[NDArray[np.uint8]]
 Item = TypeVar("Item")
@@ -49,24 +54,42 @@ _BATCHED = f"facenet-pytorch batches of 32, {_CORES} threads"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("photos", type=Path, help="a folder of photos per identity, all of one size")
+    parser.add_argument("photos", type=Path, nargs="?", help="a folder of photos per identity, of one size")
     parser.add_argument("--count", type=int, default=400, help="photos drawn from it")
     parser.add_argument("--min-face", type=int, default=30, help="smallest face, in pixels")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--tiny", action="store_true", help="eight synthetic photos: does it run")
     options = parser.parse_args()
-    sample = random.Random(options.seed).sample(list_photos(options.photos), options.count)
-    print(f"{options.count} photos of {options.photos}, min face {options.min_face} px, {_CORES} cores\n")
-    seconds, ours, theirs = time_in_turns(sample, min_face_px=options.min_face)
-    print_speed(seconds, options.count)
+    if (options.photos is None) is not options.tiny:
+        parser.error("give a folder of PHOTOS, or --tiny")
+    if options.tiny:
+        with tempfile.TemporaryDirectory() as folder:
+            measure(tiny_sample(Path(folder)), min_face_px=60, rounds=1, workers=1)
+    else:
+        sample = random.Random(options.seed).sample(list_photos(options.photos), options.count)
+        measure(sample, min_face_px=options.min_face, rounds=_ROUNDS, workers=_CORES)
+        print_memory(sample, min_face_px=options.min_face)
+
+
+def tiny_sample(folder: Path) -> list[FilePhoto]:
+    synthesise_photos(load_face_model(), folder, identities=2, photos=4, seed=0)
+    for photo in list_photos(folder):
+        Image.open(photo.path).resize((160, 160)).save(photo.path)  # batches want one size
+    return list_photos(folder)
+
+
+def measure(sample: list[FilePhoto], *, min_face_px: int, rounds: int, workers: int) -> None:
+    print(f"{len(sample)} photos, min face {min_face_px} px, {_CORES} cores\n")
+    seconds, ours, theirs = time_in_turns(sample, min_face_px=min_face_px, rounds=rounds, workers=workers)
+    print_speed(seconds, len(sample))
     print_agreement([read_photo(photo.path) for photo in sample], ours, theirs)
-    print_memory(sample, min_face_px=options.min_face)
 
 
 # --- speed
 
 
 def time_in_turns(
-    sample: list[SourcePhoto], *, min_face_px: int
+    sample: list[FilePhoto], *, min_face_px: int, rounds: int, workers: int
 ) -> tuple[dict[str, float], list[Faces], list[Faces]]:
     """Seconds of each contender over all rounds, our faces and facenet-pytorch's."""
     seconds: dict[str, float] = defaultdict(float)
@@ -75,18 +98,18 @@ def time_in_turns(
     detector = FaceDetector(min_face_px)
     reference = MTCNN(min_face_size=min_face_px, keep_all=True)
     settings = AlignSettings(min_face_px=min_face_px)
-    with tempfile.TemporaryDirectory() as out, worker_pool(Path(out), settings, workers=_CORES) as align:
-        list(align(batches(sample[: 4 * _CORES], size=2)))  # every process is up and warm
-        for turn in range(_ROUNDS):
-            part = sample[turn::_ROUNDS]
+    with tempfile.TemporaryDirectory() as out, worker_pool(Path(out), settings, workers=workers) as align:
+        list(align(batches(sample[: 4 * workers], size=2)))  # every process is up and warm
+        for turn in range(rounds):
+            part = sample[turn::rounds]
             photos = [read_photo(photo.path) for photo in part]
             # Equal tasks: in a run of any length it does not matter that one process ends before the other.
-            tasks = batches(part, size=math.ceil(len(part) / (2 * _CORES)))
+            tasks = batches(part, size=math.ceil(len(part) / (2 * workers)))
             timed(seconds, _ALIGN, lambda tasks=tasks: list(align(tasks)))
             ours += timed(seconds, _DETECT, lambda photos=photos: detect_ours(detector, photos))
             theirs += timed(seconds, _ONE_BY_ONE, lambda photos=photos: detect_singly(reference, photos))
             timed(seconds, _BATCHED, lambda photos=photos: detect_batched(reference, photos))
-    order = np.argsort(np.concatenate([np.arange(len(sample))[turn::_ROUNDS] for turn in range(_ROUNDS)]))
+    order = np.argsort(np.concatenate([np.arange(len(sample))[turn::rounds] for turn in range(rounds)]))
     return seconds, [ours[i] for i in order], [theirs[i] for i in order]
 
 
@@ -151,7 +174,7 @@ class Agreement:
 
 
 def print_agreement(photos: Photos, ours: list[Faces], theirs: list[Faces]) -> None:
-    """Boxes over the border are told apart: there facenet-pytorch clips, and its landmarks move."""
+    """Boxes across the border have a line of their own: facenet-pytorch clips them, which moves landmarks."""
     everywhere, inside, missed = Agreement([], []), Agreement([], []), 0
     for photo, mine, other in zip(photos, ours, theirs, strict=True):
         height, width = photo.shape[:2]
@@ -186,7 +209,7 @@ def iou(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
 # --- memory
 
 
-def print_memory(sample: list[SourcePhoto], *, min_face_px: int) -> None:
+def print_memory(sample: list[FilePhoto], *, min_face_px: int) -> None:
     print(f"\n{'peak memory of a worker process':48s}{'photos':>10s}{'MB':>14s}")
     for part in (sample[: len(sample) // 4], sample):
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as fresh:
@@ -194,7 +217,7 @@ def print_memory(sample: list[SourcePhoto], *, min_face_px: int) -> None:
         print(f"{'':48s}{len(part):10d}{peak:14.0f}")
 
 
-def peak_memory_mb(photos: list[SourcePhoto], min_face_px: int) -> float:
+def peak_memory_mb(photos: list[FilePhoto], min_face_px: int) -> float:
     """Peak resident memory of the largest worker; runs in a process of its own, whose children they are."""
     settings = AlignSettings(min_face_px=min_face_px)
     with tempfile.TemporaryDirectory() as out, worker_pool(Path(out), settings, workers=_CORES) as align:
