@@ -77,6 +77,7 @@ def verify(
 ) -> None:
     """Run a verification protocol, or all of the field's: accuracy, AUC, EER, TAR at FAR, and a report."""
     from faceverif.models import load_embedder
+    from faceverif.verification.options import VerificationOptions
     from faceverif.verification.runner import verify as run_protocol
     from faceverif.verification.suite import verify_suite
 
@@ -92,11 +93,11 @@ def verify(
             "--data", "must be one for --protocol", got=f"{len(data)} times --data", fix="Give one."
         )
     embedder = load_embedder(run=run, onnx=onnx, preprocess=preprocess)
-    options = {"flip": flip, "subtract_mean": subtract_mean, "allow_partial": allow_partial}
+    options = VerificationOptions(flip=flip, subtract_mean=subtract_mean, allow_partial=allow_partial)
     if protocol is not None:
-        typer.echo(run_protocol(embedder, data[0], protocol, out=out, **options).text())
+        typer.echo(run_protocol(embedder, data[0], protocol, out=out, options=options).text())
     elif suite is not None:
-        typer.echo(verify_suite(embedder, suite, data, out=out, **options).markdown())
+        typer.echo(verify_suite(embedder, suite, data, out=out, options=options).markdown())
     typer.echo(f"report: {out / 'report.html'}")
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from data_prep.dataset.exclusions import exclusions_text
+from faceverif.report.numbers import percent
 
 
 def render_page(template: str, **values: Any) -> str:
@@ -27,10 +28,6 @@ def flat_text(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     return rows
 
 
-def _percent(rate: float, digits: int = 2) -> str:
-    return f"{100 * rate:.{digits}f}"
-
-
 def _grouped(count: int) -> str:
     return f"{count:,}"
 
@@ -43,7 +40,7 @@ _ENVIRONMENT = Environment(
     lstrip_blocks=True,
 )
 _ENVIRONMENT.filters |= {
-    "percent": _percent,
+    "percent": percent,
     "grouped": _grouped,
     "flat": flat_text,
     "exclusions": exclusions_text,

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from data_prep.atomic import refuse_file, write_text, written_whole
 from data_prep.dataset.packed import load_aligned
+from data_prep.lock import filled
 from data_prep.protocols import VerificationProtocol, load_protocol, pairs_within
 from faceverif.models import Embedder
 from faceverif.provenance import git_commit
@@ -19,6 +20,7 @@ from faceverif.report.run_page import write_verification_report
 from faceverif.verification.embeddings import EmbeddedPhotos
 from faceverif.verification.figures import write_figures
 from faceverif.verification.metrics import measure
+from faceverif.verification.options import VerificationOptions
 from faceverif.verification.result import (
     FIGURES_NAME,
     RESULT_NAME,
@@ -32,6 +34,8 @@ from faceverif.verification.scoring import (
     mean_subtracted_scores,
     with_certain_errors,
 )
+
+COMMAND = "faceverif verify"  # for the message to a second process that fills the same folder
 
 _TOOLS = ("faceverif", "torch", "onnxruntime", "numpy", "opencv-python-headless")
 
@@ -84,9 +88,7 @@ def verify(
     protocol: Path,
     *,
     out: Path,
-    flip: bool,
-    subtract_mean: bool,
-    allow_partial: bool = False,
+    options: VerificationOptions,
 ) -> VerificationResult:
     """Run a protocol and write result, scores, figures and report into a folder.
 
@@ -95,19 +97,21 @@ def verify(
         data: an aligned folder.
         protocol: a pair file that `load_protocol` knows.
         out: the folder for `result.json`, `scores.parquet`, `report.html` and `figures/`.
-        flip: average each embedding with that of the mirrored crop.
-        subtract_mean: as for `evaluate`.
-        allow_partial: run what is there of a protocol that is not whole, and say so everywhere.
+        options: how it is run.
 
     Raises:
-        InputError: the template differs, photos are missing from the data set, or `out` is a file.
+        InputError: the template differs, photos are missing from the data set, or `out` is a file, cannot be
+            written, or is in use.
     """
     refuse_file(out)
-    dataset, pairs = load_aligned(data), load_protocol(protocol, allow_partial=allow_partial)
-    if allow_partial:
+    dataset, pairs = load_aligned(data), load_protocol(protocol, allow_partial=options.allow_partial)
+    if options.allow_partial:
         pairs = pairs_within(pairs, dataset)
-    result = evaluate(EmbeddedPhotos(embedder, dataset, flip=flip), pairs, subtract_mean=subtract_mean)
-    write_result(result, out)
+    embedded = EmbeddedPhotos(embedder, dataset, flip=options.flip)
+    found = PairPhotos.of(pairs, dataset)
+    with filled(out, command=COMMAND):
+        result = evaluate(embedded, pairs, subtract_mean=options.subtract_mean, found=found)
+        write_result(result, out)
     return result
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from data_prep.atomic import refuse_file, write_text
 from data_prep.dataset.manifest import AlignedDataset
 from data_prep.errors import InputError
+from data_prep.lock import filled
 from data_prep.progress import say
 from data_prep.protocols import VerificationProtocol, load_protocol, names_any, pairs_within
 from data_prep.protocols.benchmarks import BENCHMARKS, find_aligned_sets, find_protocols, set_of
@@ -19,9 +20,10 @@ from faceverif.models import Embedder
 from faceverif.report.numbers import percent
 from faceverif.report.pages import render_page
 from faceverif.verification.embeddings import EmbeddedPhotos
+from faceverif.verification.options import VerificationOptions
 from faceverif.verification.published import GSC_TABLE_5, SOURCE
 from faceverif.verification.result import VerificationResult
-from faceverif.verification.runner import evaluate, write_result
+from faceverif.verification.runner import COMMAND, evaluate, write_result
 from faceverif.verification.scoring import PairPhotos
 
 TABLE_NAME = "table.md"
@@ -115,9 +117,7 @@ def verify_suite(
     data: Sequence[Path],
     *,
     out: Path,
-    flip: bool,
-    subtract_mean: bool,
-    allow_partial: bool,
+    options: VerificationOptions,
 ) -> SuiteTable:
     """Run the benchmarks that are there; each photo is embedded once, also where two protocols share it.
 
@@ -126,26 +126,26 @@ def verify_suite(
         suite: a folder with protocols anywhere below it.
         data: aligned folders, or folders of such, named after the benchmarks: see `set_of`.
         out: the folder for table.md, suite.json, report.html, and a verification's files for each benchmark.
-        flip: average each embedding with that of the mirrored crop.
-        subtract_mean: as for `evaluate`.
-        allow_partial: run what is there of a protocol that is not whole, and say so everywhere.
+        options: how each of them is run.
 
     Raises:
-        InputError: no benchmark can run, or the photos were aligned for another model.
+        InputError: no benchmark can run, the photos were aligned for another model, or `out` is a file,
+            cannot be written, or is in use.
     """
     refuse_file(out)
-    planned, missing = plan_suite(suite, data, allow_partial=allow_partial)
+    planned, missing = plan_suite(suite, data, allow_partial=options.allow_partial)
     sets = {plan.dataset.root: plan.dataset for plan in planned.values()}
-    embedded = {root: EmbeddedPhotos(embedder, dataset, flip=flip) for root, dataset in sets.items()}
+    embedded = {root: EmbeddedPhotos(embedder, dataset, flip=options.flip) for root, dataset in sets.items()}
     results = {}
-    for benchmark, plan in planned.items():
-        photos = embedded[plan.dataset.root]
-        result = evaluate(photos, plan.protocol, subtract_mean=subtract_mean, found=plan.photos)
-        write_result(result, out / folder_of(benchmark))
-        results[benchmark] = result
-        say(f"{benchmark}: {percent(result.accuracy)} +- {percent(result.accuracy_se)} %")
-    table = SuiteTable(embedder.name, results, missing)
-    _write(table, out)
+    with filled(out, command=COMMAND):
+        for benchmark, plan in planned.items():
+            photos = embedded[plan.dataset.root]
+            result = evaluate(photos, plan.protocol, subtract_mean=options.subtract_mean, found=plan.photos)
+            write_result(result, out / folder_of(benchmark))
+            results[benchmark] = result
+            say(f"{benchmark}: {percent(result.accuracy)} +- {percent(result.accuracy_se)} %")
+        table = SuiteTable(embedder.name, results, missing)
+        _write(table, out)
     return table
 
 

@@ -12,6 +12,7 @@ from data_prep.prepare.align_folder import align_folder
 from data_prep.prepare.task import AlignSettings
 from data_prep.protocols import load_protocol
 from faceverif.models import load_embedder
+from faceverif.verification.options import VerificationOptions
 from faceverif.verification.runner import verify
 
 PAIRS_PER_FOLD_AND_KIND = 100
@@ -42,7 +43,9 @@ def test_the_public_mobilefacenet_is_as_good_on_our_crops_as_its_authors_say(
     pairs, photos = write_subset(lfw / "pairs.txt", lfw / "lfw-deepfunneled", tmp_path)
     align_folder(photos, tmp_path / "aligned", settings=AlignSettings())
     model = load_embedder(run=None, onnx=shared / "models/MobileFaceNet.onnx", preprocess="rgb-imagenet")
-    result = verify(model, tmp_path / "aligned", pairs, out=tmp_path / "out", flip=False, subtract_mean=False)
+    result = verify(
+        model, tmp_path / "aligned", pairs, out=tmp_path / "out", options=VerificationOptions(flip=False)
+    )
     assert result.as_json()["fallback_pairs"] == 0
     assert result.accuracy >= 0.99
     assert result.eer <= 0.015

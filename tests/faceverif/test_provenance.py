@@ -14,6 +14,7 @@ from data_prep.dataset.manifest import AlignedDataset
 from faceverif.models import MODEL_NAME, load_model
 from faceverif.provenance import git_commit
 from faceverif.training.loop import train
+from faceverif.verification.options import VerificationOptions
 from faceverif.verification.runner import verify
 
 
@@ -32,7 +33,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def verified_later(folder: Path) -> Path:
     model = load_model(folder / "run" / MODEL_NAME)
     out = folder / "later"
-    verify(model, folder / "other", folder / "pairs.csv", out=out, flip=True, subtract_mean=False)
+    verify(model, folder / "other", folder / "pairs.csv", out=out, options=VerificationOptions(flip=True))
     return out
 
 
@@ -60,6 +61,8 @@ def test_a_result_names_both_data_sets_the_config_the_seed_and_the_code(folder: 
 
 def test_the_model_of_somebody_else_has_no_training(folder: Path, tmp_path: Path) -> None:
     model = pattern_embedder()
-    verify(model, folder / "other", folder / "pairs.csv", out=tmp_path, flip=True, subtract_mean=False)
+    verify(
+        model, folder / "other", folder / "pairs.csv", out=tmp_path, options=VerificationOptions(flip=True)
+    )
     assert json.loads((tmp_path / "result.json").read_text())["training"] is None
     assert "elsewhere" in (tmp_path / "report.html").read_text()

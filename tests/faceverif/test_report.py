@@ -16,6 +16,7 @@ from faceverif.report.curves import read_metrics
 from faceverif.report.run_page import write_run_report, write_verification_report
 from faceverif.verification.calibration import write_calibration
 from faceverif.verification.figures import hardest_pairs
+from faceverif.verification.options import VerificationOptions
 from faceverif.verification.result import VerificationResult
 from faceverif.verification.runner import verify
 
@@ -57,7 +58,7 @@ def result_in(folder: Path) -> VerificationResult:
     write_faces(folder / "data", noise=110)
     pairs = write_pairs(folder / "pairs.csv")
     out = folder / "verification" / "dev"
-    return verify(pattern_embedder(), folder / "data", pairs, out=out, flip=True, subtract_mean=False)
+    return verify(pattern_embedder(), folder / "data", pairs, out=out, options=VerificationOptions(flip=True))
 
 
 def test_pages_are_whole_and_fetch_nothing(run: Path) -> None:

@@ -15,9 +15,11 @@ from small_faces import pattern_embedder, write_faces, write_pairs
 
 from data_prep.dataset.manifest import AlignedDataset, Status
 from data_prep.errors import InputError
+from data_prep.lock import locked
 from data_prep.protocols import VerificationProtocol, load_protocol
 from faceverif.models import TorchEmbedder
 from faceverif.verification.embeddings import EmbeddedPhotos, embed_crops, embed_dataset, embed_to_file
+from faceverif.verification.options import VerificationOptions
 from faceverif.verification.result import VerificationResult
 from faceverif.verification.runner import evaluate, verify
 
@@ -159,8 +161,7 @@ def test_verify_writes_numbers_scores_figures_and_report(folder: Path, tmp_path:
         folder / "data",
         folder / "pairs.csv",
         out=tmp_path / "a" / "out",
-        flip=True,
-        subtract_mean=False,
+        options=VerificationOptions(flip=True),
     )
     out = tmp_path / "a" / "out"
     told = json.loads((out / "result.json").read_text())
@@ -198,22 +199,22 @@ def test_where_no_rate_is_resolved_the_text_has_no_gap(
 
 
 def test_wrong_data_and_places_are_refused_before_any_work(folder: Path, tmp_path: Path) -> None:
-    arguments = {"flip": True, "subtract_mean": False}
+    options = VerificationOptions(flip=True)
     with pytest.raises(InputError, match="--template arcface-128"):
         verify(
             pattern_embedder("arcface-128"),
             folder / "data",
             folder / "pairs.csv",
             out=tmp_path / "o",
-            **arguments,
+            options=options,
         )
     with pytest.raises(InputError, match="made by `faceverif align`"):
-        verify(pattern_embedder(), tmp_path, folder / "pairs.csv", out=tmp_path / "o", **arguments)
+        verify(pattern_embedder(), tmp_path, folder / "pairs.csv", out=tmp_path / "o", options=options)
     pairs = write_pairs(tmp_path / "more.csv", people=14)
     with pytest.raises(InputError, match=r"8 of 56 missing: P12/P12_0001"):
-        verify(pattern_embedder(), folder / "data", pairs, out=tmp_path / "o", **arguments)
+        verify(pattern_embedder(), folder / "data", pairs, out=tmp_path / "o", options=options)
     with pytest.raises(InputError, match="must be a folder"):
-        verify(pattern_embedder(), folder / "data", folder / "pairs.csv", out=pairs, **arguments)
+        verify(pattern_embedder(), folder / "data", folder / "pairs.csv", out=pairs, options=options)
     assert not (tmp_path / "o").exists()
 
 
@@ -265,12 +266,22 @@ def test_embed_refuses_what_it_cannot_do(tmp_path: Path) -> None:
 def test_a_protocol_in_part_runs_only_when_told_and_says_so_everywhere(tmp_path: Path) -> None:
     write_faces(tmp_path / "data", people=11)  # the pairs name twelve
     pairs = write_pairs(tmp_path / "pairs.csv")
-    arguments = {"out": tmp_path / "out", "flip": False, "subtract_mean": False}
+    out, whole = tmp_path / "out", VerificationOptions(flip=False)
     with pytest.raises(InputError, match="missing"):
-        verify(pattern_embedder(), tmp_path / "data", pairs, **arguments)
-    result = verify(pattern_embedder(), tmp_path / "data", pairs, allow_partial=True, **arguments)
+        verify(pattern_embedder(), tmp_path / "data", pairs, out=out, options=whole)
+    in_part = replace(whole, allow_partial=True)
+    result = verify(pattern_embedder(), tmp_path / "data", pairs, out=out, options=in_part)
     said = f"{len(result.scores)} of 72 pairs"
     assert 0 < len(result.scores) < 72
     assert said in result.text().splitlines()[0]
     assert said in json.loads((tmp_path / "out/result.json").read_text())["partial"]
     assert (tmp_path / "out/report.html").read_text().count(said) == 2
+
+
+def test_a_folder_that_another_process_fills_is_left_alone(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "report.html").write_text("theirs")
+    options = VerificationOptions(flip=False)
+    with locked(tmp_path, command="faceverif verify"), pytest.raises(InputError, match="must not be in use"):
+        verify(pattern_embedder(), folder / "data", folder / "pairs.csv", out=tmp_path, options=options)
+    assert (tmp_path / "report.html").read_text() == "theirs"
+    assert not (tmp_path / "result.json").exists()

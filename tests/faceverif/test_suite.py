@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from small_faces import pattern_embedder, write_faces, write_pairs
 
 from data_prep.errors import InputError
+from data_prep.lock import locked
 from data_prep.protocols import ProtocolSize
 from data_prep.protocols.benchmarks import BENCHMARKS, find_aligned_sets, find_protocols, set_of
 from faceverif.models import TorchEmbedder
+from faceverif.verification.options import VerificationOptions
 from faceverif.verification.published import GSC_TABLE_5
 from faceverif.verification.suite import Planned, SuiteTable, plan_suite, verify_suite
 
@@ -48,8 +50,8 @@ def plan(root: Path, *, allow_partial: bool = False) -> tuple[dict[str, Planned]
 def test_what_is_there_runs_once_a_photo_and_the_rest_is_marked_or_named(suite: Path) -> None:
     model = pattern_embedder()
     embedder = CountingEmbedder(model.backbone, model.spec, name="patterns")
-    options = {"flip": False, "subtract_mean": False, "allow_partial": True}
-    table = verify_suite(embedder, suite / "suite", [suite / "aligned"], out=suite / "out", **options)
+    options = VerificationOptions(flip=False, allow_partial=True)
+    table = verify_suite(embedder, suite / "suite", [suite / "aligned"], out=suite / "out", options=options)
     assert list(table.results) == ["CALFW", "CFP-FF", "CFP-FP"]
     assert list(table.missing) == ["LFW", "CPLFW", "AgeDB-30"]
     assert embedder.count == (12 + 11) * 4
@@ -63,6 +65,15 @@ def test_what_is_there_runs_once_a_photo_and_the_rest_is_marked_or_named(suite: 
     assert told["missing"].keys() == table.missing.keys()
     assert 'href="cfp-fp/report.html"' in (suite / "out/report.html").read_text()
     assert (suite / "out/cfp-fp/report.html").is_file()
+
+
+def test_a_suite_that_another_process_fills_is_left_alone(suite: Path) -> None:
+    options = VerificationOptions(flip=False, allow_partial=True)
+    out = suite / "out"
+    out.mkdir()
+    with locked(out, command="faceverif verify"), pytest.raises(InputError, match="must not be in use"):
+        verify_suite(pattern_embedder(), suite / "suite", [suite / "aligned"], out=out, options=options)
+    assert not (out / "table.md").exists()
 
 
 def test_published_numbers_stand_beside_with_their_source() -> None:
