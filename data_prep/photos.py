@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-import io
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+import stat
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from data_prep.picture_formats import is_other_picture, opened, quiet_pillow
+
 SMALLEST_SIDE_PX = 20
 LARGEST_PX = 50_000_000
+_LARGEST_HUGE_PX = 500_000_000  # with `allow_huge`; 1.5 GB once it is decoded
+_LARGEST_BYTES = 2**30
 
 _EXIF_ORIENTATION = 0x0112
+_TIFF_PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0
+_DEPTHS = (8, 10, 12, 14, 16)  # bits of the cameras and scanners that write 16 bits per value
+_DARK = 64  # of 255: values of 14 bits or fewer come no higher when they are taken for 16
+_SEEN = 0.01  # the least share of a picture that its transparency must leave
 
 
 class PhotoError(Exception):
     """A file that gives no pixels.
 
     Args:
-        reason: one stable word for manifests: `unreadable`, `empty_file`, `not_an_image`, `too_small`,
-            `too_large`, `truncated`, `damaged` or `unsupported_mode`.
+        reason: one stable word for manifests: `unreadable`, `empty_file`, `not_an_image`,
+            `unsupported_format`, `too_small`, `too_large`, `truncated`, `damaged` or `unsupported_mode`.
     """
 
     def __init__(self, reason: str) -> None:
@@ -35,11 +41,12 @@ def read_photo(path: Path, *, allow_huge: bool = False) -> NDArray[np.uint8]:
     """The pixels of a photo file, turned as its EXIF orientation says.
 
     Args:
-        path: a file in any format that Pillow reads; of an animation the first frame counts.
-        allow_huge: take more than 50 megapixels too.
+        path: a file in one of `picture_formats.FORMATS`; of an animation the first frame counts.
+        allow_huge: take more than 50 megapixels too, up to 500.
 
     Returns:
-        (height, width, 3) RGB; what is transparent is black, as everything beyond a photo's border is.
+        (height, width, 3) RGB. What is transparent is black, as everything beyond a photo's border is; a
+        picture that is transparent everywhere is taken as other programs show it, without transparency.
 
     Raises:
         PhotoError: with the reason.
@@ -51,9 +58,15 @@ def read_bytes(path: Path) -> bytes:
     """A file's content.
 
     Raises:
-        PhotoError: `unreadable`: a dangling link, no permission, a failing disk.
+        PhotoError: `unreadable` for a dangling link, a failing disk, a named pipe or a device, or without the
+            permission; `too_large` over 1 GiB.
     """
     try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # to open a named pipe may never return
+            raise PhotoError("unreadable")
+        if status.st_size > _LARGEST_BYTES:
+            raise PhotoError("too_large")
         return path.read_bytes()
     except OSError as error:
         raise PhotoError("unreadable") from error
@@ -63,54 +76,97 @@ def decode_photo(data: bytes, *, allow_huge: bool = False) -> NDArray[np.uint8]:
     """What `read_photo` does, for a file that is in memory already."""
     if not data:
         raise PhotoError("empty_file")
-    with _quiet_pillow():
+    image = _opened(data)
+    _check_size(image, allow_huge=allow_huge)
+    with quiet_pillow():
         try:
-            image = Image.open(io.BytesIO(data))
-        except UnidentifiedImageError as error:
-            raise PhotoError("not_an_image") from error
-        except Exception as error:  # a decoder may raise anything on bytes that nobody ever encoded
-            raise PhotoError("damaged") from error
-        _check_size(image, allow_huge=allow_huge)
-        try:
+            deep = _is_deep(image)
             image.load()
         except Exception as error:
             raise PhotoError("truncated" if "truncated" in str(error) else "damaged") from error
-        return _upright(_to_rgb(image), _orientation(image))
+        pixels = _to_rgb(image)
+        if deep and pixels.max() <= _DARK:
+            pixels = _from_few_bits(data, pixels)
+        return _upright(pixels, _orientation(image))
 
 
-@contextmanager
-def _quiet_pillow() -> Iterator[None]:
-    # Pillow has a size limit of its own, which warns or raises; ours is checked from the header instead.
-    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+def _opened(data: bytes) -> Image.Image:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        Image.MAX_IMAGE_PIXELS = limit
+        return opened(data)
+    except UnidentifiedImageError as error:
+        raise PhotoError("unsupported_format" if is_other_picture(data) else "not_an_image") from error
+    except Exception as error:  # a decoder may raise anything on bytes that nobody ever encoded
+        raise PhotoError("damaged") from error
 
 
 def _check_size(image: Image.Image, *, allow_huge: bool) -> None:
     if min(image.size) < SMALLEST_SIDE_PX:
         raise PhotoError("too_small")
-    if image.width * image.height > LARGEST_PX and not allow_huge:
+    if image.width * image.height > (_LARGEST_HUGE_PX if allow_huge else LARGEST_PX):
         raise PhotoError("too_large")
 
 
 def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
-    if image.mode.startswith("I;16"):
-        deep = np.asarray(image).astype(np.uint32)
-        grey = ((deep * 255 + 32767) // 65535).astype(np.uint8)
-        return np.repeat(grey[:, :, None], 3, axis=2)
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
+        return _deep_grey(image)
     if image.mode in ("I", "F"):  # 32 bits a pixel, and nothing says which number is white
         raise PhotoError("unsupported_mode")
     try:
         if image.has_transparency_data:
-            rgba = image.convert("RGBA")
-            image = Image.alpha_composite(Image.new("RGBA", image.size, "black"), rgba)
+            return _on_black(image.convert("RGBA"))
         return np.array(image.convert("RGB"))
     except ValueError as error:  # a colour space without a conversion
         raise PhotoError("unsupported_mode") from error
+
+
+def _on_black(image: Image.Image) -> NDArray[np.uint8]:
+    """RGBA over black; transparency that leaves nothing, or nothing opaque, is the writer's mistake."""
+    alpha = np.asarray(image.getchannel("A"))
+    if np.count_nonzero(alpha) < _SEEN * alpha.size:
+        return np.array(image.convert("RGB"))
+    most = int(alpha.max())
+    if most < 255:
+        image.putalpha(Image.fromarray((alpha.astype(np.uint16) * 255 // most).astype(np.uint8)))
+    return np.array(Image.alpha_composite(Image.new("RGBA", image.size, "black"), image).convert("RGB"))
+
+
+# --- 16 bits per value
+
+
+def _deep_grey(image: Image.Image) -> NDArray[np.uint8]:
+    grey = _scaled(np.asarray(image).astype(np.uint16))
+    tags: Any = getattr(image, "tag_v2", {})
+    if tags.get(_TIFF_PHOTOMETRIC) == _WHITE_IS_ZERO:  # Pillow turns 8 bits round, but not 16
+        grey = 255 - grey
+    return np.repeat(grey[:, :, None], 3, axis=2)
+
+
+def _is_deep(image: Image.Image) -> bool:
+    """Whether a picture that Pillow makes 8 bits of has 16 in the file: its decoder's arguments say so."""
+    colour = image.mode in ("RGB", "RGBA", "LA")
+    return colour and (
+        image.format == "PPM" or any(";16" in str(tile) for tile in getattr(image, "tile", ()))
+    )
+
+
+def _from_few_bits(data: bytes, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The pixels of a colour picture with fewer bits than its 16, of which Pillow keeps only the upper 8."""
+    import cv2
+
+    deep = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
+    if deep is None or deep.dtype != np.uint16 or deep.shape[:2] != pixels.shape[:2] or deep.ndim != 3:
+        return pixels
+    return np.ascontiguousarray(_scaled(deep[:, :, :3].astype(np.uint16))[:, :, ::-1])
+
+
+def _scaled(deep: NDArray[np.uint16]) -> NDArray[np.uint8]:
+    """16-bit values as 8 bits; white is the largest value of the fewest bits that hold all of them."""
+    most = int(deep.max())
+    white = next(2**bits - 1 for bits in _DEPTHS if most < 2**bits)
+    return ((deep.astype(np.uint32) * 255 + white // 2) // white).astype(np.uint8)
+
+
+# --- orientation
 
 
 def _orientation(image: Image.Image) -> int:

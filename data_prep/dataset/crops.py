@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from data_prep.errors import InputError
 from data_prep.photos import PhotoError, read_bytes
+from data_prep.picture_formats import declared_size
 
 Rows = Sequence[int] | NDArray[np.int64]
 
@@ -120,11 +121,11 @@ def is_missing(path: Path) -> bool:
 
 def decode_crop(content: bytes, crop_px: int) -> NDArray[np.uint8] | None:
     """A crop, (crop_px, crop_px, 3) RGB; null where the bytes are no picture of that size."""
-    if not content:
+    if declared_size(content) != (crop_px, crop_px):  # a header of few bytes may claim gigabytes
         return None
     try:
         crop = cv2.imdecode(np.frombuffer(content, dtype=np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error:  # such as a header that claims more pixels than OpenCV takes
+    except cv2.error:
         return None
     if crop is None or crop.shape != (crop_px, crop_px, 3):
         return None

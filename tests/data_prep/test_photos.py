@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
+import subprocess
 import zlib
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from data_prep.dataset.crops import decode_crop
 from data_prep.photos import PhotoError, decode_photo, read_photo
+from data_prep.picture_formats import declared_size
 
 # Four flat corners, so that JPEG keeps them and every orientation differs.
 _CORNERS = np.zeros((40, 60, 3), np.uint8)
@@ -105,25 +110,121 @@ def test_numbers_without_a_known_white_are_refused(dtype: type[np.generic]) -> N
     assert reason_of(encoded(Image.fromarray(np.ones((30, 30), dtype)), "TIFF")) == "unsupported_mode"
 
 
+@pytest.mark.parametrize("bits", [8, 10, 12, 14])
+@pytest.mark.parametrize(
+    ("ending", "channels"),
+    [(".png", 1), (".png", 3), (".png", 4), (".tiff", 1), (".tiff", 3), (".pgm", 1), (".ppm", 3)],
+)
+def test_few_bits_in_16_are_not_black(bits: int, channels: int, ending: str) -> None:
+    deep = np.random.default_rng(0).integers(0, 2**bits, (40, 60, channels), dtype=np.uint16)
+    deep[0, 0] = 2**bits - 1
+    deep[..., 3:] = 65535
+    pixels = decode_photo(cv2.imencode(ending, deep.squeeze())[1].tobytes())
+    expected = deep[..., :3][..., ::-1] * (255 / (2**bits - 1))
+    assert np.abs(pixels - expected).max() <= 0.51
+
+
+def test_a_16_bit_negative_is_turned_round() -> None:
+    deep = Image.fromarray(np.full((30, 30), 65535, np.uint16))
+    assert decode_photo(encoded(deep, "TIFF", tiffinfo={262: 0})).max() == 0
+
+
 @pytest.mark.parametrize("kind", ["RGBA", "LA", "palette", "colour key"])
 def test_transparency_is_black(kind: str) -> None:
-    white = Image.new("RGB", (30, 30), "white")
+    picture = Image.new("RGB", (30, 30), "white")
+    picture.paste((153, 153, 153), (0, 0, 30, 15))  # one of the palette's
+    alpha = Image.new("L", (30, 30), 0)
+    alpha.paste(255, (0, 0, 30, 15))
     options: dict[str, object] = {}
     if kind == "palette":
-        white = white.convert("P")
-        options["transparency"] = white.getpixel((0, 0))
+        picture = picture.convert("P")
+        options["transparency"] = picture.getpixel((0, 29))
     elif kind == "colour key":
         options["transparency"] = (255, 255, 255)
     else:
-        white.putalpha(0)
-        white = white.convert(kind)
-    assert decode_photo(encoded(white, **options)).max() == 0
+        picture.putalpha(alpha)
+        picture = picture.convert(kind)
+    pixels = decode_photo(encoded(picture, **options))
+    assert (pixels[:15].min(), pixels[:15].max(), pixels[15:].max()) == (153, 153, 0)
+
+
+@pytest.mark.parametrize("alpha", [0, 1, 128])
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_transparency_that_leaves_nothing_is_passed_over(alpha: int, mode: str) -> None:
+    picture = Image.new("L", (30, 30), 200).convert("RGB")
+    picture.putalpha(alpha)
+    assert np.abs(decode_photo(encoded(picture.convert(mode))).astype(int) - 200).max() <= 1
+    picture.putpixel((3, 3), (200, 200, 200, 255))  # nor does one opaque pixel make a picture
+    if alpha == 0:
+        assert decode_photo(encoded(picture.convert(mode))).min() == 200
 
 
 def test_first_frame_of_an_animation() -> None:
     frames = [Image.new("RGB", (30, 30), colour) for colour in ("red", "blue")]
     data = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
     assert decode_photo(data)[0, 0].tolist() == [255, 0, 0]
+
+
+@pytest.mark.parametrize("form", ["MPO", "WEBP", "AVIF", "JPEG2000", "PPM"])
+def test_what_cameras_and_the_web_write(form: str) -> None:
+    pixels = decode_photo(encoded(Image.fromarray(_CORNERS), form))
+    assert corner_colours(pixels) == corner_colours(_CORNERS)
+    assert declared_size(encoded(Image.fromarray(_CORNERS), form)) == (60, 40)
+
+
+@pytest.mark.parametrize("form", ["ICO", "EPS", "PDF", "ICNS", "TGA", "PCX"])
+def test_other_formats_are_refused_before_pillow_touches_them(
+    form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = encoded(Image.new("RGB", (64, 64)), form)
+    monkeypatch.setattr(subprocess, "Popen", None)  # PostScript would start a program
+    known = form not in ("TGA", "PCX")  # whose openings say too little
+    assert reason_of(data) == ("unsupported_format" if known else "not_an_image")
+    assert declared_size(data) is None
+
+
+def test_photos_of_telephones_are_named_for_what_they_are() -> None:
+    assert reason_of(b"\0\0\0\x18ftypheic" + bytes(80)) == "unsupported_format"
+
+
+def bomb(side: int = 40_000) -> bytes:
+    """A PNG of some bytes that claims gigabytes."""
+    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(bytes(9))), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+        for name, body in chunks
+    )
+
+
+def test_what_claims_gigabytes_is_refused_by_its_header() -> None:
+    assert declared_size(bomb()) == (40_000, 40_000)
+    assert reason_of(bomb()) == "too_large"
+    with pytest.raises(PhotoError, match="too_large"):
+        decode_photo(bomb(), allow_huge=True)
+    assert decode_crop(bomb(), 112) is None
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_jpeg_says_its_size_in_its_frame_header(progressive: bool) -> None:
+    exif = Image.Exif()
+    exif[0x010E] = "a description that a reader must jump over" * 50
+    data = encoded(Image.new("RGB", (60, 40)), "JPEG", exif=exif.tobytes(), progressive=progressive)
+    assert declared_size(data) == (60, 40)
+    assert all(declared_size(data[:length]) in (None, (60, 40)) for length in range(len(data)))
+
+
+def test_pipes_and_devices_are_never_opened_and_sparse_giants_never_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    with (tmp_path / "sparse.jpg").open("wb") as file:
+        file.truncate(2 * 10**11)
+    for path, reason in (
+        (tmp_path / "pipe.jpg", "unreadable"),
+        (Path("/dev/zero"), "unreadable"),
+        (tmp_path / "sparse.jpg", "too_large"),
+    ):
+        with pytest.raises(PhotoError, match=reason):
+            read_photo(path)
 
 
 def test_files_that_are_no_photos(tmp_path: Path) -> None:
