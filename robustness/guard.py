@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import save_file
 from torch import Tensor
 
-from data_prep.atomic import written_whole
 from data_prep.dataset.crops import centre_square
 from data_prep.dataset.manifest import AlignedDataset, Status
 from data_prep.dataset.packed import load_aligned
@@ -22,9 +19,9 @@ from data_prep.errors import InputError
 from data_prep.progress import say
 from faceverif.heads.lgm import LGMHead
 from faceverif.images.faces import STRANGER, FaceImages
-from faceverif.models.described_tensors import ModelFormat
 from faceverif.models.embedder import PreprocessingSpec
 from faceverif.models.model_file import holds_face_model
+from faceverif.models.sealed_tensors import ModelFormat
 from robustness.attacked_model import AttackedModel
 from robustness.detectors import Detector, build_detector
 from robustness.detectors.calibration import OperatingPoint, calibrate, smallest_calibration, smallest_rate
@@ -37,7 +34,6 @@ RATES = (0.1, 0.05, 0.01, 0.001)
 _FILES = ModelFormat(
     "faceverif.rejection", command="faceverif calibrate-rejection", run="rejection calibration"
 )
-_FORMAT = 1
 # Training photos that the detector is fitted on, and by how many times the embedding's dimension they
 # outnumber their classes: what is left of them without their classes' means has to fill a covariance.
 _FIT, _SPARE_PER_DIMENSION = 10_000, 5
@@ -178,13 +174,10 @@ def load_guard(run: Path, *, rate: float) -> GuardedModel:
             got=run,
             fix=f"Run: {_FILES.command} --run {run}",
         )
-    about, state = _FILES.read(path)
-    try:
-        if about["run_sha256"] != run_sha256(run):
+    with _FILES.reading(path) as file:
+        if file.about["run_sha256"] != run_sha256(run):
             raise ValueError("it belongs to another model")
-        guard = _built(about, state, finished.model)
-    except (KeyError, TypeError, ValueError) as error:
-        raise _FILES.unreadable(path, f"{type(error).__name__}: {error}") from error
+        guard = _built(file.about, file.tensors, finished.model)
     return GuardedModel(finished.model, spec, guard, guard.point(rate))
 
 
@@ -237,15 +230,13 @@ def _refuse_training_set(finished: FinishedRun, dataset: AlignedDataset) -> None
 
 def _save(run: Path, guard: Guard) -> None:
     about = {
-        "format": _FORMAT,
         "detector": guard.name,
         "clean": guard.clean,
         "run_sha256": run_sha256(run),
     }
     state = {_DETECTOR + name: tensor for name, tensor in guard.detector.state().items()}
     state[_SCORES] = torch.from_numpy(guard.clean_scores)
-    with written_whole(run / GUARD_NAME) as unfinished:
-        save_file(state, unfinished, metadata={_FILES.metadata_key: json.dumps(about)})
+    _FILES.write(run / GUARD_NAME, state, about)
 
 
 def _built(about: Mapping[str, Any], state: Mapping[str, Tensor], model: AttackedModel) -> Guard:

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from data_prep.atomic import written_whole
-from data_prep.errors import InputError, first_line
+from data_prep.errors import InputError
 from faceverif.classification.classifier import Classifier
 from faceverif.classification.config import ClassificationConfig
 from faceverif.config.reading import validate_config
 from faceverif.heads import Head
 from faceverif.images.labelled import as_pixels
-from faceverif.models.described_tensors import ModelFormat
+from faceverif.models.sealed_tensors import ModelFormat
 
 MODEL_NAME = "model.safetensors"
 _FILES = ModelFormat("faceverif.classifier", command="faceverif classify", run="classification run")
-_FORMAT = 1
 _PORTION = 500
 
 
@@ -75,14 +71,11 @@ def save_classifier(
 ) -> None:
     """Write RUN/model.safetensors whole or not at all: tensors, and as JSON how to build what they are of."""
     about = {
-        "format": _FORMAT,
         "config": config.model_dump(mode="json"),
         "shape": list(classifier.network.shape),
         "class_names": list(class_names),
     }
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in classifier.state_dict().items()}
-    with written_whole(run / MODEL_NAME) as unfinished:
-        save_file(state, unfinished, metadata={_FILES.metadata_key: json.dumps(about)})
+    _FILES.write(run / MODEL_NAME, classifier.state_dict(), about)
 
 
 def load_classifier(run: Path) -> TrainedClassifier:
@@ -95,15 +88,12 @@ def load_classifier(run: Path) -> TrainedClassifier:
         InputError: no finished run, not one of ours, or weights that do not fit the network it names.
     """
     path = run / MODEL_NAME
-    about, state = _FILES.read(path)
-    try:
-        config = validate_config(ClassificationConfig, about["config"], source=str(path))
-        channels, height, width = about["shape"]
-        names = tuple(about["class_names"])
+    with _FILES.reading(path) as file:
+        config = validate_config(ClassificationConfig, file.about["config"], source=str(path))
+        channels, height, width = file.about["shape"]
+        names = tuple(file.about["class_names"])
         classifier = Classifier(config, shape=(channels, height, width), classes=len(names))
-        classifier.load_state_dict(state)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise _FILES.unreadable(path, f"{type(error).__name__}: {first_line(error)}") from error
+        classifier.load_state_dict(file.tensors)
     classifier.to(memory_format=torch.channels_last)
     return TrainedClassifier(classifier, config=config, class_names=names)
 

@@ -44,7 +44,7 @@ class PreprocessingSpec:
         """The template, as this version draws it.
 
         Raises:
-            InputError: it is unknown here or has another geometry.
+            InputError: it is unknown here, has another geometry, or is smaller than the model's input.
         """
         template = find_template(self.template)
         if template.sha256 != self.template_sha256:
@@ -53,6 +53,13 @@ class PreprocessingSpec:
                 f"template {self.template} must have the geometry of this version ({template.sha256[:12]})",
                 got=self.template_sha256[:12],
                 fix="Use the version that the model was trained with, or train again.",
+            )
+        if not 0 < self.input_px <= template.crop_px:
+            raise InputError(
+                "model",
+                f"input_px must be at most {template.crop_px}, the side of {self.template}'s crops",
+                got=self.input_px,
+                fix="Copy the model file again.",
             )
         return template
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,22 +10,20 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import save_file
+from pydantic import TypeAdapter
 from torch import Tensor, nn
 
-from data_prep.atomic import written_whole
-from data_prep.dataset.manifest import AlignedDataset
+from data_prep.dataset.manifest import AlignedDataset, Status
 from data_prep.dataset.packed import load_aligned
-from data_prep.errors import InputError, first_line
+from data_prep.errors import InputError
 from faceverif.config.run import RunConfig, validate_run_config
 from faceverif.images.faces import FaceImages
 from faceverif.models import MODEL_NAME, PreprocessingSpec, TorchEmbedder, load_model
-from faceverif.models.described_tensors import ModelFormat
+from faceverif.models.sealed_tensors import ModelFormat
 from faceverif.objective import Objective
 
 CLASSIFIER_NAME = "classifier.safetensors"
 _FILES = ModelFormat("faceverif.face_classifier", command="faceverif train", run="training run")
-_FORMAT = 1
 _TRAINED, _HELD_OUT = "photos.trained", "photos.held_out"
 _OBJECTIVE = "objective."
 
@@ -83,7 +80,7 @@ class FaceClassifier:
             data: where the aligned data set is now; None: where the run was trained from.
 
         Raises:
-            InputError: no data set there, or another one than the run was trained on.
+            InputError: no data set there, another one than the run was trained on, or one without these rows.
         """
         dataset = load_aligned(data or self.config.data.path)
         if dataset.sha256 != self.photos.data_sha256:
@@ -93,11 +90,27 @@ class FaceClassifier:
                 got=f"{dataset.root} ({dataset.sha256[:12]})",
                 fix="Name the folder where it is now.",
             )
+        self._refuse_foreign_rows(dataset)
         trained, held_out = (
             FaceImages(dataset, rows, self._labels(dataset, rows), self.class_names, self.spec.input_px)
             for rows in (self.photos.trained, self.photos.held_out)
         )
         return trained, held_out
+
+    def _refuse_foreign_rows(self, dataset: AlignedDataset) -> None:
+        """Refuse rows that the manifest does not have, without a crop, or of somebody who is no class."""
+        rows = np.concatenate([self.photos.trained, self.photos.held_out])
+        inside = rows[rows < len(dataset)]
+        usable = (dataset.column("status")[inside] != Status.FAILED.value) & np.isin(
+            dataset.column("identity")[inside].astype(str), self.class_names
+        )
+        if len(inside) != len(rows) or not usable.all() or len(np.unique(rows)) != len(rows):
+            raise InputError(
+                "--run",
+                f"the photos that {CLASSIFIER_NAME} names must be rows of its data set, each once",
+                got=f"{len(rows):,} rows, {int(usable.sum()):,} of them usable, of {len(dataset):,} photos",
+                fix=f"Copy {CLASSIFIER_NAME} again from where it was trained.",
+            )
 
     def _labels(self, dataset: AlignedDataset, rows: NDArray[np.int64]) -> Tensor:
         number = {name: label for label, name in enumerate(self.class_names)}
@@ -124,19 +137,14 @@ def save_face_classifier(
         model_sha256: of the weights in the run's model file, to which the head belongs.
     """
     about = {
-        "format": _FORMAT,
         "config": config.model_dump(mode="json"),
         "class_names": list(class_names),
         "data_sha256": photos.data_sha256,
         "model_sha256": model_sha256,
     }
-    state = {
-        _OBJECTIVE + name: tensor.detach().cpu().contiguous()
-        for name, tensor in objective.state_dict().items()
-    }
+    state = {_OBJECTIVE + name: tensor for name, tensor in objective.state_dict().items()}
     state |= {_TRAINED: torch.from_numpy(photos.trained), _HELD_OUT: torch.from_numpy(photos.held_out)}
-    with written_whole(run / CLASSIFIER_NAME) as unfinished:
-        save_file(state, unfinished, metadata={_FILES.metadata_key: json.dumps(about)})
+    _FILES.write(run / CLASSIFIER_NAME, state, about)
 
 
 def load_face_classifier(run: Path) -> FaceClassifier:
@@ -156,19 +164,16 @@ def load_face_classifier(run: Path) -> FaceClassifier:
             got=f"{run}, which an older version trained",
             fix=f"Its last checkpoint has it: faceverif train {run}/config.yaml --run {run} --resume",
         )
-    about, state = _FILES.read(path)
-    try:
-        classifier = _built(about, state, embedder)
-        if about["model_sha256"] != embedder.sha256:
+    with _FILES.reading(path) as file:
+        classifier = _built(file.about, file.tensors, embedder)
+        if file.about["model_sha256"] != embedder.sha256:
             raise ValueError(f"it belongs to another {MODEL_NAME}")
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise _FILES.unreadable(path, f"{type(error).__name__}: {first_line(error)}") from error
     return classifier
 
 
 def _built(about: Mapping[str, Any], state: Mapping[str, Tensor], embedder: TorchEmbedder) -> FaceClassifier:
     config = validate_run_config(about["config"], source=CLASSIFIER_NAME)
-    names = tuple(about["class_names"])
+    names = TypeAdapter(tuple[str, ...]).validate_python(about["class_names"], strict=False)
     objective = Objective(config, classes=len(names), embedding_dim=config.backbone.embedding_dim)
     objective.load_state_dict(
         {
@@ -180,5 +185,12 @@ def _built(about: Mapping[str, Any], state: Mapping[str, Tensor], embedder: Torc
     for part in (embedder.backbone, objective):
         part.eval().requires_grad_(False)
     embedder.backbone.to(memory_format=torch.channels_last)
-    rows = PhotoRows(about["data_sha256"], *(state[name].numpy() for name in (_TRAINED, _HELD_OUT)))
+    trained, held_out = (state[name] for name in (_TRAINED, _HELD_OUT))
+    rows = PhotoRows(str(about["data_sha256"]), _row_numbers(trained), _row_numbers(held_out))
     return FaceClassifier(embedder, objective, config, names, rows)
+
+
+def _row_numbers(tensor: Tensor) -> NDArray[np.int64]:
+    if tensor.dtype != torch.int64 or tensor.ndim != 1 or (tensor < 0).any():
+        raise ValueError("its photos must be row numbers, one dimension of int64 from 0 on")
+    return tensor.numpy()

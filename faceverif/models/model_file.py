@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -13,17 +11,18 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import save_file
-from torch import Tensor, nn
+from pydantic import TypeAdapter
+from torch import nn
 
-from data_prep.atomic import written_whole
-from data_prep.errors import first_line
-from faceverif.models.described_tensors import ModelFormat
+from faceverif.backbones import build_backbone
+from faceverif.config.backbones import BackboneConfig
 from faceverif.models.embedder import Embedder, PreprocessingSpec
+from faceverif.models.sealed_tensors import UNSEALED, ModelFormat, tensors_sha256
 
 MODEL_NAME = "model.safetensors"
 _FILES = ModelFormat("faceverif.model", command="faceverif train", run="training run")
-_FORMAT = 1
+_SPECS = TypeAdapter(PreprocessingSpec)
+_BACKBONES: TypeAdapter[BackboneConfig] = TypeAdapter(BackboneConfig)
 
 
 class TorchEmbedder(Embedder):
@@ -82,15 +81,9 @@ def evaluating(module: nn.Module) -> Iterator[None]:
 
 def weights_sha256(module: nn.Module) -> str:
     """Hash over names, types, shapes and values of parameters and buffers."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(_state(module).items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)};".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
-
-
-def _state(module: nn.Module) -> dict[str, Tensor]:
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
+    return tensors_sha256(
+        {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
+    )
 
 
 def save_model(
@@ -111,15 +104,11 @@ def save_model(
         provenance: JSON-able.
     """
     about = {
-        "format": _FORMAT,
         "backbone": dict(backbone_config),
         "preprocessing": asdict(spec),
         "provenance": dict(provenance),
     }
-    with written_whole(path) as unfinished:
-        save_file(
-            _state(backbone), unfinished, metadata={_FILES.metadata_key: json.dumps(about, sort_keys=True)}
-        )
+    _FILES.write(path, backbone.state_dict(), about)
 
 
 def load_model(path: Path, *, field: str = "--run") -> TorchEmbedder:
@@ -130,28 +119,23 @@ def load_model(path: Path, *, field: str = "--run") -> TorchEmbedder:
         field: what the user named the folder with, for the message.
 
     Raises:
-        InputError: no such file, not one of ours, or weights that do not fit the network it names.
+        InputError: no such file, not one of ours, a damaged one, or weights that do not fit the network it
+            names.
     """
-    about, state = _FILES.read(path, field=field)
-    try:
-        backbone = _build(about["backbone"])
-        spec = PreprocessingSpec(**about["preprocessing"])
-        backbone.load_state_dict(state)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise _FILES.unreadable(path, f"{type(error).__name__}: {first_line(error)}") from error
+    with _FILES.reading(path, field=field) as file:
+        spec = _SPECS.validate_python(file.about["preprocessing"])
+        config = _BACKBONES.validate_python(file.about["backbone"])
+        if config.input_px != spec.input_px:
+            raise ValueError(f"its crops have {spec.input_px} px, its backbone takes {config.input_px}")
+        backbone = build_backbone(config)
+        backbone.load_state_dict(file.tensors)
+        provenance = dict(file.about.get("provenance", {}))
     spec.checked_template()
-    return TorchEmbedder(backbone, spec, name=str(path), provenance=about.get("provenance", {}))
+    if not file.sealed:
+        provenance["integrity"] = UNSEALED
+    return TorchEmbedder(backbone, spec, name=str(path), provenance=provenance)
 
 
 def holds_face_model(run: Path) -> bool:
     """Whether a folder holds a model by `save_model`, not another kind of run."""
     return _FILES.wrote(run / MODEL_NAME)
-
-
-def _build(config: Mapping[str, Any]) -> nn.Module:
-    from pydantic import TypeAdapter
-
-    from faceverif.backbones import build_backbone
-    from faceverif.config.backbones import BackboneConfig
-
-    return build_backbone(TypeAdapter(BackboneConfig).validate_python(config))

@@ -118,7 +118,7 @@ def run_page(run: Path, *, template: str, **more: Any) -> str:
 
 
 def refuse_no_run(run: Path) -> None:
-    """A training run's folder holds its config.
+    """A training run's folder holds its config, and model files as they were written.
 
     Raises:
         InputError: it does not.
@@ -130,6 +130,9 @@ def refuse_no_run(run: Path) -> None:
             got=run,
             fix=f"Run: faceverif train CONFIG --run {run}",
         )
+    from faceverif.models.sealed_tensors import refuse_damaged_models  # brings torch
+
+    refuse_damaged_models(run)
 
 
 def _curves(path: Path) -> str | None:

@@ -26,7 +26,7 @@ SCORES_NAME = "scores.parquet"
 FIGURES_NAME = "figures"
 
 # What a result repeats of its model's provenance: enough to know the training when its run is gone.
-_TRAINING = ("seed", "config_sha256", "git_commit", "versions", "data", "start_from")
+_TRAINING = ("seed", "config_sha256", "git_commit", "versions", "data", "start_from", "integrity")
 
 
 @dataclass(frozen=True)

@@ -143,7 +143,7 @@ def test_no_model_half_a_model_and_foreign_files_are_refused(tmp_path: Path) -> 
     with pytest.raises(InputError, match="must be a file that `faceverif train` wrote"):
         load_model(path)
     save_file({"weight": torch.zeros(3)}, path)
-    with pytest.raises(InputError, match="KeyError"):
+    with pytest.raises(InputError, match="its header has no description"):
         load_model(path)
 
 
@@ -151,7 +151,7 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     spec = PreprocessingSpec.of(ARCFACE_112, input_px=112)
     path = tmp_path / MODEL_NAME
     save_model(path, PatternNet(), backbone_config=CONFIG.model_dump(), spec=spec, provenance={})
-    with pytest.raises(InputError, match="RuntimeError: Error"):
+    with pytest.raises(InputError, match=r"Error\(s\) in loading state_dict"):
         load_model(path)
 
 
