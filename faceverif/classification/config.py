@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from faceverif.config.objective import ObjectiveConfig
 from faceverif.config.optimisation import OptimizerConfig, ScheduleConfig
-from faceverif.config.section import Count, Positive, Section, Share
+from faceverif.config.section import Count, Positive, Section, Seed, Share
 
 DataName = Literal["mnist", "fashion_mnist", "cifar10", "cifar100", "flowers102", "imagenet", "digits"]
 
@@ -189,7 +189,7 @@ class ClassifierTrainingConfig(Section):
 class ClassificationConfig(ObjectiveConfig):
     """A classification run: an objective, and everything around it."""
 
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Seed = 0
     data: ImageDataConfig
     network: NetworkConfig
     optimizer: OptimizerConfig

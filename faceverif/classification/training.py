@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 
 from data_prep.atomic import write_text, written_whole
 from data_prep.errors import InputError
@@ -21,6 +20,7 @@ from faceverif.classification.learner import ClassifierLearner
 from faceverif.classification.metrics import error
 from faceverif.classification.provenance import data_sha256, describe_images
 from faceverif.classification.trained import save_classifier
+from faceverif.config.reading import config_text
 from faceverif.images.labelled import Images
 from faceverif.provenance import describe_end, describe_start
 from faceverif.training.checkpoint import (
@@ -110,7 +110,7 @@ class ClassifierRun:
             self.provenance["started"] = checkpoint["started"]
             self._seconds_before = checkpoint["seconds"]
         prepare_folder(self.run)
-        settings = yaml.safe_dump(self.config.model_dump(mode="json"), sort_keys=False)
+        settings = config_text(self.config)
         write_text(self.run / "config.yaml", settings)
         self._write_provenance()
         self._write_history()

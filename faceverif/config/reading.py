@@ -1,19 +1,23 @@
-"""How a config is read: YAML, overrides, validation."""
+"""How a config is read: the file, overrides, validation."""
 
 from __future__ import annotations
 
+import difflib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import ValidationError
 
 from data_prep.errors import InputError
-from faceverif.config.complaints import as_input_error
+from faceverif.config.messages import as_input_error, short
 from faceverif.config.section import Section
+from faceverif.config.yaml_text import YAMLProblem, parse_setting, read_yaml_file, yaml_text
 
 Config = TypeVar("Config", bound=Section)
+# Of keys in `--set`: no config has as many.
+_MOST_LEVELS = 50
 
 
 def load_config(model: type[Config], path: Path, overrides: list[str]) -> Config:
@@ -22,7 +26,7 @@ def load_config(model: type[Config], path: Path, overrides: list[str]) -> Config
     Args:
         model: what it must be.
         path: the file.
-        overrides: `a.b=c`, in the order given; the value is read as YAML, list entries go by number.
+        overrides: `a.b=c`, in the order given; list entries have their number as key. See `parse_setting`.
 
     Raises:
         InputError: no such file, not YAML, an unknown key, or a value that breaks a rule.
@@ -33,13 +37,16 @@ def load_config(model: type[Config], path: Path, overrides: list[str]) -> Config
     return validate_config(model, settings, source=str(path))
 
 
-def validate_config(model: type[Config], settings: dict[str, Any], *, source: str) -> Config:
+def validate_config(
+    model: type[Config], settings: dict[str, Any], *, source: str, written_at: Callable[[str], str] = str
+) -> Config:
     """The config of plain settings.
 
     Args:
         model: what they must be.
         settings: nested mappings, as YAML gives them.
         source: where they come from, for the message.
+        written_at: key path in `settings` -> the key path that the user wrote, where they differ.
 
     Raises:
         InputError: an unknown key, or a value that breaks a rule.
@@ -48,19 +55,12 @@ def validate_config(model: type[Config], settings: dict[str, Any], *, source: st
         # As JSON, because strict types then still let a list be a tuple and a string a path.
         return model.model_validate_json(json.dumps(settings, default=str), strict=True)
     except ValidationError as error:
-        raise as_input_error(error, model=model, source=source) from None
+        raise as_input_error(error, model=model, source=source, written_at=written_at) from None
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML where `5e-4` is a number, which PyYAML takes for text, and a key that stands twice an error."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """PyYAML keeps the last of two equal keys, and says nothing."""
-        keys = [key.value for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
-        if len(set(keys)) < len(keys):
-            twice = next(key for place, key in enumerate(keys) if key in keys[:place])
-            raise yaml.constructor.ConstructorError(None, None, f"key {twice} stands twice", node.start_mark)
-        return super().construct_mapping(node, deep)
+def config_text(config: Section) -> str:
+    """A config as the YAML that `load_config` reads back."""
+    return yaml_text(config.model_dump(mode="json"))
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -69,33 +69,65 @@ def read_yaml(path: Path) -> dict[str, Any]:
     Raises:
         InputError: no such file, or no mapping in it.
     """
-    if not path.is_file():
-        raise InputError("config", "must be a YAML file", got=path, fix="configs/ holds examples.")
+    _require_file(path)
     try:
-        settings = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        problem = " ".join(str(error).split())
+        settings = read_yaml_file(path)
+    except YAMLProblem as problem:
+        place = path if problem.line is None else f"{path}, line {problem.line}"
+        raise InputError("config", "must be valid YAML", got=place, fix=_sentence(problem)) from None
+    except OSError as error:
         raise InputError(
-            "config", "must be valid YAML", got=path, fix=f"The parser says: {problem}"
+            "config", "must be readable", got=path, fix=f"The system says: {error.strerror}."
         ) from None
     if not isinstance(settings, dict):
-        raise InputError("config", "must be a mapping of keys", got=path, fix="configs/ holds examples.")
+        fix = "Write a line for each key, as in head: {name: cosface}."
+        raise InputError("config", "must be a mapping of keys", got=path, fix=fix)
     return settings
+
+
+def _sentence(problem: YAMLProblem) -> str:
+    return f"{problem.problem[:1].upper()}{problem.problem[1:]}."
+
+
+def _require_file(path: Path) -> None:
+    """Raises InputError with what its folder holds instead."""
+    if path.is_file():
+        return
+    if path.is_dir():
+        fix = _offer(sorted(map(str, path.glob("*.yaml"))), "It holds no *.yaml file.")
+        raise InputError("config", "must be a YAML file", got=f"the folder {path}", fix=fix)
+    if path.exists():
+        raise InputError("config", "must be a YAML file", got=f"{path}, which is no file", fix="Name a file.")
+    near = sorted(map(str, path.parent.glob("*.yaml")))
+    close = difflib.get_close_matches(str(path), near, n=3)
+    fix = _offer(close or near, "Check the name and the folder that you are in.")
+    raise InputError("config", "there is no such file", got=path, fix=fix)
+
+
+def _offer(files: list[str], otherwise: str, most: int = 6) -> str:
+    """Advice to take one of the files."""
+    if not files:
+        return otherwise
+    shown, more = files[:most], len(files) - most
+    return f"There is {', '.join(shown)}{f' and {more} more' if more > 0 else ''}."
 
 
 def override_settings(settings: dict[str, Any], override: str) -> dict[str, Any]:
     """Settings with `a.b=c` carried out; whether the key means anything is for the models to say."""
     path, equals, text = override.partition("=")
+    shown = short(override)
     if not equals or not path:
-        raise InputError("--set", "must be KEY=VALUE", got=override, fix="Example: --set head.margin=0.4")
+        raise InputError("--set", "must be KEY=VALUE", got=shown, fix="Example: --set head.margin=0.4")
     try:
-        return _replaced(settings, path.split("."), yaml.load(text, Loader=_Loader))
-    except yaml.YAMLError:
-        raise InputError("--set", "the value must be YAML", got=override, fix="Put it in quotes.") from None
+        value = parse_setting(text)
+    except YAMLProblem as problem:
+        fix = f"{_sentence(problem)} Text needs quotes: --set '{short(path)}=\"TEXT\"'"
+        raise InputError("--set", "the value must be YAML", got=shown, fix=fix) from None
+    try:
+        return _replaced(settings, path.split(".", _MOST_LEVELS), value)
     except KeyError as error:
-        raise InputError(
-            "--set", "the key must exist", got=override, fix=f"There is no {error.args[0]} at that place."
-        ) from None
+        fix = f"There is no {short(error.args[0])} at that place."
+        raise InputError("--set", "the key must exist", got=shown, fix=fix) from None
 
 
 def _replaced(place: Any, keys: list[str], value: Any) -> Any:
@@ -106,7 +138,7 @@ def _replaced(place: Any, keys: list[str], value: Any) -> Any:
     if isinstance(place, dict):
         child = {} if place.get(key) is None else place[key]
         return place | {key: _replaced(child, rest, value)}
-    if isinstance(place, list) and key.isdigit() and int(key) < len(place):
+    if isinstance(place, list) and key in map(str, range(len(place))):
         index = int(key)
         return [*place[:index], _replaced(place[index], rest, value), *place[index + 1 :]]
     raise KeyError(key)

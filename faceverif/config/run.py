@@ -1,4 +1,4 @@
-"""One YAML a run: the pydantic models behind it, and how it is read.
+"""A training run as one YAML: the pydantic models behind it.
 
 The models are the reference of every key. Keys without a default must be written; a key that does not exist
 is an error, and so is a value of the wrong type.
@@ -6,7 +6,6 @@ is an error, and so is a value of the wrong type.
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,8 +14,8 @@ from pydantic import Field, model_validator
 from faceverif.config.backbones import BackboneConfig
 from faceverif.config.objective import ObjectiveConfig
 from faceverif.config.optimisation import OptimizerConfig, ScheduleConfig
-from faceverif.config.reading import _Loader, load_config, validate_config
-from faceverif.config.section import Count, NotNegative, Positive, Section, Share
+from faceverif.config.reading import load_config, validate_config
+from faceverif.config.section import Count, NotNegative, Positive, Section, Seed, Share
 
 
 class DataConfig(Section):
@@ -118,7 +117,7 @@ class VerificationConfig(Section):
 class RunConfig(ObjectiveConfig):
     """A training run: an objective, and everything around it."""
 
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Seed = 0
     data: DataConfig
     backbone: BackboneConfig
     optimizer: OptimizerConfig
@@ -143,8 +142,3 @@ def load_run_config(path: Path, overrides: list[str]) -> RunConfig:
 def validate_run_config(settings: dict[str, Any], *, source: str) -> RunConfig:
     """A training run of plain settings; see `validate_config`."""
     return validate_config(RunConfig, settings, source=source)
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
-)

@@ -13,7 +13,7 @@ from data_prep.errors import InputError
 from faceverif.classification.config import ClassificationConfig
 from faceverif.config.reading import load_config, validate_config
 from faceverif.config.run import RunConfig
-from faceverif.config.section import NotNegative, Section, merged
+from faceverif.config.section import NotNegative, Section, Seed, merged
 from faceverif.experiment.tasks import TASKS
 
 # Names become folders, beside the files of the table.
@@ -48,7 +48,7 @@ class MethodConfig(Section):
     """
 
     name: Name
-    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
     published: PublishedNumberConfig = PublishedNumberConfig()
     settings: dict[str, Any] = Field(default_factory=dict)
     start_from: Name | None = None

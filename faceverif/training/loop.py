@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from lightning_fabric import Fabric
 
 from data_prep.atomic import write_text, written_whole
 from data_prep.errors import InputError
 from data_prep.progress import duration, progress, say
+from faceverif.config.reading import config_text
 from faceverif.config.run import RunConfig
 from faceverif.models import MODEL_NAME, PreprocessingSpec, TorchEmbedder, save_model
 from faceverif.models.face_classifier import PhotoRows, save_face_classifier
@@ -134,7 +134,7 @@ class TrainingRun:
             device=str(fabric.device),
             processes=fabric.world_size,
         )
-        self._settings = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+        self._settings = config_text(config)
         self.provenance["config_sha256"] = hashlib.sha256(self._settings.encode()).hexdigest()
         if start is not None:
             self.provenance["start_from"] = start.describe(self.learner.network)

@@ -9,7 +9,7 @@ from typing import Annotated, Any, get_args
 
 from pydantic import Field, model_validator
 
-from faceverif.config.section import Count, NotNegative, Section, broken_rule
+from faceverif.config.section import Count, NotNegative, Section, Seed, broken_rule
 from robustness.attacks.config import (
     AdaptiveConfig,
     AttackConfig,
@@ -42,7 +42,7 @@ class ModelConfig(Section):
     name: Name
     runs: tuple[Path, ...] = ()
     settings: dict[str, Any] | None = None
-    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (0,)
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0,)
     detector: str
 
     @model_validator(mode="after")
@@ -152,7 +152,7 @@ class RejectionConfig(Section):
     name: Name
     title: str
     source: str = ""
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Seed = 0
     training: dict[str, Any] | None = None
     models: Annotated[tuple[ModelConfig, ...], Field(min_length=1)]
     data_path: Path | None = None

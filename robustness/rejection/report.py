@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-import yaml
 from matplotlib.figure import Figure
 
 from data_prep.atomic import write_text, written_whole
+from faceverif.config.reading import config_text
 from faceverif.report.pages import flat_text, render_page
 from faceverif.report.plotting import figure_png, house_style, line_styles
 from faceverif.report.run_page import REPORT_NAME, picture_uri
@@ -130,7 +130,7 @@ def write_rejection_report(
         checks=summed_checks(result["checks"]),
         published=_published(config, findings),
         provenance=flat_text(result["provenance"]),
-        settings=yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False),
+        settings=config_text(config),
     )
     write_text(out / REPORT_NAME, page)
     return out / REPORT_NAME

@@ -9,14 +9,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from data_prep.atomic import write_text
 from data_prep.errors import InputError
 from data_prep.lock import filled
 from data_prep.progress import duration, say
 from faceverif.classification.config import ClassificationConfig
-from faceverif.config.reading import validate_config
+from faceverif.config.reading import config_text, validate_config
 from faceverif.config.section import changed_settings, merged
 from faceverif.provenance import describe_software
 from robustness.detectors.calibration import CALIBRATION_RULE
@@ -74,7 +72,7 @@ def _run_rejection(config: RejectionConfig, out: Path, *, train: Trainer) -> Pat
         _refuse_other_settings(finding, about[finding.trial])
     if len(finished) < len(planned):
         subjects.refuse_needless_detectors()
-    write_text(out / "config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+    write_text(out / "config.yaml", config_text(config))
     result: dict[str, Any] = {}
     for number, (model, training) in enumerate(sorted(runs, key=lambda key: key[1]), start=1):
         mine = [trial for trial in planned if (trial.model, trial.training) == (model, training)]

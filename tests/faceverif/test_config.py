@@ -6,11 +6,12 @@ import re
 from pathlib import Path
 
 import pytest
-import yaml
 from small_runs import settings
 
 from data_prep.errors import InputError
+from faceverif.config.reading import config_text
 from faceverif.config.run import RunConfig, load_run_config
+from faceverif.config.yaml_text import parse_yaml, yaml_text
 
 _ROOT = Path(__file__).resolve().parents[2]
 # Tables of experiments have a test of their own.
@@ -20,20 +21,20 @@ SHIPPED = [
         *sorted((_ROOT / "configs" / "faces").glob("*.yaml")),
         *sorted((_ROOT / "faceverif").rglob("*.yaml")),
     )
-    if "methods" not in yaml.safe_load(path.read_text(encoding="utf-8"))
+    if "methods" not in parse_yaml(path.read_text(encoding="utf-8"))
 ]
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     path = tmp_path / "run.yaml"
-    path.write_text(yaml.safe_dump(settings(tmp_path / "data")))
+    path.write_text(yaml_text(settings(tmp_path / "data")))
     return path
 
 
 def test_a_key_that_stands_twice(path: Path) -> None:
     path.write_text(path.read_text() + "seed: 8\n")
-    assert re.search(r"config: must be valid YAML; .*key seed stands twice .*line \d+", refused(path))
+    assert re.search(r"config: must be valid YAML; got .*, line \d+\. Key seed stands twice\.", refused(path))
 
 
 def refused(path: Path, *overrides: str) -> str:
@@ -51,7 +52,7 @@ def test_there_are_shipped_configs() -> None:
 def test_shipped_config_loads_and_survives_writing(shipped: Path, tmp_path: Path) -> None:
     config = load_run_config(shipped, [])
     copy = tmp_path / "config.yaml"
-    copy.write_text(yaml.safe_dump(config.model_dump(mode="json")))
+    copy.write_text(config_text(config))
     assert load_run_config(copy, []) == config
 
 
@@ -92,9 +93,9 @@ def test_overrides_are_yaml_and_come_in_order(path: Path) -> None:
 
 
 def test_sections_with_defaults_may_be_left_out(path: Path) -> None:
-    plain = yaml.safe_load(path.read_text())
+    plain = parse_yaml(path.read_text())
     del plain["augmentation"], plain["seed"]
-    path.write_text(yaml.safe_dump(plain))
+    path.write_text(yaml_text(plain))
     config = load_run_config(path, ["augmentation.grey=0.5"])
     assert (config.seed, config.augmentation.grey, config.augmentation.flip) == (0, 0.5, 0.0)
 
@@ -104,27 +105,54 @@ def test_sections_with_defaults_may_be_left_out(path: Path) -> None:
     [
         ("head.margn=0.4", "head.margn: is not a key of .*; got 0.4. Did you mean head.margin?"),
         ("trainin.epochs=1", "trainin: is not a key of .*. Did you mean training?"),
-        ("head.name=arcface", "head.margin: .*Did you mean head.margin_rad?"),
+        (
+            "head.name=arcface",
+            r"head.margin: is not a key of head arcface in .*; got 0.2. Did you mean head.margin_rad\? "
+            "Known here: margin_rad, name, scale.",
+        ),
+        (
+            "head={name: arcface, margin: 0.2, alpha: 1}",
+            "head.margin: .*Known here: margin_rad, name, scale. Not known: margin, alpha.",
+        ),
         ("head.colour=3", "head.colour: .*Known here: margin, name, scale."),
-        ("head.name=cosfase", "head.name: must be one of .*'cosface'.*; got cosfase"),
+        ("head.name=cosfase", "head.name: must be one of .*'cosface'.*; got cosfase. Did you mean cosface"),
         ("backbone={depth: 18}", "backbone.name: must be given; got nothing"),
         ("seed.a=1", "--set: the key must exist; got seed.a=1. There is no a"),
-        ("verification.0.name=x", "verification: input should be a valid array"),
+        ("verification.0.name=x", "verification: must be a list; got "),
         ("seed", "--set: must be KEY=VALUE; got seed"),
         ("=3", "--set: must be KEY=VALUE"),
         ("seed=[1", "--set: the value must be YAML"),
-        ("seed=abc", "seed: input should be a valid integer; got abc"),
-        ("seed=1.0", "seed: input should be a valid integer; got 1.0"),
-        ("training.epochs=true", "training.epochs: input should be a valid integer; got True"),
+        ("seed=abc", "seed: must be a whole number; got abc"),
+        ("seed=1.0", "seed: must be a whole number; got 1.0. Write 1."),
+        ("seed=1_0", "seed: must be a whole number; got 1_0. Write 10."),
+        ("seed=4294967296", "seed: .*less than 4294967296"),
+        ("training.epochs=9999999999", "training.epochs: .*less than 2147483648"),
+        ("training.epochs=1:30", "training.epochs: must be a whole number; got 1:30"),
+        ("seed={{ seed }}", "--set: the value must be YAML; got seed={{ seed }}. .*: --set 'seed=\"TEXT\"'"),
+        (
+            "seed=" + "9" * 5000,
+            r"--set: .*; got seed=9+ \.\.\.\. A number of 5,000 characters; 100 are enough.",
+        ),
+        ("a." * 3000 + "b=1", "a: is not a key"),
+        ("verification.1" + "0" * 5000 + "=1", "verification: must be a list"),
+        (
+            "data.path=123",
+            'data.path: must be text; got 123. YAML reads it as a number: .*quotes.*, as in "123"',
+        ),
+        ("data.path=true", 'data.path: must be text; got true. .* as in "true".'),
+        ("data.path=~", "data.path: must be text; got null. YAML reads ~ and null as no value: .*quotes"),
+        ("backbone.embedding_dim=no", "backbone.embedding_dim: must be a whole number; got no"),
+        ("verification=[{name: a, data: x, protocol: y, flip: no}]", "flip: must be true or false; got no."),
+        ("training.epochs=true", "training.epochs: must be a whole number; got true"),
         ("training.epochs=0", "training.epochs: .*greater than or equal to 1; got 0"),
         ("training.ema_decay=1", "training.ema_decay: .*less than 1; got 1"),
         ("training.precision=16", "training.precision: .*'32-true' or 'bf16-mixed'; got 16"),
         ("backbone.input_px=111", "backbone.input_px: .*multiple of 8; got 111"),
-        ("optimizer.learning_rate=fast", "optimizer.learning_rate: .*valid number; got fast"),
+        ("optimizer.learning_rate=fast", "optimizer.learning_rate: must be a number; got fast"),
         ("optimizer.learning_rate=.inf", "optimizer.learning_rate: .*; got inf"),
         ("augmentation.flip=-1", "augmentation.flip: .*got -1"),
-        ("data=3", "data: .*; got 3"),
-        ("schedule={name: step}", "schedule.at_epochs: field required; got nothing"),
+        ("data=3", "data: must be a section of keys; got 3"),
+        ("schedule={name: step}", "schedule.at_epochs: must be given; got nothing"),
         ("verification=[{name: a/b, data: x, protocol: y}]", "verification.0.name: .*got a/b"),
         (
             "verification=[{name: a, data: x, protocol: y}, {name: a, data: x, protocol: z}]",
@@ -147,7 +175,7 @@ def test_further_mistakes_are_counted(path: Path) -> None:
         ("a: [1", "valid YAML"),
         ("- 1\n- 2", "a mapping of keys"),
         ("", "a mapping of keys"),
-        ("seed: 1", "head: field required"),
+        ("seed: 1", "head: must be given"),
         (b"\xff\xfe\x00", "valid YAML"),
     ],
 )
@@ -157,9 +185,23 @@ def test_broken_files_are_one_clear_line(tmp_path: Path, text: str | bytes, mess
     assert message in refused(path)
 
 
-def test_missing_file_is_one_clear_line(tmp_path: Path) -> None:
-    assert "must be a YAML file" in refused(tmp_path / "nowhere.yaml")
-    assert "must be a YAML file" in refused(tmp_path)
+def test_a_missing_file_is_one_clear_line(path: Path) -> None:
+    nowhere = path.with_name("nun.yaml")
+    assert refused(nowhere) == f"config: there is no such file; got {nowhere}. There is {path}."
+    assert "no such file; got nowhere/a.yaml. Check the name" in refused(Path("nowhere/a.yaml"))
+
+
+def test_a_folder_instead_of_a_file_is_one_clear_line(path: Path) -> None:
+    assert f"must be a YAML file; got the folder {path.parent}. There is {path}." in refused(path.parent)
+    path.unlink()
+    assert "It holds no *.yaml file." in refused(path.parent)
+
+
+def test_what_must_not_be_read_as_something_else(path: Path) -> None:
+    path.write_text(path.read_text() + "verification: [{name: a, data: no, protocol: '~'}]\n")
+    config = load_run_config(path, ["seed=010", "training.batch_size=064", "data.path=photos #2"])
+    assert (config.seed, config.training.batch_size, config.data.path) == (10, 64, Path("photos #2"))
+    assert (config.verification[0].data, config.verification[0].protocol) == (Path("no"), Path("~"))
 
 
 def test_configs_do_not_change_after_reading(path: Path) -> None:

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 from scipy import stats
 
 from data_prep.errors import InputError
 from data_prep.lock import locked
 from faceverif.classification.config import ClassificationConfig
 from faceverif.config.section import merged
+from faceverif.config.yaml_text import parse_yaml, yaml_text
 from faceverif.experiment import images, run
 from faceverif.experiment.config import load_experiment, plan_runs
 from faceverif.experiment.report import case_axis
@@ -26,7 +26,7 @@ from faceverif.training.checkpoint import checkpoint_path
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 SHIPPED = sorted(
-    path for path in CONFIGS.glob("*/*.yaml") if "methods" in yaml.safe_load(path.read_text(encoding="utf-8"))
+    path for path in CONFIGS.glob("*/*.yaml") if "methods" in parse_yaml(path.read_text(encoding="utf-8"))
 )
 # By method and seed.
 ERRORS = {("softmax", 0): 0.30, ("softmax", 1): 0.20, ("l-gm", 0): 0.10, ("l-gm", 1): 0.15}
@@ -57,7 +57,7 @@ def settings() -> dict[str, Any]:
 
 def write(folder: Path, content: dict[str, Any]) -> Path:
     path = folder / "toy.yaml"
-    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    path.write_text(yaml_text(content), encoding="utf-8")
     return path
 
 
@@ -75,7 +75,7 @@ class Trainer:
         self.starts.append(config.training.start_from)
         checkpoint_path(run).parent.mkdir(parents=True, exist_ok=True)
         checkpoint_path(run).touch()
-        (run / "config.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json")), encoding="utf-8")
+        (run / "config.yaml").write_text(yaml_text(config.model_dump(mode="json")), encoding="utf-8")
         if len(self.asked) == self.killed_at:
             raise KeyboardInterrupt
         error = ERRORS["l-gm" if config.head.name == "lgm" else "softmax", config.seed]

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 from small_faces import write_faces, write_pairs
 from small_runs import settings
 
 from data_prep.errors import InputError
+from faceverif.config.yaml_text import yaml_text
 from faceverif.experiment import faces
 from faceverif.experiment.faces import FaceTask
 from faceverif.experiment.run import run_experiment
@@ -51,7 +51,7 @@ def table(tmp_path: Path) -> dict[str, Any]:
 
 def write(folder: Path, content: dict[str, Any]) -> Path:
     path = folder / "toy.yaml"
-    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    path.write_text(yaml_text(content), encoding="utf-8")
     return path
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from data_prep.errors import InputError
+from faceverif.config.yaml_text import yaml_text
 from faceverif.report.comparison import RunComparison, compare_runs, write_comparison
 
 RESULT = {
@@ -28,9 +28,7 @@ def write_run(
     root: Path, *, head: dict[str, Any], provenance: dict[str, Any], results: dict[str, Any]
 ) -> Path:
     root.mkdir()
-    (root / "config.yaml").write_text(
-        yaml.safe_dump({"seed": provenance["seed"], "head": head, "penalties": []})
-    )
+    (root / "config.yaml").write_text(yaml_text({"seed": provenance["seed"], "head": head, "penalties": []}))
     (root / "provenance.json").write_text(json.dumps(provenance))
     (root / "metrics.csv").write_text(
         f"step,loss,accuracy,own/eer\n20,3,0.5,\n40,{head['margin']},0.75,\n40,,,0.2\n"

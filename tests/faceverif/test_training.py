@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import yaml
 from small_faces import write_faces, write_pairs
 from small_runs import BATCH, checkpoint, run_config, tensors
 
 from data_prep.dataset.manifest import AlignedDataset, Status, write_manifest
 from data_prep.errors import InputError
+from faceverif.config.yaml_text import parse_yaml
 from faceverif.models import load_model
 from faceverif.training.fabric import launch_fabric
 from faceverif.training.learner import Learner
@@ -47,7 +47,7 @@ def test_run_folder_is_complete(data: Path, tmp_path: Path) -> None:
     result = json.loads((run / "verification" / "own" / "result.json").read_text())
     assert float(rows[-2]["own/accuracy"]) == pytest.approx(result["accuracy"])
 
-    assert yaml.safe_load((run / "config.yaml").read_text())["head"]["margin"] == 0.2
+    assert parse_yaml((run / "config.yaml").read_text())["head"]["margin"] == 0.2
     provenance = json.loads((run / "provenance.json").read_text())
     assert provenance["data"]["photos"] == 20
     assert provenance["data"]["manifest_sha256"] == AlignedDataset.load(data).sha256

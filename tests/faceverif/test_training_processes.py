@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
-import yaml
 from small_faces import write_faces
 from small_runs import checkpoint, run_config, settings, tensors
 
+from faceverif.config.yaml_text import yaml_text
 from faceverif.training.loop import train
 
 # Without batch normalisation and dropout a step does not depend on how a batch is divided.
@@ -36,7 +36,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 def test_two_gloo_processes_train_like_one_and_one_goes_on(data: Path, tmp_path: Path) -> None:
     config, two, one = tmp_path / "run.yaml", tmp_path / "two", tmp_path / "one"
-    config.write_text(yaml.safe_dump(settings(data, **PLAIN)))
+    config.write_text(yaml_text(settings(data, **PLAIN)))
     finished = train_with_torchrun(config, two)
     assert finished.returncode == 0, finished.stderr
     assert "2 process(es)" in finished.stderr

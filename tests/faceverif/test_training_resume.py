@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 import torch
-import yaml
 from small_faces import write_faces
 from small_runs import checkpoint, run_config, settings, tensors
 
 from data_prep.errors import InputError
+from faceverif.config.yaml_text import yaml_text
 from faceverif.training.checkpoint import checkpoint_path
 from faceverif.training.learner import Learner
 from faceverif.training.loop import train
@@ -85,7 +85,7 @@ def test_resumed_run_ends_bit_for_bit_like_an_undisturbed_one(
 @pytest.mark.slow
 def test_sigkill_leaves_a_loadable_checkpoint(data: Path, whole: Path, tmp_path: Path) -> None:
     config, run = tmp_path / "run.yaml", tmp_path / "run"
-    config.write_text(yaml.safe_dump(settings(data)))
+    config.write_text(yaml_text(settings(data)))
     command = [sys.executable, "-m", "faceverif", "train", str(config), "--run", str(run)]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120

@@ -13,11 +13,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-import yaml
 
 from data_prep.errors import InputError
 from data_prep.lock import locked
 from faceverif.config.reading import load_config, validate_config
+from faceverif.config.yaml_text import parse_yaml
 from faceverif.experiment.images import ImageTask
 from faceverif.report.plotting import line_styles, new_panels
 from robustness.rejection import run as rejection
@@ -264,16 +264,16 @@ def test_trials_on_other_data_are_not_continued(done: Path, tmp_path: Path) -> N
     [
         (
             {"models": [{"name": "a", "detector": "affinity"}]},
-            r"^models\.0: a needs either runs, .*; got neither\. Mend it in test or by --set\.$",
+            r"^models\.0: a needs either runs, .*; got neither\. Fix it in test or by --set\.$",
         ),
         (
             {"models": [{"name": "a", "settings": {}, "detector": "odd"}]},
-            r"models\.0\.detector: must be of lgm.*got odd\. Mend it in test or by --set\.$",
+            r"models\.0\.detector: must be of lgm.*got odd\. Fix it in test or by --set\.$",
         ),
         ({"detectors": ["odd"]}, "^detectors: must be of lgm.*; got odd"),
         (
             {"attacks": [{"name": "fgsm", "epsilons": [-0.1]}]},
-            r"greater than or equal to 0; got -0\.1\. Mend it in test or by --set\.$",
+            r"greater than or equal to 0; got -0\.1\. Fix it in test or by --set\.$",
         ),
         (
             {"attacks": [{"name": "fgsm", "epsilons": [1.5]}], "published": []},
@@ -348,7 +348,7 @@ def test_every_shipped_config_is_sound(path: Path) -> None:
     config = load_config(RejectionConfig, path, [])
     opening = path.read_text(encoding="utf-8").splitlines()[0]
     assert opening == f"# faceverif reject configs/rejection/{path.name} --out runs/{config.name}"
-    assert yaml.safe_load(path.read_text(encoding="utf-8"))["name"] == config.name
+    assert parse_yaml(path.read_text(encoding="utf-8"))["name"] == config.name
 
 
 def finding(

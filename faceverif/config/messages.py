@@ -1,0 +1,187 @@
+"""Pydantic's errors as one line for the user."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Callable, Sequence
+from typing import Any, get_args
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from data_prep.errors import InputError
+from faceverif.config.section import BROKEN_RULE, Section
+
+# Characters of a value that a message repeats.
+_LONGEST_SHOWN = 80
+# Pydantic's types of error, in the words of YAML.
+_RULES = {
+    "missing": "must be given",
+    "dict_type": "must be a section of keys",
+    "model_type": "must be a section of keys",
+    "list_type": "must be a list",
+    "tuple_type": "must be a list",
+    "string_type": "must be text",
+    "int_type": "must be a whole number",
+    "float_type": "must be a number",
+    "bool_type": "must be true or false",
+}
+
+
+def as_input_error(
+    error: ValidationError, *, model: type[Section], source: str, written_at: Callable[[str], str] = str
+) -> InputError:
+    """The first of pydantic's errors in one line.
+
+    Args:
+        error: what pydantic says.
+        model: what was validated.
+        source: where the settings come from.
+        written_at: key path in `model` -> the key path that the user wrote.
+    """
+    # Unknown keys first: a key that is missing elsewhere is most often one of them, misspelt.
+    errors = sorted(
+        _without_consequences(error.errors(include_url=False)),
+        key=lambda each: each["type"] != "extra_forbidden",
+    )
+    first, more = errors[0], len(errors) - 1
+    key, rule, got, advice = _explained(errors, model, source)
+    others = f"There {'is' if more == 1 else 'are'} {more} more after this one." if more else ""
+    fix = advice or f"Fix it in {source} or by --set."
+    return InputError(
+        written_at(key) or "config",
+        rule,
+        got=short(first["input"] if got is None else got),
+        fix=f"{fix} {others}".strip(),
+    )
+
+
+def _explained(
+    errors: Sequence[ErrorDetails], model: type[Section], source: str
+) -> tuple[str, str, object, str]:
+    """Of the first error: key path, rule, what is there if not pydantic's input, advice (may be empty)."""
+    first = errors[0]
+    key, sections = _locate(first["loc"], model)
+    kind = first["type"]
+    if kind == "extra_forbidden":
+        return key, *_unknown_key(key, errors, model, sections, source)
+    if kind == "union_tag_invalid":
+        name, known = first["input"]["name"], first["ctx"]["expected_tags"]
+        return f"{key}.name", f"must be one of {known}", name, _close_to(str(name), known)
+    if kind == "union_tag_not_found":
+        return f"{key}.name", _RULES["missing"], "nothing", ""
+    if kind == BROKEN_RULE:
+        broken = first["ctx"]
+        return ".".join(filter(None, (key, broken["key"]))), broken["rule"], broken["got"], ""
+    if kind == "missing":
+        return key, _RULES[kind], "nothing", ""
+    said = first["msg"].removeprefix("Value error, ")
+    return key, _RULES.get(kind, said[:1].lower() + said[1:]), None, _advice(kind, first["input"])
+
+
+def _unknown_key(
+    path: str,
+    errors: Sequence[ErrorDetails],
+    model: type[Section],
+    sections: Sequence[type[Section]],
+    source: str,
+) -> tuple[str, object, str]:
+    """Rule, what is there, advice; where a name chose the section, with its keys and those not its own."""
+    parent, _, key = path.rpartition(".")
+    known = sorted({name for section in sections for name in section.model_fields})
+    close = difflib.get_close_matches(key, known, n=1)
+    name = _chosen_by(errors[0]["loc"], sections)
+    advice = [f"Did you mean {'.'.join(filter(None, (parent, close[0])))}?"] if close else []
+    if name or not close:
+        advice.append(f"Known here: {', '.join(known)}.")
+    unknown = [_locate(each["loc"], model)[0] for each in errors if each["type"] == "extra_forbidden"]
+    alien = [each.rpartition(".")[2] for each in unknown if each.rpartition(".")[0] == parent]
+    if name and len(alien) > 1:
+        advice.append(f"Not known: {', '.join(alien)}.")
+    return f"is not a key of {f'{parent} {name} in ' if name else ''}{source}", None, " ".join(advice)
+
+
+def _chosen_by(location: tuple[int | str, ...], sections: Sequence[type[Section]]) -> str:
+    """The name that chose the section; empty where nothing had to be chosen."""
+    chosen = location[-2] if len(location) > 1 else ""
+    return str(chosen) if len(sections) == 1 and chosen in _tags(sections[0]) else ""
+
+
+def _close_to(name: str, known: str) -> str:
+    """The name that may have been meant, of pydantic's list of them in quotes."""
+    close = difflib.get_close_matches(name, [each.strip(" '") for each in known.split(",")], n=1)
+    return f"Did you mean {close[0]}?" if close else ""
+
+
+def _advice(kind: str, value: object) -> str:
+    """What helps where YAML reads a value as something else than the user thinks; empty: nothing special."""
+    if kind == "string_type" and not isinstance(value, dict | list):
+        if value is None:
+            return "YAML reads ~ and null as no value: put them in quotes where they are text."
+        read_as = "true or false" if isinstance(value, bool) else "a number"
+        return f'YAML reads it as {read_as}: put it in quotes where it is text, as in "{_plain(value)}".'
+    if kind == "bool_type" and str(value).lower() in ("yes", "no", "on", "off", "y", "n"):
+        return "YAML 1.2 reads only true and false so, without quotes."
+    if kind == "int_type" and isinstance(value, float) and value.is_integer():
+        return f"Write {value:.0f}."
+    if kind in ("int_type", "float_type") and "_" in str(value):
+        return f"Write {str(value).replace('_', '')}."
+    return ""
+
+
+def _without_consequences(errors: list[ErrorDetails]) -> list[ErrorDetails]:
+    """Pydantic also reports `too_short` for a list whose entries failed: the entries' own errors say more."""
+    places = [each["loc"] for each in errors]
+    return [
+        each
+        for each in errors
+        if each["type"] != "too_short"
+        or not any(place[: len(each["loc"])] == each["loc"] != place for place in places)
+    ]
+
+
+def _plain(value: object) -> str:
+    """A value as YAML writes it."""
+    return json.dumps(value) if value is None or isinstance(value, bool) else str(value)
+
+
+def short(value: object) -> str:
+    """A value for a message, without the rest of what is long."""
+    text = _plain(value)
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 4]} ..."
+
+
+def _locate(location: tuple[int | str, ...], model: type[Section]) -> tuple[str, list[type[Section]]]:
+    """Pydantic's location -> the key path, and the section(s) that the last key was looked for in.
+
+    Pydantic puts the tag of a union into its locations (head, cosface, margin), which no user wrote.
+    """
+    path: list[str] = []
+    sections: list[type[Section]] = [model]
+    parents = sections
+    for part in location:
+        tagged = [section for section in sections if part in _tags(section)]
+        if tagged and len(sections) > 1:
+            sections = tagged
+            continue
+        path.append(str(part))
+        parents = sections
+        if isinstance(part, str):
+            sections = [
+                child
+                for section in parents
+                if part in section.model_fields
+                for child in _sections_in(section.model_fields[part].annotation)
+            ]
+    return ".".join(path), parents
+
+
+def _tags(section: type[Section]) -> tuple[Any, ...]:
+    return get_args(section.model_fields["name"].annotation) if "name" in section.model_fields else ()
+
+
+def _sections_in(annotation: Any) -> list[type[Section]]:
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return [annotation]
+    return [section for inner in get_args(annotation) for section in _sections_in(inner)]
