@@ -1,0 +1,136 @@
+"""Registries: config union, registry and tests name the same members, and no default has two values.
+
+The rule: a config section holds the defaults and the bounds of its settings. A class or function behind it
+takes them as required keyword arguments; where it repeats a default for callers in Python, this test holds
+the two equal.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple, get_args
+
+import pytest
+from classification.test_networks import KNOWN as TESTED_NETWORKS
+from test_attacks import SMALL as TESTED_ATTACKS
+from test_backbones import FAMILIES as TESTED_BACKBONES
+from test_objective import OF_CRITERIA as TESTED_CRITERIA
+from test_objective import OF_HEADS as TESTED_HEADS
+from test_penalties import MODULES as TESTED_PENALTIES
+
+from faceverif.backbones import BACKBONES
+from faceverif.classification.config import NetworkConfig
+from faceverif.classification.networks import NETWORKS
+from faceverif.config.backbones import BackboneConfig
+from faceverif.config.objective import CriterionConfig, HeadConfig, PenaltyConfig
+from faceverif.config.section import Section
+from faceverif.criteria import CRITERIA
+from faceverif.heads import HEADS
+from faceverif.penalties import PENALTIES
+from robustness.attacks import ATTACKS
+from robustness.attacks.config import AttackConfig, AttackSection
+
+
+class Registry(NamedTuple):
+    """What can be chosen by name.
+
+    Attributes:
+        config: the union of the sections.
+        built_by: name -> what the settings are given to.
+        tested: names in the table of the tests.
+        given: settings that something else than `built_by` takes.
+        computed: arguments that are no settings.
+    """
+
+    config: Any
+    built_by: Mapping[str, Callable[..., object]]
+    tested: Iterable[str]
+    given: frozenset[str] = frozenset()
+    computed: frozenset[str] = frozenset()
+
+
+SIZES = frozenset({"classes", "embedding_dim"})
+REGISTRIES = {
+    "head": Registry(HeadConfig, HEADS, TESTED_HEADS, computed=SIZES),
+    "criterion": Registry(CriterionConfig, CRITERIA, TESTED_CRITERIA, computed=SIZES),
+    # likelihood needs a head with densities: it has tests of its own.
+    "penalty": Registry(
+        PenaltyConfig,
+        PENALTIES,
+        {*TESTED_PENALTIES, "likelihood"},
+        given=frozenset({"weight"}),
+        computed=SIZES,
+    ),
+    "backbone": Registry(BackboneConfig, BACKBONES, {name for name, _ in TESTED_BACKBONES}),
+    # resnet101 is resnet50 with more blocks: too slow for every test.
+    "network": Registry(
+        NetworkConfig,
+        NETWORKS,
+        {"resnet101", *(name for name, *_ in TESTED_NETWORKS)},
+        computed=frozenset({"shape"}),
+    ),
+    "attack": Registry(AttackConfig, ATTACKS, TESTED_ATTACKS, given=frozenset(AttackSection.model_fields)),
+}
+
+
+def sections(union: Any) -> dict[str, type[Section]]:
+    """Name -> section, of a union that its `name` discriminates."""
+    return {
+        name: section
+        for section in get_args(get_args(union)[0])
+        for name in get_args(section.model_fields["name"].annotation)
+    }
+
+
+@pytest.mark.parametrize("kind", REGISTRIES)
+def test_config_registry_and_tests_name_the_same_members(kind: str) -> None:
+    registry = REGISTRIES[kind]
+    assert set(sections(registry.config)) == set(registry.built_by) == set(registry.tested)
+
+
+MEMBERS = [(kind, name) for kind, registry in REGISTRIES.items() for name in registry.built_by]
+# Settings that are used when the attack is built: for the attack inside it, or to find a threshold.
+INDIRECT = {("attack", "transfer"): {"source", "steps"}, ("attack", "adaptive"): {"rate"}}
+TWO_DEFAULTS = {("attack", "pgd")}
+
+
+@pytest.mark.parametrize(("kind", "name"), MEMBERS)
+def test_every_setting_is_an_argument(kind: str, name: str) -> None:
+    registry = REGISTRIES[kind]
+    settings = set(sections(registry.config)[name].model_fields) - registry.given - {"name"}
+    arguments = inspect.signature(registry.built_by[name]).parameters
+    assert settings - INDIRECT.get((kind, name), set()) <= set(arguments)
+
+
+@pytest.mark.parametrize(("kind", "name"), MEMBERS)
+def test_every_argument_that_must_be_given_is_a_setting(kind: str, name: str) -> None:
+    registry = REGISTRIES[kind]
+    settings = set(sections(registry.config)[name].model_fields) | registry.computed
+    required = {
+        argument.name
+        for argument in inspect.signature(registry.built_by[name]).parameters.values()
+        if argument.default is argument.empty
+        and argument.kind not in (argument.VAR_POSITIONAL, argument.VAR_KEYWORD)
+    }
+    knowledge = {"detector", "threshold", "guides", "attack", "source"}  # what an attack has to know
+    assert required - settings <= (knowledge if kind == "attack" else set())
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        pytest.param(
+            *member, marks=pytest.mark.xfail(strict=True, reason="the class has defaults of its own")
+        )
+        if member in TWO_DEFAULTS
+        else member
+        for member in MEMBERS
+    ],
+)
+def test_no_default_has_two_values(kind: str, name: str) -> None:
+    registry = REGISTRIES[kind]
+    section = sections(registry.config)[name]
+    for argument in inspect.signature(registry.built_by[name]).parameters.values():
+        if argument.name in section.model_fields and argument.default is not argument.empty:
+            assert argument.default == section.model_fields[argument.name].default
