@@ -13,7 +13,7 @@ from data_prep.dataset.manifest import AlignedDataset
 from data_prep.errors import InputError
 from data_prep.progress import progress
 from faceverif.models import Embedder
-from faceverif.verification.embeddings import embed_crops
+from faceverif.verification.embeddings import embed_rows
 from faceverif.verification.scoring import normalised
 
 _PORTION = 512  # crops in memory at a time: 20 MB
@@ -36,18 +36,26 @@ def cached_embeddings(
         (n, dim).
 
     Raises:
-        InputError: the folder was begun with another model or other data, the data set was cut for another
-            model, or a crop cannot be read.
+        InputError: the folder was begun with another model, preprocessing or data, the data set was cut for
+            another model, or a crop cannot be read.
     """
     embedder.spec.refuse_other(dataset.header)
-    _begin(folder, {"model_sha256": embedder.sha256, "data_sha256": dataset.sha256, "flip": flip})
+    _begin(
+        folder,
+        {
+            "model_sha256": embedder.sha256,
+            "preprocessing": embedder.preprocessing,
+            "data_sha256": dataset.sha256,
+            "flip": flip,
+        },
+    )
     portions = {
         folder / f"{start:08d}.npy": rows[start : start + _PORTION] for start in range(0, len(rows), _PORTION)
     }
     missing = {path: portion for path, portion in portions.items() if not path.exists()}
     with progress(f"embed {dataset.root.name}", total=sum(map(len, missing.values()))) as advance:
         for path, portion in missing.items():
-            embeddings = embed_crops(embedder, dataset.crops.read(portion), flip=flip)
+            embeddings = embed_rows(embedder, dataset, portion, flip=flip)
             with written_whole(path) as unfinished:
                 np.save(unfinished, normalised(embeddings).astype(np.float32))
             advance(len(portion), "")
@@ -64,7 +72,7 @@ def _begin(folder: Path, about: dict[str, str | bool]) -> None:
         differs = ", ".join(f"{key} {begun.get(key)}" for key in about if begun.get(key) != about[key])
         raise InputError(
             "--out",
-            "must have been begun with the same model, data and --flip",
+            "must have been begun with the same model, --preprocess, --output, data and --flip",
             got=differs,
             fix="Name another folder.",
         )

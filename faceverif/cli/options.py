@@ -21,6 +21,10 @@ Preprocess = Annotated[
     str | None,
     typer.Option(help="What --onnx expects: rgb-imagenet, rgb-127.5, bgr-127.5, rgb-255, bgr-255."),
 ]
+OnnxOutput = Annotated[
+    str | None,
+    typer.Option("--output", help="Which output of --onnx is the embedding; needed where several could be."),
+]
 Flip = Annotated[bool, typer.Option(help="Average the embedding with that of the mirrored crop.")]
 Overrides = Annotated[list[str] | None, typer.Option("--set", help="Override a key: --set head.margin=0.4")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint of --run.")]

@@ -13,6 +13,7 @@ from faceverif.cli.app import app, data_app
 from faceverif.cli.options import (
     Flip,
     OnnxFile,
+    OnnxOutput,
     OptionalRun,
     OutDir,
     Preprocess,
@@ -92,6 +93,7 @@ def data_audit(
     run: OptionalRun = None,
     onnx: OnnxFile = None,
     preprocess: Preprocess = None,
+    output: OnnxOutput = None,
     flip: Flip = True,
     false_match_rate: Annotated[
         float, typer.Option(help="Of pairs of different people, the share that may be taken for one.")
@@ -104,7 +106,7 @@ def data_audit(
     from faceverif.audit.run import AuditSettings, audit
     from faceverif.models import load_embedder
 
-    embedder = load_embedder(run=run, onnx=onnx, preprocess=preprocess)
+    embedder = load_embedder(run=run, onnx=onnx, preprocess=preprocess, output=output)
     settings = AuditSettings(false_match_rate, false_alarm_rate, flip)
     typer.echo(audit(embedder, train, against, out=out, settings=settings).text())
     typer.echo(f"exclusions: {out / 'exclusions.csv'}\nreport: {out / 'report.html'}")

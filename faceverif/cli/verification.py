@@ -13,6 +13,7 @@ from faceverif.cli.options import (
     DataDir,
     Flip,
     OnnxFile,
+    OnnxOutput,
     OptionalRun,
     OutDir,
     Preprocess,
@@ -27,13 +28,16 @@ def embed(
     run: OptionalRun = None,
     onnx: OnnxFile = None,
     preprocess: Preprocess = None,
+    output: OnnxOutput = None,
     flip: Flip = True,
 ) -> None:
     """Embed every crop of an aligned data set."""
     from faceverif.models import load_embedder
     from faceverif.verification.embeddings import embed_to_file
 
-    embed_to_file(load_embedder(run=run, onnx=onnx, preprocess=preprocess), data, out, flip=flip)
+    embed_to_file(
+        load_embedder(run=run, onnx=onnx, preprocess=preprocess, output=output), data, out, flip=flip
+    )
     typer.echo(f"embeddings: {out}")
 
 
@@ -64,6 +68,7 @@ def verify(
     run: OptionalRun = None,
     onnx: OnnxFile = None,
     preprocess: Preprocess = None,
+    output: OnnxOutput = None,
     flip: Flip = True,
     subtract_mean: Annotated[
         bool, typer.Option("--subtract-mean", help="Subtract the mean embedding of the other folds first.")
@@ -92,7 +97,7 @@ def verify(
         raise InputError(
             "--data", "must be one for --protocol", got=f"{len(data)} times --data", fix="Give one."
         )
-    embedder = load_embedder(run=run, onnx=onnx, preprocess=preprocess)
+    embedder = load_embedder(run=run, onnx=onnx, preprocess=preprocess, output=output)
     options = VerificationOptions(flip=flip, subtract_mean=subtract_mean, allow_partial=allow_partial)
     if protocol is not None:
         typer.echo(run_protocol(embedder, data[0], protocol, out=out, options=options).text())

@@ -7,13 +7,10 @@ from pathlib import Path
 from data_prep.errors import InputError
 from faceverif.models.embedder import Embedder, PreprocessingSpec
 from faceverif.models.model_file import MODEL_NAME, TorchEmbedder, load_model, save_model
-from faceverif.models.onnx_file import PREPROCESSINGS, OnnxEmbedder
 
 __all__ = [
     "MODEL_NAME",
-    "PREPROCESSINGS",
     "Embedder",
-    "OnnxEmbedder",
     "PreprocessingSpec",
     "TorchEmbedder",
     "load_embedder",
@@ -22,14 +19,24 @@ __all__ = [
 ]
 
 
-def load_embedder(*, run: Path | None, onnx: Path | None, preprocess: str | None) -> Embedder:
+def load_embedder(
+    *, run: Path | None, onnx: Path | None, preprocess: str | None, output: str | None = None
+) -> Embedder:
     """The model of a run, or an ONNX file with the name of its preprocessing.
 
+    Args:
+        run: folder of a training run.
+        onnx: the .onnx file.
+        preprocess: a name in `PREPROCESSINGS`, for an ONNX file.
+        output: the name of the ONNX file's embedding, where its shape does not tell.
+
     Raises:
-        InputError: both or neither are given, or `preprocess` does not belong to what is given.
+        InputError: both or neither are given, or an option does not belong to what is given.
     """
     if onnx is not None and run is None:
-        return OnnxEmbedder(onnx, preprocess)
+        from faceverif.models.onnx_file import OnnxEmbedder  # brings onnx and onnxruntime
+
+        return OnnxEmbedder(onnx, preprocess, output=output)
     if run is None or onnx is not None:
         raise InputError(
             "model",
@@ -37,11 +44,12 @@ def load_embedder(*, run: Path | None, onnx: Path | None, preprocess: str | None
             got="neither" if run is None else "both",
             fix="Give one of them.",
         )
-    if preprocess is not None:
-        raise InputError(
-            "--preprocess",
-            "belongs to --onnx: a model trained here carries its own normalisation",
-            got=preprocess,
-            fix="Leave it out.",
-        )
+    for option, value in (("--preprocess", preprocess), ("--output", output)):
+        if value is not None:
+            raise InputError(
+                option,
+                "belongs to --onnx: a model trained here says itself what it takes and gives",
+                got=value,
+                fix="Leave it out.",
+            )
     return load_model(run / MODEL_NAME)

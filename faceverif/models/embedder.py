@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -92,12 +92,16 @@ class Embedder(ABC):
         sha256: for machines: of the weights, or of the file.
         preprocessing: what happens to the pixels, in words.
         provenance: where the weights come from; empty for a model from elsewhere.
+        alike_cause: why different people may get nearly the same embedding, in words.
+        not_finite_fix: what to do about embeddings that are not finite.
     """
 
     spec: PreprocessingSpec
     name: str
     preprocessing: str
     provenance: Mapping[str, Any] = MappingProxyType({})
+    alike_cause = "the model hardly tells people apart"
+    not_finite_fix = "Train again with a lower learning rate, or use an earlier checkpoint."
 
     @property
     @abstractmethod
@@ -113,11 +117,12 @@ class Embedder(ABC):
     def _run(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """(n, input_px, input_px, 3) RGB -> (n, dim); n >= 1."""
 
-    def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def embed(self, crops: NDArray[np.uint8], *, photos: Sequence[str] = ()) -> NDArray[np.float32]:
         """Embeddings of crops, not normalised, not flip-averaged.
 
         Args:
             crops: (n, crop_px, crop_px, 3), uint8 RGB, n >= 1, in the template of `spec`.
+            photos: their names, for the message; empty: they have none.
 
         Returns:
             (n, dim) float32.
@@ -127,12 +132,15 @@ class Embedder(ABC):
             InputError: the model gives embeddings that are not finite.
         """
         embeddings = self._run(self._middle(crops))
-        if not np.isfinite(embeddings).all():
+        bad = np.flatnonzero(~np.isfinite(embeddings).all(axis=1))
+        if len(bad):
+            photo = photos[bad[0]] if photos else f"crop {bad[0]}"
+            more = f" and {len(bad) - 1} more of {len(crops)}" if len(bad) > 1 else ""
             raise InputError(
                 "model",
                 "must give finite embeddings",
-                got=f"NaN or infinity from {self.name}",
-                fix="Train again with a lower learning rate, or use an earlier checkpoint.",
+                got=f"NaN or infinity from {self.name} for {photo}{more}",
+                fix=self.not_finite_fix,
             )
         return embeddings
 

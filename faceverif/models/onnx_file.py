@@ -1,13 +1,10 @@
-"""A model from elsewhere, as an ONNX file: what it expects is said by the name of its preprocessing."""
+"""A model from elsewhere, as an ONNX file: the name of its preprocessing says what it expects."""
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,93 +15,56 @@ from numpy.typing import NDArray
 from data_prep.alignment import TEMPLATES, Template
 from data_prep.errors import InputError, first_line
 from faceverif.models.embedder import Embedder, PreprocessingSpec
+from faceverif.models.onnx_graph import model_sha256, read_graph, unusable_file
+from faceverif.models.preprocessing import find_preprocessing
 
-_LARGEST_BATCH = 16  # crops a call where the file leaves the batch open: more does not pay on a CPU
+_LARGEST_BATCH = 16  # crops per call where the file leaves the batch open: more does not pay on a CPU
 _LONGEST_LINE = 200  # characters of what the runtime says
 
 
-@dataclass(frozen=True)
-class Preprocessing:
-    """How a foreign model wants its pixels: `(x - mean) / std` on x in 0..255, per channel.
-
-    Attributes:
-        colour_order: rgb or bgr.
-        mean: of the three channels in RGB order, on the scale 0..255.
-        std: likewise.
-        formula: for people.
-    """
-
-    colour_order: str
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    formula: str
-
-    def __call__(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """(n, h, w, 3) uint8 RGB -> (n, 3, h, w) float32 as the model wants it."""
-        mean, std = np.array(self.mean, np.float32), np.array(self.std, np.float32)
-        pixels = (crops.astype(np.float32) - mean) / std
-        if self.colour_order == "bgr":
-            pixels = pixels[..., ::-1]
-        return np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
-
-
-def _same_for_all(value: float) -> tuple[float, float, float]:
-    return (value, value, value)
-
-
-PREPROCESSINGS: dict[str, Preprocessing] = {
-    "rgb-imagenet": Preprocessing(  # torchvision, face.evoLVe's descendants
-        "rgb",
-        (0.485 * 255, 0.456 * 255, 0.406 * 255),
-        (0.229 * 255, 0.224 * 255, 0.225 * 255),
-        "(x / 255 - (.485, .456, .406)) / (.229, .224, .225)",
-    ),
-    "rgb-127.5": Preprocessing(  # InsightFace: values in -1..1
-        "rgb", _same_for_all(127.5), _same_for_all(127.5), "(x - 127.5) / 127.5"
-    ),
-    "bgr-127.5": Preprocessing(  # AdaFace, CVLface
-        "bgr", _same_for_all(127.5), _same_for_all(127.5), "(x - 127.5) / 127.5"
-    ),
-    "rgb-255": Preprocessing("rgb", _same_for_all(0.0), _same_for_all(255.0), "x / 255"),  # values in 0..1
-    "bgr-255": Preprocessing("bgr", _same_for_all(0.0), _same_for_all(255.0), "x / 255"),
-}
-
-
 class OnnxEmbedder(Embedder):
-    """An ONNX file with one image input (n, 3, side, side) and one embedding output (n, dim).
+    """An ONNX file with one image input (n, 3, side, side) and an embedding among its outputs.
 
     Calls run side by side in one thread per core, so that a file whose batch is fixed at 1, as most exports
     are, uses all cores too.
 
     Args:
-        path: the .onnx file; external data must lie beside it.
+        path: the .onnx file; external data must lie in its folder.
         preprocess: a name in `PREPROCESSINGS`.
+        output: the name of the embedding; None: the only output that has the shape of one.
 
     Raises:
-        InputError: no such file or preprocessing, not an ONNX model, missing external data, or inputs and
-            outputs other than these.
+        InputError: no such file, preprocessing or output, not an ONNX model, external data that are missing,
+            a graph with loops, or inputs and outputs other than these.
     """
 
-    def __init__(self, path: Path, preprocess: str | None) -> None:
+    alike_cause = "--preprocess is probably not what the model was trained with"
+    not_finite_fix = (
+        "Check --preprocess and the photo; a float16 export may overflow where float32 does not. Otherwise "
+        "leave the photo out of the data."
+    )
+
+    def __init__(self, path: Path, preprocess: str | None, *, output: str | None = None) -> None:
         self.path, self.name = path, path.name
-        self._pixels = _find_preprocessing(preprocess)
-        self.preprocessing = f"{preprocess}: {self._pixels.colour_order.upper()}, {self._pixels.formula}"
+        self._pixels = find_preprocessing(preprocess)
+        if not path.is_file():
+            raise InputError("--onnx", "must be an .onnx file", got=path, fix="Check the path.")
+        # Now, not when it is first asked for: by then the files may hold other weights than the session.
+        self._sha256 = model_sha256(path, read_graph(path))
         self._session = _open(path)
         self._batch, side = _input_shape(path, self._session.get_inputs())
         self.spec = PreprocessingSpec.of(_template_for(path, side), input_px=side)
         self._input = self._session.get_inputs()[0].name
         self._threads = ThreadPoolExecutor(os.cpu_count() or 1)
-        _check_output(path, self._try(side))
+        self._output = self._find_output(output)
+        self.preprocessing = f"{preprocess}: {self._pixels.colour_order.upper()}, {self._pixels.formula}"
+        if len(self._session.get_outputs()) > 1:
+            self.preprocessing += f"; output {self._output}"
 
-    @cached_property
+    @property
     def sha256(self) -> str:
-        """Hash of the file, followed by its external data where it has any."""
-        graph = self.path.read_bytes()
-        digest = hashlib.sha256(graph)
-        for beside in sorted(self.path.parent.glob(f"{self.path.stem}*")):
-            if beside != self.path and beside.name.encode() in graph:
-                digest.update(beside.read_bytes())
-        return digest.hexdigest()
+        """Hash of the file and of its external data: see `model_sha256`."""
+        return self._sha256
 
     def _run(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         size = self._batch or min(_LARGEST_BATCH, -(-len(crops) // self._threads._max_workers))
@@ -119,31 +79,71 @@ class OnnxEmbedder(Embedder):
             if missing
             else pixels
         )
-        return self._session.run(None, {self._input: padded})[0][: len(crops)]
+        (found,) = self._session.run([self._output], {self._input: padded})
+        return found.reshape(len(padded), -1)[: len(crops)].astype(np.float32, copy=False)
 
-    def _try(self, side: int) -> NDArray[np.float32]:
+    def _find_output(self, wanted: str | None) -> str:
+        """The output that is the embedding; several that could be one must be told apart by the user."""
+        names = [output.name for output in self._session.get_outputs()]
+        if wanted is not None and wanted not in names:
+            raise InputError(
+                "--output", f"must be an output of {self.path.name}", got=wanted, fix=_use_one_of(names)
+            )
+        outputs = self._try([wanted] if wanted is not None else names)
+        batch = self._batch or 2
+        fitting = [name for name, found in outputs.items() if _is_embedding(found, batch=batch)]
+        if not fitting:
+            raise _unusable(
+                self.path,
+                f"must give embeddings, float (batch, dim), of a batch of {batch}",
+                _described(outputs),
+            )
+        if len(fitting) > 1:
+            raise InputError(
+                "--output",
+                f"must say which output of {self.path.name} is the embedding: several have the shape of one",
+                got=_described({name: outputs[name] for name in fitting}),
+                fix=_use_one_of(fitting),
+            )
+        return fitting[0]
+
+    def _try(self, names: Sequence[str]) -> Mapping[str, Any]:
+        """These outputs of a black batch."""
+        side = self.spec.input_px
+        black = self._pixels(np.zeros((self._batch or 2, side, side, 3), np.uint8))
         try:
-            return self._call(np.zeros((self._batch or 2, side, side, 3), np.uint8))
+            return dict(zip(names, self._session.run(list(names), {self._input: black}), strict=True))
         except Exception as error:  # onnxruntime has no common exception class
             raise _unusable(
-                self.path, "must run on an image batch", first_line(error)[:_LONGEST_LINE]
+                self.path,
+                f"must run on a batch of {len(black)} images",
+                first_line(error)[:_LONGEST_LINE],
             ) from error
 
 
-def _find_preprocessing(name: str | None) -> Preprocessing:
-    if name not in PREPROCESSINGS:
-        raise InputError(
-            "--preprocess",
-            "must name the colour order and normalisation that the ONNX model was trained with",
-            got=name,
-            fix=f"Use one of: {', '.join(PREPROCESSINGS)}.",
-        )
-    return PREPROCESSINGS[name]
+def _is_embedding(found: Any, *, batch: int) -> bool:
+    """Whether an output is (batch, dim) of floats, dim >= 2, but for axes of length 1."""
+    return (
+        isinstance(found, np.ndarray)
+        and np.issubdtype(found.dtype, np.floating)
+        and found.ndim > 1
+        and found.shape[0] == batch
+        and [length for length in found.shape[1:] if length != 1] == [found.size // batch]
+    )
+
+
+def _described(outputs: Mapping[str, Any]) -> str:
+    return ", ".join(
+        f"{name} {found.dtype} {found.shape}" if isinstance(found, np.ndarray) else f"{name}, no tensor"
+        for name, found in outputs.items()
+    )
+
+
+def _use_one_of(names: Sequence[str]) -> str:
+    return f"Add --output with one of: {', '.join(names)}."
 
 
 def _open(path: Path) -> onnxruntime.InferenceSession:
-    if not path.is_file():
-        raise InputError("--onnx", "must be an .onnx file", got=path, fix="Check the path.")
     options = onnxruntime.SessionOptions()
     # The calls themselves run in parallel; threads inside each would only fight for the same cores.
     options.intra_op_num_threads = options.inter_op_num_threads = 1
@@ -151,26 +151,23 @@ def _open(path: Path) -> onnxruntime.InferenceSession:
     try:
         return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime has no common exception class
-        text = first_line(error)[:_LONGEST_LINE]
-        if "external" in text.lower() or "file_size" in text:
-            rule, way_out = (
-                "must have its external data file beside it",
-                "Copy the .onnx.data file along with it.",
-            )
-        else:
-            rule, way_out = "must be a model that onnxruntime can open", "Export or download it again."
-        raise InputError("--onnx", rule, got=f"{path} ({text})", fix=way_out) from error
+        raise unusable_file(path, first_line(error)) from error
 
 
 def _input_shape(path: Path, inputs: Sequence[Any]) -> tuple[int | None, int]:
     """Batch (None: left open) and side of the only input."""
-    rule = "must have one float input (batch, 3, side, side) with a fixed side"
-    if len(inputs) != 1 or len(inputs[0].shape) != 4:
-        raise _unusable(path, rule, [f"{i.name} {i.shape}" for i in inputs])
+    got = ", ".join(f"{given.name} {given.type} {given.shape}" for given in inputs)
+    refused = _unusable(
+        path,
+        "must have one input, tensor(float) [batch, 3, side, side] with a fixed side",
+        got,
+        fix="Export the embedding network alone, in float32, channels first, for crops of one size.",
+    )
+    if len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].type != "tensor(float)":
+        raise refused
     batch, channels, height, width = inputs[0].shape
-    fixed = isinstance(height, int) and height == width and channels == 3
-    if not fixed or inputs[0].type != "tensor(float)":
-        raise _unusable(path, rule, f"{inputs[0].name} {inputs[0].type} {inputs[0].shape}")
+    if not isinstance(height, int) or height != width or channels != 3:
+        raise refused
     return (batch if isinstance(batch, int) and batch > 0 else None), height
 
 
@@ -183,14 +180,7 @@ def _template_for(path: Path, side: int) -> Template:
     return min(fitting, key=lambda template: template.crop_px)
 
 
-def _check_output(path: Path, output: NDArray[np.float32]) -> None:
-    if output.ndim != 2 or output.dtype != np.float32:
-        raise _unusable(
-            path, "its first output must be embeddings, float (batch, dim)", f"{output.dtype} {output.shape}"
-        )
-
-
-def _unusable(path: Path, rule: str, got: object) -> InputError:
-    return InputError(
-        "--onnx", f"{path.name} {rule}", got=got, fix="Export the embedding network alone, as such."
-    )
+def _unusable(
+    path: Path, rule: str, got: object, *, fix: str = "Export the embedding network alone."
+) -> InputError:
+    return InputError("--onnx", f"{path.name} {rule}", got=got, fix=fix)

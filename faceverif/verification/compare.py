@@ -103,7 +103,9 @@ def compare_photos(first: Path, second: Path, *, run: Path, far: float, picture:
     point = calibration.point(far)
     faces = _find_faces([first, second], embedder.spec.checked_template())
     crops = np.stack([face.crop for face in faces])
-    one, other = normalised(embed_crops(embedder, crops, flip=calibration.flip))
+    one, other = normalised(
+        embed_crops(embedder, crops, flip=calibration.flip, photos=[str(first), str(second)])
+    )
     if picture is not None:
         _save_side_by_side(crops, picture)
     return Comparison(faces, similarity=float(one @ other), point=point, calibration=calibration)

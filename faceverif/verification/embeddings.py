@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -25,12 +25,29 @@ _BATCH = 128  # crops in memory at a time: 5 MB
 _METADATA_KEY = b"faceverif.embeddings"
 
 
-def embed_crops(embedder: Embedder, crops: NDArray[np.uint8], *, flip: bool) -> NDArray[np.float32]:
-    """Embeddings of crops, (n, dim), not normalised; with `flip` see `FLIP_RULE`."""
-    embeddings = embedder.embed(crops)
+def embed_crops(
+    embedder: Embedder, crops: NDArray[np.uint8], *, flip: bool, photos: Sequence[str] = ()
+) -> NDArray[np.float32]:
+    """Embeddings of crops, (n, dim), not normalised; with `flip` see `FLIP_RULE`.
+
+    Raises as `Embedder.embed`, which `photos` is for.
+    """
+    embeddings = embedder.embed(crops, photos=photos)
     if not flip:
         return embeddings
-    return (embeddings + embedder.embed(crops[:, :, ::-1])) * np.float32(0.5)
+    return (embeddings + embedder.embed(crops[:, :, ::-1], photos=photos)) * np.float32(0.5)
+
+
+def embed_rows(
+    embedder: Embedder, dataset: AlignedDataset, rows: NDArray[np.int64], *, flip: bool
+) -> NDArray[np.float32]:
+    """Embeddings of a batch of manifest rows, (rows, dim), not normalised.
+
+    Raises:
+        InputError: a crop cannot be read, or the model gives embeddings that are not finite.
+    """
+    photos = dataset.table.column("photo").take(pa.array(rows)).to_pylist()
+    return embed_crops(embedder, dataset.crops.read(rows), flip=flip, photos=photos)
 
 
 def embed_dataset(
@@ -60,7 +77,7 @@ def _embedded_batches(
     with progress("embed", total=len(rows)) as advance:
         for start in range(0, len(rows), _BATCH):
             batch = rows[start : start + _BATCH]
-            yield embed_crops(embedder, dataset.crops.read(batch), flip=flip)
+            yield embed_rows(embedder, dataset, batch, flip=flip)
             advance(len(batch), "")
 
 

@@ -275,7 +275,10 @@ def test_what_does_not_belong_together_is_refused(out: Path, sets: tuple[Path, P
         ((nameless, against, out), "1 of 1 without one"),
         ((against, train, tmp_path / "new"), "people for 1,000 pairs"),
         ((train, against, tmp_path), "begun by `faceverif data audit`"),
-        ((against, write_set(tmp_path / "more", evaluation_set()), out), "same model, data and --flip"),
+        (
+            (against, write_set(tmp_path / "more", evaluation_set()), out),
+            "same model, --preprocess, --output, data",
+        ),
     ):
         with pytest.raises(InputError, match=complaint):
             audit(pattern_embedder(), *arguments[:2], out=arguments[2], settings=SETTINGS)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
 import torch
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
 from safetensors.torch import save_file
 from small_faces import PatternNet, pattern_embedder
 from torch import Tensor, nn
@@ -23,8 +20,6 @@ from faceverif.backbones import build_backbone
 from faceverif.config.backbones import MobileFaceNetConfig
 from faceverif.models import (
     MODEL_NAME,
-    PREPROCESSINGS,
-    OnnxEmbedder,
     PreprocessingSpec,
     TorchEmbedder,
     load_embedder,
@@ -171,88 +166,3 @@ def test_one_model_must_be_named(
 ) -> None:
     with pytest.raises(InputError, match=said):
         load_embedder(run=run, onnx=onnx_file, preprocess=preprocess)
-
-
-# --- models from elsewhere
-
-
-def write_onnx(
-    path: Path, *, shape: Sequence[int | str] = (1, 3, 112, 112), pool: bool = True, external: bool = False
-) -> Path:
-    """The mean of each channel, times (1, 2, 3): it tells colour order and normalisation."""
-    given = helper.make_tensor_value_info("photo", TensorProto.FLOAT, list(shape))
-    told = helper.make_tensor_value_info("embedding", TensorProto.FLOAT, None)
-    weight = numpy_helper.from_array(np.array([1, 2, 3], np.float32).reshape(1, 3, 1, 1), "weight")
-    nodes = [
-        helper.make_node("Mul", ["photo", "weight"], ["scaled"]),
-        helper.make_node("ReduceMean", ["scaled"], ["embedding"], axes=[2, 3], keepdims=0),
-    ]
-    if not pool:
-        nodes = [helper.make_node("Identity", ["photo"], ["embedding"])]
-    graph = helper.make_graph(nodes, "probe", [given], [told], [weight])
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
-    onnx.save(model, path, save_as_external_data=external, location=path.name + ".data", size_threshold=0)
-    return path
-
-
-@pytest.mark.parametrize("name", PREPROCESSINGS)
-def test_each_preprocessing_is_its_formula(tmp_path: Path, name: str) -> None:
-    colour = np.array([200, 100, 30], np.uint8)
-    photo = np.broadcast_to(colour, (1, 112, 112, 3))
-    x = colour.astype(float)
-    wanted = {
-        "rgb-imagenet": (x / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225],
-        "rgb-127.5": (x - 127.5) / 127.5,
-        "bgr-127.5": (x[::-1] - 127.5) / 127.5,
-        "rgb-255": x / 255,
-        "bgr-255": x[::-1] / 255,
-    }[name]
-    embedding = OnnxEmbedder(write_onnx(tmp_path / "m.onnx"), name).embed(photo)
-    np.testing.assert_allclose(embedding[0], wanted * [1, 2, 3], rtol=1e-4)
-
-
-@pytest.mark.parametrize("batch", [1, 4, "batch"])
-def test_any_number_of_crops_goes_through_any_batch_size(tmp_path: Path, batch: int | str) -> None:
-    embedder = OnnxEmbedder(write_onnx(tmp_path / "m.onnx", shape=(batch, 3, 112, 112)), "rgb-255")
-    photos = crops(37)
-    wanted = photos.mean(axis=(1, 2)) / 255 * [1, 2, 3]
-    for count in (1, 3, 4, 37):
-        np.testing.assert_allclose(embedder.embed(photos[:count]), wanted[:count], rtol=1e-4)
-
-
-@pytest.mark.parametrize(
-    ("side", "template"), [(112, "arcface-112"), (120, "arcface-128"), (160, "arcface-160")]
-)
-def test_the_input_size_tells_the_template(tmp_path: Path, side: int, template: str) -> None:
-    spec = OnnxEmbedder(write_onnx(tmp_path / "m.onnx", shape=(1, 3, side, side)), "rgb-255").spec
-    assert (spec.template, spec.input_px) == (template, side)
-
-
-@pytest.mark.parametrize(
-    "shape", [(1, 112, 112, 3), (1, 3, 112, 96), (1, 3, "height", "width"), (1, 3, 224, 224), (3, 112, 112)]
-)
-def test_other_inputs_are_refused(tmp_path: Path, shape: tuple[int | str, ...]) -> None:
-    with pytest.raises(InputError, match=r"--onnx: m.onnx must"):
-        OnnxEmbedder(write_onnx(tmp_path / "m.onnx", shape=shape, pool=False), "rgb-255")
-
-
-def test_an_output_that_is_no_embedding_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"float \(batch, dim\); got float32 \(1, 3, 112, 112\)"):
-        OnnxEmbedder(write_onnx(tmp_path / "m.onnx", pool=False), "rgb-255")
-
-
-def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "m.onnx").write_bytes(b"<html>404</html>")
-    with pytest.raises(InputError, match="must be a model that onnxruntime can open"):
-        OnnxEmbedder(tmp_path / "m.onnx", "rgb-255")
-
-
-def test_missing_external_data_are_named(tmp_path: Path) -> None:
-    path = write_onnx(tmp_path / "m.onnx", external=True)
-    whole = OnnxEmbedder(path, "rgb-255").sha256
-    data = tmp_path / "m.onnx.data"
-    data.write_bytes(np.array([1, 2, 4], np.float32).tobytes())
-    assert OnnxEmbedder(path, "rgb-255").sha256 != whole  # the weights are part of the hash
-    data.unlink()
-    with pytest.raises(InputError, match="must have its external data file beside it"):
-        OnnxEmbedder(path, "rgb-255")

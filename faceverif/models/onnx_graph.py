@@ -1,0 +1,141 @@
+"""An ONNX graph, read before it runs: which files hold its weights, which operators may never end."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path, PureWindowsPath
+from typing import Any
+
+import onnx
+
+from data_prep.errors import InputError, first_line
+
+_LONGEST_LINE = 200  # characters of what another library says
+# A condition that never turns false makes Loop endless, and its body can hide in any of the others.
+_REPEATING = frozenset({"Loop", "Scan", "SequenceMap"})
+
+
+def read_graph(path: Path) -> list[Path]:
+    """Check a model's graph without running it.
+
+    Returns:
+        The files with its external data, sorted; none for a model that is one file.
+
+    Raises:
+        InputError: the file holds no graph, a repeating operator, or external data that are missing, cut
+            short or outside the model's folder.
+    """
+    try:
+        model = onnx.load_model(path, format="protobuf", load_external_data=False)
+    except Exception as error:  # protobuf's exceptions differ between its versions
+        raise unusable_file(path, first_line(error)) from error
+    graphs = [model.graph, *model.functions]
+    repeating = sorted({node.op_type for graph in graphs for node in _nodes(graph)} & _REPEATING)
+    if repeating:
+        raise InputError(
+            "--onnx",
+            f"{path.name} must have a graph without loops, which may never end",
+            got=", ".join(repeating),
+            fix="Export the embedding network alone, with a fixed number of steps written out.",
+        )
+    wanted: dict[Path, int] = {}
+    for tensor in (tensor for graph in graphs for tensor in _tensors(graph)):
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            file, bytes_needed = _external_file(path, tensor)
+            wanted[file] = max(wanted.get(file, 0), bytes_needed)
+    for file, bytes_needed in sorted(wanted.items()):
+        _refuse_short(path, file, bytes_needed)
+    return sorted(wanted)
+
+
+def model_sha256(path: Path, external: list[Path]) -> str:
+    """Hash over the graph file and every file with its external data.
+
+    Of a model that is one file it is that file's SHA-256. Otherwise it is the SHA-256 of a list: the graph's
+    hash, then the hash of each external file in the order of their paths. The graph holds their names; that
+    of the graph file does not count.
+    """
+    digests = [_file_sha256(file) for file in (path, *external)]
+    return hashlib.sha256("\n".join(digests).encode()).hexdigest() if external else digests[0]
+
+
+def unusable_file(path: Path, why: str) -> InputError:
+    """The error for a file that is no ONNX model, or a damaged one."""
+    return InputError(
+        "--onnx",
+        "must be a model that onnxruntime can open",
+        got=f"{path} ({why[:_LONGEST_LINE]})",
+        fix="Export or download it again.",
+    )
+
+
+def _file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _nodes(graph: Any) -> Iterator[Any]:
+    """The nodes of a graph or function, and those of the graphs inside them."""
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                yield from _nodes(inner)
+
+
+def _tensors(graph: Any) -> Iterator[Any]:
+    """The stored tensors of a graph or function, and those of the graphs inside it."""
+    yield from getattr(graph, "initializer", ())
+    for sparse in getattr(graph, "sparse_initializer", ()):
+        yield from (sparse.values, sparse.indices)
+    for node in graph.node:
+        for attribute in node.attribute:
+            yield from (attribute.t, *attribute.tensors)
+            for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
+                yield from (sparse.values, sparse.indices)
+            for inner in (attribute.g, *attribute.graphs):
+                yield from _tensors(inner)
+
+
+def _external_file(path: Path, tensor: Any) -> tuple[Path, int]:
+    """Where a tensor's values lie, and how many bytes that file must have."""
+    entries = {entry.key: entry.value for entry in tensor.external_data}
+    location = entries.get("location", "")
+    try:
+        bytes_needed = int(entries.get("offset") or 0) + int(entries.get("length") or 0)
+        file = path.parent / location
+        regular = file.is_file()
+        # As onnxruntime has it: a model that is a link may have its data beside the link or the target.
+        folders = (path.parent.resolve(), path.resolve().parent)
+        inside = any(file.resolve().is_relative_to(folder) for folder in folders)
+    except (OSError, RuntimeError, ValueError) as error:  # a circle of links, no number, no name of a file
+        raise unusable_file(path, f"external data {location[:99]!r}: {first_line(error)}") from error
+    if not location or not inside or os.path.isabs(location) or PureWindowsPath(location).drive:
+        raise InputError(
+            "--onnx",
+            f"{path.name} must have its external data in its own folder",
+            got=f"{location[:_LONGEST_LINE]!r} for tensor {tensor.name[:_LONGEST_LINE]!r}",
+            fix="Put the data file itself beside the model, and export with its name alone as the location. "
+            "Do not trust a download that names other places.",
+        )
+    if not regular:
+        raise InputError(
+            "--onnx",
+            f"{path.name} must have its external data file beside it",
+            got=f"no file {file}",
+            fix=f"Copy {location} along with it, to {file.parent}.",
+        )
+    return file, bytes_needed
+
+
+def _refuse_short(path: Path, file: Path, bytes_needed: int) -> None:
+    size = file.stat().st_size
+    if size < bytes_needed:
+        raise InputError(
+            "--onnx",
+            f"{path.name} must have external data of {bytes_needed:,} bytes",
+            got=f"{size:,} bytes in {file}",
+            fix="Copy or download that file again.",
+        )
