@@ -33,7 +33,7 @@ def embed(
 ) -> None:
     """Embed every crop of an aligned data set."""
     from faceverif.models import load_embedder
-    from faceverif.verification.embeddings import embed_to_file
+    from faceverif.verification.embedding_file import embed_to_file
 
     embed_to_file(
         load_embedder(run=run, onnx=onnx, preprocess=preprocess, output=output), data, out, flip=flip

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -117,31 +118,23 @@ class Embedder(ABC):
     def _run(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """(n, input_px, input_px, 3) RGB -> (n, dim); n >= 1."""
 
-    def embed(self, crops: NDArray[np.uint8], *, photos: Sequence[str] = ()) -> NDArray[np.float32]:
+    def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Embeddings of crops, not normalised, not flip-averaged.
 
         Args:
             crops: (n, crop_px, crop_px, 3), uint8 RGB, n >= 1, in the template of `spec`.
-            photos: their names, for the message; empty: they have none.
 
         Returns:
             (n, dim) float32.
 
         Raises:
             ValueError: crops of another shape or type.
-            InputError: the model gives embeddings that are not finite.
+            NotFiniteError: the model gives embeddings with NaN or infinity.
         """
         embeddings = self._run(self._middle(crops))
         bad = np.flatnonzero(~np.isfinite(embeddings).all(axis=1))
         if len(bad):
-            photo = photos[bad[0]] if photos else f"crop {bad[0]}"
-            more = f" and {len(bad) - 1} more of {len(crops)}" if len(bad) > 1 else ""
-            raise InputError(
-                "model",
-                "must give finite embeddings",
-                got=f"NaN or infinity from {self.name} for {photo}{more}",
-                fix=self.not_finite_fix,
-            )
+            raise NotFiniteError(self, bad, [f"crop {number}" for number in range(len(crops))])
         return embeddings
 
     def _middle(self, crops: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -152,3 +145,32 @@ class Embedder(ABC):
                 f"got {crops.dtype} {crops.shape}"
             )
         return centre_square(crops, side)
+
+
+class NotFiniteError(InputError):
+    """A model gave embeddings with NaN or infinity.
+
+    Args:
+        embedder: the model.
+        bad: (k,) of which crops, k >= 1.
+        names: of all crops.
+    """
+
+    def __init__(self, embedder: Embedder, bad: NDArray[np.int64], names: Sequence[str]) -> None:
+        self.embedder, self.bad = embedder, bad
+        more = f" and {len(bad) - 1} more of {len(names)}" if len(bad) > 1 else ""
+        super().__init__(
+            "model",
+            "must give finite embeddings",
+            got=f"NaN or infinity from {embedder.name} for {names[bad[0]]}{more}",
+            fix=embedder.not_finite_fix,
+        )
+
+
+@contextmanager
+def naming(photos: Sequence[str]) -> Iterator[None]:
+    """Name the photo, where an embedding of these crops is not finite."""
+    try:
+        yield
+    except NotFiniteError as error:
+        raise NotFiniteError(error.embedder, error.bad, photos) from error

@@ -16,6 +16,7 @@ from data_prep.detection.cascade import POLICY, FaceDetector, Faces, centred_lar
 from data_prep.errors import InputError
 from data_prep.photos import PhotoError, read_photo
 from faceverif.models import load_embedder
+from faceverif.models.embedder import naming
 from faceverif.report.numbers import percent
 from faceverif.verification.calibration import CalibratedPoint, Calibration, load_calibration
 from faceverif.verification.embeddings import embed_crops
@@ -103,9 +104,8 @@ def compare_photos(first: Path, second: Path, *, run: Path, far: float, picture:
     point = calibration.point(far)
     faces = _find_faces([first, second], embedder.spec.checked_template())
     crops = np.stack([face.crop for face in faces])
-    one, other = normalised(
-        embed_crops(embedder, crops, flip=calibration.flip, photos=[str(first), str(second)])
-    )
+    with naming([str(first), str(second)]):
+        one, other = normalised(embed_crops(embedder, crops, flip=calibration.flip))
     if picture is not None:
         _save_side_by_side(crops, picture)
     return Comparison(faces, similarity=float(one @ other), point=point, calibration=calibration)

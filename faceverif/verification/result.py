@@ -78,6 +78,7 @@ class VerificationResult:
         seconds: embedding and scoring.
         versions: of the tools.
         git_commit: of the code that verified; null outside a checkout.
+        warnings: why the numbers may mean nothing, in words.
     """
 
     protocol: VerificationProtocol
@@ -90,6 +91,7 @@ class VerificationResult:
     seconds: float
     versions: dict[str, str]
     git_commit: str | None
+    warnings: tuple[str, ...] = ()
 
     @property
     def accuracy(self) -> float:
@@ -153,6 +155,7 @@ class VerificationResult:
                 f"training    {exclusions_text(self.model.exclusions)}",
                 f"data        {self.dataset.root}, {self.dataset.sha256[:12]}  "
                 f"({header.template}, {header.policy})",
+                *self.warnings,
             ]
         )
 
@@ -187,6 +190,7 @@ class VerificationResult:
         return {
             "protocol": self.protocol.name,
             "partial": self.protocol.partial,
+            "warnings": list(self.warnings),
             "accuracy": self.accuracy,
             "accuracy_se": self.accuracy_se,
             "accuracy_fallback_as_errors": self.accuracy_fallback_as_errors,

@@ -17,6 +17,7 @@ from data_prep.protocols import VerificationProtocol, load_protocol, pairs_withi
 from faceverif.models import Embedder
 from faceverif.provenance import git_commit
 from faceverif.report.run_page import write_verification_report
+from faceverif.verification.collapse import collapse_warning, different_photos
 from faceverif.verification.embeddings import EmbeddedPhotos
 from faceverif.verification.figures import write_figures
 from faceverif.verification.metrics import measure
@@ -67,6 +68,8 @@ def evaluate(
         if subtract_mean
         else cosine_scores(photos, embeddings)
     )
+    seen = photos.rows[~photos.no_crop]
+    warning = collapse_warning(embedder, embedded.of(seen[different_photos(dataset, seen)]))
     scores = with_certain_errors(scores, protocol.same, photos.pairs_with(photos.no_crop))
     return VerificationResult(
         protocol=protocol,
@@ -79,6 +82,7 @@ def evaluate(
         seconds=time.monotonic() - start,
         versions={"python": platform.python_version()} | {tool: version(tool) for tool in _TOOLS},
         git_commit=git_commit(),
+        warnings=() if warning is None else (warning,),
     )
 
 

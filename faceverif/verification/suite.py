@@ -70,11 +70,12 @@ class SuiteTable:
         return [[row.method, *(row.percent[name] for name in BENCHMARKS)] for row in GSC_TABLE_5]
 
     def notes(self) -> list[str]:
-        """What stands below the numbers: how they were made, which are partial, what is missing, whose."""
+        """What stands below the numbers: how they were made, warnings, what is partial or missing."""
         flags = {result.flags for result in self.results.values()}
         notes = [
             f"Ours: mean and standard error over folds, in percent; {', '.join(flags)}; cosine similarity."
         ]
+        notes += sorted({warning for result in self.results.values() for warning in result.warnings})
         notes += [
             f"\\* {benchmark} is partial and not comparable: {result.protocol.partial}."
             for benchmark, result in self.results.items()

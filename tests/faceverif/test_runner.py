@@ -18,7 +18,8 @@ from data_prep.errors import InputError
 from data_prep.lock import locked
 from data_prep.protocols import VerificationProtocol, load_protocol
 from faceverif.models import TorchEmbedder
-from faceverif.verification.embeddings import EmbeddedPhotos, embed_crops, embed_dataset, embed_to_file
+from faceverif.verification.embedding_file import embed_to_file
+from faceverif.verification.embeddings import EmbeddedPhotos, embed_crops, embed_dataset
 from faceverif.verification.options import VerificationOptions
 from faceverif.verification.result import VerificationResult
 from faceverif.verification.runner import evaluate, verify
@@ -285,3 +286,19 @@ def test_a_folder_that_another_process_fills_is_left_alone(folder: Path, tmp_pat
         verify(pattern_embedder(), folder / "data", folder / "pairs.csv", out=tmp_path, options=options)
     assert (tmp_path / "report.html").read_text() == "theirs"
     assert not (tmp_path / "result.json").exists()
+
+
+def test_a_photo_whose_embedding_is_not_finite_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = write_faces(tmp_path, people=2, photos=3)
+    embedder, run = pattern_embedder(), TorchEmbedder._run
+
+    def broken(self: TorchEmbedder, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        embeddings = run(self, crops)
+        embeddings[3] = np.inf
+        return embeddings
+
+    monkeypatch.setattr(TorchEmbedder, "_run", broken)
+    with pytest.raises(InputError, match=r"for P01/P01_0001\.jpg\. Train again"):
+        embed_dataset(embedder, dataset, np.arange(6), flip=True)

@@ -1,0 +1,91 @@
+"""The embeddings of a data set as a Parquet file."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from data_prep.atomic import written_whole
+from data_prep.dataset.manifest import AlignedDataset, Status
+from data_prep.dataset.packed import load_aligned
+from data_prep.errors import InputError
+from data_prep.progress import say
+from faceverif.models import Embedder
+from faceverif.verification.collapse import collapse_warning, different_photos
+from faceverif.verification.embeddings import BATCH, FLIP_RULE, embed_rows, embedded_batches
+
+_METADATA_KEY = b"faceverif.embeddings"
+
+
+def embed_to_file(embedder: Embedder, data: Path, out: Path, *, flip: bool) -> None:
+    """Embed every crop of an aligned folder into a Parquet file: photo, identity, status, embedding.
+
+    The file's metadata say which model, preprocessing and data. Photos without a crop have no row.
+
+    Raises:
+        InputError: `out` is no .parquet file, there is nothing to embed, or the data are of another template.
+    """
+    if out.suffix != ".parquet":
+        raise InputError(
+            "--out", "must be a .parquet file", got=out, fix=f"Use {out.with_suffix('.parquet')}."
+        )
+    dataset = load_aligned(data)
+    embedder.spec.refuse_other(dataset.header)
+    rows = np.flatnonzero(dataset.column("status") != Status.FAILED.value)
+    if not len(rows):
+        raise InputError("data", "must hold at least one crop", got=data, fix="Align photos into it.")
+    about = {
+        "model": embedder.name,
+        "model_sha256": embedder.sha256,
+        "preprocessing": embedder.preprocessing,
+        "spec": asdict(embedder.spec),
+        "flip": FLIP_RULE if flip else "none",
+        "data_sha256": dataset.sha256,
+        "warnings": _warnings(embedder, dataset, rows, flip=flip),
+    }
+    with written_whole(out) as unfinished:
+        _write_batches(unfinished, embedder, dataset, rows, flip=flip, about=json.dumps(about))
+
+
+def _warnings(
+    embedder: Embedder, dataset: AlignedDataset, rows: NDArray[np.int64], *, flip: bool
+) -> list[str]:
+    """Said before the work begins, from a few photos."""
+    few = rows[different_photos(dataset, rows)]
+    warning = collapse_warning(embedder, embed_rows(embedder, dataset, few, flip=flip)) if len(few) else None
+    if warning is None:
+        return []
+    say(warning)
+    return [warning]
+
+
+def _write_batches(
+    path: Path,
+    embedder: Embedder,
+    dataset: AlignedDataset,
+    rows: NDArray[np.int64],
+    *,
+    flip: bool,
+    about: str,
+) -> None:
+    """One row group per batch, so that memory does not grow with the data set."""
+    columns = dataset.table.select(["photo", "identity", "status"]).take(pa.array(rows))
+    writer: pq.ParquetWriter | None = None
+    try:
+        for index, embeddings in enumerate(embedded_batches(embedder, dataset, rows, flip=flip)):
+            values = pa.array(embeddings.reshape(-1), pa.float32())
+            table = columns.slice(index * BATCH, BATCH).append_column(
+                "embedding", pa.FixedSizeListArray.from_arrays(values, embeddings.shape[1])
+            )
+            table = table.replace_schema_metadata({_METADATA_KEY: about.encode()})
+            writer = writer or pq.ParquetWriter(path, table.schema)
+            writer.write_table(table)
+    finally:
+        if writer is not None:
+            writer.close()
