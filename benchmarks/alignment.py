@@ -66,16 +66,16 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             measure(tiny_sample(Path(folder)), min_face_px=60, rounds=1, workers=1)
     else:
-        sample = random.Random(options.seed).sample(list_photos(options.photos), options.count)
+        sample = random.Random(options.seed).sample(list_photos(options.photos).photos, options.count)
         measure(sample, min_face_px=options.min_face, rounds=_ROUNDS, workers=_CORES)
         print_memory(sample, min_face_px=options.min_face)
 
 
 def tiny_sample(folder: Path) -> list[FilePhoto]:
     synthesise_photos(load_face_model(), folder, identities=2, photos=4, seed=0)
-    for photo in list_photos(folder):
+    for photo in list_photos(folder).photos:
         Image.open(photo.path).resize((160, 160)).save(photo.path)  # batches want one size
-    return list_photos(folder)
+    return list_photos(folder).photos
 
 
 def measure(sample: list[FilePhoto], *, min_face_px: int, rounds: int, workers: int) -> None:

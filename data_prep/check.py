@@ -130,15 +130,15 @@ def _kinds() -> Iterator[_Kind]:
 
 def _examine_source(source: SourceFormat) -> Callable[[Path, CheckReport, bool], None]:
     def examine(path: Path, report: CheckReport, every: bool) -> None:
-        photos = source.list_photos(path)
+        photos, skipped = source.list_photos(path)
         usable = [photo for photo in photos if photo.refused is None]
         identities = {photo.identity for photo in usable if photo.identity is not None}
         of = f"of {len(identities):,} identities" if identities else "whose identities it does not say"
         report.facts.append(f"{len(usable):,} photos {of}")
         _report_refused(photos, report)
+        if len(skipped):
+            report.facts.append(skipped.text())
         _compare(_known_set(source, path, photos), photos=len(usable), identities=len(identities), to=report)
-        if source is folder.FORMAT:
-            _report_level(usable, identities, report)
         if source is celeba.FORMAT:
             report.count("photos that the identity file names are missing", celeba.missing_photos(path))
         _report_pair_lists(path, usable, report)
@@ -186,13 +186,6 @@ def _compare(known: KnownSet | None, *, photos: int, identities: int, to: CheckR
         to.facts.append(f"as many as {known.title} has")
     else:
         to.problems.append(f"{known.title} has {known.size_text()}: this is not all of it")
-
-
-def _report_level(photos: Sequence[SourcePhoto], identities: set[str], report: CheckReport) -> None:
-    """A folder too high has one identity, with everyone's photos."""
-    deep = [photo for photo in photos if photo.key.count("/") > 1]
-    if len(identities) == 1 and deep:
-        report.problems.append(f"all photos lie below {deep[0].key.split('/')[0]}: give that folder")
 
 
 def _report_pair_lists(path: Path, photos: Sequence[SourcePhoto], report: CheckReport) -> None:

@@ -113,7 +113,7 @@ def _record(records: RecordFile, offset: int) -> bytes:
 
 
 def _of_records(path: Path, *, field: str) -> AlignedDataset:
-    photos = recordio.list_photos(path)
+    photos = recordio.list_photos(path).photos
     header = _taken_over(path, photos, field=field)
     crops = RecordCrops(
         crop_px=header.crop_px,
@@ -125,7 +125,7 @@ def _of_records(path: Path, *, field: str) -> AlignedDataset:
 
 
 def _of_shards(path: Path, *, field: str) -> AlignedDataset:
-    photos, about = read_shards(path)
+    photos, about, _ = read_shards(path)
     header = _exported_header(path, about, field=field) if about else _taken_over(path, photos, field=field)
     paths = sorted({photo.path for photo in photos})
     number = {shard: place for place, shard in enumerate(paths)}

@@ -29,7 +29,7 @@ from data_prep.prepare.journal import Journal
 from data_prep.prepare.task import AlignSettings, Task
 from data_prep.prepare.workers import worker_pool
 from data_prep.progress import progress, say
-from data_prep.sources import SourcePhoto, list_source
+from data_prep.sources import Skipped, SourcePhoto, list_source
 
 _PHOTOS_PER_TASK = 32
 
@@ -46,6 +46,7 @@ class AlignSummary:
         no_face: photos with a centre crop instead.
         several_faces: photos of which the centred-largest face was taken.
         failures: reason -> photos without a crop.
+        skipped: what lies in the source and is no photo, in words; empty where all is.
         done_now: photos that this run did itself.
         seconds: how long it took for them.
     """
@@ -57,6 +58,7 @@ class AlignSummary:
     no_face: int
     several_faces: int
     failures: dict[str, int]
+    skipped: str
     done_now: int
     seconds: float
 
@@ -68,6 +70,8 @@ class AlignSummary:
         if self.failures:
             reasons = ", ".join(f"{reason} {count:,}" for reason, count in self.failures.items())
             lines.append(f"{sum(self.failures.values()):,} of {self.photos:,} photos have no crop: {reasons}")
+        if self.skipped:
+            lines.append(self.skipped)
         if self.done_now:
             rate = self.done_now / self.seconds
             lines.append(f"{self.done_now:,} photos in {self.seconds:.0f} s, {rate:.1f} images/s")
@@ -100,7 +104,7 @@ def align_folder(source: Path, out: Path, *, settings: AlignSettings, workers: i
         InputError: before anything is written; or a worker process died, and what was done stays.
     """
     template = find_template(settings.template)
-    photos = list_source(source)
+    photos, skipped = list_source(source)
     _check_out(source, out)
     policy = already_aligned.POLICY if already_aligned.are_aligned(photos, template) else POLICY
     with (
@@ -116,7 +120,8 @@ def align_folder(source: Path, out: Path, *, settings: AlignSettings, workers: i
         if tasks or not _is_manifest_of(out, len(photos)):
             header = header_for(template, policy=policy, min_face_px=settings.min_face_px)
             write_manifest(out, header, (journal.row(key) for key in sorted(photo.key for photo in photos)))
-    return _summary(out, done_now=sum(map(len, tasks)), seconds=time.monotonic() - start)
+    seconds = time.monotonic() - start
+    return _summary(out, skipped=skipped, done_now=sum(map(len, tasks)), seconds=seconds)
 
 
 def _check_out(source: Path, out: Path) -> None:
@@ -138,7 +143,7 @@ def _is_manifest_of(out: Path, rows: int) -> bool:
     return (out / MANIFEST_NAME).exists() and len(AlignedDataset.load(out)) == rows
 
 
-def _summary(out: Path, *, done_now: int, seconds: float) -> AlignSummary:
+def _summary(out: Path, *, skipped: Skipped, done_now: int, seconds: float) -> AlignSummary:
     dataset = AlignedDataset.load(out)
     reasons = dataset.column("reason")[dataset.with_status(Status.FAILED)]
     return AlignSummary(
@@ -149,6 +154,7 @@ def _summary(out: Path, *, done_now: int, seconds: float) -> AlignSummary:
         no_face=len(dataset.with_status(Status.NO_FACE)),
         several_faces=int((dataset.column("faces") > 1).sum()),
         failures=dict(Counter(reasons.tolist()).most_common()),
+        skipped=skipped.text(),
         done_now=done_now,
         seconds=seconds,
     )

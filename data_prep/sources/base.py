@@ -1,14 +1,21 @@
-"""What a source of photos is: keys, identities, and bytes on demand."""
+"""What a source of photos is: keys, identities, bytes on demand, and what was passed over."""
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
+from data_prep.errors import InputError
 from data_prep.photos import read_bytes
+from data_prep.picture_formats import is_picture_file
+from data_prep.walk import walk_files
+
+_NAMED = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,15 +56,100 @@ class FilePhoto(SourcePhoto):
         return read_bytes(self.path)
 
 
+class Skipped:
+    """What a reader passed over, by reason: `no_picture`, `system_file`, `linked_twice` and others."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, list[str]] = {}
+
+    def add(self, name: str, reason: str) -> None:
+        """Note a file, folder or member."""
+        self._names.setdefault(reason, []).append(name)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._names.values()))
+
+    def text(self) -> str:
+        """How many, why, and some names; empty where nothing was skipped."""
+        reasons = (f"{reason} {len(names):,} ({_some(names)})" for reason, names in self._names.items())
+        return f"skipped {len(self):,}: {', '.join(reasons)}" if self._names else ""
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
+
+
+P = TypeVar("P", bound=SourcePhoto)
+P_co = TypeVar("P_co", bound=SourcePhoto, covariant=True)
+
+
+class Listing(NamedTuple, Generic[P_co]):
+    """The content of a source.
+
+    Attributes:
+        photos: sorted by key.
+        skipped: what else lies there.
+    """
+
+    photos: Sequence[P_co]
+    skipped: Skipped
+
+
+def listing(source: Path, photos: Iterable[P], skipped: Skipped) -> Listing[P]:
+    """The content of a source, in order.
+
+    Raises:
+        InputError: two photos have one key, so that one would take the other's place.
+    """
+    ordered = sorted(photos, key=lambda photo: photo.key)
+    for one, other in pairwise(ordered):
+        if one.key == other.key:
+            places = [str(photo.path) if isinstance(photo, FilePhoto) else "" for photo in (one, other)]
+            raise InputError(
+                str(source),
+                "must hold each photo once",
+                got=f"{one.key} twice" + (f": {places[0]} and {places[1]}" if all(places) else ""),
+                fix="Keep one of them there.",
+            )
+    return Listing(ordered, skipped)
+
+
+def picture_files(source: Path, skipped: Skipped, *, inside: bool = False) -> Iterator[Path]:
+    """Every file below `source` that is meant as a picture; what else lies there is noted in `skipped`.
+
+    Args:
+        source: a folder.
+        skipped: takes the names of the others.
+        inside: refuse links that lead out of the folder.
+
+    Raises:
+        InputError: a folder cannot be read, or a link leaves.
+    """
+
+    def skip(path: Path, reason: str) -> None:
+        skipped.add(name_below(path, source), reason)
+
+    for path in walk_files(source, inside=inside, skip=skip):
+        if is_picture_file(path):
+            yield path
+        else:
+            skip(path, "no_picture")
+
+
+def name_below(path: Path, folder: Path) -> str:
+    r"""The path below a folder with forward slashes; bytes that are no UTF-8 are written `\xff`."""
+    return os.fsencode(path.relative_to(folder).as_posix()).decode("utf-8", "backslashreplace")
+
+
 class SourceFormat(NamedTuple):
     """A kind of source.
 
     Attributes:
         description: for the message that lists what is known.
         recognises: whether this is one, told by what lies there.
-        list_photos: every photo of it, sorted by key.
+        list_photos: every photo of it.
     """
 
     description: str
     recognises: Callable[[Path], bool]
-    list_photos: Callable[[Path], Sequence[SourcePhoto]]
+    list_photos: Callable[[Path], Listing[SourcePhoto]]

@@ -1,92 +1,86 @@
-"""A folder of photos per identity, as LFW, CelebA by identity and extracted CASIA-WebFace come."""
+"""A folder of photos per identity, as LFW and extracted CASIA-WebFace come; or photos without identities."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 
 from data_prep.errors import InputError
-from data_prep.inside import refuse_link_outside
-from data_prep.sources.base import FilePhoto, SourceFormat
+from data_prep.picture_formats import is_picture_file
+from data_prep.progress import say
+from data_prep.sources import celeba
+from data_prep.sources.base import (
+    FilePhoto,
+    Listing,
+    Skipped,
+    SourceFormat,
+    listing,
+    name_below,
+    picture_files,
+)
+from data_prep.sources.people_folders import people_level
 
-_SYSTEM_FILES = {"thumbs.db", "desktop.ini"}
-_SYSTEM_FOLDERS = {"__macosx"}
 
+def list_photos(source: Path) -> Listing[FilePhoto]:
+    """Every picture below `source`, or the one that it is; links are followed.
 
-def list_photos(source: Path) -> list[FilePhoto]:
-    r"""Every file below `source`, sorted by key; links are followed.
-
-    The key is the path below the source with forward slashes; bytes that are no UTF-8 are written `\xff`.
-    The first folder names the identity, however deep the photo lies. Any file counts, whatever its ending:
-    what is no photo is for the reader to say. Only what file managers leave behind is passed over: names
-    that begin with a dot, Thumbs.db, desktop.ini and __MACOSX.
+    The first folder names the identity, however deep the photo lies; where everything lies in one folder, the
+    first one in that. A photo that lies in none has no identity. The key is the path below the source, or
+    below that one folder. Files that are no pictures are skipped and named.
 
     Raises:
-        InputError: no such folder, one that cannot be read, or no file in any identity's folder.
+        InputError: no such folder, one that cannot be read or holds no picture, or one with splits or groups
+            above the people.
     """
+    if source.is_file():
+        return Listing(
+            [FilePhoto(path=source, key=name_below(source, source.parent), identity=None)], Skipped()
+        )
     if not source.is_dir():
         raise InputError(
             "SRC", "must be a folder with a folder of photos per identity", got=source, fix="Check the path."
         )
-    photos = [_source_photo(path, path.relative_to(source)) for path in walk_files(source)]
-    if not any(photo.identity for photo in photos):
+    skipped = Skipped()
+    paths = list(picture_files(source, skipped))
+    if not paths:
+        found = f"none in {source}" + (f" ({skipped.text()})" if len(skipped) else "")
+        raise InputError("SRC", "must hold photos", got=found, fix="Check the path.")
+    photos = _named(source, paths)
+    if all(photo.identity is None for photo in photos):
+        _refuse_part_of_celeba(source, paths[0])
+    return listing(source, photos, skipped)
+
+
+def _refuse_part_of_celeba(source: Path, photo: Path) -> None:
+    above = celeba.identity_file_above(source) if photo.stem.isdecimal() else None
+    if above is not None:
         raise InputError(
             "SRC",
-            "must hold a folder of photos per identity",
-            got=f"{len(photos)} files and no such folder in {source}",
-            fix="Put each person's photos into a folder of their own.",
+            "must hold CelebA's identity file beside its photos",
+            got=source,
+            fix=f"Give the folder above: {above}",
         )
-    return sorted(photos, key=lambda photo: photo.key)
 
 
-def walk_files(folder: Path) -> Iterator[Path]:
-    """Every file below a folder but what file managers leave behind; links are followed.
-
-    Raises:
-        InputError: a folder in it cannot be read.
-    """
-    for place, folders, files in os.walk(folder, followlinks=True, onerror=_refuse):
-        folders[:] = [name for name in folders if not _left_by_the_system(name)]
-        yield from (Path(place, name) for name in files if not _left_by_the_system(name))
-
-
-def walk_files_inside(folder: Path) -> Iterator[Path]:
-    """What `walk_files` gives, for folders that came as one: links may not lead out of them.
-
-    Raises:
-        InputError: a link leaves the folder, or a folder in it cannot be read.
-    """
-    inside, checked = folder.resolve(), None
-    for path in walk_files(folder):
-        if path.parent != checked:  # files come folder by folder; to resolve each would take minutes
-            checked = path.parent
-            refuse_link_outside(checked, inside)
-        if path.is_symlink():
-            refuse_link_outside(path, inside)
-        yield path
-
-
-def _refuse(error: OSError) -> None:
-    raise InputError(
-        "SRC", "every folder in it must be readable", got=error, fix="Mend or remove that folder."
-    )
-
-
-def _left_by_the_system(name: str) -> bool:
-    return name.startswith(".") or name.lower() in _SYSTEM_FILES | _SYSTEM_FOLDERS
-
-
-def _source_photo(path: Path, below: Path) -> FilePhoto:
-    key = os.fsencode(below.as_posix()).decode("utf-8", "backslashreplace")
-    identity, slash, _ = key.partition("/")
-    if not slash:  # directly in the source, where nobody is named
-        return FilePhoto(path=path, key=key, identity=None, refused="no_identity_folder")
-    return FilePhoto(path=path, key=key, identity=identity)
+def _named(source: Path, paths: Sequence[Path]) -> list[FilePhoto]:
+    names = [name_below(path, source) for path in paths]
+    level = people_level(names, source)
+    above = "/".join(names[0].split("/")[:level]) + "/"
+    shared = level > 0 and all(name.startswith(above) for name in names)
+    if level:
+        say(f"{source}: everything lies in {above}, so the folders in it name the people")
+    photos = []
+    for path, name in zip(paths, names, strict=True):
+        folders = name.split("/")[:-1]
+        identity = folders[level] if len(folders) > level else None
+        key = name.removeprefix(above) if shared else name
+        photos.append(FilePhoto(path=path, key=key, identity=identity))
+    return photos
 
 
 def _recognises(source: Path) -> bool:
-    return source.is_dir() or not source.exists()  # `list_photos` says what a missing one should be
+    # `list_photos` says what a missing one should be.
+    return source.is_dir() or not source.exists() or (source.is_file() and is_picture_file(source))
 
 
 FORMAT = SourceFormat("a folder of photos per identity", _recognises, list_photos)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from data_prep.errors import InputError
 from data_prep.photos import read_bytes
-from data_prep.sources.base import SourceFormat, SourcePhoto
+from data_prep.sources.base import Listing, Skipped, SourceFormat, SourcePhoto, listing
 from data_prep.sources.plain_pickle import PlainArray, read_plain_pickle
 
 # The largest set of the field, 14,000 crops, has 80 MB; the file is held in memory while it is read.
@@ -78,7 +78,7 @@ def pair_keys(path: Path, pair: int) -> tuple[str, str]:
     return f"{path.stem}/pair{pair + 1:04d}-left", f"{path.stem}/pair{pair + 1:04d}-right"
 
 
-def list_photos(source: Path) -> list[BinPhoto]:
+def list_photos(source: Path) -> Listing[BinPhoto]:
     """Every photo of a `.bin`, in key order; whom they show, it does not say.
 
     Raises:
@@ -86,10 +86,10 @@ def list_photos(source: Path) -> list[BinPhoto]:
     """
     photos = read_bin(source).photos
     keys = (key for pair in range(len(photos) // 2) for key in pair_keys(source, pair))
-    listed = [
+    listed = (
         BinPhoto(key=key, identity=None, content=content) for key, content in zip(keys, photos, strict=True)
-    ]
-    return sorted(listed, key=lambda photo: photo.key)
+    )
+    return listing(source, listed, Skipped())
 
 
 def is_bin(path: Path) -> bool:

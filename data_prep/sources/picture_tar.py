@@ -14,9 +14,13 @@ from numpy.typing import NDArray
 
 from data_prep.errors import InputError, first_line
 from data_prep.inside import refuse_name_outside
-from data_prep.sources.folder import walk_files_inside
+from data_prep.picture_formats import declared_size, is_picture_name, opens_like_a_picture
+from data_prep.progress import say
+from data_prep.sources.base import Skipped
+from data_prep.walk import left_by_the_system, walk_files
 
 _LARGEST_PICTURE = 2**24
+_LARGEST_PX = 2**22
 
 
 @dataclass(frozen=True)
@@ -37,38 +41,62 @@ class Pictures:
 def read_pictures(source: Path, *, splits: tuple[str, ...]) -> dict[str, Pictures]:
     """Every picture of those splits; a tar is decoded as it is read, nothing is unpacked to disk.
 
+    The splits may lie in further folders, as `./train` and `cifar10/train`. What is no picture is skipped,
+    and a line on the console says so.
+
     Args:
-        source: a folder, or a tar, compressed or not. Names that begin with a dot are passed over.
-        splits: the folders at its top; what lies in others is not read.
+        source: a folder, or a tar, compressed or not.
+        splits: the folders above the classes; what lies in others is not read.
 
     Raises:
         InputError: no such source, a damaged tar, a link or a path that leads out of it, a picture over
             16 MiB, that cannot be decoded or has another size, a split that is missing or has other classes.
     """
     decoded: dict[PurePosixPath, NDArray[np.uint8]] = {}
-    for name, content in _files(source):
-        if name.parts[0] in splits:
-            decoded[_checked(name, source)] = _decode(content, name, source)
-            _refuse_other_size(decoded, name, source)
+    skipped = Skipped()
+    for path, content in _files(source, skipped):
+        name = _below_split(path, splits)
+        if name is None:
+            continue
+        if not is_picture_name(name.name) and not opens_like_a_picture(content):
+            skipped.add(str(path), "no_picture")
+            continue
+        if _checked(name, source) in decoded:
+            raise _refused(source, "must hold each picture once", got=f"{name} twice")
+        decoded[name] = _decode(content, name, source)
+        _refuse_other_size(decoded, name, source)
     found = {split: _split(decoded, split, source) for split in splits}
+    if len(skipped):
+        say(f"{source}: {skipped.text()}")
     classes = {pictures.class_names for pictures in found.values()}
     if len(classes) > 1:
         raise _refused(source, "must have the same classes in every split", got="differing ones")
     return found
 
 
-def _files(source: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
+def _below_split(path: PurePosixPath, splits: tuple[str, ...]) -> PurePosixPath | None:
+    """The path from the split's folder on; null for what lies in none."""
+    start = next((place for place, part in enumerate(path.parts[:-1]) if part in splits), None)
+    return None if start is None else PurePosixPath(*path.parts[start:])
+
+
+def _files(source: Path, skipped: Skipped) -> Iterator[tuple[PurePosixPath, bytes]]:
     """(path below the source, content) of every file, in the source's order."""
     if source.is_dir():
-        for path in walk_files_inside(source):
-            yield PurePosixPath(path.relative_to(source).as_posix()), path.read_bytes()
+        for path in walk_files(source, inside=True):
+            name = PurePosixPath(path.relative_to(source).as_posix())
+            if path.stat().st_size > _LARGEST_PICTURE:
+                raise _refused(
+                    source, "must hold small pictures", got=f"{name} of {path.stat().st_size:,} bytes"
+                )
+            yield name, path.read_bytes()
         return
     if not source.is_file():
         raise _refused(source, "must be a folder or a tar of pictures", got="nothing")
     try:
         with tarfile.open(source) as archive:
             for member in archive:
-                yield from _member(archive, member, source)
+                yield from _member(archive, member, source, skipped)
             _refuse_without_end(archive)
     except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
         raise _refused(
@@ -85,10 +113,13 @@ def _refuse_without_end(archive: tarfile.TarFile) -> None:
 
 
 def _member(
-    archive: tarfile.TarFile, member: tarfile.TarInfo, source: Path
+    archive: tarfile.TarFile, member: tarfile.TarInfo, source: Path, skipped: Skipped
 ) -> Iterator[tuple[PurePosixPath, bytes]]:
     name = PurePosixPath(refuse_name_outside(member.name, field=str(source)))
-    if member.isdir() or _hidden(name):
+    if member.isdir():
+        return
+    if any(map(left_by_the_system, name.parts)):
+        skipped.add(str(name), "system_file")
         return
     if not member.isfile():
         raise _refused(source, "must hold files and folders only", got=f"{member.name}, a link or device")
@@ -99,10 +130,6 @@ def _member(
         yield name, content.read()
 
 
-def _hidden(name: PurePosixPath) -> bool:
-    return not name.parts or any(part.startswith(".") for part in name.parts)
-
-
 def _checked(name: PurePosixPath, source: Path) -> PurePosixPath:
     if len(name.parts) != 3:
         raise _refused(source, "must hold its pictures as SPLIT/CLASS/PICTURE", got=name)
@@ -110,8 +137,9 @@ def _checked(name: PurePosixPath, source: Path) -> PurePosixPath:
 
 
 def _decode(content: bytes, name: PurePosixPath, source: Path) -> NDArray[np.uint8]:
+    size = declared_size(content)  # a header of few bytes may claim gigabytes
     pixels = None
-    if content:
+    if size is not None and size[0] * size[1] <= _LARGEST_PX:
         pixels = cv2.imdecode(np.frombuffer(content, dtype=np.uint8), cv2.IMREAD_COLOR)
     if pixels is None:
         raise _refused(source, "must hold pictures that can be decoded", got=name)

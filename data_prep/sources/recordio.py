@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from data_prep.errors import InputError
 from data_prep.photos import PhotoError
 from data_prep.progress import say
-from data_prep.sources.base import SourceFormat, SourcePhoto
+from data_prep.sources.base import Listing, Skipped, SourceFormat, SourcePhoto, listing
 
 _MAGIC = struct.pack("<I", 0xCED7230A)
 _LENGTH_BITS = 29
@@ -89,7 +89,7 @@ class RecordFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            # Unbuffered: heads lie kilobytes apart, and a buffer would be filled anew for each.
+            # Unbuffered: heads lie kilobytes apart, and a buffer would be filled for each.
             self._file = path.open("rb", buffering=0)
         except OSError as error:
             raise InputError(
@@ -228,7 +228,7 @@ class RecordPhoto(SourcePhoto):
             raise PhotoError("damaged_record") from error
 
 
-def list_photos(source: Path) -> list[RecordPhoto]:
+def list_photos(source: Path) -> Listing[RecordPhoto]:
     """Every photo record; its key is `identity/number`, both as the records count them.
 
     With a `.idx` beside the `.rec`, a broken record costs one photo, which fails by name; without, records
@@ -247,7 +247,10 @@ def list_photos(source: Path) -> list[RecordPhoto]:
     if not photos:
         raise InputError(str(path), "must hold photos", got="none", fix="Fetch it again.")
     _compare_property(path.with_name("property"), photos)
-    return sorted(photos, key=lambda photo: photo.key)
+    skipped = Skipped()
+    for other in set(source.glob("*.rec")) - {path} if source.is_dir() else ():
+        skipped.add(other.name, "another_pack")
+    return listing(path, photos, skipped)
 
 
 def _rec_file(source: Path) -> Path:

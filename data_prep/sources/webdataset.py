@@ -1,7 +1,7 @@
 """WebDataset shards: tars of samples, `KEY.jpg` beside `KEY.json` or `KEY.cls`, read where they lie.
 
-The files of a sample follow each other and share their path up to the name's first dot. A tar without
-compression holds its files as they are, so that an index of offsets is enough to read any of them.
+`shard_samples` says which files make a sample. A tar without compression holds its files as they are, so that
+an index of offsets is enough to read any of them. A tar of a folder per identity is read the same way.
 
 `faceverif data export` writes for each crop the JSON `{photo, identity, sha256, landmarks}` in the words of
 the manifest, and opens every shard with the member `__faceverif__`: how the crops were made, and how many
@@ -11,11 +11,10 @@ there are in all shards together. Other programs pass such names over.
 from __future__ import annotations
 
 import json
+import posixpath
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
-from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple, TypeGuard
 
@@ -24,10 +23,15 @@ import numpy as np
 from data_prep.errors import InputError
 from data_prep.inside import refuse_name_outside
 from data_prep.photos import PhotoError
-from data_prep.sources.base import SourceFormat, SourcePhoto
+from data_prep.picture_formats import is_picture_name
+from data_prep.sources.base import Listing, Skipped, SourceFormat, SourcePhoto, listing
+from data_prep.sources.people_folders import people_level
+from data_prep.sources.shard_samples import PICTURES, Sample, samples
+from data_prep.walk import left_by_the_system
 
 ABOUT_NAME = "__faceverif__"
-_PICTURES = ("jpg", "jpeg", "png", "webp")
+_JSON_LABELS = ("identity", "label", "cls", "class")
+_LONGEST_LABEL = 200
 _LARGEST_TEXT = 2**20
 _LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 _TAR_MAGIC, _TAR_MAGIC_AT = b"ustar", 257
@@ -66,10 +70,20 @@ class Shards(NamedTuple):
     Attributes:
         photos: sorted by key.
         about: what `__faceverif__` says, the same in all; empty in sets by other programs.
+        skipped: members that are no part of a sample.
     """
 
-    photos: list[ShardPhoto]
+    photos: Sequence[ShardPhoto]
     about: Mapping[str, Any]
+    skipped: Skipped
+
+
+class _Described(NamedTuple):
+    """A sample of one shard with its JSON: null where that is broken, empty without one."""
+
+    path: Path
+    sample: Sample
+    about: dict[str, Any] | None
 
 
 def read_span(path: Path, offset: int, size: int) -> bytes:
@@ -93,32 +107,48 @@ def read_shards(source: Path) -> Shards:
             it, or one sample twice; or shards are missing of a set, or two sets lie together.
     """
     paths = [source] if source.is_file() else sorted(source.glob("*.tar"))
-    photos: dict[str, ShardPhoto] = {}
+    described: list[_Described] = []
     abouts: list[Mapping[str, Any]] = []
+    skipped = Skipped()
     for path in paths:
-        members = list(_members(path))
+        members = _members(path, skipped)
         abouts.append(_about(path, members))
-        for photo in _photos(path, members):
-            if photo.key in photos:
-                raise _refused(path, "must hold each sample once", f"{photo.key} twice")
-            photos[photo.key] = photo
-    _refuse_other_sets(source, abouts, len(photos))
-    return Shards([photos[key] for key in sorted(photos)], abouts[0])
+        for sample in samples(members, skipped, place=f"{path.name}/"):
+            about = {} if sample.about is None else _json(path, sample.about)
+            described.append(_Described(path, sample, about))
+    _refuse_other_sets(source, abouts, len(described))
+    found = listing(source, _photos(source, described), skipped)
+    return Shards(found.photos, abouts[0], skipped)
 
 
-def list_photos(source: Path) -> list[ShardPhoto]:
-    """Every photo, sorted by key: what the JSON calls `photo`, else shard and name.
+def list_photos(source: Path) -> Listing[ShardPhoto]:
+    """Every photo; its key is what the JSON calls `photo`, else shard and name.
 
-    Whom it shows says `identity` in the JSON, else the number in `.cls`, else the folder that the sample is
-    in; a photo of nobody has none.
+    Whom it shows says `identity` or `label` in the JSON, else the text in `.cls`. Where no sample has any of
+    these, the folder in the tar does, as in a folder of photos per identity.
 
     Raises:
         InputError: as for `read_shards`.
     """
-    return read_shards(source).photos
+    shards = read_shards(source)
+    return Listing(shards.photos, shards.skipped)
 
 
-def _members(path: Path) -> Iterator[tarfile.TarInfo]:
+def _members(path: Path, skipped: Skipped) -> dict[str, tarfile.TarInfo]:
+    """The files of a shard by name, `./a//b` as `a/b`."""
+    members: dict[str, tarfile.TarInfo] = {}
+    for member in _plain_members(path):
+        name = posixpath.normpath(member.name)
+        if any(map(left_by_the_system, name.split("/"))):
+            skipped.add(f"{path.name}/{name}", "system_file")
+        elif name in members:
+            raise _refused(path, "must hold each file once", f"{name} twice")
+        else:
+            members[name] = member
+    return members
+
+
+def _plain_members(path: Path) -> Iterator[tarfile.TarInfo]:
     try:
         with tarfile.open(path, "r:", encoding="utf-8", errors="backslashreplace") as archive:
             for member in archive:
@@ -140,40 +170,38 @@ def _checked(path: Path, member: tarfile.TarInfo) -> tarfile.TarInfo:
     return member
 
 
-def _about(path: Path, members: list[tarfile.TarInfo]) -> Mapping[str, Any]:
-    first = members[:1]
-    about = _json(path, first[0]) if first and first[0].name == ABOUT_NAME else {}
+def _about(path: Path, members: dict[str, tarfile.TarInfo]) -> Mapping[str, Any]:
+    """What the shard says of its export; taken out of the members."""
+    member = members.pop(ABOUT_NAME, None)
+    about = {} if member is None else _json(path, member)
     if about is None:
         raise _refused(path, f"{ABOUT_NAME} must be JSON as `faceverif data export` writes it", "other bytes")
     return about
 
 
-def _photos(path: Path, members: list[tarfile.TarInfo]) -> Iterator[ShardPhoto]:
-    named = [(*_split(member.name), member) for member in members if member.name != ABOUT_NAME]
-    for key, files in groupby(named, key=itemgetter(0)):
-        sample = {ending: member for _, ending, member in files}
-        picture = next((sample[ending] for ending in _PICTURES if ending in sample), None)
-        if picture is not None:
-            yield _photo(path, key, picture, sample)
+def _photos(source: Path, described: Sequence[_Described]) -> list[ShardPhoto]:
+    if any(_has_label(each) for each in described):
+        return [_photo(each, *_label(each)) for each in described]
+    names = [each.sample.name for each in described]
+    level = people_level(names, source)
+    folders = [name.split("/")[:-1] for name in names]
+    identities = [path[level] if len(path) > level else None for path in folders]
+    return [_photo(each, who, None) for each, who in zip(described, identities, strict=True)]
 
 
-def _photo(
-    path: Path, key: str, picture: tarfile.TarInfo, sample: Mapping[str, tarfile.TarInfo]
-) -> ShardPhoto:
-    about = _json(path, sample["json"]) if "json" in sample else {}
-    if about is not None and _overflow(about.get("landmarks")):
-        about = None
-    refused = "damaged_json" if about is None else None
-    about = about or {}
-    name = str(about.get("photo") or f"{path.stem}/{picture.name}")
+def _photo(described: _Described, identity: str | None, refused: str | None) -> ShardPhoto:
+    path, sample, about = described
+    if about is None or _overflow(about.get("landmarks")):
+        about, refused = {}, "damaged_json"
+    name = str(about.get("photo") or f"{path.stem}/{sample.name}")
     sha256, landmarks = about.get("sha256"), about.get("landmarks")
     return ShardPhoto(
-        key=refuse_name_outside(name, field=f"{path}, {key}.json"),
-        identity=_identity(path, key, about, sample),
+        key=posixpath.normpath(refuse_name_outside(name, field=f"{path}, {sample.name}")),
+        identity=identity,
         refused=refused,
         path=path,
-        offset=picture.offset_data,
-        size=picture.size,
+        offset=sample.picture.offset_data,
+        size=sample.picture.size,
         sha256=sha256 if isinstance(sha256, str) else None,
         landmarks=list(map(float, landmarks)) if _are_landmarks(landmarks) else None,
     )
@@ -188,24 +216,35 @@ def _overflow(landmarks: object) -> bool:
     return _are_landmarks(landmarks) and not all(abs(each) <= _LARGEST_FLOAT32 for each in landmarks)
 
 
-def _identity(
-    path: Path, key: str, about: Mapping[str, Any], sample: Mapping[str, tarfile.TarInfo]
-) -> str | None:
-    if "identity" in about:
-        identity = about["identity"]
-        return None if identity is None else str(identity)
-    if "cls" in sample:
-        number = _text(path, sample["cls"]).strip()
-        return f"{int(number):06d}" if number.isdigit() and len(number) < 10 else None
-    folder, slash, _ = key.partition("/")
-    return folder if slash else None
+# --- labels
 
 
-def _split(name: str) -> tuple[str, str]:
-    """Key and ending, parted at the first dot of the name, as the format wants it."""
-    folder, slash, base = name.rpartition("/")
-    stem, _, ending = base.partition(".")
-    return folder + slash + stem, ending.lower()
+def _has_label(described: _Described) -> bool:
+    """Whether a sample says whom it shows, or that it shows nobody, or fails to say it."""
+    about = described.about
+    return described.sample.label is not None or about is None or any(key in about for key in _JSON_LABELS)
+
+
+def _label(described: _Described) -> tuple[str | None, str | None]:
+    """The identity, null for nobody; and `damaged_label` for what names nobody."""
+    path, sample, about = described
+    key = next((key for key in _JSON_LABELS if key in (about or {})), None)
+    if about is not None and key is not None:
+        value = about[key]
+        if value is not None and (isinstance(value, bool) or not isinstance(value, (str, int))):
+            return None, "damaged_label"
+        return (None if value is None else str(value)), None
+    if sample.label is None:
+        return None, None
+    text = _text(path, sample.label).decode("utf-8", "replace").strip()
+    if text.startswith("-") and text[1:].isdigit():  # the field's -1 stands for nobody
+        return None, None
+    if not text.isprintable() or "\ufffd" in text or not 0 < len(text) <= _LONGEST_LABEL:
+        return None, "damaged_label"
+    return (f"{int(text):06d}" if text.isdecimal() and len(text) < 10 else text), None
+
+
+# --- members
 
 
 def _json(path: Path, member: tarfile.TarInfo) -> dict[str, Any] | None:
@@ -223,7 +262,7 @@ def _text(path: Path, member: tarfile.TarInfo) -> bytes:
 
 def _refuse_other_sets(source: Path, abouts: list[Mapping[str, Any]], photos: int) -> None:
     if not photos:
-        raise _refused(source, f"must hold samples with a picture ({', '.join(_PICTURES)})", "none")
+        raise _refused(source, f"must hold samples with a picture ({', '.join(PICTURES)})", "none")
     if any(about != abouts[0] for about in abouts):
         raise _refused(source, "must hold the shards of one export", "those of several")
     announced = abouts[0].get("photos", photos)
@@ -238,12 +277,13 @@ def _refused(path: Path, rule: str, got: object) -> InputError:
 def _recognises(source: Path) -> bool:
     if source.is_file():
         return source.suffix == ".tar" or read_span(source, _TAR_MAGIC_AT, len(_TAR_MAGIC)) == _TAR_MAGIC
-    # A folder of photos per identity may hold a tar too.
-    return (
-        source.is_dir()
-        and any(source.glob("*.tar"))
-        and not any(entry.is_dir() and not entry.name.startswith(".") for entry in source.iterdir())
-    )
+    if not source.is_dir() or not any(source.glob("*.tar")):
+        return False
+    # A folder of photos, per identity or flat, may hold a tar too.
+    entries = [entry for entry in source.iterdir() if not left_by_the_system(entry.name)]
+    return not any(entry.is_dir() or is_picture_name(entry.name) for entry in entries)
 
 
-FORMAT = SourceFormat("WebDataset shards, a .tar or a folder of them", _recognises, list_photos)
+FORMAT = SourceFormat(
+    "WebDataset shards or a tar of photos, a .tar or a folder of them", _recognises, list_photos
+)

@@ -51,8 +51,8 @@ def test_empty_cut_and_foreign_files_are_counted_and_named(tmp_path: Path) -> No
     assert problems(tmp_path).splitlines() == [
         "1 files are dangling links or have zero bytes: a/1.jpg",
         "1 photos cannot be decoded (truncated): a/2.jpg",
-        "1 photos cannot be decoded (not_an_image): b/notes.txt",
     ]
+    assert "skipped 1: no_picture 1 (b/notes.txt)" in check(tmp_path).facts
 
 
 def test_a_sample_says_so_and_all_finds_what_it_misses(
@@ -65,10 +65,10 @@ def test_a_sample_says_so_and_all_finds_what_it_misses(
     assert "a/1.jpg" in problems(tmp_path, every=True)
 
 
-def test_a_folder_too_high_is_told(tmp_path: Path) -> None:
-    write_photos(tmp_path, "lfw/a/1.jpg", "lfw/b/1.jpg")
-    assert problems(tmp_path) == "all photos lie below lfw: give that folder"
-    assert check(tmp_path / "lfw").whole
+def test_folders_above_the_people_are_gone_through_or_named(tmp_path: Path) -> None:
+    assert check(write_photos(tmp_path / "nested", "lfw/a/1.jpg", "lfw/b/1.jpg")).whole
+    splits = write_photos(tmp_path / "split", "train/a/1.jpg", "test/b/1.jpg")
+    assert f"faceverif align {splits}/train OUT" in problems(splits)
 
 
 def test_lfw_is_known_by_its_names_and_compared_with_its_counts(
@@ -90,7 +90,7 @@ def test_celeba_misses_photos_by_name(tmp_path: Path) -> None:
     write_photos(tmp_path / "images", "000001.jpg", "000002.jpg", "stray.jpg")
     (tmp_path / "identity_CelebA.txt").write_text("000001.jpg 7\n000002.jpg 8\n000003.jpg 7\n")
     found = problems(tmp_path)
-    assert "1 photos that the identity file names are missing: 000003.jpg" in found
+    assert "1 photos that the identity file names are missing: 000003" in found
     assert "202,599 photos of 10,177 people" in found
     assert "1 files beside them are no part of it (no_identity)" in check(tmp_path).facts
 

@@ -64,7 +64,7 @@ def test_a_photo_used_twice_is_written_once_and_read_twice(tmp_path: Path) -> No
 
 
 def test_photos_have_stable_names_and_no_identity(tmp_path: Path) -> None:
-    photos = list_photos(write_bin(tmp_path / "small.bin", CONTENTS, SAME))
+    photos = list_photos(write_bin(tmp_path / "small.bin", CONTENTS, SAME)).photos
     assert [photo.key for photo in photos[:3]] == [
         "small/pair0001-left",
         "small/pair0001-right",
@@ -304,5 +304,5 @@ def test_insightfaces_own_sample(shared: Path) -> None:
 
 
 def test_pictures_inside_are_decodable(tmp_path: Path) -> None:
-    photos = list_photos(write_bin(tmp_path / "set.bin", [picture(0), picture(1)], [True]))
+    photos = list_photos(write_bin(tmp_path / "set.bin", [picture(0), picture(1)], [True])).photos
     assert decode_photo(photos[1].read()).shape == (24, 24, 3)

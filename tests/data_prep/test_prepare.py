@@ -71,20 +71,19 @@ def rows_of(out: Path) -> dict[str, dict[str, object]]:
     return {row["photo"]: row for row in AlignedDataset.load(out).table.to_pylist()}
 
 
-def test_every_file_is_a_row(aligned: tuple[Path, AlignSummary]) -> None:
+def test_every_picture_is_a_row(aligned: tuple[Path, AlignSummary]) -> None:
     rows = rows_of(aligned[0])
     assert {photo: (row["identity"], row["status"], row["reason"]) for photo, row in rows.items()} == {
         "Ann/cut.jpg": ("Ann", "failed", "truncated"),
         "Ann/empty.jpg": ("Ann", "failed", "empty_file"),
         "Ann/grey.png": ("Ann", "no_face", "no_face"),
-        "Ann/notes.txt": ("Ann", "failed", "not_an_image"),
         "Ann/tiny.png": ("Ann", "failed", "too_small"),
         "Ann/x.jpg": ("Ann", "aligned", None),
         "Ann/x.png": ("Ann", "aligned", None),
         "Ann/\\xff.jpg": ("Ann", "failed", "empty_file"),
         "Zoë Müller/more/portrait.jpg": ("Zoë Müller", "aligned", None),
         "Zoë Müller/portrait.jpg": ("Zoë Müller", "aligned", None),
-        "readme.jpg": (None, "failed", "no_identity_folder"),
+        "readme.jpg": (None, "failed", "empty_file"),
         "李 明/portrait.jpg": ("李 明", "aligned", None),
     }
     assert list(rows) == sorted(rows)
@@ -105,9 +104,11 @@ def test_crops_are_the_warped_photos_each_in_a_file_of_its_own(
 
 def test_the_summary_says_how_many_and_why(aligned: tuple[Path, AlignSummary]) -> None:
     text = aligned[1].text()
-    assert "5 of 12 photos aligned" in text
-    assert "1 of 12 photos show no face" in text
-    assert "6 of 12 photos have no crop: empty_file 2" in text
+    assert "5 of 11 photos aligned" in text
+    assert "1 of 11 photos show no face" in text
+    assert "5 of 11 photos have no crop: empty_file 3" in text
+    skipped = "skipped 3: system_file 2 (Ann/.DS_Store, Ann/Thumbs.db), no_picture 1 (Ann/notes.txt)"
+    assert skipped in text.splitlines()
     assert "images/s" in text
 
 
@@ -128,7 +129,7 @@ def test_photos_come_and_go(people: Path, tmp_path: Path) -> None:
     second.unlink()
     summary = align_folder(source, out, settings=_SETTINGS, workers=1)
     assert summary.done_now > 0
-    assert list(rows_of(out)) == [photo.key for photo in list_photos(source)]
+    assert list(rows_of(out)) == [photo.key for photo in list_photos(source).photos]
 
 
 def command(source: Path, out: Path) -> list[str]:
@@ -212,7 +213,7 @@ def test_missing_and_empty_sources(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="must be a folder"):
         align_folder(tmp_path / "nowhere", out, settings=_SETTINGS)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="0 files"):
+    with pytest.raises(InputError, match="must hold photos; got none"):
         align_folder(tmp_path / "empty", out, settings=_SETTINGS)
     (tmp_path / "empty/photo.jpg").touch()
     with pytest.raises(InputError, match="a folder of their own"):

@@ -33,7 +33,7 @@ def contents(photos: list[RecordPhoto]) -> list[bytes]:
 @pytest.mark.parametrize("index", [True, False])
 def test_photos_come_back_byte_for_byte(tmp_path: Path, index: bool) -> None:
     write_rec(tmp_path, PHOTOS, index=index)
-    photos = list_photos(tmp_path)
+    photos = list_photos(tmp_path).photos
     assert [(photo.key, photo.identity) for photo in photos] == [
         ("000000/0000001", "000000"),
         ("000000/0000002", "000000"),
@@ -41,7 +41,9 @@ def test_photos_come_back_byte_for_byte(tmp_path: Path, index: bool) -> None:
         ("000001/0000004", "000001"),
     ]
     assert contents(photos) == [data for _, data in PHOTOS]
-    assert [photo.key for photo in list_source(tmp_path / "train.rec")] == [photo.key for photo in photos]
+    assert [photo.key for photo in list_source(tmp_path / "train.rec").photos] == [
+        photo.key for photo in photos
+    ]
 
 
 @given(st.lists(st.sampled_from([MAGIC, b"abcd", b"xy", b""]), max_size=9).map(b"".join))
@@ -74,10 +76,10 @@ def test_labels_of_a_header_and_of_a_photo_with_several(tmp_path: Path) -> None:
 def test_with_an_index_a_broken_record_costs_one_photo(tmp_path: Path) -> None:
     path = write_rec(tmp_path, PHOTOS)
     data = bytearray(path.read_bytes())
-    offset = list_photos(tmp_path)[1].offset
+    offset = list_photos(tmp_path).photos[1].offset
     data[offset] ^= 1
     path.write_bytes(data)
-    photos = list_photos(tmp_path)
+    photos = list_photos(tmp_path).photos
     assert [(photo.key, photo.refused) for photo in photos if photo.refused] == [
         ("0000002", "damaged_record")
     ]
@@ -92,7 +94,7 @@ def test_with_an_index_a_broken_record_costs_one_photo(tmp_path: Path) -> None:
 @pytest.mark.parametrize("label", [-1.0, 0.5, float("nan"), float("inf"), 1e30])
 def test_a_label_that_is_no_identity_is_a_failure_row(tmp_path: Path, label: float) -> None:
     (tmp_path / "train.rec").write_bytes(record(payload(b"a", label)) + record(payload(b"b", 1)))
-    assert [photo.refused for photo in list_photos(tmp_path)] == ["damaged_record", None]
+    assert [photo.refused for photo in list_photos(tmp_path).photos] == ["damaged_record", None]
 
 
 @pytest.mark.parametrize(
@@ -154,7 +156,7 @@ def test_an_index_that_does_not_fit(tmp_path: Path, text: str, said: str) -> Non
 
 def test_a_file_cut_between_records_is_not_taken_for_a_smaller_set(tmp_path: Path) -> None:
     path = write_rec(tmp_path, PHOTOS, index=False)
-    path.write_bytes(path.read_bytes()[: list_photos(tmp_path)[2].offset])
+    path.write_bytes(path.read_bytes()[: list_photos(tmp_path).photos[2].offset])
     with pytest.raises(InputError, match="the 4 photos that its first record announces; got 2"):
         list_photos(tmp_path)
 
@@ -176,7 +178,7 @@ def read_all(folder: Path) -> int:
     """
     data, readable = (folder / "train.rec").read_bytes(), 0
     try:
-        photos = list_photos(folder)
+        photos = list_photos(folder).photos
     except InputError:
         return 0
     assert [photo.key for photo in photos] == sorted({photo.key for photo in photos})
@@ -199,7 +201,7 @@ def read_all(folder: Path) -> int:
 def test_cut_anywhere(tmp_path: Path, index: bool) -> None:
     path = write_rec(tmp_path, [(0, b"abcdefg"), (1, MAGIC * 3)], index=index)
     whole = path.read_bytes()
-    last = max(photo.offset for photo in list_photos(tmp_path))
+    last = max(photo.offset for photo in list_photos(tmp_path).photos)
     for length in range(len(whole)):
         path.write_bytes(whole[:length])
         # The second photo is there only while its record is; without an index, then neither is the first.
@@ -228,7 +230,7 @@ def test_random_bytes_never_crash(tmp_path: Path, opening: bool, tail: bytes) ->
 @pytest.mark.real_data
 def test_what_mxnet_wrote(shared: Path, tmp_path: Path) -> None:
     folder = shared / "data/insightface/rec"
-    photos = list_photos(folder)
+    photos = list_photos(folder).photos
     assert len(photos) == 300
     assert len({photo.identity for photo in photos}) == 30
     assert not any(photo.refused for photo in photos)
@@ -241,4 +243,4 @@ def test_what_mxnet_wrote(shared: Path, tmp_path: Path) -> None:
         small = np.abs(original.mean((0, 1)) - decode_photo(photo.read()).mean((0, 1)))
         assert small.max() < 25  # the same photo, in crop and size another
     (tmp_path / "train.rec").symlink_to(folder / "train.rec")
-    assert [photo.key for photo in list_photos(tmp_path)] == [photo.key for photo in photos]
+    assert [photo.key for photo in list_photos(tmp_path).photos] == [photo.key for photo in photos]

@@ -42,7 +42,7 @@ def put(path: Path, content: bytes = b"photo") -> Path:
 
 
 def keys(source: Path) -> list[str]:
-    return [photo.key for photo in list_source(source)]
+    return [photo.key for photo in list_source(source).photos]
 
 
 # --- names and links
@@ -120,7 +120,7 @@ def test_celeba_as_it_comes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     celeba(tmp_path, "000001.jpg 2880", "000002.jpg 12", "000003.jpg 12", place="Anno/identity_CelebA.txt")
     for name in ("000001.jpg", "000002.jpg", "stranger.jpg"):
         put(tmp_path / "Img/img_align_celeba" / name)
-    photos = {photo.key: photo for photo in list_source(tmp_path)}
+    photos = {photo.key: photo for photo in list_source(tmp_path).photos}
     assert {key: (photo.identity, photo.refused) for key, photo in photos.items()} == {
         "00012/000002.jpg": ("00012", None),
         "02880/000001.jpg": ("02880", None),
@@ -171,7 +171,7 @@ def test_random_identity_files_never_crash(tmp_path: Path, content: bytes) -> No
     put(tmp_path / "identity_CelebA.txt", content)
     put(tmp_path / "images/1.jpg")
     try:
-        photos = list_source(tmp_path)
+        photos = list_source(tmp_path).photos
     except InputError:
         return
     assert [photo.key for photo in photos] == [f"{photos[0].identity}/1.jpg"]
@@ -191,7 +191,7 @@ def test_cfp_in_any_layout_has_the_lists_names(tmp_path: Path, below: str) -> No
         put(root / "Protocol/Pair_list_F.txt")
         if (root / below).exists() and below != "":
             assert keys(root / below) == ["001/frontal/01.jpg", "001/profile/02.jpg"]
-    assert {photo.identity for photo in cfp.list_photos(tmp_path / "plain/Data/Images")} == {"001"}
+    assert {photo.identity for photo in cfp.list_photos(tmp_path / "plain/Data/Images").photos} == {"001"}
 
 
 def test_sources_are_told_by_content(tmp_path: Path) -> None:
@@ -223,7 +223,7 @@ def test_sources_are_told_by_content(tmp_path: Path) -> None:
 def test_real_sources(shared: Path) -> None:
     data = shared / "data"
     counts = {"cfp": 280, "cfp/Data/Images": 280, "insightface/small_lfw.bin": 20, "insightface/rec": 300}
-    assert {name: len(list_source(data / name)) for name in counts} == counts
+    assert {name: len(list_source(data / name).photos) for name in counts} == counts
 
 
 # --- crops that are aligned already
@@ -250,14 +250,14 @@ def save(path: Path, pixels: NDArray[np.uint8]) -> None:
 def test_crops_are_known_by_where_their_landmarks_lie(
     people: Path, crops: dict[str, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert not are_aligned(list_source(people), TEMPLATE)
+    assert not are_aligned(list_source(people).photos, TEMPLATE)
     assert capsys.readouterr().err == ""  # another size: nothing to say
-    assert are_aligned(list_source(crops["aligned"]), TEMPLATE)
+    assert are_aligned(list_source(crops["aligned"]).photos, TEMPLATE)
     assert "taken over as they are" in capsys.readouterr().err
-    assert not are_aligned(list_source(crops["cut"]), TEMPLATE)
+    assert not are_aligned(list_source(crops["cut"]).photos, TEMPLATE)
     assert "px away: not aligned yet" in capsys.readouterr().err
     with pytest.raises(InputError, match="must be arcface-112 for photos that are aligned already"):
-        are_aligned(list_source(crops["aligned"]), find_template("arcface-128"))
+        are_aligned(list_source(crops["aligned"]).photos, find_template("arcface-128"))
 
 
 def test_faceless_pictures_of_that_size_are_no_crops(
@@ -311,5 +311,5 @@ def test_crops_are_taken_over_byte_for_byte(
 @pytest.mark.real_data
 def test_insightfaces_crops_are_known_and_celebas_are_not(shared: Path) -> None:
     data = shared / "data/insightface"
-    assert are_aligned(list_source(data / "small_lfw.bin"), TEMPLATE)
-    assert not are_aligned(list_source(data / "rec"), TEMPLATE)  # 112 x 112, yet not on the template
+    assert are_aligned(list_source(data / "small_lfw.bin").photos, TEMPLATE)
+    assert not are_aligned(list_source(data / "rec").photos, TEMPLATE)  # 112 x 112, yet not on the template

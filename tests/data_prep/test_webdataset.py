@@ -54,23 +54,93 @@ def test_a_sample_is_what_shares_a_key_up_to_the_first_dot(tmp_path: Path) -> No
         "4.txt": b"no picture",
         "5.webp": b"five",
     }
-    write_tar(tmp_path / "a-0.tar", files)
+    write_tar(tmp_path / "a-0.tar", files | {"late/1.cls": b"5", "2.jpg.txt": b"", "late/1.jpg": b"late"})
     write_tar(tmp_path / "a-1.tar", {"1.jpg": b"the same name in another shard"})
-    found = {photo.key: (photo.identity, photo.read()) for photo in list_source(tmp_path)}
+    found = {photo.key: (photo.identity, photo.read()) for photo in list_source(tmp_path).photos}
     assert found == {
         "a-0/1.jpg": ("Ada", PHOTO),
         "a-0/2.png": ("000017", b"two"),
         "a-0/5.webp": (None, b"five"),
-        "a-0/eve/3.JPEG": ("eve", b"three"),
+        "a-0/eve/3.JPEG": (None, b"three"),  # others have labels: a folder is no label then
+        "a-0/late/1.jpg": ("000005", b"late"),
         "a-1/1.jpg": (None, b"the same name in another shard"),
     }
-    assert [photo.key for photo in list_source(tmp_path / "a-1.tar")] == ["a-1/1.jpg"]
+    assert [photo.key for photo in list_source(tmp_path / "a-1.tar").photos] == ["a-1/1.jpg"]
+    assert list_source(tmp_path).skipped.text() == (
+        "skipped 3: further_picture 1 (a-0.tar/1.seg.png), no_picture 2 (a-0.tar/2.jpg.txt, a-0.tar/4.txt)"
+    )
+
+
+def shard(tmp_path: Path, *names: str, labels: dict[str, bytes] | None = None) -> dict[str, str | None]:
+    """Key, without the shard's name -> identity."""
+    write_tar(tmp_path / "s.tar", dict.fromkeys(names, PHOTO) | (labels or {}))
+    return {photo.key.removeprefix("s/"): photo.identity for photo in list_source(tmp_path / "s.tar").photos}
+
+
+def test_names_with_dots_are_whole_photos(tmp_path: Path) -> None:
+    assert shard(tmp_path, "m.0abc/m.0abc_0001.jpg", "m.0abc/m.0abc_0002.jpg", "m.0abd/m.0abd_0001.jpg") == {
+        "m.0abc/m.0abc_0001.jpg": "m.0abc",
+        "m.0abc/m.0abc_0002.jpg": "m.0abc",
+        "m.0abd/m.0abd_0001.jpg": "m.0abd",
+    }
+    assert shard(tmp_path, "1/1_0.jpg", "1/1_1.v2.jpg", "2/2.a.b.jpg") == {
+        "1/1_0.jpg": "1",
+        "1/1_1.v2.jpg": "1",
+        "2/2.a.b.jpg": "2",
+    }
+
+
+def test_labels_are_found_where_people_write_them(tmp_path: Path) -> None:
+    labels = {"s1.target.cls": b"1", "s2.target.cls": b"2"}
+    assert shard(tmp_path, "s1.input.jpg", "s2.input.jpg", labels=labels) == {
+        "s1.input.jpg": "000001",
+        "s2.input.jpg": "000002",
+    }
+    labels = {
+        "m.1_1.cls": b"Ann",
+        "m.1_2.cls": "Zo\u00eb".encode(),
+        "m.1_3.cls": b"-1",
+        "m.1_4.cls": b"\xff\0",
+    }
+    names = [f"m.1_{number}.jpg" for number in range(1, 6)]
+    assert list(shard(tmp_path, *names, labels=labels).values()) == ["Ann", "Zo\u00eb", None, None, None]
+    refused = {photo.key: photo.refused for photo in list_photos(tmp_path / "s.tar").photos if photo.refused}
+    assert refused == {"s/m.1_4.jpg": "damaged_label"}
+    labels = {"a.json": sample(label=7), "b.json": sample(label=[7])}
+    assert shard(tmp_path, "a.jpg", "b.jpg", labels=labels) == {"a.jpg": "7", "b.jpg": None}
+
+
+def test_a_tar_of_a_folder_names_the_people(tmp_path: Path) -> None:
+    people = {"Ann/1.jpg": "Ann", "Bob/1.jpg": "Bob"}
+    for above in ("./", "lfw/", "./lfw/lfw-deepfunneled/"):
+        found = shard(tmp_path, *(above + name for name in people))
+        assert list(found.values()) == ["Ann", "Bob"]
+    assert shard(tmp_path, "./1.jpg", "./2.jpg") == {"1.jpg": None, "2.jpg": None}
+    assert shard(tmp_path, "images/1.jpg", "images/2.jpg") == {"images/1.jpg": None, "images/2.jpg": None}
+    write_tar(tmp_path / "s.tar", {"train/Ann/1.jpg": PHOTO, "test/Bob/1.jpg": PHOTO})
+    assert "the splits test, train above the people" in refused(tmp_path / "s.tar")
+    assert "Unpack it" in refused(tmp_path / "s.tar")
+
+
+def test_what_archivers_add_is_no_sample(tmp_path: Path) -> None:
+    added = {
+        "./._1.jpg": b"mac",
+        "./._1.cls": b"mac",
+        "__MACOSX/1.jpg": b"mac",
+        "a/.DS_Store": b"",
+        "Thumbs.db": b"",
+    }
+    found = {"./1.cls": b"4", "./1.jpg": PHOTO}
+    assert shard(tmp_path, labels=added | found) == {"1.jpg": "000004"}
+    assert (
+        list_photos(tmp_path / "s.tar").skipped.text().startswith("skipped 5: system_file 5 (s.tar/._1.jpg, ")
+    )
 
 
 def test_a_broken_description_costs_its_photo_only(tmp_path: Path) -> None:
     files = {"1.jpg": PHOTO, "1.json": b"{", "2.jpg": PHOTO, "2.json": b"[" * 9999, "3.jpg": PHOTO}
     write_tar(tmp_path / "a.tar", files | {"4.jpg": PHOTO, "4.json": sample(landmarks="none", sha256=3)})
-    photos = list_photos(tmp_path)
+    photos = list_photos(tmp_path).photos
     assert [photo.refused for photo in photos] == ["damaged_json", "damaged_json", None, None]
     assert (photos[3].landmarks, photos[3].sha256) == (None, None)
 
@@ -103,7 +173,10 @@ def test_a_folder_of_people_may_hold_a_tar(tmp_path: Path) -> None:
     write_tar(tmp_path / "backup.tar", {"1.jpg": PHOTO})
     (tmp_path / "ada").mkdir()
     (tmp_path / "ada/1.jpg").write_bytes(PHOTO)
-    assert [photo.key for photo in list_source(tmp_path)] == ["ada/1.jpg", "backup.tar"]
+    photos, skipped = list_source(tmp_path)
+    assert [photo.key for photo in photos] == ["ada/1.jpg"]
+    assert skipped.text() == "skipped 1: no_picture 1 (backup.tar)"
+    assert [photo.key for photo in list_source(tmp_path / "ada").photos] == ["1.jpg"]
 
 
 @pytest.mark.parametrize("kept", [0.5, "a member less", "no end"])
@@ -150,13 +223,15 @@ def test_a_sample_twice_and_a_set_without_pictures_are_refused(tmp_path: Path) -
     write_tar(tmp_path / "a.tar", {"1.jpg": PHOTO, "1.json": sample(photo="x.jpg"), "2.jpg": PHOTO})
     write_tar(tmp_path / "b.tar", {"1.jpg": PHOTO, "1.json": sample(photo="x.jpg")})
     assert "x.jpg twice" in refused(tmp_path)
+    write_tar(tmp_path / "b.tar", {"x/./p.jpg": PHOTO, "x//p.jpg": b"another face"})
+    assert "x/p.jpg twice" in refused(tmp_path / "b.tar")
     write_tar(tmp_path / "b.tar", {"1.txt": b"text"})
     assert "must hold samples with a picture" in refused(tmp_path / "b.tar")
 
 
 def test_a_shard_that_shrinks_later_gives_an_unreadable_photo(tmp_path: Path) -> None:
     path = write_tar(tmp_path / "a.tar", {"1.jpg": PHOTO})
-    [photo] = list_photos(tmp_path)
+    [photo] = list_photos(tmp_path).photos
     path.write_bytes(path.read_bytes()[:600])
     with pytest.raises(PhotoError, match="unreadable"):
         photo.read()
@@ -179,7 +254,7 @@ def test_damaged_bytes_give_photos_or_one_error(tmp_path: Path, data: st.DataObj
         content[data.draw(st.integers(0, 3000))] = data.draw(st.integers(0, 255))
     path.write_bytes(content)
     with suppress(InputError):
-        assert all(photo.offset + photo.size <= len(content) for photo in list_photos(path))
+        assert all(photo.offset + photo.size <= len(content) for photo in list_photos(path).photos)
 
 
 NUMBERS = st.one_of(st.integers(), st.floats(), st.just(10**400))
@@ -208,7 +283,7 @@ def test_any_json_gives_a_row_or_one_error(tmp_path: Path, about: dict[str, obje
     path = write_tar(tmp_path / "a.tar", files)
     with suppress(InputError):  # a photo's name that leads out
         [row] = load_aligned(path).table.to_pylist()
-        assert row["reason"] in (None, "damaged_json")
+        assert row["reason"] in (None, "damaged_json", "damaged_label")
         assert row["landmarks"] is None or np.isfinite(row["landmarks"]).all()
 
 

@@ -1,0 +1,125 @@
+"""Which folder on a photo's path names the person: the first, unless everything lies in one folder above.
+
+Sets come nested twice (`lfw/lfw/Ann/1.jpg`), and with splits or groups above the people (`train/Ann/1.jpg`).
+The first is understood. The second is refused: training and test photos in one set would be trained on alike.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+from data_prep.errors import InputError
+
+_SPLITS = {
+    *("train", "training", "trainval", "test", "testing", "val", "valid", "validation", "dev", "eval"),
+    *("evaluation", "probe", "gallery", "query"),
+}
+_CONTAINERS = {
+    *("image", "images", "img", "imgs", "photo", "photos", "picture", "pictures", "pic", "pics", "face"),
+    *("faces", "crop", "crops", "cropped", "aligned", "data", "dataset", "datasets", "set", "sets", "split"),
+    *("splits", "people", "persons", "identities"),
+}
+
+_Folders = Sequence[tuple[str, ...]]
+
+
+def people_level(names: Sequence[str], source: Path) -> int:
+    """How many folders lie above the one that names the person.
+
+    Args:
+        names: the photos' paths below `source`, with forward slashes.
+        source: a folder, or a file that holds them, for the message.
+
+    Returns:
+        the index of the person's folder among the folders of a path. A photo with no more folders than that
+        shows nobody by name.
+
+    Raises:
+        InputError: splits or groups of people lie above the people.
+    """
+    folders = [tuple(name.split("/")[:-1]) for name in names]
+    level = 0
+    while _all_in_one(folders, level):
+        level += 1
+    _refuse_splits(folders, level, source)
+    _refuse_groups(names, folders, level, source)
+    return level
+
+
+def _all_in_one(folders: _Folders, level: int) -> bool:
+    """Whether all lies in one folder at that level, and that is no person's: most photos lie deeper."""
+    tops = {path[level] for path in folders if len(path) > level}
+    if len(tops) != 1 or 2 * sum(len(path) <= level for path in folders) > len(folders):
+        return False
+    direct = sum(len(path) == level + 1 for path in folders)
+    return 2 * direct < len(folders) or _words(*tops) <= _SPLITS | _CONTAINERS
+
+
+def _words(name: str) -> set[str]:
+    return set(re.findall(r"[^\W\d_]+", name.lower())) or {name}
+
+
+def _is_split(name: str) -> bool:
+    """`train`, `test_images`, `val2`, and with the set's name in front, as `vggface2_train`."""
+    words = re.findall(r"[^\W\d_]+", name.lower())
+    opens = bool(words) and words[0] in _SPLITS and set(words[1:]) <= _CONTAINERS
+    return opens or (bool(words) and words[-1] in _SPLITS)
+
+
+def _refuse_splits(folders: _Folders, level: int, source: Path) -> None:
+    tops = {path[level] for path in folders if len(path) > level}
+    splits = {top for top in tops if _is_split(top)}
+    persons = {path[level] for path in folders if len(path) == level + 1}  # with photos of their own
+    if splits and (splits == tops or splits - persons):
+        shown = ", ".join(sorted(splits))
+        raise _above_people(folders, level, source, sorted(splits), f"the splits {shown} above the people")
+
+
+def _refuse_groups(names: Sequence[str], folders: _Folders, level: int, source: Path) -> None:
+    """Refuse where the second folder names the person, as far as names can tell.
+
+    It does when photos are called after it, or when few folders hold many others, each of them once.
+    """
+    inner: defaultdict[str, set[str]] = defaultdict(set)
+    for path in folders:
+        if len(path) < level + 2:
+            return
+        inner[path[level]].add(path[level + 1])
+    if len(inner) < 2:
+        return
+    called = Counter(
+        "first" if _begins(name, path[level]) else "second" if _begins(name, path[level + 1]) else "neither"
+        for name, path in zip(names, folders, strict=True)
+    )
+    each_once = len(set().union(*inner.values())) == sum(map(len, inner.values()))
+    few = len(inner) <= max(map(len, inner.values()))
+    if 2 * called["second"] > len(names) or (each_once and few and not called["first"]):
+        people = sorted(next(iter(sorted(inner.items())))[1])[:2]
+        raise _above_people(
+            folders, level, source, sorted(inner), f"people ({', '.join(people)}, ...) in groups"
+        )
+
+
+def _begins(name: str, folder: str) -> bool:
+    return name.rpartition("/")[2].lower().startswith(folder.lower())
+
+
+def _above_people(folders: _Folders, level: int, source: Path, tops: Sequence[str], got: str) -> InputError:
+    if source.is_dir():
+        above = next(path for path in folders if len(path) > level)[:level]
+        commands = " and ".join(
+            f"faceverif align {shlex.quote(str(source.joinpath(*above, top)))} OUT-{index}"
+            for index, top in enumerate(tops[:2], start=1)
+        )
+        more = ", and so on" if len(tops) > 2 else ""
+        fix = (
+            f"Align each on its own: {commands}{more}; or put each person's photos into one folder directly."
+        )
+    else:
+        unpack = f"tar xf {shlex.quote(str(source))}"
+        fix = f"Unpack it, {unpack}, and align each of {', '.join(tops[:2])} on its own."
+    return InputError("SRC", "must have a folder per person on top", got=f"{source} with {got}", fix=fix)

@@ -1,0 +1,135 @@
+"""Every file below a folder, once: the one walk through folders that others made."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from data_prep.errors import InputError
+from data_prep.inside import refuse_link_outside
+
+Skip = Callable[[Path, str], None]
+
+# What file managers, cameras, network disks and archivers leave beside photos.
+_SYSTEM_NAMES = {
+    "thumbs.db",
+    "ehthumbs.db",
+    "desktop.ini",
+    "icon\r",
+    "__macosx",
+    "@eadir",
+    "$recycle.bin",
+    "system volume information",
+    "lost+found",
+}
+
+
+def left_by_the_system(name: str) -> bool:
+    """Whether a file or folder of that name is no part of a data set: `.hidden`, `Thumbs.db`, `__MACOSX`."""
+    return name.startswith(".") or name.lower() in _SYSTEM_NAMES
+
+
+def _forget(_path: Path, _reason: str) -> None:
+    """For callers that need no account of what is passed over."""
+
+
+def walk(folder: Path, *, skip: Skip = _forget) -> Iterator[tuple[Path, list[Path]]]:
+    """Every folder from `folder` down, with its files, both sorted by name.
+
+    Links are followed, but each real folder is visited once, under its own name if it lies below `folder`.
+    So a link to a parent folder ends, and so do two links to each other.
+
+    Args:
+        folder: where to begin.
+        skip: is told each path that is passed over, and why: `system_file`, `not_a_file` (a named pipe, a
+            device, a socket: to open one may never return) or `linked_twice`.
+
+    Yields:
+        (folder, its files): regular files, links to such, and links to nothing.
+
+    Raises:
+        InputError: a folder cannot be read.
+    """
+    waiting: list[Path] = [folder]
+    links: list[Path] = []
+    seen = {_identity(above) for above in (folder, *folder.resolve().parents)}  # a link may lead up, too
+    while waiting or links:
+        if waiting:
+            place = waiting.pop()
+        else:
+            place = links.pop(0)
+            if not _is_new(place, seen):
+                skip(place, "linked_twice")
+                continue
+        files: list[Path] = []
+        folders: list[Path] = []
+        for path in _entries(place):
+            if left_by_the_system(path.name):
+                skip(path, "system_file")
+            else:
+                _sort_in(path, files=files, folders=folders, links=links, skip=skip)
+        yield place, files
+        for path in reversed(folders):  # the last one is taken first
+            if _is_new(path, seen):
+                waiting.append(path)
+            else:
+                skip(path, "linked_twice")
+
+
+def walk_files(folder: Path, *, inside: bool = False, skip: Skip = _forget) -> Iterator[Path]:
+    """The files that `walk` finds.
+
+    Args:
+        folder: where to begin.
+        inside: refuse links that lead out of the folder, for folders that came as one.
+        skip: as for `walk`.
+
+    Raises:
+        InputError: a folder cannot be read, or a link leaves.
+    """
+    root = folder.resolve() if inside else None
+    for place, files in walk(folder, skip=skip):
+        if root is not None:  # folder by folder; to resolve each file would take minutes
+            refuse_link_outside(place, root)
+        for path in files:
+            if root is not None and path.is_symlink():
+                refuse_link_outside(path, root)
+            yield path
+
+
+def _entries(place: Path) -> list[Path]:
+    try:
+        with os.scandir(place) as entries:
+            return [place / name for name in sorted(entry.name for entry in entries)]
+    except OSError as error:
+        raise InputError(
+            "SRC", "every folder in it must be readable", got=error, fix="Fix or remove that folder."
+        ) from error
+
+
+def _sort_in(path: Path, *, files: list[Path], folders: list[Path], links: list[Path], skip: Skip) -> None:
+    try:
+        mode = path.stat().st_mode
+    except OSError:  # a link to nothing, or to itself: reading it gives the reason
+        mode = stat.S_IFREG
+    if stat.S_ISDIR(mode):
+        (links if path.is_symlink() else folders).append(path)
+    elif stat.S_ISREG(mode):
+        files.append(path)
+    else:
+        skip(path, "not_a_file")
+
+
+def _is_new(place: Path, seen: set[tuple[int, int]]) -> bool:
+    identity = _identity(place)
+    if identity in seen:
+        return False
+    seen.add(identity)
+    return True
+
+
+def _identity(place: Path) -> tuple[int, int]:
+    status = place.stat()
+    return status.st_dev, status.st_ino
