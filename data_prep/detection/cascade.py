@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -25,7 +26,6 @@ POLICY = "centred-largest"
 _CELL_PX = 12  # what the proposal network looks at
 _STRIDE_PX = 2
 _PYRAMID_FACTOR = 0.709
-_PROPOSAL_SCORE, _REFINEMENT_SCORE, _OUTPUT_SCORE = 0.6, 0.7, 0.7
 _REFINEMENT_PX, _OUTPUT_PX = 24, 48
 
 # What goes through a network at once: small enough for the processor's cache, large enough that the calls
@@ -34,6 +34,17 @@ _STRIP_PX = 2**16
 _TILE_PX = 512
 _CROPS_PX = 2**14
 _BATCH_PX = 4_000_000
+
+
+class Thresholds(NamedTuple):
+    """The score that a candidate must reach in each of the three networks, in [0, 1]."""
+
+    proposal: float
+    refinement: float
+    output: float
+
+
+_THRESHOLDS = Thresholds(proposal=0.6, refinement=0.7, output=0.7)
 
 
 @dataclass(frozen=True)
@@ -76,9 +87,11 @@ class FaceDetector:
 
     Args:
         min_face_px: smallest face that is looked for, at least 12.
+        thresholds: lower ones find more faces, and more that are none.
     """
 
-    def __init__(self, min_face_px: int = 30) -> None:
+    def __init__(self, min_face_px: int = 30, *, thresholds: Thresholds = _THRESHOLDS) -> None:
+        self._thresholds = thresholds
         self._first_scale = _CELL_PX / min_face_px
         self._propose = ProposalNetwork()
         self._refine = RefinementNetwork()
@@ -118,7 +131,7 @@ class FaceDetector:
         """What looks like a face in a strip of tiles, and the pyramid level of each."""
         canvas, starts = _drawn(sampler, strip)
         face, shifts = self._propose(_as_input(canvas[None]), filler=list(_filler(strip, starts.tolist())))
-        y, x = (face[0] >= _PROPOSAL_SCORE).nonzero().unbind(1)
+        y, x = (face[0] >= self._thresholds.proposal).nonzero().unbind(1)
         of = torch.bucketize(x, starts // _STRIDE_PX, right=True) - 1
         column = x - starts[of] // _STRIDE_PX
         rows, columns = (torch.tensor(side) for side in zip(*(tile.cells for tile in strip), strict=True))
@@ -134,14 +147,14 @@ class FaceDetector:
     def _refined(self, sampler: AreaSampler, candidates: _Candidates) -> _Candidates:
         """Stage 2: the refinement network rejects most candidates and moves the others."""
         candidates, () = _judged(self._refine, sampler, candidates, side=_REFINEMENT_PX)
-        candidates = candidates[candidates.scores > _REFINEMENT_SCORE]
+        candidates = candidates[candidates.scores > self._thresholds.refinement]
         candidates = candidates[_nms_within(candidates.photo, candidates, iou=0.7)]
         return candidates.at(_squared(candidates.shifted()))
 
     def _located(self, sampler: AreaSampler, candidates: _Candidates) -> tuple[_Candidates, Tensor]:
         """Stage 3: the output network decides, and places the landmarks."""
         candidates, (fractions,) = _judged(self._output, sampler, candidates, side=_OUTPUT_PX)
-        keep = candidates.scores > _OUTPUT_SCORE
+        keep = candidates.scores > self._thresholds.output
         candidates, fractions = candidates[keep], fractions[keep]
         landmarks = candidates.boxes[:, None, :2] - 1 + fractions * candidates.extent[:, None]
         return candidates.at(candidates.shifted()), landmarks

@@ -12,7 +12,8 @@ from PIL import Image
 from data_prep.alignment import Template, align_face
 from data_prep.atomic import written_whole
 from data_prep.dataset.crops import side_by_side
-from data_prep.detection.cascade import POLICY, FaceDetector, Faces, centred_largest
+from data_prep.detection.cascade import POLICY, Faces, centred_largest
+from data_prep.detection.second_pass import TwoPassDetector
 from data_prep.errors import InputError
 from data_prep.photos import PhotoError, read_photo
 from faceverif.models import load_embedder
@@ -113,9 +114,9 @@ def compare_photos(first: Path, second: Path, *, run: Path, far: float, picture:
 
 def _find_faces(photos: list[Path], template: Template) -> list[FoundFace]:
     pixels = [_read(photo) for photo in photos]
-    detector = FaceDetector()
+    detector = TwoPassDetector()
     # One by one: in a batch the rounding, and so the crop, would depend on the other photo.
-    found = [detector.detect([photo])[0] for photo in pixels]
+    found = [detector.detect([photo])[0].faces for photo in pixels]
     return [_take_face(*seen, template) for seen in zip(photos, pixels, found, strict=True)]
 
 
