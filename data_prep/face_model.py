@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from data_prep.atomic import written_whole
 from data_prep.dataset.manifest import AlignedDataset, Status
 from data_prep.errors import InputError
+from data_prep.own_files import read_guarded
 from data_prep.progress import progress
 
 SHIPPED_MODEL = Path(__file__).with_name("face_model.npz")
@@ -95,21 +95,21 @@ def load_face_model(path: Path | None = None) -> FaceModel:
     fix = "Fit one with: faceverif fit-faces --data ALIGNED --out FILE"
     if not path.is_file():
         raise InputError("model", "must be a face model file", got=path, fix=fix)
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return _unpack({name: arrays[name] for name in arrays.files})
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        reason = f"{path} ({error})"
-        raise InputError("model", "must be a face model of this version", got=reason, fix=fix) from error
+    with (
+        read_guarded("model", "must be a face model of this version", got=path, fix=fix),
+        path.open("rb") as file,
+        np.load(file, allow_pickle=False) as arrays,
+    ):
+        return _unpack({name: arrays[name] for name in arrays.files})
 
 
 def _unpack(arrays: dict[str, NDArray[Any]]) -> FaceModel:
     if arrays["format"] != _FORMAT:
         raise ValueError(f"format {arrays['format']}, not {_FORMAT}")
-    side, count = len(arrays["mean"]), len(arrays["components"])
+    count = len(arrays["components"])
     shapes = {
-        "mean": (side, side, 3),
-        "components": (count, side, side, 3),
+        "mean": (_SIDE_PX, _SIDE_PX, 3),
+        "components": (count, _SIDE_PX, _SIDE_PX, 3),
         "scale": (count,),
         "between": (count,),
         "within": (count,),
@@ -117,12 +117,18 @@ def _unpack(arrays: dict[str, NDArray[Any]]) -> FaceModel:
     for name, shape in shapes.items():
         if arrays[name].shape != shape or not np.isfinite(arrays[name]).all():
             raise ValueError(f"{name} has shape {arrays[name].shape} or is not finite")
+    for spread in (arrays["between"], arrays["within"]):
+        if not ((spread >= 0) & (spread <= 1)).all():
+            raise ValueError("a spread lies outside 0 to 1")
+    provenance = json.loads(str(arrays["provenance"]))
+    if not isinstance(provenance, dict):
+        raise ValueError("the provenance is no mapping")
     return FaceModel(
         mean=arrays["mean"].astype(np.float32),
-        components=arrays["components"] * arrays["scale"][:, None, None, None],
-        between=arrays["between"],
-        within=arrays["within"],
-        provenance=json.loads(str(arrays["provenance"])),
+        components=arrays["components"] * arrays["scale"].astype(np.float32)[:, None, None, None],
+        between=arrays["between"].astype(np.float32),
+        within=arrays["within"].astype(np.float32),
+        provenance=provenance,
     )
 
 

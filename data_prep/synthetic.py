@@ -84,7 +84,7 @@ def _claim(out: Path, settings: dict[str, Any]) -> None:
     """Make `out` this call's folder, or find that it already is."""
     # Beside the people's folders a file would be one more photo to whoever reads them; a hidden one is not.
     mark = out / _MARK_NAME
-    if mark.is_file() and mark.read_text() == json.dumps(settings):
+    if mark.is_file() and mark.read_bytes() == json.dumps(settings).encode():
         return
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(

@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 from data_prep.atomic import write_text
 from data_prep.dataset.manifest import AlignedDataset
 from data_prep.errors import InputError
+from data_prep.own_files import read_guarded
 
+_FIX = "Correct it, or let `faceverif data audit` write it again."
 _KINDS = ("photo", "identity")
 _NAMED = 3  # how many of the unknown names the message lists
 
@@ -79,8 +81,9 @@ class ExclusionList:
                 got=path,
                 fix="`faceverif data audit` writes one.",
             )
-        data = path.read_bytes()
-        names = list(_names(path, data))
+        with read_guarded("data.exclude", "must be a readable list", got=path, fix=_FIX):
+            data = path.read_bytes()
+            names = list(_names(path, data))
         photos, identities = (frozenset(name for of, name in names if of == kind) for kind in _KINDS)
         return cls(path, hashlib.sha256(data).hexdigest(), photos, identities)
 
@@ -143,7 +146,7 @@ def _names(path: Path, data: bytes) -> Iterator[tuple[str, str]]:
 def _broken(path: Path, number: int, got: object) -> InputError:
     return InputError(
         f"{path}, line {number}",
-        "must be a CSV in UTF-8 with the columns kind (photo or identity) and name, and more where wanted",
+        "must be a CSV in UTF-8 with the columns kind (photo or identity) and name; others are allowed",
         got=got,
-        fix="Mend it, or let `faceverif data audit` write it again.",
+        fix=_FIX,
     )

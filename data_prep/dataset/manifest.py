@@ -4,31 +4,35 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from data_prep.alignment import Template, find_template
 from data_prep.atomic import written_whole
 from data_prep.dataset.crops import CropFiles, Crops
 from data_prep.errors import InputError
 from data_prep.inside import LEAVES_FOLDER, refuse_name_outside
+from data_prep.own_files import read_guarded
 
 MANIFEST_NAME = "manifest.parquet"
 JOURNAL_NAME = "journal.jsonl"  # beside it: what an alignment has done so far
 _HEADER_KEY = b"faceverif.header"
 _ROWS_AT_ONCE = 10_000
+_RULE = "the manifest must be one that `faceverif align` wrote"
+_FIX = "Align the photos again into an empty folder."
 
 SCHEMA = pa.schema(
     [
@@ -45,8 +49,10 @@ SCHEMA = pa.schema(
         ("landmarks", pa.list_(pa.float32(), 10)),  # x, y of five points in photo pixels
         ("score", pa.float32()),  # the detector's, of the chosen face
         ("faces", pa.int32()),  # how many the detector saw
+        ("detection_pass", pa.int8()),  # the pass that found the face, 1 or 2; null: none did, or not known
     ]
 )
+_NEWER_COLUMNS = {"crop_sha256", "detection_pass"}  # earlier versions wrote manifests without them
 
 
 class Status(StrEnum):
@@ -55,6 +61,47 @@ class Status(StrEnum):
     ALIGNED = "aligned"
     NO_FACE = "no_face"  # has a centre crop: verification's fallback, never trained on
     FAILED = "failed"  # has no crop; the reason says why
+
+
+_Pixels = Annotated[int, Field(ge=0, lt=2**31)]
+_Box = Annotated[list[float], Field(min_length=4, max_length=4)]
+_Landmarks = Annotated[list[float], Field(min_length=10, max_length=10)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Row:
+    """A row as JSON has it: what `SCHEMA` can hold."""
+
+    photo: str
+    identity: str | None
+    crop: str | None
+    sha256: str | None
+    crop_sha256: str | None = None
+    status: Status
+    reason: str | None
+    width: _Pixels | None
+    height: _Pixels | None
+    box: _Box | None
+    landmarks: _Landmarks | None
+    score: float | None
+    faces: _Pixels | None
+    detection_pass: Annotated[int, Field(ge=1, le=2)] | None = None
+
+    __pydantic_config__ = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+_ROW = TypeAdapter(_Row)
+
+
+def photo_of_row(line: bytes) -> str | None:
+    """The photo of a manifest row that is written as JSON; null where the line is no such row."""
+    try:
+        row = _ROW.validate_json(line, strict=True)
+    except ValidationError:
+        return None
+    if row.crop is None:
+        return row.photo if row.status == Status.FAILED else None
+    return None if re.search(LEAVES_FOLDER, row.crop) else row.photo
 
 
 @dataclass(frozen=True)
@@ -69,6 +116,7 @@ class DatasetHeader:
         colour_order: of the decoded pixels.
         min_face_px: smallest face that was looked for.
         versions: of the tools that touched the pixels.
+        second_pass: how photos without a face were searched again.
     """
 
     template: str
@@ -78,6 +126,7 @@ class DatasetHeader:
     colour_order: str
     min_face_px: int
     versions: dict[str, str]
+    second_pass: str = "none"  # as in data sets of earlier versions
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 
@@ -85,7 +134,9 @@ class DatasetHeader:
 HEADER = TypeAdapter(DatasetHeader)  # reads one that may not be one
 
 
-def header_for(template: Template, *, policy: str, min_face_px: int) -> DatasetHeader:
+def header_for(
+    template: Template, *, policy: str, min_face_px: int, second_pass: str = "none"
+) -> DatasetHeader:
     """The header of a data set that is made now, with the versions of the installed tools."""
     from importlib.metadata import version
 
@@ -98,6 +149,7 @@ def header_for(template: Template, *, policy: str, min_face_px: int) -> DatasetH
         colour_order="rgb",
         min_face_px=min_face_px,
         versions={tool: version(tool) for tool in tools},
+        second_pass=second_pass,
     )
 
 
@@ -112,7 +164,10 @@ def write_manifest(root: Path, header: DatasetHeader, rows: Iterable[dict[str, A
     schema = SCHEMA.with_metadata({_HEADER_KEY: json.dumps(asdict(header), sort_keys=True).encode()})
     path = root / MANIFEST_NAME
     remaining = iter(rows)
-    with written_whole(path) as unfinished, pq.ParquetWriter(unfinished, schema) as writer:
+    with (
+        written_whole(path) as unfinished,
+        pq.ParquetWriter(unfinished, schema, write_page_checksum=True) as writer,
+    ):
         while batch := list(islice(remaining, _ROWS_AT_ONCE)):
             writer.write_table(pa.Table.from_pylist(batch, schema=schema))
     return path
@@ -145,8 +200,9 @@ class AlignedDataset:
             field: what the user named it with, for the message.
 
         Raises:
-            InputError: no manifest, another format, a column that is missing, a photo without its crop, a
-                name that leaves the folder, or a template that this version draws differently.
+            InputError: no manifest, one that is damaged or of another format, a column that is missing, a
+                photo without its crop, a crop outside the folder, or a template that this version draws
+                differently.
         """
         path = root / MANIFEST_NAME
         if not path.is_file():
@@ -157,14 +213,13 @@ class AlignedDataset:
                 got=root,
                 fix=f"Run: faceverif align PHOTOS {root}",
             )
-        try:
-            table = pq.read_table(path)
+        with read_guarded(field, _RULE, got=path, fix=_FIX):
+            table = pq.read_table(path, page_checksum_verification=True)
+            table.validate(full=True)
             header = HEADER.validate_json((table.schema.metadata or {})[_HEADER_KEY])
-        except (pa.ArrowException, OSError, KeyError, ValidationError) as error:
-            raise _foreign(path, type(error).__name__, field=field) from error
-        table = _in_schema(path, table, field=field)
-        _refuse_rows_in_part(path, table, field=field)
-        _refuse_names_outside(path, table)
+            table = _in_schema(path, table, field=field)
+            _refuse_rows_in_part(path, table, field=field)
+            _refuse_crops_outside(path, table)
         refuse_other_geometry(header)
         crops = CropFiles(crop_px=header.crop_px, root=root, names=table.column("crop"))
         return cls(root, header, table, crops, files=(path,))
@@ -199,11 +254,12 @@ def refuse_other_geometry(header: DatasetHeader) -> None:
         InputError: it does, or no template has this name.
     """
     known = find_template(header.template)
-    if known.sha256 != header.template_sha256:
+    if (known.sha256, known.crop_px) != (header.template_sha256, header.crop_px):
         raise InputError(
             "data",
-            f"template {header.template} must have the geometry of this version ({known.sha256[:12]})",
-            got=header.template_sha256[:12],
+            f"template {header.template} must have the geometry of this version "
+            f"({known.crop_px} px, {known.sha256[:12]})",
+            got=f"{header.crop_px} px, {header.template_sha256[:12]}",
             fix="Align the photos again with this version.",
         )
 
@@ -216,20 +272,21 @@ def _file_sha256(path: Path) -> str:
 def _foreign(path: Path, why: str, *, field: str) -> InputError:
     return InputError(
         field,
-        "the manifest must be one that `faceverif align` wrote",
+        _RULE,
         got=f"{path} ({why})",
-        fix="Align the photos again into an empty folder.",
+        fix=_FIX,
     )
 
 
 def _in_schema(path: Path, table: pa.Table, *, field: str) -> pa.Table:
-    """The columns of `SCHEMA`, in its types; earlier versions wrote no `crop_sha256`."""
-    missing = [name for name in SCHEMA.names if name not in {*table.column_names, "crop_sha256"}]
+    """The columns of `SCHEMA`, in its types; null where earlier versions did not write one."""
+    missing = [name for name in SCHEMA.names if name not in {*table.column_names, *_NEWER_COLUMNS}]
     if missing:
         raise _foreign(path, f"no column {', '.join(missing)}", field=field)
-    schema = pa.schema([column for column in SCHEMA if column.name in table.column_names])
+    for name in _NEWER_COLUMNS - set(table.column_names):
+        table = table.append_column(name, pa.nulls(len(table)))
     try:
-        return table.select(schema.names).cast(schema)
+        return table.select(SCHEMA.names).cast(SCHEMA)
     except (pa.ArrowException, ValueError) as error:
         raise _foreign(path, f"columns of other types: {error}", field=field) from error
 
@@ -238,13 +295,15 @@ def _refuse_rows_in_part(path: Path, table: pa.Table, *, field: str) -> None:
     for name in ("photo", "status"):
         if table[name].null_count:
             raise _foreign(path, f"rows without {name}", field=field)
+    if unknown := set(pc.unique(table["status"]).to_pylist()) - set(Status):
+        raise _foreign(path, f"the status {min(unknown)}", field=field)
     lacking = pc.and_(pc.is_null(table["crop"]), pc.not_equal(table["status"], Status.FAILED.value))
     for photo in table["photo"].filter(lacking).slice(0, 1).to_pylist():
         raise _foreign(path, f"no crop of {photo}, which has not failed", field=field)
 
 
-def _refuse_names_outside(path: Path, table: pa.Table) -> None:
-    for column in ("photo", "crop"):
-        leaving = pc.filter(table[column], pc.match_substring_regex(table[column], LEAVES_FOLDER))
-        for name in leaving.slice(0, 1).to_pylist():
-            refuse_name_outside(name, field=f"{path}, column {column}")
+def _refuse_crops_outside(path: Path, table: pa.Table) -> None:
+    # A photo's name is a label: nothing is read by it.
+    leaving = pc.filter(table["crop"], pc.match_substring_regex(table["crop"], LEAVES_FOLDER))
+    for name in leaving.slice(0, 1).to_pylist():
+        refuse_name_outside(name, field=f"{path}, column crop")

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from data_prep.dataset import already_aligned
 from data_prep.dataset.crops import Crops, Rows
@@ -29,6 +28,7 @@ from data_prep.dataset.manifest import (
     refuse_other_geometry,
 )
 from data_prep.errors import InputError
+from data_prep.own_files import read_guarded
 from data_prep.progress import say
 from data_prep.sources import SourcePhoto, recordio, webdataset
 from data_prep.sources.recordio import RecordFile, RecordPhoto
@@ -156,15 +156,9 @@ def _taken_over(
 
 
 def _exported_header(path: Path, about: Mapping[str, Any], *, field: str) -> DatasetHeader:
-    try:
+    rule = "shards must open with a header as `faceverif data export` writes it"
+    with read_guarded(field, rule, got=path, fix="Export them again."):
         header = HEADER.validate_python(about["header"])
-    except (KeyError, ValidationError) as error:
-        raise InputError(
-            field,
-            "shards must open with a header as `faceverif data export` writes it",
-            got=f"{path} ({type(error).__name__})",
-            fix="Export them again.",
-        ) from error
     refuse_other_geometry(header)
     return header
 

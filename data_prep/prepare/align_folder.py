@@ -1,7 +1,7 @@
-"""Photos -> an aligned data set: faces found, warped and written by worker processes, every file a row.
+"""Photos -> an aligned data set: worker processes find, warp and write faces; every file gets a row.
 
-The parent process alone writes the journal: a line per photo, after its crop is on disk. A run that was
-killed reads the journal and does the rest; the manifest is the sorted journal.
+Only the parent process writes the journal: one line per photo, after its crop is on disk. After a kill, the
+next run reads the journal and does the rest; the manifest is the sorted journal.
 """
 
 from __future__ import annotations
@@ -9,20 +9,22 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Container, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from data_prep.alignment import find_template
+from data_prep.alignment import Template, find_template
 from data_prep.dataset import already_aligned
 from data_prep.dataset.manifest import (
     JOURNAL_NAME,
     MANIFEST_NAME,
     AlignedDataset,
+    DatasetHeader,
     Status,
     header_for,
     write_manifest,
 )
 from data_prep.detection.cascade import POLICY
+from data_prep.detection.second_pass import SECOND_PASS
 from data_prep.errors import InputError
 from data_prep.lock import LOCK_NAME, filled
 from data_prep.prepare.journal import Journal
@@ -45,6 +47,7 @@ class AlignSummary:
         aligned: photos with an aligned face.
         no_face: photos with a centre crop instead.
         several_faces: photos of which the centred-largest face was taken.
+        second_pass: aligned photos whose face the second pass of the detection found.
         failures: reason -> photos without a crop.
         skipped: what lies in the source and is no photo, in words; empty where all is.
         done_now: photos that this run did itself.
@@ -57,6 +60,7 @@ class AlignSummary:
     aligned: int
     no_face: int
     several_faces: int
+    second_pass: int
     failures: dict[str, int]
     skipped: str
     done_now: int
@@ -65,8 +69,10 @@ class AlignSummary:
     def text(self) -> str:
         """A few lines for the user."""
         lines = [f"{self.aligned:,} of {self.photos:,} photos {self._how()}"]
+        if self.second_pass:
+            lines.append(f"{self.second_pass:,} of these faces were found by the second pass only")
         if self.no_face:
-            lines.append(f"{self.no_face:,} of {self.photos:,} photos show no face: a centre crop stands in")
+            lines.append(f"{self.no_face:,} of {self.photos:,} photos show no face: they get a centre crop")
         if self.failures:
             reasons = ", ".join(f"{reason} {count:,}" for reason, count in self.failures.items())
             lines.append(f"{sum(self.failures.values()):,} of {self.photos:,} photos have no crop: {reasons}")
@@ -83,16 +89,16 @@ class AlignSummary:
     def _how(self) -> str:
         if self.policy == already_aligned.POLICY:
             return "were aligned already: taken over as they are"
-        return f"aligned; in {self.several_faces:,} of them, of several faces the {self.policy} was taken"
+        return f"aligned; {self.several_faces:,} of them show several faces: the {self.policy} was taken"
 
 
 def align_folder(source: Path, out: Path, *, settings: AlignSettings, workers: int = 0) -> AlignSummary:
-    """Align every photo of a source, or go on where a killed run was.
+    """Align every photo of a source, or continue where a killed run stopped.
 
-    A finished data set follows its source by name: photos that are new are aligned, together with their
-    neighbours in the list, and those that are gone lose their row.
+    A finished data set follows its source by name: new photos are aligned, together with their neighbours
+    in the list, and the rows of photos that are gone are removed.
 
-    Photos that are crops in the template already are taken over unchanged.
+    Photos that already are crops in the template are taken over unchanged.
 
     Args:
         source: photos in any form that `list_source` knows.
@@ -106,22 +112,26 @@ def align_folder(source: Path, out: Path, *, settings: AlignSettings, workers: i
     template = find_template(settings.template)
     photos, skipped = list_source(source)
     _check_out(source, out)
-    policy = already_aligned.POLICY if already_aligned.are_aligned(photos, template) else POLICY
-    with (
-        filled(out, command="faceverif align"),
-        Journal.opened(out, source=source, settings=settings, policy=policy) as journal,
-    ):
+    header = _header(photos, template, min_face_px=settings.min_face_px)
+    begun = {"source": str(source.resolve()), **asdict(settings)}
+    begun |= {"policy": header.policy, "second_pass": header.second_pass}
+    with filled(out, command="faceverif align"), Journal.opened(out, begun) as journal:
         tasks = _tasks(photos, done=journal)
         if len(journal) and tasks:
-            say(f"{out}: going on after {len(journal):,} photos")
+            say(f"{out}: continuing after {len(journal):,} photos")
         start = time.monotonic()
         if tasks:
-            _run(tasks, out, settings=settings, policy=policy, workers=workers, journal=journal)
+            _run(tasks, out, settings=settings, policy=header.policy, workers=workers, journal=journal)
         if tasks or not _is_manifest_of(out, len(photos)):
-            header = header_for(template, policy=policy, min_face_px=settings.min_face_px)
             write_manifest(out, header, (journal.row(key) for key in sorted(photo.key for photo in photos)))
     seconds = time.monotonic() - start
     return _summary(out, skipped=skipped, done_now=sum(map(len, tasks)), seconds=seconds)
+
+
+def _header(photos: Sequence[SourcePhoto], template: Template, *, min_face_px: int) -> DatasetHeader:
+    if already_aligned.are_aligned(photos, template):
+        return header_for(template, policy=already_aligned.POLICY, min_face_px=min_face_px)
+    return header_for(template, policy=POLICY, min_face_px=min_face_px, second_pass=SECOND_PASS)
 
 
 def _check_out(source: Path, out: Path) -> None:
@@ -153,6 +163,7 @@ def _summary(out: Path, *, skipped: Skipped, done_now: int, seconds: float) -> A
         aligned=len(dataset.with_status(Status.ALIGNED)),
         no_face=len(dataset.with_status(Status.NO_FACE)),
         several_faces=int((dataset.column("faces") > 1).sum()),
+        second_pass=int((dataset.column("detection_pass") == 2).sum()),
         failures=dict(Counter(reasons.tolist()).most_common()),
         skipped=skipped.text(),
         done_now=done_now,
@@ -160,17 +171,11 @@ def _summary(out: Path, *, skipped: Skipped, done_now: int, seconds: float) -> A
     )
 
 
-# --- the journal: what makes a killed run go on
-
-
-# --- the parent: hands out photos, journals rows
-
-
 def _tasks(photos: Sequence[SourcePhoto], *, done: Container[str]) -> list[Task]:
-    """What is to do, in groups that are the same in every run.
+    """The photos that are to be done, in groups that are the same in every run.
 
-    The last bits of a network's output depend on what it is computed along with; so a killed run ends with
-    the very bytes of one that was left alone.
+    The last bits of a network's output depend on what else is in its batch. With the same groups, a run that
+    was killed and continued writes the same bytes as an uninterrupted one.
     """
     groups = (list(photos[i : i + _PHOTOS_PER_TASK]) for i in range(0, len(photos), _PHOTOS_PER_TASK))
     return [group for group in groups if any(photo.key not in done for photo in group)]
@@ -188,6 +193,3 @@ def _run(
             journal.add(rows)
             failed += sum(row["status"] == Status.FAILED for row in rows)
             advance(len(rows), f"{failed:,} failed" if failed else "")
-
-
-# --- a worker: reads, detects, warps, writes crops

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 
-from data_prep.dataset.manifest import (
-    JOURNAL_NAME,
-)
+from data_prep.dataset.manifest import JOURNAL_NAME, photo_of_row
 from data_prep.detection.cascade import POLICY
 from data_prep.errors import InputError
-from data_prep.prepare.task import AlignSettings, Row
+from data_prep.own_files import read_guarded
+from data_prep.prepare.task import Row
+from data_prep.progress import say
 
 
 class Journal:
@@ -24,20 +23,25 @@ class Journal:
     """
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         self._file = path.open("a+b")
         self._begins: dict[str, int] = {}
 
     @classmethod
     @contextmanager
-    def opened(cls, out: Path, *, source: Path, settings: AlignSettings, policy: str) -> Iterator[Journal]:
+    def opened(cls, out: Path, header: Row) -> Iterator[Journal]:
         """The journal of `out`, begun or continued.
 
+        Args:
+            out: the data set's folder.
+            header: source, settings and policies: what all rows have in common; plain JSON.
+
         Raises:
-            InputError: it was begun for another source, with other settings or by another policy.
+            InputError: it was begun with another header, or its first line is damaged.
         """
         journal = cls(out / JOURNAL_NAME)
         try:
-            journal._continue({"source": str(source.resolve()), **asdict(settings), "policy": policy})
+            journal._continue(header)
             yield journal
         finally:
             journal._file.close()
@@ -47,6 +51,10 @@ class Journal:
 
     def __len__(self) -> int:
         return len(self._begins)
+
+    def photos(self) -> Iterable[str]:
+        """The keys of the photos that have a row, in the order of the journal."""
+        return self._begins
 
     def row(self, key: str) -> Row:
         """The row of a photo that is in the journal."""
@@ -60,18 +68,22 @@ class Journal:
         self._file.flush()
 
     def _continue(self, header: Row) -> None:
-        """Read what is there; a line that a kill tore off is cut from the file."""
+        """Read what is there; a last line that a kill cut short is removed from the file."""
         self._file.seek(0)
-        begin = 0
+        begin, damaged = 0, 0
         for line in self._file:
             if not line.endswith(b"\n"):
                 self._file.truncate(begin)
                 break
             if begin == 0:
-                _require_same(json.loads(line), header)
+                self._require_same(line, header)
+            elif (photo := photo_of_row(line)) is not None:
+                self._begins[photo] = begin
             else:
-                self._begins[json.loads(line)["photo"]] = begin
+                damaged += 1
             begin += len(line)
+        if damaged:
+            say(f"{self._path}: {damaged:,} damaged lines; their photos are aligned again")
         if begin == 0:
             self._append(header)
             self._file.flush()
@@ -81,11 +93,17 @@ class Journal:
         self._file.write(json.dumps(line).encode("ascii") + b"\n")
         return begin
 
-
-def _require_same(begun: Row, header: Row) -> None:
-    begun = {"policy": POLICY} | begun  # journals that were begun before there was another one
-    if begun != header:
-        differs = ", ".join(f"{key} {begun.get(key)}" for key in header if begun.get(key) != header[key])
-        raise InputError(
-            "OUT", "must have been begun with the same SRC and options", got=differs, fix="Name another OUT."
-        )
+    def _require_same(self, line: bytes, header: Row) -> None:
+        with read_guarded(
+            "OUT", "must hold a whole journal", got=self._path, fix="Delete that folder, or name another OUT."
+        ):
+            # Earlier versions, which had one policy and one pass, do not name them.
+            begun: Row = {"policy": POLICY, "second_pass": "none"} | json.loads(line)
+        if begun != header:
+            differs = ", ".join(f"{key} {begun.get(key)}" for key in header if begun.get(key) != header[key])
+            raise InputError(
+                "OUT",
+                "must have been begun with the same SRC and options, by this version",
+                got=differs or f"other options in {self._path}",
+                fix="Name another OUT.",
+            )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import os
@@ -29,15 +30,26 @@ from data_prep.dataset.manifest import (
     SCHEMA,
     Status,
 )
-from data_prep.detection.cascade import POLICY, FaceDetector, Faces, centred_largest
+from data_prep.detection.cascade import POLICY, centred_largest
+from data_prep.detection.second_pass import SeenFaces, TwoPassDetector
 from data_prep.errors import InputError
 from data_prep.photos import PhotoError, decode_photo
+from data_prep.prepare.crop_names import crop_name
 from data_prep.prepare.task import AlignSettings, Row, Task
 from data_prep.sources import SourcePhoto
 
-_CROPS = "crops"
 _PIXELS_AT_ONCE = 4_000_000
 _JPEG_MAGIC = b"\xff\xd8\xff"
+# What a system says of a name that it does not take, or that another file has taken.
+_NAME_ERRORS = {
+    errno.ENAMETOOLONG,
+    errno.EILSEQ,
+    errno.EINVAL,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.EEXIST,
+    errno.ELOOP,
+}
 
 
 @contextmanager
@@ -140,7 +152,7 @@ class _Aligner:
         self._out = out
         self._settings = settings
         self._template: Template = find_template(settings.template)
-        self._detector = FaceDetector(settings.min_face_px)
+        self._detector = TwoPassDetector(settings.min_face_px)
 
     def align(self, photos: Task) -> list[Row]:
         """Write the photos' crops; a row each."""
@@ -159,31 +171,29 @@ class _Aligner:
 
     def _align_decoded(self, photos: list[_Readable]) -> list[Row]:
         found = self._detector.detect([photo.pixels for photo in photos])
-        return [self._align_one(photo, faces) for photo, faces in zip(photos, found, strict=True)]
+        return [self._align_one(photo, seen) for photo, seen in zip(photos, found, strict=True)]
 
-    def _align_one(self, read: _Readable, faces: Faces) -> Row:
+    def _align_one(self, read: _Readable, seen: SeenFaces) -> Row:
         height, width = read.pixels.shape[:2]
-        chosen = centred_largest(faces, width=width, height=height)
-        crop = f"{_CROPS}/{read.photo.key}.jpg"
+        faces = seen.faces
         row = _row(read.photo, sha256=read.sha256, width=width, height=height, faces=len(faces))
+        chosen = centred_largest(faces, width=width, height=height)
         if chosen is None:
-            pixels = centre_crop(read.pixels, self._template)
-            return row | self._write(crop, pixels) | {"status": Status.NO_FACE, "reason": "no_face"}
+            row |= {"status": Status.NO_FACE, "reason": "no_face"}
+            return row | self._write(read.photo, centre_crop(read.pixels, self._template))
         landmarks = faces.landmarks[chosen]
-        pixels = align_face(read.pixels, landmarks, self._template)
-        return (
-            row
-            | self._write(crop, pixels)
-            | {
-                "status": Status.ALIGNED,
-                "box": faces.boxes[chosen].tolist(),
-                "landmarks": landmarks.ravel().tolist(),
-                "score": float(faces.scores[chosen]),
-            }
-        )
+        row |= {
+            "status": Status.ALIGNED,
+            "box": faces.boxes[chosen].tolist(),
+            "landmarks": landmarks.ravel().tolist(),
+            "score": float(faces.scores[chosen]),
+            "detection_pass": seen.detection_pass,
+        }
+        return row | self._write(read.photo, align_face(read.pixels, landmarks, self._template))
 
-    def _write(self, crop: str, pixels: NDArray[np.uint8]) -> Row:
-        return _write_crop(self._out, crop, _encoded(pixels, "JPEG", quality=95, subsampling=0))
+    def _write(self, photo: SourcePhoto, pixels: NDArray[np.uint8]) -> Row:
+        data = _encoded(pixels, "JPEG", quality=95, subsampling=0)
+        return _write_crop(self._out, crop_name(photo.key, ending="jpg"), data)
 
 
 class _CropKeeper:
@@ -210,9 +220,9 @@ class _CropKeeper:
             return row | {"status": Status.FAILED, "reason": "other_size"}
         # JPEG is lossy, so its bytes are kept; from any other format the pixels are, without loss.
         is_jpeg = read.data.startswith(_JPEG_MAGIC)
-        crop = f"{_CROPS}/{read.photo.key}.{'jpg' if is_jpeg else 'png'}"
+        crop = crop_name(read.photo.key, ending="jpg" if is_jpeg else "png")
         data = read.data if is_jpeg else _encoded(read.pixels, "PNG")
-        return row | _write_crop(self._out, crop, data) | {"status": Status.ALIGNED}
+        return row | {"status": Status.ALIGNED} | _write_crop(self._out, crop, data)
 
 
 def _encoded(pixels: NDArray[np.uint8], form: str, **settings: Any) -> bytes:
@@ -222,14 +232,19 @@ def _encoded(pixels: NDArray[np.uint8], form: str, **settings: Any) -> bytes:
 
 
 def _write_crop(out: Path, crop: str, data: bytes) -> Row:
-    """Write a crop; what its row says of it.
+    """Write a crop; what its row says of it, or that the system does not take its name.
 
     Under no temporary name: a crop counts only once the journal has its row, and until then the next run
     writes it again.
     """
     path = out / crop
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    except OSError as error:
+        if error.errno not in _NAME_ERRORS:
+            raise
+        return {"status": Status.FAILED, "reason": "unusable_name"}
     return {"crop": crop, "crop_sha256": hashlib.sha256(data).hexdigest()}
 
 

@@ -23,6 +23,7 @@ from PIL import Image
 from data_prep.alignment import TEMPLATES, align_face
 from data_prep.atomic import disk_is_full
 from data_prep.dataset.manifest import JOURNAL_NAME, MANIFEST_NAME, AlignedDataset
+from data_prep.detection.cascade import FaceDetector, Faces
 from data_prep.errors import InputError
 from data_prep.lock import LOCK_NAME
 from data_prep.photos import read_photo
@@ -33,6 +34,7 @@ from data_prep.prepare.task import AlignSettings
 from data_prep.sources.folder import list_photos
 
 _SETTINGS = AlignSettings(min_face_px=40)
+_NO_FACES = Faces(np.empty((0, 4)), np.empty(0), np.empty((0, 5, 2)))
 
 
 @pytest.fixture(scope="module")
@@ -203,6 +205,57 @@ def _no_pool(out: Path, settings: AlignSettings, **_: Any) -> Iterator[Any]:
     """Tasks done in this process."""
     aligner = workers._Aligner(out, settings)
     yield lambda tasks: (aligner.align(task) for task in tasks)
+
+
+def test_no_name_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prepare, "worker_pool", _no_pool)
+    names = [
+        f"a/{'x' * 252}",
+        os.fsdecode(b"a/" + b"\xff" * 70),
+        "V: The Artist/1.png",
+        "A:B/1.png",
+        "CON/1.png",
+    ]
+    for name in [*names, "id/a", "id/a.jpg/x"]:
+        (tmp_path / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (60, 50)).save(tmp_path / "photos" / name, format="PNG")
+    summary = align_folder(tmp_path / "photos", tmp_path / "out", settings=_SETTINGS)
+    assert (summary.photos, summary.no_face, summary.failures) == (7, 7, {})
+    rows = rows_of(tmp_path / "out")
+    assert len({row["crop"] for row in rows.values()}) == 7
+    assert rows["V: The Artist/1.png"]["identity"] == "V: The Artist"
+
+
+def test_a_name_that_the_system_does_not_take_costs_one_row(
+    people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prepare, "worker_pool", _no_pool)
+    first = list_photos(people)[0].key
+    (tmp_path / f"out/crops/{first}.jpg").mkdir(parents=True)  # something else has taken its place
+    (tmp_path / "out" / JOURNAL_NAME).touch()
+    summary = align_folder(people, tmp_path / "out", settings=_SETTINGS)
+    assert (summary.aligned, summary.failures) == (11, {"unusable_name": 1})
+
+
+def test_a_face_of_the_second_pass_is_recorded(
+    people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prepare, "worker_pool", _no_pool)
+    detect = FaceDetector.detect
+    first_pass = FaceDetector(40)._thresholds
+    monkeypatch.setattr(
+        FaceDetector,
+        "detect",
+        lambda self, photos: [
+            _NO_FACES if self._thresholds == first_pass else faces for faces in detect(self, photos)
+        ],
+    )
+    summary = align_folder(people, tmp_path / "out", settings=_SETTINGS)
+    assert summary.second_pass == summary.aligned > 0
+    assert f"{summary.second_pass} of these faces were found by the second pass only" in summary.text()
+    passes = [row["detection_pass"] for row in rows_of(tmp_path / "out").values()]
+    assert passes.count(2) == summary.aligned
+    assert AlignedDataset.load(tmp_path / "out").header.second_pass.startswith("border 0.5")
 
 
 # --- what is refused, with nothing written

@@ -73,11 +73,9 @@ def test_names_that_leave_are_refused_everywhere(tmp_path: Path, name: str) -> N
     row = dict.fromkeys(("crop", "sha256", "reason", "width", "height", "box", "landmarks", "score", "faces"))
     row |= {"identity": "x", "status": "aligned"}
     header = header_for(TEMPLATE, policy="centred-largest", min_face_px=20)
-    for column in ("photo", "crop"):
-        root = tmp_path / column
-        write_manifest(root, header, [row | {"photo": "a/1.jpg", "crop": "crops/a.jpg"} | {column: name}])
-        with pytest.raises(InputError, match=f"column {column}: a photo's name must stay inside"):
-            AlignedDataset.load(root)
+    write_manifest(tmp_path, header, [row | {"photo": "a/1.jpg", "crop": name}])
+    with pytest.raises(InputError, match="column crop: a photo's name must stay inside"):
+        AlignedDataset.load(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["a/b.jpg", "a..b/c..jpg", "..a/b", "\\xff/1.jpg", "J.R. Ö/1.jpg", "a/…/b"])

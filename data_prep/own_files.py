@@ -1,0 +1,33 @@
+"""Files that faceverif wrote itself: whatever is wrong with one is a clear error."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from data_prep.errors import InputError, first_line
+
+
+@contextmanager
+def read_guarded(field: str, rule: str, *, got: object, fix: str) -> Iterator[None]:
+    """Turn every error of a block that reads one of our files into an `InputError`.
+
+    Parsers and decompressors raise errors of any type on damaged bytes, and the checks that follow them
+    expect the types that we wrote. An `InputError` from the block passes through.
+
+    Args:
+        field: what is wrong, in the user's words.
+        rule: what the file must be.
+        got: the file.
+        fix: the way out, as an instruction.
+
+    Raises:
+        InputError: the block raised.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        reason = f"{type(error).__name__}: {first_line(error)}"[:200]
+        raise InputError(field, rule, got=f"{got} ({reason})", fix=fix) from error
