@@ -62,7 +62,12 @@ REGISTRIES = {
         given=frozenset({"weight"}),
         computed=SIZES,
     ),
-    "backbone": Registry(BackboneConfig, BACKBONES, {name for name, _ in TESTED_BACKBONES}),
+    "backbone": Registry(
+        BackboneConfig,
+        BACKBONES,
+        {name for name, _ in TESTED_BACKBONES},
+        given=frozenset({"pixel_mean", "pixel_std"}),
+    ),
     # resnet101 is resnet50 with more blocks: too slow for every test.
     "network": Registry(
         NetworkConfig,

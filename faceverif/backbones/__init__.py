@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from faceverif.backbones.base import Backbone
+from faceverif.backbones.inception_resnet import inception_resnet_v1
 from faceverif.backbones.iresnet import iresnet
 from faceverif.backbones.lgm_resnet import lgm_resnet
 from faceverif.backbones.mobilefacenet import mobilefacenet
@@ -19,12 +20,16 @@ BACKBONES: dict[str, Callable[..., Backbone]] = {
     "iresnet": iresnet,
     "sphereface": sphereface,
     "lgm_resnet": lgm_resnet,
+    "inception_resnet_v1": inception_resnet_v1,
 }
 
 
 def build_backbone(config: BackboneConfig) -> Backbone:
     """The backbone that a config describes, freshly initialised from torch's global generator."""
-    return BACKBONES[config.name](**config.model_dump(exclude={"name"}))
+    shape = config.model_dump(exclude={"name", "pixel_mean", "pixel_std"})
+    backbone = BACKBONES[config.name](**shape)
+    backbone.normalise_pixels(mean=config.pixel_mean, std=config.pixel_std)
+    return backbone
 
 
 __all__ = ["BACKBONES", "Backbone", "build_backbone"]

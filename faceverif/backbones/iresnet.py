@@ -7,11 +7,25 @@ from torch import Tensor, nn
 from faceverif.backbones.base import Backbone, halved
 from faceverif.backbones.prelu import PReLU
 
-_BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 14, 3), 100: (3, 13, 30, 3)}
+# Blocks of the four stages, by depth; 200 is InsightFace's.
+BLOCKS = {
+    18: (2, 2, 2, 2),
+    34: (3, 4, 6, 3),
+    50: (3, 4, 14, 3),
+    100: (3, 13, 30, 3),
+    200: (6, 26, 60, 6),
+}
 
 
 def iresnet(
-    *, depth: int, width: int, stem_stride: int, embedding_dim: int, input_px: int, dropout: float
+    *,
+    depth: int,
+    width: int,
+    stem_stride: int,
+    shortcut: str,
+    embedding_dim: int,
+    input_px: int,
+    dropout: float,
 ) -> Backbone:
     """ResNet-IR with the "E" output: a full-resolution stem, pre-normalised blocks, BN-dropout-FC-BN.
 
@@ -21,9 +35,11 @@ def iresnet(
     at the origin.
 
     Args:
-        depth: 18, 34, 50 or 100.
+        depth: 18, 34, 50, 100 or 200.
         width: channels of the stem and the first stage; each stage doubles them. 64 in the paper.
         stem_stride: 1 in the paper; 2 halves every feature map, for a quarter of the work.
+        shortcut: `convolution`, or `subsampling` (AdaFace's IR nets): how the first block of the first stage,
+            which keeps the channels, passes its input on.
         embedding_dim: 512 in the paper.
         input_px: 112 in the paper; the fully connected layer follows it.
         dropout: share of the flattened features that is dropped in training; 0.4 in the paper.
@@ -32,10 +48,10 @@ def iresnet(
         nn.Conv2d(3, width, 3, stem_stride, padding=1, bias=False), nn.BatchNorm2d(width), PReLU(width)
     )
     channels = width
-    for stage, blocks in enumerate(_BLOCKS[depth]):
+    for stage, blocks in enumerate(BLOCKS[depth]):
         stage_width = width * 2**stage
         for block in range(blocks):
-            trunk.append(_Block(channels, stage_width, stride=2 if block == 0 else 1))
+            trunk.append(_Block(channels, stage_width, stride=2 if block == 0 else 1, shortcut=shortcut))
             channels = stage_width
     trunk.append(nn.BatchNorm2d(channels))
     side = halved(input_px, times=4 if stem_stride == 1 else 5)
@@ -53,7 +69,7 @@ def iresnet(
 class _Block(nn.Module):
     """BN - convolution - BN - PReLU - convolution with the stride - BN, plus the shortcut."""
 
-    def __init__(self, channels: int, width: int, *, stride: int) -> None:
+    def __init__(self, channels: int, width: int, *, stride: int, shortcut: str) -> None:
         super().__init__()
         self.body = nn.Sequential(
             nn.BatchNorm2d(channels),
@@ -64,7 +80,9 @@ class _Block(nn.Module):
             nn.BatchNorm2d(width),
         )
         self.shortcut: nn.Module = nn.Identity()
-        if stride != 1 or channels != width:
+        if shortcut == "subsampling" and channels == width:
+            self.shortcut = nn.MaxPool2d(1, stride)
+        elif stride != 1 or channels != width:
             self.shortcut = nn.Sequential(
                 nn.Conv2d(channels, width, 1, stride, bias=False), nn.BatchNorm2d(width)
             )

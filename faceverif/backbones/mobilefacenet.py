@@ -11,31 +11,41 @@ from faceverif.backbones.prelu import PReLU
 _STAGES = ((2, 64, 5, 2), (4, 128, 1, 2), (2, 128, 6, 1), (4, 128, 1, 2), (2, 128, 2, 1))
 
 
-def mobilefacenet(*, embedding_dim: int, input_px: int, dropout: float) -> Backbone:
+def mobilefacenet(
+    *, channel_scale: int, expand: str, embedding_dim: int, input_px: int, dropout: float
+) -> Backbone:
     """Inverted bottlenecks with PReLU and a learned, depthwise global pooling.
 
     Chen et al., "MobileFaceNets" (2018), Table 1. The paper counts 0.99 million parameters at 112 pixels;
     ours are 0.99 million up to the pooled 512 features, and the layer down to 128 dimensions adds 0.07.
 
     Args:
+        channel_scale: 1 in the paper. InsightFace has 2: twice the channels between the blocks, not in them.
+        expand: what Table 1's factor t multiplies: a block's `output` channels, or its `input` channels as in
+            MobileNetV2 and InsightFace. They differ where a block widens.
         embedding_dim: 128 in the paper.
         input_px: 112 in the paper; the pooling kernel follows it.
         dropout: share of the pooled features that is dropped in training (not in the paper).
     """
+    stem, channels = 64 * channel_scale, 64
     trunk = nn.Sequential(
-        _convolution(3, 64, kernel=3, stride=2),
-        PReLU(64),
-        _convolution(64, 64, kernel=3, groups=64),
-        PReLU(64),
+        _convolution(3, stem, kernel=3, stride=2),
+        PReLU(stem),
+        _convolution(stem, stem, kernel=3, groups=64),
+        PReLU(stem),
     )
-    channels = 64
     for expansion, width, blocks, stride in _STAGES:
         for block in range(blocks):
             trunk.append(
-                _Bottleneck(channels, width, expansion=expansion, stride=stride if block == 0 else 1)
+                _Bottleneck(
+                    channels * channel_scale,
+                    width * channel_scale,
+                    wide=expansion * (width if expand == "output" else channels),
+                    stride=stride if block == 0 else 1,
+                )
             )
             channels = width
-    trunk.extend([_convolution(channels, 512, kernel=1), PReLU(512)])
+    trunk.extend([_convolution(channels * channel_scale, 512, kernel=1), PReLU(512)])
     embed = nn.Sequential(
         nn.Conv2d(512, 512, halved(input_px, times=4), groups=512, bias=False),
         nn.BatchNorm2d(512),
@@ -52,9 +62,8 @@ def mobilefacenet(*, embedding_dim: int, input_px: int, dropout: float) -> Backb
 class _Bottleneck(nn.Module):
     """Widen by 1 x 1, filter each channel by 3 x 3, narrow by 1 x 1 without activation."""
 
-    def __init__(self, channels: int, width: int, *, expansion: int, stride: int) -> None:
+    def __init__(self, channels: int, width: int, *, wide: int, stride: int) -> None:
         super().__init__()
-        wide = width * expansion
         self.body = nn.Sequential(
             _convolution(channels, wide, kernel=1),
             PReLU(wide),

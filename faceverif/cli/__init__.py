@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from faceverif.cli import preparation, rejection, synthetic, training, verification  # noqa: F401 - adds them
+from faceverif.cli import (  # noqa: F401 - each adds its commands
+    models,
+    preparation,
+    rejection,
+    synthetic,
+    training,
+    verification,
+)
 from faceverif.cli.entry import main
 
 __all__ = ["main"]

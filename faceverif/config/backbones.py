@@ -6,36 +6,59 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from faceverif.config.section import Count, Section
+from faceverif.config.section import Count, Positive, Section
+
+PixelValues = tuple[float, float, float]
 
 
 class _BackboneSection(Section):
-    """Attributes: embedding_dim; input_px (side of the input); dropout before the embedding layer."""
+    """What all backbones share.
+
+    Attributes:
+        embedding_dim: length of an embedding.
+        input_px: side of the input.
+        dropout: before the embedding layer.
+        pixel_mean, pixel_std: of red, green and blue on the scale of [0, 1]; the network sees
+            (pixels - pixel_mean) / pixel_std. Imported models bring their own.
+    """
 
     embedding_dim: Count = 512
     input_px: Annotated[int, Field(ge=32, le=512, multiple_of=8)] = 112
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    pixel_mean: PixelValues = (0.5, 0.5, 0.5)
+    pixel_std: tuple[Positive, Positive, Positive] = (0.5, 0.5, 0.5)
 
 
 class MobileFaceNetConfig(_BackboneSection):
-    """MobileFaceNet."""
+    """MobileFaceNet.
+
+    Attributes:
+        channel_scale: of the channels between the blocks; the paper's is 1, InsightFace's 2.
+        expand: whether a block's expansion factor multiplies its `output` or its `input` channels; the latter
+            in MobileNetV2 and InsightFace.
+    """
 
     name: Literal["mobilefacenet"]
+    channel_scale: Literal[1, 2] = 1
+    expand: Literal["output", "input"] = "output"
 
 
 class IResNetConfig(_BackboneSection):
     """The residual net of ArcFace.
 
     Attributes:
-        depth: 18, 34, 50 or 100.
+        depth: 18, 34, 50, 100 or 200.
         width: channels of the stem, doubled from stage to stage; the paper's is 64.
         stem_stride: the paper's is 1; 2 quarters the work, for small machines.
+        shortcut: of a block that halves the features but keeps their channels: `convolution` as in
+            InsightFace, or `subsampling` as in AdaFace and CVLface.
     """
 
     name: Literal["iresnet"]
-    depth: Literal[18, 34, 50, 100]
+    depth: Literal[18, 34, 50, 100, 200]
     width: Count = 64
     stem_stride: Literal[1, 2] = 1
+    shortcut: Literal["convolution", "subsampling"] = "convolution"
 
 
 class SphereFaceNetConfig(_BackboneSection):
@@ -51,6 +74,14 @@ class LGMResNetConfig(_BackboneSection):
     name: Literal["lgm_resnet"]
 
 
+class InceptionResNetV1Config(_BackboneSection):
+    """The net of facenet-pytorch; its input is 160 pixels wide there."""
+
+    name: Literal["inception_resnet_v1"]
+    input_px: Annotated[int, Field(ge=80, le=512, multiple_of=8)] = 160
+
+
 BackboneConfig = Annotated[
-    MobileFaceNetConfig | IResNetConfig | SphereFaceNetConfig | LGMResNetConfig, Field(discriminator="name")
+    MobileFaceNetConfig | IResNetConfig | SphereFaceNetConfig | LGMResNetConfig | InceptionResNetV1Config,
+    Field(discriminator="name"),
 ]

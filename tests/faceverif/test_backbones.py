@@ -6,19 +6,23 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.autograd import gradcheck
 
 from faceverif.backbones import BACKBONES, Backbone
 from faceverif.backbones.prelu import PReLU
 
 FAMILIES: list[tuple[str, dict[str, Any]]] = [
-    ("mobilefacenet", {}),
-    ("iresnet", {"depth": 18, "width": 16, "stem_stride": 1}),
-    ("iresnet", {"depth": 18, "width": 16, "stem_stride": 2}),
+    ("mobilefacenet", {"channel_scale": 1, "expand": "output"}),
+    ("mobilefacenet", {"channel_scale": 2, "expand": "input"}),
+    ("iresnet", {"depth": 18, "width": 16, "stem_stride": 1, "shortcut": "convolution"}),
+    ("iresnet", {"depth": 18, "width": 16, "stem_stride": 2, "shortcut": "subsampling"}),
     ("sphereface", {"depth": 20}),
     ("lgm_resnet", {}),
+    ("inception_resnet_v1", {}),
 ]
+
+SMALLEST = {"inception_resnet_v1": 80}  # pixels, where a family needs more than 32
 
 
 def build(name: str, **arguments: Any) -> Backbone:
@@ -46,13 +50,13 @@ def test_every_input_size_gives_embeddings(name: str, arguments: dict[str, Any],
 @pytest.mark.parametrize(("depth", "millions"), [(18, 24.02), (34, 34.14), (50, 43.59), (100, 65.16)])
 def test_iresnet_has_the_published_size(depth: int, millions: float) -> None:
     with torch.device("meta"):
-        backbone = build("iresnet", depth=depth, width=64, stem_stride=1)
+        backbone = build("iresnet", depth=depth, width=64, stem_stride=1, shortcut="convolution")
     assert parameters(backbone) / 1e6 == pytest.approx(millions, abs=0.006)
 
 
 def test_mobilefacenet_has_the_published_size() -> None:
     with torch.device("meta"):
-        backbone = build("mobilefacenet", embedding_dim=128)
+        backbone = build("mobilefacenet", channel_scale=1, expand="output", embedding_dim=128)
     projection = 512 * 128 + 2 * 128
     assert (parameters(backbone) - projection) / 1e6 == pytest.approx(0.99, abs=0.005)
 
@@ -81,8 +85,9 @@ def test_papers_nets_carry_no_batch_norm(name: str, arguments: dict[str, Any]) -
 def test_fresh_nets_pass_a_signal_both_ways(name: str, arguments: dict[str, Any]) -> None:
     """Embeddings of fresh nets differ between photos, and every parameter gets a gradient."""
     torch.manual_seed(0)
-    backbone = build(name, embedding_dim=16, input_px=32, **arguments)
-    embeddings = backbone(torch.rand(4, 3, 32, 32))
+    side = SMALLEST.get(name, 32)
+    backbone = build(name, embedding_dim=16, input_px=side, **arguments)
+    embeddings = backbone(torch.rand(4, 3, side, side))
     assert 0.01 < embeddings.std().item() < 100
     assert embeddings.std(dim=0).min() > 0
     embeddings.square().mul(torch.rand_like(embeddings)).sum().backward()
@@ -91,17 +96,29 @@ def test_fresh_nets_pass_a_signal_both_ways(name: str, arguments: dict[str, Any]
 
 
 def test_normalisation_is_part_of_the_model() -> None:
-    seen = []
-    backbone = build("mobilefacenet", input_px=32)
+    seen: list[Tensor] = []
+    backbone = build("mobilefacenet", channel_scale=1, expand="output", input_px=32)
     backbone.trunk.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
     backbone.eval()(torch.tensor([0.0, 0.5, 1.0]).view(3, 1, 1, 1).expand(3, 3, 32, 32))
     assert [pixels.unique().item() for pixels in seen[0]] == [-1.0, 0.0, 1.0]
 
 
+def test_imported_normalisation_holds_per_colour_and_stays_out_of_the_weights() -> None:
+    seen: list[Tensor] = []
+    backbone = build("mobilefacenet", channel_scale=1, expand="output", input_px=32)
+    weights = set(backbone.state_dict())
+    backbone.normalise_pixels(mean=(0.0, 0.25, 0.5), std=(1.0, 0.25, 0.5))
+    backbone.trunk.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    backbone.eval()(torch.full((1, 3, 32, 32), 0.5))
+    assert [channel.unique().item() for channel in seen[0][0]] == [0.5, 1.0, 0.0]
+    assert set(backbone.state_dict()) == weights
+
+
 @pytest.mark.parametrize(("name", "arguments"), FAMILIES)
 def test_dropout_acts_in_training_only(name: str, arguments: dict[str, Any]) -> None:
-    backbone = build(name, embedding_dim=16, input_px=32, **arguments | {"dropout": 0.5})
-    pixels = torch.rand(2, 3, 32, 32)
+    side = SMALLEST.get(name, 32)
+    backbone = build(name, embedding_dim=16, input_px=side, **arguments | {"dropout": 0.5})
+    pixels = torch.rand(2, 3, side, side)
     backbone.eval()
     assert torch.equal(backbone(pixels), backbone(pixels))
     backbone.train()

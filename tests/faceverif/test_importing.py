@@ -1,0 +1,286 @@
+"""Recognisers of other people: the published networks' embeddings and gradients, and bad files."""
+
+from __future__ import annotations
+
+import argparse
+import pickle
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import published_networks as published
+import pytest
+import torch
+from facenet_pytorch import InceptionResnetV1
+from pydantic import TypeAdapter
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from data_prep.errors import InputError
+from faceverif.backbones import build_backbone
+from faceverif.config.backbones import BackboneConfig
+from faceverif.models import MODEL_NAME, TorchEmbedder, load_model
+from faceverif.models.importing import ImportedModel, ImportSettings, import_model
+from faceverif.models.importing.layouts import recognise
+
+SIDE, PX, DIM = 2, 32, 24  # the smallest input, so that deep networks stay quick
+State = dict[str, Tensor]
+
+
+def imported(
+    tmp_path: Path, content: object, *, name: str = "net.pth", **settings: Any
+) -> tuple[TorchEmbedder, ImportedModel]:
+    file = tmp_path / name
+    torch.save(content, file)
+    told = import_model(file, tmp_path / "out", settings=ImportSettings(**settings))
+    return load_model(tmp_path / "out" / MODEL_NAME), told
+
+
+def crops(count: int, side: int = PX) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    return np.random.default_rng(count).integers(0, 256, (count, side, side, 3), dtype=np.uint8)
+
+
+def as_fed(pictures: np.ndarray[Any, Any], *, bgr: bool, mean: float, std: float) -> Tensor:
+    pixels = (torch.from_numpy(pictures).permute(0, 3, 1, 2).float() - mean) / std
+    return pixels.flip(1) if bgr else pixels
+
+
+def insightface(depth: int) -> tuple[State, Callable[[Tensor], Tensor]]:
+    state = published.insightface_weights(depth, side=SIDE, dim=DIM, unit_scale=True)
+    return state, lambda x: published.insightface_forward(state, x, depth=depth)
+
+
+def magface(depth: int) -> tuple[State, Callable[[Tensor], Tensor]]:
+    state = published.insightface_weights(depth, side=SIDE, dim=DIM, unit_scale=False)
+    named = {f"features.module.{key}": value for key, value in state.items()}
+    return named, lambda x: published.insightface_forward(state, x, depth=depth, eps=2e-5)
+
+
+def adaface(depth: int) -> tuple[State, Callable[[Tensor], Tensor]]:
+    state = published.adaface_weights(depth, side=SIDE, dim=DIM)
+    named = {f"model.{key}": value for key, value in state.items()} | {"head.kernel": torch.ones(DIM, 9)}
+    return named, lambda x: published.adaface_forward(state, x, depth=depth)
+
+
+def mobile(_: int) -> tuple[State, Callable[[Tensor], Tensor]]:
+    state = published.mobile_weights(side=SIDE, dim=DIM)
+    return state, lambda x: published.mobile_forward(state, x)
+
+
+RGB = {"bgr": False, "mean": 127.5, "std": 127.5}
+BGR = {"bgr": True, "mean": 127.5, "std": 127.5}
+UNIT_BGR = {"bgr": True, "mean": 0.0, "std": 255.0}
+FAMILIES = [
+    pytest.param(insightface, 18, RGB, "iResNet-18"),
+    pytest.param(insightface, 50, RGB, "iResNet-50"),
+    pytest.param(adaface, 18, BGR, "IR-18"),
+    pytest.param(adaface, 50, BGR, "IR-50"),
+    pytest.param(magface, 18, UNIT_BGR, "iResNet-18"),
+    pytest.param(mobile, 0, RGB, "MobileFaceNet"),
+]
+
+
+@pytest.mark.parametrize(("family", "depth", "fed", "name"), FAMILIES)
+def test_embeddings_are_those_of_the_published_network(
+    family: Callable[[int], tuple[State, Callable[[Tensor], Tensor]]],
+    depth: int,
+    fed: dict[str, Any],
+    name: str,
+    tmp_path: Path,
+) -> None:
+    state, forward = family(depth)
+    embedder, told = imported(tmp_path, state)
+    for count in (1, 7):
+        pictures = crops(count)
+        wanted = forward(as_fed(pictures, **fed)).numpy()
+        assert np.abs(wanted).max() > 0.1
+        np.testing.assert_allclose(embedder.embed(pictures), wanted, atol=1e-5 * np.abs(wanted).max(), rtol=0)
+    assert told.name == name
+    assert (embedder.spec.input_px, told.embedding_dim) == (PX, DIM)
+    assert ("BGR" if fed["bgr"] else "RGB") in told.text()
+
+
+@pytest.mark.parametrize("depth", [34, 100, 200])
+@pytest.mark.parametrize("family", [insightface, adaface])
+def test_deeper_networks_fill_ours(
+    family: Callable[[int], tuple[State, Callable[[Tensor], Tensor]]], depth: int
+) -> None:
+    found = recognise(family(depth)[0])
+    assert found is not None
+    assert (found.config["depth"], found.unknown) == (depth, ())
+    with torch.device("meta"):  # shapes without memory
+        ours = build_backbone(TypeAdapter(BackboneConfig).validate_python(found.config)).state_dict()
+    wanted = {key: value.shape for key, value in ours.items() if "num_batches" not in key}
+    assert {key: value.shape for key, value in found.state.items()} == wanted
+
+
+def test_facenet_is_the_published_network_before_its_l2_normalisation(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    net = InceptionResnetV1(classify=False, num_classes=None).eval()
+    net.logits = nn.Linear(512, 3)  # the published files hold a classifier
+    for layer in net.modules():
+        if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
+            layer.running_mean.uniform_(-0.3, 0.3)
+            layer.running_var.uniform_(0.5, 1.5)
+    embedder, told = imported(tmp_path, net.state_dict(), template="arcface-160")
+    pictures = crops(2, side=160)
+    with torch.no_grad():
+        wanted = net(as_fed(pictures, bgr=False, mean=127.5, std=128.0))
+    got = F.normalize(torch.from_numpy(embedder.embed(pictures)))
+    torch.testing.assert_close(got, wanted, atol=1e-5, rtol=0)
+    assert told.spec.template == "arcface-160"
+
+
+def test_facenet_asks_for_its_crops(tmp_path: Path) -> None:
+    with pytest.raises(
+        InputError, match=r"--template: must name the crops for InceptionResnetV1.*arcface-160"
+    ):
+        imported(tmp_path, InceptionResnetV1().state_dict())
+
+
+@pytest.mark.parametrize(("family", "depth"), [(insightface, 18), (adaface, 18), (magface, 18), (mobile, 0)])
+def test_pixels_get_the_published_networks_gradients(
+    family: Callable[[int], tuple[State, Callable[[Tensor], Tensor]]], depth: int, tmp_path: Path
+) -> None:
+    state, forward = family(depth)
+    fed = {insightface: RGB, mobile: RGB, adaface: BGR, magface: UNIT_BGR}[family]
+    embedder, _ = imported(tmp_path, state)
+    pixels = torch.rand(2, 3, PX, PX, generator=torch.Generator().manual_seed(1)).requires_grad_()
+    ours = torch.autograd.grad(embedder.backbone.eval()(pixels).square().sum(), pixels)[0]
+    theirs = (255 * pixels - fed["mean"]) / fed["std"]
+    wanted = torch.autograd.grad(forward(theirs.flip(1) if fed["bgr"] else theirs).square().sum(), pixels)[0]
+    torch.testing.assert_close(ours, wanted, atol=1e-4 * wanted.abs().max().item(), rtol=0)
+
+
+def test_a_published_size_of_112_pixels(tmp_path: Path) -> None:
+    state = published.insightface_weights(18, side=7, dim=512, unit_scale=True)
+    embedder, told = imported(tmp_path, state)
+    wanted = published.insightface_forward(state, as_fed(crops(1, side=112), **RGB), depth=18).numpy()
+    got = embedder.embed(crops(1, side=112))
+    np.testing.assert_allclose(got, wanted, atol=1e-5 * np.abs(wanted).max(), rtol=0)
+    assert told.parameters == 24_025_600 - 1024  # without the last normalisation's scale and offset
+    assert embedder.spec.template == "arcface-112"
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda state: {f"module.{key}": value for key, value in state.items()},
+        lambda state: {"epoch": 3, "state_dict": state, "optimizer": {"state": {0: {"step": torch.ones(1)}}}},
+        lambda state: {"state_dict_backbone": state, "state_dict_softmax_fc": {"weight": torch.ones(9, DIM)}},
+        lambda state: {
+            "state_dict": {f"net.{key}": value for key, value in state.items()},
+            "args": argparse.Namespace(lr=0.1),
+        },
+    ],
+)
+def test_wrappers_of_training_scripts_are_looked_through(
+    wrap: Callable[[State], object], tmp_path: Path
+) -> None:
+    state, forward = insightface(18)
+    embedder, _ = imported(tmp_path, wrap(state))
+    wanted = forward(as_fed(crops(1), **RGB)).numpy()
+    np.testing.assert_allclose(embedder.embed(crops(1)), wanted, atol=1e-5 * np.abs(wanted).max(), rtol=0)
+
+
+def test_safetensors_and_half_precision_are_read(tmp_path: Path) -> None:
+    state, _ = insightface(18)
+    save_file({key: value.half() for key, value in state.items()}, tmp_path / "net.safetensors")
+    told = import_model(tmp_path / "net.safetensors", tmp_path / "out", settings=ImportSettings())
+    assert told.name == "iResNet-18"
+    assert load_model(told.path).embed(crops(1)).dtype == np.float32
+
+
+def test_colours_can_be_said(tmp_path: Path) -> None:
+    state, forward = adaface(18)
+    embedder, told = imported(tmp_path, state, colours="rgb")
+    wanted = forward(as_fed(crops(1), **RGB)).numpy()
+    np.testing.assert_allclose(embedder.embed(crops(1)), wanted, atol=1e-5 * np.abs(wanted).max(), rtol=0)
+    assert told.text().splitlines()[3] == "not part of the network: head.kernel"
+
+
+def without(state: State, part: str) -> State:
+    return {key: value for key, value in state.items() if part not in key}
+
+
+@pytest.mark.parametrize(
+    ("damage", "complaint"),
+    [
+        (lambda state: without(state, "layer3"), r"not understood: conv1\.weight"),
+        (lambda state: without(state, "layer3.1.conv2"), r"1 of \d+ tensors are missing, such as trunk"),
+        (
+            lambda state: state | {"layer1.0.se.fc1.weight": torch.ones(4)},
+            r"iResNet-18.*layer1\.0\.se\.fc1\.weight",
+        ),
+        (
+            lambda state: state | {"conv1.weight": torch.ones(64, 3, 7, 7)},
+            r"\(64, 3, 7, 7\) where \(64, 3, 3, 3\)",
+        ),
+        (lambda state: state | {"fc.bias": torch.full((DIM,), torch.nan)}, "holds NaN"),
+        (lambda _: {"w": torch.ones(3), "b": torch.ones(3)}, r"2 tensors\); not understood: w, b"),
+        (lambda _: {"optimizer": {"lr": 0.1}, "epoch": 3}, r"which holds optimizer, epoch"),
+        (lambda _: [1, 2], "which holds list"),
+    ],
+)
+def test_what_is_no_whole_network_is_refused(
+    damage: Callable[[State], object], complaint: str, tmp_path: Path
+) -> None:
+    state, _ = insightface(18)
+    with pytest.raises(InputError, match=complaint):
+        imported(tmp_path, damage(state))
+    assert not (tmp_path / "out").exists()
+
+
+class Evil:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Path.touch, (self.path,))
+
+
+def test_no_file_runs_code(tmp_path: Path) -> None:
+    state, _ = insightface(18)
+    with pytest.raises(InputError, match=r"which asks for .*save model\.state_dict\(\) alone"):
+        imported(tmp_path, state | {"hook": Evil(tmp_path / "ran")})
+    (tmp_path / "plain.pth").write_bytes(pickle.dumps(Evil(tmp_path / "ran")))
+    with pytest.raises(InputError, match=r"FILE: must"):
+        import_model(tmp_path / "plain.pth", tmp_path / "out", settings=ImportSettings())
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("kept", [0, 10, 1000])
+def test_a_truncated_file_is_refused(kept: int, tmp_path: Path) -> None:
+    torch.save(insightface(18)[0], tmp_path / "whole.pth")
+    for name in ("cut.pth", "cut.safetensors"):
+        (tmp_path / name).write_bytes((tmp_path / "whole.pth").read_bytes()[:kept])
+        with pytest.raises(InputError, match="FILE: must be a whole checkpoint"):
+            import_model(tmp_path / name, tmp_path / "out", settings=ImportSettings())
+
+
+def test_a_program_is_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "net.pt", "w") as archive:
+        for name in ("data.pkl", "constants.pkl", "code/__torch__.py"):
+            archive.writestr(f"net/{name}", b"")
+    with pytest.raises(InputError, match="a TorchScript archive"):
+        import_model(tmp_path / "net.pt", tmp_path / "out", settings=ImportSettings())
+
+
+def test_a_model_is_never_overwritten(tmp_path: Path) -> None:
+    state, _ = insightface(18)
+    imported(tmp_path, state)
+    before = (tmp_path / "out" / MODEL_NAME).read_bytes()
+    with pytest.raises(InputError, match="--out: must not hold a model yet"):
+        imported(tmp_path, state)
+    assert (tmp_path / "out" / MODEL_NAME).read_bytes() == before
+
+
+def test_a_missing_file_and_a_folder_are_told_apart(tmp_path: Path) -> None:
+    for path, got in ((tmp_path / "no.pth", "does not exist"), (tmp_path, "a folder")):
+        with pytest.raises(InputError, match=got):
+            import_model(path, tmp_path / "out", settings=ImportSettings())
