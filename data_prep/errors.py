@@ -1,6 +1,14 @@
-"""The one exception for what a user can mend."""
+"""The one exception for what a user can fix, and words that are safe to print."""
 
 from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+# Control characters, invisible ones, those that turn the writing direction, and bytes that are no UTF-8.
+_UNPRINTABLE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
+)
 
 
 class InputError(ValueError):
@@ -17,7 +25,20 @@ class InputError(ValueError):
 
     def __init__(self, field: str, rule: str, *, got: object, fix: str) -> None:
         self.field, self.rule, self.got, self.fix = field, rule, got, fix
-        super().__init__(f"{field}: {rule}; got {got}. {fix}")
+        super().__init__(printable(f"{field}: {rule}; got {got}. {fix}"))
+
+
+def printable(text: str) -> str:
+    r"""One line as it may go to a console: a line break is written `\n`, an escape sequence `\x1b[2J`.
+
+    Names come from archives and other people's folders. Printed as they are, one could forge a line of ours.
+    """
+    return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
+
+
+def printable_lines(lines: Iterable[str]) -> str:
+    """Lines for the console, each of them `printable`."""
+    return "\n".join(map(printable, lines))
 
 
 def first_line(error: Exception) -> str:

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+from data_prep.errors import printable
 
 _LOG_EVERY_S = 10.0
 
 
 def say(text: str) -> None:
     """One line to the user, on stderr, so that stdout stays for results."""
-    print(text, file=sys.stderr, flush=True)
+    print(printable(text), file=sys.stderr, flush=True)
+
+
+def let_console_take_any_text() -> None:
+    """Write `\\u674e` for a letter that the console's encoding lacks, where Python would raise.
+
+    The encoding is the console's (cp1252, ASCII); a name in another script must not cost a finished result.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def duration(seconds: float) -> str:
@@ -40,12 +53,12 @@ def _terminal(what: str, total: int, unit: str) -> Iterator[Callable[[int, str],
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False),
     )
     start = time.monotonic()
     with Progress(*columns, console=Console(stderr=True)) as bar:
@@ -56,7 +69,7 @@ def _terminal(what: str, total: int, unit: str) -> Iterator[Callable[[int, str],
             nonlocal done
             done += count
             rate = done / max(time.monotonic() - start, 1e-9)
-            bar.update(task, advance=count, rate=f"{rate:.0f} {unit}/s", note=note)
+            bar.update(task, advance=count, rate=f"{rate:.0f} {unit}/s", note=printable(note))
 
         yield advance
 

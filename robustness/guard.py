@@ -15,7 +15,7 @@ from torch import Tensor
 from data_prep.dataset.crops import centre_square
 from data_prep.dataset.manifest import AlignedDataset, Status
 from data_prep.dataset.packed import load_aligned
-from data_prep.errors import InputError
+from data_prep.errors import InputError, printable_lines
 from data_prep.progress import say
 from faceverif.heads.lgm import LGMHead
 from faceverif.images.faces import STRANGER, FaceImages
@@ -126,7 +126,8 @@ class GuardedModel:
             f"{point.false_rejection_rate:g}, from {point.calibration_size:,} clean photos: "
             f"{self.guard.clean}"
         )
-        return "\n".join([*rejected, grounds] if rejected else [decision, passed, grounds])
+        lines = [*rejected, grounds] if rejected else [*decision.splitlines(), passed, grounds]
+        return printable_lines(lines)
 
 
 def calibrate_guard(run: Path, *, data: Path | None = None) -> Guard:

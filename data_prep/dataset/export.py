@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from data_prep.atomic import folder_whole
 from data_prep.dataset.manifest import AlignedDataset, Status
-from data_prep.errors import InputError
+from data_prep.errors import InputError, printable_lines
 from data_prep.progress import progress
 from data_prep.sources.webdataset import ABOUT_NAME
 
@@ -67,7 +67,7 @@ class ExportSummary:
         ]
         if self.left_behind:
             lines.append(f"{self.left_behind:,} photos without an aligned face stay behind")
-        return "\n".join(lines)
+        return printable_lines(lines)
 
 
 def export_webdataset(dataset: AlignedDataset, out: Path, *, shard_mb: float) -> ExportSummary:

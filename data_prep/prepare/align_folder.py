@@ -25,7 +25,7 @@ from data_prep.dataset.manifest import (
 )
 from data_prep.detection.cascade import POLICY
 from data_prep.detection.second_pass import SECOND_PASS
-from data_prep.errors import InputError
+from data_prep.errors import InputError, printable_lines
 from data_prep.lock import LOCK_NAME, filled
 from data_prep.prepare.journal import Journal
 from data_prep.prepare.task import AlignSettings, Task
@@ -84,7 +84,7 @@ class AlignSummary:
         else:
             lines.append("complete already: nothing to do")
         lines.append(f"data set: {self.out}")
-        return "\n".join(lines)
+        return printable_lines(lines)
 
     def _how(self) -> str:
         if self.policy == already_aligned.POLICY:

@@ -71,11 +71,12 @@ class Skipped:
 
     def text(self) -> str:
         """How many, why, and some names; empty where nothing was skipped."""
-        reasons = (f"{reason} {len(names):,} ({_some(names)})" for reason, names in self._names.items())
+        reasons = (f"{reason} {len(names):,} ({some(names)})" for reason, names in self._names.items())
         return f"skipped {len(self):,}: {', '.join(reasons)}" if self._names else ""
 
 
-def _some(names: list[str]) -> str:
+def some(names: Sequence[str]) -> str:
+    """The first few names, for a message."""
     return ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
 
 

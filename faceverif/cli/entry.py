@@ -9,6 +9,7 @@ import typer
 
 from data_prep.atomic import disk_is_full
 from data_prep.errors import InputError
+from data_prep.progress import let_console_take_any_text
 from faceverif.cli.app import app
 
 _INTERRUPTED = 130
@@ -16,6 +17,7 @@ _INTERRUPTED = 130
 
 def main() -> None:
     """Entry point: what the user can mend is one line and exit code 2, never a traceback."""
+    let_console_take_any_text()
     try:
         code = app(standalone_mode=False)
         if code == _INTERRUPTED:  # what typer makes of Ctrl-C

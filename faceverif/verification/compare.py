@@ -14,7 +14,7 @@ from data_prep.atomic import written_whole
 from data_prep.dataset.crops import side_by_side
 from data_prep.detection.cascade import POLICY, Faces, centred_largest
 from data_prep.detection.second_pass import TwoPassDetector
-from data_prep.errors import InputError
+from data_prep.errors import InputError, printable_lines
 from data_prep.photos import PhotoError, read_photo
 from faceverif.models import load_embedder
 from faceverif.models.embedder import naming
@@ -80,7 +80,7 @@ class Comparison:
             for face in self.faces
             if face.faces > 1
         ]
-        return "\n".join(lines)
+        return printable_lines(lines)
 
 
 def compare_photos(first: Path, second: Path, *, run: Path, far: float, picture: Path | None) -> Comparison:

@@ -13,9 +13,11 @@ import pytest
 from field_formats import picture, write_bin, write_rec, write_tar
 from PIL import Image
 
-from data_prep import check as checking
+from data_prep import photos
 from data_prep.alignment import find_template
 from data_prep.check import check
+from data_prep.check import photos as photo_check
+from data_prep.check import report as check_report
 from data_prep.dataset.manifest import MANIFEST_NAME, Status, header_for, write_manifest
 from data_prep.errors import InputError
 from data_prep.fetching.known_sets import KnownSet
@@ -58,7 +60,7 @@ def test_empty_cut_and_foreign_files_are_counted_and_named(tmp_path: Path) -> No
 def test_a_sample_says_so_and_all_finds_what_it_misses(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(checking, "_SAMPLED", 3)
+    monkeypatch.setattr(check_report, "SAMPLED", 3)
     write_photos(tmp_path, *(f"a/{number}.jpg" for number in range(9)))
     (tmp_path / "a/1.jpg").write_bytes(b"broken")
     assert "looked at 3 of 9 pictures: 3 can be decoded; --all looks at every one" in check(tmp_path).facts
@@ -82,7 +84,7 @@ def test_lfw_is_known_by_its_names_and_compared_with_its_counts(
     assert "13,233 photos of 5,749 people: this is not all of it" in problems(lfw)
     assert "pairs.txt: both photos of 2 of 4 pairs are there" in problems(lfw)
     small = KnownSet("lfw", "LFW", "page", "terms", photos=2, identities=1)
-    monkeypatch.setattr(checking, "LFW", small)
+    monkeypatch.setattr(photo_check, "LFW", small)
     assert "as many as LFW has" in check(lfw).facts
 
 
@@ -111,7 +113,42 @@ def test_a_damaged_record_is_named(tmp_path: Path) -> None:
 
 def test_a_damaged_description_is_named(tmp_path: Path) -> None:
     path = write_tar(tmp_path / "a.tar", {"1.jpg": picture(1), "1.json": b"{", "2.jpg": picture(2)})
-    assert problems(path) == "1 photos cannot be used (damaged_json): a/1.jpg"
+    assert "1 photos cannot be used (damaged_json): a/1.jpg" in problems(path)
+
+
+def test_without_believable_labels_nothing_is_whole(tmp_path: Path) -> None:
+    flat = write_photos(tmp_path / "flat", "1.jpg", "2.jpg")
+    assert "no photo has an identity" in problems(flat)
+    assert "no photo has an identity" in problems(flat / "1.jpg")
+    assert "no photo has an identity" in problems(write_tar(tmp_path / "a.tar", {"./1.jpg": picture(1)}))
+    assert "all 2 photos have one identity, Ann" in problems(
+        write_photos(tmp_path / "one", "Ann/1.jpg", "Ann/2.jpg")
+    )
+    some = write_photos(tmp_path / "some", "cover.jpg", "Ann/1.jpg", "Bob/1.jpg")
+    assert problems(some) == "1 photos have no identity: cover.jpg"
+    each = {f"{number}.jpg": picture(number) for number in range(21)}
+    labels = {f"{number}.cls": b"%d" % number for number in range(21)}
+    assert "has an identity of its own" in problems(write_tar(tmp_path / "b.tar", each | labels))
+    labels = {f"{number}.cls": b"%d" % (number % 3) for number in range(20)} | {"20.cls": b"\0\xff"}
+    assert (
+        problems(write_tar(tmp_path / "c.tar", each | labels))
+        == "1 photos cannot be used (damaged_label): c/20.jpg"
+    )
+
+
+def test_a_name_forges_no_line_of_the_report(tmp_path: Path) -> None:
+    forged = "x\nwhole\x1b[2J\u202e.jpg"
+    path = write_tar(tmp_path / "a.tar", {forged: b"", f"notes{forged}.txt": b""})
+    text = check(path).text()
+    assert "x\\nwhole\\x1b[2J\\u202e.jpg" in text
+    assert text.splitlines().count("whole") == 0
+    assert "\x1b" not in text
+
+
+def test_huge_photos_are_named_and_not_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_photos(tmp_path, "a/1.jpg", "b/1.jpg")
+    monkeypatch.setattr(photos, "LARGEST_PX", 24 * 24 - 1)
+    assert "2 photos need `align --allow-huge`: a/1.jpg, b/1.jpg" in check(tmp_path).facts
 
 
 def test_a_bin_has_photos_and_pairs(tmp_path: Path) -> None:

@@ -1,0 +1,95 @@
+"""Looking a data set over: what it is, whether it is whole, and what in it is broken."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from data_prep.check.aligned import examine_aligned, examine_begun
+from data_prep.check.labelled import examine_idx, examine_pictures, examine_protocol, is_tar
+from data_prep.check.photos import examine_photos
+from data_prep.check.report import CheckReport
+from data_prep.dataset.manifest import JOURNAL_NAME, MANIFEST_NAME
+from data_prep.errors import InputError
+from data_prep.protocols import FORMATS as PROTOCOL_FORMATS
+from data_prep.sources import FORMATS as SOURCE_FORMATS
+from data_prep.sources import find_format, folder, insightface_bin
+from data_prep.sources.base import SourceFormat
+from data_prep.sources.idx import has_idx_files
+
+__all__ = ["CheckReport", "check"]
+
+
+class _Kind(NamedTuple):
+    """A kind of data set that is no source of photos: its name, how it is recognised, and looked over."""
+
+    name: str
+    recognises: Callable[[Path], bool]
+    examine: Callable[[Path, CheckReport, bool], None]
+
+
+_OTHERS = (
+    _Kind("an aligned data set", lambda path: (path / MANIFEST_NAME).is_file(), examine_aligned),
+    _Kind("an alignment begun", lambda path: (path / JOURNAL_NAME).is_file(), examine_begun),
+    _Kind("MNIST's idx files", has_idx_files, examine_idx),
+    *(
+        _Kind(protocol.description, protocol.recognises, examine_protocol)
+        for protocol in PROTOCOL_FORMATS
+        if protocol.recognises is not insightface_bin.is_bin  # also a source, and more as one
+    ),
+)
+_PICTURES = _Kind("a tar of pictures in train/ and test/", is_tar, examine_pictures)
+
+
+def check(path: Path, *, every: bool = False) -> CheckReport:
+    """Look a data set, an aligned one or a list of pairs over; nothing is changed.
+
+    Args:
+        path: anything that `align`, `verify`, `classify` or `train` reads.
+        every: decode every photo, not a sample.
+
+    Raises:
+        InputError: nothing is there, or nothing of a known kind.
+    """
+    if not path.exists():
+        raise InputError("PATH", "must be a data set or a list of pairs", got=path, fix="Check the path.")
+    kind = _kind_of(path)
+    if kind is None:
+        raise InputError(
+            "PATH",
+            f"must be one of: {'; '.join(_known_kinds())}",
+            got=path,
+            fix="Check the path.",
+        )
+    report = CheckReport(path, kind.name)
+    try:
+        kind.examine(path, report, every)
+    except InputError as error:  # what makes a reader refuse it is what is broken
+        report.problems.append(str(error))
+    return report
+
+
+def _kind_of(path: Path) -> _Kind | None:
+    """The kind of a path, the most particular first: a folder per identity is what is left."""
+    other = next((kind for kind in _OTHERS if kind.recognises(path)), None)
+    if other is not None:
+        return other
+    found = find_format(path)
+    if (found is None or found[0] is folder.FORMAT) and _PICTURES.recognises(path):
+        return _PICTURES
+    return None if found is None else _of_photos(*found)
+
+
+def _of_photos(source: SourceFormat, place: Path) -> _Kind:
+    def examine(_path: Path, report: CheckReport, every: bool) -> None:
+        examine_photos(source, place, report, every=every)
+
+    return _Kind(source.description, source.recognises, examine)
+
+
+def _known_kinds() -> list[str]:
+    return [
+        *(kind.name for kind in (*_OTHERS, _PICTURES)),
+        *(source.description for source in SOURCE_FORMATS),
+    ]

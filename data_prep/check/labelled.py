@@ -1,0 +1,66 @@
+"""Looking over what comes with its answers: lists of pairs, and the pictures of image classifiers."""
+
+from __future__ import annotations
+
+import hashlib
+import tarfile
+from pathlib import Path
+
+from data_prep.check.report import CheckReport
+from data_prep.fetching.known_sets import KNOWN_SETS
+from data_prep.protocols import load_protocol
+from data_prep.sources.idx import Part, read_idx_images
+from data_prep.sources.picture_tar import read_pictures
+
+
+def examine_protocol(path: Path, report: CheckReport, every: bool) -> None:
+    """The pairs, and whether they are all that the benchmark of this name has."""
+    protocol = load_protocol(path, allow_partial=True)
+    genuine = int(protocol.same.sum())
+    report.facts.append(
+        f"{protocol.name}: {len(protocol):,} pairs, {genuine:,} genuine and "
+        f"{len(protocol) - genuine:,} impostor, {protocol.size.folds} folds; {protocol.fold_rule}"
+    )
+    if path.is_file():
+        report.facts.append(_checksum_text(path))
+    if protocol.partial is not None:
+        report.problems.append(f"this is a part: {protocol.partial}")
+    elif protocol.official is not None:
+        report.facts.append(f"as many pairs and folds as {protocol.name} has")
+
+
+def _checksum_text(path: Path) -> str:
+    """The hash of a list, and whether it is that of the known list of its name."""
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    known = {file.name: file.checksum for each in KNOWN_SETS.values() for file in each.files}.get(path.name)
+    if known is None:
+        return f"sha256 {sha256}"
+    same = known == f"sha256:{sha256}"
+    return f"sha256 {sha256}, {'that' if same else 'not that'} of the known {path.name}"
+
+
+def examine_idx(path: Path, report: CheckReport, every: bool) -> None:
+    """MNIST's files, by their counts."""
+    parts: dict[Part, int] = {"train": 60_000, "t10k": 10_000}
+    for part, expected in parts.items():
+        images, _ = read_idx_images(path, part)
+        line = f"{part}: {len(images):,} images with labels, {images.shape[1]} x {images.shape[2]}"
+        if len(images) == expected:
+            report.facts.append(f"{line}, as many as MNIST has")
+        else:
+            report.problems.append(f"{line}; MNIST has {expected:,}")
+
+
+def is_tar(path: Path) -> bool:
+    """Whether a file is a tar, compressed or not."""
+    return path.is_file() and tarfile.is_tarfile(path)
+
+
+def examine_pictures(path: Path, report: CheckReport, every: bool) -> None:
+    """Every picture of both splits: the reader decodes them."""
+    for split, pictures in read_pictures(path, splits=("train", "test")).items():
+        height, width = pictures.images.shape[1:3]
+        classes = len(pictures.class_names)
+        report.facts.append(
+            f"{split}: {len(pictures.images):,} pictures of {classes} classes, {width} x {height}"
+        )

@@ -1,0 +1,148 @@
+"""Looking over sources of photos: identities, counts, lists that came along, and what cannot be decoded."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from data_prep.check.labelled import examine_protocol
+from data_prep.check.report import CheckReport, in_progress, report_looked, sample
+from data_prep.dataset.crops import is_missing
+from data_prep.fetching.known_sets import CASIA, CASIA_PACK, CELEBA, CFP, LFW, KnownSet
+from data_prep.photos import PhotoError, decode_photo
+from data_prep.protocols import load_protocol
+from data_prep.sources import SourcePhoto, celeba, cfp, folder, insightface_bin, recordio
+from data_prep.sources.base import FilePhoto, SourceFormat, some
+
+# Reasons known from the listing that mean damage, not that a photo is no part.
+_DAMAGED = {"damaged_record", "damaged_json", "damaged_label"}
+_MANY = 20  # photos, of which no two show one person, say that the labels are wrong
+_LFW_PHOTO = re.compile(r"([^/]+)/\1_\d{4}\.jpg")
+_LFW_IDENTITY = "George_W_Bush"  # whose 530 photos nobody leaves out
+_CASIA_PHOTO = re.compile(r"\d{7}/\d{3}\.jpg")
+_PAIR_LISTS = ("pairs.txt", "Protocol/Split/FF", "Protocol/Split/FP")
+
+
+def examine_photos(source: SourceFormat, place: Path, report: CheckReport, *, every: bool) -> None:
+    """List a source and decode its photos, or a sample.
+
+    Args:
+        source: its kind.
+        place: where it lies: in the path of the report.
+        report: takes what is found.
+        every: decode every photo.
+
+    Raises:
+        InputError: the reader refuses it.
+    """
+    photos, skipped = source.list_photos(place)
+    usable = [photo for photo in photos if photo.refused is None]
+    identities = {photo.identity for photo in usable if photo.identity is not None}
+    _report_identities(usable, identities, report, pairs=source is insightface_bin.FORMAT)
+    _report_refused(photos, report)
+    if len(skipped):
+        report.facts.append(skipped.text())
+    _compare(_known_set(source, place, photos), photos=len(usable), identities=len(identities), to=report)
+    if source is celeba.FORMAT:
+        report.count("photos that the identity file names are missing", celeba.missing_photos(place))
+    _report_pair_lists(place, usable, report)
+    _decode(usable, report, every=every)
+    if source is insightface_bin.FORMAT:
+        examine_protocol(place, report, every)
+
+
+def _report_identities(
+    photos: Sequence[SourcePhoto], identities: set[str], report: CheckReport, *, pairs: bool
+) -> None:
+    """How many people there are, and whether that can be; `pairs` say same or not instead."""
+    of = f"of {len(identities):,} identities" if identities else "whose identities it does not say"
+    report.facts.append(f"{len(photos):,} photos {of}")
+    nameless = [photo.key for photo in photos if photo.identity is None]
+    if pairs:
+        return
+    if not identities:
+        report.problems.append("no photo has an identity: it can be verified by a list, but not trained on")
+        return
+    report.count("photos have no identity", nameless)
+    named = len(photos) - len(nameless)
+    if len(identities) == 1 < named:
+        [name] = identities
+        report.problems.append(
+            f"all {named:,} photos have one identity, {name}: there are no two to tell apart"
+        )
+    if len(identities) == named > _MANY:
+        report.problems.append(f"each of {named:,} photos has an identity of its own: no two show one person")
+
+
+def _report_refused(photos: Iterable[SourcePhoto], report: CheckReport) -> None:
+    refused: defaultdict[str, list[str]] = defaultdict(list)
+    for photo in photos:
+        if photo.refused is not None:
+            refused[photo.refused].append(photo.key)
+    for reason, keys in refused.items():
+        if reason in _DAMAGED:
+            report.count(f"photos cannot be used ({reason})", keys)
+        else:
+            report.facts.append(f"{len(keys):,} files beside them are no part of it ({reason})")
+
+
+def _known_set(source: SourceFormat, path: Path, photos: Sequence[SourcePhoto]) -> KnownSet | None:
+    """Which of the field's sets this is a copy of, told by its layout."""
+    if source in (celeba.FORMAT, cfp.FORMAT):
+        return CELEBA if source is celeba.FORMAT else CFP
+    identities = {photo.identity for photo in photos if photo.identity is not None}
+    if source is recordio.FORMAT:
+        return CASIA_PACK if len(identities) == CASIA_PACK.identities else None
+    if source is folder.FORMAT and _LFW_IDENTITY in identities and _all_like(_LFW_PHOTO, photos):
+        return LFW
+    is_casia = source is folder.FORMAT and len(identities) > 1000 and _all_like(_CASIA_PHOTO, photos)
+    return CASIA if is_casia else None
+
+
+def _all_like(pattern: re.Pattern[str], photos: Iterable[SourcePhoto]) -> bool:
+    return all(pattern.fullmatch(photo.key) for photo in photos if photo.identity is not None)
+
+
+def _compare(known: KnownSet | None, *, photos: int, identities: int, to: CheckReport) -> None:
+    """The counts beside those of a whole copy."""
+    if known is None:
+        to.facts.append("no set with known counts: nothing to compare them with")
+    elif (photos, identities) == (known.photos, known.identities):
+        to.facts.append(f"as many as {known.title} has")
+    else:
+        to.problems.append(f"{known.title} has {known.size_text()}: this is not all of it")
+
+
+def _report_pair_lists(path: Path, photos: Sequence[SourcePhoto], report: CheckReport) -> None:
+    """For each list of pairs that came along, whether its photos are there."""
+    keys = {photo.key for photo in photos}
+    keys |= {key.rpartition(".")[0] for key in keys}
+    for place in (place / name for place in (path, path.parent) for name in _PAIR_LISTS):
+        if place.exists():
+            protocol = load_protocol(place, allow_partial=True)
+            pairs = zip(protocol.left, protocol.right, strict=True)
+            there = sum(left in keys and right in keys for left, right in pairs)
+            line = f"{place.name}: both photos of {there:,} of {len(protocol):,} pairs are there"
+            (report.facts if there == len(protocol) else report.problems).append(line)
+
+
+def _decode(photos: Sequence[SourcePhoto], report: CheckReport, *, every: bool) -> None:
+    empty = [photo for photo in photos if isinstance(photo, FilePhoto) and is_missing(photo.path)]
+    report.count("files are dangling links or have zero bytes", [photo.key for photo in empty])
+    names = {photo.key for photo in empty}
+    looked_at = sample([photo for photo in photos if photo.key not in names], every=every)
+    broken: defaultdict[str, list[str]] = defaultdict(list)
+    for photo in in_progress("decode", looked_at):
+        try:
+            decode_photo(photo.read())
+        except PhotoError as error:
+            broken[error.reason].append(photo.key)
+    huge = broken.pop("too_large", [])
+    if huge:
+        report.facts.append(f"{len(huge):,} photos need `align --allow-huge`: {some(huge)}")
+    for reason, keys in broken.items():
+        report.count(f"photos cannot be decoded ({reason})", keys)
+    failed = len(huge) + sum(map(len, broken.values()))
+    report_looked(len(looked_at), len(photos) - len(empty), failed, report)
