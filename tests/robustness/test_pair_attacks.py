@@ -2,20 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
-from toy_models import Bands, band_images, lgm_model
+from toy_models import Bands, band_images, lgm_model, softmax_model
 
 from data_prep.errors import InputError
-from robustness.attacks import PairGoal
+from robustness.attacks import PAIR_ATTACKS, PairAttack, PairGoal
 from robustness.attacks.pair_adaptive import PairAdaptive
-from robustness.attacks.pair_pgd import PairPGD
+from robustness.attacks.pair_pgd import PairFGSM, PairPGD
+from robustness.attacks.pair_transfer import PairTransfer
 from robustness.detectors import build_detector
 from robustness.detectors.calibration import calibrate
 from robustness.features import extract_features
 from robustness.threat_model import Norm, ThreatModel
 
 THRESHOLD = 0.8
+
+
+SMALL: dict[str, Callable[[PairGoal], PairAttack]] = {
+    "fgsm": PairFGSM,
+    "pgd": lambda goal: PairPGD(goal, steps=5, restarts=2),
+    "transfer": lambda goal: PairTransfer(PairPGD(goal, steps=5, restarts=1), softmax_model()),
+    "adaptive": lambda goal: adaptive(goal, weights=(0.0, 0.1), steps=3),
+}
+
+
+def adaptive(goal: PairGoal, *, weights: tuple[float, ...], steps: int) -> PairAdaptive:
+    model = lgm_model()
+    detector = build_detector("lgm_class", model).fit(extract_features(model, *band_images(30, seed=2)))
+    held_out = detector.score(extract_features(model, *band_images(300, seed=3)))
+    limit = calibrate(held_out, 0.05).threshold
+    return PairAdaptive(
+        goal, model.head, detector, limit, accept_from=THRESHOLD, weights=weights, steps=steps, restarts=1
+    )
 
 
 def network() -> Bands:
@@ -26,6 +47,19 @@ def pairs(goal: PairGoal) -> tuple[torch.Tensor, torch.Tensor]:
     """Impostor pairs for impersonation, each photo with itself for dodging."""
     probes, _ = band_images(9)
     return probes, probes if goal == "dodging" else probes.roll(1, dims=0)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("name", SMALL)
+def test_every_attack_moves_the_cosine_within_the_ball(name: str, norm: Norm) -> None:
+    probes, references = pairs("impersonation")
+    threat = ThreatModel(norm, 0.1)
+    result = SMALL[name]("impersonation")(network(), probes, references, threat=threat, seed=0)
+    assert (result.sizes <= threat.epsilon + 1e-5).all()
+    assert result.similarity.mean() > result.clean_similarity.mean()
+    assert (result.zero_gradient is None) == PAIR_ATTACKS[name].traits.black_box
+    still = SMALL[name]("impersonation")(network(), probes, references, threat=ThreatModel(norm, 0.0), seed=0)
+    assert torch.equal(still.images, probes)
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
@@ -87,25 +121,15 @@ def test_epsilon_zero_changes_nothing() -> None:
 @pytest.mark.parametrize("goal", ["impersonation", "dodging"])
 def test_who_knows_the_detector_gets_past_it(goal: PairGoal) -> None:
     model, threat = lgm_model(), ThreatModel("linf", 0.5)
-    detector = build_detector("lgm_class", model).fit(extract_features(model, *band_images(30, seed=2)))
-    held_out = detector.score(extract_features(model, *band_images(300, seed=3)))
-    limit = calibrate(held_out, 0.05).threshold
-    adaptive = PairAdaptive(
-        goal,
-        model.head,
-        detector,
-        limit,
-        accept_from=THRESHOLD,
-        weights=(0.0, 0.1, 1.0),
-        steps=15,
-        restarts=1,
-    )
+    aware = adaptive(goal, weights=(0.0, 0.1, 1.0), steps=15)
     probes, references = pairs(goal)
     undetected = []
-    for attack in (PairPGD(goal, steps=45, restarts=1), adaptive):
+    for attack in (PairPGD(goal, steps=45, restarts=1), aware):
         result = attack(model.network, probes, references, threat=threat, seed=0)
-        scores = detector.score(extract_features(model, result.images, torch.zeros(9, dtype=torch.int64)))
-        undetected.append((result.success(THRESHOLD) & (scores <= limit)).float().mean().item())
+        scores = aware.detector.score(
+            extract_features(model, result.images, torch.zeros(9, dtype=torch.int64))
+        )
+        undetected.append((result.success(THRESHOLD) & (scores <= aware.threshold)).float().mean().item())
     assert undetected[1] > undetected[0] + 0.1
 
 

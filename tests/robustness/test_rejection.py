@@ -397,6 +397,7 @@ def test_signs_of_masked_gradients(tmp_path: Path) -> None:
     sound = verdicts(
         finding("fgsm", 0.0, [False] * 4, tmp_path),
         finding("fgsm", 0.1, [True, False, False, False], tmp_path),
+        finding("targeted_fgsm", 0.1, [False, False, True], tmp_path),
         finding("square", 0.1, [True, False, False, False], tmp_path),
         finding("pgd", 0.1, [True, True, False], tmp_path),
         finding("pgd", 1.0, [True, True, True], tmp_path),
@@ -409,6 +410,7 @@ def test_signs_of_masked_gradients(tmp_path: Path) -> None:
     masked = verdicts(
         finding("fgsm", 0.0, [False] * 4, tmp_path, auc={"value": 0.6}, clean_accuracy={"value": 0.1}),
         finding("fgsm", 0.1, [True, True, True, False], tmp_path, zero_gradient_share=0.5),
+        finding("targeted_fgsm", 0.1, [True, True, True, False], tmp_path),
         finding("square", 0.1, [True, True, False, True], tmp_path),
         finding("pgd", 0.1, [True, False, False, True], tmp_path),
         finding("pgd", 1.0, [True, False, False, False], tmp_path),
