@@ -6,7 +6,6 @@ Names are compared by their letters and digits alone, so that `agedb_30.bin` and
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from data_prep.dataset.manifest import MANIFEST_NAME
 from data_prep.errors import InputError
 from data_prep.protocols import cfp, lfw
 from data_prep.protocols.base import ProtocolSize
+from data_prep.walk import walk
 
 _SIX, _SEVEN = ProtocolSize(pairs=6000, folds=10), ProtocolSize(pairs=7000, folds=10)
 
@@ -87,9 +87,10 @@ def set_of(benchmark: str, aligned: Sequence[Path]) -> Path | None:
 
 
 def _everything_below(folder: Path) -> Iterator[Path]:
-    """Files and folders; `rglob` follows no linked folder on Python 3.11."""
-    for place, folders, files in os.walk(folder, followlinks=True):
-        yield from (Path(place, name) for name in (*folders, *files))
+    """Files and folders."""
+    for place, files in walk(folder, field="--suite"):
+        yield place
+        yield from files
 
 
 def _benchmark_of(path: Path) -> str | None:
