@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import tarfile
 from pathlib import Path
 
 from data_prep.check.report import CheckReport
-from data_prep.fetching.known_sets import KNOWN_SETS
 from data_prep.protocols import load_protocol
 from data_prep.sources.idx import Part, read_idx_images
 from data_prep.sources.picture_tar import read_pictures
@@ -21,22 +19,11 @@ def examine_protocol(path: Path, report: CheckReport, every: bool) -> None:
         f"{protocol.name}: {len(protocol):,} pairs, {genuine:,} genuine and "
         f"{len(protocol) - genuine:,} impostor, {protocol.size.folds} folds; {protocol.fold_rule}"
     )
-    if path.is_file():
-        report.facts.append(_checksum_text(path))
+    report.facts.append(f"{protocol.reading}; sha256 {protocol.sha256}")
     if protocol.partial is not None:
         report.problems.append(f"this is a part: {protocol.partial}")
     elif protocol.official is not None:
         report.facts.append(f"as many pairs and folds as {protocol.name} has")
-
-
-def _checksum_text(path: Path) -> str:
-    """The hash of a list, and whether it is that of the known list of its name."""
-    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    known = {file.name: file.checksum for each in KNOWN_SETS.values() for file in each.files}.get(path.name)
-    if known is None:
-        return f"sha256 {sha256}"
-    same = known == f"sha256:{sha256}"
-    return f"sha256 {sha256}, {'that' if same else 'not that'} of the known {path.name}"
 
 
 def examine_idx(path: Path, report: CheckReport, every: bool) -> None:

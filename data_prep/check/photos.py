@@ -10,10 +10,10 @@ from pathlib import Path
 from data_prep.check.labelled import examine_protocol
 from data_prep.check.report import CheckReport, in_progress, report_looked, sample
 from data_prep.dataset.crops import is_missing
-from data_prep.errors import InputError
 from data_prep.fetching.known_sets import CASIA, CASIA_PACK, CELEBA, CFP, LFW, KnownSet
 from data_prep.photos import PhotoError, decode_photo
 from data_prep.protocols import load_protocol
+from data_prep.protocols.matching import PhotoNames, pairs_there
 from data_prep.sources import SourcePhoto, celeba, cfp, folder, insightface_bin, recordio
 from data_prep.sources.base import FilePhoto, SourceFormat, some
 
@@ -23,7 +23,10 @@ _MANY = 20  # photos, of which no two show one person, say that the labels are w
 _LFW_PHOTO = re.compile(r"([^/]+)/\1_\d{4}\.jpg")
 _LFW_IDENTITY = "George_W_Bush"  # whose 530 photos nobody leaves out
 _CASIA_PHOTO = re.compile(r"\d{7}/\d{3}\.jpg")
-_PAIR_LISTS = ("pairs.txt", "Protocol/Split/FF", "Protocol/Split/FP")
+_PAIR_LISTS = (
+    *("pairs.txt", "pairs_CALFW.txt", "pairs_CPLFW.txt"),
+    *("Protocol/Split/FF", "Protocol/Split/FP"),
+)
 
 
 def examine_photos(source: SourceFormat, place: Path, report: CheckReport, *, every: bool) -> None:
@@ -118,17 +121,11 @@ def _compare(known: KnownSet | None, *, photos: int, identities: int, to: CheckR
 
 def _report_pair_lists(path: Path, photos: Sequence[SourcePhoto], report: CheckReport) -> None:
     """For each list of pairs that came along, whether its photos are there."""
-    keys = {photo.key for photo in photos}
-    keys |= {key.rpartition(".")[0] for key in keys}
+    names = PhotoNames([photo.key for photo in photos])
     for place in (place / name for place in (path, path.parent) for name in _PAIR_LISTS):
         if place.exists():
-            try:
-                protocol = load_protocol(place, allow_partial=True)
-            except InputError as error:  # the photos are worth a look all the same
-                report.problems.append(str(error))
-                continue
-            pairs = zip(protocol.left, protocol.right, strict=True)
-            there = sum(left in keys and right in keys for left, right in pairs)
+            protocol = load_protocol(place, allow_partial=True)
+            there = int(pairs_there(protocol, names.rows_of([*protocol.left, *protocol.right])).sum())
             line = f"{place.name}: both photos of {there:,} of {len(protocol):,} pairs are there"
             (report.facts if there == len(protocol) else report.problems).append(line)
 

@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from data_prep.errors import InputError
-from data_prep.protocols import cfp, insightface_bin, lfw, pairs_csv, two_lines
-from data_prep.protocols.base import PairFormat, ProtocolSize, VerificationProtocol, read_lines
+from data_prep.protocols import cfp, insightface_bin, lfw, pair_table, two_lines
+from data_prep.protocols.base import PairFormat, ProtocolSize, VerificationProtocol
+from data_prep.protocols.folds import refuse_one_sided
+from data_prep.protocols.list_text import read_lines, unknown_list
 from data_prep.protocols.matching import find_rows, names_any, pairs_within
 
 __all__ = [
@@ -27,7 +29,7 @@ FORMATS: tuple[PairFormat, ...] = (
     insightface_bin.FORMAT,
     two_lines.FORMAT,
     lfw.FORMAT,
-    pairs_csv.FORMAT,
+    pair_table.FORMAT,
 )
 
 
@@ -48,14 +50,11 @@ def load_protocol(
         if known.recognises(path):
             protocol = known.load(path)
             protocol = replace(protocol, official=protocol.official or official)
-            return _whole(path, protocol, allow_partial=allow_partial)
-    opening = read_lines(path)[0]
-    raise InputError(
-        str(path),
-        f"must be one of: {'; '.join(known.description for known in FORMATS)}",
-        got=f"first line {opening[:80]!r}",
-        fix="Convert the list to a CSV that opens with left,right,same.",
-    )
+            protocol = _whole(path, protocol, allow_partial=allow_partial)
+            refuse_one_sided(str(path), protocol.same, protocol.fold, scored_folds=protocol.scored_folds)
+            return protocol
+    read_lines(path)  # says so where it is no text, or nothing
+    raise unknown_list(path)
 
 
 def _whole(path: Path, protocol: VerificationProtocol, *, allow_partial: bool) -> VerificationProtocol:

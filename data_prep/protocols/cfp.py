@@ -15,16 +15,12 @@ import numpy as np
 
 from data_prep.errors import InputError
 from data_prep.inside import refuse_name_outside
-from data_prep.protocols.base import (
-    PairFormat,
-    ProtocolSize,
-    VerificationProtocol,
-    read_lines,
-    refuse_one_sided,
-)
+from data_prep.protocols.base import PairFormat, VerificationProtocol
+from data_prep.protocols.list_text import read_lines
+from data_prep.protocols.own_lists import own_name
+from data_prep.protocols.sizes import BENCHMARKS
 
-_SIZE = ProtocolSize(pairs=7000, folds=10)
-_FOLDS = tuple(f"{number:02d}" for number in range(1, _SIZE.folds + 1))
+_FOLDS = tuple(f"{number:02d}" for number in range(1, 11))
 _KINDS = {"same.txt": True, "diff.txt": False}
 _PREFIX = "../Data/Images/"  # how each name of the lists begins: relative to the lists' own folder
 _PHOTO = re.compile(r"\d{3}/(frontal|profile)/\d{2}\.jpg")
@@ -40,18 +36,20 @@ def _load(path: Path) -> VerificationProtocol:
     pairs = [(file, *pair) for file in files for pair in _pairs(file, first, second)]
     same = np.array([_KINDS[file.name] for file, _, _ in pairs], dtype=bool)
     fold = np.array([int(file.parent.name) - 1 for file, _, _ in pairs], dtype=np.int64)
-    scored_folds = tuple(np.unique(fold).tolist())
-    refuse_one_sided(str(path), same, fold, scored_folds=scored_folds)
+    left = tuple(first for _, first, _ in pairs)
+    right = tuple(second for _, _, second in pairs)
+    name = own_name(left, right, same, fold)
     return VerificationProtocol(
-        name=f"cfp-{path.name.lower()}",
-        left=tuple(left for _, left, _ in pairs),
-        right=tuple(right for _, _, right in pairs),
+        name=name or f"{path.name} in CFP's form",
+        left=left,
+        right=right,
         same=same,
         fold=fold,
-        scored_folds=scored_folds,
-        fold_rule="10 official splits of 350 + 350 pairs, disjoint in people",
+        scored_folds=tuple(np.unique(fold).tolist()),
+        fold_rule="10 splits of 350 + 350 pairs",
         sha256=_sha256([*lists, *files]),
-        official=_SIZE,
+        reading="CFP's own pairs" if name else "pairs in CFP's form, not CFP's own or not all of them",
+        official=BENCHMARKS[f"CFP-{path.name}"],
     )
 
 

@@ -1,158 +1,265 @@
-"""LFW's own pair files: View 2 (`pairs.txt`) and View 1 (`pairsDevTest.txt` beside `pairsDevTrain.txt`).
+"""Lists in LFW's form: `name number number` is a genuine pair, `name number name number` an impostor one.
 
-Huang et al. (2007), "Labeled Faces in the Wild". A file opens with its counts; then, tab-separated, come the
-sets: first the genuine pairs (name, number, number), then as many impostors (name, number, name, number).
+Huang et al. (2007), "Labeled Faces in the Wild". LFW's own files open with their counts: View 2 (`pairs.txt`)
+with sets and pairs of a kind in each, View 1 (`pairsDevTest.txt` beside `pairsDevTrain.txt`) with the latter
+alone. RFW publishes such lists without counts, Kaggle as a CSV with a header, XQLFW with LFW's counts. A list
+is called LFW's where it holds LFW's own pairs: see `own_lists`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from data_prep.errors import InputError
-from data_prep.inside import refuse_name_outside
-from data_prep.protocols.base import PairFormat, ProtocolSize, VerificationProtocol, first_lines, read_lines
+from data_prep.protocols.base import PairFormat, ProtocolSize, VerificationProtocol
+from data_prep.protocols.folds import alternating_sets, deal_folds
+from data_prep.protocols.list_text import (
+    SEPARATORS,
+    Row,
+    Separator,
+    opening_lines,
+    opening_rows,
+    read_lines,
+    split_rows,
+    unknown_list,
+)
+from data_prep.protocols.own_lists import file_name, own_name
+from data_prep.protocols.photo_names import refuse_names_outside
 
-_TRAIN_NAME = "pairsDevTrain.txt"
-_VIEW2, _VIEW2_SETS = ProtocolSize(pairs=6000, folds=10), (10, 300)
-_VIEW1 = ProtocolSize(pairs=3200, folds=2)
-_VIEW1_TRAIN, _VIEW1_TEST = 1100, 500  # pairs of a kind in each half
+TRAIN_NAME, _TEST_NAME = "pairsDevTrain.txt", "pairsDevTest.txt"
+_GENUINE, _IMPOSTOR = 3, 4  # fields of a line
+_NUMBER = re.compile(r"[0-9]{1,9}")
+_NAMED = "photos by number: NAME/NAME_0001"
 
 
 @dataclass(frozen=True)
-class _PairFile:
-    """The pairs of a file in its order: `sets` times `size` genuine and `size` impostor ones."""
+class _List:
+    """The pairs of a file in its order.
 
-    promised: int  # sets; of a View 2 cut short, fewer are here
-    sets: int
-    size: int
+    Attributes:
+        counts: of the first line: sets and pairs of a kind, or the latter alone; empty where there are none.
+        left, right: (pairs,) keys of photos.
+        same: (pairs,).
+        separator: between the fields.
+    """
+
+    counts: tuple[int, ...]
     left: tuple[str, ...]
     right: tuple[str, ...]
-
-
-def is_view2(path: Path) -> bool:
-    """Whether a file opens with two counts, sets and pairs of a kind in each, and then a pair."""
-    return _opens_with(path, r"\d{1,9}\t\d{1,9}")
+    same: NDArray[np.bool_]
+    separator: Separator
 
 
 def _recognises(path: Path) -> bool:
-    return _opens_with(path, r"\d{1,9}(\t\d{1,9})?")
+    return _separator(path) is not None
 
 
-def _opens_with(path: Path, counts: str) -> bool:
-    """The second line tells a list of pairs from InsightFace's `train.idx`, numbers by twos throughout."""
-    first, second = first_lines(path, 2)
-    return re.fullmatch(counts, first) is not None and second.count("\t") in (2, 3)
+def _separator(path: Path) -> Separator | None:
+    """What separates names and numbers in the opening lines; null for another kind of file."""
+    lines = opening_lines(path)
+    for separator in SEPARATORS:
+        rows = opening_rows(lines, separator)
+        if len(rows) > 1 and _may_open(rows[0].fields) and _is_pair(rows[1].fields):
+            return separator
+    return None
+
+
+def _may_open(fields: list[str]) -> bool:
+    named = _is_pair(fields) and not _NUMBER.fullmatch(fields[0])  # three numbers may mean anything
+    return named or _are_counts(fields) or _is_header(fields)
+
+
+def _is_pair(fields: list[str]) -> bool:
+    if len(fields) not in (_GENUINE, _IMPOSTOR) or not all(fields):
+        return False
+    return all(_NUMBER.fullmatch(each) for each in (fields[1], fields[-1]))
+
+
+def _are_counts(fields: list[str]) -> bool:
+    return len(fields) in (1, 2) and all(_NUMBER.fullmatch(each) for each in fields)
+
+
+def _is_header(fields: list[str]) -> bool:
+    """Kaggle's `name,imagenum1,imagenum2` and the like."""
+    return any("name" in each.lower() for each in fields) and any("num" in each.lower() for each in fields)
 
 
 def _load(path: Path) -> VerificationProtocol:
-    """View 2 where the file opens with two counts, View 1 where it opens with one."""
-    return (_view2 if is_view2(path) else _view1)(path, _read(path))
+    listed = _read(path)
+    if len(listed.counts) == 1 and (path.name == TRAIN_NAME or (path.parent / TRAIN_NAME).is_file()):
+        return _view1(path, listed)
+    if path.name == _TEST_NAME:
+        raise _half_of_view1(f"{path}, without {TRAIN_NAME} beside it")
+    return _one_list(path, listed)
 
 
-def _view2(path: Path, pairs: _PairFile) -> VerificationProtocol:
-    is_official = (pairs.promised, pairs.size) == _VIEW2_SETS
+def _one_list(path: Path, listed: _List) -> VerificationProtocol:
+    fold, fold_rule = _folds(path, listed)
+    name = own_name(listed.left, listed.right, listed.same, fold)
+    promised, size = listed.counts if len(listed.counts) == 2 else (0, 0)
     return VerificationProtocol(
-        name="lfw-view2" if is_official else f"{path.stem} ({pairs.sets} x {pairs.size} + {pairs.size})",
-        left=pairs.left,
-        right=pairs.right,
-        same=np.tile(np.repeat([True, False], pairs.size), pairs.sets),
-        fold=np.repeat(np.arange(pairs.sets), 2 * pairs.size),
-        scored_folds=tuple(range(pairs.sets)),
-        fold_rule=f"{pairs.sets} sets of {pairs.size} + {pairs.size} pairs, in file order",
+        name=name or file_name(path),
+        left=listed.left,
+        right=listed.right,
+        same=listed.same,
+        fold=fold,
+        scored_folds=tuple(np.unique(fold).tolist()),
+        fold_rule=fold_rule,
         sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
-        official=_VIEW2 if is_official else None,
+        reading=_reading(name, listed),
+        official=ProtocolSize(2 * promised * size, promised) if promised > 1 else None,
     )
 
 
-def _view1(path: Path, test: _PairFile) -> VerificationProtocol:
-    train_path = path.parent / _TRAIN_NAME
-    if path.name == _TRAIN_NAME or not train_path.is_file():
-        raise InputError(
-            "protocol",
-            f"View 1 scores pairsDevTest.txt with the threshold of {_TRAIN_NAME} in the same folder",
-            got=path if path.name == _TRAIN_NAME else f"{path}, without {_TRAIN_NAME} beside it",
-            fix=f"Give pairsDevTest.txt and keep {_TRAIN_NAME} beside it.",
-        )
+def _folds(path: Path, listed: _List) -> tuple[NDArray[np.int64], str]:
+    """LFW's sets, where the counts or the order of the pairs give some; else dealt."""
+    same, counted = listed.same, len(listed.counts) == 2 and listed.counts[0] > 1
+    sets = len(same) // (2 * listed.counts[1]) if counted else alternating_sets(same)
+    if sets is None:
+        fold, rule = deal_folds(str(path), same)
+        return fold, f"no sets: {rule}"
+    size = len(same) // (2 * sets)
+    return np.repeat(np.arange(sets), 2 * size), f"{sets} sets of {size} + {size} pairs, in file order"
+
+
+def _reading(name: str | None, listed: _List) -> str:
+    own = "a list in LFW's form, not LFW's own" if name is None else "LFW's own pairs"
+    return f"{own}; separated by {listed.separator.name}; {_NAMED}"
+
+
+# --- View 1: two files, one that chooses the threshold and one that is scored
+
+
+def _view1(path: Path, test: _List) -> VerificationProtocol:
+    if path.name == TRAIN_NAME:
+        raise _half_of_view1(path)
+    train_path = path.parent / TRAIN_NAME
     train = _read(train_path)
-    _refuse_larger(train_path, train, official=_VIEW1_TRAIN)
-    _refuse_larger(path, test, official=_VIEW1_TEST)
-    halves = (train, test)
+    left, right = train.left + test.left, train.right + test.right
+    same = np.concatenate([train.same, test.same])
+    fold = np.repeat([0, 1], [len(train.same), len(test.same)])
+    name = own_name(left, right, same, fold)
+    counts = [f"{int(half.same.sum()):,} + {int((~half.same).sum()):,}" for half in (train, test)]
     return VerificationProtocol(
-        name="lfw-view1",
-        left=train.left + test.left,
-        right=train.right + test.right,
-        same=np.concatenate([np.repeat([True, False], half.size) for half in halves]),
-        fold=np.repeat([0, 1], [2 * half.size for half in halves]),
+        name=name or file_name(path),
+        left=left,
+        right=right,
+        same=same,
+        fold=fold,
         scored_folds=(1,),
-        fold_rule=(
-            f"threshold from {_TRAIN_NAME} ({train.size} + {train.size}), "
-            f"scored on {path.name} ({test.size} + {test.size})"
-        ),
+        fold_rule=f"threshold from {TRAIN_NAME} ({counts[0]}), scored on {path.name} ({counts[1]})",
         sha256=hashlib.sha256(train_path.read_bytes() + path.read_bytes()).hexdigest(),
-        official=_VIEW1,
+        reading=_reading(name, test),
     )
 
 
-def _refuse_larger(path: Path, half: _PairFile, *, official: int) -> None:
-    """One half's surplus would hide what the other lacks: both are counted together afterwards."""
-    if half.size > official:
-        raise InputError(
-            str(path),
-            f"holds {official} + {official} pairs in View 1",
-            got=f"{half.size} + {half.size}",
-            fix="Take LFW's own file, or convert the list to a CSV that opens with left,right,same.",
-        )
+def _half_of_view1(got: object) -> InputError:
+    return InputError(
+        "--protocol",
+        f"View 1 scores {_TEST_NAME} with the threshold of {TRAIN_NAME} in the same folder",
+        got=got,
+        fix=f"Give {_TEST_NAME} and keep {TRAIN_NAME} beside it.",
+    )
 
 
-def _read(path: Path) -> _PairFile:
-    header, *body = read_lines(path)
-    counts = [int(count) for count in header.split()]
+# --- reading
+
+
+def _read(path: Path) -> _List:
+    separator = _separator(path)
+    if separator is None:
+        raise unknown_list(path)
+    opening, *body = split_rows(read_lines(path), separator, field=str(path))
+    counts: tuple[int, ...] = ()
+    if _are_counts(opening.fields):
+        counts = tuple(int(count) for count in opening.fields)
+        body = _counted(path, body, counts)
+    elif _is_pair(opening.fields):
+        body = [opening, *body]
+    pairs = [_photos(path, row, separator) for row in body]
+    left, right = zip(*pairs, strict=True)
+    refuse_names_outside(left, right, [row.line for row in body], file=str(path))
+    same = np.array([len(row.fields) == _GENUINE for row in body], dtype=bool)
+    _refuse_one_kind(path, same)
+    _refuse_other_order(path, body, same, counts)
+    return _List(counts, left, right, same, separator)
+
+
+def _counted(path: Path, body: list[Row], counts: tuple[int, ...]) -> list[Row]:
+    """The rows of whole sets; a set cut short is left out, since its last line may be torn."""
     promised, size = counts if len(counts) == 2 else (1, counts[0])
-    lines = promised * 2 * size
-    # What a View 2 cut short keeps of its last set is left out: its last line may be torn.
-    fewest = 2 * size if (promised, size) == _VIEW2_SETS else lines
-    if size == 0 or (len(counts) == 2 and promised < 2) or not fewest <= len(body) <= lines:
+    sets = len(body) // (2 * size) if size else 0
+    if not sets or sets > promised or (sets == promised and len(body) > 2 * size * sets):
         raise InputError(
             str(path),
             f"must hold the {promised} x ({size} genuine + {size} impostor) pairs of its first line",
             got=f"{len(body)} lines",
-            fix="Take a whole copy of the file.",
+            fix="Take a whole copy of the file, or write the counts that it has into the first line.",
         )
-    sets = len(body) // (2 * size)
-    pairs = []
-    for index, line in enumerate(body[: sets * 2 * size]):
-        fields = 3 if index // size % 2 == 0 else 4
-        pairs.append(_photos(path, line, number=index + 2, fields=fields))
-    left, right = zip(*pairs, strict=True)
-    return _PairFile(promised, sets, size, left, right)
+    return body[: sets * 2 * size]
 
 
-def _photos(path: Path, line: str, *, number: int, fields: int) -> tuple[str, str]:
+def _photos(path: Path, row: Row, separator: Separator) -> tuple[str, str]:
     """Both photo keys of a line: `Name/Name_0001`."""
-    parts = line.rstrip("\n").split("\t")
-    numbers = parts[1:] if fields == 3 else parts[1::2]
-    if (
-        len(parts) != fields
-        or not all(part.isdecimal() and len(part) < 10 for part in numbers)
-        or not all(parts)
-    ):
-        kind = "name, number, number" if fields == 3 else "name, number, name, number"
+    if not _is_pair(row.fields):
         raise InputError(
-            f"{path}, line {number}",
-            f"must be {'a genuine' if fields == 3 else 'an impostor'} pair: {kind}, separated by tabs",
-            got=repr(line),
-            fix="Mend the line; the order of pairs is part of the protocol.",
+            f"{path}, line {row.line}",
+            f"must be `name number number` or `name number name number`, separated by {separator.name}",
+            got=repr(separator.sign.join(row.fields)[:80]),
+            fix="Fix the line; the order of pairs is part of the protocol.",
         )
-    first, second = parts[0], parts[0] if fields == 3 else parts[2]
-    keys = (f"{first}/{first}_{int(numbers[0]):04d}", f"{second}/{second}_{int(numbers[1]):04d}")
-    for key in keys:
-        refuse_name_outside(key, field=f"{path}, line {number}")
-    return keys
+    first, number, *other, last = row.fields
+    second = other[0] if other else first
+    return f"{first}/{first}_{int(number):04d}", f"{second}/{second}_{int(last):04d}"
 
 
-FORMAT = PairFormat("LFW pairs.txt or pairsDevTest.txt", _recognises, _load)
+def _refuse_other_order(
+    path: Path, body: Sequence[Row], same: NDArray[np.bool_], counts: tuple[int, ...]
+) -> None:
+    """With counts, the place of a line says what it must be."""
+    if not counts:
+        return
+    wrong = np.flatnonzero(same != (np.arange(len(same)) // counts[-1] % 2 == 0))
+    if len(wrong):
+        row, is_genuine = body[int(wrong[0])], bool(same[wrong[0]])
+        raise InputError(
+            f"{path}, line {row.line}",
+            f"must be {'an impostor' if is_genuine else 'a genuine'} pair, by the counts of the first line",
+            got=" ".join(row.fields),
+            fix="Take a whole copy of the file; the order of pairs is part of the protocol.",
+        )
+
+
+def _refuse_one_kind(path: Path, same: NDArray[np.bool_]) -> None:
+    """Kaggle publishes View 1's halves by kind: matchpairsDevTest.csv and mismatchpairsDevTest.csv."""
+    if same.all() or not same.any():
+        raise InputError(
+            str(path),
+            "must hold genuine pairs (name number number) and impostor pairs (name number name number)",
+            got=f"{len(same):,} {'genuine' if same.all() else 'impostor'} pairs alone",
+            fix="Write both kinds into one new file and give that: below these pairs, those of "
+            f"{_other_kind(path, genuine=bool(same.all()))}, without a second header.",
+        )
+
+
+def _other_kind(path: Path, *, genuine: bool) -> str:
+    name = path.name
+    if genuine and name.startswith("match"):
+        return str(path.with_name(f"mis{name}"))
+    if not genuine and name.startswith("mismatch"):
+        return str(path.with_name(name.removeprefix("mis")))
+    return f"the list with the {'impostor' if genuine else 'genuine'} pairs"
+
+
+FORMAT = PairFormat(
+    "a list in LFW's form (LFW's pairs.txt or pairsDevTest.txt, XQLFW, RFW, Kaggle's pairs.csv)",
+    _recognises,
+    _load,
+)

@@ -1,8 +1,11 @@
-"""CALFW's and CPLFW's own lists, `pairs_CALFW.txt` and `pairs_CPLFW.txt`: a pair on two lines `NAME flag`.
+"""Lists in CALFW's and CPLFW's form (`pairs_CALFW.txt`, `pairs_CPLFW.txt`): a pair is two lines `NAME flag`.
 
 Zheng et al. (2017), "Cross-Age LFW", and Zheng & Deng (2018), "Cross-Pose LFW". The flag stands on both
 lines: 0 for an impostor pair; for a genuine one CALFW writes its fold, 1 to 10, and CPLFW writes 1. Impostors
 carry no fold in either; the field deals both kinds in order, 300 a fold, and so do we.
+
+The pairs themselves are not known here. A list is called CALFW or CPLFW where its file name says so and its
+flags do not say otherwise.
 """
 
 from __future__ import annotations
@@ -13,44 +16,58 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from data_prep.errors import InputError
 from data_prep.inside import refuse_name_outside
-from data_prep.protocols.base import (
-    PairFormat,
-    ProtocolSize,
-    VerificationProtocol,
-    first_line,
-    read_lines,
-    refuse_one_sided,
-)
+from data_prep.protocols.base import PairFormat, VerificationProtocol
+from data_prep.protocols.folds import given_or_dealt
+from data_prep.protocols.list_text import opening_lines, read_lines
+from data_prep.protocols.own_lists import file_name
+from data_prep.protocols.sizes import BENCHMARKS, benchmark_named
 
-_SIZE = ProtocolSize(pairs=6000, folds=10)
 _PER_FOLD_AND_KIND = 300
-_LINE = re.compile(r"(\S+\.(?:jpg|png))\s+(\d|10)\s*", re.IGNORECASE)
+_FOLD_RULE = f"folds of {_PER_FOLD_AND_KIND} + {_PER_FOLD_AND_KIND} pairs, each kind in file order"
+_LINE = re.compile(r"(\S+\.(?:jpe?g|png|bmp))[\s,;]+([0-9]|10)[\s,;]*", re.IGNORECASE)
 
 
 def _load(path: Path) -> VerificationProtocol:
     pairs = list(_pairs(path))
-    same = np.array([flag for _, _, flag in pairs], dtype=bool)
+    flags = np.array([flag for _, _, flag in pairs])
+    same = flags > 0
     order = np.where(same, np.cumsum(same), np.cumsum(~same)) - 1
-    fold = order // _PER_FOLD_AND_KIND
-    scored_folds = tuple(np.unique(fold).tolist())
-    refuse_one_sided(str(path), same, fold, scored_folds=scored_folds)
+    benchmark = _benchmark(path, flags)
+    fold, fold_rule = order // _PER_FOLD_AND_KIND, _FOLD_RULE
+    if benchmark is None:  # of no known size
+        fold, fold_rule = given_or_dealt(str(path), same, fold, rule=fold_rule)
     return VerificationProtocol(
-        name=path.stem.removeprefix("pairs_").lower(),
+        name=benchmark.lower() if benchmark else file_name(path),
         left=tuple(left for left, _, _ in pairs),
         right=tuple(right for _, right, _ in pairs),
         same=same,
         fold=fold,
-        scored_folds=scored_folds,
-        fold_rule="10 folds of 300 + 300 pairs: each kind in file order",
+        scored_folds=tuple(np.unique(fold).tolist()),
+        fold_rule=fold_rule,
         sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
-        official=_SIZE,
+        reading=_reading(benchmark),
+        official=BENCHMARKS[benchmark] if benchmark else None,
     )
 
 
-def _pairs(path: Path) -> Iterator[tuple[str, str, bool]]:
+def _benchmark(path: Path, flags: NDArray[np.int64]) -> str | None:
+    """CALFW or CPLFW, where the file is called so; CPLFW's flags are 0 and 1 alone."""
+    named = benchmark_named(path.stem)
+    agrees = named == "CALFW" or (named == "CPLFW" and flags.max() <= 1)
+    return named if agrees else None
+
+
+def _reading(benchmark: str | None) -> str:
+    if benchmark is None:
+        return "a list in CALFW's and CPLFW's form, of another name"
+    return f"{benchmark} by its file name and its form; its pairs are not known here"
+
+
+def _pairs(path: Path) -> Iterator[tuple[str, str, int]]:
     lines = read_lines(path)
     for number in range(0, len(lines), 2):
         found = [_LINE.fullmatch(line) for line in lines[number : number + 2]]
@@ -58,7 +75,7 @@ def _pairs(path: Path) -> Iterator[tuple[str, str, bool]]:
             case [re.Match() as first, re.Match() as second] if first.group(2) == second.group(2):
                 field = f"{path}, line {number + 1}"
                 left, right = (refuse_name_outside(line.group(1), field=field) for line in (first, second))
-                yield left, right, first.group(2) != "0"
+                yield left, right, int(first.group(2))
             case _:
                 raise InputError(
                     f"{path}, line {number + 1}",
@@ -69,7 +86,15 @@ def _pairs(path: Path) -> Iterator[tuple[str, str, bool]]:
 
 
 def _recognises(path: Path) -> bool:
-    return _LINE.fullmatch(first_line(path)) is not None
+    """The first two lines are photos with one flag; CelebA's list of identities has other numbers there."""
+    lines = [_LINE.fullmatch(line) for line in opening_lines(path)]
+    match lines:
+        case [re.Match() as first]:
+            return True
+        case [re.Match() as first, re.Match() as second]:
+            return first.group(2) == second.group(2)
+        case _:
+            return False
 
 
-FORMAT = PairFormat("pairs_CALFW.txt or pairs_CPLFW.txt", _recognises, _load)
+FORMAT = PairFormat("a list in CALFW's and CPLFW's form", _recognises, _load)

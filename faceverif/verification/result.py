@@ -145,6 +145,7 @@ class VerificationResult:
             [
                 f"{self.protocol.title}: {roc.genuine:,} genuine and {roc.impostors:,} impostor pairs; "
                 f"{self.protocol.fold_rule}",
+                f"list        {self.protocol.reading}",
                 f"accuracy    {percent(self.accuracy)} +- {percent(self.accuracy_se)} %  ({self.flags})",
                 f"EER         {percent(self.eer)} % at {self.metrics.eer.threshold:.4f}; "
                 f"AUC {percent(self.auc, digits=3)} %",
@@ -234,6 +235,7 @@ class VerificationResult:
             "flip_rule": FLIP_RULE if self.flip else "none",
             "mean_subtraction": self.subtract_mean,
             "mean_rule": MEAN_RULE if self.subtract_mean else "none",
+            "protocol_reading": self.protocol.reading,
             "fold_rule": self.protocol.fold_rule,
             "threshold_rule": rules.THRESHOLD_RULE,
             "accuracy_se_rule": self.metrics.folds.standard_error_rule,

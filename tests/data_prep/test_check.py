@@ -21,6 +21,7 @@ from data_prep.check import report as check_report
 from data_prep.dataset.manifest import MANIFEST_NAME, Status, header_for, write_manifest
 from data_prep.errors import InputError
 from data_prep.fetching.known_sets import KnownSet
+from data_prep.protocols import load_protocol
 
 
 def write_photos(folder: Path, *names: str) -> Path:
@@ -168,11 +169,27 @@ def test_lists_of_pairs(tmp_path: Path) -> None:
     report = check(tmp_path / "list.csv")
     assert report.whole
     assert "list: 8 pairs, 4 genuine and 4 impostor, 4 folds" in report.facts[0]
-    assert report.facts[1] == f"sha256 {hashlib.sha256((tmp_path / 'list.csv').read_bytes()).hexdigest()}"
+    sha256 = hashlib.sha256((tmp_path / "list.csv").read_bytes()).hexdigest()
+    assert report.facts[1].startswith("separated by commas; columns left, right, same")
+    assert report.facts[1].endswith(f"sha256 {sha256}")
     (tmp_path / "list.csv").write_text("left,right,same\n../../etc/passwd,b,1\n")
     assert "must stay inside its folder" in problems(tmp_path / "list.csv")
     (tmp_path / "pairs.txt").write_text("2\t1\nA\t1\t2\nA\t1\tB\t1\nA\t1\t2\nA\t1\tB\t1\n")
-    assert "not that of the known pairs.txt" in check(tmp_path / "pairs.txt").facts[1]
+    assert "a list in LFW's form, not LFW's own" in check(tmp_path / "pairs.txt").facts[1]
+
+
+def test_a_text_that_is_no_list_is_refused_in_the_words_of_verify(tmp_path: Path) -> None:
+    path = tmp_path / "thesis.txt"
+    path.write_text("Chapter 1\n")
+    said = []
+    for read in (check, load_protocol):
+        with pytest.raises(InputError) as raised:
+            read(path)
+        said.append(str(raised.value))
+    assert said[0] == said[1]
+    assert (
+        "got first line 'Chapter 1'. Write one pair per line under a first line `left,right,same`" in said[0]
+    )
 
 
 def write_mnist(folder: Path) -> Path:
@@ -197,8 +214,10 @@ def test_idx_files_are_counted(tmp_path: Path) -> None:
 
 def test_other_things_and_nothing_are_refused(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("Chapter 1\n")
+    (tmp_path / "random").write_bytes(b"\xff\x00\x01")
     for path, rule in (
-        (tmp_path / "thesis.txt", "must be one of"),
+        (tmp_path / "thesis.txt", "must be a list of pairs"),
+        (tmp_path / "random", "must be one of"),
         (tmp_path / "nowhere", "must be a data set"),
     ):
         with pytest.raises(InputError, match=rule):
@@ -268,4 +287,4 @@ def test_real_data_are_what_they_are_said_to_be(shared: Path) -> None:
     assert "pairs.txt: both photos of 6,000 of 6,000 pairs are there" in lfw.facts
     assert "7,000 photos of 500 people: this is not all of it" in problems(shared / "data/cfp")
     for name in ("pairs.txt", "pairsDevTest.txt"):
-        assert f", that of the known {name}" in check(shared / "data/lfw" / name).facts[1]
+        assert check(shared / "data/lfw" / name).facts[1].startswith("LFW's own pairs")

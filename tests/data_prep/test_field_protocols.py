@@ -46,7 +46,8 @@ def write_cfp(root: Path, *, people: int = 20, per_kind: int = 350) -> Path:
 def test_cfp_counts_ff_in_one_list_and_fp_in_two(tmp_path: Path) -> None:
     split = write_cfp(tmp_path)
     ff, fp = load_protocol(split / "FF"), load_protocol(split / "FP")
-    assert (ff.name, fp.name) == ("cfp-ff", "cfp-fp")
+    assert (ff.name, fp.name) == ("FF in CFP's form", "FP in CFP's form")
+    assert "not CFP's own" in ff.reading
     assert (ff.left[0], ff.right[0], ff.right[350]) == (
         "001/frontal/01.jpg",
         "001/frontal/02.jpg",
@@ -106,11 +107,11 @@ def lose_a_pair(split: Path) -> str:
 def test_cfp_in_part_is_refused_or_says_so(tmp_path: Path, lose: Callable[[Path], str]) -> None:
     split = write_cfp(tmp_path)
     said = lose(split)
-    with pytest.raises(InputError, match=r"cfp-ff has 7,000 pairs in 10 folds; got 6,.* use --allow-partial"):
+    with pytest.raises(InputError, match=r"form has 7,000 pairs in 10 folds; got 6,.* use --allow-partial"):
         load_protocol(split / "FF")
     part = load_protocol(split / "FF", allow_partial=True)
     assert part.partial == said
-    assert part.title == f"cfp-ff (partial: {said})"
+    assert part.title == f"FF in CFP's form (partial: {said})"
 
 
 def test_more_pairs_than_the_protocol_has_are_never_taken(tmp_path: Path) -> None:
@@ -223,7 +224,19 @@ def assert_holds(protocol: VerificationProtocol) -> None:
 @given(
     name=st.sampled_from(["pairs.txt", "pairs.csv", "pairs_CALFW.txt", "lfw.bin"]),
     opening=st.sampled_from(
-        [b"", b"10\t300\n", b"2\n", b"left,right,same\n", b"a.jpg 1\n", b'left,right,same\n"']
+        [
+            b"",
+            b"10\t300\n",
+            b"2\n",
+            b"1,1\nA,1,2\nA,1,B,1\n",
+            b"A 1 2\nA 1 B 1\n",
+            b"name,imagenum1,imagenum2,\nA,1,2,\n",
+            b"left,right,same\n",
+            b'left,right,same\n"',
+            b"a.jpg 1\na.jpg 1\n",
+            b"a.jpg b.jpg 1\na.jpg c.jpg 0\n",
+            b"path1;path2;label;fold\n",
+        ]
     ),
     tail=st.binary(max_size=60),
 )
@@ -269,6 +282,7 @@ def test_cfps_own_files(shared: Path, tmp_path: Path) -> None:
     ff, fp = load_protocol(split / "FF"), load_protocol(split / "FP")
     for protocol in (ff, fp):
         assert (len(protocol), int(protocol.same.sum())) == (7000, 3500)
+        assert protocol.reading == "CFP's own pairs"
         assert np.bincount(protocol.fold).tolist() == [700] * 10
         people = [(left[:3], right[:3]) for left, right in zip(protocol.left, protocol.right, strict=True)]
         assert [left == right for left, right in people] == protocol.same.tolist()
@@ -280,7 +294,7 @@ def test_cfps_own_files(shared: Path, tmp_path: Path) -> None:
     part = pairs_within(ff, dataset)
     # The twenty people are in two folds, and one of those has no impostor pair left.
     assert part.partial == f"{len(part):,} of 7,000 pairs, in folds of its own"
-    assert part.fold_rule.startswith("too little is left of the folds (10 official splits")
+    assert part.fold_rule.startswith("too little is left of the folds (10 splits")
     assert len(part) == 176
     assert {bool(kind) for kind in part.same[part.fold == 0]} == {True, False}
     with pytest.raises(InputError, match="missing"):

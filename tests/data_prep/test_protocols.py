@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -53,17 +54,27 @@ def test_view2_keeps_file_order_and_folds(tmp_path: Path) -> None:
     assert protocol.scored.all()
 
 
-@pytest.mark.parametrize("lines", [SETS[0], SETS[0] + SETS[1] + SETS[0][:1]])
+@pytest.mark.parametrize("lines", [[], SETS[0][:3], SETS[0] + SETS[1] + SETS[0][:1]])
 def test_counts_that_differ_from_the_header_are_refused(tmp_path: Path, lines: list[str]) -> None:
     for allow_partial in (False, True):
-        with pytest.raises(InputError, match=rf"got {len(lines)} lines"):
+        with pytest.raises(InputError, match=rf"got {len(lines)} lines|got first line"):
             load_protocol(view2(tmp_path, lines=lines), allow_partial=allow_partial)
 
 
+def test_a_list_that_lacks_a_set_of_its_counts_is_a_part(tmp_path: Path) -> None:
+    path = view2(tmp_path, lines=SETS[0])
+    with pytest.raises(
+        InputError, match=r"pairs has 8 pairs in 2 folds; got 4 pairs.* or use --allow-partial"
+    ):
+        load_protocol(path)
+    title = load_protocol(path, allow_partial=True).title
+    assert title == "pairs (partial: 4 of 8 pairs, in folds of its own)"
+
+
 def test_a_list_of_other_counts_is_not_view2(tmp_path: Path) -> None:
-    assert load_protocol(view2(tmp_path)).title == "pairs (2 x 2 + 2)"
-    with pytest.raises(InputError, match=r"has 6,000 pairs in 10 folds; got 8 pairs in 2\."):
-        load_protocol(tmp_path / "pairs.txt", official=ProtocolSize(pairs=6000, folds=10))
+    protocol = load_protocol(view2(tmp_path))
+    assert (protocol.title, protocol.official) == ("pairs", ProtocolSize(pairs=8, folds=2))
+    assert protocol.reading.startswith("a list in LFW's form, not LFW's own; separated by tabs")
 
 
 @pytest.mark.parametrize(
@@ -77,21 +88,21 @@ def test_a_list_of_other_counts_is_not_view2(tmp_path: Path) -> None:
 def test_view2_cut_short_is_refused_or_says_so(tmp_path: Path, lines: int, partial: str) -> None:
     one_set = [genuine("Ann_Lee", 1, 2)] * 300 + [impostor("Ann_Lee", 1, "Bo", 3)] * 300
     path = view2(tmp_path, header="10\t300", lines=(one_set * 10)[:lines])
-    with pytest.raises(InputError, match=r"lfw-view2 has 6,000 pairs in 10 folds; .* or use --allow-partial"):
+    with pytest.raises(InputError, match=r"pairs has 6,000 pairs in 10 folds; .* or use --allow-partial"):
         load_protocol(path)
-    assert load_protocol(path, allow_partial=True).title == f"lfw-view2 (partial: {partial})"
+    assert load_protocol(path, allow_partial=True).title == f"pairs (partial: {partial})"
 
 
 def test_a_part_is_offered_only_where_pairs_are_missing(tmp_path: Path) -> None:
-    path = view2(tmp_path)
-    for official in (ProtocolSize(pairs=4, folds=2), ProtocolSize(pairs=8, folds=4)):
+    path = write(tmp_path, "p.csv", "left,right,same\n" + "a,b,1\na,c,0\n" * 4)
+    for official in (ProtocolSize(pairs=4, folds=2), ProtocolSize(pairs=8, folds=2)):
         with pytest.raises(InputError, match=r"Take a whole copy\.$"):
             load_protocol(path, official=official, allow_partial=True)
 
 
 def test_numbers_by_twos_are_no_pairs(tmp_path: Path) -> None:
     path = write(tmp_path, "train.idx", "0\t16\n1\t5432\n2\t9876\n")
-    with pytest.raises(InputError, match="must be one of"):
+    with pytest.raises(InputError, match=r"must be a list of pairs: .*; got first line '0\\t16'"):
         load_protocol(path)
 
 
@@ -101,7 +112,6 @@ def test_numbers_by_twos_are_no_pairs(tmp_path: Path) -> None:
         (1, "Bo\t3"),
         (1, "Bo\tthree\t4"),
         (1, "Bo 3 4"),
-        (1, ""),
         (2, genuine("Ann_Lee", 1, 2)),  # where an impostor belongs
         (4, impostor("Cy", 1, "Di", 2)),  # where a genuine pair belongs
     ],
@@ -110,7 +120,8 @@ def test_a_broken_line_is_named(tmp_path: Path, number: int, broken: str) -> Non
     lines = SETS[0] + SETS[1]
     lines = [*lines[:number], broken, *lines[number + 1 :]]
     with pytest.raises(
-        InputError, match=rf"pairs.txt, line {number + 2}: must be an? (genuine|impostor) pair"
+        InputError,
+        match=rf"pairs.txt, line {number + 2}: must be (an? (genuine|impostor) pair|`name number number`)",
     ):
         load_protocol(view2(tmp_path, lines=lines))
 
@@ -118,10 +129,9 @@ def test_a_broken_line_is_named(tmp_path: Path, number: int, broken: str) -> Non
 def test_view1_takes_its_threshold_from_the_training_half(tmp_path: Path) -> None:
     write(tmp_path, "pairsDevTrain.txt", "\n".join(["2", *SETS[0]]))
     path = write(tmp_path, "pairsDevTest.txt", "\n".join(["2", *SETS[1]]))
-    with pytest.raises(InputError, match=r"lfw-view1 has 3,200 pairs in 2 folds; got 8 pairs in 2"):
-        load_protocol(path)
-    protocol = load_protocol(path, allow_partial=True)
-    assert protocol.title == "lfw-view1 (partial: 8 of 3,200 pairs, 2 of 2 folds)"
+    protocol = load_protocol(path)
+    assert (protocol.title, protocol.partial) == ("pairsDevTest", None)
+    assert "not LFW's own" in protocol.reading
     assert protocol.left[4] == "Cy/Cy_0001"
     assert protocol.fold.tolist() == [0] * 4 + [1] * 4
     assert protocol.scored.tolist() == [False] * 4 + [True] * 4
@@ -131,14 +141,6 @@ def test_view1_takes_its_threshold_from_the_training_half(tmp_path: Path) -> Non
 def test_half_a_view1_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(InputError, match=r"Give pairsDevTest.txt and keep pairsDevTrain.txt beside it"):
         load_protocol(write(tmp_path, name, "\n".join(["2", *SETS[0]])))
-
-
-def test_a_half_of_view1_makes_up_for_nothing_in_the_other(tmp_path: Path) -> None:
-    for name, size in (("pairsDevTrain.txt", 1099), ("pairsDevTest.txt", 501)):
-        pairs = [genuine("Ann_Lee", 1, 2)] * size + [impostor("Ann_Lee", 1, "Bo", 3)] * size
-        write(tmp_path, name, "\n".join([str(size), *pairs]))
-    with pytest.raises(InputError, match=r"pairsDevTest\.txt: holds 500 \+ 500 pairs in View 1; got 501"):
-        load_protocol(tmp_path / "pairsDevTest.txt", allow_partial=True)
 
 
 def test_csv_without_folds_deals_both_kinds_into_every_fold(tmp_path: Path) -> None:
@@ -173,10 +175,10 @@ def test_a_broken_csv_line_is_named(tmp_path: Path, line: str) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("left,right,same,Fold\na,b,1,0\n", "columns must be"),
+        ("left,right,distance\na,b,1\n", r"first line 'left,right,distance'\. Write one pair per line"),
         ("left,right,same\na,b,1\nc,d,0\n", "at least 2 genuine and 2 impostor"),
-        ("left,right,same,fold\na,b,1,0\na,c,0,0\nb,c,1,1\n", "outside fold 0"),
-        ("photo1 photo2 1\n", "must be one of"),
+        ("left,right,same,fold\na,b,1,0\na,c,0,0\nb,c,1,1\nb,d,0,0\n", "outside fold 0"),
+        ("photo1 photo2 5\n", "first line 'photo1 photo2 5'"),
         ("", "an empty file"),
     ],
 )
@@ -187,18 +189,22 @@ def test_other_files_are_refused(tmp_path: Path, text: str, said: str) -> None:
 
 def test_binary_and_missing_files_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "pairs.txt"
-    with pytest.raises(InputError, match="must be a pair file"):
+    with pytest.raises(InputError, match="must be a list of pairs; got"):
         load_protocol(path)
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(InputError, match="UTF-8"):
         load_protocol(path)
 
 
-def dataset_of(root: Path, photos: list[str]) -> AlignedDataset:
+def dataset_of(root: Path, photos: list[str], *, no_picture: Collection[str] = ()) -> AlignedDataset:
     header = header_for(find_template("arcface-112"), policy="centred-largest", min_face_px=20)
     empty = dict.fromkeys(("sha256", "reason", "width", "height", "box", "landmarks", "score", "faces"))
     known = {"identity": "x", "status": "aligned"} | empty
-    write_manifest(root, header, [known | {"photo": photo, "crop": photo} for photo in photos])
+    rows = [known | {"photo": photo, "crop": photo} for photo in photos]
+    for row in rows:
+        if row["photo"] in no_picture:
+            row |= {"status": "failed", "reason": "not_an_image", "crop": None}
+    write_manifest(root, header, rows)
     return AlignedDataset.load(root)
 
 
@@ -206,6 +212,39 @@ def test_keys_are_found_with_and_without_ending(tmp_path: Path) -> None:
     dataset = dataset_of(tmp_path, ["J.R. Ö/J.R. Ö_0001.jpg", "b/b_0001.png", "c/noending"])
     keys = ["b/b_0001", "J.R. Ö/J.R. Ö_0001", "b/b_0001.png", "c/noending", "b/b_0001"]
     np.testing.assert_array_equal(find_rows(keys, dataset), [1, 0, 1, 2, 1])
+
+
+def test_a_file_that_is_no_picture_never_competes_with_a_photo(tmp_path: Path) -> None:
+    photos = [
+        "a/1.jpg",
+        "a/1.5pt",
+        "a/1.json",
+        "a/1.txt",
+        "a/2.jpg",
+        "a/2.png",
+        "a/3.txt",
+        "a/4.jpg",
+        "a/4.png",
+    ]
+    broken = {"a/1.5pt", "a/1.json", "a/1.txt", "a/2.jpg", "a/3.txt"}  # a page saved as 2.jpg, for one
+    dataset = dataset_of(tmp_path, photos, no_picture=broken)
+    assert find_rows(["a/1", "1", "a/2", "a/2.jpg", "a/1.txt"], dataset).tolist() == [0, 0, 5, 4, 3]
+    with pytest.raises(InputError, match="1 of 1 missing: a/3"):
+        find_rows(["a/3"], dataset)
+    with pytest.raises(InputError, match=r"a/4, which fits a/4\.jpg, a/4\.png"):
+        find_rows(["a/4"], dataset)
+
+
+def test_one_photo_in_several_folders_is_refused_with_the_folders(tmp_path: Path) -> None:
+    dataset = dataset_of(tmp_path, ["aligned images/A_1.jpg", "raw/images/A_1.jpg"])
+    with pytest.raises(InputError, match="Align only one of the folders 'aligned images' or 'raw/images'"):
+        find_rows(["A_1.jpg"], dataset)
+
+
+def test_a_bin_has_its_own_photos(tmp_path: Path) -> None:
+    dataset = dataset_of(tmp_path, ["1_Ann_30_f.jpg"])
+    with pytest.raises(InputError, match=r"run `faceverif align FILE\.bin OUT`"):
+        find_rows(["agedb_30/pair0001-left", "agedb_30/pair0001-right"], dataset)
 
 
 def test_missing_photos_are_counted_and_named(tmp_path: Path) -> None:

@@ -187,7 +187,8 @@ def test_the_text_says_the_number_with_its_protocol(
     assert f"accuracy    {100 * result.accuracy:.2f} +- {100 * result.accuracy_se:.2f} %  (no flip," in text
     assert "pairs: 36 genuine and 36 impostor pairs; no fold column" in text
     assert "not at 0.01, 0.001, 0.0001: too few impostor pairs" in text
-    assert len(text.splitlines()) <= 8
+    assert "list        separated by commas; columns left, right, same; 1 is the same person" in text
+    assert len(text.splitlines()) <= 9
 
 
 def test_where_no_rate_is_resolved_the_text_has_no_gap(

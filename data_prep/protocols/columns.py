@@ -1,0 +1,115 @@
+"""Which column of a list is which: by the names in its header, or by what stands in its lines."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from data_prep.protocols.labels import is_label
+
+_PLAIN = 3  # fields of a line without header: two photos and a label
+_SIDES = (("left", "right"), ("1", "2"), ("a", "b"), ("first", "second"), ("0", "1"), ("l", "r"))
+_PHOTO = r"(?:image|img|im|photo|picture|pic|face|file|path|name|id)"
+_LABELS = {
+    *("same", "issame", "sameperson", "issameperson", "sameidentity", "issameidentity", "actualissame"),
+    *("label", "labels", "match", "ismatch", "genuine", "isgenuine", "target", "groundtruth", "gt", "y"),
+}
+_FOLDS = {"fold", "folds", "foldid", "foldidx", "foldindex", "foldnumber", "foldno"}
+
+
+class Columns(NamedTuple):
+    """The places of the columns that count.
+
+    Attributes:
+        left, right, same: positions, from 0.
+        fold: likewise; null where the list gives no folds.
+        names: of the header; null where there is none.
+    """
+
+    left: int
+    right: int
+    same: int
+    fold: int | None = None
+    names: tuple[str, ...] | None = None
+
+    @property
+    def fold_name(self) -> str:
+        """The name of the fold column; empty where there is none."""
+        return "" if self.fold is None or self.names is None else self.names[self.fold]
+
+    @property
+    def text(self) -> str:
+        """The decision, for people."""
+        if self.names is None:
+            return f"no header: the label is the {'last' if self.same else 'first'} of three fields"
+        used = [place for place in (self.left, self.right, self.same, self.fold) if place is not None]
+        rest = [name or repr(name) for i, name in enumerate(self.names) if i not in used]
+        ignored = f", without {', '.join(rest)}" if rest else ""
+        return f"columns {', '.join(self.names[place] for place in used)}{ignored}"
+
+    def fit(self, fields: Sequence[str]) -> bool:
+        """Whether a line has these columns, with something in each that counts."""
+        places = [place for place in (self.left, self.right, self.same, self.fold) if place is not None]
+        most = _PLAIN if self.names is None else len(self.names)
+        if max(places) >= len(fields) or len(fields) > most or not all(fields[place] for place in places):
+            return False
+        return self.fold is None or re.fullmatch(r"[0-9]{1,9}", fields[self.fold]) is not None
+
+
+def columns_in(rows: Sequence[Sequence[str]]) -> Columns | None:
+    """The columns by the header, the first row; null where it is none.
+
+    Of several columns of names, such as `image_a` and `image_a_path`, those that tell most photos apart
+    count, and of equally many the first.
+    """
+    header = [re.sub(r"[^a-z0-9]", "", name.lower()) for name in rows[0]]
+    pairs = _photo_columns(header)
+    same = next((place for place, name in enumerate(header) if name in _LABELS), None)
+    if not pairs or same is None:
+        return None
+    fold = next((place for place, name in enumerate(header) if name in _FOLDS), None)
+    left, right = max(pairs, key=lambda pair: _photos_told_apart(rows[1:], pair))
+    return Columns(left, right, same, fold, tuple(rows[0]))
+
+
+def columns_without_header(rows: Sequence[Sequence[str]]) -> Columns | None:
+    """The columns by what the rows hold: three fields, the label first or last; null for anything else."""
+    if any(len(fields) != _PLAIN for fields in rows):
+        return None
+    for same, (left, right) in ((2, (0, 1)), (0, (1, 2))):
+        if all(is_label(row[same]) and _is_photo(row[left]) and _is_photo(row[right]) for row in rows):
+            return Columns(left, right, same)
+    return None
+
+
+def _photo_columns(header: Sequence[str]) -> list[tuple[int, int]]:
+    """The pairs of columns whose names differ in the side alone, in the order of the header."""
+    found: defaultdict[tuple[str, tuple[str, str]], dict[str, int]] = defaultdict(dict)
+    for place, name in enumerate(header):
+        for sides in _SIDES:
+            for side in sides:
+                rest = _without_side(name, side)
+                if rest is not None:
+                    found[rest, sides].setdefault(side, place)
+    return sorted(
+        (places[sides[0]], places[sides[1]]) for (_, sides), places in found.items() if len(places) == 2
+    )
+
+
+def _without_side(name: str, side: str) -> str | None:
+    """What a column's name says beside the side, as `image` in `image1`; null where it is of another kind."""
+    word = len(side) > 1 and side.isalpha()
+    match = re.fullmatch(rf"({_PHOTO}*){side}({_PHOTO}*)", name)
+    if match is None or not (word or match.group(1) or match.group(2)):
+        return None
+    return f"{match.group(1)}-{match.group(2)}"
+
+
+def _photos_told_apart(rows: Sequence[Sequence[str]], pair: tuple[int, int]) -> int:
+    return len({row[place] for row in rows for place in pair if place < len(row)})
+
+
+def _is_photo(field: str) -> bool:
+    return bool(field) and re.fullmatch(r"[+-]?[0-9.]+", field) is None

@@ -1,0 +1,54 @@
+"""The words by which published lists say whether a pair shows the same person."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+# Same, different. A list uses one of these pairs throughout.
+_WORDS = (
+    ("1", "0"),
+    ("1", "-1"),
+    ("+1", "-1"),
+    ("1.0", "0.0"),
+    ("1.0", "-1.0"),
+    ("true", "false"),
+    ("t", "f"),
+    ("yes", "no"),
+    ("y", "n"),
+    ("same", "diff"),
+    ("same", "different"),
+    ("genuine", "impostor"),
+    ("genuine", "imposter"),
+    ("match", "mismatch"),
+    ("match", "nonmatch"),
+    ("match", "non-match"),
+    ("matched", "mismatched"),
+    ("positive", "negative"),
+    ("pos", "neg"),
+)
+_KNOWN = {word for pair in _WORDS for word in pair}
+
+
+def is_label(word: str) -> bool:
+    """Whether a field may be a label."""
+    return word.lower() in _KNOWN
+
+
+def words_of(labels: Sequence[str]) -> tuple[tuple[str, str], int | None]:
+    """The pair of words that the labels use, and the first label that is none of them.
+
+    Args:
+        labels: (pairs,), at least one.
+
+    Returns:
+        the words for same and different that fit most labels from the first on, and the position of the first
+        label that is neither; null where all fit.
+    """
+    lowered = [label.lower() for label in labels]
+
+    def first_other(words: tuple[str, str]) -> int:
+        return next((i for i, label in enumerate(lowered) if label not in words), len(lowered))
+
+    best = max(_WORDS, key=first_other)
+    position = first_other(best)
+    return best, None if position == len(lowered) else position

@@ -1,0 +1,140 @@
+"""The text of a list of pairs: its opening, its lines, and the fields of each by one separator."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from data_prep.errors import InputError, first_line
+
+_LONGEST_OPENING = 4096
+_LOOKED_AT = 8  # lines within which the first two that hold something are sought
+_DECIDING = 2  # opening rows that say what a list is: a header or counts, and a pair
+_LARGEST_FILE = 2**28  # the largest list of the field has a few megabytes
+
+AS_CSV = (
+    "Write one pair per line under a first line `left,right,same`: two photos, and 1 for the same person or "
+    "0 for different ones."
+)
+
+
+class Separator(NamedTuple):
+    """What stands between the fields of a line.
+
+    Attributes:
+        name: for people, as in "separated by tabs".
+        sign: the character; a space stands for any number of spaces and tabs.
+    """
+
+    name: str
+    sign: str
+
+
+SEPARATORS = (
+    Separator("tabs", "\t"),
+    Separator("semicolons", ";"),
+    Separator("commas", ","),
+    Separator("spaces", " "),
+)
+
+
+class Row(NamedTuple):
+    """The fields of a line.
+
+    Attributes:
+        line: its number in the file, from 1.
+        fields: stripped; empty ones at the end are left out, as some programs end every line with a comma.
+    """
+
+    line: int
+    fields: list[str]
+
+
+def opening_lines(path: Path) -> list[str]:
+    """The first two lines that hold something, without their ends; none for what is no UTF-8 text."""
+    if not path.is_file():
+        return []
+    with path.open("rb") as file:
+        lines = [file.readline(_LONGEST_OPENING) for _ in range(_LOOKED_AT)]
+    try:
+        # A line cut at the limit may end within a character, but no list has lines that long.
+        text = b"".join(lines).decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return []
+    return [line.rstrip() for line in text.splitlines() if line.strip()][:_DECIDING]
+
+
+def unknown_list(path: Path) -> InputError:
+    """The error for a text file that is no list of pairs of any known form: the same for every command."""
+    return InputError(
+        str(path),
+        "must be a list of pairs: in LFW's form, in CALFW's and CPLFW's, or two photos and a label per line",
+        got=f"first line {opening_lines(path)[0][:80]!r}" if opening_lines(path) else "no text",
+        fix=AS_CSV,
+    )
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a list, without their ends and without empty ones at its end; at least one.
+
+    Raises:
+        InputError: no such file, not UTF-8 text, or empty.
+    """
+    if not path.is_file():
+        raise InputError("--protocol", "must be a list of pairs", got=path, fix="Check the path.")
+    if path.stat().st_size > _LARGEST_FILE:
+        raise InputError(
+            str(path), "must be a list of pairs", got="a file over 256 MiB", fix="Check the path."
+        )
+    try:
+        lines = path.read_text(encoding="utf-8-sig").rstrip().split("\n")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            str(path),
+            "must be a list of pairs in UTF-8 text",
+            got=f"other bytes from number {error.start + 1:,} on",
+            fix="If it is a text file, save it again as UTF-8. " + AS_CSV,
+        ) from error
+    if lines == [""]:
+        raise InputError(str(path), "must hold pairs", got="an empty file", fix="Take a whole copy of it.")
+    return lines
+
+
+def split_rows(lines: Iterable[str], separator: Separator, *, field: str) -> Iterator[Row]:
+    """The fields of each line that is not empty; quotes keep a separator within a field.
+
+    Args:
+        lines: of the file, from its first.
+        separator: between the fields.
+        field: the file, for the message.
+
+    Raises:
+        InputError: a line breaks the rules of a CSV.
+    """
+    if separator.sign == " ":
+        lines = (line.replace("\t", " ") for line in lines)
+    reader = csv.reader(lines, delimiter=separator.sign, skipinitialspace=True)
+    try:
+        for fields in reader:
+            stripped = [each.strip() for each in fields]
+            while stripped and not stripped[-1]:
+                stripped.pop()
+            if stripped:
+                yield Row(reader.line_num, stripped)
+    except csv.Error as error:
+        raise InputError(
+            f"{field}, line {reader.line_num + 1}",
+            "must be fields with a separator between them",
+            got=first_line(error),
+            fix="Fix the line; a field with a quote in it is written in quotes, with the quote twice.",
+        ) from error
+
+
+def opening_rows(lines: Sequence[str], separator: Separator) -> Sequence[Row]:
+    """The rows of opening lines; none where they cannot be split."""
+    try:
+        return list(split_rows(lines, separator, field="opening"))
+    except InputError:
+        return []

@@ -1,0 +1,63 @@
+"""Which lists are the authors' own: known by their pairs, whatever the file is called.
+
+The fingerprint is of the parsed pairs in their order, not of the file. So LFW's list stays LFW's when an
+editor gives it Windows line ends or when it is published as a CSV, and a list of other pairs is never taken
+for it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_prep.protocols.photo_names import common_folder, without_picture_ending
+from data_prep.protocols.sizes import benchmark_named, letters
+
+# From LFW's files, whose checksums `fetching.known_sets` has, and from Protocol/ as CFP's authors publish it.
+_OWN = {
+    "2ec8a35d4e41577de6f863fec76fdb2b52f7b2c27609e3b799b0ad240b87ec64": "lfw-view2",
+    "06552e89c60f30121e3e85e3133cfe95d4bfec2d52e7e1712314790ca836aa01": "lfw-view1",
+    "b28549c6ba02fb5f7c90b8a44cab812f9fbe701ce358b709fdaf471a206727e8": "cfp-ff",
+    "29129c5029850ddea34c29f9c3ffb877e6c2a56790eb12352e011c795f02b902": "cfp-fp",
+}
+
+BENCHMARK_OF = {"lfw-view2": "LFW", "cfp-ff": "CFP-FF", "cfp-fp": "CFP-FP"}
+
+
+def own_name(
+    left: Iterable[str], right: Iterable[str], same: NDArray[np.bool_], fold: NDArray[np.int64]
+) -> str | None:
+    """The name of the protocol whose authors published exactly these pairs and folds; null for other pairs.
+
+    Args:
+        left, right: (pairs,) names of photos, with or without their endings and the folder above them all.
+        same: (pairs,).
+        fold: (pairs,).
+    """
+    return _OWN.get(fingerprint(left, right, same, fold))
+
+
+def fingerprint(
+    left: Iterable[str], right: Iterable[str], same: NDArray[np.bool_], fold: NDArray[np.int64]
+) -> str:
+    """SHA-256 of the pairs in their order; arguments as for `own_name`."""
+    left, right = tuple(left), tuple(right)
+    above = common_folder([*left, *right])
+    begin = len(above) + 1 if above else 0
+    numbers = np.unique(fold, return_inverse=True)[1]
+    digest = hashlib.sha256()
+    for one, other, kind, number in zip(left, right, same.tolist(), numbers.tolist(), strict=True):
+        names = (without_picture_ending(name[begin:]) for name in (one, other))
+        digest.update("\t".join([*names, str(int(kind)), str(number)]).encode() + b"\n")
+    return digest.hexdigest()
+
+
+def file_name(path: Path) -> str:
+    """The name of another list: its file's, with the ending where the stem is the name of a known one."""
+    names_own = letters(path.stem) in map(letters, _OWN.values())
+    names_benchmark = benchmark_named(path.stem) in BENCHMARK_OF.values()
+    return path.name if names_own or names_benchmark else path.stem

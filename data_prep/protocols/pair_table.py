@@ -1,0 +1,146 @@
+"""Lists with a pair per line, as people publish them: two photos and a label, with or without a header.
+
+Separators are tabs, semicolons, commas or spaces: the first of them counts under which the opening lines are
+such a list. With a header, the columns' names decide. Without one, a line has exactly three fields: two
+photos, which are no plain numbers, and the label, first or last. The protocol's `reading` says what was
+decided.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_prep.errors import InputError
+from data_prep.protocols.base import PairFormat, VerificationProtocol
+from data_prep.protocols.columns import Columns, columns_in, columns_without_header
+from data_prep.protocols.folds import deal_folds
+from data_prep.protocols.labels import words_of
+from data_prep.protocols.list_text import (
+    SEPARATORS,
+    Row,
+    Separator,
+    opening_lines,
+    opening_rows,
+    read_lines,
+    split_rows,
+    unknown_list,
+)
+from data_prep.protocols.own_lists import file_name, own_name
+from data_prep.protocols.photo_names import refuse_names_outside, tidied
+
+_OWN_FOLDS = 10  # of every protocol that is known by its pairs
+
+
+class _Layout(NamedTuple):
+    """How a list is laid out: what separates its fields, and whether its first line is a header."""
+
+    separator: Separator
+    has_header: bool
+
+
+def _recognises(path: Path) -> bool:
+    return _layout(path) is not None
+
+
+def _layout(path: Path) -> _Layout | None:
+    lines = opening_lines(path)
+    for separator in SEPARATORS:
+        rows = opening_rows(lines, separator)
+        if rows and columns_in([rows[0].fields]) is not None:
+            return _Layout(separator, has_header=True)
+        if rows and columns_without_header([row.fields for row in rows]) is not None:
+            return _Layout(separator, has_header=False)
+    return None
+
+
+def _load(path: Path) -> VerificationProtocol:
+    layout = _layout(path)
+    if layout is None:
+        raise unknown_list(path)
+    rows = list(split_rows(read_lines(path), layout.separator, field=str(path)))
+    columns, rows = _columns(path, rows, layout)
+    labels = [row.fields[columns.same] for row in rows]
+    words = _words(path, rows, labels, columns)
+    same = np.array([label.lower() == words[0] for label in labels], dtype=bool)
+    names, notes = tidied([row.fields[place] for place in (columns.left, columns.right) for row in rows])
+    left, right = tuple(names[: len(rows)]), tuple(names[len(rows) :])
+    refuse_names_outside(left, right, [row.line for row in rows], file=str(path))
+    name, fold, fold_rule = _name_and_folds(path, rows, columns, same, left=left, right=right)
+    said = f"separated by {layout.separator.name}", columns.text, f"{words[0]} is the same person", *notes
+    return VerificationProtocol(
+        name=name or file_name(path),
+        left=left,
+        right=right,
+        same=same,
+        fold=fold,
+        scored_folds=tuple(np.unique(fold).tolist()),
+        fold_rule=fold_rule,
+        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        reading="; ".join([f"the authors' own pairs of {name}", *said] if name else said),
+    )
+
+
+def _columns(path: Path, rows: list[Row], layout: _Layout) -> tuple[Columns, list[Row]]:
+    """Which column is what, and the rows of pairs."""
+    fields = [row.fields for row in rows]
+    columns = columns_in(fields) if layout.has_header else columns_without_header(fields[:1])
+    body = rows[1:] if layout.has_header else rows
+    if columns is None or not body:
+        raise InputError(str(path), "must hold pairs", got="its first line alone", fix="Take a whole copy.")
+    for row in body:
+        if not columns.fit(row.fields):
+            raise _broken(path, row, columns)
+    return columns, body
+
+
+def _words(path: Path, rows: Sequence[Row], labels: Sequence[str], columns: Columns) -> tuple[str, str]:
+    words, other = words_of(labels)
+    if other is not None:
+        raise _broken(path, rows[other], columns, words=words)
+    return words
+
+
+def _broken(path: Path, row: Row, columns: Columns, *, words: tuple[str, str] = ("1", "0")) -> InputError:
+    fold = ", and a fold number" if columns.fold is not None else ""
+    return InputError(
+        f"{path}, line {row.line}",
+        f"must be two photos and {words[0]} for the same person or {words[1]} for different ones{fold}, "
+        f"as in the lines before it",
+        got=repr(",".join(row.fields)[:160]),
+        fix="Fix the line; a photo's name with the separator in it is written in quotes.",
+    )
+
+
+def _name_and_folds(
+    path: Path,
+    rows: Sequence[Row],
+    columns: Columns,
+    same: NDArray[np.bool_],
+    *,
+    left: tuple[str, ...],
+    right: tuple[str, ...],
+) -> tuple[str | None, NDArray[np.int64], str]:
+    """The authors' name where the pairs are theirs, and the folds: the list's, the authors', or dealt."""
+    if columns.fold is not None:
+        fold = np.array([int(row.fields[columns.fold]) for row in rows], dtype=np.int64)
+        name = own_name(left, right, same, fold)
+        return name, fold, f"{len(np.unique(fold))} folds, from the column {columns.fold_name}"
+    consecutive = np.arange(len(rows)) * _OWN_FOLDS // len(rows)
+    name = own_name(left, right, same, consecutive)
+    if name is not None:
+        return name, consecutive, f"the {_OWN_FOLDS} folds of {name}, in file order"
+    fold, rule = deal_folds(str(path), same)
+    return None, fold, f"no fold column: {rule}"
+
+
+FORMAT = PairFormat(
+    "a list with two photos and a label per line, such as a CSV that opens with left,right,same[,fold]",
+    _recognises,
+    _load,
+)

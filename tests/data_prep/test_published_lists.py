@@ -1,0 +1,272 @@
+"""Lists as people publish them: read by stated rules, or refused with the first line and what to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from data_prep.errors import InputError
+from data_prep.protocols import VerificationProtocol, find_rows, load_protocol
+from data_prep.protocols.own_lists import fingerprint
+from data_prep.protocols.photo_names import common_folder
+
+PAIRS = [
+    ("Ann/Ann_0001.jpg", "Ann/Ann_0002.jpg", True),
+    ("Ann/Ann_0001.jpg", "Bo/Bo_0001.jpg", False),
+    ("Bo/Bo_0001.jpg", "Bo/Bo_0002.jpg", True),
+    ("Bo/Bo_0002.jpg", "Cy/Cy_0001.jpg", False),
+]
+
+
+def write(folder: Path, text: str, name: str = "list.txt") -> Path:
+    path = folder / name
+    path.write_bytes(text.encode())
+    return path
+
+
+def same_pairs(protocol: VerificationProtocol) -> bool:
+    return list(zip(protocol.left, protocol.right, protocol.same.tolist(), strict=True)) == PAIRS
+
+
+@pytest.mark.parametrize("sign", ["\t", ",", ";", " ", "   ", ", ", " \t"])
+@pytest.mark.parametrize("words", ["1 0", "1 -1", "True False", "same diff", "genuine impostor", "1.0 0.0"])
+def test_separators_and_labels(tmp_path: Path, sign: str, words: str) -> None:
+    same, different = words.split()
+    lines = [sign.join([left, right, same if kind else different]) for left, right, kind in PAIRS]
+    protocol = load_protocol(write(tmp_path, "\n".join(lines)))
+    assert same_pairs(protocol)
+    assert f"{same.lower()} is the same person" in protocol.reading
+    assert "no header: the label is the last of three fields" in protocol.reading
+
+
+def test_the_label_may_come_first(tmp_path: Path) -> None:
+    lines = [f"{int(kind)}\t{left}\t{right}" for left, right, kind in PAIRS]
+    protocol = load_protocol(write(tmp_path, "\r\n".join(lines)))
+    assert same_pairs(protocol)
+    assert "the label is the first of three fields" in protocol.reading
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "left,right,same",
+        "image1,image2,label",
+        "path_a;path_b;is_same",
+        "img1\timg2\tmatch",
+        "First,Second,Y",
+    ],
+)
+def test_headers(tmp_path: Path, header: str) -> None:
+    sign = next(sign for sign in "\t;," if sign in header)
+    lines = [header, *(sign.join([left, right, str(int(kind))]) for left, right, kind in PAIRS)]
+    text = "\ufeff" + "\r\n".join(lines) + "\r\n"
+    protocol = load_protocol(write(tmp_path, text))
+    assert same_pairs(protocol)
+    assert f"columns {', '.join(header.split(sign))}" in protocol.reading
+
+
+def test_of_several_columns_of_names_those_count_that_tell_most_photos_apart(tmp_path: Path) -> None:
+    header = "pair_id,fold_id,is_same,image_a,image_b,image_a_path,image_b_path"
+    lines = [
+        f"{i},{i // 2 + 1},{int(kind)},{left.split('/')[1]},{right.split('/')[1]},{left},{right}"
+        for i, (left, right, kind) in enumerate(PAIRS)
+    ]
+    protocol = load_protocol(write(tmp_path, "\n".join([header, *lines])))
+    assert protocol.left[0] == "Ann_0001.jpg"  # as good as the path, and independent of the folders
+    assert (protocol.fold.tolist(), protocol.fold_rule) == ([1, 1, 2, 2], "2 folds, from the column fold_id")
+    assert "columns image_a, image_b, is_same, fold_id, without pair_id, image_a_path" in protocol.reading
+    by_number = [line.replace("Ann_0", "0").replace("Bo_0", "0").replace("Cy_0", "0") for line in lines]
+    protocol = load_protocol(write(tmp_path, "\n".join([header, *by_number])))
+    assert protocol.left[0] == "Ann/0001.jpg"
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (r"Ann\Ann_0001.jpg", "backslashes separate folders"),
+        ("/home/me/lfw/Ann/Ann_0001.jpg", "without /home/me/lfw/, where all names begin"),
+        (r"C:\data\lfw\Ann\Ann_0001.jpg", "without C:/data/lfw/, where all names begin"),
+        ("./Ann/Ann_0001.jpg", "no header"),
+    ],
+)
+def test_names_of_another_machine(tmp_path: Path, names: str, said: str) -> None:
+    def named(photo: str) -> str:
+        return names.replace("Ann_0001.jpg", Path(photo).name).replace("Ann", Path(photo).parent.name, 1)
+
+    lines = [f"{named(left)},{named(right)},{int(kind)}" for left, right, kind in PAIRS]
+    protocol = load_protocol(write(tmp_path, "\n".join(lines)))
+    assert same_pairs(protocol)
+    assert said in protocol.reading
+
+
+def test_names_with_commas_and_spaces(tmp_path: Path) -> None:
+    lines = ['"Lee, Ann/1.jpg",Bo/1.jpg,1', '"Lee, Ann/1.jpg",My dog/1.jpg,0'] * 2
+    assert load_protocol(write(tmp_path, "\n".join(lines))).left[0] == "Lee, Ann/1.jpg"
+    lines = [line.replace('"', "").replace(",1", "\t1").replace(",0", "\t0") for line in lines]
+    lines = [line.replace(",Bo", "\tBo").replace(",My", "\tMy") for line in lines]
+    protocol = load_protocol(write(tmp_path, "\n".join(lines)))
+    assert (protocol.left[0], protocol.right[1]) == ("Lee, Ann/1.jpg", "My dog/1.jpg")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "My dog/1.jpg Bo/1.jpg 1",  # four fields
+        "Ann/1.jpg Bo/1.jpg",  # no label
+        "Ann/1.jpg Bo/1.jpg 0.73",  # a score
+        "17 23 1",  # templates by number
+        "photo,person",
+        "Chapter 1",
+    ],
+)
+def test_what_is_no_list_shows_its_first_line_and_what_to_do(tmp_path: Path, line: str) -> None:
+    with pytest.raises(InputError) as raised:
+        load_protocol(write(tmp_path, f"\n{line}\n{line}\n"))
+    assert f"got first line {line!r}. Write one pair per line under a first line" in str(raised.value)
+
+
+@pytest.mark.parametrize("line", ["a.jpg,b.jpg", "a.jpg,b.jpg,2", "a.jpg,b.jpg,same", "a.jpg,,1", "a,b,c,1"])
+def test_a_line_unlike_the_others_is_named(tmp_path: Path, line: str) -> None:
+    lines = [f"{left},{right},{int(kind)}" for left, right, kind in PAIRS]
+    with pytest.raises(InputError, match=r"list\.txt, line 5: must be two photos and 1 for the same person"):
+        load_protocol(write(tmp_path, "\n".join([*lines, line])))
+
+
+def test_utf16_says_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "list.csv"
+    path.write_text("left,right,same\n", encoding="utf-16")
+    with pytest.raises(InputError, match=r"in UTF-8 text; .* save it again as UTF-8"):
+        load_protocol(path)
+
+
+def test_a_name_that_leads_out_of_its_folder_is_refused(tmp_path: Path) -> None:
+    for name in ("../Ann.jpg", "Ann/../../b.jpg", r"..\Ann.jpg"):
+        with pytest.raises(InputError, match="line 2: a photo's name must stay inside"):
+            load_protocol(write(tmp_path, f"a.jpg,b.jpg,1\n{name},b.jpg,0\n" * 2))
+
+
+# --- LFW's form without LFW's counts
+
+
+KINDS = "GGII" * 2
+
+
+def numbered(sign: str, *, kinds: str = KINDS) -> list[str]:
+    lines = {"G": sign.join(["m.0ab", "1", "2"]), "I": sign.join(["m.0ab", "1", "m.0cd", "12"])}
+    return [lines[kind] for kind in kinds]
+
+
+@pytest.mark.parametrize("sign", ["\t", ",", " ", ";"])
+@pytest.mark.parametrize("header", [None, "name,imagenum1,imagenum2,", "10 300"])
+def test_numbers_count_the_photos_of_a_name(tmp_path: Path, sign: str, header: str | None) -> None:
+    lines = numbered(sign)
+    if header is not None:
+        lines.insert(0, header.replace("10 300", "2 2").replace(" ", sign).replace(",", sign))
+    protocol = load_protocol(write(tmp_path, "\r\n".join(lines), "African_pairs.txt"))
+    assert (protocol.name, len(protocol)) == ("African_pairs", 8)
+    assert (protocol.left[0], protocol.right[0]) == ("m.0ab/m.0ab_0001", "m.0ab/m.0ab_0002")
+    assert protocol.right[2] == "m.0cd/m.0cd_0012"
+    assert protocol.fold_rule == "2 sets of 2 + 2 pairs, in file order"
+    assert protocol.reading.startswith("a list in LFW's form, not LFW's own")
+
+
+def test_kinds_in_another_order_are_dealt(tmp_path: Path) -> None:
+    for kinds in ("GGGIII", "IIGGIIGG", "GIGIGI" * 10, "GGIIGGIG"):
+        path = write(tmp_path, "\n".join(numbered("\t", kinds=kinds)))
+        assert load_protocol(path).fold_rule.startswith("no sets: the i-th genuine")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "other"),
+    [
+        ("matchpairsDevTest.csv", "G", "mismatchpairsDevTest.csv"),
+        ("mismatchpairsDevTest.csv", "I", "matchpairsDevTest.csv"),
+    ],
+)
+def test_half_a_list_names_the_other_half(tmp_path: Path, name: str, kind: str, other: str) -> None:
+    lines = ["name,imagenum1,imagenum2", *numbered(",", kinds=kind * 4)]
+    with pytest.raises(InputError) as raised:
+        load_protocol(write(tmp_path, "\n".join(lines), name))
+    assert f"below these pairs, those of {tmp_path / other}, without a second header" in str(raised.value)
+
+
+# --- whose list it is
+
+
+def test_the_fingerprint_is_of_the_pairs_and_not_of_the_file(tmp_path: Path) -> None:
+    def printed(text: str) -> str:
+        protocol = load_protocol(write(tmp_path, text))
+        return fingerprint(protocol.left, protocol.right, protocol.same, protocol.fold)
+
+    rows = [
+        *numbered("\t", kinds="GGII"),
+        *(row.replace("0ab", "0xy") for row in numbered("\t", kinds="GGII")),
+    ]
+    text = "\n".join(["2\t2", *rows])
+    assert printed(text) == printed("\ufeff" + text.replace("\n", "\r\n") + "\r\n\r\n")
+    assert printed(text) == printed("\n".join(rows).replace("\t", ","))
+    assert printed(text) != printed("\n".join(["2\t2", rows[1].replace("2", "3"), *rows[1:]]))
+    assert printed(text) != printed("\n".join(["2\t2", *rows[4:], *rows[:4]]))
+
+
+def test_a_list_that_claims_to_be_lfws_keeps_its_ending(tmp_path: Path) -> None:
+    for name in ("lfw.txt", "lfw-view2.txt", "pairs_lfw.txt", "LFW_pairs.txt"):
+        assert load_protocol(write(tmp_path, "\n".join(numbered("\t")), name)).name == name
+    assert load_protocol(write(tmp_path, "\n".join(numbered("\t")), "xqlfw_pairs.txt")).name == "xqlfw_pairs"
+
+
+@pytest.mark.real_data
+def test_lfws_own_list_is_known_in_every_form(shared: Path, tmp_path: Path) -> None:
+    text = (shared / "data/lfw/pairs.txt").read_text()
+    header, *rows = text.splitlines()
+    own = load_protocol(shared / "data/lfw/pairs.txt")
+    table = [
+        f"/data/lfw/{left}.jpg,/data/lfw/{right}.jpg,{same}"
+        for left, right, same in zip(own.left, own.right, own.same.tolist(), strict=True)
+    ]
+    for each in (
+        text.replace("\n", "\r\n"),
+        "\n".join(["name,imagenum1,imagenum2,", *(row.replace("\t", ",") for row in rows)]),
+        "\n".join(["left,right,same", *table]),
+    ):
+        protocol = load_protocol(write(tmp_path, each))
+        assert (protocol.name, protocol.fold.tolist()) == ("lfw-view2", own.fold.tolist())
+    for other in ([*rows[600:], *rows[:600]], [*rows[1:300], rows[0], *rows[300:]]):
+        assert load_protocol(write(tmp_path, "\n".join([header, *other]))).name == "list"
+
+
+# --- the same two lines a pair under other names
+
+
+@pytest.mark.parametrize(
+    ("name", "flag", "called"),
+    [
+        ("pairs_CALFW.txt", 3, "calfw"),
+        ("CALFW_pairs.txt", 3, "calfw"),
+        ("pairs_CPLFW.txt", 1, "cplfw"),
+        ("pairs_CPLFW.txt", 3, "pairs_CPLFW"),  # CPLFW has no folds: this is another list
+        ("pair_SLLFW.txt", 1, "pair_SLLFW"),
+        ("pairs_lfw.txt", 1, "pairs_lfw.txt"),
+    ],
+)
+def test_two_lines_are_called_by_name_and_flags(tmp_path: Path, name: str, flag: int, called: str) -> None:
+    pairs = f"a_1.jpg {flag}\na_2.jpg {flag}\na_1.jpg 0\nb_1.jpg 0\n" * 4
+    protocol = load_protocol(write(tmp_path, pairs, name), allow_partial=True)
+    assert protocol.name == called
+    assert (protocol.partial is not None) == (called in ("calfw", "cplfw"))
+
+
+# --- names and the photos of a data set
+
+
+def test_shared_folders_of_a_list_may_be_missing_in_the_data(tmp_path: Path) -> None:
+    from test_protocols import dataset_of as make
+
+    dataset = make(tmp_path, ["Ann/1.jpg", "Bo/1.png", "notes/deep/Cy.jpg"])
+    keys = ["images/all/Ann/1.jpg", "images/all/Bo/1.jpg"]
+    assert find_rows(keys, dataset).tolist() == [0, 1]
+    with pytest.raises(InputError, match="missing: images/Ann/1"):
+        find_rows(["images/Ann/1", "other/Bo/1"], dataset)
+    assert common_folder(["a/b/1", "a/c/2"]) == "a"
+    assert common_folder(["a/1", "b/1"]) == common_folder([]) == ""
