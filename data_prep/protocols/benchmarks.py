@@ -1,56 +1,77 @@
-"""The field's six benchmarks: which files below a folder are their protocols, which sets their photos.
+"""What a suite consists of: which files below a folder are protocols, what each is called, and its photos.
 
-Both go by name, because content misleads: CALFW and CPLFW call their photos as LFW does, and they are others.
-Names are compared by their letters and digits alone, so that `agedb_30.bin` and `AgeDB-30.csv` are one.
+LFW and CFP are known by their pairs (`own_lists`). Other lists, and every `.bin`, are known by their names.
+So are the aligned sets: CALFW and CPLFW call their photos as LFW does, and they are others.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
+from data_prep.alignment import TEMPLATES
 from data_prep.dataset.manifest import MANIFEST_NAME
 from data_prep.errors import InputError
-from data_prep.protocols import cfp, lfw
-from data_prep.protocols.base import ProtocolSize
+from data_prep.protocols import FORMATS, VerificationProtocol, cfp, insightface_bin, load_protocol
+from data_prep.protocols.lfw import TRAIN_NAME
+from data_prep.protocols.list_text import unknown_list
+from data_prep.protocols.own_lists import BENCHMARK_OF
+from data_prep.protocols.sizes import BENCHMARKS, benchmark_named, letters, without_pairs
 from data_prep.walk import walk
 
-_SIX, _SEVEN = ProtocolSize(pairs=6000, folds=10), ProtocolSize(pairs=7000, folds=10)
-
-BENCHMARKS: dict[str, ProtocolSize] = {
-    "LFW": _SIX,
-    "CALFW": _SIX,
-    "CFP-FF": _SEVEN,
-    "CPLFW": _SIX,
-    "CFP-FP": _SEVEN,
-    "AgeDB-30": _SIX,
-}
-
-_LISTS = {".txt", ".csv", ".bin"}
-_SHARED = {"CFP-FF": "cfp", "CFP-FP": "cfp"}  # one set of photos for both
+_LISTS = {".txt", ".csv", ".tsv", ".bin"}
+_SHORTEST = 3  # letters by which a set may serve several lists, as `cfp` serves CFP-FF and CFP-FP
 
 
-def find_protocols(folder: Path) -> dict[str, list[Path]]:
-    """The protocols below a folder by benchmark; there may be several of one, as a list and as a `.bin`.
+@dataclass(frozen=True)
+class SuiteList:
+    """A protocol below a suite's folder.
 
-    LFW is any View 2 file; CFP its folders Split/FF and Split/FP; the others, and `.bin` and CSV files of
-    all, are known by their name, as `pairs_CALFW.txt` or `cfp_fp.bin`. Links are followed.
+    Attributes:
+        path: where it lies.
+        title: of its column: the benchmark's name, else the list's own.
+        called: the letters by which its aligned set is found.
+        protocol: its pairs; null where it cannot be used.
+        reason: why not.
+    """
+
+    path: Path
+    title: str
+    called: str
+    protocol: VerificationProtocol | None = None
+    reason: str = ""
+
+
+def find_lists(folder: Path, aligned: Sequence[Path], *, allow_partial: bool) -> list[SuiteList]:
+    """The protocols below a folder: every list of pairs and `.bin`, and CFP's folders Split/FF and Split/FP.
+
+    A text file that is no list of pairs counts only where it is called as a benchmark or as an aligned set.
+
+    Args:
+        folder: where to look; links are followed.
+        aligned: the aligned sets.
+        allow_partial: as for `load_protocol`.
 
     Raises:
         InputError: no such folder, or no protocol in it.
     """
-    found: dict[str, list[Path]] = {}
-    for path in sorted(_everything_below(folder)):
-        benchmark = _benchmark_of(path)
-        if benchmark is not None:
-            found.setdefault(benchmark, []).append(path)
+    sets = {_set_letters(place) for place in aligned}
+    found = [
+        _suite_list(path, allow_partial=allow_partial)
+        for path in _everything_below(folder)
+        if _is_meant(path, sets)
+    ]
     if not found:
         raise InputError(
             "--suite",
-            f"must be a folder with protocols of {', '.join(BENCHMARKS)}",
+            "must be a folder with lists of pairs, such as pairs.txt, Protocol/Split, pairs_CALFW.txt or "
+            "agedb_30.bin",
             got=folder,
-            fix="Put pairs.txt, Protocol/Split, pairs_CALFW.txt, agedb_30.bin ... below it.",
+            fix="Put them below it.",
         )
     return found
 
@@ -64,20 +85,41 @@ def find_aligned_sets(places: Sequence[Path]) -> list[Path]:
     return [folder for place in places for folder in _aligned_in(place)]
 
 
-def set_of(benchmark: str, aligned: Sequence[Path]) -> Path | None:
-    """The aligned set of a benchmark's photos: the one whose name begins as the benchmark's.
+def set_of(called: str, aligned: Sequence[Path], *, others: Collection[str] = ()) -> Path | None:
+    """The aligned set of a list's photos, by its name.
 
-    `lfw-112` is of LFW, `agedb_30` of AgeDB-30, `cfp` of CFP-FF and CFP-FP where neither has its own.
+    In this order: the set of the list's name (`lfw-112` for LFW); a set whose name begins with it
+    (`lfw-deepfunneled`); a set with whose name it begins (`cfp` for CFP-FF). A set of another list's name is
+    not taken: a list `lfw_masked` never runs on the set `lfw`.
+
+    Args:
+        called: the list's letters, as `SuiteList.called`.
+        aligned: the sets.
+        others: the letters of all lists.
 
     Raises:
-        InputError: several do.
+        InputError: several fit equally well.
     """
-    for opening in (_letters(benchmark), _SHARED.get(benchmark)):
-        fitting = [folder for folder in aligned if _opening(folder) == opening]
+    known = {called, *others, *map(letters, BENCHMARKS)}
+    names = {folder: _set_letters(folder) for folder in aligned}
+    opening = {
+        folder: max((each for each in known if name.startswith(each)), key=len, default="")
+        for folder, name in names.items()
+    }
+    above = {
+        folder
+        for folder, name in names.items()
+        if called.startswith(name) and name not in known and len(name) >= _SHORTEST
+    }
+    for fitting in (
+        [folder for folder in aligned if names[folder] == called],
+        [folder for folder in aligned if opening[folder] == called],
+        [folder for folder in aligned if folder in above],
+    ):
         if len(fitting) > 1:
             raise InputError(
                 "--data",
-                f"must hold one aligned set for {benchmark}",
+                f"must hold one aligned set for {called}",
                 got=", ".join(map(str, fitting)),
                 fix="Give only the one to be used.",
             )
@@ -86,21 +128,64 @@ def set_of(benchmark: str, aligned: Sequence[Path]) -> Path | None:
     return None
 
 
+def _is_meant(path: Path, sets: Collection[str]) -> bool:
+    if cfp.FORMAT.recognises(path):
+        return True
+    if path.suffix.lower() not in _LISTS or path.name == TRAIN_NAME or not path.is_file():
+        return False
+    called = without_pairs(path.stem)
+    if called in sets or benchmark_named(path.stem):
+        return True
+    is_bin = path.suffix.lower() == ".bin"
+    return not is_bin and any(known.recognises(path) for known in FORMATS)
+
+
+def _suite_list(path: Path, *, allow_partial: bool) -> SuiteList:
+    title, called = _title(path, path.stem)
+    try:
+        if not any(known.recognises(path) for known in FORMATS):
+            raise unknown_list(path)
+        protocol = load_protocol(path, allow_partial=allow_partial)
+        title, called = _title(path, protocol.name)
+        if title in BENCHMARKS and protocol.official is None:
+            protocol = load_protocol(path, allow_partial=allow_partial, official=BENCHMARKS[title])
+    except InputError as error:
+        return SuiteList(path, title, called, reason=str(error))
+    if len(protocol.scored_folds) < len(np.unique(protocol.fold)):
+        reason = "it is for choosing settings: its threshold is chosen on a part of its own."
+        return SuiteList(path, title, called, reason=reason)
+    return SuiteList(path, title, called, protocol)
+
+
+def _title(path: Path, name: str) -> tuple[str, str]:
+    """The title of a list's column, and the letters by which its aligned set is found.
+
+    Args:
+        path: of the list.
+        name: its protocol's, or its file's where it cannot be read.
+    """
+    if name in BENCHMARK_OF:
+        return BENCHMARK_OF[name], letters(BENCHMARK_OF[name])
+    if path.is_dir():  # CFP's, which could not be read or holds other pairs
+        cfps = f"CFP-{path.name}"
+        return cfps if name == path.stem else name, letters(cfps)
+    is_bin = insightface_bin.FORMAT.recognises(path)
+    name = path.stem if is_bin else name
+    nameless = not without_pairs(name)  # `pairs.txt`, which its folder tells from others
+    called = path.parent.name if nameless else name
+    benchmark = benchmark_named(called)
+    if benchmark is not None and (is_bin or benchmark not in BENCHMARK_OF.values()):
+        return benchmark, letters(benchmark)
+    title = f"{path.parent.name}/{path.name}" if nameless else name
+    printable = "".join(sign if sign.isprintable() and sign != "|" else "?" for sign in title)
+    return printable, without_pairs(called)
+
+
 def _everything_below(folder: Path) -> Iterator[Path]:
-    """Files and folders."""
-    for place, files in walk(folder, field="--suite"):
+    """Folders and files, in order; links are followed, and no folder is entered twice."""
+    for place, files in walk(folder) if folder.is_dir() else ():
         yield place
         yield from files
-
-
-def _benchmark_of(path: Path) -> str | None:
-    if cfp.FORMAT.recognises(path):
-        return f"CFP-{path.name}"
-    if path.suffix.lower() not in _LISTS or not path.is_file():
-        return None
-    named = _letters(path.stem).removeprefix("pairs")
-    known = next((name for name in BENCHMARKS if _letters(name) == named), None)
-    return known or ("LFW" if lfw.is_view2(path) else None)
 
 
 def _aligned_in(place: Path) -> Iterator[Path]:
@@ -118,12 +203,7 @@ def _aligned_in(place: Path) -> Iterator[Path]:
     yield from folders
 
 
-def _opening(folder: Path) -> str:
-    """The longest benchmark's name that the folder's begins with; empty where there is none."""
-    known = {*map(_letters, BENCHMARKS), *_SHARED.values()}
-    name = _letters(folder.resolve().name)
-    return max((opening for opening in known if name.startswith(opening)), key=len, default="")
-
-
-def _letters(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", name.lower())
+def _set_letters(folder: Path) -> str:
+    """The letters of an aligned set's name, without the size of its crops at the end."""
+    sizes = "|".join(sorted({str(template.crop_px) for template in TEMPLATES.values()}))
+    return letters(re.sub(rf"[-_. ]({sizes})$", "", folder.resolve().name))

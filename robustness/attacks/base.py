@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -22,9 +22,6 @@ from robustness.attacked_model import (
     seeded,
 )
 from robustness.attacks.goal import Goal
-from robustness.attacks.knowledge import Knowledge
-from robustness.attacks.section import AttackSection
-from robustness.attacks.traits import Traits
 from robustness.features import Features
 from robustness.threat_model import Norm, ThreatModel
 
@@ -98,30 +95,16 @@ class Attack(ABC):
 
     The base class goes through the images in portions, keeps every change in the ball and in the box and
     checks it, keeps gradients out of the model's parameters, and counts the images without a gradient. A new
-    attack is a file with its config section and a subclass that says how it perturbs, a line in the registry
-    of `robustness.attacks`, and a test.
+    attack is a file with a subclass that says how it perturbs, and a line in the registry of
+    `robustness.attacks`.
 
     Attributes:
-        section: its config.
-        traits: what the checks for masked gradients have to know; see `Traits`.
         norms: those that it knows.
         goals: untargeted, targeted or both.
     """
 
-    section: ClassVar[type[AttackSection]]
-    traits: ClassVar[Traits]
-    norms: ClassVar[frozenset[Norm]] = AttackSection.norms()
+    norms: ClassVar[frozenset[Norm]] = frozenset({"linf", "l2"})
     goals: ClassVar[frozenset[str]] = frozenset({"untargeted", "targeted"})
-
-    @classmethod
-    def configured(cls, section: AttackSection, known: Knowledge) -> Self:
-        """The attack with the settings of its section.
-
-        Args:
-            section: of this attack.
-            known: what else it may be built from.
-        """
-        return cls(**section.own_settings())
 
     @abstractmethod
     def perturb(self, model: Watched, images: Tensor, goal: Goal, *, threat: ThreatModel) -> Tensor:
@@ -194,10 +177,10 @@ class Attack(ABC):
     ) -> AttackResult:
         device = device_of(model)
         clean, labels = images.to(device), labels.to(device)
-        watched = Watched(model, clean)
+        watched, before = Watched(model, clean), None
         with frozen(model), seeded(seed, device):
             if threat.targeted and targets is None:
-                before = _features(model, watched.clean_embeddings(), labels)
+                before = _features(model, clean, labels)
                 targets = before.logits.topk(2, dim=1).indices[:, 1]
             goal = Goal(labels, None if targets is None else targets.to(device))
             changed = clean
@@ -206,9 +189,9 @@ class Attack(ABC):
             changed = threat.project(changed, clean)
             if not threat.kept_by(changed, clean):
                 raise RuntimeError(f"{type(self).__name__} left the ball or the box, or made a NaN")
-            before = _features(model, watched.clean_embeddings(), labels)
-            with torch.no_grad():
-                after = _features(model, model.embed(changed), labels)
+            if before is None:
+                before = _features(model, clean, labels, known=watched.clean_embeddings)
+            after = _features(model, changed, labels)
         zero = watched.gradients.zero
         return AttackResult(
             images=changed.cpu().contiguous(),
@@ -246,7 +229,11 @@ class Attack(ABC):
 
 
 @torch.no_grad()
-def _features(model: AttackedModel, embeddings: Tensor, labels: Tensor) -> Features:
+def _features(
+    model: AttackedModel, images: Tensor, labels: Tensor, *, known: Tensor | None = None
+) -> Features:
+    """Features of a portion, its embeddings already known or not."""
+    embeddings = model.embed(images) if known is None else known
     return Features(embeddings, model.head.logits(embeddings), labels)
 
 

@@ -15,7 +15,8 @@ from faceverif.config.reading import config_text
 from faceverif.report.pages import flat_text, render_page
 from faceverif.report.plotting import figure_png, house_style, line_styles
 from faceverif.report.run_page import REPORT_NAME, picture_uri
-from robustness.attacks import AttackSection, PairGoal
+from robustness.attacks import PairGoal
+from robustness.attacks.config import AttackConfig, PairAttackConfig, label_of
 from robustness.rejection.config import PublishedConfig, RejectionConfig
 from robustness.rejection.figures import curves_figure, histogram_figure, strip_figure, sweep_figure
 from robustness.rejection.findings import Finding, Row, headline_epsilon, rows_of, worst_rows
@@ -23,7 +24,7 @@ from robustness.rejection.masking import CHECKS, VERDICTS, Verdict
 
 
 @dataclass(frozen=True)
-class ShownFigure:
+class Picture:
     """A figure of the page.
 
     Attributes:
@@ -62,7 +63,7 @@ class CheckCount:
 
 
 @dataclass(frozen=True)
-class ShownAttack:
+class AttackSection:
     """What the page shows of one attack.
 
     Attributes:
@@ -78,8 +79,8 @@ class ShownAttack:
     about: str
     epsilon: float
     rows: list[Row]
-    pictures: list[ShownFigure]
-    strips: list[ShownFigure]
+    pictures: list[Picture]
+    strips: list[Picture]
 
 
 @dataclass(frozen=True)
@@ -97,8 +98,8 @@ class Part:
     """
 
     goal: PairGoal | None
-    sections: list[ShownAttack]
-    strongest: list[ShownAttack]
+    sections: list[AttackSection]
+    strongest: list[AttackSection]
     worst: dict[str, Row]
     summary: dict[str, dict[str, Row]]
     controls: list[Row]
@@ -138,12 +139,14 @@ def write_rejection_report(
 def _part(config: RejectionConfig, goal: PairGoal | None, findings: Sequence[Finding], out: Path) -> Part:
     """What has finished of the closed set, or of one goal on pairs."""
     mine = [finding for finding in findings if finding.trial.goal == goal]
-    attacks = config.attacks if goal is None else config.pair_attacks
-    largest = {attack.called: headline_epsilon(attack.called, mine) for attack in attacks}
+    attacks: Sequence[AttackConfig | PairAttackConfig] = (
+        config.attacks if goal is None else config.pair_attacks
+    )
+    largest = {label_of(attack): headline_epsilon(label_of(attack), mine) for attack in attacks}
     sections = [
         _section(config, attack, epsilon, mine, out)
         for attack in attacks
-        if (epsilon := largest[attack.called]) is not None
+        if (epsilon := largest[label_of(attack)]) is not None
     ]
     rows = rows_of(mine)
     summary: dict[str, dict[str, Row]] = {}
@@ -174,9 +177,9 @@ def _largest_rate(config: RejectionConfig) -> str:
 
 
 def _strongest_first(
-    sections: Sequence[ShownAttack], summary: Mapping[str, Mapping[str, Row]], *, rate: str
-) -> list[ShownAttack]:
-    def undetected(section: ShownAttack) -> float:
+    sections: Sequence[AttackSection], summary: Mapping[str, Mapping[str, Row]], *, rate: str
+) -> list[AttackSection]:
+    def undetected(section: AttackSection) -> float:
         rows = (its[section.label] for its in summary.values() if section.label in its)
         return statistics.fmean(row.undetected[rate].mean for row in rows)
 
@@ -185,13 +188,13 @@ def _strongest_first(
 
 def _section(
     config: RejectionConfig,
-    attack: AttackSection,
+    attack: AttackConfig | PairAttackConfig,
     epsilon: float,
     findings: Sequence[Finding],
     out: Path,
-) -> ShownAttack:
+) -> AttackSection:
     """The section of an attack that has been run."""
-    label = attack.called
+    label = label_of(attack)
     rows = [row for row in rows_of(findings) if row.label == label]
     shown = _first_trainings(findings, label, epsilon)
     stem = "-".join(filter(None, (rows[0].goal, label)))
@@ -216,7 +219,7 @@ def _section(
         ),
     ]
     strips = [(f"{stem}-images-{model}", strip_figure(finding), model) for model, finding in shown.items()]
-    return ShownAttack(
+    return AttackSection(
         label,
         (type(attack).__doc__ or "").splitlines()[0],
         epsilon,
@@ -234,11 +237,11 @@ def _first_trainings(findings: Sequence[Finding], label: str, epsilon: float) ->
     return first
 
 
-def _saved(name: str, figure: Figure, caption: str, out: Path) -> ShownFigure:
+def _saved(name: str, figure: Figure, caption: str, out: Path) -> Picture:
     path = out / "figures" / f"{name}.png"
     with written_whole(path) as unfinished:
         unfinished.write_bytes(figure_png(figure))
-    return ShownFigure(caption, picture_uri(path))
+    return Picture(caption, picture_uri(path))
 
 
 def _published(config: RejectionConfig, findings: Sequence[Finding]) -> list[tuple[PublishedConfig, Row]]:

@@ -13,11 +13,14 @@ from small_faces import pattern_embedder, write_faces, write_pairs
 from data_prep.errors import InputError
 from data_prep.lock import locked
 from data_prep.protocols import ProtocolSize
-from data_prep.protocols.benchmarks import BENCHMARKS, find_aligned_sets, find_protocols, set_of
+from data_prep.protocols.benchmarks import find_aligned_sets, find_lists, set_of
+from data_prep.protocols.sizes import BENCHMARKS, letters
 from faceverif.models import TorchEmbedder
 from faceverif.verification.options import VerificationOptions
 from faceverif.verification.published import GSC_TABLE_5
-from faceverif.verification.suite import Planned, SuiteTable, plan_suite, verify_suite
+from faceverif.verification.suite import folders_of, verify_suite
+from faceverif.verification.suite_plan import Planned, plan_suite
+from faceverif.verification.suite_table import SuiteTable
 
 
 class CountingEmbedder(TorchEmbedder):
@@ -32,13 +35,12 @@ class CountingEmbedder(TorchEmbedder):
 
 @pytest.fixture
 def suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Two lists of the same photos; one of others, of which an aligned set lacks a person."""
-    for benchmark in ("CFP-FF", "CFP-FP", "CALFW"):
-        monkeypatch.setitem(BENCHMARKS, benchmark, ProtocolSize(pairs=72, folds=10))
-    for name, folder in (("cfp_ff.csv", "a"), ("cfp_fp.csv", "b"), ("calfw.csv", "b")):
+    """Two lists of the same photos, which are nobody's own; one of others, of which a set lacks a person."""
+    monkeypatch.setitem(BENCHMARKS, "CALFW", ProtocolSize(pairs=72, folds=10))
+    for name, folder in (("masks_hard.csv", "a"), ("masks_easy.csv", "b"), ("calfw.csv", "b")):
         (tmp_path / "suite" / folder).mkdir(parents=True, exist_ok=True)
         write_pairs(tmp_path / "suite" / folder / name)
-    write_faces(tmp_path / "aligned/CFP-112")
+    write_faces(tmp_path / "aligned/masks-112")
     write_faces(tmp_path / "aligned/calfw", people=11)
     return tmp_path
 
@@ -52,19 +54,23 @@ def test_what_is_there_runs_once_a_photo_and_the_rest_is_marked_or_named(suite: 
     embedder = CountingEmbedder(model.backbone, model.spec, name="patterns")
     options = VerificationOptions(flip=False, allow_partial=True)
     table = verify_suite(embedder, suite / "suite", [suite / "aligned"], out=suite / "out", options=options)
-    assert list(table.results) == ["CALFW", "CFP-FF", "CFP-FP"]
-    assert list(table.missing) == ["LFW", "CPLFW", "AgeDB-30"]
+    assert list(table.results) == ["CALFW", "masks_easy", "masks_hard"]
+    assert list(table.missing) == ["LFW", "CFP-FF", "CPLFW", "CFP-FP", "AgeDB-30"]
     assert embedder.count == (12 + 11) * 4
     markdown = (suite / "out/table.md").read_text()
-    ours = "| patterns | - | 100.00 ± 0.00\\* | 100.00 ± 0.00 | - | 100.00 ± 0.00 | - |"
+    columns = "| LFW | CALFW | CFP-FF | CPLFW | CFP-FP | AgeDB-30 | masks_easy | masks_hard |"
+    assert markdown.splitlines()[0].endswith(columns)
+    ours = "| patterns | - | 100.00 ± 0.00\\* | - | - | - | - | 100.00 ± 0.00 | 100.00 ± 0.00 |"
     assert markdown.splitlines()[2] == ours
+    assert "| CosFace | 99.100 | 93.033 | 99.429 | 86.783 | 92.871 | 93.167 | - | - |" in markdown
+    assert "- masks_easy is separated by commas; columns left, right, same; 1 is the same person." in markdown
     assert "- \\* CALFW is partial and not comparable: 63 of 72" in markdown
     assert "- LFW was not run: no protocol in" in markdown
     told = json.loads((suite / "out/suite.json").read_text())
-    assert told["results"]["CFP-FF"] == json.loads((suite / "out/cfp-ff/result.json").read_text())
+    assert told["results"]["masks_hard"] == json.loads((suite / "out/masks_hard/result.json").read_text())
     assert told["missing"].keys() == table.missing.keys()
-    assert 'href="cfp-fp/report.html"' in (suite / "out/report.html").read_text()
-    assert (suite / "out/cfp-fp/report.html").is_file()
+    assert 'href="masks_easy/report.html"' in (suite / "out/report.html").read_text()
+    assert (suite / "out/masks_easy/report.html").is_file()
 
 
 def test_a_suite_that_another_process_fills_is_left_alone(suite: Path) -> None:
@@ -86,44 +92,89 @@ def test_published_numbers_stand_beside_with_their_source() -> None:
 
 def test_without_allow_partial_a_part_is_missing(suite: Path) -> None:
     planned, missing = plan(suite)
-    assert list(planned) == ["CFP-FF", "CFP-FP"]
+    assert list(planned) == ["masks_easy", "masks_hard"]
     assert "4 of 48 missing: P11/P11_0001" in missing["CALFW"]
 
 
-def test_a_short_list_of_any_format_is_no_benchmark(suite: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(BENCHMARKS, "CFP-FF", ProtocolSize(pairs=7000, folds=10))
-    assert "7,000 pairs in 10 folds; got 72 pairs" in plan(suite)[1]["CFP-FF"]
-    partial = plan(suite, allow_partial=True)[0]["CFP-FF"].protocol.partial
-    assert partial == "72 of 7,000 pairs, 10 of 10 folds"
+def test_a_short_list_of_a_benchmarks_name_is_no_benchmark(
+    suite: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(BENCHMARKS, "CALFW", ProtocolSize(pairs=6000, folds=10))
+    assert "6,000 pairs in 10 folds; got 72 pairs" in plan(suite)[1]["CALFW"]
+    partial = plan(suite, allow_partial=True)[0]["CALFW"].protocol.partial
+    assert partial == "63 of 6,000 pairs, 10 of 10 folds"
 
 
 def test_nothing_to_run_is_refused_with_the_reason_of_each_protocol(suite: Path) -> None:
-    for name in ("a/cfp_ff.csv", "b/cfp_fp.csv"):
+    for name in ("a/masks_hard.csv", "b/masks_easy.csv"):
         (suite / "suite" / name).unlink()
     with pytest.raises(InputError) as raised:
         plan(suite)
-    assert str(raised.value).startswith("--suite: must hold a benchmark whose aligned photos are there; ")
+    assert str(raised.value).startswith("--suite: must hold a protocol whose aligned photos are there; ")
     assert "got CALFW: protocol: every photo" in str(raised.value)
     assert "no protocol" not in str(raised.value)
     assert ".. " not in str(raised.value)
     assert "--allow-partial" in str(raised.value)
 
 
-def test_protocols_of_one_benchmark_are_told_apart_by_their_photos(suite: Path) -> None:
-    write_bin(suite / "suite/cfp_ff.bin", [picture(0)] * 20, [True, False] * 5)
-    assert "7,000 pairs in 10 folds; got 10 pairs" in plan(suite)[1]["CFP-FF"]
-    assert plan(suite, allow_partial=True)[0]["CFP-FF"].protocol.name == "cfp_ff"
-    write_pairs(suite / "suite/cfp-ff.csv")
-    assert "must hold one protocol that names photos" in plan(suite, allow_partial=True)[1]["CFP-FF"]
+def test_protocols_of_one_name_are_told_apart_by_their_photos(suite: Path) -> None:
+    write_bin(suite / "suite/calfw.bin", [picture(0)] * 20, [True, False] * 5)
+    planned, missing = plan(suite, allow_partial=True)
+    assert planned["CALFW"].protocol.name == "calfw"
+    planned, missing = plan(suite)
+    assert "calfw.bin has 72 pairs in 10 folds; got 10 pairs" in missing["calfw.bin"]
+    write_pairs(suite / "suite/calfw.csv")
+    assert "must hold one protocol that names photos" in plan(suite, allow_partial=True)[1]["CALFW"]
+
+
+def test_what_cannot_run_is_named_with_the_reason(suite: Path) -> None:
+    write_pairs(suite / "suite/glasses.csv")  # no set of that name
+    (suite / "suite/masks.csv").write_text("photo,person\na.jpg,b\n")  # the name of a set, and no list
+    (suite / "suite/b/notes.txt").write_text("nothing about pairs")
+    write_bin(suite / "suite/hats.bin", [picture(0)] * 20, [True, False] * 5)  # no set: it is not even read
+    missing = plan(suite)[1]
+    assert "must hold an aligned set called glasses" in missing["glasses"]
+    assert "faceverif align PHOTOS glasses" in missing["glasses"]
+    assert "got first line 'photo,person'" in missing["masks"]
+    assert not {"notes", "hats", "b/notes.txt"} & missing.keys()
+
+
+def test_a_list_is_never_a_benchmark_whose_pairs_it_does_not_hold(suite: Path) -> None:
+    sets = []
+    lines = [f"Ann\t{number}\t{number + 1}" for number in range(1, 301)]
+    lines += [f"Ann\t{number}\tBob\t{number}" for number in range(1, 301)]
+    for _ in range(10):
+        sets += lines
+    for name in ("lfw/pairs.txt", "xqlfw_pairs.txt", "lfw.txt"):
+        (suite / "suite" / name).parent.mkdir(exist_ok=True)
+        (suite / "suite" / name).write_text("\n".join(["10\t300", *sets]))
+    write_pairs(suite / "suite/cfp_ff.csv")
+    lists = find_lists(suite / "suite", [], allow_partial=False)
+    titles = {str(each.path.relative_to(suite / "suite")): (each.title, each.called) for each in lists}
+    assert titles["lfw/pairs.txt"] == ("lfw/pairs.txt", "lfw")
+    assert titles["xqlfw_pairs.txt"] == ("xqlfw_pairs", "xqlfw")
+    assert titles["lfw.txt"] == ("lfw.txt", "lfwtxt")
+    assert titles["cfp_ff.csv"] == ("cfp_ff.csv", "cfpffcsv")
+    assert titles["b/calfw.csv"] == ("CALFW", "calfw")
+
+
+def test_each_protocol_has_a_folder_of_its_own() -> None:
+    titles = ["LFW", "lfw/pairs.txt", "lfw pairs txt", "..", "AgeDB-30"]
+    folders = folders_of(titles)
+    assert folders["AgeDB-30"] == "agedb-30"
+    assert len(set(folders.values())) == len(titles)
+    assert not any(set(name) & set("./ ") for name in folders.values())
 
 
 # --- names
 
 
 def test_protocols_are_known_by_name_and_content(tmp_path: Path) -> None:
+    pair = "A\t1\t2\nA\t1\tB\t1\nB\t1\t2\nA\t1\tB\t1\n"
     files = {
-        "lfw/pairs.txt": "2\t1\nA\t1\t2\nA\t1\tB\t1\nB\t1\t2\nA\t1\tB\t1\n",
-        "lfw/pairsDevTest.txt": "1\nA\t1\t2\nA\t1\tB\t1\n",  # View 1 has no place in the table
+        "lfw/pairs.txt": f"2\t1\n{pair}",
+        "lfw/pairsDevTest.txt": f"2\n{pair}",
+        "lfw/pairsDevTrain.txt": f"2\n{pair}",
         "calfw/pairs_CALFW.txt": "a.jpg 0\nb.jpg 0\n",
         "AgeDB-30.csv": "left,right,same\n",
         "cplfw.bin": "",
@@ -134,19 +185,18 @@ def test_protocols_are_known_by_name_and_content(tmp_path: Path) -> None:
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
-    found = {
-        name: [str(path.relative_to(tmp_path)) for path in paths]
-        for name, paths in find_protocols(tmp_path).items()
-    }
+    lists = find_lists(tmp_path, [], allow_partial=False)
+    found = {each.title: str(each.path.relative_to(tmp_path)) for each in lists}
     assert found == {
-        "LFW": ["lfw/pairs.txt"],
-        "CALFW": ["calfw/pairs_CALFW.txt"],
-        "AgeDB-30": ["AgeDB-30.csv"],
-        "CPLFW": ["cplfw.bin"],
-        "CFP-FP": ["Protocol/Split/FP"],
+        "lfw/pairs.txt": "lfw/pairs.txt",
+        "pairsDevTest": "lfw/pairsDevTest.txt",
+        "CALFW": "calfw/pairs_CALFW.txt",
+        "AgeDB-30": "AgeDB-30.csv",
+        "CPLFW": "cplfw.bin",
+        "CFP-FP": "Protocol/Split/FP",
     }
-    with pytest.raises(InputError, match="--suite: must be a folder with protocols"):
-        find_protocols(tmp_path / "nowhere")
+    with pytest.raises(InputError, match="--suite: must be a folder with lists of pairs"):
+        find_lists(tmp_path / "nowhere", [], allow_partial=False)
 
 
 def test_linked_folders_of_protocols_are_followed(tmp_path: Path) -> None:
@@ -156,13 +206,16 @@ def test_linked_folders_of_protocols_are_followed(tmp_path: Path) -> None:
     (tmp_path / "suite").mkdir()
     (tmp_path / "suite/linked").symlink_to(tmp_path / "elsewhere")
     linked = tmp_path / "suite/linked"
-    found = find_protocols(tmp_path / "suite")
-    assert found == {"CFP-FF": [linked / "Split/FF"], "CALFW": [linked / "calfw.csv"]}
+    (tmp_path / "elsewhere/up").symlink_to(tmp_path)
+    lists = find_lists(tmp_path / "suite", [], allow_partial=False)
+    found = {each.title: each.path for each in lists}
+    assert found == {"CFP-FF": linked / "Split/FF", "CALFW": linked / "calfw.csv"}
+    assert len(lists) == 2
 
 
 def test_an_aligned_set_belongs_to_the_benchmark_that_its_name_begins_with(tmp_path: Path) -> None:
     sets = [tmp_path / name for name in ("lfw-112", "calfw", "cfp", "cfp_fp", "agedb_30-112")]
-    belongs = {benchmark: set_of(benchmark, sets) for benchmark in BENCHMARKS}
+    belongs = {benchmark: set_of(letters(benchmark), sets) for benchmark in BENCHMARKS}
     names = {benchmark: path.name if path else None for benchmark, path in belongs.items()}
     assert names == {
         "LFW": "lfw-112",
@@ -172,7 +225,10 @@ def test_an_aligned_set_belongs_to_the_benchmark_that_its_name_begins_with(tmp_p
         "CFP-FP": "cfp_fp",
         "AgeDB-30": "agedb_30-112",
     }
-    with pytest.raises(InputError, match="must hold one aligned set for LFW"):
-        set_of("LFW", [*sets, tmp_path / "lfw-128"])
+    with pytest.raises(InputError, match="must hold one aligned set for lfw"):
+        set_of("lfw", [*sets, tmp_path / "lfw-128"])
+    assert set_of("lfwmasked", sets) is None  # photos of the same names, and others
+    assert set_of("lfw", [tmp_path / "lfw-masked"], others={"lfwmasked"}) is None
+    assert set_of("rfwafrican", [*sets, tmp_path / "rfw-112"]) == tmp_path / "rfw-112"
     with pytest.raises(InputError, match="made by `faceverif align`, or one that holds some"):
         find_aligned_sets([tmp_path])

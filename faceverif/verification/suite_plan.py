@@ -1,0 +1,107 @@
+"""What of a suite can run: each protocol with the aligned set of its photos, or the reason why not."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from data_prep.dataset.manifest import AlignedDataset
+from data_prep.errors import InputError
+from data_prep.protocols import VerificationProtocol, names_any, pairs_within
+from data_prep.protocols.benchmarks import SuiteList, find_aligned_sets, find_lists, set_of
+from data_prep.protocols.sizes import BENCHMARKS
+from faceverif.verification.scoring import PairPhotos
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A protocol that can run.
+
+    Attributes:
+        protocol: its pairs, or those of them that are there.
+        dataset: the aligned set of its photos.
+        photos: those of the pairs, in that set.
+    """
+
+    protocol: VerificationProtocol
+    dataset: AlignedDataset
+    photos: PairPhotos
+
+
+def plan_suite(
+    suite: Path, data: Sequence[Path], *, allow_partial: bool
+) -> tuple[dict[str, Planned], dict[str, str]]:
+    """What runs, and why the rest does not, before the first photo is embedded; both by title.
+
+    Args:
+        suite: a folder with protocols anywhere below it.
+        data: aligned folders, or folders of such.
+        allow_partial: run what is there of a protocol that is not whole.
+
+    Raises:
+        InputError: nothing runs.
+    """
+    aligned = find_aligned_sets(data)
+    lists = find_lists(suite, aligned, allow_partial=allow_partial)
+    planned: dict[str, Planned] = {}
+    missing: dict[str, str] = {}
+    load_set = cache(AlignedDataset.load)  # two protocols may share it
+    called = {each.called for each in lists if each.protocol is not None}
+    for title in dict.fromkeys([*BENCHMARKS, *sorted(each.title for each in lists)]):
+        its = [each for each in lists if each.title == title and each.protocol is not None]
+        unusable = [each for each in lists if each.title == title and each.protocol is None]
+        missing |= {(each.path.name if its else title): each.reason for each in unusable}
+        try:
+            if its:
+                folder = _set_for(its[0], aligned, others=called)
+                planned[title] = _planned(its, load_set(folder), allow_partial=allow_partial)
+            elif not unusable:
+                missing[title] = f"no protocol in {suite}."
+        except InputError as error:
+            missing[title] = str(error)
+    if not planned:
+        there = {each.title for each in lists}
+        raise _nothing_runs({title: reason for title, reason in missing.items() if title in there})
+    return planned, missing
+
+
+def _nothing_runs(reasons: Mapping[str, str]) -> InputError:
+    """The error of a suite whose protocols, by title, cannot run for these reasons."""
+    listed = " ".join(f"{title}: {reason}" for title, reason in reasons.items())
+    return InputError(
+        "--suite",
+        "must hold a protocol whose aligned photos are there",
+        got=listed.removesuffix("."),
+        fix="Give its photos; where some are there, --allow-partial gives a number that is not comparable.",
+    )
+
+
+def _set_for(each: SuiteList, aligned: Sequence[Path], *, others: Collection[str]) -> Path:
+    folder = set_of(each.called, aligned, others=others)
+    if folder is None:
+        raise InputError(
+            "--data",
+            f"must hold an aligned set called {each.called}",
+            got=", ".join(map(str, aligned)),
+            fix=f"Align its photos into a folder of that name: faceverif align PHOTOS {each.called}",
+        )
+    return folder
+
+
+def _planned(lists: Sequence[SuiteList], dataset: AlignedDataset, *, allow_partial: bool) -> Planned:
+    """The one of several protocols of a name that names photos of the set; all of them must be there."""
+    loaded = [(each.path, each.protocol) for each in lists if each.protocol is not None]
+    fitting = [(path, protocol) for path, protocol in loaded if names_any(protocol, dataset)]
+    if len(fitting) != 1:
+        names = ", ".join(str(path) for path, _ in fitting or loaded)
+        raise InputError(
+            "--suite",
+            f"must hold one protocol that names photos of {dataset.root}",
+            got=names if fitting else f"none: {names} name others",
+            fix="Remove the one not meant." if fitting else "Align the photos that they name.",
+        )
+    [(_, protocol)] = fitting
+    protocol = pairs_within(protocol, dataset) if allow_partial else protocol
+    return Planned(protocol, dataset, PairPhotos.of(protocol, dataset))

@@ -1,0 +1,87 @@
+"""The table of a suite: a model's accuracies beside the published ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from data_prep.protocols.sizes import BENCHMARKS
+from faceverif.report.numbers import percent
+from faceverif.verification.published import GSC_TABLE_5, SOURCE
+from faceverif.verification.result import VerificationResult
+
+_NOTHING = "-"
+
+
+@dataclass(frozen=True)
+class SuiteTable:
+    """What the benchmarks found.
+
+    Attributes:
+        model: its name.
+        results: title of a benchmark or list -> result, of those that ran.
+        missing: title -> why it did not run.
+    """
+
+    model: str
+    results: Mapping[str, VerificationResult]
+    missing: Mapping[str, str]
+
+    @property
+    def columns(self) -> list[str]:
+        """The field's six benchmarks, and every other list that ran."""
+        return [*BENCHMARKS, *(title for title in self.results if title not in BENCHMARKS)]
+
+    def cells(self) -> list[str]:
+        """Our row: accuracy and standard error in percent, `*` for a part of a protocol."""
+        return [self._cell(title) for title in self.columns]
+
+    def published(self) -> list[list[str]]:
+        """Method and accuracies of the paper's rows, which has the six benchmarks alone."""
+        return [
+            [row.method, *(row.percent.get(title, _NOTHING) for title in self.columns)] for row in GSC_TABLE_5
+        ]
+
+    def notes(self) -> list[str]:
+        """What stands below the numbers: how they were made, warnings, what is partial or missing."""
+        flags = {result.flags for result in self.results.values()}
+        notes = [
+            f"Ours: mean and standard error over folds, in percent; {', '.join(flags)}; cosine similarity."
+        ]
+        notes += sorted({warning for result in self.results.values() for warning in result.warnings})
+        notes += [f"{title} is {result.protocol.reading}." for title, result in self.results.items()]
+        notes += [
+            f"\\* {title} is partial and not comparable: {result.protocol.partial}."
+            for title, result in self.results.items()
+            if result.protocol.partial
+        ]
+        notes += [f"{title} was not run: {reason}" for title, reason in self.missing.items()]
+        return [*notes, f"Published: {SOURCE}."]
+
+    def markdown(self) -> str:
+        """The table and its notes."""
+        rows = [
+            ["", *self.columns],
+            ["---"] * (1 + len(self.columns)),
+            [self.model, *self.cells()],
+            *self.published(),
+        ]
+        lines = [f"| {' | '.join(row)} |" for row in rows]
+        return "\n".join([*lines, "", *(f"- {note}" for note in self.notes())]) + "\n"
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything that the protocols' own result.json say, by title; JSON-able."""
+        return {
+            "model": self.model,
+            "results": {title: result.as_json() for title, result in self.results.items()},
+            "missing": dict(self.missing),
+            "published": {"source": SOURCE, "percent": {row.method: row.percent for row in GSC_TABLE_5}},
+        }
+
+    def _cell(self, title: str) -> str:
+        result = self.results.get(title)
+        if result is None:
+            return _NOTHING
+        mark = "\\*" if result.protocol.partial else ""
+        return f"{percent(result.accuracy)} ± {percent(result.accuracy_se)}{mark}"
