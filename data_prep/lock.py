@@ -15,12 +15,13 @@ LOCK_NAME = ".lock"
 
 
 @contextmanager
-def locked(folder: Path, *, command: str) -> Iterator[None]:
+def locked(folder: Path, *, command: str, option: str = "--out") -> Iterator[None]:
     """Hold a folder that exists.
 
     Args:
         folder: what nobody else may fill meanwhile.
         command: who fills it, for the message, such as `faceverif align`.
+        option: what the user named the folder with, for the message.
 
     Raises:
         InputError: another process holds it.
@@ -30,27 +31,28 @@ def locked(folder: Path, *, command: str) -> Iterator[None]:
             yield
     except Timeout as error:
         raise InputError(
-            "OUT",
+            option,
             "must not be in use",
             got=f"{folder}, which another `{command}` is filling",
-            fix="Wait for it or name another OUT.",
+            fix=f"Wait for it or name another {option}.",
         ) from error
 
 
 @contextmanager
-def filled(out: Path, *, command: str) -> Iterator[None]:
+def filled(out: Path, *, command: str, option: str = "--out") -> Iterator[None]:
     """Make a folder and hold it while it is filled; where it was made and nothing arrived, it goes again.
 
     Args:
         out: the folder.
         command: who fills it, for the message, such as `faceverif align`.
+        option: what the user named the folder with, for the message.
 
     Raises:
         InputError: it cannot be made, or another process holds it.
     """
     made = [folder for folder in (out, *out.parents) if not folder.exists()]
-    make_folder(out)
-    with locked(out, command=command):
+    make_folder(out, option=option)
+    with locked(out, command=command, option=option):
         try:
             yield
         finally:

@@ -35,16 +35,17 @@ def _forget(_path: Path, _reason: str) -> None:
     """For callers that need no account of what is passed over."""
 
 
-def walk(folder: Path, *, skip: Skip = _forget) -> Iterator[tuple[Path, list[Path]]]:
+def walk(folder: Path, *, skip: Skip = _forget, field: str = "SRC") -> Iterator[tuple[Path, list[Path]]]:
     """Every folder from `folder` down, with its files, both sorted by name.
 
     Links are followed, but each real folder is visited once, under its own name if it lies below `folder`.
     So a link to a parent folder ends, and so do two links to each other.
 
     Args:
-        folder: where to begin.
+        folder: where to begin; nothing is found below what is no folder.
         skip: is told each path that is passed over, and why: `system_file`, `not_a_file` (a named pipe, a
             device, a socket: to open one may never return) or `linked_twice`.
+        field: what the user named the folder with, for the message.
 
     Yields:
         (folder, its files): regular files, links to such, and links to nothing.
@@ -52,9 +53,10 @@ def walk(folder: Path, *, skip: Skip = _forget) -> Iterator[tuple[Path, list[Pat
     Raises:
         InputError: a folder cannot be read.
     """
-    waiting: list[Path] = [folder]
+    waiting: list[Path] = [folder] if folder.is_dir() else []
     links: list[Path] = []
-    seen = {_identity(above) for above in (folder, *folder.resolve().parents)}  # a link may lead up, too
+    above = (place for place in (folder, *folder.resolve().parents) if place.exists())
+    seen = {_identity(place) for place in above}  # a link may lead up, too
     while waiting or links:
         if waiting:
             place = waiting.pop()
@@ -65,7 +67,7 @@ def walk(folder: Path, *, skip: Skip = _forget) -> Iterator[tuple[Path, list[Pat
                 continue
         files: list[Path] = []
         folders: list[Path] = []
-        for path in _entries(place):
+        for path in _entries(place, field):
             if left_by_the_system(path.name):
                 skip(path, "system_file")
             else:
@@ -99,13 +101,13 @@ def walk_files(folder: Path, *, inside: bool = False, skip: Skip = _forget) -> I
             yield path
 
 
-def _entries(place: Path) -> list[Path]:
+def _entries(place: Path, field: str) -> list[Path]:
     try:
         with os.scandir(place) as entries:
             return [place / name for name in sorted(entry.name for entry in entries)]
     except OSError as error:
         raise InputError(
-            "SRC", "every folder in it must be readable", got=error, fix="Fix or remove that folder."
+            field, "every folder in it must be readable", got=error, fix="Fix or remove that folder."
         ) from error
 
 

@@ -21,7 +21,6 @@ from data_prep.progress import duration, say
 from data_prep.synthetic import synthesise_photos
 from faceverif.config.run import RunConfig, load_run_config
 from faceverif.report.run_page import REPORT_NAME, picture_uri, run_page
-from faceverif.training.checkpoint import checkpoint_path
 from faceverif.training.loop import train
 
 CONFIG = Path(__file__).with_name("demo.yaml")
@@ -106,9 +105,9 @@ def run_demo(out: Path, *, reject: Rejecter, size: DemoSize = DemoSize()) -> Pat
     say(f"4/6  {2 * FOLDS * size.pairs_per_fold:,} held-out pairs, then training")
     write_pairs(size.held_out, out / PAIRS_NAME, per_fold=size.pairs_per_fold)
     run, rejecting = out / "run", out / "rejecting"
-    _train(_config(out, size), run)
+    train(_config(out, size), run)
     say("5/6  a model with likelihoods, attacks on photos of its people, and their rejection")
-    _train(_rejecting_config(out, size), rejecting)
+    train(_rejecting_config(out, size), rejecting)
     reject(rejecting, out / "rejection")
     say("6/6  report")
     page = _write_page(out, size)
@@ -170,11 +169,6 @@ def write_pairs(people: People, path: Path, *, per_fold: int) -> None:
             chosen = rng.choice(len(pairs), per_fold, replace=False)
             lines += [f"{pairs[index][0]},{pairs[index][1]},{same},{fold}" for index in sorted(chosen)]
     write_text(path, "\n".join(lines) + "\n")
-
-
-def _train(config: RunConfig, run: Path) -> None:
-    """Train, or go on."""
-    train(config, run, resume=checkpoint_path(run).exists())
 
 
 def _config(out: Path, size: DemoSize) -> RunConfig:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from data_prep.errors import InputError
+from faceverif.checked_tensors import valid_labels
 from faceverif.config.objective import ObjectiveConfig
 from faceverif.criteria import build_criterion
 from faceverif.heads import HeadOutput, build_head
@@ -62,6 +63,7 @@ class Objective(nn.Module):
         Raises:
             InputError: labels or embeddings break a rule of the head or of a penalty.
         """
+        labels = valid_labels(labels, batch=len(embeddings), classes=self.head.classes)
         output = self.head(embeddings, labels)
         with torch.autocast(embeddings.device.type, enabled=False):
             loss = self.criterion(output.margin_logits, labels).mean()

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from data_prep.errors import InputError
 from faceverif.heads import Head
+from faceverif.images.labelled import as_pixels
 from faceverif.objective import Objective
+
+_Notes = TypeVar("_Notes")
 
 
 class AttackedModel(nn.Module):
@@ -70,7 +74,7 @@ class GradientCount:
 
 
 class Watched(AttackedModel):
-    """The same model; what an attack asks of it first is kept.
+    """The same model; it counts zero gradients and remembers the embeddings of the clean images.
 
     Args:
         model: what is attacked.
@@ -78,29 +82,57 @@ class Watched(AttackedModel):
 
     Attributes:
         gradients: the count of those that are zero.
-        clean_embeddings: (batch, dim), where the attack's first question was for the clean images: a forward
-            pass that need not be made again; else None.
     """
 
     def __init__(self, model: AttackedModel, clean: Tensor) -> None:
         super().__init__(model.network, model.objective)
         self.gradients = GradientCount()
-        self.clean_embeddings: Tensor | None = None
-        self._clean, self._asked = clean, False
+        self._clean = clean
+        self._remembered: Tensor | None = None
 
     def embed(self, pixels: Tensor) -> Tensor:
         """Raw embeddings, (batch, dim)."""
         embeddings = self.network(self.gradients.watched(pixels))
-        if not self._asked and torch.equal(pixels, self._clean):
-            self.clean_embeddings = embeddings.detach()
-        self._asked = True
+        if self._remembered is None and torch.equal(pixels, self._clean):
+            self._remembered = embeddings.detach()
         return embeddings
+
+    @torch.no_grad()
+    def clean_embeddings(self) -> Tensor:
+        """(batch, dim) of the clean images, without a forward pass if the attack has asked for them."""
+        return self.embed(self._clean) if self._remembered is None else self._remembered
 
 
 def device_of(model: nn.Module) -> torch.device:
     """Where a model's parameters lie; the CPU for one without any."""
     first = next(model.parameters(), None)
     return torch.device("cpu") if first is None else first.device
+
+
+def embedded(network: nn.Module, images: Tensor, *, portion: int = 500) -> Iterator[Tensor]:
+    """Raw embeddings of any number of images, portion by portion, without gradients, on the network's device.
+
+    Args:
+        network: pixels in [0, 1] -> (batch, dim).
+        images: (N, C, H, W), uint8, or float32 in [0, 1].
+        portion: images at once; memory does not depend on N.
+
+    Raises:
+        InputError: a network in training mode, or pixels out of range.
+    """
+    refuse_unfit_model(network)
+    if images.dtype != torch.uint8:
+        refuse_bad_pixels(images)
+    device = device_of(network)
+    for some in images.split(portion):
+        there = some.to(device)
+        with torch.no_grad():
+            yield network(as_pixels(there) if there.dtype == torch.uint8 else there)
+
+
+def embeddings_of(network: nn.Module, images: Tensor) -> Tensor:
+    """(N, dim) on the CPU; see `embedded`."""
+    return torch.cat([some.cpu() for some in embedded(network, images)])
 
 
 def refuse_unfit_model(model: nn.Module) -> None:
@@ -191,7 +223,24 @@ def gradient_of(value: Callable[[Tensor], Tensor], pixels: Tensor) -> Tensor:
         value: (batch, C, H, W) -> (batch,).
         pixels: (batch, C, H, W).
     """
+    gradient, _ = gradient_and_notes(lambda asked: (value(asked), None), pixels)
+    return gradient
+
+
+def gradient_and_notes(
+    value: Callable[[Tensor], tuple[Tensor, _Notes]], pixels: Tensor
+) -> tuple[Tensor, _Notes]:
+    """`gradient_of` for a value that returns something else too.
+
+    Args:
+        value: (batch, C, H, W) -> (batch,) and the notes.
+        pixels: (batch, C, H, W).
+
+    Returns:
+        The gradient, and the notes as they are.
+    """
     with torch.enable_grad():
         asked = pixels.detach().requires_grad_()
-        (gradient,) = torch.autograd.grad(value(asked).sum(), asked)
-    return gradient
+        values, notes = value(asked)
+        (gradient,) = torch.autograd.grad(values.sum(), asked)
+    return gradient, notes

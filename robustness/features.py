@@ -7,8 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from faceverif.images.labelled import as_pixels
-from robustness.attacked_model import AttackedModel, device_of, refuse_bad_pixels, refuse_unfit_model
+from robustness.attacked_model import AttackedModel, embedded, refuse_unfit_model
 
 
 class Features(NamedTuple):
@@ -56,14 +55,9 @@ def extract_features(model: AttackedModel, images: Tensor, labels: Tensor, *, po
         InputError: a model in training mode, or pixels out of range.
     """
     refuse_unfit_model(model)
-    if images.dtype != torch.uint8:
-        refuse_bad_pixels(images)
-    device = device_of(model)
     embeddings, logits = [], []
     with torch.no_grad():
-        for some in images.split(portion):
-            there = some.to(device)
-            embedded = model.embed(as_pixels(there) if there.dtype == torch.uint8 else there)
-            embeddings.append(embedded.cpu())
-            logits.append(model.head.logits(embedded).cpu())
+        for some in embedded(model.network, images, portion=portion):
+            embeddings.append(some.cpu())
+            logits.append(model.head.logits(some).cpu())
     return Features(torch.cat(embeddings), torch.cat(logits), labels.cpu())

@@ -17,6 +17,7 @@ from test_attacks import SMALL as TESTED_ATTACKS
 from test_backbones import FAMILIES as TESTED_BACKBONES
 from test_objective import OF_CRITERIA as TESTED_CRITERIA
 from test_objective import OF_HEADS as TESTED_HEADS
+from test_pair_attacks import SMALL as TESTED_PAIR_ATTACKS
 from test_penalties import MODULES as TESTED_PENALTIES
 
 from faceverif.backbones import BACKBONES
@@ -28,8 +29,7 @@ from faceverif.config.section import Section
 from faceverif.criteria import CRITERIA
 from faceverif.heads import HEADS
 from faceverif.penalties import PENALTIES
-from robustness.attacks import ATTACKS
-from robustness.attacks.config import AttackConfig, AttackSection
+from robustness.attacks import ATTACKS, PAIR_ATTACKS, AttackConfig, AttackSection, PairAttackConfig
 
 
 class Registry(NamedTuple):
@@ -76,6 +76,9 @@ REGISTRIES = {
         computed=frozenset({"shape"}),
     ),
     "attack": Registry(AttackConfig, ATTACKS, TESTED_ATTACKS, given=frozenset(AttackSection.model_fields)),
+    "pair attack": Registry(
+        PairAttackConfig, PAIR_ATTACKS, TESTED_PAIR_ATTACKS, given=frozenset(AttackSection.model_fields)
+    ),
 }
 
 
@@ -96,8 +99,13 @@ def test_config_registry_and_tests_name_the_same_members(kind: str) -> None:
 
 MEMBERS = [(kind, name) for kind, registry in REGISTRIES.items() for name in registry.built_by]
 # Settings that are used when the attack is built: for the attack inside it, or to find a threshold.
-INDIRECT = {("attack", "transfer"): {"source", "steps"}, ("attack", "adaptive"): {"rate"}}
-TWO_DEFAULTS = {("attack", "pgd")}
+INDIRECT = {
+    (kind, name): settings
+    for kind in ("attack", "pair attack")
+    for name, settings in {"transfer": {"source", "steps"}, "adaptive": {"rate"}}.items()
+}
+# What an attack has to know, beside its settings.
+KNOWLEDGE = {"goal", "head", "detector", "threshold", "accept_from", "guides", "attack", "source"}
 
 
 @pytest.mark.parametrize(("kind", "name"), MEMBERS)
@@ -118,21 +126,10 @@ def test_every_argument_that_must_be_given_is_a_setting(kind: str, name: str) ->
         if argument.default is argument.empty
         and argument.kind not in (argument.VAR_POSITIONAL, argument.VAR_KEYWORD)
     }
-    knowledge = {"detector", "threshold", "guides", "attack", "source"}  # what an attack has to know
-    assert required - settings <= (knowledge if kind == "attack" else set())
+    assert required - settings <= (KNOWLEDGE if kind.endswith("attack") else set())
 
 
-@pytest.mark.parametrize(
-    ("kind", "name"),
-    [
-        pytest.param(
-            *member, marks=pytest.mark.xfail(strict=True, reason="the class has defaults of its own")
-        )
-        if member in TWO_DEFAULTS
-        else member
-        for member in MEMBERS
-    ],
-)
+@pytest.mark.parametrize(("kind", "name"), MEMBERS)
 def test_no_default_has_two_values(kind: str, name: str) -> None:
     registry = REGISTRIES[kind]
     section = sections(registry.config)[name]

@@ -10,6 +10,7 @@ from pathlib import Path
 from data_prep.check.labelled import examine_protocol
 from data_prep.check.report import CheckReport, in_progress, report_looked, sample
 from data_prep.dataset.crops import is_missing
+from data_prep.errors import InputError
 from data_prep.fetching.known_sets import CASIA, CASIA_PACK, CELEBA, CFP, LFW, KnownSet
 from data_prep.photos import PhotoError, decode_photo
 from data_prep.protocols import load_protocol
@@ -124,8 +125,12 @@ def _report_pair_lists(path: Path, photos: Sequence[SourcePhoto], report: CheckR
     names = PhotoNames([photo.key for photo in photos])
     for place in (place / name for place in (path, path.parent) for name in _PAIR_LISTS):
         if place.exists():
-            protocol = load_protocol(place, allow_partial=True)
-            there = int(pairs_there(protocol, names.rows_of([*protocol.left, *protocol.right])).sum())
+            try:
+                protocol = load_protocol(place, allow_partial=True)
+                there = int(pairs_there(protocol, names.rows_of([*protocol.left, *protocol.right])).sum())
+            except InputError as error:  # the photos are worth a look all the same
+                report.problems.append(str(error))
+                continue
             line = f"{place.name}: both photos of {there:,} of {len(protocol):,} pairs are there"
             (report.facts if there == len(protocol) else report.problems).append(line)
 

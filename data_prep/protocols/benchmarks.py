@@ -183,7 +183,7 @@ def _title(path: Path, name: str) -> tuple[str, str]:
 
 def _everything_below(folder: Path) -> Iterator[Path]:
     """Folders and files, in order; links are followed, and no folder is entered twice."""
-    for place, files in walk(folder) if folder.is_dir() else ():
+    for place, files in walk(folder, field="--suite"):
         yield place
         yield from files
 

@@ -50,8 +50,9 @@ def _list_lfw_like(source: Path) -> Listing[FilePhoto]:
     skipped = Skipped()
     paths = list(picture_files(source, skipped, inside=True))
     aligned = [path for path in paths if path.parent.name.lower() == _ALIGNED]
-    for path in set(paths) - set(aligned) if aligned else ():
-        skipped.add(name_below(path, source), "not_the_aligned_one")
+    for path in paths if aligned else ():
+        if path.parent.name.lower() != _ALIGNED:
+            skipped.add(name_below(path, source), "not_the_aligned_one")
     photos = (_photo(path, name_below(path, path.parent), _LFW_LIKE) for path in aligned or paths)
     return listing(source, photos, skipped)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from torch import nn
+from torch import Tensor, nn
 
 from faceverif.classification.config import ClassificationConfig
 from faceverif.classification.networks import build_network
 from faceverif.classification.sources import PIXEL_STATISTICS
-from faceverif.objective import Objective
+from faceverif.images.labelled import as_pixels
+from faceverif.objective import Objective, ObjectiveOutput
 
 
 class Classifier(nn.Module):
@@ -26,3 +27,7 @@ class Classifier(nn.Module):
         super().__init__()
         self.network = build_network(config.network, shape=shape, pixels=PIXEL_STATISTICS[config.data.name])
         self.objective = Objective(config, classes=classes, embedding_dim=self.network.embedding_dim)
+
+    def forward(self, images: Tensor, labels: Tensor) -> ObjectiveOutput:
+        """Loss and logits of (batch, C, H, W) uint8 images: mixed precision would round pixels in [0, 1]."""
+        return self.objective(self.network(as_pixels(images)), labels)

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from faceverif.config.objective import ObjectiveConfig
 from faceverif.config.optimisation import OptimizerConfig, ScheduleConfig
-from faceverif.config.section import Count, Positive, Section, Seed, Share
+from faceverif.config.section import Change, Count, Positive, Section, Seed, Share
 
 DataName = Literal["mnist", "fashion_mnist", "cifar10", "cifar100", "flowers102", "imagenet", "digits"]
 
@@ -32,8 +32,8 @@ class ImageDataConfig(Section):
     """
 
     name: DataName
-    path: Path | None = None
-    download: bool = False
+    path: Annotated[Path | None, Change.FREE] = None
+    download: Annotated[bool, Change.FREE] = False
     classes: Annotated[int, Field(ge=2)] | None = None
     label_noise: Annotated[float, Field(ge=0, lt=1)] = 0.0
     held_out: Annotated[int, Field(ge=0)] = 0
@@ -178,12 +178,12 @@ class ClassifierTrainingConfig(Section):
             (W-Softmax: softmax first); null: from scratch.
     """
 
-    epochs: Count
+    epochs: Annotated[Count, Change.LATER]
     batch_size: Annotated[int, Field(ge=2)] = 128
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     clip_norm: Positive | None = None
-    evaluate_every_epochs: Count = 1
-    start_from: Path | None = None
+    evaluate_every_epochs: Annotated[Count, Change.FREE] = 1
+    start_from: Annotated[Path | None, Change.FREE] = None
 
 
 class ClassificationConfig(ObjectiveConfig):

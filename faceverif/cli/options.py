@@ -27,5 +27,11 @@ OnnxOutput = Annotated[
 ]
 Flip = Annotated[bool, typer.Option(help="Average the embedding with that of the mirrored crop.")]
 Overrides = Annotated[list[str] | None, typer.Option("--set", help="Override a key: --set head.margin=0.4")]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint of --run.")]
+Resume = Annotated[
+    bool,
+    typer.Option(
+        "--resume",
+        help="Refuse a --run without a checkpoint; with one, the same command continues anyway.",
+    ),
+]
 Workers = Annotated[int, typer.Option(min=0, help="Processes that decode photos; 0: one per core.")]

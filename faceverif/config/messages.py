@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from data_prep.errors import InputError
-from faceverif.config.section import BROKEN_RULE, Section
+from faceverif.config.section import BROKEN_RULE, Section, sections_in
 
 # Characters of a value that a message repeats.
 _LONGEST_SHOWN = 80
@@ -172,16 +172,10 @@ def _locate(location: tuple[int | str, ...], model: type[Section]) -> tuple[str,
                 child
                 for section in parents
                 if part in section.model_fields
-                for child in _sections_in(section.model_fields[part].annotation)
+                for child in sections_in(section.model_fields[part].annotation)
             ]
     return ".".join(path), parents
 
 
 def _tags(section: type[Section]) -> tuple[Any, ...]:
     return get_args(section.model_fields["name"].annotation) if "name" in section.model_fields else ()
-
-
-def _sections_in(annotation: Any) -> list[type[Section]]:
-    if isinstance(annotation, type) and issubclass(annotation, Section):
-        return [annotation]
-    return [section for inner in get_args(annotation) for section in _sections_in(inner)]

@@ -15,7 +15,7 @@ from faceverif.config.backbones import BackboneConfig
 from faceverif.config.objective import ObjectiveConfig
 from faceverif.config.optimisation import OptimizerConfig, ScheduleConfig
 from faceverif.config.reading import load_config, validate_config
-from faceverif.config.section import Count, NotNegative, Positive, Section, Seed, Share
+from faceverif.config.section import Change, Count, NotNegative, Positive, Section, Seed, Share
 
 
 class DataConfig(Section):
@@ -31,9 +31,9 @@ class DataConfig(Section):
             chooses them. null: none.
     """
 
-    path: Path
+    path: Annotated[Path, Change.FREE]
     min_photos_per_identity: Count = 1
-    exclude: Path | None = None
+    exclude: Annotated[Path | None, Change.FREE] = None
     held_out_per_identity: Count | None = None
 
 
@@ -82,16 +82,16 @@ class TrainingConfig(Section):
             and the people are the same (W-Softmax: softmax first); null: from scratch.
     """
 
-    epochs: Count
+    epochs: Annotated[Count, Change.LATER]
     batch_size: Annotated[int, Field(ge=2)] = 128
     accumulate: Count = 1
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     clip_norm: Positive | None = 5.0
     ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
-    workers: Annotated[int, Field(ge=0)] = 2
-    log_every_steps: Count = 20
-    checkpoint_every_minutes: NotNegative = 5.0
-    start_from: Path | None = None
+    workers: Annotated[int, Field(ge=0), Change.FREE] = 2
+    log_every_steps: Annotated[Count, Change.FREE] = 20
+    checkpoint_every_minutes: Annotated[NotNegative, Change.FREE] = 5.0
+    start_from: Annotated[Path | None, Change.FREE] = None
 
 
 class VerificationConfig(Section):
@@ -124,7 +124,7 @@ class RunConfig(ObjectiveConfig):
     schedule: ScheduleConfig
     augmentation: AugmentationConfig = AugmentationConfig()
     training: TrainingConfig
-    verification: tuple[VerificationConfig, ...] = ()
+    verification: Annotated[tuple[VerificationConfig, ...], Change.LATER] = ()
 
     @model_validator(mode="after")
     def _names_differ(self) -> RunConfig:

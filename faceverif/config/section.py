@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Annotated, Any
+from enum import Enum
+from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
@@ -14,8 +15,18 @@ NotNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1, lt=2**31)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]  # as scikit-learn takes it
 
-
 BROKEN_RULE = "broken_rule"
+
+
+class Change(Enum):
+    """How a key may differ when a run continues; it stands in the key's annotation, all others must agree.
+
+    FREE: no number depends on it. It says where things lie, or how often is looked.
+    LATER: the steps made so far do not depend on it, but the result does.
+    """
+
+    FREE = "free"
+    LATER = "later"
 
 
 def broken_rule(key: str, rule: str, *, got: object) -> PydanticCustomError:
@@ -33,6 +44,29 @@ class Section(BaseModel):
     """A part of the YAML: unknown keys are errors, and nothing changes after reading."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def may_change(model: type[Section], *kinds: Change) -> set[str]:
+    """Key paths whose values may differ when a run of that config continues.
+
+    Args:
+        model: the config.
+        kinds: of change; none: any.
+    """
+    found = set()
+    for name, field in model.model_fields.items():
+        if any(mark in (kinds or Change) for mark in field.metadata if isinstance(mark, Change)):
+            found.add(name)
+        for section in sections_in(field.annotation):
+            found |= {f"{name}.{key}" for key in may_change(section, *kinds)}
+    return found
+
+
+def sections_in(annotation: Any) -> list[type[Section]]:
+    """The sections that a key's type is made of: one, the members of a union, or the entries of a list."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return [annotation]
+    return [section for inner in get_args(annotation) for section in sections_in(inner)]
 
 
 def changed_settings(then: dict[str, Any], now: dict[str, Any], *, may_change: Collection[str]) -> str:

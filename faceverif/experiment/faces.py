@@ -26,22 +26,14 @@ class FaceTask(Task[RunConfig]):
     """Runs of `faceverif train`, judged by the protocols that their configs name: lfw-view2/accuracy."""
 
     config_type = RunConfig
-    may_change = (
-        "data.path",
-        "data.exclude",
-        "training.workers",
-        "training.log_every_steps",
-        "training.checkpoint_every_minutes",
-        "training.start_from",
-    )
 
     def metrics(self, config: RunConfig) -> tuple[str, ...]:
         """Accuracy, EER and AUC of each protocol."""
         return tuple(f"{entry.name}/{figure}" for entry in config.verification for figure in _FIGURES)
 
-    def train(self, config: RunConfig, run: Path, *, resume: bool) -> None:
+    def train(self, config: RunConfig, run: Path) -> None:
         """Train, and verify last."""
-        train(config, run, resume=resume)
+        train(config, run)
 
     def result(self, run: Path) -> RunResult | None:
         """What its verifications found; they are the last that a run writes."""

@@ -29,15 +29,14 @@ class ImageTask(Task[ClassificationConfig]):
     """Runs of `faceverif classify`, judged on their evaluation images."""
 
     config_type = ClassificationConfig
-    may_change = ("data.path", "data.download", "training.evaluate_every_epochs", "training.start_from")
 
     def metrics(self, config: ClassificationConfig) -> tuple[str, ...]:
         """Single numbers of its result.json."""
         return ("error", "macro_f1", "nmi", "recall_at_1", "ece", "nll")
 
-    def train(self, config: ClassificationConfig, run: Path, *, resume: bool) -> None:
+    def train(self, config: ClassificationConfig, run: Path) -> None:
         """Train, evaluate, and write result.json last."""
-        train_classifier(config, run, resume=resume)
+        train_classifier(config, run)
 
     def result(self, run: Path) -> RunResult | None:
         """What is in its result.json."""

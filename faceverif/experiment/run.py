@@ -10,7 +10,6 @@ from typing import Any
 
 from data_prep.atomic import make_folder, refuse_file, write_text
 from data_prep.errors import InputError
-from data_prep.lock import filled
 from data_prep.progress import say
 from faceverif.config.reading import read_yaml
 from faceverif.experiment.config import ExperimentConfig, PlannedRun, load_experiment, plan_runs
@@ -95,8 +94,7 @@ def _train_run(task: Task[Any], run: PlannedRun, out: Path) -> None:
         training = config.training.model_copy(update={"start_from": out / run.start})
         config = config.model_copy(update={"training": training})
     try:
-        with filled(folder, command="faceverif experiment"):
-            task.finish(config, folder)
+        task.finish(config, folder)
     except InputError as error:
         raise InputError(f"{run.name}: {error.field}", error.rule, got=error.got, fix=error.fix) from error
 

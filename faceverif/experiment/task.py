@@ -14,9 +14,8 @@ from data_prep.errors import InputError
 from faceverif.classification.config import ClassificationConfig
 from faceverif.config.reading import read_yaml, validate_config
 from faceverif.config.run import RunConfig
-from faceverif.config.section import changed_settings
+from faceverif.config.section import Change, changed_settings, may_change
 from faceverif.report.plotting import LineStyle
-from faceverif.training.checkpoint import checkpoint_path
 
 Config = TypeVar("Config", ClassificationConfig, RunConfig)
 
@@ -78,19 +77,17 @@ class Task(ABC, Generic[Config]):
 
     Attributes:
         config_type: the settings of a run.
-        may_change: key paths of settings that change no number: where things lie, how often is looked.
     """
 
     config_type: type[Config]
-    may_change: Collection[str]
 
     @abstractmethod
     def metrics(self, config: Config) -> Collection[str]:
         """Names of the metrics that a table of such runs can compare."""
 
     @abstractmethod
-    def train(self, config: Config, run: Path, *, resume: bool) -> None:
-        """Train a run to its end.
+    def train(self, config: Config, run: Path) -> None:
+        """Train a run to its end, or continue one that was killed.
 
         Raises:
             InputError: data, folder or settings break a rule, or the loss is no longer finite.
@@ -116,14 +113,14 @@ class Task(ABC, Generic[Config]):
         return None
 
     def finish(self, config: Config, run: Path) -> None:
-        """Train a run, go on with one that was killed, or leave one alone that has finished.
+        """Train a run, continue one that was killed, or leave one alone that has finished.
 
         Raises:
             InputError: as `train`, or the folder holds a run with other settings.
         """
         self.refuse_other_settings(config, run)
         if self.result(run) is None:
-            self.train(config, run, resume=checkpoint_path(run).is_file())
+            self.train(config, run)
 
     def refuse_other_settings(self, config: Config, run: Path) -> None:
         """Stop where a run lies that was trained with other settings.
@@ -141,7 +138,7 @@ class Task(ABC, Generic[Config]):
             return
         stored = validate_config(self.config_type, read_yaml(path), source=str(path))
         then, now = (each.model_dump(mode="json") for each in (stored, config))
-        changes = changed_settings(then, now, may_change=self.may_change)
+        changes = changed_settings(then, now, may_change=may_change(self.config_type, Change.FREE))
         if changes:
             raise InputError(
                 f"{run.parent.name}/{run.name}",

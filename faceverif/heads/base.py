@@ -10,7 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from faceverif.checked_tensors import refuse_bad_embeddings, refuse_bad_labels
+from faceverif.checked_tensors import refuse_bad_embeddings, valid_labels
 
 _NOTHING: Mapping[str, float] = MappingProxyType({})
 
@@ -74,7 +74,7 @@ class Head(nn.Module, ABC):
         Raises:
             InputError: labels of another type or out of range, or embeddings of another length or not finite.
         """
-        refuse_bad_labels(labels, batch=len(embeddings), classes=self.classes)
+        labels = valid_labels(labels, batch=len(embeddings), classes=self.classes)
         refuse_bad_embeddings(embeddings, dim=self.embedding_dim)
         # bfloat16 has three digits: at scale 64 that is an error of 0.25 in a logit. Autocast ends here.
         with torch.autocast(embeddings.device.type, enabled=False):

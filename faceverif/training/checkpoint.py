@@ -3,32 +3,48 @@
 from __future__ import annotations
 
 import os
-import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
+from pydantic import Field, TypeAdapter
 
-from data_prep.atomic import make_folder, refuse_file, written_whole
+from data_prep.atomic import refuse_file, written_whole
 from data_prep.errors import InputError
-from faceverif.config.section import Section, changed_settings
+from faceverif.config.section import NotNegative, Section, changed_settings, may_change
 
 _FORMAT = 1
-_KEYS = {"config", "data_sha256"}
+_RUN_OPTION = "--run"
 
-# Keys that may change between a run and its resumption: they say where things lie, how often is looked and
-# how long it goes on, not how a step computes.
-_MAY_CHANGE = (
-    "data.path",
-    "data.exclude",
-    "training.epochs",
-    "training.workers",
-    "training.log_every_steps",
-    "training.checkpoint_every_minutes",
-    "training.evaluate_every_epochs",
-    "training.start_from",
-    "verification",
-)
+
+class Standing(Section):
+    """How far a run had come when its checkpoint was made.
+
+    Attributes:
+        step: steps made.
+        seconds: that they took, over all sittings.
+        started: when the run began, as its provenance says.
+        interval: sums over the steps since the last row of the log.
+        history: rows of the log, where it is written as a whole.
+        start_from: what the run took over from another one.
+    """
+
+    step: Annotated[int, Field(ge=0)]
+    seconds: NotNegative
+    started: str
+    interval: dict[str, float]
+    history: tuple[dict[str, int | float], ...] = ()
+    start_from: dict[str, Any] | None = None
+
+
+class _Checkpoint(Section):
+    """What every checkpoint holds beside its tensors."""
+
+    format: Literal[1]
+    config: dict[str, Any]
+    data_sha256: str
 
 
 def checkpoint_path(run: Path) -> Path:
@@ -44,22 +60,31 @@ def save_checkpoint(run: Path, content: dict[str, Any]) -> None:
         os.fsync(file.fileno())
 
 
-def load_checkpoint(run: Path, config: Section, *, data_sha256: str) -> dict[str, Any]:
-    """The checkpoint of a run that goes on.
+def load_checkpoint(
+    run: Path, config: Section, *, data_sha256: str, required: bool = False
+) -> dict[str, Any] | None:
+    """The checkpoint from which a run continues; None where it has none yet.
 
     Args:
         run: its folder.
-        config: how it shall go on.
+        config: how it shall continue.
         data_sha256: of what is trained on.
+        required: refuse a run without a checkpoint.
 
     Raises:
-        InputError: no checkpoint, not one of ours, other settings, or other photos.
+        InputError: a file in the place of the folder, no checkpoint where one is required, not one of ours,
+            one with other settings, or one of other photos.
     """
+    refuse_file(run, option=_RUN_OPTION)
     path = checkpoint_path(run)
     if not path.is_file():
-        raise InputError("--resume", f"needs {path}", got="none", fix="Leave --resume out to start the run.")
-    content = read_checkpoint(run, field="--resume")
-    _require_equal(content, config, data_sha256=data_sha256)
+        if required:
+            raise InputError(
+                "--resume", f"needs {path}", got="none", fix="Leave --resume out to start the run."
+            )
+        return None
+    content = read_checkpoint(run, field=_RUN_OPTION)
+    _require_equal(run, content, config, data_sha256=data_sha256)
     return content
 
 
@@ -73,63 +98,88 @@ def read_checkpoint(run: Path, *, field: str) -> dict[str, Any]:
     Raises:
         InputError: not one of ours.
     """
-    path = checkpoint_path(run)
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-        if content["format"] != _FORMAT or not content.keys() >= _KEYS:
-            raise KeyError("format")
-    except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(
-            field,
-            "the checkpoint must be one that this version wrote",
-            got=f"{path} ({type(error).__name__})",
-            fix="Start the run again in another folder.",
-        ) from error
+    with only_a_whole_checkpoint(run, field=field):
+        content = torch.load(checkpoint_path(run), map_location="cpu", weights_only=True)
+        _checked(_Checkpoint, content)
     return content
 
 
-def refuse_started_run(run: Path) -> None:
-    """A new run does not write over another.
+@contextmanager
+def only_a_whole_checkpoint(run: Path, *, field: str = _RUN_OPTION) -> Iterator[None]:
+    """A block that takes values out of a checkpoint: whatever fails in it, the file is damaged or older.
+
+    A damaged file fails in torch, in zipfile, in pickle or where its values are used, with any exception.
+
+    Args:
+        run: the run's folder.
+        field: what the user gave, for the message.
 
     Raises:
-        InputError: the folder has a checkpoint, or is a file.
+        InputError: the block failed.
     """
-    refuse_file(run, option="--run")
-    if checkpoint_path(run).exists():
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        path = checkpoint_path(run)
         raise InputError(
-            "--run",
-            "must not have been trained in",
-            got=run,
-            fix="Add --resume to go on, or name another folder.",
-        )
+            field,
+            "the checkpoint must be whole, and one that this version wrote",
+            got=f"{path} ({type(error).__name__})",
+            fix=f"Remove {path} to train from the start, or name another folder.",
+        ) from error
 
 
-def prepare_folder(run: Path) -> None:
-    """Make the run's folders, and clear away what a killed process had begun to write.
+def standing_in(content: dict[str, Any]) -> Standing:
+    """Where the run stood; call it within `only_a_whole_checkpoint`."""
+    return _checked(Standing, content)
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Give an optimizer the state of a checkpoint; call it within `only_a_whole_checkpoint`.
+
+    PyTorch checks neither the shapes of the moments nor the settings: the next step would fail on them.
 
     Raises:
-        InputError: they cannot be made.
+        ValueError: the state is not one of this optimizer.
     """
-    folder = checkpoint_path(run).parent
-    make_folder(folder, option="--run")
-    for unfinished in folder.glob(".unfinished-*"):
-        unfinished.unlink()
+    own = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict(state)
+    for group, before in zip(optimizer.param_groups, own, strict=True):
+        settings = {key: value for key, value in group.items() if key != "params"}
+        if {key: type(value) for key, value in settings.items()} != {
+            key: type(value) for key, value in before.items() if key != "params"
+        }:
+            raise ValueError("other settings")
+        for parameter in group["params"]:
+            for moment in optimizer.state.get(parameter, {}).values():
+                if moment is not None and moment.shape not in (parameter.shape, ()):
+                    raise ValueError("a moment of another shape")
 
 
-def _require_equal(content: dict[str, Any], config: Section, *, data_sha256: str) -> None:
-    now = config.model_dump(mode="json")
-    changes = changed_settings(content["config"], now, may_change=_MAY_CHANGE)
+def _checked(model: type[Any], content: dict[str, Any]) -> Any:
+    known = {key: value for key, value in content.items() if key in model.model_fields}
+    return TypeAdapter(model).validate_python(known, strict=True)
+
+
+def _require_equal(run: Path, content: dict[str, Any], config: Section, *, data_sha256: str) -> None:
+    """Stop where a folder holds another run than the one that is asked for."""
+    then, now = content["config"], config.model_dump(mode="json")
+    changes = changed_settings(then, now, may_change=may_change(type(config)))
+    if then.keys() != now.keys():
+        changes = f"one with {', '.join(sorted(then.keys() ^ now.keys()))}"
     if changes:
         raise InputError(
-            "--resume",
-            "settings must be those that the run began with",
+            _RUN_OPTION,
+            f"{run} holds a run that began with other settings",
             got=changes,
-            fix="Set them back, or start another run.",
+            fix="Set them back to continue it, or name another folder.",
         )
     if content["data_sha256"] != data_sha256:
         raise InputError(
-            "--resume",
-            f"needs the data that the run began with ({content['data_sha256'][:12]})",
+            _RUN_OPTION,
+            f"{run} holds a run that began with other data ({content['data_sha256'][:12]})",
             got=data_sha256[:12],
-            fix="Give the same data with the same list of exclusions, if any, or start another run.",
+            fix="Give the same data with the same list of exclusions, if any, or name another folder.",
         )

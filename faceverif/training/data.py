@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -198,3 +199,5 @@ def read_batches(
 def _quiet_worker(worker: int) -> None:
     # OpenCV's own threads would fight with the other workers and with the training step.
     cv2.setNumThreads(0)
+    # Ctrl-C in a terminal reaches every process; the training ends its workers itself, after the step.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -63,13 +63,13 @@ class Rehearsal:
         return "\n".join(f"{name:{width}}  {text}" for name, text in self.lines)
 
 
-def rehearse(config: RunConfig, run: Path, *, resume: bool) -> Rehearsal:
+def rehearse(config: RunConfig, run: Path, *, resume: bool = False) -> Rehearsal:
     """Check a run and measure what it would take on this machine; no file is written.
 
     Args:
         config: the run.
         run: the folder that it would write to.
-        resume: as it would be started.
+        resume: refuse a folder without a checkpoint.
 
     Raises:
         InputError: as for `train`; or a sampled crop cannot be decoded, or the loss is not finite.
@@ -78,10 +78,10 @@ def rehearse(config: RunConfig, run: Path, *, resume: bool) -> Rehearsal:
     steps_left = training.last_step - training.step
     if not steps_left:
         raise InputError(
-            "--resume",
+            "--run",
             "must have steps left to make",
-            got=f"{run}, which ended",
-            fix="Raise training.epochs.",
+            got=f"{run}, which has ended",
+            fix="Raise training.epochs, or name another folder.",
         )
     epochs = range(training.step // training.steps_per_epoch + 1, config.training.epochs + 1)
     headline, rows = training.headline(), training.photos.rows

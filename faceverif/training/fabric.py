@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import os
+import sys
+from typing import Literal
 
+import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies import DDPStrategy
 
 from data_prep.errors import InputError
 from faceverif.config.run import TrainingConfig
 
+# How other launchers are asked for one process, and how they say how many they started.
+_OTHER_LAUNCHERS = {
+    "srun --ntasks=1": ("SLURM_STEP_NUM_TASKS", "SLURM_NTASKS", "SLURM_NPROCS"),
+    "mpirun -n 1": ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE"),
+}
+
 
 def launch_fabric(config: TrainingConfig) -> Fabric:
     """Start Fabric: alone, or as one of the processes that torchrun started (gloo on a CPU, NCCL on GPUs).
 
     Raises:
-        InputError: the batch cannot be cut into equal shares.
+        InputError: the batch cannot be cut into equal shares, or another launcher started several processes.
     """
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    refuse_other_launchers()
+    processes = _processes()
     on_this_machine = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     shares = processes * config.accumulate
     if config.batch_size % shares:
@@ -39,3 +49,52 @@ def launch_fabric(config: TrainingConfig) -> Fabric:
     )
     fabric.launch()
     return fabric
+
+
+def launch_alone(precision: Literal["32-true", "bf16-mixed"], *, command: str) -> Fabric:
+    """Start Fabric in this process alone, on a GPU where there is one.
+
+    Args:
+        precision: of the steps; weights are in float32.
+        command: what is run, for the message.
+
+    Raises:
+        InputError: a launcher started several processes.
+    """
+    refuse_other_launchers()
+    if _processes() > 1:
+        raise InputError(
+            command,
+            "trains in one process",
+            got=f"{_processes()} processes of torchrun",
+            fix=f"Start it without torchrun: {_command()}",
+        )
+    return Fabric(accelerator="cuda" if torch.cuda.is_available() else "cpu", devices=1, precision=precision)
+
+
+def refuse_other_launchers() -> None:
+    """Stop where a launcher started several processes that would not know of each other.
+
+    Raises:
+        InputError: SLURM or MPI started this process as one of several, without torchrun.
+    """
+    if "WORLD_SIZE" in os.environ:
+        return
+    for launcher, names in _OTHER_LAUNCHERS.items():
+        told = next((os.environ[name] for name in names if os.environ.get(name, "").isdigit()), "1")
+        if int(told) > 1:
+            raise InputError(
+                launcher.split()[0],
+                "must start one torchrun per machine, which starts the processes of a training",
+                got=f"{told} processes, each of which would train alone",
+                fix=f"For one process: {launcher} {_command()}. For {told} on one machine: {launcher} "
+                f"torchrun --standalone --nproc-per-node={told} -m -- {_command()}",
+            )
+
+
+def _processes() -> int:
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def _command() -> str:
+    return " ".join(["faceverif", *sys.argv[1:]])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from faceverif.training.step_figures import StepFigures
@@ -25,6 +26,11 @@ class Interval:
     def __post_init__(self) -> None:
         self._steps_before = self.steps
         self._begun = time.monotonic()
+
+    @classmethod
+    def of(cls, sums: Mapping[str, float]) -> Interval:
+        """The interval that gave that state."""
+        return cls(int(sums["steps"]), sums["loss"], sums["accuracy"], sums["gradient_norm"])
 
     def add(self, figures: StepFigures) -> None:
         """Count a step in."""

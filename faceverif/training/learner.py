@@ -1,4 +1,4 @@
-"""What learns: the model, its optimizer, and the one step that changes them."""
+"""What learns faces: the model, its moving average, and the augmented crops of each step."""
 
 from __future__ import annotations
 
@@ -12,20 +12,16 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from faceverif.config.run import RunConfig
 from faceverif.training.augmentation import augment_crops, draw_augmentation
+from faceverif.training.checkpoint import load_optimizer
 from faceverif.training.data import Batch
-from faceverif.training.optimizer import build_optimizer, set_learning_rate
+from faceverif.training.one_step import OneStep
 from faceverif.training.randomness import counted_generator, counted_seed
 from faceverif.training.recognition_model import RecognitionModel
-from faceverif.training.schedule import learning_rate_factor, margin_progress
 from faceverif.training.start import Start
-from faceverif.training.step_figures import StepFigures
 
 
-class Learner:
-    """A model in training.
-
-    Every random draw is made from the seed and the number of the step, so a step depends on nothing but the
-    state that a checkpoint holds.
+class Learner(OneStep[Batch]):
+    """A face model in training.
 
     Args:
         config: the run.
@@ -38,6 +34,7 @@ class Learner:
         result: the backbone that is verified and exported: the moving average where there is one.
     """
 
+    network: RecognitionModel
     result: nn.Module
 
     def __init__(
@@ -49,14 +46,19 @@ class Learner:
         steps_per_epoch: int,
         start: Start | None = None,
     ) -> None:
-        self.config, self.fabric, self.steps_per_epoch = config, fabric, steps_per_epoch
         torch.manual_seed(counted_seed(config.seed, "weights"))
         model = RecognitionModel(config, classes=classes).to(memory_format=torch.channels_last)
         if start is not None:
             start.give(model)
-        self.network = model
-        self.optimizer = build_optimizer(config.optimizer, model)
-        self.model, self._fabric_optimizer = fabric.setup(model, self.optimizer)
+        super().__init__(
+            config,
+            fabric,
+            model,
+            model.objective,
+            steps_per_epoch=steps_per_epoch,
+            parts=config.training.accumulate,
+        )
+        self.config = config
         self.result = model.backbone
         self.average: AveragedModel | None = None
         if config.training.ema_decay is not None:
@@ -77,66 +79,17 @@ class Learner:
         """Take over what `state` gave."""
         self.network.backbone.load_state_dict(state["backbone"])
         self.network.objective.load_state_dict(state["objective"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        load_optimizer(self.optimizer, state["optimizer"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
 
-    def learning_rate(self, step: int) -> float:
-        """Of the step with that number, counted from 0."""
-        factor = learning_rate_factor(
-            self.config.schedule,
-            epoch=(step + 1) / self.steps_per_epoch,
-            epochs=self.config.training.epochs,
-        )
-        return self.config.optimizer.learning_rate * factor
-
-    def margin_progress(self, step: int) -> float:
-        """Of the step with that number, counted from 0."""
-        return margin_progress(self.config.schedule, epoch=step / self.steps_per_epoch)
-
-    def compute_gradients(self, batch: Batch, *, step: int) -> StepFigures:
-        """Forward and backward over this process's share of a batch; the gradients are averaged and clipped.
-
-        Args:
-            batch: the share, on any device.
-            step: number of the step, counted from 0.
-        """
-        fabric, training = self.fabric, self.config.training
-        self.network.train()
-        self.network.objective.set_margin_progress(self.margin_progress(step))
-        torch.manual_seed(counted_seed(self.config.seed, "dropout", step, fabric.global_rank))
-        self._fabric_optimizer.zero_grad(set_to_none=True)
-        measured = torch.zeros(2, device=fabric.device)
-        parts = self._parts(batch, step=step)
-        for number, (pixels, labels) in enumerate(parts, start=1):
-            with fabric.no_backward_sync(self.model, enabled=number < training.accumulate):
-                output = self.model(pixels, labels)
-                loss = output.loss / training.accumulate
-                hits = (output.head.logits.argmax(dim=1) == labels).float().mean() / training.accumulate
-                fabric.backward(loss)
-            measured += torch.stack((loss.detach(), hits))
-        norm = fabric.clip_gradients(
-            self.model,
-            self._fabric_optimizer,
-            max_norm=training.clip_norm or float("inf"),
-            error_if_nonfinite=False,
-        )
-        # One wait for the device a step, which the check before the update needs anyway.
-        figures = (fabric.all_reduce(measured, reduce_op="mean"), norm)
-        return StepFigures(*torch.hstack([torch.as_tensor(figure) for figure in figures]).tolist())
-
     def update(self, *, step: int) -> None:
-        """Move the weights along the gradients that `compute_gradients` left."""
-        set_learning_rate(self.optimizer, self.learning_rate(step))
-        self._fabric_optimizer.step()
+        """Move the weights along the gradients that `compute_gradients` left, and the average with them."""
+        super().update(step=step)
         if self.average is not None:
             self.average.update_parameters(self.network.backbone)
 
-    def end_epoch(self) -> None:
-        """To be called after the last step of an epoch."""
-        self.network.objective.end_epoch()
-
-    def _parts(self, batch: Batch, *, step: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def parts(self, batch: Batch, *, step: int) -> Iterator[tuple[Tensor, Tensor]]:
         """The share in `accumulate` equal parts, augmented."""
         config, fabric = self.config, self.fabric
         share, size = fabric.global_rank, len(batch.labels)

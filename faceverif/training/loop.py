@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
@@ -15,21 +12,15 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 
-from data_prep.atomic import write_text, written_whole
+from data_prep.atomic import written_whole
 from data_prep.errors import InputError
-from data_prep.progress import duration, progress, say
-from faceverif.config.reading import config_text
+from data_prep.progress import progress, say
 from faceverif.config.run import RunConfig
 from faceverif.models import MODEL_NAME, PreprocessingSpec, TorchEmbedder, save_model
 from faceverif.models.face_classifier import PhotoRows, save_face_classifier
 from faceverif.models.model_file import weights_sha256
-from faceverif.provenance import describe_end, describe_start
-from faceverif.training.checkpoint import (
-    load_checkpoint,
-    prepare_folder,
-    refuse_started_run,
-    save_checkpoint,
-)
+from faceverif.provenance import describe_start
+from faceverif.training.checkpoint import load_checkpoint, only_a_whole_checkpoint, standing_in
 from faceverif.training.checks import VerificationCheck
 from faceverif.training.data import Batch, TrainingPhotos, load_training_photos, read_batches
 from faceverif.training.fabric import launch_fabric
@@ -39,37 +30,46 @@ from faceverif.training.learner import Learner
 from faceverif.training.metrics_log import MetricsLog
 from faceverif.training.order import RemainingBatches, steps_per_epoch
 from faceverif.training.provenance import describe_photos
+from faceverif.training.run_folder import RunFolder, held
 from faceverif.training.start import Start
 from faceverif.training.step_figures import StepFigures
+from faceverif.training.stop import StopRequest
 from faceverif.verification.result import VerificationResult
 
-_KEPT = ("started", "start_from")  # of the provenance, when a run goes on
 
-
-def train(config: RunConfig, run: Path, *, resume: bool) -> None:
+def train(config: RunConfig, run: Path, *, resume: bool = False) -> None:
     """Train, verify on the way and at the end, and leave a run folder behind.
 
-    Started by torchrun it is one of several processes; only the first one writes. Killed at any time it goes
-    on with `resume` from the last checkpoint, and ends as if it had not been killed: bit for bit on a CPU.
+    Started by torchrun it is one of several processes; only the first one writes. A run that was killed
+    continues from its last checkpoint, and ends as if it had not been killed: bit for bit on a CPU. Ctrl-C
+    and SIGTERM make a checkpoint first.
+
+    Args:
+        config: the run.
+        run: its folder; a run with the same settings that lies there continues.
+        resume: refuse a folder without a checkpoint.
+
+    Raises:
+        InputError: data, folder or settings break a rule, or the loss is no longer finite.
+        KeyboardInterrupt: somebody asked for the end; the checkpoint is saved.
+    """
+    with held(run, command="faceverif train"):
+        training = prepare(config, run, resume=resume)
+        training.begin()
+        with StopRequest() as stop:
+            training.fit(stop)
+        training.finish()
+
+
+def prepare(config: RunConfig, run: Path, *, resume: bool = False) -> TrainingRun:
+    """A run whose data and settings are read and checked, at its first step or where its checkpoint was made.
+
+    Nothing is written yet.
 
     Args:
         config: the run.
         run: its folder.
-        resume: go on from the folder's checkpoint.
-
-    Raises:
-        InputError: data, folder or settings break a rule, or the loss is no longer finite.
-    """
-    training = prepare(config, run, resume=resume)
-    training.begin()
-    training.fit()
-    training.finish()
-
-
-def prepare(config: RunConfig, run: Path, *, resume: bool) -> TrainingRun:
-    """A run whose data and settings are read and checked, at its first step or where its checkpoint was made.
-
-    Nothing is written yet.
+        resume: refuse a folder without a checkpoint.
 
     Raises:
         InputError: data, folder or settings break a rule.
@@ -77,16 +77,15 @@ def prepare(config: RunConfig, run: Path, *, resume: bool) -> TrainingRun:
     photos = load_training_photos(config.data, input_px=config.backbone.input_px, seed=config.seed)
     spec = PreprocessingSpec.of(photos.dataset.template, input_px=config.backbone.input_px)
     checks = [VerificationCheck.load(entry, spec) for entry in config.verification]
-    checkpoint, start, first = None, None, config.training.start_from
-    if resume:
-        checkpoint = load_checkpoint(run, config, data_sha256=photos.sha256)
-    else:
-        refuse_started_run(run)
-        start = Start.read(first, photos.identities, spec=spec) if first is not None else None
+    checkpoint = load_checkpoint(run, config, data_sha256=photos.sha256, required=resume)
+    start, first = None, config.training.start_from
+    if checkpoint is None and first is not None:
+        start = Start.read(first, photos.identities, spec=spec)
     keep_freed_memory()
     training = TrainingRun(config, run, launch_fabric(config.training), photos, spec, checks, start=start)
     if checkpoint is not None:
-        training.go_on_from(checkpoint)
+        with only_a_whole_checkpoint(run):
+            training.continue_from(checkpoint)
     return training
 
 
@@ -125,53 +124,47 @@ class TrainingRun:
             steps_per_epoch=self.steps_per_epoch,
             start=start,
         )
-        self.step = self._first_step = 0
+        self.step, self._asked_to_stop = 0, False
         self.interval = Interval()
         self.results: dict[str, VerificationResult] = {}
-        self.provenance = describe_start(
+        provenance = describe_start(
             describe_photos(photos),
             seed=config.seed,
             device=str(fabric.device),
             processes=fabric.world_size,
         )
-        self._settings = config_text(config)
-        self.provenance["config_sha256"] = hashlib.sha256(self._settings.encode()).hexdigest()
         if start is not None:
-            self.provenance["start_from"] = start.describe(self.learner.network)
-        self._begun = self._saved = time.monotonic()
-        self._seconds_before = 0.0
+            provenance["start_from"] = start.describe(self.learner.network)
+        self.folder = RunFolder(run, config, provenance, data_sha256=photos.sha256)
 
-    @property
-    def seconds(self) -> float:
-        """Training time so far, over all sittings."""
-        return self._seconds_before + time.monotonic() - self._begun
-
-    def go_on_from(self, checkpoint: dict[str, Any]) -> None:
-        """Stand where a checkpoint was made."""
+    def continue_from(self, checkpoint: dict[str, Any]) -> None:
+        """Stand where a checkpoint was made; call it within `only_a_whole_checkpoint`."""
+        standing = standing_in(checkpoint)
         self.learner.load_state(checkpoint)
-        self.step = self._first_step = checkpoint["step"]
-        self.interval = Interval(**checkpoint["interval"])
-        self.provenance |= {key: checkpoint[key] for key in _KEPT if key in checkpoint}
-        self._seconds_before = checkpoint["seconds"]
+        self.step, self.interval = standing.step, Interval.of(standing.interval)
+        self.folder.continue_from(standing)
 
     def begin(self) -> None:
         """Open the folder."""
         self.fabric.barrier()  # all have read the folder before the first writes to it
         if self.fabric.is_global_zero:
-            prepare_folder(self.run)
-            write_text(self.run / "config.yaml", self._settings)
-            self._write_provenance()
+            self.folder.open()
             names = tuple(check.config.name for check in self.checks)
             self.log = MetricsLog(self.run, verifications=names, step=self.step)
             say(self.headline())
 
-    def fit(self) -> None:
-        """Make the steps that are left; after every epoch verify, then save."""
+    def fit(self, stop: StopRequest) -> None:
+        """Make the steps that are left; after every epoch verify, then save.
+
+        Raises:
+            KeyboardInterrupt: a stop was asked for; the checkpoint is saved.
+        """
         batches = self.batches()
         while self.step < self.last_step:
-            self._train_to_end_of_epoch(batches)
+            self._train_to_end_of_epoch(batches, stop)
             self._verify()
             self._save()
+            self._end_if_asked(stop)
 
     def batches(self) -> Iterator[Batch]:
         """This process's shares of the batches that are left."""
@@ -193,18 +186,21 @@ class TrainingRun:
             self.log.close()
         self.fabric.barrier()
 
-    def _train_to_end_of_epoch(self, batches: Iterator[Batch]) -> None:
+    def _train_to_end_of_epoch(self, batches: Iterator[Batch], stop: StopRequest) -> None:
         epoch, done = divmod(self.step, self.steps_per_epoch)
         batch_size = self.config.training.batch_size
         photos = (self.steps_per_epoch - done) * batch_size
         with self._progress(f"epoch {epoch + 1}/{self.config.training.epochs}", photos) as advance:
             for batch in islice(batches, self.steps_per_epoch - done):
-                figures = self._compute_gradients(batch)
+                figures = self._compute_gradients(batch, stop=stop.made)
                 self.learner.update(step=self.step)
                 self.step += 1
                 self._record(figures)
-                self._save_now_and_then()
-                advance(batch_size, self._note(figures))
+                advance(batch_size, self.folder.note(figures, step=self.step, last_step=self.last_step))
+                self._asked_to_stop = figures.stop
+                if self.step % self.steps_per_epoch:  # else the epoch's end is worked off first, then saved
+                    self._save_if_due()
+                    self._end_if_asked(stop)
         self.learner.end_epoch()
 
     def _record(self, figures: StepFigures) -> None:
@@ -235,36 +231,39 @@ class TrainingRun:
             say(f"{name} after epoch {epoch}: {accuracy}, EER {result.eer:.2%}")
         self.fabric.barrier()
 
-    def _save_now_and_then(self) -> None:
-        if self.step % self.steps_per_epoch == 0:
-            return  # the epoch is not over before its end is worked off, and then it is saved anyway
-        minutes = (time.monotonic() - self._saved) / 60
-        if minutes >= self.config.training.checkpoint_every_minutes:
+    def _save_if_due(self) -> None:
+        if self.folder.minutes_unsaved >= self.config.training.checkpoint_every_minutes:
             self._save()
 
+    def _end_if_asked(self, stop: StopRequest) -> None:
+        """Save and stop, all processes after the same step.
+
+        Raises:
+            KeyboardInterrupt: a stop was asked for; the checkpoint is saved.
+        """
+        if self._asked_to_stop or (stop.made and self.fabric.world_size == 1):
+            self._save()
+            if self.fabric.is_global_zero:
+                say(f"stopped after step {self.step:,}; its checkpoint is saved")
+            raise KeyboardInterrupt
+
     def _save(self) -> None:
-        self._saved = time.monotonic()
         if self.fabric.is_global_zero:
-            content = self.learner.state() | {
-                "step": self.step,
-                "seconds": self.seconds,
-                **{key: self.provenance[key] for key in _KEPT if key in self.provenance},
-                "interval": self.interval.state(),
-                "config": self.config.model_dump(mode="json"),
-                "data_sha256": self.photos.sha256,
-                "exclusions": self.provenance["data"]["exclusions"],
+            about = {
+                "exclusions": self.folder.provenance["data"]["exclusions"],
                 "identities": list(self.photos.identities),
                 "preprocessing": asdict(self.spec),
             }
-            save_checkpoint(self.run, content)
+            state = self.learner.state() | about
+            self.folder.save(state, step=self.step, interval=self.interval.state())
 
-    def _compute_gradients(self, batch: Batch) -> StepFigures:
+    def _compute_gradients(self, batch: Batch, *, stop: bool) -> StepFigures:
         """Stop before the weights are spoilt, and keep the batch that would have spoilt them.
 
         All processes see the same loss and gradient, so all stop.
         """
         try:
-            figures = self.learner.compute_gradients(batch, step=self.step)
+            figures = self.learner.compute_gradients(batch, step=self.step, stop=stop)
             figures.refuse_not_finite()
         except InputError as error:
             path = self.run / "refused_batch.pt"
@@ -298,14 +297,13 @@ class TrainingRun:
         from faceverif.verification.calibration import write_calibration
         from faceverif.verification.runner import write_result
 
-        self.provenance |= describe_end(steps=self.step, seconds=self.seconds)
-        self._write_provenance()
+        self.folder.close(steps=self.step)
         save_model(
             self.run / MODEL_NAME,
             self.learner.result,
             backbone_config=self.config.backbone.model_dump(mode="json"),
             spec=self.spec,
-            provenance=self.provenance,
+            provenance=self.folder.provenance,
         )
         save_face_classifier(
             self.run,
@@ -326,27 +324,19 @@ class TrainingRun:
     def embedder(self) -> TorchEmbedder:
         """The model as it is now."""
         name = str(self.run / MODEL_NAME)
-        return TorchEmbedder(self.learner.result, self.spec, name=name, provenance=self.provenance)
+        return TorchEmbedder(self.learner.result, self.spec, name=name, provenance=self.folder.provenance)
 
     def _place(self) -> dict[str, float]:
         return {
             "step": self.step,
             "epoch": self.step / self.steps_per_epoch,
-            "seconds": self.seconds,
+            "seconds": self.folder.seconds,
         }
-
-    def _write_provenance(self) -> None:
-        write_text(self.run / "provenance.json", json.dumps(self.provenance, indent=2) + "\n")
 
     def _progress(self, what: str, photos: int) -> AbstractContextManager[Callable[[int, str], None]]:
         if self.fabric.is_global_zero:
             return progress(what, total=photos)
         return nullcontext(lambda count, note: None)
-
-    def _note(self, figures: StepFigures) -> str:
-        rate = (self.step - self._first_step) / max(time.monotonic() - self._begun, 1e-9)
-        left = (self.last_step - self.step) / rate
-        return f"loss {figures.loss:.3f}, accuracy {figures.accuracy:.1%}, {duration(left)} to the end"
 
     def headline(self) -> str:
         """What is trained on what, in a line."""

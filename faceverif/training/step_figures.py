@@ -15,11 +15,13 @@ class StepFigures(NamedTuple):
         loss: mean over the batch, penalties included.
         accuracy: share of images whose margin-free logits are highest at their own class.
         gradient_norm: before clipping, of this process's model (all have the same gradient).
+        stop: one of the processes was asked to stop after this step.
     """
 
     loss: float
     accuracy: float
     gradient_norm: float
+    stop: bool = False
 
     def refuse_not_finite(self) -> None:
         """Stop before the weights are spoilt.

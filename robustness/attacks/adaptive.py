@@ -1,30 +1,35 @@
-"""The attacker who knows the detector: to fool the model and stay likely."""
+"""The attack that knows the detector: to fool the model and stay likely."""
 
 from __future__ import annotations
 
-from functools import partial
+from typing import Literal, Self
 
-import torch
 from torch import Tensor
 
 from robustness.attacked_model import Watched
-from robustness.attacks.ascent import ascend
 from robustness.attacks.base import Attack
-from robustness.attacks.best_met import BestMet
 from robustness.attacks.goal import GAINS, Goal, Loss
+from robustness.attacks.knowledge import Knowledge
+from robustness.attacks.section import AdaptiveSection, AttackSection
+from robustness.attacks.sweep import Sight, best_of_sweep
+from robustness.attacks.traits import Traits
 from robustness.detectors.base import Detector
 from robustness.features import Features
 from robustness.threat_model import ThreatModel
+
+
+class AdaptiveConfig(AdaptiveSection):
+    """The attack knows the model's detector and its threshold."""
+
+    name: Literal["adaptive"]
 
 
 class Adaptive(Attack):
     """Raises classification loss - c max(0, score - threshold), with a growing c, from several places.
 
     After Carlini & Wagner, "Adversarial Examples Are Not Easily Detected" (2017), and Tramer et al. (2020).
-    With score = -log-likelihood and threshold = -tau the second term is c max(0, tau - log-likelihood). Each
-    c goes on where the smaller one ended: a small c crosses the unlikely land between two classes, a large
-    one then goes where the other class is likely. Of everything that it meets on the way the attack keeps
-    the best: see `BestMet`.
+    With score = -log-likelihood and threshold = -tau the second term is c max(0, tau - log-likelihood). See
+    `best_of_sweep` for the search.
 
     Args:
         detector: fitted; its scores must have gradients.
@@ -32,42 +37,55 @@ class Adaptive(Attack):
         weights: the values of c, in units of logits by units of the score.
         steps: for each c.
         restarts: of the whole sweep; the first begins at the image, the others anywhere in the ball.
-        loss: the classification loss. The margin does not saturate: the attacker knows better than to follow
-            gradients that are zero.
+        loss: the classification loss. The margin does not saturate, so its gradients do not vanish.
 
     Raises:
         InputError: the detector is not fitted or has no gradients.
     """
+
+    section = AdaptiveConfig
+    traits = Traits(follows_gradients=True, many_steps=True, knows_detector=True)
 
     def __init__(
         self,
         detector: Detector,
         threshold: float,
         *,
-        weights: tuple[float, ...] = (0.0, 0.1, 1.0, 10.0, 100.0),
-        steps: int = 40,
-        restarts: int = 2,
+        weights: tuple[float, ...],
+        steps: int,
+        restarts: int,
         loss: Loss = "margin",
     ) -> None:
         detector.refuse_unattackable()
-        self.detector, self.threshold, self.weights = detector, threshold, sorted(weights)
+        self.detector, self.threshold, self.weights = detector, threshold, weights
         self.steps, self.restarts, self.loss = steps, restarts, loss
 
-    def perturb(self, model: Watched, images: Tensor, goal: Goal, *, threat: ThreatModel) -> Tensor:
-        """The best of everything met."""
-        best = BestMet(images, self.threshold)
-        for restart in range(self.restarts):
-            version = threat.random_start(images) if restart else images
-            for weight in self.weights:
-                value = partial(self._value, model, goal, best, weight)
-                version = ascend(value, version, images, threat=threat, steps=self.steps)
-            with torch.no_grad():
-                self._value(model, goal, best, 0.0, version)
-        return best.images
+    @classmethod
+    def configured(cls, section: AttackSection, known: Knowledge) -> Self:
+        """With the model's own detector and its threshold at the section's rate."""
+        own = section.own_settings()
+        return cls(known.detector, known.thresholds[own.pop("rate")], **own)
 
-    def _value(self, model: Watched, goal: Goal, best: BestMet, weight: float, pixels: Tensor) -> Tensor:
-        embeddings = model.embed(pixels)
-        features = Features(embeddings, model.head.logits(embeddings), goal.labels)
-        logits, scores = features.logits, self.detector.score(features)
-        best.meet(pixels, fooled=goal.reached(logits), scores=scores, distance=goal.margin(logits))
-        return GAINS[self.loss](logits, goal) - weight * (scores - self.threshold).clamp_min(0.0)
+    def perturb(self, model: Watched, images: Tensor, goal: Goal, *, threat: ThreatModel) -> Tensor:
+        """The best version that the sweep has found."""
+
+        def look(pixels: Tensor) -> Sight:
+            embeddings = model.embed(pixels)
+            features = Features(embeddings, model.head.logits(embeddings), goal.labels)
+            logits = features.logits
+            return Sight(
+                gain=GAINS[self.loss](logits, goal),
+                reached=goal.reached(logits),
+                scores=self.detector.score(features),
+                distance=goal.margin(logits),
+            )
+
+        return best_of_sweep(
+            look,
+            images,
+            starts=(threat.random_start(images) if restart else images for restart in range(self.restarts)),
+            weights=self.weights,
+            threshold=self.threshold,
+            threat=threat,
+            steps=self.steps,
+        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -22,6 +22,9 @@ from robustness.attacked_model import (
     seeded,
 )
 from robustness.attacks.goal import Goal
+from robustness.attacks.knowledge import Knowledge
+from robustness.attacks.section import AttackSection
+from robustness.attacks.traits import Traits
 from robustness.features import Features
 from robustness.threat_model import Norm, ThreatModel
 
@@ -95,16 +98,30 @@ class Attack(ABC):
 
     The base class goes through the images in portions, keeps every change in the ball and in the box and
     checks it, keeps gradients out of the model's parameters, and counts the images without a gradient. A new
-    attack is a file with a subclass that says how it perturbs, and a line in the registry of
-    `robustness.attacks`.
+    attack is a file with its config section and a subclass that says how it perturbs, a line in the registry
+    of `robustness.attacks`, and a test.
 
     Attributes:
+        section: its config.
+        traits: what the checks for masked gradients have to know; see `Traits`.
         norms: those that it knows.
         goals: untargeted, targeted or both.
     """
 
-    norms: ClassVar[frozenset[Norm]] = frozenset({"linf", "l2"})
+    section: ClassVar[type[AttackSection]]
+    traits: ClassVar[Traits]
+    norms: ClassVar[frozenset[Norm]] = AttackSection.norms()
     goals: ClassVar[frozenset[str]] = frozenset({"untargeted", "targeted"})
+
+    @classmethod
+    def configured(cls, section: AttackSection, known: Knowledge) -> Self:
+        """The attack with the settings of its section.
+
+        Args:
+            section: of this attack.
+            known: what else it may be built from.
+        """
+        return cls(**section.own_settings())
 
     @abstractmethod
     def perturb(self, model: Watched, images: Tensor, goal: Goal, *, threat: ThreatModel) -> Tensor:
@@ -177,10 +194,10 @@ class Attack(ABC):
     ) -> AttackResult:
         device = device_of(model)
         clean, labels = images.to(device), labels.to(device)
-        watched, before = Watched(model, clean), None
+        watched = Watched(model, clean)
         with frozen(model), seeded(seed, device):
             if threat.targeted and targets is None:
-                before = _features(model, clean, labels)
+                before = _features(model, watched.clean_embeddings(), labels)
                 targets = before.logits.topk(2, dim=1).indices[:, 1]
             goal = Goal(labels, None if targets is None else targets.to(device))
             changed = clean
@@ -189,9 +206,9 @@ class Attack(ABC):
             changed = threat.project(changed, clean)
             if not threat.kept_by(changed, clean):
                 raise RuntimeError(f"{type(self).__name__} left the ball or the box, or made a NaN")
-            if before is None:
-                before = _features(model, clean, labels, known=watched.clean_embeddings)
-            after = _features(model, changed, labels)
+            before = _features(model, watched.clean_embeddings(), labels)
+            with torch.no_grad():
+                after = _features(model, model.embed(changed), labels)
         zero = watched.gradients.zero
         return AttackResult(
             images=changed.cpu().contiguous(),
@@ -229,11 +246,7 @@ class Attack(ABC):
 
 
 @torch.no_grad()
-def _features(
-    model: AttackedModel, images: Tensor, labels: Tensor, *, known: Tensor | None = None
-) -> Features:
-    """Features of a portion, its embeddings already known or not."""
-    embeddings = model.embed(images) if known is None else known
+def _features(model: AttackedModel, embeddings: Tensor, labels: Tensor) -> Features:
     return Features(embeddings, model.head.logits(embeddings), labels)
 
 

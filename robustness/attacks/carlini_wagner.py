@@ -2,16 +2,40 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from faceverif.config.section import Count, NotNegative, Positive
 from robustness.attacked_model import Watched
 from robustness.attacks.base import Attack
 from robustness.attacks.goal import Goal
+from robustness.attacks.section import AttackSection
 from robustness.attacks.through_foolbox import foolbox_attacks, run_foolbox
-from robustness.threat_model import Norm, ThreatModel
+from robustness.attacks.traits import Traits
+from robustness.threat_model import ThreatModel
+
+
+class CarliniWagnerConfig(AttackSection):
+    """The smallest change that an optimiser finds.
+
+    Attributes:
+        steps: of the optimiser, at each price.
+        search_steps: of the search for the price.
+        step: of the optimiser.
+        price: that the search begins at. The paper begins at 1e-3 with 9 steps of the search, most of which
+            are spent on prices that are too low.
+        confidence: margin in logits by which the goal must be reached.
+    """
+
+    name: Literal["carlini_wagner"]
+    norm: Literal["l2"] = "l2"
+    steps: Count = 100
+    search_steps: Count = 6
+    step: Positive = 0.1
+    price: Positive = 1.0
+    confidence: NotNegative = 0.0
 
 
 class CarliniWagner(Attack):
@@ -24,21 +48,22 @@ class CarliniWagner(Attack):
         steps: of the optimiser, at each price c.
         search_steps: of the search for c: ten times dearer until the goal is reached, then bisection.
         step: of the optimiser, in the space of atanh(2 x - 1).
-        price: the first c. The paper begins at 1e-3 with 9 steps of the search, which mostly are spent on
-            prices that buy nothing.
+        price: the first c.
         confidence: margin in logits by which the goal must be reached.
     """
 
-    norms: ClassVar[frozenset[Norm]] = frozenset({"l2"})
+    section = CarliniWagnerConfig
+    traits = Traits(follows_gradients=True, many_steps=True, no_weaker_than=frozenset({"deepfool"}))
+    norms = CarliniWagnerConfig.norms()
 
     def __init__(
         self,
         *,
-        steps: int = 100,
-        search_steps: int = 6,
-        step: float = 0.1,
-        price: float = 1.0,
-        confidence: float = 0.0,
+        steps: int,
+        search_steps: int,
+        step: float,
+        price: float,
+        confidence: float,
     ) -> None:
         self.steps, self.search_steps, self.step = steps, search_steps, step
         self.price, self.confidence = price, confidence

@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from torch import Tensor
 
+from faceverif.config.section import Count
 from robustness.attacked_model import Watched
 from robustness.attacks.base import Attack
 from robustness.attacks.goal import Goal
+from robustness.attacks.section import AttackSection
 from robustness.attacks.through_foolbox import foolbox_attacks, run_foolbox
+from robustness.attacks.traits import Traits
 from robustness.threat_model import ThreatModel
+
+
+class DeepFoolConfig(AttackSection):
+    """The shortest way over a linearised boundary.
+
+    Attributes:
+        steps: at most.
+    """
+
+    name: Literal["deepfool"]
+    steps: Count = 50
 
 
 class DeepFool(Attack):
@@ -24,9 +38,11 @@ class DeepFool(Attack):
         overshoot: share by which the boundary is crossed.
     """
 
+    section = DeepFoolConfig
+    traits = Traits(follows_gradients=True, many_steps=True)
     goals: ClassVar[frozenset[str]] = frozenset({"untargeted"})
 
-    def __init__(self, *, steps: int = 50, candidates: int = 10, overshoot: float = 0.02) -> None:
+    def __init__(self, *, steps: int, candidates: int = 10, overshoot: float = 0.02) -> None:
         self.steps, self.candidates, self.overshoot = steps, candidates, overshoot
 
     def perturb(self, model: Watched, images: Tensor, goal: Goal, *, threat: ThreatModel) -> Tensor:

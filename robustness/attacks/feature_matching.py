@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
+from typing import Literal, Self
+
 import torch
 from torch import Tensor
 
 from data_prep.errors import InputError
+from faceverif.config.section import Count
 from robustness.attacked_model import Watched
 from robustness.attacks.ascent import ascend
 from robustness.attacks.base import Attack, worst_of
 from robustness.attacks.goal import Goal
+from robustness.attacks.knowledge import Knowledge
+from robustness.attacks.section import AttackSection
+from robustness.attacks.traits import Traits
 from robustness.features import Features
 from robustness.threat_model import ThreatModel
+
+
+class FeatureMatchingConfig(AttackSection):
+    """Towards the embedding of a clean image of another class.
+
+    Attributes:
+        steps: of each restart.
+        restarts: the first begins at the image.
+    """
+
+    name: Literal["feature_matching"]
+    steps: Count = 100
+    restarts: Count = 1
 
 
 class FeatureMatching(Attack):
@@ -27,9 +46,17 @@ class FeatureMatching(Attack):
             with the smallest margin is kept.
     """
 
-    def __init__(self, guides: Features, *, steps: int = 100, restarts: int = 1) -> None:
+    section = FeatureMatchingConfig
+    traits = Traits(follows_gradients=True, many_steps=True)
+
+    def __init__(self, guides: Features, *, steps: int, restarts: int) -> None:
         self.guides = guides.take(guides.correct)
         self.steps, self.restarts = steps, restarts
+
+    @classmethod
+    def configured(cls, section: AttackSection, known: Knowledge) -> Self:
+        """With clean training images as guides."""
+        return cls(known.guides, **section.own_settings())
 
     def perturb(self, model: Watched, images: Tensor, goal: Goal, *, threat: ThreatModel) -> Tensor:
         """The version that comes furthest."""

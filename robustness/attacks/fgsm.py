@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from torch import Tensor
 
 from robustness.attacked_model import Watched
 from robustness.attacks.base import Attack
 from robustness.attacks.goal import Goal
+from robustness.attacks.section import AttackSection
 from robustness.attacks.through_foolbox import foolbox_attacks, run_foolbox
+from robustness.attacks.traits import Traits
 from robustness.threat_model import ThreatModel
+
+
+class FGSMConfig(AttackSection):
+    """One step along the gradient's sign."""
+
+    name: Literal["fgsm"]
 
 
 class FGSM(Attack):
@@ -19,6 +27,8 @@ class FGSM(Attack):
     The loss is the cross entropy of the margin-free logits. Through foolbox.
     """
 
+    section = FGSMConfig
+    traits = Traits(follows_gradients=True, many_steps=False)
     goals: ClassVar[frozenset[str]] = frozenset({"untargeted"})
 
     def perturb(self, model: Watched, images: Tensor, goal: Goal, *, threat: ThreatModel) -> Tensor:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -14,12 +15,15 @@ from data_prep.errors import InputError
 from robustness.attacked_model import (
     GradientCount,
     device_of,
+    embeddings_of,
     frozen,
     refuse_bad_pixels,
     refuse_unfit_model,
     seeded,
 )
-from robustness.attacks.ascent import ascend
+from robustness.attacks.knowledge import Knowledge
+from robustness.attacks.section import AttackSection
+from robustness.attacks.traits import Traits
 from robustness.threat_model import ThreatModel
 
 PairGoal = Literal["impersonation", "dodging"]
@@ -83,45 +87,49 @@ class Chase:
         return self.sign * torch.linalg.vecdot(F.normalize(embeddings), self.wanted)
 
 
-class PairAttack:
-    """Moves the cosine of two embeddings by projected gradient steps, always from a random start.
+class PairAttack(ABC):
+    """Changes a photo so that a verification decides a pair wrongly.
 
-    Impersonation raises it: the probe is to pass for the reference's person. Dodging lowers it. At the image
-    itself the gradient of its own cosine is zero; a random start leaves that place. Another attack on pairs
-    is a subclass with its own `perturb`.
+    Impersonation raises the cosine: the probe is to pass for the reference's person. Dodging lowers it. The
+    base class does for pairs what `robustness.attacks.base.Attack` does for images of the classes.
 
     Args:
-        goal: what the attacker wants.
-        steps: for each restart.
-        restarts: of each probe the best version is kept.
+        goal: what the attack is for.
+
+    Attributes:
+        section: its config.
+        traits: what the checks for masked gradients have to know; see `Traits`.
     """
 
-    def __init__(self, goal: PairGoal, *, steps: int = 40, restarts: int = 1) -> None:
-        self.goal, self.steps, self.restarts = goal, steps, restarts
+    section: ClassVar[type[AttackSection]]
+    traits: ClassVar[Traits]
 
+    def __init__(self, goal: PairGoal) -> None:
+        self.goal = goal
+
+    @classmethod
+    def configured(cls, section: AttackSection, goal: PairGoal, known: Knowledge) -> Self:
+        """The attack with the settings of its section.
+
+        Args:
+            section: of this attack.
+            goal: what the attack is for.
+            known: what else it may be built from.
+        """
+        return cls(goal, **section.own_settings())
+
+    @abstractmethod
     def perturb(self, chase: Chase, probes: Tensor, *, threat: ThreatModel) -> Tensor:
-        """The best version of every restart, (batch, C, H, W) in the ball and in the box.
+        """The method's own idea.
 
         Args:
             chase: what may be asked.
             probes: (batch, C, H, W) in [0, 1].
             threat: what may be changed; epsilon > 0.
+
+        Returns:
+            (batch, C, H, W), in the ball and in the box.
         """
-
-        def gain(pixels: Tensor) -> Tensor:
-            return chase.gain(chase.network(pixels))
-
-        best = probes
-        with torch.no_grad():
-            reached = gain(probes)
-        for _ in range(self.restarts):
-            start = threat.random_start(probes)
-            tried = ascend(gain, start, probes, threat=threat, steps=self.steps)
-            with torch.no_grad():
-                found = gain(tried)
-            best = torch.where((found > reached)[:, None, None, None], tried, best)
-            reached = torch.maximum(found, reached)
-        return best
 
     def __call__(
         self,
@@ -184,6 +192,38 @@ class PairAttack:
             sizes=threat.sizes(clean, changed).cpu(),
             zero_gradient=None if count.zero is None else count.zero.cpu(),
         )
+
+
+def unasked_result(
+    goal: PairGoal,
+    network: nn.Module,
+    probes: Tensor,
+    changed: Tensor,
+    references: Tensor,
+    *,
+    threat: ThreatModel,
+) -> PairAttackResult:
+    """What a network makes of probes that were changed without asking it.
+
+    Args:
+        goal: which decision is wanted.
+        network: pixels in [0, 1] -> raw embeddings, in evaluation mode.
+        probes: (N, C, H, W) before the change.
+        changed: (N, C, H, W) after it.
+        references: (N, C, H, W), what both are compared with.
+        threat: measures the change.
+    """
+    before, after, reference = (
+        F.normalize(embeddings_of(network, images)) for images in (probes, changed, references)
+    )
+    return PairAttackResult(
+        goal=goal,
+        images=changed,
+        clean_similarity=torch.linalg.vecdot(before, reference),
+        similarity=torch.linalg.vecdot(after, reference),
+        sizes=threat.sizes(probes, changed),
+        zero_gradient=None,
+    )
 
 
 def _joined(parts: list[PairAttackResult]) -> PairAttackResult:

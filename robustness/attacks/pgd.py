@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
 
+from faceverif.config.section import Count
 from robustness.attacked_model import Watched
 from robustness.attacks.base import Attack, worst_of
 from robustness.attacks.goal import Goal, Loss
+from robustness.attacks.section import AttackSection
 from robustness.attacks.through_foolbox import foolbox_attacks, run_foolbox
+from robustness.attacks.traits import Traits
 from robustness.threat_model import Norm, ThreatModel
 
 
@@ -39,25 +42,45 @@ _METHODS: dict[tuple[Norm, Loss], Callable[..., Any]] = {
 }
 
 
+class PGDConfig(AttackSection):
+    """Many projected steps.
+
+    Attributes:
+        steps: of each restart.
+        restarts: from anywhere in the ball.
+        loss: margin does not saturate where the softmax does.
+    """
+
+    name: Literal["pgd"]
+    steps: Count = 40
+    restarts: Count = 1
+    loss: Loss = "margin"
+
+
 class PGD(Attack):
     """x <- project(x + step sign(grad loss)), Madry et al. (2018), Eq. 6 f. Through foolbox.
 
     Args:
         steps: >= 1.
-        step: length of one, in shares of epsilon; None: 2.5 / steps, so that it can cross the ball.
         restarts: how often; of each image the version with the smallest margin is kept.
-        random_start: begin anywhere in the ball, not at the image.
         loss: cross_entropy as in the paper, or margin where the softmax is saturated.
+        step: length of one, in shares of epsilon; None: 2.5 / steps, so that it can cross the ball.
+        random_start: begin anywhere in the ball, not at the image.
     """
+
+    section = PGDConfig
+    traits = Traits(
+        follows_gradients=True, many_steps=True, no_weaker_than=frozenset({"fgsm", "targeted_fgsm"})
+    )
 
     def __init__(
         self,
         *,
-        steps: int = 40,
+        steps: int,
+        restarts: int,
+        loss: Loss,
         step: float | None = None,
-        restarts: int = 1,
         random_start: bool = True,
-        loss: Loss = "cross_entropy",
     ) -> None:
         self.steps, self.restarts, self.random_start, self.loss = steps, restarts, random_start, loss
         self.step = 2.5 / steps if step is None else step

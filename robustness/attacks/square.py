@@ -2,34 +2,51 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from faceverif.config.section import Count
 from robustness.attacked_model import Watched
 from robustness.attacks.base import Attack
 from robustness.attacks.goal import Goal
-from robustness.threat_model import Norm, ThreatModel
+from robustness.attacks.section import AttackSection
+from robustness.attacks.traits import Traits
+from robustness.threat_model import ThreatModel
 
 # Shares of all queries after which the squares' area is halved: Andriushchenko et al. (2020), Sec. 5.
 _HALVED_AT = (0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)
 
 
+class SquareConfig(AttackSection):
+    """Random squares; sees logits only.
+
+    Attributes:
+        queries: per image, at most.
+    """
+
+    name: Literal["square"]
+    norm: Literal["linf"] = "linf"
+    queries: Count = 1000
+
+
 class Square(Attack):
     """Andriushchenko et al., "Square Attack" (2020), Algorithms 1 and 2. foolbox has none.
 
-    Starts with vertical stripes of +-epsilon, then sets squares to +-epsilon, one sign a channel, and keeps
-    those that bring the margin in logits down. Images whose goal is reached are left alone.
+    Starts with vertical stripes of +-epsilon, then sets squares to +-epsilon, one sign per channel, and keeps
+    those that reduce the margin in logits. Images whose goal is reached are left alone.
 
     Args:
-        queries: questions to the model an image, at most.
+        queries: forward passes per image, at most.
         area: share of the image that the first squares cover.
     """
 
-    norms: ClassVar[frozenset[Norm]] = frozenset({"linf"})
+    section = SquareConfig
+    traits = Traits(follows_gradients=False, many_steps=True)
+    norms = SquareConfig.norms()
 
-    def __init__(self, *, queries: int = 1000, area: float = 0.8) -> None:
+    def __init__(self, *, queries: int, area: float = 0.8) -> None:
         self.queries, self.area = queries, area
 
     @torch.no_grad()
@@ -58,7 +75,7 @@ class Square(Attack):
 
 
 def _with_squares(best: Tensor, clean: Tensor, *, side_px: int, threat: ThreatModel) -> Tensor:
-    """One square an image set anew."""
+    """The images with one new square each."""
     batch, channels, height, width = best.shape
     top, left = (
         torch.randint(extent - side_px + 1, (batch, 1), device=best.device) for extent in (height, width)

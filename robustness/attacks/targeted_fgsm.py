@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from torch import Tensor
 
 from robustness.attacked_model import Watched, gradient_of
 from robustness.attacks.base import Attack
 from robustness.attacks.goal import Goal
+from robustness.attacks.section import AttackSection
+from robustness.attacks.traits import Traits
 from robustness.threat_model import ThreatModel
+
+
+class TargetedFGSMConfig(AttackSection):
+    """One step down the training loss of the second most likely class."""
+
+    name: Literal["targeted_fgsm"]
 
 
 class TargetedFGSM(Attack):
@@ -20,6 +28,8 @@ class TargetedFGSM(Attack):
     the second most likely classes, as in the paper.
     """
 
+    section = TargetedFGSMConfig
+    traits = Traits(follows_gradients=True, many_steps=False)
     goals: ClassVar[frozenset[str]] = frozenset({"targeted"})
 
     def perturb(self, model: Watched, images: Tensor, goal: Goal, *, threat: ThreatModel) -> Tensor:

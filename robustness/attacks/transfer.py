@@ -2,31 +2,66 @@
 
 from __future__ import annotations
 
+from typing import Literal, Self
+
 from torch import Tensor
 
+from faceverif.config.section import Count
 from robustness.attacked_model import AttackedModel, Watched, frozen, refuse_unfit_model
 from robustness.attacks.base import Attack
 from robustness.attacks.goal import Goal
+from robustness.attacks.knowledge import Knowledge
+from robustness.attacks.pgd import PGD
+from robustness.attacks.section import AttackSection
+from robustness.attacks.traits import Traits
 from robustness.threat_model import ThreatModel
 
 
+class TransferConfig(AttackSection):
+    """PGD on another model; the attacked model is not asked.
+
+    Attributes:
+        source: name of the other model, whose training of the same number is used. It is not attacked itself.
+        steps: of the PGD.
+    """
+
+    name: Literal["transfer"]
+    source: str
+    steps: Count = 40
+
+    @property
+    def source_model(self) -> str | None:
+        """The source."""
+        return self.source
+
+
 class Transfer(Attack):
-    """What another attack finds on another model; the attacked model is asked for nothing.
+    """What another attack finds on another model; the attacked model is not asked.
 
     A model whose gradients are masked falls to this and not to the attack itself.
 
     Args:
         attack: what is done to the source.
-        source: a model of the same images and classes, where the attacked model lies.
+        source: a model of the same images and classes, on the device of the attacked model.
     """
+
+    section = TransferConfig
+    traits = Traits(follows_gradients=False, many_steps=True)
 
     def __init__(self, attack: Attack, source: AttackedModel) -> None:
         refuse_unfit_model(source)
         self.attack, self.source = attack, source
         self.norms, self.goals = attack.norms, attack.goals  # type: ignore[misc]
 
+    @classmethod
+    def configured(cls, section: AttackSection, known: Knowledge) -> Self:
+        """PGD on the margin in logits of the source."""
+        assert isinstance(section, TransferConfig)
+        assert known.source is not None  # the section names one
+        return cls(PGD(steps=section.steps, restarts=1, loss="margin"), known.source)
+
     def perturb(self, model: Watched, images: Tensor, goal: Goal, *, threat: ThreatModel) -> Tensor:
-        """The images as the source is fooled by them."""
+        """The images that fool the source."""
         refuse_unfit_model(self.source)
         with frozen(self.source):
             return self.attack.perturb(Watched(self.source, images), images, goal, threat=threat)

@@ -10,19 +10,8 @@ from typing import Annotated, Any, get_args
 from pydantic import Field, model_validator
 
 from faceverif.config.section import Count, NotNegative, Section, Seed, broken_rule
-from robustness.attacks.config import (
-    AdaptiveConfig,
-    AttackConfig,
-    Name,
-    PairAdaptiveConfig,
-    PairAttackConfig,
-    Rate,
-    TransferConfig,
-    includes,
-    label_of,
-    tries,
-)
-from robustness.attacks.pairs import PairGoal
+from robustness.attacks import AttackConfig, AttackSection, PairAttackConfig, PairGoal
+from robustness.attacks.section import Name, Rate, includes
 from robustness.detectors import DETECTORS
 from robustness.detectors.calibration import smallest_calibration, smallest_rate
 from robustness.rejection.controls import CONTROLS
@@ -168,8 +157,8 @@ class RejectionConfig(Section):
 
     @model_validator(mode="after")
     def _names_fit(self) -> RejectionConfig:
-        models, attacks = [model.name for model in self.models], [label_of(each) for each in self.attacks]
-        pairs = [label_of(each) for each in self.pair_attacks]
+        models, attacks = [model.name for model in self.models], [each.called for each in self.attacks]
+        pairs = [each.called for each in self.pair_attacks]
         _refuse_twice("models", "must differ in their names", models)
         for key, labels in (("attacks", attacks), ("pairs.attacks", pairs)):
             _refuse_twice(key, "must differ in their labels; give them some", labels)
@@ -191,13 +180,13 @@ class RejectionConfig(Section):
             raise broken_rule("", "attacks or pairs must be given", got="neither")
         names = [model.name for model in self.models]
         for key, attack in self._attacks_by_key():
-            if isinstance(attack, TransferConfig) and attack.source not in names:
+            if attack.source_model not in (None, *names):
                 raise broken_rule(
-                    f"{key}.source", f"must be one of the models: {', '.join(names)}", got=attack.source
+                    f"{key}.source", f"must be one of the models: {', '.join(names)}", got=attack.source_model
                 )
-            if isinstance(attack, AdaptiveConfig | PairAdaptiveConfig) and attack.rate not in self.rates:
+            if attack.known_rate not in (None, *self.rates):
                 rates = ", ".join(map(str, self.rates))
-                raise broken_rule(f"{key}.rate", f"must be one of rates: {rates}", got=attack.rate)
+                raise broken_rule(f"{key}.rate", f"must be one of rates: {rates}", got=attack.known_rate)
             if attack.norm == "linf" and max(attack.epsilons) > 1:
                 raise broken_rule(
                     f"{key}.epsilons",
@@ -209,7 +198,7 @@ class RejectionConfig(Section):
     @model_validator(mode="after")
     def _every_model_is_attacked(self) -> RejectionConfig:
         for model in self.models:
-            tried = (attack for _, attack in self._attacks_by_key() if tries(attack, model.name))
+            tried = (attack for _, attack in self._attacks_by_key() if attack.attacks(model.name))
             if not any(max(attack.epsilons) > 0 for attack in tried):
                 raise broken_rule(
                     "attacks",
@@ -230,7 +219,7 @@ class RejectionConfig(Section):
             )
         return self
 
-    def _attacks_by_key(self) -> Iterator[tuple[str, AttackConfig | PairAttackConfig]]:
+    def _attacks_by_key(self) -> Iterator[tuple[str, AttackSection]]:
         """Every attack with its key path."""
         for key, attacks in (("attacks", self.attacks), ("pairs.attacks", self.pair_attacks)):
             yield from ((f"{key}.{number}", attack) for number, attack in enumerate(attacks))

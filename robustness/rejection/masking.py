@@ -1,8 +1,8 @@
-"""Checks for gradients that are masked: signs that an attack was weak rather than the model strong."""
+"""Checks for masked gradients: signs that an attack was weak rather than the model strong."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import permutations
@@ -11,23 +11,25 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from robustness.attacks import PairGoal
+from robustness.attacks import ATTACKS, PAIR_ATTACKS, Attack, PairAttack, PairGoal
+from robustness.attacks.traits import Traits
 from robustness.rejection.findings import WHOLE_BOX, Finding
 
 Verdict = Literal["warning", "not run", "pass"]
 # The worst first.
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 
-# More images without a gradient than this, and the attack had too little to follow.
+# If more images than this have no gradient, the attack had too little to follow.
 _FEW_ZERO_GRADIENTS = 0.01
-# Attacks that follow this model's own gradients over many steps.
-_STRONG = ("pgd", "adaptive", "feature_matching")
-_BLACK_BOX = ("square", "transfer")
-# Attacks that know nothing of the detector.
-_UNAWARE = ("fgsm", "targeted_fgsm", "pgd", "feature_matching", "deepfool", "carlini_wagner", *_BLACK_BOX)
+# Above this clean error, figures about correctly classified images describe few of the images.
+_MANY_ERRORS = 0.5
 
-# Of a finding, which images the attacker has reached, (N,) bool.
+# Whether an attack is one of those that a check is about.
+Which = Callable[[Traits], bool]
+# The images of a finding on which its attack counts as successful, (N,) bool.
 Reached = Callable[[Finding], NDArray[np.bool_]]
+# What a check says of the findings of one training and goal.
+CheckFunction = Callable[[Sequence[Finding]], tuple[Verdict, str]]
 
 
 @dataclass(frozen=True)
@@ -64,9 +66,34 @@ def check_masking(findings: Sequence[Finding]) -> list[Check]:
     return [
         Check(*of, name, *check(group))
         for of, group in groups.items()
-        for name, check in CHECKS.items()
-        if of[-1] is None or name not in CLOSED_SET_ONLY
+        for name, check in checks_for(of[-1]).items()
     ]
+
+
+def checks_for(goal: PairGoal | None) -> dict[str, CheckFunction]:
+    """Name -> check, of images of the classes (None) or of pairs.
+
+    There is one check for each attack that an attack of the registry declares itself no weaker than.
+    """
+    return _FIXED | (_declared(ATTACKS) if goal is None else _declared(PAIR_ATTACKS))
+
+
+def _declared(attacks: Mapping[str, type[Attack] | type[PairAttack]]) -> dict[str, CheckFunction]:
+    """The checks that attacks ask for by their traits."""
+    return {
+        f"{strong} is no weaker than {weak}": partial(_no_weaker, strong=strong, weak=weak)
+        for strong, attack in attacks.items()
+        for weak in sorted(attack.traits.no_weaker_than)
+    }
+
+
+def _mostly_right(findings: Sequence[Finding]) -> tuple[Verdict, str]:
+    """Success and detection are shares of what is right before the attack."""
+    worst = max(1 - finding.own["clean_accuracy"]["value"] for finding in findings)
+    text = f"at most {worst:.1%} of the clean images are wrong before an attack"
+    if worst > _MANY_ERRORS:
+        return "warning", f"{text}: success and detection describe the few others"
+    return "pass", text
 
 
 def _blind_at_zero(findings: Sequence[Finding]) -> tuple[Verdict, str]:
@@ -93,51 +120,53 @@ def _gradients_are_there(findings: Sequence[Finding]) -> tuple[Verdict, str]:
     return verdict, f"at most {shares[worst]:.1%} of the images gave {worst} no gradient"
 
 
-def _steps_help(findings: Sequence[Finding]) -> tuple[Verdict, str]:
-    return _at_least(findings, strong=("pgd",), weak=("fgsm",))
+def _no_weaker(findings: Sequence[Finding], *, strong: str, weak: str) -> tuple[Verdict, str]:
+    return _at_least(_named(findings, strong), _named(findings, weak), missing=f"{strong} and {weak}")
 
 
-def _knowledge_helps(findings: Sequence[Finding]) -> tuple[Verdict, str]:
-    return _at_least(findings, strong=_STRONG, weak=_BLACK_BOX)
+def _gradients_help(findings: Sequence[Finding]) -> tuple[Verdict, str]:
+    strong, weak = _with(findings, lambda its: its.strong), _with(findings, lambda its: its.black_box)
+    return _at_least(strong, weak, missing="attacks of many gradient steps and black-box attacks")
 
 
 def _reaches_all(findings: Sequence[Finding]) -> tuple[Verdict, str]:
     unbounded = [
         finding
-        for finding in findings
-        if _named(finding, _STRONG) and finding.trial.norm == "linf" and finding.trial.epsilon >= WHOLE_BOX
+        for finding in _with(findings, lambda its: its.strong)
+        if finding.trial.norm == "linf" and finding.trial.epsilon >= WHOLE_BOX
     ]
     if not unbounded:
-        return "not run", f"no attack of many steps with epsilon {WHOLE_BOX:g} (linf) has finished"
+        return "not run", f"no attack of many gradient steps with epsilon {WHOLE_BOX:g} (linf) has finished"
     best = max(unbounded, key=lambda finding: finding.own["success"]["value"])
     share = best.own["success"]["value"]
     return "pass" if share == 1 else "warning", f"{best.trial.label} with the whole box: {share:.2%}"
 
 
-def _optimising_helps(findings: Sequence[Finding]) -> tuple[Verdict, str]:
-    return _at_least(findings, strong=("carlini_wagner",), weak=("deepfool",))
-
-
 def _size_helps(findings: Sequence[Finding]) -> tuple[Verdict, str]:
-    """More room must not hurt; compared on the images that both sizes were tried on."""
-    steps = [pair for pair in _growing(findings) if _named(pair[0], ("pgd",))]
-    if not steps:
-        return "not run", "no PGD of two sizes has finished"
-    for small, large in steps:
+    """A larger epsilon must not hurt; compared on the images that both sizes were tried on."""
+    # What an attack that avoids the detector reaches in all is not what it was made for.
+    plain = _with(findings, lambda its: its.strong and not its.knows_detector)
+    sizes = list(_growing(plain))
+    if not sizes:
+        return "not run", "no attack of many gradient steps has finished with two sizes"
+    for small, large in sizes:
         with_little, with_much, _ = _shared(small, large, _successes)
         if with_little > with_much:
             return "warning", f"{_size(large)} succeeds less than at {small.trial.epsilon:g}"
-    return "pass", f"in {len(steps)} comparisons of two sizes"
+    return "pass", f"in {len(sizes)} comparisons of two sizes"
 
 
 def _detector_known_helps(findings: Sequence[Finding]) -> tuple[Verdict, str]:
-    """At the rate whose threshold the adaptive attacker was told."""
-    aware = [finding for finding in findings if _named(finding, ("adaptive",))]
+    """At the rate whose threshold the adaptive attack was told."""
+    aware = _with(findings, lambda its: its.knows_detector)
     if not aware:
         return "not run", "no adaptive attack has finished"
     rate = _rate(aware[0])
     verdict, text = _at_least(
-        findings, strong=("adaptive",), weak=_UNAWARE, reached=partial(_undetected, rate=rate)
+        aware,
+        _with(findings, lambda its: not its.knows_detector),
+        missing="attacks that know the detector and others",
+        reached=partial(_undetected, rate=rate),
     )
     return verdict, text if verdict == "not run" else f"at {100 * rate:g} % false rejections, {text}"
 
@@ -152,28 +181,26 @@ def _size_helps_undetected(findings: Sequence[Finding]) -> tuple[Verdict, str]:
         )
         losses.append(((with_little - with_much) / images, text))
     if not losses:
-        return "not run", "no attack of two sizes has finished"
+        return "not run", "no attack has finished with two sizes"
     loss, text = max(losses)
     if loss > 0:
         return "warning", (
-            f"{text}. An attacker may stay within the smaller ball: detection at the larger epsilon flatters"
+            f"{text}. An attack may stay within the smaller ball: detection at the larger epsilon flatters"
         )
     return "pass", f"in {len(losses)} comparisons of two sizes"
 
 
-CHECKS: dict[str, Callable[[Sequence[Finding]], tuple[Verdict, str]]] = {
+_FIXED: dict[str, CheckFunction] = {
+    "most clean images are right": _mostly_right,
     "nothing to detect at epsilon 0": _blind_at_zero,
     "gradients are not zero": _gradients_are_there,
-    "PGD is no weaker than FGSM": _steps_help,
     "a larger epsilon is no weaker": _size_helps,
     "an unbounded attack reaches all images": _reaches_all,
-    "white box is no weaker than black box": _knowledge_helps,
-    "Carlini-Wagner is no weaker than DeepFool": _optimising_helps,
-    "the attacker who knows the detector is no weaker than the others, undetected": _detector_known_helps,
+    "white box is no weaker than black box": _gradients_help,
+    "knowing the detector is no weaker than not knowing it, undetected": _detector_known_helps,
     "a larger epsilon has no fewer undetected successes": _size_helps_undetected,
 }
-# Pairs have no attacks for these.
-CLOSED_SET_ONLY = ("Carlini-Wagner is no weaker than DeepFool",)
+CHECKS: dict[str, CheckFunction] = _FIXED | _declared(ATTACKS) | _declared(PAIR_ATTACKS)
 
 
 def _successes(finding: Finding) -> NDArray[np.bool_]:
@@ -187,36 +214,29 @@ def _undetected(finding: Finding, *, rate: float) -> NDArray[np.bool_]:
 
 
 def _rate(finding: Finding) -> float:
-    """The rate that an attack was aimed at; else the largest, which leaves the least to the attacker."""
-    aimed_at = getattr(finding.trial.attack, "rate", None)
-    return aimed_at or max(finding.points)
+    """The rate that an attack knows; else the largest, which rejects most."""
+    assert finding.trial.attack is not None  # controls are left out
+    return finding.trial.attack.known_rate or max(finding.points)
 
 
 def _at_least(
-    findings: Sequence[Finding],
-    *,
-    strong: tuple[str, ...],
-    weak: tuple[str, ...],
-    reached: Reached = _successes,
+    strong: Sequence[Finding], weak: Sequence[Finding], *, missing: str, reached: Reached = _successes
 ) -> tuple[Verdict, str]:
     """Whether at every size the best strong attack reaches as many as each weak one, of shared images."""
     texts, beaten = [], False
-    for rival in (finding for finding in findings if _named(finding, weak) and finding.trial.epsilon > 0):
-        pairs = [_shared(other, rival, reached) for other in _same_size(findings, rival, strong)]
-        if pairs:
+    for rival in weak:
+        pairs = [_shared(other, rival, reached) for other in strong if _same_size(other, rival)]
+        if pairs and rival.trial.epsilon > 0:
             ours, theirs, images = max(pairs, key=lambda pair: pair[0] / pair[2])
             beaten |= ours < theirs
             texts.append(f"{_size(rival)}: {ours} against {theirs} of {images}")
     if not texts:
-        return "not run", f"{' or '.join(strong)} and {' or '.join(weak)} have no size in common"
+        return "not run", f"{missing} have no size in common"
     return "warning" if beaten else "pass", "; ".join(texts)
 
 
-def _same_size(findings: Sequence[Finding], like: Finding, names: tuple[str, ...]) -> Iterator[Finding]:
-    for finding in findings:
-        same = (finding.trial.norm, finding.trial.epsilon) == (like.trial.norm, like.trial.epsilon)
-        if same and _named(finding, names):
-            yield finding
+def _same_size(one: Finding, other: Finding) -> bool:
+    return (one.trial.norm, one.trial.epsilon) == (other.trial.norm, other.trial.epsilon)
 
 
 def _growing(findings: Sequence[Finding]) -> Iterator[tuple[Finding, Finding]]:
@@ -227,8 +247,12 @@ def _growing(findings: Sequence[Finding]) -> Iterator[tuple[Finding, Finding]]:
             yield small, large
 
 
-def _named(finding: Finding, names: tuple[str, ...]) -> bool:
-    return finding.trial.attack is not None and finding.trial.attack.name in names
+def _named(findings: Sequence[Finding], name: str) -> list[Finding]:
+    return [finding for finding in findings if finding.trial.attack and finding.trial.attack.name == name]
+
+
+def _with(findings: Sequence[Finding], which: Which) -> list[Finding]:
+    return [finding for finding in findings if finding.trial.traits and which(finding.trial.traits)]
 
 
 def _size(finding: Finding) -> str:

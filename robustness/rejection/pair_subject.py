@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import torch
@@ -18,7 +18,9 @@ from faceverif.images.labelled import as_pixels
 from faceverif.models import PreprocessingSpec
 from faceverif.verification.metrics import OperatingPoint, roc_curve, tar_at_far
 from faceverif.verification.scoring import PairPhotos, cosine_scores, normalised
+from robustness.attacked_model import AttackedModel
 from robustness.attacks import PairGoal
+from robustness.attacks.knowledge import Knowledge
 from robustness.features import Features
 from robustness.fitted_model import PORTION, FittedModel, features_of
 from robustness.loaded_run import FinishedRun
@@ -63,6 +65,10 @@ class PairSubject(CalibratedModel):
 
     accept_from: float
     pairs: dict[PairGoal, FacePairs]
+
+    def knowledge(self, source: AttackedModel | None) -> Knowledge:
+        """What attacks may be built from, the verification's threshold too."""
+        return replace(super().knowledge(source), accept_from=self.accept_from)
 
 
 def load_pair_subject(config: RejectionConfig, fitted: FittedModel, run: FinishedRun) -> PairSubject:

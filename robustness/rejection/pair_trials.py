@@ -8,19 +8,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from faceverif.images.faces import STRANGER
 from robustness.attacked_model import AttackedModel
-from robustness.attacks import AdaptivePairAttack, PairAttack, PairAttackResult, PairGoal
-from robustness.attacks.config import (
-    PairAdaptiveConfig,
-    PairAttackConfig,
-    PairFGSMConfig,
-    PairPGDConfig,
-    TransferConfig,
-)
-from robustness.attacks.pairs import as_wanted
+from robustness.attacks import PAIR_ATTACKS, PairAttackResult, PairGoal
+from robustness.attacks.pairs import as_wanted, unasked_result
 from robustness.features import Features, extract_features
 from robustness.rejection.controls import controlled
 from robustness.rejection.outcome import Verdicts
@@ -49,22 +41,6 @@ def run_pair_trial(
         about: what the numbers depend on, kept with them.
     """
     keep_trial(trial, _changes(trial, subject, source, seed=seed), subject, out, seed=seed, about=about)
-
-
-def build_pair_attack(config: PairAttackConfig, goal: PairGoal, subject: PairSubject) -> PairAttack:
-    """The attack of a config, with what it has to know of the model."""
-    own = config.own_settings()
-    match config:
-        case PairFGSMConfig():
-            return PairAttack(goal, steps=1)
-        case PairPGDConfig():
-            return PairAttack(goal, **own)
-        case TransferConfig():
-            return PairAttack(goal, steps=config.steps)
-        case PairAdaptiveConfig():
-            threshold = subject.threshold(own.pop("rate"))
-            detector, head = subject.detectors[subject.own], subject.model.head
-            return AdaptivePairAttack(goal, head, detector, threshold, accept_from=subject.accept_from, **own)
 
 
 def _changes(
@@ -110,41 +86,13 @@ def _result(
     *,
     seed: int,
 ) -> PairAttackResult:
-    threat, config = ThreatModel(trial.norm, trial.epsilon), trial.attack
-    if config is None:
+    threat = ThreatModel(trial.norm, trial.epsilon)
+    if trial.attack is None:
         wanted = torch.full((len(probes),), trial.epsilon)
         changed = controlled(trial.label, probes, wanted, norm=trial.norm, seed=seed)
-        return _measured(goal, subject, probes, changed, references, threat=threat)
-    assert isinstance(config, PairFGSMConfig | PairPGDConfig | TransferConfig | PairAdaptiveConfig)
-    known = subject.model if source is None else source
-    attack = build_pair_attack(config, goal, subject)
-    result = attack(known.network, probes, references, threat=threat, seed=seed)
-    if source is None:
-        return result
-    return _measured(goal, subject, probes, result.images, references, threat=threat)
-
-
-def _measured(
-    goal: PairGoal,
-    subject: PairSubject,
-    probes: Tensor,
-    changed: Tensor,
-    references: Tensor,
-    *,
-    threat: ThreatModel,
-) -> PairAttackResult:
-    """What the attacked model makes of probes that were changed without asking it."""
-    clean, after, reference = (
-        F.normalize(_features(subject, images).embeddings) for images in (probes, changed, references)
-    )
-    return PairAttackResult(
-        goal=goal,
-        images=changed,
-        clean_similarity=torch.linalg.vecdot(clean, reference),
-        similarity=torch.linalg.vecdot(after, reference),
-        sizes=threat.sizes(probes, changed),
-        zero_gradient=None,
-    )
+        return unasked_result(goal, subject.model.network, probes, changed, references, threat=threat)
+    attack = PAIR_ATTACKS[trial.attack.name].configured(trial.attack, goal, subject.knowledge(source))
+    return attack(subject.model.network, probes, references, threat=threat, seed=seed)
 
 
 def _features(subject: PairSubject, images: Tensor) -> Features:

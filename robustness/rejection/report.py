@@ -15,8 +15,7 @@ from faceverif.config.reading import config_text
 from faceverif.report.pages import flat_text, render_page
 from faceverif.report.plotting import figure_png, house_style, line_styles
 from faceverif.report.run_page import REPORT_NAME, picture_uri
-from robustness.attacks import PairGoal
-from robustness.attacks.config import AttackConfig, PairAttackConfig, label_of
+from robustness.attacks import AttackSection, PairGoal
 from robustness.rejection.config import PublishedConfig, RejectionConfig
 from robustness.rejection.figures import curves_figure, histogram_figure, strip_figure, sweep_figure
 from robustness.rejection.findings import Finding, Row, headline_epsilon, rows_of, worst_rows
@@ -24,7 +23,7 @@ from robustness.rejection.masking import CHECKS, VERDICTS, Verdict
 
 
 @dataclass(frozen=True)
-class Picture:
+class ShownFigure:
     """A figure of the page.
 
     Attributes:
@@ -63,7 +62,7 @@ class CheckCount:
 
 
 @dataclass(frozen=True)
-class AttackSection:
+class ShownAttack:
     """What the page shows of one attack.
 
     Attributes:
@@ -79,8 +78,8 @@ class AttackSection:
     about: str
     epsilon: float
     rows: list[Row]
-    pictures: list[Picture]
-    strips: list[Picture]
+    pictures: list[ShownFigure]
+    strips: list[ShownFigure]
 
 
 @dataclass(frozen=True)
@@ -98,8 +97,8 @@ class Part:
     """
 
     goal: PairGoal | None
-    sections: list[AttackSection]
-    strongest: list[AttackSection]
+    sections: list[ShownAttack]
+    strongest: list[ShownAttack]
     worst: dict[str, Row]
     summary: dict[str, dict[str, Row]]
     controls: list[Row]
@@ -139,14 +138,12 @@ def write_rejection_report(
 def _part(config: RejectionConfig, goal: PairGoal | None, findings: Sequence[Finding], out: Path) -> Part:
     """What has finished of the closed set, or of one goal on pairs."""
     mine = [finding for finding in findings if finding.trial.goal == goal]
-    attacks: Sequence[AttackConfig | PairAttackConfig] = (
-        config.attacks if goal is None else config.pair_attacks
-    )
-    largest = {label_of(attack): headline_epsilon(label_of(attack), mine) for attack in attacks}
+    attacks = config.attacks if goal is None else config.pair_attacks
+    largest = {attack.called: headline_epsilon(attack.called, mine) for attack in attacks}
     sections = [
         _section(config, attack, epsilon, mine, out)
         for attack in attacks
-        if (epsilon := largest[label_of(attack)]) is not None
+        if (epsilon := largest[attack.called]) is not None
     ]
     rows = rows_of(mine)
     summary: dict[str, dict[str, Row]] = {}
@@ -177,9 +174,9 @@ def _largest_rate(config: RejectionConfig) -> str:
 
 
 def _strongest_first(
-    sections: Sequence[AttackSection], summary: Mapping[str, Mapping[str, Row]], *, rate: str
-) -> list[AttackSection]:
-    def undetected(section: AttackSection) -> float:
+    sections: Sequence[ShownAttack], summary: Mapping[str, Mapping[str, Row]], *, rate: str
+) -> list[ShownAttack]:
+    def undetected(section: ShownAttack) -> float:
         rows = (its[section.label] for its in summary.values() if section.label in its)
         return statistics.fmean(row.undetected[rate].mean for row in rows)
 
@@ -188,13 +185,13 @@ def _strongest_first(
 
 def _section(
     config: RejectionConfig,
-    attack: AttackConfig | PairAttackConfig,
+    attack: AttackSection,
     epsilon: float,
     findings: Sequence[Finding],
     out: Path,
-) -> AttackSection:
+) -> ShownAttack:
     """The section of an attack that has been run."""
-    label = label_of(attack)
+    label = attack.called
     rows = [row for row in rows_of(findings) if row.label == label]
     shown = _first_trainings(findings, label, epsilon)
     stem = "-".join(filter(None, (rows[0].goal, label)))
@@ -219,7 +216,7 @@ def _section(
         ),
     ]
     strips = [(f"{stem}-images-{model}", strip_figure(finding), model) for model, finding in shown.items()]
-    return AttackSection(
+    return ShownAttack(
         label,
         (type(attack).__doc__ or "").splitlines()[0],
         epsilon,
@@ -237,11 +234,11 @@ def _first_trainings(findings: Sequence[Finding], label: str, epsilon: float) ->
     return first
 
 
-def _saved(name: str, figure: Figure, caption: str, out: Path) -> Picture:
+def _saved(name: str, figure: Figure, caption: str, out: Path) -> ShownFigure:
     path = out / "figures" / f"{name}.png"
     with written_whole(path) as unfinished:
         unfinished.write_bytes(figure_png(figure))
-    return Picture(caption, picture_uri(path))
+    return ShownFigure(caption, picture_uri(path))
 
 
 def _published(config: RejectionConfig, findings: Sequence[Finding]) -> list[tuple[PublishedConfig, Row]]:

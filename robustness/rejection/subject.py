@@ -12,6 +12,7 @@ from torch import Tensor
 from data_prep.errors import InputError
 from faceverif.images.labelled import as_pixels
 from robustness.attacked_model import AttackedModel
+from robustness.attacks.knowledge import Knowledge
 from robustness.detectors import Detector, build_detector
 from robustness.detectors.calibration import OperatingPoint
 from robustness.features import Features
@@ -49,9 +50,19 @@ class CalibratedModel:
         """The name of the model's own detector."""
         return next(iter(self.detectors))
 
-    def threshold(self, rate: float) -> float:
-        """Of the model's own detector at one of the rates."""
-        return next(point.threshold for point in self.points[self.own] if point.false_rejection_rate == rate)
+    def knowledge(self, source: AttackedModel | None) -> Knowledge:
+        """What attacks may be built from.
+
+        Args:
+            source: the other model that an attack knows, if any.
+        """
+        return Knowledge(
+            guides=self.fitted.fitted_on,
+            detector=self.detectors[self.own],
+            thresholds={point.false_rejection_rate: point.threshold for point in self.points[self.own]},
+            head=self.model.head,
+            source=source,
+        )
 
     def scores(self, features: Features) -> dict[str, Tensor]:
         """What every detector says of features, (N,) each."""

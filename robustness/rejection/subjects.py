@@ -8,7 +8,6 @@ from typing import Any
 
 from data_prep.errors import InputError
 from robustness.attacked_model import AttackedModel
-from robustness.attacks.config import TransferConfig
 from robustness.fitted_model import FittedModel
 from robustness.loaded_run import FinishedRun, load_run
 from robustness.rejection.config import RejectionConfig
@@ -109,7 +108,6 @@ def key_of(trial: Trial) -> Key:
 
 def source_of(config: RejectionConfig, trial: Trial) -> Key | None:
     """The training that a transfer attack knows; None for other attacks."""
-    if not isinstance(trial.attack, TransferConfig):
+    if trial.attack is None or (name := trial.attack.source_model) is None:
         return None
-    name = trial.attack.source
     return name, trial.training % config.model(name).trainings

@@ -18,30 +18,9 @@ from torch import Tensor
 
 from data_prep.atomic import write_text, written_whole
 from robustness.attacked_model import AttackedModel
-from robustness.attacks import (
-    ATTACKS,
-    PGD,
-    Adaptive,
-    Attack,
-    AttackResult,
-    FeatureMatching,
-    PairGoal,
-    Transfer,
-)
-from robustness.attacks.config import (
-    AdaptiveConfig,
-    AttackConfig,
-    FeatureMatchingConfig,
-    PairAdaptiveConfig,
-    PairAttackConfig,
-    PairFGSMConfig,
-    PairPGDConfig,
-    TargetedFGSMConfig,
-    TransferConfig,
-    includes,
-    label_of,
-    tries,
-)
+from robustness.attacks import ATTACKS, PAIR_ATTACKS, AttackResult, AttackSection, PairGoal
+from robustness.attacks.section import includes
+from robustness.attacks.traits import Traits
 from robustness.features import Features, extract_features
 from robustness.rejection.config import RejectionConfig
 from robustness.rejection.controls import controlled
@@ -75,7 +54,7 @@ class Trial:
     label: str
     norm: Norm
     epsilon: float
-    attack: AttackConfig | PairAttackConfig | None
+    attack: AttackSection | None
     images: int | None
     goal: PairGoal | None = None
 
@@ -84,6 +63,14 @@ class Trial:
         """Below the experiment's folder, without a suffix."""
         folder = "/".join(filter(None, ("trials", self.model, f"training-{self.training}", self.goal)))
         return f"{folder}/{self.label}-{self.norm}-{self.epsilon:g}"
+
+    @property
+    def traits(self) -> Traits | None:
+        """What the attack declares about itself; None for a control."""
+        if self.attack is None:
+            return None
+        attacks = ATTACKS if self.goal is None else PAIR_ATTACKS
+        return attacks[self.attack.name].traits
 
     def settings(self) -> dict[str, Any]:
         """What its numbers depend on, as plain values."""
@@ -172,14 +159,14 @@ def plan_trials(config: RejectionConfig, model: str, training: int) -> list[Tria
 
 def _planned(
     config: RejectionConfig,
-    attacks: Sequence[AttackConfig | PairAttackConfig],
+    attacks: Sequence[AttackSection],
     model: str,
     training: int,
     goal: PairGoal | None,
 ) -> list[Trial]:
-    attacks = [attack for attack in attacks if tries(attack, model)]
+    attacks = [attack for attack in attacks if attack.attacks(model)]
     trials = [
-        Trial(model, training, label_of(attack), attack.norm, epsilon, attack, attack.images, goal)
+        Trial(model, training, attack.called, attack.norm, epsilon, attack, attack.images, goal)
         for attack in attacks
         if includes(attack.trainings, training)
         for epsilon in sorted({*attack.epsilons, *((0.0,) if attack is attacks[0] else ())})
@@ -265,27 +252,6 @@ def keep_trial(
     write_text(file_at(stem, "json"), json.dumps(record, indent=1))
 
 
-def build_attack(config: AttackConfig, subject: Subject, source: AttackedModel | None) -> Attack:
-    """The attack of a config, with what it has to know of the model.
-
-    Args:
-        config: which attack.
-        subject: what will be attacked.
-        source: what a transfer attack knows instead.
-    """
-    own = config.own_settings()
-    match config:
-        case TransferConfig():
-            assert source is not None  # the experiment passes it
-            return Transfer(PGD(steps=config.steps, loss="margin"), source)
-        case FeatureMatchingConfig():
-            return FeatureMatching(subject.fitted.fitted_on, **own)
-        case AdaptiveConfig():
-            threshold = subject.threshold(own.pop("rate"))
-            return Adaptive(subject.detectors[subject.own], threshold, **own)
-    return ATTACKS[config.name](**own)
-
-
 def _changes(trial: Trial, subject: Subject, source: AttackedModel | None, *, seed: int) -> Iterator[Change]:
     """Portion by portion what was made of the images."""
     for result, before in _results(trial, subject, source, seed=seed):
@@ -305,10 +271,12 @@ def _results(
     trial: Trial, subject: Subject, source: AttackedModel | None, *, seed: int
 ) -> Iterator[tuple[AttackResult, Tensor]]:
     """Portion by portion what the attack says, and the images before it."""
-    of_pairs = PairFGSMConfig | PairPGDConfig | PairAdaptiveConfig
-    assert not isinstance(trial.attack, of_pairs)
-    attack = None if trial.attack is None else build_attack(trial.attack, subject, source)
-    threat = ThreatModel(trial.norm, trial.epsilon, targeted=isinstance(trial.attack, TargetedFGSMConfig))
+    attack, targeted = None, False
+    if trial.attack is not None:
+        attack_class = ATTACKS[trial.attack.name]
+        attack = attack_class.configured(trial.attack, subject.knowledge(source))
+        targeted = "untargeted" not in attack_class.goals
+    threat = ThreatModel(trial.norm, trial.epsilon, targeted=targeted)
     images = len(subject.evaluation) if trial.images is None else trial.images
     for number, (clean, labels) in enumerate(subject.portions(images)):
         own = seed + number * SEED_STRIDE

@@ -61,10 +61,10 @@ def test_the_disk_it_names_is_what_training_writes(data: Path, tmp_path: Path) -
     assert "for 4 steps" in text
 
 
-def test_a_started_run_and_a_broken_crop_are_refused(data: Path, tmp_path: Path) -> None:
+def test_a_broken_checkpoint_and_a_broken_crop_are_refused(data: Path, tmp_path: Path) -> None:
     checkpoint_path(tmp_path / "run").parent.mkdir(parents=True)
     checkpoint_path(tmp_path / "run").touch()
-    with pytest.raises(InputError, match="must not have been trained in"):
+    with pytest.raises(InputError, match="the checkpoint must be whole"):
         rehearse(run_config(data), tmp_path / "run", resume=False)
     shutil.rmtree(tmp_path / "run")
     broken = data / "crops/P02/P02_0003.png"

@@ -78,7 +78,7 @@ def test_resumed_run_ends_bit_for_bit_like_an_undisturbed_one(
             train(run_config(data), tmp_path, resume=False)
     assert checkpoint(tmp_path)["step"] == step
     torch.rand(100)  # whatever else the process draws
-    train(run_config(data), tmp_path, resume=True)
+    train(run_config(data), tmp_path)  # the same call
     assert_same_end(tmp_path, whole)
 
 
@@ -113,11 +113,6 @@ def test_longer_run_goes_on_where_the_shorter_ended(data: Path, tmp_path: Path) 
     assert checkpoint(tmp_path)["step"] == 4
 
 
-def test_started_folder_is_not_written_over(data: Path, whole: Path) -> None:
-    with pytest.raises(InputError, match="--resume"):
-        train(run_config(data), whole, resume=False)
-
-
 def test_resume_needs_a_checkpoint(data: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"needs .*last\.pt"):
         train(run_config(data), tmp_path, resume=True)
@@ -131,8 +126,14 @@ def test_resume_refuses_other_settings_and_names_them(data: Path, whole: Path) -
 
 def test_resume_refuses_other_photos(whole: Path, tmp_path: Path) -> None:
     other = write_faces(tmp_path / "other", people=4, photos=6).root
-    with pytest.raises(InputError, match="data that the run began with"):
+    with pytest.raises(InputError, match="began with other data"):
         train(run_config(other), whole, resume=True)
+
+
+def test_a_folder_with_another_run_is_not_written_over(data: Path, whole: Path) -> None:
+    other = run_config(data, head={"margin": 0.3})
+    with pytest.raises(InputError, match=r"whole0 holds a run that began with other settings; .*0.2 -> 0.3"):
+        train(other, whole)
 
 
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04"])

@@ -11,18 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
-from toy_models import Bands, band_images, lgm_model, softmax_model
+from toy_models import Bands, band_images, carlini_wagner, lgm_model, pgd, softmax_model
 
 from data_prep.errors import InputError
 from robustness.attacked_model import AttackedModel, Watched
 from robustness.attacks import ATTACKS, Attack
 from robustness.attacks.adaptive import Adaptive
-from robustness.attacks.carlini_wagner import CarliniWagner
 from robustness.attacks.deepfool import DeepFool
 from robustness.attacks.feature_matching import FeatureMatching
 from robustness.attacks.fgsm import FGSM
 from robustness.attacks.goal import Goal
-from robustness.attacks.pgd import PGD
 from robustness.attacks.square import Square
 from robustness.attacks.targeted_fgsm import TargetedFGSM
 from robustness.attacks.transfer import Transfer
@@ -40,19 +38,19 @@ def adaptive() -> Adaptive:
     clean = extract_features(MODEL, *band_images(300, seed=5))
     detector = build_detector("lgm_class", MODEL).fit(clean)
     point = calibrate(detector.score(clean), 0.05)
-    return Adaptive(detector, point.threshold, weights=(0.0, 1.0), steps=4)
+    return Adaptive(detector, point.threshold, weights=(0.0, 1.0), steps=4, restarts=2)
 
 
 SMALL: dict[str, Callable[[], Attack]] = {
     "fgsm": FGSM,
     "targeted_fgsm": TargetedFGSM,
-    "pgd": lambda: PGD(steps=5, restarts=2),
+    "pgd": lambda: pgd(steps=5, restarts=2),
     "deepfool": lambda: DeepFool(steps=5),
-    "carlini_wagner": lambda: CarliniWagner(steps=15, search_steps=5, step=0.2),
+    "carlini_wagner": lambda: carlini_wagner(steps=15, search_steps=5, step=0.2),
     "square": lambda: Square(queries=30),
-    "transfer": lambda: Transfer(PGD(steps=5), softmax_model()),
+    "transfer": lambda: Transfer(pgd(steps=5), softmax_model()),
     "adaptive": adaptive,
-    "feature_matching": lambda: FeatureMatching(extract_features(MODEL, IMAGES, LABELS), steps=5),
+    "feature_matching": lambda: FeatureMatching(extract_features(MODEL, IMAGES, LABELS), steps=5, restarts=1),
 }
 
 
@@ -142,7 +140,7 @@ def test_fgsm_costs_two_forward_passes_an_image_and_leaves_what_detectors_need()
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_one_pgd_step_from_the_image_is_fgsm(norm: Norm) -> None:
     threat = ThreatModel(norm, 0.2)
-    one_step = PGD(steps=1, step=1.0, random_start=False)(MODEL, IMAGES, LABELS, threat=threat, seed=0)
+    one_step = pgd(steps=1, step=1.0, random_start=False)(MODEL, IMAGES, LABELS, threat=threat, seed=0)
     assert torch.equal(one_step.images, FGSM()(MODEL, IMAGES, LABELS, threat=threat, seed=0).images)
 
 
@@ -150,8 +148,8 @@ def test_one_pgd_step_from_the_image_is_fgsm(norm: Norm) -> None:
 @pytest.mark.parametrize("targeted", [False, True])
 def test_pgd_is_no_weaker_than_one_step_towards_either_goal(loss: str, targeted: bool) -> None:
     threat = ThreatModel("linf", 0.32, targeted)
-    one = PGD(steps=1, step=1.0, loss=loss)  # type: ignore[arg-type]
-    many = PGD(steps=20, restarts=3, loss=loss)  # type: ignore[arg-type]
+    one = pgd(steps=1, step=1.0, loss=loss)  # type: ignore[arg-type]
+    many = pgd(steps=20, restarts=3, loss=loss)  # type: ignore[arg-type]
     weak, strong = (attack(MODEL, IMAGES, LABELS, threat=threat, seed=2) for attack in (one, many))
     assert strong.success_rate >= weak.success_rate
     assert strong.success_rate == 1.0
@@ -201,7 +199,7 @@ def test_zero_gradients_of_a_saturated_softmax_are_counted_and_the_margin_gets_t
     fooled = FGSM()(saturated, IMAGES, LABELS, threat=threat, seed=0)
     assert fooled.zero_gradient_share == 1.0
     assert torch.equal(fooled.images, IMAGES)
-    margin = PGD(steps=10, loss="margin")(saturated, IMAGES, LABELS, threat=threat, seed=0)
+    margin = pgd(steps=10, loss="margin")(saturated, IMAGES, LABELS, threat=threat, seed=0)
     assert margin.zero_gradient_share == 0.0
     assert margin.success_rate == 1.0
     assert FGSM()(MODEL, IMAGES, LABELS, threat=threat, seed=0).zero_gradient_share == 0.0
@@ -215,7 +213,7 @@ def test_zero_gradients_of_a_saturated_softmax_are_counted_and_the_margin_gets_t
 
 def test_square_and_transfer_ask_for_no_gradient_and_get_past_a_mask() -> None:
     saturated, threat = softmax_model(sharpness=1e4), ThreatModel("linf", 0.4)
-    for attack in (Square(queries=100), Transfer(PGD(steps=10), softmax_model())):
+    for attack in (Square(queries=100), Transfer(pgd(steps=10), softmax_model())):
         result = attack(saturated, IMAGES, LABELS, threat=threat, seed=0)
         assert result.zero_gradient is None
         assert result.success_rate > 0.9
@@ -241,7 +239,7 @@ def test_square_changes_squares() -> None:
 
 def test_deepfool_and_carlini_wagner_find_smaller_changes_than_their_budget() -> None:
     threat = ThreatModel("l2", 5.0)
-    for attack in (DeepFool(), CarliniWagner(steps=30, search_steps=5, step=0.1)):
+    for attack in (DeepFool(steps=50), carlini_wagner(steps=30, search_steps=5, step=0.1)):
         result = attack(MODEL, IMAGES, LABELS, threat=threat, seed=0)
         assert result.success_rate == 1.0
         # Half the brightness between two bands of six pixels each: sqrt(12) * 0.3, with noise.
@@ -249,7 +247,7 @@ def test_deepfool_and_carlini_wagner_find_smaller_changes_than_their_budget() ->
 
 
 def test_carlini_wagner_leaves_an_image_that_it_cannot_fool() -> None:
-    attack = CarliniWagner(steps=1, search_steps=1, step=1e-6)
+    attack = carlini_wagner(steps=1, search_steps=1, step=1e-6)
     result = attack(MODEL, IMAGES, LABELS, threat=ThreatModel("l2", 0.5), seed=0)
     assert torch.equal(result.images, IMAGES)
 
@@ -257,7 +255,7 @@ def test_carlini_wagner_leaves_an_image_that_it_cannot_fool() -> None:
 def test_feature_matching_takes_the_embedding_to_a_guide() -> None:
     guides = extract_features(MODEL, *band_images(30, seed=9))
     threat = ThreatModel("linf", 1.0)
-    attack = FeatureMatching(guides, steps=200)
+    attack = FeatureMatching(guides, steps=200, restarts=1)
     result = attack(MODEL, IMAGES, LABELS, threat=threat, seed=0)
     embeddings = extract_features(MODEL, result.images, LABELS).embeddings
     distances = torch.cdist(embeddings, guides.embeddings)
@@ -266,7 +264,7 @@ def test_feature_matching_takes_the_embedding_to_a_guide() -> None:
     assert (guides.labels[which] != LABELS).all()
     one_class = guides.take(guides.labels == 0)
     with pytest.raises(InputError, match="guides: must hold a clean image of another class"):
-        FeatureMatching(one_class)(MODEL, IMAGES, LABELS, threat=threat, seed=0)
+        FeatureMatching(one_class, steps=1, restarts=1)(MODEL, IMAGES, LABELS, threat=threat, seed=0)
 
 
 class WithDropout(Bands):
@@ -331,7 +329,7 @@ def test_goals_and_norms_that_a_method_does_not_know_are_refused() -> None:
     with pytest.raises(InputError, match="targeted: FGSM is untargeted only; got targeted"):
         FGSM()(MODEL, IMAGES, LABELS, threat=ThreatModel("linf", 0.1, targeted=True), seed=0)
     with pytest.raises(InputError, match="norm: must be one that Square knows: linf; got l2"):
-        Square()(MODEL, IMAGES, LABELS, threat=ThreatModel("l2", 0.1), seed=0)
+        Square(queries=1)(MODEL, IMAGES, LABELS, threat=ThreatModel("l2", 0.1), seed=0)
     with pytest.raises(InputError, match="targets: are for targeted threat models"):
         FGSM()(MODEL, IMAGES, LABELS, threat=ThreatModel("linf", 0.1), seed=0, targets=LABELS)
 

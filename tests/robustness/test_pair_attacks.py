@@ -2,18 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
-from toy_models import Bands, band_images, lgm_model
+from toy_models import Bands, band_images, lgm_model, softmax_model
 
 from data_prep.errors import InputError
-from robustness.attacks import AdaptivePairAttack, PairAttack, PairGoal
+from robustness.attacks import PAIR_ATTACKS, PairAttack, PairGoal
+from robustness.attacks.pair_adaptive import PairAdaptive
+from robustness.attacks.pair_pgd import PairFGSM, PairPGD
+from robustness.attacks.pair_transfer import PairTransfer
 from robustness.detectors import build_detector
 from robustness.detectors.calibration import calibrate
 from robustness.features import extract_features
 from robustness.threat_model import Norm, ThreatModel
 
 THRESHOLD = 0.8
+
+
+SMALL: dict[str, Callable[[PairGoal], PairAttack]] = {
+    "fgsm": PairFGSM,
+    "pgd": lambda goal: PairPGD(goal, steps=5, restarts=2),
+    "transfer": lambda goal: PairTransfer(PairPGD(goal, steps=5, restarts=1), softmax_model()),
+    "adaptive": lambda goal: adaptive(goal, weights=(0.0, 0.1), steps=3),
+}
+
+
+def adaptive(goal: PairGoal, *, weights: tuple[float, ...], steps: int) -> PairAdaptive:
+    model = lgm_model()
+    detector = build_detector("lgm_class", model).fit(extract_features(model, *band_images(30, seed=2)))
+    held_out = detector.score(extract_features(model, *band_images(300, seed=3)))
+    limit = calibrate(held_out, 0.05).threshold
+    return PairAdaptive(
+        goal, model.head, detector, limit, accept_from=THRESHOLD, weights=weights, steps=steps, restarts=1
+    )
 
 
 def network() -> Bands:
@@ -27,11 +50,24 @@ def pairs(goal: PairGoal) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("name", SMALL)
+def test_every_attack_moves_the_cosine_within_the_ball(name: str, norm: Norm) -> None:
+    probes, references = pairs("impersonation")
+    threat = ThreatModel(norm, 0.1)
+    result = SMALL[name]("impersonation")(network(), probes, references, threat=threat, seed=0)
+    assert (result.sizes <= threat.epsilon + 1e-5).all()
+    assert result.similarity.mean() > result.clean_similarity.mean()
+    assert (result.zero_gradient is None) == PAIR_ATTACKS[name].traits.black_box
+    still = SMALL[name]("impersonation")(network(), probes, references, threat=ThreatModel(norm, 0.0), seed=0)
+    assert torch.equal(still.images, probes)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
 @pytest.mark.parametrize("goal", ["impersonation", "dodging"])
 def test_both_goals_are_reached_within_the_ball(goal: PairGoal, norm: Norm) -> None:
     probes, references = pairs(goal)
     threat = ThreatModel(norm, 0.5 if norm == "linf" else 2.0)
-    result = PairAttack(goal, steps=20, restarts=4)(network(), probes, references, threat=threat, seed=0)
+    result = PairPGD(goal, steps=20, restarts=4)(network(), probes, references, threat=threat, seed=0)
     assert result.attackable(THRESHOLD).all()
     assert result.success(THRESHOLD).all()
     assert (result.sizes <= threat.epsilon + 1e-5).all()
@@ -41,7 +77,7 @@ def test_both_goals_are_reached_within_the_ball(goal: PairGoal, norm: Norm) -> N
 
 def test_dodging_leaves_the_place_where_its_gradient_is_zero() -> None:
     probes, references = pairs("dodging")
-    result = PairAttack("dodging", steps=3)(
+    result = PairPGD("dodging", steps=3, restarts=1)(
         network(), probes, references, threat=ThreatModel("linf", 0.1), seed=0
     )
     torch.testing.assert_close(result.clean_similarity, torch.ones(9))
@@ -52,7 +88,7 @@ def test_dodging_leaves_the_place_where_its_gradient_is_zero() -> None:
 
 def test_pairs_already_decided_as_wanted_do_not_count() -> None:
     probes, _ = band_images(9)
-    result = PairAttack("impersonation", steps=2)(
+    result = PairPGD("impersonation", steps=2, restarts=1)(
         network(), probes, probes, threat=ThreatModel("linf", 0.1), seed=0
     )
     assert not result.attackable(THRESHOLD).any()
@@ -63,7 +99,7 @@ def test_more_restarts_are_never_worse_and_portions_bound_the_batch() -> None:
     probes, references = pairs("impersonation")
     threat, bands = ThreatModel("linf", 0.2), network()
     once, often = (
-        PairAttack("impersonation", steps=2, restarts=restarts)(
+        PairPGD("impersonation", steps=2, restarts=restarts)(
             bands, probes, references, threat=threat, seed=0, portion=4
         )
         for restarts in (1, 4)
@@ -75,7 +111,9 @@ def test_more_restarts_are_never_worse_and_portions_bound_the_batch() -> None:
 
 def test_epsilon_zero_changes_nothing() -> None:
     probes, references = pairs("impersonation")
-    result = PairAttack("impersonation")(network(), probes, references, threat=ThreatModel("l2", 0.0), seed=0)
+    result = PairPGD("impersonation", steps=1, restarts=1)(
+        network(), probes, references, threat=ThreatModel("l2", 0.0), seed=0
+    )
     assert torch.equal(result.images, probes)
     assert torch.equal(result.similarity, result.clean_similarity)
 
@@ -83,24 +121,21 @@ def test_epsilon_zero_changes_nothing() -> None:
 @pytest.mark.parametrize("goal", ["impersonation", "dodging"])
 def test_who_knows_the_detector_gets_past_it(goal: PairGoal) -> None:
     model, threat = lgm_model(), ThreatModel("linf", 0.5)
-    detector = build_detector("lgm_class", model).fit(extract_features(model, *band_images(30, seed=2)))
-    held_out = detector.score(extract_features(model, *band_images(300, seed=3)))
-    limit = calibrate(held_out, 0.05).threshold
-    adaptive = AdaptivePairAttack(
-        goal, model.head, detector, limit, accept_from=THRESHOLD, weights=(0.0, 0.1, 1.0), steps=15
-    )
+    aware = adaptive(goal, weights=(0.0, 0.1, 1.0), steps=15)
     probes, references = pairs(goal)
     undetected = []
-    for attack in (PairAttack(goal, steps=45), adaptive):
+    for attack in (PairPGD(goal, steps=45, restarts=1), aware):
         result = attack(model.network, probes, references, threat=threat, seed=0)
-        scores = detector.score(extract_features(model, result.images, torch.zeros(9, dtype=torch.int64)))
-        undetected.append((result.success(THRESHOLD) & (scores <= limit)).float().mean().item())
+        scores = aware.detector.score(
+            extract_features(model, result.images, torch.zeros(9, dtype=torch.int64))
+        )
+        undetected.append((result.success(THRESHOLD) & (scores <= aware.threshold)).float().mean().item())
     assert undetected[1] > undetected[0] + 0.1
 
 
 def test_bad_input_is_refused() -> None:
     probes, references = pairs("impersonation")
-    attack, threat = PairAttack("impersonation"), ThreatModel("linf", 0.1)
+    attack, threat = PairPGD("impersonation", steps=1, restarts=1), ThreatModel("linf", 0.1)
     with pytest.raises(InputError, match="model: must be in evaluation mode"):
         attack(network().train(), probes, references, threat=threat, seed=0)
     with pytest.raises(InputError, match=r"references: pixels must lie in \[0, 1\]"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -17,6 +19,9 @@ from faceverif.heads.softmax import SoftmaxHead
 from faceverif.objective import Objective
 from faceverif.penalties.center import Center
 from robustness.attacked_model import AttackedModel
+from robustness.attacks.carlini_wagner import CarliniWagner
+from robustness.attacks.goal import Loss
+from robustness.attacks.pgd import PGD
 
 CLASSES = 3
 SHAPE = (1, 3, 6)
@@ -78,3 +83,13 @@ def softmax_model(*, sharpness: float = 1.0, center: bool = False) -> AttackedMo
         assert isinstance(penalty, Center)
         penalty.centers = prototypes()
     return model.eval()
+
+
+def pgd(*, steps: int, restarts: int = 1, loss: Loss = "cross_entropy", **own: Any) -> PGD:
+    """PGD on the paper's loss, once."""
+    return PGD(steps=steps, restarts=restarts, loss=loss, **own)
+
+
+def carlini_wagner(*, steps: int, search_steps: int, step: float) -> CarliniWagner:
+    """Carlini-Wagner that begins at a price of 1 and asks for no confidence."""
+    return CarliniWagner(steps=steps, search_steps=search_steps, step=step, price=1.0, confidence=0.0)

@@ -20,6 +20,7 @@ from faceverif.classification.learner import ClassifierLearner
 from faceverif.classification.trained import load_classifier
 from faceverif.classification.training import train_classifier
 from faceverif.config.reading import validate_config
+from faceverif.training.fabric import launch_alone
 
 
 def config(**sections: Any) -> ClassificationConfig:
@@ -81,7 +82,7 @@ def test_killed_and_resumed_equals_uninterrupted(
         kill_at(patch, step)
         with pytest.raises(Killed):
             train_classifier(config(), tmp_path, resume=False)
-    train_classifier(config(), tmp_path, resume=True)
+    train_classifier(config(), tmp_path)  # the same call
     expected, found = (load_file(run / "model.safetensors") for run in (whole, tmp_path))
     assert expected.keys() == found.keys()
     assert all(torch.equal(expected[name], found[name]) for name in expected)
@@ -104,11 +105,9 @@ def test_the_run_folder_says_what_was_done(whole: Path) -> None:
     assert provenance["steps"] == 15
 
 
-def test_a_second_training_in_the_folder_is_refused(whole: Path) -> None:
-    with pytest.raises(InputError, match="must not have been trained in"):
-        train_classifier(config(), whole, resume=False)
+def test_another_training_in_the_folder_is_refused(whole: Path) -> None:
     with pytest.raises(InputError, match=r"optimizer\.learning_rate 0\.02 -> 0\.1"):
-        train_classifier(config(optimizer={"name": "sgd", "learning_rate": 0.1}), whole, resume=True)
+        train_classifier(config(optimizer={"name": "sgd", "learning_rate": 0.1}), whole)
     with pytest.raises(InputError, match="--resume: needs"):
         train_classifier(config(), whole / "nothing", resume=True)
 
@@ -197,10 +196,9 @@ def test_a_run_refines_another(tmp_path: Path) -> None:
     first = tmp_path / "first"
     train_classifier(config(**SOFTMAX, training={"epochs": 1}), first, resume=False)
     wanted = SOFTMAX | {"head": {"name": "wsoftmax", "alpha": 1.0}, "training": {"start_from": first}}
-    learner = ClassifierLearner(
-        config(**wanted), shape=(1, 8, 8), classes=10, steps_per_epoch=5, device=torch.device("cpu")
-    )
-    begun, earlier = learner.model.state_dict(), load_file(first / "model.safetensors")
+    fabric = launch_alone("32-true", command="test")
+    learner = ClassifierLearner(config(**wanted), fabric, shape=(1, 8, 8), classes=10, steps_per_epoch=5)
+    begun, earlier = learner.network.state_dict(), load_file(first / "model.safetensors")
     shared = [name for name in begun if name in earlier]
     assert "objective.head.weight" in shared
     assert all(torch.equal(begun[name], earlier[name]) for name in shared)
@@ -213,10 +211,10 @@ def test_a_run_cannot_refine_another_network(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"training\.start_from: must be a run with the same network"):
         ClassifierLearner(
             config(network=wider, training={"start_from": first}),
+            launch_alone("32-true", command="test"),
             shape=(1, 8, 8),
             classes=10,
             steps_per_epoch=5,
-            device=torch.device("cpu"),
         )
     with pytest.raises(InputError, match="finished classification run"):
         train_classifier(config(training={"start_from": tmp_path}), tmp_path / "other", resume=False)

@@ -1,0 +1,161 @@
+"""One step of a training, the same for faces and for images: gradients, checks, update."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Any, Generic, Protocol, TypeVar
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from data_prep.errors import InputError
+from faceverif.checked_tensors import DeferredChecks
+from faceverif.config.optimisation import OptimizerConfig, ScheduleConfig
+from faceverif.objective import Objective
+from faceverif.training.optimizer import build_optimizer, set_learning_rate
+from faceverif.training.randomness import counted_seed
+from faceverif.training.schedule import learning_rate_factor, margin_progress
+from faceverif.training.step_figures import StepFigures
+
+Batch = TypeVar("Batch")
+
+
+class _Length(Protocol):
+    @property
+    def epochs(self) -> int: ...
+    @property
+    def clip_norm(self) -> float | None: ...
+
+
+class _Settings(Protocol):
+    @property
+    def seed(self) -> int: ...
+    @property
+    def optimizer(self) -> OptimizerConfig: ...
+    @property
+    def schedule(self) -> ScheduleConfig: ...
+    @property
+    def training(self) -> _Length: ...
+
+
+class OneStep(ABC, Generic[Batch]):
+    """A model and its optimizer, and the step that changes them.
+
+    Every random draw is made from the seed and the number of the step, so a step depends on nothing but the
+    state that a checkpoint holds.
+
+    Args:
+        settings: seed, optimizer, schedule, epochs and the longest gradient.
+        fabric: device, precision and processes.
+        network: called on pictures and labels it gives an `ObjectiveOutput`.
+        objective: the part of it that owns the head.
+        steps_per_epoch: for schedules, which count in epochs.
+        parts: in how many a process works off its share of a batch.
+    """
+
+    def __init__(
+        self,
+        settings: _Settings,
+        fabric: Fabric,
+        network: nn.Module,
+        objective: Objective,
+        *,
+        steps_per_epoch: int,
+        parts: int = 1,
+    ) -> None:
+        self._settings, self._objective, self._parts = settings, objective, parts
+        self.fabric, self.network, self.steps_per_epoch = fabric, network, steps_per_epoch
+        self.optimizer = build_optimizer(settings.optimizer, network)
+        self.model, self._fabric_optimizer = fabric.setup(network, self.optimizer)
+
+    @abstractmethod
+    def parts(self, batch: Batch, *, step: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """A process's share of a batch as augmented pictures and labels, in equal parts."""
+
+    @abstractmethod
+    def state(self) -> dict[str, Any]:
+        """Tensors and plain values that the next step depends on, the same on any number of processes."""
+
+    @abstractmethod
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take over what `state` gave."""
+
+    def learning_rate(self, step: int) -> float:
+        """Of the step with that number, counted from 0."""
+        epoch, epochs = (step + 1) / self.steps_per_epoch, self._settings.training.epochs
+        factor = learning_rate_factor(self._settings.schedule, epoch=epoch, epochs=epochs)
+        return self._settings.optimizer.learning_rate * factor
+
+    def margin_progress(self, step: int) -> float:
+        """Of the step with that number, counted from 0."""
+        return margin_progress(self._settings.schedule, epoch=step / self.steps_per_epoch)
+
+    def compute_gradients(self, batch: Batch, *, step: int, stop: bool = False) -> StepFigures:
+        """Forward and backward over this process's share of a batch; the gradients are averaged and clipped.
+
+        The device is read once, at the end.
+
+        Args:
+            batch: the share.
+            step: number of the step, counted from 0.
+            stop: this process was asked to stop after it.
+
+        Raises:
+            InputError: labels or embeddings break a rule of the head or of a penalty.
+        """
+        self.network.train()
+        self._objective.set_margin_progress(self.margin_progress(step))
+        torch.manual_seed(counted_seed(self._settings.seed, "dropout", step, self.fabric.global_rank))
+        self._fabric_optimizer.zero_grad(set_to_none=True)
+        with DeferredChecks() as checks:
+            try:
+                measured = self._measured(batch, step=step)
+            except RuntimeError:
+                checks.refuse()  # what a check will refuse may have been the cause
+                raise
+        longest = self._settings.training.clip_norm or float("inf")
+        norm = self.fabric.clip_gradients(
+            self.model, self._fabric_optimizer, max_norm=longest, error_if_nonfinite=False
+        )
+        asked = torch.full((1,), float(stop), device=measured.device)
+        shared = torch.hstack([measured, checks.failed.to(measured), asked])
+        figures = (self.fabric.all_reduce(shared, reduce_op="mean"), norm)
+        loss, hits, failed, stops, length = torch.hstack([torch.as_tensor(each) for each in figures]).tolist()
+        if failed:
+            checks.refuse()
+            self._refuse_elsewhere()
+        return StepFigures(loss, hits, length, stop=stops > 0)
+
+    def update(self, *, step: int) -> None:
+        """Move the weights along the gradients that `compute_gradients` left."""
+        set_learning_rate(self.optimizer, self.learning_rate(step))
+        self._fabric_optimizer.step()
+
+    def end_epoch(self) -> None:
+        """To be called after the last step of an epoch."""
+        self._objective.end_epoch()
+
+    def _measured(self, batch: Batch, *, step: int) -> Tensor:
+        """(2,) loss and accuracy of the share, on the device; leaves its gradients."""
+        count = self._parts
+        measured = torch.zeros(2, device=self.fabric.device)
+        for number, (pictures, labels) in enumerate(self.parts(batch, step=step), start=1):
+            with self.fabric.no_backward_sync(self.model, enabled=number < count):
+                output = self.model(pictures, labels)
+                loss = output.loss / count
+                hits = (output.head.logits.argmax(dim=1) == labels).float().mean() / count
+                self.fabric.backward(loss)
+            measured += torch.stack((loss.detach(), hits))
+        return measured
+
+    def _refuse_elsewhere(self) -> None:
+        """Stop together with the process whose labels or embeddings are refused; alone there is none."""
+        if self.fabric.world_size > 1:
+            raise InputError(
+                "training",
+                "labels and embeddings must be valid in every process",
+                got="others in another process",
+                fix="Its message says which.",
+            )

@@ -1,0 +1,44 @@
+"""Ctrl-C and SIGTERM during training: noticed at once, obeyed between two steps."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import FrameType, TracebackType
+from typing import Any
+
+from data_prep.progress import say
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class StopRequest:
+    """A context in which the first Ctrl-C or SIGTERM sets a flag; the second one interrupts at once.
+
+    Weights that are half updated cannot be saved, so the training asks for the flag after each step. Outside
+    the main thread, which alone receives signals, nothing changes.
+
+    Attributes:
+        made: whether somebody asked for the end.
+    """
+
+    def __init__(self) -> None:
+        self.made = False
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> StopRequest:
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.signal(number, self._note) for number in _SIGNALS}
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.made:
+            raise KeyboardInterrupt
+        self.made = True
+        say("stopping after this step; a second Ctrl-C stops at once, without a checkpoint")

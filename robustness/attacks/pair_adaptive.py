@@ -1,0 +1,100 @@
+"""The attack on verification that knows the detector: to pass, or to hide, and stay likely."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from torch import Tensor
+
+from faceverif.config.section import Count
+from faceverif.heads import Head
+from robustness.attacks.knowledge import Knowledge
+from robustness.attacks.pairs import Chase, PairAttack, PairGoal, as_wanted
+from robustness.attacks.section import AdaptiveSection, AttackSection, Weights
+from robustness.attacks.sweep import Sight, best_of_sweep
+from robustness.attacks.traits import Traits
+from robustness.detectors.base import Detector
+from robustness.features import Features
+from robustness.threat_model import ThreatModel
+
+
+class PairAdaptiveConfig(AdaptiveSection):
+    """The attack knows the model's detector and its threshold, and that of the verification."""
+
+    name: Literal["adaptive"]
+    weights: Weights = (0.0, 0.001, 0.01, 0.1, 1.0)
+    steps: Count = 20
+    restarts: Count = 1
+
+
+class PairAdaptive(PairAttack):
+    """Raises +-cosine - c max(0, score - threshold), with a growing c, from several random starts.
+
+    `Adaptive` for pairs, after Carlini & Wagner, "Adversarial Examples Are Not Easily Detected" (2017). See
+    `best_of_sweep` for the search.
+
+    Args:
+        goal: what the attack is for.
+        head: gives the logits that the detector looks at.
+        detector: fitted; its scores must have gradients.
+        threshold: of the detector: a score above is rejected.
+        accept_from: the verification accepts a pair from this cosine on.
+        weights: the values of c, in cosine by units of the score.
+        steps: for each c.
+        restarts: of the whole sweep.
+
+    Raises:
+        InputError: the detector is not fitted or has no gradients.
+    """
+
+    section = PairAdaptiveConfig
+    traits = Traits(follows_gradients=True, many_steps=True, knows_detector=True)
+
+    def __init__(
+        self,
+        goal: PairGoal,
+        head: Head,
+        detector: Detector,
+        threshold: float,
+        *,
+        accept_from: float,
+        weights: tuple[float, ...],
+        steps: int,
+        restarts: int,
+    ) -> None:
+        super().__init__(goal)
+        detector.refuse_unattackable()
+        self.head, self.detector, self.threshold = head, detector, threshold
+        self.accept_from, self.weights = accept_from, weights
+        self.steps, self.restarts = steps, restarts
+
+    @classmethod
+    def configured(cls, section: AttackSection, goal: PairGoal, known: Knowledge) -> Self:
+        """With the model's own detector, its threshold at the section's rate, and the verification's."""
+        own = section.own_settings()
+        threshold = known.thresholds[own.pop("rate")]
+        assert known.accept_from is not None  # the model verifies
+        return cls(goal, known.head, known.detector, threshold, accept_from=known.accept_from, **own)
+
+    def perturb(self, chase: Chase, probes: Tensor, *, threat: ThreatModel) -> Tensor:
+        """The best version that the sweep has found."""
+
+        def look(pixels: Tensor) -> Sight:
+            embeddings = chase.network(pixels)
+            gain, logits = chase.gain(embeddings), self.head.logits(embeddings)
+            return Sight(
+                gain=gain,
+                reached=as_wanted(chase.sign * gain, self.goal, threshold=self.accept_from),
+                scores=self.detector.score(Features(embeddings, logits, logits.argmax(dim=1))),
+                distance=-gain,
+            )
+
+        return best_of_sweep(
+            look,
+            probes,
+            starts=(threat.random_start(probes) for _ in range(self.restarts)),
+            weights=self.weights,
+            threshold=self.threshold,
+            threat=threat,
+            steps=self.steps,
+        )

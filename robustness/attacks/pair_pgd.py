@@ -1,0 +1,87 @@
+"""Gradient steps on the cosine of two embeddings: many (PGD) or one (FGSM)."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal, Self
+
+import torch
+from torch import Tensor
+
+from faceverif.config.section import Count
+from robustness.attacks.ascent import ascend
+from robustness.attacks.knowledge import Knowledge
+from robustness.attacks.pairs import Chase, PairAttack, PairGoal
+from robustness.attacks.section import AttackSection
+from robustness.attacks.traits import Traits
+from robustness.threat_model import ThreatModel
+
+
+class PairPGDConfig(AttackSection):
+    """Many projected steps along the gradient of the cosine.
+
+    Attributes:
+        steps: of each restart.
+        restarts: from anywhere in the ball.
+    """
+
+    name: Literal["pgd"]
+    steps: Count = 40
+    restarts: Count = 1
+
+
+class PairPGD(PairAttack):
+    """Moves the cosine of two embeddings by projected gradient steps, always from a random start.
+
+    At the image itself the gradient of its own cosine is zero; a random start leaves that place.
+
+    Args:
+        goal: what the attack is for.
+        steps: for each restart.
+        restarts: of each probe the best version is kept.
+    """
+
+    section: ClassVar[type[AttackSection]] = PairPGDConfig
+    traits = Traits(follows_gradients=True, many_steps=True, no_weaker_than=frozenset({"fgsm"}))
+
+    def __init__(self, goal: PairGoal, *, steps: int, restarts: int) -> None:
+        super().__init__(goal)
+        self.steps, self.restarts = steps, restarts
+
+    def perturb(self, chase: Chase, probes: Tensor, *, threat: ThreatModel) -> Tensor:
+        """The best version of every restart."""
+
+        def gain(pixels: Tensor) -> Tensor:
+            return chase.gain(chase.network(pixels))
+
+        best = probes
+        with torch.no_grad():
+            reached = gain(probes)
+        for _ in range(self.restarts):
+            start = threat.random_start(probes)
+            tried = ascend(gain, start, probes, threat=threat, steps=self.steps)
+            with torch.no_grad():
+                found = gain(tried)
+            best = torch.where((found > reached)[:, None, None, None], tried, best)
+            reached = torch.maximum(found, reached)
+        return best
+
+
+class PairFGSMConfig(AttackSection):
+    """One step along the sign of the gradient of the cosine, from a random start."""
+
+    name: Literal["fgsm"]
+
+
+class PairFGSM(PairPGD):
+    """PGD of a single step."""
+
+    section = PairFGSMConfig
+    traits = Traits(follows_gradients=True, many_steps=False)
+
+    def __init__(self, goal: PairGoal) -> None:
+        super().__init__(goal, steps=1, restarts=1)
+
+    @classmethod
+    def configured(cls, section: AttackSection, goal: PairGoal, known: Knowledge) -> Self:
+        """It has no settings."""
+        return cls(goal)

@@ -1,0 +1,92 @@
+"""What the config sections of all attacks share. Each attack's own section stands beside its class."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, get_args
+
+from pydantic import Field
+
+from faceverif.config.section import Count, NotNegative, Section
+from robustness.threat_model import Norm
+
+# Names become folders.
+Name = Annotated[str, Field(pattern=r"^\w[\w.+=-]*$")]
+Rate = Annotated[float, Field(gt=0, lt=1)]
+Weights = Annotated[tuple[NotNegative, ...], Field(min_length=1)]
+
+
+class AttackSection(Section):
+    """An attack, its sizes, and the images that it is made on.
+
+    A section holds the defaults and the bounds of an attack's settings; the class takes the settings as
+    required arguments. The first line of a section's docstring describes the attack on the report's page.
+
+    Attributes:
+        name: of the attack in the registry; each section narrows it to one literal.
+        label: in tables and file names, where an attack is listed twice; null: its name.
+        norm: of the perturbation.
+        epsilons: sizes, for pixels in [0, 1]; the first attack is also made with 0, which costs nothing.
+        images: attack only the first of the evaluated images, for slow attacks; null: all.
+        trainings: attack only the first of each model's trainings; null: all.
+    """
+
+    name: str
+    label: Name | None = None
+    norm: Norm = "linf"
+    epsilons: Annotated[tuple[NotNegative, ...], Field(min_length=1)]
+    images: Count | None = None
+    trainings: Count | None = None
+
+    def own_settings(self) -> dict[str, Any]:
+        """The settings of this attack alone: arguments of its class."""
+        return self.model_dump(exclude=set(AttackSection.model_fields))
+
+    @property
+    def called(self) -> str:
+        """The attack's name in tables and files."""
+        return self.label or self.name
+
+    @property
+    def source_model(self) -> str | None:
+        """The name of another model that the attack knows; None for most attacks. It is not attacked."""
+        return None
+
+    @property
+    def known_rate(self) -> float | None:
+        """The false-rejection rate whose threshold the attack knows; None where it knows no detector."""
+        return None
+
+    def attacks(self, model: str) -> bool:
+        """Whether the attack is made on the model of that name."""
+        return model != self.source_model
+
+    @classmethod
+    def norms(cls) -> frozenset[Norm]:
+        """The norms that the section allows."""
+        return frozenset(get_args(cls.model_fields["norm"].annotation))
+
+
+class AdaptiveSection(AttackSection):
+    """An attack that knows the model's detector.
+
+    Attributes:
+        rate: the false-rejection rate whose threshold is known, one of `rates`.
+        weights: the values of c that are swept.
+        steps: for each c.
+        restarts: of the whole sweep.
+    """
+
+    rate: Rate
+    weights: Weights = (0.0, 0.1, 1.0, 10.0, 100.0)
+    steps: Count = 40
+    restarts: Count = 2
+
+    @property
+    def known_rate(self) -> float | None:
+        """The rate."""
+        return self.rate
+
+
+def includes(trainings: int | None, training: int) -> bool:
+    """Whether a training is among the first `trainings`; None: all are."""
+    return trainings is None or training < trainings
