@@ -7,6 +7,7 @@ import hashlib
 import io
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,9 +42,10 @@ class Exclusion(NamedTuple):
     evidence: str
 
 
-def write_exclusions(path: Path, exclusions: Iterable[Exclusion]) -> None:
-    """Write the list as a CSV, whole or not at all."""
+def write_exclusions(path: Path, exclusions: Iterable[Exclusion], *, warnings: Iterable[str] = ()) -> None:
+    """Write the list as a CSV, whole or not at all; warnings become its first lines, after a `#`."""
     text = io.StringIO()
+    text.writelines(f"# {warning}\n" for warning in warnings)
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(Exclusion._fields)
     writer.writerows([*line[:3], f"{line.score:.4f}", line.evidence] for line in exclusions)
@@ -69,6 +71,8 @@ class ExclusionList:
     @classmethod
     def read(cls, path: Path) -> ExclusionList:
         """Read a list by `write_exclusions`, or by hand: of its columns `kind` and `name` decide.
+
+        Lines above the header that begin with `#` are notes.
 
         Raises:
             InputError: no such file, no CSV with these columns, or a line that names neither a photo nor an
@@ -132,12 +136,14 @@ def exclusions_text(described: Mapping[str, Any] | str | None) -> str:
 def _names(path: Path, data: bytes) -> Iterator[tuple[str, str]]:
     """(kind, name) of each line."""
     try:
-        lines = csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True)
+        rows = list(io.StringIO(data.decode("utf-8-sig"), newline=""))
+        notes = len(list(takewhile(lambda row: row.startswith("#"), rows)))
+        lines = csv.DictReader(rows[notes:], strict=True)
         if not {"kind", "name"} <= set(lines.fieldnames or ()):
-            raise _broken(path, 1, ",".join(lines.fieldnames or ()))
+            raise _broken(path, notes + 1, ",".join(lines.fieldnames or ()))
         for line in lines:
             if line["kind"] not in _KINDS or not line["name"]:
-                raise _broken(path, lines.line_num, f"{line['kind']},{line['name']}")
+                raise _broken(path, notes + lines.line_num, f"{line['kind']},{line['name']}")
             yield line["kind"], line["name"]
     except (UnicodeDecodeError, csv.Error) as error:
         raise _broken(path, 1, error) from error

@@ -1,4 +1,4 @@
-"""The unit embeddings of a data set, kept on disk in portions, so that a killed audit goes on."""
+"""The unit embeddings of a data set, kept on disk in portions, so that a killed audit can continue."""
 
 from __future__ import annotations
 
@@ -6,18 +6,22 @@ import json
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from data_prep.atomic import write_text, written_whole
+from data_prep.atomic import write_text
 from data_prep.dataset.manifest import AlignedDataset
 from data_prep.errors import InputError
 from data_prep.progress import progress
 from faceverif.models import Embedder
+from faceverif.models.sealed_tensors import DAMAGE, read_sealed, write_sealed
+from faceverif.report.run_page import read_json
 from faceverif.verification.embeddings import embed_rows
 from faceverif.verification.scoring import normalised
 
 _PORTION = 512  # crops in memory at a time: 20 MB
 _ABOUT_NAME = "about.json"
+_METADATA_KEY, _EMBEDDINGS = "faceverif.embeddings", "embeddings"
 
 
 def cached_embeddings(
@@ -50,16 +54,27 @@ def cached_embeddings(
         },
     )
     portions = {
-        folder / f"{start:08d}.npy": rows[start : start + _PORTION] for start in range(0, len(rows), _PORTION)
+        folder / f"{start:08d}.safetensors": rows[start : start + _PORTION]
+        for start in range(0, len(rows), _PORTION)
     }
-    missing = {path: portion for path, portion in portions.items() if not path.exists()}
+    found = {path: _kept(path, len(portion)) for path, portion in portions.items()}
+    missing = {path: portions[path] for path, kept in found.items() if kept is None}
     with progress(f"embed {dataset.root.name}", total=sum(map(len, missing.values()))) as advance:
         for path, portion in missing.items():
-            embeddings = embed_rows(embedder, dataset, portion, flip=flip)
-            with written_whole(path) as unfinished:
-                np.save(unfinished, normalised(embeddings).astype(np.float32))
+            embeddings = normalised(embed_rows(embedder, dataset, portion, flip=flip)).astype(np.float32)
+            write_sealed(path, {_EMBEDDINGS: torch.from_numpy(embeddings)}, {}, metadata_key=_METADATA_KEY)
+            found[path] = embeddings
             advance(len(portion), "")
-    return np.concatenate([np.load(path) for path in portions])
+    return np.concatenate([embeddings for embeddings in found.values() if embeddings is not None])
+
+
+def _kept(path: Path, count: int) -> NDArray[np.float32] | None:
+    """The embeddings of a portion; None where there are none, or the file is damaged: they are made again."""
+    try:
+        embeddings = read_sealed(path, metadata_key=_METADATA_KEY).tensors[_EMBEDDINGS]
+    except DAMAGE:
+        return None
+    return embeddings.numpy() if embeddings.ndim == 2 and len(embeddings) == count else None
 
 
 def _begin(folder: Path, about: dict[str, str | bool]) -> None:
@@ -67,7 +82,7 @@ def _begin(folder: Path, about: dict[str, str | bool]) -> None:
     path = folder / _ABOUT_NAME
     if not path.exists():
         write_text(path, json.dumps(about, indent=2) + "\n")
-    begun = json.loads(path.read_text(encoding="utf-8"))
+    begun = read_json(path)
     if begun != about:
         differs = ", ".join(f"{key} {begun.get(key)}" for key in about if begun.get(key) != about[key])
         raise InputError(

@@ -21,18 +21,11 @@ from data_prep.dataset.manifest import AlignedDataset, Status
 from data_prep.dataset.packed import load_aligned
 from data_prep.errors import InputError
 from data_prep.lock import LOCK_NAME, filled
-from faceverif.audit.calibration import (
-    EXPECTED_RULE,
-    MatchThreshold,
-    StrangerThreshold,
-    match_threshold,
-    refuse_unfit,
-    stranger_threshold,
-)
 from faceverif.audit.embedding_cache import cached_embeddings
-from faceverif.audit.findings import (
-    Finding,
-    Section,
+from faceverif.audit.people import People
+from faceverif.audit.questions import (
+    Answer,
+    Suspicion,
     copies,
     copies_of_evaluation,
     excluded,
@@ -42,19 +35,26 @@ from faceverif.audit.findings import (
     split_evaluation,
     split_identities,
 )
-from faceverif.audit.people import People
 from faceverif.audit.report import AUDIT_NAME, EXCLUSIONS_NAME, PICTURES_NAME, write_audit_report
+from faceverif.audit.result import Audit
+from faceverif.audit.thresholds import (
+    EXPECTED_RULE,
+    match_threshold,
+    refuse_unfit,
+    stranger_threshold,
+)
 from faceverif.models import Embedder
+from faceverif.verification.collapse import collapse_warning, different_photos
 
 _EMBEDDINGS = "embeddings"
-_SHOWN = 24  # pictures of each kind of finding
+_SHOWN = 24  # pictures per question
 _JPEG_QUALITY = 92
 _TOOLS = ("faceverif", "torch", "onnxruntime", "numpy", "opencv-python-headless")
 
 
 @dataclass(frozen=True)
 class AuditSettings:
-    """What decides the findings.
+    """What decides.
 
     Attributes:
         false_match_rate: of pairs of different people, the share that may be taken for one.
@@ -67,39 +67,8 @@ class AuditSettings:
     flip: bool = True
 
 
-@dataclass(frozen=True)
-class Audit:
-    """What an audit found.
-
-    Attributes:
-        train, against: the sets' photos.
-        match: when identities count as one person.
-        stranger: when a photo is far from its identity.
-        sections: one a question.
-    """
-
-    train: People
-    against: People
-    match: MatchThreshold
-    stranger: StrangerThreshold
-    sections: list[Section]
-
-    def text(self) -> str:
-        """A few lines for the user."""
-        match, stranger = self.match, self.stranger
-        return "\n".join(
-            [
-                f"one person from cosine {match.threshold:.3f} of two centres on: false match rate "
-                f"{match.false_match_rate:g}, true match rate {match.true_match_rate:.1%}",
-                f"far from its identity below cosine {stranger.threshold:.3f}: {stranger.false_alarms} of "
-                f"{stranger.photos:,} photos of the evaluation set",
-                *(_line(section) for section in self.sections),
-            ]
-        )
-
-
 def audit(embedder: Embedder, train: Path, against: Path, *, out: Path, settings: AuditSettings) -> Audit:
-    """Audit a training set and write what was found; killed, it goes on with the embeddings that are there.
+    """Audit a training set and write what was found; after an interruption it keeps the embeddings.
 
     Args:
         embedder: made for the template of both sets.
@@ -126,7 +95,7 @@ def audit(embedder: Embedder, train: Path, against: Path, *, out: Path, settings
             _embedded(embedder, dataset, mine, flip=settings.flip, folder=out / _EMBEDDINGS / name)
             for dataset, mine, name in zip(sets, rows, ("train", "against"), strict=True)
         ]
-        found = _examine(*people, settings=settings)
+        found = _examine(embedder, *people, settings=settings)
         _write(found, out, about=_about(embedder, found, settings))
     return found
 
@@ -169,10 +138,12 @@ def _embedded(
     return People.of(dataset, rows, embeddings)
 
 
-def _examine(train: People, against: People, *, settings: AuditSettings) -> Audit:
+def _examine(embedder: Embedder, train: People, against: People, *, settings: AuditSettings) -> Audit:
+    seen = different_photos(against.dataset, against.rows)
+    collapse = collapse_warning(embedder, against.embeddings[seen])
     match = match_threshold(against, false_match_rate=settings.false_match_rate)
     stranger = stranger_threshold(against, false_alarm_rate=settings.false_alarm_rate)
-    sections = [
+    answers = [
         shared_names(train, against),
         shared_people(train, against, match),
         copies_of_evaluation(train, against),
@@ -181,45 +152,45 @@ def _examine(train: People, against: People, *, settings: AuditSettings) -> Audi
         split_identities(train, match),
         split_evaluation(against, match),
     ]
-    return Audit(train, against, match, stranger, sections)
+    return Audit(train, against, match, stranger, answers, collapse)
 
 
 def _write(found: Audit, out: Path, *, about: dict[str, Any]) -> None:
     """Exclusions, pictures, numbers, and the report made of them."""
-    write_exclusions(out / EXCLUSIONS_NAME, excluded(found.sections))
-    shutil.rmtree(out / PICTURES_NAME, ignore_errors=True)  # those of an earlier audit show other findings
-    sections = [_section(section, out) for section in found.sections]
+    write_exclusions(out / EXCLUSIONS_NAME, excluded(found.answers), warnings=found.warnings)
+    shutil.rmtree(out / PICTURES_NAME, ignore_errors=True)  # those of an earlier audit show other suspicions
+    sections = [_answer(answer, out) for answer in found.answers]
     listed = ExclusionList.read(out / EXCLUSIONS_NAME).described()
-    content = about | {"exclusions": listed, "sections": sections}
+    content = about | {"warnings": found.warnings, "exclusions": listed, "sections": sections}
     write_text(out / AUDIT_NAME, json.dumps(content, indent=2) + "\n")
     write_audit_report(out)
 
 
-def _section(section: Section, out: Path) -> dict[str, Any]:
-    """A section as `audit.json` has it; writes the pictures of its worst findings."""
+def _answer(answer: Answer, out: Path) -> dict[str, Any]:
+    """An answer as `audit.json` has it; writes the pictures of its worst suspicions."""
     shown = [
-        _picture(finding, out / PICTURES_NAME / section.reason / f"{number:02d}.jpg")
-        for number, finding in enumerate(section.findings[:_SHOWN])
+        _picture(suspicion, out / PICTURES_NAME / answer.reason / f"{number:02d}.jpg")
+        for number, suspicion in enumerate(answer.suspicions[:_SHOWN])
     ]
     return {
-        "reason": section.reason,
-        "title": section.title,
-        "rule": section.rule,
-        "found": len(section.findings),
-        "compared": section.compared,
-        "expected_false_alarms": section.expected_false_alarms,
-        "estimated_precision": section.estimated_precision,
-        "excludes": section.excludes,
+        "reason": answer.reason,
+        "title": answer.title,
+        "rule": answer.rule,
+        "found": len(answer.suspicions),
+        "compared": answer.compared,
+        "expected_false_alarms": answer.expected_false_alarms,
+        "estimated_precision": answer.estimated_precision,
+        "excludes": answer.excludes,
         "worst": shown,
     }
 
 
-def _picture(finding: Finding, path: Path) -> dict[str, Any]:
-    crops = [people.crop(photo) for people, photo in finding.shown]
+def _picture(suspicion: Suspicion, path: Path) -> dict[str, Any]:
+    crops = [people.crop(photo) for people, photo in suspicion.shown]
     with written_whole(path) as unfinished:
         Image.fromarray(side_by_side(np.stack(crops))).save(unfinished, quality=_JPEG_QUALITY)
-    return finding.exclusion._asdict() | {
-        "photos": [people.photo_name(photo) for people, photo in finding.shown]
+    return suspicion.exclusion._asdict() | {
+        "photos": [people.photo_name(photo) for people, photo in suspicion.shown]
     }
 
 
@@ -247,10 +218,3 @@ def _set_facts(people: People) -> dict[str, Any]:
         "photos": len(people.rows),
         "identities": len(people.names),
     }
-
-
-def _line(section: Section) -> str:
-    words = f"{len(section.findings):>6,}  {section.title.lower()}"
-    if section.expected_false_alarms is None:
-        return words
-    return f"{words}; {section.expected_false_alarms:.1f} of them expected to be false alarms"

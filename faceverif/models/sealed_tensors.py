@@ -28,7 +28,17 @@ _SEAL = "sha256"
 _FORMAT, _UNSEALED_FORMAT = 2, 1  # a description that says 2 must hold a seal
 _LONGEST_REASON = 200  # characters of what another library says
 # What reading and building raise on a damaged file; other errors are bugs.
-_DAMAGE = (ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError)
+DAMAGE = (
+    SafetensorError,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 
 
 @dataclass(frozen=True)
@@ -98,7 +108,7 @@ class ModelFormat:
             )
         try:
             yield read_sealed(path, metadata_key=self.metadata_key)
-        except (SafetensorError, OSError, *_DAMAGE) as error:
+        except DAMAGE as error:
             raise self._unreadable(path, first_line(error)) from error
 
     def _unreadable(self, path: Path, why: str) -> InputError:
@@ -134,8 +144,7 @@ def write_sealed(
 def read_sealed(path: Path, *, metadata_key: str) -> SealedTensors:
     """Read what `write_sealed` wrote, or a file of an earlier version, which has no seal.
 
-    Raises:
-        SafetensorError, OSError, ValueError, RecursionError: it is damaged, or another file.
+    Raises one of `DAMAGE` where it is damaged, missing, or another file.
     """
     key, content = _checked(path)
     if key != metadata_key:
@@ -152,7 +161,7 @@ def refuse_damaged_models(run: Path) -> None:
     for path in sorted(run.glob("*.safetensors")):
         try:
             _checked(path)
-        except (SafetensorError, OSError, *_DAMAGE) as error:
+        except DAMAGE as error:
             raise InputError(
                 "RUN",
                 f"must hold a {path.name} as it was written",

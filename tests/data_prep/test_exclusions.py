@@ -40,6 +40,16 @@ def test_what_is_written_is_left_out(tmp_path: Path, dataset: AlignedDataset) ->
     assert "0.1235" in (tmp_path / "list.csv").read_text()
 
 
+def test_notes_above_the_header_are_read_over(tmp_path: Path, dataset: AlignedDataset) -> None:
+    lines = [Exclusion("photo", "Ann/2.jpg", "mislabelled", 0.1, "Eve")]
+    write_exclusions(tmp_path / "list.csv", lines, warnings=["a weak model", "and more"])
+    assert (tmp_path / "list.csv").read_text().startswith("# a weak model\n# and more\nkind,name")
+    assert ExclusionList.read(tmp_path / "list.csv").photos == {"Ann/2.jpg"}
+    (tmp_path / "list.csv").write_text("# note\nkind,name\nperson,Ann\n")
+    with pytest.raises(InputError, match="line 3"):
+        ExclusionList.read(tmp_path / "list.csv")
+
+
 def test_a_list_by_hand_needs_no_evidence_and_may_be_empty(tmp_path: Path, dataset: AlignedDataset) -> None:
     by_hand = ExclusionList.read(write(tmp_path / "a.csv", 'identity,"Eve ""X""",I know her'))
     assert by_hand.kept(dataset).tolist() == [True, True, True, False]

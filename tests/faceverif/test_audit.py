@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,11 +19,19 @@ from data_prep.dataset.exclusions import ExclusionList
 from data_prep.dataset.manifest import AlignedDataset, header_for, write_manifest
 from data_prep.errors import InputError
 from faceverif.audit import embedding_cache, similarity
-from faceverif.audit.calibration import match_threshold, refuse_unfit, stranger_threshold
 from faceverif.audit.duplicates import pixel_correlation
 from faceverif.audit.people import People, plain_name, unit
+from faceverif.audit.questions import Answer
+from faceverif.audit.result import Audit
 from faceverif.audit.run import AuditSettings, audit
 from faceverif.audit.similarity import largest_within, nearest_other, pairs_from
+from faceverif.audit.thresholds import (
+    MatchThreshold,
+    StrangerThreshold,
+    match_threshold,
+    refuse_unfit,
+    stranger_threshold,
+)
 
 SETTINGS = AuditSettings(false_match_rate=1e-4, false_alarm_rate=0.02, flip=False)
 
@@ -257,7 +266,7 @@ def test_a_killed_audit_goes_on_with_its_embeddings(
     monkeypatch.setattr(PatternNet, "forward", dying)
     with pytest.raises(KeyboardInterrupt):
         audit(pattern_embedder(), *sets, out=tmp_path, settings=SETTINGS)
-    assert len(list(tmp_path.rglob("*.npy"))) == 3
+    assert len(list(tmp_path.rglob("*.safetensors"))) == 3
     audit(pattern_embedder(), *sets, out=tmp_path, settings=SETTINGS)
     assert sum(calls) == 35 + 152 + calls[3]  # each photo once, but for the batch that was lost
     assert (tmp_path / "exclusions.csv").read_bytes() == (out / "exclusions.csv").read_bytes()
@@ -283,3 +292,72 @@ def test_what_does_not_belong_together_is_refused(out: Path, sets: tuple[Path, P
         with pytest.raises(InputError, match=complaint):
             audit(pattern_embedder(), *arguments[:2], out=arguments[2], settings=SETTINGS)
     assert not (tmp_path / "new").exists()
+
+
+def test_damaged_embeddings_are_made_again_and_a_damaged_description_is_one_line(
+    out: Path, sets: tuple[Path, Path], tmp_path: Path
+) -> None:
+    shutil.copytree(out, tmp_path / "again")
+    (portion, *_) = sorted((tmp_path / "again").rglob("*.safetensors"))
+    whole = portion.read_bytes()
+    portion.write_bytes(whole[:-5] + b"\x00" + whole[-4:])
+    audit(pattern_embedder(), *sets, out=tmp_path / "again", settings=SETTINGS)
+    assert portion.read_bytes() == whole
+    assert (tmp_path / "again/exclusions.csv").read_bytes() == (out / "exclusions.csv").read_bytes()
+    about = tmp_path / "again/embeddings/train/about.json"
+    for content in (b"", b"[]", b"\xff", b'{"model_sha256"', b"[" * 5000):
+        about.write_bytes(content)
+        with pytest.raises(InputError, match=r"about\.json: must hold a JSON object"):
+            audit(pattern_embedder(), *sets, out=tmp_path / "again", settings=SETTINGS)
+
+
+# --- a model that cannot judge
+
+
+def facts(**changes: float) -> MatchThreshold:
+    plain = {"threshold": 0.6, "false_match_rate": 1e-4, "true_match_rate": 0.9, "impostor_pairs": 100}
+    rest = {"reached": 0, "tail_begins": 0.4, "tail_pairs": 100, "tail_scale": 0.1, "genuine_pairs": 9}
+    return MatchThreshold(**{**plain, **rest, **changes})  # type: ignore[arg-type]
+
+
+def answer(found: int, expected: float | None) -> Answer:
+    suspicion: Any = None  # only their number is asked for
+    return Answer("mislabelled", "Wrong labels", "rule", [suspicion] * found, 9, expected)
+
+
+@pytest.mark.parametrize(
+    ("match", "answers", "said"),
+    [
+        (facts(), [answer(26, 2.0), answer(0, 5.0), answer(3, None)], []),
+        (facts(threshold=1.02), [], ["its match threshold is 1.020, and no cosine lies above 1"]),
+        (facts(true_match_rate=0.3), [], ["30.0% of the pairs of the same person reach"]),
+        (facts(), [answer(26, 25.7)], ["'wrong labels': 25.7 of the 26 found are expected to be false"]),
+        (facts(), [answer(2, 9.0)], ["2.0 of the 2 found"]),
+    ],
+)
+def test_a_model_that_cannot_judge_is_named_first(
+    match: MatchThreshold, answers: list[Answer], said: list[str]
+) -> None:
+    nobody = people(vectors(3), [0, 0, 0])
+    stranger = StrangerThreshold(0.2, 0.01, 100, 1)
+    found = Audit(nobody, nobody, match, stranger, answers)
+    assert len(found.warnings) == len(said)
+    assert all(part in warning for part, warning in zip(said, found.warnings, strict=True))
+    assert found.text().startswith("\n".join([*found.warnings, "one person from cosine"]))
+
+
+def test_its_warnings_open_the_report_and_the_list(
+    sets: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def blind(self: PatternNet, pixels: Any) -> Any:
+        return self.pool(pixels).flatten(1)[:, :6]
+
+    monkeypatch.setattr(PatternNet, "forward", blind)
+    found = audit(pattern_embedder(), *sets, out=tmp_path, settings=SETTINGS)
+    assert any("nearly the same embedding" in warning for warning in found.warnings)
+    lines = (tmp_path / "exclusions.csv").read_text().splitlines()
+    assert lines[: len(found.warnings)] == [f"# {warning}" for warning in found.warnings]
+    page = (tmp_path / "report.html").read_text()
+    assert all(warning.partition("'")[0] in page for warning in found.warnings)
+    assert json.loads((tmp_path / "audit.json").read_text())["warnings"] == found.warnings
+    ExclusionList.read(tmp_path / "exclusions.csv").kept(AlignedDataset.load(sets[0]))

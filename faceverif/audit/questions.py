@@ -1,4 +1,4 @@
-"""What an audit finds, one question a function: each gives findings, worst first, and what was compared."""
+"""What an audit asks, one function per question; an answer lists suspicions, worst first."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import NamedTuple
 import numpy as np
 
 from data_prep.dataset.exclusions import Exclusion
-from faceverif.audit.calibration import (
+from faceverif.audit.duplicates import DUPLICATE_RULE, duplicates
+from faceverif.audit.people import People, plain_name
+from faceverif.audit.similarity import nearest_other, pairs_from, pairs_within
+from faceverif.audit.thresholds import (
     MATCH_RULE,
     STRANGER_RULE,
     MatchThreshold,
     StrangerThreshold,
     comparable,
 )
-from faceverif.audit.duplicates import DUPLICATE_RULE, duplicates
-from faceverif.audit.people import People, plain_name
-from faceverif.audit.similarity import nearest_other, pairs_from, pairs_within
 
 
 class ShownPhoto(NamedTuple):
@@ -29,8 +29,8 @@ class ShownPhoto(NamedTuple):
     photo: int
 
 
-class Finding(NamedTuple):
-    """Something that is probably wrong.
+class Suspicion(NamedTuple):
+    """A photo or an identity that is probably wrong.
 
     Attributes:
         exclusion: what to leave out, why, and on what evidence.
@@ -42,58 +42,58 @@ class Finding(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Section:
+class Answer:
     """The answer to one question.
 
     Attributes:
         reason: the word that stands in the list of exclusions.
         title: for people.
         rule: how it was decided.
-        findings: worst first.
+        suspicions: worst first.
         compared: how many pairs or photos were.
-        expected_false_alarms: among the findings; null where the rule is not calibrated.
-        excludes: whether the findings go into the list; those about the evaluation set do not.
+        expected_false_alarms: among the suspicions; null where the rule is not calibrated.
+        excludes: whether the suspicions go into the list; those about the evaluation set do not.
     """
 
     reason: str
     title: str
     rule: str
-    findings: list[Finding]
+    suspicions: list[Suspicion]
     compared: int
     expected_false_alarms: float | None
     excludes: bool = True
 
     @property
     def estimated_precision(self) -> float | None:
-        """Share of the findings that is left after the expected false alarms."""
-        if self.expected_false_alarms is None or not self.findings:
+        """Share of the suspicions that is left after the expected false alarms."""
+        if self.expected_false_alarms is None or not self.suspicions:
             return None
-        return max(0.0, 1 - self.expected_false_alarms / len(self.findings))
+        return max(0.0, 1 - self.expected_false_alarms / len(self.suspicions))
 
 
-def shared_names(train: People, against: People) -> Section:
+def shared_names(train: People, against: People) -> Answer:
     """Identities that both sets call by the same name."""
     known = {plain_name(name): number for number, name in enumerate(against.names) if plain_name(name)}
-    findings = [
+    suspicions = [
         _shared(train, against, identity, known[plain_name(name)], reason="shared_name")
         for identity, name in enumerate(train.names)
         if plain_name(name) in known
     ]
-    return Section(
+    return Answer(
         "shared_name",
         "People in both sets, by name",
         "equal but for accents, case, spaces and punctuation; a name that is only a number says nothing",
-        findings,
+        suspicions,
         compared=len(train.names) * len(against.names),
         expected_false_alarms=None,
     )
 
 
-def shared_people(train: People, against: People, match: MatchThreshold) -> Section:
+def shared_people(train: People, against: People, match: MatchThreshold) -> Answer:
     """Identities that show the same person in both sets."""
     pairs = pairs_from(match.threshold, train.centres, against.centres)
     compared = len(train.names) * len(against.names)
-    return Section(
+    return Answer(
         "shared_person",
         "People in both sets, by face",
         MATCH_RULE,
@@ -103,90 +103,90 @@ def shared_people(train: People, against: People, match: MatchThreshold) -> Sect
     )
 
 
-def copies_of_evaluation(train: People, against: People) -> Section:
+def copies_of_evaluation(train: People, against: People) -> Answer:
     """Photos that are in both sets."""
     pairs = duplicates(train, against)
     reason, compared = "copy_of_evaluation", len(train.rows) * len(against.rows)
-    findings = [
-        Finding(
+    suspicions = [
+        Suspicion(
             Exclusion("photo", train.photo_name(i), reason, score, against.photo_name(j)),
             (ShownPhoto(train, i), ShownPhoto(against, j)),
         )
         for i, j, score in pairs.rows()
     ]
-    return Section(reason, "Photos in both sets", DUPLICATE_RULE, findings, compared, None)
+    return Answer(reason, "Photos in both sets", DUPLICATE_RULE, suspicions, compared, None)
 
 
-def copies(train: People) -> Section:
+def copies(train: People) -> Answer:
     """Photos that are in the training set twice; of two under different names the less likely one goes."""
-    findings = []
+    suspicions = []
     pairs = duplicates(train)
     for i, j, score in pairs.rows():
         other_people = train.labels[i] != train.labels[j]
         kept, gone = (j, i) if other_people and _nan_low(train, i) < _nan_low(train, j) else (i, j)
         reason = "copy_under_another_name" if other_people else "copy"
         exclusion = Exclusion("photo", train.photo_name(gone), reason, score, train.photo_name(kept))
-        findings.append(Finding(exclusion, (ShownPhoto(train, gone), ShownPhoto(train, kept))))
+        suspicions.append(Suspicion(exclusion, (ShownPhoto(train, gone), ShownPhoto(train, kept))))
     compared = pairs_within(len(train.rows))
-    return Section("copy", "Photos that are there twice", DUPLICATE_RULE, findings, compared, None)
+    return Answer("copy", "Photos that are there twice", DUPLICATE_RULE, suspicions, compared, None)
 
 
-def mislabelled(train: People, stranger: StrangerThreshold) -> Section:
+def mislabelled(train: People, stranger: StrangerThreshold) -> Answer:
     """Photos that are far from their identity and nearer another."""
     nearest, nearest_scores = nearest_other(train.embeddings, train.centres, train.labels)
     own, tested = train.own_scores, comparable(train)
     with np.errstate(invalid="ignore"):
         far = np.flatnonzero(tested & (own < stranger.threshold) & (nearest_scores > own))
     order = far[np.argsort(own[far], kind="stable")].tolist()
-    findings = [_stranger(train, photo, int(nearest[photo])) for photo in order]
-    return Section(
+    suspicions = [_stranger(train, photo, int(nearest[photo])) for photo in order]
+    return Answer(
         "mislabelled",
         "Photos that do not show whom they are said to show",
         f"{STRANGER_RULE}; and the centre of another identity is nearer. Beside the photo: its identity's "
         "most typical one, and the likest of the nearest identity",
-        findings,
+        suspicions,
         compared=int(tested.sum()),
         expected_false_alarms=stranger.expected_false_alarms(int(tested.sum())),
     )
 
 
-def split_identities(train: People, match: MatchThreshold) -> Section:
+def split_identities(train: People, match: MatchThreshold) -> Answer:
     """Identities that are one person; the one with fewer photos goes."""
     title = "People under two names in the training set"
     return _same_within(train, match, reason="split_identity", title=title)
 
 
-def split_evaluation(against: People, match: MatchThreshold) -> Section:
+def split_evaluation(against: People, match: MatchThreshold) -> Answer:
     """The same question for the evaluation set: its own labels are not free of errors."""
     title = "People under two names in the evaluation set"
     return replace(_same_within(against, match, reason="split_evaluation", title=title), excludes=False)
 
 
-def excluded(sections: Iterable[Section]) -> list[Exclusion]:
-    """What the list holds: each photo and identity once a reason, on its strongest evidence."""
+def excluded(answers: Iterable[Answer]) -> list[Exclusion]:
+    """What the list holds: one line per photo or identity and reason, with its strongest evidence."""
     kept: defaultdict[tuple[str, str, str], list[Exclusion]] = defaultdict(list)
-    for section in sections:
-        for finding in section.findings if section.excludes else []:
-            line = finding.exclusion
+    for answer in answers:
+        for suspicion in answer.suspicions if answer.excludes else []:
+            line = suspicion.exclusion
             kept[line.kind, line.name, line.reason].append(line)
     return [lines[0] for lines in kept.values()]
 
 
-def _same_within(people: People, match: MatchThreshold, *, reason: str, title: str) -> Section:
+def _same_within(people: People, match: MatchThreshold, *, reason: str, title: str) -> Answer:
     pairs = pairs_from(match.threshold, people.centres)
     compared = pairs_within(len(people.names))
-    findings = []
+    suspicions = []
     for i, j, score in pairs.rows():
         gone, kept = (i, j) if people.photos[i] < people.photos[j] else (j, i)
         exclusion = Exclusion("identity", people.names[gone], reason, score, people.names[kept])
-        findings.append(Finding(exclusion, _likest_photos(people, people, gone, kept)))
-    return Section(reason, title, MATCH_RULE, findings, compared, match.expected_false_alarms(compared))
+        suspicions.append(Suspicion(exclusion, _likest_photos(people, people, gone, kept)))
+    return Answer(reason, title, MATCH_RULE, suspicions, compared, match.expected_false_alarms(compared))
 
 
-def _shared(train: People, against: People, mine: int, other: int, *, reason: str) -> Finding:
+def _shared(train: People, against: People, mine: int, other: int, *, reason: str) -> Suspicion:
     score = float(train.centres[mine] @ against.centres[other])
     exclusion = Exclusion("identity", train.names[mine], reason, score, against.names[other])
-    return Finding(exclusion, _likest_photos(train, against, mine, other))
+    return Suspicion(exclusion, _likest_photos(train, against, mine, other))
 
 
 def _likest_photos(left: People, right: People, mine: int, other: int) -> tuple[ShownPhoto, ...]:
@@ -197,12 +197,12 @@ def _likest_photos(left: People, right: People, mine: int, other: int) -> tuple[
     )
 
 
-def _stranger(train: People, photo: int, nearest: int) -> Finding:
+def _stranger(train: People, photo: int, nearest: int) -> Suspicion:
     own = int(train.labels[photo])
     typical, likest = train.likest(own, train.centres[own]), train.likest(nearest, train.embeddings[photo])
     score = float(train.own_scores[photo])
     exclusion = Exclusion("photo", train.photo_name(photo), "mislabelled", score, train.names[nearest])
-    return Finding(exclusion, tuple(ShownPhoto(train, each) for each in (photo, typical, likest)))
+    return Suspicion(exclusion, tuple(ShownPhoto(train, each) for each in (photo, typical, likest)))
 
 
 def _nan_low(people: People, photo: int) -> float:
