@@ -9,6 +9,8 @@ from collections.abc import Iterable
 _UNPRINTABLE = re.compile(
     "[\x00-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
 )
+# What reading and building from a damaged file raise, besides the reader's own errors; others are bugs.
+DAMAGE = (ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError)
 
 
 class InputError(ValueError):

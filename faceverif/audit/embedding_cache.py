@@ -8,14 +8,15 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 
 from data_prep.atomic import write_text
 from data_prep.dataset.manifest import AlignedDataset
-from data_prep.errors import InputError
+from data_prep.errors import DAMAGE, InputError
+from data_prep.json_object import read_json
 from data_prep.progress import progress
 from faceverif.models import Embedder
-from faceverif.models.sealed_tensors import DAMAGE, read_sealed, write_sealed
-from faceverif.report.run_page import read_json
+from faceverif.models.sealed_tensors import read_sealed, write_sealed
 from faceverif.verification.embeddings import embed_rows
 from faceverif.verification.scoring import normalised
 
@@ -72,7 +73,7 @@ def _kept(path: Path, count: int) -> NDArray[np.float32] | None:
     """The embeddings of a portion; None where there are none, or the file is damaged: they are made again."""
     try:
         embeddings = read_sealed(path, metadata_key=_METADATA_KEY).tensors[_EMBEDDINGS]
-    except DAMAGE:
+    except (SafetensorError, OSError, *DAMAGE):
         return None
     return embeddings.numpy() if embeddings.ndim == 2 and len(embeddings) == count else None
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
+from data_prep.json_object import read_json
 from faceverif.config.reading import read_yaml
 from faceverif.config.run import RunConfig
 from faceverif.experiment.figures import training_curves_figure
 from faceverif.experiment.task import FinishedRun, PageFigure, RunResult, Task
 from faceverif.report.curves import read_metrics
 from faceverif.report.plotting import LineStyle
-from faceverif.report.run_page import read_json
 from faceverif.training.loop import train
 from faceverif.verification.figures import roc_curves_figure
 from faceverif.verification.metrics import Roc, roc_curve

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from data_prep.json_object import read_json
 from faceverif.classification.config import ClassificationConfig
 from faceverif.classification.figures import (
     angles_figure,
@@ -19,7 +20,6 @@ from faceverif.experiment.figures import training_curves_figure
 from faceverif.experiment.task import FinishedRun, PageFigure, RunResult, Task
 from faceverif.report.curves import read_metrics
 from faceverif.report.plotting import LineStyle
-from faceverif.report.run_page import read_json
 
 _WIDTH = "embedding_dim"
 _ACCURACY = "evaluation_accuracy"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.atomic import write_text, written_whole
+from data_prep.json_object import read_json
 from faceverif.experiment.config import ExperimentConfig
 from faceverif.experiment.figures import Series, seeds_figure, series_figure
 from faceverif.experiment.table import Cell, Table, metric_figure, metric_label, metric_text
@@ -14,7 +15,7 @@ from faceverif.experiment.task import FinishedRun, PageFigure
 from faceverif.experiment.tasks import TASKS
 from faceverif.report.pages import render_page
 from faceverif.report.plotting import LineStyle, figure_png, house_style, line_styles
-from faceverif.report.run_page import REPORT_NAME, picture_uri, read_json
+from faceverif.report.run_page import REPORT_NAME, picture_uri
 
 
 def write_experiment_report(table: Table, finished: Sequence[FinishedRun], out: Path) -> Path:

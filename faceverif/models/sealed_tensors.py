@@ -20,25 +20,13 @@ from safetensors.torch import save
 from torch import Tensor
 
 from data_prep.atomic import written_whole
-from data_prep.errors import InputError, first_line
+from data_prep.errors import DAMAGE, InputError, first_line
 
 UNSEALED = "not checked: an earlier version wrote the file, without a hash"
 
 _SEAL = "sha256"
 _FORMAT, _UNSEALED_FORMAT = 2, 1  # a description that says 2 must hold a seal
 _LONGEST_REASON = 200  # characters of what another library says
-# What reading and building raise on a damaged file; other errors are bugs.
-DAMAGE = (
-    SafetensorError,
-    ArithmeticError,
-    AttributeError,
-    LookupError,
-    MemoryError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
 
 
 @dataclass(frozen=True)
@@ -108,7 +96,7 @@ class ModelFormat:
             )
         try:
             yield read_sealed(path, metadata_key=self.metadata_key)
-        except DAMAGE as error:
+        except (SafetensorError, OSError, *DAMAGE) as error:
             raise self._unreadable(path, first_line(error)) from error
 
     def _unreadable(self, path: Path, why: str) -> InputError:
@@ -144,7 +132,7 @@ def write_sealed(
 def read_sealed(path: Path, *, metadata_key: str) -> SealedTensors:
     """Read what `write_sealed` wrote, or a file of an earlier version, which has no seal.
 
-    Raises one of `DAMAGE` where it is damaged, missing, or another file.
+    Raises SafetensorError, OSError or one of `DAMAGE` where it is damaged, missing, or another file.
     """
     key, content = _checked(path)
     if key != metadata_key:
@@ -161,7 +149,7 @@ def refuse_damaged_models(run: Path) -> None:
     for path in sorted(run.glob("*.safetensors")):
         try:
             _checked(path)
-        except DAMAGE as error:
+        except (SafetensorError, OSError, *DAMAGE) as error:
             raise InputError(
                 "RUN",
                 f"must hold a {path.name} as it was written",

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.atomic import write_text
+from data_prep.json_object import read_json
 from faceverif.config.reading import read_yaml
 from faceverif.config.section import flat_settings
 from faceverif.report.curves import read_metrics
 from faceverif.report.numbers import percent
 from faceverif.report.pages import render_page
-from faceverif.report.run_page import read_json, refuse_no_run
+from faceverif.report.run_page import own_files, refuse_no_run
 
 PAGE_NAME = "report-compare.html"
 _ABSENT = "-"
@@ -88,11 +89,16 @@ def compare_runs(first: Path, second: Path) -> RunComparison:
         first, second: their folders.
 
     Raises:
-        InputError: one is no run.
+        InputError: one is no run, or has damaged files.
     """
-    runs = (first, second)
-    for run in runs:
+    for run in (first, second):
         refuse_no_run(run)
+    with own_files(first), own_files(second):
+        return _compared(first, second)
+
+
+def _compared(first: Path, second: Path) -> RunComparison:
+    runs = (first, second)
     settings = [flat_settings(read_yaml(run / "config.yaml")) for run in runs]
     provenance = [flat_settings(read_json(run / "provenance.json")) for run in runs]
     differing = {"settings": list(_differing(*settings))}

@@ -14,7 +14,8 @@ from faceverif.report.numbers import percent
 
 def render_page(template: str, **values: Any) -> str:
     """The HTML of a template in `templates`. A value that it needs and does not get is an error."""
-    return _ENVIRONMENT.get_template(template).render(**values)
+    page = _ENVIRONMENT.get_template(template).render(**values)
+    return page.encode("utf-8", "backslashreplace").decode()  # a path may hold bytes that are no text
 
 
 def flat_text(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

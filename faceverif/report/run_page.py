@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import base64
-import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
+from jinja2 import TemplateError
 
 from data_prep.atomic import write_text
-from data_prep.errors import InputError
+from data_prep.errors import DAMAGE, InputError, first_line
+from data_prep.json_object import read_json
 from faceverif.report.curves import CURVE_NOTE, curves_figure, read_metrics
 from faceverif.report.pages import flat_text, render_page
 from faceverif.report.plotting import figure_png, house_style
@@ -64,7 +67,7 @@ class VerificationSection:
         pairs = _read_pairs(folder)
         return cls(
             title=folder.name,
-            facts=json.loads((folder / "result.json").read_text(encoding="utf-8")),
+            facts=read_json(folder / "result.json"),
             figures={path.stem: picture_uri(path) for path in sorted((folder / "figures").glob("*.png"))},
             genuine=sorted(pairs[True], key=lambda pair: pair.score),
             impostor=sorted(pairs[False], key=lambda pair: -pair.score),
@@ -81,12 +84,14 @@ def write_verification_report(folder: Path) -> Path:
 def write_run_report(run: Path) -> Path:
     """Write the page of a training run: results, curves, configuration, provenance.
 
-    A run that is still going on gets a page of what is there.
+    A run that has not ended yet gets a page of what is there.
 
     Raises:
-        InputError: no run is there.
+        InputError: no run is there, or its files are damaged.
     """
-    write_text(run / REPORT_NAME, run_page(run, template="run.html.j2"))
+    with own_files(run):
+        page = run_page(run, template="run.html.j2")
+    write_text(run / REPORT_NAME, page)
     return run / REPORT_NAME
 
 
@@ -117,6 +122,27 @@ def run_page(run: Path, *, template: str, **more: Any) -> str:
     )
 
 
+@contextmanager
+def own_files(run: Path) -> Iterator[None]:
+    """Turn what damaged files of a run raise while they are read into one clear error.
+
+    Raises:
+        InputError: see above; one that says more passes.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except (TemplateError, pa.ArrowException, OSError, *DAMAGE) as error:
+        raise InputError(
+            "RUN",
+            "must hold result files as they were written",
+            got=f"{run} ({type(error).__name__}: {first_line(error)[:200]})",
+            fix="Copy the folder again, or write its files again: `faceverif verify` writes those of a "
+            "verification, `faceverif train` with --resume the others.",
+        ) from error
+
+
 def refuse_no_run(run: Path) -> None:
     """A training run's folder holds its config, and model files as they were written.
 
@@ -141,24 +167,6 @@ def _curves(path: Path) -> str | None:
         return None
     with house_style():
         return _uri(figure_png(curves_figure(metrics)), _MIME[".png"])
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file of a run; empty where the run has not come so far.
-
-    Raises:
-        InputError: something else is in it.
-    """
-    if not path.is_file():
-        return {}
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:  # of the decoding and of the parsing alike
-        found = None
-    if not isinstance(found, dict):
-        fix = "Remove it, and what belongs to it is made again: faceverif writes files whole."
-        raise InputError(path.name, "must hold a JSON object", got=path, fix=fix)
-    return found
 
 
 def _read_pairs(folder: Path) -> dict[bool, list[PairPicture]]:

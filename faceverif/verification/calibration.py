@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from data_prep.atomic import write_text
 from data_prep.errors import InputError
@@ -16,6 +17,8 @@ CALIBRATION_NAME = "calibration.json"
 INTERVAL_RULE = "95 % Wilson score interval of the measured FAR; it takes the impostor pairs as independent"
 
 _NORMAL_QUANTILE_95 = 1.959963984540054
+_ROUNDING = 1e-3  # by which a cosine, and the step above the highest one, may pass 1
+_Rate = Annotated[float, Field(ge=0, le=1)]
 
 
 class CalibratedPoint(BaseModel):
@@ -33,13 +36,13 @@ class CalibratedPoint(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    far: float
-    threshold: float
-    measured_far: float
-    false_accepts: int
-    far_low: float
-    far_high: float
-    tar: float
+    far: Annotated[float, Field(gt=0, le=1)]
+    threshold: Annotated[float, Field(ge=-1 - _ROUNDING, le=1 + _ROUNDING)]
+    measured_far: _Rate
+    false_accepts: Annotated[int, Field(ge=0)]
+    far_low: _Rate
+    far_high: _Rate
+    tar: _Rate
 
 
 class Calibration(BaseModel):
@@ -67,11 +70,21 @@ class Calibration(BaseModel):
     model_sha256: str
     template_sha256: str
     flip: bool
-    genuine_pairs: int
-    impostor_pairs: int
+    genuine_pairs: Annotated[int, Field(gt=0)]
+    impostor_pairs: Annotated[int, Field(gt=0)]
     threshold_rule: str
     interval_rule: str
-    points: tuple[CalibratedPoint, ...]
+    points: Annotated[tuple[CalibratedPoint, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> Calibration:
+        for point in self.points:
+            measured = point.false_accepts / self.impostor_pairs
+            if not math.isclose(point.measured_far, measured) or measured > point.far * (1 + 1e-9):
+                raise ValueError(f"FAR {point.far:g} does not agree with its false accepts")
+        if len({point.far for point in self.points}) != len(self.points):
+            raise ValueError("two points have the same FAR")
+        return self
 
     def point(self, far: float) -> CalibratedPoint:
         """The threshold for a FAR.
