@@ -21,6 +21,10 @@ _ARCFACE_112 = (
     (70.7299, 92.2041),
 )
 
+# Networks see the middle of a crop. L-GM's 120 of 128 pixels and the common 112 of 128 leave the face whole;
+# 64 of 112 would show a third of it.
+SMALLEST_CUT = 7 / 8
+
 
 @dataclass(frozen=True)
 class Template:
@@ -75,6 +79,43 @@ def find_template(name: str) -> Template:
             fix=f"Use one of: {', '.join(TEMPLATES)}.",
         )
     return TEMPLATES[name]
+
+
+def refuse_unfit_input(template: Template, *, input_px: int) -> None:
+    """Refuse a network's input that is larger than the crops, or too small a part of their middle.
+
+    Args:
+        template: of the crops.
+        input_px: side of the square that the network takes from the middle of each crop.
+
+    Raises:
+        InputError: it does not fit.
+    """
+    if input_px > template.crop_px:
+        raise InputError(
+            "backbone.input_px",
+            f"must be at most the side of the crops, {template.crop_px}",
+            got=input_px,
+            fix="Align the photos with a larger --template, or take a smaller input.",
+        )
+    if input_px < SMALLEST_CUT * template.crop_px:
+        smallest = next(
+            px for px in range(input_px, template.crop_px) if px >= SMALLEST_CUT * template.crop_px
+        )
+        raise InputError(
+            "backbone.input_px",
+            f"must be at least {smallest} for {template.name} crops: a network sees the middle of a crop, "
+            "and less of it cuts the face off",
+            got=input_px,
+            fix=_fit_for_cut(template, input_px=input_px),
+        )
+
+
+def _fit_for_cut(template: Template, *, input_px: int) -> str:
+    fits = (each.name for each in TEMPLATES.values() if SMALLEST_CUT <= input_px / each.crop_px <= 1)
+    name = next(fits, None)
+    instead = f"et backbone.input_px={template.crop_px}."
+    return f"Align the photos with --template {name}, or s{instead}" if name else f"S{instead}"
 
 
 def similarity_transform(source: NDArray[np.floating], target: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -2,11 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from data_prep import alignment
+
 _SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+SMALLEST_CUT = alignment.SMALLEST_CUT
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_inputs() -> Iterator[None]:
+    """Networks may see a small part of the crops' middle: the tests' nets take 32 pixels, for speed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(alignment, "SMALLEST_CUT", 0.25)
+        yield
+
+
+@pytest.fixture
+def real_inputs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rule about the crops' middle as users meet it."""
+    monkeypatch.setattr(alignment, "SMALLEST_CUT", SMALLEST_CUT)
 
 
 @pytest.fixture(scope="session")

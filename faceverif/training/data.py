@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from data_prep.alignment import refuse_unfit_input
 from data_prep.dataset.exclusions import ExclusionList
 from data_prep.dataset.manifest import AlignedDataset, Status
 from data_prep.dataset.packed import load_aligned
@@ -75,21 +76,15 @@ def load_training_photos(config: DataConfig, *, input_px: int, seed: int) -> Tra
 
     Args:
         config: where they lie, how many a person must have, which are left out and how many held out.
-        input_px: what the backbone takes; smaller crops are refused.
+        input_px: what the backbone takes from the middle of each crop.
         seed: of the run; it chooses what is held out.
 
     Raises:
-        InputError: no data set, crops smaller than the input, missing files, a list of exclusions that does
-            not fit, nobody or one person left, or nobody with enough photos to hold some out.
+        InputError: no data set, crops that do not fit the input, missing files, a list of exclusions that
+            does not fit, nobody or one person left, or nobody with enough photos to hold some out.
     """
     dataset = load_aligned(config.path)
-    if dataset.header.crop_px < input_px:
-        raise InputError(
-            "backbone.input_px",
-            f"must be at most the side of the crops, {dataset.header.crop_px}",
-            got=input_px,
-            fix="Align the photos with a larger --template, or take a smaller input.",
-        )
+    refuse_unfit_input(dataset.template, input_px=input_px)
     exclusions = None if config.exclude is None else ExclusionList.read(config.exclude)
     rows = _trainable(dataset, exclusions)
     names, labels, counts = np.unique(

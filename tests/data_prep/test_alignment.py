@@ -11,7 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from data_prep.alignment import TEMPLATES, align_face, centre_crop, find_template, similarity_transform
+from data_prep.alignment import (
+    TEMPLATES,
+    align_face,
+    centre_crop,
+    find_template,
+    refuse_unfit_input,
+    similarity_transform,
+)
 from data_prep.errors import InputError
 
 _TEMPLATE = np.array(TEMPLATES["arcface-112"].landmarks)
@@ -148,3 +155,34 @@ def test_centre_crop_takes_the_central_square(shape: tuple[int, int, int]) -> No
     assert crop.shape == (112, 112, 3)
     assert crop[54:58, 54:58].min() > 200
     assert crop[:5, :5].max() == 0
+
+
+@pytest.mark.usefixtures("real_inputs")
+@pytest.mark.parametrize(
+    ("name", "input_px"),
+    [
+        ("arcface-64", 64),
+        ("arcface-112", 112),
+        ("arcface-128", 120),
+        ("arcface-128", 112),
+        ("arcface-160", 160),
+    ],
+)
+def test_inputs_of_the_same_scale_fit(name: str, input_px: int) -> None:
+    refuse_unfit_input(TEMPLATES[name], input_px=input_px)
+
+
+@pytest.mark.usefixtures("real_inputs")
+@pytest.mark.parametrize(
+    ("name", "input_px", "said"),
+    [
+        ("arcface-112", 64, r"at least 98 for arcface-112 crops.*got 64\. .*--template arcface-64, or set"),
+        ("arcface-160", 112, r"at least 140 .*--template arcface-112"),
+        ("arcface-128", 64, r"at least 112 .*--template arcface-64"),
+        ("arcface-112", 80, r"at least 98 .*Set backbone\.input_px=112"),
+        ("arcface-64", 112, "at most the side of the crops, 64; got 112"),
+    ],
+)
+def test_inputs_of_another_scale_are_refused(name: str, input_px: int, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        refuse_unfit_input(TEMPLATES[name], input_px=input_px)

@@ -34,15 +34,17 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_two_gloo_processes_train_like_one_and_one_goes_on(data: Path, tmp_path: Path) -> None:
+def test_two_gloo_processes_train_like_one_and_one_goes_on(tmp_path: Path) -> None:
+    data = write_faces(tmp_path / "data", people=4, photos=5, template="arcface-64").root
+    plain = PLAIN | {"backbone": PLAIN.get("backbone", {}) | {"input_px": 64}}
     config, two, one = tmp_path / "run.yaml", tmp_path / "two", tmp_path / "one"
-    config.write_text(yaml_text(settings(data, **PLAIN)))
+    config.write_text(yaml_text(settings(data, **plain)))
     finished = train_with_torchrun(config, two)
     assert finished.returncode == 0, finished.stderr
     assert "2 process(es)" in finished.stderr
     assert finished.stderr.count("epoch 1/1") == 1  # only the first process reports
 
-    train(run_config(data, **PLAIN), one, resume=False)
+    train(run_config(data, **plain), one, resume=False)
     ours, theirs = tensors(checkpoint(two)), tensors(checkpoint(one))
     assert ours.keys() == theirs.keys()
     for path, tensor in ours.items():
@@ -50,7 +52,7 @@ def test_two_gloo_processes_train_like_one_and_one_goes_on(data: Path, tmp_path:
             tensor, theirs[path], rtol=1e-4, atol=1e-6, msg=lambda m, p=path: f"{p}: {m}"
         )
 
-    longer = PLAIN | {"training": PLAIN["training"] | {"epochs": 2}}
+    longer = plain | {"training": plain["training"] | {"epochs": 2}}
     train(run_config(data, **longer), two, resume=True)
     assert checkpoint(two)["step"] == 4
 

@@ -86,7 +86,9 @@ def test_resumed_run_ends_bit_for_bit_like_an_undisturbed_one(
 def test_sigkill_leaves_a_loadable_checkpoint(data: Path, whole: Path, tmp_path: Path) -> None:
     config, run = tmp_path / "run.yaml", tmp_path / "run"
     config.write_text(yaml_text(settings(data)))
-    command = [sys.executable, "-m", "faceverif", "train", str(config), "--run", str(run)]
+    code = "from data_prep import alignment; alignment.SMALLEST_CUT = 0.25\n"  # as conftest does here
+    code += "from faceverif.cli import main; main()"
+    command = [sys.executable, "-c", code, "train", str(config), "--run", str(run)]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
     while not checkpoint_path(run).exists() and process.poll() is None and time.monotonic() < deadline:
