@@ -15,8 +15,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from data_prep.dataset import already_aligned
+from data_prep.dataset.already_aligned import MIN_FACE_PX, Sample
 from data_prep.dataset.crops import Crops, Rows
+from data_prep.dataset.form_memory import form_of_pack
 from data_prep.dataset.manifest import (
     HEADER,
     MANIFEST_NAME,
@@ -144,15 +145,15 @@ def _taken_over(
     path: Path, photos: Sequence[RecordPhoto] | Sequence[ShardPhoto], *, field: str
 ) -> DatasetHeader:
     """The header of crops that others aligned, as `faceverif align` writes it when it takes them over."""
-    template = already_aligned.TEMPLATE
-    if not already_aligned.are_aligned(photos, template):
+    form = form_of_pack(path, Sample(photos))
+    if form is None or not form.is_whole:
         raise InputError(
             field,
-            f"must hold {template.name} crops, to be used without a manifest",
-            got=f"other photos in {path}",
+            "must hold aligned crops of the side of a template, to be used without a manifest",
+            got=f"{'other photos' if form is None else f'{form} crops'} in {path}",
             fix=f"Run: faceverif align {path} OUT",
         )
-    return header_for(template, policy=already_aligned.POLICY, min_face_px=already_aligned.MIN_FACE_PX)
+    return header_for(form.template, policy=form.policy, min_face_px=MIN_FACE_PX)
 
 
 def _exported_header(path: Path, about: Mapping[str, Any], *, field: str) -> DatasetHeader:

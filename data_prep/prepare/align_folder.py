@@ -42,7 +42,7 @@ class AlignSummary:
 
     Attributes:
         out: the data set's folder.
-        policy: which of several faces was taken, or that the photos were crops before.
+        policy: which of several faces was taken, or which crops the photos were already.
         photos: rows of the manifest.
         aligned: photos with an aligned face.
         no_face: photos with a centre crop instead.
@@ -87,8 +87,8 @@ class AlignSummary:
         return printable_lines(lines)
 
     def _how(self) -> str:
-        if self.policy == already_aligned.POLICY:
-            return "were aligned already: taken over as they are"
+        if self.policy.startswith(already_aligned.POLICY):
+            return f"were {self.policy}: taken over without a new alignment"
         return f"aligned; {self.several_faces:,} of them show several faces: the {self.policy} was taken"
 
 
@@ -129,9 +129,17 @@ def align_folder(source: Path, out: Path, *, settings: AlignSettings, workers: i
 
 
 def _header(photos: Sequence[SourcePhoto], template: Template, *, min_face_px: int) -> DatasetHeader:
-    if already_aligned.are_aligned(photos, template):
-        return header_for(template, policy=already_aligned.POLICY, min_face_px=min_face_px)
-    return header_for(template, policy=POLICY, min_face_px=min_face_px, second_pass=SECOND_PASS)
+    form = already_aligned.Sample(photos).form()
+    if form is None:
+        return header_for(template, policy=POLICY, min_face_px=min_face_px, second_pass=SECOND_PASS)
+    if form.template != template:
+        raise InputError(
+            "--template",
+            f"must be {form.template.name} for photos that are such crops already",
+            got=template.name,
+            fix=f"Use --template {form.template.name}, or give the photos before they were cropped.",
+        )
+    return header_for(template, policy=form.policy, min_face_px=min_face_px)
 
 
 def _check_out(source: Path, out: Path) -> None:

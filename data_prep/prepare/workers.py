@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from data_prep.alignment import Template, align_face, centre_crop, find_template
-from data_prep.dataset import already_aligned
+from data_prep.dataset.already_aligned import CropForm, form_of
 from data_prep.dataset.manifest import (
     SCHEMA,
     Status,
@@ -102,7 +102,8 @@ def _start_worker(out: Path, settings: AlignSettings, policy: str) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    _aligner = (_CropKeeper if policy == already_aligned.POLICY else _Aligner)(out, settings)
+    form = form_of(settings.template, policy)
+    _aligner = _Aligner(out, settings) if form is None else _CropKeeper(out, settings, form)
 
 
 def _end_with_parent() -> None:
@@ -197,31 +198,33 @@ class _Aligner:
 
 
 class _CropKeeper:
-    """Takes photos over that are crops of the template already.
+    """Keeps photos that already are aligned crops.
 
     Args:
         out: the data set's folder.
         settings: what decides which photos are read.
+        form: that the crops are in; others fail.
     """
 
-    def __init__(self, out: Path, settings: AlignSettings) -> None:
+    def __init__(self, out: Path, settings: AlignSettings, form: CropForm) -> None:
         self._out = out
         self._settings = settings
+        self._form = form
 
     def align(self, photos: Task) -> list[Row]:
-        """Write each photo as it is; a row each."""
+        """Write each photo, unchanged or as wide as its template; a row each."""
         read = (_read(photo, allow_huge=self._settings.allow_huge) for photo in photos)
         return [self._keep(each) if isinstance(each, _Readable) else each for each in read]
 
     def _keep(self, read: _Readable) -> Row:
         height, width = read.pixels.shape[:2]
         row = _row(read.photo, sha256=read.sha256, width=width, height=height)
-        if (height, width) != (already_aligned.TEMPLATE.crop_px,) * 2:
+        if (height, width) != self._form.size:
             return row | {"status": Status.FAILED, "reason": "other_size"}
-        # JPEG is lossy, so its bytes are kept; from any other format the pixels are, without loss.
-        is_jpeg = read.data.startswith(_JPEG_MAGIC)
-        crop = crop_name(read.photo.key, ending="jpg" if is_jpeg else "png")
-        data = read.data if is_jpeg else _encoded(read.pixels, "PNG")
+        # JPEG is lossy, so its bytes are kept where they can be; all else is stored without loss.
+        keeps_bytes = self._form.is_whole and read.data.startswith(_JPEG_MAGIC)
+        crop = crop_name(read.photo.key, ending="jpg" if keeps_bytes else "png")
+        data = read.data if keeps_bytes else _encoded(self._form.widened(read.pixels), "PNG")
         return row | {"status": Status.ALIGNED} | _write_crop(self._out, crop, data)
 
 

@@ -114,7 +114,7 @@ def test_a_header_that_nobody_exported_is_refused(tmp_path: Path, about: bytes) 
 
 @pytest.fixture
 def aligned_by_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(already_aligned, "are_aligned", lambda photos, wanted: True)
+    monkeypatch.setattr(already_aligned.Sample, "form", lambda self: already_aligned.FORMS[1])
 
 
 @pytest.mark.usefixtures("aligned_by_others")
@@ -151,6 +151,72 @@ def test_what_breaks_after_indexing_is_named_with_the_way_out(tmp_path: Path, pa
 def test_photos_that_are_no_crops_are_sent_to_align(tmp_path: Path) -> None:
     path = write_rec(tmp_path, [(0, picture(0, side=112))])
     assert (
-        f"must hold arcface-112 crops, to be used without a manifest; got other photos in {path}"
-        in refused(path)
+        f"must hold aligned crops of the side of a template, to be used without a manifest; "
+        f"got other photos in {path}" in refused(path)
     )
+
+
+# --- a pack's form is asked for once
+
+
+class Asked:
+    """How often the detector was asked."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.times = 0
+        monkeypatch.setattr(already_aligned.Sample, "form", lambda sample: self._answer())
+
+    def _answer(self) -> already_aligned.CropForm:
+        self.times += 1
+        return already_aligned.FORMS[1]
+
+
+@pytest.mark.parametrize("pack", ["file", "folder", "tar", "tars"])
+def test_a_pack_is_asked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pack: str) -> None:
+    asked = Asked(monkeypatch)
+    photo = picture(0, side=112)
+    if pack in ("file", "folder"):
+        written = write_rec(tmp_path, [(0, photo)])
+    else:
+        written = write_tar(tmp_path / "a.tar", {"1.jpg": photo})
+    path = written if pack in ("file", "tar") else tmp_path
+    headers = [load_aligned(path).header for _ in range(3)]
+    assert asked.times == 1
+    assert headers[0] == headers[2]
+    written.unlink()
+    if pack in ("file", "folder"):
+        write_rec(tmp_path, [(0, picture(1, side=112))])
+    else:
+        write_tar(tmp_path / "a.tar", {"1.jpg": picture(1, side=112)})
+    load_aligned(path)
+    assert asked.times == 2, "the answer was about other photos"
+
+
+@pytest.mark.parametrize(
+    "memory", [b"", b"{", b"[]", b"null", b"\xff", b"[" * 9999, b'{"sample_sha256": 1, "template": []}']
+)
+def test_a_damaged_memory_is_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, memory: bytes) -> None:
+    asked = Asked(monkeypatch)
+    write_rec(tmp_path, [(0, picture(0, side=112))])
+    (tmp_path / ".faceverif.json").write_bytes(memory)
+    assert load_aligned(tmp_path).header.template == "arcface-112"
+    assert asked.times == 1
+    load_aligned(tmp_path)
+    assert asked.times == 1
+
+
+def test_a_pack_that_cannot_be_written_beside_still_opens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = Asked(monkeypatch)
+    write_rec(tmp_path, [(0, picture(0, side=112))])
+    (tmp_path / ".faceverif.json").mkdir()  # root may write anywhere, but not over a folder
+    for _ in range(2):
+        load_aligned(tmp_path)
+    assert asked.times == 2
+
+
+def test_a_pack_of_narrow_crops_is_sent_to_align(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(already_aligned.Sample, "form", lambda self: already_aligned.FORMS[-1])
+    path = write_rec(tmp_path, [(0, picture(0, side=112))])
+    assert "got 96 x 112 crops" in refused(path)

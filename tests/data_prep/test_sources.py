@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from data_prep.alignment import align_face, find_template
-from data_prep.dataset.already_aligned import POLICY, are_aligned
+from data_prep.dataset.already_aligned import FORMS, CropForm, Sample, form_of
 from data_prep.dataset.manifest import AlignedDataset, header_for, write_manifest
 from data_prep.detection.cascade import FaceDetector
 from data_prep.errors import InputError
@@ -245,33 +245,74 @@ def save(path: Path, pixels: NDArray[np.uint8]) -> None:
     Image.fromarray(pixels).save(path, quality=95)
 
 
+def form_of_source(source: Path) -> CropForm | None:
+    return Sample(list_source(source).photos).form()
+
+
 def test_crops_are_known_by_where_their_landmarks_lie(
-    people: Path, crops: dict[str, Path], capsys: pytest.CaptureFixture[str]
+    people: Path, crops: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert not are_aligned(list_source(people).photos, TEMPLATE)
+    assert form_of_source(people) is None
     assert capsys.readouterr().err == ""  # another size: nothing to say
-    assert are_aligned(list_source(crops["aligned"]).photos, TEMPLATE)
-    assert "taken over as they are" in capsys.readouterr().err
-    assert not are_aligned(list_source(crops["cut"]).photos, TEMPLATE)
+    form = form_of_source(crops["aligned"])
+    assert form is not None
+    assert (form.template, form.is_whole) == (TEMPLATE, True)
+    assert "taken over without a new alignment" in capsys.readouterr().err
+    assert form_of_source(crops["cut"]) is None
     assert "px away: not aligned yet" in capsys.readouterr().err
-    with pytest.raises(InputError, match="must be arcface-112 for photos that are aligned already"):
-        are_aligned(list_source(crops["aligned"]).photos, find_template("arcface-128"))
+    with pytest.raises(InputError, match="must be arcface-112 for photos that are such crops already"):
+        align_folder(
+            crops["aligned"], tmp_path / "out", settings=AlignSettings(template="arcface-64"), workers=1
+        )
 
 
 def test_faceless_pictures_of_that_size_are_no_crops(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     photo = FilePhoto(key="a/1.png", identity="a", path=put(tmp_path / "1.png", picture(0, side=112)))
-    assert not are_aligned([photo], TEMPLATE)
+    assert Sample([photo]).form() is None
     assert "no faces are found" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("template", ["arcface-64", "arcface-128", "arcface-160"])
+def test_crops_of_every_template_are_known(people: Path, tmp_path: Path, template: str) -> None:
+    wanted = find_template(template)
+    for number, path in enumerate(sorted(people.rglob("*.jpg"))[:4]):
+        photo = read_photo(path)
+        faces = FaceDetector(30).detect([photo])[0]
+        save(tmp_path / f"p/{number}.jpg", align_face(photo, faces.landmarks[0], wanted))
+    form = form_of_source(tmp_path)
+    assert form is not None
+    assert form.template == wanted
+
+
+def test_narrow_crops_become_as_wide_as_their_template(
+    crops: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prepare, "worker_pool", in_this_process)
+    narrow = {}
+    for path in sorted(crops["aligned"].rglob("*.jpg")):
+        name = f"{path.parent.name}/{path.stem}.png"
+        narrow[name] = read_photo(path)[:, 8:-8]
+        save(tmp_path / "narrow" / name, narrow[name])
+    summary = align_folder(tmp_path / "narrow", tmp_path / "out", settings=AlignSettings())
+    policy = "already aligned, 96 x 112 with black columns added"
+    assert f"{len(narrow)} of {len(narrow)} photos were {policy}" in summary.text()
+    dataset = AlignedDataset.load(tmp_path / "out")
+    assert (dataset.header.policy, dataset.header.template) == (policy, "arcface-112")
+    pixels = dataset.crops.read(range(len(dataset)))
+    assert not pixels[:, :, :8].any()
+    assert not pixels[:, :, -8:].any()
+    np.testing.assert_array_equal(pixels[:, :, 8:-8], np.stack([narrow[name] for name in sorted(narrow)]))
 
 
 @contextmanager
 def in_this_process(
     out: Path, settings: AlignSettings, *, policy: str, workers: int
 ) -> Iterator[Callable[[Iterable[Task]], Iterator[list[Row]]]]:
-    assert policy == POLICY
-    keeper = _CropKeeper(out, settings)
+    form = form_of(settings.template, policy)
+    assert form is not None
+    keeper = _CropKeeper(out, settings, form)
     yield lambda tasks: (keeper.align(task) for task in tasks)
 
 
@@ -284,7 +325,7 @@ def test_crops_are_taken_over_byte_for_byte(
     contents += [picture(1, side=112, form="PNG"), picture(2, side=64), b"", b"no picture"]
     source = write_rec(tmp_path / "rec", [(number % 2, content) for number, content in enumerate(contents)])
     summary = align_folder(source.parent, tmp_path / "out", settings=AlignSettings())
-    assert f"{len(files) + 1} of {len(contents)} photos were aligned already: taken over" in summary.text()
+    assert f"{len(files) + 1} of {len(contents)} photos were already aligned: taken over" in summary.text()
     assert sum(summary.failures.values()) == 3
     dataset = AlignedDataset.load(tmp_path / "out")
     assert (dataset.header.policy, dataset.header.template) == ("already aligned", "arcface-112")
@@ -309,5 +350,5 @@ def test_crops_are_taken_over_byte_for_byte(
 @pytest.mark.real_data
 def test_insightfaces_crops_are_known_and_celebas_are_not(shared: Path) -> None:
     data = shared / "data/insightface"
-    assert are_aligned(list_source(data / "small_lfw.bin").photos, TEMPLATE)
-    assert not are_aligned(list_source(data / "rec").photos, TEMPLATE)  # 112 x 112, yet not on the template
+    assert form_of_source(data / "small_lfw.bin") == FORMS[1]
+    assert form_of_source(data / "rec") is None  # 112 x 112, yet not on the template

@@ -23,7 +23,7 @@ from faceverif.training.provenance import describe_photos
 def test_shards_and_records_give_the_batches_of_their_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
 ) -> None:
-    monkeypatch.setattr(already_aligned, "are_aligned", lambda photos, wanted: True)
+    monkeypatch.setattr(already_aligned.Sample, "form", lambda self: already_aligned.FORMS[1])
     folder = write_faces(tmp_path / "folder", people=3, photos=4)
     export_webdataset(folder, tmp_path / "shards", shard_mb=0.1)
     write_rec(tmp_path / "records", [(int(photo[1:3]), content) for photo, content in encoded(folder)])
