@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-import errno
+import hashlib
 import os
+import secrets
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from data_prep.errors import InputError
+
+if sys.platform != "win32":
+    import fcntl
+
+_TRIES = 10
 
 
 @contextmanager
@@ -21,13 +28,9 @@ def written_whole(path: Path) -> Iterator[Path]:
     Yields:
         a path beside `path`, in the same file system, so that the rename is atomic.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".unfinished-{os.getpid()}-{path.name}")
-    try:
-        yield unfinished
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with unfinished(path, folder=False) as place:
+        yield place
+        os.replace(place, path)
 
 
 @contextmanager
@@ -37,16 +40,11 @@ def folder_whole(path: Path) -> Iterator[Path]:
     Yields:
         a folder beside `path`, which must be new or empty.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".unfinished-{os.getpid()}-{path.name}")
-    unfinished.mkdir()
-    try:
-        yield unfinished
+    with unfinished(path, folder=True) as place:
+        yield place
         if path.exists():
             path.rmdir()  # Windows replaces no folder
-        os.replace(unfinished, path)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+        os.replace(place, path)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -55,19 +53,118 @@ def write_text(path: Path, text: str) -> None:
         unfinished.write_text(text, encoding="utf-8")
 
 
+# --- unfinished files: named at random, for process ids repeat in containers; locked while they are written
+
+
+@contextmanager
+def unfinished(path: Path, *, folder: bool) -> Iterator[Path]:
+    """A new file or folder beside `path`, removed at the end if it is still there.
+
+    The system's lock on it lasts as long as it is written. So what has no lock is what a killed process left;
+    it is removed first.
+
+    Args:
+        path: what it will become, or what is made from it.
+        folder: whether it is one.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    digest = hashlib.sha256(path.name.encode("utf-8", "surrogateescape")).hexdigest()
+    opening = f".unfinished-{digest[:8]}-"
+    for leftover in path.parent.glob(f"{opening}*"):
+        _remove_abandoned(leftover)
+    place, held = _new(path, opening, folder=folder)
+    try:
+        yield place
+    finally:
+        _remove(place)
+        if held is not None:
+            os.close(held)
+
+
+def _new(path: Path, opening: str, *, folder: bool) -> tuple[Path, int | None]:
+    """An empty file or folder, and the lock on it."""
+    for _ in range(_TRIES):
+        place = path.with_name(f"{opening}{secrets.token_hex(4)}{path.suffix}")
+        if folder:
+            place.mkdir()
+        else:
+            place.touch(exist_ok=False)
+        try:
+            return place, _lock(place)
+        except OSError:  # another process took it for a leftover, in the moment before it was locked
+            _remove(place)
+    raise FileExistsError(f"{path.parent}: other processes remove what is new")
+
+
+def _lock(place: Path) -> int | None:
+    """A descriptor that holds a file or folder until it is closed; null where the system has no such locks.
+
+    Raises:
+        BlockingIOError: another process holds it.
+        FileNotFoundError: it is gone.
+    """
+    if sys.platform == "win32":
+        return None
+    descriptor = os.open(place, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise
+    except OSError:  # some network file systems have none
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def _remove_abandoned(leftover: Path) -> None:
+    """Remove what a process that is gone was writing."""
+    try:
+        held = _lock(leftover)
+    except OSError:
+        return
+    if held is not None:
+        _remove(leftover)
+        os.close(held)
+
+
+def _remove(place: Path) -> None:
+    if place.is_dir():
+        shutil.rmtree(place, ignore_errors=True)
+    else:
+        place.unlink(missing_ok=True)
+
+
+# --- folders for results
+
+
 def refuse_file(out: Path, *, option: str = "--out") -> None:
-    """Results go into a folder, which need not be there yet.
+    """Results go into a folder, which need not be there yet; said before the work, not after it.
 
     Args:
         out: the folder.
         option: what the user named it with, for the message.
 
     Raises:
-        InputError: there is a file, or one where a folder above it would be.
+        InputError: there is a file, or one where a folder above it would be; or nothing can be written there.
     """
     for place in (out, *out.parents):
-        if place.exists() and not place.is_dir():
-            raise InputError(option, "must be a folder", got=f"the file {place}", fix="Name another one.")
+        if place.exists():
+            if not place.is_dir():
+                raise InputError(option, "must be a folder", got=f"the file {place}", fix="Name another one.")
+            if not os.access(place, os.W_OK | os.X_OK):
+                raise not_writable(place, option=option)
+            return
+
+
+def not_writable(place: Path, *, option: str = "--out") -> InputError:
+    """The error for a folder in which nothing can be written."""
+    return InputError(
+        option,
+        "must lie where you may write",
+        got=f"{place}, which is read-only for you",
+        fix="Name another one, or change its rights.",
+    )
 
 
 def make_folder(out: Path, *, option: str = "--out") -> None:
@@ -90,17 +187,3 @@ def make_folder(out: Path, *, option: str = "--out") -> None:
             got=out,
             fix=f"The system says: {error.strerror}. Name another one.",
         ) from error
-
-
-def disk_is_full(error: BaseException | None) -> bool:
-    """Whether an error comes from a full disk or a used-up quota.
-
-    By the system's words, for not every writer hands on the system's number: torch raises a RuntimeError on
-    top of the OSError, safetensors an error of its own.
-    """
-    words = [os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT)]
-    while error is not None:
-        if any(word in str(error) for word in words):
-            return True
-        error = error.__cause__ or error.__context__
-    return False

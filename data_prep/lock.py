@@ -1,4 +1,4 @@
-"""One process at a time in a folder; the system lets go when it ends, however it ends."""
+"""One process at a time in a folder; the system releases it when the process ends, however it ends."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from data_prep.atomic import make_folder
+from data_prep.atomic import make_folder, not_writable
 from data_prep.errors import InputError
+from data_prep.system_errors import is_refused
 
 LOCK_NAME = ".lock"
 
@@ -24,11 +25,11 @@ def locked(folder: Path, *, command: str, option: str = "--out") -> Iterator[Non
         option: what the user named the folder with, for the message.
 
     Raises:
-        InputError: another process holds it.
+        InputError: another process holds it, or nothing can be written in it.
     """
+    lock = FileLock(folder / LOCK_NAME, blocking=False)
     try:
-        with FileLock(folder / LOCK_NAME, blocking=False):
-            yield
+        lock.acquire()
     except Timeout as error:
         raise InputError(
             option,
@@ -36,11 +37,19 @@ def locked(folder: Path, *, command: str, option: str = "--out") -> Iterator[Non
             got=f"{folder}, which another `{command}` is filling",
             fix=f"Wait for it or name another {option}.",
         ) from error
+    except OSError as error:
+        if not is_refused(error):
+            raise
+        raise not_writable(folder, option=option) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @contextmanager
 def filled(out: Path, *, command: str, option: str = "--out") -> Iterator[None]:
-    """Make a folder and hold it while it is filled; where it was made and nothing arrived, it goes again.
+    """Make a folder and hold it while it is filled; a new folder that stays empty is removed again.
 
     Args:
         out: the folder.
@@ -48,7 +57,7 @@ def filled(out: Path, *, command: str, option: str = "--out") -> Iterator[None]:
         option: what the user named the folder with, for the message.
 
     Raises:
-        InputError: it cannot be made, or another process holds it.
+        InputError: it cannot be made or written, or another process holds it.
     """
     made = [folder for folder in (out, *out.parents) if not folder.exists()]
     make_folder(out, option=option)

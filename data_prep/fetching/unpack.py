@@ -12,9 +12,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from data_prep.atomic import disk_is_full
+from data_prep.atomic import unfinished
 from data_prep.errors import InputError
 from data_prep.inside import refuse_name_outside
+from data_prep.system_errors import system_trouble
 
 
 class _Member(NamedTuple):
@@ -41,16 +42,14 @@ def unpack(archive: Path, *, folder: str) -> Path:
         InputError: it is damaged, holds something else, a link, a name that leaves the folder, or more than
             the disk has room for.
     """
-    place = archive.parent / f".unfinished-{os.getpid()}-{folder}"
     try:
-        _extract(archive, place, folder)
-        os.replace(place / folder, archive.parent / folder)
+        with unfinished(archive.parent / folder, folder=True) as place:
+            _extract(archive, place, folder)
+            os.replace(place / folder, archive.parent / folder)
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, OSError) as error:
-        if disk_is_full(error):
+        if system_trouble(error) is not None:
             raise
         raise _refused(archive, "must be a whole archive", f"{type(error).__name__}: {error}") from error
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
     return archive.parent / folder
 
 

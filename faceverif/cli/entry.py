@@ -7,9 +7,9 @@ from typing import NoReturn
 
 import typer
 
-from data_prep.atomic import disk_is_full
 from data_prep.errors import InputError
 from data_prep.progress import let_console_take_any_text
+from data_prep.system_errors import system_trouble
 from faceverif.cli.app import app
 
 _INTERRUPTED = 130
@@ -32,12 +32,10 @@ def main() -> None:
         print("faceverif: interrupted; the same command goes on where it stopped", file=sys.stderr)
         sys.exit(_INTERRUPTED)
     except Exception as error:
-        if not disk_is_full(error):
+        trouble = system_trouble(error)
+        if trouble is None:
             raise
-        print(
-            "faceverif: the disk is full. Free some space: the same command goes on where it stopped",
-            file=sys.stderr,
-        )
+        print(f"faceverif: {trouble}", file=sys.stderr)
         sys.exit(2)
 
 

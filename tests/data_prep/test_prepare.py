@@ -21,7 +21,6 @@ import pytest
 from PIL import Image
 
 from data_prep.alignment import TEMPLATES, align_face
-from data_prep.atomic import disk_is_full
 from data_prep.dataset.manifest import JOURNAL_NAME, MANIFEST_NAME, AlignedDataset
 from data_prep.detection.cascade import FaceDetector, Faces
 from data_prep.errors import InputError
@@ -32,6 +31,7 @@ from data_prep.prepare import workers
 from data_prep.prepare.align_folder import AlignSummary, align_folder
 from data_prep.prepare.task import AlignSettings
 from data_prep.sources.folder import list_photos
+from data_prep.system_errors import disk_is_full
 
 _SETTINGS = AlignSettings(min_face_px=40)
 _NO_FACES = Faces(np.empty((0, 4)), np.empty(0), np.empty((0, 5, 2)))

@@ -1,0 +1,56 @@
+"""What the system refuses (disk, memory, permission), told from the errors of many libraries."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+
+from data_prep.errors import first_line
+
+_REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
+_FAILED = {errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENAMETOOLONG, errno.ESTALE, errno.ETXTBSY}
+# Torch, OpenCV, ONNX Runtime and the system itself.
+_OUT_OF_MEMORY = (
+    *("out of memory", "can't allocate memory", "cannot allocate memory", "insufficient memory"),
+    *("failed to allocate memory", "bad_alloc"),
+)
+
+
+def system_trouble(error: BaseException) -> str | None:
+    """One line about what the system refused, with the way out; null for any other error."""
+    if disk_is_full(error):
+        return "the disk is full. Free some space: the same command goes on where it stopped"
+    for cause in _causes(error):
+        if isinstance(cause, MemoryError) or any(words in str(cause).lower() for words in _OUT_OF_MEMORY):
+            return (
+                f"out of memory ({first_line(cause)[:100]}). "
+                "Give it more, or less to do at once: a smaller batch, fewer workers, smaller photos"
+            )
+        if isinstance(cause, OSError) and is_refused(cause):
+            place = cause.filename2 or cause.filename or "a file"
+            return f"{place} cannot be written or read: {cause.strerror}. Change its rights, or the path"
+        if isinstance(cause, OSError) and cause.errno in _FAILED:
+            return f"{cause.filename or 'a file'}: {cause.strerror}"
+    return None
+
+
+def is_refused(error: BaseException) -> bool:
+    """Whether the system forbids it: missing rights, a read-only file system."""
+    return isinstance(error, OSError) and error.errno in _REFUSED
+
+
+def disk_is_full(error: BaseException | None) -> bool:
+    """Whether an error comes from a full disk or a used-up quota.
+
+    By the system's words, for not every writer hands on the system's number: torch raises a RuntimeError on
+    top of the OSError, safetensors an error of its own.
+    """
+    words = [os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT)]
+    return any(word in str(cause) for cause in _causes(error) for word in words)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

@@ -1,0 +1,154 @@
+"""Files are there whole or not at all, leftovers go, and what the system refuses is one line."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from data_prep import atomic
+from data_prep.atomic import folder_whole, refuse_file, write_text, written_whole
+from data_prep.errors import InputError
+from data_prep.lock import filled
+from data_prep.system_errors import disk_is_full, system_trouble
+from faceverif.cli import entry
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
+    write_text(tmp_path / "a.txt", "first")
+
+    def fail_in_a_file() -> None:
+        with written_whole(tmp_path / "a.txt") as unfinished:
+            unfinished.write_text("second")
+            raise RuntimeError
+
+    def fail_in_a_folder() -> None:
+        with folder_whole(tmp_path / "b") as unfinished:
+            (unfinished / "1").touch()
+            raise RuntimeError
+
+    for fail in (fail_in_a_file, fail_in_a_folder):
+        with pytest.raises(RuntimeError):
+            fail()
+    assert names(tmp_path) == ["a.txt"]
+    assert (tmp_path / "a.txt").read_text() == "first"
+
+
+def test_process_ids_may_repeat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "getpid", lambda: 3)
+    with folder_whole(tmp_path / "sh") as one, folder_whole(tmp_path / "sh2") as other:
+        assert one != other
+        with written_whole(tmp_path / "x" / ("n" * 255)) as long:
+            long.touch()
+    assert names(tmp_path) == ["sh", "sh2", "x"]
+
+
+@pytest.mark.parametrize("kind", ["written_whole", "folder_whole"])
+def test_what_a_killed_process_left_is_removed_and_what_a_living_one_writes_is_not(
+    tmp_path: Path, kind: str
+) -> None:
+    write = getattr(atomic, kind)
+    code = f"""
+import sys
+from pathlib import Path
+from data_prep.atomic import {kind}
+with {kind}(Path(sys.argv[1])) as unfinished:
+    print(flush=True)
+    sys.stdin.read()
+"""
+    command = [sys.executable, "-c", code, str(tmp_path / "out.npz")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        [theirs] = names(tmp_path)
+        with write(tmp_path / "out.npz"):
+            assert theirs in names(tmp_path)
+        assert theirs in names(tmp_path)
+        other.send_signal(signal.SIGKILL)
+        other.wait(timeout=30)
+    with write(tmp_path / "other.npz"):  # looks after its own leftovers only
+        assert theirs in names(tmp_path)
+    with write(tmp_path / "out.npz"):
+        assert theirs not in names(tmp_path)
+    assert names(tmp_path) == ["other.npz", "out.npz"]
+
+
+def test_a_read_only_place_is_named_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda *_: False)  # for root, no rights are missing
+    rule = f"must lie where you may write; got {tmp_path}, which is read-only"
+    with pytest.raises(InputError, match=rule):
+        refuse_file(tmp_path / "a/b")
+    with pytest.raises(InputError, match=rule), filled(tmp_path / "a", command="x"):
+        pass
+    monkeypatch.undo()
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(tmp_path / ".lock"))
+
+    monkeypatch.setattr("data_prep.lock.FileLock.acquire", refuse)
+    with pytest.raises(InputError, match="must lie where you may write"), filled(tmp_path, command="x"):
+        pass
+
+
+def chained(error: Exception) -> Exception:
+    try:
+        try:
+            raise error
+        except Exception as first:
+            raise RuntimeError("the writer failed") from first
+    except RuntimeError as second:
+        return second
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), "the disk is full. Free some space"),
+        (OSError(errno.EDQUOT, os.strerror(errno.EDQUOT)), "the disk is full"),
+        (OSError(errno.EROFS, "Read-only file system", "/mnt/a.txt"), "/mnt/a.txt cannot be written or read"),
+        (
+            PermissionError(errno.EACCES, "Permission denied", "/x/.lock"),
+            "/x/.lock cannot be written or read",
+        ),
+        (OSError(errno.EMFILE, "Too many open files", "/x"), "/x: Too many open files"),
+        (MemoryError(), "out of memory (MemoryError)"),
+        (
+            torch.OutOfMemoryError("CUDA out of memory. Tried to allocate\n2 GiB"),
+            "out of memory (CUDA out of",
+        ),
+    ],
+)
+def test_what_the_system_refuses_is_one_line_and_2(
+    error: Exception, line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for each in (error, chained(error)):
+        assert str(system_trouble(each)).startswith(line)
+        monkeypatch.setattr(entry, "app", lambda each=each, **_: (_ for _ in ()).throw(each))
+        with pytest.raises(SystemExit, match="2"):
+            entry.main()
+        [said] = capsys.readouterr().err.splitlines()
+        assert said.startswith(f"faceverif: {line}")
+
+
+def test_memory_that_numpy_or_torch_cannot_get_is_told() -> None:
+    for take in (lambda: np.empty(2**55), lambda: torch.empty(2**55)):
+        with pytest.raises((MemoryError, RuntimeError)) as failed:
+            take()
+        assert "out of memory" in str(system_trouble(failed.value))
+
+
+def test_our_own_mistakes_stay_tracebacks() -> None:
+    assert system_trouble(KeyError("head")) is None
+    assert system_trouble(FileNotFoundError(errno.ENOENT, "No such file", "a")) is None
+    assert not disk_is_full(None)
