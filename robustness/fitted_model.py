@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from faceverif.classification.data import in_turns
+from faceverif.images.base import LabelledImages
 from robustness.attacked_model import AttackedModel
 from robustness.detectors import Detector
 from robustness.detectors.calibration import OperatingPoint, calibrate
 from robustness.features import Features, extract_features
-from robustness.loaded_run import Pictures
 
 # Images that are in memory as float32 at once.
 PORTION = 1000
@@ -35,7 +35,9 @@ class FittedModel:
     detectors: dict[str, Detector]
 
     @classmethod
-    def of(cls, model: AttackedModel, images: Pictures, *, detectors: dict[str, Detector]) -> FittedModel:
+    def of(
+        cls, model: AttackedModel, images: LabelledImages, *, detectors: dict[str, Detector]
+    ) -> FittedModel:
         """Fit detectors on images that the model was trained on."""
         fitted_on = features_of(model, images)
         fitted = {name: detector.fit(fitted_on) for name, detector in detectors.items()}
@@ -49,12 +51,12 @@ class FittedModel:
         }
 
 
-def evenly(images: Pictures, count: int, *, seed: int) -> Pictures:
+def evenly(images: LabelledImages, count: int, *, seed: int) -> LabelledImages:
     """So many of the images at random, evenly over the classes; all where there are fewer."""
     return images.take(even_order(images, seed=seed)[:count])
 
 
-def whole_classes(images: Pictures, count: int, *, spare: int, seed: int) -> Pictures:
+def whole_classes(images: LabelledImages, count: int, *, spare: int, seed: int) -> LabelledImages:
     """All images of some classes at random.
 
     Args:
@@ -71,7 +73,7 @@ def whole_classes(images: Pictures, count: int, *, spare: int, seed: int) -> Pic
     return images.take(torch.isin(images.labels, present[order[:needed]]).nonzero()[:, 0])
 
 
-def features_of(model: AttackedModel, images: Pictures) -> Features:
+def features_of(model: AttackedModel, images: LabelledImages) -> Features:
     """What a model makes of any number of images, portion by portion."""
     parts = [
         extract_features(model, images.read(which), images.labels[which])
@@ -80,7 +82,7 @@ def features_of(model: AttackedModel, images: Pictures) -> Features:
     return Features(*map(torch.cat, zip(*parts, strict=True)))
 
 
-def even_order(images: Pictures, *, seed: int) -> Tensor:
+def even_order(images: LabelledImages, *, seed: int) -> Tensor:
     """A random order in which the classes take turns, so that any beginning of it holds them evenly."""
     shuffled = np.random.default_rng(seed).permutation(len(images))
     return in_turns(images.labels, torch.from_numpy(shuffled))

@@ -18,6 +18,7 @@ from data_prep.dataset.packed import load_aligned
 from data_prep.errors import InputError, printable_lines
 from data_prep.progress import say
 from faceverif.heads.lgm import LGMHead
+from faceverif.images.base import LabelledImages
 from faceverif.images.faces import STRANGER, FaceImages
 from faceverif.models.embedder import PreprocessingSpec
 from faceverif.models.model_file import holds_face_model
@@ -27,7 +28,7 @@ from robustness.detectors import Detector, build_detector
 from robustness.detectors.calibration import OperatingPoint, calibrate, smallest_calibration, smallest_rate
 from robustness.features import extract_features
 from robustness.fitted_model import FittedModel, evenly, features_of, whole_classes
-from robustness.loaded_run import FinishedRun, Pictures, load_run, run_sha256
+from robustness.loaded_run import FinishedRun, load_run, run_sha256
 
 GUARD_NAME = "rejection.safetensors"
 RATES = (0.1, 0.05, 0.01, 0.001)
@@ -208,7 +209,7 @@ def _clean_photos(finished: FinishedRun, spec: PreprocessingSpec, data: Path | N
     return photos
 
 
-def _to_fit_on(finished: FinishedRun) -> Pictures:
+def _to_fit_on(finished: FinishedRun) -> LabelledImages:
     """Training photos, evenly over the people; of so many that each would give about one, some with all."""
     photos, spare = finished.trained_on, _SPARE_PER_DIMENSION * finished.model.head.embedding_dim
     some = evenly(photos, _FIT, seed=0)

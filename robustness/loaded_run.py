@@ -9,14 +9,11 @@ from pathlib import Path
 from data_prep.errors import InputError
 from faceverif.classification.data import load_image_sets
 from faceverif.classification.trained import MODEL_NAME, load_classifier
-from faceverif.images.faces import FaceImages
-from faceverif.images.labelled import Images
+from faceverif.images.base import LabelledImages
 from faceverif.models import PreprocessingSpec
 from faceverif.models.face_classifier import CLASSIFIER_NAME, load_face_classifier
 from faceverif.models.model_file import holds_face_model
 from robustness.attacked_model import AttackedModel
-
-Pictures = Images | FaceImages
 
 
 @dataclass(frozen=True)
@@ -31,8 +28,8 @@ class FinishedRun:
     """
 
     model: AttackedModel
-    trained_on: Pictures
-    unseen: Pictures
+    trained_on: LabelledImages
+    unseen: LabelledImages
     spec: PreprocessingSpec | None = None
 
     def sees_as(self, other: FinishedRun, *, classes: bool) -> bool:

@@ -15,7 +15,7 @@ from data_prep.errors import InputError, first_line
 from data_prep.sources.idx import has_idx_files, read_idx_images
 from data_prep.sources.picture_tar import Pictures, read_pictures
 from faceverif.classification.config import ImageDataConfig
-from faceverif.images.labelled import ImageFiles, Images, ImageSet, centre_crop
+from faceverif.images.labelled import ImageFiles, Images, ImageSet, scaled_centre
 
 _DIGITS = tuple(str(digit) for digit in range(10))
 _CLOTHES = (
@@ -169,7 +169,7 @@ def _torchvision_flowers(root: Path, train: bool, download: bool) -> Images:
     splits = ("train", "val") if train else ("test",)
     found = [datasets.Flowers102(root, split=split, download=download) for split in splits]
     pairs = [found_split[index] for found_split in found for index in range(len(found_split))]
-    images = torch.stack([centre_crop(picture, _LARGE_SIDE_PX) for picture, _ in pairs])
+    images = torch.stack([scaled_centre(picture, _LARGE_SIDE_PX) for picture, _ in pairs])
     names = tuple(getattr(found[0], "classes", map(str, range(102))))
     return ImageSet(images, torch.tensor([label for _, label in pairs]), names)
 

@@ -1,1 +1,1 @@
-"""Labelled images, as models and attacks read them."""
+"""Labelled images of every kind behind one contract, `base.LabelledImages`."""

@@ -1,4 +1,4 @@
-"""Labelled crops of an aligned data set, as a model sees them: read when asked for."""
+"""Crops of an aligned data set as `LabelledImages`."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from torch import Tensor
 from data_prep.dataset.crops import centre_square
 from data_prep.dataset.manifest import AlignedDataset
 
-# The label of somebody whom the model was not trained on.
+# The label of a person that the model was not trained on.
 STRANGER = -1
 
 
 @dataclass(frozen=True)
 class FaceImages:
-    """Crops on disk, with the interface of `faceverif.images.labelled`.
+    """Crops on disk, read when they are asked for.
 
     Attributes:
         dataset: where the crops are.
@@ -63,7 +63,7 @@ class FaceImages:
         return replace(self, rows=self.rows[which.numpy()], labels=self.labels[which])
 
     def sha256(self) -> str:
-        """Hash over the manifest, which rows of it, and labels; not over what the crops hold."""
+        """Hash over the manifest, which rows of it, and labels; not over the crops' pixels."""
         digest = hashlib.sha256(self.dataset.sha256.encode())
         for numbers in (self.rows, self.labels.numpy()):
             digest.update(numbers.tobytes())

@@ -1,4 +1,4 @@
-"""Labelled images: a set in memory, or a list of files that are decoded when asked for."""
+"""`LabelledImages` in memory, and as a list of files that are decoded when they are read."""
 
 from __future__ import annotations
 
@@ -106,11 +106,11 @@ class ImageFiles:
         return replace(self, paths=paths, labels=self.labels[which])
 
     def to(self, device: torch.device) -> Self:
-        """The same files; what is read of them will lie on that device."""
+        """The same files; images read from them lie on that device."""
         return replace(self, labels=self.labels.to(device))
 
     def sha256(self) -> str:
-        """Hash over file names, labels and class names; not over what the files hold."""
+        """Hash over file names, labels and class names; not over the files' content."""
         digest = hashlib.sha256("\n".join((*self.class_names, *(path.name for path in self.paths))).encode())
         digest.update(self.labels.cpu().numpy().tobytes())
         return digest.hexdigest()
@@ -118,10 +118,13 @@ class ImageFiles:
     def _decode(self, path: Path) -> Tensor:
         try:
             with Image.open(path) as picture:
-                return centre_crop(picture, self.side_px)
+                return scaled_centre(picture, self.side_px)
         except (OSError, UnidentifiedImageError) as error:
             raise InputError(
-                "data.path", "must hold readable pictures", got=error, fix="Fetch it again."
+                "data.path",
+                "must hold readable pictures",
+                got=error,
+                fix="Replace the file, or fetch the data set again.",
             ) from None
 
 
@@ -133,7 +136,7 @@ def as_pixels(images: Tensor) -> Tensor:
     return images.to(torch.float32, memory_format=torch.channels_last).div_(255.0)
 
 
-def centre_crop(picture: Image.Image, side_px: int) -> Tensor:
+def scaled_centre(picture: Image.Image, side_px: int) -> Tensor:
     """The central square of a picture, after scaling its shorter side to 8/7 of that.
 
     Args:

@@ -103,9 +103,13 @@ class Calibration(BaseModel):
             fix="Ask for one of these, or verify on more impostor pairs.",
         )
 
+    def tar_interval(self, point: CalibratedPoint) -> tuple[float, float]:
+        """95 % interval of a point's true accept rate, as `INTERVAL_RULE` has it for the FAR."""
+        return wilson_interval(round(point.tar * self.genuine_pairs), self.genuine_pairs)
+
 
 def wilson_interval(count: int, total: int) -> tuple[float, float]:
-    """95 % interval of a rate of which `count` in `total` were seen; Wilson (1927)."""
+    """95 % interval of a rate that was measured as `count` in `total`; Wilson (1927)."""
     rate, z2 = count / total, _NORMAL_QUANTILE_95**2
     centre = rate + z2 / (2 * total)
     spread = _NORMAL_QUANTILE_95 * math.sqrt(rate * (1 - rate) / total + z2 / (4 * total**2))

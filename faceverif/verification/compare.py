@@ -23,6 +23,9 @@ from faceverif.verification.calibration import CalibratedPoint, Calibration, loa
 from faceverif.verification.embeddings import embed_crops
 from faceverif.verification.scoring import normalised
 
+# Below this true accept rate a model misses most pairs of the same person, and "different" says little.
+WEAK_TAR = 0.5
+
 
 @dataclass(frozen=True)
 class FoundFace:
@@ -41,13 +44,13 @@ class FoundFace:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What two photos have to do with each other.
+    """How two photos compare.
 
     Attributes:
         faces: of the first and of the second photo.
         similarity: cosine of their embeddings.
         point: the threshold used.
-        calibration: where it comes from.
+        calibration: where the threshold comes from.
     """
 
     faces: list[FoundFace]
@@ -68,13 +71,21 @@ class Comparison:
     def text(self) -> str:
         """The decision and what it rests on, for a terminal."""
         point, sign = self.point, ">=" if self.same else "<"
+        tar_low, tar_high = self.calibration.tar_interval(point)
         lines = [
             f"{'same person' if self.same else 'different people'}: "
             f"similarity {self.similarity:.4f} {sign} {point.threshold:.4f}",
             f"threshold for FAR {point.far:g}, from {self.calibration.impostor_pairs:,} impostor pairs of "
             f"{self.calibration.protocol}: measured {percent(point.measured_far)} %, "
             f"95 % interval {percent(point.far_low)} to {percent(point.far_high)} %",
+            f"TAR at this threshold, from {self.calibration.genuine_pairs:,} genuine pairs: measured "
+            f"{percent(point.tar)} %, 95 % interval {percent(tar_low)} to {percent(tar_high)} %",
         ]
+        if point.tar < WEAK_TAR:
+            lines.append(
+                f"warning: the model is too weak to decide: at FAR {point.far:g} it accepts less than "
+                f"{percent(WEAK_TAR, digits=0)} % of the pairs that show the same person"
+            )
         lines += [
             f"{face.photo} shows {face.faces} faces: the {POLICY} was taken"
             for face in self.faces

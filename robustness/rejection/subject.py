@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from data_prep.errors import InputError
+from faceverif.images.base import LabelledImages
 from faceverif.images.labelled import as_pixels
 from robustness.attacked_model import AttackedModel
 from robustness.attacks.knowledge import Knowledge
@@ -17,7 +18,7 @@ from robustness.detectors import Detector, build_detector
 from robustness.detectors.calibration import OperatingPoint
 from robustness.features import Features
 from robustness.fitted_model import PORTION, FittedModel, even_order, evenly, features_of
-from robustness.loaded_run import FinishedRun, Pictures
+from robustness.loaded_run import FinishedRun
 from robustness.rejection.config import ModelConfig, RejectionConfig
 
 
@@ -77,7 +78,7 @@ class Subject(CalibratedModel):
         evaluation: images that neither training nor detectors nor thresholds have seen, classes in turns.
     """
 
-    evaluation: Pictures
+    evaluation: LabelledImages
 
     def portions(self, images: int) -> Iterator[tuple[Tensor, Tensor]]:
         """The first so many evaluated images in [0, 1] and their labels, portion by portion."""
@@ -125,7 +126,7 @@ def load_subject(config: RejectionConfig, fitted: FittedModel, run: FinishedRun)
     return Subject(fitted, points, facts, evaluation)
 
 
-def _divided(unseen: Pictures, config: RejectionConfig) -> tuple[Pictures, Pictures]:
+def _divided(unseen: LabelledImages, config: RejectionConfig) -> tuple[LabelledImages, LabelledImages]:
     """What sets the thresholds, and what is attacked."""
     if not len(unseen):
         raise InputError(

@@ -75,9 +75,25 @@ def test_what_the_run_lacks_is_said_before_photos_are_read(run: Path, tmp_path: 
     [(0.5, "same person: similarity 0.5000 >= 0.5000"), (0.4999, "different people: similarity 0.4999 <")],
 )
 def test_the_text_gives_the_decision_and_its_grounds(similarity: float, said: str) -> None:
+    text = comparison(similarity, tar=0.9).text()
+    assert text.startswith(said)
+    assert "FAR 0.01, from 3,000 impostor pairs of lfw-view2: measured 0.90 %" in text
+    # 2,700 in 3,000, worked out by hand from Wilson's formula.
+    assert "from 3,000 genuine pairs: measured 90.00 %, 95 % interval 88.87 to 91.02 %" in text
+    assert text.endswith("b.jpg shows 3 faces: the centred-largest was taken")
+    assert "warning" not in text
+
+
+def test_a_model_that_misses_most_pairs_is_too_weak_to_decide() -> None:
+    assert "too weak" not in comparison(0.6, tar=0.5).text()
+    weak = comparison(0.6, tar=0.499).text()
+    assert "warning: the model is too weak to decide: at FAR 0.01 it accepts less than 50 % of" in weak
+
+
+def comparison(similarity: float, *, tar: float) -> Comparison:
     crop = np.zeros((112, 112, 3), np.uint8)
     point = CalibratedPoint(
-        far=0.01, threshold=0.5, measured_far=0.009, false_accepts=27, far_low=0.006, far_high=0.013, tar=0.9
+        far=0.01, threshold=0.5, measured_far=0.009, false_accepts=27, far_low=0.006, far_high=0.013, tar=tar
     )
     calibration = Calibration(
         protocol="lfw-view2",
@@ -93,10 +109,7 @@ def test_the_text_gives_the_decision_and_its_grounds(similarity: float, said: st
         points=(point,),
     )
     faces = [FoundFace(Path("a.jpg"), crop, 1), FoundFace(Path("b.jpg"), crop, 3)]
-    text = Comparison(faces, similarity, point, calibration).text()
-    assert text.startswith(said)
-    assert "FAR 0.01, from 3,000 impostor pairs of lfw-view2: measured 0.90 %" in text
-    assert text.endswith("b.jpg shows 3 faces: the centred-largest was taken")
+    return Comparison(faces, similarity, point, calibration)
 
 
 @pytest.mark.real_data

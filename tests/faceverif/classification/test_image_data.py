@@ -18,7 +18,7 @@ from data_prep.errors import InputError
 from faceverif.classification.config import DataName, ImageDataConfig
 from faceverif.classification.data import in_turns, load_image_sets, noisy_labels
 from faceverif.classification.sources import PIXEL_STATISTICS
-from faceverif.images.labelled import ImageFiles, ImageSet, centre_crop
+from faceverif.images.labelled import ImageFiles, ImageSet, scaled_centre
 
 
 def digits(**settings: Any) -> tuple[ImageSet, ImageSet]:
@@ -205,7 +205,7 @@ def test_files_are_decoded_when_read(tmp_path: Path) -> None:
 def test_the_crop_is_the_middle() -> None:
     pixels = np.zeros((8, 24, 3), dtype=np.uint8)
     pixels[:, 8:16] = 255
-    assert centre_crop(Image.fromarray(pixels), 7).min() == 255
+    assert scaled_centre(Image.fromarray(pixels), 7).min() == 255
 
 
 def test_hashes_know_pixels_and_labels() -> None:
