@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from data_prep.errors import printable
 
 _LOG_EVERY_S = 10.0
+_SHORTEST_S = 2.0  # that a rate is measured over
 
 
 def say(text: str) -> None:
@@ -60,33 +61,70 @@ def _terminal(what: str, total: int, unit: str) -> Iterator[Callable[[int, str],
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}", markup=False),
     )
-    start = time.monotonic()
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(what, total=total, rate="", note="")
-        done = 0
+        pace = _Pace()
 
         def advance(count: int, note: str = "") -> None:
-            nonlocal done
-            done += count
-            rate = done / max(time.monotonic() - start, 1e-9)
-            bar.update(task, advance=count, rate=f"{rate:.0f} {unit}/s", note=printable(note))
+            pace.add(count)
+            rate = pace.rate
+            bar.update(task, advance=count, rate=_per_second(rate, unit) if rate else "", note=note)
 
         yield advance
 
 
 @contextmanager
 def _log(what: str, total: int, unit: str) -> Iterator[Callable[[int, str], None]]:
-    start = last = time.monotonic()
-    done = 0
+    last = time.monotonic()
+    pace = _Pace()
 
     def advance(count: int, note: str = "") -> None:
-        nonlocal done, last
-        done += count
+        nonlocal last
+        pace.add(count)
         now = time.monotonic()
-        if now - last >= _LOG_EVERY_S or done == total:
-            last = now
-            rate = done / max(now - start, 1e-9)
-            left = duration((total - done) / rate) if rate else "?"
-            say(f"{what}: {done:,}/{total:,}, {rate:.0f} {unit}/s, {left} left  {note}".rstrip())
+        if now - last < _LOG_EVERY_S and pace.done != total:
+            return
+        last = now
+        parts = [f"{pace.done:,}/{total:,}"]
+        rate = pace.overall if pace.done == total else pace.rate
+        if rate:
+            parts += [_per_second(rate, unit), f"{duration((total - pace.done) / rate)} left"]
+        say(f"{what}: {', '.join(parts)}  {note}".rstrip())
 
     yield advance
+
+
+def _per_second(rate: float, unit: str) -> str:
+    return f"{rate:.{0 if rate >= 10 else 1}f} {unit}/s"
+
+
+class _Pace:
+    """How fast a job is, once there is something to base it on.
+
+    Until the first units are done, worker processes start and models load: that says nothing about the rest.
+    """
+
+    def __init__(self) -> None:
+        self._start = time.monotonic()
+        self._first_s = 0.0  # when the first units were done
+        self._first = 0
+        self.done = 0
+
+    def add(self, count: int) -> None:
+        """Units that are done now."""
+        self.done += count
+        if not self._first and self.done:
+            self._first_s, self._first = time.monotonic(), self.done
+
+    @property
+    def rate(self) -> float | None:
+        """Units per second since the first were done; null while that is too short ago."""
+        elapsed_s = time.monotonic() - self._first_s
+        if self.done == self._first or elapsed_s < _SHORTEST_S:
+            return None
+        return (self.done - self._first) / elapsed_s
+
+    @property
+    def overall(self) -> float:
+        """Units per second since the job began."""
+        return self.done / max(time.monotonic() - self._start, 1e-9)

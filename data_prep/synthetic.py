@@ -11,7 +11,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,22 +24,17 @@ from numpy.typing import NDArray
 from data_prep.atomic import write_text, written_whole
 from data_prep.errors import InputError
 from data_prep.face_model import _SIDE_PX, FaceModel
+from data_prep.lock import LOCK_NAME, filled
 from data_prep.progress import progress
 
 _MARK_NAME = ".synthetic.json"
 
 
-# Fitting
-
-
-# Drawing
-
-
 def synthesise_photos(model: FaceModel, out: Path, *, identities: int, photos: int, seed: int) -> None:
     """Draw photos of people who do not exist: out/person-0001/01.jpg and so on.
 
-    A photo depends on the model, the seed and its two numbers only: not on how many others are asked for, nor
-    on the number of threads. Stopped and called again it draws what is missing.
+    A photo only depends on the model, the seed and its two numbers, not on how many others are asked for or
+    on the number of threads. A call that was stopped draws what is missing when it is made again.
 
     Args:
         model: the faces.
@@ -52,8 +49,9 @@ def synthesise_photos(model: FaceModel, out: Path, *, identities: int, photos: i
     _check_positive(identities=identities, photos=photos)
     if seed < 0:
         raise InputError("seed", "must not be negative", got=seed, fix="Use --seed 0.")
-    _claim(out, {"model": _fingerprint(model), "identities": identities, "photos": photos, "seed": seed})
+    settings = {"model": _fingerprint(model), "identities": identities, "photos": photos, "seed": seed}
     with (
+        _claimed(out, settings),
         ThreadPoolExecutor(os.cpu_count()) as threads,
         progress("synthesise", total=identities * photos) as advance,
     ):
@@ -66,7 +64,7 @@ def synthesise_photos(model: FaceModel, out: Path, *, identities: int, photos: i
                 finished.result()
                 advance(photos, "")
         finally:
-            threads.shutdown(cancel_futures=True)  # interrupted, it must not draw on to the end
+            threads.shutdown(cancel_futures=True)  # when interrupted, stop drawing
 
 
 def _check_positive(**counts: int) -> None:
@@ -80,21 +78,32 @@ def _fingerprint(model: FaceModel) -> str:
     return hashlib.sha256(b"".join(part.tobytes() for part in parts)).hexdigest()
 
 
-def _claim(out: Path, settings: dict[str, Any]) -> None:
-    """Make `out` this call's folder, or find that it already is."""
-    # Beside the people's folders a file would be one more photo to whoever reads them; a hidden one is not.
+@contextmanager
+def _claimed(out: Path, settings: dict[str, Any]) -> Iterator[None]:
+    """Make `out` this call's folder, or find that it already is; and hold it."""
+    _refuse_other_folder(out, settings)
+    with filled(out, command="faceverif synthesise", option="OUT"):
+        write_text(out / _MARK_NAME, json.dumps(settings))
+        yield
+
+
+def _refuse_other_folder(out: Path, settings: dict[str, Any]) -> None:
+    # The mark is hidden, because readers of the folder count every other file as a photo.
     mark = out / _MARK_NAME
     if mark.is_file() and mark.read_bytes() == json.dumps(settings).encode():
         return
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if out.is_dir() and any(not _is_leftover(entry.name) for entry in out.iterdir()):
         raise InputError(
-            "out",
+            "OUT",
             "must be a new or empty folder, or one begun with the same people, photos and seed",
             got=out,
             fix="Give another folder.",
         )
-    out.mkdir(parents=True, exist_ok=True)
-    write_text(mark, json.dumps(settings))
+
+
+def _is_leftover(name: str) -> bool:
+    """Whether a call that was killed before its first photo may have left this."""
+    return name == LOCK_NAME or name.startswith(".unfinished-")
 
 
 def _draw_person(model: FaceModel, out: Path, *, person: int, photos: int, seed: int) -> None:
@@ -160,7 +169,7 @@ def _background(rng: np.random.Generator, *, width: int, height: int) -> NDArray
 def _blend(
     background: NDArray[np.float32], face: NDArray[np.float32], pose: NDArray[np.float64]
 ) -> NDArray[np.float32]:
-    """The face over the background; its mirrored border goes on as hair and neck and fades out."""
+    """The face over the background; its mirrored border continues as hair and neck and fades out."""
     size = background.shape[1::-1]
     warped = cv2.warpPerspective(face, pose, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
     weight = cv2.warpPerspective(_HEAD, pose @ _HEAD_TO_FACE, size, flags=cv2.INTER_LINEAR)[..., None]

@@ -1,11 +1,13 @@
-"""Aligned crops -> WebDataset shards, for programs that stream; this one reads them where they lie."""
+"""Aligned crops -> WebDataset shards, for programs that stream; faceverif reads them in place."""
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import tarfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from data_prep.atomic import folder_whole
+from data_prep.atomic import folder_whole, refuse_file
 from data_prep.dataset.manifest import AlignedDataset, Status
 from data_prep.errors import InputError, printable_lines
 from data_prep.progress import progress
@@ -38,7 +40,7 @@ class _Sample(NamedTuple):
 
     @property
     def size(self) -> int:
-        """Bytes in a tar, at most: two members, each with a header and padded."""
+        """Upper bound of its bytes in a tar: two padded members, each with a header."""
         return len(self.picture) + len(self.about) + 4 * tarfile.BLOCKSIZE
 
 
@@ -49,7 +51,7 @@ class ExportSummary:
     Attributes:
         out: the folder.
         crops: how many.
-        left_behind: photos without an aligned face, which shards have no place for.
+        left_behind: photos without an aligned face, which are not exported.
         shards: how many.
         size_bytes: of all of them.
     """
@@ -66,21 +68,21 @@ class ExportSummary:
             f"{self.crops:,} crops, shards: {self.shards:,}, {self.size_bytes / 1e6:,.1f} MB: {self.out}"
         ]
         if self.left_behind:
-            lines.append(f"{self.left_behind:,} photos without an aligned face stay behind")
+            lines.append(f"{self.left_behind:,} photos without an aligned face are not exported")
         return printable_lines(lines)
 
 
 def export_webdataset(dataset: AlignedDataset, out: Path, *, shard_mb: float) -> ExportSummary:
     """Write the aligned crops of a data set as WebDataset shards, all or nothing.
 
-    The crops keep their bytes. They come in a shuffled order, because programs that stream shuffle among
-    neighbours only, and a manifest sorts by identity. The same data set gives the same shards, bit for bit:
+    The crops keep their bytes. Their order is shuffled, because programs that stream only shuffle among
+    neighbours, and a manifest is sorted by identity. The same data set gives the same shards, bit for bit:
     order, names, times and owners are fixed.
 
     Args:
         dataset: of any kind.
         out: a folder, new or empty.
-        shard_mb: a shard is closed before it would outgrow so many MB; one crop always fits.
+        shard_mb: largest size of a shard, in MB; a shard holds at least one crop, however large.
 
     Raises:
         InputError: `out` is not empty, there is nothing to export, or a crop cannot be read.
@@ -88,9 +90,9 @@ def export_webdataset(dataset: AlignedDataset, out: Path, *, shard_mb: float) ->
     rows = dataset.with_status(Status.ALIGNED)
     _check(dataset, out, crops=len(rows))
     about = {"header": asdict(dataset.header), "photos": len(rows)}
-    with folder_whole(out) as unfinished:
+    with _all_or_nothing(out) as unfinished:
         samples = _samples(dataset, np.random.default_rng(0).permutation(rows))
-        limit_bytes = int(shard_mb * 1e6) - tarfile.RECORDSIZE  # with which a tar ends
+        limit_bytes = int(shard_mb * 1e6) - tarfile.RECORDSIZE  # a tar ends with one
         _write_shards(unfinished, samples, about=_json(about), limit_bytes=limit_bytes)
     files = list(out.iterdir())
     size = sum(file.stat().st_size for file in files)
@@ -102,8 +104,24 @@ def _check(dataset: AlignedDataset, out: Path, *, crops: int) -> None:
         raise InputError(
             "ALIGNED", "must hold aligned crops", got=f"none in {dataset.root}", fix="Align photos."
         )
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError("OUT", "must be new or an empty folder", got=out, fix="Name another.")
+    refuse_file(out, option="OUT")
+    if out.is_dir() and any(out.iterdir()):
+        raise _not_empty(out)
+
+
+def _not_empty(out: Path) -> InputError:
+    return InputError("OUT", "must be a new or empty folder", got=out, fix="Name another.")
+
+
+@contextmanager
+def _all_or_nothing(out: Path) -> Iterator[Path]:
+    try:
+        with folder_whole(out) as unfinished:
+            yield unfinished
+    except OSError as error:  # something has filled it meanwhile, such as a second export
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        raise _not_empty(out) from error
 
 
 def _samples(dataset: AlignedDataset, rows: NDArray[np.int64]) -> Iterator[_Sample]:
@@ -134,7 +152,7 @@ def _write_shards(folder: Path, samples: Iterator[_Sample], *, about: bytes, lim
 
 
 def _add(shard: tarfile.TarFile, name: str, content: bytes) -> None:
-    member = tarfile.TarInfo(name)  # with the time, owner and rights that it has by default
+    member = tarfile.TarInfo(name)  # with the default time, owner and rights
     member.size = len(content)
     shard.addfile(member, io.BytesIO(content))
 

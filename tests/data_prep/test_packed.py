@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from field_formats import picture, write_aligned, write_rec, write_tar
 
-from data_prep.dataset import already_aligned
+from data_prep.dataset import already_aligned, export
 from data_prep.dataset.export import export_webdataset
 from data_prep.dataset.manifest import AlignedDataset, Status, write_manifest
 from data_prep.dataset.packed import load_aligned
@@ -93,8 +94,24 @@ def test_an_export_is_there_whole_or_not_at_all(folder: AlignedDataset, tmp_path
     with pytest.raises(InputError, match=r"ada/2\.png"):
         export_webdataset(folder, tmp_path / "shards", shard_mb=0)
     assert [path.name for path in tmp_path.iterdir()] == ["aligned"]
-    with pytest.raises(InputError, match="OUT: must be new or an empty folder"):
+    with pytest.raises(InputError, match="OUT: must be a new or empty folder"):
         export_webdataset(folder, tmp_path / "aligned", shard_mb=1)
+
+
+def test_of_two_exports_into_one_folder_the_second_is_refused(
+    folder: AlignedDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = export._write_shards
+
+    def write_while_another_ends(*args: Any, **kwargs: Any) -> None:
+        write(*args, **kwargs)
+        (tmp_path / "shards").mkdir()
+        (tmp_path / "shards/shard-000000.tar").touch()
+
+    monkeypatch.setattr(export, "_write_shards", write_while_another_ends)
+    with pytest.raises(InputError, match="OUT: must be a new or empty folder"):
+        export_webdataset(folder, tmp_path / "shards", shard_mb=0)
+    assert {path.name for path in tmp_path.iterdir()} == {"aligned", "shards"}
 
 
 def test_a_set_without_faces_has_nothing_to_export(tmp_path: Path) -> None:

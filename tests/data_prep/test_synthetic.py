@@ -297,9 +297,24 @@ def test_what_a_killed_call_left_out_is_drawn_by_the_next(small: FaceModel, tmp_
     assert (out / "person-0001" / "01.jpg").stat().st_mtime_ns == untouched
 
 
+def test_a_call_that_was_killed_before_its_first_photo_is_made_again(
+    small: FaceModel, tmp_path: Path
+) -> None:
+    (tmp_path / ".lock").touch()
+    (tmp_path / ".unfinished-1-.synthetic.json").write_text("{")
+    synthesise_photos(small, tmp_path, identities=1, photos=1, seed=0)
+    assert list(contents(tmp_path)) == ["person-0001/01.jpg"]
+
+
+def test_a_file_as_folder_is_refused(small: FaceModel, tmp_path: Path) -> None:
+    (tmp_path / "photos").touch()
+    with pytest.raises(InputError, match="must be a folder"):
+        synthesise_photos(small, tmp_path / "photos", identities=1, photos=1, seed=0)
+
+
 def test_anothers_folder_is_left_alone(small: FaceModel, tmp_path: Path) -> None:
     (tmp_path / "holiday.jpg").write_bytes(b"mine")
-    with pytest.raises(InputError, match="out: must be a new or empty folder"):
+    with pytest.raises(InputError, match="OUT: must be a new or empty folder"):
         synthesise_photos(small, tmp_path, identities=1, photos=1, seed=0)
     assert [path.name for path in tmp_path.iterdir()] == ["holiday.jpg"]
 
