@@ -68,8 +68,7 @@ def unfinished(path: Path, *, folder: bool) -> Iterator[Path]:
         folder: whether it is one.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    digest = hashlib.sha256(path.name.encode("utf-8", "surrogateescape")).hexdigest()
-    opening = f".unfinished-{digest[:8]}-"
+    opening = _opening(path)
     for leftover in path.parent.glob(f"{opening}*"):
         _remove_abandoned(leftover)
     place, held = _new(path, opening, folder=folder)
@@ -79,6 +78,39 @@ def unfinished(path: Path, *, folder: bool) -> Iterator[Path]:
         _remove(place)
         if held is not None:
             os.close(held)
+
+
+def refuse_busy(path: Path, *, command: str, option: str = "--out") -> None:
+    """A file or folder that another process is writing at this moment is left to it.
+
+    Args:
+        path: what will be written with `written_whole` or `folder_whole`.
+        command: who writes it, for the message, such as `faceverif embed`.
+        option: what the user named it with, for the message.
+
+    Raises:
+        InputError: another process writes it.
+    """
+    for other in path.parent.glob(f"{_opening(path)}*"):
+        try:
+            held = _lock(other)
+        except BlockingIOError as error:
+            raise InputError(
+                option,
+                "must not be in use",
+                got=f"{path}, which another `{command}` is writing",
+                fix=f"Wait for it or name another {option}.",
+            ) from error
+        except FileNotFoundError:  # it was finished meanwhile
+            continue
+        if held is not None:
+            os.close(held)
+
+
+def _opening(path: Path) -> str:
+    """How the names of what will become this path begin."""
+    digest = hashlib.sha256(path.name.encode("utf-8", "surrogateescape")).hexdigest()
+    return f".unfinished-{digest[:8]}-"
 
 
 def _new(path: Path, opening: str, *, folder: bool) -> tuple[Path, int | None]:

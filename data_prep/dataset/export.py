@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from data_prep.atomic import folder_whole, refuse_file
+from data_prep.atomic import folder_whole, refuse_busy, refuse_file
 from data_prep.dataset.manifest import AlignedDataset, Status
 from data_prep.errors import InputError, printable_lines
 from data_prep.progress import progress
@@ -107,6 +107,7 @@ def _check(dataset: AlignedDataset, out: Path, *, crops: int) -> None:
     refuse_file(out, option="OUT")
     if out.is_dir() and any(out.iterdir()):
         raise _not_empty(out)
+    refuse_busy(out, command="faceverif data export", option="OUT")
 
 
 def _not_empty(out: Path) -> InputError:

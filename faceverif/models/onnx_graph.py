@@ -29,6 +29,8 @@ def read_graph(path: Path) -> list[Path]:
     """
     try:
         model = onnx.load_model(path, format="protobuf", load_external_data=False)
+    except OSError:  # no rights: the command line says so
+        raise
     except Exception as error:  # protobuf's exceptions differ between its versions
         raise unusable_file(path, first_line(error)) from error
     graphs = [model.graph, *model.functions]

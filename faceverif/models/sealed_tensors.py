@@ -21,6 +21,7 @@ from torch import Tensor
 
 from data_prep.atomic import written_whole
 from data_prep.errors import DAMAGE, InputError, first_line
+from data_prep.system_errors import system_trouble
 
 UNSEALED = "not checked: an earlier version wrote the file, without a hash"
 
@@ -97,6 +98,8 @@ class ModelFormat:
         try:
             yield read_sealed(path, metadata_key=self.metadata_key)
         except (SafetensorError, OSError, *DAMAGE) as error:
+            if system_trouble(error) is not None:  # no rights, no memory: the file may be whole
+                raise
             raise self._unreadable(path, first_line(error)) from error
 
     def _unreadable(self, path: Path, why: str) -> InputError:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from data_prep.atomic import written_whole
+from data_prep.atomic import refuse_busy, refuse_file, written_whole
 from data_prep.dataset.manifest import AlignedDataset, Status
 from data_prep.dataset.packed import load_aligned
 from data_prep.errors import InputError
@@ -29,12 +29,17 @@ def embed_to_file(embedder: Embedder, data: Path, out: Path, *, flip: bool) -> N
     The file's metadata say which model, preprocessing and data. Photos without a crop have no row.
 
     Raises:
-        InputError: `out` is no .parquet file, there is nothing to embed, or the data are of another template.
+        InputError: `out` is no .parquet file, cannot be written or is being written, there is nothing to
+            embed, or the data are of another template.
     """
     if out.suffix != ".parquet":
         raise InputError(
             "--out", "must be a .parquet file", got=out, fix=f"Use {out.with_suffix('.parquet')}."
         )
+    if out.is_dir():
+        raise InputError("--out", "must be a file", got=f"the folder {out}", fix="Name another one.")
+    refuse_file(out.parent)
+    refuse_busy(out, command="faceverif embed")
     dataset = load_aligned(data)
     embedder.spec.refuse_other(dataset.header)
     rows = np.flatnonzero(dataset.column("status") != Status.FAILED.value)

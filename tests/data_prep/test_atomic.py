@@ -8,13 +8,14 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from data_prep import atomic
-from data_prep.atomic import folder_whole, refuse_file, write_text, written_whole
+from data_prep.atomic import folder_whole, refuse_busy, refuse_file, write_text, written_whole
 from data_prep.errors import InputError
 from data_prep.lock import filled
 from data_prep.system_errors import disk_is_full, system_trouble
@@ -82,6 +83,21 @@ with {kind}(Path(sys.argv[1])) as unfinished:
     with write(tmp_path / "out.npz"):
         assert theirs not in names(tmp_path)
     assert names(tmp_path) == ["other.npz", "out.npz"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="files are not locked there")
+@pytest.mark.parametrize("write", [written_whole, folder_whole])
+def test_what_another_process_writes_is_left_to_it(tmp_path: Path, write: Any) -> None:
+    out = tmp_path / "e.parquet"
+    with write(out) as unfinished:
+        with pytest.raises(InputError, match=r"in use; got .*e\.parquet, which another `embed` is"):
+            refuse_busy(out, command="embed")
+        refuse_busy(tmp_path / "other.parquet", command="embed")
+        if write is written_whole:
+            unfinished.touch()
+    refuse_busy(out, command="embed")
+    (tmp_path / unfinished.name).touch()  # what a killed process left
+    refuse_busy(out, command="embed")
 
 
 def test_a_read_only_place_is_named_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 from numpy.typing import NDArray
 from small_faces import pattern_embedder, write_faces, write_pairs
 
+from data_prep.atomic import written_whole
 from data_prep.dataset.manifest import AlignedDataset, Status
 from data_prep.errors import InputError
 from data_prep.lock import locked
@@ -256,13 +258,24 @@ def test_embed_writes_every_crop_and_says_how(tmp_path: Path, flip: bool) -> Non
     assert (about["flip"] == "none") is not flip
 
 
-def test_embed_refuses_what_it_cannot_do(tmp_path: Path) -> None:
+def test_embed_refuses_what_it_cannot_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_faces(tmp_path / "data", people=1, photos=1, status={"P00/P00_0001": Status.FAILED})
     with pytest.raises(InputError, match=r"must be a \.parquet file"):
         embed_to_file(pattern_embedder(), tmp_path / "data", tmp_path / "e.csv", flip=True)
     with pytest.raises(InputError, match="at least one crop"):
         embed_to_file(pattern_embedder(), tmp_path / "data", tmp_path / "e.parquet", flip=True)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["data"]
+    (tmp_path / "f.parquet").mkdir()
+    with pytest.raises(InputError, match="--out: must be a file; got the folder"):
+        embed_to_file(pattern_embedder(), tmp_path / "data", tmp_path / "f.parquet", flip=True)
+    with (
+        written_whole(tmp_path / "e.parquet"),
+        pytest.raises(InputError, match="another `faceverif embed` is writing"),
+    ):
+        embed_to_file(pattern_embedder(), tmp_path / "data", tmp_path / "e.parquet", flip=True)
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(InputError, match="must lie where you may write"):
+        embed_to_file(pattern_embedder(), tmp_path / "data", tmp_path / "new/e.parquet", flip=True)
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_protocol_in_part_runs_only_when_told_and_says_so_everywhere(tmp_path: Path) -> None:
