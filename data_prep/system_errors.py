@@ -18,9 +18,9 @@ _OUT_OF_MEMORY = (
 
 
 def system_trouble(error: BaseException) -> str | None:
-    """One line about what the system refused, with the way out; null for any other error."""
+    """One line about what the system refused, with the fix, without a full stop; None for any other error."""
     if disk_is_full(error):
-        return "the disk is full. Free some space: the same command goes on where it stopped"
+        return "the disk is full. Free some space"
     for cause in _causes(error):
         if isinstance(cause, MemoryError) or any(words in str(cause).lower() for words in _OUT_OF_MEMORY):
             return (

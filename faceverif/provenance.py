@@ -12,8 +12,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
-
 _TOOLS = ("faceverif", "torch", "torchvision", "lightning-fabric", "numpy", "opencv-python-headless")
 
 
@@ -33,6 +31,8 @@ def describe_start(data: dict[str, Any], *, seed: int, device: str, processes: i
 
 def describe_software() -> dict[str, Any]:
     """The command, the code and the machine that it runs on; JSON-able."""
+    import torch  # not above: `faceverif --version` needs no torch
+
     return {
         "command": " ".join([Path(sys.argv[0]).name.replace("__main__.py", "faceverif"), *sys.argv[1:]]),
         "git_commit": git_commit(),

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from faceverif.config.objective import ObjectiveConfig
 from faceverif.config.optimisation import OptimizerConfig, ScheduleConfig
+from faceverif.config.paths import MustExist
 from faceverif.config.section import Change, Count, Positive, Section, Seed, Share
 
 DataName = Literal["mnist", "fashion_mnist", "cifar10", "cifar100", "flowers102", "imagenet", "digits"]
@@ -32,7 +33,7 @@ class ImageDataConfig(Section):
     """
 
     name: DataName
-    path: Annotated[Path | None, Change.FREE] = None
+    path: Annotated[Annotated[Path, MustExist(unless="download")] | None, Change.FREE] = None
     download: Annotated[bool, Change.FREE] = False
     classes: Annotated[int, Field(ge=2)] | None = None
     label_noise: Annotated[float, Field(ge=0, lt=1)] = 0.0
@@ -183,7 +184,7 @@ class ClassifierTrainingConfig(Section):
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     clip_norm: Positive | None = None
     evaluate_every_epochs: Annotated[Count, Change.FREE] = 1
-    start_from: Annotated[Path | None, Change.FREE] = None
+    start_from: Annotated[Annotated[Path, MustExist("faceverif classify")] | None, Change.FREE] = None
 
 
 class ClassificationConfig(ObjectiveConfig):

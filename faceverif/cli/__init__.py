@@ -1,15 +1,10 @@
-"""The command line: one file per group of commands. What a command needs is imported when it runs."""
+"""The command line: one file per group of commands. What a command needs is imported when it runs.
+
+A command checks its options, paths and config first, and only then imports torch and what needs it.
+"""
 
 from __future__ import annotations
 
-from faceverif.cli import (  # noqa: F401 - each adds its commands
-    models,
-    preparation,
-    rejection,
-    synthetic,
-    training,
-    verification,
-)
 from faceverif.cli.entry import main
 
 __all__ = ["main"]

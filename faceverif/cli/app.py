@@ -1,16 +1,94 @@
-"""The command tree that every group of commands adds itself to."""
+"""The command tree: which commands there are, in the order and groups that --help shows."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Annotated, NamedTuple
+
 import typer
 
-app = typer.Typer(
-    name="faceverif",
-    help="Train face embeddings, verify them by the field's protocols, trace every number.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
+from faceverif.cli.models import import_model_file
+from faceverif.cli.preparation import align, data_audit, data_check, data_export, data_fetch
+from faceverif.cli.rejection import calibrate_rejection, reject
+from faceverif.cli.synthetic import demo, fit_faces, synthesise
+from faceverif.cli.training import classify, experiment, train
+from faceverif.cli.verification import compare, embed, report, verify
+from faceverif.cli.version import show_version
+
+
+class Command(NamedTuple):
+    """A command of the tree.
+
+    Attributes:
+        run: the function behind it; its docstring is the help text.
+        name: as the user types it.
+        continues: whether an interrupted command continues when it is given again; else it starts again.
+    """
+
+    run: Callable[..., None]
+    name: str
+    continues: bool = False
+
+
+TREE: dict[str, tuple[Command, ...]] = {
+    "Everyday tasks": (
+        Command(align, "align", continues=True),
+        Command(train, "train", continues=True),
+        Command(verify, "verify"),
+        Command(compare, "compare"),
+        Command(reject, "reject", continues=True),
+    ),
+    "Models": (
+        Command(import_model_file, "import"),
+        Command(embed, "embed"),
+        Command(report, "report"),
+        Command(calibrate_rejection, "calibrate-rejection"),
+    ),
+    "Tables of papers": (
+        Command(experiment, "experiment", continues=True),
+        Command(classify, "classify", continues=True),
+    ),
+    "Without photos": (
+        Command(demo, "demo", continues=True),
+        Command(synthesise, "synthesise"),
+        Command(fit_faces, "fit-faces"),
+    ),
+}
+DATA_TREE: tuple[Command, ...] = (
+    Command(data_check, "check"),
+    Command(data_fetch, "fetch", continues=True),
+    Command(data_audit, "audit", continues=True),
+    Command(data_export, "export"),
 )
 
-data_app = typer.Typer(help="Check, fetch, audit and export data.", no_args_is_help=True)
-app.add_typer(data_app, name="data")
+
+def main_options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=show_version, is_eager=True, help="Show the version and exit."),
+    ] = False,
+) -> None:
+    """Train face embeddings, verify them by the field's protocols, and test them under attack."""
+
+
+def build_app() -> typer.Typer:
+    """The command line as typer runs it."""
+    app = typer.Typer(name="faceverif", no_args_is_help=True, pretty_exceptions_enable=False)
+    app.callback()(main_options)
+    data = typer.Typer(no_args_is_help=True)
+    for command in DATA_TREE:
+        data.command(command.name)(command.run)
+    for panel, commands in TREE.items():
+        for command in commands:
+            app.command(command.name, rich_help_panel=panel)(command.run)
+    app.add_typer(data, name="data", help="Check, fetch, audit and export data.", rich_help_panel="Data sets")
+    return app
+
+
+def continues(arguments: list[str]) -> bool:
+    """Whether the command that these arguments call continues when it is given again."""
+    words = [*(word for word in arguments if not word.startswith("-")), "", ""]
+    commands = {command.name: command for panel in TREE.values() for command in panel}
+    commands |= {f"data {command.name}": command for command in DATA_TREE}
+    found = commands.get(" ".join(words[:2]) if words[0] == "data" else words[0])
+    return found is not None and found.continues

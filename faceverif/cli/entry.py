@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from typing import NoReturn
 
@@ -10,38 +11,54 @@ import typer
 from data_prep.errors import InputError
 from data_prep.progress import let_console_take_any_text
 from data_prep.system_errors import system_trouble
-from faceverif.cli.app import app
+from faceverif.cli.app import build_app, continues
+from faceverif.cli.torchrun import another_process_failed, launched, report_failure
 
-_INTERRUPTED = 130
+_REFUSED, _INTERRUPTED = 2, 130
 
 
 def main() -> None:
-    """Entry point: what the user can mend is one line and exit code 2, never a traceback."""
+    """Entry point: an error that the user can fix is one line and exit code 2, never a traceback."""
     let_console_take_any_text()
     try:
-        code = app(standalone_mode=False)
+        code = build_app()(standalone_mode=False)
         if code == _INTERRUPTED:  # what typer makes of Ctrl-C
             raise KeyboardInterrupt
         sys.exit(code)
     except typer.TyperException as error:  # an option or argument that the parser refuses
         _refuse_usage(error.format_message())
     except InputError as error:
-        print(f"faceverif: {error}", file=sys.stderr)
-        sys.exit(2)
+        _end(str(error), _REFUSED)
     except KeyboardInterrupt:
-        print("faceverif: interrupted; the same command goes on where it stopped", file=sys.stderr)
-        sys.exit(_INTERRUPTED)
+        _end(f"interrupted. {_again()}", _INTERRUPTED)
     except Exception as error:
         trouble = system_trouble(error)
-        if trouble is None:
-            raise
-        print(f"faceverif: {trouble}", file=sys.stderr)
-        sys.exit(2)
+        if trouble is not None:
+            _end(f"{trouble}. {_again()}", _REFUSED)
+        if another_process_failed():
+            sys.exit(1)  # its error is the cause, and says more
+        report_failure(f"{type(error).__name__}: {error}")
+        raise
+
+
+def _again() -> str:
+    """What the same command does after it was interrupted."""
+    purpose = "continue" if continues(sys.argv[1:]) else "start again"
+    if launched():
+        return f"To {purpose}: the same torchrun command"
+    return f"To {purpose}: {shlex.join(['faceverif', *sys.argv[1:]])}"
+
+
+def _end(line: str, code: int) -> NoReturn:
+    """Say one line, of several processes of a torchrun only the first that fails, and exit."""
+    if report_failure(line):
+        print(f"faceverif: {line}", file=sys.stderr)
+    sys.exit(code)
 
 
 def _refuse_usage(message: str) -> NoReturn:
-    """End with 2, on one line; the message is empty where the whole help was printed already."""
+    """Exit with 2 and one line; the message is empty where the whole help was printed already."""
     if message:
         line = " ".join(message.split()).removesuffix(".")
-        print(f"faceverif: {line}. Add --help to see what the command takes.", file=sys.stderr)
-    sys.exit(2)
+        _end(f"{line}. Add --help to see what the command takes.", _REFUSED)
+    sys.exit(_REFUSED)

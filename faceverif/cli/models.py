@@ -7,16 +7,16 @@ from typing import Annotated, Literal
 
 import typer
 
-from faceverif.cli.app import app
+from faceverif.cli.checks import exists
 
 
-@app.command("import")
-def import_(
+def import_model_file(
     file: Annotated[
         Path,
         typer.Argument(
+            callback=exists,
             help="Weights by InsightFace, AdaFace, CVLface, MagFace or facenet-pytorch: .pth, .pt, .ckpt, "
-            ".safetensors."
+            ".safetensors.",
         ),
     ],
     out: Annotated[
@@ -24,10 +24,10 @@ def import_(
     ],
     colours: Annotated[
         Literal["rgb", "bgr"] | None,
-        typer.Option(help="Colour order of the network; its publishers' unless given."),
+        typer.Option(help="Colour order of the network; default: its publishers'."),
     ] = None,
     template: Annotated[
-        str | None, typer.Option(help="Crops that it was trained on; its publishers' unless given.")
+        str | None, typer.Option(help="Crops that it was trained on; default: its publishers'.")
     ] = None,
 ) -> None:
     """Turn other people's weights into a model that embeds, verifies and trains here."""

@@ -7,26 +7,46 @@ from typing import Annotated
 
 import typer
 
-RunDir = Annotated[Path, typer.Option("--run", help="Folder of a training run.")]
+from faceverif.cli.checks import exists, made_by
+
+ConfigFile = Annotated[Path, typer.Argument(help="A YAML file; configs/ has examples.")]
+NewRun = Annotated[Path, typer.Option("--run", help="Folder of the run: new, or one to continue.")]
+TrainedRun = Annotated[
+    Path, typer.Option("--run", callback=made_by("faceverif train"), help="Folder of a training run.")
+]
+OptionalRun = Annotated[
+    Path | None, typer.Option("--run", callback=made_by("faceverif train"), help="Folder of a training run.")
+]
 OutDir = Annotated[Path, typer.Option("--out", help="Folder for the results.")]
 DataDir = Annotated[
     Path,
     typer.Option(
-        "--data", help="Folder made by `faceverif align`, a train.rec or WebDataset shards of crops."
+        "--data",
+        callback=made_by("faceverif align"),
+        help="Folder made by `faceverif align`, a train.rec or WebDataset shards of crops.",
     ),
 ]
-OptionalRun = Annotated[Path | None, typer.Option("--run", help="Folder of a training run.")]
-OnnxFile = Annotated[Path | None, typer.Option("--onnx", help="A foreign model; needs --preprocess.")]
+OnnxFile = Annotated[
+    Path | None,
+    typer.Option("--onnx", callback=exists, help="A model from elsewhere; it needs --preprocess."),
+]
 Preprocess = Annotated[
     str | None,
-    typer.Option(help="What --onnx expects: rgb-imagenet, rgb-127.5, bgr-127.5, rgb-255, bgr-255."),
+    typer.Option(
+        help="Pixels that the --onnx model takes: rgb-imagenet, rgb-127.5, bgr-127.5, rgb-255 or bgr-255."
+    ),
 ]
 OnnxOutput = Annotated[
     str | None,
-    typer.Option("--output", help="Which output of --onnx is the embedding; needed where several could be."),
+    typer.Option(
+        "--output", help="Name of the embedding among the outputs of --onnx, where several could be it."
+    ),
 ]
 Flip = Annotated[bool, typer.Option(help="Average the embedding with that of the mirrored crop.")]
-Overrides = Annotated[list[str] | None, typer.Option("--set", help="Override a key: --set head.margin=0.4")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Replace a key of the config: --set head.margin=0.4. May be repeated."),
+]
 Resume = Annotated[
     bool,
     typer.Option(

@@ -1,4 +1,4 @@
-"""Commands that make and inspect data: align, data check, fetch, audit, export."""
+"""Commands that make and inspect data: align, data check, data fetch, data audit, data export."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from data_prep.atomic import refuse_file
-from faceverif.cli.app import app, data_app
+from faceverif.cli.checks import exists, made_by
 from faceverif.cli.options import (
     Flip,
     OnnxFile,
@@ -21,16 +21,16 @@ from faceverif.cli.options import (
 )
 
 
-@app.command()
 def align(
     source: Annotated[
         Path,
         typer.Argument(
+            callback=exists,
             help="A folder of photos per identity, CelebA, CFP, InsightFace's train.rec or a .bin file, "
-            "WebDataset shards."
+            "WebDataset shards.",
         ),
     ],
-    out: Annotated[Path, typer.Argument(help="Where crops and manifest go; started again, it goes on.")],
+    out: Annotated[Path, typer.Argument(help="Folder for crops and manifest: new, or one to continue.")],
     template: Annotated[
         str, typer.Option(help="arcface-64, arcface-112, arcface-128 or arcface-160.")
     ] = "arcface-112",
@@ -39,22 +39,29 @@ def align(
     allow_huge: Annotated[bool, typer.Option(help="Take photos over 50 megapixels too.")] = False,
 ) -> None:
     """Find faces, warp them to a template, and write crops with a manifest."""
-    from data_prep.prepare.align_folder import align_folder
+    from data_prep.alignment import find_template
     from data_prep.prepare.task import AlignSettings
+
+    find_template(template)
+    refuse_file(out, option="OUT")
+
+    from data_prep.prepare.align_folder import align_folder
 
     settings = AlignSettings(template=template, min_face_px=min_face, allow_huge=allow_huge)
     summary = align_folder(source, out, settings=settings, workers=workers)
     typer.echo(summary.text())
 
 
-@data_app.command("check")
 def data_check(
     path: Annotated[
-        Path, typer.Argument(help="Photos in any form that `align` reads, an aligned set, a list of pairs.")
+        Path,
+        typer.Argument(
+            callback=exists, help="Photos in any form that `align` reads, an aligned set, or a list of pairs."
+        ),
     ],
     every: Annotated[bool, typer.Option("--all", help="Decode every photo, not a sample.")] = False,
 ) -> None:
-    """Say what a data set is and whether it is whole; ends with 1 where it is not."""
+    """Say what a data set is and whether it is whole; the exit code is 1 if it is not."""
     from data_prep.check import check
 
     report = check(path, every=every)
@@ -62,13 +69,14 @@ def data_check(
     raise typer.Exit(0 if report.whole else 1)
 
 
-@data_app.command("fetch")
 def data_fetch(
     name: Annotated[str, typer.Argument(help="lfw, cfp, agedb, calfw, cplfw, casia-webface or celeba.")],
-    out: Annotated[Path | None, typer.Option("--out", help="Where it goes; else data/NAME.")] = None,
-    accept: Annotated[bool, typer.Option("--accept", help="I have read the terms: fetch it.")] = False,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for it; default: data/NAME.")] = None,
+    accept: Annotated[
+        bool, typer.Option("--accept", help="Fetch it: you have read the terms and accept them.")
+    ] = False,
 ) -> None:
-    """Say where a data set is and on what terms; with --accept, fetch, verify and unpack it."""
+    """Say where a data set can be fetched and on what terms; with --accept, fetch, verify and unpack it."""
     from data_prep.fetching.fetch import fetch, plan_text
     from data_prep.fetching.known_sets import find_known_set
 
@@ -82,13 +90,22 @@ def data_fetch(
         typer.echo("Nothing is fetched yet: read the terms, then add --accept.")
         return
     fetch(known, folder)
-    typer.echo(f"fetched; to look it over: faceverif data check {folder}")
+    typer.echo(f"fetched; to check it: faceverif data check {folder}")
 
 
-@data_app.command("audit")
 def data_audit(
-    train: Annotated[Path, typer.Argument(help="The training set: a folder made by `faceverif align`.")],
-    against: Annotated[Path, typer.Option("--against", help="An aligned evaluation set, such as LFW.")],
+    train: Annotated[
+        Path,
+        typer.Argument(
+            callback=made_by("faceverif align"), help="The training set: a folder made by `faceverif align`."
+        ),
+    ],
+    against: Annotated[
+        Path,
+        typer.Option(
+            "--against", callback=made_by("faceverif align"), help="An aligned evaluation set, such as LFW."
+        ),
+    ],
     out: OutDir,
     run: OptionalRun = None,
     onnx: OnnxFile = None,
@@ -96,17 +113,24 @@ def data_audit(
     output: OnnxOutput = None,
     flip: Flip = True,
     false_match_rate: Annotated[
-        float, typer.Option(help="Of pairs of different people, the share that may be taken for one.")
+        float,
+        typer.Option(
+            min=0, max=1, help="Expected share of pairs of different people that are taken for one person."
+        ),
     ] = 1e-7,
     false_alarm_rate: Annotated[
-        float, typer.Option(help="Of rightly labelled photos, the share that may be suspected.")
+        float,
+        typer.Option(min=0, max=1, help="Expected share of correctly labelled photos that are suspected."),
     ] = 1e-3,
 ) -> None:
-    """Find shared people, copies and wrong labels, and list what training should leave out."""
-    from faceverif.audit.run import AuditSettings, audit
+    """Find shared people, copies and wrong labels, and list what the training should leave out."""
     from faceverif.models import load_embedder
 
+    refuse_file(out)
     embedder = load_embedder(run=run, onnx=onnx, preprocess=preprocess, output=output)
+
+    from faceverif.audit.run import AuditSettings, audit
+
     settings = AuditSettings(false_match_rate, false_alarm_rate, flip)
     typer.echo(audit(embedder, train, against, out=out, settings=settings).text())
     typer.echo(f"exclusions: {out / 'exclusions.csv'}\nreport: {out / 'report.html'}")
@@ -118,16 +142,19 @@ class ExportFormat(StrEnum):
     WEBDATASET = "webdataset"
 
 
-@data_app.command()
-def export(
+def data_export(
     aligned: Annotated[
-        Path, typer.Argument(help="Folder made by `faceverif align`, or a train.rec of crops.")
+        Path,
+        typer.Argument(
+            callback=made_by("faceverif align"),
+            help="Folder made by `faceverif align`, or a train.rec of crops.",
+        ),
     ],
-    out: Annotated[Path, typer.Argument(help="Where the shards go: a new or empty folder.")],
+    out: Annotated[Path, typer.Argument(help="Folder for the shards: new or empty.")],
     to: Annotated[ExportFormat, typer.Option("--format", help="What to write.")],
     shard_mb: Annotated[float, typer.Option(min=0, help="Largest size of a shard, in MB.")] = 500,
 ) -> None:
-    """Write aligned crops in a format of the field; training and embedding read it where it lies."""
+    """Write aligned crops as WebDataset shards, which `train` and `embed` read as they are."""
     from data_prep.dataset.export import export_webdataset
     from data_prep.dataset.packed import load_aligned
 

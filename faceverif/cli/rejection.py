@@ -7,42 +7,48 @@ from typing import Annotated
 
 import typer
 
-from faceverif.cli.app import app
+from data_prep.atomic import refuse_file
+from faceverif.cli.checks import load_checked, made_by
 from faceverif.cli.options import (
     OutDir,
     Overrides,
-    RunDir,
+    TrainedRun,
 )
 
 
-@app.command()
 def reject(
     config: Annotated[Path, typer.Argument(help="Models, attacks and detectors: configs/rejection/*.yaml.")],
     out: OutDir,
     override: Overrides = None,
 ) -> None:
-    """Attack models, tell attacked inputs from clean ones, and report how far that goes."""
-    from faceverif.config.reading import load_config
+    """Attack models, detect the attacked inputs, and report how well that works."""
+    from faceverif.config.reading import read_settings
+
+    read_settings(config, override or [])
+    refuse_file(out)
+
+    from robustness.rejection.config import RejectionConfig  # brings torch, so it is not the first check
+
+    settings = load_checked(RejectionConfig, config, override)
+
     from faceverif.experiment.images import ImageTask
-    from robustness.rejection.config import RejectionConfig
     from robustness.rejection.run import run_rejection
 
-    settings = load_config(RejectionConfig, config, override or [])
     typer.echo(f"report: {run_rejection(settings, out, train=ImageTask().finish)}")
 
 
-@app.command("calibrate-rejection")
 def calibrate_rejection(
-    run: RunDir,
+    run: TrainedRun,
     data: Annotated[
         Path | None,
         typer.Option(
             "--data",
-            help="Aligned photos of people whom the model does not know; else the run's held-out photos.",
+            callback=made_by("faceverif align"),
+            help="Aligned photos of people whom the model does not know; default: the run's held-out photos.",
         ),
     ] = None,
 ) -> None:
-    """Score clean photos for `faceverif compare --reject`, and store the scores in the run."""
+    """Score clean photos and store the scores in the run, for `faceverif compare --reject`."""
     from robustness.guard import calibrate_guard
 
     typer.echo(calibrate_guard(run, data=data).text())

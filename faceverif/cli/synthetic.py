@@ -7,19 +7,21 @@ from typing import Annotated
 
 import typer
 
-from faceverif.cli.app import app
+from data_prep.atomic import refuse_file
+from faceverif.cli.checks import made_by
 from faceverif.cli.options import (
     DataDir,
 )
 
 
-@app.command()
 def demo(
     out: Annotated[Path, typer.Option("--out", help="Folder for photos, run and report.")] = Path(
         "runs/demo"
     ),
 ) -> None:
-    """The whole chain on synthetic people, without a download: draw, align, train, verify, reject, report."""
+    """Run the whole chain on synthetic people: draw, align, train, verify, reject, report. No download."""
+    refuse_file(out)
+
     from faceverif.demo import run_demo
     from faceverif.experiment.images import ImageTask
     from robustness.demo import demo_rejection
@@ -31,14 +33,17 @@ def demo(
     typer.echo(f"report: {run_demo(out, reject=reject_in)}")
 
 
-@app.command()
 def synthesise(
-    out: Annotated[Path, typer.Argument(help="Where the photos go, a folder per identity.")],
+    out: Annotated[Path, typer.Argument(help="Folder for the photos; each identity gets a folder in it.")],
     identities: Annotated[int, typer.Option(min=1, help="How many people.")] = 60,
-    photos: Annotated[int, typer.Option(min=1, help="Photos of each.")] = 12,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same photos.")] = 0,
+    photos: Annotated[int, typer.Option(min=1, help="Photos of each person.")] = 12,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same photos.")] = 0,
     model: Annotated[
-        Path | None, typer.Option(help="A face model by `faceverif fit-faces`; else the one shipped.")
+        Path | None,
+        typer.Option(
+            callback=made_by("faceverif fit-faces"),
+            help="A face model made by `faceverif fit-faces`; default: the one in this package.",
+        ),
     ] = None,
 ) -> None:
     """Draw photos of people who do not exist."""
@@ -49,7 +54,6 @@ def synthesise(
     typer.echo(f"photos: {out}")
 
 
-@app.command("fit-faces")
 def fit_faces(
     data: DataDir,
     out: Annotated[Path, typer.Option("--out", help="The .npz file to write, at most 3 MB.")],

@@ -7,65 +7,81 @@ from typing import Annotated
 
 import typer
 
-from faceverif.cli.app import app
+from data_prep.atomic import refuse_file
+from faceverif.cli.checks import load_checked
 from faceverif.cli.options import (
+    ConfigFile,
+    NewRun,
     OutDir,
     Overrides,
     Resume,
-    RunDir,
 )
 
 
-@app.command()
 def train(
-    config: Annotated[Path, typer.Argument(help="A YAML file; configs/ has examples.")],
-    run: RunDir,
+    config: ConfigFile,
+    run: NewRun,
     override: Overrides = None,
     resume: Resume = False,
     dry_run: Annotated[
         bool,
         typer.Option(
-            "--dry-run", help="Check everything, measure a few steps, say what the run takes; write nothing."
+            "--dry-run",
+            help="Check everything, measure a few steps, print what the run needs; write nothing.",
         ),
     ] = False,
 ) -> None:
     """Train a face embedding model."""
-    from faceverif.config.run import load_run_config
+    from faceverif.config.run import RunConfig
+
+    settings = load_checked(RunConfig, config, override)
+    refuse_file(run, option="--run")
+
     from faceverif.training.dry_run import rehearse
     from faceverif.training.loop import train as run_training
 
-    settings = load_run_config(config, override or [])
     if dry_run:
         typer.echo(rehearse(settings, run, resume=resume).text())
     else:
         run_training(settings, run, resume=resume)
 
 
-@app.command()
 def classify(
-    config: Annotated[Path, typer.Argument(help="A YAML file; configs/mnist and configs/cifar10 hold some.")],
-    run: RunDir,
+    config: ConfigFile,
+    run: NewRun,
     override: Overrides = None,
     resume: Resume = False,
 ) -> None:
-    """Train an image classifier with any of the losses: the papers' MNIST and CIFAR side."""
+    """Train an image classifier with any of the losses, as the papers do on MNIST and CIFAR."""
     from faceverif.classification.config import ClassificationConfig
+
+    settings = load_checked(ClassificationConfig, config, override)
+    refuse_file(run, option="--run")
+
     from faceverif.classification.training import train_classifier
-    from faceverif.config.reading import load_config
 
-    train_classifier(load_config(ClassificationConfig, config, override or []), run, resume=resume)
+    train_classifier(settings, run, resume=resume)
 
 
-@app.command()
 def experiment(
-    config: Annotated[Path, typer.Argument(help="A table of methods and seeds, as configs/mnist/*.yaml.")],
+    config: Annotated[
+        Path,
+        typer.Argument(help="A table of methods and seeds; configs/mnist and configs/cifar10 have some."),
+    ],
     out: OutDir,
     only: Annotated[
-        list[str] | None, typer.Option("--only", help="A method or case; may be repeated.")
+        list[str] | None, typer.Option("--only", help="Run only this method or case; may be repeated.")
     ] = None,
     override: Overrides = None,
 ) -> None:
-    """Run a paper's table, methods x seeds, beside its numbers; started again, it goes on."""
+    """Run the table of a paper, methods x seeds, and show our numbers beside the paper's."""
+    from faceverif.config.paths import refuse_missing_paths
+    from faceverif.experiment.config import load_experiment, plan_runs
+
+    for planned in plan_runs(load_experiment(config, override or []), source=str(config), only=only or []):
+        refuse_missing_paths(planned.config)
+    refuse_file(out)
+
     from faceverif.experiment.run import run_experiment
 
     table = run_experiment(config, out, only=only or [], overrides=override or [])

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
+from data_prep.atomic import refuse_file
 from data_prep.errors import InputError
-from faceverif.cli.app import app
+from faceverif.cli.checks import exists, made_by
 from faceverif.cli.options import (
     DataDir,
     Flip,
@@ -17,14 +18,15 @@ from faceverif.cli.options import (
     OptionalRun,
     OutDir,
     Preprocess,
-    RunDir,
+    TrainedRun,
 )
 
 
-@app.command()
 def embed(
     data: DataDir,
-    out: Annotated[Path, typer.Option("--out", help="A .parquet file: photo, identity, status, embedding.")],
+    out: Annotated[
+        Path, typer.Option("--out", help="A .parquet file, with photo, identity, status and embedding.")
+    ],
     run: OptionalRun = None,
     onnx: OnnxFile = None,
     preprocess: Preprocess = None,
@@ -33,36 +35,39 @@ def embed(
 ) -> None:
     """Embed every crop of an aligned data set."""
     from faceverif.models import load_embedder
+
+    embedder = load_embedder(run=run, onnx=onnx, preprocess=preprocess, output=output)
+
     from faceverif.verification.embedding_file import embed_to_file
 
-    embed_to_file(
-        load_embedder(run=run, onnx=onnx, preprocess=preprocess, output=output), data, out, flip=flip
-    )
+    embed_to_file(embedder, data, out, flip=flip)
     typer.echo(f"embeddings: {out}")
 
 
-@app.command()
 def verify(
     data: Annotated[
         list[Path],
         typer.Option(
             "--data",
-            help="Folder made by `faceverif align`; for --suite one that holds several, or given repeatedly.",
+            callback=made_by("faceverif align"),
+            help="Folder made by `faceverif align`. For --suite: several, or a folder of several.",
         ),
     ],
     out: OutDir,
     protocol: Annotated[
         Path | None,
         typer.Option(
+            callback=exists,
             help="LFW pairs.txt or pairsDevTest.txt, CFP's Split/FF or Split/FP, a .bin file, CALFW's or "
-            "CPLFW's list, or a CSV: left,right,same[,fold]."
+            "CPLFW's list, or a CSV: left,right,same[,fold].",
         ),
     ] = None,
     suite: Annotated[
         Path | None,
         typer.Option(
-            help="Instead of --protocol: a folder with protocols of LFW, CALFW, CFP, CPLFW and AgeDB-30; "
-            "all that are there run, and a table compares them with published numbers."
+            callback=exists,
+            help="Instead of --protocol: a folder with protocols of LFW, CALFW, CFP, CPLFW and AgeDB-30. All "
+            "that it holds are run, and a table compares the results with published numbers.",
         ),
     ] = None,
     run: OptionalRun = None,
@@ -76,15 +81,12 @@ def verify(
     allow_partial: Annotated[
         bool,
         typer.Option(
-            "--allow-partial", help="Run with the pairs that are there, and say so in every output."
+            "--allow-partial", help="Leave out pairs whose photos are missing, and say so in every output."
         ),
     ] = False,
 ) -> None:
-    """Run a verification protocol, or all of the field's: accuracy, AUC, EER, TAR at FAR, and a report."""
+    """Verify pairs of photos by a protocol or a suite: accuracy, AUC, EER, TAR at FAR, and a report."""
     from faceverif.models import load_embedder
-    from faceverif.verification.options import VerificationOptions
-    from faceverif.verification.runner import verify as run_protocol
-    from faceverif.verification.suite import verify_suite
 
     if (protocol is None) == (suite is None):
         raise InputError(
@@ -97,7 +99,13 @@ def verify(
         raise InputError(
             "--data", "must be one for --protocol", got=f"{len(data)} times --data", fix="Give one."
         )
+    refuse_file(out)
     embedder = load_embedder(run=run, onnx=onnx, preprocess=preprocess, output=output)
+
+    from faceverif.verification.options import VerificationOptions
+    from faceverif.verification.runner import verify as run_protocol
+    from faceverif.verification.suite import verify_suite
+
     options = VerificationOptions(flip=flip, subtract_mean=subtract_mean, allow_partial=allow_partial)
     if protocol is not None:
         typer.echo(run_protocol(embedder, data[0], protocol, out=out, options=options).text())
@@ -106,24 +114,27 @@ def verify(
     typer.echo(f"report: {out / 'report.html'}")
 
 
-@app.command()
 def compare(
-    first: Annotated[Path, typer.Argument(help="A photo.")],
-    second: Annotated[Path, typer.Argument(help="Another photo.")],
-    run: RunDir,
-    far: Annotated[float, typer.Option(help="False accept rate whose calibrated threshold decides.")] = 0.01,
+    first: Annotated[Path, typer.Argument(callback=exists, help="A photo.")],
+    second: Annotated[Path, typer.Argument(callback=exists, help="Another photo.")],
+    run: TrainedRun,
+    far: Annotated[
+        float, typer.Option(min=0, max=1, help="False accept rate whose calibrated threshold decides.")
+    ] = 0.01,
     reject: Annotated[
         float | None,
         typer.Option(
-            help="False-rejection rate: photos that look more adversarial than its threshold are rejected; "
-            "needs `faceverif calibrate-rejection`."
+            min=0,
+            max=1,
+            help="False-rejection rate: photos that look more adversarial than its threshold are rejected. "
+            "The run needs `faceverif calibrate-rejection` first.",
         ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", help="Save the two crops side by side, as a PNG.")
     ] = None,
 ) -> None:
-    """Are two photos of the same person?"""
+    """Decide whether two photos show the same person."""
     from faceverif.verification.compare import compare_photos
 
     guarded = None
@@ -136,15 +147,19 @@ def compare(
     typer.echo(text if guarded is None else guarded.answer((first, second), comparison.crops, decision=text))
 
 
-@app.command()
 def report(
-    run: Annotated[Path, typer.Argument(help="Folder of a training run.")],
-    other: Annotated[Path | None, typer.Argument(help="Another one, to be shown beside it.")] = None,
+    run: Annotated[
+        Path, typer.Argument(callback=made_by("faceverif train"), help="Folder of a training run.")
+    ],
+    other: Annotated[
+        Path | None,
+        typer.Argument(callback=made_by("faceverif train"), help="Another one, to compare it with."),
+    ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", help="Where report-compare.html of two runs goes.")
+        Path | None, typer.Option("--out", help="Folder for report-compare.html, for two runs.")
     ] = None,
 ) -> None:
-    """Write the run's report.html again from its files; with OTHER, show what differs between the two."""
+    """Write report.html of a run again from its files; with OTHER, compare the two runs."""
     from faceverif.report.comparison import compare_runs, write_comparison
     from faceverif.report.run_page import write_run_report
 
@@ -153,7 +168,7 @@ def report(
             "--out",
             "belongs to two runs, and they need it",
             got="RUN OTHER without it" if out is None else "it with one run",
-            fix="Run: faceverif report RUN OTHER --out FOLDER",
+            fix=f"Run: faceverif report {run} {other or 'OTHER'} --out {out or 'runs/comparison'}",
         )
     if other is None or out is None:
         typer.echo(f"report: {write_run_report(run)}")

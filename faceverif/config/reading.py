@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +11,7 @@ from pydantic import ValidationError
 
 from data_prep.errors import InputError
 from faceverif.config.messages import as_input_error, short
+from faceverif.config.paths import near_names
 from faceverif.config.section import Section
 from faceverif.config.yaml_text import YAMLProblem, parse_setting, read_yaml_file, yaml_text
 
@@ -31,10 +31,15 @@ def load_config(model: type[Config], path: Path, overrides: list[str]) -> Config
     Raises:
         InputError: no such file, not YAML, an unknown key, or a value that breaks a rule.
     """
+    return validate_config(model, read_settings(path, overrides), source=str(path))
+
+
+def read_settings(path: Path, overrides: list[str]) -> dict[str, Any]:
+    """What `load_config` validates."""
     settings = read_yaml(path)
     for override in overrides:
         settings = override_settings(settings, override)
-    return validate_config(model, settings, source=str(path))
+    return settings
 
 
 def validate_config(
@@ -94,22 +99,20 @@ def _require_file(path: Path) -> None:
     if path.is_file():
         return
     if path.is_dir():
-        fix = _offer(sorted(map(str, path.glob("*.yaml"))), "It holds no *.yaml file.")
+        fix = _offer(path) or "It holds no *.yaml file."
         raise InputError("config", "must be a YAML file", got=f"the folder {path}", fix=fix)
     if path.exists():
         raise InputError("config", "must be a YAML file", got=f"{path}, which is no file", fix="Name a file.")
-    near = sorted(map(str, path.parent.glob("*.yaml")))
-    close = difflib.get_close_matches(str(path), near, n=3)
-    fix = _offer(close or near, "Check the name and the folder that you are in.")
+    near = near_names(path, pattern="*.yaml") or _offer(path.parent)
+    fix = near or "Check the name and the folder that you are in."
     raise InputError("config", "there is no such file", got=path, fix=fix)
 
 
-def _offer(files: list[str], otherwise: str, most: int = 6) -> str:
-    """Advice to take one of the files."""
-    if not files:
-        return otherwise
-    shown, more = files[:most], len(files) - most
-    return f"There is {', '.join(shown)}{f' and {more} more' if more > 0 else ''}."
+def _offer(folder: Path, most: int = 6) -> str:
+    """The configs of a folder; empty where it holds none."""
+    files = sorted(map(str, folder.glob("*.yaml")))
+    more = f" and {len(files) - most} more" if len(files) > most else ""
+    return f"There is {', '.join(files[:most])}{more}." if files else ""
 
 
 def override_settings(settings: dict[str, Any], override: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 from faceverif.config.backbones import BackboneConfig
 from faceverif.config.objective import ObjectiveConfig
 from faceverif.config.optimisation import OptimizerConfig, ScheduleConfig
+from faceverif.config.paths import AlignedPath, InputPath, RunPath
 from faceverif.config.reading import load_config, validate_config
 from faceverif.config.section import Change, Count, NotNegative, Positive, Section, Seed, Share
 
@@ -31,9 +32,9 @@ class DataConfig(Section):
             chooses them. null: none.
     """
 
-    path: Annotated[Path, Change.FREE]
+    path: Annotated[AlignedPath, Change.FREE]
     min_photos_per_identity: Count = 1
-    exclude: Annotated[Path | None, Change.FREE] = None
+    exclude: Annotated[InputPath | None, Change.FREE] = None
     held_out_per_identity: Count | None = None
 
 
@@ -91,7 +92,7 @@ class TrainingConfig(Section):
     workers: Annotated[int, Field(ge=0), Change.FREE] = 2
     log_every_steps: Annotated[Count, Change.FREE] = 20
     checkpoint_every_minutes: Annotated[NotNegative, Change.FREE] = 5.0
-    start_from: Annotated[Path | None, Change.FREE] = None
+    start_from: Annotated[RunPath | None, Change.FREE] = None
 
 
 class VerificationConfig(Section):
@@ -107,8 +108,8 @@ class VerificationConfig(Section):
     """
 
     name: Annotated[str, Field(pattern=r"^[\w.-]+$")]
-    data: Path
-    protocol: Path
+    data: AlignedPath
+    protocol: InputPath
     every_epochs: Count = 1
     flip: bool = True
     subtract_mean: bool = False

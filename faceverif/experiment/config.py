@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,7 +15,7 @@ from faceverif.classification.config import ClassificationConfig
 from faceverif.config.reading import load_config, validate_config
 from faceverif.config.run import RunConfig
 from faceverif.config.section import NotNegative, Section, Seed, merged
-from faceverif.experiment.tasks import TASKS
+from faceverif.experiment.kinds import RUN_KINDS
 
 # Names become folders, beside the files of the table.
 Name = Annotated[str, Field(pattern=r"^\w[\w.+=-]*$", max_length=100)]
@@ -254,10 +255,33 @@ def _planned(
     settings = merged(experiment.common, case.settings if case else {})
     settings = merged(settings, method.settings) | {"seed": seed}
     place = f"method {method.name}" + (f", case {case.name}" if case else "")
-    task = TASKS[experiment.task]
-    config = validate_config(task.config_type, settings, source=f"{source} ({place})")
-    known = task.metrics(config)
+    kind = RUN_KINDS[experiment.task]
+    written_at = partial(_written_at, experiment, method, case)
+    config = validate_config(kind.config_type, settings, source=f"{source} ({place})", written_at=written_at)
+    known = kind.metrics(config)
     if experiment.metric not in known:
         fix = f"Known for {place}: {', '.join(known) or 'none, since its verification is empty'}."
         raise InputError("metric", "must be measured by every run", got=experiment.metric, fix=fix)
     return PlannedRun(method.name, case.name if case else None, config, method.start_from)
+
+
+def _written_at(experiment: ExperimentConfig, method: MethodConfig, case: CaseConfig | None, key: str) -> str:
+    """The key path of a run's setting in the table: below the method, the case or `common`."""
+    if _holds(method.settings, key):
+        return f"methods.{experiment.methods.index(method)}.settings.{key}"
+    if case is not None and _holds(case.settings, key):
+        return f"cases.{experiment.cases.index(case)}.settings.{key}"
+    return f"common.{key}"
+
+
+def _holds(settings: dict[str, Any], key: str) -> bool:
+    """Whether settings hold a key, or the section with a `name` of its own that the key would be in."""
+    place: Any = settings
+    for part in key.split("."):
+        if isinstance(place, dict) and part in place:
+            place = place[part]
+        elif isinstance(place, list) and part.isdecimal() and int(part) < len(place):
+            place = place[int(part)]
+        else:
+            return place is not settings and isinstance(place, dict) and "name" in place
+    return True

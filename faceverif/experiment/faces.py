@@ -11,6 +11,7 @@ from data_prep.json_object import read_json
 from faceverif.config.reading import read_yaml
 from faceverif.config.run import RunConfig
 from faceverif.experiment.figures import training_curves_figure
+from faceverif.experiment.kinds import FACE_FIGURES
 from faceverif.experiment.task import FinishedRun, PageFigure, RunResult, Task
 from faceverif.report.curves import read_metrics
 from faceverif.report.plotting import LineStyle
@@ -19,17 +20,11 @@ from faceverif.verification.figures import roc_curves_figure
 from faceverif.verification.metrics import Roc, roc_curve
 from faceverif.verification.result import RESULT_NAME, SCORES_NAME
 
-_FIGURES = ("accuracy", "eer", "auc")
-
 
 class FaceTask(Task[RunConfig]):
     """Runs of `faceverif train`, judged by the protocols that their configs name: lfw-view2/accuracy."""
 
     config_type = RunConfig
-
-    def metrics(self, config: RunConfig) -> tuple[str, ...]:
-        """Accuracy, EER and AUC of each protocol."""
-        return tuple(f"{entry.name}/{figure}" for entry in config.verification for figure in _FIGURES)
 
     def train(self, config: RunConfig, run: Path) -> None:
         """Train, and verify last."""
@@ -43,7 +38,7 @@ class FaceTask(Task[RunConfig]):
         found = {name: read_json(_verification(run, name) / RESULT_NAME) for name in _protocols(run)}
         if not all(found.values()):
             return None
-        metrics = {f"{name}/{figure}": found[name][figure] for name in found for figure in _FIGURES}
+        metrics = {f"{name}/{figure}": found[name][figure] for name in found for figure in FACE_FIGURES}
         evaluated_on = "; ".join(f"{name}, {result['pairs']:,} pairs" for name, result in found.items())
         photos = provenance["data"]
         data = [photos["manifest_sha256"], (photos["exclusions"] or {}).get("sha256", "")]

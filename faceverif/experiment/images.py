@@ -30,10 +30,6 @@ class ImageTask(Task[ClassificationConfig]):
 
     config_type = ClassificationConfig
 
-    def metrics(self, config: ClassificationConfig) -> tuple[str, ...]:
-        """Single numbers of its result.json."""
-        return ("error", "macro_f1", "nmi", "recall_at_1", "ece", "nll")
-
     def train(self, config: ClassificationConfig, run: Path) -> None:
         """Train, evaluate, and write result.json last."""
         train_classifier(config, run)

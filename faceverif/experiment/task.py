@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -80,10 +80,6 @@ class Task(ABC, Generic[Config]):
     """
 
     config_type: type[Config]
-
-    @abstractmethod
-    def metrics(self, config: Config) -> Collection[str]:
-        """Names of the metrics that a table of such runs can compare."""
 
     @abstractmethod
     def train(self, config: Config, run: Path) -> None:

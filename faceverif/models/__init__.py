@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from data_prep.errors import InputError
 from faceverif.models.embedder import Embedder, PreprocessingSpec
-from faceverif.models.model_file import MODEL_NAME, TorchEmbedder, load_model, save_model
+
+if TYPE_CHECKING:
+    from faceverif.models.model_file import MODEL_NAME, TorchEmbedder, load_model, save_model
 
 __all__ = [
     "MODEL_NAME",
@@ -17,6 +21,16 @@ __all__ = [
     "load_model",
     "save_model",
 ]
+
+
+_OF_MODEL_FILE = ("MODEL_NAME", "TorchEmbedder", "load_model", "save_model")
+
+
+def __getattr__(name: str) -> Any:
+    """What needs torch is imported when it is first used, so that wrong options are reported before."""
+    if name not in _OF_MODEL_FILE:
+        raise AttributeError(f"module {__name__} has no attribute {name}")
+    return getattr(import_module("faceverif.models.model_file"), name)
 
 
 def load_embedder(
@@ -52,4 +66,6 @@ def load_embedder(
                 got=value,
                 fix="Leave it out.",
             )
+    from faceverif.models.model_file import MODEL_NAME, load_model  # brings torch
+
     return load_model(run / MODEL_NAME)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +16,8 @@ from PIL import Image
 from data_prep.alignment import Template, find_template
 from data_prep.dataset.manifest import MANIFEST_NAME, Status, header_for, write_manifest
 from faceverif.cli import main
+from faceverif.cli.app import continues
+from faceverif.cli.torchrun import report_failure
 
 COMMANDS = (
     "align",
@@ -30,6 +34,7 @@ COMMANDS = (
     "synthesise",
     "demo",
     "reject",
+    "import",
 )
 
 CONFIG = """
@@ -54,17 +59,51 @@ def run_main(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     return int(stopped.value.code or 0)
 
 
-def test_an_interrupted_command_says_that_it_goes_on(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("arguments", "target", "says"),
+    [
+        (
+            ("align", "my photos", "out"),
+            "data_prep.prepare.align_folder.align_folder",
+            "To continue: faceverif align 'my photos' out",
+        ),
+        (
+            ("data", "check", "my photos"),
+            "data_prep.check.check",
+            "To start again: faceverif data check 'my photos'",
+        ),
+    ],
+)
+def test_an_interrupted_command_says_how_to_continue_or_start_again(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...],
+    target: str,
+    says: str,
 ) -> None:
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("data_prep.prepare.align_folder.align_folder", interrupted)
-    assert run_main(monkeypatch, "align", "photos", "out") == 130
-    assert (
-        capsys.readouterr().err.strip() == "faceverif: interrupted; the same command goes on where it stopped"
-    )
+    Path("my photos").mkdir()
+    monkeypatch.setattr(target, interrupted)
+    assert run_main(monkeypatch, *arguments) == 130
+    assert capsys.readouterr().err.strip() == f"faceverif: interrupted. {says}"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["train", "run.yaml", "--run", "x"], True),
+        (["data", "audit", "a"], True),
+        (["data", "export", "a"], False),
+        (["verify", "--data", "train"], False),
+        (["data"], False),
+        ([], False),
+        (["--help"], False),
+    ],
+)
+def test_which_commands_continue(arguments: list[str], expected: bool) -> None:
+    assert continues(arguments) is expected
 
 
 def refusal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -128,9 +167,11 @@ def test_every_command_has_help(
         ("align", "photos", "out", "--workers", "-1"),
         ("align", "photos", "out", "--min-face", "3"),
         ("train", "run.yaml"),
-        ("compare", "a.jpg", "--run", "run"),
+        ("compare", "photos", "--run", "photos"),
         ("synthesise", "out", "--identities", "0"),
-        ("verify", "--data", "aligned"),
+        ("verify", "--data", "photos"),
+        ("embed", "--data", "photos"),
+        ("compare", "photos", "photos", "--run", "photos", "--far", "2"),
         ("report", "run", "--colour"),
         ("data", "export", "aligned", "out", "--format", "lmdb"),
     ],
@@ -138,6 +179,7 @@ def test_every_command_has_help(
 def test_usage_errors_are_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]
 ) -> None:
+    Path("photos").mkdir()
     assert refusal(monkeypatch, capsys, *arguments).endswith(". Add --help to see what the command takes.\n")
 
 
@@ -157,22 +199,24 @@ def test_a_command_alone_prints_its_help(
         (("align", "photos", "out", "--template", "arcface-99"), "arcface-112"),
         (("train", "nowhere.yaml", "--run", "run"), "nowhere.yaml"),
         (("embed", "--data", "nowhere", "--out", "e.parquet", "--run", "nowhere"), "nowhere"),
-        (("embed", "--data", "nowhere", "--out", "e.parquet"), "--onnx"),
         (
-            ("verify", "--data", "d", "--protocol", "p", "--out", "o", "--onnx", "nowhere.onnx"),
+            ("verify", "--data", "photos", "--data", "photos", "--protocol", "photos", "--out", "o"),
+            "got 2 times --data",
+        ),
+        (
+            ("embed", "--data", "photos", "--out", "e.parquet", "--onnx", "photos/someone/1.jpg"),
             "--preprocess",
         ),
-        (("verify", "--data", "d", "--out", "o", "--onnx", "nowhere.onnx"), "--suite FOLDER"),
-        (("verify", "--data", "d", "--data", "e", "--protocol", "p", "--out", "o"), "got 2 times --data"),
+        (("report", "photos", "--out", "o"), "Run: faceverif report photos OTHER --out o"),
+        (("report", "photos", "photos"), "Run: faceverif report photos photos --out runs/comparison"),
         (("data", "export", "nowhere", "out", "--format", "webdataset"), "faceverif align"),
         (("compare", "a.jpg", "b.jpg", "--run", "nowhere"), "nowhere"),
         (("report", "nowhere"), "nowhere"),
         (("fit-faces", "--data", "nowhere", "--out", "m.npz"), "faceverif align"),
         (("synthesise", "out", "--model", "nowhere.npz"), "faceverif fit-faces"),
-        (("synthesise", "out", "--seed", "-1"), "--seed 0"),
+        (("synthesise", "out", "--seed", "-1"), "--seed"),
         (("data", "check", "nowhere"), "nowhere"),
         (("data", "fetch", "lwf"), "casia-webface"),
-        (("data", "audit", "t", "--against", "a", "--out", "o"), "--onnx"),
     ],
 )
 def test_missing_files_and_bad_values_are_one_line_with_the_way_out(
@@ -186,7 +230,7 @@ def test_missing_files_and_bad_values_are_one_line_with_the_way_out(
     assert says in refusal(monkeypatch, capsys, *arguments)
 
 
-def test_a_full_disk_is_one_line_and_other_failures_keep_their_traceback(
+def test_a_full_disk_is_one_line_and_a_bug_keeps_its_traceback(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fail(*_: object, **__: object) -> None:
@@ -194,12 +238,15 @@ def test_a_full_disk_is_one_line_and_other_failures_keep_their_traceback(
 
     above = RuntimeError("enforce fail")  # as torch does it
     above.__context__ = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    failures = [OSError(errno.EIO, os.strerror(errno.EIO)), above, above.__context__]
+    failures: list[Exception] = [ZeroDivisionError("a bug"), above, above.__context__]
+    Path("photos").mkdir()
     monkeypatch.setattr("data_prep.prepare.align_folder.align_folder", fail)
     for _ in range(2):
-        assert "disk is full" in refusal(monkeypatch, capsys, "align", "photos", "out")
+        assert "disk is full. Free some space. To continue: faceverif align photos out" in refusal(
+            monkeypatch, capsys, "align", "photos", "out"
+        )
     monkeypatch.setattr(sys, "argv", ["faceverif", "align", "photos", "out"])
-    with pytest.raises(OSError, match="Input/output error"):
+    with pytest.raises(ZeroDivisionError, match="a bug"):
         main()
 
 
@@ -308,6 +355,10 @@ def test_the_photos_of_a_verification_are_named_as_such_where_they_lack(
     write_dataset(Path("aligned"), ["a", "a", "b", "b"])
     config = write_config("aligned", "verification: [{name: own, data: nowhere, protocol: pairs.csv}]\n")
     line = refusal(monkeypatch, capsys, "train", config, "--run", "run", "--dry-run")
+    assert line.startswith("faceverif: verification.0.data: there is no such file or folder; got nowhere.")
+    Path("nowhere").mkdir()
+    Path("pairs.csv").touch()
+    line = refusal(monkeypatch, capsys, "train", config, "--run", "run", "--dry-run")
     assert line.startswith("faceverif: verification.own.data: must be a folder made by `faceverif align`")
     assert "train.rec or WebDataset shards of crops; got nowhere." in line
 
@@ -328,3 +379,56 @@ def test_a_damaged_manifest_is_refused(
     Path("aligned", MANIFEST_NAME).write_bytes(b"PAR1 cut short")
     config = write_config("aligned")
     assert "manifest" in refusal(monkeypatch, capsys, "train", config, "--run", "run")
+
+
+def test_the_version_names_code_and_torch_without_importing_it() -> None:
+    program = (
+        "import sys; from faceverif.cli import main\n"
+        "try: main()\nfinally: print('torch' in sys.modules, file=sys.stderr)"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", program, "--version"], capture_output=True, check=True, text=True
+    )
+    assert re.fullmatch(
+        r"faceverif \S+ \((commit [0-9a-f]+\+?|not a git checkout)\), torch \S+\n", told.stdout
+    )
+    assert told.stderr == "False\n"
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shells_can_complete_commands(shell: str) -> None:
+    told = subprocess.run(
+        [sys.executable, "-c", "from faceverif.cli import main; main()", "--show-completion", shell],
+        capture_output=True,
+        check=True,
+        text=True,
+        env=os.environ | {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"},
+    )
+    assert "COMPLETE" in told.stdout
+
+
+def test_the_first_process_of_a_torchrun_to_fail_says_why(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    for rank in (1, 0):
+        monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(tmp_path / f"attempt_0/{rank}/error.json"))
+        assert run_main(monkeypatch, "align", "nowhere", "out") == 2
+        line = capsys.readouterr().err
+        assert line.count("SOURCE: there is no such file") == rank  # 1 comes first
+        about = json.loads((tmp_path / f"attempt_0/{rank}/error.json").read_text())
+        assert about["message"]["message"].startswith("SOURCE: ")
+
+
+def test_an_error_after_another_process_of_a_torchrun_failed_has_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("Connection closed by peer")
+
+    Path("photos").mkdir()
+    monkeypatch.setattr("data_prep.check.check", fail)
+    monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(tmp_path / "attempt_0/0/error.json"))
+    assert report_failure("data.path: is broken")
+    monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(tmp_path / "attempt_0/1/error.json"))
+    assert run_main(monkeypatch, "data", "check", "photos") == 1
+    assert capsys.readouterr().err == ""

@@ -1,0 +1,56 @@
+"""What options and arguments must be: typer calls these before a command imports anything heavy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import typer
+
+if TYPE_CHECKING:
+    from faceverif.config.section import Section
+
+Config = TypeVar("Config", bound="Section")
+Paths = TypeVar("Paths", Path, Path | None, list[Path])
+
+
+def exists(parameter: typer.CallbackParam, value: Paths) -> Paths:
+    """Every path that is given must exist."""
+    return _checked(parameter, value, made_by="")
+
+
+def made_by(command: str) -> Callable[[typer.CallbackParam, Paths], Paths]:
+    """Every path that is given must exist; the command makes what lies there."""
+
+    def check(parameter: typer.CallbackParam, value: Paths) -> Paths:
+        return _checked(parameter, value, made_by=command)
+
+    return check
+
+
+def load_checked(model: type[Config], path: Path, overrides: list[str] | None) -> Config:
+    """A config, with every path in it that must exist."""
+    from faceverif.config.paths import refuse_missing_paths
+    from faceverif.config.reading import load_config
+
+    config = load_config(model, path, overrides or [])
+    refuse_missing_paths(config)
+    return config
+
+
+def _checked(parameter: typer.CallbackParam, value: Paths, *, made_by: str) -> Paths:
+    paths = value if isinstance(value, list | tuple) else [value]
+    given = [path for path in paths if path is not None]
+    if given:
+        from faceverif.config.paths import require_path
+
+        for path in given:
+            require_path(path, field=_named(parameter), made_by=made_by)
+    return value
+
+
+def _named(parameter: typer.CallbackParam) -> str:
+    """As the user knows it: --data, or SOURCE."""
+    longest = max(parameter.opts, key=len)
+    return longest if longest.startswith("-") else longest.upper()

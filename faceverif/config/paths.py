@@ -1,0 +1,107 @@
+"""Paths that a config or a command line names must exist; that is checked before anything heavy loads.
+
+A field of a section says by its type that its path must exist: `InputPath`, `AlignedPath` or `RunPath`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, get_args
+
+from data_prep.errors import InputError
+from faceverif.config.section import Section
+
+_ALIKE = 0.75  # difflib's ratio, from which one name is probably a misspelling of the other
+
+
+@dataclass(frozen=True)
+class MustExist:
+    """Marks the type of a field.
+
+    Attributes:
+        made_by: the command that makes what lies there; empty: no command of ours.
+        unless: a true or false key beside it; where that is true, the path may be missing.
+    """
+
+    made_by: str = ""
+    unless: str = ""
+
+
+InputPath = Annotated[Path, MustExist()]
+AlignedPath = Annotated[Path, MustExist("faceverif align")]
+RunPath = Annotated[Path, MustExist("faceverif train")]
+
+
+def require_path(path: Path, *, field: str, made_by: str = "") -> None:
+    """Stop where nothing lies.
+
+    Args:
+        path: of a file or a folder.
+        field: what the user named it with.
+        made_by: the command that makes what should lie there.
+
+    Raises:
+        InputError: with names in its folder that look like it, or with the command.
+    """
+    try:
+        there = path.exists()
+    except (OSError, ValueError):  # a name too long, or with a NUL
+        there = False
+    if there:
+        return
+    advice = [near_names(path)]
+    if made_by and not advice[0]:
+        advice.append(f"`{made_by}` makes it.")
+    fix = " ".join(filter(None, advice)) or "Check the path, and the folder that you are in."
+    raise InputError(field, "there is no such file or folder", got=path, fix=fix)
+
+
+def near_names(path: Path, *, pattern: str = "*", most: int = 3) -> str:
+    """A sentence with the names in a path's folder that look like it; empty where none does."""
+    try:
+        names = sorted(entry.name for entry in path.parent.glob(pattern))
+    except (OSError, ValueError):
+        return ""
+    close = difflib.get_close_matches(path.name, names, n=most, cutoff=_ALIKE)
+    return f"There is {', '.join(str(path.with_name(name)) for name in close)}." if close else ""
+
+
+def refuse_missing_paths(config: Section) -> None:
+    """Stop where a path that a config names must exist and does not.
+
+    Raises:
+        InputError: with the key path.
+    """
+    for key, path, mark in _marked(config):
+        require_path(path, field=key, made_by=mark.made_by)
+
+
+def _marked(
+    value: Any, key: str = "", mark: MustExist | None = None
+) -> Iterator[tuple[str, Path, MustExist]]:
+    """Key path, path and mark of every path that must exist."""
+    if isinstance(value, Section):
+        for name, field in type(value).model_fields.items():
+            found = _mark_in([*field.metadata, field.annotation])
+            if found is not None and getattr(value, found.unless, False):
+                continue
+            yield from _marked(getattr(value, name), f"{key}.{name}".lstrip("."), found)
+    elif isinstance(value, tuple):
+        for number, entry in enumerate(value):
+            yield from _marked(entry, f"{key}.{number}", mark)
+    elif isinstance(value, Path) and mark is not None:
+        yield key, value, mark
+
+
+def _mark_in(annotations: Any) -> MustExist | None:
+    """The mark in a field's type, however deep: `RunPath | None`, `tuple[RunPath, ...]`."""
+    for annotation in annotations:
+        if isinstance(annotation, MustExist):
+            return annotation
+        inner = getattr(annotation, "__metadata__", ()) + get_args(annotation)
+        if inner and (found := _mark_in(inner)) is not None:
+            return found
+    return None

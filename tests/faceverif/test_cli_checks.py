@@ -1,0 +1,162 @@
+"""Wrong paths, options and configs are reported before torch is imported."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TABLE = """
+name: t
+title: t
+metric: error
+baseline: a
+task: images
+common:
+  data: {name: mnist, path: nowhere}
+  network: {name: six_conv, embedding_dim: 2}
+  head: {name: softmax}
+  optimizer: {name: sgd, learning_rate: 0.1}
+  schedule: {name: cosine}
+  training: {epochs: 1}
+methods: [{name: a, seeds: [0]}]
+"""
+RUN = """
+data: {path: nowhere}
+backbone: {name: mobilefacenet, embedding_dim: 16, input_px: 32}
+head: {name: cosface}
+optimizer: {name: sgd, learning_rate: 0.1}
+schedule: {name: cosine}
+training: {epochs: 1}
+"""
+IMAGES = TABLE.partition("common:")[2].partition("methods:")[0].replace("\n  ", "\n")
+# Runs commands as the console script does: exit code, output, errors and heavy modules of each, as JSON.
+PROGRAM = """
+import contextlib, io, json, sys
+from faceverif.cli import main
+ended = []
+for arguments in json.loads(sys.stdin.read()):
+    sys.argv = ["faceverif", *arguments]
+    out, errors = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(errors):
+        try:
+            main()
+        except SystemExit as stopped:
+            code = stopped.code
+    heavy = {"torch", "torchvision", "matplotlib", "onnxruntime", "sklearn"} & set(sys.modules)
+    ended.append([code, out.getvalue(), errors.getvalue(), sorted(heavy)])
+print(json.dumps(ended))
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("checks")
+    for name, text in (("run.yaml", RUN), ("images.yaml", IMAGES), ("table.yaml", TABLE)):
+        (folder / name).write_text(text)
+    (folder / "wrong.yaml").write_text(RUN + "sed: 3\n")
+    (folder / "there").mkdir()
+    (folder / "photo.jpg").touch()
+    (folder / "file").touch()
+    return folder
+
+
+WRONG = [
+    ("align nowhere out", "SOURCE: there is no such file or folder; got nowhere"),
+    ("align there out --template arcface-99", "template: must be a known"),
+    ("align there file", "OUT: must be a folder"),
+    ("train run.yml --run x", "config: there is no such file; got run.yml. There is run.yaml."),
+    ("train there --run x", "config: must be a YAML file; got the folder there"),
+    ("train wrong.yaml --run x", "sed: is not a key of wrong.yaml; got 3. Did you mean seed?"),
+    (
+        "train run.yaml --run x --set head.marign=1",
+        "head.marign: is not a key of head cosface in run.yaml",
+    ),
+    (
+        "train run.yaml --run x",
+        "data.path: there is no such file or folder; got nowhere. `faceverif align`",
+    ),
+    ("train run.yaml --run x --set data.path=ther", "got ther. There is there."),
+    (
+        "train run.yaml --run x --set data.path=there --set data.exclude=no.csv",
+        "data.exclude: there is no",
+    ),
+    (
+        "train run.yaml --run x --set data.path=there --set training.start_from=no",
+        "training.start_from: ",
+    ),
+    (
+        "train run.yaml --run x --set data.path=there "
+        '--set verification=[{"name":"a","data":"there","protocol":"no"}]',
+        "verification.0.protocol: there is no such file",
+    ),
+    ("train run.yaml --run file --set data.path=there", "--run: must be a folder"),
+    ("classify images.yaml --run x", "data.path: there is no such file"),
+    ("classify missing.yaml --run x", "config: there is no such file"),
+    ("experiment table.yaml --out x", "data.path: there is no such file"),
+    ("experiment table.yaml --out x --only b", "--only: must name a method"),
+    ("experiment table.yaml --out x --set common.training.epochs=0", "common.training.epochs: "),
+    ("experiment table.yaml --out x --set common.sed=0", "common.sed: is not a key"),
+    ("experiment run.yaml --out x", "is not a key of run.yaml"),
+    ("reject nowhere.yaml --out x", "config: there is no such file"),
+    ("reject run.yaml --out file", "--out: must be a folder"),
+    ("embed --data nowhere --run there --out e.parquet", "--data: there is no such"),
+    ("embed --data there --run nowhere --out e.parquet", "--run: there is no such"),
+    ("embed --data there --out e.parquet", "model: must be either --run DIR or --onnx FILE; got neither"),
+    ("embed --data there --out e.parquet --run there --preprocess x", "--preprocess: belongs to --onnx"),
+    ("verify --data nowhere --protocol file --run there --out o", "--data: there is no such"),
+    ("verify --data there --data no --suite there --run there --out o", "--data: there is no such"),
+    ("verify --data there --protocol nowhere --run there --out o", "--protocol: there is no such"),
+    ("verify --data there --suite nowhere --run there --out o", "--suite: there is no such"),
+    ("verify --data there --run there --out o", "verify: needs --protocol FILE or --suite FOLDER"),
+    ("verify --data there --protocol file --onnx no.onnx --out o", "--onnx: there is no such"),
+    ("compare nowhere.jpg photo.jpg --run there", "FIRST: there is no such"),
+    ("compare photo.jpg nowhere.jpg --run there", "SECOND: there is no such"),
+    ("compare photo.jpg photo.jpg --run nowhere", "--run: there is no such"),
+    ("report nowhere", "RUN: there is no such"),
+    ("report there nowhere --out o", "OTHER: there is no such"),
+    ("calibrate-rejection --run nowhere", "--run: there is no such"),
+    ("calibrate-rejection --run there --data nowhere", "--data: there is no such"),
+    ("fit-faces --data nowhere --out m.npz", "--data: there is no such"),
+    ("synthesise out --model nowhere.npz", "--model: there is no such"),
+    ("data check nowhere", "PATH: there is no such"),
+    ("data audit nowhere --against there --out o --run there", "TRAIN: there is no such"),
+    ("data audit there --against nowhere --out o --run there", "--against: there is no such"),
+    ("data audit there --against there --out o", "model: must be either --run DIR"),
+    ("data export nowhere out --format webdataset", "ALIGNED: there is no such"),
+    ("data fetch lwf", "casia-webface"),
+    ("data fetch lfw --out file", "--out: must be a folder"),
+]
+
+
+@pytest.fixture(scope="module")
+def ended(folder: Path) -> dict[str, tuple[int, str, str, list[str]]]:
+    """What became of each command."""
+    commands = [command for command, _ in WRONG]
+    told = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        cwd=folder,
+        input=json.dumps([command.split() for command in commands]),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return dict(zip(commands, map(tuple, json.loads(told.stdout)), strict=True))
+
+
+@pytest.mark.parametrize(("command", "says"), WRONG)
+def test_what_is_wrong_is_said_before_anything_heavy_is_imported(
+    ended: dict[str, tuple[int, str, str, list[str]]], command: str, says: str
+) -> None:
+    code, output, errors, heavy = ended[command]
+    assert (code, output, heavy) == (2, "", [])
+    assert says in errors
+    assert errors.count("\n") == 1
+
+
+def test_nothing_was_written(folder: Path, ended: dict[str, tuple[int, str, str, list[str]]]) -> None:
+    names = {"run.yaml", "images.yaml", "table.yaml", "wrong.yaml", "there", "photo.jpg", "file"}
+    assert {path.name for path in folder.rglob("*")} == names
