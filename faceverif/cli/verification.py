@@ -160,8 +160,8 @@ def report(
     ] = None,
 ) -> None:
     """Write report.html of a run again from its files; with OTHER, compare the two runs."""
-    from faceverif.report.comparison import compare_runs, write_comparison
     from faceverif.report.run_page import write_run_report
+    from faceverif.report.two_runs import compare_runs, write_page_of_two
 
     if (other is None) != (out is None):
         raise InputError(
@@ -173,6 +173,6 @@ def report(
     if other is None or out is None:
         typer.echo(f"report: {write_run_report(run)}")
         return
-    comparison = compare_runs(run, other)
-    typer.echo(comparison.text())
-    typer.echo(f"report: {write_comparison(comparison, out)}")
+    two = compare_runs(run, other)
+    typer.echo(two.text())
+    typer.echo(f"report: {write_page_of_two(two, out)}")

@@ -1,1 +1,1 @@
-"""What a person reads: pages, figures, numbers."""
+"""What a person reads: pages, figures and printed numbers."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from faceverif.report.plotting import ACCENT, FAINT, GENUINE, IMPOSTOR, INK, PERCENT, new_panels
 
-CURVE_NOTE = "Pale: as logged; strong: running mean over a twentieth of the rows."
+CURVE_NOTE = "Pale: as logged. Strong: running mean over a twentieth of the rows."
 
 Metrics = dict[str, NDArray[np.float64]]
 
@@ -21,7 +21,7 @@ _VERIFICATION_COLOURS = (GENUINE, IMPOSTOR, INK)
 
 
 def read_metrics(path: Path) -> Metrics:
-    """The numeric columns of a metrics.csv, (rows,) each, NaN where a row has no number; {} without rows."""
+    """The numeric columns of a metrics.csv, (rows,) each; NaN for a missing number, {} without rows."""
     if not path.is_file():
         return {}
     with path.open(newline="", encoding="utf-8") as file:
@@ -54,7 +54,7 @@ def curves_figure(metrics: Metrics) -> Figure:
 
 
 def _known(metrics: Metrics, column: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Steps and values of a column, where it has any."""
+    """Steps and values of a column, without missing values."""
     values = metrics.get(column, np.empty(0))
     there = np.isfinite(values)
     return metrics.get("step", np.arange(len(values), dtype=np.float64))[there], values[there]
@@ -63,7 +63,7 @@ def _known(metrics: Metrics, column: str) -> tuple[NDArray[np.float64], NDArray[
 def _smoothed(axes: Axes, metrics: Metrics, column: str) -> None:
     steps, values = _known(metrics, column)
     window = max(1, len(values) // 20)
-    # Sums over the window so far, so that the curve starts with the first row.
+    # The first windows are shorter, so that the curve starts with the first row.
     sums = np.cumsum(np.append(0.0, values))
     first = np.maximum(np.arange(1, len(values) + 1) - window, 0)
     means = (sums[1:] - sums[first]) / (np.arange(1, len(values) + 1) - first)

@@ -1,4 +1,4 @@
-"""Pages from the templates of this package."""
+"""Renders the templates of this package."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from faceverif.report.numbers import percent
 
 
 def render_page(template: str, **values: Any) -> str:
-    """The HTML of a template in `templates`. A value that it needs and does not get is an error."""
+    """The HTML of a template in `templates`. A missing value is an error."""
     page = _ENVIRONMENT.get_template(template).render(**values)
     return page.encode("utf-8", "backslashreplace").decode()  # a path may hold bytes that are no text
 
 
 def flat_text(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Nested mappings as `a.b` -> text, for a table."""
+    """Nested mappings as one table, `a.b` -> text."""
     rows: dict[str, str] = {}
     for key, value in values.items():
         if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""One look for every figure: few lines, light grid, colours that colour-blind readers can tell apart."""
+"""One style for every figure: few lines, a light grid, colours for colour-blind readers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FAINT = "#c9d1d9"
 ACCENT = "#1d4ed8"
 GENUINE = "#0f766e"
 IMPOSTOR = "#c2570c"
-# Okabe and Ito's colours, which most colour-blind readers can tell apart, and two more for ten classes.
+# Okabe and Ito's eight colours for colour-blind readers, and two more for ten classes.
 COLOURS = (
     "#0072b2",
     "#e69f00",
@@ -57,7 +57,7 @@ _DOTS_PER_INCH = 200
 PANELS_PER_ROW = 4
 _DASHES = ("-", "--", ":")
 
-# Colour and dash, as arguments of `plot`.
+# Colour and dash as arguments of `plot`.
 LineStyle = dict[str, Any]
 
 # For axes of rates.
@@ -65,18 +65,18 @@ PERCENT = FuncFormatter(lambda rate, _: f"{100 * rate:.4g} %")
 
 
 def house_style() -> AbstractContextManager[None]:
-    """The look, for a `with` around everything that draws; matplotlib's own settings stay as they are."""
+    """The style, for a `with` around code that draws; matplotlib's own settings are restored."""
     return rc_context(_STYLE)
 
 
 def new_figure(*, wide: bool = False) -> tuple[Figure, Axes]:
-    """An empty figure, half or the whole width of a report."""
+    """An empty figure of half or the whole width of a report."""
     figure = Figure(figsize=(9.6, 3.4) if wide else (4.7, 3.7), layout="constrained")
     return figure, figure.add_subplot()
 
 
 def new_panels(count: int) -> tuple[Figure, list[Axes]]:
-    """Empty axes over the whole width of a report, in rows of at most four."""
+    """Empty axes across the width of a report, at most four per row."""
     per_row = min(count, PANELS_PER_ROW)
     rows = math.ceil(count / per_row)
     figure = Figure(figsize=(9.6, 2.9 if rows == 1 else 2.4 * rows), layout="constrained")
@@ -84,7 +84,7 @@ def new_panels(count: int) -> tuple[Figure, list[Axes]]:
 
 
 def line_styles(names: Iterable[str]) -> dict[str, LineStyle]:
-    """A colour for each name, and another dash from the eleventh on; as arguments of `plot`."""
+    """One colour per name, with another dash from the eleventh name on; as arguments of `plot`."""
     return {
         name: {"color": COLOURS[number % len(COLOURS)], "linestyle": _DASHES[number // len(COLOURS) % 3]}
         for number, name in enumerate(names)

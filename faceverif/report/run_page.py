@@ -1,4 +1,4 @@
-"""Reports: a verification's and a run's page, made of the files in their folders alone, pictures embedded."""
+"""The pages of a verification and of a run, made from the files in their folders, with embedded pictures."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _MIME = {".png": "image/png", ".jpg": "image/jpeg"}
 
 
 @dataclass(frozen=True)
-class PairPicture:
-    """A pair as a picture.
+class ShownPair:
+    """A pair as the pages show it.
 
     Attributes:
-        left, right: its photos' keys.
+        left, right: keys of its photos.
         score: their similarity.
-        fallback: whether a face was not found.
+        fallback: whether a photo has no face.
         source: both crops side by side, as a data URI.
     """
 
@@ -44,7 +44,7 @@ class PairPicture:
 
 
 @dataclass(frozen=True)
-class VerificationSection:
+class ShownVerification:
     """A verification as the pages show it.
 
     Attributes:
@@ -58,12 +58,12 @@ class VerificationSection:
     title: str
     facts: Mapping[str, Any]
     figures: Mapping[str, str]
-    genuine: list[PairPicture]
-    impostor: list[PairPicture]
+    genuine: list[ShownPair]
+    impostor: list[ShownPair]
 
     @classmethod
-    def read(cls, folder: Path) -> VerificationSection:
-        """The section of a folder that `faceverif verify` wrote."""
+    def read(cls, folder: Path) -> ShownVerification:
+        """The results in a folder that `faceverif verify` wrote."""
         pairs = _read_pairs(folder)
         return cls(
             title=folder.name,
@@ -76,7 +76,7 @@ class VerificationSection:
 
 def write_verification_report(folder: Path) -> Path:
     """Write the page of a verification folder that holds `result.json`, `scores.parquet` and `figures/`."""
-    page = render_page("verification.html.j2", section=VerificationSection.read(folder))
+    page = render_page("verification.html.j2", verification=ShownVerification.read(folder))
     write_text(folder / REPORT_NAME, page)
     return folder / REPORT_NAME
 
@@ -84,10 +84,10 @@ def write_verification_report(folder: Path) -> Path:
 def write_run_report(run: Path) -> Path:
     """Write the page of a training run: results, curves, configuration, provenance.
 
-    A run that has not ended yet gets a page of what is there.
+    An unfinished run gets a page of what exists.
 
     Raises:
-        InputError: no run is there, or its files are damaged.
+        InputError: the folder holds no run, or its files are damaged.
     """
     with own_files(run):
         page = run_page(run, template="run.html.j2")
@@ -100,11 +100,11 @@ def run_page(run: Path, *, template: str, **more: Any) -> str:
 
     Args:
         run: its folder.
-        template: run.html.j2, or one that extends it.
-        more: what that template shows besides.
+        template: run.html.j2, or a template that extends it.
+        more: further values for that template.
 
     Raises:
-        InputError: no run is there.
+        InputError: the folder holds no run.
     """
     refuse_no_run(run)
     return render_page(
@@ -113,8 +113,8 @@ def run_page(run: Path, *, template: str, **more: Any) -> str:
         config=(run / "config.yaml").read_text(encoding="utf-8"),
         curves=_curves(run / "metrics.csv"),
         curve_note=CURVE_NOTE,
-        sections=[
-            VerificationSection.read(path.parent) for path in sorted(run.glob("verification/*/result.json"))
+        verifications=[
+            ShownVerification.read(path.parent) for path in sorted(run.glob("verification/*/result.json"))
         ],
         provenance=flat_text(read_json(run / "provenance.json")),
         calibration=read_json(run / "calibration.json"),
@@ -169,20 +169,20 @@ def _curves(path: Path) -> str | None:
         return _uri(figure_png(curves_figure(metrics)), _MIME[".png"])
 
 
-def _read_pairs(folder: Path) -> dict[bool, list[PairPicture]]:
-    """The pictures of pairs by whether they are genuine; a picture is named by its row of the scores."""
+def _read_pairs(folder: Path) -> dict[bool, list[ShownPair]]:
+    """The pairs with a picture, by whether they are genuine. A picture's name is its row in the scores."""
     table = pq.read_table(folder / "scores.parquet")
-    pairs: dict[bool, list[PairPicture]] = {True: [], False: []}
+    pairs: dict[bool, list[ShownPair]] = {True: [], False: []}
     for picture in (folder / "figures" / "pairs").glob("*.jpg"):
         row = table.slice(int(picture.stem), 1).to_pylist()[0]
         pairs[row["same"]].append(
-            PairPicture(row["left"], row["right"], row["score"], row["fallback"], picture_uri(picture))
+            ShownPair(row["left"], row["right"], row["score"], row["fallback"], picture_uri(picture))
         )
     return pairs
 
 
 def picture_uri(path: Path) -> str:
-    """A picture file as a data URI, so that a page needs no file beside it."""
+    """A picture file as a data URI, so that a page is one file."""
     return _uri(path.read_bytes(), _MIME[path.suffix])
 
 

@@ -14,8 +14,8 @@ from small_faces import pattern_embedder, write_faces, write_pairs
 
 from data_prep.errors import InputError
 from data_prep.protocols import load_protocol
-from faceverif.report.comparison import compare_runs
 from faceverif.report.run_page import write_run_report
+from faceverif.report.two_runs import compare_runs
 from faceverif.verification.calibration import CALIBRATION_NAME, load_calibration, write_calibration
 from faceverif.verification.embeddings import EmbeddedPhotos
 from faceverif.verification.runner import evaluate, write_result

@@ -82,7 +82,7 @@ def test_demo_goes_on_after_a_kill_and_leaves_a_run_to_compare_with(
     page = run_demo(tmp_path, reject=reject_little, size=SMALL)
     assert crops == {path: path.stat().st_mtime_ns for path in (tmp_path / "aligned").rglob("*.jpg")}
     assert page == tmp_path / "report.html"
-    assert "Nobody on this page exists" in page.read_text()
+    assert "The people on this page do not exist" in page.read_text()
     assert page.read_text().count("data:image/jpeg") >= 2 * 8
     assert "Attacked, and rejected" in page.read_text()
     assert (page.parent / "rejection" / "report.html").is_file()

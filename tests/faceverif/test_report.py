@@ -80,7 +80,7 @@ def test_a_verification_page_says_its_numbers_and_protocol(run: Path) -> None:
         facts["model_sha256"],
         facts["data_sha256"],
         facts["protocol_sha256"],
-        "36 impostor pairs cannot show it",
+        "36 impostor pairs are too few",
     ):
         assert said in text
 
@@ -100,7 +100,7 @@ def test_the_hardest_pairs_are_the_extremes(tmp_path: Path) -> None:
 def test_a_run_page_shows_config_curves_thresholds_and_provenance(run: Path) -> None:
     text = write_run_report(run).read_text(encoding="utf-8")
     assert "&lt;b&gt;bold&lt;/b&gt;" in text  # the user's text is text
-    assert "Curves of the training" in text
+    assert "Training curves" in text
     assert "Calibrated thresholds" in text
     assert "<th>versions.torch</th><td>2</td>" in text
 
@@ -110,7 +110,7 @@ def test_a_run_that_has_just_begun_has_a_page(tmp_path: Path) -> None:
     (tmp_path / "metrics.csv").write_text("step,epoch,loss\n")
     text = write_run_report(tmp_path).read_text()
     assert "No verification yet" in text
-    assert "Curves of the training" not in text
+    assert "Training curves" not in text
 
 
 def test_no_run_is_refused(tmp_path: Path) -> None:

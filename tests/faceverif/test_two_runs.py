@@ -10,7 +10,7 @@ import pytest
 
 from data_prep.errors import InputError
 from faceverif.config.yaml_text import yaml_text
-from faceverif.report.comparison import RunComparison, compare_runs, write_comparison
+from faceverif.report.two_runs import TwoRuns, compare_runs, write_page_of_two
 
 RESULT = {
     "accuracy": 0.9,
@@ -40,7 +40,7 @@ def write_run(
 
 
 @pytest.fixture
-def comparison(tmp_path: Path) -> RunComparison:
+def two(tmp_path: Path) -> TwoRuns:
     provenance = {
         "seed": 0,
         "git_commit": "abc",
@@ -72,36 +72,36 @@ def lines(section: list[Any]) -> dict[str, tuple[str, str]]:
     return {line.name: (line.first, line.second) for line in section}
 
 
-def test_only_what_differs_is_listed_by_section(comparison: RunComparison) -> None:
-    found = {name: lines(section) for name, section in comparison.differing.items()}
+def test_only_what_differs_is_listed_under_its_heading(two: TwoRuns) -> None:
+    found = {name: lines(section) for name, section in two.differing.items()}
     assert found == {
         "settings": {"seed": ("0", "1"), "head.margin": ("0.35", "0.4")},
         "data": {"data.manifest_sha256": ("m1", "m2")},
         "code": {"git_commit": ("abc", "def")},
         "machine": {},
-        "course": {},
+        "timing": {},
     }
-    assert "equal: machine, course" in comparison.text()
+    assert "equal: machine, timing" in two.text()
 
 
-def test_results_stand_beside_each_other_and_another_test_is_marked(comparison: RunComparison) -> None:
-    found = lines(comparison.results)
+def test_results_stand_beside_each_other_and_another_test_is_marked(two: TwoRuns) -> None:
+    found = lines(two.results)
     assert found["training loss"] == ("0.35", "0.4")
     assert found["view1 accuracy"] == ("90.00 %", "87.65 %")
-    assert found["view1 auc"] == ("95.000 %", "95.000 %")
+    assert found["view1 AUC"] == ("95.000 %", "95.000 %")
     marked = {name: values for name, values in found.items() if "NOT COMPARABLE" in name}
     assert marked == {"view2 NOT COMPARABLE: data_sha256": ("d", "e")}
 
 
-def test_the_page_and_the_text_hold_the_same_lines(comparison: RunComparison, tmp_path: Path) -> None:
-    page = write_comparison(comparison, tmp_path / "out").read_text()
-    text = comparison.text()
+def test_the_page_and_the_text_hold_the_same_lines(two: TwoRuns, tmp_path: Path) -> None:
+    page = write_page_of_two(two, tmp_path / "out").read_text()
+    text = two.text()
     for name in ("head.margin", "data.manifest_sha256", "view1 accuracy", "87.65 %"):
         assert name in page
         assert name in text
 
 
-def test_a_run_that_lacks_what_the_other_has_shows_a_dash(tmp_path: Path, comparison: RunComparison) -> None:
+def test_a_run_that_lacks_what_the_other_has_shows_a_dash(tmp_path: Path, two: TwoRuns) -> None:
     (tmp_path / "begun").mkdir()
     (tmp_path / "begun/config.yaml").write_text("seed: 0\n")
     begun = compare_runs(tmp_path / "begun", tmp_path / "first")

@@ -1,4 +1,4 @@
-"""Two training runs side by side: what differs between them, and what came of it."""
+"""Two training runs side by side: what differs between them, and their results."""
 
 from __future__ import annotations
 
@@ -20,15 +20,21 @@ from faceverif.report.run_page import own_files, refuse_no_run
 PAGE_NAME = "report-compare.html"
 _ABSENT = "-"
 
-# Where each part of the provenance belongs on the page; the seed stands among the settings.
+# The heading of each part of the provenance. The seed is one of the settings.
 _PROVENANCE = {
     "data": ("data.",),
     "code": ("git_commit", "versions."),
     "machine": ("machine.",),
-    "course": ("started", "finished", "steps", "hours", "peak_memory_mb", "start_from."),
+    "timing": ("started", "finished", "steps", "hours", "peak_memory_mb", "start_from."),
 }
-_FIGURES = {"accuracy": 2, "accuracy_se": 2, "eer": 2, "auc": 3}  # decimals, in percent
-# What two results of one name must share, or their numbers say nothing about the models.
+# Figure of a result -> its printed name, and decimals in percent.
+_FIGURES = {
+    "accuracy": ("accuracy", 2),
+    "accuracy_se": ("standard error", 2),
+    "eer": ("EER", 2),
+    "auc": ("AUC", 3),
+}
+# Two results are comparable only if these agree.
 _SAME_TEST = (
     "protocol_sha256",
     "data_sha256",
@@ -42,11 +48,11 @@ _SAME_TEST = (
 
 @dataclass(frozen=True)
 class Line:
-    """A fact of both runs, in words.
+    """A fact of both runs, as text.
 
     Attributes:
         name: its key path.
-        first, second: what it is in each.
+        first, second: its value in each run.
     """
 
     name: str
@@ -55,13 +61,13 @@ class Line:
 
 
 @dataclass(frozen=True)
-class RunComparison:
-    """Two runs.
+class TwoRuns:
+    """What differs between two runs, and the results of both.
 
     Attributes:
         first, second: their names.
-        differing: section -> lines that differ; an empty one where nothing does.
-        results: measured lines, also those that are equal.
+        differing: heading -> lines that differ; empty if none does.
+        results: all measured lines, including equal ones.
     """
 
     first: str
@@ -71,9 +77,9 @@ class RunComparison:
 
     def text(self) -> str:
         """Tables for a terminal."""
-        sections = {f"{name} that differ": lines for name, lines in self.differing.items() if lines}
+        tables = {f"{name} that differ": lines for name, lines in self.differing.items() if lines}
         equal = [name for name, lines in self.differing.items() if not lines]
-        parts = [self._table(name, lines) for name, lines in (sections | {"results": self.results}).items()]
+        parts = [self._table(name, lines) for name, lines in (tables | {"results": self.results}).items()]
         return "\n\n".join([*parts, f"equal: {', '.join(equal)}"] if equal else parts)
 
     def _table(self, title: str, lines: list[Line]) -> str:
@@ -82,14 +88,14 @@ class RunComparison:
         return "\n".join(f"{row.name:{name}}  {row.first:{first}}  {row.second}" for row in rows)
 
 
-def compare_runs(first: Path, second: Path) -> RunComparison:
-    """What differs between two training runs; one that is still going on has fewer facts.
+def compare_runs(first: Path, second: Path) -> TwoRuns:
+    """What differs between two training runs. An unfinished run has fewer facts.
 
     Args:
         first, second: their folders.
 
     Raises:
-        InputError: one is no run, or has damaged files.
+        InputError: one of them is not a run, or has damaged files.
     """
     for run in (first, second):
         refuse_no_run(run)
@@ -97,20 +103,20 @@ def compare_runs(first: Path, second: Path) -> RunComparison:
         return _compared(first, second)
 
 
-def _compared(first: Path, second: Path) -> RunComparison:
+def _compared(first: Path, second: Path) -> TwoRuns:
     runs = (first, second)
     settings = [flat_settings(read_yaml(run / "config.yaml")) for run in runs]
     provenance = [flat_settings(read_json(run / "provenance.json")) for run in runs]
     differing = {"settings": list(_differing(*settings))}
-    for section, openings in _PROVENANCE.items():
+    for heading, openings in _PROVENANCE.items():
         chosen = [_beginning(facts, openings) for facts in provenance]
-        differing[section] = list(_differing(*chosen))
-    return RunComparison(str(first), str(second), differing, list(_results(first, second)))
+        differing[heading] = list(_differing(*chosen))
+    return TwoRuns(str(first), str(second), differing, list(_results(first, second)))
 
 
-def write_comparison(comparison: RunComparison, out: Path) -> Path:
-    """Write the page of a comparison into a folder."""
-    write_text(out / PAGE_NAME, render_page("comparison.html.j2", comparison=comparison))
+def write_page_of_two(two: TwoRuns, out: Path) -> Path:
+    """Write the page of two runs into a folder."""
+    write_text(out / PAGE_NAME, render_page("two_runs.html.j2", two=two))
     return out / PAGE_NAME
 
 
@@ -125,7 +131,7 @@ def _differing(first: Mapping[str, Any], second: Mapping[str, Any]) -> Iterator[
 
 
 def _results(first: Path, second: Path) -> Iterator[Line]:
-    """The end of the log, then every verification that either has."""
+    """The end of the log, then every verification of either run."""
     last = [_last_figures(run) for run in (first, second)]
     for name in ("step", "loss", "accuracy"):
         yield Line(f"training {name}", *(_text(figures.get(name, _ABSENT)) for figures in last))
@@ -135,9 +141,9 @@ def _results(first: Path, second: Path) -> Iterator[Line]:
 
 
 def _verification_lines(name: str, first: Mapping[str, Any], second: Mapping[str, Any]) -> Iterator[Line]:
-    for figure, digits in _FIGURES.items():
+    for figure, (printed, digits) in _FIGURES.items():
         one, other = (_percent(facts.get(figure), digits) for facts in (first, second))
-        yield Line(f"{name} {figure}", one, other)
+        yield Line(f"{name} {printed}", one, other)
     if first and second:
         for fact in _SAME_TEST:
             if first.get(fact) != second.get(fact):
