@@ -1,24 +1,27 @@
-"""What a head costs beside `linear + cross entropy`: time and memory of forward and backward.
+"""The cost of a head beside `linear + cross entropy`: time and memory of forward and backward.
 
     python benchmarks/heads.py                       # all heads, B 128 and 512, C 10,575 and 85,742
     python benchmarks/heads.py --sizes 128x10575     # one size
     python benchmarks/heads.py --only wsoftmax lgm   # some heads, by the beginning of their names
+    python benchmarks/heads.py --tiny                # does it still run
 
-Goals: heads with one product within 1.3 times the time of linear + cross entropy, those with two (W-Softmax,
-diagonal L-GM) within 2.5, all within 1.5 times its peak memory, also where logits lie far apart. W-Softmax at
-least 20 times faster than its Algorithm 1 written literally, L-GM at least 8 times faster than broadcasting.
-The heads of pytorch-metric-learning run in the same turns.
+Goals: heads with one product within 1.3 times the time of linear + cross entropy, those with two
+(W-Softmax, diagonal L-GM) within 2.5; all within 1.5 times its peak memory, also where logits lie far
+apart. W-Softmax is at least 20 times faster than its Algorithm 1 written literally, L-GM at least 8 times
+faster than broadcasting. The heads of pytorch-metric-learning run in the same turns.
 
-A turn runs every head once; the median over the turns counts, so that other work on the machine hits all
-alike. Memory is the peak above what the process held before the head was made, each head in a process of its
-own, which has run it once on a small batch, so that a library's code does not count; every larger tensor lies
-in a mapping of its own (MALLOC_MMAP_THRESHOLD_), so that gaps in the heap do not either.
+A turn runs every head once; the median over the turns counts, so that other work on the machine affects
+them alike. Memory is the peak above what the process held before the head was built. Each head is measured
+in a process of its own that has run it once on a small batch, so that the code of libraries does not count.
+Every large tensor gets a mapping of its own (MALLOC_MMAP_THRESHOLD_), so that gaps in the heap do not count
+either.
 """
 
 from __future__ import annotations
 
 import argparse
 import gc
+import math
 import os
 import statistics
 import subprocess
@@ -60,6 +63,7 @@ OURS: dict[str, tuple[Callable[..., Head], float]] = {
     "wsoftmax": (lambda **sizes: WSoftmaxHead(alpha=1.0, **sizes), 2.5),
 }
 MEMORY_GOAL = 1.5
+LITERAL_SIZES = [(128, 10_575), (64, 10_575)]  # broadcasting takes about 10 GB at the second
 
 PEERS: dict[str, Callable[[int], nn.Module]] = {
     "peer NormalizedSoftmaxLoss": lambda classes: losses.NormalizedSoftmaxLoss(
@@ -75,7 +79,7 @@ PEERS: dict[str, Callable[[int], nn.Module]] = {
 
 
 def main() -> None:
-    """A table for each size and scale; or, in a process of its own, the memory of one head."""
+    """Print a table for each size and scale; in a process of its own, print the memory of one head."""
     arguments = parse_arguments()
     if arguments.memory_of:
         print(peak_memory_mb(arguments.memory_of, *arguments.size, scale=arguments.scale))
@@ -86,13 +90,13 @@ def main() -> None:
         names = [BASELINE, *(name for name in names if name.startswith(tuple(arguments.only)))]
     for size in arguments.sizes:
         for scale in arguments.scales:
-            compare(names, *size, scale=scale, turns=arguments.turns)
+            compare(names, *size, scale=scale, turns=arguments.turns, memory_of=arguments.measure_memory)
     if not arguments.only:
-        literal_versions(turns=arguments.turns)
+        literal_versions(*arguments.literal_sizes, turns=arguments.turns)
 
 
 def parse_arguments() -> argparse.Namespace:
-    """What the module's docstring shows."""
+    """The options; --tiny replaces sizes, scales and turns, and measures memory in this process."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     everything = [(128, 10_575), (512, 10_575), (128, 85_742), (512, 85_742)]
     parser.add_argument("--sizes", type=size, nargs="+", default=everything, metavar="BATCHxCLASSES")
@@ -101,10 +105,16 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--scales", type=float, nargs="+", default=[0.02, 1.0], help="of the weights; 1 sets logits far apart"
     )
+    parser.add_argument("--tiny", action="store_true", help="one small size, to see that it runs")
     parser.add_argument("--memory-of", help=argparse.SUPPRESS)
     parser.add_argument("--size", type=size, help=argparse.SUPPRESS)
     parser.add_argument("--scale", type=float, help=argparse.SUPPRESS)
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    arguments.measure_memory, arguments.literal_sizes = memory_in_own_process, LITERAL_SIZES
+    if arguments.tiny:
+        arguments.sizes, arguments.scales, arguments.turns = [(4, 32)], [0.02], 1
+        arguments.measure_memory, arguments.literal_sizes = peak_memory_mb, [(4, 32), (4, 32)]
+    return arguments
 
 
 def size(text: str) -> tuple[int, int]:
@@ -112,14 +122,17 @@ def size(text: str) -> tuple[int, int]:
     return int(batch), int(classes)
 
 
-def compare(names: list[str], batch: int, classes: int, *, scale: float, turns: int) -> None:
-    """A table of one size: seconds, ratio to the baseline, peak memory and its ratio."""
+def compare(
+    names: list[str], batch: int, classes: int, *, scale: float, turns: int, memory_of: Callable[..., float]
+) -> None:
+    """Print the table of one size: seconds, peak memory, and the ratios of both to the baseline."""
     seconds = time_in_turns({name: stepper(name, batch, classes, scale=scale) for name in names}, turns)
-    memory = {name: memory_in_own_process(name, batch, classes, scale) for name in names}
+    memory = {name: memory_of(name, batch, classes, scale=scale) for name in names}
     far = "far apart" if scale == 1.0 else "close together"
     print(f"\nB {batch}, D {DIM}, C {classes:,}, weights of scale {scale} (logits {far}), {device()}")
     for name in names:
-        slower, larger = seconds[name] / seconds[BASELINE], memory[name] / memory[BASELINE]
+        slower = seconds[name] / seconds[BASELINE]
+        larger = memory[name] / memory[BASELINE] if memory[BASELINE] else math.nan  # --tiny fits in old pages
         line = f"{name:30s} {seconds[name]:8.4f} s {slower:6.2f}x {memory[name]:8.0f} MB {larger:6.2f}x"
         if name in OURS:
             met = slower <= OURS[name][1] and larger <= MEMORY_GOAL
@@ -128,7 +141,7 @@ def compare(names: list[str], batch: int, classes: int, *, scale: float, turns: 
 
 
 def stepper(name: str, batch: int, classes: int, *, scale: float) -> Callable[[], None]:
-    """One forward and backward of that head, which is made at the first call and kept on the device."""
+    """One forward and backward of a head, which is built at the first call and stays on the device."""
     made: list[tuple[Loss, nn.Module, Tensor, Tensor]] = []
 
     def step() -> None:
@@ -145,7 +158,7 @@ def stepper(name: str, batch: int, classes: int, *, scale: float) -> Callable[[]
 
 
 def build(name: str, batch: int, classes: int, *, scale: float) -> tuple[Loss, nn.Module, Tensor, Tensor]:
-    """A head with its cross entropy, as loss and module, and the embeddings and labels of a batch."""
+    """The loss and module of a head with cross entropy, and the embeddings and labels of a batch."""
     torch.manual_seed(0)
     embeddings = torch.randn(batch, DIM, device=device(), requires_grad=True)
     labels = torch.randint(classes, (batch,), device=device())
@@ -170,7 +183,7 @@ def build(name: str, batch: int, classes: int, *, scale: float) -> tuple[Loss, n
 
 
 def time_in_turns(steps: dict[str, Callable[[], None]], turns: int) -> dict[str, float]:
-    """Median seconds of each over the turns, after one turn to warm up."""
+    """Median seconds of each step over the turns, after one turn of warm-up."""
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     for turn in range(turns + 1):
         for name, step in steps.items():
@@ -182,7 +195,7 @@ def time_in_turns(steps: dict[str, Callable[[], None]], turns: int) -> dict[str,
     return {name: statistics.median(each) for name, each in seconds.items()}
 
 
-def memory_in_own_process(name: str, batch: int, classes: int, scale: float) -> float:
+def memory_in_own_process(name: str, batch: int, classes: int, *, scale: float) -> float:
     command = [sys.executable, __file__, "--memory-of", name, "--size", f"{batch}x{classes}"]
     environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536"}
     command += ["--scale", str(scale)]
@@ -191,13 +204,13 @@ def memory_in_own_process(name: str, batch: int, classes: int, scale: float) -> 
 
 
 def peak_memory_mb(name: str, batch: int, classes: int, *, scale: float) -> float:
-    """Peak of two steps above what this process holds before the head is made."""
+    """Peak of two steps above what this process holds before the head is built."""
     stepper(name, 2, 8, scale=scale)()
     if device() == "cuda":
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
     else:
-        Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts anew
+        Path("/proc/self/clear_refs").write_text("5")  # resets the high-water mark
         before = resident("VmRSS")
     step = stepper(name, batch, classes, scale=scale)
     step()
@@ -207,16 +220,16 @@ def peak_memory_mb(name: str, batch: int, classes: int, *, scale: float) -> floa
 
 
 def resident(field: str) -> int:
-    """A line of Linux's account of this process, in bytes."""
+    """A field of /proc/self/status, in bytes."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(field):
             return int(line.split()[1]) * 1024
     raise RuntimeError(f"no {field} in /proc/self/status")
 
 
-def literal_versions(*, turns: int) -> None:
-    """W-Softmax beside Algorithm 1 as printed, L-GM beside broadcasting, which takes some 10 GB."""
-    batch, classes = 128, 10_575
+def literal_versions(wsoftmax: tuple[int, int], lgm: tuple[int, int], *, turns: int) -> None:
+    """W-Softmax beside Algorithm 1 as printed, and L-GM beside broadcasting, each at its (batch, classes)."""
+    batch, classes = wsoftmax
     seconds = time_in_turns(
         {
             "wsoftmax": stepper("wsoftmax", batch, classes, scale=0.02),
@@ -226,7 +239,7 @@ def literal_versions(*, turns: int) -> None:
     )
     ratio = seconds["Algorithm 1"] / seconds["wsoftmax"]
     print(f"\nB {batch}, C {classes:,}: Algorithm 1 {seconds['Algorithm 1']:.2f} s, {ratio:.0f}x ours (20x)")
-    batch = 64
+    batch, classes = lgm
     seconds = time_in_turns(
         {
             "lgm diagonal": stepper("lgm diagonal", batch, classes, scale=0.02),
@@ -239,7 +252,7 @@ def literal_versions(*, turns: int) -> None:
 
 
 def literal_wsoftmax(batch: int, classes: int, alpha: float = 1.0) -> Callable[[], None]:
-    """A loop over the batch, each sample with a weight matrix of its own, gradients added up."""
+    """A loop over the batch: each sample has its own weight matrix, and the gradients are summed."""
     _, module, embeddings, labels = build("wsoftmax", batch, classes, scale=0.02)
 
     def step() -> None:

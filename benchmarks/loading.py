@@ -1,11 +1,13 @@
-"""Is training from a pack as fast as from files? Images per second of the training loader for each.
+"""Is training from packed crops as fast as from files? Images per second of the training loader for each.
 
     python benchmarks/loading.py data/celeba-aligned                  # an aligned folder, packed first
-    python benchmarks/loading.py data/celeba-aligned --workers 2      # decoding processes, 1 unless said
+    python benchmarks/loading.py data/celeba-aligned --workers 2      # decoding processes; default 1
+    python benchmarks/loading.py --tiny                               # does it still run
 
-The same crops lie as files, as InsightFace's train.rec and as WebDataset shards, and pass the loader in turns
-in one run, shuffled as in training. Medians count, so that other work on the machine hits all alike.
-Each contender opens in a process of its own first: how long that takes, and its peak memory, with workers.
+The same crops are stored as files, as InsightFace's train.rec and as WebDataset shards. The loader reads
+each in turns in one run, shuffled as in training. Medians count, so that other work on the machine affects
+them alike. Before that, each is opened in a process of its own, which reports the time and its peak memory,
+with workers.
 """
 
 from __future__ import annotations
@@ -24,6 +26,10 @@ import numpy as np
 
 from data_prep.dataset.export import export_webdataset
 from data_prep.dataset.manifest import AlignedDataset, Status
+from data_prep.face_model import load_face_model
+from data_prep.prepare.align_folder import align_folder
+from data_prep.prepare.task import AlignSettings
+from data_prep.synthetic import synthesise_photos
 from faceverif.config.run import DataConfig
 from faceverif.training.data import TrainingPhotos, load_training_photos, read_batches
 from faceverif.training.order import RemainingBatches
@@ -34,8 +40,11 @@ BATCH = 128
 def main() -> None:
     arguments = parse_arguments()
     with tempfile.TemporaryDirectory() as scratch:
+        if arguments.tiny:
+            arguments.data = synthetic_crops(Path(scratch))
         places = pack(arguments.data, Path(scratch))
-        opened = {name: in_own_process(path, workers=arguments.workers) for name, path in places.items()}
+        measure = opening_s_and_peaks_mb if arguments.tiny else in_own_process
+        opened = {name: measure(path, workers=arguments.workers) for name, path in places.items()}
         photos = {name: load(path) for name, path in places.items()}
         rates: dict[str, list[float]] = {name: [] for name in places}
         for turn in range(arguments.turns):
@@ -46,13 +55,29 @@ def main() -> None:
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("data", type=Path, help="a folder made by `faceverif align` in arcface-112")
+    parser.add_argument(
+        "data", type=Path, nargs="?", help="a folder made by `faceverif align` in arcface-112"
+    )
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--turns", type=int, default=5)
-    return parser.parse_args()
+    parser.add_argument(
+        "--tiny", action="store_true", help="16 crops of synthetic people, to see that it runs"
+    )
+    arguments = parser.parse_args()
+    if (arguments.data is None) is not arguments.tiny:
+        parser.error("give the folder DATA, or --tiny")
+    if arguments.tiny:
+        arguments.workers, arguments.turns = 0, 1
+    return arguments
 
 
 # --- the same crops in three places
+
+
+def synthetic_crops(folder: Path) -> Path:
+    synthesise_photos(load_face_model(), folder / "photos", identities=2, photos=8, seed=0)
+    align_folder(folder / "photos", folder / "data", settings=AlignSettings(min_face_px=60), workers=1)
+    return folder / "data"
 
 
 def pack(folder: Path, scratch: Path) -> dict[str, Path]:
@@ -63,7 +88,7 @@ def pack(folder: Path, scratch: Path) -> dict[str, Path]:
 
 
 def write_records(dataset: AlignedDataset, path: Path) -> None:
-    """train.rec and train.idx of the aligned crops, one photo a record."""
+    """train.rec and train.idx of the aligned crops, one photo per record."""
     path.parent.mkdir()
     rows = dataset.with_status(Status.ALIGNED)
     _, labels = np.unique(dataset.column("identity")[rows].astype(str), return_inverse=True)
@@ -84,8 +109,9 @@ def load(path: Path) -> TrainingPhotos:
 
 
 def batches(photos: TrainingPhotos, *, turn: int) -> RemainingBatches:
-    steps = (0, len(photos) // BATCH)
-    return RemainingBatches(len(photos), batch_size=BATCH, steps=steps, seed=turn, share=(0, 1))
+    size = min(BATCH, len(photos))
+    steps = (0, len(photos) // size)
+    return RemainingBatches(len(photos), batch_size=size, steps=steps, seed=turn, share=(0, 1))
 
 
 def images_per_s(photos: TrainingPhotos, *, turn: int, workers: int) -> float:
@@ -97,10 +123,10 @@ def images_per_s(photos: TrainingPhotos, *, turn: int, workers: int) -> float:
 
 def in_own_process(path: Path, *, workers: int) -> tuple[float, float, float]:
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as fresh:
-        return fresh.submit(opening_s_and_peaks_mb, path, workers).result()
+        return fresh.submit(opening_s_and_peaks_mb, path, workers=workers).result()
 
 
-def opening_s_and_peaks_mb(path: Path, workers: int) -> tuple[float, float, float]:
+def opening_s_and_peaks_mb(path: Path, *, workers: int) -> tuple[float, float, float]:
     """Seconds to open a data set; peak memory of this process and of its largest worker in an epoch."""
     start = time.perf_counter()
     photos = load(path)

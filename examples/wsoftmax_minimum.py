@@ -1,21 +1,22 @@
-"""Where W-Softmax goes once it may: the loss of Li & Wang (2020), Eq. 12, refining a classifier that works.
+"""The second minimum of W-Softmax (Li & Wang, 2020, Eq. 12), reached by refining a classifier that works.
 
-    python examples/wsoftmax_minimum.py
+    python examples/wsoftmax_minimum.py           # --tiny: a few steps, to see that it runs
 
-The pull towards the own class raises the other classes' logits where products are positive and lowers them
-where they are negative. So there is a second way to a small loss: an embedding whose products with all class
-weights are negative, and long. A small network is trained on ten clusters with weight-normalised softmax,
-until about one point in a hundred is wrong and none has only negative products; then it is refined with the
-same loss, with W-Softmax as printed, and with a pull that only raises.
+The pull towards the true class raises the other classes' logits where products are positive and lowers them
+where products are negative. A long embedding whose products with all class weights are negative therefore
+has a small loss too. A small network is trained on ten clusters with weight-normalised softmax until about
+one point in a hundred is wrong and none has only negative products. Then it is refined in three ways: with
+the same loss, with W-Softmax as printed, and with a pull that only raises logits.
 
-As printed, two thirds of the points and more end with only negative products, at half to a seventh of the
-loss and with as many errors. Where the pull only raises, many go there too, as the margin ends there, but
-their loss is that of the softmax.
+As printed, at least two thirds of the points end with only negative products, at half to a seventh of the
+loss and with as many errors. If the pull only raises logits, many points end there too, because the margin
+ends there, but their loss equals that of the softmax.
 """
 
 from __future__ import annotations
 
 import copy
+import sys
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +25,7 @@ from faceverif.criteria.cross_entropy import cross_entropy
 from faceverif.heads.wsoftmax import WSoftmaxHead
 
 CLASSES, INPUTS = 10, 16
-EMBEDDING = CLASSES - 1  # the paper's fewest; with more it is the same
+EMBEDDING = CLASSES - 1  # the paper's minimum; larger values give the same result
 STEPS, BATCH, POINTS = 1500, 128, 5000
 
 
@@ -53,14 +54,14 @@ def train(network: nn.Module, head: WSoftmaxHead, points: Tensor, labels: Tensor
 
 @torch.no_grad()
 def judge(network: nn.Module, head: WSoftmaxHead, points: Tensor, labels: Tensor) -> tuple[float, float]:
-    """The share of errors, and that of points whose products with all class weights are negative."""
+    """The share of errors, and the share of points whose products with all class weights are negative."""
     products = head.logits(network(points))
     wrong = products.argmax(dim=1) != labels
     return wrong.float().mean().item(), (products < 0).all(dim=1).float().mean().item()
 
 
 def refinements(seed: int, *, steps: int = STEPS) -> dict[str, tuple[float, float, float]]:
-    """Training loss, errors and points with only negative products, of the start and of each refinement."""
+    """Training loss, errors and share of only negative products, for the start and each refinement."""
     torch.manual_seed(seed)
     means = torch.randn(CLASSES, INPUTS)
     seen, unseen = draw(means, POINTS), draw(means, POINTS)
@@ -80,10 +81,11 @@ def refinements(seed: int, *, steps: int = STEPS) -> dict[str, tuple[float, floa
 
 
 def main() -> None:
-    """Print the three figures of each for three seeds."""
+    """Print the three figures of each refinement for three seeds."""
+    steps = 20 if "--tiny" in sys.argv else STEPS
     print(f"{'':16s}{'seed':>6s}{'loss':>9s}{'errors':>9s}{'only negative products':>25s}")
     for seed in range(3):
-        for name, (loss, errors, negative) in refinements(seed).items():
+        for name, (loss, errors, negative) in refinements(seed, steps=steps).items():
             print(f"{name:16s}{seed:6d}{loss:9.4f}{errors:9.2%}{negative:25.1%}")
 
 

@@ -1,4 +1,4 @@
-"""The examples run, and say what is true."""
+"""The examples and benchmarks run on a tiny input, and what the examples print is true."""
 
 from __future__ import annotations
 
@@ -9,10 +9,35 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
+import torch
 
-EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+ROOT = Path(__file__).resolve().parents[1]
+EXAMPLES = ROOT / "examples"
+# Found, not listed, so that a new one is run too.
+SCRIPTS = sorted(path for folder in ("examples", "benchmarks") for path in (ROOT / folder).glob("*.py"))
 TOY = runpy.run_path(str(EXAMPLES / "snr_toy_classifier.py"), run_name="snr_toy_classifier")
 MINIMUM = runpy.run_path(str(EXAMPLES / "wsoftmax_minimum.py"), run_name="wsoftmax_minimum")
+
+
+@pytest.mark.filterwarnings("ignore:__array_wrap__:DeprecationWarning")  # a peer of benchmarks/heads.py
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_each_script_runs_on_a_tiny_input(
+    script: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    threads = torch.get_num_threads()
+    monkeypatch.setattr(sys, "argv", [str(script), "--tiny"])
+    monkeypatch.chdir(ROOT)
+    try:
+        runpy.run_path(str(script), run_name=script.stem)["main"]()
+    finally:
+        torch.set_num_threads(threads)
+    assert capsys.readouterr().out.strip()
+
+
+def test_the_scripts_are_found() -> None:
+    assert len(SCRIPTS) >= 7
+    assert {path.parent.name for path in SCRIPTS} == {"examples", "benchmarks"}
 
 
 def test_the_toy_classifier_prints_the_papers_numbers_beside_its_own() -> None:
