@@ -15,7 +15,7 @@ import numpy as np
 
 from data_prep.alignment import TEMPLATES
 from data_prep.dataset.manifest import MANIFEST_NAME
-from data_prep.errors import InputError
+from data_prep.errors import InputError, printable
 from data_prep.protocols import FORMATS, VerificationProtocol, cfp, insightface_bin, load_protocol
 from data_prep.protocols.lfw import TRAIN_NAME
 from data_prep.protocols.list_text import unknown_list
@@ -177,8 +177,7 @@ def _title(path: Path, name: str) -> tuple[str, str]:
     if benchmark is not None and (is_bin or benchmark not in BENCHMARK_OF.values()):
         return benchmark, letters(benchmark)
     title = f"{path.parent.name}/{path.name}" if nameless else name
-    printable = "".join(sign if sign.isprintable() and sign != "|" else "?" for sign in title)
-    return printable, without_pairs(called)
+    return printable(title).replace("|", "-"), without_pairs(called)  # a bar would end the table's cell
 
 
 def _everything_below(folder: Path) -> Iterator[Path]:

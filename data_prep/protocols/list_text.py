@@ -15,8 +15,8 @@ _DECIDING = 2  # opening rows that say what a list is: a header or counts, and a
 _LARGEST_FILE = 2**28  # the largest list of the field has a few megabytes
 
 AS_CSV = (
-    "Write one pair per line under a first line `left,right,same`: two photos, and 1 for the same person or "
-    "0 for different ones."
+    "Write a pair per line, two photos and 1 for the same person or 0 for different ones, under a first line "
+    "that names the columns, such as `left,right,same`."
 )
 
 

@@ -59,14 +59,14 @@ def verify(
         typer.Option(
             callback=exists,
             help="LFW pairs.txt or pairsDevTest.txt, CFP's Split/FF or Split/FP, a .bin file, CALFW's or "
-            "CPLFW's list, or a CSV: left,right,same[,fold].",
+            "CPLFW's list, or any list with two photos and a label per line.",
         ),
     ] = None,
     suite: Annotated[
         Path | None,
         typer.Option(
             callback=exists,
-            help="Instead of --protocol: a folder with protocols of LFW, CALFW, CFP, CPLFW and AgeDB-30. All "
+            help="Instead of --protocol: a folder with protocols, such as those of LFW, CFP and CALFW. All "
             "that it holds are run, and a table compares the results with published numbers.",
         ),
     ] = None,

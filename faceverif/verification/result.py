@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from data_prep.dataset.exclusions import exclusions_text
 from data_prep.dataset.manifest import AlignedDataset
+from data_prep.errors import printable_lines
 from data_prep.protocols import VerificationProtocol
 from faceverif.models import Embedder
 from faceverif.report.numbers import percent
@@ -141,7 +142,7 @@ class VerificationResult:
         """A few lines for a terminal."""
         roc, photos, header = self.metrics.roc, self.photos, self.dataset.header
         missing = int((photos.no_face | photos.no_crop).sum())
-        return "\n".join(
+        return printable_lines(
             [
                 f"{self.protocol.title}: {roc.genuine:,} genuine and {roc.impostors:,} impostor pairs; "
                 f"{self.protocol.fold_rule}",

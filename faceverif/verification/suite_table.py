@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from data_prep.errors import printable_lines
 from data_prep.protocols.sizes import BENCHMARKS
 from faceverif.report.numbers import percent
 from faceverif.verification.published import GSC_TABLE_5, SOURCE
@@ -50,7 +51,7 @@ class SuiteTable:
             f"Ours: mean and standard error over folds, in percent; {', '.join(flags)}; cosine similarity."
         ]
         notes += sorted({warning for result in self.results.values() for warning in result.warnings})
-        notes += [f"{title} is {result.protocol.reading}." for title, result in self.results.items()]
+        notes += [f"{title}, its list: {result.protocol.reading}." for title, result in self.results.items()]
         notes += [
             f"\\* {title} is partial and not comparable: {result.protocol.partial}."
             for title, result in self.results.items()
@@ -68,7 +69,7 @@ class SuiteTable:
             *self.published(),
         ]
         lines = [f"| {' | '.join(row)} |" for row in rows]
-        return "\n".join([*lines, "", *(f"- {note}" for note in self.notes())]) + "\n"
+        return printable_lines([*lines, "", *(f"- {note}" for note in self.notes())]) + "\n"
 
     def as_json(self) -> dict[str, Any]:
         """Everything that the protocols' own result.json say, by title; JSON-able."""

@@ -175,7 +175,7 @@ def test_a_broken_csv_line_is_named(tmp_path: Path, line: str) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("left,right,distance\na,b,1\n", r"first line 'left,right,distance'\. Write one pair per line"),
+        ("left,right,distance\na,b,1\n", r"first line 'left,right,distance'\. Write a pair per line"),
         ("left,right,same\na,b,1\nc,d,0\n", "at least 2 genuine and 2 impostor"),
         ("left,right,same,fold\na,b,1,0\na,c,0,0\nb,c,1,1\nb,d,0,0\n", "outside fold 0"),
         ("photo1 photo2 5\n", "first line 'photo1 photo2 5'"),

@@ -123,7 +123,7 @@ def test_names_with_commas_and_spaces(tmp_path: Path) -> None:
 def test_what_is_no_list_shows_its_first_line_and_what_to_do(tmp_path: Path, line: str) -> None:
     with pytest.raises(InputError) as raised:
         load_protocol(write(tmp_path, f"\n{line}\n{line}\n"))
-    assert f"got first line {line!r}. Write one pair per line under a first line" in str(raised.value)
+    assert f"got first line {line!r}. Write a pair per line" in str(raised.value)
 
 
 @pytest.mark.parametrize("line", ["a.jpg,b.jpg", "a.jpg,b.jpg,2", "a.jpg,b.jpg,same", "a.jpg,,1", "a,b,c,1"])

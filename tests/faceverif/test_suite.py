@@ -63,7 +63,7 @@ def test_what_is_there_runs_once_a_photo_and_the_rest_is_marked_or_named(suite: 
     ours = "| patterns | - | 100.00 ± 0.00\\* | - | - | - | - | 100.00 ± 0.00 | 100.00 ± 0.00 |"
     assert markdown.splitlines()[2] == ours
     assert "| CosFace | 99.100 | 93.033 | 99.429 | 86.783 | 92.871 | 93.167 | - | - |" in markdown
-    assert "- masks_easy is separated by commas; columns left, right, same; 1 is the same person." in markdown
+    assert "- masks_easy, its list: separated by commas; columns left, right, same; 1 is the same" in markdown
     assert "- \\* CALFW is partial and not comparable: 63 of 72" in markdown
     assert "- LFW was not run: no protocol in" in markdown
     told = json.loads((suite / "out/suite.json").read_text())
