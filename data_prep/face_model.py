@@ -29,7 +29,7 @@ _PASSES = 4
 # Photos far from their person's mean are often wrong labels, and one stranger among a person's photos weighs
 # as much as several honest ones. Leaving them out makes the spread a little too small, never too large.
 _KEPT_SHARE = 0.9
-# Draws stay where the fitted faces lay: beyond it, sums of components look like no face.
+# Draws stay in the range of the fitted faces; beyond it, sums of components do not look like faces.
 _LARGEST_DRAW = 2.0
 # Part of the fitted within-person spread is pose and light, which the drawing adds again.
 _WITHIN_SCALE = 0.6
@@ -65,7 +65,7 @@ class FaceModel:
         return self.mean + np.einsum("k,khwc->hwc", coefficients, self.components)
 
     def save(self, path: Path) -> None:
-        """Write the model, components as bytes with a scale each; whole or not at all."""
+        """Write the whole model or nothing; components are stored as bytes, with one scale each."""
         scale = np.abs(self.components).max(axis=(1, 2, 3)) / 127
         scale = np.maximum(scale, np.finfo(np.float32).tiny)
         with written_whole(path) as unfinished, unfinished.open("wb") as file:
@@ -137,7 +137,7 @@ def fit_face_model(dataset: AlignedDataset, *, components: int) -> FaceModel:
 
     Coefficients are first whitened (total covariance = I); the eigenvectors of the within-person covariance
     are then the wanted basis, its eigenvalues w the within-person variances, and 1 - w those between people.
-    Crops are read batch by batch, a few times over; memory grows by `components` floats a photo only.
+    Crops are read in batches, several times; memory only grows by `components` floats per photo.
 
     Args:
         dataset: only its rows with status `aligned` count.
@@ -193,7 +193,7 @@ def _check_size(components: int, *, repeats: int, people: int) -> None:
 
 
 def within_covariance(coefficients: NDArray[np.floating], person: NDArray[np.integer]) -> NDArray[np.float64]:
-    """Covariance of photos about their person's mean, without the tenth that lies farthest off.
+    """Covariance of photos about their person's mean, without the farthest tenth.
 
     Args:
         coefficients: (photos, k).

@@ -25,11 +25,11 @@ _GAP_PX = 4
 class Crops(ABC):
     """Where the crops lie.
 
-    Plain values: worker processes get a copy, and open themselves what they read.
+    Only plain values: each worker process gets a copy and opens the files itself.
 
     Attributes:
         crop_px: side of every crop.
-        way_out: what the user does about a broken crop, as an instruction.
+        way_out: what the user can do about a broken crop, as an instruction.
     """
 
     crop_px: int
@@ -44,7 +44,7 @@ class Crops(ABC):
         """Where the crop of a row lies, for messages."""
 
     def missing(self, rows: Rows) -> list[str]:
-        """The names of those that are not there, without reading any; none where an index lists what is."""
+        """The names of crops that are missing, found without reading any; an index lists none of those."""
         return []
 
     def decoded(self, rows: Rows) -> Iterator[NDArray[np.uint8] | None]:
@@ -116,7 +116,10 @@ def _content(path: Path) -> bytes:
 
 def is_missing(path: Path) -> bool:
     """Whether there is no such file, or only zero bytes."""
-    return not path.is_file() or path.stat().st_size == 0
+    try:
+        return not path.is_file() or path.stat().st_size == 0
+    except OSError:  # such as a name that is too long for the system
+        return True
 
 
 def decode_crop(content: bytes, crop_px: int) -> NDArray[np.uint8] | None:
@@ -133,13 +136,13 @@ def decode_crop(content: bytes, crop_px: int) -> NDArray[np.uint8] | None:
 
 
 def side_by_side(crops: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Crops, (n, crop_px, crop_px, 3), in a row, with white between them."""
+    """Crops, (n, crop_px, crop_px, 3), in one row, with white between them."""
     gap = np.full((crops.shape[1], _GAP_PX, 3), 255, dtype=np.uint8)
     spaced = [part for crop in crops for part in (gap, crop)]
     return np.hstack(spaced[1:])
 
 
 def centre_square(crops: NDArray[np.uint8], side_px: int) -> NDArray[np.uint8]:
-    """What a model sees of crops: their middle, (n, side_px, side_px, 3) of (n, crop_px, crop_px, 3)."""
+    """The middle of crops, which a model sees: (n, crop_px, crop_px, 3) -> (n, side_px, side_px, 3)."""
     start = (crops.shape[1] - side_px) // 2
     return crops[:, start : start + side_px, start : start + side_px]

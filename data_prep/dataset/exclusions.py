@@ -1,4 +1,4 @@
-"""A list of what training leaves out: photos and identities, each with the reason and its evidence."""
+"""A list of photos and identities that training leaves out, each with the reason and the evidence."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class ExclusionList:
 
     @classmethod
     def read(cls, path: Path) -> ExclusionList:
-        """Read a list by `write_exclusions`, or by hand: of its columns `kind` and `name` decide.
+        """Read a list that `write_exclusions` or a person wrote; only its columns `kind` and `name` count.
 
         Lines above the header that begin with `#` are notes.
 

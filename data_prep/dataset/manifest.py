@@ -59,7 +59,7 @@ class Status(StrEnum):
     """What became of a photo."""
 
     ALIGNED = "aligned"
-    NO_FACE = "no_face"  # has a centre crop: verification's fallback, never trained on
+    NO_FACE = "no_face"  # has a centre crop: the fallback of verification, never used for training
     FAILED = "failed"  # has no crop; the reason says why
 
 
@@ -106,7 +106,7 @@ def photo_of_row(line: bytes) -> str | None:
 
 @dataclass(frozen=True)
 class DatasetHeader:
-    """How the crops were made; whoever reads them checks it.
+    """How the crops were made; every reader checks it.
 
     Attributes:
         template: name of the alignment template.
@@ -131,7 +131,7 @@ class DatasetHeader:
     __pydantic_config__ = ConfigDict(extra="forbid")
 
 
-HEADER = TypeAdapter(DatasetHeader)  # reads one that may not be one
+HEADER = TypeAdapter(DatasetHeader)  # checks a header as it is read
 
 
 def header_for(

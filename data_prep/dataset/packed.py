@@ -1,6 +1,6 @@
-"""Aligned crops packed in InsightFace's train.rec or in WebDataset shards: a data set, and nothing is copied.
+"""Aligned crops packed in InsightFace's train.rec or in WebDataset shards: a data set that is read in place.
 
-What a manifest would say is derived from the pack: a row per photo, and a header.
+The pack gives what a manifest would say: one row per photo, and a header.
 """
 
 from __future__ import annotations
@@ -185,4 +185,4 @@ def _row(photo: SourcePhoto) -> dict[str, Any]:
 
 
 def _way_out(path: Path) -> str:
-    return f"Run `faceverif align {path} OUT`, which leaves broken crops out by name, and use OUT."
+    return f"Run `faceverif align {path} OUT`, which names broken crops and leaves them out, and use OUT."

@@ -28,8 +28,8 @@ _STRIDE_PX = 2
 _PYRAMID_FACTOR = 0.709
 _REFINEMENT_PX, _OUTPUT_PX = 24, 48
 
-# What goes through a network at once: small enough for the processor's cache, large enough that the calls
-# do not count. So memory follows neither the number of photos nor, but for their own pixels, their size.
+# How much goes through a network at once: small enough for the processor's cache, large enough that the
+# calls do not count. Memory therefore grows with the pixels of the photos, and with nothing else.
 _STRIP_PX = 2**16
 _TILE_PX = 512
 _CROPS_PX = 2**14
@@ -66,7 +66,7 @@ class Faces:
 
 
 def centred_largest(faces: Faces, *, width: int, height: int) -> int | None:
-    """The face that a photo is of: large and near its centre.
+    """The main face of a photo: large and near its centre.
 
     Maximises area - 2 * squared distance of the box's centre from the photo's. The plain largest and the
     first box both cost points on LFW.
@@ -99,7 +99,7 @@ class FaceDetector:
 
     @torch.inference_mode()
     def detect(self, photos: Sequence[NDArray[np.uint8]]) -> list[Faces]:
-        """Find the faces of photos of any sizes; each photo's come out as if it were alone.
+        """Find the faces in photos of any size; the other photos do not change what is found in one.
 
         Args:
             photos: (height, width, 3) RGB each.
@@ -185,12 +185,12 @@ class _Tile:
 
 @dataclass(frozen=True)
 class _Candidates:
-    """Boxes of all photos of a batch, with what the last network said of them."""
+    """Boxes in all photos of a batch, with the last network's output."""
 
     photo: Tensor  # (n,)
     boxes: Tensor  # (n, 4), pixels count from one
     scores: Tensor  # (n,)
-    shifts: Tensor  # (n, 4), where the corners ought to be, in fractions of the box
+    shifts: Tensor  # (n, 4), how far the corners should move, in fractions of the box
 
     def __getitem__(self, keep: Tensor) -> _Candidates:
         return _Candidates(self.photo[keep], self.boxes[keep], self.scores[keep], self.shifts[keep])
@@ -201,7 +201,7 @@ class _Candidates:
         return self.boxes[:, 2:] - self.boxes[:, :2] + 1
 
     def shifted(self) -> Tensor:
-        """(n, 4) boxes where the network wants them."""
+        """(n, 4) boxes, moved by the shifts."""
         return self.boxes + self.shifts * self.extent.repeat(1, 2)
 
     def at(self, boxes: Tensor) -> _Candidates:
@@ -246,7 +246,7 @@ def _blocks(extent: int) -> Iterator[slice]:
 
 
 def _strips(tiles: list[_Tile]) -> Iterator[list[_Tile]]:
-    """Tiles of like height, to be laid side by side: the network then runs on few, large inputs."""
+    """Tiles of similar height, to be laid side by side, so that the network runs on a few large inputs."""
     strip: list[_Tile] = []
     width = 0
     for tile in sorted(tiles, key=lambda tile: tile.size, reverse=True):
@@ -275,7 +275,7 @@ def _drawn(sampler: AreaSampler, strip: list[_Tile]) -> tuple[NDArray[np.float32
 
 
 def _even(extent: int) -> int:
-    # The proposal network pools 2 x 2: so its pools never take in two tiles.
+    # The proposal network pools 2 x 2; with even extents no pool covers two tiles.
     return extent + extent % 2
 
 
@@ -296,7 +296,7 @@ def _as_input(pictures: NDArray[np.float32]) -> Tensor:
 def _judged(
     network: nn.Module, sampler: AreaSampler, candidates: _Candidates, *, side: int
 ) -> tuple[_Candidates, tuple[Tensor, ...]]:
-    """Candidates with a network's scores and shifts, and what else it says; without those of no extent."""
+    """Candidates with a network's scores and shifts, and its other outputs; empty boxes are dropped."""
     first, last = candidates.boxes.floor().long().split(2, dim=1)
     pixels = torch.cat([first - 1, last], 1)
     some = (pixels[:, 2:] > pixels[:, :2]).all(dim=1)
@@ -332,7 +332,7 @@ def _nms_within(group: Tensor, candidates: _Candidates, *, iou: float) -> Tensor
 
 
 def _squared(boxes: Tensor) -> Tensor:
-    """Squares around the same centres, as large as the longer side."""
+    """Squares around the same centres, with the longer side."""
     extent = boxes[:, 2:] - boxes[:, :2]
     side = extent.amax(dim=1, keepdim=True)
     first = boxes[:, :2] + (extent - side) / 2
@@ -340,8 +340,8 @@ def _squared(boxes: Tensor) -> Tensor:
 
 
 def _distinct_faces(candidates: _Candidates, landmarks: Tensor) -> Faces:
-    """One photo's faces, best first, without those that cover, or lie in, a better one by more than 0.7."""
-    # Scores of good faces round to one. Of equal ones facenet-pytorch takes the last; so do we.
+    """One photo's faces, best first, without those that overlap a better one by 0.7 of the smaller box."""
+    # Scores of good faces round to one. Among equal ones facenet-pytorch takes the last, and so do we.
     order = candidates.scores.argsort(stable=True).flip(0)
     candidates, landmarks = candidates[order], landmarks[order]
     boxes, area = candidates.boxes, candidates.extent.prod(dim=1)

@@ -1,8 +1,8 @@
 """MTCNN's three networks, as facenet-pytorch defines and ships them, arranged for speed on a processor.
 
-What they compute is unchanged. They take pixels in [0, 255], the normalisation being part of the first
-convolution; they keep channels last; and they pool by maxima of slices, which is two to four times as fast
-there as `max_pool2d`.
+What they compute is unchanged. They take pixels in [0, 255], because the first convolution includes the
+normalisation; they keep channels last; and they pool by maxima of slices, which on a processor is two to
+four times as fast as `max_pool2d`.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ class ProposalNetwork(PNet):
         _take_pixels(self, self.conv1)
 
     def forward(self, pixels: Tensor, *, filler: Sequence[tuple[slice, slice]] = ()) -> tuple[Tensor, Tensor]:
-        """Every cell's verdict; cells lie 2 pixels apart.
+        """Judge every cell; cells lie 2 pixels apart.
 
         Args:
             pixels: (batch, 3, height, width) in [0, 255].
-            filler: (rows, columns) of pixels that only fill up a picture of odd extent: the pool after the
-                first convolution passes over what that says of them.
+            filler: (rows, columns) of pixels that pad a picture to an even extent: the pool after the first
+                convolution ignores them.
 
         Returns:
             Probability of a face, (batch, rows, columns), and box shifts, (batch, rows, columns, 4).
@@ -85,7 +85,7 @@ class OutputNetwork(ONet):
 
 
 def _seen_last(extent: slice) -> slice:
-    # A 3 x 3 window is filed under its first row and column, and is the filler's if it ends on it.
+    # A 3 x 3 window has the index of its first row and column; it sees the filler if it ends on it.
     return slice(max(extent.start - 2, 0), extent.stop - 2)
 
 

@@ -56,7 +56,7 @@ _NAME_ERRORS = {
 def worker_pool(
     out: Path, settings: AlignSettings, *, policy: str = POLICY, workers: int = 0
 ) -> Iterator[Callable[[Iterable[Task]], Iterator[list[Row]]]]:
-    """Processes that align photos into `out`, or take them over where the policy says they are crops.
+    """Processes that align photos into `out`, or keep them where the policy says that they are crops.
 
     Yields:
         `align(tasks)`: the manifest rows of each task, as they come.
@@ -67,7 +67,7 @@ def worker_pool(
     )
 
     def align(tasks: Iterable[Task]) -> Iterator[list[Row]]:
-        # A task per worker waits, so that none idles and no queue grows with the source.
+        # One task per worker waits, so that no worker idles and the queue does not grow with the source.
         waiting = iter(tasks)
         running = {pool.submit(_run_task, task) for task in islice(waiting, 2 * workers)}
         while running:
@@ -89,7 +89,7 @@ def _result(future: Future[list[Row]]) -> list[Row]:
             "--workers",
             "every worker process must have the memory to stay alive, about 1 GB",
             got="a worker process died",
-            fix="Run the same command again, with --workers 1: it goes on where it stopped.",
+            fix="Run the same command again, with --workers 1: it continues where it stopped.",
         ) from error
 
 

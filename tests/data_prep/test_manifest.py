@@ -88,6 +88,11 @@ def test_another_geometry_under_the_same_name_is_refused(tmp_path: Path, header:
         AlignedDataset.load(tmp_path)
 
 
+def test_a_crop_under_an_impossible_name_is_missing(tmp_path: Path, header: DatasetHeader) -> None:
+    write_manifest(tmp_path, header, [row("A/1.jpg", crop="x" * 300), row("A/2.jpg", crop="")])
+    assert len(AlignedDataset.load(tmp_path).crops.missing([0, 1])) == 2
+
+
 def test_an_unknown_template_is_refused(tmp_path: Path, header: DatasetHeader) -> None:
     write_manifest(tmp_path, replace(header, template="mine-96"), [row("A/1.jpg")])
     with pytest.raises(InputError, match="mine-96"):
