@@ -30,7 +30,7 @@ def test_imports_point_downwards(capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_code == 0, capsys.readouterr().out
 
 
-@pytest.mark.parametrize("module", ["faceverif.cli", "data_prep.errors", "data_prep.progress"])
+@pytest.mark.parametrize("module", ["faceverif", "faceverif.cli", "data_prep.errors", "data_prep.progress"])
 def test_what_must_start_fast_imports_nothing_heavy(module: str) -> None:
     program = f"import json, sys, {module}; print(json.dumps(list(sys.modules)))"
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, text=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from data_prep.errors import InputError
 from faceverif.models import MODEL_NAME, PreprocessingSpec, TorchEmbedder, load_model
@@ -62,7 +62,7 @@ class Start:
         """Put the backbone's weights into a new model, and the class weights where its head has such.
 
         Raises:
-            InputError: the run has another backbone.
+            InputError: the run has another backbone, or one that normalises pixels in another way.
         """
         try:
             model.backbone.load_state_dict(self.model.backbone.state_dict())
@@ -73,6 +73,7 @@ class Start:
                 got=self.run,
                 fix=f"Details: {str(error).splitlines()[-1].strip()}",
             ) from error
+        self._refuse_other_pixels(model)
         if self.class_weights is not None and self._fits(model):
             with torch.no_grad():
                 model.objective.head.get_parameter("weight").copy_(self.class_weights)
@@ -85,6 +86,18 @@ class Start:
             "class_weights": self._fits(model),
         }
 
+    def _refuse_other_pixels(self, model: RecognitionModel) -> None:
+        """Normalisation is no tensor of the model file, so equal shapes do not tell."""
+        theirs, ours = (_pixels(each.backbone) for each in (self.model, model))
+        if theirs != ours:
+            mean, std = theirs
+            raise InputError(
+                _FIELD,
+                "must be a model that takes pixels as backbone.pixel_mean and backbone.pixel_std say",
+                got=f"{self.run}, which normalises with mean {mean} and std {std}",
+                fix=f"Set backbone.pixel_mean: {mean} and backbone.pixel_std: {std}.",
+            )
+
     def _fits(self, model: RecognitionModel) -> bool:
         """Whether the model's head has class weights like those of the run."""
         own = dict(model.objective.head.named_parameters()).get("weight")
@@ -93,3 +106,14 @@ class Start:
 
 def _in_words(spec: PreprocessingSpec) -> str:
     return f"{spec.template} {spec.template_sha256[:12]} {spec.colour_order}, input_px {spec.input_px}"
+
+
+def _pixels(backbone: nn.Module) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation that a backbone normalises pixels with, as a config writes them."""
+    gain, offset = (backbone.get_buffer(name).flatten() for name in ("pixel_gain", "pixel_offset"))
+    mean, std = -offset / gain, 1 / gain
+    return _rounded(mean), _rounded(std)
+
+
+def _rounded(values: Tensor) -> list[float]:
+    return [round(value, 6) + 0.0 for value in values.tolist()]

@@ -9,37 +9,20 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from data_prep.alignment import Template, align_face
 from data_prep.atomic import written_whole
 from data_prep.dataset.crops import side_by_side
-from data_prep.detection.cascade import POLICY, Faces, centred_largest
-from data_prep.detection.second_pass import TwoPassDetector
+from data_prep.detection.cascade import POLICY
 from data_prep.errors import InputError, printable_lines
-from data_prep.photos import PhotoError, read_photo
 from faceverif.models import load_embedder
 from faceverif.models.embedder import naming
 from faceverif.report.numbers import percent
 from faceverif.verification.calibration import CalibratedPoint, Calibration, load_calibration
 from faceverif.verification.embeddings import embed_crops
+from faceverif.verification.photo_faces import FoundFace, find_face
 from faceverif.verification.scoring import normalised
 
 # Below this true accept rate a model misses most pairs of the same person, and "different" says little.
 WEAK_TAR = 0.5
-
-
-@dataclass(frozen=True)
-class FoundFace:
-    """The face that was taken from a photo.
-
-    Attributes:
-        photo: its file.
-        crop: (crop_px, crop_px, 3) uint8 RGB, in the model's template.
-        faces: how many the photo shows.
-    """
-
-    photo: Path
-    crop: NDArray[np.uint8]
-    faces: int
 
 
 @dataclass(frozen=True)
@@ -114,43 +97,15 @@ def compare_photos(first: Path, second: Path, *, run: Path, far: float, picture:
     embedder = load_embedder(run=run, onnx=None, preprocess=None)
     calibration = load_calibration(run, model_sha256=embedder.sha256)
     point = calibration.point(far)
-    faces = _find_faces([first, second], embedder.spec.checked_template())
+    template = embedder.spec.checked_template()
+    # One by one: in a batch the rounding, and so the crop, would depend on the other photo.
+    faces = [find_face(photo, template) for photo in (first, second)]
     crops = np.stack([face.crop for face in faces])
     with naming([str(first), str(second)]):
         one, other = normalised(embed_crops(embedder, crops, flip=calibration.flip))
     if picture is not None:
         _save_side_by_side(crops, picture)
     return Comparison(faces, similarity=float(one @ other), point=point, calibration=calibration)
-
-
-def _find_faces(photos: list[Path], template: Template) -> list[FoundFace]:
-    pixels = [_read(photo) for photo in photos]
-    detector = TwoPassDetector()
-    # One by one: in a batch the rounding, and so the crop, would depend on the other photo.
-    found = [detector.detect([photo])[0].faces for photo in pixels]
-    return [_take_face(*seen, template) for seen in zip(photos, pixels, found, strict=True)]
-
-
-def _read(photo: Path) -> NDArray[np.uint8]:
-    try:
-        return read_photo(photo)
-    except PhotoError as error:
-        raise InputError(
-            "photo", "must be a readable picture", got=f"{photo} ({error.reason})", fix="Give another one."
-        ) from error
-
-
-def _take_face(photo: Path, pixels: NDArray[np.uint8], faces: Faces, template: Template) -> FoundFace:
-    height, width = pixels.shape[:2]
-    chosen = centred_largest(faces, width=width, height=height)
-    if chosen is None:
-        raise InputError(
-            "photo",
-            "must show a face",
-            got=f"{photo}, where none was found",
-            fix="Give a photo with a face of at least 20 pixels, upright and not covered.",
-        )
-    return FoundFace(photo, align_face(pixels, faces.landmarks[chosen], template), len(faces))
 
 
 def _save_side_by_side(crops: NDArray[np.uint8], path: Path) -> None:

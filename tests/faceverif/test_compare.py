@@ -17,8 +17,9 @@ from faceverif.backbones import build_backbone
 from faceverif.config.backbones import MobileFaceNetConfig
 from faceverif.models import MODEL_NAME, PreprocessingSpec, load_model, save_model
 from faceverif.verification.calibration import CalibratedPoint, Calibration, write_calibration
-from faceverif.verification.compare import Comparison, FoundFace, compare_photos
+from faceverif.verification.compare import Comparison, compare_photos
 from faceverif.verification.embeddings import EmbeddedPhotos
+from faceverif.verification.photo_faces import FoundFace
 from faceverif.verification.runner import evaluate
 
 
@@ -108,7 +109,7 @@ def comparison(similarity: float, *, tar: float) -> Comparison:
         interval_rule="",
         points=(point,),
     )
-    faces = [FoundFace(Path("a.jpg"), crop, 1), FoundFace(Path("b.jpg"), crop, 3)]
+    faces = [FoundFace("a.jpg", crop, 1), FoundFace("b.jpg", crop, 3)]
     return Comparison(faces, similarity, point, calibration)
 
 

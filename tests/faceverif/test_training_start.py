@@ -89,6 +89,9 @@ def test_the_start_stays_in_the_provenance_and_is_not_needed_again(first: Path, 
 def test_what_cannot_be_refined_is_refused(first: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"training\.start_from: must be a run with the same backbone"):
         begun(first, tmp_path / "run", backbone={"embedding_dim": 24})
+    pixels = r"must be a model that takes pixels as .* mean \[0\.5, 0\.5, 0\.5\] and std \[0\.5, 0\.5, 0\.5\]"
+    with pytest.raises(InputError, match=pixels):
+        begun(first, tmp_path / "run", backbone={"pixel_mean": [0.0, 0.0, 0.0]})
     with pytest.raises(InputError, match=r"training\.start_from: .* finished training run"):
         begun(first, tmp_path / "run", training={"start_from": str(tmp_path)})
     shutil.copytree(first / "run", tmp_path / "first")

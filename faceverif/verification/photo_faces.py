@@ -1,0 +1,82 @@
+"""One face of a photo, cut in a template: what `compare` and the Python interface look at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_prep.alignment import Template, align_face
+from data_prep.detection.cascade import centred_largest
+from data_prep.detection.second_pass import TwoPassDetector
+from data_prep.errors import InputError
+from data_prep.photos import PhotoError, read_photo
+
+# A file, or (height, width, 3) uint8 RGB.
+Photo = Path | str | NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class FoundFace:
+    """The face that was taken from a photo.
+
+    Attributes:
+        photo: its file, or its size where it is an array.
+        crop: (crop_px, crop_px, 3) uint8 RGB, in the template that was asked for.
+        faces: how many the photo shows.
+    """
+
+    photo: str
+    crop: NDArray[np.uint8]
+    faces: int
+
+
+def find_face(photo: Photo, template: Template) -> FoundFace:
+    """The centred-largest face of a photo, warped to a template.
+
+    Args:
+        photo: a file, or pixels.
+        template: where the landmarks land.
+
+    Raises:
+        InputError: the photo is unreadable, no picture, or shows no face.
+    """
+    name, pixels = _named_pixels(photo)
+    faces = _detector().detect([pixels])[0].faces
+    height, width = pixels.shape[:2]
+    chosen = centred_largest(faces, width=width, height=height)
+    if chosen is None:
+        raise InputError(
+            "photo",
+            "must show a face",
+            got=f"{name}, where none was found",
+            fix="Give a photo with a face of at least 20 pixels, upright and not covered.",
+        )
+    return FoundFace(name, align_face(pixels, faces.landmarks[chosen], template), len(faces))
+
+
+@cache
+def _detector() -> TwoPassDetector:
+    """With its default settings; its networks are loaded once."""
+    return TwoPassDetector()
+
+
+def _named_pixels(photo: Photo) -> tuple[str, NDArray[np.uint8]]:
+    if isinstance(photo, np.ndarray):
+        if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3 or not photo.size:
+            raise InputError(
+                "photo",
+                "as an array it must be (height, width, 3), uint8, RGB",
+                got=f"{photo.dtype} {photo.shape}",
+                fix="Convert it, or give the path of a file.",
+            )
+        return f"an array of {photo.shape[1]} x {photo.shape[0]} pixels", photo
+    try:
+        return str(photo), read_photo(Path(photo))
+    except PhotoError as error:
+        raise InputError(
+            "photo", "must be a readable picture", got=f"{photo} ({error.reason})", fix="Give another one."
+        ) from error
