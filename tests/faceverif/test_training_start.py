@@ -58,9 +58,9 @@ def test_class_weights_of_other_people_or_another_shape_are_left(first: Path, tm
     kept = begun(first, tmp_path / "run", data=without_first(other, tmp_path / "four"))
     assert kept.photos.identities == ("P01", "P02", "P03", "P04")
     assert not torch.equal(kept.learner.network.objective.head.get_parameter("weight"), weights)
-    assert kept.provenance["start_from"]["class_weights"] is False
+    assert kept.folder.provenance["start_from"]["class_weights"] is False
     means = begun(first, tmp_path / "run", head={"name": "lgm", "alpha": 0.01})  # means are no class weights
-    assert means.provenance["start_from"]["class_weights"] is False
+    assert means.folder.provenance["start_from"]["class_weights"] is False
 
 
 def without_first(folder: Path, out: Path) -> Path:
@@ -96,11 +96,11 @@ def test_what_cannot_be_refined_is_refused(first: Path, tmp_path: Path) -> None:
         begun(first, tmp_path / "run", training={"start_from": str(tmp_path)})
     shutil.copytree(first / "run", tmp_path / "first")
     checkpoint_path(tmp_path / "first").write_bytes(b"no checkpoint")
-    with pytest.raises(InputError, match=r"training\.start_from: the checkpoint must be one"):
+    with pytest.raises(InputError, match=r"training\.start_from: the checkpoint must be whole"):
         begun(first, tmp_path / "run", training={"start_from": str(tmp_path / "first")})
     checkpoint_path(tmp_path / "first").unlink()  # an exported model is enough to start from
     alone = begun(first, tmp_path / "run", training={"start_from": str(tmp_path / "first")})
-    assert alone.provenance["start_from"]["class_weights"] is False
+    assert alone.folder.provenance["start_from"]["class_weights"] is False
 
 
 def test_a_run_on_other_crops_is_refused(first: Path, tmp_path: Path) -> None:
