@@ -87,7 +87,8 @@ class Recogniser:
         """
         if single := crops.ndim == 3:
             crops = crops[None]
-        embeddings = normalised(embed_crops(self.embedder, crops, flip=self.flip))
+        raw = embed_crops(self.embedder, crops, flip=self.flip)
+        embeddings = normalised(raw).astype(np.float32)
         return embeddings[0] if single else embeddings
 
     def similarity(self, first: Photo, second: Photo) -> float:
