@@ -62,13 +62,15 @@ def _terminal(what: str, total: int, unit: str) -> Iterator[Callable[[int, str],
         TextColumn("{task.fields[note]}", markup=False),
     )
     with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(what, total=total, rate="", note="")
+        task = bar.add_task(printable(what), total=total, rate="", note="")
         pace = _Pace()
 
         def advance(count: int, note: str = "") -> None:
             pace.add(count)
             rate = pace.rate
-            bar.update(task, advance=count, rate=_per_second(rate, unit) if rate else "", note=note)
+            bar.update(
+                task, advance=count, rate=_per_second(rate, unit) if rate else "", note=printable(note)
+            )
 
         yield advance
 

@@ -6,7 +6,7 @@ import errno
 import os
 from collections.abc import Iterator
 
-from data_prep.errors import first_line
+from data_prep.errors import first_line, printable
 
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
 _FAILED = {errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENAMETOOLONG, errno.ESTALE, errno.ETXTBSY}
@@ -18,7 +18,12 @@ _OUT_OF_MEMORY = (
 
 
 def system_trouble(error: BaseException) -> str | None:
-    """One line about what the system refused, with the fix, without a full stop; None for any other error."""
+    """One printable line about what the system refused, with the fix, without a full stop; else None."""
+    line = _trouble(error)
+    return None if line is None else printable(line)
+
+
+def _trouble(error: BaseException) -> str | None:
     if disk_is_full(error):
         return "the disk is full. Free some space"
     for cause in _causes(error):

@@ -99,7 +99,10 @@ def _damaged(path: Path, why: str) -> InputError:
 
 
 def _find(folder: Path, name: str) -> Path | None:
-    found = (folder / name, folder / f"{name}.gz")
+    """The file, plain or gzipped, also called `train-images.idx3-ubyte`, or in torchvision's `raw`."""
+    names = (name, name.replace("-idx", ".idx"))
+    places = (folder, folder / "raw")
+    found = (place / (each + ending) for place in places for each in names for ending in ("", ".gz"))
     return next((path for path in found if path.is_file()), None)
 
 

@@ -24,6 +24,7 @@ from data_prep.errors import InputError
 from data_prep.photos import PhotoError
 from data_prep.progress import say
 from data_prep.sources.base import Listing, Skipped, SourceFormat, SourcePhoto, listing
+from data_prep.walk import left_by_the_system
 
 _MAGIC = struct.pack("<I", 0xCED7230A)
 _LENGTH_BITS = 29
@@ -248,15 +249,16 @@ def list_photos(source: Path) -> Listing[RecordPhoto]:
         raise InputError(str(path), "must hold photos", got="none", fix="Fetch it again.")
     _compare_property(path.with_name("property"), photos)
     skipped = Skipped()
-    for other in set(source.glob("*.rec")) - {path} if source.is_dir() else ():
-        skipped.add(other.name, "another_pack")
+    for other in _packs_in(source) if source.is_dir() else ():
+        if other != path:
+            skipped.add(other.name, "another_pack")
     return listing(path, photos, skipped)
 
 
 def _rec_file(source: Path) -> Path:
     if source.is_file():
         return source
-    found = sorted(source.glob("*.rec"))
+    found = _packs_in(source)
     if source / "train.rec" in found:
         return source / "train.rec"
     if len(found) > 1:
@@ -267,6 +269,12 @@ def _rec_file(source: Path) -> Path:
             fix="Give the file instead of its folder.",
         )
     return found[0]
+
+
+def _packs_in(folder: Path) -> list[Path]:
+    return sorted(
+        path for path in folder.glob("*.rec") if path.is_file() and not left_by_the_system(path.name)
+    )
 
 
 def _in_sequence(records: RecordFile) -> list[RecordPhoto]:
@@ -376,7 +384,7 @@ def _recognises(source: Path) -> bool:
     if source.is_file():
         with source.open("rb") as file:
             return source.suffix == ".rec" or file.read(len(_MAGIC)) == _MAGIC
-    return source.is_dir() and any(source.glob("*.rec"))
+    return source.is_dir() and bool(_packs_in(source))
 
 
 FORMAT = SourceFormat("InsightFace's train.rec, or the folder of it", _recognises, list_photos)

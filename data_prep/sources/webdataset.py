@@ -106,7 +106,7 @@ def read_shards(source: Path) -> Shards:
         InputError: a tar that is compressed or cut off, that holds links, devices or names that lead out of
             it, or one sample twice; or shards are missing of a set, or two sets lie together.
     """
-    paths = [source] if source.is_file() else sorted(source.glob("*.tar"))
+    paths = [source] if source.is_file() else _tars_in(source)
     described: list[_Described] = []
     abouts: list[Mapping[str, Any]] = []
     skipped = Skipped()
@@ -274,10 +274,16 @@ def _refused(path: Path, rule: str, got: object) -> InputError:
     return InputError(str(path), rule, got=got, fix="Fetch or export the shards again.")
 
 
+def _tars_in(folder: Path) -> list[Path]:
+    return sorted(
+        path for path in folder.glob("*.tar") if path.is_file() and not left_by_the_system(path.name)
+    )
+
+
 def _recognises(source: Path) -> bool:
     if source.is_file():
         return source.suffix == ".tar" or read_span(source, _TAR_MAGIC_AT, len(_TAR_MAGIC)) == _TAR_MAGIC
-    if not source.is_dir() or not any(source.glob("*.tar")):
+    if not source.is_dir() or not _tars_in(source):
         return False
     # A folder of photos, per identity or flat, may hold a tar too.
     entries = [entry for entry in source.iterdir() if not left_by_the_system(entry.name)]

@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import typer
 
-from data_prep.errors import InputError
+from data_prep.errors import InputError, printable
 from data_prep.progress import let_console_take_any_text
 from data_prep.system_errors import system_trouble
 from faceverif.cli.app import build_app, continues
@@ -52,7 +52,7 @@ def _again() -> str:
 def _end(line: str, code: int) -> NoReturn:
     """Say one line, of several processes of a torchrun only the first that fails, and exit."""
     if report_failure(line):
-        print(f"faceverif: {line}", file=sys.stderr)
+        print(f"faceverif: {printable(line)}", file=sys.stderr)
     sys.exit(code)
 
 

@@ -60,8 +60,10 @@ def fit_faces(
     components: Annotated[int, typer.Option(min=1, help="Principal components to keep.")] = 200,
 ) -> None:
     """Fit the statistical face model behind the synthetic people to an aligned set."""
+    from data_prep.atomic import refuse_file
     from data_prep.dataset.packed import load_aligned
     from data_prep.face_model import fit_face_model
 
+    refuse_file(out.parent)
     fit_face_model(load_aligned(data), components=components).save(out)
     typer.echo(f"face model: {out}")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from data_prep.check import check
 from data_prep.errors import InputError
 from data_prep.sources import find_format, list_source
 from data_prep.sources.people_folders import people_level
@@ -169,6 +170,16 @@ def test_pipes_and_sockets_are_skipped_and_broken_links_stay(
     photos, skipped = list_source(tmp_path)
     assert [photo.key for photo in photos] == ["Ann/1.jpg", "Ann/2.jpg", "Ann/gone.jpg"]
     assert skipped.text() == "skipped 3: not_a_file 3 (s.jpg, Ann/null.jpg, Ann/pipe.jpg)"
+
+
+def test_pipes_that_are_called_like_packs_are_never_opened(tmp_path: Path) -> None:
+    put(tmp_path, "Ann/1.jpg")
+    for name in ("train.rec", "a.tar", "set.bin", "pairs.txt", "identity_CelebA.txt"):
+        os.mkfifo(tmp_path / name)
+    assert [photo.key for photo in list_source(tmp_path).photos] == ["Ann/1.jpg"]
+    assert "1 photos of 1 identities" in check(tmp_path).facts
+    with pytest.raises(InputError, match="must be a folder or file of photos"):
+        list_source(tmp_path / "train.rec")
 
 
 # --- sets whose file names say whom they show

@@ -87,6 +87,15 @@ def test_random_bytes_are_values_or_refused(
     assert idx(values) == content  # whatever is accepted is what the bytes say, to the last one
 
 
+@pytest.mark.parametrize("name", ["raw/train-{}-idx{}-ubyte", "train-{}.idx{}-ubyte"])
+def test_the_files_are_found_as_torchvision_and_kaggle_lay_them(tmp_path: Path, name: str) -> None:
+    (tmp_path / "raw").mkdir()
+    write(tmp_path / name.format("images", 3), idx(IMAGES))
+    write(tmp_path / name.format("labels", 1), idx(np.zeros(len(IMAGES), np.uint8)))
+    assert has_idx_files(tmp_path)
+    assert len(read_idx_images(tmp_path, "train")[1]) == len(IMAGES)
+
+
 def test_a_part_needs_both_files_and_equal_counts(tmp_path: Path) -> None:
     assert not has_idx_files(tmp_path)
     write(tmp_path / "train-images-idx3-ubyte.gz", gzip.compress(idx(IMAGES)))
