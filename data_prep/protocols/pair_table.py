@@ -110,8 +110,7 @@ def _broken(path: Path, row: Row, columns: Columns, *, words: tuple[str, str] = 
     fold = ", and a fold number" if columns.fold is not None else ""
     return InputError(
         f"{path}, line {row.line}",
-        f"must be two photos and {words[0]} for the same person or {words[1]} for different ones{fold}, "
-        f"as in the lines before it",
+        f"must be two photos and {words[0]} for the same person or {words[1]} for different ones{fold}",
         got=repr(",".join(row.fields)[:160]),
         fix="Fix the line; a photo's name with the separator in it is written in quotes.",
     )

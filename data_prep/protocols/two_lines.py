@@ -28,7 +28,7 @@ from data_prep.protocols.sizes import BENCHMARKS, benchmark_named
 
 _PER_FOLD_AND_KIND = 300
 _FOLD_RULE = f"folds of {_PER_FOLD_AND_KIND} + {_PER_FOLD_AND_KIND} pairs, each kind in file order"
-_LINE = re.compile(r"(\S+\.(?:jpe?g|png|bmp))[\s,;]+([0-9]|10)[\s,;]*", re.IGNORECASE)
+_LINE = re.compile(r"([^\s,;]+\.(?:jpe?g|png|bmp))[\s,;]+([0-9]|10)[\s,;]*", re.IGNORECASE)
 
 
 def _load(path: Path) -> VerificationProtocol:

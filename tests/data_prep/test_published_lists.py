@@ -29,13 +29,15 @@ def same_pairs(protocol: VerificationProtocol) -> bool:
     return list(zip(protocol.left, protocol.right, protocol.same.tolist(), strict=True)) == PAIRS
 
 
+@pytest.mark.parametrize("order", ["as they are", "genuine first"])
 @pytest.mark.parametrize("sign", ["\t", ",", ";", " ", "   ", ", ", " \t"])
 @pytest.mark.parametrize("words", ["1 0", "1 -1", "True False", "same diff", "genuine impostor", "1.0 0.0"])
-def test_separators_and_labels(tmp_path: Path, sign: str, words: str) -> None:
+def test_separators_and_labels(tmp_path: Path, sign: str, words: str, order: str) -> None:
     same, different = words.split()
-    lines = [sign.join([left, right, same if kind else different]) for left, right, kind in PAIRS]
+    pairs = PAIRS if order == "as they are" else sorted(PAIRS, key=lambda pair: not pair[2])
+    lines = [sign.join([left, right, same if kind else different]) for left, right, kind in pairs]
     protocol = load_protocol(write(tmp_path, "\n".join(lines)))
-    assert same_pairs(protocol)
+    assert list(zip(protocol.left, protocol.right, protocol.same.tolist(), strict=True)) == pairs
     assert f"{same.lower()} is the same person" in protocol.reading
     assert "no header: the label is the last of three fields" in protocol.reading
 
