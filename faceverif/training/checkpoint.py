@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -99,6 +100,7 @@ def read_checkpoint(run: Path, *, field: str) -> dict[str, Any]:
         InputError: not one of ours.
     """
     with only_a_whole_checkpoint(run, field=field):
+        _refuse_other_sums(checkpoint_path(run))
         content = torch.load(checkpoint_path(run), map_location="cpu", weights_only=True)
         _checked(_Checkpoint, content)
     return content
@@ -156,6 +158,14 @@ def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> N
             for moment in optimizer.state.get(parameter, {}).values():
                 if moment is not None and moment.shape not in (parameter.shape, ()):
                     raise ValueError("a moment of another shape")
+
+
+def _refuse_other_sums(path: Path) -> None:
+    """PyTorch writes a check sum of each tensor, and does not look at it when it reads."""
+    with zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise zipfile.BadZipFile(damaged)
 
 
 def _checked(model: type[Any], content: dict[str, Any]) -> Any:

@@ -18,6 +18,7 @@ from faceverif.config.reading import config_text
 from faceverif.config.section import Section
 from faceverif.provenance import describe_end
 from faceverif.training.checkpoint import Standing, checkpoint_path, save_checkpoint
+from faceverif.training.fabric import refuse_other_launchers
 from faceverif.training.step_figures import StepFigures
 
 
@@ -30,8 +31,10 @@ def held(run: Path, *, command: str) -> Iterator[None]:
         command: who trains, for the message, such as `faceverif train`.
 
     Raises:
-        InputError: it cannot be made, or another training holds it.
+        InputError: it cannot be made, another training holds it, or this process is one of several that do
+            not know of each other.
     """
+    refuse_other_launchers()
     if int(os.environ.get("RANK", "0")) > 0:
         yield
         return

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -39,13 +40,17 @@ class Killed(Exception):
     pass
 
 
-def break_off(monkeypatch: pytest.MonkeyPatch, *, at_step: int) -> None:
-    """The process dies between gradients and update."""
+def die() -> None:
+    raise Killed
+
+
+def break_off(monkeypatch: pytest.MonkeyPatch, *, at_step: int, how: Callable[[], None] = die) -> None:
+    """The process dies, or is asked to stop, between gradients and update."""
     update = Learner.update
 
     def dying(self: Learner, *, step: int) -> None:
         if step == at_step:
-            raise Killed
+            how()
         update(self, step=step)
 
     monkeypatch.setattr(Learner, "update", dying)
@@ -79,6 +84,21 @@ def test_resumed_run_ends_bit_for_bit_like_an_undisturbed_one(
     assert checkpoint(tmp_path)["step"] == step
     torch.rand(100)  # whatever else the process draws
     train(run_config(data), tmp_path)  # the same call
+    assert_same_end(tmp_path, whole)
+
+
+@pytest.mark.parametrize(("number", "step"), [(signal.SIGINT, 2), (signal.SIGTERM, 1)])
+def test_a_stopped_run_saves_first_and_the_same_call_continues_it(
+    data: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, step: int
+) -> None:
+    """Ctrl-C in the middle of an epoch, SIGTERM during its last step."""
+    config = run_config(data, training={"checkpoint_every_minutes": 60, "workers": 1})
+    with monkeypatch.context() as patch:
+        break_off(patch, at_step=step, how=lambda: os.kill(os.getpid(), number))
+        with pytest.raises(KeyboardInterrupt):
+            train(config, tmp_path)
+    assert checkpoint(tmp_path)["step"] == step + 1
+    train(config, tmp_path)
     assert_same_end(tmp_path, whole)
 
 

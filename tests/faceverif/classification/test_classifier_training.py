@@ -5,6 +5,9 @@ from __future__ import annotations
 import csv
 import json
 import math
+import os
+import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,7 @@ from faceverif.classification.learner import ClassifierLearner
 from faceverif.classification.trained import load_classifier
 from faceverif.classification.training import train_classifier
 from faceverif.config.reading import validate_config
+from faceverif.training.checkpoint import read_checkpoint
 from faceverif.training.fabric import launch_alone
 
 
@@ -63,12 +67,16 @@ class Killed(Exception):
     pass
 
 
-def kill_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+def die() -> None:
+    raise Killed
+
+
+def kill_at(monkeypatch: pytest.MonkeyPatch, step: int, how: Callable[[], None] = die) -> None:
     update = ClassifierLearner.update
 
     def dying(self: ClassifierLearner, *, step: int, last: int = step) -> None:
         if step == last:
-            raise Killed
+            how()
         update(self, step=step)
 
     monkeypatch.setattr(ClassifierLearner, "update", dying)
@@ -83,10 +91,27 @@ def test_killed_and_resumed_equals_uninterrupted(
         with pytest.raises(Killed):
             train_classifier(config(), tmp_path, resume=False)
     train_classifier(config(), tmp_path)  # the same call
-    expected, found = (load_file(run / "model.safetensors") for run in (whole, tmp_path))
+    assert_same_end(tmp_path, whole)
+
+
+@pytest.mark.parametrize("step", [7, 9], ids=["in an epoch", "its last step"])
+def test_a_stopped_run_saves_first_and_the_same_call_continues_it(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    with monkeypatch.context() as patch:
+        kill_at(patch, step, how=lambda: os.kill(os.getpid(), signal.SIGTERM))
+        with pytest.raises(KeyboardInterrupt):
+            train_classifier(config(), tmp_path)
+    assert read_checkpoint(tmp_path, field="--run")["step"] == step + 1
+    train_classifier(config(), tmp_path)
+    assert_same_end(tmp_path, whole)
+
+
+def assert_same_end(run: Path, whole: Path) -> None:
+    expected, found = (load_file(each / "model.safetensors") for each in (whole, run))
     assert expected.keys() == found.keys()
     assert all(torch.equal(expected[name], found[name]) for name in expected)
-    timeless = [{key: row[key] for key in row if key != "images_per_s"} for row in rows(tmp_path)]
+    timeless = [{key: row[key] for key in row if key != "images_per_s"} for row in rows(run)]
     assert timeless == [{key: row[key] for key in row if key != "images_per_s"} for row in rows(whole)]
 
 

@@ -1,0 +1,177 @@
+"""A run's folder: one training at a time, and checkpoints that are read under a guard."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from classification.test_classifier_training import config
+from small_faces import write_faces
+from small_runs import run_config
+
+from data_prep.errors import InputError
+from data_prep.lock import locked
+from faceverif.classification.data import load_image_sets
+from faceverif.classification.provenance import data_sha256
+from faceverif.classification.training import ClassifierRun, train_classifier
+from faceverif.training.checkpoint import checkpoint_path, load_checkpoint, only_a_whole_checkpoint
+from faceverif.training.fabric import launch_alone, refuse_other_launchers
+from faceverif.training.loop import train
+from faceverif.training.stop import StopRequest
+
+SETTINGS: dict[str, Any] = {
+    "head": {"name": "softmax"},
+    "penalties": [],
+    "criterion": {"name": "cross_entropy"},
+    "optimizer": {"name": "adamw", "learning_rate": 0.01},
+    "training": {"epochs": 1},
+}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    train_classifier(config(**SETTINGS), folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def read(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[bytes], None]:
+    """Continues a run from a checkpoint with that content, as `train_classifier` does before it writes."""
+    settings, folder = config(**SETTINGS), tmp_path_factory.mktemp("damaged")
+    sets = load_image_sets(settings.data, settings.seed)
+    sha256 = data_sha256(*sets)
+    training = ClassifierRun(settings, folder, launch_alone("32-true", command="test"), *sets, sha256=sha256)
+    checkpoint_path(folder).parent.mkdir()
+
+    def read(content: bytes) -> None:
+        checkpoint_path(folder).write_bytes(content)
+        checkpoint = load_checkpoint(folder, settings, data_sha256=sha256)
+        assert checkpoint is not None
+        with only_a_whole_checkpoint(folder):
+            training.continue_from(checkpoint)
+
+    return read
+
+
+def test_a_folder_is_trained_in_by_one_process_at_a_time(tmp_path: Path) -> None:
+    data = write_faces(tmp_path / "data", people=2, photos=4).root
+    busy = tmp_path / "busy"
+    busy.mkdir()
+    for training in (
+        lambda: train(run_config(data), busy),
+        lambda: train_classifier(config(), busy),
+    ):
+        with (
+            locked(busy, command="faceverif train"),
+            pytest.raises(InputError, match="--run: must not be"),
+        ):
+            training()
+    assert [path.name for path in busy.iterdir()] == [".lock"]
+
+
+def damaged(content: bytes, rng: np.random.Generator) -> bytes:
+    """A flipped bit, a byte of its own, a cut, a hole, or a piece that stands twice."""
+    place, end = sorted(rng.integers(0, len(content), 2))
+    return {
+        0: lambda: content[:place] + bytes([content[place] ^ 1 << rng.integers(8)]) + content[place + 1 :],
+        1: lambda: content[:place] + rng.bytes(1) + content[place + 1 :],
+        2: lambda: content[:place],
+        3: lambda: content[:place] + bytes(end - place) + content[end:],
+        4: lambda: content[:end] + content[place:],
+    }[int(rng.integers(5))]()
+
+
+def test_a_damaged_checkpoint_gives_one_clear_error_or_none(run: Path, read: Callable[[bytes], None]) -> None:
+    content, rng = checkpoint_path(run).read_bytes(), np.random.default_rng(7)
+    errors = []
+    for _ in range(60):
+        try:
+            read(damaged(content, rng))
+        except InputError as error:
+            errors.append(str(error))
+    assert len(errors) > 50  # the others hit the padding between tensors
+    assert not any("\n" in error for error in errors)
+    read(content)
+
+
+def other_values() -> Iterator[tuple[str, Any]]:
+    """Values of another kind at every place of a checkpoint."""
+    for key in ("format", "config", "data_sha256", "seconds", "started", "step", "interval", "history"):
+        for value in (None, "x", -1, {"a": "b"}, float("nan")):
+            yield key, value
+    for key in ("model", "optimizer"):
+        for value in ({}, {"state": {}, "param_groups": []}, 3):
+            yield key, value
+
+
+def test_values_of_another_kind_are_refused(run: Path, read: Callable[[bytes], None], tmp_path: Path) -> None:
+    whole = torch.load(checkpoint_path(run), weights_only=True)
+    accepted = []
+    for key, value in other_values():
+        torch.save(whole | {key: value}, tmp_path / "changed.pt")
+        try:
+            read((tmp_path / "changed.pt").read_bytes())
+        except InputError:
+            continue
+        accepted.append((key, value))
+    assert accepted == [("started", "x")]  # any text may say when a run began
+
+
+def test_moments_of_another_shape_are_refused_before_a_step_fails_on_them(
+    run: Path, read: Callable[[bytes], None], tmp_path: Path
+) -> None:
+    whole = torch.load(checkpoint_path(run), weights_only=True)
+    whole["optimizer"]["state"][0]["exp_avg"] = torch.zeros(3)
+    torch.save(whole, tmp_path / "changed.pt")
+    with pytest.raises(InputError, match="the checkpoint must be whole"):
+        read((tmp_path / "changed.pt").read_bytes())
+
+
+def test_a_second_signal_interrupts_at_once() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with StopRequest() as stop:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.made
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize(
+    ("told", "launcher"),
+    [
+        ({"SLURM_NTASKS": "4", "SLURM_PROCID": "2"}, "srun"),
+        ({"SLURM_STEP_NUM_TASKS": "2", "SLURM_NTASKS": "4"}, "srun"),
+        ({"OMPI_COMM_WORLD_SIZE": "3"}, "mpirun"),
+    ],
+)
+def test_tasks_that_would_train_alone_are_refused(
+    told: dict[str, str], launcher: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
+    data = write_faces(tmp_path / "data", people=2, photos=4).root
+    for training in (
+        lambda: train(run_config(data), tmp_path / "run"),
+        lambda: train_classifier(config(), tmp_path / "run"),
+    ):
+        with pytest.raises(InputError, match=rf"^{launcher}: must start one .*{launcher} .*torchrun"):
+            training()
+    assert not (tmp_path / "run").exists()
+
+
+def test_one_task_and_torchrun_are_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLURM_NTASKS", "1")
+    refuse_other_launchers()
+    monkeypatch.setenv("SLURM_NTASKS", "4")
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    refuse_other_launchers()
+    with pytest.raises(InputError, match="faceverif classify: trains in one process; got 4"):
+        launch_alone("32-true", command="faceverif classify")
