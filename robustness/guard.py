@@ -246,4 +246,7 @@ def _built(about: Mapping[str, Any], state: Mapping[str, Tensor], model: Attacke
         name.removeprefix(_DETECTOR): tensor for name, tensor in state.items() if name.startswith(_DETECTOR)
     }
     detector = build_detector(about["detector"], model).restore(learnt)
-    return Guard(about["detector"], detector, state[_SCORES].numpy(), about["clean"])
+    scores = state[_SCORES].double()
+    if scores.ndim != 1 or not scores.isfinite().all():
+        raise ValueError("its scores of clean photos must be a list of finite numbers")
+    return Guard(about["detector"], detector, scores.numpy(), str(about["clean"]))

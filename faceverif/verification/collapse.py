@@ -42,6 +42,7 @@ def collapse_warning(embedder: Embedder, embeddings: NDArray[np.floating]) -> st
     if count < _FEWEST_PEOPLE:
         return None
     unit = normalised(embeddings)
+    unit[~unit.any(axis=1), 0] = 1  # all zero embeddings are alike
     mean = float(((unit.sum(axis=0) ** 2).sum() - (unit**2).sum()) / (count * (count - 1)))
     if mean <= _LARGEST_MEAN:
         return None

@@ -36,6 +36,10 @@ def test_the_mean_cosine_decides_whatever_the_lengths(cosine: float, warned: boo
         )
 
 
+def test_embeddings_that_are_all_zero_have_collapsed() -> None:
+    assert "mean cosine 1.00" in str(collapse_warning(pattern_embedder(), np.zeros((20, 3), np.float32)))
+
+
 def test_each_photo_is_of_another_person_and_few_people_tell_nothing(tmp_path: Path) -> None:
     dataset = write_faces(tmp_path / "a", people=30, photos=2)
     chosen = dataset.column("identity")[different_photos(dataset, np.arange(60))]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from safetensors import safe_open
+from safetensors.torch import save_file
 from small_faces import face, write_faces, write_pairs
 from small_runs import run_config
 
@@ -106,6 +109,31 @@ def test_a_rate_that_the_photos_do_not_resolve_says_how_many_it_needs(run: Path,
     assert load_guard(run, rate=0.01).point.calibration_size == 100
     assert str(tmp_path / "others") in kept.text()
     (run / GUARD_NAME).write_bytes(before)
+
+
+def test_a_damaged_calibration_is_one_line(run: Path) -> None:
+    whole = (run / GUARD_NAME).read_bytes()
+    with safe_open(run / GUARD_NAME, framework="pt") as file:
+        about = json.loads(*file.metadata().values())
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+    seal = about.pop("sha256")
+    try:
+        (run / GUARD_NAME).write_bytes(whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:])
+        with pytest.raises(InputError, match="the hash differs"):
+            load_guard(run, rate=0.1)
+        for changed, scores in (
+            (about | {"sha256": seal, "clean": "x"}, tensors["clean_scores"]),
+            (about | {"format": 1}, tensors["clean_scores"][None]),
+            (about | {"format": 1}, tensors["clean_scores"] * float("nan")),
+            (about | {"format": 1, "detector": "x"}, tensors["clean_scores"]),
+            (about | {"format": 1, "detector": [1]}, tensors["clean_scores"]),
+        ):
+            metadata = {"faceverif.rejection": json.dumps(changed)}
+            save_file(tensors | {"clean_scores": scores}, run / GUARD_NAME, metadata=metadata)
+            with pytest.raises(InputError, match="must be a file that `faceverif calibrate-rejection` wrote"):
+                load_guard(run, rate=0.1)
+    finally:
+        (run / GUARD_NAME).write_bytes(whole)
 
 
 def test_the_training_set_is_no_clean_data(run: Path) -> None:
