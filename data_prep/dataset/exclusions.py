@@ -45,7 +45,7 @@ class Exclusion(NamedTuple):
 def write_exclusions(path: Path, exclusions: Iterable[Exclusion], *, warnings: Iterable[str] = ()) -> None:
     """Write the list as a CSV, whole or not at all; warnings become its first lines, after a `#`."""
     text = io.StringIO()
-    text.writelines(f"# {warning}\n" for warning in warnings)
+    text.writelines(f"# warning: {warning}\n" for warning in warnings)
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(Exclusion._fields)
     writer.writerows([*line[:3], f"{line.score:.4f}", line.evidence] for line in exclusions)

@@ -1,1 +1,1 @@
-"""What is wrong with a training set: people it shares with an evaluation set, duplicates, wrong labels."""
+"""Faults of a training set: people it shares with an evaluation set, duplicates, wrong labels."""

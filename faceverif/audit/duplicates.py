@@ -1,4 +1,4 @@
-"""Photos that are one picture: alike to the model, and alike pixel by pixel once aligned."""
+"""Copies of one photo: similar to the model, and similar pixel by pixel after alignment."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from faceverif.audit.people import People
 from faceverif.audit.similarity import Pairs, pairs_from
 
 DUPLICATE_RULE = (
-    "cosine similarity of the embeddings of 0.9 or more, and a correlation of the aligned crops of 0.96 or "
-    "more, in grey at 32 x 32 pixels, the better of both ways round: another resolution, compression, "
-    "exposure or a mirror image does not hide a copy"
+    "embeddings with a cosine similarity of at least 0.9, and aligned crops with a correlation of at least "
+    "0.96, in grey at 32 x 32 pixels, one of them mirrored if that correlates better: a copy stays a copy at "
+    "another resolution, compression or exposure, and mirrored"
 )
 _ALIKE = 0.9
 _CORRELATION = 0.96
@@ -24,7 +24,7 @@ def duplicates(left: People, right: People | None = None) -> Pairs:
 
     Args:
         left: photos of one set.
-        right: of another; without, pairs within `left`.
+        right: photos of another set; None: pairs within `left`.
 
     Returns:
         Photo indices; the scores are the correlations.
@@ -44,9 +44,9 @@ def duplicates(left: People, right: People | None = None) -> Pairs:
 
 
 def pixel_correlation(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> float:
-    """Pearson's correlation of two pictures of one size, or of one with the other's mirror image.
+    """Pearson's correlation of two pictures of one size, or with the second one mirrored; the higher one.
 
-    A picture of one grey correlates with nothing: 0.
+    A picture of a single grey value has correlation 0 with every other.
     """
     ways = (second, second[:, ::-1])
     return max(_correlation(first.astype(np.float64), way.astype(np.float64)) for way in ways)

@@ -28,7 +28,7 @@ _METADATA_KEY, _EMBEDDINGS = "faceverif.embeddings", "embeddings"
 def cached_embeddings(
     embedder: Embedder, dataset: AlignedDataset, rows: NDArray[np.int64], *, flip: bool, folder: Path
 ) -> NDArray[np.float32]:
-    """Unit embeddings of some rows of a data set; those that are in the folder are not computed again.
+    """Unit embeddings of some rows of a data set; those already in the folder are not computed again.
 
     Args:
         embedder: made for the data set's template.

@@ -1,4 +1,4 @@
-"""The photos of a data set by whom they show, with a centre for each identity."""
+"""The photos of a data set, grouped by identity, with a centre for each."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class People:
 
     @cached_property
     def centres(self) -> NDArray[np.float32]:
-        """(identities, dim) the mean of each one's embeddings, as a unit vector."""
+        """(identities, dim) the unit mean of each identity's embeddings."""
         return unit(self._sums)
 
     @cached_property
@@ -54,7 +54,7 @@ class People:
         return np.where(self.photos[self.labels] > 1, scores, np.float32(np.nan))
 
     def half_centres(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Two centres, (n, dim), of every identity with two photos or more: of every other photo each."""
+        """Two centres, (n, dim), per identity with two or more photos: of its even and its odd photos."""
         order = np.argsort(self.labels, kind="stable")
         begins = np.repeat(np.cumsum(self.photos) - self.photos, self.photos)
         even = np.empty(len(order), dtype=bool)
@@ -74,7 +74,7 @@ class People:
         """
         return self.dataset.crops.read(self.rows[[photo]])[0]
 
-    def likest(self, identity: int, vector: NDArray[np.float32]) -> int:
+    def most_similar(self, identity: int, vector: NDArray[np.float32]) -> int:
         """The photo of an identity that is most similar to a vector, (dim,)."""
         photos = np.flatnonzero(self.labels == identity)
         return int(photos[(self.embeddings[photos] @ vector).argmax()])
@@ -96,9 +96,9 @@ def unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def plain_name(name: str) -> str:
-    """A name for comparison: without accents, case, spaces and punctuation; empty for what is only a number.
+    """A name for comparison: without accents, case, spaces and punctuation; empty for a mere number.
 
-    Numbers are counted anew by every data set, so that two equal ones say nothing.
+    Every data set counts its own numbers, so equal numbers mean nothing.
     """
     letters = unicodedata.normalize("NFKD", name).casefold()
     plain = "".join(letter for letter in letters if letter.isalnum())

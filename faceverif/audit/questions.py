@@ -82,7 +82,7 @@ def shared_names(train: People, against: People) -> Answer:
     return Answer(
         "shared_name",
         "People in both sets, by name",
-        "equal but for accents, case, spaces and punctuation; a name that is only a number says nothing",
+        "equal except for accents, case, spaces and punctuation; names that are mere numbers do not count",
         suspicions,
         compared=len(train.names) * len(against.names),
         expected_false_alarms=None,
@@ -118,7 +118,7 @@ def copies_of_evaluation(train: People, against: People) -> Answer:
 
 
 def copies(train: People) -> Answer:
-    """Photos that are in the training set twice; of two under different names the less likely one goes."""
+    """Photos that occur twice in the training set; under two names, the less typical photo is listed."""
     suspicions = []
     pairs = duplicates(train)
     for i, j, score in pairs.rows():
@@ -128,7 +128,7 @@ def copies(train: People) -> Answer:
         exclusion = Exclusion("photo", train.photo_name(gone), reason, score, train.photo_name(kept))
         suspicions.append(Suspicion(exclusion, (ShownPhoto(train, gone), ShownPhoto(train, kept))))
     compared = pairs_within(len(train.rows))
-    return Answer("copy", "Photos that are there twice", DUPLICATE_RULE, suspicions, compared, None)
+    return Answer("copy", "Photos that occur twice", DUPLICATE_RULE, suspicions, compared, None)
 
 
 def mislabelled(train: People, stranger: StrangerThreshold) -> Answer:
@@ -141,9 +141,9 @@ def mislabelled(train: People, stranger: StrangerThreshold) -> Answer:
     suspicions = [_stranger(train, photo, int(nearest[photo])) for photo in order]
     return Answer(
         "mislabelled",
-        "Photos that do not show whom they are said to show",
-        f"{STRANGER_RULE}; and the centre of another identity is nearer. Beside the photo: its identity's "
-        "most typical one, and the likest of the nearest identity",
+        "Photos that do not show the person they are labelled as",
+        f"{STRANGER_RULE}; and the centre of another identity is nearer. Shown beside the photo: the most "
+        "typical photo of its identity, and the most similar photo of the nearest identity",
         suspicions,
         compared=int(tested.sum()),
         expected_false_alarms=stranger.expected_false_alarms(int(tested.sum())),
@@ -151,13 +151,13 @@ def mislabelled(train: People, stranger: StrangerThreshold) -> Answer:
 
 
 def split_identities(train: People, match: MatchThreshold) -> Answer:
-    """Identities that are one person; the one with fewer photos goes."""
+    """Identities that are one person; the one with fewer photos is listed."""
     title = "People under two names in the training set"
     return _same_within(train, match, reason="split_identity", title=title)
 
 
 def split_evaluation(against: People, match: MatchThreshold) -> Answer:
-    """The same question for the evaluation set: its own labels are not free of errors."""
+    """The same question for the evaluation set, whose own labels may be wrong."""
     title = "People under two names in the evaluation set"
     return replace(_same_within(against, match, reason="split_evaluation", title=title), excludes=False)
 
@@ -179,32 +179,35 @@ def _same_within(people: People, match: MatchThreshold, *, reason: str, title: s
     for i, j, score in pairs.rows():
         gone, kept = (i, j) if people.photos[i] < people.photos[j] else (j, i)
         exclusion = Exclusion("identity", people.names[gone], reason, score, people.names[kept])
-        suspicions.append(Suspicion(exclusion, _likest_photos(people, people, gone, kept)))
+        suspicions.append(Suspicion(exclusion, _most_similar_photos(people, people, gone, kept)))
     return Answer(reason, title, MATCH_RULE, suspicions, compared, match.expected_false_alarms(compared))
 
 
 def _shared(train: People, against: People, mine: int, other: int, *, reason: str) -> Suspicion:
     score = float(train.centres[mine] @ against.centres[other])
     exclusion = Exclusion("identity", train.names[mine], reason, score, against.names[other])
-    return Suspicion(exclusion, _likest_photos(train, against, mine, other))
+    return Suspicion(exclusion, _most_similar_photos(train, against, mine, other))
 
 
-def _likest_photos(left: People, right: People, mine: int, other: int) -> tuple[ShownPhoto, ...]:
-    """Of each identity the photo that is most similar to the other's centre."""
+def _most_similar_photos(left: People, right: People, mine: int, other: int) -> tuple[ShownPhoto, ...]:
+    """The photo of each identity that is most similar to the other's centre."""
     return (
-        ShownPhoto(left, left.likest(mine, right.centres[other])),
-        ShownPhoto(right, right.likest(other, left.centres[mine])),
+        ShownPhoto(left, left.most_similar(mine, right.centres[other])),
+        ShownPhoto(right, right.most_similar(other, left.centres[mine])),
     )
 
 
 def _stranger(train: People, photo: int, nearest: int) -> Suspicion:
     own = int(train.labels[photo])
-    typical, likest = train.likest(own, train.centres[own]), train.likest(nearest, train.embeddings[photo])
+    typical, similar = (
+        train.most_similar(own, train.centres[own]),
+        train.most_similar(nearest, train.embeddings[photo]),
+    )
     score = float(train.own_scores[photo])
     exclusion = Exclusion("photo", train.photo_name(photo), "mislabelled", score, train.names[nearest])
-    return Suspicion(exclusion, tuple(ShownPhoto(train, each) for each in (photo, typical, likest)))
+    return Suspicion(exclusion, tuple(ShownPhoto(train, each) for each in (photo, typical, similar)))
 
 
 def _nan_low(people: People, photo: int) -> float:
-    """How well a photo fits its identity; alone it fits worst."""
+    """How well a photo fits its identity; a single photo fits worst."""
     return float(np.nan_to_num(people.own_scores[photo], nan=-1.0))

@@ -1,4 +1,4 @@
-"""The page of an audit, made of the files in its folder alone, pictures embedded."""
+"""The page of an audit, made only from the files in its folder, with the pictures inside."""
 
 from __future__ import annotations
 

@@ -21,7 +21,6 @@ class Audit:
         match: when identities count as one person.
         stranger: when a photo is far from its identity.
         answers: one per question.
-        collapse: a warning that different people have nearly the same embedding; None where they have not.
     """
 
     train: People
@@ -29,20 +28,19 @@ class Audit:
     match: MatchThreshold
     stranger: StrangerThreshold
     answers: list[Answer]
-    collapse: str | None = None
 
     @property
     def warnings(self) -> list[str]:
         """Why the model cannot judge these sets, one sentence each; empty where it can."""
         warnings = [_match_warning(self.match), *(_answer_warning(answer) for answer in self.answers)]
-        return [warning for warning in (self.collapse, *warnings) if warning is not None]
+        return [warning for warning in warnings if warning is not None]
 
     def text(self) -> str:
         """A few lines for the user, the warnings first."""
         match, stranger = self.match, self.stranger
         return "\n".join(
             [
-                *self.warnings,
+                *(f"warning: {warning}" for warning in self.warnings),
                 f"one person from cosine {match.threshold:.3f} of two centres on: false match rate "
                 f"{match.false_match_rate:g}, true match rate {match.true_match_rate:.1%}",
                 f"far from its identity below cosine {stranger.threshold:.3f}: {stranger.false_alarms} of "
@@ -55,12 +53,12 @@ class Audit:
 def _match_warning(match: MatchThreshold) -> str | None:
     if match.threshold > 1:
         return (
-            f"warning: the model is too weak to find people in both sets: its match threshold is "
+            f"the model is too weak to find people in both sets: its match threshold is "
             f"{match.threshold:.3f}, and no cosine lies above 1"
         )
     if match.true_match_rate < _FEWEST_MATCHES:
         return (
-            f"warning: the model is too weak to find people in both sets: {match.true_match_rate:.1%} of the "
+            f"the model is too weak to find people in both sets: {match.true_match_rate:.1%} of the "
             "pairs of the same person reach its match threshold"
         )
     return None
@@ -71,7 +69,7 @@ def _answer_warning(answer: Answer) -> str | None:
     if expected is None or not found or expected < _MOST_FALSE * found:
         return None
     return (
-        f"warning: the model is too weak for '{answer.title.lower()}': {min(expected, found):.1f} of the "
+        f"the model is too weak for '{answer.title.lower()}': {min(expected, found):.1f} of the "
         f"{found:,} found are expected to be false alarms"
     )
 

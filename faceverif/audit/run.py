@@ -1,4 +1,4 @@
-"""An audit of a training set against an evaluation set, from two aligned folders to a folder of results."""
+"""The audit of a training set against an evaluation set: two aligned folders in, a folder of results out."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ class AuditSettings:
     """What decides.
 
     Attributes:
-        false_match_rate: of pairs of different people, the share that may be taken for one.
-        false_alarm_rate: of rightly labelled photos, the share that may count as far from their identity.
+        false_match_rate: share of the pairs of different people that may count as one person.
+        false_alarm_rate: share of the correctly labelled photos that may count as far from their identity.
         flip: average each embedding with that of the mirrored crop.
     """
 
@@ -78,8 +78,9 @@ def audit(embedder: Embedder, train: Path, against: Path, *, out: Path, settings
         settings: what decides.
 
     Raises:
-        InputError: the sets are one, name no identities or are of another template; `out` is in use or holds
-            other things; or the evaluation set is too small for the rates.
+        InputError: both sets are the same, name no identities or have another template; `out` is in use or
+            holds other files; the evaluation set is too small for the rates; or the model gives all its
+            photos nearly the same embedding.
     """
     sets = load_aligned(train), load_aligned(against)
     if sets[0].sha256 == sets[1].sha256:
@@ -91,11 +92,12 @@ def audit(embedder: Embedder, train: Path, against: Path, *, out: Path, settings
     )
     _check_out(out)
     with filled(out, command="faceverif data audit"):
-        people = [
-            _embedded(embedder, dataset, mine, flip=settings.flip, folder=out / _EMBEDDINGS / name)
-            for dataset, mine, name in zip(sets, rows, ("train", "against"), strict=True)
-        ]
-        found = _examine(embedder, *people, settings=settings)
+        # The evaluation set first: it shows whether the model can tell people apart.
+        evaluated = _embedded(
+            embedder, sets[1], rows[1], settings=settings, folder=out / _EMBEDDINGS / "against"
+        )
+        trained = _embedded(embedder, sets[0], rows[0], settings=settings, folder=out / _EMBEDDINGS / "train")
+        found = _examine(trained, evaluated, settings=settings)
         _write(found, out, about=_about(embedder, found, settings))
     return found
 
@@ -104,7 +106,10 @@ def _check_out(out: Path) -> None:
     names = {path.name for path in out.iterdir()} if out.is_dir() else set()
     if (out.exists() and not out.is_dir()) or (names - {LOCK_NAME} and _EMBEDDINGS not in names):
         raise InputError(
-            "--out", "must be empty, new, or begun by `faceverif data audit`", got=out, fix="Name another."
+            "--out",
+            "must be empty, new, or begun by `faceverif data audit`",
+            got=out,
+            fix="Name another folder.",
         )
 
 
@@ -132,15 +137,32 @@ def _named(dataset: AlignedDataset, rows: NDArray[np.int64], *, field: str) -> N
 
 
 def _embedded(
-    embedder: Embedder, dataset: AlignedDataset, rows: NDArray[np.int64], *, flip: bool, folder: Path
+    embedder: Embedder,
+    dataset: AlignedDataset,
+    rows: NDArray[np.int64],
+    *,
+    settings: AuditSettings,
+    folder: Path,
 ) -> People:
-    embeddings = cached_embeddings(embedder, dataset, rows, flip=flip, folder=folder)
-    return People.of(dataset, rows, embeddings)
+    embeddings = cached_embeddings(embedder, dataset, rows, flip=settings.flip, folder=folder)
+    people = People.of(dataset, rows, embeddings)
+    _refuse_collapsed(embedder, people)
+    return people
 
 
-def _examine(embedder: Embedder, train: People, against: People, *, settings: AuditSettings) -> Audit:
-    seen = different_photos(against.dataset, against.rows)
-    collapse = collapse_warning(embedder, against.embeddings[seen])
+def _refuse_collapsed(embedder: Embedder, people: People) -> None:
+    """Refuse a model to which all photos look alike: every pair of them would be a suspicion."""
+    warning = collapse_warning(embedder, people.embeddings[different_photos(people.dataset, people.rows)])
+    if warning is not None:
+        raise InputError(
+            "model",
+            "must tell people apart",
+            got=f"{embedder.name}: {warning}",
+            fix="Check --preprocess and --output, or take a stronger model.",
+        )
+
+
+def _examine(train: People, against: People, *, settings: AuditSettings) -> Audit:
     match = match_threshold(against, false_match_rate=settings.false_match_rate)
     stranger = stranger_threshold(against, false_alarm_rate=settings.false_alarm_rate)
     answers = [
@@ -152,7 +174,7 @@ def _examine(embedder: Embedder, train: People, against: People, *, settings: Au
         split_identities(train, match),
         split_evaluation(against, match),
     ]
-    return Audit(train, against, match, stranger, answers, collapse)
+    return Audit(train, against, match, stranger, answers)
 
 
 def _write(found: Audit, out: Path, *, about: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Cosine similarities of many unit vectors with many, block by block: no matrix of all pairs ever exists."""
+"""Cosine similarities between many unit vectors, block by block, so that memory does not grow with pairs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _ROWS, _COLUMNS = 1024, 8192  # of a block: 32 MB
 
 
 class Pairs(NamedTuple):
-    """Pairs of vectors, most alike first.
+    """Pairs of vectors, most similar first.
 
     Attributes:
         left: (pairs,) rows of the first set.
@@ -32,7 +32,7 @@ class Pairs(NamedTuple):
 
 
 def pairs_within(count: int) -> int:
-    """How many pairs a set of that many has, each counted once."""
+    """Number of pairs in a set of `count`, each counted once."""
     return count * (count - 1) // 2
 
 
@@ -42,9 +42,9 @@ def pairs_from(
     """Every pair whose similarity is the threshold or more.
 
     Args:
-        threshold: so high that the pairs found fit in memory.
+        threshold: high enough that the pairs found fit in memory.
         left: (n, dim) unit vectors.
-        right: (m, dim); without, the pairs within `left`, each once.
+        right: (m, dim); None: the pairs within `left`, each once.
     """
     found = [
         (row + i, column + j, block[i, j])
@@ -57,7 +57,7 @@ def pairs_from(
 
 
 def largest_within(count: int, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The `count` largest similarities of a set's pairs, falling; all of them where there are fewer."""
+    """The `count` largest similarities of a set's pairs, in falling order; all, if there are fewer."""
     kept = np.empty(0, dtype=np.float32)
     floor = np.float32(-np.inf)
     for _, _, block in _blocks(vectors, None):
@@ -71,7 +71,7 @@ def largest_within(count: int, vectors: NDArray[np.float32]) -> NDArray[np.float
 def nearest_other(
     vectors: NDArray[np.float32], centres: NDArray[np.float32], own: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """The most similar centre of each vector that is not its own.
+    """For each vector the most similar centre except its own.
 
     Args:
         vectors: (n, dim) unit vectors.
@@ -98,7 +98,7 @@ def nearest_other(
 def _blocks(
     left: NDArray[np.float32], right: NDArray[np.float32] | None
 ) -> Iterator[tuple[int, int, NDArray[np.float32]]]:
-    """(first row, first column, similarities); within one set, what is no pair of its own is -inf."""
+    """(first row, first column, similarities); within one set, entries that repeat a pair are -inf."""
     others = left if right is None else right
     with progress("compare", total=len(left), unit="rows") as advance:
         for row in range(0, len(left), _ROWS):

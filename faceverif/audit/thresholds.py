@@ -1,6 +1,6 @@
-"""From which similarity on two identities are one person, and below which a photo is not its identity's.
+"""Two thresholds: when two identities are one person, and when a photo does not show its identity.
 
-Both thresholds are read from the evaluation set, whose labels are taken to be right.
+Both are read from the evaluation set, whose labels are assumed to be correct.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ from faceverif.audit.people import People
 from faceverif.audit.similarity import largest_within, pairs_within
 
 MATCH_RULE = (
-    "identities are compared by the cosine of their centres, the unit means of their photos' embeddings; the "
-    "threshold is where the pairs of different people in the evaluation set are expected to fall to the "
-    "stated false match rate: beyond the tail's beginning their excess is taken as exponential, with the "
-    "scale of its median (excesses over a high threshold: Pickands 1975); it is not read from the last few "
-    "pairs, because there an evaluation set holds people under two names"
+    "identities are compared by the cosine of their centres, the unit means of their photos' embeddings; at "
+    "the threshold, the stated false match rate is expected for pairs of different people of the evaluation "
+    "set: their scores beyond the start of the tail are modelled as exponential, with the scale from the "
+    "median excess (excesses over a high threshold: Pickands 1975); the highest pairs themselves do not set "
+    "the threshold, because an evaluation set holds some people under two names"
 )
 STRANGER_RULE = (
-    "a photo is compared with the unit mean of its identity's other photos, at least two; highest cosine "
-    "similarity below which no more than the stated share of the evaluation set's photos lies"
+    "a photo is compared with the unit mean of its identity's other photos, at least two; the threshold is "
+    "the highest cosine similarity below which at most the stated share of the evaluation set's photos lies"
 )
 EXPECTED_RULE = (
-    "expected false alarms: the rate of the evaluation set times what is compared, as if strangers were as "
-    "alike here as there, and photos as hard; estimated precision: the share of the findings that is left "
-    "after them"
+    "expected false alarms: the evaluation set's rate times the number of comparisons; it assumes that "
+    "strangers are as similar, and photos as hard, in both sets; estimated precision: the share of the "
+    "suspicions that remains when the expected false alarms are subtracted"
 )
-# Where the tail begins: at that share of the pairs, at no fewer pairs than that, and in no smaller set.
+# The tail begins at this share of the pairs, holds at least this many, and at most this share of all pairs.
 _TAIL_SHARE, _TAIL_PAIRS, _LARGEST_TAIL = 1e-4, 100, 0.1
-FEWEST_PHOTOS = 3  # with two, nothing says which is the wrong one
+FEWEST_PHOTOS = 3  # with two, nothing tells which one is wrong
 
 
 @dataclass(frozen=True)
@@ -41,11 +41,11 @@ class MatchThreshold:
     """When two identities count as one person.
 
     Attributes:
-        threshold: from this similarity of their centres on.
+        threshold: lowest similarity of their centres that counts as a match.
         false_match_rate: share of the pairs of different people that is expected to reach it.
         impostor_pairs: pairs of the evaluation set's identities.
         reached: how many of them reach it; more than expected are people under two names.
-        tail_begins: similarity from which on the tail is exponential.
+        tail_begins: similarity at which the exponential tail begins.
         tail_pairs: how many pairs it was fitted to.
         tail_scale: its mean excess.
         genuine_pairs: pairs of half an identity's photos with the other half.
@@ -89,7 +89,7 @@ class StrangerThreshold:
 
 
 def refuse_unfit(photos: NDArray[np.int64], *, false_match_rate: float, false_alarm_rate: float) -> None:
-    """Say before anything is embedded that an evaluation set cannot show these rates.
+    """Refuse rates that an evaluation set cannot resolve, before anything is embedded.
 
     Args:
         photos: (identities,) how many each has.
@@ -97,15 +97,15 @@ def refuse_unfit(photos: NDArray[np.int64], *, false_match_rate: float, false_al
         false_alarm_rate: as for `stranger_threshold`.
 
     Raises:
-        InputError: it has too few people for a tail, none with two photos, or too few photos of people with
-            three; or a rate is no rate, or lies before the tail.
+        InputError: the set has too few people for a tail, nobody with two photos, or too few photos of people
+            with three; or a rate is out of range.
     """
     pairs, several = pairs_within(len(photos)), int((photos > 1).sum())
     tail_share = _tail_pairs(pairs) / max(pairs, 1)
     if tail_share > _LARGEST_TAIL or not several:
         raise InputError(
             "--against",
-            f"must hold people for {_TAIL_PAIRS / _LARGEST_TAIL:,.0f} pairs of them, some with two photos",
+            f"must hold enough people for {_TAIL_PAIRS / _LARGEST_TAIL:,.0f} pairs, some with two photos",
             got=f"{len(photos):,} people, {several:,} with two photos",
             fix="Give a larger set.",
         )
@@ -118,9 +118,9 @@ def _refuse_rate(field: str, rate: float, *, above: float, below: float) -> None
     if not above < rate < below:
         raise InputError(
             field,
-            f"must lie above {above:.2g} and below {below:.2g}, which is all that --against can show",
+            f"must lie above {above:.2g} and below {below:.2g}: --against can resolve no other rate",
             got=f"{rate:g}",
-            fix="Give such a rate, or a larger set.",
+            fix="Choose such a rate, or a larger set.",
         )
 
 
@@ -133,8 +133,8 @@ def match_threshold(people: People, *, false_match_rate: float) -> MatchThreshol
 
     Args:
         people: of the evaluation set.
-        false_match_rate: the share of pairs of different people that may reach the threshold; one that
-            `refuse_unfit` lets pass.
+        false_match_rate: the share of pairs of different people that may reach the threshold; accepted by
+            `refuse_unfit`.
     """
     pairs = pairs_within(len(people.names))
     tail_pairs = _tail_pairs(pairs)
@@ -162,8 +162,8 @@ def stranger_threshold(people: People, *, false_alarm_rate: float) -> StrangerTh
 
     Args:
         people: of the evaluation set.
-        false_alarm_rate: the share of its photos that may lie below the threshold; one that `refuse_unfit`
-            lets pass.
+        false_alarm_rate: the share of its photos that may lie below the threshold; accepted by
+            `refuse_unfit`.
     """
     scores = np.sort(people.own_scores[comparable(people)])
     threshold = float(scores[int(false_alarm_rate * len(scores))])

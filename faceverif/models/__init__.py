@@ -1,4 +1,4 @@
-"""What turns crops into embeddings: a model trained here, or an ONNX file from elsewhere."""
+"""Models that turn crops into embeddings: trained here, or an ONNX file from elsewhere."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ UNKNOWN_TRAINING = "unknown: the model does not say what it was trained on"
 
 @dataclass(frozen=True)
 class PreprocessingSpec:
-    """The crops that a model was made for; stored in its file and compared with every data set.
+    """The crops that a model expects; stored in its file and compared with every data set.
 
     Attributes:
         template: name of the alignment template.
@@ -65,7 +65,7 @@ class PreprocessingSpec:
         return template
 
     def refuse_other(self, header: DatasetHeader) -> None:
-        """Refuse a data set that was cut differently from what the model was made for.
+        """Refuse a data set whose crops differ from those that the model expects.
 
         Raises:
             InputError: template, geometry or colour order differ.
@@ -84,13 +84,13 @@ class PreprocessingSpec:
 class Embedder(ABC):
     """Turns uint8 RGB crops into raw embeddings.
 
-    The base class checks the crops, cuts their middle to the model's input and checks what comes back; a
+    The base class checks the crops, cuts the model's input from their middle and checks the embeddings; a
     subclass only runs its model.
 
     Attributes:
         spec: the crops that it takes.
-        name: for people: the run or the file.
-        sha256: for machines: of the weights, or of the file.
+        name: the run or the file, for messages and reports.
+        sha256: hash of the weights, or of the files.
         preprocessing: what happens to the pixels, in words.
         provenance: where the weights come from; empty for a model from elsewhere.
         alike_cause: why different people may get nearly the same embedding, in words.
@@ -111,7 +111,7 @@ class Embedder(ABC):
 
     @property
     def exclusions(self) -> Mapping[str, Any] | str | None:
-        """The list that its training left out; null: there was none; a text: why that is unknown."""
+        """The list of photos left out of its training; None: there was no list; a text: why it is unknown."""
         return UNKNOWN_TRAINING
 
     @abstractmethod

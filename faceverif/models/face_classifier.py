@@ -1,4 +1,4 @@
-"""A finished face run as a classifier of its people: its backbone with the head that it was trained with."""
+"""A finished face run as a classifier of its people: its backbone and the head it was trained with."""
 
 from __future__ import annotations
 
@@ -47,11 +47,12 @@ class PhotoRows:
 class FaceClassifier:
     """A face run in evaluation mode, on the CPU; no gradient reaches its weights.
 
-    The backbone is the exported one, the moving average where there is one; the head is the last step's.
+    The backbone is that of the model file, the moving average if the run kept one; the head is from the last
+    step.
 
     Attributes:
         embedder: the run's model.
-        objective: head, criterion and penalties with what they have learnt, such as centers.
+        objective: head, criterion and penalties with their learnt state, such as centers.
         config: of the run.
         class_names: people, in the order of the logits.
         photos: of these people.
@@ -126,7 +127,7 @@ def save_face_classifier(
     photos: PhotoRows,
     model_sha256: str,
 ) -> None:
-    """Write RUN/classifier.safetensors whole or not at all: tensors, and as JSON what they are of.
+    """Write RUN/classifier.safetensors whole or not at all: tensors and their description.
 
     Args:
         run: its folder.

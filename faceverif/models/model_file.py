@@ -1,4 +1,4 @@
-"""A model trained here: as an embedder, and as a safetensors file that says all about itself."""
+"""A model trained here: as an embedder, and as a safetensors file that describes itself."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _BACKBONES: TypeAdapter[BackboneConfig] = TypeAdapter(BackboneConfig)
 
 
 class TorchEmbedder(Embedder):
-    """A backbone as an embedder; it runs where the backbone's parameters lie, in evaluation mode.
+    """A backbone as an embedder, in evaluation mode, on the device of its parameters.
 
     Args:
         backbone: (n, 3, input_px, input_px) float in [0, 1] -> (n, dim).
@@ -50,12 +50,12 @@ class TorchEmbedder(Embedder):
 
     @property
     def sha256(self) -> str:
-        """Hash of the weights, in memory as in the file; computed anew, since training changes them."""
+        """Hash of the weights, computed at each call, since training changes them."""
         return weights_sha256(self.backbone)
 
     @property
     def exclusions(self) -> Mapping[str, Any] | str | None:
-        """As its provenance has it; models of earlier versions do not mention it, for there was none."""
+        """The list in its provenance; earlier versions knew no such list and do not mention it."""
         data = self.provenance.get("data")
         return super().exclusions if data is None else data.get("exclusions")
 
@@ -69,7 +69,7 @@ class TorchEmbedder(Embedder):
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode for a while; afterwards every part is in the mode that it had."""
+    """Evaluation mode inside the block; afterwards every part has its former mode again."""
     modes = [(part, part.training) for part in module.modules()]
     module.eval()
     try:
@@ -99,7 +99,7 @@ def save_model(
     Args:
         path: a .safetensors file.
         backbone: the trained backbone.
-        backbone_config: JSON-able; `build_backbone` makes the same network of it.
+        backbone_config: JSON-able; `build_backbone` builds the same network from it.
         spec: the crops that it takes.
         provenance: JSON-able.
     """
@@ -116,7 +116,7 @@ def load_model(path: Path, *, field: str = "--run") -> TorchEmbedder:
 
     Args:
         path: the file, in a run's folder.
-        field: what the user named the folder with, for the message.
+        field: the option that names the folder, for the message.
 
     Raises:
         InputError: no such file, not one of ours, a damaged one, or weights that do not fit the network it

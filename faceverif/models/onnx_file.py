@@ -83,7 +83,7 @@ class OnnxEmbedder(Embedder):
         return found.reshape(len(padded), -1)[: len(crops)].astype(np.float32, copy=False)
 
     def _find_output(self, wanted: str | None) -> str:
-        """The output that is the embedding; several that could be one must be told apart by the user."""
+        """The name of the embedding; where several outputs could be it, the user must choose."""
         names = [output.name for output in self._session.get_outputs()]
         if wanted is not None and wanted not in names:
             raise InputError(
@@ -108,7 +108,7 @@ class OnnxEmbedder(Embedder):
         return fitting[0]
 
     def _try(self, names: Sequence[str]) -> Mapping[str, Any]:
-        """These outputs of a black batch."""
+        """These outputs for a batch of black images."""
         side = self.spec.input_px
         black = self._pixels(np.zeros((self._batch or 2, side, side, 3), np.uint8))
         try:
@@ -122,7 +122,7 @@ class OnnxEmbedder(Embedder):
 
 
 def _is_embedding(found: Any, *, batch: int) -> bool:
-    """Whether an output is (batch, dim) of floats, dim >= 2, but for axes of length 1."""
+    """Whether an output is floats of shape (batch, dim), dim >= 2; further axes of length 1 are allowed."""
     return (
         isinstance(found, np.ndarray)
         and np.issubdtype(found.dtype, np.floating)

@@ -1,4 +1,4 @@
-"""What a model from elsewhere expects of its pixels, by name."""
+"""Named preprocessings of models from elsewhere: colour order and normalisation."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from data_prep.errors import InputError
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How a foreign model wants its pixels: `(x - mean) / std` on x in 0..255, per channel.
+    """Colour order and normalisation, `(x - mean) / std` per channel with x in 0..255.
 
     Attributes:
         colour_order: rgb or bgr.
-        mean: of the three channels in RGB order, on the scale 0..255.
-        std: likewise.
-        formula: for people.
+        mean: of the three channels in RGB order, in 0..255.
+        std: of the three channels, likewise.
+        formula: in words, for reports.
     """
 
     colour_order: str
@@ -27,7 +27,7 @@ class Preprocessing:
     formula: str
 
     def __call__(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """(n, h, w, 3) uint8 RGB -> (n, 3, h, w) float32 as the model wants it."""
+        """(n, h, w, 3) uint8 RGB -> (n, 3, h, w) float32 as the model expects it."""
         mean, std = np.array(self.mean, np.float32), np.array(self.std, np.float32)
         pixels = (crops.astype(np.float32) - mean) / std
         if self.colour_order == "bgr":

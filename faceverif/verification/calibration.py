@@ -1,4 +1,4 @@
-"""A run's thresholds: from which similarity two photos are one person, at stated false accept rates."""
+"""A run's thresholds: the similarity from which two photos count as one person, per false accept rate."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from faceverif.verification.metrics import TAR_RULE, OperatingPoint
 from faceverif.verification.result import VerificationResult
 
 CALIBRATION_NAME = "calibration.json"
-INTERVAL_RULE = "95 % Wilson score interval of the measured FAR; it takes the impostor pairs as independent"
+INTERVAL_RULE = "95 % Wilson score interval of the measured FAR; it assumes independent impostor pairs"
 
 _NORMAL_QUANTILE_95 = 1.959963984540054
 _ROUNDING = 1e-3  # by which a cosine, and the step above the highest one, may pass 1
@@ -25,8 +25,8 @@ class CalibratedPoint(BaseModel):
     """A threshold for one false accept rate.
 
     Attributes:
-        far: the rate asked for.
-        threshold: accept from this similarity on.
+        far: the requested rate.
+        threshold: pairs of at least this similarity are accepted.
         measured_far: share of the impostor pairs accepted, at most `far`.
         false_accepts: their number.
         far_low: lower end of the interval of the measured FAR.
@@ -46,7 +46,7 @@ class CalibratedPoint(BaseModel):
 
 
 class Calibration(BaseModel):
-    """Thresholds of one model, with the pairs that they were read from.
+    """Thresholds of one model, and the pairs that they come from.
 
     Attributes:
         protocol: its name.
@@ -55,11 +55,11 @@ class Calibration(BaseModel):
         model_sha256: of the model's weights.
         template_sha256: of the alignment template.
         flip: whether embeddings were averaged with those of mirrored crops.
-        genuine_pairs: how many there were.
-        impostor_pairs: how many there were; they bound the smallest FAR.
+        genuine_pairs: their number.
+        impostor_pairs: their number, which bounds the smallest FAR.
         threshold_rule: in words.
         interval_rule: in words.
-        points: one per resolvable FAR, falling.
+        points: one per resolvable FAR, in falling order.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -118,11 +118,11 @@ def wilson_interval(count: int, total: int) -> tuple[float, float]:
 
 
 def calibration_of(result: VerificationResult) -> Calibration:
-    """The thresholds that a verification gives.
+    """The thresholds of a verification.
 
     Raises:
         InputError: it subtracted the folds' mean embeddings, which a single pair of photos does not have, or
-            its impostor pairs resolve no rate at all.
+            its impostor pairs are too few for any rate.
     """
     impostors = result.metrics.roc.impostors
     points = [(far, point) for far, point in result.metrics.tar_at_far.items() if point is not None]
@@ -173,10 +173,10 @@ def load_calibration(run: Path, *, model_sha256: str) -> Calibration:
 
     Args:
         run: its folder.
-        model_sha256: of the model that will be used; thresholds of another one mean nothing for it.
+        model_sha256: of the model that will be used; thresholds hold for one model only.
 
     Raises:
-        InputError: there are none, or they belong to another model.
+        InputError: there are none, they are damaged, or they belong to another model.
     """
     path = run / CALIBRATION_NAME
     fix = "Train with a `verification` entry in the config: its first one calibrates the run."

@@ -47,6 +47,6 @@ def collapse_warning(embedder: Embedder, embeddings: NDArray[np.floating]) -> st
     if mean <= _LARGEST_MEAN:
         return None
     return (
-        f"warning: {count} photos of different people have nearly the same embedding, mean cosine "
+        f"{count} photos of different people have nearly the same embedding, mean cosine "
         f"{mean:.2f}: {embedder.alike_cause}"
     )

@@ -66,7 +66,7 @@ def _warnings(
     warning = collapse_warning(embedder, embed_rows(embedder, dataset, few, flip=flip)) if len(few) else None
     if warning is None:
         return []
-    say(warning)
+    say(f"warning: {warning}")
     return [warning]
 
 

@@ -72,7 +72,7 @@ def embedded_batches(
 
 
 class EmbeddedPhotos:
-    """Embeddings of a data set's photos, each computed once, when it is first asked for.
+    """Embeddings of a data set's photos, each computed once, when it is first needed.
 
     Args:
         embedder: made for the data set's template.
@@ -90,7 +90,7 @@ class EmbeddedPhotos:
         self._embeddings = np.empty((0, 0), np.float32)
 
     def of(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Embeddings of manifest rows that have a crop, one row or more: (rows, dim), not normalised."""
+        """Embeddings, (rows, dim), not normalised, of one or more manifest rows that have a crop."""
         new = np.unique(rows[self._place[rows] < 0])
         if len(new):
             found = embed_dataset(self.embedder, self.dataset, new, flip=self.flip)

@@ -157,7 +157,7 @@ class VerificationResult:
                 f"training    {exclusions_text(self.model.exclusions)}",
                 f"data        {self.dataset.root}, {self.dataset.sha256[:12]}  "
                 f"({header.template}, {header.policy})",
-                *self.warnings,
+                *(f"warning     {warning}" for warning in self.warnings),
             ]
         )
 

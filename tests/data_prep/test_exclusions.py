@@ -43,7 +43,11 @@ def test_what_is_written_is_left_out(tmp_path: Path, dataset: AlignedDataset) ->
 def test_notes_above_the_header_are_read_over(tmp_path: Path, dataset: AlignedDataset) -> None:
     lines = [Exclusion("photo", "Ann/2.jpg", "mislabelled", 0.1, "Eve")]
     write_exclusions(tmp_path / "list.csv", lines, warnings=["a weak model", "and more"])
-    assert (tmp_path / "list.csv").read_text().startswith("# a weak model\n# and more\nkind,name")
+    assert (
+        (tmp_path / "list.csv")
+        .read_text()
+        .startswith("# warning: a weak model\n# warning: and more\nkind,name")
+    )
     assert ExclusionList.read(tmp_path / "list.csv").photos == {"Ann/2.jpg"}
     (tmp_path / "list.csv").write_text("# note\nkind,name\nperson,Ann\n")
     with pytest.raises(InputError, match="line 3"):

@@ -18,7 +18,7 @@ from data_prep.alignment import find_template
 from data_prep.dataset.exclusions import ExclusionList
 from data_prep.dataset.manifest import AlignedDataset, header_for, write_manifest
 from data_prep.errors import InputError
-from faceverif.audit import embedding_cache, similarity
+from faceverif.audit import embedding_cache, result, similarity
 from faceverif.audit.duplicates import pixel_correlation
 from faceverif.audit.people import People, plain_name, unit
 from faceverif.audit.questions import Answer
@@ -343,21 +343,27 @@ def test_a_model_that_cannot_judge_is_named_first(
     found = Audit(nobody, nobody, match, stranger, answers)
     assert len(found.warnings) == len(said)
     assert all(part in warning for part, warning in zip(said, found.warnings, strict=True))
-    assert found.text().startswith("\n".join([*found.warnings, "one person from cosine"]))
+    assert found.text().startswith(
+        "\n".join([*(f"warning: {line}" for line in said and found.warnings), "one person from cosine"])
+    )
 
 
 def test_its_warnings_open_the_report_and_the_list(
     sets: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def blind(self: PatternNet, pixels: Any) -> Any:
-        return self.pool(pixels).flatten(1)[:, :6]
-
-    monkeypatch.setattr(PatternNet, "forward", blind)
+    monkeypatch.setattr(result, "_FEWEST_MATCHES", 1.01)
     found = audit(pattern_embedder(), *sets, out=tmp_path, settings=SETTINGS)
-    assert any("nearly the same embedding" in warning for warning in found.warnings)
-    lines = (tmp_path / "exclusions.csv").read_text().splitlines()
-    assert lines[: len(found.warnings)] == [f"# {warning}" for warning in found.warnings]
-    page = (tmp_path / "report.html").read_text()
-    assert all(warning.partition("'")[0] in page for warning in found.warnings)
-    assert json.loads((tmp_path / "audit.json").read_text())["warnings"] == found.warnings
-    ExclusionList.read(tmp_path / "exclusions.csv").kept(AlignedDataset.load(sets[0]))
+    (warning,) = found.warnings
+    assert (tmp_path / "exclusions.csv").read_text().startswith(f"# warning: {warning}\nkind,")
+    assert f"Warning: {warning}" in (tmp_path / "report.html").read_text()
+    assert json.loads((tmp_path / "audit.json").read_text())["warnings"] == [warning]
+    assert ExclusionList.read(tmp_path / "exclusions.csv").identities
+
+
+def test_a_model_to_which_all_photos_look_alike_is_refused(
+    sets: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PatternNet, "forward", lambda self, pixels: self.pool(pixels).flatten(1))
+    with pytest.raises(InputError, match=r"must tell people apart; got .* nearly the same embedding"):
+        audit(pattern_embedder(), *sets, out=tmp_path / "out", settings=SETTINGS)
+    assert [path.name for path in (tmp_path / "out/embeddings").iterdir()] == ["against"]
