@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
@@ -63,6 +63,7 @@ def test_what_a_killed_process_left_is_removed_and_what_a_living_one_writes_is_n
     code = f"""
 import sys
 from pathlib import Path
+from typing import NoReturn
 from data_prep.atomic import {kind}
 with {kind}(Path(sys.argv[1])) as unfinished:
     print(flush=True)
@@ -148,9 +149,13 @@ def chained(error: Exception) -> Exception:
 def test_what_the_system_refuses_is_one_line_and_2(
     error: Exception, line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    def fail(each: Exception) -> NoReturn:
+        raise each
+
+    monkeypatch.setattr(sys, "argv", ["faceverif", "align", "a", "b"])
     for each in (error, chained(error)):
         assert str(system_trouble(each)).startswith(line)
-        monkeypatch.setattr(entry, "app", lambda each=each, **_: (_ for _ in ()).throw(each))
+        monkeypatch.setattr(entry, "build_app", lambda each=each: lambda **_: fail(each))
         with pytest.raises(SystemExit, match="2"):
             entry.main()
         [said] = capsys.readouterr().err.splitlines()
