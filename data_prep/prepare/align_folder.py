@@ -27,6 +27,7 @@ from data_prep.detection.cascade import POLICY
 from data_prep.detection.second_pass import SECOND_PASS
 from data_prep.errors import InputError, printable_lines
 from data_prep.lock import LOCK_NAME, filled
+from data_prep.prepare.crop_names import merges_names, refuse_merged
 from data_prep.prepare.journal import Journal
 from data_prep.prepare.task import AlignSettings, Task
 from data_prep.prepare.workers import worker_pool
@@ -49,6 +50,7 @@ class AlignSummary:
         several_faces: photos of which the centred-largest face was taken.
         second_pass: aligned photos whose face the second pass of the detection found.
         failures: reason -> photos without a crop.
+        nameless: photos without an identity.
         skipped: what lies in the source and is no photo, in words; empty where all is.
         done_now: photos that this run did itself.
         seconds: how long it took for them.
@@ -62,6 +64,7 @@ class AlignSummary:
     several_faces: int
     second_pass: int
     failures: dict[str, int]
+    nameless: int
     skipped: str
     done_now: int
     seconds: float
@@ -76,6 +79,10 @@ class AlignSummary:
         if self.failures:
             reasons = ", ".join(f"{reason} {count:,}" for reason, count in self.failures.items())
             lines.append(f"{sum(self.failures.values()):,} of {self.photos:,} photos have no crop: {reasons}")
+        if self.nameless:
+            lines.append(
+                f"{self.nameless:,} of {self.photos:,} photos have no identity: nothing is trained on them"
+            )
         if self.skipped:
             lines.append(self.skipped)
         if self.done_now:
@@ -116,6 +123,8 @@ def align_folder(source: Path, out: Path, *, settings: AlignSettings, workers: i
     begun = {"source": str(source.resolve()), **asdict(settings)}
     begun |= {"policy": header.policy, "second_pass": header.second_pass}
     with filled(out, command="faceverif align"), Journal.opened(out, begun) as journal:
+        if merges_names(out):
+            refuse_merged(photo.key for photo in photos)
         tasks = _tasks(photos, done=journal)
         if len(journal) and tasks:
             say(f"{out}: continuing after {len(journal):,} photos")
@@ -173,6 +182,7 @@ def _summary(out: Path, *, skipped: Skipped, done_now: int, seconds: float) -> A
         several_faces=int((dataset.column("faces") > 1).sum()),
         second_pass=int((dataset.column("detection_pass") == 2).sum()),
         failures=dict(Counter(reasons.tolist()).most_common()),
+        nameless=dataset.table["identity"].null_count,
         skipped=skipped.text(),
         done_now=done_now,
         seconds=seconds,

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import re
+import unicodedata
+from collections.abc import Iterable
+from pathlib import Path
+
+from data_prep.errors import InputError
+from data_prep.lock import LOCK_NAME
 
 CROPS_FOLDER = "crops"
 
@@ -50,3 +56,29 @@ def _is_portable(name: str) -> bool:
 def _with_hash(name: str) -> str:
     readable = re.sub(r"[^\w-]+", "_", name)[:_KEPT]
     return f"{readable}~{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+
+
+def merges_names(folder: Path) -> bool:
+    """Whether a file system takes names for one that differ in upper and lower case, as those of macOS do."""
+    return (folder / LOCK_NAME).exists() and (folder / LOCK_NAME.upper()).exists()
+
+
+def refuse_merged(photos: Iterable[str]) -> None:
+    """Refuse photos whose crops such a file system would take for one.
+
+    Args:
+        photos: their keys.
+
+    Raises:
+        InputError: two differ only in case or in the form of their accents.
+    """
+    seen: dict[str, str] = {}
+    for photo in photos:
+        other = seen.setdefault(unicodedata.normalize("NFC", photo).casefold(), photo)
+        if other != photo:
+            raise InputError(
+                "OUT",
+                "must lie on a file system that tells upper from lower case, for these photos",
+                got=f"{other} and {photo}",
+                fix="Rename one of them, or name an OUT on another disk.",
+            )

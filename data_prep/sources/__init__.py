@@ -24,6 +24,7 @@ FORMATS: tuple[SourceFormat, ...] = (
     folder.FORMAT,
 )
 _DEEPEST = 3
+_ARCHIVES = (".zip", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar")
 
 
 def find_format(source: Path) -> tuple[SourceFormat, Path] | None:
@@ -47,10 +48,14 @@ def list_source(source: Path) -> Listing[SourcePhoto]:
             "SRC",
             f"must be a folder or file of photos: {'; '.join(known.description for known in FORMATS)}",
             got=source,
-            fix="Check the path.",
+            fix="Unpack it, and give the folder." if _is_archive(source) else "Check the path.",
         )
     known, place = found
     return known.list_photos(place)
+
+
+def _is_archive(source: Path) -> bool:
+    return source.is_file() and source.name.lower().endswith(_ARCHIVES)
 
 
 def _nested(source: Path) -> Iterator[Path]:

@@ -71,12 +71,14 @@ def _is_split(name: str) -> bool:
 
 
 def _refuse_splits(folders: _Folders, level: int, source: Path) -> None:
+    """Refuse folders that are no people's by their name: splits, and folders of folders such as `data`."""
     tops = {path[level] for path in folders if len(path) > level}
     splits = {top for top in tops if _is_split(top)}
-    persons = {path[level] for path in folders if len(path) == level + 1}  # with photos of their own
-    if splits and (splits == tops or splits - persons):
-        shown = ", ".join(sorted(splits))
-        raise _above_people(folders, level, source, sorted(splits), f"the splits {shown} above the people")
+    direct = {path[level] for path in folders if len(path) == level + 1}  # with photos of their own
+    nobody = {top for top in tops - direct if top in splits or _words(top) <= _CONTAINERS}
+    if nobody or (splits and splits == tops):
+        above = sorted(nobody | splits)
+        raise _above_people(folders, level, source, above, f"{', '.join(above)} above the people")
 
 
 def _refuse_groups(names: Sequence[str], folders: _Folders, level: int, source: Path) -> None:

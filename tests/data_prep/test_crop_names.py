@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import pytest
 
-from data_prep.prepare.crop_names import crop_name
+from data_prep.errors import InputError
+from data_prep.lock import LOCK_NAME
+from data_prep.prepare.crop_names import crop_name, merges_names, refuse_merged
 
 
 @pytest.mark.parametrize(
@@ -64,3 +66,14 @@ def test_unusual_names_become_legal_and_stay_apart() -> None:
 def test_nobody_can_ask_for_the_name_of_another() -> None:
     taken = crop_name("who?/1.jpg", ending="jpg")
     assert crop_name(taken.removeprefix("crops/").removesuffix(".jpg"), ending="jpg") != taken
+
+
+def test_names_that_a_file_system_merges_are_refused_there_only(tmp_path: Path) -> None:
+    (tmp_path / LOCK_NAME).touch()
+    assert merges_names(tmp_path) == (tmp_path / ".LoCk").exists()
+    (tmp_path / LOCK_NAME.upper()).touch()  # as such a file system shows it
+    assert merges_names(tmp_path)
+    refuse_merged(["Ann/1.jpg", "Ann/2.jpg", "Bob/1.jpg"])
+    for one, other in (("Ann/1.jpg", "ann/1.JPG"), ("Zo\u00eb/1.jpg", "Zoe\u0308/1.jpg")):
+        with pytest.raises(InputError, match="tells upper from lower case"):
+            refuse_merged([one, other])

@@ -69,6 +69,8 @@ def test_a_folder_of_loose_photos_is_nobody(tmp_path: Path, kind: str) -> None:
         ["training_set/n1/1.jpg", "validation-set/n2/1.jpg", "test1/n3/1.jpg"],
         ["train/1.jpg", "test/2.jpg"],
         ["Ann/1.jpg", "Bob/1.jpg", "test/Cid/1.jpg"],
+        ["data/Ann/1.jpg", "data/Bob/1.jpg", "samples/1.jpg"],
+        ["lfw/Ann/Ann_0001.jpg", "lfw-deepfunneled/Ann/Ann_0001.jpg"],
         ["left/Ann/Ann_0001.jpg", "right/Ann/Ann_0002.jpg"],
         ["African/m.01/1.jpg", "African/m.02/1.jpg", "Asian/m.03/1.jpg", "Asian/m.04/1.jpg"],
     ],
@@ -110,6 +112,8 @@ def test_a_flat_folder_and_a_single_photo(tmp_path: Path) -> None:
         list_source(put(tmp_path / "texts", "1.txt"))
     with pytest.raises(InputError, match="must be a folder or file of photos"):
         list_source(tmp_path / "texts/1.txt")
+    with pytest.raises(InputError, match="Unpack it, and give the folder"):
+        list_source(put(tmp_path, "lfw.zip") / "lfw.zip")
 
 
 def test_notes_are_skipped_and_named(tmp_path: Path) -> None:
