@@ -8,13 +8,13 @@ $(READY): pyproject.toml constraints.txt
 	$(VENV)/bin/python -m pip install --quiet --editable '.[dev]' --constraint constraints.txt
 	@touch $@
 
-demo: $(READY)  ## the whole chain on synthetic people; prints where the report is
+demo: $(READY)  ## the full chain on synthetic people; prints where the report is
 	$(VENV)/bin/faceverif demo --out runs/demo
 
-test: $(READY)  ## the whole suite
+test: $(READY)  ## all tests
 	$(VENV)/bin/python -m pytest
 
-test-fast: $(READY)  ## without the tests marked slow
+test-fast: $(READY)  ## all tests except the slow ones
 	$(VENV)/bin/python -m pytest -m "not slow"
 
 lint: $(READY)  ## formatting, lint, types, import rules

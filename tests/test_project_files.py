@@ -6,7 +6,8 @@ import re
 from pathlib import Path
 
 import pytest
-import yaml
+
+from faceverif.config.reading import read_yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted(
@@ -55,7 +56,7 @@ def test_architecture_is_one_page_and_names_rooms_that_exist() -> None:
 
 
 def test_citation_has_what_the_format_requires() -> None:
-    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    citation = read_yaml(ROOT / "CITATION.cff")
     assert {"cff-version", "message", "title", "authors"} <= citation.keys()
     assert citation["cff-version"] == "1.2.0"
     assert all(author.keys() & {"name", "family-names"} for author in citation["authors"])
