@@ -7,7 +7,7 @@ from pathlib import Path
 
 from data_prep.errors import InputError
 
-# Backslashes count on every system, or a list that is harmless here would not be on Windows; but names that
+# Backslashes count on every system: a list that is harmless here may not be on Windows. But names that
 # are no UTF-8 are written `\xff`, so one that begins `\x` is let through. RE2 syntax: pyarrow reads it too.
 LEAVES_FOLDER = r"^/|^\\([^x]|$)|^[A-Za-z]:|(^|[\\/])\.\.([\\/]|$)|\x00"
 

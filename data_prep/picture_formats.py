@@ -27,7 +27,7 @@ _OPENINGS = (
 _OPENING_BYTES = 32
 _OTHER_OPENINGS = (b"%!PS", b"\xc5\xd0\xd3\xc6", b"%PDF", b"8BPS", b"\0\0\1\0", b"icns", b"<svg", b"<?xml")
 _OTHER_BRANDS = (b"ftyphei", b"ftyphev", b"ftypmif1", b"ftypmsf1", b"ftypcrx")
-# Frames that say the size: all of C0 to CF but for Huffman tables, a reserved one and arithmetic tables.
+# Frames that say the size: all of C0 to CF except Huffman tables, a reserved one and arithmetic tables.
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 

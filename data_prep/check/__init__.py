@@ -1,4 +1,4 @@
-"""Looking a data set over: what it is, whether it is whole, and what in it is broken."""
+"""Checks a data set: what it is, whether it is whole, and what in it is broken."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["CheckReport", "check"]
 
 
 class _Kind(NamedTuple):
-    """A kind of data set that is no source of photos: its name, how it is recognised, and looked over."""
+    """A kind of data set that is no source of photos: its name, how to recognise it and how to check it."""
 
     name: str
     recognises: Callable[[Path], bool]
@@ -37,14 +37,14 @@ _OTHERS = (
     *(
         _Kind(protocol.description, protocol.recognises, examine_protocol)
         for protocol in PROTOCOL_FORMATS
-        if protocol.recognises is not insightface_bin.is_bin  # also a source, and more as one
+        if protocol.recognises is not insightface_bin.is_bin  # also a source, which says more
     ),
 )
 _PICTURES = _Kind("a tar of pictures in train/ and test/", is_tar, examine_pictures)
 
 
 def check(path: Path, *, every: bool = False) -> CheckReport:
-    """Look a data set, an aligned one or a list of pairs over; nothing is changed.
+    """Check a data set, an aligned one or a list of pairs; nothing is changed.
 
     Args:
         path: anything that `align`, `verify`, `classify` or `train` reads.
@@ -68,7 +68,7 @@ def check(path: Path, *, every: bool = False) -> CheckReport:
     report = CheckReport(path, kind.name)
     try:
         kind.examine(path, report, every)
-    except InputError as error:  # what makes a reader refuse it is what is broken
+    except InputError as error:  # what a reader refuses is what is broken
         report.problems.append(str(error))
     return report
 

@@ -1,4 +1,4 @@
-"""Looking over aligned data sets: the manifest, and each crop against its hash."""
+"""Checks an aligned data set: the manifest, and each crop against its hash."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Looking over what comes with its answers: lists of pairs, and the pictures of image classifiers."""
+"""Checks what carries its own answers: lists of pairs, and the pictures of image classifiers."""
 
 from __future__ import annotations
 

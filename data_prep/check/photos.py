@@ -1,4 +1,4 @@
-"""Looking over sources of photos: identities, counts, lists that came along, and what cannot be decoded."""
+"""Checks a source of photos: identities, counts, the lists of pairs beside it, and what cannot be decoded."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from data_prep.protocols.matching import PhotoNames, pairs_there
 from data_prep.sources import SourcePhoto, celeba, cfp, folder, insightface_bin, recordio
 from data_prep.sources.base import FilePhoto, SourceFormat, some
 
-# Reasons known from the listing that mean damage, not that a photo is no part.
+# Reasons in a listing that mean damage. Others mean that the photo is not a part of the set.
 _DAMAGED = {"damaged_record", "damaged_json", "damaged_label"}
-_MANY = 20  # photos, of which no two show one person, say that the labels are wrong
+_MANY = 20  # with more photos than that, an identity for each means that the labels are wrong
 _LFW_PHOTO = re.compile(r"([^/]+)/\1_\d{4}\.jpg")
 _LFW_IDENTITY = "George_W_Bush"  # whose 530 photos nobody leaves out
 _CASIA_PHOTO = re.compile(r"\d{7}/\d{3}\.jpg")
@@ -61,24 +61,22 @@ def examine_photos(source: SourceFormat, place: Path, report: CheckReport, *, ev
 def _report_identities(
     photos: Sequence[SourcePhoto], identities: set[str], report: CheckReport, *, pairs: bool
 ) -> None:
-    """How many people there are, and whether that can be; `pairs` say same or not instead."""
+    """How many people there are, and whether that is believable; a set of `pairs` needs no identities."""
     of = f"of {len(identities):,} identities" if identities else "whose identities it does not say"
     report.facts.append(f"{len(photos):,} photos {of}")
     nameless = [photo.key for photo in photos if photo.identity is None]
     if pairs:
         return
     if not identities:
-        report.problems.append("no photo has an identity: it can be verified by a list, but not trained on")
+        report.problems.append("no photo has an identity: a list of pairs can use them, training cannot")
         return
     report.count("photos have no identity", nameless)
     named = len(photos) - len(nameless)
     if len(identities) == 1 < named:
         [name] = identities
-        report.problems.append(
-            f"all {named:,} photos have one identity, {name}: there are no two to tell apart"
-        )
+        report.problems.append(f"all {named:,} photos have one identity, {name}: training needs at least two")
     if len(identities) == named > _MANY:
-        report.problems.append(f"each of {named:,} photos has an identity of its own: no two show one person")
+        report.problems.append(f"each of {named:,} photos has its own identity: no two show the same person")
 
 
 def _report_refused(photos: Iterable[SourcePhoto], report: CheckReport) -> None:
@@ -90,7 +88,7 @@ def _report_refused(photos: Iterable[SourcePhoto], report: CheckReport) -> None:
         if reason in _DAMAGED:
             report.count(f"photos cannot be used ({reason})", keys)
         else:
-            report.facts.append(f"{len(keys):,} files beside them are no part of it ({reason})")
+            report.facts.append(f"{len(keys):,} files are not a part of it ({reason})")
 
 
 def _known_set(source: SourceFormat, path: Path, photos: Sequence[SourcePhoto]) -> KnownSet | None:
@@ -121,14 +119,14 @@ def _compare(known: KnownSet | None, *, photos: int, identities: int, to: CheckR
 
 
 def _report_pair_lists(path: Path, photos: Sequence[SourcePhoto], report: CheckReport) -> None:
-    """For each list of pairs that came along, whether its photos are there."""
+    """For each list of pairs beside the photos, whether its photos are there."""
     names = PhotoNames([photo.key for photo in photos])
     for place in (place / name for place in (path, path.parent) for name in _PAIR_LISTS):
         if place.exists():
             try:
                 protocol = load_protocol(place, allow_partial=True)
                 there = int(pairs_there(protocol, names.rows_of([*protocol.left, *protocol.right])).sum())
-            except InputError as error:  # the photos are worth a look all the same
+            except InputError as error:  # the photos are checked all the same
                 report.problems.append(str(error))
                 continue
             line = f"{place.name}: both photos of {there:,} of {len(protocol):,} pairs are there"

@@ -1,4 +1,4 @@
-"""What a look at a data set found, and how much of the set is looked at."""
+"""The report of a check, and how much of a data set is looked at."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Data sets from their authors' addresses: said beforehand, resumed where cut, verified, unpacked safely."""
+"""Fetches data sets from their authors' addresses: announced first, resumed, verified, unpacked safely."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def plan_text(known: KnownSet, out: Path) -> str:
 
 
 def fetch(known: KnownSet, out: Path) -> None:
-    """Fetch what is not there yet, verify and unpack it; cut off, the same command goes on.
+    """Fetch what is not there yet, verify and unpack it; after an interruption, the same command continues.
 
     Args:
         known: a set whose files have addresses.
@@ -62,7 +62,7 @@ def fetch(known: KnownSet, out: Path) -> None:
 def _download(file: RemoteFile, path: Path) -> None:
     part = path.with_name(f"{path.name}.part")
     if file.checksum is None:
-        part.unlink(missing_ok=True)  # what was cut could be the beginning of another version
+        part.unlink(missing_ok=True)  # the part could belong to another version
     try:
         _receive(file, part)
     except (URLError, http.client.HTTPException, ConnectionError, TimeoutError) as error:
@@ -76,7 +76,7 @@ def _download(file: RemoteFile, path: Path) -> None:
 
 
 def _refuse_other(file: RemoteFile, path: Path) -> None:
-    """A file that was there before may have been fetched by hand: it is verified too, and never removed."""
+    """Verify a file that was there before, perhaps fetched by hand; it is never removed."""
     found = _other_digest(file, path)
     if found is not None:
         raise InputError(
@@ -88,7 +88,7 @@ def _refuse_other(file: RemoteFile, path: Path) -> None:
 
 
 def _receive(file: RemoteFile, part: Path) -> None:
-    """Append what is missing, or begin anew where the server does not go on in the middle."""
+    """Append what is missing; start over where the server cannot send only the rest."""
     begun = part.stat().st_size if part.exists() else 0
     if file.size_bytes is not None and begun == file.size_bytes:
         return
@@ -150,5 +150,5 @@ def _unfetched(file: RemoteFile, rule: str, got: str) -> InputError:
         str(file.address),
         rule,
         got=got,
-        fix="Run the same command again: it goes on where it was cut; or fetch it by hand, see the page.",
+        fix="Run the same command again: it continues. Or fetch the file by hand from the page.",
     )

@@ -1,7 +1,7 @@
 """The field's data sets: what a whole copy holds, where it comes from and on what terms.
 
-Addresses and checksums are those that public code or the authors' pages name; what is not known says so. They
-were collected without visiting the addresses, so that any of them may have moved.
+Addresses and checksums are those that public code or the authors' pages name; what is not known says so. The
+addresses were not visited when they were collected, so any of them may have moved.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Archives of others, unpacked so that nothing is written outside their folder."""
+"""Unpacks archives that others made; nothing is written outside their folder."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class _Member(NamedTuple):
 def unpack(archive: Path, *, folder: str) -> Path:
     """Unpack a .zip, or a tar compressed in any way, beside itself; whole or not at all.
 
-    Every name is looked at before the first file is written.
+    Every name is checked before the first file is written.
 
     Args:
         archive: the file.
@@ -85,7 +85,7 @@ def _check(archive: Path, members: Iterable[_Member], folder: str) -> None:
             str(archive.parent),
             f"must have room for {needed:,} bytes",
             got=f"{free:,} free",
-            fix="Free some space: the same command goes on.",
+            fix="Free some space: the same command continues.",
         )
     if not needed:
         raise _refused(archive, f"must hold the folder {folder}", "nothing")

@@ -1,4 +1,4 @@
-"""Where photos come from: one kind of source a file, told apart by content; a new one is a line below."""
+"""Where photos come from: one file per kind of source, recognised by content; a new one is a line below."""
 
 from __future__ import annotations
 

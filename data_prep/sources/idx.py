@@ -1,4 +1,4 @@
-"""The idx files of MNIST and of what followed it, plain or gzipped."""
+"""The idx files of MNIST and its successors, plain or gzipped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""InsightFace `.bin` verification sets: a pickle of encoded photos, two a pair, and same or not."""
+"""InsightFace `.bin` verification sets: a pickle of encoded photos, two per pair, and a flag per pair."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def read_bin(path: Path) -> BinSet:
 
 
 def pair_keys(path: Path, pair: int) -> tuple[str, str]:
-    """The keys of a pair's photos, `lfw/pair0001-left` and `-right`; the file's name keeps sets apart.
+    """The keys of a pair's photos, `lfw/pair0001-left` and `-right`; the file's name distinguishes the sets.
 
     Args:
         path: the `.bin`.
@@ -79,7 +79,7 @@ def pair_keys(path: Path, pair: int) -> tuple[str, str]:
 
 
 def list_photos(source: Path) -> Listing[BinPhoto]:
-    """Every photo of a `.bin`, in key order; whom they show, it does not say.
+    """Every photo of a `.bin`, in key order; it does not say whom they show.
 
     Raises:
         InputError: as for `read_bin`.

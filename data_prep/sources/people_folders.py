@@ -1,7 +1,7 @@
 """Which folder on a photo's path names the person: the first, unless everything lies in one folder above.
 
 Sets come nested twice (`lfw/lfw/Ann/1.jpg`), and with splits or groups above the people (`train/Ann/1.jpg`).
-The first is understood. The second is refused: training and test photos in one set would be trained on alike.
+The first is understood. The second is refused, or a model would be trained on the test photos too.
 """
 
 from __future__ import annotations
@@ -64,16 +64,21 @@ def _words(name: str) -> set[str]:
 
 
 def _is_split(name: str) -> bool:
-    """`train`, `test_images`, `val2`, and with the set's name in front, as `vggface2_train`."""
-    words = re.findall(r"[^\W\d_]+", name.lower())
-    opens = bool(words) and words[0] in _SPLITS and set(words[1:]) <= _CONTAINERS
-    return opens or (bool(words) and words[-1] in _SPLITS)
+    """`train`, `test_images`, `val2`."""
+    words = _words(name)
+    return bool(words & _SPLITS) and words <= _SPLITS | _CONTAINERS
+
+
+def _last_word(name: str) -> str:
+    return (re.findall(r"[^\W\d_]+", name.lower()) or [""])[-1]
 
 
 def _refuse_splits(folders: _Folders, level: int, source: Path) -> None:
     """Refuse folders that are no people's by their name: splits, and folders of folders such as `data`."""
     tops = {path[level] for path in folders if len(path) > level}
     splits = {top for top in tops if _is_split(top)}
+    if all(_last_word(top) in _SPLITS for top in tops):  # `vggface2_train`; one alone may be `Kapil_Dev`
+        splits = tops
     direct = {path[level] for path in folders if len(path) == level + 1}  # with photos of their own
     nobody = {top for top in tops - direct if top in splits or _words(top) <= _CONTAINERS}
     if nobody or (splits and splits == tops):

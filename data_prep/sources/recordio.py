@@ -90,7 +90,7 @@ class RecordFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            # Unbuffered: heads lie kilobytes apart, and a buffer would be filled for each.
+            # Unbuffered: heads lie kilobytes from each other, and each would fill a buffer.
             self._file = path.open("rb", buffering=0)
         except OSError as error:
             raise InputError(
@@ -230,7 +230,7 @@ class RecordPhoto(SourcePhoto):
 
 
 def list_photos(source: Path) -> Listing[RecordPhoto]:
-    """Every photo record; its key is `identity/number`, both as the records count them.
+    """Every photo record; its key is `identity/number`, both as the records number them.
 
     With a `.idx` beside the `.rec`, a broken record costs one photo, which fails by name; without, records
     are found from one to the next, and a broken one ends it.
@@ -367,7 +367,7 @@ def _unfit_index(path: Path, got: str) -> InputError:
 
 
 def _compare_property(path: Path, photos: list[RecordPhoto]) -> None:
-    """Say so when the pack's `property`, `identities,height,width`, counts others than there are."""
+    """Say so when the pack's `property`, `identities,height,width`, gives another number of identities."""
     if not path.is_file():
         return
     with path.open("rb") as file:

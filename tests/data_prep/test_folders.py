@@ -94,6 +94,7 @@ def test_splits_and_groups_above_the_people_are_refused_with_the_command(
         ["Ann/Ann_x/Ann_1.jpg", "Ann/Ann_y/Ann_2.jpg", "Bob/Bob_z/Bob_3.jpg"],
         ["Test/1.jpg", "Val_Kilmer/1.jpg", "Val_Kilmer/more/2.jpg"],
         ["Val_Kilmer/a/1.jpg", "Dev_Patel/a/1.jpg"],
+        ["Kapil_Dev/0/1.jpg", "Ann/0/1.jpg", "Ann/1/1.jpg"],
         ["Ann/1.jpg", "Ann/x/1.jpg", "Ann/y/1.jpg", "Bob/z/1.jpg"],
     ],
 )
