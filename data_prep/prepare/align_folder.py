@@ -122,7 +122,7 @@ def align_folder(source: Path, out: Path, *, settings: AlignSettings, workers: i
     header = _header(photos, template, min_face_px=settings.min_face_px)
     begun = {"source": str(source.resolve()), **asdict(settings)}
     begun |= {"policy": header.policy, "second_pass": header.second_pass}
-    with filled(out, command="faceverif align"), Journal.opened(out, begun) as journal:
+    with filled(out, command="faceverif align", option="OUT"), Journal.opened(out, begun) as journal:
         if merges_names(out):
             refuse_merged(photo.key for photo in photos)
         tasks = _tasks(photos, done=journal)

@@ -231,7 +231,7 @@ def test_a_name_that_the_system_does_not_take_costs_one_row(
     people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(prepare, "worker_pool", _no_pool)
-    first = list_photos(people)[0].key
+    first = list_photos(people).photos[0].key
     (tmp_path / f"out/crops/{first}.jpg").mkdir(parents=True)  # something else has taken its place
     (tmp_path / "out" / JOURNAL_NAME).touch()
     summary = align_folder(people, tmp_path / "out", settings=_SETTINGS)
