@@ -20,6 +20,7 @@ from faceverif.models.preprocessing import find_preprocessing
 
 _LARGEST_BATCH = 16  # crops per call where the file leaves the batch open: more does not pay on a CPU
 _LONGEST_LINE = 200  # characters of what the runtime says
+_EXPORT = "Export the embedding network alone."
 
 
 class OnnxEmbedder(Embedder):
@@ -97,6 +98,9 @@ class OnnxEmbedder(Embedder):
                 self.path,
                 f"must give embeddings, float (batch, dim), of a batch of {batch}",
                 _described(outputs),
+                fix=_EXPORT
+                if wanted is None
+                else f"Leave out --output, or name another: {', '.join(names)}.",
             )
         if len(fitting) > 1:
             raise InputError(
@@ -180,7 +184,5 @@ def _template_for(path: Path, side: int) -> Template:
     return min(fitting, key=lambda template: template.crop_px)
 
 
-def _unusable(
-    path: Path, rule: str, got: object, *, fix: str = "Export the embedding network alone."
-) -> InputError:
+def _unusable(path: Path, rule: str, got: object, *, fix: str = _EXPORT) -> InputError:
     return InputError("--onnx", f"{path.name} {rule}", got=got, fix=fix)

@@ -50,7 +50,8 @@ class SuiteTable:
         notes = [
             f"Ours: mean and standard error over folds, in percent; {', '.join(flags)}; cosine similarity."
         ]
-        notes += sorted({warning for result in self.results.values() for warning in result.warnings})
+        warnings = {warning for result in self.results.values() for warning in result.warnings}
+        notes += [f"Warning: {warning}." for warning in sorted(warnings)]
         notes += [f"{title}, its list: {result.protocol.reading}." for title, result in self.results.items()]
         notes += [
             f"\\* {title} is partial and not comparable: {result.protocol.partial}."

@@ -74,7 +74,7 @@ def test_largest_within_are_the_end_of_the_sorted_scores(count: int) -> None:
 
 
 @pytest.mark.usefixtures("_small_blocks")
-def test_nearest_other_passes_over_its_own() -> None:
+def test_nearest_other_skips_its_own() -> None:
     left, centres, own = vectors(9), vectors(12, seed=2), np.arange(9) % 12
     whole = left @ centres.T
     whole[np.arange(9), own] = -9
@@ -250,7 +250,7 @@ def test_numbers_and_page_say_how_it_was_found(out: Path) -> None:
     assert "http" not in page.replace("http-equiv", "")
 
 
-def test_a_killed_audit_goes_on_with_its_embeddings(
+def test_a_killed_audit_keeps_its_embeddings(
     out: Path, sets: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(embedding_cache, "_PORTION", 16)
@@ -268,7 +268,7 @@ def test_a_killed_audit_goes_on_with_its_embeddings(
         audit(pattern_embedder(), *sets, out=tmp_path, settings=SETTINGS)
     assert len(list(tmp_path.rglob("*.safetensors"))) == 3
     audit(pattern_embedder(), *sets, out=tmp_path, settings=SETTINGS)
-    assert sum(calls) == 35 + 152 + calls[3]  # each photo once, but for the batch that was lost
+    assert sum(calls) == 35 + 152 + calls[3]  # each photo once, except the batch that was lost
     assert (tmp_path / "exclusions.csv").read_bytes() == (out / "exclusions.csv").read_bytes()
 
 
