@@ -1,4 +1,4 @@
-"""Pair lists of every origin -> one `VerificationProtocol`; a new format is a file here and a line below."""
+"""Lists of pairs in every known format -> one `VerificationProtocol`. A format is a file and a line below."""
 
 from __future__ import annotations
 
@@ -69,5 +69,5 @@ def _whole(path: Path, protocol: VerificationProtocol, *, allow_partial: bool) -
         str(path),
         f"{protocol.name} has {official.pairs:,} pairs in {official.folds} folds",
         got=f"{size.pairs:,} pairs in {size.folds}",
-        fix=f"Take a whole copy{in_part}.",
+        fix=f"Get a complete copy{in_part}.",
     )

@@ -111,7 +111,7 @@ class PairFormat(NamedTuple):
     """A kind of pair file.
 
     Attributes:
-        description: for the message that lists what is known.
+        description: for messages that list the known kinds.
         recognises: whether this is one, told by its name and how it begins.
         load: read all of it.
     """

@@ -33,8 +33,8 @@ class SuiteList:
 
     Attributes:
         path: where it lies.
-        title: of its column: the benchmark's name, else the list's own.
-        called: the letters by which its aligned set is found.
+        title: of its column: the benchmark's name, or else the list's own.
+        called: the letters of its name, by which its aligned set is found.
         protocol: its pairs; null where it cannot be used.
         reason: why not.
     """
@@ -49,7 +49,7 @@ class SuiteList:
 def find_lists(folder: Path, aligned: Sequence[Path], *, allow_partial: bool) -> list[SuiteList]:
     """The protocols below a folder: every list of pairs and `.bin`, and CFP's folders Split/FF and Split/FP.
 
-    A text file that is no list of pairs counts only where it is called as a benchmark or as an aligned set.
+    A text file that is no list of pairs counts only if it is named after a benchmark or an aligned set.
 
     Args:
         folder: where to look; links are followed.
@@ -88,9 +88,9 @@ def find_aligned_sets(places: Sequence[Path]) -> list[Path]:
 def set_of(called: str, aligned: Sequence[Path], *, others: Collection[str] = ()) -> Path | None:
     """The aligned set of a list's photos, by its name.
 
-    In this order: the set of the list's name (`lfw-112` for LFW); a set whose name begins with it
-    (`lfw-deepfunneled`); a set with whose name it begins (`cfp` for CFP-FF). A set of another list's name is
-    not taken: a list `lfw_masked` never runs on the set `lfw`.
+    The first of these is taken: the set with the list's name (`lfw-112` for LFW); a set whose name begins
+    with it (`lfw-deepfunneled`); a set whose name is the beginning of it (`cfp` for CFP-FF). A set with the
+    name of another list is not taken: a list `lfw_masked` never runs on the set `lfw`.
 
     Args:
         called: the list's letters, as `SuiteList.called`.

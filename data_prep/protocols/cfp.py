@@ -54,7 +54,7 @@ def _load(path: Path) -> VerificationProtocol:
 
 
 def _pair_list(path: Path, name: str) -> Path:
-    """Beside `Split`, as the data set comes, or in it, as its Readme says."""
+    """Beside `Split`, as in the distributed data set, or in it, as its Readme says."""
     places = (path.parent.parent / name, path.parent / name)
     found = next((place for place in places if place.is_file()), None)
     if found is None:
@@ -62,7 +62,7 @@ def _pair_list(path: Path, name: str) -> Path:
             "--protocol",
             f"CFP's splits need {name} beside the folder Split",
             got=path,
-            fix="Keep Protocol/ as it comes.",
+            fix="Keep Protocol/ as its authors distribute it.",
         )
     return found
 
@@ -78,7 +78,7 @@ def _read_list(path: Path) -> dict[int, str]:
                 field,
                 f"must be a number, once, and a photo as {_PREFIX}001/frontal/01.jpg",
                 got=repr(line[:80]),
-                fix="Take a whole copy of the file.",
+                fix="Get a complete copy of the file.",
             )
         photos[int(entry.group(1))] = name
     return photos
@@ -92,7 +92,7 @@ def _pairs(path: Path, first: dict[int, str], second: dict[int, str]) -> Iterato
                 f"{path}, line {number}",
                 "must be two numbers of the pair lists, with a comma between",
                 got=repr(line[:80]),
-                fix="Take a whole copy of the file.",
+                fix="Get a complete copy of the file.",
             )
         yield first[int(pair.group(1))], second[int(pair.group(2))]
 

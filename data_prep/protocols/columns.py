@@ -50,7 +50,7 @@ class Columns(NamedTuple):
         return f"columns {', '.join(self.names[place] for place in used)}{ignored}"
 
     def fit(self, fields: Sequence[str]) -> bool:
-        """Whether a line has these columns, with something in each that counts."""
+        """Whether a line has these columns, none of them empty, and no more than the header names."""
         places = [place for place in (self.left, self.right, self.same, self.fold) if place is not None]
         most = _PLAIN if self.names is None else len(self.names)
         if max(places) >= len(fields) or len(fields) > most or not all(fields[place] for place in places):
@@ -61,17 +61,18 @@ class Columns(NamedTuple):
 def columns_in(rows: Sequence[Sequence[str]]) -> Columns | None:
     """The columns by the header, the first row; null where it is none.
 
-    Of several columns of names, such as `image_a` and `image_a_path`, those that tell most photos apart
-    count, and of equally many the first.
+    Where there are several pairs of columns, such as `image_a`, `image_b` and `image_a_path`, `image_b_path`,
+    the pair with the most distinct names is taken, and the first pair on a tie.
     """
-    header = [re.sub(r"[^a-z0-9]", "", name.lower()) for name in rows[0]]
+    names = _uncommented(rows[0])
+    header = [re.sub(r"[^a-z0-9]", "", name.lower()) for name in names]
     pairs = _photo_columns(header)
     same = next((place for place, name in enumerate(header) if name in _LABELS), None)
     if not pairs or same is None:
         return None
     fold = next((place for place, name in enumerate(header) if name in _FOLDS), None)
     left, right = max(pairs, key=lambda pair: _photos_told_apart(rows[1:], pair))
-    return Columns(left, right, same, fold, tuple(rows[0]))
+    return Columns(left, right, same, fold, tuple(names))
 
 
 def columns_without_header(rows: Sequence[Sequence[str]]) -> Columns | None:
@@ -82,6 +83,12 @@ def columns_without_header(rows: Sequence[Sequence[str]]) -> Columns | None:
         if all(is_label(row[same]) and _is_photo(row[left]) and _is_photo(row[right]) for row in rows):
             return Columns(left, right, same)
     return None
+
+
+def _uncommented(header: Sequence[str]) -> Sequence[str]:
+    """The names of a header without the `#` that some programs put before it."""
+    first = header[0].removeprefix("#").strip()
+    return [first, *header[1:]] if first else header[1:]
 
 
 def _photo_columns(header: Sequence[str]) -> list[tuple[int, int]]:

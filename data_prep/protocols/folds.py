@@ -46,7 +46,7 @@ def given_or_dealt(
     if one_sided_fold(same, fold, np.unique(fold).tolist()) is None:
         return fold, rule
     fold, dealt = deal_folds(name, same)
-    return fold, f"not the {rule}, of which some would lack a kind of pair: {dealt}"
+    return fold, f"instead of {rule}, since some of these would lack a kind of pair: {dealt}"
 
 
 def alternating_sets(same: NDArray[np.bool_]) -> int | None:
@@ -92,7 +92,7 @@ def _refuse_few(name: str, same: NDArray[np.bool_]) -> None:
             name,
             "must hold at least 2 genuine and 2 impostor pairs, to choose a threshold and test it on others",
             got=f"{genuine:,} genuine, {impostors:,} impostor",
-            fix="Take a whole copy of the list, or add pairs of the kind that is missing.",
+            fix="Get a complete copy of the list, or add pairs of the kind that is missing.",
         )
 
 

@@ -21,7 +21,7 @@ def _load(path: Path) -> VerificationProtocol:
     same = read_bin(path).same
     if len(same) < _FOLDS:
         raise InputError(
-            str(path), "must hold 10 pairs or more, one a fold", got=len(same), fix="Take a whole copy."
+            str(path), "must hold 10 pairs or more, one per fold", got=len(same), fix="Get a complete copy."
         )
     # In order, the first folds one longer where ten does not divide: as the field cuts them.
     consecutive = np.repeat(np.arange(_FOLDS), [len(part) for part in np.array_split(same, _FOLDS)])

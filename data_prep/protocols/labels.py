@@ -35,14 +35,14 @@ def is_label(word: str) -> bool:
 
 
 def words_of(labels: Sequence[str]) -> tuple[tuple[str, str], int | None]:
-    """The pair of words that the labels use, and the first label that is none of them.
+    """The pair of words that the labels use, and the first label that is neither of the two.
 
     Args:
         labels: (pairs,), at least one.
 
     Returns:
-        the words for same and different that fit most labels from the first on, and the position of the first
-        label that is neither; null where all fit.
+        the words for same and for different that fit the longest run of labels from the first one on, and the
+        position of the first label that does not fit; null where all fit.
     """
     lowered = [label.lower() for label in labels]
 

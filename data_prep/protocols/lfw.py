@@ -201,7 +201,7 @@ def _counted(path: Path, body: list[Row], counts: tuple[int, ...]) -> list[Row]:
             str(path),
             f"must hold the {promised} x ({size} genuine + {size} impostor) pairs of its first line",
             got=f"{len(body)} lines",
-            fix="Take a whole copy of the file, or write the counts that it has into the first line.",
+            fix="Get a complete copy of the file, or write the counts that it has into the first line.",
         )
     return body[: sets * 2 * size]
 
@@ -233,7 +233,7 @@ def _refuse_other_order(
             f"{path}, line {row.line}",
             f"must be {'an impostor' if is_genuine else 'a genuine'} pair, by the counts of the first line",
             got=" ".join(row.fields),
-            fix="Take a whole copy of the file; the order of pairs is part of the protocol.",
+            fix="Get a complete copy of the file; the order of pairs is part of the protocol.",
         )
 
 

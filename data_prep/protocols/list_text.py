@@ -98,7 +98,7 @@ def read_lines(path: Path) -> list[str]:
             fix="If it is a text file, save it again as UTF-8. " + AS_CSV,
         ) from error
     if lines == [""]:
-        raise InputError(str(path), "must hold pairs", got="an empty file", fix="Take a whole copy of it.")
+        raise InputError(str(path), "must hold pairs", got="an empty file", fix="Get a complete copy of it.")
     return lines
 
 

@@ -21,11 +21,11 @@ _NO_PICTURES = ("not_an_image", "empty_file")  # reasons of failed rows
 
 
 class PhotoNames:
-    """The photos of a data set, found by what a list calls them.
+    """The photos of a data set, found by the names that a list uses.
 
-    A name is, in this order: the whole key of a photo; the key without its file ending; the end of a longer
-    key, with or without its ending; a key in another picture format; a key without folders that all names of
-    the list share, as `images/`.
+    A name is compared in this order: with whole keys; with keys without their file ending; with the ends of
+    longer keys; with all of these in another picture format; and last without the folders that all names of
+    the list share, such as `images/`.
 
     Args:
         photos: (rows,) keys.
@@ -96,7 +96,7 @@ class PhotoNames:
             fitting = [self._photos[row] for row in found]
             raise InputError(
                 "protocol",
-                "must name each photo unmistakably",
+                "must name each photo unambiguously",
                 got=f"{key}, which fits {', '.join(fitting[:_NAMED])}",
                 fix=_told_apart(fitting),
             )

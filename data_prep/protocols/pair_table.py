@@ -1,8 +1,8 @@
 """Lists with a pair per line, as people publish them: two photos and a label, with or without a header.
 
-Separators are tabs, semicolons, commas or spaces: the first of them counts under which the opening lines are
-such a list. With a header, the columns' names decide. Without one, a line has exactly three fields: two
-photos, which are no plain numbers, and the label, first or last. The protocol's `reading` says what was
+Fields are separated by tabs, semicolons, commas or spaces: the first of these that makes such a list of the
+opening lines. With a header, the names of the columns decide. Without one, a line has exactly three fields:
+two photos, which are no plain numbers, and the label, first or last. The protocol's `reading` states what was
 decided.
 """
 
@@ -92,7 +92,7 @@ def _columns(path: Path, rows: list[Row], layout: _Layout) -> tuple[Columns, lis
     columns = columns_in(fields) if layout.has_header else columns_without_header(fields[:1])
     body = rows[1:] if layout.has_header else rows
     if columns is None or not body:
-        raise InputError(str(path), "must hold pairs", got="its first line alone", fix="Take a whole copy.")
+        raise InputError(str(path), "must hold pairs", got="its first line alone", fix="Get a complete copy.")
     for row in body:
         if not columns.fit(row.fields):
             raise _broken(path, row, columns)

@@ -2,7 +2,7 @@
 
 Zheng et al. (2017), "Cross-Age LFW", and Zheng & Deng (2018), "Cross-Pose LFW". The flag stands on both
 lines: 0 for an impostor pair; for a genuine one CALFW writes its fold, 1 to 10, and CPLFW writes 1. Impostors
-carry no fold in either; the field deals both kinds in order, 300 a fold, and so do we.
+carry no fold in either. As the field does, we deal both kinds in file order, 300 per fold.
 
 The pairs themselves are not known here. A list is called CALFW or CPLFW where its file name says so and its
 flags do not say otherwise.
@@ -81,7 +81,7 @@ def _pairs(path: Path) -> Iterator[tuple[str, str, int]]:
                     f"{path}, line {number + 1}",
                     "must begin a pair: two lines of a photo and a flag, the same on both",
                     got=repr(lines[number : number + 2])[:160],
-                    fix="Take a whole copy of the file.",
+                    fix="Get a complete copy of the file.",
                 )
 
 

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from faceverif.classification.outputs import LikelihoodMap, RunOutputs
+from faceverif.report.numbers import percent
 from faceverif.report.plotting import ACCENT, COLOURS, IMPOSTOR, INK, PANELS_PER_ROW, LineStyle, new_figure
 
 _PANEL_IN = 2.4
@@ -74,7 +75,7 @@ def reliability_figure(runs: Mapping[str, RunOutputs], *, ece: Mapping[str, floa
         axes.bar(middle, outputs.accuracy[full], 0.9 * width, color=ACCENT)
         axes.hlines(outputs.confidence[full], left, left + width, color=IMPOSTOR, linewidth=1.8)
         axes.plot([0, 1], [0, 1], color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
-        axes.text(0.04, 0.95, f"ECE {100 * ece[name]:.2f} %", va="top", fontsize=8, transform=axes.transAxes)
+        axes.text(0.04, 0.95, f"ECE {percent(ece[name])} %", va="top", fontsize=8, transform=axes.transAxes)
         axes.set(title=name, xlim=(0, 1), ylim=(0, 1), xlabel="confidence", ylabel="accuracy")
     return figure
 

@@ -68,7 +68,7 @@ def roc_figure(result: VerificationResult) -> Figure:
 
 
 def roc_curves_figure(rocs: Mapping[str, Roc], *, styles: Mapping[str, LineStyle]) -> Figure:
-    """TAR over FAR of several models on the same pairs, a line each.
+    """TAR over FAR of several models on the same pairs, one line per model.
 
     Args:
         rocs: name of the model -> its curve.

@@ -111,7 +111,7 @@ class FoldAccuracy:
         folds: (scored folds,) their numbers.
         thresholds: (scored folds,) read from the other folds.
         accuracies: (scored folds,) fractions.
-        correct: (pairs,) True where a scored pair was decided rightly; False outside the scored folds.
+        correct: (pairs,) True where a scored pair was decided correctly; False outside the scored folds.
         pairs: (scored folds,) pairs in each.
     """
 
@@ -212,7 +212,7 @@ def equal_error_rate(roc: Roc) -> OperatingPoint:
 
 
 def resolves(far: float, impostors: int) -> bool:
-    """Whether so many impostor pairs can measure this FAR: one false accept must not exceed it."""
+    """Whether this number of impostor pairs can measure the FAR: a single false accept must not exceed it."""
     return far * impostors >= 1.0 - 1e-9
 
 
@@ -234,7 +234,7 @@ def tar_at_far(roc: Roc, far: float) -> OperatingPoint:
 
 
 def best_threshold(scores: NDArray[np.floating], same: NDArray[np.bool_]) -> float:
-    """The threshold that decides most pairs rightly: see `THRESHOLD_RULE`.
+    """The threshold that decides the most pairs correctly: see `THRESHOLD_RULE`.
 
     Args:
         scores: (pairs,).

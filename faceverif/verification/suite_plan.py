@@ -91,7 +91,7 @@ def _set_for(each: SuiteList, aligned: Sequence[Path], *, others: Collection[str
 
 
 def _planned(lists: Sequence[SuiteList], dataset: AlignedDataset, *, allow_partial: bool) -> Planned:
-    """The one of several protocols of a name that names photos of the set; all of them must be there."""
+    """The protocol, of those with one title, that names photos of the set; the set must hold them all."""
     loaded = [(each.path, each.protocol) for each in lists if each.protocol is not None]
     fitting = [(path, protocol) for path, protocol in loaded if names_any(protocol, dataset)]
     if len(fitting) != 1:

@@ -28,7 +28,7 @@ def dataset_of(root: Path, photos: list[str]) -> AlignedDataset:
 
 
 def write_cfp(root: Path, *, people: int = 20, per_kind: int = 350) -> Path:
-    """`Protocol/` with pairs of the first photos of so many people."""
+    """`Protocol/` with pairs of the first photos of some people."""
     split = root / "Protocol" / "Split"
     for kind, photos in (("frontal", 10), ("profile", 4)):
         names = [f"{p:03d}/{kind}/{i:02d}.jpg" for p in range(1, people + 1) for i in range(1, photos + 1)]

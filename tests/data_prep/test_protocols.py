@@ -96,7 +96,7 @@ def test_view2_cut_short_is_refused_or_says_so(tmp_path: Path, lines: int, parti
 def test_a_part_is_offered_only_where_pairs_are_missing(tmp_path: Path) -> None:
     path = write(tmp_path, "p.csv", "left,right,same\n" + "a,b,1\na,c,0\n" * 4)
     for official in (ProtocolSize(pairs=4, folds=2), ProtocolSize(pairs=8, folds=2)):
-        with pytest.raises(InputError, match=r"Take a whole copy\.$"):
+        with pytest.raises(InputError, match=r"Get a complete copy\.$"):
             load_protocol(path, official=official, allow_partial=True)
 
 

@@ -57,15 +57,17 @@ def test_the_label_may_come_first(tmp_path: Path) -> None:
         "path_a;path_b;is_same",
         "img1\timg2\tmatch",
         "First,Second,Y",
+        "#left,right,same",
+        "# left right same",
     ],
 )
 def test_headers(tmp_path: Path, header: str) -> None:
-    sign = next(sign for sign in "\t;," if sign in header)
+    sign = next(sign for sign in "\t;, " if sign in header)
     lines = [header, *(sign.join([left, right, str(int(kind))]) for left, right, kind in PAIRS)]
     text = "\ufeff" + "\r\n".join(lines) + "\r\n"
     protocol = load_protocol(write(tmp_path, text))
     assert same_pairs(protocol)
-    assert f"columns {', '.join(header.split(sign))}" in protocol.reading
+    assert f"columns {', '.join(header.strip('# ').split(sign))};" in protocol.reading
 
 
 def test_of_several_columns_of_names_those_count_that_tell_most_photos_apart(tmp_path: Path) -> None:
