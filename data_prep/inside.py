@@ -8,8 +8,9 @@ from pathlib import Path
 from data_prep.errors import InputError
 
 # Backslashes count on every system: a list that is harmless here may not be on Windows. But names that
-# are no UTF-8 are written `\xff`, so one that begins `\x` is let through. RE2 syntax: pyarrow reads it too.
-LEAVES_FOLDER = r"^/|^\\([^x]|$)|^[A-Za-z]:|(^|[\\/])\.\.([\\/]|$)|\x00"
+# are no UTF-8 are written `\xff`, so one that begins `\x` is let through, and so is `V: The Artist`, which
+# people call a folder and nobody a drive. RE2 syntax: pyarrow reads it too.
+LEAVES_FOLDER = r"^/|^\\([^x]|$)|^[A-Za-z]:([^ ]|$)|(^|[\\/])\.\.([\\/]|$)|\x00"
 
 _leaves_folder = re.compile(LEAVES_FOLDER)
 

@@ -67,6 +67,17 @@ def test_exported_shards_are_the_same_data_set(
     assert load_aligned(tmp_path / "again").sha256 == shards.sha256
 
 
+def test_a_folder_that_begins_like_a_drive_survives_an_export(tmp_path: Path) -> None:
+    named = write_aligned(tmp_path / "aligned", {"ada/1.png": picture(1, side=112)})
+    row = named.table.to_pylist()[0] | {"photo": "V: The Artist/1.png", "identity": "V: The Artist"}
+    write_manifest(tmp_path / "aligned", named.header, [row])
+    export_webdataset(AlignedDataset.load(tmp_path / "aligned"), tmp_path / "shards", shard_mb=1)
+    shards = load_aligned(tmp_path / "shards")
+    assert shards.table.select(["photo", "identity"]).to_pylist() == [
+        {"photo": "V: The Artist/1.png", "identity": "V: The Artist"}
+    ]
+
+
 def test_photos_of_nobody_stay_nameless(tmp_path: Path) -> None:
     root = tmp_path / "aligned"
     named = write_aligned(root, {"ada/1.png": picture(1, side=112), "x/2.png": picture(2, side=112)})
