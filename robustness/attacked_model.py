@@ -1,4 +1,4 @@
-"""What is attacked: a network and its objective, asked for embeddings and margin-free logits."""
+"""The model that is attacked: a network and its objective, for embeddings and margin-free logits."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class AttackedModel(nn.Module):
     def __init__(self, network: nn.Module, objective: Objective) -> None:
         super().__init__()
         self.network, self.objective = network, objective
-        # Parts in training mode are for the user to find out about, not for us to switch silently.
+        # The user should learn of parts in training mode; they are not switched silently.
         self.training = network.training or objective.training
 
     @property
@@ -50,20 +50,20 @@ class AttackedModel(nn.Module):
 
 
 class GradientCount:
-    """Which images gave a gradient that is zero everywhere when an attack first asked for one.
+    """Marks images whose gradient was zero everywhere when an attack first asked for one.
 
     Attributes:
-        zero: (batch,) bool, None while no gradient was asked for.
+        zero: (batch,) bool; None until a gradient is asked for.
     """
 
     def __init__(self) -> None:
         self.zero: Tensor | None = None
 
     def watched(self, pixels: Tensor) -> Tensor:
-        """The same pixels; the gradient that flows back to them is looked at."""
+        """The same pixels; the gradient that flows back to them is checked."""
         if not pixels.requires_grad or self.zero is not None:
             return pixels
-        # A view of its own: what else the attack makes of the pixels does not count.
+        # A view of its own: other gradients of the pixels do not count.
         view = pixels.view_as(pixels)
         view.register_hook(self._look)
         return view
@@ -104,7 +104,7 @@ class Watched(AttackedModel):
 
 
 def device_of(model: nn.Module) -> torch.device:
-    """Where a model's parameters lie; the CPU for one without any."""
+    """The device of a model's parameters; the CPU if it has none."""
     first = next(model.parameters(), None)
     return torch.device("cpu") if first is None else first.device
 
@@ -136,7 +136,7 @@ def embeddings_of(network: nn.Module, images: Tensor) -> Tensor:
 
 
 def refuse_unfit_model(model: nn.Module) -> None:
-    """Stop on a model that cannot be attacked honestly.
+    """Stop on a model whose attack would look weaker than it is.
 
     Raises:
         InputError: a part is in training mode, a parameter is not float32, or autocast is on.
@@ -190,10 +190,10 @@ def refuse_bad_pixels(images: Tensor, *, field: str = "images") -> None:
 
 @contextmanager
 def frozen(model: nn.Module) -> Iterator[None]:
-    """No gradient reaches the model's parameters meanwhile; afterwards they need gradients as before.
+    """No gradient reaches the model's parameters in this block; afterwards they require gradients as before.
 
     Raises:
-        RuntimeError: a gradient came through all the same.
+        RuntimeError: a gradient reached them.
     """
     needing = [parameter for parameter in model.parameters() if parameter.requires_grad]
     before = [(parameter, parameter.grad) for parameter in model.parameters()]
@@ -210,7 +210,7 @@ def frozen(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Torch's global generators start from a seed and are afterwards where they were."""
+    """Torch's global generators start from a seed in this block and are restored afterwards."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         yield

@@ -1,4 +1,4 @@
-"""What a model makes of images, computed once: all that detectors look at."""
+"""Embeddings and logits of images, computed once; detectors see nothing else."""
 
 from __future__ import annotations
 

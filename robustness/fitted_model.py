@@ -13,7 +13,7 @@ from faceverif.classification.data import in_turns
 from faceverif.images.base import LabelledImages
 from robustness.attacked_model import AttackedModel
 from robustness.detectors import Detector
-from robustness.detectors.calibration import OperatingPoint, calibrate
+from robustness.detectors.calibration import RejectionThreshold, calibrate
 from robustness.features import Features, extract_features
 
 # Images that are in memory as float32 at once.
@@ -43,8 +43,8 @@ class FittedModel:
         fitted = {name: detector.fit(fitted_on) for name, detector in detectors.items()}
         return cls(model, fitted_on, fitted)
 
-    def calibrated(self, clean: Features, rates: Sequence[float]) -> dict[str, list[OperatingPoint]]:
-        """Of each detector the thresholds of those rates, from features of clean images."""
+    def calibrated(self, clean: Features, rates: Sequence[float]) -> dict[str, list[RejectionThreshold]]:
+        """The thresholds of each detector at these rates, from features of clean images."""
         return {
             name: [calibrate(detector.score(clean), rate) for rate in rates]
             for name, detector in self.detectors.items()
@@ -52,7 +52,7 @@ class FittedModel:
 
 
 def evenly(images: LabelledImages, count: int, *, seed: int) -> LabelledImages:
-    """So many of the images at random, evenly over the classes; all where there are fewer."""
+    """`count` random images, evenly over the classes; all if there are fewer."""
     return images.take(even_order(images, seed=seed)[:count])
 
 
@@ -61,8 +61,8 @@ def whole_classes(images: LabelledImages, count: int, *, spare: int, seed: int) 
 
     Args:
         images: labelled.
-        count: of images that are taken at least, if there are so many.
-        spare: by so many they outnumber their classes at least, if that can be.
+        count: minimum number of images, where available.
+        spare: minimum number of images beyond one per class, where available.
         seed: of the choice.
     """
     present, sizes = images.labels.unique(return_counts=True)
@@ -83,6 +83,6 @@ def features_of(model: AttackedModel, images: LabelledImages) -> Features:
 
 
 def even_order(images: LabelledImages, *, seed: int) -> Tensor:
-    """A random order in which the classes take turns, so that any beginning of it holds them evenly."""
+    """A random order in which the classes take turns, so that the first n images hold them evenly."""
     shuffled = np.random.default_rng(seed).permutation(len(images))
     return in_turns(images.labels, torch.from_numpy(shuffled))

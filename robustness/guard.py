@@ -1,4 +1,4 @@
-"""What a face run rejects: its detector with scores of clean photos, kept in the run's folder."""
+"""The guard of a face run: its detector and the scores of clean photos, kept in the run's folder."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from data_prep.dataset.crops import centre_square
 from data_prep.dataset.manifest import AlignedDataset, Status
 from data_prep.dataset.packed import load_aligned
 from data_prep.errors import InputError, printable_lines
+from data_prep.lock import locked
 from data_prep.progress import say
 from faceverif.heads.lgm import LGMHead
 from faceverif.images.base import LabelledImages
@@ -25,18 +26,23 @@ from faceverif.models.model_file import holds_face_model
 from faceverif.models.sealed_tensors import ModelFormat
 from robustness.attacked_model import AttackedModel
 from robustness.detectors import Detector, build_detector
-from robustness.detectors.calibration import OperatingPoint, calibrate, smallest_calibration, smallest_rate
-from robustness.features import extract_features
+from robustness.detectors.calibration import (
+    RejectionThreshold,
+    calibrate,
+    smallest_calibration,
+    smallest_rate,
+)
+from robustness.features import Features, extract_features
 from robustness.fitted_model import FittedModel, evenly, features_of, whole_classes
-from robustness.loaded_run import FinishedRun, load_run, run_sha256
+from robustness.loaded_run import LoadedRun, load_run, run_sha256
 
 GUARD_NAME = "rejection.safetensors"
 RATES = (0.1, 0.05, 0.01, 0.001)
 _FILES = ModelFormat(
     "faceverif.rejection", command="faceverif calibrate-rejection", run="rejection calibration"
 )
-# Training photos that the detector is fitted on, and by how many times the embedding's dimension they
-# outnumber their classes: what is left of them without their classes' means has to fill a covariance.
+# Training photos that the detector is fitted on. They outnumber their classes by this multiple of the
+# embedding's dimension, because their deviations from the class means have to fill a covariance.
 _FIT, _SPARE_PER_DIMENSION = 10_000, 5
 _SCORES, _DETECTOR = "clean_scores", "detector."
 _HELD_OUT = "held-out photos of training people"
@@ -50,7 +56,7 @@ class Guard:
         name: of the detector.
         detector: fitted.
         clean_scores: (n,) of photos that were not trained on.
-        clean: whose photos these are, in words.
+        clean: where these photos come from, in words.
     """
 
     name: str
@@ -58,7 +64,7 @@ class Guard:
     clean_scores: NDArray[np.float64]
     clean: str
 
-    def point(self, rate: float) -> OperatingPoint:
+    def point(self, rate: float) -> RejectionThreshold:
         """The threshold of a false-rejection rate.
 
         Raises:
@@ -86,19 +92,19 @@ class Guard:
 
 @dataclass(frozen=True)
 class GuardedModel:
-    """A face model whose guard stands at one false-rejection rate.
+    """A face model whose guard rejects at one false-rejection rate.
 
     Attributes:
         model: in evaluation mode.
         spec: the crops that it takes.
-        guard: what rejects.
+        guard: the detector and its clean scores.
         point: its threshold.
     """
 
     model: AttackedModel
     spec: PreprocessingSpec
     guard: Guard
-    point: OperatingPoint
+    point: RejectionThreshold
 
     def scores(self, crops: NDArray[np.uint8]) -> NDArray[np.float64]:
         """How adversarial each crop looks, (n,), of (n, crop_px, crop_px, 3) uint8 RGB."""
@@ -108,12 +114,12 @@ class GuardedModel:
         return self.guard.detector.score(features).double().numpy()
 
     def answer(self, photos: Sequence[Path], crops: NDArray[np.uint8], *, decision: str) -> str:
-        """A decision about photos, or that some are rejected; for a terminal.
+        """The decision about photos, or which of them are rejected; for a terminal.
 
         Args:
             photos: their files.
             crops: (n, crop_px, crop_px, 3), what was taken of each.
-            decision: what is said where none is rejected.
+            decision: the text if none is rejected.
         """
         point, scores = self.point, self.scores(crops)
         rejected = [
@@ -142,18 +148,24 @@ def calibrate_guard(run: Path, *, data: Path | None = None) -> Guard:
             threshold keeps its rate on photos like these.
 
     Raises:
-        InputError: no finished face run, no such photos, of another template, or those it was trained on.
+        InputError: no finished face run, no such photos, of another template, or those it was trained on; or
+            another command is filling the run's folder.
     """
     finished, spec = _face_run(run)
+    with locked(run, command=_FILES.command, option="--run"):
+        guard = _calibrated(finished, spec, data)
+        _save(run, guard)
+    return guard
+
+
+def _calibrated(finished: LoadedRun, spec: PreprocessingSpec, data: Path | None) -> Guard:
     name = "lgm_class" if isinstance(finished.model.head, LGMHead) else "mahalanobis"
     clean = _clean_photos(finished, spec, data)
     say(f"fitting {name}, then scoring {len(clean):,} clean photos")
     detectors = {name: build_detector(name, finished.model)}
     detector = FittedModel.of(finished.model, _to_fit_on(finished), detectors=detectors).detectors[name]
     scores = detector.score(features_of(finished.model, clean)).double()
-    guard = Guard(name, detector, scores.numpy(), _HELD_OUT if data is None else f"aligned photos in {data}")
-    _save(run, guard)
-    return guard
+    return Guard(name, detector, scores.numpy(), _HELD_OUT if data is None else f"aligned photos in {data}")
 
 
 def load_guard(run: Path, *, rate: float) -> GuardedModel:
@@ -183,7 +195,7 @@ def load_guard(run: Path, *, rate: float) -> GuardedModel:
     return GuardedModel(finished.model, spec, guard, guard.point(rate))
 
 
-def _face_run(run: Path) -> tuple[FinishedRun, PreprocessingSpec]:
+def _face_run(run: Path) -> tuple[LoadedRun, PreprocessingSpec]:
     if not holds_face_model(run):
         raise InputError(
             "--run", "must be a finished face run", got=run, fix=f"Run: faceverif train CONFIG --run {run}"
@@ -193,7 +205,7 @@ def _face_run(run: Path) -> tuple[FinishedRun, PreprocessingSpec]:
     return finished, finished.spec
 
 
-def _clean_photos(finished: FinishedRun, spec: PreprocessingSpec, data: Path | None) -> FaceImages:
+def _clean_photos(finished: LoadedRun, spec: PreprocessingSpec, data: Path | None) -> FaceImages:
     if data is None:
         assert isinstance(finished.unseen, FaceImages)  # it is a face run
         photos, fix = finished.unseen, "Train with data.held_out_per_identity, or give --data."
@@ -209,8 +221,8 @@ def _clean_photos(finished: FinishedRun, spec: PreprocessingSpec, data: Path | N
     return photos
 
 
-def _to_fit_on(finished: FinishedRun) -> LabelledImages:
-    """Training photos, evenly over the people; of so many that each would give about one, some with all."""
+def _to_fit_on(finished: LoadedRun) -> LabelledImages:
+    """Training photos, balanced over people; with too many people for that, all photos of a random few."""
     photos, spare = finished.trained_on, _SPARE_PER_DIMENSION * finished.model.head.embedding_dim
     some = evenly(photos, _FIT, seed=0)
     if len(some) - len(some.labels.unique()) >= spare:
@@ -218,8 +230,8 @@ def _to_fit_on(finished: FinishedRun) -> LabelledImages:
     return whole_classes(photos, _FIT, spare=spare, seed=0)
 
 
-def _refuse_training_set(finished: FinishedRun, dataset: AlignedDataset) -> None:
-    """Photos that were trained on look calmer than others: their threshold would reject too many."""
+def _refuse_training_set(finished: LoadedRun, dataset: AlignedDataset) -> None:
+    """Photos that were trained on score lower than others: their threshold would reject too many."""
     assert isinstance(finished.trained_on, FaceImages)  # it is a face run
     if dataset.sha256 == finished.trained_on.dataset.sha256:
         raise InputError(
@@ -246,7 +258,16 @@ def _built(about: Mapping[str, Any], state: Mapping[str, Tensor], model: Attacke
         name.removeprefix(_DETECTOR): tensor for name, tensor in state.items() if name.startswith(_DETECTOR)
     }
     detector = build_detector(about["detector"], model).restore(learnt)
+    _refuse_unfit(detector, model)
     scores = state[_SCORES].double()
-    if scores.ndim != 1 or not scores.isfinite().all():
-        raise ValueError("its scores of clean photos must be a list of finite numbers")
-    return Guard(about["detector"], detector, scores.numpy(), str(about["clean"]))
+    if scores.ndim != 1 or not len(scores) or not scores.isfinite().all():
+        raise ValueError(f"its {_SCORES} are no list of finite numbers")
+    return Guard(str(about["detector"]), detector, scores.numpy(), str(about["clean"]))
+
+
+def _refuse_unfit(detector: Detector, model: AttackedModel) -> None:
+    """Stop where what a detector has learnt has another shape than the model asks for, or is not finite."""
+    head = model.head
+    one = torch.ones(1, head.embedding_dim), torch.ones(1, head.classes), torch.zeros(1, dtype=torch.int64)
+    if not detector.score(Features(*one)).isfinite().all():
+        raise ValueError("what its detector has learnt gives no finite score")

@@ -1,4 +1,4 @@
-"""Finished runs as the experiment takes them: one small loader for each kind of run."""
+"""Finished runs: their model and their clean images. Each kind of run has one small loader."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from robustness.attacked_model import AttackedModel
 
 
 @dataclass(frozen=True)
-class FinishedRun:
+class LoadedRun:
     """A model and its clean images.
 
     Attributes:
@@ -32,14 +32,14 @@ class FinishedRun:
     unseen: LabelledImages
     spec: PreprocessingSpec | None = None
 
-    def sees_as(self, other: FinishedRun, *, classes: bool) -> bool:
-        """Whether both take the same images, and, if that is asked, know equally many classes."""
+    def sees_as(self, other: LoadedRun, *, classes: bool) -> bool:
+        """Whether both take the same images and, if `classes`, have the same number of classes."""
         same = self.model.head.classes == other.model.head.classes or not classes
         return same and self.spec == other.spec and self.unseen.shape == other.unseen.shape
 
 
-def load_run(run: Path, *, data_path: Path | None = None) -> FinishedRun:
-    """The model and images of a run of either kind, told apart by its model file.
+def load_run(run: Path, *, data_path: Path | None = None) -> LoadedRun:
+    """The model and images of a run; its model file says which kind of run it is.
 
     Args:
         run: a folder by `faceverif classify` or `faceverif train`.
@@ -51,19 +51,19 @@ def load_run(run: Path, *, data_path: Path | None = None) -> FinishedRun:
     return _face_run(run, data_path) if holds_face_model(run) else _classification_run(run, data_path)
 
 
-def _classification_run(run: Path, data_path: Path | None) -> FinishedRun:
+def _classification_run(run: Path, data_path: Path | None) -> LoadedRun:
     trained = load_classifier(run)
     data = trained.config.data
     if data_path is not None:
         data = data.model_copy(update={"path": data_path})
     model = AttackedModel(trained.network, trained.objective)
-    return FinishedRun(model, *load_image_sets(data, trained.config.seed))
+    return LoadedRun(model, *load_image_sets(data, trained.config.seed))
 
 
-def _face_run(run: Path, data_path: Path | None) -> FinishedRun:
+def _face_run(run: Path, data_path: Path | None) -> LoadedRun:
     classifier = load_face_classifier(run)
     model = AttackedModel(classifier.network, classifier.objective)
-    return FinishedRun(model, *classifier.images(data=data_path), spec=classifier.spec)
+    return LoadedRun(model, *classifier.images(data=data_path), spec=classifier.spec)
 
 
 def run_sha256(run: Path) -> str:

@@ -1,4 +1,4 @@
-"""What an attacker may change: norm, size and box of a perturbation."""
+"""What an attack may change: norm, size and box of a perturbation."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ThreatModel:
     Attributes:
         norm: linf, the largest change of a pixel; or l2, the root of the summed squares.
         epsilon: radius of the ball, >= 0, for pixels in [0, 1]; with linf at most 1.
-        targeted: the attacker wants a certain class; else any but the true one.
+        targeted: the goal is a certain class; else any class but the true one.
 
     Raises:
         InputError: an unknown norm, or an epsilon out of range.
@@ -46,7 +46,7 @@ class ThreatModel:
                 "epsilon",
                 "must be a finite number >= 0",
                 got=self.epsilon,
-                fix="0 leaves images as they are.",
+                fix="Use 0 to leave images as they are.",
             )
         if self.norm == "linf" and self.epsilon > 1:
             raise InputError(
@@ -118,5 +118,5 @@ def sizes(change: Tensor, norm: Norm) -> Tensor:
 
 
 def expand(numbers: Tensor, images: Tensor) -> Tensor:
-    """One number an image, (N,), shaped to be multiplied with images: (N, 1, 1, 1)."""
+    """One number per image, (N,), shaped to be multiplied with images: (N, 1, 1, 1)."""
     return numbers.reshape(-1, *[1] * (images.ndim - 1))

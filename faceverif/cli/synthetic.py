@@ -24,7 +24,7 @@ def demo(
 
     from faceverif.demo import run_demo
     from faceverif.experiment.images import ImageTask
-    from robustness.demo import demo_rejection
+    from robustness.rejection.demo_experiment import demo_rejection
     from robustness.rejection.run import run_rejection
 
     def reject_in(run: Path, folder: Path) -> None:

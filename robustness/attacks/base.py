@@ -52,22 +52,22 @@ class AttackResult:
 
     @property
     def clean_correct(self) -> Tensor:
-        """(N,) bool: right before the attack. Only these can be attacked successfully."""
+        """(N,) bool: correct before the attack. Only these can be attacked successfully."""
         return self.clean.correct
 
     @property
     def success(self) -> Tensor:
-        """(N,) bool: right before the attack, and now what the attacker wants."""
+        """(N,) bool: initially correct, and the attack reaches its goal."""
         return Goal(self.clean.labels, self.targets).reached(self.attacked.logits) & self.clean_correct
 
     @property
     def accuracy(self) -> float:
-        """Share of all images that are right after the attack."""
+        """Share of all images that are correct after the attack."""
         return self.attacked.correct.double().mean().item()
 
     @property
     def success_rate(self) -> float:
-        """Share of the images right before the attack that it succeeds on.
+        """Share of the initially correct images on which the attack succeeds.
 
         Raises:
             InputError: there are none.
@@ -76,7 +76,7 @@ class AttackResult:
 
     @property
     def zero_gradient_share(self) -> float | None:
-        """Share of the images right before the attack that gave it nothing to follow: false robustness."""
+        """Share of the initially correct images without a gradient to follow: a sign of false robustness."""
         if self.zero_gradient is None:
             return None
         return _share(self.zero_gradient & self.clean_correct, of=self.clean_correct)
@@ -86,7 +86,7 @@ def _share(part: Tensor, *, of: Tensor) -> float:
     if not of.any():
         raise InputError(
             "images",
-            "must hold some that the model gets right before the attack",
+            "must hold some that the model classifies correctly before the attack",
             got=f"none of {len(of)}",
             fix="Check that labels and model belong together.",
         )
@@ -128,8 +128,8 @@ class Attack(ABC):
         """The method's own idea. What it returns is projected afterwards.
 
         Args:
-            model: parameters frozen; its gradients are counted.
-            images: (batch, C, H, W) in [0, 1], where the model lies.
+            model: its parameters are frozen; zero gradients are counted.
+            images: (batch, C, H, W) in [0, 1], on the model's device.
             goal: of this batch.
             threat: what it may change; epsilon > 0.
 
@@ -154,10 +154,10 @@ class Attack(ABC):
             model: in evaluation mode and float32.
             images: (N, C, H, W) float32 in [0, 1].
             labels: (N,) int64, the true classes.
-            threat: what the attacker may change.
+            threat: what the attack may change.
             seed: of random starts and searches; with the portion it fixes the result.
             targets: (N,) int64, the classes wanted by a targeted attack; None: the second most likely one.
-            portion: images at once; but for the result, memory does not depend on N.
+            portion: images at once; apart from the result, memory does not depend on N.
 
         Raises:
             InputError: the model is in training mode, pixels are not float32 in [0, 1], or the attack does
@@ -266,7 +266,7 @@ def _joined(parts: list[AttackResult]) -> AttackResult:
 
 
 def worst_of(candidates: Iterator[Tensor], model: AttackedModel, goal: Goal) -> Tensor:
-    """Of several changed versions of each image, the one that comes furthest, by the margin in logits.
+    """Of several changed versions of each image, the one with the smallest margin in logits.
 
     Args:
         candidates: (batch, C, H, W) each, in the ball and in the box.

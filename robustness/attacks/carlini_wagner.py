@@ -41,12 +41,12 @@ class CarliniWagnerConfig(AttackSection):
 class CarliniWagner(Attack):
     """min |delta|^2 + c max(0, margin + confidence), Carlini & Wagner (2017), Sec. VI A. Through foolbox.
 
-    A change that is larger than epsilon is shortened, and then mostly fails; where none is found the image
+    A change that is larger than epsilon is shortened, and then mostly fails. If no change is found, the image
     stays as it is.
 
     Args:
         steps: of the optimiser, at each price c.
-        search_steps: of the search for c: ten times dearer until the goal is reached, then bisection.
+        search_steps: of the search for c: ten times larger until the goal is reached, then bisection.
         step: of the optimiser, in the space of atanh(2 x - 1).
         price: the first c.
         confidence: margin in logits by which the goal must be reached.

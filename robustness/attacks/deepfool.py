@@ -30,11 +30,11 @@ class DeepFoolConfig(AttackSection):
 class DeepFool(Attack):
     """Moosavi-Dezfooli et al. (2016), Algorithm 2. Through foolbox.
 
-    It looks for the smallest change; one that is larger than epsilon is shortened, and then mostly fails.
+    It looks for the smallest change. A change larger than epsilon is shortened, and then mostly fails.
 
     Args:
         steps: at most.
-        candidates: most likely classes whose boundaries are looked at.
+        candidates: how many of the most likely classes are tried.
         overshoot: share by which the boundary is crossed.
     """
 

@@ -36,11 +36,11 @@ class FeatureMatchingConfig(AttackSection):
 class FeatureMatching(Attack):
     """Lowers |embedding - embedding of a guide|^2, Sabour et al., "Adversarial Manipulation" (2016), Eq. 1.
 
-    The guide is the nearest clean image of the target class, or of any class but the true one. It was
-    accepted as clean, so what comes close to it is hard to reject by any score of the embedding.
+    The guide is the nearest clean image of the target class, or of any class but the true one. The
+    model sees it as clean, so an embedding close to it is hard to reject.
 
     Args:
-        guides: clean images as the attacked model sees them; those that it gets wrong are left out.
+        guides: features of clean images by the attacked model; those classified wrongly are left out.
         steps: for each restart.
         restarts: the first begins at the image, the others anywhere in the ball; of each image the version
             with the smallest margin is kept.
@@ -59,7 +59,7 @@ class FeatureMatching(Attack):
         return cls(known.guides, **section.own_settings())
 
     def perturb(self, model: Watched, images: Tensor, goal: Goal, *, threat: ThreatModel) -> Tensor:
-        """The version that comes furthest."""
+        """The version with the smallest margin."""
         with torch.no_grad():
             wanted = self._nearest_guides(model.embed(images), goal)
 

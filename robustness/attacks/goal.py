@@ -1,4 +1,4 @@
-"""What an attacker wants of a batch, and the losses that lead there."""
+"""What an attack has to reach on a batch, and the losses that lead there."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ class Goal:
         return self.labels if self.targets is None else self.targets
 
     def reached(self, logits: Tensor) -> Tensor:
-        """(batch,) bool, whether these logits, (batch, classes), are what the attacker wants."""
+        """(batch,) bool, whether these logits, (batch, classes), reach the goal."""
         predicted = logits.argmax(dim=1)
         return predicted != self.labels if self.targets is None else predicted == self.targets
 
     def margin(self, logits: Tensor) -> Tensor:
-        """(batch,) how far in logits the goal is: below 0 it is reached, unlike a probability never flat."""
+        """(batch,) distance to the goal in logits, below 0 if reached; it never saturates."""
         own = logits.gather(1, self.named[:, None]).squeeze(1)
         others = logits.scatter(1, self.named[:, None], -torch.inf).amax(dim=1)
         return others - own if self.targeted else own - others
@@ -53,9 +53,9 @@ Loss = Literal["cross_entropy", "margin"]
 
 
 def cross_entropy_gain(logits: Tensor, goal: Goal) -> Tensor:
-    """(batch,) what an attacker raises: cross entropy of the label, or minus that of the target.
+    """(batch,) what an attack raises: cross entropy of the label, or minus that of the target.
 
-    Where the softmax is saturated its gradient is zero in float32, although the model can be fooled.
+    Its gradient is zero in float32 where the softmax saturates, although the model can be fooled.
     """
     loss = F.cross_entropy(logits, goal.named, reduction="none")
     return -loss if goal.targeted else loss

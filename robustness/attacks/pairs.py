@@ -34,7 +34,7 @@ class PairAttackResult:
     """Attacked probes, and how similar they are to their references; all on the CPU.
 
     Attributes:
-        goal: of the attacker.
+        goal: what the attack is for.
         images: (N, C, H, W) float32, the attacked probes.
         clean_similarity: (N,) cosine of probe and reference before the attack.
         similarity: (N,) after it.
@@ -50,20 +50,20 @@ class PairAttackResult:
     zero_gradient: Tensor | None
 
     def attackable(self, threshold: float) -> Tensor:
-        """(N,) bool: decided before the attack as the attacker does not want it.
+        """(N,) bool: decided against the goal before the attack.
 
         Args:
-            threshold: of the verification; a pair is accepted from this cosine on.
+            threshold: the verification accepts a pair from this cosine on.
         """
         return ~as_wanted(self.clean_similarity, self.goal, threshold=threshold)
 
     def success(self, threshold: float) -> Tensor:
-        """(N,) bool: attackable, and decided as the attacker wants it after the attack."""
+        """(N,) bool: attackable, and decided for the goal after the attack."""
         return self.attackable(threshold) & as_wanted(self.similarity, self.goal, threshold=threshold)
 
 
 def as_wanted(similarity: Tensor, goal: PairGoal, *, threshold: float) -> Tensor:
-    """(N,) bool: whether pairs of those cosines, (N,), are decided as the attacker wants it."""
+    """(N,) bool: whether pairs with these cosines, (N,), are decided for the goal."""
     accepted = similarity >= threshold
     return accepted if goal == "impersonation" else ~accepted
 
@@ -147,9 +147,9 @@ class PairAttack(ABC):
             network: pixels in [0, 1] -> raw embeddings, in evaluation mode and float32.
             probes: (N, C, H, W) float32 in [0, 1], the photos that are changed.
             references: (N, C, H, W) float32 in [0, 1], the photos that they are compared with.
-            threat: what the attacker may change; the goal says towards what, so it is not targeted.
+            threat: what the attack may change. It is not targeted: the goal gives the direction.
             seed: of random starts; with the portion it fixes the result.
-            portion: pairs at once; but for the result, memory does not depend on N.
+            portion: pairs at once; apart from the result, memory does not depend on N.
 
         Raises:
             InputError: the network is in training mode, or photos are not float32 in [0, 1].
@@ -160,9 +160,9 @@ class PairAttack(ABC):
         if probes.shape != references.shape:
             raise InputError(
                 "references",
-                f"must be as many and as large as the probes, {tuple(probes.shape)}",
+                f"must have the number and size of the probes, {tuple(probes.shape)}",
                 got=tuple(references.shape),
-                fix="Give one reference a probe.",
+                fix="Give one reference per probe.",
             )
         parts = [
             self._attack_portion(network, *pair, threat=threat, seed=seed + index)

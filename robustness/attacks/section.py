@@ -25,7 +25,7 @@ class AttackSection(Section):
         name: of the attack in the registry; each section narrows it to one literal.
         label: in tables and file names, where an attack is listed twice; null: its name.
         norm: of the perturbation.
-        epsilons: sizes, for pixels in [0, 1]; the first attack is also made with 0, which costs nothing.
+        epsilons: sizes, for pixels in [0, 1]; the first attack is also made with 0.
         images: attack only the first of the evaluated images, for slow attacks; null: all.
         trainings: attack only the first of each model's trainings; null: all.
     """

@@ -23,9 +23,9 @@ class TargetedFGSMConfig(AttackSection):
 class TargetedFGSM(Attack):
     """x - epsilon sign(grad L(x, target)), L-GM (Wan et al., 2018), Sec. 4.3. foolbox's FGSM has no targets.
 
-    L is the loss of the training with its margin and penalties, for L-GM classification plus lambda times
-    likelihood: so the step also raises the likelihood under the target class. Without given targets they are
-    the second most likely classes, as in the paper.
+    L is the loss of the training with its margin and penalties. For L-GM that is classification plus lambda
+    times likelihood, so the step also raises the likelihood under the target class. If no targets are given,
+    they are the second most likely classes, as in the paper.
     """
 
     section = TargetedFGSMConfig

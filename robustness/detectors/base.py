@@ -35,7 +35,7 @@ class Detector(ABC):
         self._fitted = False
 
     def fit(self, clean: Features) -> Self:
-        """Learn what clean looks like; some detectors have nothing to learn.
+        """Learn what clean features look like; some detectors learn nothing.
 
         Args:
             clean: of images that were not attacked, neither those of the calibration nor of the evaluation.
@@ -67,7 +67,7 @@ class Detector(ABC):
         return {name: getattr(self, name) for name in self.learnt}
 
     def restore(self, state: Mapping[str, Tensor]) -> Self:
-        """Be fitted as the detector was that gave this state.
+        """Take over the state of a fitted detector.
 
         Raises:
             KeyError: the state lacks something.
@@ -77,7 +77,7 @@ class Detector(ABC):
         self._fitted = True
         return self
 
-    def learn(self, clean: Features) -> None:  # noqa: B027 - nothing to learn is a way to learn
+    def learn(self, clean: Features) -> None:  # noqa: B027 - some detectors learn nothing
         """`fit`, on checked features."""
 
     @abstractmethod
@@ -85,7 +85,7 @@ class Detector(ABC):
         """`score`, of a fitted detector on checked features."""
 
     def refuse_unfitted(self) -> None:
-        """Stop before anything is scored without having been fitted.
+        """Stop a detector that was not fitted.
 
         Raises:
             InputError: it was not.

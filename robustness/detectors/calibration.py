@@ -12,21 +12,21 @@ from numpy.typing import ArrayLike, NDArray
 from data_prep.errors import InputError
 
 CALIBRATION_RULE = (
-    "split conformal: the ceil((n + 1)(1 - rate))-th smallest of n clean scores; what scores higher is "
-    "rejected. A fresh clean image that is drawn as the n were is rejected with a chance of at most the "
-    "rate, and without ties of at least the rate - 1 / (n + 1), on average over calibration sets. Where "
-    "classes are attacked, images are drawn evenly over the classes, for calibration and evaluation alike: "
-    "of images that come in other shares nothing is promised"
+    "split conformal: the threshold is the ceil((n + 1)(1 - rate))-th smallest of n clean scores, and higher "
+    "scores are rejected. On average over calibration sets, a new clean image from the same distribution is "
+    "rejected with probability at most the rate, and without ties at least the rate - 1 / (n + 1). Images of "
+    "the classes are drawn evenly over the classes, for calibration and for evaluation; the guarantee does "
+    "not cover images with other class frequencies"
 )
 
 
 @dataclass(frozen=True)
-class OperatingPoint:
+class RejectionThreshold:
     """A detector's threshold.
 
     Attributes:
-        threshold: what scores higher is rejected.
-        false_rejection_rate: share of fresh clean images rejected at most, on average.
+        threshold: higher scores are rejected.
+        false_rejection_rate: largest expected share of new clean images that are rejected.
         calibration_size: number of clean scores that the threshold comes from.
     """
 
@@ -39,14 +39,14 @@ class OperatingPoint:
         return np.asarray(scores, dtype=np.float64) > self.threshold
 
 
-def calibrate(clean_scores: ArrayLike, false_rejection_rate: float) -> OperatingPoint:
+def calibrate(clean_scores: ArrayLike, false_rejection_rate: float) -> RejectionThreshold:
     """The threshold that rejects at most that share of clean images: see `CALIBRATION_RULE`.
 
     Vovk et al., "Algorithmic Learning in a Random World" (2005); Lei et al. (2018), Theorem 2.
 
     Args:
-        clean_scores: (n,) scores of clean images that neither the model nor the detector has been fitted on,
-            and that are not those of the evaluation.
+        clean_scores: (n,) scores of clean images on which neither the model nor the detector was fitted, and
+            which are not evaluated.
         false_rejection_rate: in (0, 1).
 
     Raises:
@@ -67,9 +67,9 @@ def calibrate(clean_scores: ArrayLike, false_rejection_rate: float) -> Operating
             got=f"{len(scores):,}",
             fix=f"Calibrate on more clean images, or ask for {smallest_rate(len(scores))} or more.",
         )
-    # Rounding must not lift a whole number to the next.
+    # Rounding errors must not raise a whole number to the next.
     rank = math.ceil((len(scores) + 1) * (1.0 - false_rejection_rate) - 1e-9)
-    return OperatingPoint(float(scores[max(rank, 1) - 1]), false_rejection_rate, len(scores))
+    return RejectionThreshold(float(scores[max(rank, 1) - 1]), false_rejection_rate, len(scores))
 
 
 def smallest_calibration(false_rejection_rate: float) -> int:
@@ -78,5 +78,5 @@ def smallest_calibration(false_rejection_rate: float) -> int:
 
 
 def smallest_rate(calibration_size: int) -> str:
-    """The rate that so many clean scores resolve, 1 / (n + 1), in two digits and never below it."""
+    """The smallest rate that n clean scores resolve, 1 / (n + 1), rounded up to two digits."""
     return f"{Context(prec=2, rounding=ROUND_UP).divide(1, calibration_size + 1):f}"

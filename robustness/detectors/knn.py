@@ -52,9 +52,9 @@ class NearestNeighbours(Detector):
         return self
 
     def _index(self) -> None:
-        nobody = torch.zeros(len(self.clean), dtype=torch.int64)
-        self._found = KNN(None, k=self.k).fit_features(self.clean, nobody)
-        # It starts as many threads as there are cores at every call, which takes longer than the search.
+        no_labels = torch.zeros(len(self.clean), dtype=torch.int64)
+        self._found = KNN(None, k=self.k).fit_features(self.clean, no_labels)
+        # By default it starts one thread per core at every call, which takes longer than the search.
         self._found.knn.set_params(n_jobs=1)
 
     def judge(self, features: Features) -> Tensor:

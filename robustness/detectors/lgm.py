@@ -39,7 +39,7 @@ class LGMClassLikelihood(_Likelihood):
 
 
 class LGMGaussianLikelihood(_Likelihood):
-    """-log N(x; mu_zhat, var_zhat) but for a constant: Wan et al. (2018), Eq. 10, variances as learnt."""
+    """-log N(x; mu_zhat, var_zhat) up to a constant: Wan et al. (2018), Eq. 10, variances as learnt."""
 
     def judge(self, features: Features) -> Tensor:
         """Half the squared distance in units of the variance, and half the log determinant."""
@@ -52,7 +52,7 @@ class LGMGaussianLikelihood(_Likelihood):
 
 
 class LGMMixtureLikelihood(_Likelihood):
-    """-log sum_k N(x; mu_k, var_k) but for a constant: Wan et al. (2018), Eq. 4 with equal priors."""
+    """-log sum_k N(x; mu_k, var_k) up to a constant: Wan et al. (2018), Eq. 4 with equal priors."""
 
     def judge(self, features: Features) -> Tensor:
         """Minus the log of the summed densities; the margin-free logits are their logs."""

@@ -14,12 +14,12 @@ class Mahalanobis(Detector):
     """min_k 1/2 (x - mu_k)' P (x - mu_k), Lee et al., "A Simple Unified Framework" (2018), Eqs. 1 and 2.
 
     Means and covariance are those of the clean embeddings; P is the pseudo-inverse of the covariance, as in
-    the paper's code, so directions in which nothing varies do not count. pytorch-ood's scores have no
-    gradients, and it inverts in float32 what ReLU leaves singular; here both are taken care of.
+    the paper's code, so directions in which nothing varies do not count. The scores of
+    pytorch-ood have no gradients, and it inverts a covariance in float32 that ReLU makes singular.
 
     Raises:
-        InputError: from `fit`, the images outnumber their classes by less than the embedding's dimension, so
-            that the covariance would be blind to directions in which others vary.
+        InputError: from `fit`, the number of images minus that of classes is below the embedding's dimension,
+            so that the covariance would be singular.
     """
 
     learnt = ("means", "precision")

@@ -1,4 +1,4 @@
-"""What a softmax has to offer: its largest logit, or its largest probability."""
+"""Scores of a softmax: its largest logit, or its largest probability."""
 
 from __future__ import annotations
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 INTERVAL_RULE = (
-    "95 % percentile bootstrap over images, thresholds held fixed; a drawn image brings its clean and its "
-    "attacked score; for a share of 0 or 100 %, where draws say nothing, the exact one of Clopper and Pearson"
+    "95 % percentile bootstrap over images with fixed thresholds. Each drawn image contributes its clean and "
+    "its attacked score. A share of 0 or 100 % has the exact interval of Clopper and Pearson"
 )
 
 _TAIL_PERCENT = 2.5
@@ -41,7 +41,7 @@ class Estimate:
 
     @classmethod
     def of_share(cls, value: float, drawn: NDArray[np.float64], *, whole: int) -> Estimate:
-        """`of` for a share of so many images; of none or all of them the exact interval, not an empty one."""
+        """`of` for a share of `whole` images; a share of 0 or 1 gets the exact interval, not an empty one."""
         furthest = (_TAIL_PERCENT / 100) ** (1 / whole) if whole else np.nan
         if value == 0:
             return cls(0.0, 0.0, 1.0 - furthest)

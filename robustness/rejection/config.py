@@ -22,10 +22,10 @@ class ModelConfig(Section):
 
     Attributes:
         name: of its rows, and of its folder.
-        runs: folders by `faceverif train`, `faceverif classify` or `faceverif experiment`, a training each.
-        settings: of trainings that are made here, laid over `training`; instead of runs.
+        runs: folders by `faceverif train`, `faceverif classify` or `faceverif experiment`, one per training.
+        settings: of trainings that the experiment makes, over those of `training`; instead of runs.
         seeds: of those trainings.
-        detector: what stands for this model where one detector must; the adaptive attacker knows it.
+        detector: the model's own, which tables show and adaptive attacks know.
     """
 
     name: Name
@@ -39,7 +39,7 @@ class ModelConfig(Section):
         if bool(self.runs) == (self.settings is not None):
             raise broken_rule(
                 "",
-                f"{self.name} needs either runs, which are there, or settings to train it with",
+                f"{self.name} needs either existing runs, or settings to train with",
                 got="both" if self.runs else "neither",
             )
         _refuse_unknown_detectors("detector", [self.detector])
@@ -52,12 +52,12 @@ class ModelConfig(Section):
 
 
 class ControlsConfig(Section):
-    """Changes of the attacks' sizes that are no attack.
+    """Changes that have the sizes of the attacks and are no attacks.
 
     Attributes:
         changes: which.
-        images: only so many of the evaluated images or pairs; null: all.
-        trainings: only the first so many of each model's trainings; null: all.
+        images: use only the first of the evaluated images or pairs; null: all.
+        trainings: use only the first of each model's trainings; null: all.
     """
 
     changes: tuple[str, ...] = tuple(CONTROLS)
@@ -84,7 +84,7 @@ class PairsConfig(Section):
         protocol: whose scored pairs are attacked; the left photo is changed.
         calibration_protocol: other pairs of the same photos. They set the verification threshold, and their
             clean photos those of the detectors.
-        pairs: so many for each goal.
+        pairs: how many for each goal.
         far: false accept rate of the verification.
         goals: impersonation attacks impostor pairs, dodging genuine ones.
         attacks: what is tried.
@@ -99,7 +99,7 @@ class PairsConfig(Section):
     attacks: Annotated[tuple[PairAttackConfig, ...], Field(min_length=1)]
 
 
-class PublishedConfig(Section):
+class PaperNumbers(Section):
     """A paper's numbers for one model and attack.
 
     Attributes:
@@ -129,10 +129,10 @@ class RejectionConfig(Section):
         fit: training images that detectors are fitted on.
         calibration: of the images that were not trained on, so many set the thresholds. They are drawn evenly
             over the classes, as those that are attacked are; the rates hold for images so drawn.
-        evaluation: so many of the others are attacked; null: all of them.
+        evaluation: how many of the others are attacked; null: all of them.
         rates: false-rejection rates, each a threshold.
         detectors: compared beside each model's own, wherever a model has what they need.
-        controls: changes of the attacks' sizes that are no attack.
+        controls: changes that have the sizes of the attacks and are no attacks.
         attacks: what is tried on the images of the classes: the closed set.
         pairs: what is tried on pairs of faces: the open set.
         published: the paper's numbers, shown beside ours.
@@ -153,7 +153,7 @@ class RejectionConfig(Section):
     controls: ControlsConfig = ControlsConfig()
     attacks: tuple[AttackConfig, ...] = ()
     pairs: PairsConfig | None = None
-    published: tuple[PublishedConfig, ...] = ()
+    published: tuple[PaperNumbers, ...] = ()
 
     @model_validator(mode="after")
     def _names_fit(self) -> RejectionConfig:

@@ -1,4 +1,4 @@
-"""Changes within an epsilon that are no attack: noise, blur, JPEG. A detector should let them pass."""
+"""Changes within epsilon that are no attacks: noise, blur, JPEG. A detector should accept them."""
 
 from __future__ import annotations
 
@@ -16,10 +16,8 @@ from robustness.attacked_model import refuse_bad_pixels
 from robustness.threat_model import Norm, expand, sizes
 
 SIZE_RULE = (
-    "each control is to have the norm epsilon, in the box, whatever the attack of that epsilon changed: "
-    "noise and blur are scaled to it, JPEG takes the worst quality that does not exceed it; where even the "
-    "strongest blur or JPEG changes less, the control is smaller, as its measured size says; where the "
-    "finest JPEG changes more, it is scaled down"
+    "Each control is scaled to the attack's epsilon. JPEG uses the lowest quality within it; where a control "
+    "cannot reach epsilon, its measured size is shown"
 )
 
 # The blur that is mixed in has a standard deviation of this share of the image's side.
@@ -29,7 +27,7 @@ _WORST_QUALITY, _BEST_QUALITY = 1, 95
 
 
 def gaussian_noise(images: Tensor, wanted: Tensor, *, norm: Norm, seed: int) -> Tensor:
-    """Images plus independent Gaussian noise, clipped to the box and of the wanted norm after that.
+    """Images plus independent Gaussian noise; the change has the wanted norm after clipping to the box.
 
     Args:
         images: (N, C, H, W) float32 in [0, 1].
@@ -42,9 +40,9 @@ def gaussian_noise(images: Tensor, wanted: Tensor, *, norm: Norm, seed: int) -> 
 
 
 def gaussian_blur(images: Tensor, wanted: Tensor, *, norm: Norm, seed: int) -> Tensor:
-    """Images mixed with their Gaussian blur, so much of it that the change has the wanted norm.
+    """Images mixed with their Gaussian blur in the share that gives the change the wanted norm.
 
-    Arguments as for `gaussian_noise`; there is nothing random in it.
+    Arguments as for `gaussian_noise`; the result is not random.
     """
     sigma = _BLUR * max(images.shape[2:])
     reach = min(int(2 * sigma), (min(images.shape[2:]) - 1))
@@ -57,8 +55,8 @@ def gaussian_blur(images: Tensor, wanted: Tensor, *, norm: Norm, seed: int) -> T
 def jpeg(images: Tensor, wanted: Tensor, *, norm: Norm, seed: int) -> Tensor:
     """Images compressed as JPEG, at the worst quality whose change is within the wanted norm.
 
-    The quality is found by bisection, as if the change only grew with compression.
-    Arguments as for `gaussian_noise`; there is nothing random in it.
+    The quality is found by bisection, which assumes that the change grows with compression.
+    Arguments as for `gaussian_noise`; the result is not random.
     """
     compressed = torch.stack([_compressed(*pair, norm=norm) for pair in zip(images, wanted, strict=True)])
     change = compressed - images

@@ -1,4 +1,4 @@
-"""The pictures of a rejection experiment; they draw what has been computed."""
+"""The figures of a rejection experiment; they draw what has been computed."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from faceverif.report.plotting import FAINT, GENUINE, IMPOSTOR, INK, PERCENT, ne
 from faceverif.verification.metrics import equal_error_rate
 from robustness.rejection.findings import Finding, Row, Spread
 from robustness.rejection.outcome import clean_against_attacked
-from robustness.rejection.trials import TrialScores, file_at
+from robustness.rejection.trial_files import TrialScores
 
 _BINS = 60
-# Of the scores, on either side, what may lie outside a histogram.
+# Share of the scores that may lie beyond each end of a histogram.
 _CUT = 0.005
-# In a strip, as shares of a column's width: side of an image, height of its row, and of the text below it.
+# In a strip, in units of a column's width: side of an image, height of its row, and of the text below it.
 _IMAGE, _ROW, _TEXT = 0.84, 0.9, 0.36
 # A model's line, as `faceverif.report.plotting.line_styles` makes it.
 Style = Mapping[str, Any]
@@ -41,7 +41,7 @@ def sweep_figure(rows: Sequence[Row], styles: Mapping[str, Style], *, rate: str)
         ("Equal error rate", lambda row: row.eer),
         (f"Success, undetected at {100 * float(rate):g} %", lambda row: row.undetected[rate]),
     )
-    # Evenly spaced: the whole box beside sizes of a few levels would leave these no room.
+    # Evenly spaced: on a true scale the whole box would squeeze the small sizes together.
     places = {epsilon: place for place, epsilon in enumerate(sorted({row.epsilon for row in rows}))}
     by_model: dict[str, list[Row]] = {}
     for row in sorted(rows, key=lambda row: row.epsilon):
@@ -60,7 +60,7 @@ def sweep_figure(rows: Sequence[Row], styles: Mapping[str, Style], *, rate: str)
 def curves_figure(
     scores: Mapping[str, TrialScores], detectors: Mapping[str, str], styles: Mapping[str, Style]
 ) -> Figure:
-    """ROC and DET of telling attacked from clean images, a line a model (L-GM, Fig. 5).
+    """ROC and DET of telling attacked from clean images, one line per model (L-GM, Fig. 5).
 
     Args:
         scores: model -> what its images scored.
@@ -90,7 +90,7 @@ def curves_figure(
 
 
 def histogram_figure(scores: Mapping[str, TrialScores], findings: Mapping[str, Finding]) -> Figure:
-    """Scores of clean and attacked images with the thresholds, a panel a model (L-GM, Figs. 4 and 6).
+    """Scores of clean and attacked images with the thresholds, one panel per model (L-GM, Figs. 4 and 6).
 
     Args:
         scores: model -> what its images scored.
@@ -118,13 +118,12 @@ def histogram_figure(scores: Mapping[str, TrialScores], findings: Mapping[str, F
 
 
 def strip_figure(finding: Finding) -> Figure:
-    """A few images: clean, what was added, attacked; below them what the model makes of each.
+    """A few images: clean, the change, attacked. Below them stand the decision and the score.
 
-    That is the true and the predicted class, or of pairs, whose reference stands on top, the cosine with it;
-    then the score, orange where it is rejected.
+    The decision is the true and the predicted class, or for pairs the cosine with the reference, which is
+    shown on top. The score is orange if the image is rejected.
     """
-    with np.load(file_at(finding.stem, "npz")) as stored:
-        pictures = {name: stored[name].astype(np.float32) for name in stored.files}
+    pictures = finding.pictures()
     clean, attacked = pictures["clean"], pictures["attacked"]
     largest = max(float(np.abs(attacked - clean).max()), 1e-6)
     rows = {"clean": clean, "change": 0.5 + (attacked - clean) / (2 * largest), "attacked": attacked}
@@ -158,17 +157,18 @@ def _write_below(axes: Axes, line: str, score: str, rejected: bool, *, at: tuple
 
 
 def _texts(finding: Finding) -> dict[str, list[tuple[str, str, bool]]]:
-    """Before and after the attack, of every image two lines, and whether it is rejected."""
+    """Two lines for every image, and whether it is rejected, before and after the attack."""
     scores, detector = finding.scores(), next(iter(finding.detectors))
     point = finding.points[max(finding.points)]
     sides = {"clean": scores.clean[detector], "attacked": scores.attacked[detector]}
     texts: dict[str, list[tuple[str, str, bool]]] = {}
     for number, (side, its) in enumerate(sides.items()):
-        if scores.similarity is None:
-            label, *predicted = finding.classes()
-            lines = [f"{true} → {said}" for true, said in zip(label, predicted[number], strict=True)]
-        else:
+        if scores.similarity is not None:
             lines = [f"cosine {cosine:.2f}" for cosine in scores.similarity[number]]
+        else:
+            assert scores.classes is not None  # else it is of pairs
+            label, *predicted = scores.classes
+            lines = [f"{true} → {said}" for true, said in zip(label, predicted[number], strict=True)]
         rejected = point.rejects(its).tolist()
         texts[side] = [
             (line, f"{score:.3g}", gone) for line, score, gone in zip(lines, its, rejected, strict=True)
@@ -177,7 +177,7 @@ def _texts(finding: Finding) -> dict[str, list[tuple[str, str, bool]]]:
 
 
 def _legend_below(figure: Figure, axes: Axes) -> None:
-    """Beneath the panels, where it covers no curve however many models there are."""
+    """Below the panels, where it covers no curve."""
     handles, labels = axes.get_legend_handles_labels()
     columns = min(len(labels), 4)
     width, height = figure.get_size_inches()
@@ -202,6 +202,6 @@ def _band(spread: Spread) -> tuple[float, float]:
 
 
 def _bins(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Bins over nearly all scores; the few beyond are drawn at the ends."""
+    """Bins over nearly all scores; the others are drawn at the ends."""
     low, high = np.quantile(scores, (_CUT, 1 - _CUT))
     return np.linspace(low, max(high, low + 1e-6), _BINS + 1)

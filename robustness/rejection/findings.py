@@ -1,8 +1,7 @@
-"""What finished trials have found: rows over the trainings of a model, for tables."""
+"""Finished trials, and the rows of tables: means over the trainings of a model."""
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,14 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from robustness.attacks import PairGoal
-from robustness.detectors.calibration import OperatingPoint
-from robustness.rejection.trials import Trial, TrialScores, file_at
+from robustness.detectors.calibration import RejectionThreshold
+from robustness.rejection.pair_trial import PairTrial
+from robustness.rejection.trial import Trial
+from robustness.rejection.trial_files import TrialScores, file_at, read_pictures, read_record, read_scores
 
-# A change of this size can turn any image into any other: epsilon says nothing more about the attack.
+# A change of this size can turn any image into any other, so epsilon no longer limits the attack.
 WHOLE_BOX = 1.0
 
 
@@ -37,12 +37,13 @@ class Finding:
 
     @classmethod
     def read(cls, trial: Trial, out: Path) -> Finding | None:
-        """The finding of a trial, None where it has not finished."""
+        """The finding of a trial, None where it has not finished.
+
+        Raises:
+            InputError: its file is damaged.
+        """
         stem = out / trial.path
-        path = file_at(stem, "json")
-        if not path.is_file():
-            return None
-        return cls(trial, json.loads(path.read_text(encoding="utf-8")), stem)
+        return cls(trial, read_record(stem), stem) if file_at(stem, "json").is_file() else None
 
     @property
     def detectors(self) -> dict[str, dict[str, Any]]:
@@ -55,20 +56,24 @@ class Finding:
         return next(iter(self.detectors.values()))
 
     @property
-    def points(self) -> dict[float, OperatingPoint]:
+    def points(self) -> dict[float, RejectionThreshold]:
         """False-rejection rate -> what the model's own detector rejects at it."""
-        points = (OperatingPoint(**detection["point"]) for detection in self.own["detections"])
+        points = (RejectionThreshold(**detection["point"]) for detection in self.own["detections"])
         return {point.false_rejection_rate: point for point in points}
+
+    def undetected_error(self, rate: float) -> float:
+        """Share of all images that are wrong after the attack and not rejected at that rate."""
+        scores = self.scores()
+        rejected = self.points[rate].rejects(scores.attacked[next(iter(self.detectors))])
+        return float((~scores.verdicts.correct & ~rejected).mean())
 
     def scores(self) -> TrialScores:
         """What every image scored."""
-        return TrialScores.read(file_at(self.stem, "parquet"))
+        return read_scores(self.stem, self.record)
 
-    def classes(self) -> NDArray[np.int64]:
-        """(3, N): the true class of every image, and the predicted one before and after; not of pairs."""
-        names = ["label", "clean_predicted", "predicted"]
-        table = pq.read_table(file_at(self.stem, "parquet"), columns=names)
-        return np.stack([table[name].to_numpy() for name in names])
+    def pictures(self) -> dict[str, NDArray[np.float32]]:
+        """The first few images: clean, attacked, and of pairs the references."""
+        return read_pictures(self.stem, self.record)
 
 
 @dataclass(frozen=True)
@@ -90,7 +95,7 @@ class Spread:
 
     @classmethod
     def of(cls, estimates: Sequence[dict[str, float] | float | None]) -> Spread | None:
-        """Over outcomes; None where no training has the figure."""
+        """Over outcomes; None if no training has the figure."""
         there = [each for each in estimates if each is not None]
         values = [each["value"] if isinstance(each, dict) else each for each in there]
         if not values:
@@ -110,15 +115,15 @@ class Row:
         detector: whose figures these are.
         images: of one training, or pairs.
         size: mean norm of the changes, which may be less than epsilon.
-        clean_accuracy: share right before it; of pairs, those that can be attacked.
-        error: share wrong after it.
-        success: of the images right before, share that the attacker has what he wants of.
+        clean_accuracy: share that is correct before it; of pairs, the share that can be attacked.
+        error: share that is wrong after it.
+        success: share of the initially correct images on which the attack reaches its goal.
         auc, eer: of all clean against all changed images.
         detection: by false-rejection rate, share of the changed images rejected.
-        undetected: by rate, share of the images right before the attack that succeed and are not rejected.
+        undetected: by rate, share of the initially correct images on which the attack succeeds undetected.
         false_rejection: by rate, share of the clean images rejected.
-        zero_gradient: of the images right before, share that gave the attack no gradient to follow; None
-            where it asked for none.
+        zero_gradient: share of the initially correct images that gave the attack no gradient to follow; None
+            if it asked for none.
     """
 
     model: str
@@ -141,6 +146,22 @@ class Row:
     zero_gradient: Spread | None
 
 
+@dataclass(frozen=True)
+class WorstCase:
+    """The attack and size under which a model gives most wrong answers; means over its trainings.
+
+    Attributes:
+        label, epsilon: which attack.
+        wrong: share of all images that are wrong under it and not rejected, those wrong before it included.
+        clean_error: share of these images that are wrong before it.
+    """
+
+    label: str
+    epsilon: float
+    wrong: float
+    clean_error: float
+
+
 def read_findings(trials: Sequence[Trial], out: Path) -> list[Finding]:
     """The finished ones of the trials, in their order."""
     found = (Finding.read(trial, out) for trial in trials)
@@ -148,7 +169,7 @@ def read_findings(trials: Sequence[Trial], out: Path) -> list[Finding]:
 
 
 def rows_of(findings: Sequence[Finding], detector: str | None = None) -> list[Row]:
-    """A row for every model, goal, label, norm and epsilon, in the order of the findings.
+    """One row per model, goal, label, norm and epsilon, in the order of the findings.
 
     Args:
         findings: of all trainings.
@@ -164,17 +185,17 @@ def rows_of(findings: Sequence[Finding], detector: str | None = None) -> list[Ro
 
 
 def facts_of_pairs(findings: Sequence[Finding]) -> list[dict[str, Any]]:
-    """Of every training whose verification was attacked: its threshold, and the pairs it comes from."""
+    """The verification threshold of each attacked training, and the pairs that it comes from."""
     facts = {
         (finding.trial.model, finding.trial.training): finding.record["facts"]
         for finding in findings
-        if finding.trial.goal is not None
+        if isinstance(finding.trial, PairTrial)
     }
     return [{"model": model, "training": training} | its for (model, training), its in facts.items()]
 
 
 def worst_rows(rows: Sequence[Row], *, rate: str) -> dict[str, Row]:
-    """Of each model the attack and size that get most past its detector; the whole box is left out.
+    """The attack and size of each model with the most undetected successes; the whole box is left out.
 
     Args:
         rows: of one goal, with the models' own detectors.
@@ -189,8 +210,31 @@ def worst_rows(rows: Sequence[Row], *, rate: str) -> dict[str, Row]:
     return worst
 
 
+def worst_cases(findings: Sequence[Finding], *, rate: float) -> dict[str, WorstCase]:
+    """The worst case of each model; the whole box is left out.
+
+    Unlike the success of an attack, it cannot be small because the model is wrong without an attack.
+
+    Args:
+        findings: of one goal.
+        rate: of false rejections, of the models' own detectors.
+    """
+    groups: dict[tuple[str, str, str, float], list[Finding]] = {}
+    for finding in findings:
+        trial = finding.trial
+        if trial.attack is not None and _is_limited(trial):
+            groups.setdefault((trial.model, trial.label, trial.norm, trial.epsilon), []).append(finding)
+    worst: dict[str, WorstCase] = {}
+    for (model, label, _, epsilon), group in groups.items():
+        clean_error = statistics.fmean(1 - each.own["clean_accuracy"]["value"] for each in group)
+        wrong = statistics.fmean(each.undetected_error(rate) for each in group)
+        if model not in worst or wrong > worst[model].wrong:
+            worst[model] = WorstCase(label, epsilon, wrong, clean_error)
+    return worst
+
+
 def headline_epsilon(label: str, findings: Sequence[Finding]) -> float | None:
-    """The largest size of an attack that has been run and is smaller than the whole box."""
+    """The largest size below the whole box at which an attack has been run."""
     sizes = [
         finding.trial.epsilon
         for finding in findings

@@ -1,8 +1,8 @@
-"""What became of one attack and one detector: every figure with its interval."""
+"""All figures of one attack and one detector, with their intervals."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from data_prep.errors import InputError
 from faceverif.verification.metrics import Roc, area_under, equal_error_rate, roc_curve
 from robustness.attacks.base import AttackResult
-from robustness.detectors.calibration import OperatingPoint
+from robustness.detectors.calibration import RejectionThreshold
 from robustness.rejection.bootstrap import DrawnRoc, Estimate, drawn_counts
 
 _DRAWS = 1000
@@ -19,12 +19,12 @@ _DRAWS = 1000
 
 @dataclass(frozen=True)
 class Verdicts:
-    """What the model made of each image before and after the attack.
+    """The model's decisions on each image before and after the attack.
 
     Attributes:
-        clean_correct: (N,) bool, right before the attack.
-        correct: (N,) bool, right after it.
-        success: (N,) bool, right before the attack and then what the attacker wants.
+        clean_correct: (N,) bool, correct before the attack.
+        correct: (N,) bool, correct after it.
+        success: (N,) bool, initially correct, and the attack reaches its goal.
         zero_gradient: (N,) bool, the first gradient was zero everywhere; None where none was asked for.
     """
 
@@ -46,7 +46,7 @@ class Verdicts:
 
     @property
     def zero_gradient_share(self) -> float | None:
-        """Share of the images right before the attack that gave it nothing to follow: false robustness."""
+        """Share of the initially correct images without a gradient to follow: a sign of false robustness."""
         if self.zero_gradient is None:
             return None
         return float((self.zero_gradient & self.clean_correct).sum() / self.clean_correct.sum())
@@ -60,12 +60,12 @@ class Detection:
         point: the threshold, from calibration data.
         false_rejection: share of these clean images rejected.
         detection: share of all attacked images rejected.
-        detection_of_successes: share of the successful attacks rejected; None where none succeeds.
-        undetected_success: successful attacks that are not rejected, as a share of the images right before
-            the attack: what is left to the attacker in the end.
+        detection_of_successes: share of the successful attacks rejected; None if none succeeds.
+        undetected_success: share of the initially correct images on which the attack succeeds and is not
+            rejected.
     """
 
-    point: OperatingPoint
+    point: RejectionThreshold
     false_rejection: Estimate
     detection: Estimate
     detection_of_successes: Estimate | None
@@ -78,14 +78,14 @@ class Outcome:
 
     Attributes:
         images: how many.
-        clean_accuracy: share right before the attack.
-        accuracy: share right after it.
-        success: share of the images right before the attack that it succeeds on.
-        zero_gradient_share: of those, share whose first gradient was zero; None where none was asked for.
+        clean_accuracy: share that is correct before the attack.
+        accuracy: share that is correct after it.
+        success: share of the initially correct images on which the attack succeeds.
+        zero_gradient_share: share of these whose first gradient was zero; None if none was asked for.
         roc: all clean scores against all attacked ones, as in L-GM, Fig. 5; accepted means
             taken for attacked.
         auc, eer: of that curve.
-        successes_auc, successes_eer: of all clean scores against those of the successful attacks; None where
+        successes_auc, successes_eer: of all clean scores against those of the successful attacks; None if
             none succeeds.
         detections: at each operating point.
     """
@@ -114,7 +114,7 @@ def measure_outcome(
     clean_scores: ArrayLike,
     attacked_scores: ArrayLike,
     *,
-    points: Sequence[OperatingPoint],
+    points: Sequence[RejectionThreshold],
     seed: int,
     draws: int = _DRAWS,
 ) -> Outcome:
@@ -129,8 +129,8 @@ def measure_outcome(
         draws: of the bootstrap.
 
     Raises:
-        InputError: other numbers of scores than images, scores that are not finite, or no image that is right
-            before the attack.
+        InputError: other numbers of scores than images, scores that are not finite, or no image that is
+            correct before the attack.
     """
     clean, attacked = (
         _checked(scores, name, images=len(verdicts.correct))
@@ -139,73 +139,96 @@ def measure_outcome(
     if not verdicts.clean_correct.any():
         raise InputError(
             "images",
-            "must hold some that the model gets right before the attack",
+            "must hold some that the model classifies correctly before the attack",
             got=f"none of {len(clean)}",
             fix="Check that labels and model belong together.",
         )
-    shares = _Shares(verdicts, clean, attacked, points)
+    shares = _Shares(_decided(verdicts) | _rejected(verdicts, clean, attacked, points))
     drawn_shares, drawn_rates = [], []
     curve = DrawnRoc(clean, attacked)
     for counts in drawn_counts(len(clean), draws=draws, seed=seed):
         drawn_shares.append(shares.of(counts))
         drawn_rates.append(np.stack(curve.rates(counts)))
-    values = shares.of(np.ones((1, len(clean)), np.int64))[:, 0]
-    drawn = np.concatenate(drawn_shares, axis=1)
-    estimates = [
-        Estimate.of_share(value, of_draws, whole=whole)
-        for value, of_draws, whole in zip(values, drawn, shares.wholes, strict=True)
-    ]
+    estimates = shares.estimates(np.concatenate(drawn_shares, axis=1))
     roc, (aucs, eers) = clean_against_attacked(clean, attacked), np.concatenate(drawn_rates, axis=1)
     successes = attacked[verdicts.success]
     of_successes = clean_against_attacked(clean, successes) if len(successes) else None
     return Outcome(
         images=len(clean),
-        clean_accuracy=estimates[0],
-        accuracy=estimates[1],
-        success=estimates[2],
+        clean_accuracy=estimates["clean_accuracy"],
+        accuracy=estimates["accuracy"],
+        success=estimates["success"],
         zero_gradient_share=verdicts.zero_gradient_share,
         roc=roc,
         auc=Estimate.of(area_under(roc), aucs),
         eer=Estimate.of(equal_error_rate(roc).equal_error, eers),
         successes_auc=area_under(of_successes) if of_successes else None,
         successes_eer=equal_error_rate(of_successes).equal_error if of_successes else None,
-        detections=tuple(_detections(estimates[3:], points, any_success=len(successes) > 0)),
+        detections=tuple(_detection(point, estimates, any_success=len(successes) > 0) for point in points),
+    )
+
+
+# A share by what it is of: (N,) bool, which images count, and among which others.
+_Parts = dict[str, tuple[NDArray[np.bool_], NDArray[np.bool_]]]
+
+
+def _decided(verdicts: Verdicts) -> _Parts:
+    everyone = np.ones(len(verdicts.correct), bool)
+    return {
+        "clean_accuracy": (verdicts.clean_correct, everyone),
+        "accuracy": (verdicts.correct, everyone),
+        "success": (verdicts.success, verdicts.clean_correct),
+    }
+
+
+def _rejected(
+    verdicts: Verdicts,
+    clean: NDArray[np.float64],
+    attacked: NDArray[np.float64],
+    points: Sequence[RejectionThreshold],
+) -> _Parts:
+    """The shares of `Detection` at every threshold."""
+    everyone, success = np.ones(len(clean), bool), verdicts.success
+    parts: _Parts = {}
+    for point in points:
+        rejected = point.rejects(attacked)
+        parts |= {
+            _at(point, "false_rejection"): (point.rejects(clean), everyone),
+            _at(point, "detection"): (rejected, everyone),
+            _at(point, "detection_of_successes"): (rejected & success, success),
+            _at(point, "undetected_success"): (~rejected & success, verdicts.clean_correct),
+        }
+    return parts
+
+
+def _at(point: RejectionThreshold, name: str) -> str:
+    return f"{name} at {point.false_rejection_rate!r}"
+
+
+def _detection(
+    point: RejectionThreshold, estimates: Mapping[str, Estimate], *, any_success: bool
+) -> Detection:
+    return Detection(
+        point=point,
+        false_rejection=estimates[_at(point, "false_rejection")],
+        detection=estimates[_at(point, "detection")],
+        detection_of_successes=estimates[_at(point, "detection_of_successes")] if any_success else None,
+        undetected_success=estimates[_at(point, "undetected_success")],
     )
 
 
 class _Shares:
-    """Shares as quotients of counts, so that all draws of all shares are two products."""
+    """Shares as quotients of counts, so that two matrix products give all draws of all shares.
 
-    def __init__(
-        self,
-        verdicts: Verdicts,
-        clean: NDArray[np.float64],
-        attacked: NDArray[np.float64],
-        points: Sequence[OperatingPoint],
-    ) -> None:
-        everyone = np.ones(len(clean), bool)
-        right, success = verdicts.clean_correct, verdicts.success
-        parts = [
-            (right, everyone),
-            (verdicts.correct, everyone),
-            (success, right),
-        ]
-        for point in points:
-            rejected = point.rejects(attacked)
-            parts += [
-                (point.rejects(clean), everyone),
-                (rejected, everyone),
-                (rejected & success, success),
-                (~rejected & success, right),
-            ]
+    Args:
+        parts: by name.
+    """
+
+    def __init__(self, parts: _Parts) -> None:
+        self._names = list(parts)
         self._parts, self._wholes = (
-            np.stack(side, axis=1).astype(np.float64) for side in zip(*parts, strict=True)
+            np.stack(side, axis=1).astype(np.float64) for side in zip(*parts.values(), strict=True)
         )
-
-    @property
-    def wholes(self) -> list[int]:
-        """Of how many images each is a share."""
-        return self._wholes.sum(axis=0).astype(int).tolist()
 
     def of(self, counts: NDArray[np.int64]) -> NDArray[np.float64]:
         """(shares, draws) of images drawn so often, (draws, N); NaN where a whole is empty."""
@@ -213,15 +236,14 @@ class _Shares:
         part, whole = drawn @ self._parts, drawn @ self._wholes
         return np.divide(part, whole, out=np.full_like(part, np.nan), where=whole > 0).T
 
-
-def _detections(
-    estimates: list[Estimate], points: Sequence[OperatingPoint], *, any_success: bool
-) -> list[Detection]:
-    fours = [estimates[begin : begin + 4] for begin in range(0, len(estimates), 4)]
-    return [
-        Detection(point, false, detected, of_successes if any_success else None, undetected)
-        for point, (false, detected, of_successes, undetected) in zip(points, fours, strict=True)
-    ]
+    def estimates(self, drawn: NDArray[np.float64]) -> dict[str, Estimate]:
+        """Every share by name, with the interval of its draws, (shares, draws)."""
+        values = self.of(np.ones((1, len(self._parts)), np.int64))[:, 0]
+        wholes = self._wholes.sum(axis=0).astype(int).tolist()
+        return {
+            name: Estimate.of_share(value, of_draws, whole=whole)
+            for name, value, of_draws, whole in zip(self._names, values, drawn, wholes, strict=True)
+        }
 
 
 def _checked(scores: ArrayLike, name: str, *, images: int) -> NDArray[np.float64]:
@@ -229,7 +251,7 @@ def _checked(scores: ArrayLike, name: str, *, images: int) -> NDArray[np.float64
     if numbers.shape != (images,):
         raise InputError(
             name,
-            f"must have one score an image, ({images},)",
+            f"must have one score per image, ({images},)",
             got=numbers.shape,
             fix="Score the same images.",
         )

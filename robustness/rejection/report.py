@@ -16,9 +16,17 @@ from faceverif.report.pages import flat_text, render_page
 from faceverif.report.plotting import figure_png, house_style, line_styles
 from faceverif.report.run_page import REPORT_NAME, picture_uri
 from robustness.attacks import AttackSection, PairGoal
-from robustness.rejection.config import PublishedConfig, RejectionConfig
+from robustness.rejection.config import PaperNumbers, RejectionConfig
 from robustness.rejection.figures import curves_figure, histogram_figure, strip_figure, sweep_figure
-from robustness.rejection.findings import Finding, Row, headline_epsilon, rows_of, worst_rows
+from robustness.rejection.findings import (
+    Finding,
+    Row,
+    WorstCase,
+    headline_epsilon,
+    rows_of,
+    worst_cases,
+    worst_rows,
+)
 from robustness.rejection.masking import CHECKS, VERDICTS, Verdict
 
 
@@ -67,11 +75,11 @@ class ShownAttack:
 
     Attributes:
         label: of the attack.
-        about: what it does, in a line.
+        about: what it does, in one line.
         epsilon: the size that the pictures are of.
         rows: models x sizes.
         pictures: sweep, curves, histograms.
-        strips: images, a strip a model.
+        strips: images, one strip per model.
     """
 
     label: str
@@ -88,10 +96,11 @@ class Part:
 
     Attributes:
         goal: of the attacks on pairs; None for the closed set.
-        sections: an attack each.
-        strongest: the same, first what on average gets most past the detectors.
-        worst: model -> the row of the attack and size that get most past its detector.
-        summary: model -> its rows under every attack, at the largest size below the whole box.
+        sections: one per attack.
+        strongest: the same; attacks that get most past the detectors on average come first.
+        headline: model -> the attack and size under which it gives most wrong answers.
+        worst: model -> the row of the attack and size with the most undetected successes.
+        summary: model -> its rows under every attack, each at its largest size below the whole box.
         controls: changes that are no attack.
         others: every detector against every attack, at the same sizes.
     """
@@ -99,6 +108,7 @@ class Part:
     goal: PairGoal | None
     sections: list[ShownAttack]
     strongest: list[ShownAttack]
+    headline: dict[str, WorstCase]
     worst: dict[str, Row]
     summary: dict[str, dict[str, Row]]
     controls: list[Row]
@@ -161,6 +171,7 @@ def _part(config: RejectionConfig, goal: PairGoal | None, findings: Sequence[Fin
         goal,
         sections,
         _strongest_first(sections, summary, rate=rate),
+        worst_cases(mine, rate=max(config.rates)),
         worst_rows(rows, rate=rate),
         summary,
         [row for row in rows if row.control],
@@ -169,7 +180,7 @@ def _part(config: RejectionConfig, goal: PairGoal | None, findings: Sequence[Fin
 
 
 def _largest_rate(config: RejectionConfig) -> str:
-    """At which least is left to the attacker; as rows name it."""
+    """The largest rate, at which most is rejected; in the form that rows use."""
     return f"{max(config.rates):g}"
 
 
@@ -241,7 +252,7 @@ def _saved(name: str, figure: Figure, caption: str, out: Path) -> ShownFigure:
     return ShownFigure(caption, picture_uri(path))
 
 
-def _published(config: RejectionConfig, findings: Sequence[Finding]) -> list[tuple[PublishedConfig, Row]]:
+def _published(config: RejectionConfig, findings: Sequence[Finding]) -> list[tuple[PaperNumbers, Row]]:
     """The paper's numbers, each with our row."""
     closed = [finding for finding in findings if finding.trial.goal is None]
     ours = {(row.model, row.label, row.epsilon): row for row in rows_of(closed)}
@@ -250,7 +261,7 @@ def _published(config: RejectionConfig, findings: Sequence[Finding]) -> list[tup
 
 
 def summed_checks(checks: Sequence[Mapping[str, Any]]) -> dict[str, list[CheckCount]]:
-    """By name of the check, what its groups say: the worst verdict first, so that no pass hides it.
+    """The verdicts of each check, by its name; the worst comes first, so that no pass hides it.
 
     Args:
         checks: as in result.json.

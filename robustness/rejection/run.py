@@ -1,45 +1,36 @@
-"""`faceverif reject`: attacks models, tells attacked inputs from clean ones, and says how far that goes."""
+"""`faceverif reject`: attacks models, rejects what looks attacked, and measures how well that works."""
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from data_prep.atomic import write_text
-from data_prep.errors import InputError
 from data_prep.lock import filled
 from data_prep.progress import duration, say
 from faceverif.classification.config import ClassificationConfig
 from faceverif.config.reading import config_text, validate_config
-from faceverif.config.section import changed_settings, merged
-from faceverif.provenance import describe_software
-from robustness.detectors.calibration import CALIBRATION_RULE
-from robustness.loaded_run import run_sha256
-from robustness.rejection.bootstrap import INTERVAL_RULE
+from faceverif.config.section import merged
 from robustness.rejection.config import ModelConfig, RejectionConfig
-from robustness.rejection.controls import SIZE_RULE
-from robustness.rejection.findings import Finding, facts_of_pairs, read_findings, rows_of
-from robustness.rejection.masking import check_masking
-from robustness.rejection.pair_subject import STRANGERS_RULE
-from robustness.rejection.pair_trials import run_pair_trial
+from robustness.rejection.findings import Finding, read_findings
+from robustness.rejection.models import CalibratedModels
+from robustness.rejection.plan import Plan
 from robustness.rejection.report import write_rejection_report
-from robustness.rejection.subjects import Key, Subjects, key_of, source_of
-from robustness.rejection.trials import Trial, plan_trials, run_trial
+from robustness.rejection.result import write_result
+from robustness.rejection.resume import refuse_other_facts, refuse_other_settings
+from robustness.rejection.trial import Trial
+from robustness.rejection.trial_files import keep_trial
 
-RESULT_NAME = "result.json"
-
-# Trains a classifier into a folder, goes on where it was killed, leaves a finished one alone.
+# Trains a classifier into a folder, continues a killed training, leaves a finished one alone.
 Trainer = Callable[[ClassificationConfig, Path], None]
 
 
 def run_rejection(config: RejectionConfig, out: Path, *, train: Trainer) -> Path:
-    """Train what is to be trained, make every trial that has not finished, write result.json and report.html.
+    """Run every trial that has not finished, after training the models that need it, and report.
 
-    Killed, the same call goes on. result.json is written again after each training that had trials to run.
+    The same call continues a killed experiment. result.json is written after each training whose trials were
+    run, and again at the end.
 
     Args:
         config: the experiment.
@@ -54,53 +45,33 @@ def run_rejection(config: RejectionConfig, out: Path, *, train: Trainer) -> Path
             were made with other settings or from other data; or OUT cannot be made or is in use.
     """
     with filled(out, command="faceverif reject"):
-        return _run_rejection(config, out, train=train)
+        plan = Plan.of(config, _trained(config, out, train=train))
+        models = CalibratedModels(config, plan.runs)
+        _check_finished(plan, models, out)
+        write_text(out / "config.yaml", config_text(config))
+        for number, ((model, training), trials) in enumerate(plan.by_training(), start=1):
+            missing = [trial for trial in trials if Finding.read(trial, out) is None]
+            say(
+                f"{number}/{len(plan.runs)}  {model}, training {training}: "
+                f"{len(missing)} of {len(trials)} trials to run"
+            )
+            if missing:
+                _run_missing(plan, trials, missing, models, out)
+                write_result(plan, read_findings(plan.trials, out), out)
+        findings = read_findings(plan.trials, out)
+        return write_rejection_report(config, findings, write_result(plan, findings, out), out)
 
 
-def _run_rejection(config: RejectionConfig, out: Path, *, train: Trainer) -> Path:
-    runs = {
+def _trained(config: RejectionConfig, out: Path, *, train: Trainer) -> dict[tuple[str, int], Path]:
+    """The folder of every training; those of the experiment's own models are finished first."""
+    return {
         (model.name, training): run
         for model in config.models
-        for training, run in enumerate(_runs(config, model, out, train=train))
+        for training, run in enumerate(_folders(config, model, out, train=train))
     }
-    subjects = Subjects(config, runs)
-    planned = [trial for model, training in runs for trial in plan_trials(config, model, training)]
-    hashes = {key: run_sha256(run) for key, run in runs.items()}
-    about = {trial: _about(config, trial, hashes) for trial in planned}
-    finished = read_findings(planned, out)
-    for finding in finished:
-        _refuse_other_settings(finding, about[finding.trial])
-    if len(finished) < len(planned):
-        subjects.refuse_needless_detectors()
-    write_text(out / "config.yaml", config_text(config))
-    result: dict[str, Any] = {}
-    for number, (model, training) in enumerate(sorted(runs, key=lambda key: key[1]), start=1):
-        mine = [trial for trial in planned if (trial.model, trial.training) == (model, training)]
-        missing = [trial for trial in mine if Finding.read(trial, out) is None]
-        say(
-            f"{number}/{len(runs)}  {model}, training {training}: {len(missing)} of {len(mine)} trials to run"
-        )
-        subjects.prepare(missing)
-        for finding in read_findings(mine, out):
-            _refuse_other_facts(finding, subjects.facts_beside(finding.trial, missing))
-        for trial in missing:
-            _run(trial, subjects, out, seed=config.seed, about=about[trial])
-            _say_trial(Finding.read(trial, out))
-        if missing or not result:
-            result = _write_result(config, planned, runs, out)
-    return write_rejection_report(config, read_findings(planned, out), result, out)
 
 
-def _run(trial: Trial, subjects: Subjects, out: Path, *, seed: int, about: dict[str, Any]) -> None:
-    source = subjects.source_of(trial)
-    if trial.goal is not None:
-        run_pair_trial(trial, subjects.of_pairs(key_of(trial)), out, source=source, seed=seed, about=about)
-    else:
-        run_trial(trial, subjects.closed(key_of(trial)), out, source=source, seed=seed, about=about)
-
-
-def _runs(config: RejectionConfig, model: ModelConfig, out: Path, *, train: Trainer) -> Iterator[Path]:
-    """The folders of a model's trainings; those that are made here are finished first."""
+def _folders(config: RejectionConfig, model: ModelConfig, out: Path, *, train: Trainer) -> Iterator[Path]:
     yield from model.runs
     for seed in model.seeds if model.settings is not None else ():
         settings = merged(config.training or {}, model.settings or {}) | {"seed": seed}
@@ -109,94 +80,38 @@ def _runs(config: RejectionConfig, model: ModelConfig, out: Path, *, train: Trai
         yield run
 
 
-def _about(config: RejectionConfig, trial: Trial, hashes: dict[Key, str]) -> dict[str, Any]:
-    """What the numbers of a trial depend on."""
-    model, source = config.model(trial.model), source_of(config, trial)
-    kept = {"seed", "fit", "rates"}
-    if trial.goal is None:
-        splits = config.model_dump(mode="json", include=kept | {"calibration", "evaluation"})
-    else:
-        splits = config.model_dump(mode="json", include=kept | {"pairs"}, exclude={"pairs": {"attacks"}})
-    return splits | {
-        "trial": json.loads(json.dumps(trial.settings())),
-        "detectors": [model.detector, *(name for name in config.detectors if name != model.detector)],
-        "model_sha256": hashes[key_of(trial)],
-        "source_sha256": None if source is None else hashes[source],
-    }
+def _check_finished(plan: Plan, models: CalibratedModels, out: Path) -> None:
+    """Stop before the first trial where settings have changed, or a detector would be in no table."""
+    finished = read_findings(plan.trials, out)
+    for finding in finished:
+        refuse_other_settings(finding, plan.about[finding.trial])
+    if len(finished) < len(plan.trials):
+        models.refuse_needless_detectors()
 
 
-def _refuse_other_settings(finding: Finding, about: dict[str, Any]) -> None:
-    changes = changed_settings(finding.record["about"], about, may_change=())
-    if changes:
-        raise InputError(
-            finding.trial.path,
-            "must have been made with the settings asked for now",
-            got=changes,
-            fix=f"Set them back, remove {finding.stem.parent}, or name another --out.",
-        )
+def _run_missing(
+    plan: Plan,
+    trials: Sequence[Trial[Any]],
+    missing: Sequence[Trial[Any]],
+    models: CalibratedModels,
+    out: Path,
+) -> None:
+    """Run what is missing of one training, beside finished trials on the same images."""
+    models.prepare(missing)
+    kinds = {type(trial) for trial in missing}
+    for finding in read_findings([trial for trial in trials if type(trial) in kinds], out):
+        refuse_other_facts(finding, models.of(finding.trial).facts)
+    for trial in missing:
+        model, seed = models.of(trial), plan.config.seed
+        changes = trial.changes(model, models.source_of(trial), seed=seed)
+        keep_trial(out / trial.path, changes, model, seed=seed, about=plan.about[trial])
+        _say_figures(Finding.read(trial, out))
 
 
-def _refuse_other_facts(finding: Finding, facts: Mapping[str, Any]) -> None:
-    """Older records hold fewer facts, which are compared as far as they go."""
-    then = finding.record.get("facts", {})
-    differing = [name for name in facts if name in then and not _agree(then[name], facts[name])]
-    if differing:
-        raise InputError(
-            finding.trial.path,
-            "must have been made from the data that are there now",
-            got=", ".join(f"{name} {then[name]} -> {facts[name]}" for name in differing),
-            fix=f"Give the data of then, remove {finding.stem.parent}, or name another --out.",
-        )
-
-
-def _agree(then: object, now: object) -> bool:
-    """Whether two facts are the same; numbers but for what another machine or thread count rounds."""
-    if isinstance(then, float) and isinstance(now, float):
-        return math.isclose(then, now, rel_tol=1e-3, abs_tol=1e-6)
-    return then == now
-
-
-def _say_trial(finding: Finding | None) -> None:
+def _say_figures(finding: Finding | None) -> None:
     assert finding is not None  # it has just been run
-    trial, own = finding.trial, finding.own
-    label = trial.label if trial.goal is None else f"{trial.goal}, {trial.label}"
+    own = finding.own
     say(
-        f"    {label} {trial.norm} {trial.epsilon:g}: error {1 - own['accuracy']['value']:.1%}, "
+        f"    {finding.trial.title}: error {1 - own['accuracy']['value']:.1%}, "
         f"EER {own['eer']['value']:.1%} in {duration(finding.record['seconds'])}"
     )
-
-
-def _write_result(
-    config: RejectionConfig, planned: list[Trial], runs: dict[Key, Path], out: Path
-) -> dict[str, Any]:
-    """result.json, of what has finished; returned as well."""
-    findings = read_findings(planned, out)
-    result = {
-        "name": config.name,
-        "title": config.title,
-        "source": config.source,
-        "finished": len(findings),
-        "planned": len(planned),
-        "models": {
-            model.name: {
-                "detector": model.detector,
-                "trainings": [str(runs[model.name, training]) for training in range(model.trainings)],
-            }
-            for model in config.models
-        },
-        "rows": [asdict(row) for row in rows_of(findings)],
-        "other_detectors": [
-            asdict(row) for name in config.detectors for row in rows_of(findings, detector=name)
-        ],
-        "pairs": facts_of_pairs(findings),
-        "checks": [asdict(check) for check in check_masking(findings)],
-        "rules": {
-            "threshold": CALIBRATION_RULE,
-            "interval": INTERVAL_RULE,
-            "control": SIZE_RULE,
-            "pairs": STRANGERS_RULE,
-        },
-        "provenance": describe_software(),
-    }
-    write_text(out / RESULT_NAME, json.dumps(result, indent=1) + "\n")
-    return result

@@ -14,7 +14,7 @@ from faceverif.config.run import load_run_config
 from faceverif.demo import CONFIG, FOLDS, DemoSize, People, run_demo, write_pairs
 from faceverif.experiment.images import ImageTask
 from faceverif.verification.compare import compare_photos
-from robustness.demo import demo_rejection
+from robustness.rejection.demo_experiment import demo_rejection
 from robustness.rejection.run import run_rejection
 
 SMALL = DemoSize(

@@ -12,7 +12,7 @@ from robustness.attacks.base import Attack
 from robustness.attacks.fgsm import FGSM
 from robustness.attacks.sweep import BestVersions, Sight
 from robustness.detectors import Detector, build_detector
-from robustness.detectors.calibration import OperatingPoint, calibrate
+from robustness.detectors.calibration import RejectionThreshold, calibrate
 from robustness.features import extract_features
 from robustness.threat_model import ThreatModel
 
@@ -27,18 +27,18 @@ def detector(request: pytest.FixtureRequest) -> Detector:
 
 
 @pytest.fixture(scope="module")
-def point(detector: Detector) -> OperatingPoint:
+def point(detector: Detector) -> RejectionThreshold:
     return calibrate(detector.score(extract_features(MODEL, *band_images(300, seed=3))), 0.05)
 
 
-def undetected_success(attack: Attack, detector: Detector, point: OperatingPoint) -> float:
+def undetected_success(attack: Attack, detector: Detector, point: RejectionThreshold) -> float:
     result = attack(MODEL, IMAGES, LABELS, threat=THREAT, seed=0)
     rejected = point.rejects(detector.score(result.attacked))
     return float((result.success.numpy() & ~rejected).mean())
 
 
 def test_it_gets_past_the_detector_where_fgsm_and_pgd_do_not(
-    detector: Detector, point: OperatingPoint
+    detector: Detector, point: RejectionThreshold
 ) -> None:
     adaptive = Adaptive(detector, point.threshold, weights=(0.0, 1.0, 10.0), steps=12, restarts=2)
     assert undetected_success(FGSM(), detector, point) < 0.1

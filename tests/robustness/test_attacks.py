@@ -190,7 +190,7 @@ def test_success_counts_only_what_was_right_before() -> None:
     assert result.accuracy == pytest.approx(9 / 12)
     assert result.success_rate == 0.0
     everything_wrong = FGSM()(MODEL, IMAGES, (LABELS + 1) % 3, threat=ThreatModel("linf", 0.01), seed=0)
-    with pytest.raises(InputError, match="images: must hold some that the model gets right"):
+    with pytest.raises(InputError, match="images: must hold some that the model classifies"):
         everything_wrong.success_rate  # noqa: B018
 
 

@@ -22,14 +22,14 @@ from faceverif.models.face_classifier import CLASSIFIER_NAME
 from faceverif.training.loop import train
 from robustness.attacks import PairAttackResult, PairGoal
 from robustness.loaded_run import load_run
+from robustness.rejection.calibrated_model import fit_model
 from robustness.rejection.config import RejectionConfig
 from robustness.rejection.findings import Finding
 from robustness.rejection.masking import check_masking, checks_for
-from robustness.rejection.pair_subject import load_pair_subject
-from robustness.rejection.pair_trials import verdicts_of
+from robustness.rejection.open_set import load_open_set
+from robustness.rejection.pair_trial import verdicts_of
+from robustness.rejection.plan import plan_trials
 from robustness.rejection.run import run_rejection
-from robustness.rejection.subject import fit_model
-from robustness.rejection.trials import plan_trials
 
 LGM: dict[str, Any] = {
     "head": {"name": "lgm", "alpha": 0.1},
@@ -210,7 +210,7 @@ def test_verdicts_on_pairs_turn_with_the_goal() -> None:
 def test_thresholds_come_from_photos_that_are_not_attacked(root: Path) -> None:
     config = settings(root, pairs=plain_pairs(root) | {"goals": ["impersonation", "dodging"]})
     run = load_run(root / "run")
-    subject = load_pair_subject(config, fit_model(config, config.models[0], run), run)
+    subject = load_open_set(config, fit_model(config, config.models[0], run), run)
     assert {goal: len(pairs) for goal, pairs in subject.pairs.items()} == {"impersonation": 6, "dodging": 6}
     touched = {
         row for pairs in subject.pairs.values() for row in (*pairs.probes.rows, *pairs.references.rows)
@@ -252,6 +252,7 @@ def test_pairs_that_have_changed_since_are_refused(
     folder = tmp_path / "trials/l-gm/training-0/impersonation"
     (folder / "noise-linf-0.1.json").unlink()
     record = json.loads((folder / "pgd-linf-0.json").read_text())
+    del record["sha256"]  # as earlier versions wrote it
     record["facts"][name] *= factor
     (folder / "pgd-linf-0.json").write_text(json.dumps(record))
     with pytest.raises(InputError, match=rf"pgd-linf-0: must have been made from the data .* got {name} "):

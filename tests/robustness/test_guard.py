@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from small_faces import face, write_faces, write_pairs
@@ -16,6 +17,7 @@ from small_runs import run_config
 
 from data_prep.errors import InputError
 from data_prep.face_model import load_face_model
+from data_prep.lock import locked
 from data_prep.protocols import load_protocol
 from data_prep.synthetic import synthesise_photos
 from faceverif.cli import main
@@ -134,6 +136,47 @@ def test_a_damaged_calibration_is_one_line(run: Path) -> None:
                 load_guard(run, rate=0.1)
     finally:
         (run / GUARD_NAME).write_bytes(whole)
+
+
+def test_two_commands_do_not_fill_one_run(run: Path) -> None:
+    with (
+        locked(run, command="faceverif calibrate-rejection"),
+        pytest.raises(InputError, match="another `faceverif calibrate-rejection` is filling"),
+    ):
+        calibrate_guard(run)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"clean_scores": torch.empty(0)},
+        {"clean_scores": torch.tensor([0.0, torch.nan])},
+        {"clean_scores": torch.zeros(2, 2)},
+        {"detector.means": torch.zeros(2, 3), "detector.precision": torch.eye(3)},
+        {"detector.means": torch.zeros(0, 16)},
+    ],
+)
+def test_a_calibration_of_an_earlier_version_is_checked_by_its_shapes(
+    run: Path, tmp_path: Path, damage: dict[str, torch.Tensor]
+) -> None:
+    """It has no hash."""
+    for name in ("model.safetensors", "classifier.safetensors"):
+        (tmp_path / name).write_bytes((run / name).read_bytes())
+    with safe_open(run / GUARD_NAME, framework="pt") as file:
+        [(key, text)] = file.metadata().items()
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+    about = {name: value for name, value in json.loads(text).items() if name != "sha256"} | {"format": 1}
+    if not damage.keys() & tensors.keys():
+        pytest.skip("a detector that learns nothing")
+    for content in (tensors, tensors | damage):
+        save_file(content, tmp_path / GUARD_NAME, metadata={key: json.dumps(about)})
+        if content is tensors:
+            load_guard(tmp_path, rate=0.1)
+        else:
+            with pytest.raises(
+                InputError, match=r"must be a file that `faceverif calibrate-rejection` wrote"
+            ):
+                load_guard(tmp_path, rate=0.1)
 
 
 def test_the_training_set_is_no_clean_data(run: Path) -> None:

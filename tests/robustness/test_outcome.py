@@ -13,7 +13,7 @@ from faceverif.verification.metrics import area_under, equal_error_rate
 from robustness.attacks.base import AttackResult
 from robustness.attacks.fgsm import FGSM
 from robustness.detectors import build_detector
-from robustness.detectors.calibration import OperatingPoint, calibrate
+from robustness.detectors.calibration import RejectionThreshold, calibrate
 from robustness.features import Features, extract_features
 from robustness.rejection.bootstrap import DrawnRoc, Estimate, drawn_counts
 from robustness.rejection.outcome import Outcome, Verdicts, clean_against_attacked, measure_outcome
@@ -58,7 +58,12 @@ def small_result() -> AttackResult:
 def test_every_figure_of_six_images() -> None:
     clean, attacked = [9.0, 0, 1, 2, 3, 4], [9.0, 8, 2, 7, 3, 5]
     outcome = measure_outcome(
-        Verdicts.of(small_result()), clean, attacked, points=[OperatingPoint(4.0, 0.1, 10)], seed=0, draws=50
+        Verdicts.of(small_result()),
+        clean,
+        attacked,
+        points=[RejectionThreshold(4.0, 0.1, 10)],
+        seed=0,
+        draws=50,
     )
     assert outcome.images == 6
     assert outcome.clean_accuracy.value == pytest.approx(5 / 6)
@@ -133,7 +138,7 @@ def test_draws_come_in_portions_of_bounded_size(monkeypatch: pytest.MonkeyPatch)
 
 def test_scores_that_do_not_belong_are_refused() -> None:
     six = [0.0] * 6
-    with pytest.raises(InputError, match=r"attacked_scores: must have one score an image, \(6,\)"):
+    with pytest.raises(InputError, match=r"attacked_scores: must have one score per image, \(6,\)"):
         measure_outcome(Verdicts.of(small_result()), six, six[:5], points=[], seed=0)
     with pytest.raises(InputError, match="clean_scores: must be finite"):
         measure_outcome(Verdicts.of(small_result()), [*six[:5], np.nan], six, points=[], seed=0)

@@ -140,5 +140,5 @@ def test_bad_input_is_refused() -> None:
         attack(network().train(), probes, references, threat=threat, seed=0)
     with pytest.raises(InputError, match=r"references: pixels must lie in \[0, 1\]"):
         attack(network(), probes, references * 2, threat=threat, seed=0)
-    with pytest.raises(InputError, match="references: must be as many and as large as the probes"):
+    with pytest.raises(InputError, match="references: must have the number and size of the probes"):
         attack(network(), probes, references[:4], threat=threat, seed=0)

@@ -26,15 +26,18 @@ from robustness.rejection.figures import strip_figure, sweep_figure
 from robustness.rejection.findings import (
     Finding,
     Spread,
+    WorstCase,
     headline_epsilon,
     read_findings,
     rows_of,
-    worst_rows,
+    worst_cases,
 )
+from robustness.rejection.image_trial import ImageTrial
 from robustness.rejection.masking import check_masking, checks_for
+from robustness.rejection.plan import plan_trials
 from robustness.rejection.report import CheckCount, summed_checks
 from robustness.rejection.run import run_rejection
-from robustness.rejection.trials import Trial, TrialScores, plan_trials
+from robustness.rejection.trial_files import file_at
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "rejection"
 
@@ -169,16 +172,29 @@ def test_the_page_shows_every_attack_and_the_paper(done: Path) -> None:
 
 def test_the_page_opens_with_the_worst_attack_of_each_model(done: Path) -> None:
     """Not with the first attack; sizes that take the whole box do not count."""
-    rows = [row for row in rows_of(findings_of(settings(), done)) if not row.control]
-    worst = worst_rows(rows, rate="0.2")
+    findings = [each for each in findings_of(settings(), done) if each.trial.attack is not None]
+    worst = worst_cases(findings, rate=0.2)
     page = (done / "report.html").read_text()
     opening = page[: page.index("Beside the paper")]
     assert list(worst) == ["softmax", "l-gm"]
-    for model, row in worst.items():
-        limited = [each for each in rows if each.model == model and 0 < each.epsilon < 1]
-        assert row.undetected["0.2"].mean == max(each.undetected["0.2"].mean for each in limited)
-        assert f"{model}, under {row.label} {row.epsilon:g}" in opening
-        assert f"<b>{100 * row.undetected['0.2'].mean:.1f} <small>%</small></b>" in opening
+    for model, case in worst.items():
+        limited = [each for each in findings if each.trial.model == model and 0 < each.trial.epsilon < 1]
+        assert case.wrong == max(each.undetected_error(0.2) for each in limited)
+        assert f"{model} wrong and not rejected, under {case.label} {case.epsilon:g}" in opening
+        assert f"clean error {100 * case.clean_error:.1f} %" in opening
+        assert f"<b>{100 * case.wrong:.1f} <small>%</small></b>" in opening
+
+
+def test_a_model_that_is_wrong_without_an_attack_has_no_flattering_headline(tmp_path: Path) -> None:
+    """No attack succeeds where nothing was right; what is wrong and accepted counts all the same."""
+    wrong = finding("fgsm", 0.1, [False] * 10, tmp_path, clean_accuracy={"value": 0.1})
+    assert worst_cases([wrong], rate=0.2)["a"] == WorstCase("fgsm", 0.1, 1.0, 0.9)
+    rejected = finding(
+        "fgsm", 0.3, [False] * 10, tmp_path, rejected=[True] * 4 + [False] * 6, clean_accuracy={"value": 0.1}
+    )
+    assert worst_cases([rejected], rate=0.2)["a"].wrong == 0.6
+    [check] = [each for each in check_masking([wrong]) if each.name == "most clean images are right"]
+    assert (check.verdict, check.text[:14]) == ("warning", "at most 90.0% ")
 
 
 def test_the_strongest_attack_stands_first_by_model(done: Path) -> None:
@@ -200,11 +216,11 @@ def test_the_strongest_attack_stands_first_by_model(done: Path) -> None:
 def test_what_has_finished_is_not_run_again(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run: list[str] = []
 
-    def killed(trial: Trial, *rest: Any, **more: Any) -> None:
-        run.append(trial.path)
+    def killed(stem: Path, *rest: Any, **more: Any) -> None:
+        run.append(str(stem.relative_to(done)))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(rejection, "run_trial", killed)
+    monkeypatch.setattr(rejection, "keep_trial", killed)
     monkeypatch.setattr(rejection, "write_rejection_report", lambda *_: done)
     run_rejection(settings(), done, train=ImageTask().finish)
     assert not run
@@ -241,7 +257,7 @@ def test_trials_on_other_data_are_not_continued(done: Path, tmp_path: Path) -> N
     shutil.copytree(done, out)
     (out / "trials/l-gm/training-0/noise-linf-0.1.json").unlink()
     finished = out / "trials/l-gm/training-0/fgsm-linf-0.json"
-    record = json.loads(finished.read_text())
+    record = unsealed(finished)
     now = record["facts"]["data_sha256"]
     for facts in ({"data_sha256": "other"}, {"data_sha256": now, "calibration_sha256": "other"}):
         finished.write_text(json.dumps(record | {"facts": facts}))
@@ -264,7 +280,7 @@ def test_trials_on_other_data_are_not_continued(done: Path, tmp_path: Path) -> N
     [
         (
             {"models": [{"name": "a", "detector": "affinity"}]},
-            r"^models\.0: a needs either runs, .*; got neither\. Fix it in test or by --set\.$",
+            r"^models\.0: a needs either existing runs, .*; got neither\. Fix it in test or by --set\.$",
         ),
         (
             {"models": [{"name": "a", "settings": {}, "detector": "odd"}]},
@@ -364,12 +380,12 @@ def finding(
     norm = "l2" if label in ("deepfool", "carlini_wagner") else "linf"
     attack = {"name": label, "norm": norm, "epsilons": [0.1]} | ({"rate": 0.2} if label == "adaptive" else {})
     [config] = settings(attacks=[attack], published=[]).attacks
-    trial = Trial("a", 0, label, norm, epsilon, config, None)
+    trial = ImageTrial("a", 0, label, norm, epsilon, config, None)
     stem = tmp_path / trial.path
     stem.parent.mkdir(parents=True, exist_ok=True)
     columns = {
         "clean_correct": [True] * len(success),
-        "correct": success,
+        "correct": [False] * len(success),
         "success": success,
         "size": [epsilon] * len(success),
         "attacked.x": [float(each) for each in rejected or [False] * len(success)],
@@ -548,7 +564,60 @@ def test_no_row_has_more_than_four_panels() -> None:
 
 
 def test_scores_survive_the_file(done: Path) -> None:
-    scores = TrialScores.read(done / "trials/softmax/training-0/noise-linf-0.3.parquet")
+    shown = next(each for each in findings_of(settings(), done) if each.trial.path.endswith("noise-linf-0.3"))
+    scores = shown.scores()
     assert scores.verdicts.zero_gradient is None
     assert set(scores.clean) == set(scores.attacked) == {"affinity", "energy"}
     assert len(scores.sizes) == 20
+
+
+def test_damaged_trial_files_are_one_line_that_says_what_to_remove(done: Path, tmp_path: Path) -> None:
+    shutil.copytree(done / "trials", tmp_path / "trials")
+    trial = findings_of(settings(), done)[4].trial
+    stem, generator = tmp_path / trial.path, np.random.default_rng(0)
+    said = rf"^OUT: must hold the files of finished trials .*\. Remove {stem}\.json: the same command"
+    for suffix in ("json", "parquet", "npz"):
+        path = file_at(stem, suffix)
+        whole = path.read_bytes()
+        places = generator.choice(len(whole), 12, replace=False)
+        damaged = [whole[:place] + bytes([whole[place] ^ 64]) + whole[place + 1 :] for place in places]
+        for content in (b"", whole[: len(whole) // 2], b"[]", b"\xff" * 40, *damaged):
+            path.write_bytes(content)
+            with pytest.raises(InputError, match=said):
+                read_whole(trial, tmp_path)
+        path.write_bytes(whole)
+    read_whole(trial, tmp_path)
+
+
+def unsealed(path: Path) -> dict[str, Any]:
+    """A record as earlier versions wrote it."""
+    record = json.loads(path.read_text())
+    return {name: record[name] for name in record if name not in ("sha256", "files")}
+
+
+def read_whole(trial: Any, out: Path) -> None:
+    finding = Finding.read(trial, out)
+    assert finding is not None
+    finding.scores()
+    finding.pictures()
+
+
+def test_records_of_earlier_versions_are_read_and_what_they_lack_is_said(done: Path, tmp_path: Path) -> None:
+    """They have no hashes."""
+    shutil.copytree(done / "trials", tmp_path / "trials")
+    trial = findings_of(settings(), done)[4].trial
+    path = file_at(tmp_path / trial.path, "json")
+    older = unsealed(path)
+    path.write_text(json.dumps(older, indent=1))
+    read_whole(trial, tmp_path)
+    for name in older.keys() - {"facts"}:
+        path.write_text(json.dumps({key: older[key] for key in older if key != name}))
+        with pytest.raises(InputError, match="must hold the files of finished trials"):
+            read_whole(trial, tmp_path)
+    path.write_text(json.dumps(older | {"detectors": {"energy": {"eer": "low"}}}))
+    with pytest.raises(InputError, match="must hold the files of finished trials"):
+        read_whole(trial, tmp_path)
+    (file_at(tmp_path / trial.path, "parquet")).unlink()
+    path.write_text(json.dumps(older))
+    with pytest.raises(InputError, match=r"parquet \("):
+        read_whole(trial, tmp_path)

@@ -1,4 +1,4 @@
-"""A face model whose verification is attacked: pairs, their threshold, detectors calibrated on strangers."""
+"""The open set: a face model whose verification is attacked, pairs of strangers, and their threshold."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from robustness.attacks import PairGoal
 from robustness.attacks.knowledge import Knowledge
 from robustness.features import Features
 from robustness.fitted_model import PORTION, FittedModel, features_of
-from robustness.loaded_run import FinishedRun
+from robustness.loaded_run import LoadedRun
+from robustness.rejection.calibrated_model import CalibratedModel
 from robustness.rejection.config import PairsConfig, RejectionConfig
-from robustness.rejection.subject import CalibratedModel
 
 STRANGERS_RULE = (
-    "calibration pairs that share a photo with an attacked pair are left out; a photo without a detected "
-    "face takes part with its centre crop, a pair with an unreadable photo does not"
+    "calibration pairs that share a photo with an attacked pair are left out. A photo without a detected "
+    "face is used with its centre crop. Pairs with an unreadable photo are left out"
 )
 
 
@@ -48,18 +48,26 @@ class FacePairs:
     def __len__(self) -> int:
         return len(self.probes)
 
-    def portions(self, pairs: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """The first so many probes and references in [0, 1], portion by portion."""
+    def portions(self, pairs: int) -> Iterator[tuple[int, Tensor, Tensor]]:
+        """The first of the pairs, portion by portion.
+
+        Args:
+            pairs: how many at most.
+
+        Yields:
+            position of the portion's first pair; probes and references in [0, 1].
+        """
         for which in torch.arange(min(pairs, len(self))).split(PORTION):
-            yield as_pixels(self.probes.read(which)), as_pixels(self.references.read(which))
+            probes, references = (as_pixels(side.read(which)) for side in (self.probes, self.references))
+            yield int(which[0]), probes, references
 
 
 @dataclass(frozen=True)
-class PairSubject(CalibratedModel):
+class OpenSet(CalibratedModel):
     """A training of a face model, as attacks on its verification see it.
 
     Attributes:
-        accept_from: the cosine from which on a pair is accepted.
+        accept_from: a pair is accepted from this cosine on.
         pairs: of each goal: impostor pairs to impersonate, genuine ones to dodge.
     """
 
@@ -71,7 +79,7 @@ class PairSubject(CalibratedModel):
         return replace(super().knowledge(source), accept_from=self.accept_from)
 
 
-def load_pair_subject(config: RejectionConfig, fitted: FittedModel, run: FinishedRun) -> PairSubject:
+def load_open_set(config: RejectionConfig, fitted: FittedModel, run: LoadedRun) -> OpenSet:
     """Choose the pairs that are attacked, and calibrate verification and detectors on others.
 
     Args:
@@ -95,7 +103,7 @@ def load_pair_subject(config: RejectionConfig, fitted: FittedModel, run: Finishe
     strangers = _Strangers.load(settings, spec, seed=config.seed)
     features = features_of(fitted.model, strangers.photos)
     threshold = strangers.verification_threshold(features, far=settings.far)
-    return PairSubject(
+    return OpenSet(
         fitted,
         fitted.calibrated(features, config.rates),
         strangers.facts | asdict(threshold) | {"far_asked": settings.far},
@@ -125,7 +133,7 @@ class _Strangers:
 
     @classmethod
     def load(cls, settings: PairsConfig, spec: PreprocessingSpec, *, seed: int) -> _Strangers:
-        """Read both protocols and keep their photos apart."""
+        """Read both protocols and separate their photos."""
         dataset = load_aligned(settings.data)
         spec.refuse_other(dataset.header)
         protocol, calibration = (

@@ -8,7 +8,7 @@ from pathlib import Path
 from faceverif.config.reading import load_config
 from robustness.rejection.config import RejectionConfig
 
-CONFIG = Path(__file__).with_name("demo.yaml")
+CONFIG = Path(__file__).with_name("demo_experiment.yaml")
 
 
 def demo_rejection(run: Path, *, overrides: tuple[str, ...] = ()) -> RejectionConfig:
@@ -16,7 +16,7 @@ def demo_rejection(run: Path, *, overrides: tuple[str, ...] = ()) -> RejectionCo
 
     Args:
         run: the finished face run that is attacked.
-        overrides: of demo.yaml, as for `faceverif reject --set`.
+        overrides: of demo_experiment.yaml, as for `faceverif reject --set`.
     """
     # JSON is YAML with every odd character of a path in quotes.
     return load_config(RejectionConfig, CONFIG, [f"models.0.runs={json.dumps([str(run)])}", *overrides])

@@ -1,0 +1,89 @@
+"""A trained model ready to be attacked: its detectors are fitted and their thresholds calibrated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from data_prep.errors import InputError
+from robustness.attacked_model import AttackedModel
+from robustness.attacks.knowledge import Knowledge
+from robustness.detectors import Detector, build_detector
+from robustness.detectors.calibration import RejectionThreshold
+from robustness.features import Features
+from robustness.fitted_model import FittedModel, evenly
+from robustness.loaded_run import LoadedRun
+from robustness.rejection.config import ModelConfig, RejectionConfig
+
+
+@dataclass(frozen=True)
+class CalibratedModel:
+    """What every trial has to know of the model that it attacks.
+
+    Attributes:
+        fitted: the model and its detectors.
+        points: of each detector, the thresholds of the rates asked for.
+        facts: about the clean images, to be kept beside the numbers; JSON-able.
+    """
+
+    fitted: FittedModel
+    points: dict[str, list[RejectionThreshold]]
+    facts: dict[str, Any]
+
+    @property
+    def model(self) -> AttackedModel:
+        """In evaluation mode."""
+        return self.fitted.model
+
+    @property
+    def detectors(self) -> dict[str, Detector]:
+        """Fitted, the model's own first."""
+        return self.fitted.detectors
+
+    @property
+    def own(self) -> str:
+        """The name of the model's own detector."""
+        return next(iter(self.detectors))
+
+    def knowledge(self, source: AttackedModel | None) -> Knowledge:
+        """What attacks may be built from.
+
+        Args:
+            source: the other model that an attack knows, if any.
+        """
+        return Knowledge(
+            guides=self.fitted.fitted_on,
+            detector=self.detectors[self.own],
+            thresholds={point.false_rejection_rate: point.threshold for point in self.points[self.own]},
+            head=self.model.head,
+            source=source,
+        )
+
+    def scores(self, features: Features) -> dict[str, Tensor]:
+        """What every detector says of features, (N,) each."""
+        return {name: detector.score(features) for name, detector in self.detectors.items()}
+
+
+def fit_model(config: RejectionConfig, model: ModelConfig, run: LoadedRun) -> FittedModel:
+    """Fit the model's own detector, and those of the experiment for which it has what they need.
+
+    Raises:
+        InputError: the model's own detector needs what the model does not have.
+    """
+    detectors = {model.detector: build_detector(model.detector, run.model)}
+    for name in config.detectors:
+        if fits(name, run.model):  # a softmax models no likelihood; the table has a gap there
+            detectors.setdefault(name, build_detector(name, run.model))
+    some = evenly(run.trained_on, config.fit, seed=config.seed)
+    return FittedModel.of(run.model, some, detectors=detectors)
+
+
+def fits(detector: str, model: AttackedModel) -> bool:
+    """Whether a model has what the detector of that name needs."""
+    try:
+        build_detector(detector, model)
+    except InputError:
+        return False
+    return True

@@ -1,0 +1,99 @@
+"""Trials on images of the classes: the closed set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from robustness.attacked_model import AttackedModel
+from robustness.attacks import ATTACKS, AttackResult
+from robustness.attacks.traits import Traits
+from robustness.features import extract_features
+from robustness.fitted_model import FittedModel
+from robustness.loaded_run import LoadedRun
+from robustness.rejection.closed_set import ClosedSet, load_closed_set
+from robustness.rejection.config import RejectionConfig
+from robustness.rejection.controls import controlled
+from robustness.rejection.outcome import Verdicts
+from robustness.rejection.trial import ChangedImages, Trial
+from robustness.threat_model import ThreatModel
+
+
+@dataclass(frozen=True)
+class ImageTrial(Trial[ClosedSet]):
+    """An attack on the classes of a model, or a control on their images."""
+
+    needs_classes = True
+
+    goal: None = None
+
+    @property
+    def traits(self) -> Traits | None:
+        """Of the attack's class."""
+        return None if self.attack is None else ATTACKS[self.attack.name].traits
+
+    def depends_on(self, config: RejectionConfig) -> dict[str, Any]:
+        """How images are divided."""
+        return config.model_dump(mode="json", include={"seed", "fit", "rates", "calibration", "evaluation"})
+
+    def calibrated(self, config: RejectionConfig, fitted: FittedModel, run: LoadedRun) -> ClosedSet:
+        """With images of its classes."""
+        return load_closed_set(config, fitted, run)
+
+    def changes(
+        self, model: ClosedSet, source: AttackedModel | None, *, seed: int
+    ) -> Iterator[ChangedImages]:
+        """Attack or control the images."""
+        change = self._control(model) if self.attack is None else self._attack(model, source)
+        count = len(model.evaluation) if self.images is None else self.images
+        for first, clean, labels in model.portions(count):
+            yield _changed(clean, change(clean, labels, seed + first))
+
+    def _attack(
+        self, model: ClosedSet, source: AttackedModel | None
+    ) -> Callable[[Tensor, Tensor, int], AttackResult]:
+        assert self.attack is not None  # else it is a control
+        attack_class = ATTACKS[self.attack.name]
+        attack = attack_class.configured(self.attack, model.knowledge(source))
+        threat = ThreatModel(self.norm, self.epsilon, targeted="untargeted" not in attack_class.goals)
+        return lambda clean, labels, seed: attack(model.model, clean, labels, threat=threat, seed=seed)
+
+    def _control(self, model: ClosedSet) -> Callable[[Tensor, Tensor, int], AttackResult]:
+        """A control reports as an attack does: it has no goal, but predictions may have changed."""
+
+        def change(clean: Tensor, labels: Tensor, seed: int) -> AttackResult:
+            wanted = torch.full((len(clean),), self.epsilon)
+            changed = controlled(self.label, clean, wanted, norm=self.norm, seed=seed)
+            return AttackResult(
+                images=changed,
+                clean=extract_features(model.model, clean, labels),
+                attacked=extract_features(model.model, changed, labels),
+                targets=None,
+                sizes=ThreatModel(self.norm, self.epsilon).sizes(clean, changed),
+                zero_gradient=None,
+            )
+
+        return change
+
+
+def _changed(clean: Tensor, result: AttackResult) -> ChangedImages:
+    columns = {
+        "label": result.clean.labels,
+        "clean_predicted": result.clean.predicted,
+        "predicted": result.attacked.predicted,
+    }
+    if result.targets is not None:
+        columns["target"] = result.targets
+    return ChangedImages(
+        before=clean,
+        after=result.images,
+        clean=result.clean,
+        attacked=result.attacked,
+        verdicts=Verdicts.of(result),
+        sizes=result.sizes,
+        columns=columns,
+    )

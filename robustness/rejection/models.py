@@ -1,0 +1,99 @@
+"""The calibrated models of an experiment, loaded when a trial first needs them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from data_prep.errors import InputError
+from robustness.attacked_model import AttackedModel
+from robustness.fitted_model import FittedModel
+from robustness.loaded_run import LoadedRun, load_run
+from robustness.rejection.calibrated_model import CalibratedModel, fit_model, fits
+from robustness.rejection.config import RejectionConfig
+from robustness.rejection.trial import Key, Trial
+
+_Model = TypeVar("_Model", bound=CalibratedModel)
+
+
+class CalibratedModels:
+    """Models as trials need them; each is loaded, fitted and calibrated once.
+
+    Args:
+        config: the experiment.
+        runs: the folder of every training.
+    """
+
+    def __init__(self, config: RejectionConfig, runs: Mapping[Key, Path]) -> None:
+        self._config, self._runs = config, runs
+        self._loaded: dict[Key, LoadedRun] = {}
+        self._fitted: dict[Key, FittedModel] = {}
+        # Images of the classes and pairs have calibrations of their own.
+        self._calibrated: dict[tuple[Key, type[Trial[Any]]], CalibratedModel] = {}
+
+    def refuse_needless_detectors(self) -> None:
+        """Stop where a detector asked for would be in no table.
+
+        Raises:
+            InputError: it fits none of the models.
+        """
+        for name in self._config.detectors:
+            if not any(fits(name, self._run(key).model) for key in self._runs):
+                raise InputError(
+                    "detectors",
+                    "must each fit one of the models",
+                    got=f"{name}, which fits none",
+                    fix="Leave it out, or add a model that has what it needs.",
+                )
+
+    def prepare(self, trials: Sequence[Trial[Any]]) -> None:
+        """Load what these trials need, so that the user learns of missing things before the first trial."""
+        for trial in trials:
+            self.of(trial)
+            self.source_of(trial)
+
+    def of(self, trial: Trial[_Model]) -> _Model:
+        """The model that a trial attacks, with the images or pairs of its kind."""
+        kind = trial.key, type(trial)
+        if kind not in self._calibrated:
+            self._calibrated[kind] = trial.calibrated(
+                self._config, self._fit(trial.key), self._run(trial.key)
+            )
+        return cast(_Model, self._calibrated[kind])
+
+    def source_of(self, trial: Trial[Any]) -> AttackedModel | None:
+        """The other model that an attack knows; None for most attacks.
+
+        Raises:
+            InputError: it takes other images, or knows other classes where classes are attacked.
+        """
+        if (key := source_key(self._config, trial)) is None:
+            return None
+        source, attacked = self._run(key), self._run(trial.key)
+        if not source.sees_as(attacked, classes=trial.needs_classes):
+            raise InputError(
+                f"{trial.label}.source",
+                f"must take the images that {trial.model} takes"
+                + (", and know its classes" if trial.needs_classes else ""),
+                got=f"{key[0]}, which does not",
+                fix="Name a model that was trained on the same data.",
+            )
+        return source.model
+
+    def _run(self, key: Key) -> LoadedRun:
+        if key not in self._loaded:
+            self._loaded[key] = load_run(self._runs[key], data_path=self._config.data_path)
+        return self._loaded[key]
+
+    def _fit(self, key: Key) -> FittedModel:
+        if key not in self._fitted:
+            self._fitted[key] = fit_model(self._config, self._config.model(key[0]), self._run(key))
+        return self._fitted[key]
+
+
+def source_key(config: RejectionConfig, trial: Trial[Any]) -> Key | None:
+    """The training of another model that an attack knows; None for most attacks."""
+    if trial.attack is None or (name := trial.attack.source_model) is None:
+        return None
+    return name, trial.training % config.model(name).trainings

@@ -1,0 +1,61 @@
+"""Trials that were finished earlier must agree with the experiment of now."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from data_prep.errors import InputError
+from faceverif.config.section import changed_settings
+from robustness.rejection.findings import Finding
+
+
+def refuse_other_settings(finding: Finding, about: dict[str, Any]) -> None:
+    """Stop where a finished trial was made with other settings or models.
+
+    Args:
+        finding: the trial.
+        about: what its numbers would depend on now.
+
+    Raises:
+        InputError: it was.
+    """
+    changes = changed_settings(finding.record["about"], about, may_change=())
+    if changes:
+        raise InputError(
+            finding.trial.path,
+            "must have been made with the settings asked for now",
+            got=changes,
+            fix=f"Set them back, remove {finding.stem.parent}, or name another --out.",
+        )
+
+
+def refuse_other_facts(finding: Finding, facts: Mapping[str, Any]) -> None:
+    """Stop where a finished trial was made from other data.
+
+    Older records lack some facts; only those present are compared.
+
+    Args:
+        finding: the trial.
+        facts: about the clean images of now.
+
+    Raises:
+        InputError: it was.
+    """
+    then = finding.record.get("facts", {})
+    differing = [name for name in facts if name in then and not _agree(then[name], facts[name])]
+    if differing:
+        raise InputError(
+            finding.trial.path,
+            "must have been made from the data that are there now",
+            got=", ".join(f"{name} {then[name]} -> {facts[name]}" for name in differing),
+            fix=f"Restore the earlier data, remove {finding.stem.parent}, or name another --out.",
+        )
+
+
+def _agree(then: object, now: object) -> bool:
+    """Whether two facts are the same. Another machine or thread count may round numbers differently."""
+    if isinstance(then, float) and isinstance(now, float):
+        return math.isclose(then, now, rel_tol=1e-3, abs_tol=1e-6)
+    return then == now

@@ -1,0 +1,254 @@
+"""The three files of a trial: scores of every image, a few pictures, and the figures from the scores."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from data_prep.atomic import write_text, written_whole
+from data_prep.errors import InputError, first_line
+from robustness.rejection.calibrated_model import CalibratedModel
+from robustness.rejection.outcome import Outcome, Verdicts, measure_outcome
+from robustness.rejection.trial import ChangedImages
+from robustness.rejection.trial_record import TrialRecord
+
+PICTURES = 8
+
+# The model's own detector is what tables show; the others are there to be compared with it.
+_DRAWS, _DRAWS_OF_OTHERS = 1000, 100
+_SEAL = "sha256"
+_Read = TypeVar("_Read")
+
+
+@dataclass(frozen=True)
+class TrialScores:
+    """What a trial's Parquet file holds, one entry per image.
+
+    Attributes:
+        verdicts: of the attack.
+        sizes: (N,) norm of each change.
+        clean, attacked: detector -> (N,) scores before and after.
+        similarity: of pairs, (2, N) cosines before and after.
+        classes: of images of the classes, (3, N): the true class, and the predicted one before and after.
+    """
+
+    verdicts: Verdicts
+    sizes: NDArray[np.float64]
+    clean: dict[str, NDArray[np.float64]]
+    attacked: dict[str, NDArray[np.float64]]
+    similarity: NDArray[np.float64] | None
+    classes: NDArray[np.int64] | None
+
+    @classmethod
+    def of(cls, columns: Mapping[str, NDArray[Any]]) -> TrialScores:
+        """From the columns of the file.
+
+        Raises:
+            KeyError: one is missing.
+        """
+        sides: dict[str, dict[str, NDArray[np.float64]]] = {"clean": {}, "attacked": {}}
+        for name, column in columns.items():
+            side, _, detector = name.partition(".")
+            if detector:
+                sides[side][detector] = column
+        verdicts = Verdicts(
+            columns["clean_correct"], columns["correct"], columns["success"], columns.get("zero_gradient")
+        )
+        return cls(
+            verdicts,
+            columns["size"],
+            **sides,
+            similarity=_stacked(columns, "clean_similarity", "similarity"),
+            classes=_stacked(columns, "label", "clean_predicted", "predicted"),
+        )
+
+
+def _stacked(columns: Mapping[str, NDArray[Any]], *names: str) -> NDArray[Any] | None:
+    """Columns that are there together or not at all."""
+    return np.stack([columns[name] for name in names]) if names[-1] in columns else None
+
+
+def file_at(stem: Path, suffix: str) -> Path:
+    """One of a trial's files; its name may end in a size such as 0.3, which is no suffix."""
+    return stem.with_name(f"{stem.name}.{suffix}")
+
+
+def keep_trial(
+    stem: Path,
+    changes: Iterable[ChangedImages],
+    model: CalibratedModel,
+    *,
+    seed: int,
+    about: Mapping[str, Any],
+) -> None:
+    """Score images before and after their change, and write STEM.parquet, STEM.npz and STEM.json.
+
+    The JSON is written last: a trial with a JSON file has finished. It holds the hashes of all three. Memory
+    does not depend on the number of images.
+
+    Args:
+        stem: the files, without a suffix.
+        changes: the images, portion by portion; made while they are asked for.
+        model: whose images, fitted and calibrated.
+        seed: of the bootstrap.
+        about: what the numbers depend on, kept with them.
+    """
+    begun, rows, pictures = time.monotonic(), [], None
+    for change in changes:
+        rows.append(_columns(change, model))
+        pictures = pictures or _pictures(change)
+    columns = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+    with written_whole(file_at(stem, "parquet")) as unfinished:
+        pq.write_table(pa.table(columns), unfinished)
+    assert pictures is not None  # there is at least one portion
+    with written_whole(file_at(stem, "npz")) as unfinished:
+        np.savez_compressed(unfinished, **pictures)  # type: ignore[arg-type] # numpy's stub takes them for a flag
+    scores = TrialScores.of(columns)
+    record = {
+        "about": dict(about),
+        "facts": model.facts,
+        "images": len(scores.sizes),
+        "mean_size": float(scores.sizes.mean()),
+        "seconds": round(time.monotonic() - begun, 1),
+        "detectors": _measured(scores, model, seed=seed),
+        "files": {suffix: _sha256(file_at(stem, suffix)) for suffix in ("parquet", "npz")},
+    }
+    write_text(file_at(stem, "json"), json.dumps(record | {_SEAL: _seal(record)}, indent=1))
+
+
+def read_record(stem: Path) -> dict[str, Any]:
+    """What the JSON file of a finished trial holds.
+
+    Raises:
+        InputError: it is damaged.
+    """
+
+    def read(path: Path) -> dict[str, Any]:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        TrialRecord.model_validate(record)
+        seal = record.pop(_SEAL, None)  # earlier versions wrote none
+        if seal is not None and seal != _seal(record):
+            raise ValueError("its content is not what was written")
+        return record
+
+    return _guarded(read, stem, "json")
+
+
+def read_scores(stem: Path, record: Mapping[str, Any]) -> TrialScores:
+    """What every image of a finished trial scored.
+
+    Args:
+        stem: its files, without a suffix.
+        record: its JSON file.
+
+    Raises:
+        InputError: the file is missing or damaged.
+    """
+
+    def read(path: Path) -> TrialScores:
+        _refuse_other_content(path, record)
+        table = pq.read_table(path)
+        scores = TrialScores.of({name: table[name].to_numpy() for name in table.column_names})
+        if missing := set(record["detectors"]) - set(scores.attacked):
+            raise ValueError(f"it has no scores of {', '.join(sorted(missing))}")
+        return scores
+
+    return _guarded(read, stem, "parquet")
+
+
+def read_pictures(stem: Path, record: Mapping[str, Any]) -> dict[str, NDArray[np.float32]]:
+    """The first few images of a finished trial: clean, attacked, and of pairs the references.
+
+    Args:
+        stem: its files, without a suffix.
+        record: its JSON file.
+
+    Raises:
+        InputError: the file is missing or damaged.
+    """
+
+    def read(path: Path) -> dict[str, NDArray[np.float32]]:
+        _refuse_other_content(path, record)
+        with np.load(path) as stored:
+            pictures = {name: stored[name].astype(np.float32) for name in stored.files}
+        shapes = {images.shape for images in (pictures["clean"], pictures["attacked"])}
+        if len(shapes) != 1 or len(shapes.pop()) != 4:
+            raise ValueError("its pictures differ in shape")
+        return pictures
+
+    return _guarded(read, stem, "npz")
+
+
+def _guarded(read: Callable[[Path], _Read], stem: Path, suffix: str) -> _Read:
+    """Whatever a damaged file makes a reader raise becomes one line."""
+    path = file_at(stem, suffix)
+    try:
+        return read(path)
+    except Exception as error:  # zlib, pyarrow, numpy, pydantic and json each have errors of their own
+        raise InputError(
+            "OUT",
+            "must hold the files of finished trials as they were written",
+            got=f"{path} ({first_line(error)[:200]})",
+            fix=f"Remove {file_at(stem, 'json')}: the same command then runs this trial again.",
+        ) from error
+
+
+def _refuse_other_content(path: Path, record: Mapping[str, Any]) -> None:
+    known = record.get("files", {}).get(path.suffix.removeprefix("."))  # earlier versions kept no hashes
+    if known is not None and known != _sha256(path):
+        raise ValueError("its content is not what was written")
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _seal(record: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
+
+
+def _pictures(change: ChangedImages) -> dict[str, NDArray[Any]]:
+    shown = {"clean": change.before, "attacked": change.after, "reference": change.references}
+    return {name: images[:PICTURES].half().numpy() for name, images in shown.items() if images is not None}
+
+
+def _columns(change: ChangedImages, model: CalibratedModel) -> dict[str, NDArray[Any]]:
+    verdicts = {name: column for name, column in vars(change.verdicts).items() if column is not None}
+    columns = change.columns | {"size": change.sizes.double()}
+    for side, features in (("clean", change.clean), ("attacked", change.attacked)):
+        for name, scores in model.scores(features).items():
+            columns[f"{side}.{name}"] = scores.double()
+    return verdicts | {name: column.numpy() for name, column in columns.items()}
+
+
+def _measured(scores: TrialScores, model: CalibratedModel, *, seed: int) -> dict[str, Any]:
+    """Every detector's figures, as plain values; the model's own detector first."""
+    return {
+        name: _plain(
+            measure_outcome(
+                scores.verdicts,
+                scores.clean[name],
+                scores.attacked[name],
+                points=model.points[name],
+                seed=seed,
+                draws=_DRAWS if name == model.own else _DRAWS_OF_OTHERS,
+            )
+        )
+        for name in model.detectors
+    }
+
+
+def _plain(outcome: Outcome) -> dict[str, Any]:
+    """Without the curve, which the scores hold."""
+    values = {name: value for name, value in vars(outcome).items() if name != "roc"}
+    return json.loads(json.dumps(values, default=asdict))

@@ -1,0 +1,67 @@
+"""What the JSON file of a trial must hold to be read; more may stand in it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Part(BaseModel):
+    """Numbers may be NaN where a figure is not defined."""
+
+    model_config = ConfigDict(extra="ignore", strict=False, allow_inf_nan=True)
+
+
+class _EstimateRecord(_Part):
+    value: float
+    low: float
+    high: float
+
+
+class _PointRecord(_Part):
+    threshold: float
+    false_rejection_rate: Share
+    calibration_size: int
+
+
+class _DetectionRecord(_Part):
+    point: _PointRecord
+    false_rejection: _EstimateRecord
+    detection: _EstimateRecord
+    detection_of_successes: _EstimateRecord | None
+    undetected_success: _EstimateRecord
+
+
+class _OutcomeRecord(_Part):
+    clean_accuracy: _EstimateRecord
+    accuracy: _EstimateRecord
+    success: _EstimateRecord
+    zero_gradient_share: float | None
+    auc: _EstimateRecord
+    eer: _EstimateRecord
+    detections: Annotated[tuple[_DetectionRecord, ...], Field(min_length=1)]
+
+
+class TrialRecord(_Part):
+    """A trial's JSON file.
+
+    Attributes:
+        about: settings and hashes that the numbers depend on.
+        facts: about the clean images; earlier versions kept none.
+        images: how many, or pairs.
+        mean_size: of the changes.
+        seconds: that the trial took.
+        detectors: the model's own first.
+        files: hashes of the other two files; earlier versions kept none.
+    """
+
+    about: dict[str, Any]
+    facts: dict[str, Any] = {}
+    images: Annotated[int, Field(ge=1)]
+    mean_size: float
+    seconds: float
+    detectors: Annotated[dict[str, _OutcomeRecord], Field(min_length=1)]
+    files: dict[str, str] = {}
