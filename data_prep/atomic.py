@@ -193,7 +193,7 @@ def not_writable(place: Path, *, option: str = "--out") -> InputError:
     """The error for a folder in which nothing can be written."""
     return InputError(
         option,
-        "must lie where you may write",
+        "must be in a place where you may write",
         got=f"{place}, which is read-only for you",
         fix="Name another one, or change its rights.",
     )
@@ -215,7 +215,7 @@ def make_folder(out: Path, *, option: str = "--out") -> None:
     except OSError as error:
         raise InputError(
             option,
-            "must be a folder that can be made",
+            "must be a folder that can be created",
             got=out,
             fix=f"The system says: {error.strerror}. Name another one.",
         ) from error

@@ -84,7 +84,7 @@ Rejecter = Callable[[Path, Path], object]
 
 
 def run_demo(out: Path, *, reject: Rejecter, size: DemoSize = DemoSize()) -> Path:
-    """Run the chain, or go on with what a killed call left.
+    """Run the chain, or continue an interrupted one.
 
     Args:
         out: folder for photos, data sets, pairs, run, rejection and report.

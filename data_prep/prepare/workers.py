@@ -87,7 +87,7 @@ def _result(future: Future[list[Row]]) -> list[Row]:
     except BrokenProcessPool as error:
         raise InputError(
             "--workers",
-            "every worker process must have the memory to stay alive, about 1 GB",
+            "every worker process needs about 1 GB of memory",
             got="a worker process died",
             fix="Run the same command again, with --workers 1: it continues where it stopped.",
         ) from error

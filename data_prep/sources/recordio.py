@@ -360,7 +360,7 @@ def _read_index(path: Path, records: RecordFile) -> dict[int, int]:
 def _unfit_index(path: Path, got: str) -> InputError:
     return InputError(
         str(path.with_suffix(".idx")),
-        f"must list every record of {path.name} once, a number and an offset a line",
+        f"must list every record of {path.name} once, a number and an offset per line",
         got=got,
         fix="Fetch both again, or remove the .idx to read the records one after the other.",
     )

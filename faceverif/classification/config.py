@@ -24,12 +24,12 @@ class ImageDataConfig(Section):
             test/CLASS/PICTURE, or a folder with such a tar; any but digits: the `root` of torchvision's data
             set.
         download: let torchvision fetch what is missing into `path`.
-        classes: only the first so many (W-Softmax, Table 5); null: all.
+        classes: number of classes to use, the first ones (W-Softmax, Table 5); null: all.
         label_noise: share of the training images that get another class, any with the same chance, before
             training (GSC, Table 2); what is evaluated keeps its labels.
-        held_out: so many training images, evenly over the classes, are kept from training and are evaluated
-            instead of the test set, so that choices do not see it.
-        limit: train on so many images, evenly over the classes; null: all.
+        held_out: number of training images, evenly over the classes, that are kept out of training and
+            evaluated instead of the test set, so that choices do not see it.
+        limit: number of images to train on, evenly over the classes; null: all.
     """
 
     name: DataName

@@ -20,7 +20,7 @@ _DARKEST = 25.0
 
 
 def scatter_figure(runs: Mapping[str, RunOutputs]) -> Figure:
-    """Embeddings in the plane by class, a panel a run (L-GM, Fig. 1 a to e).
+    """Embeddings in the plane by class, one panel per run (L-GM, Fig. 1 a to e).
 
     Args:
         runs: name -> outputs with embeddings of two dimensions.
@@ -34,7 +34,7 @@ def scatter_figure(runs: Mapping[str, RunOutputs]) -> Figure:
 
 
 def likelihood_figure(runs: Mapping[str, tuple[RunOutputs, LikelihoodMap]]) -> Figure:
-    """Heat maps of the log-likelihood with the embeddings on them, a panel a run (L-GM, Fig. 1 f).
+    """Heat maps of the log-likelihood with the embeddings on them, one panel per run (L-GM, Fig. 1 f).
 
     Args:
         runs: name -> outputs with embeddings of two dimensions, and the map around them.
@@ -61,7 +61,7 @@ def likelihood_figure(runs: Mapping[str, tuple[RunOutputs, LikelihoodMap]]) -> F
 
 
 def reliability_figure(runs: Mapping[str, RunOutputs], *, ece: Mapping[str, float]) -> Figure:
-    """Accuracy by confidence, a panel a run, with the expected calibration error (GSC, Fig. 2).
+    """Accuracy by confidence, one panel per run, with the expected calibration error (GSC, Fig. 2).
 
     Args:
         runs: name -> outputs.
@@ -112,7 +112,7 @@ def _panels(count: int, *, size_in: float = _PANEL_IN) -> tuple[Figure, list[Axe
 
 
 def _thinned(count: int) -> slice:
-    """Evenly spread indices, so many that dots stay dots."""
+    """Evenly spread indices, few enough that dots stay apart."""
     return slice(None, None, max(1, count // _MOST_DOTS))
 
 

@@ -41,7 +41,7 @@ class LikelihoodMap:
     """Log-likelihood over a part of the plane of embeddings.
 
     Attributes:
-        log_likelihood: (rows, columns) of the most likely class, but for a constant; rows go upwards.
+        log_likelihood: (rows, columns) of the most likely class, up to a constant; rows go upwards.
         left, right, bottom, top: the part of the plane.
     """
 

@@ -27,9 +27,9 @@ class DataConfig(Section):
             shards, the file or its folder.
         min_photos_per_identity: people with fewer aligned photos are left out.
         exclude: a list of photos and identities to leave out, as `faceverif data audit` writes it.
-        held_out_per_identity: so many photos are kept from the training, to attack or to calibrate on people
-            whom the model knows, of every person who has that many beyond min_photos_per_identity; the seed
-            chooses them. null: none.
+        held_out_per_identity: number of photos per person that are kept out of the training, to attack or to
+            calibrate on people whom the model knows. Every person who has that many beyond
+            min_photos_per_identity gives them; the seed chooses them. null: none.
     """
 
     path: Annotated[AlignedPath, Change.FREE]

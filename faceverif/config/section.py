@@ -33,7 +33,7 @@ def broken_rule(key: str, rule: str, *, got: object) -> PydanticCustomError:
     """What a validator raises where one key must fit others.
 
     Args:
-        key: path of the key to be mended, from the section that the validator belongs to.
+        key: path of the key to fix, from the section that the validator belongs to.
         rule: what it must be.
         got: its value.
     """

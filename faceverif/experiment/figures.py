@@ -35,7 +35,7 @@ class Series:
 def training_curves_figure(
     runs: Mapping[str, Metrics], *, judged: str, title: str, styles: Mapping[str, LineStyle]
 ) -> Figure:
-    """Loss and accuracies over the epochs, a colour a run; dots where the judging accuracy was measured.
+    """Loss and accuracies over the epochs, one colour per run; dots mark measured judging accuracies.
 
     Args:
         runs: name -> columns of its metrics.csv.

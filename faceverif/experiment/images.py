@@ -61,7 +61,7 @@ class ImageTask(Task[ClassificationConfig]):
         outputs = {name: run_outputs(run.folder) for name, run in runs.items()}
         flat = {name: each for name, each in outputs.items() if len(each.embeddings)}
         if flat:
-            note = "Evaluation images, a colour and a number a class."
+            note = "Evaluation images: one colour and one number per class."
             yield PageFigure("embeddings", "Embeddings", note, scatter_figure(flat))
         heat = {
             name: (each, likelihood_map(runs[name].folder, each.embeddings))

@@ -1,4 +1,4 @@
-"""`faceverif experiment`: trains what a table needs and keeps the table up to date; killed, it goes on."""
+"""`faceverif experiment`: trains the runs of a table and updates it; an interrupted one continues."""
 
 from __future__ import annotations
 

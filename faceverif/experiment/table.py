@@ -103,7 +103,7 @@ class Table:
         return ["method", *case, f"{metric}, ours", "seeds", "paper", "against " + self.experiment.baseline]
 
     def rows(self) -> list[list[str]]:
-        """The table as text, a list a cell."""
+        """The table as text, one list per cell."""
         return [self._row(cell) for cell in self.cells]
 
     def markdown(self) -> str:
@@ -162,7 +162,7 @@ def compare_paired(values: Sequence[float], baseline: Sequence[float]) -> Paired
     """A paired t-test of a method against the baseline.
 
     Args:
-        values: of the method, one a seed.
+        values: of the method, one per seed.
         baseline: of the baseline, for the same seeds in the same order; at least one.
     """
     differences = [ours - theirs for ours, theirs in zip(values, baseline, strict=True)]

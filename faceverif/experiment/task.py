@@ -1,4 +1,4 @@
-"""What the runs of a table are: how one is trained, when it has finished, and what came of it."""
+"""What the runs of a table are: how one is trained, when it has finished, and its result."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class FinishedRun:
         method, case: where in the table; case is None where there are none.
         config: all its settings.
         folder: where it lies.
-        result: what came of it.
+        result: what the run measured.
     """
 
     method: str

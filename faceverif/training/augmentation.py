@@ -49,7 +49,7 @@ class AugmentationDraw:
 def draw_augmentation(
     config: AugmentationConfig, photos: int, *, generator: torch.Generator
 ) -> AugmentationDraw:
-    """Draw the parameters of so many photos.
+    """Draw the parameters of `count` photos.
 
     Every parameter has its own random numbers, so that switching one on leaves the others as they were.
 

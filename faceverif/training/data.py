@@ -105,7 +105,7 @@ def load_training_photos(config: DataConfig, *, input_px: int, seed: int) -> Tra
     if missing:
         raise InputError(
             "data",
-            "every crop of the manifest must be there",
+            "every crop of the manifest must exist",
             got=f"{len(missing)} missing in {config.path}, the first {missing[0]}",
             fix=dataset.crops.way_out,
         )
@@ -126,7 +126,7 @@ def _held_out(labels: NDArray[np.int64], config: DataConfig, *, seed: int) -> ND
     if wanted and not chosen.any():
         raise InputError(
             "data.held_out_per_identity",
-            f"somebody must have {needed} aligned photos, to hold out {wanted} and train on the others",
+            f"one person or more must have {needed} aligned photos, to hold out {wanted} and train on others",
             got=f"at most {counts.max()} in {config.path}",
             fix="Lower it, or align more photos of each person.",
         )

@@ -79,7 +79,7 @@ def rehearse(config: RunConfig, run: Path, *, resume: bool = False) -> Rehearsal
     if not steps_left:
         raise InputError(
             "--run",
-            "must have steps left to make",
+            "must have steps left to train",
             got=f"{run}, which has ended",
             fix="Raise training.epochs, or name another folder.",
         )

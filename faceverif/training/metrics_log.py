@@ -30,7 +30,7 @@ class MetricsLog:
     Args:
         run: the run's folder.
         verifications: their names; each has the columns NAME/accuracy and NAME/eer.
-        step: steps made so far. Later rows are dropped: they are of a run that was killed and goes on there.
+        step: steps made so far. Later rows are dropped: an interrupted run continues from here.
     """
 
     def __init__(self, run: Path, *, verifications: tuple[str, ...], step: int) -> None:

@@ -31,7 +31,7 @@ def build_optimizer(config: OptimizerConfig, model: nn.Module) -> torch.optim.Op
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
-    """For all parameters, but for the factors of their heads."""
+    """For all parameters, apart from the factors of their heads."""
     for group in optimizer.param_groups:
         group["lr"] = learning_rate * group["factor"]
 

@@ -103,7 +103,7 @@ def test_what_another_process_writes_is_left_to_it(tmp_path: Path, write: Any) -
 
 def test_a_read_only_place_is_named_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "access", lambda *_: False)  # for root, no rights are missing
-    rule = f"must lie where you may write; got {tmp_path}, which is read-only"
+    rule = f"must be in a place where you may write; got {tmp_path}, which is read-only"
     with pytest.raises(InputError, match=rule):
         refuse_file(tmp_path / "a/b")
     with pytest.raises(InputError, match=rule), filled(tmp_path / "a", command="x"):
@@ -114,7 +114,10 @@ def test_a_read_only_place_is_named_before_the_work(tmp_path: Path, monkeypatch:
         raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(tmp_path / ".lock"))
 
     monkeypatch.setattr("data_prep.lock.FileLock.acquire", refuse)
-    with pytest.raises(InputError, match="must lie where you may write"), filled(tmp_path, command="x"):
+    with (
+        pytest.raises(InputError, match="must be in a place where you may write"),
+        filled(tmp_path, command="x"),
+    ):
         pass
 
 

@@ -50,7 +50,7 @@ def test_of_everybody_with_enough_photos_some_are_held_out(data: Path) -> None:
     assert len(plain.held_out) == 0
     # The rule counts what must be left to train on.
     assert len(photos_of(data, min_photos_per_identity=2, held_out_per_identity=3).held_out) == 9
-    with pytest.raises(InputError, match=r"somebody must have 6 aligned photos.*got at most 5"):
+    with pytest.raises(InputError, match=r"one person or more must have 6 aligned photos.*got at most 5"):
         photos_of(data, min_photos_per_identity=2, held_out_per_identity=4)
 
 

@@ -352,7 +352,7 @@ def test_likelihood_has_the_log_determinant(covariance: str) -> None:
 
 @pytest.mark.parametrize("covariance", ["identity", "diagonal"])
 def test_likelihood_is_the_center_loss_of_the_means(covariance: str) -> None:
-    """Lemma 1 of Wan et al.: with unit variance, equal but for dim / 2 log(2 pi), left out here."""
+    """Lemma 1 of Wan et al.: with unit variance, equal up to dim / 2 log(2 pi), left out here."""
     head = LGMHead(classes=CLASSES, embedding_dim=DIM, alpha=1.0, covariance=covariance)  # type: ignore[arg-type]
     x = torch.randn(BATCH, DIM, generator=torch.Generator().manual_seed(0))
     penalty = Likelihood()(EmbeddedBatch(x, LABELS, head(x, LABELS), head))

@@ -273,7 +273,7 @@ def test_embed_refuses_what_it_cannot_do(tmp_path: Path, monkeypatch: pytest.Mon
     ):
         embed_to_file(pattern_embedder(), tmp_path / "data", tmp_path / "e.parquet", flip=True)
     monkeypatch.setattr(os, "access", lambda *_: False)
-    with pytest.raises(InputError, match="must lie where you may write"):
+    with pytest.raises(InputError, match="must be in a place where you may write"):
         embed_to_file(pattern_embedder(), tmp_path / "data", tmp_path / "new/e.parquet", flip=True)
     assert not (tmp_path / "new").exists()
 

@@ -70,7 +70,7 @@ def features_of(layers: nn.Module, shape: tuple[int, int, int]) -> int:
 def convolution(
     channels: int, width: int, kernel_px: int, *, stride: int = 1, bias: bool = True
 ) -> nn.Conv2d:
-    """A convolution that keeps the side (but for its stride), with He et al.'s (2015) start."""
+    """A convolution that keeps the side (apart from its stride), with He et al.'s (2015) initialisation."""
     layer = nn.Conv2d(channels, width, kernel_px, stride, padding=kernel_px // 2, bias=bias)
     nn.init.kaiming_normal_(layer.weight, mode="fan_out")
     if layer.bias is not None:
