@@ -29,7 +29,8 @@ class PhotoError(Exception):
 
     Args:
         reason: one stable word for manifests: `unreadable`, `empty_file`, `not_an_image`,
-            `unsupported_format`, `too_small`, `too_large`, `truncated`, `damaged` or `unsupported_mode`.
+            `unsupported_format`, `too_small`, `too_large`, `too_many_bytes`, `truncated`, `damaged` or
+            `unsupported_mode`.
     """
 
     def __init__(self, reason: str) -> None:
@@ -59,14 +60,14 @@ def read_bytes(path: Path) -> bytes:
 
     Raises:
         PhotoError: `unreadable` for a dangling link, a failing disk, a named pipe or a device, or without the
-            permission; `too_large` over 1 GiB.
+            permission; `too_many_bytes` over 1 GiB.
     """
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):  # to open a named pipe may never return
             raise PhotoError("unreadable")
         if status.st_size > _LARGEST_BYTES:
-            raise PhotoError("too_large")
+            raise PhotoError("too_many_bytes")
         return path.read_bytes()
     except OSError as error:
         raise PhotoError("unreadable") from error

@@ -6,11 +6,13 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Literal
 
 from data_prep.errors import InputError
 from data_prep.inside import refuse_link_outside
 
 Skip = Callable[[Path, str], None]
+_Kind = Literal["file", "folder", "link to a folder", "other"]
 
 # What file managers, cameras, network disks and archivers leave beside photos.
 _SYSTEM_NAMES = {
@@ -67,11 +69,15 @@ def walk(folder: Path, *, skip: Skip = _forget, field: str = "SRC") -> Iterator[
                 continue
         files: list[Path] = []
         folders: list[Path] = []
-        for path in _entries(place, field):
+        for path, kind in _entries(place, field):
             if left_by_the_system(path.name):
                 skip(path, "system_file")
+            elif kind == "file":
+                files.append(path)
+            elif kind == "other":
+                skip(path, "not_a_file")
             else:
-                _sort_in(path, files=files, folders=folders, links=links, skip=skip)
+                (folders if kind == "folder" else links).append(path)
         yield place, files
         for path in reversed(folders):  # the last one is taken first
             if _is_new(path, seen):
@@ -101,27 +107,28 @@ def walk_files(folder: Path, *, inside: bool = False, skip: Skip = _forget) -> I
             yield path
 
 
-def _entries(place: Path, field: str) -> list[Path]:
+def _entries(place: Path, field: str) -> list[tuple[Path, _Kind]]:
     try:
         with os.scandir(place) as entries:
-            return [place / name for name in sorted(entry.name for entry in entries)]
+            return [
+                (place / entry.name, _kind(entry)) for entry in sorted(entries, key=lambda each: each.name)
+            ]
     except OSError as error:
         raise InputError(
             field, "every folder in it must be readable", got=error, fix="Fix or remove that folder."
         ) from error
 
 
-def _sort_in(path: Path, *, files: list[Path], folders: list[Path], links: list[Path], skip: Skip) -> None:
+def _kind(entry: os.DirEntry[str]) -> _Kind:
+    """What an entry is; only links cost a question to the file system."""
+    if not entry.is_symlink():
+        is_folder = entry.is_dir(follow_symlinks=False)
+        return "folder" if is_folder else "file" if entry.is_file(follow_symlinks=False) else "other"
     try:
-        mode = path.stat().st_mode
+        mode = os.stat(entry.path).st_mode
     except OSError:  # a link to nothing, or to itself: reading it gives the reason
-        mode = stat.S_IFREG
-    if stat.S_ISDIR(mode):
-        (links if path.is_symlink() else folders).append(path)
-    elif stat.S_ISREG(mode):
-        files.append(path)
-    else:
-        skip(path, "not_a_file")
+        return "file"
+    return "link to a folder" if stat.S_ISDIR(mode) else "file" if stat.S_ISREG(mode) else "other"
 
 
 def _is_new(place: Path, seen: set[tuple[int, int]]) -> bool:

@@ -221,7 +221,7 @@ def test_pipes_and_devices_are_never_opened_and_sparse_giants_never_read(tmp_pat
     for path, reason in (
         (tmp_path / "pipe.jpg", "unreadable"),
         (Path("/dev/zero"), "unreadable"),
-        (tmp_path / "sparse.jpg", "too_large"),
+        (tmp_path / "sparse.jpg", "too_many_bytes"),
     ):
         with pytest.raises(PhotoError, match=reason):
             read_photo(path)
