@@ -48,7 +48,8 @@ class IResNetConfig(_BackboneSection):
 
     Attributes:
         depth: 18, 34, 50, 100 or 200.
-        width: channels of the stem, doubled from stage to stage; the paper's is 64.
+        width: channels of the stem, doubled from stage to stage; the paper's is 64. With fewer than 8 channels,
+            PyTorch's backward pass of a 1 x 1 convolution of stride 2 crashes on a CPU (channels last).
         stem_stride: the paper's is 1; 2 quarters the work, for small machines.
         shortcut: of a block that halves the features but keeps their channels: `convolution` as in
             InsightFace, or `subsampling` as in AdaFace and CVLface.
@@ -56,7 +57,7 @@ class IResNetConfig(_BackboneSection):
 
     name: Literal["iresnet"]
     depth: Literal[18, 34, 50, 100, 200]
-    width: Count = 64
+    width: Annotated[int, Field(ge=8, lt=2**31)] = 64
     stem_stride: Literal[1, 2] = 1
     shortcut: Literal["convolution", "subsampling"] = "convolution"
 
