@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -22,6 +22,8 @@ class _BackboneSection(Section):
             (pixels - pixel_mean) / pixel_std. Imported models bring their own.
     """
 
+    fewest_photos: ClassVar[int] = 1  # in a training step: batch normalisation of an embedding needs two
+
     embedding_dim: Count = 512
     input_px: Annotated[int, Field(ge=32, le=512, multiple_of=8)] = 112
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
@@ -38,6 +40,8 @@ class MobileFaceNetConfig(_BackboneSection):
             in MobileNetV2 and InsightFace.
     """
 
+    fewest_photos: ClassVar[int] = 2
+
     name: Literal["mobilefacenet"]
     channel_scale: Literal[1, 2] = 1
     expand: Literal["output", "input"] = "output"
@@ -48,12 +52,14 @@ class IResNetConfig(_BackboneSection):
 
     Attributes:
         depth: 18, 34, 50, 100 or 200.
-        width: channels of the stem, doubled from stage to stage; the paper's is 64. With fewer than 8 channels,
+        width: channels of the stem, doubled from stage to stage; the paper's is 64. With fewer than 8,
             PyTorch's backward pass of a 1 x 1 convolution of stride 2 crashes on a CPU (channels last).
         stem_stride: the paper's is 1; 2 quarters the work, for small machines.
         shortcut: of a block that halves the features but keeps their channels: `convolution` as in
             InsightFace, or `subsampling` as in AdaFace and CVLface.
     """
+
+    fewest_photos: ClassVar[int] = 2
 
     name: Literal["iresnet"]
     depth: Literal[18, 34, 50, 100, 200]

@@ -16,7 +16,7 @@ from faceverif.config.objective import ObjectiveConfig
 from faceverif.config.optimisation import OptimizerConfig, ScheduleConfig
 from faceverif.config.paths import AlignedPath, InputPath, RunPath
 from faceverif.config.reading import load_config, validate_config
-from faceverif.config.section import Change, Count, NotNegative, Positive, Section, Seed, Share
+from faceverif.config.section import Change, Count, NotNegative, Positive, Section, Seed, Share, broken_rule
 
 
 class DataConfig(Section):
@@ -133,6 +133,31 @@ class RunConfig(ObjectiveConfig):
         if len(set(names)) != len(names):
             raise ValueError("two entries of verification have the same name")
         return self
+
+    @model_validator(mode="after")
+    def _batch_has_whole_parts(self) -> RunConfig:
+        if rule := self.refusal_of_parts(processes=1):
+            raise broken_rule("training.batch_size", rule, got=self.training.batch_size)
+        return self
+
+    def refusal_of_parts(self, *, processes: int) -> str:
+        """What the batch size must be, where it does not divide into parts of enough photos; else empty.
+
+        The network sees a process's share of a batch in `accumulate` parts.
+
+        Args:
+            processes: how many train together.
+        """
+        fewest = self.backbone.fewest_photos
+        parts = processes * self.training.accumulate
+        photos, rest = divmod(self.training.batch_size, parts)
+        if not rest and photos >= fewest:
+            return ""
+        enough = f" of {fewest} or more photos, which batch normalisation needs" if fewest > 1 else ""
+        return (
+            f"must divide into {processes} processes x {self.training.accumulate} parts{enough}: "
+            f"{parts * max(fewest, photos)} does"
+        )
 
 
 def load_run_config(path: Path, overrides: list[str]) -> RunConfig:

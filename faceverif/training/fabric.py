@@ -11,7 +11,7 @@ from lightning_fabric import Fabric
 from lightning_fabric.strategies import DDPStrategy
 
 from data_prep.errors import InputError
-from faceverif.config.run import TrainingConfig
+from faceverif.config.run import RunConfig
 
 # How other launchers are asked for one process, and how they say how many they started.
 _OTHER_LAUNCHERS = {
@@ -20,7 +20,7 @@ _OTHER_LAUNCHERS = {
 }
 
 
-def launch_fabric(config: TrainingConfig) -> Fabric:
+def launch_fabric(config: RunConfig) -> Fabric:
     """Start Fabric: alone, or as one of the processes that torchrun started (gloo on a CPU, NCCL on GPUs).
 
     Raises:
@@ -29,13 +29,12 @@ def launch_fabric(config: TrainingConfig) -> Fabric:
     refuse_other_launchers()
     processes = _processes()
     on_this_machine = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    shares = processes * config.accumulate
-    if config.batch_size % shares:
+    if rule := config.refusal_of_parts(processes=processes):
         raise InputError(
             "training.batch_size",
-            f"must divide into {processes} processes x {config.accumulate} parts",
-            got=config.batch_size,
-            fix=f"Example: --set training.batch_size={shares * max(1, config.batch_size // shares)}",
+            rule,
+            got=config.training.batch_size,
+            fix="Change it, training.accumulate or the number of processes.",
         )
     fabric = Fabric(
         accelerator="auto",
@@ -45,7 +44,7 @@ def launch_fabric(config: TrainingConfig) -> Fabric:
         # Running statistics stay each process's own, as sums for the end of an epoch must; the first
         # process's are saved.
         strategy=DDPStrategy(broadcast_buffers=False) if processes > 1 else "auto",
-        precision=config.precision,
+        precision=config.training.precision,
     )
     fabric.launch()
     return fabric

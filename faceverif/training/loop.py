@@ -82,7 +82,7 @@ def prepare(config: RunConfig, run: Path, *, resume: bool = False) -> TrainingRu
     if checkpoint is None and first is not None:
         start = Start.read(first, photos.identities, spec=spec)
     keep_freed_memory()
-    training = TrainingRun(config, run, launch_fabric(config.training), photos, spec, checks, start=start)
+    training = TrainingRun(config, run, launch_fabric(config), photos, spec, checks, start=start)
     if checkpoint is not None:
         with only_a_whole_checkpoint(run):
             training.continue_from(checkpoint)

@@ -151,6 +151,18 @@ def test_sections_with_defaults_may_be_left_out(path: Path) -> None:
         ("optimizer.learning_rate=fast", "optimizer.learning_rate: must be a number; got fast"),
         ("optimizer.learning_rate=.inf", "optimizer.learning_rate: .*; got inf"),
         ("augmentation.flip=-1", "augmentation.flip: .*got -1"),
+        (
+            "backbone={name: iresnet, depth: 18, width: 7}",
+            "backbone.width: .*greater than or equal to 8; got 7",
+        ),
+        (
+            "training.accumulate=8",
+            "training.batch_size: must divide .* of 2 or more photos, .*: 16 does; got 8",
+        ),
+        (
+            "training.accumulate=3",
+            "training.batch_size: must divide into 1 processes x 3 parts .*: 6 does; got 8",
+        ),
         ("data=3", "data: must be a section of keys; got 3"),
         ("schedule={name: step}", "schedule.at_epochs: must be given; got nothing"),
         ("verification=[{name: a/b, data: x, protocol: y}]", "verification.0.name: .*got a/b"),

@@ -152,7 +152,7 @@ def test_an_exploding_run_is_stopped_by_itself(data: Path, tmp_path: Path) -> No
 
 def test_weight_decay_spares_vectors(data: Path) -> None:
     config = run_config(data)
-    learner = Learner(config, launch_fabric(config.training), classes=4, steps_per_epoch=2)
+    learner = Learner(config, launch_fabric(config), classes=4, steps_per_epoch=2)
     decaying, spared = learner.optimizer.param_groups
     assert decaying["weight_decay"] == 5e-4
     assert spared["weight_decay"] == 0
@@ -162,7 +162,7 @@ def test_weight_decay_spares_vectors(data: Path) -> None:
 
 def test_margin_is_off_before_the_first_step_of_a_margin_warmup(data: Path) -> None:
     config = run_config(data)
-    learner = Learner(config, launch_fabric(config.training), classes=4, steps_per_epoch=2)
+    learner = Learner(config, launch_fabric(config), classes=4, steps_per_epoch=2)
     assert [learner.margin_progress(step) for step in range(4)] == [0, 0.5, 1, 1]
 
 
