@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import tarfile
 import tracemalloc
 from pathlib import Path
@@ -70,6 +71,31 @@ def test_pictures_are_sorted_by_class_and_name(tmp_path: Path, kind: str) -> Non
     assert found["train"].images[:, 0, 0].tolist() == [[1, 0, 0], [0, 0, 0], [2, 0, 0]]
     assert found["test"].images.shape == (2, 4, 4, 3)
     assert found["test"].labels.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("above", ["./", "cifar10/", "./data/cifar10/"])
+def test_splits_may_lie_deeper_and_what_is_no_picture_is_skipped(
+    tmp_path: Path, above: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    added = {"train/cat/Thumbs.db": b"", "train/cat/notes.txt": b"text", "__MACOSX/train/cat/1.png": b"x"}
+    files = {above + name: content for name, content in (contents() | added).items()}
+    found = read_pictures(write_tar(tmp_path / "deep.tar", files), splits=SPLITS)
+    assert [len(found[split].labels) for split in SPLITS] == [3, 2]
+    said = capsys.readouterr().err
+    assert "skipped 3: system_file 2" in said
+    assert "no_picture 1" in said
+
+
+def test_a_picture_twice_and_a_header_that_claims_gigabytes_are_refused(tmp_path: Path) -> None:
+    twice = contents() | {"other/train/cat/0001.png": picture(9)}
+    with pytest.raises(InputError, match=r"train/cat/0001.png twice"):
+        read_pictures(write_tar(tmp_path / "twice.tar", twice), splits=SPLITS)
+    claim = bytearray(picture(9))
+    claim[16:24] = struct.pack(">II", 40_000, 40_000)
+    with pytest.raises(InputError, match="can be decoded"):
+        read_pictures(
+            write_tar(tmp_path / "bomb.tar", contents() | {"train/cat/9.png": bytes(claim)}), splits=SPLITS
+        )
 
 
 def link(name: str, kind: bytes) -> tarfile.TarInfo:
