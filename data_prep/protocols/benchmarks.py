@@ -18,12 +18,11 @@ from data_prep.dataset.manifest import MANIFEST_NAME
 from data_prep.errors import InputError, printable
 from data_prep.protocols import FORMATS, VerificationProtocol, cfp, insightface_bin, load_protocol
 from data_prep.protocols.lfw import TRAIN_NAME
-from data_prep.protocols.list_text import unknown_list
+from data_prep.protocols.list_text import LIST_ENDINGS, unknown_list
 from data_prep.protocols.own_lists import BENCHMARK_OF
 from data_prep.protocols.sizes import BENCHMARKS, benchmark_named, letters, without_pairs
 from data_prep.walk import walk
 
-_LISTS = {".txt", ".csv", ".tsv", ".bin"}
 _SHORTEST = 3  # letters by which a set may serve several lists, as `cfp` serves CFP-FF and CFP-FP
 
 
@@ -131,7 +130,7 @@ def set_of(called: str, aligned: Sequence[Path], *, others: Collection[str] = ()
 def _is_meant(path: Path, sets: Collection[str]) -> bool:
     if cfp.FORMAT.recognises(path):
         return True
-    if path.suffix.lower() not in _LISTS or path.name == TRAIN_NAME or not path.is_file():
+    if path.suffix.lower() not in {*LIST_ENDINGS, ".bin"} or path.name == TRAIN_NAME or not path.is_file():
         return False
     called = without_pairs(path.stem)
     if called in sets or benchmark_named(path.stem):

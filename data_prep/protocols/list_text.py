@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from data_prep.errors import InputError, first_line
 
+LIST_ENDINGS = {".txt", ".csv", ".tsv"}
 _LONGEST_OPENING = 4096
 _LOOKED_AT = 8  # lines within which the first two that hold something are sought
 _DECIDING = 2  # opening rows that say what a list is: a header or counts, and a pair

@@ -86,6 +86,7 @@ def verify(
     ] = False,
 ) -> None:
     """Verify pairs of photos by a protocol or a suite: accuracy, AUC, EER, TAR at FAR, and a report."""
+    from data_prep.protocols import load_protocol
     from faceverif.models import load_embedder
 
     if (protocol is None) == (suite is None):
@@ -100,6 +101,8 @@ def verify(
             "--data", "must be one for --protocol", got=f"{len(data)} times --data", fix="Give one."
         )
     refuse_file(out)
+    if protocol is not None and protocol.suffix != ".bin":  # one that is large is read once, later
+        load_protocol(protocol, allow_partial=allow_partial)
     embedder = load_embedder(run=run, onnx=onnx, preprocess=preprocess, output=output)
 
     from faceverif.verification.options import VerificationOptions

@@ -83,9 +83,9 @@ def _set_for(each: SuiteList, aligned: Sequence[Path], *, others: Collection[str
     if folder is None:
         raise InputError(
             "--data",
-            f"must hold an aligned set called {each.called}",
+            f"must hold an aligned set called {each.called}, as the list is",
             got=", ".join(map(str, aligned)),
-            fix=f"Align its photos into a folder of that name: faceverif align PHOTOS {each.called}",
+            fix=f"Name the list after the set of its photos, or run: faceverif align PHOTOS {each.called}",
         )
     return folder
 

@@ -180,14 +180,19 @@ def test_lists_of_pairs(tmp_path: Path) -> None:
 
 def test_a_text_that_is_no_list_is_refused_in_the_words_of_verify(tmp_path: Path) -> None:
     path = tmp_path / "thesis.txt"
-    path.write_text("Chapter 1\n")
-    said = []
-    for read in (check, load_protocol):
-        with pytest.raises(InputError) as raised:
-            read(path)
-        said.append(str(raised.value))
-    assert said[0] == said[1]
-    assert "got first line 'Chapter 1'. Write a pair per line" in said[0]
+    for content, got in (
+        (b"Chapter 1\n", "got first line 'Chapter 1'. Write a pair per line"),
+        ("left,right,same\n".encode("utf-16"), "save it again as UTF-8"),
+        (b"", "got an empty file"),
+    ):
+        path.write_bytes(content)
+        said = []
+        for read in (check, load_protocol):
+            with pytest.raises(InputError) as raised:
+                read(path)
+            said.append(str(raised.value))
+        assert said[0] == said[1]
+        assert got in said[0]
 
 
 def write_mnist(folder: Path) -> Path:
