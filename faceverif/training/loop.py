@@ -319,7 +319,8 @@ class TrainingRun:
             write_result(result, self.run / "verification" / check.config.name)
             if check is self.checks[0]:
                 write_calibration(self.run, result)
-        say(f"model: {self.run / MODEL_NAME}\nreport: {write_run_report(self.run)}")
+        say(f"model: {self.run / MODEL_NAME}")
+        say(f"report: {write_run_report(self.run)}")
 
     def embedder(self) -> TorchEmbedder:
         """The model as it is now."""

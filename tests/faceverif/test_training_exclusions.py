@@ -78,5 +78,5 @@ def test_every_number_of_a_run_says_which_list(data: Path, tmp_path: Path) -> No
     photos = load_training_photos(DataConfig(path=data, exclude=moved), input_px=32, seed=0)
     assert load_checkpoint(run, short(data, moved), data_sha256=photos.sha256)["exclusions"] == described
     write_list(moved, LIST + "photo,P00/P00_0001.jpg\n")
-    with pytest.raises(InputError, match="data that the run began with"):
+    with pytest.raises(InputError, match="a run that began with other data"):
         train(short(data, moved), run, resume=True)
