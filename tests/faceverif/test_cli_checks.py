@@ -110,6 +110,7 @@ WRONG = [
     ("verify --data nowhere --protocol file --run there --out o", "--data: there is no such"),
     ("verify --data there --data no --suite there --run there --out o", "--data: there is no such"),
     ("verify --data there --protocol nowhere --run there --out o", "--protocol: there is no such"),
+    ("verify --data there --protocol run.yaml --run there --out o", "run.yaml: must be a list of pairs"),
     ("verify --data there --suite nowhere --run there --out o", "--suite: there is no such"),
     ("verify --data there --run there --out o", "verify: needs --protocol FILE or --suite FOLDER"),
     ("verify --data there --protocol file --onnx no.onnx --out o", "--onnx: there is no such"),
