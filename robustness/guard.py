@@ -18,6 +18,7 @@ from data_prep.dataset.packed import load_aligned
 from data_prep.errors import InputError, printable_lines
 from data_prep.lock import locked
 from data_prep.progress import say
+from faceverif.config.paths import how_to_finish
 from faceverif.heads.lgm import LGMHead
 from faceverif.images.base import LabelledImages
 from faceverif.images.faces import STRANGER, FaceImages
@@ -198,7 +199,7 @@ def load_guard(run: Path, *, rate: float) -> GuardedModel:
 def _face_run(run: Path) -> tuple[LoadedRun, PreprocessingSpec]:
     if not holds_face_model(run):
         raise InputError(
-            "--run", "must be a finished face run", got=run, fix=f"Run: faceverif train CONFIG --run {run}"
+            "--run", "must be a finished face run", got=run, fix=how_to_finish(run, "faceverif train")
         )
     finished = load_run(run)
     assert finished.spec is not None  # it holds a face model

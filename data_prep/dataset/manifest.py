@@ -211,7 +211,7 @@ class AlignedDataset:
                 f"must be a folder made by `faceverif align`, with a {MANIFEST_NAME}, "
                 "or a train.rec or WebDataset shards of crops",
                 got=root,
-                fix=f"Run: faceverif align PHOTOS {root}",
+                fix=f"If these are photos, align them first: faceverif align {root} {root}-aligned",
             )
         with read_guarded(field, _RULE, got=path, fix=_FIX):
             table = pq.read_table(path, page_checksum_verification=True)

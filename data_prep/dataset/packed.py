@@ -151,7 +151,7 @@ def _taken_over(
             field,
             "must hold aligned crops of the side of a template, to be used without a manifest",
             got=f"{'other photos' if form is None else f'{form} crops'} in {path}",
-            fix=f"Run: faceverif align {path} OUT",
+            fix=f"Run: faceverif align {path} {path}-aligned",
         )
     return header_for(form.template, policy=form.policy, min_face_px=MIN_FACE_PX)
 
@@ -185,4 +185,5 @@ def _row(photo: SourcePhoto) -> dict[str, Any]:
 
 
 def _way_out(path: Path) -> str:
-    return f"Run `faceverif align {path} OUT`, which names broken crops and leaves them out, and use OUT."
+    command = f"faceverif align {path} {path}-aligned"
+    return f"Run `{command}`, which leaves broken crops out and names them; then use its folder."

@@ -6,6 +6,7 @@ A field of a section says by its type that its path must exist: `InputPath`, `Al
 from __future__ import annotations
 
 import difflib
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,6 +68,19 @@ def near_names(path: Path, *, pattern: str = "*", most: int = 3) -> str:
         return ""
     close = difflib.get_close_matches(path.name, names, n=most, cutoff=_ALIKE)
     return f"There is {', '.join(str(path.with_name(name)) for name in close)}." if close else ""
+
+
+def how_to_finish(run: Path, command: str) -> str:
+    """Advice for a folder that is no finished run: the command that finishes it, where its config tells.
+
+    Args:
+        run: the folder.
+        command: what makes such runs, as in `faceverif train`.
+    """
+    config = run / "config.yaml"
+    if config.is_file():
+        return f"Run: {command} {shlex.join([str(config), '--run', str(run)])}"
+    return f"Name a folder that `{command}` filled."
 
 
 def refuse_missing_paths(config: Section) -> None:

@@ -22,6 +22,7 @@ from torch import Tensor
 from data_prep.atomic import written_whole
 from data_prep.errors import DAMAGE, InputError, first_line
 from data_prep.system_errors import system_trouble
+from faceverif.config.paths import how_to_finish
 
 UNSEALED = "not checked: an earlier version wrote the file, without a hash"
 
@@ -93,7 +94,7 @@ class ModelFormat:
                 field,
                 f"must be the folder of a finished {self.run}, with a {path.name}",
                 got=path.parent,
-                fix=f"Run: {self.command} CONFIG --run {path.parent}",
+                fix=how_to_finish(path.parent, self.command),
             )
         try:
             yield read_sealed(path, metadata_key=self.metadata_key)

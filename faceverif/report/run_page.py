@@ -154,7 +154,7 @@ def refuse_no_run(run: Path) -> None:
             "RUN",
             "must be the folder of a training run, with a config.yaml",
             got=run,
-            fix=f"Run: faceverif train CONFIG --run {run}",
+            fix="Name a folder that `faceverif train` filled.",
         )
     from faceverif.models.sealed_tensors import refuse_damaged_models  # brings torch
 

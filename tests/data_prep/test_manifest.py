@@ -100,7 +100,7 @@ def test_an_unknown_template_is_refused(tmp_path: Path, header: DatasetHeader) -
 
 
 def test_no_manifest_names_the_command(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="faceverif align PHOTOS"):
+    with pytest.raises(InputError, match=f"faceverif align {tmp_path} {tmp_path}-aligned"):
         AlignedDataset.load(tmp_path)
 
 

@@ -168,7 +168,9 @@ def test_what_breaks_after_indexing_is_named_with_the_way_out(tmp_path: Path, pa
         path = write_tar(tmp_path / "a.tar", {"1.png": good, "2.png": bad})
     crops = load_aligned(path).crops
     assert crops.missing([0, 1]) == []
-    with pytest.raises(InputError, match=rf"at byte .* of {path}. Run `faceverif align {path} OUT`"):
+    with pytest.raises(
+        InputError, match=rf"at byte .* of {path}. Run `faceverif align {path} {path}-aligned`"
+    ):
         crops.read([0, 1])
     path.write_bytes(path.read_bytes()[:700])
     assert list(crops.decoded([0])) == [None]

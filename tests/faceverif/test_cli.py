@@ -1,4 +1,4 @@
-"""The command line: help comes at once, and what the user can mend is one line and exit code 2."""
+"""The command line: help comes at once, and what the user can fix is one line and exit code 2."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ def test_every_command_has_help(
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("mend",),
+        ("repair",),
         ("align",),
         ("align", "photos", "out", "--workers", "many"),
         ("align", "photos", "out", "--workers", "-1"),

@@ -9,7 +9,8 @@ import pytest
 from small_runs import settings
 
 from data_prep.errors import InputError
-from faceverif.config.reading import config_text
+from faceverif.classification.config import ClassificationConfig
+from faceverif.config.reading import config_text, load_config
 from faceverif.config.run import RunConfig, load_run_config
 from faceverif.config.yaml_text import parse_yaml, yaml_text
 
@@ -221,3 +222,24 @@ def test_configs_do_not_change_after_reading(path: Path) -> None:
     assert isinstance(config, RunConfig)
     with pytest.raises(ValueError, match="frozen"):
         config.training.epochs = 7  # type: ignore[misc]
+
+
+OF_IMAGES = [
+    path
+    for path in sorted((_ROOT / "configs").glob("*/*.yaml"))
+    if {"network", "training"} <= parse_yaml(path.read_text(encoding="utf-8")).keys()
+]
+
+
+@pytest.mark.parametrize("shipped", OF_IMAGES, ids=lambda path: str(path.relative_to(_ROOT)))
+def test_shipped_config_of_a_classifier_loads_as_its_opening_says(shipped: Path, tmp_path: Path) -> None:
+    text = shipped.read_text(encoding="utf-8")
+    assert text.startswith(f"# faceverif classify {shipped.relative_to(_ROOT)} --run ")
+    config = load_config(ClassificationConfig, shipped, re.findall(r"--set '([^']+)'", text))
+    copy = tmp_path / "config.yaml"
+    copy.write_text(config_text(config), encoding="utf-8")
+    assert load_config(ClassificationConfig, copy, []) == config
+
+
+def test_there_is_a_config_of_a_classifier() -> None:
+    assert OF_IMAGES

@@ -130,7 +130,9 @@ def test_a_template_that_is_drawn_differently_now_is_refused(tmp_path: Path) -> 
 
 
 def test_no_model_half_a_model_and_foreign_files_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"finished training run.*Run: faceverif train CONFIG --run"):
+    with pytest.raises(
+        InputError, match=r"finished training run.*Name a folder that `faceverif train` filled"
+    ):
         load_embedder(run=tmp_path, onnx=None, preprocess=None)
     path = tmp_path / MODEL_NAME
     save(path)
