@@ -61,7 +61,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument(
-        "--tiny", action="store_true", help="16 crops of synthetic people, to see that it runs"
+        "--tiny", action="store_true", help="six crops of synthetic people, to see that it runs"
     )
     arguments = parser.parse_args()
     if (arguments.data is None) is not arguments.tiny:
@@ -75,7 +75,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def synthetic_crops(folder: Path) -> Path:
-    synthesise_photos(load_face_model(), folder / "photos", identities=2, photos=8, seed=0)
+    synthesise_photos(load_face_model(), folder / "photos", identities=2, photos=3, seed=0)
     align_folder(folder / "photos", folder / "data", settings=AlignSettings(min_face_px=60), workers=1)
     return folder / "data"
 
