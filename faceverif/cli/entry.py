@@ -12,6 +12,7 @@ from data_prep.errors import InputError, printable
 from data_prep.progress import let_console_take_any_text
 from data_prep.system_errors import system_trouble
 from faceverif.cli.app import build_app, continues
+from faceverif.cli.threads import let_threads_sleep
 from faceverif.cli.torchrun import another_process_failed, launched, report_failure
 
 _REFUSED, _INTERRUPTED = 2, 130
@@ -20,6 +21,7 @@ _REFUSED, _INTERRUPTED = 2, 130
 def main() -> None:
     """Entry point: an error that the user can fix is one line and exit code 2, never a traceback."""
     let_console_take_any_text()
+    let_threads_sleep()
     try:
         code = build_app()(standalone_mode=False)
         if code == _INTERRUPTED:  # what typer makes of Ctrl-C

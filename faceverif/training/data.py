@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -24,6 +25,9 @@ from data_prep.errors import InputError
 from faceverif.config.run import DataConfig
 from faceverif.training.order import RemainingBatches
 from faceverif.training.randomness import counted_generator
+
+# Sockets have names of up to 103 bytes (macOS); multiprocessing adds /pymp-12345678/listener-12345678.
+_LONGEST_TEMPORARY_FOLDER = 103 - 32
 
 
 @dataclass(frozen=True)
@@ -110,6 +114,24 @@ def load_training_photos(config: DataConfig, *, input_px: int, seed: int) -> Tra
             fix=dataset.crops.way_out,
         )
     return TrainingPhotos(dataset, rows, labels, tuple(names[kept].tolist()), held_out, exclusions)
+
+
+def refuse_long_temporary_folder(workers: int) -> None:
+    """Stop before a training whose loader processes could not open their sockets, which lie in that folder.
+
+    A loader process that cannot open one leaves the training waiting for ever.
+
+    Raises:
+        InputError: there are such processes, and the folder's name is too long.
+    """
+    folder = tempfile.gettempdir()
+    if workers and len(os.fsencode(folder)) > _LONGEST_TEMPORARY_FOLDER:
+        raise InputError(
+            "TMPDIR",
+            f"must have at most {_LONGEST_TEMPORARY_FOLDER} bytes: loader processes open sockets in it",
+            got=folder,
+            fix="Set it for this command, TMPDIR=/tmp, or set training.workers=0.",
+        )
 
 
 def _held_out(labels: NDArray[np.int64], config: DataConfig, *, seed: int) -> NDArray[np.bool_]:

@@ -22,7 +22,13 @@ from faceverif.models.model_file import weights_sha256
 from faceverif.provenance import describe_start
 from faceverif.training.checkpoint import load_checkpoint, only_a_whole_checkpoint, standing_in
 from faceverif.training.checks import VerificationCheck
-from faceverif.training.data import Batch, TrainingPhotos, load_training_photos, read_batches
+from faceverif.training.data import (
+    Batch,
+    TrainingPhotos,
+    load_training_photos,
+    read_batches,
+    refuse_long_temporary_folder,
+)
 from faceverif.training.fabric import launch_fabric
 from faceverif.training.host_memory import keep_freed_memory
 from faceverif.training.interval import Interval
@@ -74,6 +80,7 @@ def prepare(config: RunConfig, run: Path, *, resume: bool = False) -> TrainingRu
     Raises:
         InputError: data, folder or settings break a rule.
     """
+    refuse_long_temporary_folder(config.training.workers)
     photos = load_training_photos(config.data, input_px=config.backbone.input_px, seed=config.seed)
     spec = PreprocessingSpec.of(photos.dataset.template, input_px=config.backbone.input_px)
     checks = [VerificationCheck.load(entry, spec) for entry in config.verification]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -186,6 +187,16 @@ def test_bad_data_is_refused_before_anything_is_written(data: Path, tmp_path: Pa
     assert "0 of 4 people" in refused(data, run, data={"min_photos_per_identity": 6})
     assert "number of photos, 20" in refused(data, run, training={"batch_size": 21})
     assert "4 parts" in refused(data, run, training={"batch_size": 10, "accumulate": 4})
+
+
+def test_a_temporary_folder_too_long_for_sockets_is_refused(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = tmp_path / ("t" * 130)
+    long.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
+    assert "TMPDIR: must have at most 71 bytes" in refused(data, tmp_path / "run", training={"workers": 1})
+    train(run_config(data, training={"epochs": 1, "workers": 0}), tmp_path / "run")
 
 
 def test_one_person_is_refused(tmp_path: Path) -> None:
