@@ -85,5 +85,6 @@ class OnlineLabelSmoothing(Criterion):
 
     def _gather(self, logits: Tensor, labels: Tensor) -> None:
         right = logits.argmax(dim=1) == labels
-        self.gathered.index_add_(0, labels[right], logits[right].float().softmax(dim=1))
-        self.counts.index_add_(0, labels[right], torch.ones_like(labels[right], dtype=self.counts.dtype))
+        # Zeros for the others: to choose rows would mean to wait for the device.
+        self.gathered.index_add_(0, labels, torch.where(right[:, None], logits.float().softmax(dim=1), 0.0))
+        self.counts.index_add_(0, labels, right.to(self.counts.dtype))

@@ -13,6 +13,9 @@ from faceverif.heads.base import Head, HeadOutput
 from faceverif.heads.products import products_with_margin, unit_weight_products
 
 _SHORTEST = 1e-6
+# From cosines with the own class and norms of the raw embeddings, each (batch,), to cosines with a margin.
+# Gradients flow through both; a margin that must not change the norms detaches them.
+LowerOwn = Callable[[Tensor, Tensor], Tensor]
 
 
 def cosines(embeddings: Tensor, weight: Tensor) -> Tensor:
@@ -62,7 +65,7 @@ def angular_logits(
     embeddings: Tensor,
     weight: Tensor,
     labels: Tensor,
-    lower_own: Callable[[Tensor], Tensor],
+    lower_own: LowerOwn,
     *,
     scale: float,
 ) -> tuple[Tensor, Tensor]:
@@ -72,7 +75,7 @@ def angular_logits(
         embeddings: (batch, dim), any norm.
         weight: (classes, dim), any norm.
         labels: (batch,), int64 in [0, classes): checked by those who call this.
-        lower_own: (batch,) cosines with the own class -> (batch,) with a margin.
+        lower_own: see `LowerOwn`.
         scale: s > 0.
 
     Returns:
@@ -86,8 +89,9 @@ def angular_logits(
         directions(embeddings, length=scale),
         weight,
         labels,
-        lambda own, norms, weight_norms: scale * lower_own(own / scale),
+        lambda own, norms, weight_norms: scale * lower_own(own / scale, norms),
         unit_weight=True,
+        norms=torch.linalg.vector_norm(embeddings, dim=1),
     )
 
 
@@ -114,8 +118,8 @@ class AngularHead(Head):
         self.weight = unit_length_on_average(classes, embedding_dim)
 
     @abstractmethod
-    def lower_own(self, cosine: Tensor) -> Tensor:
-        """What the margin now in force makes of the cosines with the own class; both (batch,)."""
+    def lower_own(self, cosine: Tensor, norms: Tensor) -> Tensor:
+        """What the margin now in force makes of the cosines with the own class; see `LowerOwn`."""
 
     def compare(self, embeddings: Tensor, labels: Tensor) -> HeadOutput:
         """Scaled cosines without and with the margin."""

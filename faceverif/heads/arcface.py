@@ -58,7 +58,7 @@ def arcface_logits(
     _require_margin(margin_rad)
     refuse_bad_labels(labels, batch=len(embeddings), classes=len(weight))
 
-    def lower(cosine: Tensor) -> Tensor:
+    def lower(cosine: Tensor, norms: Tensor) -> Tensor:
         return turned_cosine(cosine, margin_rad=margin_rad)
 
     return angular_logits(embeddings, weight, labels, lower, scale=scale)[0]
@@ -77,6 +77,6 @@ class ArcFaceHead(AngularHead):
         _require_margin(margin_rad)
         super().__init__(classes=classes, embedding_dim=embedding_dim, scale=scale, margin=margin_rad)
 
-    def lower_own(self, cosine: Tensor) -> Tensor:
+    def lower_own(self, cosine: Tensor, norms: Tensor) -> Tensor:
         """The margin is added to the angle."""
         return turned_cosine(cosine, margin_rad=self.margin_now)

@@ -78,7 +78,10 @@ class Head(nn.Module, ABC):
         refuse_bad_embeddings(embeddings, dim=self.embedding_dim)
         # bfloat16 has three digits: at scale 64 that is an error of 0.25 in a logit. Autocast ends here.
         with torch.autocast(embeddings.device.type, enabled=False):
-            return self.compare(embeddings.float(), labels)
+            embeddings = embeddings.float()
+            if self.training:
+                self.observe(embeddings.detach(), labels)
+            return self.compare(embeddings, labels)
 
     def logits(self, embeddings: Tensor) -> Tensor:
         """Margin-free logits, (batch, classes), in float32 even under autocast.
@@ -101,6 +104,17 @@ class Head(nn.Module, ABC):
     @abstractmethod
     def centres(self) -> Tensor:
         """Where the classes are in the space of embeddings, (classes, dim)."""
+
+    def observe(self, embeddings: Tensor, labels: Tensor) -> None:
+        """Update running statistics, which lie in buffers; called before `compare`, in training alone.
+
+        Each process sees its share of a batch. What is gathered goes through `sum_over_processes`, so that
+        all processes hold the same statistics, and a batch gives the same ones on any number of them.
+
+        Args:
+            embeddings: (batch, dim), raw, in float32, without a gradient.
+            labels: (batch,), int64 in [0, classes).
+        """
 
     def set_margin_progress(self, progress: float) -> None:
         """Grow the margin with training; `progress` runs from 0 (no margin) to 1 (the whole margin)."""

@@ -8,7 +8,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from faceverif.heads.portions import inverse_norms_of, portions, without_autocast, without_denormals, zero_own
+from faceverif.heads.portions import (
+    asking_waits,
+    inverse_norms_of,
+    portions,
+    without_autocast,
+    without_denormals,
+    zero_own,
+)
 
 # Of the classes: few, as calls cost time; not one, as it would take several temporaries of (batch, classes).
 _PORTIONS = 4
@@ -86,7 +93,7 @@ class _BiasedWeightProducts(torch.autograd.Function):
             own_gradient += ctx.alpha * g.sum(dim=1)
             # d/dG of (..) (alpha^2 + 1 + 2 alpha G)^(-1/2); at the floor the length stands still.
             shortened = (along_logits * inverse_length).mul_(inverse_length)
-            if len(x) and inverse_length.amax() >= _LONGEST_INVERSE:
+            if len(x) and (asking_waits(x) or inverse_length.amax() >= _LONGEST_INVERSE):
                 held = inverse_length >= _LONGEST_INVERSE
                 shortened.masked_fill_(held, 0.0)
                 along_logits.add_(along_logits * held)  # there the whole counts, elsewhere half

@@ -30,12 +30,12 @@ def cosface_logits(
     """
     require_not_negative("margin", margin)
     refuse_bad_labels(labels, batch=len(embeddings), classes=len(weight))
-    return angular_logits(embeddings, weight, labels, lambda cosine: cosine - margin, scale=scale)[0]
+    return angular_logits(embeddings, weight, labels, lambda cosine, norms: cosine - margin, scale=scale)[0]
 
 
 class CosFaceHead(AngularHead):
     """Angular head with the margin of `cosface_logits`."""
 
-    def lower_own(self, cosine: Tensor) -> Tensor:
+    def lower_own(self, cosine: Tensor, norms: Tensor) -> Tensor:
         """The margin is subtracted from the cosine."""
         return cosine - self.margin_now

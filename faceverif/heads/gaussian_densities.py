@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from faceverif.heads.portions import portions, without_autocast, without_denormals, zero_own
+from faceverif.heads.portions import asking_waits, portions, without_autocast, without_denormals, zero_own
 
 # Of the class means and variances: few, as calls cost time; many, as temporaries of that size cost memory.
 _PORTIONS = 16
@@ -117,7 +117,7 @@ def _isotropic_densities(x: Tensor, means: Tensor, log_variances: Tensor) -> Ten
     out = x @ means.T
     out.sub_(0.5 * x.square().sum(dim=1, keepdim=True)).sub_(0.5 * squares)
     out.clamp_max_(0.0)  # the square multiplied out loses digits, and may fall below zero by them
-    if log_variances.any():
+    if asking_waits(log_variances) or log_variances.any():
         peaks = -0.5 * _log_determinants(log_variances, means)
         torch.addcmul(peaks, out, torch.exp(-log_variances[:, 0]), out=out)
     return out

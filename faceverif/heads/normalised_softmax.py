@@ -27,6 +27,6 @@ class NormalisedSoftmaxHead(AngularHead):
     def __init__(self, *, classes: int, embedding_dim: int, scale: float) -> None:
         super().__init__(classes=classes, embedding_dim=embedding_dim, scale=scale, margin=0.0)
 
-    def lower_own(self, cosine: Tensor) -> Tensor:
+    def lower_own(self, cosine: Tensor, norms: Tensor) -> Tensor:
         """There is no margin."""
         return cosine

@@ -49,9 +49,15 @@ def zero_own(gradient: Tensor, labels: Tensor, classes: slice) -> Tensor:
     """The gradient of a portion of the classes, at each sample's own class set to zero in place."""
     if len(labels):
         place = labels - classes.start
-        rows = ((place >= 0) & (place < gradient.shape[1])).nonzero().squeeze(1)
-        gradient[rows, place[rows]] = 0.0
+        outside = (place < 0) | (place >= gradient.shape[1])
+        place = place.clamp(0, gradient.shape[1] - 1)[:, None]
+        gradient.scatter_(1, place, torch.where(outside[:, None], gradient.gather(1, place), 0.0))
     return gradient
+
+
+def asking_waits(tensor: Tensor) -> bool:
+    """Whether a look at a value stops until the device has computed it, so that it pays to work without."""
+    return tensor.device.type != "cpu"
 
 
 def inverse_norms_of(weight: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ def linear_products(embeddings: Tensor, weight: Tensor) -> Tensor:
     Returns:
         (batch, classes).
     """
-    products, _ = _Products.apply(embeddings, weight, None, None, False)
+    products, _ = _Products.apply(embeddings, weight, None, None, False, None)
     return products
 
 
@@ -39,12 +39,18 @@ def unit_weight_products(embeddings: Tensor, weight: Tensor) -> Tensor:
     Returns:
         (batch, classes).
     """
-    products, _ = _Products.apply(embeddings, weight, None, None, True)
+    products, _ = _Products.apply(embeddings, weight, None, None, True, None)
     return products
 
 
 def products_with_margin(
-    embeddings: Tensor, weight: Tensor, labels: Tensor, margin: Margin, *, unit_weight: bool
+    embeddings: Tensor,
+    weight: Tensor,
+    labels: Tensor,
+    margin: Margin,
+    *,
+    unit_weight: bool,
+    norms: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Products with every class, that of the own class put through a margin.
 
@@ -56,11 +62,13 @@ def products_with_margin(
             class's weight to (batch,) logits, each from the numbers of its own sample alone and from the
             product at least; gradients flow through all three. With unit weights the last are ones.
         unit_weight: take the class weights as unit vectors.
+        norms: (batch,) what the margin takes for the norms of the embeddings, such as those before they were
+            scaled; gradients flow to them. None: the norms.
 
     Returns:
         (batch, classes) logits; (batch,) products with the own class, without a gradient.
     """
-    logits, own = _Products.apply(embeddings, weight, labels, margin, unit_weight)
+    logits, own = _Products.apply(embeddings, weight, labels, margin, unit_weight, norms)
     return logits, own
 
 
@@ -68,7 +76,13 @@ class _Products(torch.autograd.Function):
     @staticmethod
     @without_autocast
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, labels: Tensor | None, margin: Margin | None, unit: bool
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        labels: Tensor | None,
+        margin: Margin | None,
+        unit: bool,
+        norms: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
         # Before the product, which then finds the weights in the cache.
         inverse_norms = inverse_norms_of(weight) if unit else None
@@ -78,10 +92,12 @@ class _Products(torch.autograd.Function):
         own, ctx.own = x.new_empty(0), None
         if labels is not None and margin is not None:
             own = logits.gather(1, labels[:, None]).squeeze(1)
-            ctx.own = _OwnLogits.of(own, x, None if unit else weight[labels], margin)
+            lengths = torch.linalg.vector_norm(x, dim=1) if norms is None else norms
+            ctx.own = _OwnLogits.of(own, lengths, None if unit else weight[labels], margin)
             logits.scatter_(1, labels[:, None], ctx.own.logits[:, None])
         kept = logits if unit and ctx.needs_input_grad[1] else None
         ctx.save_for_backward(x, weight, labels, inverse_norms, kept)
+        ctx.own_norms = norms is None
         ctx.mark_non_differentiable(own)
         ctx.set_materialize_grads(False)
         return logits, own
@@ -91,13 +107,13 @@ class _Products(torch.autograd.Function):
     @without_autocast
     def backward(
         ctx: Any, gradient: Tensor | None, _: None
-    ) -> tuple[Tensor | None, Tensor | None, None, None, None]:
+    ) -> tuple[Tensor | None, Tensor | None, None, None, None, Tensor | None]:
         if gradient is None:
-            return None, None, None, None, None
+            return None, None, None, None, None, None
         x, weight, labels, inverse_norms, logits = ctx.saved_tensors
         own: _OwnLogits | None = ctx.own
         x_needed, weight_needed = ctx.needs_input_grad[:2]
-        dx, dweight = None, None
+        dx, dweight, dnorms = None, None, None
         g = without_denormals(gradient)
         if own is not None:
             own_gradient = gradient.gather(1, labels[:, None]).squeeze(1)
@@ -116,11 +132,13 @@ class _Products(torch.autograd.Function):
             if own is not None and own.weight_norm_slope is not None:
                 longer = (own_gradient * own.weight_norm_slope)[:, None]
                 dweight.index_add_(0, labels, longer * F.normalize(weight[labels]))
+        if own is not None and own.norm_slope is not None:
+            dnorms = own_gradient * own.norm_slope
         if x_needed:
             dx = g @ weight
-            if own is not None and own.norm_slope is not None:
-                dx.addcmul_((own_gradient * own.norm_slope)[:, None], F.normalize(x))
-        return dx, dweight, None, None, None
+            if dnorms is not None and ctx.own_norms:
+                dx.addcmul_(dnorms[:, None], F.normalize(x))
+        return dx, dweight, None, None, None, None if ctx.own_norms else dnorms
 
 
 class _OwnLogits(NamedTuple):
@@ -141,9 +159,8 @@ class _OwnLogits(NamedTuple):
     weight_norm_slope: Tensor | None
 
     @classmethod
-    def of(cls, products: Tensor, x: Tensor, own_weight: Tensor | None, margin: Margin) -> _OwnLogits:
+    def of(cls, products: Tensor, norms: Tensor, own_weight: Tensor | None, margin: Margin) -> _OwnLogits:
         """With the weight of each sample's own class, (batch, dim); None: unit vectors."""
-        norms = torch.linalg.vector_norm(x, dim=1)
         weight_norms = torch.ones_like(norms)
         if own_weight is not None:
             weight_norms = torch.linalg.vector_norm(own_weight, dim=1)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from data_prep.errors import InputError
 from faceverif.models import MODEL_NAME, PreprocessingSpec, TorchEmbedder, load_model
-from faceverif.training.checkpoint import checkpoint_path, read_checkpoint
+from faceverif.training.checkpoint import checkpoint_path, only_a_whole_checkpoint, read_checkpoint
 from faceverif.training.recognition_model import RecognitionModel
 
 _FIELD = "training.start_from"
@@ -55,8 +55,12 @@ class Start:
         if not checkpoint_path(run).is_file():
             return cls(run, model, None)
         content = read_checkpoint(run, field=_FIELD)
-        same = content.get("identities") == list(identities)
-        return cls(run, model, content["objective"].get("head.weight") if same else None)
+        with only_a_whole_checkpoint(run, field=_FIELD):
+            same = content.get("identities") == list(identities)
+            weights = content["objective"].get("head.weight") if same else None
+            if not isinstance(weights, Tensor | None):
+                raise TypeError("no tensor")
+        return cls(run, model, weights)
 
     def give(self, model: RecognitionModel) -> None:
         """Put the backbone's weights into a new model, and the class weights where its head has such.

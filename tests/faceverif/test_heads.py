@@ -499,7 +499,9 @@ def test_the_own_products_may_be_changed_before_the_backward_pass() -> None:
     gradients = []
     for factor in (1.0, 2.0):
         x, w, y = drawn()
-        logits, own = angular_logits(x, w.requires_grad_(), y, lambda cosine: cosine - 0.35, scale=16.0)
+        logits, own = angular_logits(
+            x, w.requires_grad_(), y, lambda cosine, norms: cosine - 0.35, scale=16.0
+        )
         own.mul_(factor)
         cross_entropy(logits, y).sum().backward()
         gradients.append(w.grad)
