@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from data_prep.dataset.packed import load_aligned
 from data_prep.errors import InputError
-from data_prep.protocols import load_protocol
+from data_prep.protocols import VerificationProtocol, load_protocol
 from faceverif.images.faces import FaceImages
 from faceverif.images.labelled import as_pixels
 from faceverif.models import PreprocessingSpec
@@ -137,7 +138,11 @@ class _Strangers:
         dataset = load_aligned(settings.data)
         spec.refuse_other(dataset.header)
         protocol, calibration = (
-            load_protocol(path) for path in (settings.protocol, settings.calibration_protocol)
+            _protocol(path, key)
+            for key, path in (
+                ("protocol", settings.protocol),
+                ("calibration_protocol", settings.calibration_protocol),
+            )
         )
         theirs, ours = PairPhotos.of(protocol, dataset), PairPhotos.of(calibration, dataset)
         usable = protocol.scored & ~theirs.pairs_with(theirs.no_crop)
@@ -185,6 +190,12 @@ class _Strangers:
         everyone = np.zeros(len(embeddings), dtype=bool)
         pairs = PairPhotos(np.arange(len(embeddings)), self.left, self.right, everyone, everyone)
         return tar_at_far(roc_curve(cosine_scores(pairs, embeddings), self.same), far)
+
+
+def _protocol(path: Path, key: str) -> VerificationProtocol:
+    if not path.exists():
+        raise InputError(f"pairs.{key}", "must be a list of pairs", got=path, fix="Check the path.")
+    return load_protocol(path)
 
 
 def _chosen(usable: NDArray[np.bool_], pairs: int, goal: PairGoal, *, seed: int) -> NDArray[np.int64]:

@@ -6,13 +6,13 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Share = Annotated[float, Field(ge=0, le=1)]
+from faceverif.config.section import Count, Share
 
 
 class _Part(BaseModel):
     """Numbers may be NaN where a figure is not defined."""
 
-    model_config = ConfigDict(extra="ignore", strict=False, allow_inf_nan=True)
+    model_config = ConfigDict(extra="ignore", allow_inf_nan=True)
 
 
 class _EstimateRecord(_Part):
@@ -60,7 +60,7 @@ class TrialRecord(_Part):
 
     about: dict[str, Any]
     facts: dict[str, Any] = {}
-    images: Annotated[int, Field(ge=1)]
+    images: Count
     mean_size: float
     seconds: float
     detectors: Annotated[dict[str, _OutcomeRecord], Field(min_length=1)]

@@ -151,7 +151,9 @@ def with_twin(root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[tupl
     ]
     twins = [{"name": name, "runs": [run], "detector": "lgm_class"} for name in ("l-gm", "twin")]
     config = settings(root, models=twins, attacks=[], pairs=plain_pairs(root) | {"attacks": attacks})
-    run_rejection(config, folder, train=never_trained)
+    with pytest.MonkeyPatch.context() as patched:  # nobody looks at the page
+        patched.setattr(robustness.rejection.run, "write_rejection_report", lambda *_: folder)
+        run_rejection(config, folder, train=never_trained)
     trials = [trial for model in ("l-gm", "twin") for trial in plan_trials(config, model, 0)]
     return {(each.model, each.path.rpartition("/")[2]): Finding.read(each, folder) for each in trials}  # type: ignore[misc]
 
@@ -210,18 +212,18 @@ def test_verdicts_on_pairs_turn_with_the_goal() -> None:
 def test_thresholds_come_from_photos_that_are_not_attacked(root: Path) -> None:
     config = settings(root, pairs=plain_pairs(root) | {"goals": ["impersonation", "dodging"]})
     run = load_run(root / "run")
-    subject = load_open_set(config, fit_model(config, config.models[0], run), run)
-    assert {goal: len(pairs) for goal, pairs in subject.pairs.items()} == {"impersonation": 6, "dodging": 6}
+    open_set = load_open_set(config, fit_model(config, config.models[0], run), run)
+    assert {goal: len(pairs) for goal, pairs in open_set.pairs.items()} == {"impersonation": 6, "dodging": 6}
     touched = {
-        row for pairs in subject.pairs.values() for row in (*pairs.probes.rows, *pairs.references.rows)
+        row for pairs in open_set.pairs.values() for row in (*pairs.probes.rows, *pairs.references.rows)
     }
     photo = run.unseen.dataset.column("photo")  # type: ignore[union-attr]
     assert {name[-8:] for name in photo[sorted(touched)]} <= {"0001.jpg", "0002.jpg", "0003.jpg"}
-    facts = subject.facts
+    facts = open_set.facts
     assert facts["genuine_pairs"] + facts["impostor_pairs"] + facts["pairs_left_out"] == 2 * 5 * PEOPLE
     assert facts["pairs_left_out"] > 0
     assert facts["false_accepts"] <= 0.1 * facts["impostor_pairs"]
-    assert {point.calibration_size for points in subject.points.values() for point in points} == {
+    assert {point.calibration_size for points in open_set.points.values() for point in points} == {
         facts["calibration_photos"]
     }
 
@@ -269,7 +271,7 @@ def plain_pairs(root: Path) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"pairs": {"protocol": "gone.csv"}}, r"must be a pair file; got .*gone\.csv"),
+        ({"pairs": {"protocol": "gone.csv"}}, r"pairs\.protocol: must be a list of pairs; got .*gone\.csv"),
         ({"pairs": {"pairs": 13}}, r"pairs\.pairs: must be at most 12, the impostor pairs"),
         ({"pairs": {"far": 0.001}}, r"far: must be resolvable: 0\.001 needs at least 1,000 impostor pairs"),
         ({"calibration": 24}, r"calibration: must be less than the 24 images"),
