@@ -232,7 +232,7 @@ class ClassifierRun:
             raise KeyboardInterrupt
 
     def _write_history(self) -> None:
-        """All rows anew: those of an epoch that a killed run had begun are gone with it."""
+        """All rows again: those of an epoch that an interrupted run had begun are dropped."""
         with written_whole(self.run / METRICS_NAME) as unfinished, unfinished.open("w", newline="") as file:
             writer = csv.DictWriter(file, _COLUMNS)
             writer.writeheader()

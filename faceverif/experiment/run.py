@@ -30,8 +30,8 @@ def run_experiment(
 ) -> Table:
     """Train all runs of a table that have not finished, and write the table after each.
 
-    A run lies in OUT/METHOD/seedK, or OUT/METHOD/CASE/seedK. One that has finished is left alone, one that
-    was killed goes on. OUT/table.json, table.md and report.html show what has finished so far.
+    A run lies in OUT/METHOD/seedK, or OUT/METHOD/CASE/seedK. A finished run is left alone, an interrupted one
+    continues. OUT/table.json, table.md and report.html show what has finished so far.
 
     Args:
         path: the experiment's YAML.

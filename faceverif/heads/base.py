@@ -22,7 +22,7 @@ class HeadOutput:
         margin_logits: (batch, classes) with the margin at the true class: for the criterion.
         plain: gives the margin-free logits. Most steps ask for no more than the loss, and at 85,742 classes a
             second set of logits costs memory and time.
-        own_log_density: (batch,) log density of each embedding in its own class but for a constant, from
+        own_log_density: (batch,) log density of each embedding in its own class up to a constant, from
             heads that model one; else None.
     """
 

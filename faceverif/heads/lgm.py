@@ -116,7 +116,7 @@ class LGMHead(Head):
         return HeadOutput(logits, lambda: replace_true_class(logits, labels, own), own_log_density=own)
 
     def compare_plainly(self, embeddings: Tensor) -> Tensor:
-        """Log densities but for a constant, (batch, classes)."""
+        """Log densities up to a constant, (batch, classes)."""
         return lgm_logits(embeddings, self.means, self.log_variances, None, alpha=0.0)
 
     def centres(self) -> Tensor:

@@ -127,8 +127,8 @@ class RejectionConfig(Section):
         models: what is attacked.
         data_path: where the images are now, if not where the runs were trained from.
         fit: training images that detectors are fitted on.
-        calibration: of the images that were not trained on, so many set the thresholds. They are drawn evenly
-            over the classes, as those that are attacked are; the rates hold for images so drawn.
+        calibration: number of images that set the thresholds, of those that were not trained on. They are
+            drawn evenly over the classes, like the attacked ones; the rates hold for images drawn this way.
         evaluation: how many of the others are attacked; null: all of them.
         rates: false-rejection rates, each a threshold.
         detectors: compared beside each model's own, wherever a model has what they need.
