@@ -96,7 +96,8 @@ def _train_run(task: Task[Any], run: PlannedRun, out: Path) -> None:
     try:
         task.finish(config, folder)
     except InputError as error:
-        raise InputError(f"{run.name}: {error.field}", error.rule, got=error.got, fix=error.fix) from error
+        fix = error.fix.replace("--set ", "--set common.")  # the run's settings, where the table has them
+        raise InputError(f"{run.name}: {error.field}", error.rule, got=error.got, fix=fix) from error
 
 
 def _refuse_missing_starts(task: Task[Any], missing: Sequence[PlannedRun], out: Path) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Annotated, Any, get_args
 
 from pydantic import Field, model_validator
 
+from faceverif.config.paths import AlignedPath, InputPath, RunPath
 from faceverif.config.section import Count, NotNegative, Section, Seed, broken_rule
 from robustness.attacks import AttackConfig, AttackSection, PairAttackConfig, PairGoal
 from robustness.attacks.section import Name, Rate, includes
@@ -29,7 +29,7 @@ class ModelConfig(Section):
     """
 
     name: Name
-    runs: tuple[Path, ...] = ()
+    runs: tuple[RunPath, ...] = ()
     settings: dict[str, Any] | None = None
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0,)
     detector: str
@@ -90,9 +90,9 @@ class PairsConfig(Section):
         attacks: what is tried.
     """
 
-    data: Path
-    protocol: Path
-    calibration_protocol: Path
+    data: AlignedPath
+    protocol: InputPath
+    calibration_protocol: InputPath
     pairs: Count = 500
     far: Rate = 0.01
     goals: Annotated[tuple[PairGoal, ...], Field(min_length=1)] = get_args(PairGoal)
@@ -144,7 +144,7 @@ class RejectionConfig(Section):
     seed: Seed = 0
     training: dict[str, Any] | None = None
     models: Annotated[tuple[ModelConfig, ...], Field(min_length=1)]
-    data_path: Path | None = None
+    data_path: InputPath | None = None
     fit: Count = 10_000
     calibration: Count = 2_000
     evaluation: Count | None = None

@@ -10,6 +10,7 @@ from small_runs import settings
 
 from data_prep.errors import InputError
 from faceverif.classification.config import ClassificationConfig
+from faceverif.config.paths import refuse_missing_paths
 from faceverif.config.reading import config_text, load_config
 from faceverif.config.run import RunConfig, load_run_config
 from faceverif.config.yaml_text import parse_yaml, yaml_text
@@ -243,3 +244,20 @@ def test_shipped_config_of_a_classifier_loads_as_its_opening_says(shipped: Path,
 
 def test_there_is_a_config_of_a_classifier() -> None:
     assert OF_IMAGES
+
+
+def test_paths_of_a_config_must_exist_unless_they_can_be_fetched(tmp_path: Path, path: Path) -> None:
+    with pytest.raises(InputError, match=r"data\.path: there is no such .*`faceverif align` makes it"):
+        refuse_missing_paths(load_run_config(path, []))
+    (tmp_path / "data").mkdir()
+    refuse_missing_paths(load_run_config(path, []))
+    entry = f"verification=[{{name: a, data: '{tmp_path}', protocol: '{tmp_path}/dat'}}]"
+    with pytest.raises(InputError, match=rf"verification\.0\.protocol: .*There is {tmp_path}/data\."):
+        refuse_missing_paths(load_run_config(path, [entry]))
+    where = [f"data.path={tmp_path}/nowhere"]
+    with pytest.raises(InputError, match=r"data\.path: there is no such file"):
+        refuse_missing_paths(load_config(ClassificationConfig, OF_IMAGES[0], where))
+    refuse_missing_paths(load_config(ClassificationConfig, OF_IMAGES[0], [*where, "data.download=true"]))
+    long = load_run_config(path, [f"data.path={'x' * 300}"])
+    with pytest.raises(InputError, match="there is no such file"):
+        refuse_missing_paths(long)
