@@ -102,7 +102,7 @@ def measure(config: RunConfig, folder: Path, *, rounds: int, steps: int) -> dict
 
 def new_run(config: RunConfig, photos: TrainingPhotos, folder: Path) -> TrainingRun:
     spec = PreprocessingSpec.of(photos.dataset.template, input_px=config.backbone.input_px)
-    run = TrainingRun(config, folder, launch_fabric(config.training), photos, spec, checks=[])
+    run = TrainingRun(config, folder, launch_fabric(config), photos, spec, checks=[])
     run.begin()
     compute(run, photos, steps=2)  # the first steps fill caches and memory
     return run
