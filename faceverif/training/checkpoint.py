@@ -14,6 +14,7 @@ from pydantic import Field, TypeAdapter
 
 from data_prep.atomic import refuse_file, written_whole
 from data_prep.errors import InputError
+from data_prep.system_errors import system_trouble
 from faceverif.config.section import NotNegative, Section, changed_settings, may_change
 
 _FORMAT = 1
@@ -84,52 +85,47 @@ def load_checkpoint(
                 "--resume", f"needs {path}", got="none", fix="Leave --resume out to start the run."
             )
         return None
-    content = read_checkpoint(run, field=_RUN_OPTION)
+    with only_a_whole_checkpoint(run):
+        content = read_checkpoint(run)
     _require_equal(run, content, config, data_sha256=data_sha256)
     return content
 
 
-def read_checkpoint(run: Path, *, field: str) -> dict[str, Any]:
-    """The checkpoint in a run's folder.
-
-    Args:
-        run: the folder; it has one.
-        field: what the user gave, for the message.
-
-    Raises:
-        InputError: not one of ours.
-    """
-    with only_a_whole_checkpoint(run, field=field):
-        _refuse_other_sums(checkpoint_path(run))
-        content = torch.load(checkpoint_path(run), map_location="cpu", weights_only=True)
-        _checked(_Checkpoint, content)
+def read_checkpoint(run: Path) -> dict[str, Any]:
+    """The checkpoint in a run's folder, which has one; call it within `only_a_whole_checkpoint`."""
+    _refuse_other_sums(checkpoint_path(run))
+    content = torch.load(checkpoint_path(run), map_location="cpu", weights_only=True)
+    _checked(_Checkpoint, content)
     return content
 
 
 @contextmanager
-def only_a_whole_checkpoint(run: Path, *, field: str = _RUN_OPTION) -> Iterator[None]:
-    """A block that takes values out of a checkpoint: whatever fails in it, the file is damaged or older.
+def only_a_whole_checkpoint(run: Path, *, field: str = _RUN_OPTION, fix: str = "") -> Iterator[None]:
+    """A block that reads a checkpoint: if it fails, the file is damaged or older, or the system refused.
 
     A damaged file fails in torch, in zipfile, in pickle or where its values are used, with any exception.
 
     Args:
         run: the run's folder.
         field: what the user gave, for the message.
+        fix: the advice; by default, that of a run which cannot continue.
 
     Raises:
-        InputError: the block failed.
+        InputError: the block failed for another reason than rights, memory or the disk.
     """
     try:
         yield
     except InputError:
         raise
     except Exception as error:
+        if system_trouble(error) is not None:  # the file may be whole, and must not be removed
+            raise
         path = checkpoint_path(run)
         raise InputError(
             field,
             "the checkpoint must be whole, and one that this version wrote",
             got=f"{path} ({type(error).__name__})",
-            fix=f"Remove {path} to train from the start, or name another folder.",
+            fix=fix or f"Remove {path} to train from the start, or name another folder.",
         ) from error
 
 

@@ -54,8 +54,9 @@ class Start:
             )
         if not checkpoint_path(run).is_file():
             return cls(run, model, None)
-        content = read_checkpoint(run, field=_FIELD)
-        with only_a_whole_checkpoint(run, field=_FIELD):
+        alone = f"move it away: {run / MODEL_NAME} is then taken alone, without class weights."
+        with only_a_whole_checkpoint(run, field=_FIELD, fix=f"Copy the file again, or {alone}"):
+            content = read_checkpoint(run)
             same = content.get("identities") == list(identities)
             weights = content["objective"].get("head.weight") if same else None
             if not isinstance(weights, Tensor | None):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -99,6 +100,12 @@ def test_a_damaged_checkpoint_gives_one_clear_error_or_none(run: Path, read: Cal
     assert len(errors) > 50  # the others hit the padding between tensors
     assert not any("\n" in error for error in errors)
     read(content)
+
+
+def test_what_the_system_refuses_is_not_taken_for_damage(tmp_path: Path) -> None:
+    for refused in (PermissionError(errno.EACCES, "Permission denied"), MemoryError()):
+        with pytest.raises(type(refused)), only_a_whole_checkpoint(tmp_path):
+            raise refused
 
 
 def other_values() -> Iterator[tuple[str, Any]]:

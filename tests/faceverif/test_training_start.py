@@ -96,9 +96,9 @@ def test_what_cannot_be_refined_is_refused(first: Path, tmp_path: Path) -> None:
         begun(first, tmp_path / "run", training={"start_from": str(tmp_path)})
     shutil.copytree(first / "run", tmp_path / "first")
     checkpoint_path(tmp_path / "first").write_bytes(b"no checkpoint")
-    with pytest.raises(InputError, match=r"training\.start_from: the checkpoint must be whole"):
+    with pytest.raises(InputError, match=r"training\.start_from: the checkpoint must be whole.* move it"):
         begun(first, tmp_path / "run", training={"start_from": str(tmp_path / "first")})
-    checkpoint_path(tmp_path / "first").unlink()  # an exported model is enough to start from
+    checkpoint_path(tmp_path / "first").unlink()  # the exported model is enough
     alone = begun(first, tmp_path / "run", training={"start_from": str(tmp_path / "first")})
     assert alone.folder.provenance["start_from"]["class_weights"] is False
 

@@ -102,7 +102,7 @@ def test_a_stopped_run_saves_first_and_the_same_call_continues_it(
         kill_at(patch, step, how=lambda: os.kill(os.getpid(), signal.SIGTERM))
         with pytest.raises(KeyboardInterrupt):
             train_classifier(config(), tmp_path)
-    assert read_checkpoint(tmp_path, field="--run")["step"] == step + 1
+    assert read_checkpoint(tmp_path)["step"] == step + 1
     train_classifier(config(), tmp_path)
     assert_same_end(tmp_path, whole)
 
