@@ -189,6 +189,21 @@ def refuse_file(out: Path, *, option: str = "--out") -> None:
             return
 
 
+def refuse_folder(out: Path, *, option: str = "--out") -> None:
+    """`refuse_file` for results that are one file.
+
+    Args:
+        out: the file, which need not be there yet.
+        option: what the user named it with, for the message.
+
+    Raises:
+        InputError: there is a folder, or its own folder cannot be made or written.
+    """
+    if out.is_dir():
+        raise InputError(option, "must be a file", got=f"the folder {out}", fix="Name another one.")
+    refuse_file(out.parent, option=option)
+
+
 def not_writable(place: Path, *, option: str = "--out") -> InputError:
     """The error for a folder in which nothing can be written."""
     return InputError(

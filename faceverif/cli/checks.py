@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, TypeVar
 
 import typer
 
+from data_prep.atomic import refuse_file, refuse_folder
+
 if TYPE_CHECKING:
     from faceverif.config.section import Section
 
 Config = TypeVar("Config", bound="Section")
 Paths = TypeVar("Paths", Path, Path | None, list[Path])
+OnePath = TypeVar("OnePath", Path, Path | None)
 
 
 def exists(parameter: typer.CallbackParam, value: Paths) -> Paths:
@@ -27,6 +30,20 @@ def made_by(command: str) -> Callable[[typer.CallbackParam, Paths], Paths]:
         return _checked(parameter, value, made_by=command)
 
     return check
+
+
+def can_be_folder(parameter: typer.CallbackParam, value: OnePath) -> OnePath:
+    """A folder for results, if one is given: there already, or one that can be made."""
+    if value is not None:
+        refuse_file(value, option=_named(parameter))
+    return value
+
+
+def can_be_file(parameter: typer.CallbackParam, value: OnePath) -> OnePath:
+    """A file for results, if one is given: no folder, and in a place where it can be made."""
+    if value is not None:
+        refuse_folder(value, option=_named(parameter))
+    return value
 
 
 def load_checked(model: type[Config], path: Path, overrides: list[str] | None) -> Config:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from faceverif.cli.checks import exists
+from faceverif.cli.checks import can_be_folder, exists
 
 
 def import_model_file(
@@ -20,7 +20,10 @@ def import_model_file(
         ),
     ],
     out: Annotated[
-        Path, typer.Option("--out", help="Folder for the model; other commands take it as --run.")
+        Path,
+        typer.Option(
+            "--out", callback=can_be_folder, help="Folder for the model; other commands take it as --run."
+        ),
     ],
     colours: Annotated[
         Literal["rgb", "bgr"] | None,

@@ -7,17 +7,19 @@ from typing import Annotated
 
 import typer
 
-from faceverif.cli.checks import exists, made_by
+from faceverif.cli.checks import can_be_folder, exists, made_by
 
 ConfigFile = Annotated[Path, typer.Argument(help="A YAML file; configs/ has examples.")]
-NewRun = Annotated[Path, typer.Option("--run", help="Folder of the run: new, or one to continue.")]
+NewRun = Annotated[
+    Path, typer.Option("--run", callback=can_be_folder, help="Folder of the run: new, or one to continue.")
+]
 TrainedRun = Annotated[
     Path, typer.Option("--run", callback=made_by("faceverif train"), help="Folder of a training run.")
 ]
 OptionalRun = Annotated[
     Path | None, typer.Option("--run", callback=made_by("faceverif train"), help="Folder of a training run.")
 ]
-OutDir = Annotated[Path, typer.Option("--out", help="Folder for the results.")]
+OutDir = Annotated[Path, typer.Option("--out", callback=can_be_folder, help="Folder for the results.")]
 DataDir = Annotated[
     Path,
     typer.Option(

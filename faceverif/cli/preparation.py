@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from data_prep.atomic import refuse_file
-from faceverif.cli.checks import exists, made_by
+from faceverif.cli.checks import can_be_folder, exists, made_by
 from faceverif.cli.options import (
     Flip,
     OnnxFile,
@@ -30,7 +30,12 @@ def align(
             "WebDataset shards.",
         ),
     ],
-    out: Annotated[Path, typer.Argument(help="Folder for crops and manifest: new, or one to continue.")],
+    out: Annotated[
+        Path,
+        typer.Argument(
+            callback=can_be_folder, help="Folder for crops and manifest: new, or one to continue."
+        ),
+    ],
     template: Annotated[
         str, typer.Option(help="arcface-64, arcface-112, arcface-128 or arcface-160.")
     ] = "arcface-112",
@@ -43,7 +48,6 @@ def align(
     from data_prep.prepare.task import AlignSettings
 
     find_template(template)
-    refuse_file(out, option="OUT")
 
     from data_prep.prepare.align_folder import align_folder
 
@@ -126,7 +130,6 @@ def data_audit(
     """Find shared people, copies and wrong labels, and list what the training should leave out."""
     from faceverif.models import load_embedder
 
-    refuse_file(out)
     embedder = load_embedder(run=run, onnx=onnx, preprocess=preprocess, output=output)
 
     from faceverif.audit.run import AuditSettings, audit
@@ -150,7 +153,7 @@ def data_export(
             help="Folder made by `faceverif align`, or a train.rec of crops.",
         ),
     ],
-    out: Annotated[Path, typer.Argument(help="Folder for the shards: new or empty.")],
+    out: Annotated[Path, typer.Argument(callback=can_be_folder, help="Folder for the shards: new or empty.")],
     to: Annotated[ExportFormat, typer.Option("--format", help="What to write.")],
     shard_mb: Annotated[float, typer.Option(min=0, help="Largest size of a shard, in MB.")] = 500,
 ) -> None:

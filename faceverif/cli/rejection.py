@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from data_prep.atomic import refuse_file
 from faceverif.cli.checks import load_checked, made_by
 from faceverif.cli.options import (
     OutDir,
@@ -25,7 +24,6 @@ def reject(
     from faceverif.config.reading import read_settings
 
     read_settings(config, override or [])
-    refuse_file(out)
 
     from robustness.rejection.config import RejectionConfig  # brings torch, so it is not the first check
 

@@ -7,20 +7,18 @@ from typing import Annotated
 
 import typer
 
-from data_prep.atomic import refuse_file
-from faceverif.cli.checks import made_by
+from faceverif.cli.checks import can_be_file, can_be_folder, made_by
 from faceverif.cli.options import (
     DataDir,
 )
 
 
 def demo(
-    out: Annotated[Path, typer.Option("--out", help="Folder for photos, run and report.")] = Path(
-        "runs/demo"
-    ),
+    out: Annotated[
+        Path, typer.Option("--out", callback=can_be_folder, help="Folder for photos, run and report.")
+    ] = Path("runs/demo"),
 ) -> None:
     """Run the whole chain on synthetic people: draw, align, train, verify, reject, report. No download."""
-    refuse_file(out)
 
     from faceverif.demo import run_demo
     from faceverif.experiment.images import ImageTask
@@ -34,7 +32,12 @@ def demo(
 
 
 def synthesise(
-    out: Annotated[Path, typer.Argument(help="Folder for the photos; each identity gets a folder in it.")],
+    out: Annotated[
+        Path,
+        typer.Argument(
+            callback=can_be_folder, help="Folder for the photos; each identity gets a folder in it."
+        ),
+    ],
     identities: Annotated[int, typer.Option(min=1, help="How many people.")] = 60,
     photos: Annotated[int, typer.Option(min=1, help="Photos of each person.")] = 12,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same photos.")] = 0,
@@ -56,14 +59,14 @@ def synthesise(
 
 def fit_faces(
     data: DataDir,
-    out: Annotated[Path, typer.Option("--out", help="The .npz file to write, at most 3 MB.")],
+    out: Annotated[
+        Path, typer.Option("--out", callback=can_be_file, help="The .npz file to write, at most 3 MB.")
+    ],
     components: Annotated[int, typer.Option(min=1, help="Principal components to keep.")] = 200,
 ) -> None:
     """Fit the statistical face model behind the synthetic people to an aligned set."""
-    from data_prep.atomic import refuse_file
     from data_prep.dataset.packed import load_aligned
     from data_prep.face_model import fit_face_model
 
-    refuse_file(out.parent)
     fit_face_model(load_aligned(data), components=components).save(out)
     typer.echo(f"face model: {out}")

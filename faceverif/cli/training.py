@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from data_prep.atomic import refuse_file
 from faceverif.cli.checks import load_checked
 from faceverif.cli.options import (
     ConfigFile,
@@ -35,7 +34,6 @@ def train(
     from faceverif.config.run import RunConfig
 
     settings = load_checked(RunConfig, config, override)
-    refuse_file(run, option="--run")
 
     from faceverif.training.dry_run import rehearse
     from faceverif.training.loop import train as run_training
@@ -56,7 +54,6 @@ def classify(
     from faceverif.classification.config import ClassificationConfig
 
     settings = load_checked(ClassificationConfig, config, override)
-    refuse_file(run, option="--run")
 
     from faceverif.classification.training import train_classifier
 
@@ -80,7 +77,6 @@ def experiment(
 
     for planned in plan_runs(load_experiment(config, override or []), source=str(config), only=only or []):
         refuse_missing_paths(planned.config)
-    refuse_file(out)
 
     from faceverif.experiment.run import run_experiment
 

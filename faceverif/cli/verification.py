@@ -7,9 +7,8 @@ from typing import Annotated
 
 import typer
 
-from data_prep.atomic import refuse_file
 from data_prep.errors import InputError
-from faceverif.cli.checks import exists, made_by
+from faceverif.cli.checks import can_be_file, can_be_folder, exists, made_by
 from faceverif.cli.options import (
     DataDir,
     Flip,
@@ -25,7 +24,12 @@ from faceverif.cli.options import (
 def embed(
     data: DataDir,
     out: Annotated[
-        Path, typer.Option("--out", help="A .parquet file, with photo, identity, status and embedding.")
+        Path,
+        typer.Option(
+            "--out",
+            callback=can_be_file,
+            help="A .parquet file, with photo, identity, status and embedding.",
+        ),
     ],
     run: OptionalRun = None,
     onnx: OnnxFile = None,
@@ -100,7 +104,6 @@ def verify(
         raise InputError(
             "--data", "must be one for --protocol", got=f"{len(data)} times --data", fix="Give one."
         )
-    refuse_file(out)
     if protocol is not None and protocol.suffix != ".bin":  # one that is large is read once, later
         load_protocol(protocol, allow_partial=allow_partial)
     embedder = load_embedder(run=run, onnx=onnx, preprocess=preprocess, output=output)
@@ -134,7 +137,8 @@ def compare(
         ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", help="Save the two crops side by side, as a PNG.")
+        Path | None,
+        typer.Option("--out", callback=can_be_file, help="Save the two crops side by side, as a PNG."),
     ] = None,
 ) -> None:
     """Decide whether two photos show the same person."""
@@ -159,7 +163,8 @@ def report(
         typer.Argument(callback=made_by("faceverif train"), help="Another one, to compare it with."),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", help="Folder for report-compare.html, for two runs.")
+        Path | None,
+        typer.Option("--out", callback=can_be_folder, help="Folder for report-compare.html, for two runs."),
     ] = None,
 ) -> None:
     """Write report.html of a run again from its files; with OTHER, compare the two runs."""

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from data_prep.atomic import refuse_busy, refuse_file, written_whole
+from data_prep.atomic import refuse_busy, refuse_folder, written_whole
 from data_prep.dataset.manifest import AlignedDataset, Status
 from data_prep.dataset.packed import load_aligned
 from data_prep.errors import InputError
@@ -36,9 +36,7 @@ def embed_to_file(embedder: Embedder, data: Path, out: Path, *, flip: bool) -> N
         raise InputError(
             "--out", "must be a .parquet file", got=out, fix=f"Use {out.with_suffix('.parquet')}."
         )
-    if out.is_dir():
-        raise InputError("--out", "must be a file", got=f"the folder {out}", fix="Name another one.")
-    refuse_file(out.parent)
+    refuse_folder(out)
     refuse_busy(out, command="faceverif embed")
     dataset = load_aligned(data)
     embedder.spec.refuse_other(dataset.header)

@@ -130,6 +130,19 @@ WRONG = [
     ("data export nowhere out --format webdataset", "ALIGNED: there is no such"),
     ("data fetch lwf", "casia-webface"),
     ("data fetch lfw --out file", "--out: must be a folder"),
+    ("data audit there --against there --out file/o", "--out: must be a folder; got the file file"),
+    ("data export there file --format webdataset", "OUT: must be a folder; got the file file"),
+    ("import file --out file", "--out: must be a folder; got the file file"),
+    ("classify images.yaml --run file", "--run: must be a folder; got the file file"),
+    ("experiment table.yaml --out file", "--out: must be a folder; got the file file"),
+    ("verify --data there --suite there --run there --out file", "--out: must be a folder"),
+    ("report there there --out file", "--out: must be a folder; got the file file"),
+    ("demo --out file", "--out: must be a folder; got the file file"),
+    ("synthesise file", "OUT: must be a folder; got the file file"),
+    ("embed --data there --run there --out there", "--out: must be a file; got the folder there"),
+    ("embed --data there --run there --out file/e.parquet", "--out: must be a folder; got the file file"),
+    ("compare photo.jpg photo.jpg --run there --out there", "--out: must be a file; got the folder there"),
+    ("fit-faces --data there --out there", "--out: must be a file; got the folder there"),
 ]
 
 
