@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -99,9 +100,7 @@ def refuse_unfit_input(template: Template, *, input_px: int) -> None:
             fix="Align the photos with a larger --template, or take a smaller input.",
         )
     if input_px < SMALLEST_CUT * template.crop_px:
-        smallest = next(
-            px for px in range(input_px, template.crop_px) if px >= SMALLEST_CUT * template.crop_px
-        )
+        smallest = math.ceil(SMALLEST_CUT * template.crop_px)
         raise InputError(
             "backbone.input_px",
             f"must be at least {smallest} for {template.name} crops: a network sees the middle of a crop, "
@@ -114,8 +113,8 @@ def refuse_unfit_input(template: Template, *, input_px: int) -> None:
 def _fit_for_cut(template: Template, *, input_px: int) -> str:
     fits = (each.name for each in TEMPLATES.values() if SMALLEST_CUT <= input_px / each.crop_px <= 1)
     name = next(fits, None)
-    instead = f"et backbone.input_px={template.crop_px}."
-    return f"Align the photos with --template {name}, or s{instead}" if name else f"S{instead}"
+    setting = f"backbone.input_px={template.crop_px}"
+    return f"Align the photos with --template {name}, or set {setting}." if name else f"Set {setting}."
 
 
 def similarity_transform(source: NDArray[np.floating], target: NDArray[np.floating]) -> NDArray[np.float64]:

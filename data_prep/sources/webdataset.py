@@ -14,7 +14,7 @@ import json
 import posixpath
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeGuard
 
@@ -107,17 +107,22 @@ def read_shards(source: Path) -> Shards:
             it, or one sample twice; or shards are missing of a set, or two sets lie together.
     """
     paths = [source] if source.is_file() else _tars_in(source)
-    described: list[_Described] = []
+    photos: list[ShardPhoto] = []
+    names: list[str] = []
     abouts: list[Mapping[str, Any]] = []
+    labelled = False
     skipped = Skipped()
     for path in paths:
         members = _members(path, skipped)
         abouts.append(_about(path, members))
         for sample in samples(members, skipped, place=f"{path.name}/"):
             about = {} if sample.about is None else _json(path, sample.about)
-            described.append(_Described(path, sample, about))
-    _refuse_other_sets(source, abouts, len(described))
-    found = listing(source, _photos(source, described), skipped)
+            described = _Described(path, sample, about)
+            labelled = labelled or _has_label(described)
+            photos.append(_photo(described, *_label(described)))
+            names.append(sample.name)
+    _refuse_other_sets(source, abouts, len(photos))
+    found = listing(source, photos if labelled else _by_folder(source, photos, names), skipped)
     return Shards(found.photos, abouts[0], skipped)
 
 
@@ -179,14 +184,12 @@ def _about(path: Path, members: dict[str, tarfile.TarInfo]) -> Mapping[str, Any]
     return about
 
 
-def _photos(source: Path, described: Sequence[_Described]) -> list[ShardPhoto]:
-    if any(_has_label(each) for each in described):
-        return [_photo(each, *_label(each)) for each in described]
-    names = [each.sample.name for each in described]
+def _by_folder(source: Path, photos: Sequence[ShardPhoto], names: Sequence[str]) -> Iterator[ShardPhoto]:
+    """Photos without labels, each with the identity that its folder in the shard names."""
     level = people_level(names, source)
-    folders = [name.split("/")[:-1] for name in names]
-    identities = [path[level] if len(path) > level else None for path in folders]
-    return [_photo(each, who, None) for each, who in zip(described, identities, strict=True)]
+    for photo, name in zip(photos, names, strict=True):
+        folders = name.split("/")[:-1]
+        yield replace(photo, identity=folders[level] if len(folders) > level else None)
 
 
 def _photo(described: _Described, identity: str | None, refused: str | None) -> ShardPhoto:
