@@ -23,6 +23,7 @@ _CONTAINERS = {
     *("faces", "crop", "crops", "cropped", "aligned", "data", "dataset", "datasets", "set", "sets", "split"),
     *("splits", "people", "persons", "identities"),
 }
+_SHORTEST_NUMBER = 4  # digits of a number that names a person and the person's photos
 
 _Folders = Sequence[tuple[str, ...]]
 
@@ -112,7 +113,9 @@ def _refuse_groups(names: Sequence[str], folders: _Folders, level: int, source: 
 
 
 def _begins(name: str, folder: str) -> bool:
-    return name.rpartition("/")[2].lower().startswith(folder.lower())
+    """Whether a photo is called after a folder; a short number is rather that of a video and its frames."""
+    is_person = len(folder) >= _SHORTEST_NUMBER or not folder.isdecimal()
+    return is_person and name.rpartition("/")[2].lower().startswith(folder.lower())
 
 
 def _above_people(folders: _Folders, level: int, source: Path, tops: Sequence[str], got: str) -> InputError:

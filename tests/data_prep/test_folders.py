@@ -90,7 +90,8 @@ def test_splits_and_groups_above_the_people_are_refused_with_the_command(
 @pytest.mark.parametrize(
     "names",
     [
-        ["Ann/0/1.jpg", "Ann/1/1.jpg", "Bob/0/1.jpg"],  # YouTube Faces: a folder per video
+        ["Ann/0/1.jpg", "Ann/1/1.jpg", "Bob/0/1.jpg"],
+        ["Ann/0/0.555.jpg", "Ann/1/1.37.jpg", "Bob/0/0.12.jpg"],  # YouTube Faces: VIDEO/VIDEO.FRAME.jpg
         ["Ann/Ann_x/Ann_1.jpg", "Ann/Ann_y/Ann_2.jpg", "Bob/Bob_z/Bob_3.jpg"],
         ["Test/1.jpg", "Val_Kilmer/1.jpg", "Val_Kilmer/more/2.jpg"],
         ["Val_Kilmer/a/1.jpg", "Dev_Patel/a/1.jpg"],
