@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import zipfile
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import Field, TypeAdapter
+from pydantic import Field, TypeAdapter, ValidationError
 
 from data_prep.atomic import refuse_file, written_whole
 from data_prep.errors import InputError
@@ -87,7 +88,7 @@ def load_checkpoint(
         return None
     with only_a_whole_checkpoint(run):
         content = read_checkpoint(run)
-    _require_equal(run, content, config, data_sha256=data_sha256)
+        _require_equal(run, content, config, data_sha256=data_sha256)
     return content
 
 
@@ -169,9 +170,17 @@ def _checked(model: type[Any], content: dict[str, Any]) -> Any:
     return TypeAdapter(model).validate_python(known, strict=True)
 
 
+def _with_later_keys(settings: dict[str, Any], model: type[Section]) -> dict[str, Any]:
+    """A checkpoint's settings; keys that its version did not know have their defaults, as it behaved."""
+    try:
+        return model.model_validate_json(json.dumps(settings), strict=True).model_dump(mode="json")
+    except ValidationError:  # another kind of run
+        return settings
+
+
 def _require_equal(run: Path, content: dict[str, Any], config: Section, *, data_sha256: str) -> None:
     """Stop where a folder holds another run than the one that is asked for."""
-    then, now = content["config"], config.model_dump(mode="json")
+    then, now = _with_later_keys(content["config"], type(config)), config.model_dump(mode="json")
     changes = changed_settings(then, now, may_change=may_change(type(config)))
     if then.keys() != now.keys():
         changes = f"one with {', '.join(sorted(then.keys() ^ now.keys()))}"

@@ -108,6 +108,19 @@ def test_what_the_system_refuses_is_not_taken_for_damage(tmp_path: Path) -> None
             raise refused
 
 
+def test_a_key_that_the_checkpoint_does_not_know_has_its_default(
+    run: Path, read: Callable[[bytes], None], tmp_path: Path
+) -> None:
+    content = torch.load(checkpoint_path(run), weights_only=True)
+    del content["config"]["training"]["precision"]  # as from a version without it
+    torch.save(content, tmp_path / "earlier.pt")
+    read((tmp_path / "earlier.pt").read_bytes())
+    content["config"]["training"]["epochs"] = 2
+    torch.save(content, tmp_path / "earlier.pt")
+    with pytest.raises(InputError, match=r"other settings; got training\.epochs 2 -> 1\."):
+        read((tmp_path / "earlier.pt").read_bytes())
+
+
 def other_values() -> Iterator[tuple[str, Any]]:
     """Values of another kind at every place of a checkpoint."""
     for key in ("format", "config", "data_sha256", "seconds", "started", "step", "interval", "history"):
