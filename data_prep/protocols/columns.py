@@ -64,7 +64,7 @@ def columns_in(rows: Sequence[Sequence[str]]) -> Columns | None:
     Where there are several pairs of columns, such as `image_a`, `image_b` and `image_a_path`, `image_b_path`,
     the pair with the most distinct names is taken, and the first pair on a tie.
     """
-    names = _uncommented(rows[0])
+    names = _uncommented(*rows[:2])
     header = [re.sub(r"[^a-z0-9]", "", name.lower()) for name in names]
     pairs = _photo_columns(header)
     same = next((place for place, name in enumerate(header) if name in _LABELS), None)
@@ -85,10 +85,15 @@ def columns_without_header(rows: Sequence[Sequence[str]]) -> Columns | None:
     return None
 
 
-def _uncommented(header: Sequence[str]) -> Sequence[str]:
-    """The names of a header without the `#` that some programs put before it."""
-    first = header[0].removeprefix("#").strip()
-    return [first, *header[1:]] if first else header[1:]
+def _uncommented(header: Sequence[str], row: Sequence[str] = ()) -> Sequence[str]:
+    """The names of a header without the `#` that some programs put before it.
+
+    A `#` alone is a name where the rows have as many fields; so is nothing, as pandas calls its row numbers.
+    """
+    first, *others = header
+    if first == "#" and len(row) < len(header):
+        return others
+    return [first.removeprefix("#").strip(), *others]
 
 
 def _photo_columns(header: Sequence[str]) -> list[tuple[int, int]]:

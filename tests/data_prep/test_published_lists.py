@@ -70,6 +70,16 @@ def test_headers(tmp_path: Path, header: str) -> None:
     assert f"columns {', '.join(header.strip('# ').split(sign))};" in protocol.reading
 
 
+@pytest.mark.parametrize("name", ["", "#"])
+def test_row_numbers_are_no_photos(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "pandas.csv"
+    rows = [f"{i},a{i}.jpg,b{i}.jpg,{i % 2}" for i in range(4)]
+    path.write_text("\n".join([f"{name},image1,image2,label", *rows]), encoding="utf-8")
+    protocol = load_protocol(path)
+    assert protocol.left == ("a0.jpg", "a1.jpg", "a2.jpg", "a3.jpg")
+    assert protocol.same.tolist() == [False, True, False, True]
+
+
 def test_of_several_columns_of_names_those_count_that_tell_most_photos_apart(tmp_path: Path) -> None:
     header = "pair_id,fold_id,is_same,image_a,image_b,image_a_path,image_b_path"
     lines = [
