@@ -234,17 +234,24 @@ def _label(described: _Described) -> tuple[str | None, str | None]:
     key = next((key for key in _JSON_LABELS if key in (about or {})), None)
     if about is not None and key is not None:
         value = about[key]
+        if key == "identity" and isinstance(value, str):  # a name, as our exports write it
+            return value, None
         if value is not None and (isinstance(value, bool) or not isinstance(value, (str, int))):
             return None, "damaged_label"
-        return (None if value is None else str(value)), None
+        return (None, None) if value is None else _identity(str(value))
     if sample.label is None:
         return None, None
-    text = _text(path, sample.label).decode("utf-8", "replace").strip()
-    if text.startswith("-") and text[1:].isdigit():  # the field's -1 stands for nobody
+    return _identity(_text(path, sample.label).decode("utf-8", "replace"))
+
+
+def _identity(label: str) -> tuple[str | None, str | None]:
+    """What `_label` returns for a label as other programs write it: a number, a name, or -1 for nobody."""
+    label = label.strip()
+    if label.startswith("-") and label[1:].isdigit():
         return None, None
-    if not text.isprintable() or "\ufffd" in text or not 0 < len(text) <= _LONGEST_LABEL:
+    if not label.isprintable() or "\ufffd" in label or not 0 < len(label) <= _LONGEST_LABEL:
         return None, "damaged_label"
-    return (f"{int(text):06d}" if text.isdecimal() and len(text) < 10 else text), None
+    return (f"{int(label):06d}" if label.isdecimal() and len(label) < 10 else label), None
 
 
 # --- members

@@ -107,7 +107,16 @@ def test_labels_are_found_where_people_write_them(tmp_path: Path) -> None:
     refused = {photo.key: photo.refused for photo in list_photos(tmp_path / "s.tar").photos if photo.refused}
     assert refused == {"s/m.1_4.jpg": "damaged_label"}
     labels = {"a.json": sample(label=7), "b.json": sample(label=[7])}
-    assert shard(tmp_path, "a.jpg", "b.jpg", labels=labels) == {"a.jpg": "7", "b.jpg": None}
+    assert shard(tmp_path, "a.jpg", "b.jpg", labels=labels) == {"a.jpg": "000007", "b.jpg": None}
+
+
+def test_a_label_means_the_same_in_json_and_in_a_text(tmp_path: Path) -> None:
+    for label in ("7", "-1", "Ann"):
+        texts = {"a.cls": label.encode(), "b.json": sample(label=label)}
+        found = shard(tmp_path, "a.jpg", "b.jpg", labels=texts)
+        assert found["a.jpg"] == found["b.jpg"]
+    assert shard(tmp_path, "a.jpg", labels={"a.json": sample(cls=-1)}) == {"a.jpg": None}
+    assert shard(tmp_path, "a.jpg", labels={"a.json": sample(identity="-1")}) == {"a.jpg": "-1"}
 
 
 def test_a_tar_of_a_folder_names_the_people(tmp_path: Path) -> None:
