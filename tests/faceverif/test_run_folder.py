@@ -115,9 +115,9 @@ def test_a_key_that_the_checkpoint_does_not_know_has_its_default(
     del content["config"]["training"]["precision"]  # as from a version without it
     torch.save(content, tmp_path / "earlier.pt")
     read((tmp_path / "earlier.pt").read_bytes())
-    content["config"]["training"]["epochs"] = 2
+    content["config"]["training"]["batch_size"] = 20
     torch.save(content, tmp_path / "earlier.pt")
-    with pytest.raises(InputError, match=r"other settings; got training\.epochs 2 -> 1\."):
+    with pytest.raises(InputError, match=r"other settings; got training\.batch_size 20 -> 40\."):
         read((tmp_path / "earlier.pt").read_bytes())
 
 
