@@ -82,13 +82,13 @@ class Sample:
 
     def __init__(self, photos: Sequence[SourcePhoto]) -> None:
         places = sorted({round(share * (len(photos) - 1)) for share in np.linspace(0, 1, _SAMPLED)})
-        self._contents = list(_readable(photos[place] for place in places if photos))
+        self._photos = [photos[place] for place in places if photos]
         self._decoded: dict[int, NDArray[np.uint8] | None] = {}
 
     @property
     def sha256(self) -> str:
-        """Hash of the photos."""
-        hashes = (hashlib.sha256(content).digest() for content in self._contents)
+        """Hash of the photos that can be read."""
+        hashes = (hashlib.sha256(content).digest() for content in _readable(self._photos))
         return hashlib.sha256(b"".join(hashes)).hexdigest()
 
     def form(self) -> CropForm | None:
@@ -107,7 +107,7 @@ class Sample:
         """The crops of that form; none as soon as too many have another size."""
         crops: list[NDArray[np.uint8]] = []
         others = 0
-        for place in range(len(self._contents)):
+        for place in range(len(self._photos)):
             pixels = self._pixels(place)
             if pixels is None:
                 continue
@@ -115,20 +115,20 @@ class Sample:
                 crops.append(pixels)
                 continue
             others += 1
-            if others > _OTHERS * len(self._contents):
+            if others > _OTHERS * len(self._photos):
                 return []
         return crops
 
     def _pixels(self, place: int) -> NDArray[np.uint8] | None:
         if place not in self._decoded:
             try:
-                self._decoded[place] = decode_photo(self._contents[place])
+                self._decoded[place] = decode_photo(self._photos[place].read())
             except PhotoError:
                 self._decoded[place] = None
         return self._decoded[place]
 
 
-def _readable(photos: Iterator[SourcePhoto]) -> Iterator[bytes]:
+def _readable(photos: Sequence[SourcePhoto]) -> Iterator[bytes]:
     for photo in photos:
         try:
             yield photo.read()

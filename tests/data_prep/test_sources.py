@@ -276,6 +276,15 @@ def test_faceless_pictures_of_that_size_are_no_crops(
     assert "no faces are found" in capsys.readouterr().err
 
 
+def test_of_other_photos_few_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = put(tmp_path / "1.png", picture(0, side=200))
+    read: list[str] = []
+    monkeypatch.setattr(FilePhoto, "read", lambda self: read.append(self.key) or path.read_bytes())
+    photos = [FilePhoto(key=f"a/{number}.png", identity="a", path=path) for number in range(100)]
+    assert Sample(photos).form() is None
+    assert len(read) == 4  # of 32: more than one in ten
+
+
 @pytest.mark.parametrize("template", ["arcface-64", "arcface-128", "arcface-160"])
 def test_crops_of_every_template_are_known(people: Path, tmp_path: Path, template: str) -> None:
     wanted = find_template(template)
