@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from data_prep.dataset.manifest import AlignedDataset, Status
 from data_prep.dataset.packed import load_aligned
 from data_prep.errors import InputError
+from faceverif.config.paths import how_to_finish
 from faceverif.config.run import RunConfig, validate_run_config
 from faceverif.images.faces import FaceImages
 from faceverif.models import MODEL_NAME, PreprocessingSpec, TorchEmbedder, load_model
@@ -155,15 +156,15 @@ def load_face_classifier(run: Path) -> FaceClassifier:
         run: a folder by `faceverif train`.
 
     Raises:
-        InputError: no finished run, one of an older version, or files that do not belong together.
+        InputError: no finished run, one without its head, or files that do not belong together.
     """
     path, embedder = run / CLASSIFIER_NAME, load_model(run / MODEL_NAME)
     if not path.is_file():
         raise InputError(
             "--run",
             f"must hold a {CLASSIFIER_NAME}, the head of its model",
-            got=f"{run}, which an older version trained",
-            fix=f"Its last checkpoint has it: faceverif train {run}/config.yaml --run {run} --resume",
+            got=f"{run}, whose model was imported or trained by an older version",
+            fix=how_to_finish(run, "faceverif train"),
         )
     with _FILES.reading(path) as file:
         classifier = _built(file.about, file.tensors, embedder)

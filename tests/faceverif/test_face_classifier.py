@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from small_runs import checkpoint, run_config
 
 from data_prep.dataset.manifest import AlignedDataset, Status
 from data_prep.errors import InputError
+from faceverif.models import MODEL_NAME
 from faceverif.models.face_classifier import CLASSIFIER_NAME, load_face_classifier
 from faceverif.training.data import TrainingPhotos, load_training_photos
 from faceverif.training.loop import train
@@ -88,11 +90,17 @@ def test_images_are_what_the_embedder_sees(run: Path) -> None:
 def test_an_older_run_gets_its_head_from_its_checkpoint(data: Path, run: Path) -> None:
     whole = (run / CLASSIFIER_NAME).read_bytes()
     (run / CLASSIFIER_NAME).unlink()
-    with pytest.raises(InputError, match=r"an older version trained.*--resume"):
+    with pytest.raises(InputError, match=rf"by an older version\. Run: faceverif train {run}/config\.yaml"):
         load_face_classifier(run)
     config = run_config(data, data={"held_out_per_identity": 2}, training={"epochs": 1}, **HEAD)
     train(config, run, resume=True)
     assert (run / CLASSIFIER_NAME).read_bytes() == whole
+
+
+def test_an_imported_model_has_no_head(run: Path, tmp_path: Path) -> None:
+    shutil.copy(run / MODEL_NAME, tmp_path)
+    with pytest.raises(InputError, match=r"imported .* Name a folder that `faceverif train` filled\."):
+        load_face_classifier(tmp_path)
 
 
 def test_files_that_do_not_belong_together_are_refused(data: Path, run: Path, tmp_path: Path) -> None:
