@@ -16,6 +16,7 @@ from faceverif.images.labelled import as_pixels
 from faceverif.models.sealed_tensors import ModelFormat
 
 MODEL_NAME = "model.safetensors"
+_START = "training.start_from"
 _FILES = ModelFormat("faceverif.classifier", command="faceverif classify", run="classification run")
 _PORTION = 500
 
@@ -78,17 +79,18 @@ def save_classifier(
     _FILES.write(run / MODEL_NAME, classifier.state_dict(), about)
 
 
-def load_classifier(run: Path) -> TrainedClassifier:
+def load_classifier(run: Path, *, field: str = "--run") -> TrainedClassifier:
     """The classifier of a finished run, on the CPU; loading runs no code from the file.
 
     Args:
         run: a folder by `train_classifier`.
+        field: the option that names the folder, for the message.
 
     Raises:
         InputError: no finished run, not one of ours, or weights that do not fit the network it names.
     """
     path = run / MODEL_NAME
-    with _FILES.reading(path) as file:
+    with _FILES.reading(path, field=field) as file:
         config = validate_config(ClassificationConfig, file.about["config"], source=str(path))
         channels, height, width = file.about["shape"]
         names = tuple(file.about["class_names"])
@@ -108,12 +110,12 @@ def start_from(run: Path, classifier: Classifier) -> None:
     Raises:
         InputError: no finished run, or one with another network.
     """
-    earlier = load_classifier(run)
+    earlier = load_classifier(run, field=_START)
     try:
         classifier.network.load_state_dict(earlier.network.state_dict())
     except RuntimeError as error:
         raise InputError(
-            "training.start_from",
+            _START,
             "must be a run with the same network",
             got=f"{run} with {earlier.config.network.name}",
             fix=f"Details: {str(error).splitlines()[-1].strip()}",

@@ -241,5 +241,5 @@ def test_a_run_cannot_refine_another_network(tmp_path: Path) -> None:
             classes=10,
             steps_per_epoch=5,
         )
-    with pytest.raises(InputError, match="finished classification run"):
+    with pytest.raises(InputError, match=r"^training\.start_from: .* finished classification run"):
         train_classifier(config(training={"start_from": tmp_path}), tmp_path / "other", resume=False)
