@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from data_prep.atomic import write_text, written_whole
 from data_prep.errors import InputError, first_line
+from data_prep.system_errors import system_trouble
 from robustness.rejection.calibrated_model import CalibratedModel
 from robustness.rejection.outcome import Outcome, Verdicts, measure_outcome
 from robustness.rejection.trial import ChangedImages
@@ -195,6 +196,8 @@ def _guarded(read: Callable[[Path], _Read], stem: Path, suffix: str) -> _Read:
     try:
         return read(path)
     except Exception as error:  # zlib, pyarrow, numpy, pydantic and json each have errors of their own
+        if system_trouble(error) is not None:  # no rights, no memory: the file may be whole
+            raise
         raise InputError(
             "OUT",
             "must hold the files of finished trials as they were written",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 from collections import Counter
@@ -572,6 +573,18 @@ def test_scores_survive_the_file(done: Path) -> None:
     assert scores.verdicts.zero_gradient is None
     assert set(scores.clean) == set(scores.attacked) == {"affinity", "energy"}
     assert len(scores.sizes) == 20
+
+
+def test_a_trial_that_the_system_does_not_let_be_read_is_not_called_damaged(
+    done: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_text(path: Path, **_: object) -> str:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    trial = findings_of(settings(), done)[0].trial
+    monkeypatch.setattr(Path, "read_text", read_text)
+    with pytest.raises(PermissionError):
+        read_whole(trial, done)
 
 
 def test_damaged_trial_files_are_one_line_that_says_what_to_remove(done: Path, tmp_path: Path) -> None:
