@@ -81,6 +81,13 @@ class OnnxEmbedder(Embedder):
             else pixels
         )
         (found,) = self._session.run([self._output], {self._input: padded})
+        if len(found) != len(padded):  # a constant, or a size that the export wrote into the graph
+            raise _unusable(
+                self.path,
+                "must give one embedding per crop, whatever the batch",
+                f"{_described({self._output: found})} for {len(padded)} crops",
+                fix="Export it with a dynamic batch, or with a batch of 1.",
+            )
         return found.reshape(len(padded), -1)[: len(crops)].astype(np.float32, copy=False)
 
     def _find_output(self, wanted: str | None) -> str:

@@ -286,6 +286,14 @@ def test_outputs_of_which_none_is_an_embedding_are_named(
         OnnxEmbedder(write_outputs(tmp_path / "m.onnx", nodes, outputs), "rgb-255")
 
 
+def test_an_output_that_does_not_follow_the_batch_is_refused(tmp_path: Path) -> None:
+    two_rows = numpy_helper.from_array(np.ones((2, 8), np.float32))
+    constant = helper.make_node("Constant", [], ["fixed"], value=two_rows)
+    embedder = OnnxEmbedder(write_outputs(tmp_path / "m.onnx", [constant], ["fixed"]), "rgb-255")
+    with pytest.raises(InputError, match=r"must give one embedding per crop.*\(2, 8\) for 1 crops"):
+        embedder.embed(crops(1))
+
+
 # --- graphs that may never end
 
 
