@@ -158,7 +158,12 @@ def _refuse_other_size(
 def _split(decoded: dict[PurePosixPath, NDArray[np.uint8]], split: str, source: Path) -> Pictures:
     names = sorted(name for name in decoded if name.parts[0] == split)
     if not names:
-        raise _refused(source, f"must hold pictures in {split}/CLASS/", got="none")
+        raise InputError(
+            "data.path",
+            f"must hold pictures in {split}/CLASS/",
+            got=f"none ({source})",
+            fix="Check the path, or fetch it again. To align a compressed tar of photos, unpack it first.",
+        )
     class_names, labels = np.unique([name.parts[1] for name in names], return_inverse=True)
     images = np.stack([decoded[name] for name in names])
     return Pictures(images, labels.astype(np.int64), tuple(class_names.tolist()))

@@ -13,9 +13,10 @@ from collections.abc import Iterator, Mapping
 from tarfile import TarInfo
 from typing import NamedTuple
 
+from data_prep.picture_formats import is_picture_name
 from data_prep.sources.base import Skipped
 
-PICTURES = ("jpg", "jpeg", "png", "webp")
+_PREFERRED = ("jpg", "jpeg", "png", "webp")  # where one sample has several pictures
 _LABELS = ("cls", "label", "class", "identity")
 
 
@@ -42,6 +43,11 @@ class _Part(NamedTuple):
     prefix: str
     kind: str
 
+    @property
+    def is_picture(self) -> bool:
+        """Whether it ends as the photos of a folder do."""
+        return is_picture_name(f".{self.kind}")
+
 
 def samples(members: Mapping[str, TarInfo], skipped: Skipped, *, place: str) -> Iterator[Sample]:
     """The samples among a shard's members, wherever in it they lie.
@@ -64,17 +70,21 @@ def samples(members: Mapping[str, TarInfo], skipped: Skipped, *, place: str) -> 
             used |= {each.name for each in (sample.picture, sample.about, sample.label) if each is not None}
         for part in group:
             if members[part.name].name not in used:
-                reason = "further_picture" if part.kind in PICTURES else "no_picture"
+                reason = "further_picture" if part.is_picture else "no_picture"
                 skipped.add(place + part.name, reason)
 
 
 def _of_group(group: list[_Part], members: Mapping[str, TarInfo]) -> Iterator[Sample]:
-    pictures = [part for part in group if part.kind in PICTURES]
-    plain = sorted((part for part in pictures if not part.prefix), key=lambda part: PICTURES.index(part.kind))
+    pictures = [part for part in group if part.is_picture]
+    plain = sorted((part for part in pictures if not part.prefix), key=_rank)
     for picture in plain[:1] or pictures:
         found = (_beside(picture, kinds, group, pictures) for kinds in (("json",), _LABELS))
         about, label = (None if part is None else members[part.name] for part in found)
         yield Sample(picture.name, members[picture.name], about, label)
+
+
+def _rank(picture: _Part) -> int:
+    return _PREFERRED.index(picture.kind) if picture.kind in _PREFERRED else len(_PREFERRED)
 
 
 def _beside(

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import posixpath
+import shlex
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -26,7 +27,7 @@ from data_prep.photos import PhotoError
 from data_prep.picture_formats import is_picture_name
 from data_prep.sources.base import Listing, Skipped, SourceFormat, SourcePhoto, listing
 from data_prep.sources.people_folders import people_level
-from data_prep.sources.shard_samples import PICTURES, Sample, samples
+from data_prep.sources.shard_samples import Sample, samples
 from data_prep.walk import left_by_the_system
 
 ABOUT_NAME = "__faceverif__"
@@ -35,6 +36,7 @@ _LONGEST_LABEL = 200
 _LARGEST_TEXT = 2**20
 _LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 _TAR_MAGIC, _TAR_MAGIC_AT = b"ustar", 257
+_COMPRESSED, _OPENING_BYTES = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"), 6
 _TAR_END = bytes(2 * tarfile.BLOCKSIZE)
 
 
@@ -165,6 +167,13 @@ def _plain_members(path: Path) -> Iterator[tarfile.TarInfo]:
     except InputError:
         raise
     except (tarfile.TarError, OSError, EOFError, ValueError) as error:
+        if read_span(path, 0, _OPENING_BYTES).startswith(_COMPRESSED):
+            raise InputError(
+                str(path),
+                "must be a whole tar without compression",
+                got="a compressed one",
+                fix=f"Unpack it, tar xf {shlex.quote(str(path))}, and give the folder.",
+            ) from error
         raise _refused(path, "must be a whole tar without compression", error) from error
 
 
@@ -272,7 +281,7 @@ def _text(path: Path, member: tarfile.TarInfo) -> bytes:
 
 def _refuse_other_sets(source: Path, abouts: list[Mapping[str, Any]], photos: int) -> None:
     if not photos:
-        raise _refused(source, f"must hold samples with a picture ({', '.join(PICTURES)})", "none")
+        raise _refused(source, "must hold samples with a picture", "none")
     if any(about != abouts[0] for about in abouts):
         raise _refused(source, "must hold the shards of one export", "those of several")
     announced = abouts[0].get("photos", photos)

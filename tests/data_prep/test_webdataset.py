@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import json
 import tarfile
@@ -178,6 +179,14 @@ def test_a_name_that_is_no_utf8_is_written_out(tmp_path: Path) -> None:
     assert load_aligned(tmp_path).table["photo"].to_pylist() == ["a/\\xff.jpg"]
 
 
+def test_every_picture_that_a_folder_may_hold_counts_in_a_tar_too(tmp_path: Path) -> None:
+    names = [f"Ann/{number}.{ending}" for number, ending in enumerate(["bmp", "gif", "tif", "JPE", "avif"])]
+    assert shard(tmp_path, *names, "Bob/1.jpg", "Bob/1.gif") == {
+        **dict.fromkeys(names, "Ann"),
+        "Bob/1.jpg": "Bob",
+    }
+
+
 def test_a_folder_of_people_may_hold_a_tar(tmp_path: Path) -> None:
     write_tar(tmp_path / "backup.tar", {"1.jpg": PHOTO})
     (tmp_path / "ada").mkdir()
@@ -206,9 +215,11 @@ def test_a_torn_tar_is_refused(tmp_path: Path, kept: object) -> None:
 
 def test_a_compressed_tar_and_a_text_are_refused(tmp_path: Path) -> None:
     whole = write_tar(tmp_path / "whole", {"1.jpg": PHOTO}).read_bytes()
-    for content in (gzip.compress(whole), b"no tar at all", b""):
+    for content in (gzip.compress(whole), bz2.compress(whole), b"no tar at all", b""):
         (tmp_path / "a.tar").write_bytes(content)
-        assert "must be a whole tar without compression" in refused(tmp_path / "a.tar")
+        said = refused(tmp_path / "a.tar")
+        assert "must be a whole tar without compression" in said
+        assert ("Unpack it, tar xf " in said) == (len(content) > 20)
 
 
 @pytest.mark.parametrize("name", ["../1.jpg", "/1.jpg", "a/../../1.jpg", "C:\\1.jpg"])
