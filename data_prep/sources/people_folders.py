@@ -90,7 +90,8 @@ def _refuse_splits(folders: _Folders, level: int, source: Path) -> None:
 def _refuse_groups(names: Sequence[str], folders: _Folders, level: int, source: Path) -> None:
     """Refuse where the second folder names the person, as far as names can tell.
 
-    It does when photos are called after it, or when few folders hold many others, each of them once.
+    It does when photos are called after it, when few folders hold many others, each of them once, or when
+    the first is the letter that all in it begin with.
     """
     inner: defaultdict[str, set[str]] = defaultdict(set)
     for path in folders:
@@ -105,7 +106,10 @@ def _refuse_groups(names: Sequence[str], folders: _Folders, level: int, source: 
     )
     each_once = len(set().union(*inner.values())) == sum(map(len, inner.values()))
     few = len(inner) <= max(map(len, inner.values()))
-    if 2 * called["second"] > len(names) or (each_once and few and not called["first"]):
+    by_letter = all(
+        len(top) == 1 and all(_begins(name, top) for name in each) for top, each in inner.items()
+    )
+    if 2 * called["second"] > len(names) or by_letter or (each_once and few and not called["first"]):
         people = sorted(next(iter(sorted(inner.items())))[1])[:2]
         raise _above_people(
             folders, level, source, sorted(inner), f"people ({', '.join(people)}, ...) in groups"

@@ -72,6 +72,7 @@ def test_a_folder_of_loose_photos_is_nobody(tmp_path: Path, kind: str) -> None:
         ["data/Ann/1.jpg", "data/Bob/1.jpg", "samples/1.jpg"],
         ["lfw/Ann/Ann_0001.jpg", "lfw-deepfunneled/Ann/Ann_0001.jpg"],
         ["left/Ann/Ann_0001.jpg", "right/Ann/Ann_0002.jpg"],
+        ["A/Ann/1.jpg", "A/Abe/1.jpg", "B/Bob/1.jpg", "C/Cid/1.jpg"],
         ["African/m.01/1.jpg", "African/m.02/1.jpg", "Asian/m.03/1.jpg", "Asian/m.04/1.jpg"],
     ],
 )
