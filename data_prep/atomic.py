@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import secrets
@@ -117,15 +118,26 @@ def _new(path: Path, opening: str, *, folder: bool) -> tuple[Path, int | None]:
     """An empty file or folder, and the lock on it."""
     for _ in range(_TRIES):
         place = path.with_name(f"{opening}{secrets.token_hex(4)}{path.suffix}")
-        if folder:
-            place.mkdir()
-        else:
-            place.touch(exist_ok=False)
+        _create(place, path, folder=folder)
         try:
             return place, _lock(place)
         except OSError:  # another process took it for a leftover, in the moment before it was locked
             _remove(place)
     raise FileExistsError(f"{path.parent}: other processes remove what is new")
+
+
+def _create(place: Path, path: Path, *, folder: bool) -> None:
+    """Make an empty file or folder; an error names `path`, which the user knows."""
+    try:
+        if folder:
+            place.mkdir()
+        else:
+            place.touch(exist_ok=False)
+    except OSError as error:
+        # The folder above is there: a system such as /proc says so of every name in it.
+        refused = error.errno == errno.ENOENT and path.parent.is_dir()
+        number = errno.EACCES if refused else error.errno
+        raise OSError(number, os.strerror(number or 0), str(path)) from error
 
 
 def _lock(place: Path) -> int | None:

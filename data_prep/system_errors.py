@@ -9,7 +9,16 @@ from collections.abc import Iterator
 from data_prep.errors import first_line, printable
 
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
-_FAILED = {errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENAMETOOLONG, errno.ESTALE, errno.ETXTBSY}
+_FAILED = {
+    errno.EISDIR,
+    errno.ENOTDIR,
+    errno.EIO,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ENAMETOOLONG,
+    errno.ESTALE,
+    errno.ETXTBSY,
+}
 # Torch, OpenCV, ONNX Runtime and the system itself.
 _OUT_OF_MEMORY = (
     *("out of memory", "can't allocate memory", "cannot allocate memory", "insufficient memory"),

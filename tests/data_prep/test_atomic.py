@@ -121,6 +121,14 @@ def test_a_read_only_place_is_named_before_the_work(tmp_path: Path, monkeypatch:
         pass
 
 
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs /proc")
+@pytest.mark.parametrize("write", [written_whole, folder_whole])
+def test_a_place_where_nothing_can_be_made_is_named_as_the_user_knows_it(write: Any) -> None:
+    with pytest.raises(PermissionError) as refused, write(Path("/proc/faceverif.txt")):
+        pass
+    assert str(system_trouble(refused.value)).startswith("/proc/faceverif.txt cannot be written")
+
+
 def chained(error: Exception) -> Exception:
     try:
         try:
@@ -140,6 +148,10 @@ def chained(error: Exception) -> Exception:
         (
             PermissionError(errno.EACCES, "Permission denied", "/x/.lock"),
             "/x/.lock cannot be written or read",
+        ),
+        (
+            IsADirectoryError(errno.EISDIR, "Is a directory", "/x/metrics.csv"),
+            "/x/metrics.csv: Is a directory",
         ),
         (OSError(errno.EMFILE, "Too many open files", "/x"), "/x: Too many open files"),
         (MemoryError(), "out of memory (MemoryError)"),
