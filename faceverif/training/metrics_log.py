@@ -9,6 +9,7 @@ from pathlib import Path
 from torch.utils.tensorboard import SummaryWriter
 
 from data_prep.atomic import written_whole
+from data_prep.own_files import read_guarded
 
 CSV_NAME = "metrics.csv"
 _COLUMNS = (
@@ -36,10 +37,13 @@ class MetricsLog:
     def __init__(self, run: Path, *, verifications: tuple[str, ...], step: int) -> None:
         self._path = run / CSV_NAME
         verified = [f"{name}/{figure}" for name in verifications for figure in ("accuracy", "eer")]
-        earlier = [row for row in _read_rows(self._path) if int(row["step"]) <= step]
+        earlier = _rows_until(step, self._path)
         # A verification that the resumed run no longer has keeps its column.
         self._columns = list(dict.fromkeys((*_COLUMNS, *verified, *(key for row in earlier for key in row))))
-        with written_whole(self._path) as unfinished, unfinished.open("w", newline="") as file:
+        with (
+            written_whole(self._path) as unfinished,
+            unfinished.open("w", newline="", encoding="utf-8") as file,
+        ):
             writer = csv.DictWriter(file, self._columns)
             writer.writeheader()
             writer.writerows(earlier)
@@ -47,7 +51,7 @@ class MetricsLog:
 
     def write(self, row: Mapping[str, float]) -> None:
         """Append a row and show its figures in TensorBoard; step, epoch and seconds say where they belong."""
-        with self._path.open("a", newline="") as file:
+        with self._path.open("a", newline="", encoding="utf-8") as file:
             csv.DictWriter(file, self._columns).writerow({key: _text(value) for key, value in row.items()})
         for key in row.keys() - {"step", "epoch", "seconds"}:
             tag = key if "/" in key else f"training/{key}"
@@ -63,8 +67,12 @@ def _text(value: float) -> str:
     return str(value) if isinstance(value, int) else f"{value:.8g}"
 
 
-def _read_rows(path: Path) -> list[dict[str, str]]:
+def _rows_until(step: int, path: Path) -> list[dict[str, str]]:
     if not path.exists():
         return []
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
+    fix = "Move it away: the run then continues without its earlier rows."
+    with (
+        read_guarded("--run", f"must hold {CSV_NAME} as `faceverif train` wrote it", got=path, fix=fix),
+        path.open(newline="", encoding="utf-8") as file,
+    ):
+        return [row for row in csv.DictReader(file, strict=True) if int(row["step"]) <= step]
