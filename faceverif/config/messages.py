@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 
 from data_prep.errors import InputError
 from faceverif.config.section import BROKEN_RULE, Section, sections_in
+from faceverif.config.yaml_text import YAMLProblem, plain_value
 
 # Characters of a value that a message repeats.
 _LONGEST_SHOWN = 80
@@ -119,15 +120,28 @@ def _advice(kind: str, value: object) -> str:
     if kind == "string_type" and not isinstance(value, dict | list):
         if value is None:
             return "YAML reads ~ and null as no value: put them in quotes where they are text."
-        read_as = "true or false" if isinstance(value, bool) else "a number"
-        return f'YAML reads it as {read_as}: put it in quotes where it is text, as in "{_plain(value)}".'
+        if isinstance(value, bool):
+            return (
+                f'YAML reads it as true or false: put it in quotes where it is text, as in "{_plain(value)}".'
+            )
+        # Not with the value: of `007` and `1e5` only the number is left.
+        return 'YAML reads it as a number: put what you wrote in quotes where it is text, as in "123".'
     if kind == "bool_type" and str(value).lower() in ("yes", "no", "on", "off", "y", "n"):
         return "YAML 1.2 reads only true and false so, without quotes."
     if kind == "int_type" and isinstance(value, float) and value.is_integer():
         return f"Write {value:.0f}."
+    if kind in ("int_type", "float_type") and isinstance(value, str) and _is_number(value):
+        return "In quotes it is text: leave them out."
     if kind in ("int_type", "float_type") and "_" in str(value):
         return f"Write {str(value).replace('_', '')}."
     return ""
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return isinstance(plain_value(text), int | float) and text not in ("true", "false")
+    except YAMLProblem:
+        return False
 
 
 def _without_consequences(errors: list[ErrorDetails]) -> list[ErrorDetails]:

@@ -141,6 +141,8 @@ def test_sections_with_defaults_may_be_left_out(path: Path) -> None:
             "data.path=123",
             'data.path: must be text; got 123. YAML reads it as a number: .*quotes.*, as in "123"',
         ),
+        ("data.path=007", 'put what you wrote in quotes where it is text, as in "123"'),
+        ('seed="5"', "seed: must be a whole number; got 5. In quotes it is text: leave them out."),
         ("data.path=true", 'data.path: must be text; got true. .* as in "true".'),
         ("data.path=~", "data.path: must be text; got null. YAML reads ~ and null as no value: .*quotes"),
         ("backbone.embedding_dim=no", "backbone.embedding_dim: must be a whole number; got no"),
