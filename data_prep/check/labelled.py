@@ -23,7 +23,7 @@ def examine_protocol(path: Path, report: CheckReport, every: bool) -> None:
     if protocol.partial is not None:
         report.problems.append(f"this is a part: {protocol.partial}")
     elif protocol.official is not None:
-        report.facts.append(f"as many pairs and folds as {protocol.name} has")
+        report.facts.append("all the pairs and folds that a list of this name or first line must have")
 
 
 def examine_idx(path: Path, report: CheckReport, every: bool) -> None:
