@@ -32,7 +32,7 @@ from data_prep.prepare.journal import Journal
 from data_prep.prepare.task import AlignSettings, Task
 from data_prep.prepare.workers import worker_pool
 from data_prep.progress import progress, say
-from data_prep.sources import Skipped, SourcePhoto, list_source
+from data_prep.sources import Listing, Skipped, SourcePhoto, list_source
 
 _PHOTOS_PER_TASK = 32
 
@@ -99,7 +99,14 @@ class AlignSummary:
         return f"aligned; {self.several_faces:,} of them show several faces: the {self.policy} was taken"
 
 
-def align_folder(source: Path, out: Path, *, settings: AlignSettings, workers: int = 0) -> AlignSummary:
+def align_folder(
+    source: Path,
+    out: Path,
+    *,
+    settings: AlignSettings,
+    workers: int = 0,
+    listing: Listing[SourcePhoto] | None = None,
+) -> AlignSummary:
     """Align every photo of a source, or continue where a killed run stopped.
 
     A finished data set follows its source by name: new photos are aligned, together with their neighbours
@@ -112,12 +119,13 @@ def align_folder(source: Path, out: Path, *, settings: AlignSettings, workers: i
         out: the data set's folder: an empty or new one, or one that the same command began.
         settings: what decides the crops.
         workers: processes; 0: one per core.
+        listing: what `list_source` says of the source, where the caller has asked already.
 
     Raises:
         InputError: before anything is written; or a worker process died, and what was done stays.
     """
     template = find_template(settings.template)
-    photos, skipped = list_source(source)
+    photos, skipped = listing or list_source(source)
     _check_out(source, out)
     header = _header(photos, template, min_face_px=settings.min_face_px)
     begun = {"source": str(source.resolve()), **asdict(settings)}

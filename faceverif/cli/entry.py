@@ -23,6 +23,7 @@ def main() -> None:
     let_console_take_any_text()
     let_threads_sleep()
     try:
+        _refuse_empty_arguments()
         code = build_app()(standalone_mode=False)
         if code == _INTERRUPTED:  # what typer makes of Ctrl-C
             raise KeyboardInterrupt
@@ -41,6 +42,13 @@ def main() -> None:
             sys.exit(1)  # its error is the cause, and says more
         report_failure(f"{type(error).__name__}: {error}")
         raise
+
+
+def _refuse_empty_arguments() -> None:
+    """As a path, empty text would be the folder that the user is in."""
+    if "" in sys.argv[1:]:
+        fix = "Is a shell variable without a value?"
+        raise InputError("arguments", "must not be empty", got='""', fix=fix)
 
 
 def _again() -> str:

@@ -46,13 +46,15 @@ def align(
     """Find faces, warp them to a template, and write crops with a manifest."""
     from data_prep.alignment import find_template
     from data_prep.prepare.task import AlignSettings
+    from data_prep.sources import list_source
 
     find_template(template)
+    listing = list_source(source)
 
     from data_prep.prepare.align_folder import align_folder
 
     settings = AlignSettings(template=template, min_face_px=min_face, allow_huge=allow_huge)
-    summary = align_folder(source, out, settings=settings, workers=workers)
+    summary = align_folder(source, out, settings=settings, workers=workers, listing=listing)
     typer.echo(summary.text())
 
 

@@ -68,6 +68,9 @@ WRONG = [
     ("align nowhere out", "SOURCE: there is no such file or folder; got nowhere"),
     ("align there out --template arcface-99", "template: must be a known"),
     ("align there file", "OUT: must be a folder"),
+    ("align file out", "SRC: must be a folder or file of photos"),
+    ("align there out", "SRC: must hold photos; got none in there"),
+    ("train run.yaml --run ", 'arguments: must not be empty; got "". Is a shell variable without a value?'),
     ("train run.yml --run x", "config: there is no such file; got run.yml. There is run.yaml."),
     ("train there --run x", "config: must be a YAML file; got the folder there"),
     ("train wrong.yaml --run x", "sed: is not a key of wrong.yaml; got 3. Did you mean seed?"),
@@ -153,7 +156,7 @@ def ended(folder: Path) -> dict[str, tuple[int, str, str, list[str]]]:
     told = subprocess.run(
         [sys.executable, "-c", PROGRAM],
         cwd=folder,
-        input=json.dumps([command.split() for command in commands]),
+        input=json.dumps([command.split(" ") for command in commands]),
         capture_output=True,
         text=True,
         check=True,
