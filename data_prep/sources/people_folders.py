@@ -106,9 +106,7 @@ def _refuse_groups(names: Sequence[str], folders: _Folders, level: int, source: 
     )
     each_once = len(set().union(*inner.values())) == sum(map(len, inner.values()))
     few = len(inner) <= max(map(len, inner.values()))
-    by_letter = all(
-        len(top) == 1 and all(_begins(name, top) for name in each) for top, each in inner.items()
-    )
+    by_letter = all(len(top) == 1 and all(_begins(name, top) for name in each) for top, each in inner.items())
     if 2 * called["second"] > len(names) or by_letter or (each_once and few and not called["first"]):
         people = sorted(next(iter(sorted(inner.items())))[1])[:2]
         raise _above_people(

@@ -256,10 +256,10 @@ def test_paths_of_a_config_must_exist_unless_they_can_be_fetched(tmp_path: Path,
     entry = f"verification=[{{name: a, data: '{tmp_path}', protocol: '{tmp_path}/dat'}}]"
     with pytest.raises(InputError, match=rf"verification\.0\.protocol: .*There is {tmp_path}/data\."):
         refuse_missing_paths(load_run_config(path, [entry]))
-    where = [f"data.path={tmp_path}/nowhere"]
+    mnist, where = _ROOT / "configs/mnist/lgm.yaml", [f"data.path={tmp_path}/nowhere"]
     with pytest.raises(InputError, match=r"data\.path: there is no such file"):
-        refuse_missing_paths(load_config(ClassificationConfig, OF_IMAGES[0], where))
-    refuse_missing_paths(load_config(ClassificationConfig, OF_IMAGES[0], [*where, "data.download=true"]))
+        refuse_missing_paths(load_config(ClassificationConfig, mnist, where))
+    refuse_missing_paths(load_config(ClassificationConfig, mnist, [*where, "data.download=true"]))
     long = load_run_config(path, [f"data.path={'x' * 300}"])
     with pytest.raises(InputError, match="there is no such file"):
         refuse_missing_paths(long)

@@ -21,6 +21,7 @@ from faceverif.config.yaml_text import yaml_text
 from faceverif.training.checkpoint import checkpoint_path
 from faceverif.training.learner import Learner
 from faceverif.training.loop import train
+from faceverif.training.metrics_log import CSV_NAME, MetricsLog
 
 
 @pytest.fixture(scope="module")
@@ -164,3 +165,15 @@ def test_resume_refuses_a_broken_checkpoint(data: Path, tmp_path: Path, content:
     checkpoint_path(tmp_path).write_bytes(content)
     with pytest.raises(InputError, match="one that this version wrote"):
         train(run_config(data), tmp_path, resume=True)
+
+
+@pytest.mark.parametrize(
+    "content", [b"\xff\xfe", b"step,epoch\nstep,epoch\n", b"step\ngarbage\n", b"loss\n1\n", None]
+)
+def test_damaged_metrics_are_one_line(tmp_path: Path, content: bytes | None) -> None:
+    if content is None:
+        (tmp_path / CSV_NAME).mkdir()
+    else:
+        (tmp_path / CSV_NAME).write_bytes(content)
+    with pytest.raises(InputError, match=r"must hold metrics\.csv .*Move it away: the run then continues"):
+        MetricsLog(tmp_path, verifications=(), step=1)
