@@ -140,7 +140,7 @@ def align_folder(
         if tasks:
             _run(tasks, out, settings=settings, policy=header.policy, workers=workers, journal=journal)
         if tasks or not _is_manifest_of(out, len(photos)):
-            write_manifest(out, header, (journal.row(key) for key in sorted(photo.key for photo in photos)))
+            write_manifest(out, header, (journal.row(photo.key) for photo in photos))
     seconds = time.monotonic() - start
     return _summary(out, skipped=skipped, done_now=sum(map(len, tasks)), seconds=seconds)
 

@@ -26,10 +26,7 @@ from PIL import Image
 
 from data_prep.alignment import Template, align_face, centre_crop, find_template
 from data_prep.dataset.already_aligned import CropForm, form_of
-from data_prep.dataset.manifest import (
-    SCHEMA,
-    Status,
-)
+from data_prep.dataset.manifest import SCHEMA, Status
 from data_prep.detection.cascade import POLICY, centred_largest
 from data_prep.detection.second_pass import SeenFaces, TwoPassDetector
 from data_prep.errors import InputError

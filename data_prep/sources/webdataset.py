@@ -131,8 +131,8 @@ def read_shards(source: Path) -> Shards:
 def list_photos(source: Path) -> Listing[ShardPhoto]:
     """Every photo; its key is what the JSON calls `photo`, else shard and name.
 
-    Whom it shows says `identity` or `label` in the JSON, else the text in `.cls`. Where no sample has any of
-    these, the folder in the tar does, as in a folder of photos per identity.
+    `identity` or `label` in the JSON says whom it shows, or else the text in `.cls`. Where no sample has any
+    of these, the folder in the tar does, as in a folder of photos per identity.
 
     Raises:
         InputError: as for `read_shards`.
