@@ -155,7 +155,7 @@ def test_resume_refuses_other_photos(whole: Path, tmp_path: Path) -> None:
 
 def test_a_folder_with_another_run_is_not_written_over(data: Path, whole: Path) -> None:
     other = run_config(data, head={"margin": 0.3})
-    with pytest.raises(InputError, match=r"whole0 holds a run that began with other settings; .*0.2 -> 0.3"):
+    with pytest.raises(InputError, match=r"whole\d holds a run that began with other settings; .*0.2 -> 0.3"):
         train(other, whole)
 
 
