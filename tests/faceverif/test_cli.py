@@ -85,6 +85,7 @@ def test_an_interrupted_command_says_how_to_continue_or_start_again(
         raise KeyboardInterrupt
 
     Path("my photos").mkdir()
+    Path("my photos/1.jpg").touch()
     monkeypatch.setattr(target, interrupted)
     assert run_main(monkeypatch, *arguments) == 130
     assert capsys.readouterr().err.strip() == f"faceverif: interrupted. {says}"
@@ -180,6 +181,7 @@ def test_usage_errors_are_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]
 ) -> None:
     Path("photos").mkdir()
+    Path("photos/1.jpg").touch()
     assert refusal(monkeypatch, capsys, *arguments).endswith(". Add --help to see what the command takes.\n")
 
 
@@ -240,6 +242,7 @@ def test_a_full_disk_is_one_line_and_a_bug_keeps_its_traceback(
     above.__context__ = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     failures: list[Exception] = [ZeroDivisionError("a bug"), above, above.__context__]
     Path("photos").mkdir()
+    Path("photos/1.jpg").touch()
     monkeypatch.setattr("data_prep.prepare.align_folder.align_folder", fail)
     for _ in range(2):
         assert "disk is full. Free some space. To continue: faceverif align photos out" in refusal(
@@ -290,6 +293,7 @@ def test_a_folder_without_people_cannot_be_aligned(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("photos").mkdir()
+    Path("photos/1.jpg").touch()
     assert "photos" in refusal(monkeypatch, capsys, "align", "photos", "out")
 
 
@@ -426,6 +430,7 @@ def test_an_error_after_another_process_of_a_torchrun_failed_has_no_traceback(
         raise RuntimeError("Connection closed by peer")
 
     Path("photos").mkdir()
+    Path("photos/1.jpg").touch()
     monkeypatch.setattr("data_prep.check.check", fail)
     monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(tmp_path / "attempt_0/0/error.json"))
     assert report_failure("data.path: is broken")
