@@ -181,7 +181,6 @@ def test_usage_errors_are_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]
 ) -> None:
     Path("photos").mkdir()
-    Path("photos/1.jpg").touch()
     assert refusal(monkeypatch, capsys, *arguments).endswith(". Add --help to see what the command takes.\n")
 
 
@@ -293,7 +292,6 @@ def test_a_folder_without_people_cannot_be_aligned(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("photos").mkdir()
-    Path("photos/1.jpg").touch()
     assert "photos" in refusal(monkeypatch, capsys, "align", "photos", "out")
 
 
@@ -430,7 +428,6 @@ def test_an_error_after_another_process_of_a_torchrun_failed_has_no_traceback(
         raise RuntimeError("Connection closed by peer")
 
     Path("photos").mkdir()
-    Path("photos/1.jpg").touch()
     monkeypatch.setattr("data_prep.check.check", fail)
     monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(tmp_path / "attempt_0/0/error.json"))
     assert report_failure("data.path: is broken")
