@@ -13,7 +13,7 @@ from faceverif.classification.data import in_turns
 from faceverif.images.base import LabelledImages
 from robustness.attacked_model import AttackedModel
 from robustness.detectors import Detector
-from robustness.detectors.calibration import RejectionThreshold, calibrate
+from robustness.detectors.rejection_threshold import RejectionThreshold, calibrate
 from robustness.features import Features, extract_features
 
 # Images that are in memory as float32 at once.

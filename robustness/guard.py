@@ -27,7 +27,7 @@ from faceverif.models.model_file import holds_face_model
 from faceverif.models.sealed_tensors import ModelFormat
 from robustness.attacked_model import AttackedModel
 from robustness.detectors import Detector, build_detector
-from robustness.detectors.calibration import (
+from robustness.detectors.rejection_threshold import (
     RejectionThreshold,
     calibrate,
     smallest_calibration,

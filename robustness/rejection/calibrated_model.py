@@ -11,7 +11,7 @@ from data_prep.errors import InputError
 from robustness.attacked_model import AttackedModel
 from robustness.attacks.knowledge import Knowledge
 from robustness.detectors import Detector, build_detector
-from robustness.detectors.calibration import RejectionThreshold
+from robustness.detectors.rejection_threshold import RejectionThreshold
 from robustness.features import Features
 from robustness.fitted_model import FittedModel, evenly
 from robustness.loaded_run import LoadedRun

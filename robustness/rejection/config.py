@@ -13,7 +13,7 @@ from faceverif.config.section import Count, NotNegative, Section, Seed, broken_r
 from robustness.attacks import AttackConfig, AttackSection, PairAttackConfig, PairGoal
 from robustness.attacks.section import Name, Rate, includes
 from robustness.detectors import DETECTORS
-from robustness.detectors.calibration import smallest_calibration, smallest_rate
+from robustness.detectors.rejection_threshold import smallest_calibration, smallest_rate
 from robustness.rejection.controls import CONTROLS
 
 

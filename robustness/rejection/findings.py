@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robustness.attacks import PairGoal
-from robustness.detectors.calibration import RejectionThreshold
+from robustness.detectors.rejection_threshold import RejectionThreshold
 from robustness.rejection.pair_trial import PairTrial
 from robustness.rejection.trial import Trial
 from robustness.rejection.trial_files import TrialScores, file_at, read_pictures, read_record, read_scores

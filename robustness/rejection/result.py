@@ -10,7 +10,7 @@ from typing import Any
 
 from data_prep.atomic import write_text
 from faceverif.provenance import describe_software
-from robustness.detectors.calibration import CALIBRATION_RULE
+from robustness.detectors.rejection_threshold import CALIBRATION_RULE
 from robustness.rejection.bootstrap import INTERVAL_RULE
 from robustness.rejection.controls import SIZE_RULE
 from robustness.rejection.findings import Finding, facts_of_pairs, rows_of

@@ -12,7 +12,7 @@ from robustness.attacks.base import Attack
 from robustness.attacks.fgsm import FGSM
 from robustness.attacks.sweep import BestVersions, Sight
 from robustness.detectors import Detector, build_detector
-from robustness.detectors.calibration import RejectionThreshold, calibrate
+from robustness.detectors.rejection_threshold import RejectionThreshold, calibrate
 from robustness.features import extract_features
 from robustness.threat_model import ThreatModel
 

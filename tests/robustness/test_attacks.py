@@ -25,7 +25,7 @@ from robustness.attacks.square import Square
 from robustness.attacks.targeted_fgsm import TargetedFGSM
 from robustness.attacks.transfer import Transfer
 from robustness.detectors import build_detector
-from robustness.detectors.calibration import calibrate
+from robustness.detectors.rejection_threshold import calibrate
 from robustness.features import extract_features
 from robustness.threat_model import Norm, ThreatModel
 

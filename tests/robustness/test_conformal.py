@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from data_prep.errors import InputError
-from robustness.detectors.calibration import calibrate, smallest_calibration, smallest_rate
+from robustness.detectors.rejection_threshold import calibrate, smallest_calibration, smallest_rate
 
 
 @pytest.mark.parametrize(("size", "rate"), [(99, 0.01), (100, 0.05), (30, 0.1), (7, 0.3)])

@@ -13,7 +13,7 @@ from faceverif.verification.metrics import area_under, equal_error_rate
 from robustness.attacks.base import AttackResult
 from robustness.attacks.fgsm import FGSM
 from robustness.detectors import build_detector
-from robustness.detectors.calibration import RejectionThreshold, calibrate
+from robustness.detectors.rejection_threshold import RejectionThreshold, calibrate
 from robustness.features import Features, extract_features
 from robustness.rejection.bootstrap import DrawnRoc, Estimate, drawn_counts
 from robustness.rejection.outcome import Outcome, Verdicts, clean_against_attacked, measure_outcome

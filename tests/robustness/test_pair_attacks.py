@@ -14,7 +14,7 @@ from robustness.attacks.pair_adaptive import PairAdaptive
 from robustness.attacks.pair_pgd import PairFGSM, PairPGD
 from robustness.attacks.pair_transfer import PairTransfer
 from robustness.detectors import build_detector
-from robustness.detectors.calibration import calibrate
+from robustness.detectors.rejection_threshold import calibrate
 from robustness.features import extract_features
 from robustness.threat_model import Norm, ThreatModel
 
