@@ -50,12 +50,14 @@ class People:
         seed: what they are drawn from.
         identities: how many.
         photos: of each.
+        template: of their crops.
     """
 
     name: str
     seed: int
     identities: int
     photos: int
+    template: str = "arcface-112"
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ class DemoSize:
 
     training: People = People("training", seed=1, identities=240, photos=8)
     held_out: People = People("held-out", seed=2, identities=60, photos=8)
-    known: People = People("known", seed=3, identities=40, photos=12)
+    known: People = People("known", seed=3, identities=40, photos=12, template="arcface-64")
     pairs_per_fold: int = 50
     overrides: tuple[str, ...] = ()
     known_overrides: tuple[str, ...] = REJECTING
@@ -144,8 +146,9 @@ class _RejectionSummary:
 def _draw_and_align(model: FaceModel, people: People, out: Path) -> None:
     photos = out / "photos" / people.name
     synthesise_photos(model, photos, identities=people.identities, photos=people.photos, seed=people.seed)
-    settings = AlignSettings(min_face_px=_MIN_FACE_PX)
-    say(align_folder(photos, out / "aligned" / people.name, settings=settings).text())
+    settings = AlignSettings(template=people.template, min_face_px=_MIN_FACE_PX)
+    for line in align_folder(photos, out / "aligned" / people.name, settings=settings).text().splitlines():
+        say(line)
 
 
 def write_pairs(people: People, path: Path, *, per_fold: int) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from small_runs import settings
 
+from data_prep.alignment import find_template, refuse_unfit_input
 from data_prep.errors import InputError
 from faceverif.classification.config import ClassificationConfig
 from faceverif.config.paths import refuse_missing_paths
@@ -263,3 +264,13 @@ def test_paths_of_a_config_must_exist_unless_they_can_be_fetched(tmp_path: Path,
     long = load_run_config(path, [f"data.path={'x' * 300}"])
     with pytest.raises(InputError, match="there is no such file"):
         refuse_missing_paths(long)
+
+
+@pytest.mark.usefixtures("real_inputs")
+@pytest.mark.parametrize(
+    "shipped", sorted((_ROOT / "configs/faces").glob("c*.yaml")), ids=lambda path: path.stem
+)
+def test_shipped_inputs_fit_the_crops_that_the_config_names(shipped: Path) -> None:
+    config = load_run_config(shipped, [])
+    side = re.findall(r"\d+", config.data.path.name)[-1]  # casia-128, faces_webface_112x112
+    refuse_unfit_input(find_template(f"arcface-{side}"), input_px=config.backbone.input_px)

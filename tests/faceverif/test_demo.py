@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import faceverif.demo
+from data_prep.alignment import find_template, refuse_unfit_input
 from data_prep.protocols import load_protocol
 from faceverif.config.run import load_run_config
 from faceverif.demo import CONFIG, FOLDS, DemoSize, People, run_demo, write_pairs
@@ -30,6 +31,17 @@ SMALL = DemoSize(
         "verification=[]",
     ),
 )
+
+
+@pytest.mark.usefixtures("real_inputs")
+def test_the_models_of_the_demo_as_shipped_fit_its_crops(tmp_path: Path) -> None:
+    """The small demo below takes smaller inputs, so it does not tell."""
+    size = DemoSize()
+    for config, people in (
+        (faceverif.demo._config(tmp_path, size), size.training),
+        (faceverif.demo._rejecting_config(tmp_path, size), size.known),
+    ):
+        refuse_unfit_input(find_template(people.template), input_px=config.backbone.input_px)
 
 
 def reject_little(run: Path, out: Path) -> None:

@@ -177,7 +177,7 @@ def refused(root: Path, run: Path, **sections: Any) -> str:
 
 @pytest.mark.usefixtures("real_inputs")
 def test_crops_of_another_scale_are_refused(data: Path, tmp_path: Path) -> None:
-    assert "must be at least 98 for arcface-112 crops" in refused(data, tmp_path / "run")
+    assert "must be at least 94 for arcface-112 crops" in refused(data, tmp_path / "run")
 
 
 def test_bad_data_is_refused_before_anything_is_written(data: Path, tmp_path: Path) -> None:
