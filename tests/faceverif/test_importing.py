@@ -202,6 +202,13 @@ def test_colours_can_be_said(tmp_path: Path) -> None:
     assert told.text().splitlines()[3] == "not part of the network: head.kernel"
 
 
+def test_names_in_a_file_cannot_write_to_the_console(tmp_path: Path) -> None:
+    state, _ = adaface(18)
+    _, told = imported(tmp_path, state | {"head.\x1b[2Jall good\n": torch.ones(2)})
+    assert "\x1b" not in told.text()
+    assert len(told.text().splitlines()) == 5
+
+
 def without(state: State, part: str) -> State:
     return {key: value for key, value in state.items() if part not in key}
 

@@ -11,7 +11,7 @@ import torch
 from pydantic import TypeAdapter
 
 from data_prep.alignment import find_template
-from data_prep.errors import InputError
+from data_prep.errors import InputError, printable_lines
 from data_prep.lock import filled
 from faceverif.backbones import Backbone, build_backbone
 from faceverif.config.backbones import BackboneConfig
@@ -25,7 +25,7 @@ _NAMED = 4  # keys that a message names
 
 @dataclass(frozen=True)
 class ImportSettings:
-    """What the user says of a model; None leaves it to what its publishers did.
+    """What the user states about a model. None means: as its publishers did.
 
     Attributes:
         colours: order in which it takes the colours.
@@ -67,7 +67,7 @@ class ImportedModel:
         ]
         if self.left_out:
             lines.append(f"not part of the network: {_few(self.left_out)}")
-        return "\n".join([*lines, f"model:  {self.path}"])
+        return printable_lines([*lines, f"model:  {self.path}"])
 
 
 def import_model(file: Path, out: Path, *, settings: ImportSettings) -> ImportedModel:
@@ -80,7 +80,7 @@ def import_model(file: Path, out: Path, *, settings: ImportSettings) -> Imported
         file: a checkpoint of InsightFace's iResNets and MobileFaceNet, AdaFace's and CVLface's IR nets,
             MagFace, or facenet-pytorch's InceptionResnetV1.
         out: the model's folder, new or without a model.
-        settings: what the user knows better.
+        settings: what the user states about the model.
 
     Returns:
         what was found and where it was written.
@@ -89,17 +89,18 @@ def import_model(file: Path, out: Path, *, settings: ImportSettings) -> Imported
         InputError: the file cannot be read safely, holds no network that is known here or only a part of one;
             its template has to be named; or OUT holds a model.
     """
+    if (out / MODEL_NAME).exists():
+        raise InputError(
+            "--out", "must not hold a model yet", got=out / MODEL_NAME, fix="Name another folder."
+        )
     found = _find(file)
-    pixels = found.layout.pixels if settings.colours is None else _recoloured(found, settings.colours)
+    published = found.layout.pixels
+    pixels = replace(published, colours=settings.colours or published.colours)
     config = TypeAdapter(BackboneConfig).validate_python(
         found.config | {"pixel_mean": pixels.mean, "pixel_std": pixels.std}
     )
     spec = _spec(found, config.input_px, settings.template)
     backbone = _filled_backbone(found, config, pixels, file=file)
-    if (out / MODEL_NAME).exists():
-        raise InputError(
-            "--out", "must not hold a model yet", got=out / MODEL_NAME, fix="Name another folder."
-        )
     with filled(out, command="faceverif import"):
         save_model(
             out / MODEL_NAME,
@@ -140,10 +141,6 @@ def _few(keys: tuple[str, ...]) -> str:
     return ", ".join(keys[:_NAMED]) + (f" and {more:,} more" if more > 0 else "")
 
 
-def _recoloured(found: Recognised, colours: Literal["rgb", "bgr"]) -> Pixels:
-    return replace(found.layout.pixels, colours=colours)
-
-
 def _spec(found: Recognised, input_px: int, template: str | None) -> PreprocessingSpec:
     name = template or found.layout.template
     if name is None:
@@ -166,16 +163,16 @@ def _spec(found: Recognised, input_px: int, template: str | None) -> Preprocessi
 
 def _filled_backbone(found: Recognised, config: Any, pixels: Pixels, *, file: Path) -> Backbone:
     backbone = build_backbone(config).eval()
-    wanted = {key for key in backbone.state_dict() if not key.endswith("num_batches_tracked")}
+    shapes = {key: tensor.shape for key, tensor in backbone.state_dict().items()}
+    wanted = {key for key in shapes if not key.endswith("num_batches_tracked")}
     state = dict(found.state)
     if missing := sorted(wanted - set(state)):
         raise _incomplete(
             file, found, f"{len(missing)} of {len(wanted)} tensors are missing, such as {missing[0]}"
         )
-    shapes = backbone.state_dict()
-    wrong = [key for key in state if key not in shapes or shapes[key].shape != state[key].shape]
+    wrong = [key for key in state if shapes.get(key) != state[key].shape]
     if wrong:
-        ours = tuple(shapes[wrong[0]].shape) if wrong[0] in shapes else "nothing"
+        ours = tuple(shapes[wrong[0]]) if wrong[0] in shapes else "nothing"
         raise _incomplete(file, found, f"{wrong[0]} is {tuple(state[wrong[0]].shape)} where {ours} belongs")
     if broken := [key for key, tensor in state.items() if not torch.isfinite(tensor).all()]:
         raise _incomplete(file, found, f"{broken[0]} holds NaN or infinity")
