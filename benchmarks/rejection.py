@@ -24,6 +24,7 @@ from torch import Tensor
 from faceverif.classification.classifier import Classifier
 from faceverif.classification.config import ClassificationConfig
 from faceverif.config.reading import validate_config
+from faceverif.perturbation.threat_model import ThreatModel
 from faceverif.provenance import peak_memory_mb
 from robustness.attacked_model import AttackedModel, frozen
 from robustness.attacks.fgsm import FGSM
@@ -31,7 +32,6 @@ from robustness.attacks.goal import Goal
 from robustness.attacks.through_foolbox import foolbox_attacks, run_foolbox
 from robustness.detectors import Detector, build_detector
 from robustness.features import Features, extract_features
-from robustness.threat_model import ThreatModel
 
 GOAL_PASSES = 3.5
 THREAT = ThreatModel("linf", 0.1)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -13,8 +12,6 @@ from data_prep.errors import InputError
 from faceverif.heads import Head
 from faceverif.images.labelled import as_pixels
 from faceverif.objective import Objective
-
-_Notes = TypeVar("_Notes")
 
 
 class AttackedModel(nn.Module):
@@ -214,33 +211,3 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         yield
-
-
-def gradient_of(value: Callable[[Tensor], Tensor], pixels: Tensor) -> Tensor:
-    """Gradient of the summed values with respect to the pixels.
-
-    Args:
-        value: (batch, C, H, W) -> (batch,).
-        pixels: (batch, C, H, W).
-    """
-    gradient, _ = gradient_and_notes(lambda asked: (value(asked), None), pixels)
-    return gradient
-
-
-def gradient_and_notes(
-    value: Callable[[Tensor], tuple[Tensor, _Notes]], pixels: Tensor
-) -> tuple[Tensor, _Notes]:
-    """`gradient_of` for a value that returns something else too.
-
-    Args:
-        value: (batch, C, H, W) -> (batch,) and the notes.
-        pixels: (batch, C, H, W).
-
-    Returns:
-        The gradient, and the notes as they are.
-    """
-    with torch.enable_grad():
-        asked = pixels.detach().requires_grad_()
-        values, notes = value(asked)
-        (gradient,) = torch.autograd.grad(values.sum(), asked)
-    return gradient, notes

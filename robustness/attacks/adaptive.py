@@ -6,6 +6,7 @@ from typing import Literal, Self
 
 from torch import Tensor
 
+from faceverif.perturbation.threat_model import ThreatModel
 from robustness.attacked_model import Watched
 from robustness.attacks.base import Attack
 from robustness.attacks.goal import GAINS, Goal, Loss
@@ -15,7 +16,6 @@ from robustness.attacks.sweep import Sight, best_of_sweep
 from robustness.attacks.traits import Traits
 from robustness.detectors.base import Detector
 from robustness.features import Features
-from robustness.threat_model import ThreatModel
 
 
 class AdaptiveConfig(AdaptiveSection):

@@ -12,6 +12,8 @@ from torch import Tensor
 
 from data_prep.errors import InputError
 from faceverif.checked_tensors import refuse_bad_labels
+from faceverif.perturbation.norm import Norm
+from faceverif.perturbation.threat_model import ThreatModel
 from robustness.attacked_model import (
     AttackedModel,
     Watched,
@@ -26,7 +28,6 @@ from robustness.attacks.knowledge import Knowledge
 from robustness.attacks.section import AttackSection
 from robustness.attacks.traits import Traits
 from robustness.features import Features
-from robustness.threat_model import Norm, ThreatModel
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from faceverif.config.section import Count, NotNegative, Positive
+from faceverif.perturbation.threat_model import ThreatModel
 from robustness.attacked_model import Watched
 from robustness.attacks.base import Attack
 from robustness.attacks.goal import Goal
 from robustness.attacks.section import AttackSection
 from robustness.attacks.through_foolbox import foolbox_attacks, run_foolbox
 from robustness.attacks.traits import Traits
-from robustness.threat_model import ThreatModel
 
 
 class CarliniWagnerConfig(AttackSection):

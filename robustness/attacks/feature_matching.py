@@ -9,15 +9,15 @@ from torch import Tensor
 
 from data_prep.errors import InputError
 from faceverif.config.section import Count
+from faceverif.perturbation.ascent import ascend, step_lengths
+from faceverif.perturbation.threat_model import ThreatModel
 from robustness.attacked_model import Watched
-from robustness.attacks.ascent import ascend
 from robustness.attacks.base import Attack, worst_of
 from robustness.attacks.goal import Goal
 from robustness.attacks.knowledge import Knowledge
 from robustness.attacks.section import AttackSection
 from robustness.attacks.traits import Traits
 from robustness.features import Features
-from robustness.threat_model import ThreatModel
 
 
 class FeatureMatchingConfig(AttackSection):
@@ -67,7 +67,8 @@ class FeatureMatching(Attack):
             return -(model.embed(pixels) - wanted).square().sum(dim=1)
 
         starts = (threat.random_start(images) if restart else images for restart in range(self.restarts))
-        runs = (ascend(nearness, start, images, threat=threat, steps=self.steps) for start in starts)
+        lengths = step_lengths(threat, self.steps)
+        runs = (ascend(nearness, start, images, threat=threat, lengths=lengths) for start in starts)
         return worst_of(runs, model, goal)
 
     def _nearest_guides(self, embeddings: Tensor, goal: Goal) -> Tensor:

@@ -6,13 +6,13 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
+from faceverif.perturbation.threat_model import ThreatModel
 from robustness.attacked_model import Watched
 from robustness.attacks.base import Attack
 from robustness.attacks.goal import Goal
 from robustness.attacks.section import AttackSection
 from robustness.attacks.through_foolbox import foolbox_attacks, run_foolbox
 from robustness.attacks.traits import Traits
-from robustness.threat_model import ThreatModel
 
 
 class FGSMConfig(AttackSection):

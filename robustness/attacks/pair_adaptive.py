@@ -8,6 +8,7 @@ from torch import Tensor
 
 from faceverif.config.section import Count
 from faceverif.heads import Head
+from faceverif.perturbation.threat_model import ThreatModel
 from robustness.attacks.knowledge import Knowledge
 from robustness.attacks.pairs import Chase, PairAttack, PairGoal, as_wanted
 from robustness.attacks.section import AdaptiveSection, AttackSection, Weights
@@ -15,7 +16,6 @@ from robustness.attacks.sweep import Sight, best_of_sweep
 from robustness.attacks.traits import Traits
 from robustness.detectors.base import Detector
 from robustness.features import Features
-from robustness.threat_model import ThreatModel
 
 
 class PairAdaptiveConfig(AdaptiveSection):

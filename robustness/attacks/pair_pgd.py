@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from faceverif.config.section import Count
-from robustness.attacks.ascent import ascend
+from faceverif.perturbation.ascent import ascend, step_lengths
+from faceverif.perturbation.threat_model import ThreatModel
 from robustness.attacks.knowledge import Knowledge
 from robustness.attacks.pairs import Chase, PairAttack, PairGoal
 from robustness.attacks.section import AttackSection
 from robustness.attacks.traits import Traits
-from robustness.threat_model import ThreatModel
 
 
 class PairPGDConfig(AttackSection):
@@ -53,12 +53,12 @@ class PairPGD(PairAttack):
         def gain(pixels: Tensor) -> Tensor:
             return chase.gain(chase.network(pixels))
 
-        best = probes
+        best, lengths = probes, step_lengths(threat, self.steps)
         with torch.no_grad():
             reached = gain(probes)
         for _ in range(self.restarts):
             start = threat.random_start(probes)
-            tried = ascend(gain, start, probes, threat=threat, steps=self.steps)
+            tried = ascend(gain, start, probes, threat=threat, lengths=lengths)
             with torch.no_grad():
                 found = gain(tried)
             best = torch.where((found > reached)[:, None, None, None], tried, best)

@@ -6,6 +6,7 @@ from typing import Self
 
 from torch import Tensor, nn
 
+from faceverif.perturbation.threat_model import ThreatModel
 from robustness.attacked_model import AttackedModel
 from robustness.attacks.knowledge import Knowledge
 from robustness.attacks.pair_pgd import PairPGD
@@ -13,7 +14,6 @@ from robustness.attacks.pairs import Chase, PairAttack, PairAttackResult, PairGo
 from robustness.attacks.section import AttackSection
 from robustness.attacks.traits import Traits
 from robustness.attacks.transfer import TransferConfig
-from robustness.threat_model import ThreatModel
 
 
 class PairTransfer(PairAttack):

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from data_prep.errors import InputError
+from faceverif.perturbation.threat_model import ThreatModel
 from robustness.attacked_model import (
     GradientCount,
     device_of,
@@ -24,7 +25,6 @@ from robustness.attacked_model import (
 from robustness.attacks.knowledge import Knowledge
 from robustness.attacks.section import AttackSection
 from robustness.attacks.traits import Traits
-from robustness.threat_model import ThreatModel
 
 PairGoal = Literal["impersonation", "dodging"]
 

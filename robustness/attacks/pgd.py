@@ -8,13 +8,14 @@ from typing import Any, Literal
 from torch import Tensor
 
 from faceverif.config.section import Count
+from faceverif.perturbation.norm import Norm
+from faceverif.perturbation.threat_model import ThreatModel
 from robustness.attacked_model import Watched
 from robustness.attacks.base import Attack, worst_of
 from robustness.attacks.goal import Goal, Loss
 from robustness.attacks.section import AttackSection
 from robustness.attacks.through_foolbox import foolbox_attacks, run_foolbox
 from robustness.attacks.traits import Traits
-from robustness.threat_model import Norm, ThreatModel
 
 
 class _MarginLoss:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, get_args
 from pydantic import Field
 
 from faceverif.config.section import Count, NotNegative, Section
-from robustness.threat_model import Norm
+from faceverif.perturbation.norm import Norm
 
 # Names become folders.
 Name = Annotated[str, Field(pattern=r"^\w[\w.+=-]*$")]

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from faceverif.config.section import Count
+from faceverif.perturbation.threat_model import ThreatModel
 from robustness.attacked_model import Watched
 from robustness.attacks.base import Attack
 from robustness.attacks.goal import Goal
 from robustness.attacks.section import AttackSection
 from robustness.attacks.traits import Traits
-from robustness.threat_model import ThreatModel
 
 # Shares of all queries after which the squares' area is halved: Andriushchenko et al. (2020), Sec. 5.
 _HALVED_AT = (0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)

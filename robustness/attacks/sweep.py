@@ -9,9 +9,8 @@ from typing import Final, NamedTuple
 import torch
 from torch import Tensor
 
-from robustness.attacked_model import gradient_and_notes
-from robustness.attacks.ascent import step_lengths
-from robustness.threat_model import ThreatModel
+from faceverif.perturbation.ascent import gradient_and_notes, step_lengths
+from faceverif.perturbation.threat_model import ThreatModel
 
 _REACHED: Final = 1
 _REACHED_UNDETECTED: Final = 2

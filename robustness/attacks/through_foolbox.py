@@ -13,9 +13,9 @@ with warnings.catch_warnings():
     import foolbox
     from foolbox import attacks as foolbox_attacks
 
+from faceverif.perturbation.threat_model import ThreatModel
 from robustness.attacked_model import AttackedModel, device_of
 from robustness.attacks.goal import Goal
-from robustness.threat_model import ThreatModel
 
 
 def run_foolbox(attack: Any, model: AttackedModel, images: Tensor, goal: Goal, **budget: float) -> Tensor:

@@ -7,6 +7,7 @@ from typing import Literal, Self
 from torch import Tensor
 
 from faceverif.config.section import Count
+from faceverif.perturbation.threat_model import ThreatModel
 from robustness.attacked_model import AttackedModel, Watched, frozen, refuse_unfit_model
 from robustness.attacks.base import Attack
 from robustness.attacks.goal import Goal
@@ -14,7 +15,6 @@ from robustness.attacks.knowledge import Knowledge
 from robustness.attacks.pgd import PGD
 from robustness.attacks.section import AttackSection
 from robustness.attacks.traits import Traits
-from robustness.threat_model import ThreatModel
 
 
 class TransferConfig(AttackSection):

@@ -12,8 +12,9 @@ from torch import Tensor
 from torchvision.transforms.functional import gaussian_blur as torchvision_blur
 
 from data_prep.errors import InputError
+from faceverif.perturbation.norm import Norm
+from faceverif.perturbation.threat_model import expand, sizes
 from robustness.attacked_model import refuse_bad_pixels
-from robustness.threat_model import Norm, expand, sizes
 
 SIZE_RULE = (
     "Each control is scaled to the attack's epsilon. JPEG uses the lowest quality within it; where a control "

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from faceverif.perturbation.threat_model import ThreatModel
 from robustness.attacked_model import AttackedModel
 from robustness.attacks import ATTACKS, AttackResult
 from robustness.attacks.traits import Traits
@@ -20,7 +21,6 @@ from robustness.rejection.config import RejectionConfig
 from robustness.rejection.controls import controlled
 from robustness.rejection.outcome import Verdicts
 from robustness.rejection.trial import ChangedImages, Trial
-from robustness.threat_model import ThreatModel
 
 
 @dataclass(frozen=True)

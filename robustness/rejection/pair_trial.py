@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from faceverif.images.faces import STRANGER
+from faceverif.perturbation.threat_model import ThreatModel
 from robustness.attacked_model import AttackedModel
 from robustness.attacks import PAIR_ATTACKS, PairAttackResult, PairGoal
 from robustness.attacks.pairs import as_wanted, unasked_result
@@ -22,7 +23,6 @@ from robustness.rejection.controls import controlled
 from robustness.rejection.open_set import OpenSet, load_open_set
 from robustness.rejection.outcome import Verdicts
 from robustness.rejection.trial import ChangedImages, Trial
-from robustness.threat_model import ThreatModel
 
 
 @dataclass(frozen=True)

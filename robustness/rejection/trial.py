@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from torch import Tensor
 
+from faceverif.perturbation.norm import Norm
 from robustness.attacked_model import AttackedModel
 from robustness.attacks import AttackSection, PairGoal
 from robustness.attacks.traits import Traits
@@ -19,7 +20,6 @@ from robustness.loaded_run import LoadedRun
 from robustness.rejection.calibrated_model import CalibratedModel
 from robustness.rejection.config import RejectionConfig
 from robustness.rejection.outcome import Verdicts
-from robustness.threat_model import Norm
 
 # A training of a model: the model's name and the number of the training.
 Key = tuple[str, int]

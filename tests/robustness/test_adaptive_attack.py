@@ -7,6 +7,7 @@ import torch
 from toy_models import band_images, lgm_model, pgd
 
 from data_prep.errors import InputError
+from faceverif.perturbation.threat_model import ThreatModel
 from robustness.attacks.adaptive import Adaptive
 from robustness.attacks.base import Attack
 from robustness.attacks.fgsm import FGSM
@@ -14,7 +15,6 @@ from robustness.attacks.sweep import BestVersions, Sight
 from robustness.detectors import Detector, build_detector
 from robustness.detectors.rejection_threshold import RejectionThreshold, calibrate
 from robustness.features import extract_features
-from robustness.threat_model import ThreatModel
 
 MODEL = lgm_model()
 IMAGES, LABELS = band_images(12, seed=1)

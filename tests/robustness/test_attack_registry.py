@@ -10,6 +10,7 @@ from torch import Tensor
 from toy_models import band_images, lgm_model
 
 from faceverif.config.section import Count
+from faceverif.perturbation.threat_model import ThreatModel
 from robustness.attacked_model import Watched
 from robustness.attacks import ATTACKS, Attack
 from robustness.attacks.fgsm import FGSM
@@ -21,7 +22,6 @@ from robustness.attacks.traits import Traits
 from robustness.detectors import build_detector
 from robustness.features import extract_features
 from robustness.rejection.masking import checks_for
-from robustness.threat_model import ThreatModel
 
 
 class DarkenConfig(AttackSection):

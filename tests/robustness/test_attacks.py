@@ -14,6 +14,8 @@ from torch.nn import functional as F
 from toy_models import Bands, band_images, carlini_wagner, lgm_model, pgd, softmax_model
 
 from data_prep.errors import InputError
+from faceverif.perturbation.norm import Norm
+from faceverif.perturbation.threat_model import ThreatModel
 from robustness.attacked_model import AttackedModel, Watched
 from robustness.attacks import ATTACKS, Attack
 from robustness.attacks.adaptive import Adaptive
@@ -27,7 +29,6 @@ from robustness.attacks.transfer import Transfer
 from robustness.detectors import build_detector
 from robustness.detectors.rejection_threshold import calibrate
 from robustness.features import extract_features
-from robustness.threat_model import Norm, ThreatModel
 
 MODEL = lgm_model()
 IMAGES, LABELS = band_images(12)

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from data_prep.errors import InputError
+from faceverif.perturbation.norm import Norm
+from faceverif.perturbation.threat_model import sizes
 from robustness.rejection.controls import CONTROLS, controlled
-from robustness.threat_model import Norm, sizes
 
 
 @pytest.fixture(params=[1, 3])

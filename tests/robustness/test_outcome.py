@@ -9,6 +9,7 @@ from scipy.stats import binomtest
 from toy_models import band_images, lgm_model
 
 from data_prep.errors import InputError
+from faceverif.perturbation.threat_model import ThreatModel
 from faceverif.verification.metrics import area_under, equal_error_rate
 from robustness.attacks.base import AttackResult
 from robustness.attacks.fgsm import FGSM
@@ -17,7 +18,6 @@ from robustness.detectors.rejection_threshold import RejectionThreshold, calibra
 from robustness.features import Features, extract_features
 from robustness.rejection.bootstrap import DrawnRoc, Estimate, drawn_counts
 from robustness.rejection.outcome import Outcome, Verdicts, clean_against_attacked, measure_outcome
-from robustness.threat_model import ThreatModel
 
 MODEL = lgm_model()
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, get_args
 
 import torch
 from torch import Tensor
 
 from data_prep.errors import InputError
-
-Norm = Literal["linf", "l2"]
+from faceverif.perturbation.norm import Norm
 
 # Rounding of float32: pixels are at most 1, so a difference is off by no more than a few times 2^-24.
 _ROUNDING = 1e-6

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_prep.errors import InputError
-from robustness.threat_model import Norm, ThreatModel, sizes
+from faceverif.perturbation.norm import Norm
+from faceverif.perturbation.threat_model import ThreatModel, sizes
 
 norms = st.sampled_from(["linf", "l2"])
 
