@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/.installed
+# A process per core, but no more than eight: each holds torch and most of the fixtures.
+PYTEST := $(VENV)/bin/python -m pytest -n auto --maxprocesses 8 --dist worksteal
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -12,10 +14,10 @@ demo: $(READY)  ## the full chain on synthetic people; prints where the report i
 	$(VENV)/bin/faceverif demo --out runs/demo
 
 test: $(READY)  ## all tests
-	$(VENV)/bin/python -m pytest
+	$(PYTEST)
 
 test-fast: $(READY)  ## all tests except the slow ones
-	$(VENV)/bin/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 lint: $(READY)  ## formatting, lint, types, import rules
 	$(VENV)/bin/ruff format --check .

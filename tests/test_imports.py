@@ -35,3 +35,12 @@ def test_what_must_start_fast_imports_nothing_heavy(module: str) -> None:
     program = f"import json, sys, {module}; print(json.dumps(list(sys.modules)))"
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, text=True)
     assert not HEAVY & {name.partition(".")[0] for name in json.loads(answer.stdout)}
+
+
+def test_help_imports_nothing_heavy() -> None:
+    run = "from faceverif.cli import main\ntry: main()\nfinally: print(*sys.modules, file=sys.stderr)"
+    program = f"import sys\n{run}"
+    command = [sys.executable, "-c", program, "--help"]
+    answer = subprocess.run(command, capture_output=True, check=True, text=True)
+    assert "Everyday tasks" in answer.stdout
+    assert not HEAVY & {name.partition(".")[0] for name in answer.stderr.split()}

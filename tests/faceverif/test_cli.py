@@ -137,18 +137,13 @@ def write_config(data: str, more: str = "") -> str:
     return "run.yaml"
 
 
-def test_help_answers_within_half_a_second_of_processor_time() -> None:
-    before = os.times()
-    answer = subprocess.run(
-        [sys.executable, "-c", "from faceverif.cli import main; main()", "--help"],
-        capture_output=True,
-        check=True,
-        text=True,
-    )
-    after = os.times()
-    used = after.children_user + after.children_system - before.children_user - before.children_system
-    assert used < 0.5
-    assert all(f" {command} " in answer.stdout for command in COMMANDS)
+def test_help_names_every_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """That it imports nothing heavy is in tests/test_imports.py; its time, in benchmarks/answers.py."""
+    assert run_main(monkeypatch, "--help") == 0
+    shown = capsys.readouterr().out
+    assert all(f" {command} " in shown for command in COMMANDS)
 
 
 @pytest.mark.parametrize("command", [*COMMANDS, "data check", "data fetch", "data audit"])
