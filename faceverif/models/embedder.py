@@ -111,8 +111,12 @@ class Embedder(ABC):
 
     @property
     def exclusions(self) -> Mapping[str, Any] | str | None:
-        """The list of photos left out of its training; None: there was no list; a text: why it is unknown."""
-        return UNKNOWN_TRAINING
+        """The list of photos left out of its training; None: there was no list; a text: why it is unknown.
+
+        Earlier versions knew no such list, and their provenance does not mention it.
+        """
+        data = self.provenance.get("data")
+        return UNKNOWN_TRAINING if data is None else data.get("exclusions")
 
     @abstractmethod
     def _run(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -53,12 +53,6 @@ class TorchEmbedder(Embedder):
         """Hash of the weights, computed at each call, since training changes them."""
         return weights_sha256(self.backbone)
 
-    @property
-    def exclusions(self) -> Mapping[str, Any] | str | None:
-        """The list in its provenance; earlier versions knew no such list and do not mention it."""
-        data = self.provenance.get("data")
-        return super().exclusions if data is None else data.get("exclusions")
-
     def _run(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         device = next(self.backbone.parameters()).device
         # uint8 travels to the device, a quarter of the bytes; the permuted view is channels-last already.

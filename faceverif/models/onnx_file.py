@@ -1,4 +1,4 @@
-"""A model from elsewhere, as an ONNX file: the name of its preprocessing says what it expects."""
+"""A model as an ONNX file. The file says what it expects if it was exported here; else the user names it."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from data_prep.alignment import TEMPLATES, Template
 from data_prep.errors import InputError, first_line
 from faceverif.models.embedder import Embedder, PreprocessingSpec
 from faceverif.models.onnx_graph import model_sha256, read_graph, unusable_file
+from faceverif.models.onnx_label import OnnxLabel, read_label
 from faceverif.models.preprocessing import find_preprocessing
 
 _LARGEST_BATCH = 16  # crops per call where the file leaves the batch open: more does not pay on a CPU
@@ -31,7 +32,7 @@ class OnnxEmbedder(Embedder):
 
     Args:
         path: the .onnx file; external data must lie in its folder.
-        preprocess: a name in `PREPROCESSINGS`.
+        preprocess: a name in `PREPROCESSINGS`; None: as the file says, if `faceverif export` wrote it.
         output: the name of the embedding; None: the only output that has the shape of one.
 
     Raises:
@@ -47,14 +48,19 @@ class OnnxEmbedder(Embedder):
 
     def __init__(self, path: Path, preprocess: str | None, *, output: str | None = None) -> None:
         self.path, self.name = path, path.name
-        self._pixels = find_preprocessing(preprocess)
+        if preprocess is not None:
+            find_preprocessing(preprocess)
         if not path.is_file():
             raise InputError("--onnx", "must be an .onnx file", got=path, fix="Check the path.")
         # Now, not when it is first asked for: by then the files may hold other weights than the session.
         self._sha256 = model_sha256(path, read_graph(path))
         self._session = _open(path)
+        label = read_label(path, self._session.get_modelmeta().custom_metadata_map)
+        preprocess = _agreed(path, preprocess, label)
+        self._pixels = find_preprocessing(preprocess)
         self._batch, side = _input_shape(path, self._session.get_inputs())
-        self.spec = PreprocessingSpec.of(_template_for(path, side), input_px=side)
+        self.spec = _spec(path, side, label)
+        self.provenance = {} if label is None else label.provenance
         self._input = self._session.get_inputs()[0].name
         self._threads = ThreadPoolExecutor(os.cpu_count() or 1)
         self._output = self._find_output(output)
@@ -180,6 +186,32 @@ def _input_shape(path: Path, inputs: Sequence[Any]) -> tuple[int | None, int]:
     if not isinstance(height, int) or height != width or channels != 3:
         raise refused
     return (batch if isinstance(batch, int) and batch > 0 else None), height
+
+
+def _agreed(path: Path, preprocess: str | None, label: OnnxLabel | None) -> str | None:
+    """The name of the preprocessing: the user's where the file says nothing, else the file's."""
+    if label is None or preprocess is None:
+        return preprocess if label is None else label.preprocess
+    if preprocess != label.preprocess:
+        raise InputError(
+            "--preprocess",
+            f"must be what {path.name} says of itself: {label.preprocess}",
+            got=preprocess,
+            fix="Leave it out.",
+        )
+    return preprocess
+
+
+def _spec(path: Path, side: int, label: OnnxLabel | None) -> PreprocessingSpec:
+    """The crops: as the file says, or by the side of its input."""
+    if label is None:
+        return PreprocessingSpec.of(_template_for(path, side), input_px=side)
+    label.spec.checked_template()
+    if label.spec.input_px != side:
+        raise _unusable(
+            path, f"must take the {label.spec.input_px} pixels that it speaks of", f"{side} pixels"
+        )
+    return label.spec
 
 
 def _template_for(path: Path, side: int) -> Template:
