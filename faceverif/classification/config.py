@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from faceverif.config.backbones import LastLayers
 from faceverif.config.objective import ObjectiveConfig
 from faceverif.config.optimisation import OptimizerConfig, ScheduleConfig
 from faceverif.config.paths import MustExist
@@ -49,7 +50,16 @@ class ImageDataConfig(Section):
         return self
 
 
-class SixConvConfig(Section):
+class _NetworkSection(Section):
+    """What all networks share."""
+
+    @property
+    def normed_embedding(self) -> bool:
+        """Whether the embedding layer is followed by a batch normalisation."""
+        return False
+
+
+class SixConvConfig(_NetworkSection):
     """The six-convolution MNIST net of the center-loss, L-Softmax and L-GM papers.
 
     Attributes:
@@ -62,27 +72,35 @@ class SixConvConfig(Section):
     relu: bool = False
 
 
-class LeNet5Config(Section):
+class LeNet5Config(_NetworkSection):
     """LeNet-5 with ReLU and max pooling."""
 
     name: Literal["lenet5"]
     embedding_dim: Count = 84
 
 
-class LSoftmaxNetConfig(Section):
+class LSoftmaxNetConfig(_NetworkSection):
     """The VGG-like nets of the L-Softmax paper, as the W-Softmax paper uses them.
 
     Attributes:
         variant: which of the paper's three.
         embedding_dim: units of the fully connected layer; 256, 256 and 512 in the L-Softmax paper.
+        last_layers: behind that layer. W-Softmax has PReLU and a batch normalisation there; without scale and
+            offset (prelu_norm) its loss has no minimum that means nothing.
     """
 
     name: Literal["lsoftmax_net"]
     variant: Literal["mnist", "cifar10", "cifar100"]
     embedding_dim: Count = 256
+    last_layers: LastLayers = "none"
+
+    @property
+    def normed_embedding(self) -> bool:
+        """Where such layers were asked for."""
+        return self.last_layers != "none"
 
 
-class _PooledSection(Section):
+class _PooledSection(_NetworkSection):
     """Attributes: embedding_dim, of a layer after pooling; null: the pooled features are the embedding."""
 
     embedding_dim: Count | None = None

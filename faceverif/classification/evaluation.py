@@ -11,6 +11,7 @@ from data_prep.errors import InputError
 from faceverif.classification import metrics
 from faceverif.classification.networks import Network
 from faceverif.heads import Head
+from faceverif.heads.lgm import LGMHead
 from faceverif.images.labelled import Images, as_pixels
 from faceverif.models.model_file import evaluating
 
@@ -46,17 +47,18 @@ def predict(network: Network, head: Head, images: Images) -> Predictions:
     return Predictions(torch.cat(embeddings), torch.cat(logits), images.labels.cpu())
 
 
-def measure_predictions(predictions: Predictions, centres: Tensor, *, seed: int) -> dict[str, Any]:
+def measure_predictions(predictions: Predictions, head: Head, *, seed: int) -> dict[str, Any]:
     """Every number of `faceverif.classification.metrics`; JSON-able.
 
     Args:
         predictions: of the evaluated images.
-        centres: (classes, dim), the head's.
+        head: whose predictions they are.
         seed: of k-means.
 
     Returns:
         Shares as fractions, angles in degrees, null for the angle of a class without an image. There is no
-        top5_error with five classes or fewer, no recall_at_K with no more than K images.
+        top5_error with five classes or fewer, no recall_at_K with no more than K images, and no all_negative
+        for L-GM, whose logits are log densities.
 
     Raises:
         InputError: logits are not finite, of which no number means anything.
@@ -65,7 +67,7 @@ def measure_predictions(predictions: Predictions, centres: Tensor, *, seed: int)
     if not logits.isfinite().all():
         fix = "Lower optimizer.learning_rate or set training.clip_norm."
         raise InputError("training", "logits must be finite", got="NaN or infinity", fix=fix)
-    angles = metrics.mean_angle_per_class(embeddings, centres.detach().cpu(), labels).tolist()
+    angles = metrics.mean_angle_per_class(embeddings, head.centres().detach().cpu(), labels).tolist()
     figures = {
         "error": metrics.error(logits, labels),
         "macro_f1": metrics.macro_f1(logits.argmax(dim=1), labels),
@@ -73,6 +75,8 @@ def measure_predictions(predictions: Predictions, centres: Tensor, *, seed: int)
         "ece": metrics.expected_calibration_error(logits, labels),
         "mean_angle_deg": [None if angle != angle else angle for angle in angles],
     }
+    if not isinstance(head, LGMHead):
+        figures["all_negative"] = metrics.all_negative(logits)
     if logits.shape[1] > 5:
         figures["top5_error"] = metrics.top_k_error(logits, labels, k=5)
     return figures | _compare(embeddings, labels, clusters=logits.shape[1], seed=seed)

@@ -40,6 +40,18 @@ def top_k_error(logits: Tensor, labels: Tensor, *, k: int) -> float:
     return 1.0 - found.double().mean().item()
 
 
+def all_negative(logits: Tensor) -> float:
+    """Share of images whose logits are negative for every class, in [0, 1].
+
+    Where logits are products with class weights, their embeddings are opposite to all of them: W-Softmax does
+    not separate those (see `faceverif.heads.wsoftmax`).
+
+    Args:
+        logits: (N, classes), margin-free.
+    """
+    return (logits < 0).all(dim=1).double().mean().item()
+
+
 def macro_f1(predicted: Tensor, labels: Tensor) -> float:
     """F1 of each class, averaged over the classes that occur as label or prediction, in [0, 1].
 

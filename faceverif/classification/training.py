@@ -28,6 +28,7 @@ from faceverif.training.checkpoint import load_checkpoint, only_a_whole_checkpoi
 from faceverif.training.fabric import launch_alone
 from faceverif.training.host_memory import keep_freed_memory
 from faceverif.training.interval import Interval
+from faceverif.training.opposite import OppositeEmbeddings
 from faceverif.training.order import RemainingBatches, steps_per_epoch
 from faceverif.training.run_folder import RunFolder, held
 from faceverif.training.step_figures import StepFigures
@@ -35,7 +36,15 @@ from faceverif.training.stop import StopRequest
 
 METRICS_NAME = "metrics.csv"
 RESULT_NAME = "result.json"
-_COLUMNS = ("epoch", "loss", "accuracy", "evaluation_error", "learning_rate", "images_per_s")
+_COLUMNS = (
+    "epoch",
+    "loss",
+    "accuracy",
+    "all_negative",
+    "evaluation_error",
+    "learning_rate",
+    "images_per_s",
+)
 
 
 def train_classifier(config: ClassificationConfig, run: Path, *, resume: bool = False) -> None:
@@ -104,6 +113,7 @@ class ClassifierRun:
         )
         self.step = 0
         self.interval = Interval()
+        self.opposite = OppositeEmbeddings(config, normed=config.network.normed_embedding)
         self.history: list[dict[str, float]] = []
         described = describe_images(config.data, train, evaluation, sha256=sha256)
         provenance = describe_start(described, seed=config.seed, device=str(fabric.device))
@@ -122,6 +132,7 @@ class ClassifierRun:
         self.folder.open()
         self._write_history()
         say(self._headline())
+        self.opposite.warn()
 
     def fit(self, stop: StopRequest) -> None:
         """Make the steps that are left; each epoch ends with its row of figures and a checkpoint.
@@ -142,7 +153,7 @@ class ClassifierRun:
         """Measure everything, and export the model with what was found about it."""
         model, config = self.learner.network, self.config
         predictions = predict(model.network, model.objective.head, self.evaluation)
-        figures = measure_predictions(predictions, model.objective.head.centres(), seed=config.seed)
+        figures = measure_predictions(predictions, model.objective.head, seed=config.seed)
         self.folder.close(steps=self.step)
         save_classifier(self.run, model, config=config, class_names=self.train.class_names)
         result = {
@@ -195,11 +206,10 @@ class ClassifierRun:
 
     def _row(self) -> dict[str, float]:
         """Means of what the epoch's steps measured."""
-        means = self.interval.means()
+        means = self.opposite.logged(self.interval.means())
         return {
             "epoch": self.step // self.steps_per_epoch,
-            "loss": means["loss"],
-            "accuracy": means["accuracy"],
+            **{name: means[name] for name in _COLUMNS if name in means},
             "learning_rate": self.learner.learning_rate(self.step - 1),
             "images_per_s": round(self.interval.steps_per_s * self.config.training.batch_size, 2),
         }

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from faceverif.config.section import Count, Positive, Section
 
 PixelValues = tuple[float, float, float]
+
+# Behind the fully connected layer of a net that ends with one: nothing; PReLU and a batch normalisation
+# without scale and offset, with both, or with an offset alone; a batch normalisation with both and ReLU.
+LastLayers = Literal["none", "prelu_norm", "prelu_affine_norm", "prelu_offset_norm", "norm_relu"]
 
 
 class _BackboneSection(Section):
@@ -22,16 +26,33 @@ class _BackboneSection(Section):
             (pixels - pixel_mean) / pixel_std. Imported models bring their own.
     """
 
-    fewest_photos: ClassVar[int] = 1  # in a training step: batch normalisation of an embedding needs two
-
     embedding_dim: Count = 512
     input_px: Annotated[int, Field(ge=32, le=512, multiple_of=8)] = 112
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     pixel_mean: PixelValues = (0.5, 0.5, 0.5)
     pixel_std: tuple[Positive, Positive, Positive] = (0.5, 0.5, 0.5)
 
+    @property
+    def normed_embedding(self) -> bool:
+        """Whether the embedding layer is followed by a batch normalisation."""
+        return False
 
-class MobileFaceNetConfig(_BackboneSection):
+    @property
+    def fewest_photos(self) -> int:
+        """In a training step: batch normalisation of an embedding needs two."""
+        return 2 if self.normed_embedding else 1
+
+
+class _NormedSection(_BackboneSection):
+    """A backbone that ends with a batch normalisation."""
+
+    @property
+    def normed_embedding(self) -> bool:
+        """It is."""
+        return True
+
+
+class MobileFaceNetConfig(_NormedSection):
     """MobileFaceNet.
 
     Attributes:
@@ -40,14 +61,12 @@ class MobileFaceNetConfig(_BackboneSection):
             in MobileNetV2 and InsightFace.
     """
 
-    fewest_photos: ClassVar[int] = 2
-
     name: Literal["mobilefacenet"]
     channel_scale: Literal[1, 2] = 1
     expand: Literal["output", "input"] = "output"
 
 
-class IResNetConfig(_BackboneSection):
+class IResNetConfig(_NormedSection):
     """The residual net of ArcFace.
 
     Attributes:
@@ -59,8 +78,6 @@ class IResNetConfig(_BackboneSection):
             InsightFace, or `subsampling` as in AdaFace and CVLface.
     """
 
-    fewest_photos: ClassVar[int] = 2
-
     name: Literal["iresnet"]
     depth: Literal[18, 34, 50, 100, 200]
     width: Annotated[int, Field(ge=8, lt=2**31)] = 64
@@ -69,10 +86,20 @@ class IResNetConfig(_BackboneSection):
 
 
 class SphereFaceNetConfig(_BackboneSection):
-    """The residual net of SphereFace; no batch normalisation."""
+    """The residual net of SphereFace; no batch normalisation in its trunk.
+
+    Attributes:
+        last_layers: behind the fully connected layer; the paper has none, W-Softmax needs prelu_norm.
+    """
 
     name: Literal["sphereface"]
     depth: Literal[20, 36, 64]
+    last_layers: LastLayers = "none"
+
+    @property
+    def normed_embedding(self) -> bool:
+        """Where such layers were asked for."""
+        return self.last_layers != "none"
 
 
 class LGMResNetConfig(_BackboneSection):
@@ -81,7 +108,7 @@ class LGMResNetConfig(_BackboneSection):
     name: Literal["lgm_resnet"]
 
 
-class InceptionResNetV1Config(_BackboneSection):
+class InceptionResNetV1Config(_NormedSection):
     """The net of facenet-pytorch; its input is 160 pixels wide there."""
 
     name: Literal["inception_resnet_v1"]

@@ -6,7 +6,7 @@ What makes no sense together is refused here, with the reason.
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -71,12 +71,18 @@ class WSoftmaxConfig(Section):
 
     Attributes:
         alpha: the pull; 0.5, 1 and 1.5 in the paper.
-        only_raises: not in the paper: the pull lowers no logit, which closes a minimum that means nothing.
     """
 
     name: Literal["wsoftmax"]
     alpha: NotNegative = 1.0
-    only_raises: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_earlier_versions(cls, settings: Any) -> Any:
+        """Runs of earlier versions hold a switch that the right networks made needless; it was off."""
+        if isinstance(settings, dict) and settings.get("only_raises") is False:
+            return {key: value for key, value in settings.items() if key != "only_raises"}
+        return settings
 
 
 class LGMConfig(Section):

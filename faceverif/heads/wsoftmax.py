@@ -15,9 +15,7 @@ from faceverif.heads.biased_products import biased_weight_products
 from faceverif.heads.products import unit_weight_products
 
 
-def wsoftmax_logits(
-    embeddings: Tensor, weight: Tensor, labels: Tensor, *, alpha: float, only_raises: bool = False
-) -> Tensor:
+def wsoftmax_logits(embeddings: Tensor, weight: Tensor, labels: Tensor, *, alpha: float) -> Tensor:
     """Logits of the weights-biased softmax, Eq. 12 of Li & Wang (2020).
 
     For a sample of class c every other class j is compared through (alpha w_c + w_j) / |alpha w_c + w_j|
@@ -25,17 +23,17 @@ def wsoftmax_logits(
     x . w_j and w_c . w_j and no per-sample weights. alpha = 0 is the weight-normalised softmax. Where
     |alpha w_c + w_j|^2 falls below 1e-6 (opposite weights at alpha = 1) it is held there.
 
-    The pull is meant to raise the other classes, and lowers them where products are negative: since
-    |alpha w_c + w_j| <= alpha + 1, an embedding with the same product -a with every weight has a loss near 0
-    for every label, once a is large. Such directions exist unless the weights add up to nothing (Eq. 3), and
-    trainings run there, also from a start with no negative product (RESULTS.md). `only_raises` closes them.
+    The pull is meant to raise the other classes, and lowers them where products are negative. An embedding
+    with the product -a with every weight has logits that are (alpha + 1) / |alpha w_c + w_j| times lower than
+    that of the true class: a loss near 0 for every label, once a is large. Trainings run into this second
+    minimum. The batch normalisation of the paper's networks rules it out where it has no offset (see
+    `faceverif.backbones.last_layers`): the products of a batch with a weight then add up to zero.
 
     Args:
         embeddings: (batch, dim), not normalised.
         weight: (classes, dim), any norm; taken as unit vectors.
         labels: (batch,), int64 in [0, classes).
         alpha: pull towards the true class, >= 0.
-        only_raises: not in the paper: no logit falls below the plain product. It costs another product.
 
     Returns:
         (batch, classes); the column of the true class is the plain product.
@@ -45,12 +43,7 @@ def wsoftmax_logits(
     """
     require_not_negative("alpha", alpha)
     refuse_bad_labels(labels, batch=len(embeddings), classes=len(weight))
-    pulled, _ = biased_weight_products(embeddings, weight, labels, alpha=alpha)
-    return _raised(pulled, embeddings, weight) if only_raises else pulled
-
-
-def _raised(pulled: Tensor, embeddings: Tensor, weight: Tensor) -> Tensor:
-    return torch.maximum(pulled, unit_weight_products(embeddings, weight))
+    return biased_weight_products(embeddings, weight, labels, alpha=alpha)[0]
 
 
 def simplex_weights(classes: int) -> Tensor:
@@ -87,17 +80,15 @@ class WSoftmaxHead(Head):
         classes: how many there are.
         embedding_dim: length of an embedding.
         alpha: the whole pull; it may grow in training.
-        only_raises: no logit falls below the plain product.
 
     Raises:
         InputError: a negative alpha.
     """
 
-    def __init__(self, *, classes: int, embedding_dim: int, alpha: float, only_raises: bool = False) -> None:
+    def __init__(self, *, classes: int, embedding_dim: int, alpha: float) -> None:
         super().__init__(classes=classes, embedding_dim=embedding_dim)
         require_not_negative("alpha", alpha)
         self.alpha = self.alpha_now = alpha
-        self.only_raises = only_raises
         self.weight = unit_length_on_average(classes, embedding_dim)
 
     def compare(self, embeddings: Tensor, labels: Tensor) -> HeadOutput:
@@ -109,7 +100,7 @@ class WSoftmaxHead(Head):
             own = pulled.gather(1, labels[:, None])
             return (pulled / inverse_lengths - alpha * own).scatter_(1, labels[:, None], own)
 
-        return HeadOutput(_raised(pulled, embeddings, self.weight) if self.only_raises else pulled, plain)
+        return HeadOutput(pulled, plain)
 
     def compare_plainly(self, embeddings: Tensor) -> Tensor:
         """x . w_j with unit w, as the paper evaluates."""

@@ -92,6 +92,7 @@ def rehearse(config: RunConfig, run: Path, *, resume: bool = False) -> Rehearsal
     return Rehearsal(
         (
             ("run", headline),
+            *([("", training.opposite.warning)] if training.opposite.warning else []),
             ("data", _data_text(training.photos, sampled=len(sampled))),
             *((check.name, check.text()) for check in checks),
             ("pace", _pace_text(training, pace)),

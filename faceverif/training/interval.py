@@ -15,12 +15,13 @@ class Interval:
 
     Attributes:
         steps: how many.
-        loss, accuracy, gradient_norm: sums of their figures.
+        loss, accuracy, all_negative, gradient_norm: sums of their figures.
     """
 
     steps: int = 0
     loss: float = 0.0
     accuracy: float = 0.0
+    all_negative: float = 0.0
     gradient_norm: float = 0.0
 
     def __post_init__(self) -> None:
@@ -30,17 +31,24 @@ class Interval:
     @classmethod
     def of(cls, sums: Mapping[str, float]) -> Interval:
         """The interval that gave that state."""
-        return cls(int(sums["steps"]), sums["loss"], sums["accuracy"], sums["gradient_norm"])
+        return cls(
+            int(sums["steps"]),
+            loss=sums["loss"],
+            accuracy=sums["accuracy"],
+            all_negative=sums.get("all_negative", 0.0),  # earlier versions did not measure it
+            gradient_norm=sums["gradient_norm"],
+        )
 
     def add(self, figures: StepFigures) -> None:
         """Count a step in."""
         self.steps += 1
         self.loss += figures.loss
         self.accuracy += figures.accuracy
+        self.all_negative += figures.all_negative
         self.gradient_norm += figures.gradient_norm
 
     def means(self) -> dict[str, float]:
-        """Loss, accuracy and gradient norm per step."""
+        """The figures per step."""
         return {key: value / self.steps for key, value in self.state().items() if key != "steps"}
 
     def state(self) -> dict[str, float]:

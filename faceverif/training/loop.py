@@ -34,6 +34,7 @@ from faceverif.training.host_memory import keep_freed_memory
 from faceverif.training.interval import Interval
 from faceverif.training.learner import Learner
 from faceverif.training.metrics_log import MetricsLog
+from faceverif.training.opposite import OppositeEmbeddings
 from faceverif.training.order import RemainingBatches, steps_per_epoch
 from faceverif.training.provenance import describe_photos
 from faceverif.training.run_folder import RunFolder, held
@@ -133,6 +134,7 @@ class TrainingRun:
         )
         self.step, self._asked_to_stop = 0, False
         self.interval = Interval()
+        self.opposite = OppositeEmbeddings(config, normed=config.backbone.normed_embedding)
         self.results: dict[str, VerificationResult] = {}
         provenance = describe_start(
             describe_photos(photos),
@@ -159,6 +161,7 @@ class TrainingRun:
             names = tuple(check.config.name for check in self.checks)
             self.log = MetricsLog(self.run, verifications=names, step=self.step)
             say(self.headline())
+            self.opposite.warn()
 
     def fit(self, stop: StopRequest) -> None:
         """Make the steps that are left; after every epoch verify, then save.
@@ -218,7 +221,7 @@ class TrainingRun:
             return
         if self.fabric.is_global_zero:
             rate = self.interval.steps_per_s * training.batch_size
-            row = self.interval.means() | {
+            row = self.opposite.logged(self.interval.means()) | {
                 "learning_rate": self.learner.learning_rate(self.step - 1),
                 "margin_progress": self.learner.margin_progress(self.step - 1),
                 "images_per_s": round(rate, 2),

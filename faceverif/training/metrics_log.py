@@ -17,6 +17,7 @@ _COLUMNS = (
     "epoch",
     "loss",
     "accuracy",
+    "all_negative",
     "learning_rate",
     "margin_progress",
     "gradient_norm",

@@ -122,11 +122,12 @@ class OneStep(ABC, Generic[Batch]):
         asked = torch.full((1,), float(stop), device=measured.device)
         shared = torch.hstack([measured, checks.failed.to(measured), asked])
         figures = (self.fabric.all_reduce(shared, reduce_op="mean"), norm)
-        loss, hits, failed, stops, length = torch.hstack([torch.as_tensor(each) for each in figures]).tolist()
+        values = torch.hstack([torch.as_tensor(each) for each in figures]).tolist()
+        loss, hits, negative, failed, stops, length = values
         if failed:
             checks.refuse()
             self._refuse_elsewhere()
-        return StepFigures(loss, hits, length, stop=stops > 0)
+        return StepFigures(loss, hits, negative, length, stop=stops > 0)
 
     def update(self, *, step: int) -> None:
         """Move the weights along the gradients that `compute_gradients` left."""
@@ -138,16 +139,17 @@ class OneStep(ABC, Generic[Batch]):
         self._objective.end_epoch()
 
     def _measured(self, batch: Batch, *, step: int) -> Tensor:
-        """(2,) loss and accuracy of the share, on the device; leaves its gradients."""
+        """(3,) loss, accuracy and all-negative share, on the device; leaves the gradients of its share."""
         count = self._parts
-        measured = torch.zeros(2, device=self.fabric.device)
+        measured = torch.zeros(3, device=self.fabric.device)
         for number, (pictures, labels) in enumerate(self.parts(batch, step=step), start=1):
             with self.fabric.no_backward_sync(self.model, enabled=number < count):
                 output = self.model(pictures, labels)
                 loss = output.loss / count
-                hits = (output.head.logits.argmax(dim=1) == labels).float().mean() / count
+                highest, predicted = output.head.logits.max(dim=1)
+                shares = torch.stack((predicted == labels, highest < 0)).float().mean(dim=1) / count
                 self.fabric.backward(loss)
-            measured += torch.stack((loss.detach(), hits))
+            measured += torch.hstack((loss.detach(), shares))
         return measured
 
     def _refuse_elsewhere(self) -> None:

@@ -14,12 +14,15 @@ class StepFigures(NamedTuple):
     Attributes:
         loss: mean over the batch, penalties included.
         accuracy: share of images whose margin-free logits are highest at their own class.
+        all_negative: share of images whose margin-free logits are negative for every class. Where logits are
+            products, their embedding is opposite to all class weights (W-Softmax's second minimum).
         gradient_norm: before clipping, of this process's model (all have the same gradient).
         stop: one of the processes was asked to stop after this step.
     """
 
     loss: float
     accuracy: float
+    all_negative: float
     gradient_norm: float
     stop: bool = False
 

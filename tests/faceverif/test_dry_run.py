@@ -85,7 +85,7 @@ def test_a_verification_without_any_crop_is_refused(data: Path, tmp_path: Path) 
 def test_a_loss_that_is_not_finite_stops_it(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    figures = StepFigures(float("nan"), accuracy=0.0, gradient_norm=1.0)
+    figures = StepFigures(float("nan"), accuracy=0.0, all_negative=0.0, gradient_norm=1.0)
     monkeypatch.setattr(Learner, "compute_gradients", lambda *_, **__: figures)
     before = everything(tmp_path)
     with pytest.raises(InputError, match="must stay finite; got loss nan"):

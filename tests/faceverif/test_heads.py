@@ -103,15 +103,6 @@ HEADS: dict[str, tuple[Logits, Oracle]] = {
         )
         for alpha in (0.0, 0.5, 1.0, 1.5)
     },
-    "wsoftmax 1.0, only raises": (
-        partial(wsoftmax_logits, alpha=1.0, only_raises=True),
-        lambda x, w, y: [
-            max(pulled, plain)
-            for pulled, plain in zip(
-                wsoftmax_oracle(x, w, y, alpha=1.0), wsoftmax_oracle(x, w, y, alpha=0.0), strict=True
-            )
-        ],
-    ),
     "lgm, identity": gaussian(torch.zeros(CLASSES, 1, dtype=torch.float64), alpha=1.0),
     "lgm, isotropic": gaussian(LOG_VARIANCES[:, :1], alpha=0.3),
     "lgm, diagonal": gaussian(LOG_VARIANCES, alpha=0.3),
@@ -422,7 +413,7 @@ def test_wsoftmax_with_opposite_weights_stays_finite() -> None:
 
 
 def test_wsoftmax_is_content_with_an_embedding_opposite_to_all_weights() -> None:
-    """A loss near 0 whatever the label, where no argmax means anything; not where the pull only raises."""
+    """A loss near 0 whatever the label, where no argmax means anything."""
     _, w, _ = drawn()
     w = torch.nn.functional.normalize(w[:DIM])
     opposite = -100 * torch.linalg.solve(w, torch.ones(DIM, dtype=w.dtype))[None]
@@ -430,7 +421,6 @@ def test_wsoftmax_is_content_with_an_embedding_opposite_to_all_weights() -> None
         y = torch.tensor([label])
         assert cross_entropy(wsoftmax_logits(opposite, w, y, alpha=1.0), y).item() < 1e-3
         assert cross_entropy(wsoftmax_logits(opposite, w, y, alpha=0.0), y).item() > 1.0
-        assert cross_entropy(wsoftmax_logits(opposite, w, y, alpha=1.0, only_raises=True), y).item() > 1.0
     # The simplex has no such direction: its weights add up to nothing.
     torch.testing.assert_close(simplex_weights(7).sum(dim=0), torch.zeros(6, dtype=torch.float64))
 
@@ -443,7 +433,6 @@ MODULES: dict[str, Callable[..., Head]] = {
     "sphereface": partial(SphereFaceHead, margin=4, smallest_lambda=5.0),
     "lsoftmax": partial(LSoftmaxHead, margin=4, smallest_lambda=0.0),
     "wsoftmax": partial(WSoftmaxHead, alpha=1.0),
-    "wsoftmax, only raises": partial(WSoftmaxHead, alpha=1.0, only_raises=True),
     "lgm identity": partial(LGMHead, alpha=1.0, covariance="identity"),
     "lgm isotropic": partial(LGMHead, alpha=0.3, covariance="isotropic"),
     "lgm diagonal": partial(LGMHead, alpha=0.3, covariance="diagonal"),

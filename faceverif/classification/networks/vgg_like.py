@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from torch import nn
 
+from faceverif.backbones.last_layers import last_layers as behind
 from faceverif.backbones.prelu import PReLU
 from faceverif.classification.networks.base import convolution, fully_connected, pooled
+
+if TYPE_CHECKING:
+    from faceverif.config.backbones import LastLayers
 
 
 class _Plan(NamedTuple):
@@ -26,7 +30,11 @@ _PLANS = {
 
 
 def lsoftmax_net(
-    *, shape: tuple[int, int, int], variant: Literal["mnist", "cifar10", "cifar100"], embedding_dim: int
+    *,
+    shape: tuple[int, int, int],
+    variant: Literal["mnist", "cifar10", "cifar100"],
+    embedding_dim: int,
+    last_layers: LastLayers = "none",
 ) -> nn.Module:
     """A net of Liu et al. (2016), Table 1: a convolution, three stages with max pooling, an embedding layer.
 
@@ -36,8 +44,10 @@ def lsoftmax_net(
         shape: C, H, W.
         variant: the paper's column: 10, 13 and 13 convolutions.
         embedding_dim: 256, 256 and 512 in the paper.
+        last_layers: behind the embedding layer; PReLU and batch normalisation in Li & Wang (2020).
     """
-    return fully_connected(_stages(_PLANS[variant], shape[0], norm_first=False), shape, embedding_dim)
+    layers = fully_connected(_stages(_PLANS[variant], shape[0], norm_first=False), shape, embedding_dim)
+    return layers.extend(behind(last_layers, embedding_dim))
 
 
 def vgg13(*, shape: tuple[int, int, int], embedding_dim: int | None) -> nn.Module:

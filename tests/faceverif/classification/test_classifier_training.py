@@ -145,7 +145,7 @@ def test_the_loaded_classifier_is_the_trained_one(whole: Path) -> None:
     assert torch.equal(classifier.embed(images), predictions.embeddings)
     torch.testing.assert_close(classifier.logits(images), predictions.logits)
     torch.testing.assert_close(classifier(images[:8] / 255), predictions.logits[:8])
-    figures = measure_predictions(predictions, classifier.head.centres(), seed=classifier.config.seed)
+    figures = measure_predictions(predictions, classifier.head, seed=classifier.config.seed)
     written = json.loads((whole / "result.json").read_text())["metrics"]
     assert figures.pop("mean_angle_deg") == pytest.approx(written.pop("mean_angle_deg"))
     assert figures == pytest.approx(written)

@@ -1,0 +1,57 @@
+"""W-Softmax's second minimum, embeddings opposite to all class weights: what is logged and warned of.
+
+See `faceverif.heads.wsoftmax` for the minimum itself.
+"""
+
+from __future__ import annotations
+
+from data_prep.progress import say
+from faceverif.config.objective import ObjectiveConfig, WSoftmaxConfig
+
+# Share of the samples: a few opposite ones are outliers, more are on their way to the minimum.
+_TOLERATED = 0.01
+_REASON = "its loss is near zero for an embedding opposite to all class weights, whatever the label"
+_FIX = (
+    "Batch normalisation without offset behind the embedding layer rules that out: last_layers: prelu_norm "
+    "of lsoftmax_net and sphereface, or the backbone iresnet."
+)
+
+
+class OppositeEmbeddings:
+    """Watches a training for the minimum.
+
+    Args:
+        config: what is minimised.
+        normed: a batch normalisation stands behind the embedding layer.
+
+    Attributes:
+        warning: of W-Softmax on a raw embedding; empty where nothing speaks against the combination.
+    """
+
+    def __init__(self, config: ObjectiveConfig, *, normed: bool) -> None:
+        head = config.head
+        self._head, self._pulls = head.name, isinstance(head, WSoftmaxConfig) and head.alpha > 0
+        self.warning = ""
+        if self._pulls and not normed:
+            self.warning = (
+                f"warning: W-Softmax on a raw embedding: {_REASON}, and trainings end there. {_FIX}"
+            )
+
+    def warn(self) -> None:
+        """Say the warning, where there is one."""
+        if self.warning:
+            say(self.warning)
+
+    def logged(self, means: dict[str, float]) -> dict[str, float]:
+        """A row's figures; warns once where W-Softmax has too many all-negative samples.
+
+        L-GM's row has no such share: its logits are log densities, and always negative.
+        """
+        share = means["all_negative"]
+        if self._pulls and share > _TOLERATED:
+            say(
+                f"warning: {share:.1%} of the samples have negative products with all class weights. "
+                f"W-Softmax does not separate them: {_REASON}. {_FIX}"
+            )
+            self._pulls = False
+        return {key: value for key, value in means.items() if key != "all_negative" or self._head != "lgm"}

@@ -1,0 +1,149 @@
+"""W-Softmax's second minimum: ruled out by the last layers, logged, and warned of."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from classification.test_classifier_training import config as image_config
+from small_runs import run_config
+
+from faceverif.backbones.last_layers import last_layers
+from faceverif.classification.metrics import all_negative
+from faceverif.classification.training import train_classifier
+from faceverif.config.objective import ObjectiveConfig, WSoftmaxConfig
+from faceverif.config.run import RunConfig
+from faceverif.heads.wsoftmax import WSoftmaxHead
+from faceverif.training.interval import Interval
+from faceverif.training.opposite import OppositeEmbeddings
+
+DIM = 8
+W_SOFTMAX = ObjectiveConfig(head=WSoftmaxConfig(name="wsoftmax", alpha=1.0))
+SMALL: dict[str, Any] = {
+    "data": {"name": "digits", "limit": 40},
+    "network": {"name": "lsoftmax_net", "variant": "mnist", "embedding_dim": 4},
+    "criterion": {"name": "cross_entropy"},
+    "penalties": [],
+    "training": {"epochs": 1, "batch_size": 20},
+}
+
+
+@pytest.mark.parametrize(("kind", "possible"), [("prelu_norm", False), ("prelu_offset_norm", True)])
+def test_without_an_offset_no_batch_is_opposite_to_a_weight(kind: Any, possible: bool) -> None:
+    """The products of a batch with any weight add up to zero, so the least opposite class is not negative."""
+    torch.manual_seed(0)
+    layers = torch.nn.Sequential(*last_layers(kind, DIM))
+    if possible:
+        layers[-1].bias.data.fill_(-5.0)
+    head = WSoftmaxHead(classes=6, embedding_dim=DIM, alpha=1.0)
+    head.weight.data.abs_()  # the weights of one octant: some embeddings are opposite to all
+    embeddings = layers(torch.randn(64, DIM) - 3.0)
+    sums = head.logits(embeddings).sum(dim=0)
+    assert all_negative(head.logits(embeddings)) == (1.0 if possible else pytest.approx(0.3, abs=0.3))
+    assert (sums.abs() < 1e-3).all() != possible
+
+
+def test_what_stands_behind_the_embedding() -> None:
+    names = {
+        kind: [type(layer).__name__ for layer in last_layers(kind, DIM)]
+        for kind in ("none", "prelu_norm", "prelu_affine_norm", "prelu_offset_norm", "norm_relu")
+    }
+    assert names == {
+        "none": [],
+        "prelu_norm": ["PReLU", "BatchNorm1d"],
+        "prelu_affine_norm": ["PReLU", "BatchNorm1d"],
+        "prelu_offset_norm": ["PReLU", "BatchNorm1d"],
+        "norm_relu": ["BatchNorm1d", "ReLU"],
+    }
+    learnt = {
+        kind: [name for name, p in last_layers(kind, DIM)[-1].named_parameters() if p.requires_grad]
+        for kind in ("prelu_norm", "prelu_affine_norm", "prelu_offset_norm")
+    }
+    assert learnt == {
+        "prelu_norm": [],
+        "prelu_affine_norm": ["weight", "bias"],
+        "prelu_offset_norm": ["bias"],
+    }
+
+
+def test_share_of_negative_logits() -> None:
+    assert all_negative(torch.tensor([[-1.0, -2.0], [-1.0, 0.0], [3.0, -1.0], [-0.1, -0.1]])) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("head", "normed", "warned"),
+    [
+        ({"name": "wsoftmax", "alpha": 1.0}, False, True),
+        ({"name": "wsoftmax", "alpha": 0.0}, False, False),  # the weight-normalised softmax
+        ({"name": "wsoftmax", "alpha": 1.0}, True, False),
+        ({"name": "softmax"}, False, False),
+    ],
+)
+def test_a_raw_embedding_is_warned_of(head: dict[str, Any], normed: bool, warned: bool) -> None:
+    config = ObjectiveConfig.model_validate({"head": head})
+    assert ("raw embedding" in OppositeEmbeddings(config, normed=normed).warning) == warned
+
+
+def test_too_many_opposite_samples_are_warned_of_once(capsys: pytest.CaptureFixture[str]) -> None:
+    watch = OppositeEmbeddings(W_SOFTMAX, normed=True)
+    for share in (0.0, 0.01, 0.02, 0.5):
+        assert watch.logged({"loss": 1.0, "all_negative": share}) == {"loss": 1.0, "all_negative": share}
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("warning: 2.0% of the samples have negative products with all class weights")
+    lgm = OppositeEmbeddings(
+        ObjectiveConfig.model_validate({"head": {"name": "lgm", "alpha": 1}}), normed=True
+    )
+    assert lgm.logged({"loss": 1.0, "all_negative": 1.0}) == {"loss": 1.0}
+    assert not capsys.readouterr().err
+
+
+def test_it_is_logged_and_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = image_config(**SMALL, head={"name": "wsoftmax", "alpha": 1.0})
+    train_classifier(settings, tmp_path)
+    assert "warning: W-Softmax on a raw embedding" in capsys.readouterr().err
+    with (tmp_path / "metrics.csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert 0 <= float(row["all_negative"]) <= 1
+    assert '"all_negative": ' in (tmp_path / "result.json").read_text()
+
+
+def test_backbones_know_whether_their_embedding_is_normed() -> None:
+    sections = {
+        "iresnet": {"depth": 18},
+        "sphereface": {"depth": 20},
+        "mobilefacenet": {},
+        "lgm_resnet": {},
+        "inception_resnet_v1": {},
+    }
+    normed = {}
+    for name, settings in sections.items():
+        config = run_config(Path("data"), backbone={"name": name, **settings})
+        assert isinstance(config, RunConfig)
+        normed[name] = config.backbone.normed_embedding
+    assert normed == {
+        "iresnet": True,
+        "sphereface": False,
+        "mobilefacenet": True,
+        "lgm_resnet": False,
+        "inception_resnet_v1": True,
+    }
+    behind = run_config(
+        Path("data"), backbone={"name": "sphereface", "depth": 20, "last_layers": "prelu_norm"}
+    )
+    assert behind.backbone.normed_embedding
+    assert behind.backbone.fewest_photos == 2
+
+
+def test_checkpoints_and_runs_of_earlier_versions() -> None:
+    sums = {"steps": 2, "loss": 3.0, "accuracy": 1.0, "gradient_norm": 4.0}
+    assert Interval.of(sums).means() == {
+        "loss": 1.5,
+        "accuracy": 0.5,
+        "all_negative": 0.0,
+        "gradient_norm": 2.0,
+    }
+    old = ObjectiveConfig.model_validate({"head": {"name": "wsoftmax", "alpha": 1.0, "only_raises": False}})
+    assert old.head == WSoftmaxConfig(name="wsoftmax", alpha=1.0)
