@@ -11,7 +11,7 @@ from faceverif.config.backbones import LastLayers
 from faceverif.config.objective import ObjectiveConfig
 from faceverif.config.optimisation import OptimizerConfig, ScheduleConfig
 from faceverif.config.paths import MustExist
-from faceverif.config.section import Change, Count, Positive, Section, Seed, Share
+from faceverif.config.section import Change, Count, Positive, Section, Seed, Share, broken_rule
 
 DataName = Literal["mnist", "fashion_mnist", "cifar10", "cifar100", "flowers102", "imagenet", "digits"]
 
@@ -215,3 +215,10 @@ class ClassificationConfig(ObjectiveConfig):
     schedule: ScheduleConfig
     augmentation: ImageAugmentationConfig = ImageAugmentationConfig()
     training: ClassifierTrainingConfig
+
+    @model_validator(mode="after")
+    def _means_are_random(self) -> ClassificationConfig:
+        if self.starts_from_data:
+            rule = "must be random: from_data is for face runs, which start from a trained backbone"
+            raise broken_rule("head.means", rule, got="from_data")
+        return self

@@ -1,4 +1,4 @@
-"""Commands that bring models in: import."""
+"""Commands that bring models in and give them heads: import, fit-head."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from faceverif.cli.checks import can_be_folder, exists
+from faceverif.cli.checks import can_be_folder, exists, made_by
+from faceverif.cli.options import DataDir
 
 
 def import_model_file(
@@ -38,3 +39,43 @@ def import_model_file(
 
     settings = ImportSettings(colours=colours, template=template)
     typer.echo(import_model(file, out, settings=settings).text())
+
+
+def fit_head(
+    model: Annotated[
+        Path,
+        typer.Option(
+            "--model", callback=made_by("faceverif import"), help="Folder of an imported model or of a run."
+        ),
+    ],
+    data: DataDir,
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out", callback=can_be_folder, help="Folder for model and head; `reject` takes it as a run."
+        ),
+    ],
+    head: Annotated[
+        str,
+        typer.Option(
+            help="lgm (class means and one covariance), softmax, cosface, or any other of `faceverif train`."
+        ),
+    ] = "lgm",
+    override: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="Replace a setting: --set data.held_out_per_identity=2. May be repeated.",
+        ),
+    ] = None,
+) -> None:
+    """Teach a finished model people of your own: fit a head to its embeddings, which stay as they are."""
+    from faceverif.config.fitted_head import fitted_head_config
+    from faceverif.config.paths import refuse_missing_paths
+
+    config = fitted_head_config(head, data=str(data), overrides=override or [])
+    refuse_missing_paths(config)
+
+    from faceverif.training.fit_head import fit_head as fit
+
+    typer.echo(fit(model, config, out).text())

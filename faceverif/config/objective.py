@@ -90,14 +90,18 @@ class LGMConfig(Section):
 
     Attributes:
         alpha: margin, in shares of the distance to the own mean; 1 for MNIST, 0.01 for faces in the paper.
-        covariance: identity, or learned per class (isotropic), or per class and dimension (diagonal).
-        spread: standard deviation from which the means are drawn; for faces 1 / sqrt(embedding_dim).
+        covariance: identity, or learned per class (isotropic), or per class and dimension (diagonal), or one
+            matrix for all classes (shared).
+        means: random, or from_data: they start at the class means, and the covariance at that within the
+            classes, of the embeddings of training.start_from.
+        spread: standard deviation from which random means are drawn; for faces 1 / sqrt(embedding_dim).
         means_rate: how many times faster than the rest the means learn; more where classes are many.
     """
 
     name: Literal["lgm"]
     alpha: NotNegative
-    covariance: Literal["identity", "isotropic", "diagonal"] = "identity"
+    covariance: Literal["identity", "isotropic", "diagonal", "shared"] = "identity"
+    means: Literal["random", "from_data"] = "random"
     spread: Positive = 1.0
     means_rate: Positive = 1.0
 
@@ -331,6 +335,11 @@ class ObjectiveConfig(Section):
             rule = "leaves the backbone nothing to learn from but pair losses: add one"
             raise broken_rule("head.probe", rule, got="true without penalties")
         return self
+
+    @property
+    def starts_from_data(self) -> bool:
+        """Whether the head starts from the embeddings of a trained backbone."""
+        return isinstance(self.head, LGMConfig) and self.head.means == "from_data"
 
     @property
     def _probe(self) -> bool:

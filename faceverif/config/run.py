@@ -115,11 +115,16 @@ class VerificationConfig(Section):
     subtract_mean: bool = False
 
 
-class RunConfig(ObjectiveConfig):
-    """A training run: an objective, and everything around it."""
+class ClassifierConfig(ObjectiveConfig):
+    """What a head knows and how it compares: an objective, and the people whose photos it was fitted on."""
 
     seed: Seed = 0
     data: DataConfig
+
+
+class RunConfig(ClassifierConfig):
+    """A training run: an objective, and everything around it."""
+
     backbone: BackboneConfig
     optimizer: OptimizerConfig
     schedule: ScheduleConfig
@@ -132,6 +137,13 @@ class RunConfig(ObjectiveConfig):
         names = [entry.name for entry in self.verification]
         if len(set(names)) != len(names):
             raise ValueError("two entries of verification have the same name")
+        return self
+
+    @model_validator(mode="after")
+    def _data_have_embeddings(self) -> RunConfig:
+        if self.starts_from_data and self.training.start_from is None:
+            rule = "from_data needs training.start_from, the trained backbone whose embeddings they are"
+            raise broken_rule("head.means", rule, got="no training.start_from")
         return self
 
     @model_validator(mode="after")

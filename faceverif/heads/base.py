@@ -9,8 +9,10 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from faceverif.checked_tensors import refuse_bad_embeddings, valid_labels
+from faceverif.heads.moments import ClassMoments
 
 _NOTHING: Mapping[str, float] = MappingProxyType({})
 
@@ -104,6 +106,15 @@ class Head(nn.Module, ABC):
     @abstractmethod
     def centres(self) -> Tensor:
         """Where the classes are in the space of embeddings, (classes, dim)."""
+
+    @torch.no_grad()
+    def start_at(self, moments: ClassMoments) -> None:
+        """Put the class centres where the classes of a data set are: unit vectors towards their means.
+
+        Args:
+            moments: of raw embeddings, of as many classes.
+        """
+        self.centres().copy_(F.normalize(moments.means))
 
     def observe(self, embeddings: Tensor, labels: Tensor) -> None:
         """Update running statistics, which lie in buffers; called before `compare`, in training alone.

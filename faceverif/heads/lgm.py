@@ -12,12 +12,16 @@ from faceverif.checked_tensors import refuse_bad_labels, require_not_negative
 from faceverif.heads.angular import replace_true_class
 from faceverif.heads.base import Head, HeadOutput
 from faceverif.heads.gaussian_densities import gaussian_log_densities, margin_log_densities
+from faceverif.heads.moments import ClassMoments
 
-Covariance = Literal["identity", "isotropic", "diagonal"]
+Covariance = Literal["identity", "isotropic", "diagonal", "shared"]
+MeansFrom = Literal["random", "from_data"]
 
 # A learned variance stays between e^-4 and e^4: a dimension in which a class collapses to a point would
 # otherwise outweigh all others.
 _LARGEST_LOG_VARIANCE = 4.0
+# A direction in which a data set hardly varies has at least this share of its largest variance, as a start.
+_SMALLEST_VARIANCE = 1e-6
 
 
 def lgm_logits(
@@ -56,6 +60,27 @@ def lgm_logits(
     return margin_log_densities(embeddings, means, log_variances, labels, alpha=alpha)[0]
 
 
+def log_densities(
+    embeddings: Tensor, means: Tensor, log_variances: Tensor, whitening: Tensor | None
+) -> Tensor:
+    """Log density of each embedding under a Gaussian of its own, up to dim / 2 log(2 pi); plain differences.
+
+    Args:
+        embeddings: (batch, dim).
+        means: (batch, dim).
+        log_variances: (batch, dim), or (batch, 1) one for all dimensions.
+        whitening: (dim, dim), W of a shared precision W W'; None: the identity.
+
+    Returns:
+        (batch,).
+    """
+    away, volume = embeddings - means, embeddings.new_zeros(())
+    if whitening is not None:
+        away, volume = away @ whitening, _log_volume(whitening)
+    terms = away.square() * torch.exp(-log_variances) + log_variances
+    return volume - 0.5 * terms.sum(dim=1)
+
+
 class LGMHead(Head):
     """A mixture of Gaussians; see `lgm_logits`.
 
@@ -64,7 +89,8 @@ class LGMHead(Head):
         embedding_dim: length of an embedding.
         alpha: the whole margin; it may grow in training.
         covariance: identity (as in the paper's experiments), or a variance learned per class (isotropic), or
-            per class and dimension (diagonal).
+            per class and dimension (diagonal), or one whole covariance matrix for all classes (shared).
+        means: random, or from_data: who trains calls `start_at` with the moments of a trained backbone.
         spread: standard deviation from which the means are drawn. Means that lie far apart compare embeddings
             harshly; with thousands of classes in hundreds of dimensions 1 / sqrt(dim), which is where a
             softmax layer begins, trains where 1 does not.
@@ -77,7 +103,7 @@ class LGMHead(Head):
     """
 
     # Zero means nothing to a mean or a log variance. A variance follows from the spread of many samples.
-    undecayed: ClassVar[frozenset[str]] = frozenset({"means", "log_variances"})
+    undecayed: ClassVar[frozenset[str]] = frozenset({"means", "log_variances", "whitening"})
 
     def __init__(
         self,
@@ -86,6 +112,7 @@ class LGMHead(Head):
         embedding_dim: int,
         alpha: float,
         covariance: Covariance = "identity",
+        means: MeansFrom = "random",
         spread: float = 1.0,
         means_rate: float = 1.0,
     ) -> None:
@@ -95,10 +122,15 @@ class LGMHead(Head):
             known = ", ".join(get_args(Covariance))
             raise InputError("covariance", f"must be one of {known}", got=covariance, fix="Take one of them.")
         self.alpha = self.alpha_now = alpha
-        self.learning_rate_factors = {"log_variances": 0.1, "means": means_rate}
+        self.learning_rate_factors = {"log_variances": 0.1, "whitening": 0.1, "means": means_rate}
+        self.starts_from_data = means == "from_data"
         self.means = nn.Parameter(spread * torch.randn(classes, embedding_dim))
         self.log_variances: Tensor
-        if covariance == "identity":
+        self.whitening: Tensor | None = None
+        if covariance == "shared":
+            # W of the precision W W': after x -> x W the shared covariance is the identity.
+            self.whitening = nn.Parameter(torch.eye(embedding_dim))
+        if covariance in ("identity", "shared"):
             self.register_buffer("log_variances", torch.zeros(classes, 1))
         else:
             size = embedding_dim if covariance == "diagonal" else 1
@@ -110,14 +142,39 @@ class LGMHead(Head):
             # As data, which autograd does not watch: of two forward passes before a backward one the second
             # finds nothing to change.
             self.log_variances.data.clamp_(-_LARGEST_LOG_VARIANCE, _LARGEST_LOG_VARIANCE)
-        logits, own = margin_log_densities(
-            embeddings, self.means, self.log_variances, labels, alpha=self.alpha_now
-        )
+        x, means = self._whitened(embeddings)
+        logits, own = margin_log_densities(x, means, self.log_variances, labels, alpha=self.alpha_now)
+        if self.whitening is not None:
+            volume = _log_volume(self.whitening)
+            logits, own = logits + volume, own + volume
         return HeadOutput(logits, lambda: replace_true_class(logits, labels, own), own_log_density=own)
 
     def compare_plainly(self, embeddings: Tensor) -> Tensor:
         """Log densities up to a constant, (batch, classes)."""
-        return lgm_logits(embeddings, self.means, self.log_variances, None, alpha=0.0)
+        x, means = self._whitened(embeddings)
+        logits = lgm_logits(x, means, self.log_variances, None, alpha=0.0)
+        return logits if self.whitening is None else logits + _log_volume(self.whitening)
+
+    def _whitened(self, embeddings: Tensor) -> tuple[Tensor, Tensor]:
+        """Embeddings and means where a shared covariance is the identity."""
+        if self.whitening is None:
+            return embeddings, self.means
+        return embeddings @ self.whitening, self.means @ self.whitening
+
+    @torch.no_grad()
+    def start_at(self, moments: ClassMoments) -> None:
+        """The Gaussians of maximum likelihood: class means, and one covariance in the form that the head has.
+
+        Raises:
+            InputError: a shared covariance of too few samples, which is singular.
+        """
+        self.means.copy_(moments.means)
+        if self.whitening is not None:
+            self.whitening.copy_(_whitening(moments))
+        elif isinstance(self.log_variances, nn.Parameter):
+            variances = moments.within.diagonal()
+            variances = variances if self.log_variances.shape[1] > 1 else variances.mean()
+            self.log_variances.copy_(variances.log())
 
     def centres(self) -> Tensor:
         """The means."""
@@ -126,6 +183,26 @@ class LGMHead(Head):
     def set_margin_progress(self, progress: float) -> None:
         """Put that share of alpha in force."""
         self.alpha_now = progress * self.alpha
+
+
+def _log_volume(whitening: Tensor) -> Tensor:
+    """What x -> x W adds to a log density, half the log determinant of the precision."""
+    return torch.linalg.slogdet(whitening).logabsdet
+
+
+def _whitening(moments: ClassMoments) -> Tensor:
+    """W such that W W' is the inverse of the covariance within the classes, (dim, dim) float64."""
+    classes, dim = moments.means.shape
+    if moments.samples < classes + dim:
+        raise InputError(
+            "head.covariance",
+            f"shared needs {classes + dim:,} photos or more: one for each of {classes:,} classes, and "
+            f"{dim:,} beyond, the dimension of the embeddings",
+            got=f"{moments.samples:,}",
+            fix="Train on more photos, or take covariance: diagonal.",
+        )
+    variances, directions = torch.linalg.eigh(moments.within)
+    return directions / variances.clamp_min(_SMALLEST_VARIANCE * variances[-1]).sqrt()
 
 
 def _refuse_bad_shape(log_variances: Tensor, means: Tensor) -> None:

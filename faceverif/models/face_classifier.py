@@ -1,4 +1,4 @@
-"""A finished face run as a classifier of its people: its backbone and the head it was trained with."""
+"""A face model as a classifier of its people: its backbone, and the head trained with it or fitted to it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from data_prep.dataset.manifest import AlignedDataset, Status
 from data_prep.dataset.packed import load_aligned
 from data_prep.errors import InputError
 from faceverif.config.paths import how_to_finish
-from faceverif.config.run import RunConfig, validate_run_config
+from faceverif.config.reading import validate_config
+from faceverif.config.run import ClassifierConfig
 from faceverif.images.faces import FaceImages
 from faceverif.models import MODEL_NAME, PreprocessingSpec, TorchEmbedder, load_model
 from faceverif.models.sealed_tensors import ModelFormat
@@ -54,14 +55,14 @@ class FaceClassifier:
     Attributes:
         embedder: the run's model.
         objective: head, criterion and penalties with their learnt state, such as centers.
-        config: of the run.
+        config: of the head.
         class_names: people, in the order of the logits.
         photos: of these people.
     """
 
     embedder: TorchEmbedder
     objective: Objective
-    config: RunConfig
+    config: ClassifierConfig
     class_names: tuple[str, ...]
     photos: PhotoRows
 
@@ -123,7 +124,7 @@ def save_face_classifier(
     run: Path,
     objective: Objective,
     *,
-    config: RunConfig,
+    config: ClassifierConfig,
     class_names: tuple[str, ...],
     photos: PhotoRows,
     model_sha256: str,
@@ -163,8 +164,8 @@ def load_face_classifier(run: Path) -> FaceClassifier:
         raise InputError(
             "--run",
             f"must hold a {CLASSIFIER_NAME}, the head of its model",
-            got=f"{run}, whose model was imported or trained by an older version",
-            fix=how_to_finish(run, "faceverif train"),
+            got=f"{run}, whose model was imported, or trained by an older version",
+            fix=_how_to_get_a_head(run),
         )
     with _FILES.reading(path) as file:
         classifier = _built(file.about, file.tensors, embedder)
@@ -173,10 +174,18 @@ def load_face_classifier(run: Path) -> FaceClassifier:
     return classifier
 
 
+def _how_to_get_a_head(run: Path) -> str:
+    if (run / "config.yaml").is_file():  # it was trained here
+        return how_to_finish(run, "faceverif train")
+    return f"Fit one to photos of your people: faceverif fit-head --model {run} --data ALIGNED --out RUN"
+
+
 def _built(about: Mapping[str, Any], state: Mapping[str, Tensor], embedder: TorchEmbedder) -> FaceClassifier:
-    config = validate_run_config(about["config"], source=CLASSIFIER_NAME)
+    # Of a training run the file holds all settings, of a fitted head no more than these.
+    settings = {key: about["config"][key] for key in ClassifierConfig.model_fields}
+    config = validate_config(ClassifierConfig, settings, source=CLASSIFIER_NAME)
     names = TypeAdapter(tuple[str, ...]).validate_python(about["class_names"], strict=False)
-    objective = Objective(config, classes=len(names), embedding_dim=config.backbone.embedding_dim)
+    objective = Objective(config, classes=len(names), embedding_dim=embedder.embedding_dim)
     objective.load_state_dict(
         {
             name.removeprefix(_OBJECTIVE): tensor

@@ -49,6 +49,11 @@ class TorchEmbedder(Embedder):
         self.provenance = dict(provenance or {})
 
     @property
+    def embedding_dim(self) -> int:
+        """Length of an embedding, as the backbone states it."""
+        return int(self.backbone.embedding_dim)  # type: ignore[arg-type]
+
+    @property
     def sha256(self) -> str:
         """Hash of the weights, computed at each call, since training changes them."""
         return weights_sha256(self.backbone)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from faceverif.training.data import (
     refuse_long_temporary_folder,
 )
 from faceverif.training.fabric import launch_fabric
+from faceverif.training.fit_head import class_moments
 from faceverif.training.host_memory import keep_freed_memory
 from faceverif.training.interval import Interval
 from faceverif.training.learner import Learner
@@ -89,6 +90,8 @@ def prepare(config: RunConfig, run: Path, *, resume: bool = False) -> TrainingRu
     start, first = None, config.training.start_from
     if checkpoint is None and first is not None:
         start = Start.read(first, photos.identities, spec=spec)
+        if config.starts_from_data:
+            start = replace(start, moments=class_moments(start.model, photos))
     keep_freed_memory()
     training = TrainingRun(config, run, launch_fabric(config), photos, spec, checks, start=start)
     if checkpoint is not None:

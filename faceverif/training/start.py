@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from data_prep.errors import InputError
+from faceverif.heads.moments import ClassMoments
 from faceverif.models import MODEL_NAME, PreprocessingSpec, TorchEmbedder, load_model
 from faceverif.training.checkpoint import checkpoint_path, only_a_whole_checkpoint, read_checkpoint
 from faceverif.training.recognition_model import RecognitionModel
@@ -26,11 +27,13 @@ class Start:
         run: its folder.
         model: its exported backbone.
         class_weights: (classes, dim) of its head; null where it has none, or was trained on other people.
+        moments: of its embeddings of the photos that are trained on now; null where no head starts there.
     """
 
     run: Path
     model: TorchEmbedder
     class_weights: Tensor | None
+    moments: ClassMoments | None = None
 
     @classmethod
     def read(cls, run: Path, identities: Sequence[str], *, spec: PreprocessingSpec) -> Start:
@@ -82,6 +85,8 @@ class Start:
         if self.class_weights is not None and self._fits(model):
             with torch.no_grad():
                 model.objective.head.get_parameter("weight").copy_(self.class_weights)
+        if self.moments is not None:
+            model.objective.head.start_at(self.moments)
 
     def describe(self, model: RecognitionModel) -> dict[str, Any]:
         """What that model took over, for the provenance of its run; JSON-able."""

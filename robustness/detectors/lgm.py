@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from data_prep.errors import InputError
-from faceverif.heads.lgm import LGMHead
+from faceverif.heads.lgm import LGMHead, log_densities
 from robustness.attacked_model import AttackedModel
 from robustness.detectors.base import Detector, elsewhere, half_squared_distances
 from robustness.features import Features
@@ -39,16 +38,19 @@ class LGMClassLikelihood(_Likelihood):
 
 
 class LGMGaussianLikelihood(_Likelihood):
-    """-log N(x; mu_zhat, var_zhat) up to a constant: Wan et al. (2018), Eq. 10, variances as learnt."""
+    """-log N(x; mu_zhat, var_zhat) up to a constant: Wan et al. (2018), Eq. 10, covariance as learnt.
+
+    With a shared covariance it is, up to a constant, the Mahalanobis distance to the predicted class.
+    """
 
     def judge(self, features: Features) -> Tensor:
         """Half the squared distance in units of the variance, and half the log determinant."""
-        x = features.embeddings
+        x, head = features.embeddings, self.head
         means, log_variances = (
-            elsewhere(each, x)[features.predicted] for each in (self.head.means, self.head.log_variances)
+            elsewhere(each, x)[features.predicted] for each in (head.means, head.log_variances)
         )
-        terms = (x - means).square() * torch.exp(-log_variances) + log_variances
-        return 0.5 * terms.sum(dim=1)
+        whitening = None if head.whitening is None else elsewhere(head.whitening, x)
+        return -log_densities(x, means, log_variances, whitening)
 
 
 class LGMMixtureLikelihood(_Likelihood):

@@ -436,6 +436,7 @@ MODULES: dict[str, Callable[..., Head]] = {
     "lgm identity": partial(LGMHead, alpha=1.0, covariance="identity"),
     "lgm isotropic": partial(LGMHead, alpha=0.3, covariance="isotropic"),
     "lgm diagonal": partial(LGMHead, alpha=0.3, covariance="diagonal"),
+    "lgm shared": partial(LGMHead, alpha=0.3, covariance="shared"),
 }
 
 
