@@ -26,13 +26,9 @@ from faceverif.models.embedder import PreprocessingSpec
 from faceverif.models.model_file import holds_face_model
 from faceverif.models.sealed_tensors import ModelFormat
 from robustness.attacked_model import AttackedModel
+from robustness.calibration_size import smallest_calibration, smallest_rate
 from robustness.detectors import Detector, build_detector
-from robustness.detectors.rejection_threshold import (
-    RejectionThreshold,
-    calibrate,
-    smallest_calibration,
-    smallest_rate,
-)
+from robustness.detectors.rejection_threshold import RejectionThreshold, calibrate
 from robustness.features import Features, extract_features
 from robustness.fitted_model import FittedModel, evenly, features_of, whole_classes
 from robustness.loaded_run import LoadedRun, load_run, run_sha256

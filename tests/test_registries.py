@@ -29,7 +29,12 @@ from faceverif.config.section import Section
 from faceverif.criteria import CRITERIA
 from faceverif.heads import HEADS
 from faceverif.penalties import PENALTIES
-from robustness.attacks import ATTACKS, PAIR_ATTACKS, AttackConfig, AttackSection, PairAttackConfig
+from robustness.attacks import ATTACKS, PAIR_ATTACKS
+from robustness.config import names
+from robustness.config.attack_section import AttackSection
+from robustness.config.attacks import AttackConfig, PairAttackConfig
+from robustness.detectors import DETECTORS
+from robustness.rejection.controls import CONTROLS
 
 
 class Registry(NamedTuple):
@@ -136,3 +141,8 @@ def test_no_default_has_two_values(kind: str, name: str) -> None:
     for argument in inspect.signature(registry.built_by[name]).parameters.values():
         if argument.name in section.model_fields and argument.default is not argument.empty:
             assert argument.default == section.model_fields[argument.name].default
+
+
+def test_detectors_and_controls_have_the_names_that_configs_may_use() -> None:
+    assert tuple(DETECTORS) == names.DETECTORS
+    assert tuple(CONTROLS) == names.CONTROLS

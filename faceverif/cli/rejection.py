@@ -21,13 +21,14 @@ def reject(
     override: Overrides = None,
 ) -> None:
     """Attack models, detect the attacked inputs, and report how well that works."""
-    from faceverif.config.reading import read_settings
-
-    read_settings(config, override or [])
-
-    from robustness.rejection.config import RejectionConfig  # brings torch, so it is not the first check
+    from faceverif.config.paths import refuse_missing_paths
+    from robustness.rejection.config import RejectionConfig
+    from robustness.rejection.trainings import own_trainings
 
     settings = load_checked(RejectionConfig, config, override)
+    for model in settings.models:
+        for training in own_trainings(settings, model):
+            refuse_missing_paths(training)
 
     from faceverif.experiment.images import ImageTask
     from robustness.rejection.run import run_rejection

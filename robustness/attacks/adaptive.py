@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Self
 
 from torch import Tensor
 
 from faceverif.perturbation.threat_model import ThreatModel
 from robustness.attacked_model import Watched
 from robustness.attacks.base import Attack
-from robustness.attacks.goal import GAINS, Goal, Loss
+from robustness.attacks.goal import GAINS, Goal
 from robustness.attacks.knowledge import Knowledge
-from robustness.attacks.section import AdaptiveSection, AttackSection
 from robustness.attacks.sweep import Sight, best_of_sweep
 from robustness.attacks.traits import Traits
+from robustness.config.attack_section import AttackSection, Loss
+from robustness.config.attacks import AdaptiveConfig
 from robustness.detectors.base import Detector
 from robustness.features import Features
-
-
-class AdaptiveConfig(AdaptiveSection):
-    """The attack knows the model's detector and its threshold."""
-
-    name: Literal["adaptive"]
 
 
 class Adaptive(Attack):

@@ -25,8 +25,8 @@ from robustness.attacked_model import (
 )
 from robustness.attacks.goal import Goal
 from robustness.attacks.knowledge import Knowledge
-from robustness.attacks.section import AttackSection
 from robustness.attacks.traits import Traits
+from robustness.config.attack_section import AttackSection
 from robustness.features import Features
 
 

@@ -2,40 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor
 
-from faceverif.config.section import Count, NotNegative, Positive
 from faceverif.perturbation.threat_model import ThreatModel
 from robustness.attacked_model import Watched
 from robustness.attacks.base import Attack
 from robustness.attacks.goal import Goal
-from robustness.attacks.section import AttackSection
 from robustness.attacks.through_foolbox import foolbox_attacks, run_foolbox
 from robustness.attacks.traits import Traits
-
-
-class CarliniWagnerConfig(AttackSection):
-    """The smallest change that an optimiser finds.
-
-    Attributes:
-        steps: of the optimiser, at each price.
-        search_steps: of the search for the price.
-        step: of the optimiser.
-        price: that the search begins at. The paper begins at 1e-3 with 9 steps of the search, most of which
-            are spent on prices that are too low.
-        confidence: margin in logits by which the goal must be reached.
-    """
-
-    name: Literal["carlini_wagner"]
-    norm: Literal["l2"] = "l2"
-    steps: Count = 100
-    search_steps: Count = 6
-    step: Positive = 0.1
-    price: Positive = 1.0
-    confidence: NotNegative = 0.0
+from robustness.config.attacks import CarliniWagnerConfig
 
 
 class CarliniWagner(Attack):

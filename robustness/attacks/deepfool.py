@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from torch import Tensor
 
-from faceverif.config.section import Count
 from faceverif.perturbation.threat_model import ThreatModel
 from robustness.attacked_model import Watched
 from robustness.attacks.base import Attack
 from robustness.attacks.goal import Goal
-from robustness.attacks.section import AttackSection
 from robustness.attacks.through_foolbox import foolbox_attacks, run_foolbox
 from robustness.attacks.traits import Traits
-
-
-class DeepFoolConfig(AttackSection):
-    """The shortest way over a linearised boundary.
-
-    Attributes:
-        steps: at most.
-    """
-
-    name: Literal["deepfool"]
-    steps: Count = 50
+from robustness.config.attacks import DeepFoolConfig
 
 
 class DeepFool(Attack):

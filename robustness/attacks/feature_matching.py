@@ -2,35 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Self
 
 import torch
 from torch import Tensor
 
 from data_prep.errors import InputError
-from faceverif.config.section import Count
 from faceverif.perturbation.ascent import ascend, step_lengths
 from faceverif.perturbation.threat_model import ThreatModel
 from robustness.attacked_model import Watched
 from robustness.attacks.base import Attack, worst_of
 from robustness.attacks.goal import Goal
 from robustness.attacks.knowledge import Knowledge
-from robustness.attacks.section import AttackSection
 from robustness.attacks.traits import Traits
+from robustness.config.attack_section import AttackSection
+from robustness.config.attacks import FeatureMatchingConfig
 from robustness.features import Features
-
-
-class FeatureMatchingConfig(AttackSection):
-    """Towards the embedding of a clean image of another class.
-
-    Attributes:
-        steps: of each restart.
-        restarts: the first begins at the image.
-    """
-
-    name: Literal["feature_matching"]
-    steps: Count = 100
-    restarts: Count = 1
 
 
 class FeatureMatching(Attack):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -10,15 +10,9 @@ from faceverif.perturbation.threat_model import ThreatModel
 from robustness.attacked_model import Watched
 from robustness.attacks.base import Attack
 from robustness.attacks.goal import Goal
-from robustness.attacks.section import AttackSection
 from robustness.attacks.through_foolbox import foolbox_attacks, run_foolbox
 from robustness.attacks.traits import Traits
-
-
-class FGSMConfig(AttackSection):
-    """One step along the gradient's sign."""
-
-    name: Literal["fgsm"]
+from robustness.config.attacks import FGSMConfig
 
 
 class FGSM(Attack):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from robustness.config.attack_section import Loss
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,6 @@ class Goal:
     def take(self, which: Tensor) -> Goal:
         """The goal for some of the batch: indices or a mask."""
         return Goal(self.labels[which], None if self.targets is None else self.targets[which])
-
-
-Loss = Literal["cross_entropy", "margin"]
 
 
 def cross_entropy_gain(logits: Tensor, goal: Goal) -> Tensor:

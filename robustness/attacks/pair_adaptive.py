@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Self
 
 from torch import Tensor
 
-from faceverif.config.section import Count
 from faceverif.heads import Head
 from faceverif.perturbation.threat_model import ThreatModel
 from robustness.attacks.knowledge import Knowledge
-from robustness.attacks.pairs import Chase, PairAttack, PairGoal, as_wanted
-from robustness.attacks.section import AdaptiveSection, AttackSection, Weights
+from robustness.attacks.pairs import Chase, PairAttack, as_wanted
 from robustness.attacks.sweep import Sight, best_of_sweep
 from robustness.attacks.traits import Traits
+from robustness.config.attack_section import AttackSection
+from robustness.config.attacks import PairAdaptiveConfig, PairGoal
 from robustness.detectors.base import Detector
 from robustness.features import Features
-
-
-class PairAdaptiveConfig(AdaptiveSection):
-    """The attack knows the model's detector and its threshold, and that of the verification."""
-
-    name: Literal["adaptive"]
-    weights: Weights = (0.0, 0.001, 0.01, 0.1, 1.0)
-    steps: Count = 20
-    restarts: Count = 1
 
 
 class PairAdaptive(PairAttack):

@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
 
-from faceverif.config.section import Count
 from faceverif.perturbation.ascent import ascend, step_lengths
 from faceverif.perturbation.threat_model import ThreatModel
 from robustness.attacks.knowledge import Knowledge
-from robustness.attacks.pairs import Chase, PairAttack, PairGoal
-from robustness.attacks.section import AttackSection
+from robustness.attacks.pairs import Chase, PairAttack
 from robustness.attacks.traits import Traits
-
-
-class PairPGDConfig(AttackSection):
-    """Many projected steps along the gradient of the cosine.
-
-    Attributes:
-        steps: of each restart.
-        restarts: from anywhere in the ball.
-    """
-
-    name: Literal["pgd"]
-    steps: Count = 40
-    restarts: Count = 1
+from robustness.config.attack_section import AttackSection
+from robustness.config.attacks import PairFGSMConfig, PairGoal, PairPGDConfig
 
 
 class PairPGD(PairAttack):
@@ -64,12 +51,6 @@ class PairPGD(PairAttack):
             best = torch.where((found > reached)[:, None, None, None], tried, best)
             reached = torch.maximum(found, reached)
         return best
-
-
-class PairFGSMConfig(AttackSection):
-    """One step along the sign of the gradient of the cosine, from a random start."""
-
-    name: Literal["fgsm"]
 
 
 class PairFGSM(PairPGD):

@@ -10,10 +10,10 @@ from faceverif.perturbation.threat_model import ThreatModel
 from robustness.attacked_model import AttackedModel
 from robustness.attacks.knowledge import Knowledge
 from robustness.attacks.pair_pgd import PairPGD
-from robustness.attacks.pairs import Chase, PairAttack, PairAttackResult, PairGoal, unasked_result
-from robustness.attacks.section import AttackSection
+from robustness.attacks.pairs import Chase, PairAttack, PairAttackResult, unasked_result
 from robustness.attacks.traits import Traits
-from robustness.attacks.transfer import TransferConfig
+from robustness.config.attack_section import AttackSection
+from robustness.config.attacks import PairGoal, TransferConfig
 
 
 class PairTransfer(PairAttack):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -23,10 +23,9 @@ from robustness.attacked_model import (
     seeded,
 )
 from robustness.attacks.knowledge import Knowledge
-from robustness.attacks.section import AttackSection
 from robustness.attacks.traits import Traits
-
-PairGoal = Literal["impersonation", "dodging"]
+from robustness.config.attack_section import AttackSection
+from robustness.config.attacks import PairGoal
 
 
 @dataclass(frozen=True)

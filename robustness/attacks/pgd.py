@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 from torch import Tensor
 
-from faceverif.config.section import Count
 from faceverif.perturbation.norm import Norm
 from faceverif.perturbation.threat_model import ThreatModel
 from robustness.attacked_model import Watched
 from robustness.attacks.base import Attack, worst_of
-from robustness.attacks.goal import Goal, Loss
-from robustness.attacks.section import AttackSection
+from robustness.attacks.goal import Goal
 from robustness.attacks.through_foolbox import foolbox_attacks, run_foolbox
 from robustness.attacks.traits import Traits
+from robustness.config.attack_section import Loss
+from robustness.config.attacks import PGDConfig
 
 
 class _MarginLoss:
@@ -41,21 +41,6 @@ _METHODS: dict[tuple[Norm, Loss], Callable[..., Any]] = {
     ("linf", "margin"): _LinfOnMargin,
     ("l2", "margin"): _L2OnMargin,
 }
-
-
-class PGDConfig(AttackSection):
-    """Many projected steps.
-
-    Attributes:
-        steps: of each restart.
-        restarts: from anywhere in the ball.
-        loss: margin does not saturate where the softmax does.
-    """
-
-    name: Literal["pgd"]
-    steps: Count = 40
-    restarts: Count = 1
-    loss: Loss = "margin"
 
 
 class PGD(Attack):

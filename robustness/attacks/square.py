@@ -2,33 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor
 
-from faceverif.config.section import Count
 from faceverif.perturbation.threat_model import ThreatModel
 from robustness.attacked_model import Watched
 from robustness.attacks.base import Attack
 from robustness.attacks.goal import Goal
-from robustness.attacks.section import AttackSection
 from robustness.attacks.traits import Traits
+from robustness.config.attacks import SquareConfig
 
 # Shares of all queries after which the squares' area is halved: Andriushchenko et al. (2020), Sec. 5.
 _HALVED_AT = (0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)
-
-
-class SquareConfig(AttackSection):
-    """Random squares; sees logits only.
-
-    Attributes:
-        queries: per image, at most.
-    """
-
-    name: Literal["square"]
-    norm: Literal["linf"] = "linf"
-    queries: Count = 1000
 
 
 class Square(Attack):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -11,14 +11,8 @@ from faceverif.perturbation.threat_model import ThreatModel
 from robustness.attacked_model import Watched
 from robustness.attacks.base import Attack
 from robustness.attacks.goal import Goal
-from robustness.attacks.section import AttackSection
 from robustness.attacks.traits import Traits
-
-
-class TargetedFGSMConfig(AttackSection):
-    """One step down the training loss of the second most likely class."""
-
-    name: Literal["targeted_fgsm"]
+from robustness.config.attacks import TargetedFGSMConfig
 
 
 class TargetedFGSM(Attack):

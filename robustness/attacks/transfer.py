@@ -2,37 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Self
 
 from torch import Tensor
 
-from faceverif.config.section import Count
 from faceverif.perturbation.threat_model import ThreatModel
 from robustness.attacked_model import AttackedModel, Watched, frozen, refuse_unfit_model
 from robustness.attacks.base import Attack
 from robustness.attacks.goal import Goal
 from robustness.attacks.knowledge import Knowledge
 from robustness.attacks.pgd import PGD
-from robustness.attacks.section import AttackSection
 from robustness.attacks.traits import Traits
-
-
-class TransferConfig(AttackSection):
-    """PGD on another model; the attacked model is not asked.
-
-    Attributes:
-        source: name of the other model, whose training of the same number is used. It is not attacked itself.
-        steps: of the PGD.
-    """
-
-    name: Literal["transfer"]
-    source: str
-    steps: Count = 40
-
-    @property
-    def source_model(self) -> str | None:
-        """The source."""
-        return self.source
+from robustness.config.attack_section import AttackSection
+from robustness.config.attacks import TransferConfig
 
 
 class Transfer(Attack):

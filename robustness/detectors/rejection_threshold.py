@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from decimal import ROUND_UP, Context
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from data_prep.errors import InputError
+from robustness.calibration_size import smallest_calibration, smallest_rate
 
 CALIBRATION_RULE = (
     "split conformal: the threshold is the ceil((n + 1)(1 - rate))-th smallest of n clean scores, and higher "
@@ -70,13 +70,3 @@ def calibrate(clean_scores: ArrayLike, false_rejection_rate: float) -> Rejection
     # Rounding errors must not raise a whole number to the next.
     rank = math.ceil((len(scores) + 1) * (1.0 - false_rejection_rate) - 1e-9)
     return RejectionThreshold(float(scores[max(rank, 1) - 1]), false_rejection_rate, len(scores))
-
-
-def smallest_calibration(false_rejection_rate: float) -> int:
-    """How many clean scores a rate needs: ceil(1 / rate) - 1."""
-    return math.ceil(1.0 / false_rejection_rate - 1e-9) - 1
-
-
-def smallest_rate(calibration_size: int) -> str:
-    """The smallest rate that n clean scores resolve, 1 / (n + 1), rounded up to two digits."""
-    return f"{Context(prec=2, rounding=ROUND_UP).divide(1, calibration_size + 1):f}"

@@ -10,11 +10,10 @@ from pydantic import Field, model_validator
 
 from faceverif.config.paths import AlignedPath, InputPath, RunPath
 from faceverif.config.section import Count, NotNegative, Section, Seed, broken_rule
-from robustness.attacks import AttackConfig, AttackSection, PairAttackConfig, PairGoal
-from robustness.attacks.section import Name, Rate, includes
-from robustness.detectors import DETECTORS
-from robustness.detectors.rejection_threshold import smallest_calibration, smallest_rate
-from robustness.rejection.controls import CONTROLS
+from robustness.calibration_size import smallest_calibration, smallest_rate
+from robustness.config.attack_section import AttackSection, Name, Rate, includes
+from robustness.config.attacks import AttackConfig, PairAttackConfig, PairGoal
+from robustness.config.names import CONTROLS, DETECTORS
 
 
 class ModelConfig(Section):
@@ -60,7 +59,7 @@ class ControlsConfig(Section):
         trainings: use only the first of each model's trainings; null: all.
     """
 
-    changes: tuple[str, ...] = tuple(CONTROLS)
+    changes: tuple[str, ...] = CONTROLS
     images: Count | None = None
     trainings: Count | None = None
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robustness.attacks import PairGoal
+from robustness.config.attacks import PairGoal
 from robustness.detectors.rejection_threshold import RejectionThreshold
 from robustness.rejection.pair_trial import PairTrial
 from robustness.rejection.trial import Trial

@@ -11,8 +11,9 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from robustness.attacks import ATTACKS, PAIR_ATTACKS, Attack, PairAttack, PairGoal
+from robustness.attacks import ATTACKS, PAIR_ATTACKS, Attack, PairAttack
 from robustness.attacks.traits import Traits
+from robustness.config.attacks import PairGoal
 from robustness.rejection.findings import WHOLE_BOX, Finding
 
 Verdict = Literal["warning", "not run", "pass"]

@@ -20,8 +20,8 @@ from faceverif.models import PreprocessingSpec
 from faceverif.verification.metrics import OperatingPoint, roc_curve, tar_at_far
 from faceverif.verification.scoring import PairPhotos, cosine_scores, normalised
 from robustness.attacked_model import AttackedModel
-from robustness.attacks import PairGoal
 from robustness.attacks.knowledge import Knowledge
+from robustness.config.attacks import PairGoal
 from robustness.features import Features
 from robustness.fitted_model import PORTION, FittedModel, features_of
 from robustness.loaded_run import LoadedRun

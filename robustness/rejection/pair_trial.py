@@ -12,9 +12,10 @@ from torch import Tensor
 from faceverif.images.faces import STRANGER
 from faceverif.perturbation.threat_model import ThreatModel
 from robustness.attacked_model import AttackedModel
-from robustness.attacks import PAIR_ATTACKS, PairAttackResult, PairGoal
+from robustness.attacks import PAIR_ATTACKS, PairAttackResult
 from robustness.attacks.pairs import as_wanted, unasked_result
 from robustness.attacks.traits import Traits
+from robustness.config.attacks import PairGoal
 from robustness.features import Features, extract_features
 from robustness.fitted_model import FittedModel
 from robustness.loaded_run import LoadedRun

@@ -8,8 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from robustness.attacks import AttackSection
-from robustness.attacks.section import includes
+from robustness.config.attack_section import AttackSection, includes
 from robustness.loaded_run import run_sha256
 from robustness.rejection.config import RejectionConfig
 from robustness.rejection.image_trial import ImageTrial

@@ -15,7 +15,8 @@ from faceverif.config.reading import config_text
 from faceverif.report.pages import flat_text, render_page
 from faceverif.report.plotting import figure_png, house_style, line_styles
 from faceverif.report.run_page import REPORT_NAME, picture_uri
-from robustness.attacks import AttackSection, PairGoal
+from robustness.config.attack_section import AttackSection
+from robustness.config.attacks import PairGoal
 from robustness.rejection.config import PaperNumbers, RejectionConfig
 from robustness.rejection.figures import curves_figure, histogram_figure, strip_figure, sweep_figure
 from robustness.rejection.findings import (

@@ -10,8 +10,7 @@ from data_prep.atomic import write_text
 from data_prep.lock import filled
 from data_prep.progress import duration, say
 from faceverif.classification.config import ClassificationConfig
-from faceverif.config.reading import config_text, validate_config
-from faceverif.config.section import merged
+from faceverif.config.reading import config_text
 from robustness.rejection.config import ModelConfig, RejectionConfig
 from robustness.rejection.findings import Finding, read_findings
 from robustness.rejection.models import CalibratedModels
@@ -19,6 +18,7 @@ from robustness.rejection.plan import Plan
 from robustness.rejection.report import write_rejection_report
 from robustness.rejection.result import write_result
 from robustness.rejection.resume import refuse_other_facts, refuse_other_settings
+from robustness.rejection.trainings import own_trainings
 from robustness.rejection.trial import Trial
 from robustness.rejection.trial_files import keep_trial
 
@@ -73,10 +73,9 @@ def _trained(config: RejectionConfig, out: Path, *, train: Trainer) -> dict[tupl
 
 def _folders(config: RejectionConfig, model: ModelConfig, out: Path, *, train: Trainer) -> Iterator[Path]:
     yield from model.runs
-    for seed in model.seeds if model.settings is not None else ():
-        settings = merged(config.training or {}, model.settings or {}) | {"seed": seed}
-        run = out / "models" / model.name / f"seed{seed}"
-        train(validate_config(ClassificationConfig, settings, source=f"model {model.name}"), run)
+    for settings in own_trainings(config, model):
+        run = out / "models" / model.name / f"seed{settings.seed}"
+        train(settings, run)
         yield run
 
 

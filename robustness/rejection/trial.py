@@ -12,8 +12,9 @@ from torch import Tensor
 
 from faceverif.perturbation.norm import Norm
 from robustness.attacked_model import AttackedModel
-from robustness.attacks import AttackSection, PairGoal
 from robustness.attacks.traits import Traits
+from robustness.config.attack_section import AttackSection
+from robustness.config.attacks import PairGoal
 from robustness.features import Features
 from robustness.fitted_model import FittedModel
 from robustness.loaded_run import LoadedRun

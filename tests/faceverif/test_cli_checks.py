@@ -33,6 +33,15 @@ schedule: {name: cosine}
 training: {epochs: 1}
 """
 IMAGES = TABLE.partition("common:")[2].partition("methods:")[0].replace("\n  ", "\n")
+REJECTION = f"""
+name: r
+title: r
+calibration: 99
+training: {{{", ".join(IMAGES.strip().splitlines())}}}
+models: [{{name: a, settings: {{}}, detector: energy}}]
+attacks: [{{name: pgd, epsilons: [0.1]}}]
+"""
+RUNS = REJECTION.replace("settings: {}", "runs: ['no']")
 # Runs commands as the console script does: exit code, output, errors and heavy modules of each, as JSON.
 PROGRAM = """
 import contextlib, io, json, sys
@@ -55,8 +64,9 @@ print(json.dumps(ended))
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("checks")
-    for name, text in (("run.yaml", RUN), ("images.yaml", IMAGES), ("table.yaml", TABLE)):
-        (folder / name).write_text(text)
+    texts = {"run": RUN, "images": IMAGES, "table": TABLE, "reject": REJECTION, "runs": RUNS}
+    for name, text in texts.items():
+        (folder / f"{name}.yaml").write_text(text)
     (folder / "wrong.yaml").write_text(RUN + "sed: 3\n")
     (folder / "there").mkdir()
     (folder / "photo.jpg").touch()
@@ -106,6 +116,16 @@ WRONG = [
     ("experiment run.yaml --out x", "is not a key of run.yaml"),
     ("reject nowhere.yaml --out x", "config: there is no such file"),
     ("reject run.yaml --out file", "--out: must be a folder"),
+    ("reject run.yaml --out x", "is not a key of run.yaml"),
+    ("reject reject.yaml --out x --set attacks.0.stepz=3", "attacks.0.stepz: is not a key of attacks.0 pgd"),
+    ("reject reject.yaml --out x --set attacks.0.name=pdg", "attacks.0.name: "),
+    ("reject reject.yaml --out x --set detectors=[lgm]", "detectors: must be of lgm_class"),
+    ("reject reject.yaml --out x --set training.epochs=1", "epochs: is not a key of model a"),
+    ("reject reject.yaml --out x --set training.data.path=no", "data.path: there is no such file"),
+    (
+        'reject reject.yaml --out x --set models=[{"name":"a","detector":"energy","runs":["no"]}]',
+        "models.0.runs",
+    ),
     ("embed --data nowhere --run there --out e.parquet", "--data: there is no such"),
     ("embed --data there --run nowhere --out e.parquet", "--run: there is no such"),
     ("embed --data there --out e.parquet", "model: must be either --run DIR or --onnx FILE; got neither"),
@@ -175,5 +195,6 @@ def test_what_is_wrong_is_said_before_anything_heavy_is_imported(
 
 
 def test_nothing_was_written(folder: Path, ended: dict[str, tuple[int, str, str, list[str]]]) -> None:
-    names = {"run.yaml", "images.yaml", "table.yaml", "wrong.yaml", "there", "photo.jpg", "file"}
+    configs = {f"{name}.yaml" for name in ("run", "images", "table", "reject", "runs", "wrong")}
+    names = configs | {"there", "photo.jpg", "file"}
     assert {path.name for path in folder.rglob("*")} == names

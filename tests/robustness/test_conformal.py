@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from data_prep.errors import InputError
-from robustness.detectors.rejection_threshold import calibrate, smallest_calibration, smallest_rate
+from robustness.calibration_size import smallest_calibration, smallest_rate
+from robustness.detectors.rejection_threshold import calibrate
 
 
 @pytest.mark.parametrize(("size", "rate"), [(99, 0.01), (100, 0.05), (30, 0.1), (7, 0.3)])

@@ -20,7 +20,8 @@ from data_prep.errors import InputError
 from faceverif.config.reading import validate_config
 from faceverif.models.face_classifier import CLASSIFIER_NAME
 from faceverif.training.loop import train
-from robustness.attacks import PairAttackResult, PairGoal
+from robustness.attacks import PairAttackResult
+from robustness.config.attacks import PairGoal
 from robustness.loaded_run import load_run
 from robustness.rejection.calibrated_model import fit_model
 from robustness.rejection.config import RejectionConfig

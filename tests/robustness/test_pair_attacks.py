@@ -11,10 +11,11 @@ from toy_models import Bands, band_images, lgm_model, softmax_model
 from data_prep.errors import InputError
 from faceverif.perturbation.norm import Norm
 from faceverif.perturbation.threat_model import ThreatModel
-from robustness.attacks import PAIR_ATTACKS, PairAttack, PairGoal
+from robustness.attacks import PAIR_ATTACKS, PairAttack
 from robustness.attacks.pair_adaptive import PairAdaptive
 from robustness.attacks.pair_pgd import PairFGSM, PairPGD
 from robustness.attacks.pair_transfer import PairTransfer
+from robustness.config.attacks import PairGoal
 from robustness.detectors import build_detector
 from robustness.detectors.rejection_threshold import calibrate
 from robustness.features import extract_features

@@ -20,8 +20,8 @@ from faceverif.objective import Objective
 from faceverif.penalties.center import Center
 from robustness.attacked_model import AttackedModel
 from robustness.attacks.carlini_wagner import CarliniWagner
-from robustness.attacks.goal import Loss
 from robustness.attacks.pgd import PGD
+from robustness.config.attack_section import Loss
 
 CLASSES = 3
 SHAPE = (1, 3, 6)

@@ -1,8 +1,8 @@
-"""What the config sections of all attacks share. Each attack's own section stands beside its class."""
+"""What the config sections of all attacks share."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field
 
@@ -12,6 +12,7 @@ from faceverif.perturbation.norm import Norm
 # Names become folders.
 Name = Annotated[str, Field(pattern=r"^\w[\w.+=-]*$")]
 Rate = Annotated[float, Field(gt=0, lt=1)]
+Loss = Literal["cross_entropy", "margin"]
 Weights = Annotated[tuple[NotNegative, ...], Field(min_length=1)]
 
 

@@ -1,0 +1,16 @@
+"""How many clean scores a false-rejection rate needs. Configs ask it, so it does without arrays."""
+
+from __future__ import annotations
+
+import math
+from decimal import ROUND_UP, Context
+
+
+def smallest_calibration(false_rejection_rate: float) -> int:
+    """How many clean scores a rate needs: ceil(1 / rate) - 1."""
+    return math.ceil(1.0 / false_rejection_rate - 1e-9) - 1
+
+
+def smallest_rate(calibration_size: int) -> str:
+    """The smallest rate that n clean scores resolve, 1 / (n + 1), rounded up to two digits."""
+    return f"{Context(prec=2, rounding=ROUND_UP).divide(1, calibration_size + 1):f}"

@@ -1,0 +1,1 @@
+"""What a rejection config may say: sections and names, read without PyTorch."""

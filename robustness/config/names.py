@@ -1,0 +1,16 @@
+"""The names of detectors and controls that a config may use. A test holds the registries to them."""
+
+from __future__ import annotations
+
+DETECTORS = (
+    "lgm_class",
+    "lgm_gaussian",
+    "lgm_mixture",
+    "center",
+    "affinity",
+    "max_probability",
+    "energy",
+    "mahalanobis",
+    "knn",
+)
+CONTROLS = ("noise", "blur", "jpeg")
