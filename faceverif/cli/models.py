@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from faceverif.cli.checks import can_be_folder, exists, made_by
-from faceverif.cli.options import DataDir
+from faceverif.cli.options import DataDir, OnnxOutput, Preprocess
 
 
 def import_model_file(
@@ -16,8 +16,8 @@ def import_model_file(
         Path,
         typer.Argument(
             callback=exists,
-            help="Weights by InsightFace, AdaFace, CVLface, MagFace or facenet-pytorch: .pth, .pt, .ckpt, "
-            ".safetensors.",
+            help="Weights by InsightFace, AdaFace, CVLface, MagFace or facenet-pytorch (.pth, .pt, .ckpt, "
+            ".safetensors), or an .onnx file, which needs --preprocess.",
         ),
     ],
     out: Annotated[
@@ -33,11 +33,13 @@ def import_model_file(
     template: Annotated[
         str | None, typer.Option(help="Crops that it was trained on; default: its publishers'.")
     ] = None,
+    preprocess: Preprocess = None,
+    output: OnnxOutput = None,
 ) -> None:
-    """Turn other people's weights into a model that embeds, verifies and trains here."""
+    """Turn other people's model into one that embeds, verifies, trains and can be attacked here."""
     from faceverif.models.importing import ImportSettings, import_model
 
-    settings = ImportSettings(colours=colours, template=template)
+    settings = ImportSettings(colours=colours, template=template, preprocess=preprocess, output=output)
     typer.echo(import_model(file, out, settings=settings).text())
 
 

@@ -35,13 +35,13 @@ OnnxFile = Annotated[
 Preprocess = Annotated[
     str | None,
     typer.Option(
-        help="Pixels that the --onnx model takes: rgb-imagenet, rgb-127.5, bgr-127.5, rgb-255 or bgr-255."
+        help="Pixels that the ONNX model takes: rgb-imagenet, rgb-127.5, bgr-127.5, rgb-255 or bgr-255."
     ),
 ]
 OnnxOutput = Annotated[
     str | None,
     typer.Option(
-        "--output", help="Name of the embedding among the outputs of --onnx, where several could be it."
+        "--output", help="Name of the embedding among the ONNX model's outputs, where several could be it."
     ),
 ]
 Flip = Annotated[bool, typer.Option(help="Average the embedding with that of the mirrored crop.")]

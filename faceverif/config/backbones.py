@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from faceverif.config.paths import ImportedPath
 from faceverif.config.section import Count, Positive, Section
 
 PixelValues = tuple[float, float, float]
@@ -15,20 +16,18 @@ PixelValues = tuple[float, float, float]
 LastLayers = Literal["none", "prelu_norm", "prelu_affine_norm", "prelu_offset_norm", "norm_relu"]
 
 
-class _BackboneSection(Section):
+class _EmbeddingSection(Section):
     """What all backbones share.
 
     Attributes:
         embedding_dim: length of an embedding.
         input_px: side of the input.
-        dropout: before the embedding layer.
         pixel_mean, pixel_std: of red, green and blue on the scale of [0, 1]; the network sees
             (pixels - pixel_mean) / pixel_std. Imported models bring their own.
     """
 
     embedding_dim: Count = 512
     input_px: Annotated[int, Field(ge=32, le=512, multiple_of=8)] = 112
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     pixel_mean: PixelValues = (0.5, 0.5, 0.5)
     pixel_std: tuple[Positive, Positive, Positive] = (0.5, 0.5, 0.5)
 
@@ -41,6 +40,16 @@ class _BackboneSection(Section):
     def fewest_photos(self) -> int:
         """In a training step: batch normalisation of an embedding needs two."""
         return 2 if self.normed_embedding else 1
+
+
+class _BackboneSection(_EmbeddingSection):
+    """What the networks of this project share.
+
+    Attributes:
+        dropout: before the embedding layer.
+    """
+
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
 
 class _NormedSection(_BackboneSection):
@@ -115,7 +124,28 @@ class InceptionResNetV1Config(_NormedSection):
     input_px: Annotated[int, Field(ge=80, le=512, multiple_of=8)] = 160
 
 
+class OnnxConfig(_EmbeddingSection):
+    """The graph of an imported ONNX file. `faceverif import` prints this section.
+
+    Attributes:
+        model: folder of the imported model. A model file needs none: it holds its graph.
+    """
+
+    name: Literal["onnx"]
+    model: ImportedPath | None = None
+
+    @property
+    def fewest_photos(self) -> int:
+        """Its graph may end with a batch normalisation."""
+        return 2
+
+
 BackboneConfig = Annotated[
-    MobileFaceNetConfig | IResNetConfig | SphereFaceNetConfig | LGMResNetConfig | InceptionResNetV1Config,
+    MobileFaceNetConfig
+    | IResNetConfig
+    | SphereFaceNetConfig
+    | LGMResNetConfig
+    | InceptionResNetV1Config
+    | OnnxConfig,
     Field(discriminator="name"),
 ]

@@ -1,6 +1,7 @@
 """Paths that a config or a command line names must exist; that is checked before anything heavy loads.
 
-A field of a section says by its type that its path must exist: `InputPath`, `AlignedPath` or `RunPath`.
+A field of a section says by its type that its path must exist: `InputPath`, `AlignedPath`, `RunPath` or
+`ImportedPath`.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ class MustExist:
 InputPath = Annotated[Path, MustExist()]
 AlignedPath = Annotated[Path, MustExist("faceverif align")]
 RunPath = Annotated[Path, MustExist("faceverif train")]
+ImportedPath = Annotated[Path, MustExist("faceverif import")]
 
 
 def require_path(path: Path, *, field: str, made_by: str = "") -> None:

@@ -17,6 +17,7 @@ __all__ = [
     "Embedder",
     "PreprocessingSpec",
     "TorchEmbedder",
+    "load_differentiable",
     "load_embedder",
     "load_model",
     "save_model",
@@ -69,3 +70,33 @@ def load_embedder(
     from faceverif.models.model_file import MODEL_NAME, load_model  # brings torch
 
     return load_model(run / MODEL_NAME)
+
+
+def load_differentiable(
+    *,
+    run: Path | None = None,
+    onnx: Path | None = None,
+    preprocess: str | None = None,
+    output: str | None = None,
+) -> TorchEmbedder:
+    """The same as a PyTorch network in evaluation mode, through which gradients flow: for attacks, teachers.
+
+    An ONNX file is converted in memory, and compared with what onnxruntime computes. To train such a network
+    further, import it.
+
+    Args:
+        run, onnx, preprocess, output: as for `load_embedder`.
+
+    Raises:
+        InputError: as `load_embedder`; or the ONNX file has an operator without gradients.
+    """
+    if onnx is not None and run is None:
+        from faceverif.models.importing.onnx_layers import differentiable
+
+        return differentiable(onnx, preprocess, output=output).embedder
+    from faceverif.models.model_file import TorchEmbedder
+
+    embedder = load_embedder(run=run, onnx=onnx, preprocess=preprocess, output=output)
+    assert isinstance(embedder, TorchEmbedder)
+    embedder.backbone.eval()
+    return embedder

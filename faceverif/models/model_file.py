@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
-from torch import nn
+from torch import Tensor, nn
 
 from faceverif.backbones import build_backbone
 from faceverif.config.backbones import BackboneConfig
@@ -126,13 +126,27 @@ def load_model(path: Path, *, field: str = "--run") -> TorchEmbedder:
         config = _BACKBONES.validate_python(file.about["backbone"])
         if config.input_px != spec.input_px:
             raise ValueError(f"its crops have {spec.input_px} px, its backbone takes {config.input_px}")
-        backbone = build_backbone(config)
+        backbone = build_backbone(config, state=file.tensors)
         backbone.load_state_dict(file.tensors)
         provenance = dict(file.about.get("provenance", {}))
     spec.checked_template()
     if not file.sealed:
         provenance["integrity"] = UNSEALED
     return TorchEmbedder(backbone, spec, name=str(path), provenance=provenance)
+
+
+def stored_tensors(path: Path, *, field: str = "--run") -> Mapping[str, Tensor]:
+    """The tensors of a model file by their names, without building its network.
+
+    Args:
+        path: the file, in a model's folder.
+        field: the option that names the folder, for the message.
+
+    Raises:
+        InputError: no such file, not one of ours, or a damaged one.
+    """
+    with _FILES.reading(path, field=field) as file:
+        return file.tensors
 
 
 def holds_face_model(run: Path) -> bool:

@@ -35,6 +35,11 @@ class OnnxEmbedder(Embedder):
         preprocess: a name in `PREPROCESSINGS`; None: as the file says, if `faceverif export` wrote it.
         output: the name of the embedding; None: the only output that has the shape of one.
 
+    Attributes:
+        pixels: the preprocessing.
+        batch: how many crops a call takes; None: any number.
+        input_name, output_name: of the image and of the embedding in the graph.
+
     Raises:
         InputError: no such file, preprocessing or output, not an ONNX model, external data that are missing,
             a graph with loops, or inputs and outputs other than these.
@@ -57,16 +62,16 @@ class OnnxEmbedder(Embedder):
         self._session = _open(path)
         label = read_label(path, self._session.get_modelmeta().custom_metadata_map)
         preprocess = _agreed(path, preprocess, label)
-        self._pixels = find_preprocessing(preprocess)
-        self._batch, side = _input_shape(path, self._session.get_inputs())
+        self.pixels = find_preprocessing(preprocess)
+        self.batch, side = _input_shape(path, self._session.get_inputs())
         self.spec = _spec(path, side, label)
         self.provenance = {} if label is None else label.provenance
-        self._input = self._session.get_inputs()[0].name
+        self.input_name = self._session.get_inputs()[0].name
         self._threads = ThreadPoolExecutor(os.cpu_count() or 1)
-        self._output = self._find_output(output)
-        self.preprocessing = f"{preprocess}: {self._pixels.colour_order.upper()}, {self._pixels.formula}"
+        self.output_name = self._find_output(output)
+        self.preprocessing = f"{preprocess}: {self.pixels.colour_order.upper()}, {self.pixels.formula}"
         if len(self._session.get_outputs()) > 1:
-            self.preprocessing += f"; output {self._output}"
+            self.preprocessing += f"; output {self.output_name}"
 
     @property
     def sha256(self) -> str:
@@ -74,24 +79,24 @@ class OnnxEmbedder(Embedder):
         return self._sha256
 
     def _run(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        size = self._batch or min(_LARGEST_BATCH, -(-len(crops) // self._threads._max_workers))
+        size = self.batch or min(_LARGEST_BATCH, -(-len(crops) // self._threads._max_workers))
         parts = self._threads.map(self._call, [crops[at : at + size] for at in range(0, len(crops), size)])
         return np.concatenate(list(parts))
 
     def _call(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        pixels = self._pixels(crops)
-        missing = (self._batch or len(pixels)) - len(pixels)
+        pixels = self.pixels(crops)
+        missing = (self.batch or len(pixels)) - len(pixels)
         padded = (
             np.concatenate([pixels, np.zeros((missing, *pixels.shape[1:]), np.float32)])
             if missing
             else pixels
         )
-        (found,) = self._session.run([self._output], {self._input: padded})
+        (found,) = self._session.run([self.output_name], {self.input_name: padded})
         if len(found) != len(padded):  # a constant, or a size that the export wrote into the graph
             raise _unusable(
                 self.path,
                 "must give one embedding per crop, whatever the batch",
-                f"{_described({self._output: found})} for {len(padded)} crops",
+                f"{_described({self.output_name: found})} for {len(padded)} crops",
                 fix="Export it with a dynamic batch, or with a batch of 1.",
             )
         return found.reshape(len(padded), -1)[: len(crops)].astype(np.float32, copy=False)
@@ -104,7 +109,7 @@ class OnnxEmbedder(Embedder):
                 "--output", f"must be an output of {self.path.name}", got=wanted, fix=_use_one_of(names)
             )
         outputs = self._try([wanted] if wanted is not None else names)
-        batch = self._batch or 2
+        batch = self.batch or 2
         fitting = [name for name, found in outputs.items() if _is_embedding(found, batch=batch)]
         if not fitting:
             raise _unusable(
@@ -127,9 +132,9 @@ class OnnxEmbedder(Embedder):
     def _try(self, names: Sequence[str]) -> Mapping[str, Any]:
         """These outputs for a batch of black images."""
         side = self.spec.input_px
-        black = self._pixels(np.zeros((self._batch or 2, side, side, 3), np.uint8))
+        black = self.pixels(np.zeros((self.batch or 2, side, side, 3), np.uint8))
         try:
-            return dict(zip(names, self._session.run(list(names), {self._input: black}), strict=True))
+            return dict(zip(names, self._session.run(list(names), {self.input_name: black}), strict=True))
         except Exception as error:  # onnxruntime has no common exception class
             raise _unusable(
                 self.path,

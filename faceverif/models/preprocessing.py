@@ -26,6 +26,18 @@ class Preprocessing:
     std: tuple[float, float, float]
     formula: str
 
+    @property
+    def unit_mean(self) -> tuple[float, float, float]:
+        """The mean for pixels in [0, 1]."""
+        red, green, blue = self.mean
+        return red / 255, green / 255, blue / 255
+
+    @property
+    def unit_std(self) -> tuple[float, float, float]:
+        """The std for pixels in [0, 1]."""
+        red, green, blue = self.std
+        return red / 255, green / 255, blue / 255
+
     def __call__(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """(n, h, w, 3) uint8 RGB -> (n, 3, h, w) float32 as the model expects it."""
         mean, std = np.array(self.mean, np.float32), np.array(self.std, np.float32)

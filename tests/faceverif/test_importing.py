@@ -98,8 +98,8 @@ def test_embeddings_are_those_of_the_published_network(
         wanted = forward(as_fed(pictures, **fed)).numpy()
         assert np.abs(wanted).max() > 0.1
         np.testing.assert_allclose(embedder.embed(pictures), wanted, atol=1e-5 * np.abs(wanted).max(), rtol=0)
-    assert told.name == name
-    assert (embedder.spec.input_px, told.embedding_dim) == (PX, DIM)
+    assert told.found.name == name
+    assert (embedder.spec.input_px, told.found.embedding_dim) == (PX, DIM)
     assert ("BGR" if fed["bgr"] else "RGB") in told.text()
 
 
@@ -131,7 +131,7 @@ def test_facenet_is_the_published_network_before_its_l2_normalisation(tmp_path: 
         wanted = net(as_fed(pictures, bgr=False, mean=127.5, std=128.0))
     got = F.normalize(torch.from_numpy(embedder.embed(pictures)))
     torch.testing.assert_close(got, wanted, atol=1e-5, rtol=0)
-    assert told.spec.template == "arcface-160"
+    assert told.found.spec.template == "arcface-160"
 
 
 def test_facenet_asks_for_its_crops(tmp_path: Path) -> None:
@@ -161,7 +161,7 @@ def test_a_published_size_of_112_pixels(tmp_path: Path) -> None:
     wanted = published.insightface_forward(state, as_fed(crops(1, side=112), **RGB), depth=18).numpy()
     got = embedder.embed(crops(1, side=112))
     np.testing.assert_allclose(got, wanted, atol=1e-5 * np.abs(wanted).max(), rtol=0)
-    assert told.parameters == 24_025_600 - 1024  # without the last normalisation's scale and offset
+    assert told.found.parameters == 24_025_600 - 1024  # without the last normalisation's scale and offset
     assert embedder.spec.template == "arcface-112"
 
 
@@ -190,7 +190,7 @@ def test_safetensors_and_half_precision_are_read(tmp_path: Path) -> None:
     state, _ = insightface(18)
     save_file({key: value.half() for key, value in state.items()}, tmp_path / "net.safetensors")
     told = import_model(tmp_path / "net.safetensors", tmp_path / "out", settings=ImportSettings())
-    assert told.name == "iResNet-18"
+    assert told.found.name == "iResNet-18"
     assert load_model(told.path).embed(crops(1)).dtype == np.float32
 
 
@@ -206,7 +206,7 @@ def test_names_in_a_file_cannot_write_to_the_console(tmp_path: Path) -> None:
     state, _ = adaface(18)
     _, told = imported(tmp_path, state | {"head.\x1b[2Jall good\n": torch.ones(2)})
     assert "\x1b" not in told.text()
-    assert len(told.text().splitlines()) == 5
+    assert len(told.text().splitlines()) == 7
 
 
 def without(state: State, part: str) -> State:

@@ -1,0 +1,116 @@
+"""A checkpoint from elsewhere: the published network that it holds, in one of our backbones."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import TypeAdapter
+
+from data_prep.errors import InputError
+from faceverif.backbones import Backbone, build_backbone
+from faceverif.config.backbones import BackboneConfig
+from faceverif.models.embedder import PreprocessingSpec
+from faceverif.models.importing.checkpoint import read_weights
+from faceverif.models.importing.incoming import ImportSettings, Incoming, few, fitting_spec
+from faceverif.models.importing.layouts import Pixels, Recognised, recognise
+
+
+def from_checkpoint(file: Path, settings: ImportSettings) -> Incoming:
+    """The network of a checkpoint by `torch.save`, or of a .safetensors file.
+
+    Args:
+        file: the checkpoint.
+        settings: what the user states about the model.
+
+    Raises:
+        InputError: the file cannot be read safely, holds no network that is known here or only a part of one,
+            its template has to be named, or a setting belongs to ONNX files.
+    """
+    for option, value in (("--preprocess", settings.preprocess), ("--output", settings.output)):
+        if value is not None:
+            raise InputError(option, "belongs to .onnx files", got=value, fix="Leave it out.")
+    found = _find(file)
+    published = found.layout.pixels
+    pixels = replace(published, colours=settings.colours or published.colours)
+    config = TypeAdapter(BackboneConfig).validate_python(
+        found.config | {"pixel_mean": pixels.mean, "pixel_std": pixels.std}
+    )
+    with file.open("rb") as content:
+        sha256 = hashlib.file_digest(content, "sha256").hexdigest()
+    return Incoming(
+        name=found.name,
+        sha256=sha256,
+        backbone=_filled_backbone(found, config, pixels, file=file),
+        config=config.model_dump(mode="json"),
+        spec=_spec(found, config.input_px, settings.template),
+        pixels=str(pixels),
+        left_out=found.left_out,
+    )
+
+
+def _find(file: Path) -> Recognised:
+    candidates = list(read_weights(file))
+    for tensors in candidates:
+        if (found := recognise(tensors)) is not None:
+            if found.unknown:
+                raise _unknown(file, found.unknown, f"it looks like {found.name}")
+            return found
+    largest = max(candidates, key=len)
+    raise _unknown(file, tuple(largest), f"{len(largest)} tensors")
+
+
+def _unknown(file: Path, keys: tuple[str, ...], what: str) -> InputError:
+    return InputError(
+        "FILE",
+        "must hold a network that is known here: InsightFace's iResNet or MobileFaceNet, AdaFace's or "
+        "CVLface's IR net, MagFace, or facenet-pytorch's InceptionResnetV1",
+        got=f"{file} ({what}); not understood: {few(keys)}",
+        fix="Export the network to ONNX and import that file.",
+    )
+
+
+def _spec(found: Recognised, input_px: int, template: str | None) -> PreprocessingSpec:
+    name = template or found.layout.template
+    if name is None:
+        raise InputError(
+            "--template",
+            f"must name the crops for {found.name}, whose publishers cut faces with a margin, unwarped",
+            got="nothing",
+            fix="--template arcface-160 is the closest here; expect lower accuracy than they report.",
+        )
+    return fitting_spec(name, input_px=input_px)
+
+
+def _filled_backbone(found: Recognised, config: Any, pixels: Pixels, *, file: Path) -> Backbone:
+    backbone = build_backbone(config).eval()
+    shapes = {key: tensor.shape for key, tensor in backbone.state_dict().items()}
+    wanted = {key for key in shapes if not key.endswith("num_batches_tracked")}
+    state = dict(found.state)
+    if missing := sorted(wanted - set(state)):
+        raise _incomplete(
+            file, found, f"{len(missing)} of {len(wanted)} tensors are missing, such as {missing[0]}"
+        )
+    wrong = [key for key in state if shapes.get(key) != state[key].shape]
+    if wrong:
+        ours = tuple(shapes[wrong[0]]) if wrong[0] in shapes else "nothing"
+        raise _incomplete(file, found, f"{wrong[0]} is {tuple(state[wrong[0]].shape)} where {ours} belongs")
+    if broken := [key for key, tensor in state.items() if not torch.isfinite(tensor).all()]:
+        raise _incomplete(file, found, f"{broken[0]} holds NaN or infinity")
+    if pixels.colours == "bgr":
+        first = next(key for key, tensor in state.items() if tensor.ndim == 4 and tensor.shape[1] == 3)
+        state[first] = state[first].flip(1)
+    backbone.load_state_dict(state, strict=False)
+    return backbone
+
+
+def _incomplete(file: Path, found: Recognised, why: str) -> InputError:
+    return InputError(
+        "FILE",
+        f"must hold the whole {found.name}",
+        got=f"{file}: {why}",
+        fix="Copy or download it again, or export the network that made it to ONNX.",
+    )
