@@ -216,6 +216,22 @@ def refuse_folder(out: Path, *, option: str = "--out") -> None:
     refuse_file(out.parent, option=option)
 
 
+def refuse_other_ending(out: Path, ending: str, *, option: str = "--out") -> None:
+    """The ending of a file's name says its form.
+
+    Args:
+        out: the file, which need not be there yet.
+        ending: with its dot, in small letters.
+        option: what the user named it with, for the message.
+
+    Raises:
+        InputError: it ends otherwise.
+    """
+    if out.suffix.lower() != ending:
+        fix = f"Use {out.with_suffix(ending)}." if out.name else f"Name a file, such as out{ending}."
+        raise InputError(option, f"must be a {ending} file", got=out, fix=fix)
+
+
 def not_writable(place: Path, *, option: str = "--out") -> InputError:
     """The error for a folder in which nothing can be written."""
     return InputError(

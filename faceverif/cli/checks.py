@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import typer
 
-from data_prep.atomic import refuse_file, refuse_folder
+from data_prep.atomic import refuse_file, refuse_folder, refuse_other_ending
 
 if TYPE_CHECKING:
     from faceverif.config.section import Section
@@ -39,11 +39,16 @@ def can_be_folder(parameter: typer.CallbackParam, value: OnePath) -> OnePath:
     return value
 
 
-def can_be_file(parameter: typer.CallbackParam, value: OnePath) -> OnePath:
-    """A file for results, if one is given: no folder, and in a place where it can be made."""
-    if value is not None:
-        refuse_folder(value, option=_named(parameter))
-    return value
+def can_be_file(ending: str) -> Callable[[typer.CallbackParam, OnePath], OnePath]:
+    """A file for results, if one is given: no folder, in a place where it can be made, with that ending."""
+
+    def check(parameter: typer.CallbackParam, value: OnePath) -> OnePath:
+        if value is not None:
+            refuse_folder(value, option=_named(parameter))
+            refuse_other_ending(value, ending, option=_named(parameter))
+        return value
+
+    return check
 
 
 def load_checked(model: type[Config], path: Path, overrides: list[str] | None) -> Config:

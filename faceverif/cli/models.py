@@ -37,6 +37,11 @@ def import_model_file(
     output: OnnxOutput = None,
 ) -> None:
     """Turn other people's model into one that embeds, verifies, trains and can be attacked here."""
+    if template is not None:
+        from data_prep.alignment import find_template
+
+        find_template(template)
+
     from faceverif.models.importing import ImportSettings, import_model
 
     settings = ImportSettings(colours=colours, template=template, preprocess=preprocess, output=output)

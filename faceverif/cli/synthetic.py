@@ -60,7 +60,8 @@ def synthesise(
 def fit_faces(
     data: DataDir,
     out: Annotated[
-        Path, typer.Option("--out", callback=can_be_file, help="The .npz file to write, at most 3 MB.")
+        Path,
+        typer.Option("--out", callback=can_be_file(".npz"), help="The .npz file to write, at most 3 MB."),
     ],
     components: Annotated[int, typer.Option(min=1, help="Principal components to keep.")] = 200,
 ) -> None:

@@ -27,7 +27,7 @@ def embed(
         Path,
         typer.Option(
             "--out",
-            callback=can_be_file,
+            callback=can_be_file(".parquet"),
             help="A .parquet file, with photo, identity, status and embedding.",
         ),
     ],
@@ -138,7 +138,9 @@ def compare(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", callback=can_be_file, help="Save the two crops side by side, as a PNG."),
+        typer.Option(
+            "--out", callback=can_be_file(".png"), help="Save the two crops side by side, as a PNG."
+        ),
     ] = None,
 ) -> None:
     """Decide whether two photos show the same person."""

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from data_prep.atomic import written_whole
+from data_prep.atomic import refuse_other_ending, written_whole
 from data_prep.dataset.crops import side_by_side
 from data_prep.detection.cascade import POLICY
-from data_prep.errors import InputError, printable_lines
+from data_prep.errors import printable_lines
 from faceverif.models import load_embedder
 from faceverif.models.embedder import naming
 from faceverif.report.numbers import percent
@@ -90,10 +90,8 @@ def compare_photos(first: Path, second: Path, *, run: Path, far: float, picture:
     Raises:
         InputError: a photo is unreadable or shows no face, or the run has no model or no threshold for `far`.
     """
-    if picture is not None and picture.suffix.lower() != ".png":
-        raise InputError(
-            "--out", "must be a .png file", got=picture, fix=f"Use {picture.with_suffix('.png')}."
-        )
+    if picture is not None:
+        refuse_other_ending(picture, ".png")
     embedder = load_embedder(run=run, onnx=None, preprocess=None)
     calibration = load_calibration(run, model_sha256=embedder.sha256)
     point = calibration.point(far)

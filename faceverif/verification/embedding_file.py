@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from data_prep.atomic import refuse_busy, refuse_folder, written_whole
+from data_prep.atomic import refuse_busy, refuse_folder, refuse_other_ending, written_whole
 from data_prep.dataset.manifest import AlignedDataset, Status
 from data_prep.dataset.packed import load_aligned
 from data_prep.errors import InputError
@@ -32,10 +32,7 @@ def embed_to_file(embedder: Embedder, data: Path, out: Path, *, flip: bool) -> N
         InputError: `out` is no .parquet file, cannot be written or is being written, there is nothing to
             embed, or the data are of another template.
     """
-    if out.suffix != ".parquet":
-        raise InputError(
-            "--out", "must be a .parquet file", got=out, fix=f"Use {out.with_suffix('.parquet')}."
-        )
+    refuse_other_ending(out, ".parquet")
     refuse_folder(out)
     refuse_busy(out, command="faceverif embed")
     dataset = load_aligned(data)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from faceverif.cli.app import DATA_TREE, TREE
+
 TABLE = """
 name: t
 title: t
@@ -155,6 +157,11 @@ WRONG = [
     ("data fetch lfw --out file", "--out: must be a folder"),
     ("data audit there --against there --out file/o", "--out: must be a folder; got the file file"),
     ("data export there file --format webdataset", "OUT: must be a folder; got the file file"),
+    ("import nowhere.pth --out o", "FILE: there is no such"),
+    ("import file --out o --template arcface-99", "template: must be a known"),
+    ("fit-head --model nowhere --data there --out o", "--model: there is no such"),
+    ("fit-head --model there --data there --out o --head lgn", "lgn"),
+    ("fit-head --model there --data there --out o --set head.scal=1", "head.scal: is not a key"),
     ("import file --out file", "--out: must be a folder; got the file file"),
     ("classify images.yaml --run file", "--run: must be a folder; got the file file"),
     ("experiment table.yaml --out file", "--out: must be a folder; got the file file"),
@@ -163,6 +170,15 @@ WRONG = [
     ("demo --out file", "--out: must be a folder; got the file file"),
     ("synthesise file", "OUT: must be a folder; got the file file"),
     ("embed --data there --run there --out there", "--out: must be a file; got the folder there"),
+    (
+        "embed --data there --run there --out e.txt",
+        "--out: must be a .parquet file; got e.txt. Use",
+    ),
+    (
+        "compare photo.jpg photo.jpg --run there --out c.jpg",
+        "--out: must be a .png file; got c.jpg. Use",
+    ),
+    ("fit-faces --data there --out m.pkl", "--out: must be a .npz file; got m.pkl. Use m.npz"),
     ("embed --data there --run there --out file/e.parquet", "--out: must be a folder; got the file file"),
     ("compare photo.jpg photo.jpg --run there --out there", "--out: must be a file; got the folder there"),
     ("fit-faces --data there --out there", "--out: must be a file; got the folder there"),
@@ -192,6 +208,13 @@ def test_what_is_wrong_is_said_before_anything_heavy_is_imported(
     assert (code, output, heavy) == (2, "", [])
     assert says in errors
     assert errors.count("\n") == 1
+
+
+def test_no_command_is_left_out() -> None:
+    known = {command.name for panel in TREE.values() for command in panel}
+    known |= {f"data {command.name}" for command in DATA_TREE}
+    tried = {" ".join(words.split()[: 1 + words.startswith("data ")]) for words, _ in WRONG}
+    assert tried == known
 
 
 def test_nothing_was_written(folder: Path, ended: dict[str, tuple[int, str, str, list[str]]]) -> None:
