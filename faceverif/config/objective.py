@@ -163,7 +163,8 @@ class ImprovedConfig(Section):
 
     Attributes:
         beta: how sharply easy samples lose their weight.
-        gamma: the loss is scaled with exp(gamma), which float32 holds up to 50 with room to spare.
+        gamma: the loss is scaled with exp(gamma), which float32 holds up to 50 with room to spare. It acts
+            under SGD, and under Adam with L2 decay and without training.clip_norm; AdamW ignores it.
     """
 
     name: Literal["improved"]

@@ -29,15 +29,28 @@ class SGDConfig(Section):
         return self
 
 
+class AdamConfig(Section):
+    """Adam with weight decay as L2 in the gradient; it spares biases, norms and PReLU slopes.
+
+    Adam divides by the gradient's size, and so the decay of a weight depends on how large its gradient is: a
+    loss that is scaled up decays less. Gradient clipping sets the size before the decay is added, so with it
+    the scale of the loss changes nothing.
+    """
+
+    name: Literal["adam"]
+    learning_rate: Positive
+    weight_decay: NotNegative = 5e-4
+
+
 class AdamWConfig(Section):
-    """AdamW; weight decay spares biases, norms and PReLU slopes."""
+    """AdamW: weights decay by themselves, whatever the gradient; biases, norms and PReLU slopes do not."""
 
     name: Literal["adamw"]
     learning_rate: Positive
     weight_decay: NotNegative = 0.05
 
 
-OptimizerConfig = Annotated[SGDConfig | AdamWConfig, Field(discriminator="name")]
+OptimizerConfig = Annotated[SGDConfig | AdamConfig | AdamWConfig, Field(discriminator="name")]
 
 
 class _ScheduleSection(Section):

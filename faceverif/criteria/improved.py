@@ -18,6 +18,11 @@ def improved_loss(logits: Tensor, labels: Tensor, *, beta: float, gamma: float) 
     softmax is near 1 where the true class has the lowest logit, and vanishes where it has the highest. It is
     part of the function, so the gradient goes through it too.
 
+    exp(gamma) scales the loss and nothing else. AdamW's steps, and those of Adam without decay or with
+    clipped gradients, do not depend on the scale (beyond their epsilon): there gamma does nothing. With
+    weight decay as L2 in Adam's gradient, a larger gamma is a smaller decay; with SGD it is that and a
+    larger learning rate.
+
     Args:
         logits: (batch, classes).
         labels: (batch,), int64 in [0, classes).

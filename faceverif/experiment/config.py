@@ -20,7 +20,7 @@ from faceverif.experiment.kinds import RUN_KINDS
 # Names become folders, beside the files of the table.
 Name = Annotated[str, Field(pattern=r"^\w[\w.+=-]*$", max_length=100)]
 _RESERVED = {"table.json", "table.md", "report.html", "figures"}
-_LOWER_IS_BETTER = {"error", "ece", "nll", "eer"}
+_LOWER_IS_BETTER = {"error", "top5_error", "ece", "nll", "eer"}
 _NO_RATES = {"nll"}
 
 
@@ -43,6 +43,7 @@ class MethodConfig(Section):
         name: of the row, and of its folder.
         seeds: a run each.
         published: the paper's number, in a table without cases.
+        published_beside: by metric, the paper's numbers of the columns beside it.
         settings: what differs from `common`, nested as there; a section whose `name` changes is
             replaced whole.
         start_from: an earlier row whose runs, of the same case and seed, are refined.
@@ -51,6 +52,7 @@ class MethodConfig(Section):
     name: Name
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
     published: PublishedNumberConfig = PublishedNumberConfig()
+    published_beside: dict[str, PublishedNumberConfig] = Field(default_factory=dict)
     settings: dict[str, Any] = Field(default_factory=dict)
     start_from: Name | None = None
 
@@ -61,11 +63,13 @@ class CaseConfig(Section):
     Attributes:
         name: of the case, and of its folder.
         published: the paper's numbers by method.
+        published_beside: by metric, those of the columns beside it, by method.
         settings: what differs from `common`; a method's own settings come after it.
     """
 
     name: Name
     published: dict[str, PublishedNumberConfig] = Field(default_factory=dict)
+    published_beside: dict[str, dict[str, PublishedNumberConfig]] = Field(default_factory=dict)
     settings: dict[str, Any]
 
 
@@ -77,8 +81,11 @@ class ExperimentConfig(Section):
         title: for people.
         source: paper and table that it repeats; empty: none.
         task: what its runs are: images, as for `faceverif classify`, or faces, as for `faceverif train`.
-        metric: what is compared. Of images: error, macro_f1, nmi, recall_at_1, ece or nll; of faces: the
-            accuracy, eer or auc of a protocol that `common` verifies, as in lfw-view2/accuracy.
+        metric: what is compared. Of images: error, top5_error, macro_f1, nmi, recall_at_1 (2, 4, 8), ece,
+            nll or all_negative; of faces: the accuracy, eer or auc of a protocol that `common` verifies,
+            as in lfw-view2/accuracy.
+        beside: further metrics, a column each, without a comparison.
+        quoted: rows that the paper quotes from others and that are not run here, with their numbers.
         baseline: the method that the others are compared with.
         common: settings of every run, as in `ClassificationConfig` or `RunConfig`; the seed comes from the
             methods.
@@ -91,6 +98,8 @@ class ExperimentConfig(Section):
     source: str = ""
     task: Literal["images", "faces"] = "images"
     metric: str
+    beside: tuple[str, ...] = ()
+    quoted: dict[str, PublishedNumberConfig] = Field(default_factory=dict)
     baseline: str
     common: dict[str, Any]
     cases: tuple[CaseConfig, ...] = ()
@@ -107,8 +116,23 @@ class ExperimentConfig(Section):
         if self.baseline not in methods:
             raise ValueError(f"the baseline must be one of the methods: {', '.join(methods)}")
         for case in self.cases:
-            if set(case.published) - set(methods):
+            named = set(case.published).union(*case.published_beside.values())
+            if named - set(methods):
                 raise ValueError(f"case {case.name} has published numbers of what is no method")
+        if set(self.quoted) & set(methods):
+            raise ValueError(f"{min(set(self.quoted) & set(methods))} is quoted, and a method that is run")
+        return self
+
+    @model_validator(mode="after")
+    def _columns_fit(self) -> ExperimentConfig:
+        if len({self.metric, *self.beside}) != 1 + len(self.beside):
+            raise ValueError("a metric has two columns")
+        named = {metric for method in self.methods for metric in method.published_beside}
+        named |= {metric for case in self.cases for metric in case.published_beside}
+        if named - set(self.beside):
+            raise ValueError(
+                f"there are published numbers of {min(named - set(self.beside))}, which is not beside"
+            )
         return self
 
     @model_validator(mode="after")
@@ -126,7 +150,10 @@ class ExperimentConfig(Section):
         for method, own in seeds.items():
             if not own & seeds[self.baseline]:
                 raise ValueError(f"{method} must share a seed with the baseline, or nothing can be compared")
-        if self.cases and any(method.published.mean is not None for method in self.methods):
+        numbers = [
+            number for row in self.methods for number in (row.published, *row.published_beside.values())
+        ]
+        if self.cases and any(number.mean is not None for number in numbers):
             raise ValueError("in a table with cases, published numbers stand with the cases")
         return self
 
@@ -146,11 +173,16 @@ class ExperimentConfig(Section):
 
     @model_validator(mode="after")
     def _published_rates_are_fractions(self) -> ExperimentConfig:
-        numbers = [method.published.mean for method in self.methods]
-        numbers += [number.mean for case in self.cases for number in case.published.values()]
-        for number in numbers:
-            if self.metric not in _NO_RATES and number is not None and not 0 <= number <= 1:
-                raise ValueError(f"published rates are fractions, in [0, 1]; {number:g} is none")
+        numbers = [(self.metric, number) for number in self.quoted.values()]
+        for metric in (self.metric, *self.beside):
+            numbers += [
+                (metric, self.published(method.name, case.name if case else None, metric))
+                for method in self.methods
+                for case in self.cases or (None,)
+            ]
+        for metric, number in numbers:
+            if metric not in _NO_RATES and number.mean is not None and not 0 <= number.mean <= 1:
+                raise ValueError(f"published rates are fractions, in [0, 1]; {number.mean:g} is none")
         return self
 
     @property
@@ -158,12 +190,15 @@ class ExperimentConfig(Section):
         """Whether a smaller number of its metric is the better one."""
         return self.metric.rpartition("/")[2] in _LOWER_IS_BETTER
 
-    def published(self, method: str, case: str | None) -> PublishedNumberConfig:
-        """The paper's number of a cell of the table."""
+    def published(self, method: str, case: str | None, metric: str) -> PublishedNumberConfig:
+        """The paper's number of a cell of the table, of the metric that is compared or of one beside it."""
+        none = PublishedNumberConfig()
         if case is None:
-            return next(row.published for row in self.methods if row.name == method)
-        numbers = next(column.published for column in self.cases if column.name == case)
-        return numbers.get(method, PublishedNumberConfig())
+            row = next(row for row in self.methods if row.name == method)
+            return row.published if metric == self.metric else row.published_beside.get(metric, none)
+        column = next(column for column in self.cases if column.name == case)
+        by_method = column.published if metric == self.metric else column.published_beside.get(metric, {})
+        return by_method.get(method, none)
 
 
 @dataclass(frozen=True)
@@ -259,9 +294,10 @@ def _planned(
     written_at = partial(_written_at, experiment, method, case)
     config = validate_config(kind.config_type, settings, source=f"{source} ({place})", written_at=written_at)
     known = kind.metrics(config)
-    if experiment.metric not in known:
-        fix = f"Known for {place}: {', '.join(known) or 'none, since its verification is empty'}."
-        raise InputError("metric", "must be measured by every run", got=experiment.metric, fix=fix)
+    for key, metric in [("metric", experiment.metric), *(("beside", metric) for metric in experiment.beside)]:
+        if metric not in known:
+            fix = f"Known for {place}: {', '.join(known) or 'none, since its verification is empty'}."
+            raise InputError(key, "must be measured by every run", got=metric, fix=fix)
     return PlannedRun(method.name, case.name if case else None, config, method.start_from)
 
 

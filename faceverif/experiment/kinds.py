@@ -13,7 +13,16 @@ from faceverif.classification.config import ClassificationConfig
 from faceverif.config.run import RunConfig
 
 FACE_FIGURES = ("accuracy", "eer", "auc")
-IMAGE_FIGURES = ("error", "macro_f1", "nmi", "recall_at_1", "ece", "nll")
+IMAGE_FIGURES = (
+    "error",
+    "top5_error",
+    "macro_f1",
+    "nmi",
+    *(f"recall_at_{k}" for k in (1, 2, 4, 8)),
+    "ece",
+    "nll",
+    "all_negative",
+)
 
 
 class RunKind(NamedTuple):

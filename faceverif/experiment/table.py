@@ -25,6 +25,7 @@ _METRIC_NAMES = {
     "ece": "ECE",
     "nll": "NLL",
     "top5_error": "top-5 error",
+    "all_negative": "all negative",
 }
 
 
@@ -46,6 +47,23 @@ class PairedDifference:
 
 
 @dataclass(frozen=True)
+class BesideNumber:
+    """A method's number of a metric that is shown and not compared.
+
+    Attributes:
+        metric: which.
+        mean: over the seeds; None before the first, and where a run could not measure it.
+        sd: as in `Cell`.
+        published: the paper's.
+    """
+
+    metric: str
+    mean: float | None
+    sd: float | None
+    published: PublishedNumberConfig
+
+
+@dataclass(frozen=True)
 class Cell:
     """A method under a case.
 
@@ -58,7 +76,8 @@ class Cell:
         sd: over seeds, n - 1 in the denominator; None below two.
         published: the paper's.
         comparison: None for the baseline, and before both have a seed in common.
-        others: means of all other single-number metrics.
+        beside: the table's further metrics, in its order.
+        others: means of all single-number metrics but the compared one.
         hours: of all its runs.
     """
 
@@ -71,6 +90,7 @@ class Cell:
     sd: float | None
     published: PublishedNumberConfig
     comparison: PairedDifference | None
+    beside: list[BesideNumber]
     others: dict[str, float]
     hours: float
 
@@ -90,21 +110,26 @@ class Table:
     def record(self) -> dict[str, Any]:
         """All of it as plain values, for table.json."""
         described = self.experiment.model_dump(
-            mode="json", include={"name", "title", "source", "task", "metric", "baseline"}
+            mode="json", include={"name", "title", "source", "task", "metric", "beside", "quoted", "baseline"}
         )
         described["lower_is_better"] = self.experiment.lower_is_better
-        cells = [asdict(cell) | {"published": cell.published.model_dump()} for cell in self.cells]
-        return described | {"cells": cells}
+        return described | {"cells": [_as_plain(cell) for cell in self.cells]}
 
     def columns(self) -> list[str]:
         """Headings of `rows`."""
         case = ["case"] if self.experiment.cases else []
         metric = metric_label(self.experiment.metric)
-        return ["method", *case, f"{metric}, ours", "seeds", "paper", "against " + self.experiment.baseline]
+        beside = [
+            heading
+            for name in self.experiment.beside
+            for heading in (f"{metric_label(name)}, ours", "paper")[: 2 if self._has_published(name) else 1]
+        ]
+        against = "against " + self.experiment.baseline
+        return ["method", *case, f"{metric}, ours", "seeds", "paper", against, *beside]
 
     def rows(self) -> list[list[str]]:
-        """The table as text, one list per cell."""
-        return [self._row(cell) for cell in self.cells]
+        """The table as text, one list per cell, and one per quoted row."""
+        return [*map(self._row, self.cells), *self._quoted()]
 
     def markdown(self) -> str:
         """The table for a README."""
@@ -119,7 +144,31 @@ class Table:
         ours = _with_sd(cell.mean, cell.sd, metric)
         paper = _with_sd(cell.published.mean, cell.published.sd, metric)
         seeds = f"{len(cell.seeds)} of {cell.planned}"
-        return [cell.method, *case, ours, seeds, paper, self._against(cell)]
+        return [cell.method, *case, ours, seeds, paper, self._against(cell), *self._beside(cell)]
+
+    def _beside(self, cell: Cell) -> list[str]:
+        texts = []
+        for number in cell.beside:
+            texts.append(_with_sd(number.mean, number.sd, number.metric))
+            if self._has_published(number.metric):
+                texts.append(_with_sd(number.published.mean, number.published.sd, number.metric))
+        return texts
+
+    def _has_published(self, metric: str) -> bool:
+        return any(
+            number.published.mean is not None
+            for cell in self.cells
+            for number in cell.beside
+            if number.metric == metric
+        )
+
+    def _quoted(self) -> list[list[str]]:
+        rows = []
+        for name, number in self.experiment.quoted.items():
+            paper = _with_sd(number.mean, number.sd, self.experiment.metric)
+            row = [name, *([""] if self.experiment.cases else []), "", "quoted, not run", paper]
+            rows.append(row + [""] * (len(self.columns()) - len(row)))
+        return rows
 
     def _against(self, cell: Cell) -> str:
         if cell.method == self.experiment.baseline:
@@ -221,11 +270,30 @@ def _cell(
         values=values,
         mean=statistics.fmean(values) if values else None,
         sd=statistics.stdev(values) if len(values) > 1 else None,
-        published=experiment.published(method, case),
+        published=experiment.published(method, case, metric),
         comparison=comparison,
+        beside=[_beside(experiment, place, runs, name) for name in experiment.beside],
         others=_mean_metrics([run.result.metrics for run in runs.values()], without=metric),
         hours=sum(run.result.hours for run in runs.values()),
     )
+
+
+def _beside(
+    experiment: ExperimentConfig, place: tuple[str, str | None], runs: Mapping[int, FinishedRun], metric: str
+) -> BesideNumber:
+    measured = (runs[seed].result.metrics.get(metric) for seed in sorted(runs))
+    values = [float(value) for value in measured if value is not None]
+    return BesideNumber(
+        metric,
+        mean=statistics.fmean(values) if values else None,
+        sd=statistics.stdev(values) if len(values) > 1 else None,
+        published=experiment.published(*place, metric),
+    )
+
+
+def _as_plain(cell: Cell) -> dict[str, Any]:
+    beside = [asdict(number) | {"published": number.published.model_dump()} for number in cell.beside]
+    return asdict(cell) | {"published": cell.published.model_dump(), "beside": beside}
 
 
 def _mean_metrics(results: Sequence[Mapping[str, Any]], *, without: str) -> dict[str, float]:

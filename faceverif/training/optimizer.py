@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from faceverif.config.optimisation import OptimizerConfig, SGDConfig
+from faceverif.config.optimisation import AdamConfig, OptimizerConfig, SGDConfig
 from faceverif.heads import Head
 
 
 def build_optimizer(config: OptimizerConfig, model: nn.Module) -> torch.optim.Optimizer:
-    """SGD with momentum, or AdamW, in PyTorch's fused form: one pass over the parameters a step.
+    """SGD with momentum, Adam or AdamW, in PyTorch's fused form: one pass over the parameters a step.
 
     Biases, norms and PReLU slopes, which are vectors, do not decay: they scale or shift, and pulling them to
     zero regularises nothing. A head may spare more of its own, or have them learn slower.
@@ -27,7 +27,8 @@ def build_optimizer(config: OptimizerConfig, model: nn.Module) -> torch.optim.Op
             nesterov=config.nesterov,
             fused=True,
         )
-    return torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
+    kind = torch.optim.Adam if isinstance(config, AdamConfig) else torch.optim.AdamW
+    return kind(groups, lr=config.learning_rate, fused=True)
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:

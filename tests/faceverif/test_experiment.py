@@ -99,9 +99,10 @@ def test_every_shipped_experiment_is_sound(path: Path) -> None:
     runs = plan_runs(table, source=str(path))
     assert len({run.name for run in runs}) == len(runs) >= 3
     # The paper's numbers are fractions, and its own method has one wherever the paper prints numbers.
-    numbers = [table.published(run.method, run.case).mean for run in runs]
+    numbers = [table.published(run.method, run.case, table.metric).mean for run in runs]
+    beside = [table.published(run.method, run.case, metric) for run in runs for metric in table.beside]
     assert all(0 < number < (0.7 if table.lower_is_better else 1) for number in numbers if number is not None)
-    assert any(numbers) or "Fig. 4" in table.source or not table.source
+    assert any(numbers) or any(number.mean for number in beside) or "Fig" in table.source or not table.source
     opening = path.read_text(encoding="utf-8").splitlines()
     command = f"# faceverif experiment {path.relative_to(CONFIGS.parent)} --out runs/{table.name}"
     assert opening[0].startswith(command)
@@ -135,6 +136,42 @@ def test_numbers_of_the_table(tmp_path: Path, trainer: Trainer) -> None:
     text = (tmp_path / "out/table.md").read_text()
     assert "| softmax | 25.00 ± 7.07 | 2 of 2 | 1.82 ± 0.01 | baseline |" in text
     assert f"| l-gm | 12.50 ± 3.54 | 2 of 2 |  | -12.50, not told apart (p = {p_value:.2g}, n = 2) |" in text
+
+
+def test_metrics_beside_it_and_rows_that_are_only_quoted(tmp_path: Path, trainer: Trainer) -> None:
+    content = settings() | {"beside": ["nmi", "ece"], "quoted": {"others": {"mean": 0.02}}}
+    content["methods"][1]["published_beside"] = {"nmi": {"mean": 0.6}}
+    run_experiment(write(tmp_path, content), tmp_path / "out", only=["l-gm"])
+    header, _, softmax, lgm, quoted = (tmp_path / "out/table.md").read_text().splitlines()[4:]
+    assert header.endswith("| against softmax | NMI in %, ours | paper | ECE in %, ours |")
+    assert softmax.endswith("| baseline |  |  |  |")
+    assert lgm.endswith("| 50.00 ± 0.00 | 60.00 | 6.25 ± 1.77 |")
+    assert quoted == "| others |  | quoted, not run | 2.00 |  |  |  |  |"
+    record = json.loads((tmp_path / "out/table.json").read_text())
+    assert [number["mean"] for number in record["cells"][1]["beside"]] == [0.5, pytest.approx(0.0625)]
+    assert record["quoted"] == {"others": {"mean": 0.02, "sd": None}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "rule"),
+    [
+        ({"beside": ["error"]}, "a metric has two columns"),
+        ({"beside": ["precision"]}, r"beside: must be measured by every run; got precision"),
+        ({"quoted": {"l-gm": {"mean": 0.1}}}, "l-gm is quoted, and a method that is run"),
+        ({"quoted": {"others": {"mean": 2.0}}}, "published rates are fractions"),
+    ],
+)
+def test_columns_and_quoted_rows_are_checked(tmp_path: Path, changes: dict[str, Any], rule: str) -> None:
+    path = write(tmp_path, settings() | changes)
+    with pytest.raises(InputError, match=rule):
+        plan_runs(load_experiment(path), source=str(path))
+
+
+def test_published_numbers_need_their_column(tmp_path: Path) -> None:
+    content = settings()
+    content["methods"][0]["published_beside"] = {"nmi": {"mean": 0.5}}
+    with pytest.raises(InputError, match="published numbers of nmi, which is not beside"):
+        load_experiment(write(tmp_path, content))
 
 
 def test_killed_it_goes_on_and_leaves_what_has_finished(tmp_path: Path, trainer: Trainer) -> None:
