@@ -29,15 +29,7 @@ def load(path: Path | str, *, preprocess: str | None = None, output: str | None 
     Raises:
         InputError: no model there, a damaged one, or an option that does not belong to it.
     """
-    path = Path(path)
-    is_onnx = path.suffix.lower() == ".onnx"
-    embedder = load_embedder(
-        run=None if is_onnx else path,
-        onnx=path if is_onnx else None,
-        preprocess=preprocess,
-        output=output,
-    )
-    return Recogniser(embedder)
+    return Recogniser(load_embedder(Path(path), preprocess=preprocess, output=output))
 
 
 def align(photo: Photo, *, template: str = "arcface-112") -> NDArray[np.uint8]:

@@ -183,7 +183,7 @@ def load_guard(run: Path, *, rate: float) -> GuardedModel:
             "--reject",
             f"needs a {GUARD_NAME} in the run",
             got=run,
-            fix=f"Run: {_FILES.command} --run {run}",
+            fix=f"Run: {_FILES.command} --model {run}",
         )
     with _FILES.reading(path) as file:
         if file.about["run_sha256"] != run_sha256(run):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 import typer
 
 from data_prep.atomic import refuse_file, refuse_folder, refuse_other_ending
+from data_prep.errors import InputError
 
 if TYPE_CHECKING:
     from faceverif.config.section import Section
@@ -30,6 +31,20 @@ def made_by(command: str) -> Callable[[typer.CallbackParam, Paths], Paths]:
         return _checked(parameter, value, made_by=command)
 
     return check
+
+
+def one_model(parameter: typer.CallbackParam, value: list[Path] | None) -> list[Path] | None:
+    """At most one model is named, and it can be one."""
+    from faceverif.models.location import model_file_of
+
+    models, option = value or [], _named(parameter)
+    if len(models) > 1:
+        raise InputError(
+            option, "must name one model", got=" and ".join(map(str, models)), fix="Leave one of them."
+        )
+    for model in models:
+        model_file_of(model, field=option)
+    return value
 
 
 def can_be_folder(parameter: typer.CallbackParam, value: OnePath) -> OnePath:

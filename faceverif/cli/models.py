@@ -23,7 +23,7 @@ def import_model_file(
     out: Annotated[
         Path,
         typer.Option(
-            "--out", callback=can_be_folder, help="Folder for the model; other commands take it as --run."
+            "--out", callback=can_be_folder, help="Folder for the model; other commands take it as --model."
         ),
     ],
     colours: Annotated[

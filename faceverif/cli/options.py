@@ -7,17 +7,32 @@ from typing import Annotated
 
 import typer
 
-from faceverif.cli.checks import can_be_folder, exists, made_by
+from faceverif.cli.checks import can_be_folder, made_by, one_model
 
 ConfigFile = Annotated[Path, typer.Argument(help="A YAML file; configs/ has examples.")]
 NewRun = Annotated[
     Path, typer.Option("--run", callback=can_be_folder, help="Folder of the run: new, or one to continue.")
 ]
-TrainedRun = Annotated[
-    Path, typer.Option("--run", callback=made_by("faceverif train"), help="Folder of a training run.")
+# A list, so that two models are seen; typer would take the last without a word. `one_model` leaves one.
+_MODEL_NAMES = ("--model", "--run", "--onnx")
+Model = Annotated[
+    list[Path],
+    typer.Option(
+        *_MODEL_NAMES,
+        callback=one_model,
+        metavar="<path>",
+        help="Folder of a run or of an imported model, or an .onnx file.",
+    ),
 ]
-OptionalRun = Annotated[
-    Path | None, typer.Option("--run", callback=made_by("faceverif train"), help="Folder of a training run.")
+OptionalModel = Annotated[
+    list[Path] | None,
+    typer.Option(
+        *_MODEL_NAMES,
+        callback=one_model,
+        metavar="<path>",
+        help="Folder of a run or of an imported model, or an .onnx file; default: the "
+        "model that comes with faceverif.",
+    ),
 ]
 OutDir = Annotated[Path, typer.Option("--out", callback=can_be_folder, help="Folder for the results.")]
 DataDir = Annotated[
@@ -28,20 +43,17 @@ DataDir = Annotated[
         help="Folder made by `faceverif align`, a train.rec or WebDataset shards of crops.",
     ),
 ]
-OnnxFile = Annotated[
-    Path | None,
-    typer.Option("--onnx", callback=exists, help="A model from elsewhere; it needs --preprocess."),
-]
 Preprocess = Annotated[
     str | None,
     typer.Option(
-        help="Pixels that the ONNX model takes: rgb-imagenet, rgb-127.5, bgr-127.5, rgb-255 or bgr-255."
+        help="Pixels that an .onnx file takes: rgb-imagenet, rgb-127.5, bgr-127.5, rgb-255 or bgr-255."
     ),
 ]
 OnnxOutput = Annotated[
     str | None,
     typer.Option(
-        "--output", help="Name of the embedding among the ONNX model's outputs, where several could be it."
+        "--output",
+        help="Name of the embedding among the outputs of an .onnx file, where several could be it.",
     ),
 ]
 Flip = Annotated[bool, typer.Option(help="Average the embedding with that of the mirrored crop.")]

@@ -12,9 +12,8 @@ from data_prep.atomic import refuse_file
 from faceverif.cli.checks import can_be_folder, exists, made_by
 from faceverif.cli.options import (
     Flip,
-    OnnxFile,
+    Model,
     OnnxOutput,
-    OptionalRun,
     OutDir,
     Preprocess,
     Workers,
@@ -112,9 +111,8 @@ def data_audit(
             "--against", callback=made_by("faceverif align"), help="An aligned evaluation set, such as LFW."
         ),
     ],
+    model: Model,
     out: OutDir,
-    run: OptionalRun = None,
-    onnx: OnnxFile = None,
     preprocess: Preprocess = None,
     output: OnnxOutput = None,
     flip: Flip = True,
@@ -132,7 +130,7 @@ def data_audit(
     """Find shared people, copies and wrong labels, and list what the training should leave out."""
     from faceverif.models import load_embedder
 
-    embedder = load_embedder(run=run, onnx=onnx, preprocess=preprocess, output=output)
+    embedder = load_embedder(model[0], preprocess=preprocess, output=output)
 
     from faceverif.audit.run import AuditSettings, audit
 

@@ -9,9 +9,9 @@ import typer
 
 from faceverif.cli.checks import load_checked, made_by
 from faceverif.cli.options import (
+    Model,
     OutDir,
     Overrides,
-    TrainedRun,
 )
 
 
@@ -37,7 +37,7 @@ def reject(
 
 
 def calibrate_rejection(
-    run: TrainedRun,
+    model: Model,
     data: Annotated[
         Path | None,
         typer.Option(
@@ -47,7 +47,7 @@ def calibrate_rejection(
         ),
     ] = None,
 ) -> None:
-    """Score clean photos and store the scores in the run, for `faceverif compare --reject`."""
+    """Score clean photos and store the scores with the model, for `faceverif compare --reject`."""
     from robustness.guard import calibrate_guard
 
-    typer.echo(calibrate_guard(run, data=data).text())
+    typer.echo(calibrate_guard(model[0], data=data).text())

@@ -12,16 +12,16 @@ from faceverif.cli.checks import can_be_file, can_be_folder, exists, made_by
 from faceverif.cli.options import (
     DataDir,
     Flip,
-    OnnxFile,
+    Model,
     OnnxOutput,
-    OptionalRun,
+    OptionalModel,
     OutDir,
     Preprocess,
-    TrainedRun,
 )
 
 
 def embed(
+    model: Model,
     data: DataDir,
     out: Annotated[
         Path,
@@ -31,8 +31,6 @@ def embed(
             help="A .parquet file, with photo, identity, status and embedding.",
         ),
     ],
-    run: OptionalRun = None,
-    onnx: OnnxFile = None,
     preprocess: Preprocess = None,
     output: OnnxOutput = None,
     flip: Flip = True,
@@ -40,7 +38,7 @@ def embed(
     """Embed every crop of an aligned data set."""
     from faceverif.models import load_embedder
 
-    embedder = load_embedder(run=run, onnx=onnx, preprocess=preprocess, output=output)
+    embedder = load_embedder(model[0], preprocess=preprocess, output=output)
 
     from faceverif.verification.embedding_file import embed_to_file
 
@@ -57,6 +55,7 @@ def verify(
             help="Folder made by `faceverif align`. For --suite: several, or a folder of several.",
         ),
     ],
+    model: Model,
     out: OutDir,
     protocol: Annotated[
         Path | None,
@@ -74,8 +73,6 @@ def verify(
             "that it holds are run, and a table compares the results with published numbers.",
         ),
     ] = None,
-    run: OptionalRun = None,
-    onnx: OnnxFile = None,
     preprocess: Preprocess = None,
     output: OnnxOutput = None,
     flip: Flip = True,
@@ -106,7 +103,7 @@ def verify(
         )
     if protocol is not None and protocol.suffix != ".bin":  # one that is large is read once, later
         load_protocol(protocol, allow_partial=allow_partial)
-    embedder = load_embedder(run=run, onnx=onnx, preprocess=preprocess, output=output)
+    embedder = load_embedder(model[0], preprocess=preprocess, output=output)
 
     from faceverif.verification.options import VerificationOptions
     from faceverif.verification.runner import verify as run_protocol
@@ -123,7 +120,9 @@ def verify(
 def compare(
     first: Annotated[Path, typer.Argument(callback=exists, help="A photo.")],
     second: Annotated[Path, typer.Argument(callback=exists, help="Another photo.")],
-    run: TrainedRun,
+    model: OptionalModel = None,
+    preprocess: Preprocess = None,
+    output: OnnxOutput = None,
     far: Annotated[
         float, typer.Option(min=0, max=1, help="False accept rate whose calibrated threshold decides.")
     ] = 0.01,
@@ -133,7 +132,7 @@ def compare(
             min=0,
             max=1,
             help="False-rejection rate: photos that look more adversarial than its threshold are rejected. "
-            "The run needs `faceverif calibrate-rejection` first.",
+            "The model needs `faceverif calibrate-rejection` first.",
         ),
     ] = None,
     out: Annotated[
@@ -144,14 +143,20 @@ def compare(
     ] = None,
 ) -> None:
     """Decide whether two photos show the same person."""
+    from faceverif.models import model_or_shipped
+
+    chosen = model_or_shipped(model[0] if model else None)
+
     from faceverif.verification.compare import compare_photos
 
     guarded = None
     if reject is not None:
         from robustness.guard import load_guard
 
-        guarded = load_guard(run, rate=reject)
-    comparison = compare_photos(first, second, run=run, far=far, picture=out)
+        guarded = load_guard(chosen, rate=reject)
+    comparison = compare_photos(
+        first, second, model=chosen, preprocess=preprocess, output=output, far=far, picture=out
+    )
     text = comparison.text()
     typer.echo(text if guarded is None else guarded.answer((first, second), comparison.crops, decision=text))
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from data_prep.errors import InputError
 from faceverif.models.embedder import Embedder, PreprocessingSpec
+from faceverif.models.location import MODEL_NAME, MODEL_OPTION, is_onnx, model_file_of, model_or_shipped
 
 if TYPE_CHECKING:
-    from faceverif.models.model_file import MODEL_NAME, TorchEmbedder, load_model, save_model
+    from faceverif.models.model_file import TorchEmbedder, load_model, save_model
 
 __all__ = [
     "MODEL_NAME",
@@ -20,11 +21,12 @@ __all__ = [
     "load_differentiable",
     "load_embedder",
     "load_model",
+    "model_or_shipped",
     "save_model",
 ]
 
 
-_OF_MODEL_FILE = ("MODEL_NAME", "TorchEmbedder", "load_model", "save_model")
+_OF_MODEL_FILE = ("TorchEmbedder", "load_model", "save_model")
 
 
 def __getattr__(name: str) -> Any:
@@ -34,50 +36,37 @@ def __getattr__(name: str) -> Any:
     return getattr(import_module("faceverif.models.model_file"), name)
 
 
-def load_embedder(
-    *, run: Path | None, onnx: Path | None, preprocess: str | None, output: str | None = None
-) -> Embedder:
-    """The model of a run, or an ONNX file with the name of its preprocessing.
+def load_embedder(model: Path, *, preprocess: str | None = None, output: str | None = None) -> Embedder:
+    """Any model: trained here, imported, or an ONNX file.
 
     Args:
-        run: folder of a training run.
-        onnx: the .onnx file.
-        preprocess: a name in `PREPROCESSINGS`, for an ONNX file.
-        output: the name of the ONNX file's embedding, where its shape does not tell.
+        model: the folder of a run or of an imported model, its model file, or an .onnx file.
+        preprocess: what an ONNX file expects: a name in `PREPROCESSINGS`.
+        output: the name of an ONNX file's embedding, where its shape does not tell.
 
     Raises:
-        InputError: both or neither are given, or an option does not belong to what is given.
+        InputError: no model lies there, a damaged one, or an option does not belong to it.
     """
-    if onnx is not None and run is None:
+    file = model_file_of(model)
+    if is_onnx(file):
         from faceverif.models.onnx_file import OnnxEmbedder  # brings onnx and onnxruntime
 
-        return OnnxEmbedder(onnx, preprocess, output=output)
-    if run is None or onnx is not None:
-        raise InputError(
-            "model",
-            "must be either --run DIR or --onnx FILE",
-            got="neither" if run is None else "both",
-            fix="Give one of them.",
-        )
+        return OnnxEmbedder(file, preprocess, output=output)
     for option, value in (("--preprocess", preprocess), ("--output", output)):
         if value is not None:
             raise InputError(
                 option,
-                "belongs to --onnx: a model trained here says itself what it takes and gives",
-                got=value,
+                "belongs to an .onnx file: other models say themselves what they take and give",
+                got=f"{value} for {model}",
                 fix="Leave it out.",
             )
-    from faceverif.models.model_file import MODEL_NAME, load_model  # brings torch
+    from faceverif.models.model_file import load_model  # brings torch
 
-    return load_model(run / MODEL_NAME)
+    return load_model(file, field=MODEL_OPTION)
 
 
 def load_differentiable(
-    *,
-    run: Path | None = None,
-    onnx: Path | None = None,
-    preprocess: str | None = None,
-    output: str | None = None,
+    model: Path, *, preprocess: str | None = None, output: str | None = None
 ) -> TorchEmbedder:
     """The same as a PyTorch network in evaluation mode, through which gradients flow: for attacks, teachers.
 
@@ -85,18 +74,19 @@ def load_differentiable(
     further, import it.
 
     Args:
-        run, onnx, preprocess, output: as for `load_embedder`.
+        model, preprocess, output: as for `load_embedder`.
 
     Raises:
         InputError: as `load_embedder`; or the ONNX file has an operator without gradients.
     """
-    if onnx is not None and run is None:
+    file = model_file_of(model)
+    if is_onnx(file):
         from faceverif.models.importing.onnx_layers import differentiable
 
-        return differentiable(onnx, preprocess, output=output).embedder
+        return differentiable(file, preprocess, output=output).embedder
     from faceverif.models.model_file import TorchEmbedder
 
-    embedder = load_embedder(run=run, onnx=onnx, preprocess=preprocess, output=output)
+    embedder = load_embedder(model, preprocess=preprocess, output=output)
     assert isinstance(embedder, TorchEmbedder)
     embedder.backbone.eval()
     return embedder

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from faceverif.backbones import build_backbone
 from faceverif.config.backbones import BackboneConfig
 from faceverif.models.embedder import Embedder, PreprocessingSpec
+from faceverif.models.location import MODEL_NAME
 from faceverif.models.sealed_tensors import UNSEALED, ModelFormat, tensors_sha256
 
-MODEL_NAME = "model.safetensors"
 _FILES = ModelFormat("faceverif.model", command="faceverif train", run="training run")
 _SPECS = TypeAdapter(PreprocessingSpec)
 _BACKBONES: TypeAdapter[BackboneConfig] = TypeAdapter(BackboneConfig)

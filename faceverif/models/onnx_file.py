@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from data_prep.alignment import TEMPLATES, Template
 from data_prep.errors import InputError, first_line
 from faceverif.models.embedder import Embedder, PreprocessingSpec
+from faceverif.models.location import MODEL_OPTION
 from faceverif.models.onnx_graph import model_sha256, read_graph, unusable_file
 from faceverif.models.onnx_label import OnnxLabel, read_label
 from faceverif.models.preprocessing import find_preprocessing
@@ -56,7 +57,7 @@ class OnnxEmbedder(Embedder):
         if preprocess is not None:
             find_preprocessing(preprocess)
         if not path.is_file():
-            raise InputError("--onnx", "must be an .onnx file", got=path, fix="Check the path.")
+            raise InputError(MODEL_OPTION, "must be an .onnx file", got=path, fix="Check the path.")
         # Now, not when it is first asked for: by then the files may hold other weights than the session.
         self._sha256 = model_sha256(path, read_graph(path))
         self._session = _open(path)
@@ -229,4 +230,4 @@ def _template_for(path: Path, side: int) -> Template:
 
 
 def _unusable(path: Path, rule: str, got: object, *, fix: str = _EXPORT) -> InputError:
-    return InputError("--onnx", f"{path.name} {rule}", got=got, fix=fix)
+    return InputError(MODEL_OPTION, f"{path.name} {rule}", got=got, fix=fix)

@@ -11,6 +11,7 @@ from typing import Any
 import onnx
 
 from data_prep.errors import InputError, first_line
+from faceverif.models.location import MODEL_OPTION
 
 _LONGEST_LINE = 200  # characters of what another library says
 # A condition that never turns false makes Loop endless, and its body can hide in any of the others.
@@ -37,7 +38,7 @@ def read_graph(path: Path) -> list[Path]:
     repeating = sorted({node.op_type for graph in graphs for node in _nodes(graph)} & _REPEATING)
     if repeating:
         raise InputError(
-            "--onnx",
+            MODEL_OPTION,
             f"{path.name} must have a graph without loops, which may never end",
             got=", ".join(repeating),
             fix="Export the embedding network alone, with a fixed number of steps written out.",
@@ -66,7 +67,7 @@ def model_sha256(path: Path, external: list[Path]) -> str:
 def unusable_file(path: Path, why: str) -> InputError:
     """The error for a file that is no ONNX model, or a damaged one."""
     return InputError(
-        "--onnx",
+        MODEL_OPTION,
         "must be a model that onnxruntime can open",
         got=f"{path} ({why[:_LONGEST_LINE]})",
         fix="Export or download it again.",
@@ -116,7 +117,7 @@ def _external_file(path: Path, tensor: Any) -> tuple[Path, int]:
         raise unusable_file(path, f"external data {location[:99]!r}: {first_line(error)}") from error
     if not location or not inside or os.path.isabs(location) or PureWindowsPath(location).drive:
         raise InputError(
-            "--onnx",
+            MODEL_OPTION,
             f"{path.name} must have its external data in its own folder",
             got=f"{location[:_LONGEST_LINE]!r} for tensor {tensor.name[:_LONGEST_LINE]!r}",
             fix="Put the data file itself beside the model, and export with its name alone as the location. "
@@ -124,7 +125,7 @@ def _external_file(path: Path, tensor: Any) -> tuple[Path, int]:
         )
     if not regular:
         raise InputError(
-            "--onnx",
+            MODEL_OPTION,
             f"{path.name} must have its external data file beside it",
             got=f"no file {file}",
             fix=f"Copy {location} along with it, to {file.parent}.",
@@ -136,7 +137,7 @@ def _refuse_short(path: Path, file: Path, bytes_needed: int) -> None:
     size = file.stat().st_size
     if size < bytes_needed:
         raise InputError(
-            "--onnx",
+            MODEL_OPTION,
             f"{path.name} must have external data of {bytes_needed:,} bytes",
             got=f"{size:,} bytes in {file}",
             fix="Copy or download that file again.",

@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 
 from data_prep.errors import DAMAGE, InputError, first_line
 from faceverif.models.embedder import PreprocessingSpec
+from faceverif.models.location import MODEL_OPTION
 from faceverif.models.preprocessing import PREPROCESSINGS
 
 _KEY, _FORMAT = "faceverif.export", 1
@@ -65,7 +66,7 @@ def read_label(path: Path, metadata: Mapping[str, str]) -> OnnxLabel | None:
         return OnnxLabel(about["preprocess"], spec, dict(about["provenance"]))
     except DAMAGE as error:
         raise InputError(
-            "--onnx",
+            MODEL_OPTION,
             f"{path.name} must hold its description as `faceverif export` wrote it",
             got=first_line(error),
             fix="Copy the file again, or export it again with this version.",

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from data_prep.atomic import write_text
 from data_prep.errors import InputError
+from faceverif.models.location import MODEL_OPTION, is_onnx
 from faceverif.verification.metrics import TAR_RULE, OperatingPoint
 from faceverif.verification.result import VerificationResult
 
@@ -168,29 +169,38 @@ def write_calibration(run: Path, result: VerificationResult) -> Path:
     return path
 
 
-def load_calibration(run: Path, *, model_sha256: str) -> Calibration:
-    """Read a run's thresholds.
+def calibration_file(model: Path) -> Path:
+    """Where a model's thresholds lie: in its folder, or beside its .onnx file, as in m.calibration.json."""
+    if is_onnx(model):
+        return model.with_suffix(f".{CALIBRATION_NAME}")
+    return (model if model.is_dir() else model.parent) / CALIBRATION_NAME
+
+
+def load_calibration(model: Path, *, model_sha256: str) -> Calibration:
+    """Read a model's thresholds.
 
     Args:
-        run: its folder.
+        model: a run, an imported model or an .onnx file.
         model_sha256: of the model that will be used; thresholds hold for one model only.
 
     Raises:
         InputError: there are none, they are damaged, or they belong to another model.
     """
-    path = run / CALIBRATION_NAME
+    path = calibration_file(model)
     fix = "Train with a `verification` entry in the config: its first one calibrates the run."
     if not path.is_file():
-        raise InputError("--run", f"must hold a {CALIBRATION_NAME}", got=run, fix=fix)
+        raise InputError(MODEL_OPTION, f"must have thresholds, in {path}", got="no such file", fix=fix)
     try:
         calibration = Calibration.model_validate_json(path.read_bytes())
     except ValidationError as error:
         problem = f"{path} ({error.error_count()} problems)"
-        raise InputError("--run", f"{CALIBRATION_NAME} must be as written", got=problem, fix=fix) from error
+        raise InputError(
+            MODEL_OPTION, f"{CALIBRATION_NAME} must be as written", got=problem, fix=fix
+        ) from error
     if calibration.model_sha256 != model_sha256:
         raise InputError(
-            "--run",
-            f"{CALIBRATION_NAME} must belong to the run's model {model_sha256[:12]}",
+            MODEL_OPTION,
+            f"{CALIBRATION_NAME} must belong to the model {model_sha256[:12]}",
             got=calibration.model_sha256[:12],
             fix=fix,
         )

@@ -77,23 +77,33 @@ class Comparison:
         return printable_lines(lines)
 
 
-def compare_photos(first: Path, second: Path, *, run: Path, far: float, picture: Path | None) -> Comparison:
-    """Find a face in each of two photos and compare them with a run's model.
+def compare_photos(
+    first: Path,
+    second: Path,
+    *,
+    model: Path,
+    far: float,
+    picture: Path | None = None,
+    preprocess: str | None = None,
+    output: str | None = None,
+) -> Comparison:
+    """Find a face in each of two photos and compare them with a calibrated model.
 
     Args:
         first: a photo.
         second: another one.
-        run: the training run; it holds the model and its calibration.
+        model: a run, an imported model or an .onnx file, as for `load_embedder`.
         far: the false accept rate whose threshold decides.
         picture: where to save both crops side by side, a .png; None: nowhere.
+        preprocess, output: of an .onnx file, as for `load_embedder`.
 
     Raises:
-        InputError: a photo is unreadable or shows no face, or the run has no model or no threshold for `far`.
+        InputError: a photo is unreadable or shows no face, or the model has no threshold for `far`.
     """
     if picture is not None:
         refuse_other_ending(picture, ".png")
-    embedder = load_embedder(run=run, onnx=None, preprocess=None)
-    calibration = load_calibration(run, model_sha256=embedder.sha256)
+    embedder = load_embedder(model, preprocess=preprocess, output=output)
+    calibration = load_calibration(model, model_sha256=embedder.sha256)
     point = calibration.point(far)
     template = embedder.spec.checked_template()
     # One by one: in a batch the rounding, and so the crop, would depend on the other photo.

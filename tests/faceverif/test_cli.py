@@ -163,11 +163,11 @@ def test_every_command_has_help(
         ("align", "photos", "out", "--workers", "-1"),
         ("align", "photos", "out", "--min-face", "3"),
         ("train", "run.yaml"),
-        ("compare", "photos", "--run", "photos"),
+        ("compare", "photos"),
         ("synthesise", "out", "--identities", "0"),
         ("verify", "--data", "photos"),
         ("embed", "--data", "photos"),
-        ("compare", "photos", "photos", "--run", "photos", "--far", "2"),
+        ("compare", "photos", "photos", "--far", "2"),
         ("report", "run", "--colour"),
         ("data", "export", "aligned", "out", "--format", "lmdb"),
     ],
@@ -196,12 +196,24 @@ def test_a_command_alone_prints_its_help(
         (("train", "nowhere.yaml", "--run", "run"), "nowhere.yaml"),
         (("embed", "--data", "nowhere", "--out", "e.parquet", "--run", "nowhere"), "nowhere"),
         (
-            ("verify", "--data", "photos", "--data", "photos", "--protocol", "photos", "--out", "o"),
+            [
+                "verify",
+                "--model",
+                "m",
+                "--data",
+                "photos",
+                "--data",
+                "photos",
+                "--protocol",
+                "photos",
+                "--out",
+                "o",
+            ],
             "got 2 times --data",
         ),
         (
             ("embed", "--data", "photos", "--out", "e.parquet", "--onnx", "photos/someone/1.jpg"),
-            "--preprocess",
+            "or an .onnx file; got photos/someone/1.jpg",
         ),
         (("report", "photos", "--out", "o"), "Run: faceverif report photos OTHER --out o"),
         (("report", "photos", "photos"), "Run: faceverif report photos photos --out runs/comparison"),
@@ -223,6 +235,8 @@ def test_missing_files_and_bad_values_are_one_line_with_the_way_out(
 ) -> None:
     Path("photos", "someone").mkdir(parents=True)
     Image.new("RGB", (40, 40)).save("photos/someone/1.jpg")
+    Path("m").mkdir()
+    Path("m", "model.safetensors").touch()
     assert says in refusal(monkeypatch, capsys, *arguments)
 
 

@@ -71,8 +71,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / f"{name}.yaml").write_text(text)
     (folder / "wrong.yaml").write_text(RUN + "sed: 3\n")
     (folder / "there").mkdir()
-    (folder / "photo.jpg").touch()
-    (folder / "file").touch()
+    for name in ("photo.jpg", "file", "net.pth", "m/model.safetensors", "parent/m/model.safetensors"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
     return folder
 
 
@@ -128,30 +129,44 @@ WRONG = [
         'reject reject.yaml --out x --set models=[{"name":"a","detector":"energy","runs":["no"]}]',
         "models.0.runs",
     ),
-    ("embed --data nowhere --run there --out e.parquet", "--data: there is no such"),
-    ("embed --data there --run nowhere --out e.parquet", "--run: there is no such"),
-    ("embed --data there --out e.parquet", "model: must be either --run DIR or --onnx FILE; got neither"),
-    ("embed --data there --out e.parquet --run there --preprocess x", "--preprocess: belongs to --onnx"),
-    ("verify --data nowhere --protocol file --run there --out o", "--data: there is no such"),
-    ("verify --data there --data no --suite there --run there --out o", "--data: there is no such"),
-    ("verify --data there --protocol nowhere --run there --out o", "--protocol: there is no such"),
-    ("verify --data there --protocol run.yaml --run there --out o", "run.yaml: must be a list of pairs"),
-    ("verify --data there --suite nowhere --run there --out o", "--suite: there is no such"),
-    ("verify --data there --run there --out o", "verify: needs --protocol FILE or --suite FOLDER"),
-    ("verify --data there --protocol file --onnx no.onnx --out o", "--onnx: there is no such"),
-    ("compare nowhere.jpg photo.jpg --run there", "FIRST: there is no such"),
-    ("compare photo.jpg nowhere.jpg --run there", "SECOND: there is no such"),
-    ("compare photo.jpg photo.jpg --run nowhere", "--run: there is no such"),
+    ("embed --data nowhere --model m --out e.parquet", "--data: there is no such"),
+    (
+        "embed --data there --run nowhere --out e.parquet",
+        "--model: there is no such file or folder; got nowhere. `faceverif train` or `faceverif import`",
+    ),
+    ("embed --data there --out e.parquet", "Missing option '--model' / '--run' / '--onnx'"),
+    ("embed --data there --out e.parquet --run m --onnx m", "--model: must name one model; got m and m"),
+    (
+        "embed --data there --out e.parquet --model there",
+        "--model: must be a folder with a model.safetensors",
+    ),
+    ("embed --data there --out e.parquet --model photo.jpg", "got photo.jpg. `faceverif train` or"),
+    (
+        "embed --data there --out e.parquet --model net.pth",
+        "got net.pth. Import it first: faceverif import net.pth --out runs/imported",
+    ),
+    ("embed --data there --out e.parquet --model parent", "Name what lies in it: parent/m"),
+    ("embed --data there --out e.parquet --model m --preprocess x", "--preprocess: belongs to an .onnx"),
+    ("verify --data nowhere --protocol file --model m --out o", "--data: there is no such"),
+    ("verify --data there --data no --suite there --model m --out o", "--data: there is no such"),
+    ("verify --data there --protocol nowhere --model m --out o", "--protocol: there is no such"),
+    ("verify --data there --protocol run.yaml --model m --out o", "run.yaml: must be a list of pairs"),
+    ("verify --data there --suite nowhere --model m --out o", "--suite: there is no such"),
+    ("verify --data there --model m --out o", "verify: needs --protocol FILE or --suite FOLDER"),
+    ("verify --data there --protocol file --onnx no.onnx --out o", "--model: there is no such"),
+    ("compare nowhere.jpg photo.jpg --model m", "FIRST: there is no such"),
+    ("compare photo.jpg nowhere.jpg --model m", "SECOND: there is no such"),
+    ("compare photo.jpg photo.jpg --run nowhere", "--model: there is no such"),
     ("report nowhere", "RUN: there is no such"),
     ("report there nowhere --out o", "OTHER: there is no such"),
-    ("calibrate-rejection --run nowhere", "--run: there is no such"),
-    ("calibrate-rejection --run there --data nowhere", "--data: there is no such"),
+    ("calibrate-rejection --run nowhere", "--model: there is no such"),
+    ("calibrate-rejection --run m --data nowhere", "--data: there is no such"),
     ("fit-faces --data nowhere --out m.npz", "--data: there is no such"),
     ("synthesise out --model nowhere.npz", "--model: there is no such"),
     ("data check nowhere", "PATH: there is no such"),
-    ("data audit nowhere --against there --out o --run there", "TRAIN: there is no such"),
-    ("data audit there --against nowhere --out o --run there", "--against: there is no such"),
-    ("data audit there --against there --out o", "model: must be either --run DIR"),
+    ("data audit nowhere --against there --out o --model m", "TRAIN: there is no such"),
+    ("data audit there --against nowhere --out o --model m", "--against: there is no such"),
+    ("data audit there --against there --out o", "Missing option '--model'"),
     ("data export nowhere out --format webdataset", "ALIGNED: there is no such"),
     ("data fetch lwf", "casia-webface"),
     ("data fetch lfw --out file", "--out: must be a folder"),
@@ -165,22 +180,22 @@ WRONG = [
     ("import file --out file", "--out: must be a folder; got the file file"),
     ("classify images.yaml --run file", "--run: must be a folder; got the file file"),
     ("experiment table.yaml --out file", "--out: must be a folder; got the file file"),
-    ("verify --data there --suite there --run there --out file", "--out: must be a folder"),
+    ("verify --data there --suite there --model m --out file", "--out: must be a folder"),
     ("report there there --out file", "--out: must be a folder; got the file file"),
     ("demo --out file", "--out: must be a folder; got the file file"),
     ("synthesise file", "OUT: must be a folder; got the file file"),
-    ("embed --data there --run there --out there", "--out: must be a file; got the folder there"),
+    ("embed --data there --model m --out there", "--out: must be a file; got the folder there"),
     (
-        "embed --data there --run there --out e.txt",
+        "embed --data there --model m --out e.txt",
         "--out: must be a .parquet file; got e.txt. Use",
     ),
     (
-        "compare photo.jpg photo.jpg --run there --out c.jpg",
+        "compare photo.jpg photo.jpg --model m --out c.jpg",
         "--out: must be a .png file; got c.jpg. Use",
     ),
     ("fit-faces --data there --out m.pkl", "--out: must be a .npz file; got m.pkl. Use m.npz"),
-    ("embed --data there --run there --out file/e.parquet", "--out: must be a folder; got the file file"),
-    ("compare photo.jpg photo.jpg --run there --out there", "--out: must be a file; got the folder there"),
+    ("embed --data there --model m --out file/e.parquet", "--out: must be a folder; got the file file"),
+    ("compare photo.jpg photo.jpg --model m --out there", "--out: must be a file; got the folder there"),
     ("fit-faces --data there --out there", "--out: must be a file; got the folder there"),
 ]
 
@@ -219,5 +234,5 @@ def test_no_command_is_left_out() -> None:
 
 def test_nothing_was_written(folder: Path, ended: dict[str, tuple[int, str, str, list[str]]]) -> None:
     configs = {f"{name}.yaml" for name in ("run", "images", "table", "reject", "runs", "wrong")}
-    names = configs | {"there", "photo.jpg", "file"}
+    names = configs | {"there", "photo.jpg", "file", "net.pth", "m", "model.safetensors", "parent"}
     assert {path.name for path in folder.rglob("*")} == names

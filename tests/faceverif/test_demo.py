@@ -103,7 +103,7 @@ def test_demo_goes_on_after_a_kill_and_leaves_a_run_to_compare_with(
     result = json.loads((tmp_path / "run" / "verification" / "synthetic" / "result.json").read_text())
     assert result["pairs"] == 40
     first, second = (tmp_path / "photos" / "held-out" / "person-0001" / name for name in ("01.jpg", "02.jpg"))
-    comparison = compare_photos(first, second, run=tmp_path / "run", far=0.1, picture=None)
+    comparison = compare_photos(first, second, model=tmp_path / "run", far=0.1, picture=None)
     assert -1 <= comparison.similarity <= 1
     said = capsys.readouterr().err
     assert f"faceverif compare {first} {second}" in said

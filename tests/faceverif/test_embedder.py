@@ -105,7 +105,7 @@ def save(path: Path, *, seed: int = 0, template: str = "arcface-112") -> nn.Modu
 
 def test_a_saved_model_comes_back_whole(tmp_path: Path) -> None:
     backbone = save(tmp_path / MODEL_NAME)
-    loaded = load_embedder(run=tmp_path, onnx=None, preprocess=None)
+    loaded = load_embedder(tmp_path)
     assert isinstance(loaded, TorchEmbedder)
     in_memory = TorchEmbedder(backbone, PreprocessingSpec.of(ARCFACE_112, input_px=112))
     np.testing.assert_array_equal(loaded.embed(crops(3)), in_memory.embed(crops(3)))
@@ -130,10 +130,8 @@ def test_a_template_that_is_drawn_differently_now_is_refused(tmp_path: Path) -> 
 
 
 def test_no_model_half_a_model_and_foreign_files_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(
-        InputError, match=r"finished training run.*Name a folder that `faceverif train` filled"
-    ):
-        load_embedder(run=tmp_path, onnx=None, preprocess=None)
+    with pytest.raises(InputError, match=r"must be a folder with a model.*that `faceverif train` filled"):
+        load_embedder(tmp_path)
     path = tmp_path / MODEL_NAME
     save(path)
     path.write_bytes(path.read_bytes()[:5000])
@@ -153,17 +151,23 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("run", "onnx_file", "preprocess", "said"),
+    ("model", "preprocess", "said"),
     [
-        (None, None, None, "got neither"),
-        (Path("r"), Path("m.onnx"), "rgb-255", "got both"),
-        (Path("r"), None, "rgb-255", "belongs to --onnx"),
-        (None, Path("m.onnx"), "rgb", "got rgb"),
-        (None, Path("m.onnx"), "rgb-255", "must be an .onnx file"),
+        ("run", "rgb-255", "--preprocess: belongs to an .onnx file"),
+        ("m.onnx", "rgb", "got rgb"),
+        ("n.onnx", "rgb-255", r"there is no such file or folder; got .*n\.onnx\. There is .*m\.onnx"),
+        ("m.onnx.txt", None, "must be a folder with a model.safetensors"),
+        (".", None, r"Name what lies in it: .*m\.onnx"),
     ],
 )
-def test_one_model_must_be_named(
-    run: Path | None, onnx_file: Path | None, preprocess: str | None, said: str
-) -> None:
+def test_what_is_no_model_is_refused(tmp_path: Path, model: str, preprocess: str | None, said: str) -> None:
+    (tmp_path / "run").mkdir()
+    for name in (f"run/{MODEL_NAME}", "m.onnx", "m.onnx.txt"):
+        (tmp_path / name).touch()
     with pytest.raises(InputError, match=said):
-        load_embedder(run=run, onnx=onnx_file, preprocess=preprocess)
+        load_embedder(tmp_path / model, preprocess=preprocess)
+
+
+def test_a_model_file_is_a_model_as_its_folder_is(tmp_path: Path) -> None:
+    save(tmp_path / MODEL_NAME)
+    assert load_embedder(tmp_path / MODEL_NAME).sha256 == load_embedder(tmp_path).sha256

@@ -42,7 +42,7 @@ def test_the_public_mobilefacenet_is_as_good_on_our_crops_as_its_authors_say(
     lfw = shared / "data/lfw"
     pairs, photos = write_subset(lfw / "pairs.txt", lfw / "lfw-deepfunneled", tmp_path)
     align_folder(photos, tmp_path / "aligned", settings=AlignSettings())
-    model = load_embedder(run=None, onnx=shared / "models/MobileFaceNet.onnx", preprocess="rgb-imagenet")
+    model = load_embedder(shared / "models/MobileFaceNet.onnx", preprocess="rgb-imagenet")
     result = verify(
         model, tmp_path / "aligned", pairs, out=tmp_path / "out", options=VerificationOptions(flip=False)
     )

@@ -149,7 +149,7 @@ def test_an_imported_graph_is_trained_further(tmp_path: Path) -> None:
     )
     train(config, tmp_path / "run", resume=False)
     (tmp_path / "out" / MODEL_NAME).unlink()  # the new model holds its graph
-    trained = load_embedder(run=tmp_path / "run", onnx=None, preprocess=None)
+    trained = load_embedder(tmp_path / "run")
     after = trained.backbone.state_dict()
     assert isinstance(trained.backbone, OnnxBackbone)
     changed = {name for name in before if not torch.equal(before[name], after[name])}
@@ -185,8 +185,8 @@ def test_options_of_the_other_kind_of_file_are_refused(tmp_path: Path) -> None:
 @pytest.mark.real_data
 def test_the_public_mobilefacenet(shared: Path) -> None:
     file = shared / "models/MobileFaceNet.onnx"
-    embedder = load_differentiable(onnx=file, preprocess="rgb-imagenet")
-    source = load_embedder(run=None, onnx=file, preprocess="rgb-imagenet")
+    embedder = load_differentiable(file, preprocess="rgb-imagenet")
+    source = load_embedder(file, preprocess="rgb-imagenet")
     pictures = np.random.default_rng(0).integers(0, 256, (7, 112, 112, 3), dtype=np.uint8)
     wanted = source.embed(pictures)
     np.testing.assert_allclose(embedder.embed(pictures), wanted, atol=1e-5 * np.abs(wanted).max(), rtol=0)

@@ -79,7 +79,7 @@ def test_the_input_size_tells_the_template(tmp_path: Path, side: int, template: 
     "shape", [(1, 112, 112, 3), (1, 3, 112, 96), (1, 3, "height", "width"), (1, 3, 224, 224), (3, 112, 112)]
 )
 def test_other_inputs_are_refused(tmp_path: Path, shape: tuple[int | str, ...]) -> None:
-    with pytest.raises(InputError, match=r"--onnx: m.onnx must"):
+    with pytest.raises(InputError, match=r"--model: m.onnx must"):
         OnnxEmbedder(write_onnx(tmp_path / "m.onnx", shape=shape, pool=False), "rgb-255")
 
 
@@ -169,7 +169,7 @@ def test_a_link_in_the_folder_is_followed_and_one_that_leaves_it_refused(tmp_pat
         OnnxEmbedder(model, "rgb-255")
     link.unlink()
     link.symlink_to(link)
-    with pytest.raises(InputError, match=r"--onnx: m\.onnx must|onnxruntime can open"):
+    with pytest.raises(InputError, match=r"--model: m\.onnx must|onnxruntime can open"):
         OnnxEmbedder(model, "rgb-255")
 
 
@@ -181,7 +181,7 @@ def test_external_data_elsewhere_are_refused(tmp_path: Path, location: str) -> N
     (tmp_path / "m").mkdir()
     data = write_external(tmp_path / "m/net.onnx", location)
     (tmp_path / "w.bin").write_bytes(data)
-    with pytest.raises(InputError, match=r"--onnx: .*(external data|onnxruntime can open)") as refused:
+    with pytest.raises(InputError, match=r"--model: .*(external data|onnxruntime can open)") as refused:
         OnnxEmbedder(tmp_path / "m/net.onnx", "rgb-255")
     assert "\n" not in str(refused.value)
 

@@ -198,7 +198,7 @@ def test_what_a_run_lacks_is_said(run: Path, tmp_path: Path) -> None:
     bare.mkdir()
     for name in ("model.safetensors", "classifier.safetensors"):
         (bare / name).write_bytes((run / name).read_bytes())
-    with pytest.raises(InputError, match=r"needs a rejection\.safetensors.*calibrate-rejection --run"):
+    with pytest.raises(InputError, match=r"needs a rejection\.safetensors.*calibrate-rejection --model"):
         load_guard(bare, rate=0.1)
     config = run_config(run.parent / "aligned", training={"epochs": 1})
     train(config, tmp_path / "other", resume=False)
@@ -236,6 +236,6 @@ def test_compare_asks_the_guard(
     with pytest.raises(SystemExit) as stopped:
         main()
     assert stopped.value.code in (0, None)
-    comparison = compare_photos(photos[0], photos[1], run=run, far=0.1, picture=None)
+    comparison = compare_photos(photos[0], photos[1], model=run, far=0.1, picture=None)
     answer = load_guard(run, rate=0.5).answer(photos, comparison.crops, decision=comparison.text())
     assert capsys.readouterr().out == answer + "\n"

@@ -10,7 +10,8 @@ from data_prep.errors import InputError, printable_lines
 from data_prep.lock import filled
 from faceverif.models.importing.from_checkpoint import from_checkpoint
 from faceverif.models.importing.incoming import ImportSettings, Incoming, few
-from faceverif.models.model_file import MODEL_NAME, save_model
+from faceverif.models.location import MODEL_NAME
+from faceverif.models.model_file import save_model
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,72 @@
+"""Where a model lies: what a user may name as one, and what is said of anything else."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+from data_prep.errors import InputError
+from faceverif.config.paths import how_to_finish, require_path
+
+MODEL_NAME = "model.safetensors"
+MODEL_OPTION = "--model"
+
+# The model of the package: a folder like that of any other, with its calibration and its card.
+SHIPPED = Path(__file__).parent / "shipped"
+
+_MAKES_MODELS = "faceverif train` or `faceverif import"
+_CHECKPOINTS = {".pth", ".pt", ".ckpt", ".tar", ".bin", ".safetensors"}
+
+
+def is_onnx(model: Path) -> bool:
+    """Whether a path is an ONNX file, told by its name."""
+    return model.suffix.lower() == ".onnx"
+
+
+def model_or_shipped(model: Path | None) -> Path:
+    """The model that a user named; the package's own where none was named.
+
+    Raises:
+        InputError: none was named, and this package has none.
+    """
+    if model is None and not (SHIPPED / MODEL_NAME).is_file():
+        raise InputError(
+            MODEL_OPTION,
+            "must name a model: this installation comes without one",
+            got="nothing",
+            fix=f"`{_MAKES_MODELS}` makes one.",
+        )
+    return model or SHIPPED
+
+
+def model_file_of(model: Path, *, field: str = MODEL_OPTION) -> Path:
+    """The file with a model's weights.
+
+    Args:
+        model: the folder of a run or of an imported model, its model file, or an .onnx file.
+        field: what the user named it with.
+
+    Raises:
+        InputError: no model can lie there; with the command that makes one, where there is one.
+    """
+    require_path(model, field=field, made_by="" if is_onnx(model) else _MAKES_MODELS)
+    if model.is_dir() and (model / MODEL_NAME).is_file():
+        return model / MODEL_NAME
+    if model.is_file() and (is_onnx(model) or model.name == MODEL_NAME):
+        return model
+    raise InputError(
+        field,
+        f"must be a folder with a {MODEL_NAME}, as a finished run or an imported model is, or an .onnx file",
+        got=model,
+        fix=_way_to_a_model(model),
+    )
+
+
+def _way_to_a_model(path: Path) -> str:
+    if path.is_file() and path.suffix.lower() in _CHECKPOINTS:
+        return f"Import it first: {shlex.join(['faceverif', 'import', str(path)])} --out runs/imported"
+    if path.is_dir() and (inside := sorted(path.glob("*.onnx")) + sorted(path.glob(f"*/{MODEL_NAME}"))):
+        return f"Name what lies in it: {inside[0] if is_onnx(inside[0]) else inside[0].parent}"
+    if path.is_dir():
+        return how_to_finish(path, "faceverif train")
+    return f"`{_MAKES_MODELS}` makes such a folder."
