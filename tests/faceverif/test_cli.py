@@ -196,19 +196,7 @@ def test_a_command_alone_prints_its_help(
         (("train", "nowhere.yaml", "--run", "run"), "nowhere.yaml"),
         (("embed", "--data", "nowhere", "--out", "e.parquet", "--run", "nowhere"), "nowhere"),
         (
-            [
-                "verify",
-                "--model",
-                "m",
-                "--data",
-                "photos",
-                "--data",
-                "photos",
-                "--protocol",
-                "photos",
-                "--out",
-                "o",
-            ],
+            ("verify", "--model=m", "--data=photos", "--data=photos", "--protocol=photos", "--out=o"),
             "got 2 times --data",
         ),
         (

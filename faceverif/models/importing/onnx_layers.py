@@ -79,7 +79,7 @@ def differentiable(path: Path, preprocess: str | None, *, output: str | None = N
         "FILE",
         f"{path.name} must give the same embeddings as PyTorch layers, to {TOLERANCE:g} of their largest",
         got="; ".join(dict.fromkeys(tried)),
-        fix="verify, embed and audit take it with --onnx; for gradients, export it in float32 with a dynamic "
+        fix="verify, embed and audit take it as it is; for gradients, export it in float32 with a dynamic "
         "batch.",
     )
 
@@ -109,7 +109,7 @@ def _refuse_missing_operators(path: Path, model: ModelProto) -> None:
             "FILE",
             f"{path.name} must be made of operators that onnx2torch turns into layers with gradients",
             got=", ".join(missing),
-            fix="verify, embed and audit take it with --onnx; for gradients, export it without these.",
+            fix="verify, embed and audit take it as it is; for gradients, export it without these.",
         )
 
 
@@ -142,7 +142,7 @@ def _refuse_without_gradient(path: Path, converted: TorchEmbedder) -> None:
             "FILE",
             f"{path.name} must pass gradients on to its pixels",
             got="none, or some that are not finite",
-            fix="verify, embed and audit take it with --onnx; for gradients, export it without rounding or "
+            fix="verify, embed and audit take it as it is; for gradients, export it without rounding or "
             "quantisation.",
         )
 
