@@ -84,7 +84,7 @@ WRONG = [
     ("align file out", "SRC: must be a folder or file of photos"),
     ("align there out", "SRC: must hold photos; got none in there"),
     ("train run.yaml --run ", 'arguments: must not be empty; got "". Is a shell variable without a value?'),
-    ("train run.yml --run x", "config: there is no such file; got run.yml. There is run.yaml."),
+    ("train run.yml --run x", "config: there is no such file; got run.yml. There is run.yaml, runs.yaml."),
     ("train there --run x", "config: must be a YAML file; got the folder there"),
     ("train wrong.yaml --run x", "sed: is not a key of wrong.yaml; got 3. Did you mean seed?"),
     (
