@@ -6,14 +6,21 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import torch
+
+from data_prep.dataset.manifest import Status
+from data_prep.dataset.packed import load_aligned
 from data_prep.errors import InputError
 from faceverif.classification.data import load_image_sets
 from faceverif.classification.trained import MODEL_NAME, load_classifier
 from faceverif.images.base import LabelledImages
-from faceverif.models import PreprocessingSpec
+from faceverif.images.faces import FaceImages
+from faceverif.models import PreprocessingSpec, load_model
 from faceverif.models.face_classifier import CLASSIFIER_NAME, load_face_classifier
 from faceverif.models.model_file import holds_face_model
 from robustness.attacked_model import AttackedModel
+from robustness.no_head import NoObjective
 
 
 @dataclass(frozen=True)
@@ -38,17 +45,23 @@ class LoadedRun:
         return same and self.spec == other.spec and self.unseen.shape == other.unseen.shape
 
 
-def load_run(run: Path, *, data_path: Path | None = None) -> LoadedRun:
+def load_run(run: Path, *, data_path: Path | None = None, fit_data: Path | None = None) -> LoadedRun:
     """The model and images of a run; its model file says which kind of run it is.
 
     Args:
-        run: a folder by `faceverif classify` or `faceverif train`.
+        run: a folder by `faceverif classify`, `faceverif train`, `faceverif fit-head` or `faceverif import`.
         data_path: where the images are now; None: where the run was trained from.
+        fit_data: aligned photos that stand for the training images of a model without a head.
 
     Raises:
-        InputError: no finished run, a face run without its head, or its images are not there.
+        InputError: no finished run, a face model without a head where no `fit_data` are given, or its images
+            are not there.
     """
-    return _face_run(run, data_path) if holds_face_model(run) else _classification_run(run, data_path)
+    if not holds_face_model(run):
+        return _classification_run(run, data_path)
+    if fit_data is not None and not (run / CLASSIFIER_NAME).is_file():
+        return _headless(run, fit_data)
+    return _face_run(run, data_path)
 
 
 def _classification_run(run: Path, data_path: Path | None) -> LoadedRun:
@@ -64,6 +77,23 @@ def _face_run(run: Path, data_path: Path | None) -> LoadedRun:
     classifier = load_face_classifier(run)
     model = AttackedModel(classifier.network, classifier.objective)
     return LoadedRun(model, *classifier.images(data=data_path), spec=classifier.spec)
+
+
+def _headless(run: Path, fit_data: Path) -> LoadedRun:
+    """A model that knows nobody: its detectors are fitted on other people's photos."""
+    embedder, dataset = load_model(run / MODEL_NAME), load_aligned(fit_data)
+    embedder.spec.refuse_other(dataset.header)
+    embedder.backbone.eval().requires_grad_(False)
+    objective = NoObjective(embedding_dim=embedder.embedding_dim).eval()
+    rows = dataset.with_status(Status.ALIGNED)
+    _, people = np.unique(dataset.column("identity")[rows].astype(str), return_inverse=True)
+    px = embedder.spec.input_px
+    return LoadedRun(
+        AttackedModel(embedder.backbone, objective),
+        trained_on=FaceImages(dataset, rows, torch.from_numpy(people), (), px),
+        unseen=FaceImages.of_strangers(dataset, rows[:0], input_px=px),
+        spec=embedder.spec,
+    )
 
 
 def run_sha256(run: Path) -> str:

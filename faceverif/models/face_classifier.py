@@ -177,7 +177,10 @@ def load_face_classifier(run: Path) -> FaceClassifier:
 def _how_to_get_a_head(run: Path) -> str:
     if (run / "config.yaml").is_file():  # it was trained here
         return how_to_finish(run, "faceverif train")
-    return f"Fit one to photos of your people: faceverif fit-head --model {run} --data ALIGNED --out RUN"
+    command = f"faceverif fit-head --model {run} --data ALIGNED --out RUN"
+    return (
+        f"Fit one to photos of your people: {command}. To attack pairs without one, `reject` needs fit_data."
+    )
 
 
 def _built(about: Mapping[str, Any], state: Mapping[str, Tensor], embedder: TorchEmbedder) -> FaceClassifier:

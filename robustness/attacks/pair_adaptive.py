@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Self
 
+import torch
 from torch import Tensor
 
 from faceverif.heads import Head
+from faceverif.images.faces import STRANGER
 from faceverif.perturbation.threat_model import ThreatModel
 from robustness.attacks.knowledge import Knowledge
 from robustness.attacks.pairs import Chase, PairAttack, as_wanted
@@ -73,10 +75,11 @@ class PairAdaptive(PairAttack):
         def look(pixels: Tensor) -> Sight:
             embeddings = chase.network(pixels)
             gain, logits = chase.gain(embeddings), self.head.logits(embeddings)
+            nobody = torch.full((len(embeddings),), STRANGER, device=embeddings.device)
             return Sight(
                 gain=gain,
                 reached=as_wanted(chase.sign * gain, self.goal, threshold=self.accept_from),
-                scores=self.detector.score(Features(embeddings, logits, logits.argmax(dim=1))),
+                scores=self.detector.score(Features(embeddings, logits, nobody)),
                 distance=-gain,
             )
 

@@ -25,12 +25,24 @@ class Detector(ABC):
     Attributes:
         differentiable: whether gradients flow from the scores to the features, for `Adaptive`.
         learnt: names of the tensors that `learn` sets.
+        needs_classes: whether it looks at logits or at what a head has learnt.
+
+    Raises:
+        InputError: it needs classes, and the model has none.
     """
 
     differentiable: ClassVar[bool] = True
     learnt: ClassVar[tuple[str, ...]] = ()
+    needs_classes: ClassVar[bool] = True
 
     def __init__(self, model: AttackedModel) -> None:
+        if self.needs_classes and not model.head.classes:
+            raise InputError(
+                "detector",
+                f"{type(self).__name__} needs a model with a head, whose classes it looks at",
+                got="an imported model without a head",
+                fix="Use mahalanobis or knn, or fit a head first: faceverif fit-head.",
+            )
         self.embedding_dim, self.classes = model.head.embedding_dim, model.head.classes
         self._fitted = False
 

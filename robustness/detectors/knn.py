@@ -26,6 +26,7 @@ class NearestNeighbours(Detector):
         k: which neighbour counts; 50 in the paper for CIFAR-10.
     """
 
+    needs_classes = False
     learnt = ("clean",)
     clean: Tensor
 

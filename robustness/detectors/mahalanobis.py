@@ -22,6 +22,7 @@ class Mahalanobis(Detector):
             so that the covariance would be singular.
     """
 
+    needs_classes = False
     learnt = ("means", "precision")
     means: Tensor
     precision: Tensor

@@ -59,6 +59,13 @@ def load_closed_set(config: RejectionConfig, fitted: FittedModel, run: LoadedRun
 
 def _divided(unseen: LabelledImages, config: RejectionConfig) -> tuple[LabelledImages, LabelledImages]:
     """What sets the thresholds, and what is attacked."""
+    if not unseen.class_names:
+        raise InputError(
+            "attacks",
+            "need models with a head: its classes are attacked",
+            got="an imported model without a head among the models",
+            fix="Fit one first, faceverif fit-head, or attack pairs alone: attacks: [].",
+        )
     if not len(unseen):
         raise InputError(
             "models.runs",

@@ -126,6 +126,8 @@ class RejectionConfig(Section):
         models: what is attacked.
         data_path: where the images are now, if not where the runs were trained from.
         fit: training images that detectors are fitted on.
+        fit_data: aligned photos that the detectors of imported models without a head are fitted on; of people
+            who are not in the attacked pairs.
         calibration: number of images that set the thresholds, of those that were not trained on. They are
             drawn evenly over the classes, like the attacked ones; the rates hold for images drawn this way.
         evaluation: how many of the others are attacked; null: all of them.
@@ -145,6 +147,7 @@ class RejectionConfig(Section):
     models: Annotated[tuple[ModelConfig, ...], Field(min_length=1)]
     data_path: InputPath | None = None
     fit: Count = 10_000
+    fit_data: AlignedPath | None = None
     calibration: Count = 2_000
     evaluation: Count | None = None
     rates: Annotated[tuple[Rate, ...], Field(min_length=1)] = (0.01, 0.05)

@@ -83,7 +83,9 @@ class CalibratedModels:
 
     def _run(self, key: Key) -> LoadedRun:
         if key not in self._loaded:
-            self._loaded[key] = load_run(self._runs[key], data_path=self._config.data_path)
+            self._loaded[key] = load_run(
+                self._runs[key], data_path=self._config.data_path, fit_data=self._config.fit_data
+            )
         return self._loaded[key]
 
     def _fit(self, key: Key) -> FittedModel:

@@ -104,10 +104,13 @@ def load_open_set(config: RejectionConfig, fitted: FittedModel, run: LoadedRun) 
     strangers = _Strangers.load(settings, spec, seed=config.seed)
     features = features_of(fitted.model, strangers.photos)
     threshold = strangers.verification_threshold(features, far=settings.far)
+    facts = strangers.facts | asdict(threshold) | {"far_asked": settings.far}
+    if not fitted.model.head.classes:
+        facts["fit_data_sha256"] = run.trained_on.sha256()
     return OpenSet(
         fitted,
         fitted.calibrated(features, config.rates),
-        strangers.facts | asdict(threshold) | {"far_asked": settings.far},
+        facts,
         threshold.threshold,
         strangers.attacked,
     )
