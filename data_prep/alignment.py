@@ -1,14 +1,16 @@
-"""Five landmarks -> a crop in a template: one function for training, evaluation and inference."""
+"""A face -> a crop in a template: one function for training, evaluation and inference."""
 
 from __future__ import annotations
 
 import hashlib
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from data_prep.errors import InputError
 
@@ -28,40 +30,103 @@ SMALLEST_CUT = 5 / 6
 
 
 @dataclass(frozen=True)
-class Template:
-    """Where the five landmarks land, in a square crop.
+class Template(ABC):
+    """How a square crop is cut from a photo.
 
     Attributes:
         name: how configs and manifests call it.
         crop_px: side of the crop.
-        landmarks: five (x, y) in crop pixels: left eye, right eye, nose, left mouth, right mouth.
     """
 
     name: str
     crop_px: int
-    landmarks: tuple[tuple[float, float], ...]
+
+    @property
+    @abstractmethod
+    def geometry(self) -> str:
+        """All that decides the crop, in words or numbers."""
 
     @property
     def sha256(self) -> str:
         """Hash of the geometry, which data sets and checkpoints carry so that a mismatch is refused."""
-        text = f"{self.crop_px} " + " ".join(f"{x:.4f},{y:.4f}" for x, y in self.landmarks)
-        return hashlib.sha256(text.encode()).hexdigest()
+        return hashlib.sha256(f"{self.crop_px} {self.geometry}".encode()).hexdigest()
+
+    @abstractmethod
+    def cut(
+        self, photo: NDArray[np.uint8], *, box: NDArray[np.floating], landmarks: NDArray[np.floating]
+    ) -> NDArray[np.uint8]:
+        """The crop of a face.
+
+        Args:
+            photo: (height, width, 3) RGB.
+            box: (4,) left, top, right, bottom of the face, in photo pixels.
+            landmarks: (5, 2) of the face in photo pixels, (x, y).
+
+        Returns:
+            (crop_px, crop_px, 3) RGB.
+        """
 
 
-def _scaled(name: str, crop_px: int) -> Template:
+@dataclass(frozen=True)
+class LandmarkTemplate(Template):
+    """The five landmarks land in fixed places.
+
+    Attributes:
+        landmarks: five (x, y) in crop pixels: left eye, right eye, nose, left mouth, right mouth.
+    """
+
+    landmarks: tuple[tuple[float, float], ...]
+
+    @property
+    def geometry(self) -> str:
+        """The places of the landmarks."""
+        return " ".join(f"{x:.4f},{y:.4f}" for x, y in self.landmarks)
+
+    def cut(
+        self, photo: NDArray[np.uint8], *, box: NDArray[np.floating], landmarks: NDArray[np.floating]
+    ) -> NDArray[np.uint8]:
+        """Warp the face; see `align_face`."""
+        return align_face(photo, landmarks, self)
+
+
+@dataclass(frozen=True)
+class BoxTemplate(Template):
+    """The box of the detector with a margin: clipped to the photo, stretched to a square, not rotated.
+
+    Attributes:
+        margin_px: on both sides together, in crop pixels.
+    """
+
+    margin_px: int
+
+    @property
+    def geometry(self) -> str:
+        """The margin and the rule."""
+        return f"box with a margin of {self.margin_px} px, clipped to the photo, resized without rotation"
+
+    def cut(
+        self, photo: NDArray[np.uint8], *, box: NDArray[np.floating], landmarks: NDArray[np.floating]
+    ) -> NDArray[np.uint8]:
+        """Cut the box out, whole pixels of the photo, and resize them; see `crop_box`."""
+        return crop_box(photo, box, self)
+
+
+def _scaled(name: str, crop_px: int) -> LandmarkTemplate:
     # Pixel centres lie at half-integers, so (p + 0.5) scales, not p.
     scale = crop_px / 112
     points = tuple(((x + 0.5) * scale - 0.5, (y + 0.5) * scale - 0.5) for x, y in _ARCFACE_112)
-    return Template(name, crop_px, points)
+    return LandmarkTemplate(name, crop_px, points)
 
 
 TEMPLATES: dict[str, Template] = {
     template.name: template
     for template in (
         _scaled("arcface-64", 64),  # a third of the work: training on a CPU
-        Template("arcface-112", 112, _ARCFACE_112),
+        LandmarkTemplate("arcface-112", 112, _ARCFACE_112),
         _scaled("arcface-128", 128),  # L-GM: random 120 x 120 crops of 128 x 128
         _scaled("arcface-160", 160),  # W-Softmax
+        # facenet-pytorch, MTCNN(image_size=160, margin=14) in its examples/lfw_evaluate.ipynb
+        BoxTemplate("facenet-160", 160, margin_px=14),
     )
 }
 
@@ -148,7 +213,7 @@ def similarity_transform(source: NDArray[np.floating], target: NDArray[np.floati
 
 
 def align_face(
-    photo: NDArray[np.uint8], landmarks: NDArray[np.floating], template: Template
+    photo: NDArray[np.uint8], landmarks: NDArray[np.floating], template: LandmarkTemplate
 ) -> NDArray[np.uint8]:
     """Warp a face so that its landmarks meet the template's.
 
@@ -177,6 +242,29 @@ def align_face(
         shrink /= 2.0
     crop = cv2.warpAffine(photo, matrix, size, flags=cv2.INTER_LINEAR, borderValue=0)
     return np.asarray(crop, dtype=np.uint8)
+
+
+def crop_box(photo: NDArray[np.uint8], box: NDArray[np.floating], template: BoxTemplate) -> NDArray[np.uint8]:
+    """The box of a face with the template's margin, as facenet-pytorch cuts it (`extract_face`).
+
+    Args:
+        photo: (height, width, 3) RGB.
+        box: (4,) left, top, right, bottom, in photo pixels; it may leave the photo.
+        template: side and margin.
+
+    Returns:
+        (crop_px, crop_px, 3) RGB.
+    """
+    height, width = photo.shape[:2]
+    left, top, right, bottom = map(float, box)
+    share = template.margin_px / (template.crop_px - template.margin_px) / 2
+    margin_x, margin_y = share * (right - left), share * (bottom - top)
+    # Cut to whole pixels, at least one: a box at the photo's edge may lie outside of it.
+    x, y = int(min(max(left - margin_x, 0), width - 1)), int(min(max(top - margin_y, 0), height - 1))
+    x_end, y_end = int(min(right + margin_x, width)), int(min(bottom + margin_y, height))
+    face = Image.fromarray(photo[y : max(y_end, y + 1), x : max(x_end, x + 1)])
+    side = (template.crop_px, template.crop_px)
+    return np.asarray(face.resize(side, Image.Resampling.BILINEAR), dtype=np.uint8)
 
 
 def centre_crop(photo: NDArray[np.uint8], template: Template) -> NDArray[np.uint8]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from data_prep.alignment import TEMPLATES, Template, find_template
+from data_prep.alignment import TEMPLATES, LandmarkTemplate
 from data_prep.detection.cascade import FaceDetector, Faces, centred_largest
 from data_prep.photos import PhotoError, decode_photo
 from data_prep.progress import say
@@ -34,7 +34,7 @@ class CropForm:
         width_px: of the published crops; black columns on both sides make up for what they lack.
     """
 
-    template: Template
+    template: LandmarkTemplate
     width_px: int
 
     @property
@@ -62,9 +62,11 @@ class CropForm:
 
 
 # CASIA-WebFace and others are published in 96 x 112 too: arcface-112 without 8 columns on each side.
+# Crops by box have no landmarks in fixed places, so they are not known by looking at them.
+_WARPED = {name: each for name, each in TEMPLATES.items() if isinstance(each, LandmarkTemplate)}
 FORMS: tuple[CropForm, ...] = (
-    *(CropForm(template, template.crop_px) for template in TEMPLATES.values()),
-    CropForm(find_template("arcface-112"), 96),
+    *(CropForm(template, template.crop_px) for template in _WARPED.values()),
+    CropForm(_WARPED["arcface-112"], 96),
 )
 
 
@@ -147,14 +149,14 @@ def _lie_at_template(crops: list[NDArray[np.uint8]], form: CropForm) -> bool:
     return True
 
 
-def _distance_px(crops: list[NDArray[np.uint8]], template: Template) -> float | None:
+def _distance_px(crops: list[NDArray[np.uint8]], template: LandmarkTemplate) -> float | None:
     """Median over the crops of the mean distance from the template; null where most show no face."""
     found = FaceDetector(max(12, MIN_FACE_PX * template.crop_px // 112)).detect(crops)
     distances = [distance for faces in found if (distance := _crop_distance_px(faces, template)) is not None]
     return float(np.median(distances)) if 2 * len(distances) >= len(crops) else None
 
 
-def _crop_distance_px(faces: Faces, template: Template) -> float | None:
+def _crop_distance_px(faces: Faces, template: LandmarkTemplate) -> float | None:
     chosen = centred_largest(faces, width=template.crop_px, height=template.crop_px)
     if chosen is None:
         return None

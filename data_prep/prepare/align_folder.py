@@ -12,7 +12,7 @@ from collections.abc import Container, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from data_prep.alignment import Template, find_template
+from data_prep.alignment import LandmarkTemplate, Template, find_template
 from data_prep.dataset import already_aligned
 from data_prep.dataset.manifest import (
     JOURNAL_NAME,
@@ -96,7 +96,7 @@ class AlignSummary:
     def _how(self) -> str:
         if self.policy.startswith(already_aligned.POLICY):
             return f"were {self.policy}: taken over without a new alignment"
-        return f"aligned; {self.several_faces:,} of them show several faces: the {self.policy} was taken"
+        return f"aligned; {self.several_faces:,} of them show several faces: the {POLICY} was taken"
 
 
 def align_folder(
@@ -148,7 +148,8 @@ def align_folder(
 def _header(photos: Sequence[SourcePhoto], template: Template, *, min_face_px: int) -> DatasetHeader:
     form = already_aligned.Sample(photos).form()
     if form is None:
-        return header_for(template, policy=POLICY, min_face_px=min_face_px, second_pass=SECOND_PASS)
+        policy = POLICY if isinstance(template, LandmarkTemplate) else f"{POLICY}, {template.geometry}"
+        return header_for(template, policy=policy, min_face_px=min_face_px, second_pass=SECOND_PASS)
     if form.template != template:
         raise InputError(
             "--template",

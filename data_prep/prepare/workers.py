@@ -24,7 +24,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from data_prep.alignment import Template, align_face, centre_crop, find_template
+from data_prep.alignment import Template, centre_crop, find_template
 from data_prep.dataset.already_aligned import CropForm, form_of
 from data_prep.dataset.manifest import SCHEMA, Status
 from data_prep.detection.cascade import POLICY, centred_largest
@@ -187,7 +187,8 @@ class _Aligner:
             "score": float(faces.scores[chosen]),
             "detection_pass": seen.detection_pass,
         }
-        return row | self._write(read.photo, align_face(read.pixels, landmarks, self._template))
+        crop = self._template.cut(read.pixels, box=faces.boxes[chosen], landmarks=landmarks)
+        return row | self._write(read.photo, crop)
 
     def _write(self, photo: SourcePhoto, pixels: NDArray[np.uint8]) -> Row:
         data = _encoded(pixels, "JPEG", quality=95, subsampling=0)

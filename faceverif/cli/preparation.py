@@ -36,13 +36,13 @@ def align(
         ),
     ],
     template: Annotated[
-        str, typer.Option(help="arcface-64, arcface-112, arcface-128 or arcface-160.")
+        str, typer.Option(help="arcface-64, arcface-112, arcface-128, arcface-160 or facenet-160.")
     ] = "arcface-112",
     min_face: Annotated[int, typer.Option(min=12, help="Smallest face to look for, in pixels.")] = 30,
     workers: Workers = 0,
     allow_huge: Annotated[bool, typer.Option(help="Take photos over 50 megapixels too.")] = False,
 ) -> None:
-    """Find faces, warp them to a template, and write crops with a manifest."""
+    """Find faces, cut them in a template, and write crops with a manifest."""
     from data_prep.alignment import find_template
     from data_prep.prepare.task import AlignSettings
     from data_prep.sources import list_source

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from data_prep.alignment import Template, align_face
+from data_prep.alignment import Template
 from data_prep.detection.cascade import centred_largest
 from data_prep.detection.second_pass import TwoPassDetector
 from data_prep.errors import InputError
@@ -35,11 +35,11 @@ class FoundFace:
 
 
 def find_face(photo: Photo, template: Template) -> FoundFace:
-    """The centred-largest face of a photo, warped to a template.
+    """The centred-largest face of a photo, cut in a template.
 
     Args:
         photo: a file, or pixels.
-        template: where the landmarks land.
+        template: how it is cut.
 
     Raises:
         InputError: the photo is unreadable, no picture, or shows no face.
@@ -55,7 +55,8 @@ def find_face(photo: Photo, template: Template) -> FoundFace:
             got=f"{name}, where none was found",
             fix="Give a photo with a face of at least 20 pixels, upright and not covered.",
         )
-    return FoundFace(name, align_face(pixels, faces.landmarks[chosen], template), len(faces))
+    crop = template.cut(pixels, box=faces.boxes[chosen], landmarks=faces.landmarks[chosen])
+    return FoundFace(name, crop, len(faces))
 
 
 @cache

@@ -7,21 +7,27 @@ import math
 import cv2
 import numpy as np
 import pytest
+from facenet_pytorch.models.utils.detect_face import extract_face
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from PIL import Image
 
 from data_prep.alignment import (
     TEMPLATES,
+    BoxTemplate,
+    LandmarkTemplate,
     align_face,
     centre_crop,
+    crop_box,
     find_template,
     refuse_unfit_input,
     similarity_transform,
 )
 from data_prep.errors import InputError
 
-_TEMPLATE = np.array(TEMPLATES["arcface-112"].landmarks)
+WARPS = {name: each for name, each in TEMPLATES.items() if isinstance(each, LandmarkTemplate)}
+_TEMPLATE = np.array(WARPS["arcface-112"].landmarks)
 _RNG_SEEDS = st.integers(0, 2**32 - 1)
 
 
@@ -95,10 +101,10 @@ def dots(shape: tuple[int, int], points: NDArray[np.float64], radius: float) -> 
     return np.repeat(picture[:, :, None], 3, axis=2).astype(np.uint8)
 
 
-@pytest.mark.parametrize("name", TEMPLATES)
+@pytest.mark.parametrize("name", WARPS)
 @pytest.mark.parametrize("scale", [0.7, 1.0, 2.5, 5.0])
 def test_landmarks_land_on_the_template(name: str, scale: float) -> None:
-    template = TEMPLATES[name]
+    template = WARPS[name]
     points = np.array(template.landmarks)
     matrix = similarity(0.3, scale, (60 * scale, 15 * scale))
     side = math.ceil(template.crop_px * scale * 1.8)
@@ -116,22 +122,40 @@ def test_a_large_face_is_averaged_not_sampled() -> None:
     # Single-pixel checks shrunk tenfold are grey; sampled without averaging they stay black and white.
     checks = (np.indices((1120, 1120)).sum(axis=0) % 2 * 255).astype(np.uint8)
     photo = np.repeat(checks[:, :, None], 3, axis=2)
-    crop = align_face(photo, (_TEMPLATE + 0.5) * 10 - 0.5, TEMPLATES["arcface-112"])
+    crop = align_face(photo, (_TEMPLATE + 0.5) * 10 - 0.5, WARPS["arcface-112"])
     assert crop.std() < 10
     assert abs(crop.mean() - 127.5) < 2
 
 
 def test_what_lies_beyond_the_photo_is_black() -> None:
     photo = np.full((112, 112, 3), 255, np.uint8)
-    crop = align_face(photo, _TEMPLATE + np.array([56, 0]), TEMPLATES["arcface-112"])
+    crop = align_face(photo, _TEMPLATE + np.array([56, 0]), WARPS["arcface-112"])
     assert crop[:, :50].min() == 255
     assert crop[:, 62:].max() == 0
+
+
+@pytest.mark.parametrize("margin_px", [0, 14, 44])
+@pytest.mark.parametrize(
+    "box",
+    [(40.3, 30.7, 90.2, 101.9), (-7.5, -3.0, 60.0, 80.4), (100.0, 90.0, 171.3, 140.2), (10, 10, 11, 12)],
+)
+def test_box_crops_are_those_of_facenet_pytorch(box: tuple[float, ...], margin_px: int) -> None:
+    photo = np.random.default_rng(0).integers(0, 256, (120, 150, 3), dtype=np.uint8)
+    crop = crop_box(photo, np.array(box), BoxTemplate("facenet", 160, margin_px))
+    theirs = extract_face(Image.fromarray(photo), np.array(box), image_size=160, margin=margin_px)
+    np.testing.assert_array_equal(crop, theirs.permute(1, 2, 0).numpy())
+
+
+def test_a_box_beyond_the_photo_gives_its_edge() -> None:
+    photo = np.full((50, 60, 3), 9, np.uint8)
+    for box in ((70.0, 10.0, 90.0, 30.0), (-30.0, -30.0, -20.0, -20.0)):
+        assert (crop_box(photo, np.array(box), BoxTemplate("facenet", 160, 14)) == 9).all()
 
 
 def test_templates_scale_about_pixel_centres() -> None:
     picture = dots((112, 112), _TEMPLATE, radius=3)
     large = cv2.resize(picture, (160, 160), interpolation=cv2.INTER_LINEAR)
-    scaled = dots((160, 160), np.array(TEMPLATES["arcface-160"].landmarks), radius=3 * 160 / 112)
+    scaled = dots((160, 160), np.array(WARPS["arcface-160"].landmarks), radius=3 * 160 / 112)
     assert np.abs(large.astype(int) - scaled).mean() < 1
 
 

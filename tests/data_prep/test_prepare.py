@@ -18,9 +18,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from facenet_pytorch.models.utils.detect_face import extract_face
 from PIL import Image
 
-from data_prep.alignment import TEMPLATES, align_face
+from data_prep.alignment import LandmarkTemplate, align_face, find_template
 from data_prep.dataset.manifest import JOURNAL_NAME, MANIFEST_NAME, AlignedDataset
 from data_prep.detection.cascade import FaceDetector, Faces
 from data_prep.errors import InputError
@@ -96,12 +97,31 @@ def test_crops_are_the_warped_photos_each_in_a_file_of_its_own(
 ) -> None:
     out = aligned[0]
     rows = [row for row in rows_of(out).values() if row["status"] == "aligned"]
+    template = find_template("arcface-112")
+    assert isinstance(template, LandmarkTemplate)
     assert len({row["crop"] for row in rows}) == 5
     for row in rows:
         landmarks = np.array(row["landmarks"]).reshape(5, 2)
-        expected = align_face(read_photo(source / str(row["photo"])), landmarks, TEMPLATES["arcface-112"])
+        expected = align_face(read_photo(source / str(row["photo"])), landmarks, template)
         assert np.abs(read_photo(out / str(row["crop"])).astype(int) - expected).mean() < 2
         assert row["crop_sha256"] == hashlib.sha256((out / str(row["crop"])).read_bytes()).hexdigest()
+
+
+def test_crops_by_box_say_so_in_the_manifest(source: Path, tmp_path: Path) -> None:
+    photos = [photo for photo in list_photos(source).photos if photo.key.endswith("portrait.jpg")][:1]
+    settings = AlignSettings(template="facenet-160")
+    (tmp_path / "crops").mkdir()
+    (row,) = workers._Aligner(tmp_path, settings).align(photos)
+    theirs = extract_face(
+        Image.fromarray(read_photo(source / photos[0].key)), np.array(row["box"]), image_size=160, margin=14
+    )
+    crop = read_photo(tmp_path / str(row["crop"]))
+    assert np.abs(crop - theirs.permute(1, 2, 0).numpy()).mean() < 2  # JPEG
+    header = prepare._header(photos, find_template("facenet-160"), min_face_px=30)
+    assert (
+        header.policy
+        == "centred-largest, box with a margin of 14 px, clipped to the photo, resized without rotation"
+    )
 
 
 def test_the_summary_says_how_many_and_why(aligned: tuple[Path, AlignSummary]) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from data_prep.alignment import Template, find_template
+from data_prep.alignment import LandmarkTemplate, Template, find_template
 from data_prep.dataset.manifest import MANIFEST_NAME, Status, header_for, write_manifest
 from faceverif.cli import main
 from faceverif.cli.app import continues
@@ -365,7 +365,7 @@ def test_the_photos_of_a_verification_are_named_as_such_where_they_lack(
 def test_a_manifest_with_anothers_geometry_is_refused(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    moved = Template("arcface-112", 112, ((30.0, 50.0),) * 5)
+    moved = LandmarkTemplate("arcface-112", 112, ((30.0, 50.0),) * 5)
     write_dataset(Path("aligned"), ["a", "b"], moved)
     config = write_config("aligned")
     assert "geometry" in refusal(monkeypatch, capsys, "train", config, "--run", "run")

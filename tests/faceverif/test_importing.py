@@ -125,20 +125,13 @@ def test_facenet_is_the_published_network_before_its_l2_normalisation(tmp_path: 
         if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
             layer.running_mean.uniform_(-0.3, 0.3)
             layer.running_var.uniform_(0.5, 1.5)
-    embedder, told = imported(tmp_path, net.state_dict(), template="arcface-160")
+    embedder, told = imported(tmp_path, net.state_dict())
     pictures = crops(2, side=160)
     with torch.no_grad():
         wanted = net(as_fed(pictures, bgr=False, mean=127.5, std=128.0))
     got = F.normalize(torch.from_numpy(embedder.embed(pictures)))
     torch.testing.assert_close(got, wanted, atol=1e-5, rtol=0)
-    assert told.found.spec.template == "arcface-160"
-
-
-def test_facenet_asks_for_its_crops(tmp_path: Path) -> None:
-    with pytest.raises(
-        InputError, match=r"--template: must name the crops for InceptionResnetV1.*arcface-160"
-    ):
-        imported(tmp_path, InceptionResnetV1().state_dict())
+    assert told.found.spec.template == "facenet-160"
 
 
 @pytest.mark.parametrize(("family", "depth"), [(insightface, 18), (adaface, 18), (magface, 18), (mobile, 0)])

@@ -13,7 +13,6 @@ from pydantic import TypeAdapter
 from data_prep.errors import InputError
 from faceverif.backbones import Backbone, build_backbone
 from faceverif.config.backbones import BackboneConfig
-from faceverif.models.embedder import PreprocessingSpec
 from faceverif.models.importing.checkpoint import read_weights
 from faceverif.models.importing.incoming import ImportSettings, Incoming, few, fitting_spec
 from faceverif.models.importing.layouts import Pixels, Recognised, recognise
@@ -28,7 +27,7 @@ def from_checkpoint(file: Path, settings: ImportSettings) -> Incoming:
 
     Raises:
         InputError: the file cannot be read safely, holds no network that is known here or only a part of one,
-            its template has to be named, or a setting belongs to ONNX files.
+            its template is too small, or a setting belongs to ONNX files.
     """
     for option, value in (("--preprocess", settings.preprocess), ("--output", settings.output)):
         if value is not None:
@@ -46,7 +45,7 @@ def from_checkpoint(file: Path, settings: ImportSettings) -> Incoming:
         sha256=sha256,
         backbone=_filled_backbone(found, config, pixels, file=file),
         config=config.model_dump(mode="json"),
-        spec=_spec(found, config.input_px, settings.template),
+        spec=fitting_spec(settings.template or found.layout.template, input_px=config.input_px),
         pixels=str(pixels),
         left_out=found.left_out,
     )
@@ -71,18 +70,6 @@ def _unknown(file: Path, keys: tuple[str, ...], what: str) -> InputError:
         got=f"{file} ({what}); not understood: {few(keys)}",
         fix="Export the network to ONNX and import that file.",
     )
-
-
-def _spec(found: Recognised, input_px: int, template: str | None) -> PreprocessingSpec:
-    name = template or found.layout.template
-    if name is None:
-        raise InputError(
-            "--template",
-            f"must name the crops for {found.name}, whose publishers cut faces with a margin, unwarped",
-            got="nothing",
-            fix="--template arcface-160 is the closest here; expect lower accuracy than they report.",
-        )
-    return fitting_spec(name, input_px=input_px)
 
 
 def _filled_backbone(found: Recognised, config: Any, pixels: Pixels, *, file: Path) -> Backbone:

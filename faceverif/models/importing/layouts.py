@@ -61,7 +61,7 @@ class Layout:
         describe: tensors -> name, backbone config, and where each of its layers goes in ours. It may raise
             KeyError or ValueError where the tensors only look like the layout.
         pixels: what the published training fed it.
-        template: of the crops it was trained on; None: the user has to say.
+        template: of the crops it was trained on.
         spare: layers beside the network that belong to the training.
         norm_eps: epsilon of its batch normalisation.
     """
@@ -69,7 +69,7 @@ class Layout:
     markers: tuple[str, ...]
     describe: Callable[[State], tuple[str, dict[str, Any], Prefixes]]
     pixels: Pixels
-    template: str | None = "arcface-112"
+    template: str = "arcface-112"
     spare: tuple[str, ...] = ()
     norm_eps: float = _NORM_EPS
 
@@ -310,7 +310,7 @@ LAYOUTS: tuple[Layout, ...] = (
         ("last_linear.weight", "conv2d_1a.conv.weight", "repeat_1.0.conv2d.weight"),
         _facenet,
         _FACENET_RGB,
-        template=None,
+        template="facenet-160",
         spare=("logits",),
     ),
 )
