@@ -18,6 +18,7 @@ from faceverif.cli.options import (
     OutDir,
     Preprocess,
 )
+from faceverif.verification.options import Score, VerificationOptions, refuse_unfitted_score
 
 
 def embed(
@@ -79,6 +80,20 @@ def verify(
     subtract_mean: Annotated[
         bool, typer.Option("--subtract-mean", help="Subtract the mean embedding of the other folds first.")
     ] = False,
+    score: Annotated[
+        Score,
+        typer.Option(
+            help="How alike two embeddings are: their cosine, or their Mahalanobis distance after a PCA "
+            "that is fitted on --fit, as in the L-GM paper."
+        ),
+    ] = Score.COSINE,
+    fit: Annotated[
+        Path | None,
+        typer.Option(
+            callback=made_by("faceverif align"),
+            help="For --score pca-mahalanobis: aligned photos that the model was trained on.",
+        ),
+    ] = None,
     allow_partial: Annotated[
         bool,
         typer.Option(
@@ -97,6 +112,7 @@ def verify(
             got="neither" if protocol is None else "both",
             fix="Give one of the two.",
         )
+    refuse_unfitted_score(score, fit, subtract_mean=subtract_mean)
     if protocol is not None and len(data) > 1:
         raise InputError(
             "--data", "must be one for --protocol", got=f"{len(data)} times --data", fix="Give one."
@@ -105,11 +121,12 @@ def verify(
         load_protocol(protocol, allow_partial=allow_partial)
     embedder = load_embedder(model[0], preprocess=preprocess, output=output)
 
-    from faceverif.verification.options import VerificationOptions
     from faceverif.verification.runner import verify as run_protocol
     from faceverif.verification.suite import verify_suite
 
-    options = VerificationOptions(flip=flip, subtract_mean=subtract_mean, allow_partial=allow_partial)
+    options = VerificationOptions(
+        flip=flip, subtract_mean=subtract_mean, fit=fit, allow_partial=allow_partial
+    )
     if protocol is not None:
         typer.echo(run_protocol(embedder, data[0], protocol, out=out, options=options).text())
     elif suite is not None:

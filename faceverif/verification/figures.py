@@ -132,7 +132,7 @@ def scores_figure(result: VerificationResult) -> Figure:
     axes.margins(x=0.01, y=0.18)
     axes.set_ylim(bottom=0)
     axes.yaxis.set_major_formatter(PERCENT)
-    axes.set(title="Scores", xlabel="cosine similarity", ylabel="share of the pairs")
+    axes.set(title="Scores", xlabel=f"{result.similarity} similarity", ylabel="share of the pairs")
     return figure
 
 

@@ -3,6 +3,35 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from data_prep.errors import InputError
+
+
+class Score(StrEnum):
+    """How alike two embeddings are."""
+
+    COSINE = "cosine"
+    PCA_MAHALANOBIS = "pca-mahalanobis"
+
+
+def refuse_unfitted_score(score: Score, fit: Path | None, *, subtract_mean: bool) -> None:
+    """Stop where the options of a score do not fit together.
+
+    Raises:
+        InputError: photos to fit on without a score that needs them, or the reverse; or a mean to subtract,
+            on which a distance does not depend.
+    """
+    if score is Score.COSINE and fit is not None:
+        fix = f"Add --score {Score.PCA_MAHALANOBIS.value}, or leave --fit out."
+        raise InputError("--fit", "is for a score that is fitted", got="--score cosine", fix=fix)
+    if score is Score.PCA_MAHALANOBIS and fit is None:
+        fix = "Add --fit with the aligned photos that the model was trained on."
+        raise InputError("--score", f"{score.value} must be fitted on photos", got="no --fit", fix=fix)
+    if score is Score.PCA_MAHALANOBIS and subtract_mean:
+        fix = "Leave --subtract-mean out: a distance does not depend on the mean."
+        raise InputError("--subtract-mean", "is for cosines", got=f"--score {score.value}", fix=fix)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -12,9 +41,11 @@ class VerificationOptions:
     Attributes:
         flip: average each embedding with that of the mirrored crop.
         subtract_mean: subtract, for each fold, the mean embedding of all other folds' photos.
+        fit: aligned training photos to fit PCA and Mahalanobis distance on; null: the cosine.
         allow_partial: run the pairs that are there of a protocol that is not whole, and say so everywhere.
     """
 
     flip: bool
     subtract_mean: bool = False
+    fit: Path | None = None
     allow_partial: bool = False

@@ -76,6 +76,8 @@ class VerificationResult:
         model: which model.
         flip: whether embeddings were averaged with those of the mirrored crops.
         subtract_mean: whether the mean embedding of the other folds was subtracted.
+        similarity: by which pairs are scored: cosine, or pca-mahalanobis.
+        similarity_rule: how, in words.
         seconds: embedding and scoring.
         versions: of the tools.
         git_commit: of the code that verified; null outside a checkout.
@@ -89,6 +91,8 @@ class VerificationResult:
     model: ModelFacts
     flip: bool
     subtract_mean: bool
+    similarity: str
+    similarity_rule: str
     seconds: float
     versions: dict[str, str]
     git_commit: str | None
@@ -116,7 +120,7 @@ class VerificationResult:
 
     @property
     def scores(self) -> NDArray[np.float64]:
-        """(pairs,) cosine similarity, scored and training pairs."""
+        """(pairs,) similarity, scored and training pairs."""
         return self.metrics.pooled
 
     @cached_property
@@ -231,7 +235,8 @@ class VerificationResult:
 
     def _rules(self) -> dict[str, Any]:
         return {
-            "similarity": "cosine",
+            "similarity": self.similarity,
+            "similarity_rule": self.similarity_rule,
             "flip": self.flip,
             "flip_rule": FLIP_RULE if self.flip else "none",
             "mean_subtraction": self.subtract_mean,

@@ -20,8 +20,9 @@ from faceverif.report.run_page import write_verification_report
 from faceverif.verification.collapse import collapse_warning, different_photos
 from faceverif.verification.embeddings import EmbeddedPhotos
 from faceverif.verification.figures import write_figures
+from faceverif.verification.mahalanobis import FittedMahalanobis
 from faceverif.verification.metrics import measure
-from faceverif.verification.options import VerificationOptions
+from faceverif.verification.options import Score, VerificationOptions
 from faceverif.verification.result import (
     FIGURES_NAME,
     RESULT_NAME,
@@ -33,6 +34,7 @@ from faceverif.verification.scoring import (
     PairPhotos,
     cosine_scores,
     mean_subtracted_scores,
+    normalised,
     with_certain_errors,
 )
 
@@ -47,6 +49,7 @@ def evaluate(
     *,
     subtract_mean: bool,
     found: PairPhotos | None = None,
+    fitted: FittedMahalanobis | None = None,
 ) -> VerificationResult:
     """Run a protocol in memory, without writing anything.
 
@@ -55,6 +58,7 @@ def evaluate(
         protocol: the pairs.
         subtract_mean: subtract, for each fold, the mean embedding of all other folds' photos.
         found: the photos of the pairs, where they were looked up before.
+        fitted: scores by that distance instead of the cosine.
 
     Raises:
         InputError: photos are missing from the data set.
@@ -62,12 +66,13 @@ def evaluate(
     start = time.monotonic()
     embedder, dataset = embedded.embedder, embedded.dataset
     photos = found or PairPhotos.of(protocol, dataset)
-    embeddings = photos.embed(embedded)
-    scores = (
-        mean_subtracted_scores(photos, embeddings, protocol)
-        if subtract_mean
-        else cosine_scores(photos, embeddings)
-    )
+    raw = photos.embed(embedded)
+    if fitted is not None:
+        scores = fitted.scores(photos, raw)
+    elif subtract_mean:
+        scores = mean_subtracted_scores(photos, normalised(raw), protocol)
+    else:
+        scores = cosine_scores(photos, normalised(raw))
     seen = photos.rows[~photos.no_crop]
     warning = collapse_warning(embedder, embedded.of(seen[different_photos(dataset, seen)]))
     scores = with_certain_errors(scores, protocol.same, photos.pairs_with(photos.no_crop))
@@ -79,6 +84,8 @@ def evaluate(
         model=ModelFacts.of(embedder),
         flip=embedded.flip,
         subtract_mean=subtract_mean,
+        similarity=(Score.COSINE if fitted is None else Score.PCA_MAHALANOBIS).value,
+        similarity_rule="cosine similarity" if fitted is None else fitted.rule,
         seconds=time.monotonic() - start,
         versions={"python": platform.python_version()} | {tool: version(tool) for tool in _TOOLS},
         git_commit=git_commit(),
@@ -114,9 +121,21 @@ def verify(
     embedded = EmbeddedPhotos(embedder, dataset, flip=options.flip)
     found = PairPhotos.of(pairs, dataset)
     with filled(out, command=COMMAND):
-        result = evaluate(embedded, pairs, subtract_mean=options.subtract_mean, found=found)
+        fitted = fitted_score(embedder, options)
+        result = evaluate(embedded, pairs, subtract_mean=options.subtract_mean, found=found, fitted=fitted)
         write_result(result, out)
     return result
+
+
+def fitted_score(embedder: Embedder, options: VerificationOptions) -> FittedMahalanobis | None:
+    """The distance fitted on the photos that the options name; None where they ask for the cosine.
+
+    Raises:
+        InputError: no such data set, one cut for another model, or too few photos in it.
+    """
+    if options.fit is None:
+        return None
+    return FittedMahalanobis.fit(EmbeddedPhotos(embedder, load_aligned(options.fit), flip=options.flip))
 
 
 def write_result(result: VerificationResult, out: Path) -> None:

@@ -62,11 +62,11 @@ class PairPhotos:
         return photos[self.left] | photos[self.right]
 
     def embed(self, embedded: EmbeddedPhotos) -> NDArray[np.float64]:
-        """(photos, dim) unit embeddings; zero where there is no picture."""
+        """(photos, dim) raw embeddings; zero where there is no picture."""
         usable = np.flatnonzero(~self.no_crop)
         found = embedded.of(self.rows[usable])
         embeddings = np.zeros((len(self.rows), found.shape[1]))
-        embeddings[usable] = normalised(found)
+        embeddings[usable] = found
         return embeddings
 
 

@@ -15,7 +15,7 @@ from faceverif.report.numbers import percent
 from faceverif.report.pages import render_page
 from faceverif.verification.embeddings import EmbeddedPhotos
 from faceverif.verification.options import VerificationOptions
-from faceverif.verification.runner import COMMAND, evaluate, write_result
+from faceverif.verification.runner import COMMAND, evaluate, fitted_score, write_result
 from faceverif.verification.suite_plan import plan_suite
 from faceverif.verification.suite_table import SuiteTable
 
@@ -52,9 +52,16 @@ def verify_suite(
     folders = folders_of(planned)
     results = {}
     with filled(out, command=COMMAND):
+        fitted = fitted_score(embedder, options)
         for title, plan in planned.items():
             photos = embedded[plan.dataset.root]
-            result = evaluate(photos, plan.protocol, subtract_mean=options.subtract_mean, found=plan.photos)
+            result = evaluate(
+                photos,
+                plan.protocol,
+                subtract_mean=options.subtract_mean,
+                found=plan.photos,
+                fitted=fitted,
+            )
             write_result(result, out / folders[title])
             results[title] = result
             say(f"{title}: {percent(result.accuracy)} +- {percent(result.accuracy_se)} %")

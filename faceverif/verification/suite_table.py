@@ -47,8 +47,9 @@ class SuiteTable:
     def notes(self) -> list[str]:
         """What stands below the numbers: how they were made, warnings, what is partial or missing."""
         flags = {result.flags for result in self.results.values()}
+        rules = {result.similarity_rule for result in self.results.values()}
         notes = [
-            f"Ours: mean and standard error over folds, in percent; {', '.join(flags)}; cosine similarity."
+            f"Ours: mean and standard error over folds, in percent; {', '.join(flags)}; {', '.join(rules)}."
         ]
         warnings = {warning for result in self.results.values() for warning in result.warnings}
         notes += [f"Warning: {warning}." for warning in sorted(warnings)]
