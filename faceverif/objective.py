@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 import torch
@@ -81,3 +82,21 @@ class Objective(nn.Module):
         self.criterion.end_epoch()
         for _, penalty in self._weighted:
             penalty.end_epoch()
+
+
+class LearningModel(nn.Module, ABC):
+    """Network and objective in one module, so that an optimizer and several processes see both.
+
+    Attributes:
+        objective: head, criterion and penalties.
+    """
+
+    objective: Objective
+
+    @abstractmethod
+    def embed(self, pixels: Tensor) -> Tensor:
+        """Raw embeddings, (batch, dim), of pixels in [0, 1], (batch, C, H, W)."""
+
+    def forward(self, pixels: Tensor, labels: Tensor) -> ObjectiveOutput:
+        """Loss and logits of pixels in [0, 1]."""
+        return self.objective(self.embed(pixels), labels)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from faceverif.classification.config import ClassificationConfig
 from faceverif.classification.networks import build_network
 from faceverif.classification.sources import PIXEL_STATISTICS
 from faceverif.images.labelled import as_pixels
-from faceverif.objective import Objective, ObjectiveOutput
+from faceverif.objective import LearningModel, Objective, ObjectiveOutput
 
 
-class Classifier(nn.Module):
+class Classifier(LearningModel):
     """Network and objective in one, for an optimizer over both.
 
     Args:
@@ -28,6 +28,10 @@ class Classifier(nn.Module):
         self.network = build_network(config.network, shape=shape, pixels=PIXEL_STATISTICS[config.data.name])
         self.objective = Objective(config, classes=classes, embedding_dim=self.network.embedding_dim)
 
+    def embed(self, pixels: Tensor) -> Tensor:
+        """Raw embeddings, (batch, dim), of (batch, C, H, W) pixels in [0, 1]."""
+        return self.network(pixels)
+
     def forward(self, images: Tensor, labels: Tensor) -> ObjectiveOutput:
         """Loss and logits of (batch, C, H, W) uint8 images: mixed precision would round pixels in [0, 1]."""
-        return self.objective(self.network(as_pixels(images)), labels)
+        return self.objective(self.embed(as_pixels(images)), labels)

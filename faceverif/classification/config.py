@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from faceverif.config.adversarial import AdversarialConfig
 from faceverif.config.backbones import LastLayers
 from faceverif.config.objective import ObjectiveConfig
 from faceverif.config.optimisation import OptimizerConfig, ScheduleConfig
@@ -70,6 +71,21 @@ class SixConvConfig(_NetworkSection):
     name: Literal["six_conv"]
     embedding_dim: Count
     relu: bool = False
+
+
+class StridedConvConfig(_NetworkSection):
+    """Two strided convolutions: a small net for adversarial training.
+
+    Attributes:
+        embedding_dim: units of the fully connected layer.
+        width: channels of the first convolution; the second has twice as many.
+        relu: a ReLU after the embedding layer, as in the paper.
+    """
+
+    name: Literal["strided_conv"]
+    embedding_dim: Count = 100
+    width: Count = 16
+    relu: bool = True
 
 
 class LeNet5Config(_NetworkSection):
@@ -160,6 +176,7 @@ class ResNetConfig(_PooledSection):
 
 NetworkConfig = Annotated[
     SixConvConfig
+    | StridedConvConfig
     | LeNet5Config
     | LSoftmaxNetConfig
     | CIFARResNetConfig
@@ -195,6 +212,7 @@ class ClassifierTrainingConfig(Section):
         evaluate_every_epochs: how often the error is measured; after the last epoch it always is.
         start_from: a finished run whose network, and class weights where the head has such, are refined
             (W-Softmax: softmax first); null: from scratch.
+        adversarial: train against an attack; null: on clean images.
     """
 
     epochs: Annotated[Count, Change.LATER]
@@ -203,6 +221,7 @@ class ClassifierTrainingConfig(Section):
     clip_norm: Positive | None = None
     evaluate_every_epochs: Annotated[Count, Change.FREE] = 1
     start_from: Annotated[Annotated[Path, MustExist("faceverif classify")] | None, Change.FREE] = None
+    adversarial: AdversarialConfig | None = None
 
 
 class ClassificationConfig(ObjectiveConfig):

@@ -24,6 +24,7 @@ from faceverif.classification.provenance import data_sha256, describe_images
 from faceverif.classification.trained import save_classifier
 from faceverif.images.labelled import Images
 from faceverif.provenance import describe_start
+from faceverif.training.adversarial import Robustness
 from faceverif.training.checkpoint import load_checkpoint, only_a_whole_checkpoint, standing_in
 from faceverif.training.fabric import launch_alone
 from faceverif.training.host_memory import keep_freed_memory
@@ -45,6 +46,8 @@ _COLUMNS = (
     "learning_rate",
     "images_per_s",
 )
+# Evaluation images that adversarial training is checked on after every epoch.
+_CHECKED = 500
 
 
 def train_classifier(config: ClassificationConfig, run: Path, *, resume: bool = False) -> None:
@@ -143,7 +146,7 @@ class ClassifierRun:
         batches = self._batches()
         while self.step < self.last_step:
             self._train_to_end_of_epoch(batches, stop)
-            self.history.append(self._row() | self._evaluation_error())
+            self.history.append(self._row() | self._evaluation_error() | self._robustness())
             self.interval = Interval()
             self._save()
             self._write_history()
@@ -225,6 +228,16 @@ class ClassifierRun:
         say(f"epoch {epoch}: error {found:.2%}")
         return {"evaluation_error": found}
 
+    def _robustness(self) -> dict[str, float]:
+        """Accuracy on evenly chosen evaluation images, clean and attacked; nothing without an attack."""
+        if self.config.training.adversarial is None:
+            return {}
+        count = min(_CHECKED, len(self.evaluation))
+        chosen = torch.linspace(0, len(self.evaluation) - 1, count).long()
+        device = self.fabric.device
+        pictures, labels = self.evaluation.read(chosen).to(device), self.evaluation.labels[chosen].to(device)
+        return self.learner.robustness(pictures, labels, step=self.step)._asdict()
+
     def _save(self) -> None:
         self.folder.save(
             self.learner.state(), step=self.step, interval=self.interval.state(), history=tuple(self.history)
@@ -244,7 +257,8 @@ class ClassifierRun:
     def _write_history(self) -> None:
         """All rows again: those of an epoch that an interrupted run had begun are dropped."""
         with written_whole(self.run / METRICS_NAME) as unfinished, unfinished.open("w", newline="") as file:
-            writer = csv.DictWriter(file, _COLUMNS)
+            attacked = Robustness._fields if self.config.training.adversarial else ()
+            writer = csv.DictWriter(file, (*_COLUMNS, *attacked))
             writer.writeheader()
             writer.writerows(self.history)
 

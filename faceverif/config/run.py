@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from faceverif.config.adversarial import AdversarialConfig
 from faceverif.config.backbones import BackboneConfig
 from faceverif.config.objective import ObjectiveConfig
 from faceverif.config.optimisation import OptimizerConfig, ScheduleConfig
@@ -93,6 +94,7 @@ class TrainingConfig(Section):
     log_every_steps: Annotated[Count, Change.FREE] = 20
     checkpoint_every_minutes: Annotated[NotNegative, Change.FREE] = 5.0
     start_from: Annotated[RunPath | None, Change.FREE] = None
+    adversarial: AdversarialConfig | None = None
 
 
 class VerificationConfig(Section):

@@ -28,6 +28,7 @@ _SAMPLED_PHOTOS = 64  # embedded to measure the pace of verification
 _WARM_UP_STEPS = 2
 _MEASURED_STEPS = 20
 _MEASURED_S = 30.0
+_PLAIN_STEPS = 5  # without the attack, for its cost
 
 
 @dataclass(frozen=True)
@@ -39,12 +40,14 @@ class Pace:
         step_s: of one, reading included.
         loss: of the last.
         peak_mb: memory of this process, or of the GPU; null where the system does not tell.
+        plain_step_s: of a step without the attack of an adversarial training; null where there is none.
     """
 
     steps: int
     step_s: float
     loss: float
     peak_mb: int | None
+    plain_step_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,7 @@ def rehearse(config: RunConfig, run: Path, *, resume: bool = False) -> Rehearsal
             *((check.name, check.text()) for check in checks),
             ("pace", _pace_text(training, pace)),
             ("memory", _memory_text(training, pace)),
-            ("an epoch", duration(training.steps_per_epoch * pace.step_s)),
+            ("an epoch", _epoch_text(training, pace)),
             ("in all", _total_text(steps_left, pace, checks)),
             ("disk", _disk_text(training)),
         )
@@ -105,17 +108,32 @@ def rehearse(config: RunConfig, run: Path, *, resume: bool = False) -> Rehearsal
 
 
 def _measure(training: TrainingRun) -> Pace:
-    """Real steps on real batches, from reading to update; the first, which fill caches, do not count."""
+    """Real steps, attacked where the training is adversarial, and then a few without the attack."""
+    seconds, loss = _timed(training, _WARM_UP_STEPS + _MEASURED_STEPS)
+    plain = None
+    if training.config.training.adversarial is not None:
+        training.learner.attacking = False
+        [*_, plain] = _mean(_timed(training, _WARM_UP_STEPS + _PLAIN_STEPS)[0])
+    steps, mean = _mean(seconds)
+    return Pace(steps, mean, loss, _peak_mb(training.fabric.device), plain)
+
+
+def _timed(training: TrainingRun, steps: int) -> tuple[list[float], float]:
+    """Seconds of each step on a real batch, from reading to update, and the last loss."""
     seconds: list[float] = []
-    losses: list[float] = []
-    begun = time.monotonic()
-    for batch in islice(training.batches(), _WARM_UP_STEPS + _MEASURED_STEPS):
-        losses.append(_step(training, batch))
+    loss, begun = float("nan"), time.monotonic()
+    for batch in islice(training.batches(), steps):
+        loss = _step(training, batch)
         seconds.append(time.monotonic() - begun - sum(seconds))
         if sum(seconds) > _MEASURED_S and len(seconds) > _WARM_UP_STEPS:
             break
+    return seconds, loss
+
+
+def _mean(seconds: list[float]) -> tuple[int, float]:
+    """How many steps count, and their mean; the first, which fill caches, do not."""
     warm = seconds[_WARM_UP_STEPS:] or seconds
-    return Pace(len(warm), sum(warm) / len(warm), losses[-1], _peak_mb(training.fabric.device))
+    return len(warm), sum(warm) / len(warm)
 
 
 def _step(training: TrainingRun, batch: Batch) -> float:
@@ -182,6 +200,18 @@ def _memory_text(training: TrainingRun, pace: Pace) -> str:
     return (
         f"{pace.peak_mb:,} MB at the peak {where}, with {classes:,} classes; "
         f"{workers} loader processes besides"
+    )
+
+
+def _epoch_text(training: TrainingRun, pace: Pace) -> str:
+    text = duration(training.steps_per_epoch * pace.step_s)
+    attack = training.config.training.adversarial
+    if attack is None or pace.plain_step_s is None:
+        return text
+    plain = duration(training.steps_per_epoch * pace.plain_step_s)
+    return (
+        f"{text}; {plain} without {attack.attack} of {attack.inner_steps} step(s): "
+        f"a step costs {pace.step_s / pace.plain_step_s:.1f} plain ones"
     )
 
 

@@ -20,6 +20,7 @@ from faceverif.models import MODEL_NAME, PreprocessingSpec, TorchEmbedder, save_
 from faceverif.models.face_classifier import PhotoRows, save_face_classifier
 from faceverif.models.model_file import weights_sha256
 from faceverif.provenance import describe_start
+from faceverif.training.adversarial import Robustness
 from faceverif.training.checkpoint import load_checkpoint, only_a_whole_checkpoint, standing_in
 from faceverif.training.checks import VerificationCheck
 from faceverif.training.data import (
@@ -162,7 +163,8 @@ class TrainingRun:
         if self.fabric.is_global_zero:
             self.folder.open()
             names = tuple(check.config.name for check in self.checks)
-            self.log = MetricsLog(self.run, verifications=names, step=self.step)
+            attacked = Robustness._fields if self.config.training.adversarial else ()
+            self.log = MetricsLog(self.run, verifications=names, attacked=attacked, step=self.step)
             say(self.headline())
             self.opposite.warn()
 
@@ -214,6 +216,8 @@ class TrainingRun:
                 if self.step % self.steps_per_epoch:  # else the epoch's end is worked off first, then saved
                     self._save_if_due()
                     self._end_if_asked(stop)
+                elif self.fabric.is_global_zero:
+                    self._measure_robustness(batch)
         self.learner.end_epoch()
 
     def _record(self, figures: StepFigures) -> None:
@@ -231,6 +235,13 @@ class TrainingRun:
             }
             self.log.write(self._place() | row)
         self.interval = Interval()
+
+    def _measure_robustness(self, batch: Batch) -> None:
+        """A row with the accuracy on this process's part of the epoch's last batch, clean and attacked."""
+        if self.config.training.adversarial is not None:
+            pictures, labels = next(self.learner.parts(batch, step=self.step - 1))
+            found = self.learner.robustness(pictures, labels, step=self.step)
+            self.log.write(self._place() | found._asdict())
 
     def _verify(self) -> None:
         """Run the verifications that are due after this epoch; one process does, the others wait."""

@@ -32,15 +32,20 @@ class MetricsLog:
     Args:
         run: the run's folder.
         verifications: their names; each has the columns NAME/accuracy and NAME/eer.
+        attacked: columns of adversarial training's rows; none without it.
         step: steps made so far. Later rows are dropped: an interrupted run continues from here.
     """
 
-    def __init__(self, run: Path, *, verifications: tuple[str, ...], step: int) -> None:
+    def __init__(
+        self, run: Path, *, verifications: tuple[str, ...], attacked: tuple[str, ...] = (), step: int
+    ) -> None:
         self._path = run / CSV_NAME
         verified = [f"{name}/{figure}" for name in verifications for figure in ("accuracy", "eer")]
         earlier = _rows_until(step, self._path)
         # A verification that the resumed run no longer has keeps its column.
-        self._columns = list(dict.fromkeys((*_COLUMNS, *verified, *(key for row in earlier for key in row))))
+        self._columns = list(
+            dict.fromkeys((*_COLUMNS, *attacked, *verified, *(key for row in earlier for key in row)))
+        )
         with (
             written_whole(self._path) as unfinished,
             unfinished.open("w", newline="", encoding="utf-8") as file,

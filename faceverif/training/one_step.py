@@ -11,9 +11,12 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from data_prep.errors import InputError
+from data_prep.progress import say
 from faceverif.checked_tensors import DeferredChecks
+from faceverif.config.adversarial import AdversarialConfig
 from faceverif.config.optimisation import OptimizerConfig, ScheduleConfig
-from faceverif.objective import Objective
+from faceverif.objective import LearningModel, Objective
+from faceverif.training.adversarial import AdversarialModel, Robustness, measure_robustness
 from faceverif.training.optimizer import build_optimizer, set_learning_rate
 from faceverif.training.randomness import counted_seed
 from faceverif.training.schedule import learning_rate_factor, margin_progress
@@ -27,6 +30,8 @@ class _Length(Protocol):
     def epochs(self) -> int: ...
     @property
     def clip_norm(self) -> float | None: ...
+    @property
+    def adversarial(self) -> AdversarialConfig | None: ...
 
 
 class _Settings(Protocol):
@@ -53,22 +58,28 @@ class OneStep(ABC, Generic[Batch]):
         objective: the part of it that owns the head.
         steps_per_epoch: for schedules, which count in epochs.
         parts: in how many a process works off its share of a batch.
+
+    Attributes:
+        attacking: whether adversarial training attacks; a rehearsal turns it off to measure what it costs.
     """
 
     def __init__(
         self,
         settings: _Settings,
         fabric: Fabric,
-        network: nn.Module,
+        network: LearningModel,
         objective: Objective,
         *,
         steps_per_epoch: int,
         parts: int = 1,
     ) -> None:
         self._settings, self._objective, self._parts = settings, objective, parts
+        self.attacking = True
         self.fabric, self.network, self.steps_per_epoch = fabric, network, steps_per_epoch
         self.optimizer = build_optimizer(settings.optimizer, network)
-        self.model, self._fabric_optimizer = fabric.setup(network, self.optimizer)
+        attack = settings.training.adversarial
+        seen: nn.Module = network if attack is None else AdversarialModel(network, attack)
+        self.model, self._fabric_optimizer = fabric.setup(seen, self.optimizer)
 
     @abstractmethod
     def parts(self, batch: Batch, *, step: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -91,6 +102,13 @@ class OneStep(ABC, Generic[Batch]):
     def margin_progress(self, step: int) -> float:
         """Of the step with that number, counted from 0."""
         return margin_progress(self._settings.schedule, epoch=step / self.steps_per_epoch)
+
+    def attack_share(self, step: int) -> float:
+        """Of the attack's epsilon in force at the step with that number; 0 without an attack."""
+        attack = self._settings.training.adversarial
+        if attack is None or not self.attacking:
+            return 0.0
+        return min(1.0, (step + 1) / self.steps_per_epoch / max(attack.warmup_epochs, 1e-9))
 
     def compute_gradients(self, batch: Batch, *, step: int, stop: bool = False) -> StepFigures:
         """Forward and backward over this process's share of a batch; the gradients are averaged and clipped.
@@ -134,6 +152,26 @@ class OneStep(ABC, Generic[Batch]):
         set_learning_rate(self.optimizer, self.learning_rate(step))
         self._fabric_optimizer.step()
 
+    def robustness(self, pictures: Tensor, labels: Tensor, *, step: int) -> Robustness:
+        """How the model withstands what it is trained against; warns of overfitting to one step.
+
+        Args:
+            pictures: (N, C, H, W), uint8 or in [0, 1].
+            labels: (N,) int64.
+            step: steps made so far.
+
+        Raises:
+            ValueError: the training is not adversarial.
+        """
+        attack = self._settings.training.adversarial
+        if attack is None:
+            raise ValueError("robustness is of adversarial training")
+        seed = counted_seed(self._settings.seed, "robustness", step)
+        found = measure_robustness(self.network, pictures, labels, config=attack, seed=seed)
+        if warning := found.warning():
+            say(f"warning: {warning}")
+        return found
+
     def end_epoch(self) -> None:
         """To be called after the last step of an epoch."""
         self._objective.end_epoch()
@@ -142,9 +180,10 @@ class OneStep(ABC, Generic[Batch]):
         """(3,) loss, accuracy and all-negative share, on the device; leaves the gradients of its share."""
         count = self._parts
         measured = torch.zeros(3, device=self.fabric.device)
+        extra = () if self._settings.training.adversarial is None else (self.attack_share(step),)
         for number, (pictures, labels) in enumerate(self.parts(batch, step=step), start=1):
             with self.fabric.no_backward_sync(self.model, enabled=number < count):
-                output = self.model(pictures, labels)
+                output = self.model(pictures, labels, *extra)
                 loss = output.loss / count
                 highest, predicted = output.head.logits.max(dim=1)
                 shares = torch.stack((predicted == labels, highest < 0)).float().mean(dim=1) / count

@@ -13,6 +13,7 @@ from faceverif.classification.networks.cifar_resnet import cifar_resnet
 from faceverif.classification.networks.convmixer import convmixer
 from faceverif.classification.networks.lenet5 import lenet5
 from faceverif.classification.networks.six_conv import six_conv
+from faceverif.classification.networks.strided_conv import strided_conv
 from faceverif.classification.networks.torchvision_nets import googlenet, resnet50, resnet101
 from faceverif.classification.networks.vgg_like import lsoftmax_net, vgg13
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "six_conv": six_conv,
+    "strided_conv": strided_conv,
     "lenet5": lenet5,
     "lsoftmax_net": lsoftmax_net,
     "cifar_resnet": cifar_resnet,

@@ -33,6 +33,7 @@ def weighted_layers(network: nn.Module, kind: type[nn.Module] = nn.Conv2d) -> in
 KNOWN: list[tuple[str, dict[str, Any], tuple[int, int, int], int, int | None]] = [
     # 25 (32 + 32^2 + 32 64 + 64^2 + 64 128 + 128^2) + biases and slopes 2 x 448, and 2048 x 2 + 2
     ("six_conv", {"embedding_dim": 2}, MNIST, 2, 25 * 31_776 + 896 + 4_098),
+    ("strided_conv", {}, MNIST, 100, 16 * 17 + 32 * (16 * 16 + 1) + (32 * 49 + 1) * 100),
     ("lenet5", {}, MNIST, 84, 61_706 - 850),  # the classic count without its last layer, the head
     ("lsoftmax_net", {"variant": "mnist"}, MNIST, 256, None),
     ("lsoftmax_net", {"variant": "cifar10"}, CIFAR, 256, None),

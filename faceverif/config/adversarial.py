@@ -1,0 +1,68 @@
+"""The section of a config that says against which changes a model is trained."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import model_validator
+
+from faceverif.config.section import Count, NotNegative, Positive, Section, broken_rule
+from faceverif.perturbation.norm import Norm
+
+_STEPS = {"fgsm_rs": 1, "pgd": 7, "trades": 10}
+_STEP_OF_FGSM = 1.25
+_PATH = 2.5
+
+
+class AdversarialConfig(Section):
+    """Each batch is changed so that the model errs, and the model learns from that.
+
+    After every epoch, accuracy under one step and under ten is measured and logged beside the clean one.
+
+    Attributes:
+        attack: fgsm_rs, one step from a random start (Wong et al., "Fast Is Better Than Free", 2020); pgd,
+            many steps (Madry et al., 2018); trades, which keeps the objective on clean pictures and adds how
+            far a change moves the output (Zhang et al., 2019).
+        norm: of a change.
+        epsilon: largest change, for pixels in [0, 1].
+        steps: of the attack on a batch; null: 7 for pgd, 10 for trades. fgsm_rs makes one.
+        step: length of a step, in shares of epsilon; null: 1.25 for fgsm_rs, 2.5 / steps for the others.
+        warmup_epochs: fractions too, over which epsilon grows from nothing. Large epsilons need it.
+        beta: trades: weight of the added term, whose mean over the batch counts; null: 6.
+        compare: trades: what a change should not move. probabilities: KL divergence of the classes;
+            embeddings: 1 - cosine to the clean embedding, for models that compare faces. null: probabilities.
+    """
+
+    attack: Literal["fgsm_rs", "pgd", "trades"]
+    norm: Norm = "linf"
+    epsilon: Positive
+    steps: Count | None = None
+    step: Positive | None = None
+    warmup_epochs: NotNegative = 0.0
+    beta: Positive | None = None
+    compare: Literal["probabilities", "embeddings"] | None = None
+
+    @model_validator(mode="after")
+    def _fits_the_attack(self) -> AdversarialConfig:
+        if self.norm == "linf" and self.epsilon > 1:
+            raise broken_rule(
+                "epsilon", "must be at most 1 with linf: pixels lie in [0, 1]", got=self.epsilon
+            )
+        if self.attack == "fgsm_rs" and self.steps not in (None, 1):
+            raise broken_rule("steps", "must be 1 with fgsm_rs; pgd makes several", got=self.steps)
+        for key in ("beta", "compare"):
+            if self.attack != "trades" and getattr(self, key) is not None:
+                raise broken_rule(key, f"is for trades, not for {self.attack}", got=getattr(self, key))
+        return self
+
+    @property
+    def inner_steps(self) -> int:
+        """Steps of the attack on a batch."""
+        return self.steps or _STEPS[self.attack]
+
+    @property
+    def step_share(self) -> float:
+        """Length of a step, in shares of epsilon."""
+        if self.step is not None:
+            return self.step
+        return _STEP_OF_FGSM if self.attack == "fgsm_rs" else _PATH / self.inner_steps
