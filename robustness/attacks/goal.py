@@ -45,6 +45,14 @@ class Goal:
         others = logits.scatter(1, self.named[:, None], -torch.inf).amax(dim=1)
         return others - own if self.targeted else own - others
 
+    def lead(self, logits: Tensor) -> Tensor:
+        """(batch,) logit of the target, or of the best other class, minus that of the true class."""
+        if self.targets is None:
+            return -self.margin(logits)
+        return logits.gather(1, self.targets[:, None]).squeeze(1) - logits.gather(
+            1, self.labels[:, None]
+        ).squeeze(1)
+
     def take(self, which: Tensor) -> Goal:
         """The goal for some of the batch: indices or a mask."""
         return Goal(self.labels[which], None if self.targets is None else self.targets[which])

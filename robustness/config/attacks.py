@@ -14,6 +14,7 @@ from faceverif.config.section import Count, NotNegative, Positive
 from robustness.config.attack_section import AdaptiveSection, AttackSection, Loss, Weights
 
 PairGoal = Literal["impersonation", "dodging"]
+APGDLoss = Literal["cross_entropy", "dlr"]
 
 
 class FGSMConfig(AttackSection):
@@ -41,6 +42,51 @@ class PGDConfig(AttackSection):
     steps: Count = 40
     restarts: Count = 1
     loss: Loss = "margin"
+
+
+class APGDConfig(AttackSection):
+    """Projected steps whose lengths adapt to the progress.
+
+    Attributes:
+        steps: of each restart and target.
+        restarts: from anywhere in the ball.
+        loss: dlr, the difference of logits ratio, does not change when logits are scaled or shifted.
+        targets: how many classes are tried one by one, the most likely first; 0: no class is named.
+    """
+
+    name: Literal["apgd"]
+    steps: Count = 100
+    restarts: Count = 1
+    loss: APGDLoss = "dlr"
+    targets: Annotated[int, Field(ge=0)] = 0
+
+
+class FABConfig(AttackSection):
+    """The smallest change that crosses the border to a class.
+
+    Attributes:
+        steps: for each class.
+        targets: how many classes are tried one by one, the most likely first.
+    """
+
+    name: Literal["fab"]
+    steps: Count = 100
+    targets: Annotated[int, Field(ge=1)] = 9
+
+
+class AutoAttackConfig(AttackSection):
+    """APGD on two losses and towards named classes, FAB, and Square (linf), each on what is left.
+
+    Attributes:
+        steps: of APGD and of FAB, for each class that is named.
+        targets: classes that are named one by one, the most likely first.
+        queries: of Square.
+    """
+
+    name: Literal["autoattack"]
+    steps: Count = 100
+    targets: Annotated[int, Field(ge=1)] = 9
+    queries: Count = 5000
 
 
 class DeepFoolConfig(AttackSection):
@@ -156,6 +202,9 @@ AttackConfig = Annotated[
     FGSMConfig
     | TargetedFGSMConfig
     | PGDConfig
+    | APGDConfig
+    | FABConfig
+    | AutoAttackConfig
     | DeepFoolConfig
     | CarliniWagnerConfig
     | SquareConfig

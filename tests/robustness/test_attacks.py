@@ -19,7 +19,10 @@ from faceverif.perturbation.threat_model import ThreatModel
 from robustness.attacked_model import AttackedModel, Watched
 from robustness.attacks import ATTACKS, Attack
 from robustness.attacks.adaptive import Adaptive
+from robustness.attacks.apgd import APGD
+from robustness.attacks.autoattack import AutoAttack
 from robustness.attacks.deepfool import DeepFool
+from robustness.attacks.fab import FAB
 from robustness.attacks.feature_matching import FeatureMatching
 from robustness.attacks.fgsm import FGSM
 from robustness.attacks.goal import Goal
@@ -46,6 +49,9 @@ SMALL: dict[str, Callable[[], Attack]] = {
     "fgsm": FGSM,
     "targeted_fgsm": TargetedFGSM,
     "pgd": lambda: pgd(steps=5, restarts=2),
+    "apgd": lambda: APGD(steps=6, restarts=2, loss="dlr", targets=0),
+    "fab": lambda: FAB(steps=5, targets=2),
+    "autoattack": lambda: AutoAttack(steps=5, targets=2, queries=20),
     "deepfool": lambda: DeepFool(steps=5),
     "carlini_wagner": lambda: carlini_wagner(steps=15, search_steps=5, step=0.2),
     "square": lambda: Square(queries=30),
