@@ -67,6 +67,27 @@ def synthesise_photos(model: FaceModel, out: Path, *, identities: int, photos: i
             threads.shutdown(cancel_futures=True)  # when interrupted, stop drawing
 
 
+def draw_crops(model: FaceModel, count: int, *, crop_px: int, seed: int) -> NDArray[np.uint8]:
+    """Aligned crops of people who do not exist, one of each: no photo and no detector in between.
+
+    Args:
+        model: the faces; they fill a crop as the template places them.
+        count: how many people.
+        crop_px: side of a crop.
+        seed: >= 0.
+
+    Returns:
+        (count, crop_px, crop_px, 3) RGB.
+    """
+    crops = np.empty((count, crop_px, crop_px, 3), np.uint8)
+    for person in range(count):
+        rng = np.random.default_rng([seed, person])
+        face = model.sample_face(model.sample_identity(rng), rng)
+        large = cv2.resize(face, (crop_px, crop_px), interpolation=cv2.INTER_CUBIC)
+        crops[person] = _camera(_light(np.asarray(large), rng), rng)
+    return crops
+
+
 def _check_positive(**counts: int) -> None:
     for name, count in counts.items():
         if count < 1:

@@ -7,7 +7,7 @@ from typing import Annotated, NamedTuple
 
 import typer
 
-from faceverif.cli.models import fit_head, import_model_file
+from faceverif.cli.models import export_model_file, fit_head, import_model_file
 from faceverif.cli.preparation import align, data_audit, data_check, data_export, data_fetch
 from faceverif.cli.rejection import calibrate_rejection, reject
 from faceverif.cli.synthetic import demo, fit_faces, synthesise
@@ -40,6 +40,7 @@ TREE: dict[str, tuple[Command, ...]] = {
     ),
     "Models": (
         Command(import_model_file, "import"),
+        Command(export_model_file, "export"),
         Command(fit_head, "fit-head"),
         Command(embed, "embed"),
         Command(report, "report"),

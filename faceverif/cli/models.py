@@ -1,4 +1,4 @@
-"""Commands that bring models in and give them heads: import, fit-head."""
+"""Commands that bring models in and out, and give them heads: import, export, fit-head."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import typer
 
 from faceverif.cli.checks import can_be_folder, exists, made_by
 from faceverif.cli.options import DataDir, OnnxOutput, Preprocess
+from faceverif.exporting.request import ExportRequest, Target, chosen_precision
 
 
 def import_model_file(
@@ -86,3 +87,46 @@ def fit_head(
     from faceverif.training.fit_head import fit_head as fit
 
     typer.echo(fit(model, config, out).text())
+
+
+def export_model_file(
+    model: Annotated[
+        Path,
+        typer.Option(
+            "--model", callback=made_by("faceverif train"), help="Folder of a run or of an imported model."
+        ),
+    ],
+    to: Annotated[
+        Target,
+        typer.Option(
+            "--to", help="onnx: for ONNX Runtime and others; torch-export: a PyTorch program, .pt2."
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option("--out", help="The .onnx or .pt2 file, new; its model card is written beside it."),
+    ],
+    half: Annotated[bool, typer.Option("--half", help="Store weights as float16: half the size.")] = False,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="Compute with 8 bits: a quarter of the size; ONNX only.")
+    ] = False,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data",
+            callback=made_by("faceverif align"),
+            help="Aligned crops for the check, and for --int8 to calibrate on; default: drawn people.",
+        ),
+    ] = None,
+    protocol: Annotated[
+        Path | None,
+        typer.Option(callback=exists, help="Pairs of --data: the accuracy is measured before and after."),
+    ] = None,
+) -> None:
+    """Write a model as one file for deployment, checked against the model, with a model card."""
+    precision = chosen_precision(half=half, int8=int8)
+    request = ExportRequest(model, to, out, precision, data, protocol)
+
+    from faceverif.exporting.export import export_model
+
+    typer.echo(export_model(request).text())

@@ -196,6 +196,16 @@ WRONG = [
     ("fit-faces --data there --out m.pkl", "--out: must be a .npz file; got m.pkl. Use m.npz"),
     ("embed --data there --model m --out file/e.parquet", "--out: must be a folder; got the file file"),
     ("compare photo.jpg photo.jpg --model m --out there", "--out: must be a file; got the folder there"),
+    ("export --model nowhere --to onnx --out m.onnx", "--model: there is no such"),
+    ("export --model there --to onnx --out m.onnx", "--model: must be a folder with a model.safetensors"),
+    ("export --model m --to onnx --out m.pt2", "--out: must be a .onnx file for --to onnx; got m.pt2"),
+    ("export --model m --to torch-export --out m.onnx", "for --to torch-export; got m.onnx. Use m.pt2."),
+    ("export --model m --to onnx --out m.onnx --half --int8", "--half: cannot be combined with --int8"),
+    ("export --model m --to torch-export --out m.pt2 --int8", "--int8: is for ONNX Runtime"),
+    ("export --model m --to onnx --out m.onnx --protocol file", "--protocol: needs the aligned crops"),
+    ("export --model m --to onnx --out m.onnx --data nowhere", "--data: there is no such"),
+    ("export --model m --to onnx --out file/m.onnx", "--out: must be a folder; got the file file"),
+    ("export --model m --to tflite --out m.tflite", "'tflite' is not one of 'onnx', 'torch-export'"),
     ("fit-faces --data there --out there", "--out: must be a file; got the folder there"),
 ]
 

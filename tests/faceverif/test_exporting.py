@@ -1,0 +1,301 @@
+"""An export gives the model's embeddings, says what it takes, and is kept only if it was checked."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from PIL import Image
+from pydantic import TypeAdapter
+from small_faces import face, write_faces, write_pairs
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+import faceverif
+from data_prep.alignment import find_template
+from data_prep.errors import InputError
+from faceverif.backbones import BACKBONES, build_backbone
+from faceverif.config.backbones import BackboneConfig
+from faceverif.config.reading import read_yaml
+from faceverif.exporting import check_crops, checks, export
+from faceverif.exporting.export import Exported, export_model
+from faceverif.exporting.onnx_model import as_onnx
+from faceverif.exporting.program import traced
+from faceverif.exporting.request import CARD_NAME, ENDINGS, ExportRequest, Precision, Target
+from faceverif.models import MODEL_NAME, PreprocessingSpec, load_model, save_model
+from faceverif.models.onnx_file import OnnxEmbedder
+
+SIDE, CROP = 56, "arcface-64"
+SMALL: dict[str, dict[str, Any]] = {
+    "mobilefacenet": {"input_px": 32},
+    "iresnet": {"depth": 18, "width": 8, "input_px": 32},
+    "sphereface": {"depth": 20, "input_px": 32},
+    "lgm_resnet": {"input_px": 32},
+    "inception_resnet_v1": {"input_px": 80},
+}
+KINDS: list[tuple[Target, Precision]] = [
+    ("onnx", "float32"),
+    ("onnx", "half"),
+    ("onnx", "int8"),
+    ("torch-export", "float32"),
+    ("torch-export", "half"),
+]
+
+
+def network(name: str, **shape: Any) -> tuple[BackboneConfig, nn.Module]:
+    """A backbone whose normalisations have seen data, so that people get different embeddings."""
+    torch.manual_seed(0)
+    config = TypeAdapter(BackboneConfig).validate_python({"name": name, "embedding_dim": 16} | shape)
+    backbone = build_backbone(config).train()
+    with torch.no_grad():
+        for _ in range(3):
+            backbone(torch.rand(16, 3, config.input_px, config.input_px))
+    return config, backbone.eval()
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run with its model."""
+    folder = tmp_path_factory.mktemp("runs") / "small"
+    folder.mkdir()
+    config, backbone = network("iresnet", depth=18, width=8, input_px=SIDE)
+    provenance = {
+        "data": {"path": "/home/me/faces", "photos": 9, "identities": 3, "exclusions": None},
+        "seed": 4,
+    }
+    save_model(
+        folder / MODEL_NAME,
+        backbone,
+        backbone_config=config.model_dump(mode="json"),
+        spec=PreprocessingSpec.of(find_template(CROP), input_px=SIDE),
+        provenance=provenance,
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def traced_once(run: Path) -> tuple[torch.export.ExportedProgram, bytes]:
+    program = traced(load_model(run / MODEL_NAME).backbone, input_px=SIDE)
+    return program, as_onnx(program, input_px=SIDE).SerializeToString()
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """PyTorch's exporters take seconds, so these tests share what they made. And fewer crops."""
+    monkeypatch.setattr(check_crops, "COMPARED", 80)
+    monkeypatch.setattr(check_crops, "_NEEDED", 160)
+    if "traced_once" in request.fixturenames:
+        program, graph = request.getfixturevalue("traced_once")
+
+        def shared(network: nn.Module, input_px: int) -> torch.export.ExportedProgram:
+            halved = any(map(parametrize.is_parametrized, network.modules()))
+            return traced(network, input_px=input_px) if halved else program
+
+        monkeypatch.setattr(export, "traced", shared)
+        monkeypatch.setattr(export, "as_onnx", lambda program, input_px: onnx.ModelProto.FromString(graph))
+
+
+@pytest.fixture
+def kept(run: Path, traced_once: object, tmp_path: Path) -> Any:
+    def make(target: Target = "onnx", precision: Precision = "float32", **more: Any) -> Exported:
+        return export_model(
+            ExportRequest(run, target, tmp_path / "out" / f"m{ENDINGS[target]}", precision, **more)
+        )
+
+    return make
+
+
+def people(count: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    return np.stack([face(person, 1, side=64) for person in range(count)])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", BACKBONES)
+def test_every_backbone_can_be_exported(name: str, tmp_path: Path) -> None:
+    config, backbone = network(name, **SMALL[name])
+    program = traced(backbone, input_px=config.input_px)
+    onnx.save(as_onnx(program, input_px=config.input_px), tmp_path / "m.onnx")
+    torch.export.save(program, tmp_path / "m.pt2")
+    again = torch.export.load(tmp_path / "m.pt2").module()
+    session = OnnxEmbedder(tmp_path / "m.onnx", "rgb-255")
+    for count in (1, 7):
+        crops = np.random.default_rng(count).integers(
+            0, 256, (count, config.input_px, config.input_px, 3), np.uint8
+        )
+        pixels = torch.from_numpy(crops).permute(0, 3, 1, 2).float() / 255
+        with torch.no_grad():
+            wanted = backbone(pixels).numpy()
+            for got in (session.embed(crops), again(pixels).numpy()):
+                np.testing.assert_allclose(got, wanted, atol=1e-4 * np.abs(wanted).max())
+
+
+@pytest.mark.parametrize(("target", "precision"), KINDS)
+def test_an_export_gives_the_models_embeddings(
+    target: Target, precision: Precision, kept: Any, run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    exported = kept(target, precision)
+    assert exported.cosines.lowest >= checks.LOWEST_COSINE[precision]
+    assert exported.embedding_dim == 16
+    folder = exported.request.out.parent
+    assert {path.name for path in folder.iterdir()} == {exported.request.out.name, CARD_NAME}
+    size = exported.request.out.stat().st_size
+    assert exported.file_bytes == size
+    if (target, precision) == ("onnx", "half"):
+        assert size < 0.75 * (run / MODEL_NAME).stat().st_size
+    crops = people(5)
+    wanted = load_model(run / MODEL_NAME).embed(crops)
+    if target == "onnx":
+        model = faceverif.load(exported.request.out)
+        assert (model.template, model.embedder.spec.input_px) == (CROP, SIDE)
+        got = model.embedder.embed(crops)
+    else:
+        extra = {"faceverif.json": ""}
+        module = torch.export.load(exported.request.out, extra_files=extra).module()
+        assert "arcface-64" in extra["faceverif.json"]
+        stored = {weight.dtype for weight in module.state_dict().values() if weight.is_floating_point()}
+        assert (torch.float16 in stored) == (precision == "half")
+        pixels = torch.from_numpy(crops[:, 4:60, 4:60]).permute(0, 3, 1, 2).float() / 255
+        got = module(pixels).detach().numpy()
+    cosines = (wanted * got).sum(1) / np.linalg.norm(wanted, axis=1) / np.linalg.norm(got, axis=1)
+    assert cosines.min() > checks.LOWEST_COSINE[precision]
+    assert capsys.readouterr().out == ""
+
+
+def test_a_file_says_its_origin_without_the_paths_of_the_machine(kept: Any, run: Path) -> None:
+    exported = kept()
+    embedder = OnnxEmbedder(exported.request.out, None)
+    assert embedder.provenance["data"]["path"] == "faces"
+    assert embedder.provenance["exported_from"] == load_model(run / MODEL_NAME).sha256
+    assert embedder.exclusions is None
+    assert b"/home/me" not in exported.request.out.read_bytes()
+    graph = onnx.load(exported.request.out).graph
+    assert [value.name for value in (*graph.input, *graph.output)] == ["pixels", "embedding"]
+    assert [value.type.tensor_type.shape.dim[0].dim_param for value in (*graph.input, *graph.output)] == [
+        "batch"
+    ] * 2
+
+
+@pytest.mark.parametrize("target", ENDINGS)
+def test_the_lines_of_the_card_run(
+    target: Target, kept: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    exported = kept(target)
+    card = exported.request.card.read_text()
+    (code,) = re.findall(r"^```python\n(.*?)^```$", card, flags=re.MULTILINE | re.DOTALL)
+    assert len(code.splitlines()) == 8
+    monkeypatch.chdir(exported.request.out.parent)
+    crops = people(2)
+    for crop, name in zip(crops, ("a.png", "b.png"), strict=True):
+        Image.fromarray(crop).save(name)
+    exec(code, {})
+    one, other = exported.model.embed(crops)
+    cosine = one @ other / np.linalg.norm(one) / np.linalg.norm(other)
+    assert float(capsys.readouterr().out.split()[-1]) == pytest.approx(cosine, abs=1e-4)
+
+
+def test_a_card_says_what_is_known_and_what_is_not(kept: Any, tmp_path: Path) -> None:
+    card = kept().request.card.read_text()
+    header, text = card.split("---\n")[1:]
+    (tmp_path / "header.yaml").write_text(header)
+    told = read_yaml(tmp_path / "header.yaml")
+    assert (told["license"], told["library_name"]) == ("unknown", "onnx")
+    assert {"face-recognition", "onnx"} <= set(told["tags"])
+    assert "metrics" not in told
+    for line in (
+        "Photos: 9 of 3 people, from faces",
+        "no exclusion list applied",
+        "Seed: 4.",
+        "Thresholds: unknown",
+    ):
+        assert line in text
+    assert "/home/me" not in card
+
+
+def test_accuracy_is_measured_before_and_after(kept: Any, tmp_path: Path) -> None:
+    write_faces(tmp_path / "data", template=CROP)
+    exported = kept(precision="half", data=tmp_path / "data", protocol=write_pairs(tmp_path / "pairs.csv"))
+    assert exported.accuracy.before > 0.6
+    assert exported.accuracy.after == pytest.approx(exported.accuracy.before, abs=0.002)
+    assert exported.cosines.origin == "drawn people"  # the protocol names every photo
+    assert "Accuracy: " in exported.request.card.read_text()
+
+
+# --- what is refused
+
+
+def test_an_export_that_differs_is_not_kept(
+    kept: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(checks.LOWEST_COSINE, "int8", 1.01)
+    with pytest.raises(
+        InputError, match=r"export: must give embeddings with a cosine.*--data, or use --half"
+    ):
+        kept(precision="int8")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_export_that_loses_accuracy_is_not_kept(
+    kept: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_faces(tmp_path / "data", template=CROP)
+    pairs = write_pairs(tmp_path / "pairs.csv")
+    monkeypatch.setattr(checks, "MOST_LOST", -1.0)
+    with pytest.raises(InputError, match="export: must lose at most"):
+        kept(data=tmp_path / "data", protocol=pairs)
+    assert not (tmp_path / "out").exists()
+
+
+def test_too_few_crops_are_refused(kept: Any, tmp_path: Path) -> None:
+    write_faces(tmp_path / "data", template=CROP)
+    with pytest.raises(
+        InputError, match=r"--data: must hold at least 160 crops.*got 48 in .*leave --data out"
+    ):
+        kept(data=tmp_path / "data")
+
+
+def test_crops_of_another_template_are_refused(kept: Any, tmp_path: Path) -> None:
+    write_faces(tmp_path / "data", people=2, photos=1)
+    with pytest.raises(InputError, match="data: crops must be what the model was made for"):
+        kept(data=tmp_path / "data")
+
+
+@pytest.mark.parametrize("name", ["m.onnx", CARD_NAME])
+def test_nothing_is_overwritten(run: Path, name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(InputError, match=rf"without {re.escape(name)}: .*as in --out .*m-1/m\.onnx"):
+        ExportRequest(run, "onnx", tmp_path / "m.onnx")
+    assert (tmp_path / name).read_text() == "mine"
+
+
+def test_an_onnx_file_is_imported_first(tmp_path: Path) -> None:
+    (tmp_path / "public.onnx").touch()
+    with pytest.raises(InputError, match=r"faceverif import .*public\.onnx --out models/public"):
+        ExportRequest(tmp_path / "public.onnx", "onnx", tmp_path / "m.onnx")
+
+
+class Branching(nn.Module):
+    """What it does depends on the numbers that it is given."""
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return pixels.mean((2, 3)) if pixels.sum() > 0 else pixels.amax((2, 3))
+
+
+class FixedBatch(nn.Module):
+    """It only takes two crops."""
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return pixels.reshape(2, -1)
+
+
+@pytest.mark.parametrize("module", [Branching, FixedBatch])
+def test_what_cannot_be_exported_is_one_line(module: type[nn.Module]) -> None:
+    with pytest.raises(
+        InputError, match="--model: must be a network whose operators can be exported"
+    ) as refused:
+        traced(module(), input_px=16)
+    assert "\n" not in str(refused.value)
