@@ -18,18 +18,21 @@ from faceverif.verification.runner import verify
 from faceverif.verification.scoring import normalised
 
 
-def load(path: Path | str, *, preprocess: str | None = None, output: str | None = None) -> Recogniser:
+def load(
+    path: Path | str, *, preprocess: str | None = None, output: str | None = None, device: str = "auto"
+) -> Recogniser:
     """A model that was trained or imported here, or an ONNX file.
 
     Args:
         path: the folder of a run or of an imported model, or an .onnx file.
         preprocess: what an ONNX file expects, as for `faceverif verify`: `rgb-imagenet`, ...
         output: the name of an ONNX file's embedding, where its shape does not tell.
+        device: auto (a CUDA GPU where there is one), cpu, cuda, cuda:N or mps.
 
     Raises:
-        InputError: no model there, a damaged one, or an option that does not belong to it.
+        InputError: no model or device there, a damaged one, or an option that does not belong to it.
     """
-    return Recogniser(load_embedder(Path(path), preprocess=preprocess, output=output))
+    return Recogniser(load_embedder(Path(path), preprocess=preprocess, output=output, device=device))
 
 
 def align(photo: Photo, *, template: str = "arcface-112") -> NDArray[np.uint8]:

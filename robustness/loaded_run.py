@@ -11,6 +11,7 @@ import torch
 
 from data_prep.dataset.manifest import Status
 from data_prep.dataset.packed import load_aligned
+from data_prep.device import computing_device
 from data_prep.errors import InputError
 from faceverif.classification.data import load_image_sets
 from faceverif.classification.trained import MODEL_NAME, load_classifier
@@ -69,13 +70,13 @@ def _classification_run(run: Path, data_path: Path | None) -> LoadedRun:
     data = trained.config.data
     if data_path is not None:
         data = data.model_copy(update={"path": data_path})
-    model = AttackedModel(trained.network, trained.objective)
+    model = AttackedModel(trained.network, trained.objective).to(computing_device())
     return LoadedRun(model, *load_image_sets(data, trained.config.seed))
 
 
 def _face_run(run: Path, data_path: Path | None) -> LoadedRun:
     classifier = load_face_classifier(run)
-    model = AttackedModel(classifier.network, classifier.objective)
+    model = AttackedModel(classifier.network, classifier.objective).to(computing_device())
     return LoadedRun(model, *classifier.images(data=data_path), spec=classifier.spec)
 
 
@@ -89,7 +90,7 @@ def _headless(run: Path, fit_data: Path) -> LoadedRun:
     _, people = np.unique(dataset.column("identity")[rows].astype(str), return_inverse=True)
     px = embedder.spec.input_px
     return LoadedRun(
-        AttackedModel(embedder.backbone, objective),
+        AttackedModel(embedder.backbone, objective).to(computing_device()),
         trained_on=FaceImages(dataset, rows, torch.from_numpy(people), (), px),
         unseen=FaceImages.of_strangers(dataset, rows[:0], input_px=px),
         spec=embedder.spec,

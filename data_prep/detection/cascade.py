@@ -20,6 +20,7 @@ from torchvision.ops import nms
 
 from data_prep.detection.area_sampling import AreaSampler
 from data_prep.detection.networks import OutputNetwork, ProposalNetwork, RefinementNetwork
+from data_prep.device import computing_device
 
 POLICY = "centred-largest"
 
@@ -85,6 +86,8 @@ def centred_largest(faces: Faces, *, width: int, height: int) -> int | None:
 class FaceDetector:
     """MTCNN's cascade of three networks.
 
+    The networks run on this process's device; sampling and the choice of boxes stay on the CPU.
+
     Args:
         min_face_px: smallest face that is looked for, at least 12.
         thresholds: lower ones find more faces, and more that are none.
@@ -93,9 +96,10 @@ class FaceDetector:
     def __init__(self, min_face_px: int = 30, *, thresholds: Thresholds = _THRESHOLDS) -> None:
         self._thresholds = thresholds
         self._first_scale = _CELL_PX / min_face_px
-        self._propose = ProposalNetwork()
-        self._refine = RefinementNetwork()
-        self._output = OutputNetwork()
+        self._device = computing_device()
+        self._propose = ProposalNetwork().to(self._device)
+        self._refine = RefinementNetwork().to(self._device)
+        self._output = OutputNetwork().to(self._device)
 
     @torch.inference_mode()
     def detect(self, photos: Sequence[NDArray[np.uint8]]) -> list[Faces]:
@@ -130,7 +134,9 @@ class FaceDetector:
     def _scan(self, sampler: AreaSampler, strip: list[_Tile]) -> tuple[_Candidates, Tensor]:
         """What looks like a face in a strip of tiles, and the pyramid level of each."""
         canvas, starts = _drawn(sampler, strip)
-        face, shifts = self._propose(_as_input(canvas[None]), filler=list(_filler(strip, starts.tolist())))
+        filler = list(_filler(strip, starts.tolist()))
+        verdict = self._propose(_as_input(canvas[None]).to(self._device), filler=filler)
+        face, shifts = (each.cpu() for each in verdict)
         y, x = (face[0] >= self._thresholds.proposal).nonzero().unbind(1)
         of = torch.bucketize(x, starts // _STRIDE_PX, right=True) - 1
         column = x - starts[of] // _STRIDE_PX
@@ -146,18 +152,37 @@ class FaceDetector:
 
     def _refined(self, sampler: AreaSampler, candidates: _Candidates) -> _Candidates:
         """Stage 2: the refinement network rejects most candidates and moves the others."""
-        candidates, () = _judged(self._refine, sampler, candidates, side=_REFINEMENT_PX)
+        candidates, () = self._judged(self._refine, sampler, candidates, side=_REFINEMENT_PX)
         candidates = candidates[candidates.scores > self._thresholds.refinement]
         candidates = candidates[_nms_within(candidates.photo, candidates, iou=0.7)]
         return candidates.at(_squared(candidates.shifted()))
 
     def _located(self, sampler: AreaSampler, candidates: _Candidates) -> tuple[_Candidates, Tensor]:
         """Stage 3: the output network decides, and places the landmarks."""
-        candidates, (fractions,) = _judged(self._output, sampler, candidates, side=_OUTPUT_PX)
+        candidates, (fractions,) = self._judged(self._output, sampler, candidates, side=_OUTPUT_PX)
         keep = candidates.scores > self._thresholds.output
         candidates, fractions = candidates[keep], fractions[keep]
         landmarks = candidates.boxes[:, None, :2] - 1 + fractions * candidates.extent[:, None]
         return candidates.at(candidates.shifted()), landmarks
+
+    def _judged(
+        self, network: nn.Module, sampler: AreaSampler, candidates: _Candidates, *, side: int
+    ) -> tuple[_Candidates, tuple[Tensor, ...]]:
+        """Candidates with a network's scores and shifts, and its other outputs; empty boxes are dropped."""
+        first, last = candidates.boxes.floor().long().split(2, dim=1)
+        pixels = torch.cat([first - 1, last], 1)
+        some = (pixels[:, 2:] > pixels[:, :2]).all(dim=1)
+        candidates, pixels = candidates[some], pixels[some]
+        verdicts = [
+            network(_as_input(sampler.crop(photo.numpy(), boxes.numpy(), side=side)).to(self._device))
+            for photo, boxes in zip(
+                candidates.photo.split(_CROPS_PX // side**2),
+                pixels.split(_CROPS_PX // side**2),
+                strict=True,
+            )
+        ]
+        scores, shifts, *more = (torch.cat(verdict).cpu() for verdict in zip(*verdicts, strict=True))
+        return replace(candidates, scores=scores, shifts=shifts), tuple(more)
 
 
 @dataclass(frozen=True)
@@ -291,26 +316,6 @@ def _filler(strip: list[_Tile], starts: list[int]) -> Iterator[tuple[slice, slic
 
 def _as_input(pictures: NDArray[np.float32]) -> Tensor:
     return torch.from_numpy(pictures).permute(0, 3, 1, 2)
-
-
-def _judged(
-    network: nn.Module, sampler: AreaSampler, candidates: _Candidates, *, side: int
-) -> tuple[_Candidates, tuple[Tensor, ...]]:
-    """Candidates with a network's scores and shifts, and its other outputs; empty boxes are dropped."""
-    first, last = candidates.boxes.floor().long().split(2, dim=1)
-    pixels = torch.cat([first - 1, last], 1)
-    some = (pixels[:, 2:] > pixels[:, :2]).all(dim=1)
-    candidates, pixels = candidates[some], pixels[some]
-    verdicts = [
-        network(_as_input(sampler.crop(photo.numpy(), boxes.numpy(), side=side)))
-        for photo, boxes in zip(
-            candidates.photo.split(_CROPS_PX // side**2),
-            pixels.split(_CROPS_PX // side**2),
-            strict=True,
-        )
-    ]
-    scores, shifts, *more = (torch.cat(verdict) for verdict in zip(*verdicts, strict=True))
-    return replace(candidates, scores=scores, shifts=shifts), tuple(more)
 
 
 def _joined(parts: list[_Candidates]) -> _Candidates:

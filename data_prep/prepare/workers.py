@@ -29,6 +29,7 @@ from data_prep.dataset.already_aligned import CropForm, form_of
 from data_prep.dataset.manifest import SCHEMA, Status
 from data_prep.detection.cascade import POLICY, centred_largest
 from data_prep.detection.second_pass import SeenFaces, TwoPassDetector
+from data_prep.device import choose_device, chosen_name, computing_device
 from data_prep.errors import InputError
 from data_prep.photos import PhotoError, decode_photo
 from data_prep.prepare.crop_names import crop_name
@@ -36,6 +37,7 @@ from data_prep.prepare.task import AlignSettings, Row, Task
 from data_prep.sources import SourcePhoto
 
 _PIXELS_AT_ONCE = 4_000_000
+_GPU_BYTES_PER_WORKER = 2 * 2**30  # the context of a process, the networks and a batch
 _JPEG_MAGIC = b"\xff\xd8\xff"
 # What a system says of a name that it does not take, or that another file has taken.
 _NAME_ERRORS = {
@@ -58,9 +60,12 @@ def worker_pool(
     Yields:
         `align(tasks)`: the manifest rows of each task, as they come.
     """
-    workers = workers or os.cpu_count() or 1
+    workers = workers or _most_workers()
     pool = ProcessPoolExecutor(
-        workers, mp_context=get_context("spawn"), initializer=_start_worker, initargs=(out, settings, policy)
+        workers,
+        mp_context=get_context("spawn"),
+        initializer=_start_worker,
+        initargs=(out, settings, policy, chosen_name()),
     )
 
     def align(tasks: Iterable[Task]) -> Iterator[list[Row]]:
@@ -78,6 +83,15 @@ def worker_pool(
         pool.shutdown(cancel_futures=True)
 
 
+def _most_workers() -> int:
+    """One per core; on a GPU no more than its free memory holds."""
+    cores, device = os.cpu_count() or 1, computing_device()
+    if device.type != "cuda":
+        return cores
+    free, _ = torch.cuda.mem_get_info(device)
+    return max(1, min(cores, free // _GPU_BYTES_PER_WORKER))
+
+
 def _result(future: Future[list[Row]]) -> list[Row]:
     try:
         return future.result()
@@ -93,8 +107,9 @@ def _result(future: Future[list[Row]]) -> list[Row]:
 _aligner: _Aligner | _CropKeeper
 
 
-def _start_worker(out: Path, settings: AlignSettings, policy: str) -> None:
+def _start_worker(out: Path, settings: AlignSettings, policy: str, device: str) -> None:
     global _aligner
+    choose_device(device)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends the pool
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)

@@ -222,6 +222,7 @@ def _about(embedder: Embedder, found: Audit, settings: AuditSettings) -> dict[st
         "against": _set_facts(found.against),
         "model": embedder.name,
         "model_sha256": embedder.sha256,
+        "device": embedder.device,
         "preprocessing": embedder.preprocessing,
         "settings": asdict(settings),
         "match": asdict(found.match),

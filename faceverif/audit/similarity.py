@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from data_prep.device import computing_device
 from data_prep.progress import progress
 
 _ROWS, _COLUMNS = 1024, 8192  # of a block: 32 MB
@@ -105,9 +107,18 @@ def _blocks(
             part = left[row : row + _ROWS]
             # Within a set the blocks left of the diagonal hold each pair a second time.
             for column in range(row // _COLUMNS * _COLUMNS if right is None else 0, len(others), _COLUMNS):
-                block = part @ others[column : column + _COLUMNS].T
+                block = _products(part, others[column : column + _COLUMNS])
                 if right is None:
                     height, width = block.shape
                     block[np.tri(height, width, row - column, dtype=bool)] = -np.inf
                 yield row, column, block
             advance(len(part), "")
+
+
+def _products(left: NDArray[np.float32], right: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Every row of one times every row of the other, on this process's device."""
+    device = computing_device()
+    if device.type == "cpu":
+        return left @ right.T
+    on_device = [torch.from_numpy(np.ascontiguousarray(side)).to(device) for side in (left, right)]
+    return (on_device[0] @ on_device[1].T).cpu().numpy()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 import typer
 
 from data_prep.atomic import refuse_file, refuse_folder, refuse_other_ending
+from data_prep.device import refuse_unknown_device
 from data_prep.errors import InputError
 
 if TYPE_CHECKING:
@@ -44,6 +45,12 @@ def one_model(parameter: typer.CallbackParam, value: list[Path] | None) -> list[
         )
     for model in models:
         model_file_of(model, field=option)
+    return value
+
+
+def known_device(value: str) -> str:
+    """A name that some device has; whether it is here needs torch, and is asked later."""
+    refuse_unknown_device(value)
     return value
 
 

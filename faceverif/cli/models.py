@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 
 import typer
 
+from data_prep.device import choose_device
 from faceverif.cli.checks import can_be_folder, exists, made_by
-from faceverif.cli.options import DataDir, OnnxOutput, Preprocess
+from faceverif.cli.options import DataDir, Device, OnnxOutput, Preprocess
 from faceverif.exporting.request import ExportRequest, Target, chosen_precision
 
 
@@ -76,6 +77,7 @@ def fit_head(
             help="Replace a setting: --set data.held_out_per_identity=2. May be repeated.",
         ),
     ] = None,
+    device: Device = "auto",
 ) -> None:
     """Teach a finished model people of your own: fit a head to its embeddings, which stay as they are."""
     from faceverif.config.fitted_head import fitted_head_config
@@ -83,6 +85,8 @@ def fit_head(
 
     config = fitted_head_config(head, data=str(data), overrides=override or [])
     refuse_missing_paths(config)
+
+    choose_device(device)
 
     from faceverif.training.fit_head import fit_head as fit
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from faceverif.cli.checks import can_be_folder, made_by, one_model
+from faceverif.cli.checks import can_be_folder, known_device, made_by, one_model
 
 ConfigFile = Annotated[Path, typer.Argument(help="A YAML file; configs/ has examples.")]
 NewRun = Annotated[
@@ -54,6 +54,14 @@ OnnxOutput = Annotated[
     typer.Option(
         "--output",
         help="Name of the embedding among the outputs of an .onnx file, where several could be it.",
+    ),
+]
+Device = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        callback=known_device,
+        help="Where to compute: auto, cpu, cuda, cuda:N or mps. auto takes a CUDA GPU where there is one.",
     ),
 ]
 Flip = Annotated[bool, typer.Option(help="Average the embedding with that of the mirrored crop.")]

@@ -9,8 +9,10 @@ from typing import Annotated
 import typer
 
 from data_prep.atomic import refuse_file
+from data_prep.device import choose_device
 from faceverif.cli.checks import can_be_folder, exists, made_by
 from faceverif.cli.options import (
+    Device,
     Flip,
     Model,
     OnnxOutput,
@@ -41,6 +43,7 @@ def align(
     min_face: Annotated[int, typer.Option(min=12, help="Smallest face to look for, in pixels.")] = 30,
     workers: Workers = 0,
     allow_huge: Annotated[bool, typer.Option(help="Take photos over 50 megapixels too.")] = False,
+    device: Device = "auto",
 ) -> None:
     """Find faces, cut them in a template, and write crops with a manifest."""
     from data_prep.alignment import find_template
@@ -49,6 +52,7 @@ def align(
 
     find_template(template)
     listing = list_source(source)
+    choose_device(device)
 
     from data_prep.prepare.align_folder import align_folder
 
@@ -126,10 +130,12 @@ def data_audit(
         float,
         typer.Option(min=0, max=1, help="Expected share of correctly labelled photos that are suspected."),
     ] = 1e-3,
+    device: Device = "auto",
 ) -> None:
     """Find shared people, copies and wrong labels, and list what the training should leave out."""
     from faceverif.models import load_embedder
 
+    choose_device(device)
     embedder = load_embedder(model[0], preprocess=preprocess, output=output)
 
     from faceverif.audit.run import AuditSettings, audit

@@ -7,8 +7,10 @@ from typing import Annotated
 
 import typer
 
+from data_prep.device import choose_device
 from faceverif.cli.checks import load_checked, made_by
 from faceverif.cli.options import (
+    Device,
     Model,
     OutDir,
     Overrides,
@@ -19,6 +21,7 @@ def reject(
     config: Annotated[Path, typer.Argument(help="Models, attacks and detectors: configs/rejection/*.yaml.")],
     out: OutDir,
     override: Overrides = None,
+    device: Device = "auto",
 ) -> None:
     """Attack models, detect the attacked inputs, and report how well that works."""
     from faceverif.config.paths import refuse_missing_paths
@@ -29,6 +32,8 @@ def reject(
     for model in settings.models:
         for training in own_trainings(settings, model):
             refuse_missing_paths(training)
+
+    choose_device(device)
 
     from faceverif.experiment.images import ImageTask
     from robustness.rejection.run import run_rejection
@@ -46,8 +51,11 @@ def calibrate_rejection(
             help="Aligned photos of people whom the model does not know; default: the run's held-out photos.",
         ),
     ] = None,
+    device: Device = "auto",
 ) -> None:
     """Score clean photos and store the scores with the model, for `faceverif compare --reject`."""
+    choose_device(device)
+
     from robustness.guard import calibrate_guard
 
     typer.echo(calibrate_guard(model[0], data=data).text())

@@ -7,9 +7,11 @@ from typing import Annotated
 
 import typer
 
+from data_prep.device import choose_device
 from faceverif.cli.checks import load_checked
 from faceverif.cli.options import (
     ConfigFile,
+    Device,
     NewRun,
     OutDir,
     Overrides,
@@ -29,11 +31,14 @@ def train(
             help="Check everything, measure a few steps, print what the run needs; write nothing.",
         ),
     ] = False,
+    device: Device = "auto",
 ) -> None:
     """Train a face embedding model."""
     from faceverif.config.run import RunConfig
 
     settings = load_checked(RunConfig, config, override)
+
+    choose_device(device)
 
     from faceverif.training.dry_run import rehearse
     from faceverif.training.loop import train as run_training
@@ -49,11 +54,14 @@ def classify(
     run: NewRun,
     override: Overrides = None,
     resume: Resume = False,
+    device: Device = "auto",
 ) -> None:
     """Train an image classifier with any of the losses, as the papers do on MNIST and CIFAR."""
     from faceverif.classification.config import ClassificationConfig
 
     settings = load_checked(ClassificationConfig, config, override)
+
+    choose_device(device)
 
     from faceverif.classification.training import train_classifier
 
@@ -70,6 +78,7 @@ def experiment(
         list[str] | None, typer.Option("--only", help="Run only this method or case; may be repeated.")
     ] = None,
     override: Overrides = None,
+    device: Device = "auto",
 ) -> None:
     """Run the table of a paper, methods x seeds, and show our numbers beside the paper's."""
     from faceverif.config.paths import refuse_missing_paths
@@ -77,6 +86,8 @@ def experiment(
 
     for planned in plan_runs(load_experiment(config, override or []), source=str(config), only=only or []):
         refuse_missing_paths(planned.config)
+
+    choose_device(device)
 
     from faceverif.experiment.run import run_experiment
 

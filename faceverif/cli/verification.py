@@ -7,10 +7,12 @@ from typing import Annotated
 
 import typer
 
+from data_prep.device import choose_device
 from data_prep.errors import InputError
 from faceverif.cli.checks import can_be_file, can_be_folder, exists, made_by
 from faceverif.cli.options import (
     DataDir,
+    Device,
     Flip,
     Model,
     OnnxOutput,
@@ -35,10 +37,12 @@ def embed(
     preprocess: Preprocess = None,
     output: OnnxOutput = None,
     flip: Flip = True,
+    device: Device = "auto",
 ) -> None:
     """Embed every crop of an aligned data set."""
     from faceverif.models import load_embedder
 
+    choose_device(device)
     embedder = load_embedder(model[0], preprocess=preprocess, output=output)
 
     from faceverif.verification.embedding_file import embed_to_file
@@ -100,6 +104,7 @@ def verify(
             "--allow-partial", help="Leave out pairs whose photos are missing, and say so in every output."
         ),
     ] = False,
+    device: Device = "auto",
 ) -> None:
     """Verify pairs of photos by a protocol or a suite: accuracy, AUC, EER, TAR at FAR, and a report."""
     from data_prep.protocols import load_protocol
@@ -119,6 +124,7 @@ def verify(
         )
     if protocol is not None and protocol.suffix != ".bin":  # one that is large is read once, later
         load_protocol(protocol, allow_partial=allow_partial)
+    choose_device(device)
     embedder = load_embedder(model[0], preprocess=preprocess, output=output)
 
     from faceverif.verification.runner import verify as run_protocol
@@ -158,11 +164,14 @@ def compare(
             "--out", callback=can_be_file(".png"), help="Save the two crops side by side, as a PNG."
         ),
     ] = None,
+    device: Device = "auto",
 ) -> None:
     """Decide whether two photos show the same person."""
     from faceverif.models import model_or_shipped
 
     chosen = model_or_shipped(model[0] if model else None)
+
+    choose_device(device)
 
     from faceverif.verification.compare import compare_photos
 

@@ -6,6 +6,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from data_prep.device import computing_device, find_device
 from data_prep.errors import InputError
 from faceverif.models.embedder import Embedder, PreprocessingSpec
 from faceverif.models.location import MODEL_NAME, MODEL_OPTION, is_onnx, model_file_of, model_or_shipped
@@ -36,22 +37,25 @@ def __getattr__(name: str) -> Any:
     return getattr(import_module("faceverif.models.model_file"), name)
 
 
-def load_embedder(model: Path, *, preprocess: str | None = None, output: str | None = None) -> Embedder:
+def load_embedder(
+    model: Path, *, preprocess: str | None = None, output: str | None = None, device: str | None = None
+) -> Embedder:
     """Any model: trained here, imported, or an ONNX file.
 
     Args:
         model: the folder of a run or of an imported model, its model file, or an .onnx file.
         preprocess: what an ONNX file expects: a name in `PREPROCESSINGS`.
         output: the name of an ONNX file's embedding, where its shape does not tell.
+        device: auto, cpu, cuda, cuda:N or mps; None: the device of this process.
 
     Raises:
-        InputError: no model lies there, a damaged one, or an option does not belong to it.
+        InputError: no model or device is there, a damaged model, or an option does not belong to it.
     """
     file = model_file_of(model)
     if is_onnx(file):
         from faceverif.models.onnx_file import OnnxEmbedder  # brings onnx and onnxruntime
 
-        return OnnxEmbedder(file, preprocess, output=output)
+        return OnnxEmbedder(file, preprocess, output=output, device=device)
     for option, value in (("--preprocess", preprocess), ("--output", output)):
         if value is not None:
             raise InputError(
@@ -62,7 +66,9 @@ def load_embedder(model: Path, *, preprocess: str | None = None, output: str | N
             )
     from faceverif.models.model_file import load_model  # brings torch
 
-    return load_model(file, field=MODEL_OPTION)
+    embedder = load_model(file, field=MODEL_OPTION)
+    embedder.backbone.to(computing_device() if device is None else find_device(device))
+    return embedder
 
 
 def load_differentiable(
@@ -83,7 +89,9 @@ def load_differentiable(
     if is_onnx(file):
         from faceverif.models.importing.onnx_layers import differentiable
 
-        return differentiable(file, preprocess, output=output).embedder
+        converted = differentiable(file, preprocess, output=output).embedder
+        converted.backbone.to(computing_device())
+        return converted
     from faceverif.models.model_file import TorchEmbedder
 
     embedder = load_embedder(model, preprocess=preprocess, output=output)

@@ -110,6 +110,11 @@ class Embedder(ABC):
         """Hash that names the model in every result."""
 
     @property
+    def device(self) -> str:
+        """Where it computes."""
+        return "cpu"
+
+    @property
     def exclusions(self) -> Mapping[str, Any] | str | None:
         """The list of photos left out of its training; None: there was no list; a text: why it is unknown.
 

@@ -54,14 +54,18 @@ class TorchEmbedder(Embedder):
         return int(self.backbone.embedding_dim)  # type: ignore[arg-type]
 
     @property
+    def device(self) -> str:
+        """Where the backbone's parameters are."""
+        return str(next(self.backbone.parameters()).device)
+
+    @property
     def sha256(self) -> str:
         """Hash of the weights, computed at each call, since training changes them."""
         return weights_sha256(self.backbone)
 
     def _run(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        device = next(self.backbone.parameters()).device
         # uint8 travels to the device, a quarter of the bytes; the permuted view is channels-last already.
-        pixels = torch.from_numpy(np.ascontiguousarray(crops)).to(device).permute(0, 3, 1, 2)
+        pixels = torch.from_numpy(np.ascontiguousarray(crops)).to(self.device).permute(0, 3, 1, 2)
         with torch.inference_mode(), evaluating(self.backbone):
             return self.backbone(pixels.float().div_(255)).float().cpu().numpy()
 

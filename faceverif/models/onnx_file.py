@@ -10,10 +10,13 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
+import torch
 from numpy.typing import NDArray
 
 from data_prep.alignment import TEMPLATES, Template
+from data_prep.device import computing_device, find_device
 from data_prep.errors import InputError, first_line
+from data_prep.progress import say
 from faceverif.models.embedder import Embedder, PreprocessingSpec
 from faceverif.models.location import MODEL_OPTION
 from faceverif.models.onnx_graph import model_sha256, read_graph, unusable_file
@@ -21,7 +24,9 @@ from faceverif.models.onnx_label import OnnxLabel, read_label
 from faceverif.models.preprocessing import find_preprocessing
 
 _LARGEST_BATCH = 16  # crops per call where the file leaves the batch open: more does not pay on a CPU
+_LARGEST_BATCH_ON_GPU = 128
 _LONGEST_LINE = 200  # characters of what the runtime says
+_CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 _EXPORT = "Export the embedding network alone."
 
 
@@ -35,6 +40,7 @@ class OnnxEmbedder(Embedder):
         path: the .onnx file; external data must lie in its folder.
         preprocess: a name in `PREPROCESSINGS`; None: as the file says, if `faceverif export` wrote it.
         output: the name of the embedding; None: the only output that has the shape of one.
+        device: as for `load_embedder`; on a GPU only where onnxruntime's CUDA provider is installed.
 
     Attributes:
         pixels: the preprocessing.
@@ -52,7 +58,9 @@ class OnnxEmbedder(Embedder):
         "leave the photo out of the data."
     )
 
-    def __init__(self, path: Path, preprocess: str | None, *, output: str | None = None) -> None:
+    def __init__(
+        self, path: Path, preprocess: str | None, *, output: str | None = None, device: str | None = None
+    ) -> None:
         self.path, self.name = path, path.name
         if preprocess is not None:
             find_preprocessing(preprocess)
@@ -60,7 +68,9 @@ class OnnxEmbedder(Embedder):
             raise InputError(MODEL_OPTION, "must be an .onnx file", got=path, fix="Check the path.")
         # Now, not when it is first asked for: by then the files may hold other weights than the session.
         self._sha256 = model_sha256(path, read_graph(path))
-        self._session = _open(path)
+        self._session, self._device = _open(
+            path, computing_device() if device is None else find_device(device)
+        )
         label = read_label(path, self._session.get_modelmeta().custom_metadata_map)
         preprocess = _agreed(path, preprocess, label)
         self.pixels = find_preprocessing(preprocess)
@@ -68,11 +78,18 @@ class OnnxEmbedder(Embedder):
         self.spec = _spec(path, side, label)
         self.provenance = {} if label is None else label.provenance
         self.input_name = self._session.get_inputs()[0].name
-        self._threads = ThreadPoolExecutor(os.cpu_count() or 1)
+        on_cpu = self._device == "cpu"
+        self._threads = ThreadPoolExecutor(os.cpu_count() or 1 if on_cpu else 1)
+        self._largest_batch = _LARGEST_BATCH if on_cpu else _LARGEST_BATCH_ON_GPU
         self.output_name = self._find_output(output)
         self.preprocessing = f"{preprocess}: {self.pixels.colour_order.upper()}, {self.pixels.formula}"
         if len(self._session.get_outputs()) > 1:
             self.preprocessing += f"; output {self.output_name}"
+
+    @property
+    def device(self) -> str:
+        """The CPU, unless onnxruntime's CUDA provider took the model."""
+        return self._device
 
     @property
     def sha256(self) -> str:
@@ -80,7 +97,7 @@ class OnnxEmbedder(Embedder):
         return self._sha256
 
     def _run(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        size = self.batch or min(_LARGEST_BATCH, -(-len(crops) // self._threads._max_workers))
+        size = self.batch or min(self._largest_batch, -(-len(crops) // self._threads._max_workers))
         parts = self._threads.map(self._call, [crops[at : at + size] for at in range(0, len(crops), size)])
         return np.concatenate(list(parts))
 
@@ -166,15 +183,28 @@ def _use_one_of(names: Sequence[str]) -> str:
     return f"Add --output with one of: {', '.join(names)}."
 
 
-def _open(path: Path) -> onnxruntime.InferenceSession:
+def _open(path: Path, device: torch.device) -> tuple[onnxruntime.InferenceSession, str]:
+    """A session, and the device that it runs on."""
     options = onnxruntime.SessionOptions()
     # The calls themselves run in parallel; threads inside each would only fight for the same cores.
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4  # what goes wrong comes as an exception
     try:
-        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(path, options, providers=_providers(device))
     except Exception as error:  # onnxruntime has no common exception class
         raise unusable_file(path, first_line(error)) from error
+    if _CUDA in session.get_providers():
+        return session, str(device)
+    if device.type == "cuda":
+        say(f"{path.name} runs on the CPU: onnxruntime has no CUDA here (install onnxruntime-gpu)")
+    return session, "cpu"
+
+
+def _providers(device: torch.device) -> list[Any]:
+    if device.type != "cuda" or _CUDA not in onnxruntime.get_available_providers():
+        return [_CPU]
+    # As in `find_device`: float32 is float32 on every device.
+    return [(_CUDA, {"device_id": device.index or 0, "use_tf32": 0}), _CPU]
 
 
 def _input_shape(path: Path, inputs: Sequence[Any]) -> tuple[int | None, int]:

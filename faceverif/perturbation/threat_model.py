@@ -86,15 +86,18 @@ class ThreatModel:
         return scaled / expand(sizes(scaled, "l2"), scaled).clamp_min(1.0)
 
     def random_start(self, clean: Tensor) -> Tensor:
-        """Images drawn evenly from the ball, clipped to the box; from torch's global generator."""
+        """Images drawn evenly from the ball, clipped to the box; from torch's global generator.
+
+        Drawn on the CPU, so that the numbers do not depend on the device.
+        """
         if self.norm == "linf":
-            change = torch.empty_like(clean).uniform_(-self.epsilon, self.epsilon)
+            change = torch.empty_like(clean, device="cpu").uniform_(-self.epsilon, self.epsilon)
         else:
-            direction = torch.randn_like(clean)
+            direction = torch.randn_like(clean, device="cpu")
             dimension = clean[0].numel()
-            radius = self.epsilon * torch.rand(len(clean), device=clean.device) ** (1.0 / dimension)
-            change = direction * expand(radius / sizes(direction, "l2"), clean)
-        return (clean + change).clamp(*self.bounds)
+            radius = self.epsilon * torch.rand(len(clean)) ** (1.0 / dimension)
+            change = direction * expand(radius / sizes(direction, "l2"), direction)
+        return (clean + change.to(clean.device)).clamp(*self.bounds)
 
     def kept_by(self, changed: Tensor, clean: Tensor) -> bool:
         """Whether every image lies in its ball and in the box; not where one holds a NaN."""

@@ -10,6 +10,7 @@ import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies import DDPStrategy
 
+from data_prep.device import chosen_name, computing_device
 from data_prep.errors import InputError
 from faceverif.config.run import RunConfig
 
@@ -36,9 +37,17 @@ def launch_fabric(config: RunConfig) -> Fabric:
             got=config.training.batch_size,
             fix="Change it, training.accumulate or the number of processes.",
         )
+    device = computing_device()
+    if processes > 1 and device.type == "cuda" and ":" in chosen_name():
+        raise InputError(
+            "--device",
+            "must not name one GPU for several processes: each takes its own",
+            got=chosen_name(),
+            fix="Give --device cuda.",
+        )
     fabric = Fabric(
-        accelerator="auto",
-        devices=on_this_machine,
+        accelerator=device.type,
+        devices=on_this_machine if processes > 1 else _alone_on(device),
         num_nodes=processes // on_this_machine,
         # One process needs no process group.
         # Running statistics stay each process's own, as sums for the end of an epoch must; the first
@@ -51,7 +60,7 @@ def launch_fabric(config: RunConfig) -> Fabric:
 
 
 def launch_alone(precision: Literal["32-true", "bf16-mixed"], *, command: str) -> Fabric:
-    """Start Fabric in this process alone, on a GPU where there is one.
+    """Start Fabric in this process alone, on its device.
 
     Args:
         precision: of the steps; weights are in float32.
@@ -68,7 +77,13 @@ def launch_alone(precision: Literal["32-true", "bf16-mixed"], *, command: str) -
             got=f"{_processes()} processes of torchrun",
             fix=f"Start it without torchrun: {_command()}",
         )
-    return Fabric(accelerator="cuda" if torch.cuda.is_available() else "cpu", devices=1, precision=precision)
+    device = computing_device()
+    return Fabric(accelerator=device.type, devices=_alone_on(device), precision=precision)
+
+
+def _alone_on(device: torch.device) -> int | list[int]:
+    """Fabric's `devices` for one process."""
+    return [device.index or 0] if device.type == "cuda" else 1
 
 
 def refuse_other_launchers() -> None:

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
 from data_prep.atomic import write_text, written_whole
+from data_prep.device import computing_device
 from data_prep.errors import InputError, printable_lines
 from data_prep.lock import filled
 from data_prep.progress import progress
@@ -80,6 +81,7 @@ def fit_head(model: Path, config: FittedHeadConfig, run: Path) -> FittedHead:
     """
     _refuse_model_in(run)
     embedder = load_model(model / MODEL_NAME, field=_FIELD)
+    embedder.backbone.to(computing_device())  # the head is small, and stays on the CPU
     photos = load_training_photos(config.data, input_px=embedder.spec.input_px, seed=config.seed)
     embedder.spec.refuse_other(photos.dataset.header)
     with filled(run, command="faceverif fit-head"):
@@ -172,7 +174,7 @@ def _write(
     photos: TrainingPhotos,
     config: FittedHeadConfig,
 ) -> None:
-    about = describe_start(describe_photos(photos), seed=config.seed, device="cpu") | {
+    about = describe_start(describe_photos(photos), seed=config.seed, device=embedder.device) | {
         "model": {"file": embedder.name, "sha256": embedder.sha256, "provenance": dict(embedder.provenance)},
         "accuracy": {"trained": fitted.accuracy, "held_out": fitted.unseen_accuracy},
     }

@@ -43,6 +43,7 @@ def embed_to_file(embedder: Embedder, data: Path, out: Path, *, flip: bool) -> N
     about = {
         "model": embedder.name,
         "model_sha256": embedder.sha256,
+        "device": embedder.device,
         "preprocessing": embedder.preprocessing,
         "spec": asdict(embedder.spec),
         "flip": FLIP_RULE if flip else "none",

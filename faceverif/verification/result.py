@@ -37,6 +37,7 @@ class ModelFacts:
     Attributes:
         name: run or file.
         sha256: of its weights, or of its file.
+        device: where it computed.
         preprocessing: what happens to the pixels.
         input_px: side of its input.
         training: seed, config, code and data of its training; null for a model from elsewhere.
@@ -45,6 +46,7 @@ class ModelFacts:
 
     name: str
     sha256: str
+    device: str
     preprocessing: str
     input_px: int
     training: dict[str, Any] | None
@@ -57,6 +59,7 @@ class ModelFacts:
         return cls(
             embedder.name,
             embedder.sha256,
+            embedder.device,
             embedder.preprocessing,
             embedder.spec.input_px,
             known or None,
@@ -255,6 +258,7 @@ class VerificationResult:
         return {
             "model": self.model.name,
             "model_sha256": self.model.sha256,
+            "device": self.model.device,
             "preprocessing": self.model.preprocessing,
             "input_px": self.model.input_px,
             "training": self.model.training,

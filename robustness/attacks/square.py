@@ -63,7 +63,7 @@ def _with_squares(best: Tensor, clean: Tensor, *, side_px: int, threat: ThreatMo
     """The images with one new square each."""
     batch, channels, height, width = best.shape
     top, left = (
-        torch.randint(extent - side_px + 1, (batch, 1), device=best.device) for extent in (height, width)
+        torch.randint(extent - side_px + 1, (batch, 1)).to(best.device) for extent in (height, width)
     )
     rows, columns = (torch.arange(extent, device=best.device) for extent in (height, width))
     in_rows = (rows >= top) & (rows < top + side_px)
@@ -74,4 +74,4 @@ def _with_squares(best: Tensor, clean: Tensor, *, side_px: int, threat: ThreatMo
 
 
 def _signs(*shape: int, like: Tensor) -> Tensor:
-    return torch.randint(2, shape, device=like.device).to(like.dtype) * 2 - 1
+    return torch.randint(2, shape).to(like) * 2 - 1

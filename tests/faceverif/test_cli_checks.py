@@ -147,6 +147,7 @@ WRONG = [
     ),
     ("embed --data there --out e.parquet --model parent", "Name what lies in it: parent/m"),
     ("embed --data there --out e.parquet --model m --preprocess x", "--preprocess: belongs to an .onnx"),
+    ("align there out --device gpu", "--device: must be auto, cpu, cuda, cuda:N or mps; got gpu"),
     ("verify --data nowhere --protocol file --model m --out o", "--data: there is no such"),
     ("verify --data there --data no --suite there --model m --out o", "--data: there is no such"),
     ("verify --data there --protocol nowhere --model m --out o", "--protocol: there is no such"),
