@@ -1,4 +1,4 @@
-.PHONY: demo test test-fast lint clean
+.PHONY: demo test test-fast lint reference clean
 PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/.installed
@@ -24,6 +24,9 @@ lint: $(READY)  ## formatting, lint, types, import rules
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
+
+reference: $(READY)  ## docs/reference/config.md and configs/schema, from the config sections
+	$(VENV)/bin/python -m faceverif.cli.config_pages
 
 clean:
 	rm -rf $(VENV)

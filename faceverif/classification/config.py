@@ -89,7 +89,11 @@ class StridedConvConfig(_NetworkSection):
 
 
 class LeNet5Config(_NetworkSection):
-    """LeNet-5 with ReLU and max pooling."""
+    """LeNet-5 with ReLU and max pooling.
+
+    Attributes:
+        embedding_dim: units of its last hidden layer.
+    """
 
     name: Literal["lenet5"]
     embedding_dim: Count = 84
@@ -117,7 +121,11 @@ class LSoftmaxNetConfig(_NetworkSection):
 
 
 class _PooledSection(_NetworkSection):
-    """Attributes: embedding_dim, of a layer after pooling; null: the pooled features are the embedding."""
+    """Networks that end with pooling.
+
+    Attributes:
+        embedding_dim: of a layer after pooling; null: the pooled features are the embedding.
+    """
 
     embedding_dim: Count | None = None
 
@@ -225,7 +233,17 @@ class ClassifierTrainingConfig(Section):
 
 
 class ClassificationConfig(ObjectiveConfig):
-    """A classification run: an objective, and everything around it."""
+    """A classification run: an objective, and everything around it.
+
+    Attributes:
+        seed: of every random draw; the same seed gives the same run.
+        data: what is trained on.
+        network: the network from images to embeddings.
+        optimizer: how the weights move along the gradients.
+        schedule: how learning rate and margin change over the epochs.
+        augmentation: what happens to an image before the network sees it.
+        training: how long, and in which portions.
+    """
 
     seed: Seed = 0
     data: ImageDataConfig

@@ -7,6 +7,7 @@ from typing import Annotated, NamedTuple
 
 import typer
 
+from faceverif.cli.configs import config_keys, config_list, config_show
 from faceverif.cli.models import export_model_file, fit_head, import_model_file
 from faceverif.cli.preparation import align, data_audit, data_check, data_export, data_fetch
 from faceverif.cli.rejection import calibrate_rejection, reject
@@ -62,6 +63,15 @@ DATA_TREE: tuple[Command, ...] = (
     Command(data_audit, "audit", continues=True),
     Command(data_export, "export"),
 )
+CONFIG_TREE: tuple[Command, ...] = (
+    Command(config_list, "list"),
+    Command(config_show, "show"),
+    Command(config_keys, "keys"),
+)
+GROUPS = {
+    "data": (DATA_TREE, "Data sets", "Check, fetch, audit and export data."),
+    "config": (CONFIG_TREE, "Configs", "List and show configs, and explain their keys."),
+}
 
 
 def main_options(
@@ -77,20 +87,27 @@ def build_app() -> typer.Typer:
     """The command line as typer runs it."""
     app = typer.Typer(name="faceverif", no_args_is_help=True, pretty_exceptions_enable=False)
     app.callback()(main_options)
-    data = typer.Typer(no_args_is_help=True)
-    for command in DATA_TREE:
-        data.command(command.name)(command.run)
     for panel, commands in TREE.items():
         for command in commands:
             app.command(command.name, rich_help_panel=panel)(command.run)
-    app.add_typer(data, name="data", help="Check, fetch, audit and export data.", rich_help_panel="Data sets")
+    for name, (commands, panel, about) in GROUPS.items():
+        group = typer.Typer(no_args_is_help=True)
+        for command in commands:
+            group.command(command.name)(command.run)
+        app.add_typer(group, name=name, help=about, rich_help_panel=panel)
     return app
+
+
+def all_commands() -> dict[str, Command]:
+    """Every command by its words, as in `data check`."""
+    found = {command.name: command for panel in TREE.values() for command in panel}
+    for name, (commands, *_) in GROUPS.items():
+        found |= {f"{name} {command.name}": command for command in commands}
+    return found
 
 
 def continues(arguments: list[str]) -> bool:
     """Whether the command that these arguments call continues when it is given again."""
     words = [*(word for word in arguments if not word.startswith("-")), "", ""]
-    commands = {command.name: command for panel in TREE.values() for command in panel}
-    commands |= {f"data {command.name}": command for command in DATA_TREE}
-    found = commands.get(" ".join(words[:2]) if words[0] == "data" else words[0])
-    return found is not None and found.continues
+    command = all_commands().get(" ".join(words[:2]) if words[0] in GROUPS else words[0])
+    return command is not None and command.continues

@@ -98,6 +98,7 @@ class SphereFaceNetConfig(_BackboneSection):
     """The residual net of SphereFace; no batch normalisation in its trunk.
 
     Attributes:
+        depth: number of layers.
         last_layers: behind the fully connected layer; the paper has none, W-Softmax needs prelu_norm.
     """
 

@@ -25,14 +25,23 @@ class SoftmaxConfig(Section):
 
 
 class NormalisedSoftmaxConfig(Section):
-    """Scaled cosines."""
+    """Scaled cosines.
+
+    Attributes:
+        scale: factor of the cosines.
+    """
 
     name: Literal["normalised_softmax"]
     scale: Positive = 30.0
 
 
 class CosFaceConfig(Section):
-    """Scaled cosines, a margin on the true class's cosine."""
+    """Scaled cosines, a margin on the true class's cosine.
+
+    Attributes:
+        scale: factor of the cosines.
+        margin: what the true class's cosine is lowered by.
+    """
 
     name: Literal["cosface"]
     scale: Positive = 30.0
@@ -40,7 +49,12 @@ class CosFaceConfig(Section):
 
 
 class ArcFaceConfig(Section):
-    """Scaled cosines, a margin on the true class's angle."""
+    """Scaled cosines, a margin on the true class's angle.
+
+    Attributes:
+        scale: factor of the cosines.
+        margin_rad: what the true class's angle is widened by, in radians.
+    """
 
     name: Literal["arcface"]
     scale: Positive = 30.0
@@ -48,7 +62,12 @@ class ArcFaceConfig(Section):
 
 
 class _MultipliedAngleSection(Section):
-    """Attributes: margin (factor of the angle); smallest_lambda (weight of the plain cosine at the end)."""
+    """Heads that multiply the angle.
+
+    Attributes:
+        margin: factor of the angle.
+        smallest_lambda: weight of the plain cosine at the end.
+    """
 
     margin: Annotated[int, Field(ge=1, le=4)] = 4
     smallest_lambda: NotNegative = 5.0
@@ -179,7 +198,11 @@ CriterionConfig = Annotated[
 
 
 class _PenaltySection(Section):
-    """Attributes: weight, what the penalty is multiplied with."""
+    """What all penalties share.
+
+    Attributes:
+        weight: what the penalty is multiplied with.
+    """
 
     weight: Positive
 
@@ -315,7 +338,13 @@ _PAIR_LOSSES = {"triplet", "margin", "n_pair", "proxy_nca", "contrastive"}
 
 
 class ObjectiveConfig(Section):
-    """Head, criterion and penalties: what is minimised."""
+    """Head, criterion and penalties: what is minimised.
+
+    Attributes:
+        head: the class centres and the logits that they give.
+        criterion: the loss of each sample, from its logits and label.
+        penalties: terms that are added to the loss.
+    """
 
     head: HeadConfig
     criterion: CriterionConfig = CrossEntropyConfig()

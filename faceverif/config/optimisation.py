@@ -13,7 +13,10 @@ class SGDConfig(Section):
     """Stochastic gradient descent; weight decay spares biases, norms and PReLU slopes.
 
     Attributes:
+        learning_rate: at its highest; the schedule lowers it.
+        momentum: share of the last update that is kept.
         nesterov: look ahead along the momentum.
+        weight_decay: share of the weights that is subtracted, times the learning rate.
     """
 
     name: Literal["sgd"]
@@ -35,6 +38,10 @@ class AdamConfig(Section):
     Adam divides by the gradient's size, and so the decay of a weight depends on how large its gradient is: a
     loss that is scaled up decays less. Gradient clipping sets the size before the decay is added, so with it
     the scale of the loss changes nothing.
+
+    Attributes:
+        learning_rate: at its highest; the schedule lowers it.
+        weight_decay: what is added to the gradient, as a share of the weights.
     """
 
     name: Literal["adam"]
@@ -43,7 +50,12 @@ class AdamConfig(Section):
 
 
 class AdamWConfig(Section):
-    """AdamW: weights decay by themselves, whatever the gradient; biases, norms and PReLU slopes do not."""
+    """AdamW: weights decay by themselves, whatever the gradient; biases, norms and PReLU slopes do not.
+
+    Attributes:
+        learning_rate: at its highest; the schedule lowers it.
+        weight_decay: share of the weights that is subtracted, times the learning rate.
+    """
 
     name: Literal["adamw"]
     learning_rate: Positive
@@ -54,14 +66,24 @@ OptimizerConfig = Annotated[SGDConfig | AdamConfig | AdamWConfig, Field(discrimi
 
 
 class _ScheduleSection(Section):
-    """Attributes: epochs, fractions too, over which learning rate and margin grow from nothing."""
+    """What all schedules share.
+
+    Attributes:
+        warmup_epochs: over which the learning rate grows from nothing; fractions too.
+        margin_warmup_epochs: over which the margin grows from nothing; fractions too.
+    """
 
     warmup_epochs: NotNegative = 0.0
     margin_warmup_epochs: NotNegative = 0.0
 
 
 class StepConfig(_ScheduleSection):
-    """The learning rate is multiplied by `factor` at each of the epochs."""
+    """The learning rate is multiplied by `factor` at each of the epochs.
+
+    Attributes:
+        at_epochs: where it changes; fractions too.
+        factor: what it is multiplied by.
+    """
 
     name: Literal["step"]
     at_epochs: tuple[Positive, ...]
@@ -69,7 +91,11 @@ class StepConfig(_ScheduleSection):
 
 
 class PolynomialConfig(_ScheduleSection):
-    """The learning rate falls to zero as (1 - progress) ^ power."""
+    """The learning rate falls to zero as (1 - progress) ^ power.
+
+    Attributes:
+        power: the exponent; 1 is a straight line.
+    """
 
     name: Literal["polynomial"]
     power: Positive = 2.0

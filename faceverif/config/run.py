@@ -82,6 +82,7 @@ class TrainingConfig(Section):
         checkpoint_every_minutes: besides one after every epoch.
         start_from: a finished run whose backbone is refined, and whose class weights where the head has such
             and the people are the same (W-Softmax: softmax first); null: from scratch.
+        adversarial: train on attacked crops, so that the model withstands small changes; null: do not.
     """
 
     epochs: Annotated[Count, Change.LATER]
@@ -118,14 +119,28 @@ class VerificationConfig(Section):
 
 
 class ClassifierConfig(ObjectiveConfig):
-    """What a head knows and how it compares: an objective, and the people whose photos it was fitted on."""
+    """What a head knows and how it compares: an objective, and the people whose photos it was fitted on.
+
+    Attributes:
+        seed: of every random draw; the same seed gives the same run.
+        data: what is trained on.
+    """
 
     seed: Seed = 0
     data: DataConfig
 
 
 class RunConfig(ClassifierConfig):
-    """A training run: an objective, and everything around it."""
+    """A training run: an objective, and everything around it.
+
+    Attributes:
+        backbone: the network from crops to embeddings.
+        optimizer: how the weights move along the gradients.
+        schedule: how learning rate and margin change over the epochs.
+        augmentation: what happens to a crop before the network sees it.
+        training: how long, and in which portions.
+        verification: protocols that are run on the way and at the end.
+    """
 
     backbone: BackboneConfig
     optimizer: OptimizerConfig

@@ -9,6 +9,8 @@ from typing import Annotated, Any, get_args
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
+from faceverif.config.meanings import with_meanings
+
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
@@ -43,7 +45,9 @@ def broken_rule(key: str, rule: str, *, got: object) -> PydanticCustomError:
 class Section(BaseModel):
     """A part of the YAML: unknown keys are errors, and nothing changes after reading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, json_schema_extra=staticmethod(with_meanings)
+    )
 
 
 def may_change(model: type[Section], *kinds: Change) -> set[str]:

@@ -35,7 +35,7 @@ from faceverif.training.fit_head import class_moments
 from faceverif.training.host_memory import keep_freed_memory
 from faceverif.training.interval import Interval
 from faceverif.training.learner import Learner
-from faceverif.training.metrics_log import MetricsLog
+from faceverif.training.metrics_log import MetricsLog, keep_shortened_log
 from faceverif.training.opposite import OppositeEmbeddings
 from faceverif.training.order import RemainingBatches, steps_per_epoch
 from faceverif.training.provenance import describe_photos
@@ -137,6 +137,7 @@ class TrainingRun:
             start=start,
         )
         self.step, self._asked_to_stop = 0, False
+        self._logged: int | None = None
         self.interval = Interval()
         self.opposite = OppositeEmbeddings(config, normed=config.backbone.normed_embedding)
         self.results: dict[str, VerificationResult] = {}
@@ -155,6 +156,7 @@ class TrainingRun:
         standing = standing_in(checkpoint)
         self.learner.load_state(checkpoint)
         self.step, self.interval = standing.step, Interval.of(standing.interval)
+        self._logged = standing.logged
         self.folder.continue_from(standing)
 
     def begin(self) -> None:
@@ -162,6 +164,8 @@ class TrainingRun:
         self.fabric.barrier()  # all have read the folder before the first writes to it
         if self.fabric.is_global_zero:
             self.folder.open()
+            if self._logged is not None:
+                keep_shortened_log(self.run, step=self.step, rows=self._logged)
             names = tuple(check.config.name for check in self.checks)
             attacked = Robustness._fields if self.config.training.adversarial else ()
             self.log = MetricsLog(self.run, verifications=names, attacked=attacked, step=self.step)
@@ -279,7 +283,8 @@ class TrainingRun:
                 "preprocessing": asdict(self.spec),
             }
             state = self.learner.state() | about
-            self.folder.save(state, step=self.step, interval=self.interval.state())
+            standing = {"step": self.step, "interval": self.interval.state(), "logged": self.log.rows}
+            self.folder.save(state, **standing)
 
     def _compute_gradients(self, batch: Batch, *, stop: bool) -> StepFigures:
         """Stop before the weights are spoilt, and keep the batch that would have spoilt them.

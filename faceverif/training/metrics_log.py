@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from data_prep.atomic import written_whole
 from data_prep.own_files import read_guarded
+from data_prep.progress import say
 
 CSV_NAME = "metrics.csv"
 _COLUMNS = (
@@ -34,6 +36,9 @@ class MetricsLog:
         verifications: their names; each has the columns NAME/accuracy and NAME/eer.
         attacked: columns of adversarial training's rows; none without it.
         step: steps made so far. Later rows are dropped: an interrupted run continues from here.
+
+    Attributes:
+        rows: how many the file has.
     """
 
     def __init__(
@@ -42,6 +47,7 @@ class MetricsLog:
         self._path = run / CSV_NAME
         verified = [f"{name}/{figure}" for name in verifications for figure in ("accuracy", "eer")]
         earlier = _rows_until(step, self._path)
+        self.rows = len(earlier)
         # A verification that the resumed run no longer has keeps its column.
         self._columns = list(
             dict.fromkeys((*_COLUMNS, *attacked, *verified, *(key for row in earlier for key in row)))
@@ -59,6 +65,7 @@ class MetricsLog:
         """Append a row and show its figures in TensorBoard; step, epoch and seconds say where they belong."""
         with self._path.open("a", newline="", encoding="utf-8") as file:
             csv.DictWriter(file, self._columns).writerow({key: _text(value) for key, value in row.items()})
+        self.rows += 1
         for key in row.keys() - {"step", "epoch", "seconds"}:
             tag = key if "/" in key else f"training/{key}"
             self._board.add_scalar(tag, row[key], int(row["step"]))
@@ -67,6 +74,25 @@ class MetricsLog:
     def close(self) -> None:
         """Finish the TensorBoard file."""
         self._board.close()
+
+
+def keep_shortened_log(run: Path, *, step: int, rows: int) -> None:
+    """Keep a copy of a log that lost rows, before the run continues it, and say so.
+
+    Args:
+        run: the run's folder.
+        step: steps made so far.
+        rows: how many rows up to this step the run has written.
+    """
+    path = run / CSV_NAME
+    found = len(_rows_until(step, path))
+    if found == rows:
+        return
+    kept = path.with_name(f"{path.stem}-before-step-{step}{path.suffix}")
+    if path.exists() and not kept.exists():
+        shutil.copyfile(path, kept)
+    copy = f"as it is, it is kept as {kept.name}" if path.exists() else "there is no such file any more"
+    say(f"{path} has {found:,} of the {rows:,} rows up to step {step:,}: {copy}, and the run continues")
 
 
 def _text(value: float) -> str:

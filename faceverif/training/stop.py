@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from types import FrameType, TracebackType
@@ -41,4 +42,5 @@ class StopRequest:
         if self.made:
             raise KeyboardInterrupt
         self.made = True
-        say("stopping after this step; a second Ctrl-C stops at once, without a checkpoint")
+        if os.environ.get("RANK", "0") == "0":  # of the processes of a torchrun, which all get the signal
+            say("stopping after this step; a second Ctrl-C stops at once, without a checkpoint")

@@ -167,6 +167,29 @@ def test_resume_refuses_a_broken_checkpoint(data: Path, tmp_path: Path, content:
         train(run_config(data), tmp_path, resume=True)
 
 
+def test_a_log_that_lost_rows_is_kept_and_the_run_ends_as_it_would_have(
+    data: Path,
+    whole: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with monkeypatch.context() as patch:
+        break_off(patch, at_step=5)
+        with pytest.raises(Killed):
+            train(run_config(data), tmp_path)
+    log = tmp_path / CSV_NAME
+    header, first, *_ = log.read_text().splitlines(keepends=True)
+    log.write_text(header + first)
+    train(run_config(data), tmp_path)
+    said = capsys.readouterr().err
+    assert f"{log} has 1 of the 2 rows up to step 5: as it is, it is kept as metrics-before-step-5" in said
+    assert (tmp_path / "metrics-before-step-5.csv").read_text() == header + first
+    assert [int(row["step"]) for row in rows(tmp_path)] == [2, 6]
+    ours, theirs = tensors(checkpoint(tmp_path)), tensors(checkpoint(whole))
+    assert [path for path in ours if not torch.equal(ours[path], theirs[path])] == []
+
+
 @pytest.mark.parametrize(
     "content", [b"\xff\xfe", b"step,epoch\nstep,epoch\n", b"step\ngarbage\n", b"loss\n1\n", None]
 )
