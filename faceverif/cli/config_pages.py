@@ -47,7 +47,8 @@ def pages() -> Iterator[tuple[Path, str]]:
 
 def page_text(parts: dict[str, Part]) -> str:
     """The reference as Markdown; a section that stands in several places is written once."""
-    blocks, first = [_OPENING], {}
+    blocks: list[str] = [_OPENING]
+    first: dict[object, str] = {}
     for path, part in parts.items():
         same = first.setdefault((part.choices, part.keys, part.meaning), path)
         heading = f"{'###' if '.' in path else '##'} {path}"
