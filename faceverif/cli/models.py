@@ -9,7 +9,7 @@ import typer
 
 from data_prep.device import choose_device
 from faceverif.cli.checks import can_be_folder, exists, made_by
-from faceverif.cli.options import DataDir, Device, OnnxOutput, Preprocess
+from faceverif.cli.options import DataDir, Device, Model, OnnxOutput, Preprocess
 from faceverif.exporting.request import ExportRequest, Target, chosen_precision
 
 
@@ -51,12 +51,7 @@ def import_model_file(
 
 
 def fit_head(
-    model: Annotated[
-        Path,
-        typer.Option(
-            "--model", callback=made_by("faceverif import"), help="Folder of an imported model or of a run."
-        ),
-    ],
+    model: Model,
     data: DataDir,
     out: Annotated[
         Path,
@@ -90,7 +85,7 @@ def fit_head(
 
     from faceverif.training.fit_head import fit_head as fit
 
-    typer.echo(fit(model, config, out).text())
+    typer.echo(fit(model[0], config, out).text())
 
 
 def export_model_file(

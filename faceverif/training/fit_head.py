@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import copyfile
@@ -24,6 +25,7 @@ from faceverif.config.optimisation import AdamWConfig
 from faceverif.heads.moments import ClassMoments
 from faceverif.models import MODEL_NAME, TorchEmbedder, load_model
 from faceverif.models.face_classifier import CLASSIFIER_NAME, PhotoRows, save_face_classifier
+from faceverif.models.location import MODEL_OPTION, is_onnx, model_file_of
 from faceverif.objective import Objective
 from faceverif.provenance import describe_start
 from faceverif.training.data import TrainingPhotos, load_training_photos
@@ -33,7 +35,7 @@ from faceverif.training.provenance import describe_photos
 from faceverif.training.randomness import counted_seed
 from faceverif.verification.embeddings import embed_dataset
 
-_FIELD, _LONGEST_GRADIENT = "--model", 5.0
+_LONGEST_GRADIENT = 5.0
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def fit_head(model: Path, config: FittedHeadConfig, run: Path) -> FittedHead:
             RUN holds a model.
     """
     _refuse_model_in(run)
-    embedder = load_model(model / MODEL_NAME, field=_FIELD)
+    embedder = _model(model)
     embedder.backbone.to(computing_device())  # the head is small, and stays on the CPU
     photos = load_training_photos(config.data, input_px=embedder.spec.input_px, seed=config.seed)
     embedder.spec.refuse_other(photos.dataset.header)
@@ -92,6 +94,18 @@ def fit_head(model: Path, config: FittedHeadConfig, run: Path) -> FittedHead:
         fitted = _judged(run, objective.eval(), embedder, photos, embeddings, config)
         _write(fitted, objective, embedder, photos, config)
     return fitted
+
+
+def _model(model: Path) -> TorchEmbedder:
+    file = model_file_of(model)
+    if is_onnx(file):
+        raise InputError(
+            MODEL_OPTION,
+            "must be a model with gradients: an imported one, or a run",
+            got=model,
+            fix=f"Import it first: {shlex.join(['faceverif', 'import', str(model)])} --out runs/imported",
+        )
+    return load_model(file, field=MODEL_OPTION)
 
 
 def class_moments(embedder: TorchEmbedder, photos: TrainingPhotos) -> ClassMoments:
@@ -117,7 +131,7 @@ def _fit(objective: Objective, embeddings: Tensor, labels: Tensor, config: Fitte
     optimizer = build_optimizer(AdamWConfig(name="adamw", learning_rate=1.0, weight_decay=0.0), objective)
     order = RemainingBatches(len(labels), batch_size=batch, steps=(0, steps), seed=config.seed, share=(0, 1))
     objective.train()
-    with progress(f"fit {config.head.name}", total=max(steps, 1)) as advance:
+    with progress(f"fit {config.head.name}", total=steps * batch) as advance:
         for step, which in enumerate(order):
             set_learning_rate(
                 optimizer, config.fit.learning_rate * 0.5 * (1 + math.cos(math.pi * step / steps))
@@ -130,7 +144,7 @@ def _fit(objective: Objective, embeddings: Tensor, labels: Tensor, config: Fitte
             optimizer.step()
             if (step + 1) % (steps // epochs) == 0:
                 objective.end_epoch()
-            advance(1, f"loss {loss.item():.3f}")
+            advance(batch, f"loss {loss.item():.3f}")
 
 
 def _refuse_not_finite(loss: Tensor) -> None:

@@ -174,6 +174,12 @@ def test_a_shared_covariance_needs_photos(model: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
+def test_an_onnx_file_is_imported_first(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(b"")
+    with pytest.raises(InputError, match=r"--model: must be a model with gradients.*import .*model\.onnx"):
+        fitted(tmp_path / "model.onnx", data, tmp_path / "run")
+
+
 def test_other_crops_and_a_full_folder_are_refused(model: Path, data: Path, tmp_path: Path) -> None:
     larger = write_faces(tmp_path / "larger", people=3, photos=4, template="arcface-128").root
     with pytest.raises(InputError, match=r"crops must be what the model was made for: arcface-112"):
