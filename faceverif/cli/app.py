@@ -13,7 +13,7 @@ from faceverif.cli.preparation import align, data_audit, data_check, data_export
 from faceverif.cli.rejection import calibrate_rejection, reject
 from faceverif.cli.synthetic import demo, fit_faces, synthesise
 from faceverif.cli.training import classify, experiment, train
-from faceverif.cli.verification import compare, embed, report, verify
+from faceverif.cli.verification import calibrate, compare, embed, report, verify
 from faceverif.cli.version import show_version
 
 
@@ -44,6 +44,7 @@ TREE: dict[str, tuple[Command, ...]] = {
         Command(export_model_file, "export"),
         Command(fit_head, "fit-head"),
         Command(embed, "embed"),
+        Command(calibrate, "calibrate"),
         Command(report, "report"),
         Command(calibrate_rejection, "calibrate-rejection"),
     ),

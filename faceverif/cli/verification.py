@@ -140,15 +140,72 @@ def verify(
     typer.echo(f"report: {out / 'report.html'}")
 
 
+def calibrate(
+    model: Model,
+    data: DataDir,
+    protocol: Annotated[
+        Path,
+        typer.Option(
+            callback=exists,
+            help="Pairs of --data, in any form that `verify` takes; not those of a later test.",
+        ),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            callback=can_be_file(".json"),
+            help="The file to write; default: with the model, where `compare` looks.",
+        ),
+    ] = None,
+    preprocess: Preprocess = None,
+    output: OnnxOutput = None,
+    flip: Flip = True,
+    allow_partial: Annotated[
+        bool, typer.Option("--allow-partial", help="Leave out pairs whose photos are missing.")
+    ] = False,
+    device: Device = "auto",
+) -> None:
+    """Set the thresholds of any model for false accept rates, for `faceverif compare`."""
+    from faceverif.models import load_embedder
+
+    choose_device(device)
+    embedder = load_embedder(model[0], preprocess=preprocess, output=output)
+
+    from faceverif.verification.calibrate import calibrate as set_thresholds
+    from faceverif.verification.calibration import calibration_file
+    from faceverif.verification.options import VerificationOptions
+
+    options = VerificationOptions(flip=flip, allow_partial=allow_partial)
+    path = out or calibration_file(model[0])
+    typer.echo(set_thresholds(embedder, data, protocol, out=path, options=options).text())
+
+
 def compare(
-    first: Annotated[Path, typer.Argument(callback=exists, help="A photo.")],
-    second: Annotated[Path, typer.Argument(callback=exists, help="Another photo.")],
+    first: Annotated[Path | None, typer.Argument(callback=exists, help="A photo.")] = None,
+    second: Annotated[Path | None, typer.Argument(callback=exists, help="Another photo.")] = None,
+    pairs: Annotated[
+        Path | None,
+        typer.Option(
+            "--pairs",
+            callback=exists,
+            help="Instead of two photos: a CSV with the columns first,second. Paths are relative to it.",
+        ),
+    ] = None,
     model: OptionalModel = None,
     preprocess: Preprocess = None,
     output: OnnxOutput = None,
     far: Annotated[
         float, typer.Option(min=0, max=1, help="False accept rate whose calibrated threshold decides.")
     ] = 0.01,
+    thresholds: Annotated[
+        Path | None,
+        typer.Option(
+            "--calibration",
+            callback=exists,
+            help="Thresholds by `faceverif calibrate --out`; default: those with the model.",
+        ),
+    ] = None,
     reject: Annotated[
         float | None,
         typer.Option(
@@ -164,27 +221,25 @@ def compare(
             "--out", callback=can_be_file(".png"), help="Save the two crops side by side, as a PNG."
         ),
     ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
     device: Device = "auto",
 ) -> None:
-    """Decide whether two photos show the same person."""
+    """Decide whether two photos show the same person.
+
+    The exit code is 0 whatever the decision is. With --pairs it is 1 if a row could not be compared.
+    """
+    from faceverif.cli.comparison import ComparisonRequest, print_comparison
     from faceverif.models import model_or_shipped
 
+    request = ComparisonRequest(first, second, pairs, reject, out, as_json, as_csv)
     chosen = model_or_shipped(model[0] if model else None)
-
     choose_device(device)
 
-    from faceverif.verification.compare import compare_photos
+    from faceverif.verification.compare import Comparer
 
-    guarded = None
-    if reject is not None:
-        from robustness.guard import load_guard
-
-        guarded = load_guard(chosen, rate=reject)
-    comparison = compare_photos(
-        first, second, model=chosen, preprocess=preprocess, output=output, far=far, picture=out
-    )
-    text = comparison.text()
-    typer.echo(text if guarded is None else guarded.answer((first, second), comparison.crops, decision=text))
+    comparer = Comparer.load(chosen, far=far, preprocess=preprocess, output=output, thresholds=thresholds)
+    raise typer.Exit(print_comparison(request, comparer, model=chosen))
 
 
 def report(

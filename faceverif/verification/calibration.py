@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -132,7 +133,7 @@ def calibration_of(result: VerificationResult) -> Calibration:
             "calibration",
             "needs a verification without mean subtraction, with 10 or more impostor pairs",
             got="mean subtraction" if result.subtract_mean else f"{impostors} impostor pairs",
-            fix="Put such a protocol first in `verification`.",
+            fix="Take a protocol with more pairs of different people.",
         )
     return Calibration(
         protocol=result.protocol.name,
@@ -176,18 +177,20 @@ def calibration_file(model: Path) -> Path:
     return (model if model.is_dir() else model.parent) / CALIBRATION_NAME
 
 
-def load_calibration(model: Path, *, model_sha256: str) -> Calibration:
+def load_calibration(model: Path, *, model_sha256: str, file: Path | None = None) -> Calibration:
     """Read a model's thresholds.
 
     Args:
         model: a run, an imported model or an .onnx file.
         model_sha256: of the model that will be used; thresholds hold for one model only.
+        file: where they are, if not with the model.
 
     Raises:
         InputError: there are none, they are damaged, or they belong to another model.
     """
-    path = calibration_file(model)
-    fix = "Train with a `verification` entry in the config: its first one calibrates the run."
+    path = file or calibration_file(model)
+    named = shlex.join(["--model", str(model)])
+    fix = f"Set them: faceverif calibrate {named} --data ALIGNED --protocol PAIRS"
     if not path.is_file():
         raise InputError(MODEL_OPTION, f"must have thresholds, in {path}", got="no such file", fix=fix)
     try:

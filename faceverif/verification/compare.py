@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +15,7 @@ from data_prep.atomic import refuse_other_ending, written_whole
 from data_prep.dataset.crops import side_by_side
 from data_prep.detection.cascade import POLICY
 from data_prep.errors import printable_lines
-from faceverif.models import load_embedder
+from faceverif.models import Embedder, load_embedder
 from faceverif.models.embedder import naming
 from faceverif.report.numbers import percent
 from faceverif.verification.calibration import CalibratedPoint, Calibration, load_calibration
@@ -34,12 +36,14 @@ class Comparison:
         similarity: cosine of their embeddings.
         point: the threshold used.
         calibration: where the threshold comes from.
+        model: its name.
     """
 
     faces: list[FoundFace]
     similarity: float
     point: CalibratedPoint
     calibration: Calibration
+    model: str = "model in memory"
 
     @property
     def crops(self) -> NDArray[np.uint8]:
@@ -64,17 +68,116 @@ class Comparison:
             f"TAR at this threshold, from {self.calibration.genuine_pairs:,} genuine pairs: measured "
             f"{percent(point.tar)} %, 95 % interval {percent(tar_low)} to {percent(tar_high)} %",
         ]
-        if point.tar < WEAK_TAR:
-            lines.append(
-                f"warning: the model is too weak to decide: at FAR {point.far:g} it accepts less than "
-                f"{percent(WEAK_TAR, digits=0)} % of the pairs that show the same person"
-            )
-        lines += [
-            f"{face.photo} shows {face.faces} faces: the {POLICY} was taken"
-            for face in self.faces
-            if face.faces > 1
+        return printable_lines([*lines, f"model: {self.model}", *self.notes()])
+
+    def notes(self) -> list[str]:
+        """What the user should know beside the decision."""
+        return [
+            *weakness(self.point),
+            *(
+                f"{face.photo} shows {face.faces} faces: the {POLICY} was taken"
+                for face in self.faces
+                if face.faces > 1
+            ),
         ]
-        return printable_lines(lines)
+
+    def as_json(self) -> dict[str, Any]:
+        """The decision and what it rests on; rates are fractions."""
+        first, second = self.faces
+        return {
+            "first": first.photo,
+            "second": second.photo,
+            "similarity": self.similarity,
+            "same": self.same,
+            "faces": [first.faces, second.faces],
+            "model": self.model,
+            **grounds(self.point, self.calibration),
+        }
+
+
+def grounds(point: CalibratedPoint, calibration: Calibration) -> dict[str, Any]:
+    """What decisions at a threshold rest on, JSON-able; intervals are 95 %."""
+    return {
+        "threshold": point.threshold,
+        "far": point.far,
+        "measured_far": point.measured_far,
+        "far_interval": [point.far_low, point.far_high],
+        "tar": point.tar,
+        "tar_interval": list(calibration.tar_interval(point)),
+        "calibration": {
+            "protocol": calibration.protocol,
+            "impostor_pairs": calibration.impostor_pairs,
+            "genuine_pairs": calibration.genuine_pairs,
+            "model_sha256": calibration.model_sha256,
+        },
+    }
+
+
+def weakness(point: CalibratedPoint) -> list[str]:
+    """A warning where a model misses most pairs that show the same person."""
+    if point.tar >= WEAK_TAR:
+        return []
+    return [
+        f"warning: the model is too weak to decide: at FAR {point.far:g} it accepts less than "
+        f"{percent(WEAK_TAR, digits=0)} % of the pairs that show the same person"
+    ]
+
+
+@dataclass(frozen=True)
+class Comparer:
+    """A model that decides whether two photos show the same person.
+
+    Attributes:
+        embedder: the model.
+        calibration: where its thresholds come from.
+        point: the threshold that decides.
+    """
+
+    embedder: Embedder
+    calibration: Calibration
+    point: CalibratedPoint
+
+    @classmethod
+    def load(
+        cls,
+        model: Path,
+        *,
+        far: float,
+        preprocess: str | None = None,
+        output: str | None = None,
+        thresholds: Path | None = None,
+    ) -> Comparer:
+        """A calibrated model.
+
+        Args:
+            model, preprocess, output: as for `load_embedder`.
+            far: the false accept rate whose threshold decides.
+            thresholds: a file by `faceverif calibrate --out`; None: the one with the model.
+
+        Raises:
+            InputError: no such model, or it has no threshold for `far`.
+        """
+        embedder = load_embedder(model, preprocess=preprocess, output=output)
+        calibration = load_calibration(model, model_sha256=embedder.sha256, file=thresholds)
+        embedder.spec.checked_template()
+        return cls(embedder, calibration, calibration.point(far))
+
+    def find(self, photo: Path) -> FoundFace:
+        """The face of a photo; raises as `find_face` does."""
+        return find_face(photo, self.embedder.spec.checked_template())
+
+    def embed(self, faces: Sequence[FoundFace]) -> NDArray[np.float64]:
+        """(faces, dim) embeddings of length 1."""
+        crops = np.stack([face.crop for face in faces])
+        with naming([face.photo for face in faces]):
+            return normalised(embed_crops(self.embedder, crops, flip=self.calibration.flip))
+
+    def compare(self, first: Path, second: Path) -> Comparison:
+        """Two photos; raises as `find_face` does."""
+        # One by one: in a batch the rounding, and so the crop, would depend on the other photo.
+        faces = [self.find(photo) for photo in (first, second)]
+        one, other = self.embed(faces)
+        return Comparison(faces, float(one @ other), self.point, self.calibration, self.embedder.name)
 
 
 def compare_photos(
@@ -102,20 +205,14 @@ def compare_photos(
     """
     if picture is not None:
         refuse_other_ending(picture, ".png")
-    embedder = load_embedder(model, preprocess=preprocess, output=output)
-    calibration = load_calibration(model, model_sha256=embedder.sha256)
-    point = calibration.point(far)
-    template = embedder.spec.checked_template()
-    # One by one: in a batch the rounding, and so the crop, would depend on the other photo.
-    faces = [find_face(photo, template) for photo in (first, second)]
-    crops = np.stack([face.crop for face in faces])
-    with naming([str(first), str(second)]):
-        one, other = normalised(embed_crops(embedder, crops, flip=calibration.flip))
+    comparer = Comparer.load(model, far=far, preprocess=preprocess, output=output)
+    comparison = comparer.compare(first, second)
     if picture is not None:
-        _save_side_by_side(crops, picture)
-    return Comparison(faces, similarity=float(one @ other), point=point, calibration=calibration)
+        save_side_by_side(comparison.crops, picture)
+    return comparison
 
 
-def _save_side_by_side(crops: NDArray[np.uint8], path: Path) -> None:
+def save_side_by_side(crops: NDArray[np.uint8], path: Path) -> None:
+    """Write (2, crop_px, crop_px, 3) crops as one PNG."""
     with written_whole(path) as unfinished:
         Image.fromarray(side_by_side(crops)).save(unfinished, format="PNG")

@@ -163,7 +163,6 @@ def test_every_command_has_help(
         ("align", "photos", "out", "--workers", "-1"),
         ("align", "photos", "out", "--min-face", "3"),
         ("train", "run.yaml"),
-        ("compare", "photos"),
         ("synthesise", "out", "--identities", "0"),
         ("verify", "--data", "photos"),
         ("embed", "--data", "photos"),

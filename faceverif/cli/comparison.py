@@ -1,0 +1,137 @@
+"""What `faceverif compare` was asked, checked before torch is loaded, and how its answer is printed."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from data_prep.errors import InputError
+from data_prep.progress import say
+
+if TYPE_CHECKING:
+    from faceverif.verification.compare import Comparer
+
+_COLUMNS = ("first", "second", "similarity", "threshold", "far", "tar", "same", "error")
+
+
+@dataclass(frozen=True)
+class ComparisonRequest:
+    """The photos and the form of the answer.
+
+    Attributes:
+        first, second: two photos; None with `pairs`.
+        pairs: a CSV of pairs.
+        reject: false-rejection rate of the guard; None: no guard.
+        picture: where to save the crops.
+        json, csv: the form; neither: text.
+
+    Raises:
+        InputError: photos are missing, or options do not go together.
+    """
+
+    first: Path | None
+    second: Path | None
+    pairs: Path | None
+    reject: float | None
+    picture: Path | None
+    json: bool
+    csv: bool
+
+    def __post_init__(self) -> None:
+        photos = [photo for photo in (self.first, self.second) if photo is not None]
+        if len(photos) != (0 if self.pairs else 2):
+            got = f"{len(photos)} photo{'s' * (len(photos) != 1)}" + (" and --pairs" if self.pairs else "")
+            fix = "Run: faceverif compare a.jpg b.jpg, or faceverif compare --pairs pairs.csv"
+            raise InputError("compare", "needs two photos or --pairs FILE", got=got, fix=fix)
+        if self.json and self.csv:
+            raise InputError("--csv", "must not go with --json", got="both", fix="Leave one out.")
+        for option, value in (("--reject", self.reject), ("--out", self.picture)):
+            if self.pairs and value is not None:
+                fix = "Leave it out, or compare the two photos alone."
+                raise InputError(option, "belongs to two photos, not to --pairs", got=value, fix=fix)
+
+    @property
+    def photos(self) -> tuple[Path, Path]:
+        """The two, where there is no list of pairs."""
+        assert self.first is not None
+        assert self.second is not None
+        return self.first, self.second
+
+
+def print_comparison(request: ComparisonRequest, comparer: Comparer, *, model: Path) -> int:
+    """Print the answer on stdout, and what belongs to no row of CSV or JSON on stderr.
+
+    Args:
+        request: what was asked.
+        comparer: the model with its threshold.
+        model: where it lies; its guard lies there too.
+
+    Returns:
+        the exit code: 1 if a row of a list could not be compared, otherwise 0.
+    """
+    if request.pairs is not None:
+        return _print_pairs(request, comparer, request.pairs)
+    from faceverif.verification.compare import save_side_by_side
+
+    guarded = None
+    if request.reject is not None:
+        from robustness.guard import load_guard
+
+        guarded = load_guard(model, rate=request.reject)
+    comparison = comparer.compare(*request.photos)
+    if request.picture is not None:
+        save_side_by_side(comparison.crops, request.picture)
+    if not (request.json or request.csv):
+        text = comparison.text()
+        answer = text if guarded is None else guarded.answer(request.photos, comparison.crops, decision=text)
+        typer.echo(answer)
+        return 0
+    told: dict[str, Any] = comparison.as_json()
+    if guarded is not None:
+        scores = guarded.scores(comparison.crops)
+        told["rejected"] = [bool(guarded.point.rejects(score)) for score in scores]
+        told["rejection_scores"] = scores.tolist()
+        told["rejection_threshold"] = guarded.point.threshold
+        told["same"] = None if any(told["rejected"]) else told["same"]
+    for note in comparison.notes():
+        say(note)
+    typer.echo(json.dumps(told, indent=2) if request.json else _csv([told]))
+    return 0
+
+
+def _print_pairs(request: ComparisonRequest, comparer: Comparer, path: Path) -> int:
+    from faceverif.verification.compare import grounds, weakness
+    from faceverif.verification.compare_pairs import compare_pairs
+    from faceverif.verification.photo_pairs import read_photo_pairs
+
+    rows = compare_pairs(comparer, read_photo_pairs(path))
+    facts = grounds(comparer.point, comparer.calibration)
+    if request.json:
+        told = {"model": comparer.embedder.name, **facts, "pairs": [row.as_json() for row in rows]}
+        typer.echo(json.dumps(told, indent=2))
+    elif request.csv:
+        typer.echo(_csv([row.as_json() | facts for row in rows]))
+    else:
+        typer.echo("\n".join(row.text() for row in rows))
+    failed = sum(bool(row.error) for row in rows)
+    for note in weakness(comparer.point):
+        say(note)
+    if failed:
+        say(f"{failed:,} of {len(rows):,} rows could not be compared")
+    return int(failed > 0)
+
+
+def _csv(rows: list[dict[str, Any]]) -> str:
+    file = io.StringIO()
+    writer = csv.DictWriter(file, _COLUMNS, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        same = row["same"]
+        writer.writerow(row | {"same": "" if same is None else str(same).lower()})
+    return file.getvalue().rstrip("\n")

@@ -1,0 +1,72 @@
+"""`faceverif calibrate`: thresholds of any model, from the pairs of any protocol."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from data_prep.atomic import write_text
+from data_prep.dataset.packed import load_aligned
+from data_prep.errors import printable_lines
+from data_prep.protocols import load_protocol, pairs_within
+from faceverif.models import Embedder
+from faceverif.report.numbers import percent
+from faceverif.verification.calibration import Calibration, calibration_of
+from faceverif.verification.embeddings import EmbeddedPhotos
+from faceverif.verification.options import VerificationOptions
+from faceverif.verification.runner import evaluate
+from faceverif.verification.scoring import PairPhotos
+
+
+@dataclass(frozen=True)
+class WrittenCalibration:
+    """Thresholds, and the file that holds them.
+
+    Attributes:
+        calibration: the thresholds.
+        path: the file.
+    """
+
+    calibration: Calibration
+    path: Path
+
+    def text(self) -> str:
+        """A line per threshold, for a terminal."""
+        made_of = self.calibration
+        lines = [
+            f"{made_of.protocol}: {made_of.impostor_pairs:,} impostor pairs, "
+            f"{made_of.genuine_pairs:,} genuine pairs"
+        ]
+        for point in made_of.points:
+            low, high = made_of.tar_interval(point)
+            lines.append(
+                f"  FAR {point.far:<6g} threshold {point.threshold:.4f}  TAR {percent(point.tar)} %, "
+                f"95 % interval {percent(low)} to {percent(high)} %"
+            )
+        return printable_lines([*lines, f"thresholds: {self.path}"])
+
+
+def calibrate(
+    embedder: Embedder, data: Path, protocol: Path, *, out: Path, options: VerificationOptions
+) -> WrittenCalibration:
+    """Set a model's thresholds on a protocol's pairs, and write them.
+
+    Args:
+        embedder: the model.
+        data: an aligned folder with the photos of the pairs. People whom the model was trained on, or pairs
+            on which it will be tested, would make the thresholds too good.
+        protocol: a pair file that `load_protocol` knows.
+        out: the file, which is replaced.
+        options: how pairs are scored.
+
+    Raises:
+        InputError: the crops are not the model's, photos are missing, or the impostor pairs are too few.
+    """
+    dataset, pairs = load_aligned(data), load_protocol(protocol, allow_partial=options.allow_partial)
+    if options.allow_partial:
+        pairs = pairs_within(pairs, dataset)
+    embedded = EmbeddedPhotos(embedder, dataset, flip=options.flip)
+    result = evaluate(embedded, pairs, subtract_mean=False, found=PairPhotos.of(pairs, dataset))
+    found = calibration_of(result)
+    write_text(out, found.model_dump_json(indent=2) + "\n")
+    return WrittenCalibration(found, out)

@@ -1,0 +1,99 @@
+"""Many pairs of photos under one model: each photo is aligned and embedded once, and no row is dropped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_prep.errors import InputError, printable
+from data_prep.progress import progress
+from faceverif.verification.compare import Comparer
+from faceverif.verification.photo_pairs import PhotoPair
+
+
+@dataclass(frozen=True)
+class ComparedPair:
+    """A row's answer.
+
+    Attributes:
+        pair: the row.
+        threshold: pairs of at least this similarity are one person.
+        similarity: cosine of the embeddings; None where the row could not be compared.
+        error: why not; empty otherwise.
+    """
+
+    pair: PhotoPair
+    threshold: float
+    similarity: float | None = None
+    error: str = ""
+
+    @property
+    def same(self) -> bool | None:
+        """The decision, if there is one."""
+        return None if self.similarity is None else self.similarity >= self.threshold
+
+    def as_json(self) -> dict[str, Any]:
+        """The row and its answer, JSON-able."""
+        return {
+            "first": self.pair.first,
+            "second": self.pair.second,
+            "similarity": self.similarity,
+            "same": self.same,
+            "error": self.error or None,
+        }
+
+    def text(self) -> str:
+        """One line for a terminal."""
+        if self.similarity is None:
+            return printable(f"error: {self.error}")
+        sign = ">=" if self.same else "<"
+        return printable(
+            f"{'same person' if self.same else 'different people'}: similarity {self.similarity:.4f} {sign} "
+            f"{self.threshold:.4f}: {self.pair.first} {self.pair.second}"
+        )
+
+
+def compare_pairs(comparer: Comparer, pairs: Sequence[PhotoPair]) -> list[ComparedPair]:
+    """Compare every pair; a photo that cannot be used fails the rows that name it, and no other.
+
+    Args:
+        comparer: the model with its threshold.
+        pairs: in the order of the answers.
+    """
+    known: dict[Path, NDArray[np.float64] | InputError] = {}
+    answers = []
+    with progress("compare", total=len(pairs), unit="pairs") as advance:
+        for pair in pairs:
+            answers.append(_compared(comparer, pair, known))
+            advance(1, "")
+    return answers
+
+
+def _compared(
+    comparer: Comparer, pair: PhotoPair, known: dict[Path, NDArray[np.float64] | InputError]
+) -> ComparedPair:
+    threshold = comparer.point.threshold
+    try:
+        one, other = (_embedding(comparer, photo, known) for photo in pair.paths)
+    except InputError as error:
+        return ComparedPair(pair, threshold, error=str(error))
+    return ComparedPair(pair, threshold, similarity=float(one @ other))
+
+
+def _embedding(
+    comparer: Comparer, photo: Path, known: dict[Path, NDArray[np.float64] | InputError]
+) -> NDArray[np.float64]:
+    if photo not in known:
+        try:
+            known[photo] = comparer.embed([comparer.find(photo)])[0]
+        except InputError as error:
+            known[photo] = error
+    found = known[photo]
+    if isinstance(found, InputError):
+        raise found
+    return found
