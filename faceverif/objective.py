@@ -13,7 +13,7 @@ from faceverif.checked_tensors import valid_labels
 from faceverif.config.objective import ObjectiveConfig
 from faceverif.criteria import build_criterion
 from faceverif.heads import HeadOutput, build_head
-from faceverif.penalties import EmbeddedBatch, build_penalty
+from faceverif.penalties import EmbeddedBatch, Lesson, build_penalty
 
 
 class ObjectiveOutput(NamedTuple):
@@ -54,12 +54,13 @@ class Objective(nn.Module):
             self._weighted.append((penalty.weight, built))
         self.penalties = nn.ModuleList(penalty for _, penalty in self._weighted)
 
-    def forward(self, embeddings: Tensor, labels: Tensor) -> ObjectiveOutput:
+    def forward(self, embeddings: Tensor, labels: Tensor, lesson: Lesson | None = None) -> ObjectiveOutput:
         """Loss of a batch.
 
         Args:
             embeddings: (batch, dim), raw.
             labels: (batch,), int64 in [0, classes).
+            lesson: what a teacher makes of the batch, for `distill`.
 
         Raises:
             InputError: labels or embeddings break a rule of the head or of a penalty.
@@ -68,7 +69,7 @@ class Objective(nn.Module):
         output = self.head(embeddings, labels)
         with torch.autocast(embeddings.device.type, enabled=False):
             loss = self.criterion(output.margin_logits, labels).mean()
-            batch = EmbeddedBatch(embeddings.float(), labels, output, self.head)
+            batch = EmbeddedBatch(embeddings.float(), labels, output, self.head, lesson)
             for weight, penalty in self._weighted:
                 loss = loss + weight * penalty(batch).mean()
         return ObjectiveOutput(loss, output)

@@ -259,3 +259,11 @@ class ClassificationConfig(ObjectiveConfig):
             rule = "must be random: from_data is for face runs, which start from a trained backbone"
             raise broken_rule("head.means", rule, got="from_data")
         return self
+
+    @model_validator(mode="after")
+    def _images_have_no_teacher(self) -> ClassificationConfig:
+        for place, penalty in enumerate(self.penalties):
+            if penalty.name == "distill":
+                rule = "must be another one: only `faceverif train` knows teachers"
+                raise broken_rule(f"penalties.{place}.name", rule, got="distill")
+        return self

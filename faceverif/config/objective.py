@@ -17,7 +17,8 @@ class SoftmaxConfig(Section):
     """A linear classifier.
 
     Attributes:
-        probe: the head learns, but the backbone does not learn from it: a classifier beside pair losses.
+        probe: the head learns, but the backbone does not learn from it: a classifier beside pair
+            losses or a teacher.
     """
 
     name: Literal["softmax"]
@@ -319,6 +320,19 @@ class ContrastiveConfig(_PenaltySection):
     margin: Positive = 1.0
 
 
+class DistillConfig(_PenaltySection):
+    """Distance from the config's `teacher`: cosine, similarities and, where it names layers, hints.
+
+    Attributes:
+        pairwise: weight of the similarities within a batch, beside the cosine to the teacher's embedding.
+        hints: weight of the mean over the layers with a hint.
+    """
+
+    name: Literal["distill"]
+    pairwise: NotNegative = 1.0
+    hints: NotNegative = 1.0
+
+
 PenaltyConfig = Annotated[
     GSCConfig
     | EntropyConfig
@@ -330,11 +344,13 @@ PenaltyConfig = Annotated[
     | MarginConfig
     | NPairConfig
     | ProxyNCAConfig
-    | ContrastiveConfig,
+    | ContrastiveConfig
+    | DistillConfig,
     Field(discriminator="name"),
 ]
 
-_PAIR_LOSSES = {"triplet", "margin", "n_pair", "proxy_nca", "contrastive"}
+# What reaches the backbone without the head.
+_OF_EMBEDDINGS = {"triplet", "margin", "n_pair", "proxy_nca", "contrastive", "distill"}
 
 
 class ObjectiveConfig(Section):
@@ -362,7 +378,7 @@ class ObjectiveConfig(Section):
             if reason:
                 raise broken_rule(f"penalties.{place}.name", reason, got=f"{name} beside {self.head.name}")
         if self._probe and not names:
-            rule = "leaves the backbone nothing to learn from but pair losses: add one"
+            rule = "leaves the backbone nothing to learn from but pair losses or distill: add one"
             raise broken_rule("head.probe", rule, got="true without penalties")
         return self
 
@@ -384,6 +400,6 @@ class ObjectiveConfig(Section):
             return "center doubles the likelihood of the lgm head; use likelihood"
         if penalty == "mhe" and lgm:
             return "mhe spreads directions of class weights, and the means of lgm are places"
-        if penalty not in _PAIR_LOSSES and self._probe:
-            return "only pair losses reach the backbone with head.probe; leave the others out"
+        if penalty not in _OF_EMBEDDINGS and self._probe:
+            return "only pair losses and distill reach the backbone with head.probe; leave the others out"
         return ""

@@ -9,18 +9,29 @@ from pydantic import Field, model_validator
 from faceverif.config.section import NotNegative, Positive, Section
 
 
-class SGDConfig(Section):
-    """Stochastic gradient descent; weight decay spares biases, norms and PReLU slopes.
+class _OptimizerSection(Section):
+    """What all optimizers share.
 
     Attributes:
         learning_rate: at its highest; the schedule lowers it.
+        backbone_rate: times that, for all but head and penalties. Fine-tuning takes 0.1 or less: a trained
+            backbone must not run after a head that is new.
+    """
+
+    learning_rate: Positive
+    backbone_rate: Positive = 1.0
+
+
+class SGDConfig(_OptimizerSection):
+    """Stochastic gradient descent; weight decay spares biases, norms and PReLU slopes.
+
+    Attributes:
         momentum: share of the last update that is kept.
         nesterov: look ahead along the momentum.
         weight_decay: share of the weights that is subtracted, times the learning rate.
     """
 
     name: Literal["sgd"]
-    learning_rate: Positive
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     nesterov: bool = False
     weight_decay: NotNegative = 5e-4
@@ -32,7 +43,7 @@ class SGDConfig(Section):
         return self
 
 
-class AdamConfig(Section):
+class AdamConfig(_OptimizerSection):
     """Adam with weight decay as L2 in the gradient; it spares biases, norms and PReLU slopes.
 
     Adam divides by the gradient's size, and so the decay of a weight depends on how large its gradient is: a
@@ -40,25 +51,21 @@ class AdamConfig(Section):
     the scale of the loss changes nothing.
 
     Attributes:
-        learning_rate: at its highest; the schedule lowers it.
         weight_decay: what is added to the gradient, as a share of the weights.
     """
 
     name: Literal["adam"]
-    learning_rate: Positive
     weight_decay: NotNegative = 5e-4
 
 
-class AdamWConfig(Section):
+class AdamWConfig(_OptimizerSection):
     """AdamW: weights decay by themselves, whatever the gradient; biases, norms and PReLU slopes do not.
 
     Attributes:
-        learning_rate: at its highest; the schedule lowers it.
         weight_decay: share of the weights that is subtracted, times the learning rate.
     """
 
     name: Literal["adamw"]
-    learning_rate: Positive
     weight_decay: NotNegative = 0.05
 
 

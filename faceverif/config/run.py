@@ -18,6 +18,7 @@ from faceverif.config.optimisation import OptimizerConfig, ScheduleConfig
 from faceverif.config.paths import AlignedPath, InputPath, RunPath
 from faceverif.config.reading import load_config, validate_config
 from faceverif.config.section import Change, Count, NotNegative, Positive, Section, Seed, Share, broken_rule
+from faceverif.config.teacher import TeacherConfig
 
 
 class DataConfig(Section):
@@ -80,8 +81,11 @@ class TrainingConfig(Section):
         workers: processes that decode crops, at most one per core; 0: the training process itself.
         log_every_steps: one row of metrics.csv each.
         checkpoint_every_minutes: besides one after every epoch.
-        start_from: a finished run whose backbone is refined, and whose class weights where the head has such
-            and the people are the same (W-Softmax: softmax first); null: from scratch.
+        start_from: a finished run or an imported model whose backbone is refined; also its class weights,
+            where the head has such and the people are the same (W-Softmax: softmax first); null: from
+            scratch.
+        freeze: layers of the backbone that stay as they are, batch statistics included: `trunk` for all
+            before the embedding layer, `trunk.0` for the first. Needs start_from.
         adversarial: train on attacked crops, so that the model withstands small changes; null: do not.
     """
 
@@ -95,6 +99,7 @@ class TrainingConfig(Section):
     log_every_steps: Annotated[Count, Change.FREE] = 20
     checkpoint_every_minutes: Annotated[NotNegative, Change.FREE] = 5.0
     start_from: Annotated[RunPath | None, Change.FREE] = None
+    freeze: tuple[str, ...] = ()
     adversarial: AdversarialConfig | None = None
 
 
@@ -147,6 +152,7 @@ class RunConfig(ClassifierConfig):
     schedule: ScheduleConfig
     augmentation: AugmentationConfig = AugmentationConfig()
     training: TrainingConfig
+    teacher: TeacherConfig | None = None
     verification: Annotated[tuple[VerificationConfig, ...], Change.LATER] = ()
 
     @model_validator(mode="after")
@@ -161,6 +167,27 @@ class RunConfig(ClassifierConfig):
         if self.starts_from_data and self.training.start_from is None:
             rule = "from_data needs training.start_from, the trained backbone whose embeddings they are"
             raise broken_rule("head.means", rule, got="no training.start_from")
+        return self
+
+    @model_validator(mode="after")
+    def _frozen_layers_know_something(self) -> RunConfig:
+        if self.training.freeze and self.training.start_from is None:
+            rule = "needs training.start_from: layers from scratch have random weights"
+            raise broken_rule("training.freeze", rule, got=", ".join(self.training.freeze))
+        return self
+
+    @model_validator(mode="after")
+    def _teacher_has_a_pupil(self) -> RunConfig:
+        distils = any(penalty.name == "distill" for penalty in self.penalties)
+        if distils and self.teacher is None:
+            raise broken_rule("teacher", "must be named for the distill penalty", got="none")
+        if self.teacher is not None and self.training.adversarial is not None:
+            rule = "must be left out beside a teacher, who sees no attacked photos"
+            raise broken_rule("training.adversarial", rule, got=self.training.adversarial.attack)
+        if self.teacher is not None and not distils:
+            raise broken_rule(
+                "teacher", "needs the distill penalty, which compares with it", got="no distill"
+            )
         return self
 
     @model_validator(mode="after")

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from inspect import signature
 from typing import TYPE_CHECKING
 
-from faceverif.penalties.base import EmbeddedBatch, Penalty
+from faceverif.penalties.base import EmbeddedBatch, Lesson, Penalty
 from faceverif.penalties.center import Center
+from faceverif.penalties.distill import Distill
 from faceverif.penalties.entropy import Entropy
 from faceverif.penalties.gsc import GSC
 from faceverif.penalties.likelihood import Likelihood
@@ -30,6 +31,7 @@ PENALTIES: dict[str, Callable[..., Penalty]] = {
     "n_pair": NPair,
     "proxy_nca": ProxyNCA,
     "contrastive": Contrastive,
+    "distill": Distill,
 }
 
 
@@ -41,4 +43,4 @@ def build_penalty(config: PenaltyConfig, *, classes: int, embedding_dim: int) ->
     return build(**asked, **config.model_dump(exclude={"name", "weight"}))
 
 
-__all__ = ["PENALTIES", "EmbeddedBatch", "Penalty", "build_penalty"]
+__all__ = ["PENALTIES", "EmbeddedBatch", "Lesson", "Penalty", "build_penalty"]

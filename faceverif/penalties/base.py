@@ -10,6 +10,18 @@ from torch import Tensor, nn
 from faceverif.heads import Head, HeadOutput
 
 
+class Lesson(NamedTuple):
+    """What a teacher makes of a batch.
+
+    Attributes:
+        embeddings: (batch, dim), the teacher's, raw.
+        features: for each layer with a hint, the student's features and the teacher's, of the same shape.
+    """
+
+    embeddings: Tensor
+    features: tuple[tuple[Tensor, Tensor], ...] = ()
+
+
 class EmbeddedBatch(NamedTuple):
     """What a penalty may look at.
 
@@ -18,12 +30,14 @@ class EmbeddedBatch(NamedTuple):
         labels: (batch,), int64.
         output: what the head said of them.
         head: the head itself, for its class centres.
+        lesson: what a teacher makes of them; null where there is none.
     """
 
     embeddings: Tensor
     labels: Tensor
     output: HeadOutput
     head: Head
+    lesson: Lesson | None = None
 
 
 class Penalty(nn.Module, ABC):

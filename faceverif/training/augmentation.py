@@ -39,6 +39,11 @@ class AugmentationDraw:
     def __getitem__(self, photos: slice) -> AugmentationDraw:
         return AugmentationDraw(*(getattr(self, name)[photos] for name in self.__dataclass_fields__))
 
+    @property
+    def mirrored(self) -> Tensor:
+        """(batch,) whether a photo is shown as its mirror image."""
+        return torch.linalg.det(self.affine[:, :, :2]) < 0
+
     def to(self, device: torch.device) -> AugmentationDraw:
         """The same draw on another device."""
         return AugmentationDraw(

@@ -18,6 +18,7 @@ from faceverif.training.one_step import OneStep
 from faceverif.training.randomness import counted_generator, counted_seed
 from faceverif.training.recognition_model import RecognitionModel
 from faceverif.training.start import Start
+from faceverif.training.teacher import Teacher, refuse_unfit
 
 
 class Learner(OneStep[Batch]):
@@ -29,6 +30,7 @@ class Learner(OneStep[Batch]):
         classes: how many identities.
         steps_per_epoch: for schedules, which count in epochs.
         start: what an earlier run learnt; null: from scratch.
+        teacher: whom the backbone imitates; null: nobody.
 
     Attributes:
         result: the backbone that is verified and exported: the moving average where there is one.
@@ -45,11 +47,14 @@ class Learner(OneStep[Batch]):
         classes: int,
         steps_per_epoch: int,
         start: Start | None = None,
+        teacher: Teacher | None = None,
     ) -> None:
         torch.manual_seed(counted_seed(config.seed, "weights"))
         model = RecognitionModel(config, classes=classes).to(memory_format=torch.channels_last)
         if start is not None:
             start.give(model)
+        if teacher is not None:
+            refuse_unfit(teacher, model.backbone, config)
         super().__init__(
             config,
             fabric,
@@ -58,7 +63,7 @@ class Learner(OneStep[Batch]):
             steps_per_epoch=steps_per_epoch,
             parts=config.training.accumulate,
         )
-        self.config = config
+        self.config, self.teacher = config, teacher
         self.result = model.backbone
         self.average: AveragedModel | None = None
         if config.training.ema_decay is not None:
@@ -89,8 +94,8 @@ class Learner(OneStep[Batch]):
         if self.average is not None:
             self.average.update_parameters(self.network.backbone)
 
-    def parts(self, batch: Batch, *, step: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """The share in `accumulate` equal parts, augmented."""
+    def parts(self, batch: Batch, *, step: int) -> Iterator[tuple[Tensor, Tensor, *tuple[Any, ...]]]:
+        """The share in `accumulate` equal parts, augmented, with what the teacher makes of it."""
         config, fabric = self.config, self.fabric
         share, size = fabric.global_rank, len(batch.labels)
         draw = draw_augmentation(
@@ -109,4 +114,8 @@ class Learner(OneStep[Batch]):
                 config=config.augmentation,
                 input_px=config.backbone.input_px,
             )
-            yield pixels, labels[photos]
+            if self.teacher is None:
+                yield pixels, labels[photos]
+            else:
+                mirrored = draw[photos].mirrored
+                yield pixels, labels[photos], self.teacher.output(pixels, batch.photos[photos], mirrored)

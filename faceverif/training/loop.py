@@ -43,6 +43,7 @@ from faceverif.training.run_folder import RunFolder, held
 from faceverif.training.start import Start
 from faceverif.training.step_figures import StepFigures
 from faceverif.training.stop import StopRequest
+from faceverif.training.teacher import Teacher, read_teacher
 from faceverif.verification.result import VerificationResult
 
 
@@ -93,8 +94,11 @@ def prepare(config: RunConfig, run: Path, *, resume: bool = False) -> TrainingRu
         start = Start.read(first, photos.identities, spec=spec)
         if config.starts_from_data:
             start = replace(start, moments=class_moments(start.model, photos))
+    teacher = read_teacher(config, photos, run)
     keep_freed_memory()
-    training = TrainingRun(config, run, launch_fabric(config), photos, spec, checks, start=start)
+    training = TrainingRun(
+        config, run, launch_fabric(config), photos, spec, checks, start=start, teacher=teacher
+    )
     if checkpoint is not None:
         with only_a_whole_checkpoint(run):
             training.continue_from(checkpoint)
@@ -112,6 +116,7 @@ class TrainingRun:
         spec: the crops that the model is made for.
         checks: verifications on the way.
         start: what an earlier run learnt; null: from scratch, or a checkpoint follows.
+        teacher: whom the backbone imitates; null: nobody.
     """
 
     def __init__(
@@ -124,6 +129,7 @@ class TrainingRun:
         checks: list[VerificationCheck],
         *,
         start: Start | None = None,
+        teacher: Teacher | None = None,
     ) -> None:
         self.config, self.run, self.fabric = config, run, fabric
         self.photos, self.spec, self.checks = photos, spec, checks
@@ -135,6 +141,7 @@ class TrainingRun:
             classes=len(photos.identities),
             steps_per_epoch=self.steps_per_epoch,
             start=start,
+            teacher=teacher,
         )
         self.step, self._asked_to_stop = 0, False
         self._logged: int | None = None
@@ -149,6 +156,8 @@ class TrainingRun:
         )
         if start is not None:
             provenance["start_from"] = start.describe(self.learner.network)
+        if teacher is not None and config.teacher is not None:
+            provenance["teacher"] = teacher.describe(config.teacher)
         self.folder = RunFolder(run, config, provenance, data_sha256=photos.sha256)
 
     def continue_from(self, checkpoint: dict[str, Any]) -> None:
@@ -171,6 +180,17 @@ class TrainingRun:
             self.log = MetricsLog(self.run, verifications=names, attacked=attacked, step=self.step)
             say(self.headline())
             self.opposite.warn()
+        self._begin_teacher()
+
+    def _begin_teacher(self) -> None:
+        """The first process computes what is stored; the others read it."""
+        teacher = self.learner.teacher
+        if teacher is not None:
+            if self.fabric.is_global_zero:
+                teacher.begin()
+            self.fabric.barrier()
+            if not self.fabric.is_global_zero:
+                teacher.begin()
 
     def fit(self, stop: StopRequest) -> None:
         """Make the steps that are left; after every epoch verify, then save.

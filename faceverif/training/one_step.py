@@ -82,8 +82,11 @@ class OneStep(ABC, Generic[Batch]):
         self.model, self._fabric_optimizer = fabric.setup(seen, self.optimizer)
 
     @abstractmethod
-    def parts(self, batch: Batch, *, step: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """A process's share of a batch as augmented pictures and labels, in equal parts."""
+    def parts(self, batch: Batch, *, step: int) -> Iterator[tuple[Tensor, Tensor, *tuple[Any, ...]]]:
+        """A process's share of a batch in equal parts.
+
+        Each is augmented pictures, labels, and what the network takes besides.
+        """
 
     @abstractmethod
     def state(self) -> dict[str, Any]:
@@ -181,9 +184,9 @@ class OneStep(ABC, Generic[Batch]):
         count = self._parts
         measured = torch.zeros(3, device=self.fabric.device)
         extra = () if self._settings.training.adversarial is None else (self.attack_share(step),)
-        for number, (pictures, labels) in enumerate(self.parts(batch, step=step), start=1):
+        for number, (pictures, labels, *more) in enumerate(self.parts(batch, step=step), start=1):
             with self.fabric.no_backward_sync(self.model, enabled=number < count):
-                output = self.model(pictures, labels, *extra)
+                output = self.model(pictures, labels, *more, *extra)
                 loss = output.loss / count
                 highest, predicted = output.head.logits.max(dim=1)
                 shares = torch.stack((predicted == labels, highest < 0)).float().mean(dim=1) / count

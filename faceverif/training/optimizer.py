@@ -13,11 +13,16 @@ def build_optimizer(config: OptimizerConfig, model: nn.Module) -> torch.optim.Op
     """SGD with momentum, Adam or AdamW, in PyTorch's fused form: one pass over the parameters a step.
 
     Biases, norms and PReLU slopes, which are vectors, do not decay: they scale or shift, and pulling them to
-    zero regularises nothing. A head may spare more of its own, or have them learn slower.
+    zero regularises nothing. A head may spare more of its own, or have them learn slower. What does not
+    require a gradient is left out.
+
+    Args:
+        config: the section of the run.
+        model: a network with its `objective`.
     """
     groups = [
         {"params": parameters, "weight_decay": config.weight_decay * decays, "factor": factor}
-        for (decays, factor), parameters in _grouped(model).items()
+        for (decays, factor), parameters in _grouped(model, backbone_rate=config.backbone_rate).items()
     ]
     if isinstance(config, SGDConfig):
         return torch.optim.SGD(
@@ -32,20 +37,21 @@ def build_optimizer(config: OptimizerConfig, model: nn.Module) -> torch.optim.Op
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
-    """For all parameters, apart from the factors of their heads."""
+    """For all parameters, apart from their factors."""
     for group in optimizer.param_groups:
         group["lr"] = learning_rate * group["factor"]
 
 
-def _grouped(model: nn.Module) -> dict[tuple[bool, float], list[nn.Parameter]]:
+def _grouped(model: nn.Module, *, backbone_rate: float) -> dict[tuple[bool, float], list[nn.Parameter]]:
     """Parameters by whether they decay and how fast they learn."""
     groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
-    for module in model.modules():
+    for path, module in model.named_modules():
         head = module if isinstance(module, Head) else None
+        rate = 1.0 if path.startswith("objective") else backbone_rate
         for name, parameter in module.named_parameters(recurse=False):
             if not parameter.requires_grad:
                 continue
             decays = parameter.ndim >= 2 and (head is None or name not in head.undecayed)
-            factor = head.learning_rate_factors.get(name, 1.0) if head is not None else 1.0
+            factor = head.learning_rate_factors.get(name, 1.0) if head is not None else rate
             groups.setdefault((decays, factor), []).append(parameter)
     return groups

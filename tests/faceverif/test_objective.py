@@ -230,7 +230,7 @@ def test_gsc_sees_the_logits_that_the_criterion_sees() -> None:
         (
             {"name": "softmax", "probe": True},
             ("triplet", "gsc"),
-            r"penalties\.1\.name: only pair losses reach the backbone .*; got gsc beside softmax",
+            r"penalties\.1\.name: only pair losses and distill reach the backbone .*; got gsc beside softmax",
         ),
     ],
 )

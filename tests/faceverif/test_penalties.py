@@ -32,8 +32,9 @@ from data_prep.errors import InputError
 from faceverif.heads.gaussian_densities import margin_log_densities
 from faceverif.heads.lgm import LGMHead
 from faceverif.heads.softmax import SoftmaxHead
-from faceverif.penalties import PENALTIES, EmbeddedBatch, Penalty
+from faceverif.penalties import PENALTIES, EmbeddedBatch, Lesson, Penalty
 from faceverif.penalties.center import Center, center_penalty, moved_centers
+from faceverif.penalties.distill import Distill
 from faceverif.penalties.entropy import Entropy, scaled_entropy
 from faceverif.penalties.gsc import GSC, gaussian_score, gsc_penalty
 from faceverif.penalties.likelihood import Likelihood
@@ -375,6 +376,7 @@ MODULES: dict[str, Callable[[], torch.nn.Module]] = {
     "n_pair": NPair,
     "proxy_nca": lambda: ProxyNCA(classes=CLASSES, embedding_dim=CLASSES, scale=3.0),
     "contrastive": lambda: Contrastive(margin=1.0),
+    "distill": lambda: Distill(pairwise=1.0, hints=1.0),
 }
 
 
@@ -440,7 +442,8 @@ def test_every_penalty_is_tested() -> None:
 def test_modules_reach_what_they_are_meant_to_move(name: str) -> None:
     logits = drawn().float().requires_grad_()
     head = SoftmaxHead(classes=CLASSES, embedding_dim=CLASSES)
-    batch = EmbeddedBatch(logits, LABELS, head(logits, LABELS), head)
+    lesson = Lesson(drawn().float().flip(1))
+    batch = EmbeddedBatch(logits, LABELS, head(logits, LABELS), head, lesson)
     MODULES[name]()(batch).mean().backward()
     moved = head.weight.grad if name == "mhe" else logits.grad
     assert moved is not None

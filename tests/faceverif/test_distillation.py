@@ -1,0 +1,312 @@
+"""A student learns a teacher's embeddings, similarities and features; what does not fit is refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from small_faces import write_faces
+from small_runs import run_config, settings
+from torch import Tensor
+
+from data_prep.errors import InputError
+from faceverif.classification.config import ClassificationConfig
+from faceverif.config.reading import validate_config
+from faceverif.heads.softmax import SoftmaxHead
+from faceverif.models import MODEL_NAME, load_model
+from faceverif.penalties import EmbeddedBatch, Lesson
+from faceverif.penalties.distill import Distill, cosine_gap, feature_gap, similarity_gap
+from faceverif.training.dry_run import rehearse
+from faceverif.training.loop import TrainingRun, prepare, train
+
+DISTILL = {"name": "distill", "weight": 1.0, "pairwise": 1.0, "hints": 2.0}
+PROBE = {"name": "softmax", "probe": True}
+HINTS = {"trunk.4": "trunk.4", "trunk.20": "trunk.20"}
+
+
+def drawn(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def batch_of(embeddings: Tensor) -> EmbeddedBatch:
+    head, labels = SoftmaxHead(classes=2, embedding_dim=3), torch.zeros(len(embeddings)).long()
+    return EmbeddedBatch(embeddings, labels, head(embeddings, labels), head)
+
+
+class TestGaps:
+    """The formulas, against plain loops."""
+
+    def test_the_cosine_gap_is_its_formula(self) -> None:
+        ours, theirs = drawn(5, 3), drawn(5, 3, seed=1)
+        wanted = [1 - float(a @ b) / float(a.norm() * b.norm()) for a, b in zip(ours, theirs, strict=True)]
+        torch.testing.assert_close(cosine_gap(ours, theirs), torch.tensor(wanted, dtype=torch.float64))
+
+    def test_the_similarity_gap_is_its_formula_for_embeddings_of_two_lengths(self) -> None:
+        ours, theirs = drawn(4, 3), drawn(4, 7, seed=1)
+
+        def cosine(rows: Tensor, one: int, other: int) -> float:
+            return float(torch.cosine_similarity(rows[one], rows[other], dim=0))
+
+        wanted = [
+            sum((cosine(ours, i, j) - cosine(theirs, i, j)) ** 2 for j in range(4) if j != i) / 3
+            for i in range(4)
+        ]
+        torch.testing.assert_close(similarity_gap(ours, theirs), torch.tensor(wanted, dtype=torch.float64))
+        assert similarity_gap(ours[:1], theirs[:1]).item() == 0
+
+    def test_a_rotation_of_the_embeddings_changes_no_similarity(self) -> None:
+        ours = drawn(6, 4)
+        rotation = torch.linalg.qr(drawn(4, 4, seed=2)).Q
+        assert similarity_gap(ours @ rotation, ours).max() < 1e-12
+
+    def test_the_feature_gap_counts_in_shares_of_the_variance(self) -> None:
+        theirs = drawn(64, 3, 4, 4).float()
+        mean = torch.full_like(theirs, theirs.mean().item())
+        assert feature_gap(mean, theirs).mean().item() == pytest.approx(1, rel=0.01)
+        torch.testing.assert_close(feature_gap(100 * mean, 100 * theirs), feature_gap(mean, theirs))
+        assert feature_gap(theirs, theirs).max() == 0
+
+    def test_the_penalty_is_their_weighted_sum(self) -> None:
+        ours, theirs, head = (
+            drawn(5, 3).float(),
+            drawn(5, 3, seed=1).float(),
+            SoftmaxHead(classes=2, embedding_dim=3),
+        )
+        features = (drawn(5, 2, 2).float(), drawn(5, 2, 2, seed=3).float())
+        labels = torch.zeros(5).long()
+        batch = EmbeddedBatch(ours, labels, head(ours, labels), head, Lesson(theirs, (features, features)))
+        wanted = cosine_gap(ours, theirs) + 3 * similarity_gap(ours, theirs) + 2 * feature_gap(*features)
+        torch.testing.assert_close(Distill(pairwise=3, hints=2)(batch), wanted)
+
+    def test_without_a_teacher_there_is_nothing_to_imitate(self) -> None:
+        ours, head, labels = (
+            drawn(5, 3).float(),
+            SoftmaxHead(classes=2, embedding_dim=3),
+            torch.zeros(5).long(),
+        )
+        with pytest.raises(InputError, match=r"penalties\.distill: needs a teacher"):
+            Distill(pairwise=1, hints=1)(EmbeddedBatch(ours, labels, head(ours, labels), head))
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of data and of a finished run."""
+    root = tmp_path_factory.mktemp("teacher")
+    write_faces(root / "data", people=4, photos=5)
+    train(run_config(root / "data", training={"epochs": 1}), root / "run")
+    return root
+
+
+def taught(root: Path, *, views: str = "stored", **sections: Any) -> dict[str, Any]:
+    """Sections of a run that imitates the run in that folder."""
+    wanted = {"model": str(root / "run"), "views": views} | sections.pop("teacher", {})
+    return {"head": PROBE, "penalties": [DISTILL], "teacher": wanted} | sections
+
+
+def begun(root: Path, run: Path, **sections: Any) -> TrainingRun:
+    return prepare(run_config(root / "data", **taught(root, **sections)), run)
+
+
+def test_stored_embeddings_are_the_teachers_own_mirrored_where_the_student_sees_the_mirror_image(
+    teacher: Path, tmp_path: Path
+) -> None:
+    training = begun(teacher, tmp_path / "run")
+    told = training.learner.teacher
+    assert told is not None
+    assert not (tmp_path / "run").exists()  # a rehearsal writes nothing
+    photos, mirrored = torch.tensor([3, 7, 3]), torch.tensor([False, True, True])
+    crops = training.photos.dataset.crops.read(training.photos.rows[[3, 7, 3]])
+    crops[1:] = crops[1:, :, ::-1]
+    wanted = torch.from_numpy(load_model(teacher / "run" / MODEL_NAME).embed(crops))
+    for _ in ("computed", "looked up"):
+        found = told.output(torch.zeros(3, 3, 32, 32), photos, mirrored).embeddings
+        torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+        told.begin()
+
+
+def test_stored_embeddings_are_computed_once_per_teacher_and_data(
+    teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = begun(teacher, tmp_path / "run").learner.teacher
+    assert first is not None
+    first.begin()
+    again, other = (
+        begun(teacher, tmp_path / "run", **sections).learner.teacher
+        for sections in ({}, {"data": {"min_photos_per_identity": 5, "held_out_per_identity": None}})
+    )
+    assert again is not None
+    assert other is not None
+    monkeypatch.setattr("faceverif.training.stored_teacher._embedded", lambda *_: pytest.fail("computed"))
+    again.begin()
+    [file] = (tmp_path / "run" / "teacher").iterdir()
+    file.write_bytes(file.read_bytes()[:-9])  # damaged: made again, not trusted
+    with pytest.raises(pytest.fail.Exception, match="computed"):
+        again.begin()
+
+
+def test_the_live_teacher_sees_the_students_pixels(teacher: Path, tmp_path: Path) -> None:
+    learner = begun(teacher, tmp_path / "run", views="live", teacher={"layers": HINTS}).learner
+    pixels = torch.rand(3, 3, 32, 32)
+    own = load_model(teacher / "run" / MODEL_NAME).backbone.eval()
+    assert learner.teacher is not None
+    output = learner.teacher.output(pixels, torch.zeros(3).long(), torch.zeros(3).bool())
+    with torch.no_grad():
+        torch.testing.assert_close(output.embeddings, own(pixels))
+        features = own.get_submodule("trunk")[:5](pixels * own.pixel_gain + own.pixel_offset)
+    torch.testing.assert_close(output.features["trunk.4"], features)
+
+
+@pytest.mark.parametrize("guided", [False, True])
+def test_a_guided_layer_learns_from_its_own_hint_alone(teacher: Path, tmp_path: Path, guided: bool) -> None:
+    sections = {"teacher": {"layers": HINTS, "guided": guided}}
+    learner = begun(teacher, tmp_path / "run", views="live", **sections).learner
+    network, pixels = learner.network, torch.rand(4, 3, 32, 32)
+    assert learner.teacher is not None
+    output = learner.teacher.output(pixels, torch.zeros(4).long(), torch.zeros(4).bool())
+    [penalty] = network.objective.penalties
+    penalty.hints = 0.0  # the embedding's own loss is left
+    network(pixels, torch.tensor([0, 1, 2, 3]), output).loss.backward()
+    reaches = network.backbone.get_parameter("trunk.0.0.weight").grad.abs().max() > 0
+    assert reaches == (not guided)
+    assert network.backbone.get_parameter("embed.4.weight").grad.abs().max() > 0
+
+
+@pytest.mark.parametrize("views", ["stored", "live"])
+def test_a_student_comes_closer_to_its_teacher(teacher: Path, tmp_path: Path, views: str) -> None:
+    hints = {"layers": HINTS} if views == "live" else {}
+    calm = {"augmentation": {"flip": 0.5, "shift_px": 0, "rotation_deg": 0, "saturation": 0, "erase": 0}}
+    sections = taught(teacher, views=views, teacher=hints, **calm, backbone={"dropout": 0.0})
+    more = {
+        "training": {"epochs": 8, "ema_decay": None},
+        "optimizer": {"name": "adamw", "learning_rate": 0.01},
+    }
+    train(run_config(teacher / "data", **sections, **more), tmp_path / "run")
+    crops = begun(teacher, tmp_path / "other").photos.dataset.crops.read(np.arange(20))
+
+    def closeness(run: Path) -> float:
+        ours, theirs = (load_model(each / MODEL_NAME).embed(crops) for each in (run, teacher / "run"))
+        return float(torch.cosine_similarity(torch.from_numpy(ours), torch.from_numpy(theirs)).mean())
+
+    assert closeness(tmp_path / "run") > 0.5
+    provenance = json.loads((tmp_path / "run" / "provenance.json").read_text())["teacher"]
+    assert provenance["sha256"] == load_model(teacher / "run" / MODEL_NAME).sha256
+
+
+def test_distillation_stands_beside_any_head(teacher: Path, tmp_path: Path) -> None:
+    sections = taught(teacher, head={"name": "arcface", "scale": 16}, training={"epochs": 1})
+    train(run_config(teacher / "data", **sections), tmp_path / "run")
+    assert (tmp_path / "run" / MODEL_NAME).is_file()
+
+
+def test_a_rehearsal_leaves_nothing_behind(teacher: Path, tmp_path: Path) -> None:
+    rehearse(run_config(teacher / "data", **taught(teacher)), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+class TestOnnxTeacher:
+    """An .onnx file gives its layers too, whatever its batch."""
+
+    @pytest.mark.parametrize("batch", [1, "batch"])
+    def test_embeddings_and_layers_are_those_of_the_graph(
+        self, teacher: Path, tmp_path: Path, batch: int | str
+    ) -> None:
+        sections = {
+            "backbone": {"embedding_dim": 3, "input_px": 112},
+            "teacher": onnx_teacher(tmp_path, batch),
+        }
+        learner = begun(teacher, tmp_path / "run", views="live", **sections).learner
+        assert learner.teacher is not None
+        pixels = torch.rand(5, 3, 112, 112)
+        output = learner.teacher.output(pixels, torch.zeros(5).long(), torch.zeros(5).bool())
+        scaled = (pixels * 255 - 127.5) / 127.5
+        scaled = scaled.flip(1) * torch.tensor([1.0, 2, 3]).view(1, 3, 1, 1)
+        torch.testing.assert_close(output.embeddings, scaled.mean(dim=(2, 3)), rtol=1e-4, atol=1e-5)
+
+    def test_its_values_can_be_hints_of_the_same_shape_only(self, teacher: Path, tmp_path: Path) -> None:
+        sections = {"backbone": {"embedding_dim": 3, "input_px": 112}}
+        told = onnx_teacher(tmp_path, 1) | {"layers": {"trunk.4": "scaled"}}
+        rule = r"teacher\.layers\.trunk\.4: must have the shape of the teacher's scaled, 3 x 112 x 112"
+        with pytest.raises(InputError, match=rule):
+            begun(teacher, tmp_path / "run", views="live", **sections, teacher=told)
+        told["layers"] = {"trunk.4": "nowhere"}
+        with pytest.raises(InputError, match=r"teacher\.layers: must name values in the graph .* nowhere"):
+            begun(teacher, tmp_path / "run", views="live", **sections, teacher=told)
+
+
+def onnx_teacher(folder: Path, batch: int | str) -> dict[str, Any]:
+    """The channels' means, times (1, 2, 3), of BGR pixels in [-1, 1]."""
+    given = helper.make_tensor_value_info("photo", TensorProto.FLOAT, [batch, 3, 112, 112])
+    told = helper.make_tensor_value_info("embedding", TensorProto.FLOAT, None)
+    weight = numpy_helper.from_array(np.array([1, 2, 3], np.float32).reshape(1, 3, 1, 1), "weight")
+    nodes = [
+        helper.make_node("Mul", ["photo", "weight"], ["scaled"]),
+        helper.make_node("ReduceMean", ["scaled"], ["embedding"], axes=[2, 3], keepdims=0),
+    ]
+    graph = helper.make_graph(nodes, "means", [given], [told], [weight])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    onnx.save(model, folder / "teacher.onnx")
+    return {"model": str(folder / "teacher.onnx"), "preprocess": "bgr-127.5"}
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"penalties": []}, r"head\.probe: leaves the backbone nothing to learn from"),
+        ({"penalties": [], "head": {"name": "softmax"}}, r"teacher: needs the distill penalty"),
+        ({"teacher": None}, r"teacher: must be named for the distill penalty"),
+        ({"teacher": {"layers": HINTS}}, r"teacher\.views: must be live for hints"),
+        ({"teacher": {"views": "live", "guided": True}}, r"teacher\.guided: needs layers with hints"),
+        ({"teacher": {"views": "live", "layers": {"trunk.99": "trunk.4"}}}, r"teacher\.layers: .* trunk\.99"),
+        ({"teacher": {"views": "live", "layers": {"trunk.4": "trunk.99"}}}, r"teacher\.layers: .* trunk\.99"),
+        ({"backbone": {"embedding_dim": 8}}, r"backbone\.embedding_dim: must be the teacher's, 16"),
+        ({"teacher": {"views": "live"}, "backbone": {"input_px": 64}}, r"teacher\.views: live: .* 32 px"),
+        ({"teacher": {"preprocess": "rgb-255"}}, r"teacher\.preprocess: "),
+    ],
+)
+def test_what_does_not_fit_is_refused(
+    teacher: Path, tmp_path: Path, sections: dict[str, Any], message: str
+) -> None:
+    told = sections.get("teacher", {})
+    wanted = taught(
+        teacher, teacher=told or {}, **{key: sections[key] for key in sections if key != "teacher"}
+    )
+    if told is None:
+        del wanted["teacher"]
+    with pytest.raises(InputError, match=message):
+        prepare(run_config(teacher / "data", **wanted), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_teacher_with_other_crops_is_refused(teacher: Path, tmp_path: Path) -> None:
+    write_faces(tmp_path / "small", people=4, photos=5, template="arcface-64")
+    with pytest.raises(InputError, match=r"teacher\.model: must take the crops .* --template arcface-112"):
+        prepare(run_config(tmp_path / "small", **taught(teacher)), tmp_path / "run")
+
+
+def test_a_damaged_teacher_is_named_as_the_config_names_it(teacher: Path, tmp_path: Path) -> None:
+    shutil.copytree(teacher / "run", tmp_path / "copy")
+    (tmp_path / "copy" / MODEL_NAME).write_bytes(b"no model")
+    with pytest.raises(InputError, match=r"^teacher\.model: "):
+        begun(teacher, tmp_path / "run", teacher={"model": str(tmp_path / "copy")})
+
+
+def test_images_have_no_teacher() -> None:
+    plain = {
+        "data": {"name": "digits"},
+        "network": {"name": "lenet5"},
+        "head": {"name": "softmax"},
+        "penalties": [DISTILL],
+        "optimizer": {"name": "sgd", "learning_rate": 0.1},
+        "schedule": {"name": "cosine"},
+        "training": {"epochs": 1},
+    }
+    with pytest.raises(InputError, match=r"penalties\.0\.name: .* only `faceverif train` knows teachers"):
+        validate_config(ClassificationConfig, plain, source="test")
+    assert "teacher" not in settings(Path())
