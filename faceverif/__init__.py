@@ -1,22 +1,30 @@
 """Train face embeddings, verify them by the field's protocols, and trace every number.
 
-In Python: `faceverif.load(path)` gives a `Recogniser`, `faceverif.align(photo)` a crop.
+In Python: `faceverif.load(path)` gives a `Recogniser`, `faceverif.align(photo)` a crop, and
+`faceverif.attack(...)` a crop that deceives a model.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from faceverif.recogniser import Recogniser, align, load
+    from robustness.photo_attack import AttackedPhoto, attack
 
-__all__ = ["Recogniser", "align", "load"]
+__all__ = ["AttackedPhoto", "Recogniser", "align", "attack", "load"]
+
+_ATTACKS = ("AttackedPhoto", "attack")
 
 
 def __getattr__(name: str) -> Any:
     """Import the interface when it is first used: the command line starts without torch."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from faceverif import recogniser
+    if name in _ATTACKS:
+        from faceverif.own_packages import refuse_foreign_robustness
 
-    return getattr(recogniser, name)
+        refuse_foreign_robustness()
+        return getattr(import_module("robustness.photo_attack"), name)
+    return getattr(import_module("faceverif.recogniser"), name)

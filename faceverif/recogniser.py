@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import nn
 
 from data_prep.alignment import find_template
-from faceverif.models import Embedder, load_embedder
+from faceverif.models import Embedder, TorchEmbedder, load_embedder, model_or_shipped
 from faceverif.models.embedder import naming
 from faceverif.verification.embeddings import embed_crops
 from faceverif.verification.options import VerificationOptions
@@ -19,12 +20,16 @@ from faceverif.verification.scoring import normalised
 
 
 def load(
-    path: Path | str, *, preprocess: str | None = None, output: str | None = None, device: str = "auto"
+    path: Path | str | None = None,
+    *,
+    preprocess: str | None = None,
+    output: str | None = None,
+    device: str = "auto",
 ) -> Recogniser:
     """A model that was trained or imported here, or an ONNX file.
 
     Args:
-        path: the folder of a run or of an imported model, or an .onnx file.
+        path: the folder of a run or of an imported model, or an .onnx file; None: the package's own model.
         preprocess: what an ONNX file expects, as for `faceverif verify`: `rgb-imagenet`, ...
         output: the name of an ONNX file's embedding, where its shape does not tell.
         device: auto (a CUDA GPU where there is one), cpu, cuda, cuda:N or mps.
@@ -32,7 +37,8 @@ def load(
     Raises:
         InputError: no model or device there, a damaged one, or an option that does not belong to it.
     """
-    return Recogniser(load_embedder(Path(path), preprocess=preprocess, output=output, device=device))
+    model = model_or_shipped(None if path is None else Path(path))
+    return Recogniser(load_embedder(model, preprocess=preprocess, output=output, device=device))
 
 
 def align(photo: Photo, *, template: str = "arcface-112") -> NDArray[np.uint8]:
@@ -66,6 +72,25 @@ class Recogniser:
     def template(self) -> str:
         """The name of the crops' template, for `align`."""
         return self.embedder.spec.template
+
+    def network(self) -> nn.Module:
+        """The model as PyTorch has it, in evaluation mode, with gradients: for attacks.
+
+        It maps crops, (n, 3, input_px, input_px) float32 in [0, 1], to raw embeddings, (n, dim).
+
+        Raises:
+            InputError: an ONNX file has an operator without gradients.
+        """
+        if isinstance(self.embedder, TorchEmbedder):
+            return self.embedder.backbone.eval()
+        from faceverif.models.importing.onnx_layers import differentiable  # brings onnx and onnxruntime
+        from faceverif.models.onnx_file import OnnxEmbedder
+
+        source = self.embedder
+        if not isinstance(source, OnnxEmbedder):
+            raise TypeError(f"{type(source).__name__} holds no network")
+        found = differentiable(source.path, source.preprocess, output=source.output_name)
+        return found.embedder.backbone.eval()
 
     def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Embeddings of length 1.

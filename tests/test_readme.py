@@ -142,8 +142,9 @@ def test_the_python_of_the_readme_runs_in_ten_lines(
     assert len([line for line in code.splitlines() if line.strip()]) <= 10
     monkeypatch.chdir(place)
     exec(code, {})
-    shape, similarity = capsys.readouterr().out.splitlines()
+    shape, similarity, attacked = capsys.readouterr().out.splitlines()
     assert shape == "embedding (16,)"
+    assert float(attacked.split()[0]) < float(similarity.split()[-1])
     assert 0 < float(similarity.removeprefix("cosine similarity")) <= 1
 
 

@@ -14,6 +14,7 @@ from data_prep.system_errors import system_trouble
 from faceverif.cli.app import build_app, continues
 from faceverif.cli.threads import let_threads_sleep
 from faceverif.cli.torchrun import another_process_failed, launched, report_failure
+from faceverif.own_packages import refuse_foreign_robustness
 
 _REFUSED, _INTERRUPTED = 2, 130
 
@@ -24,6 +25,7 @@ def main() -> None:
     let_threads_sleep()
     try:
         _refuse_empty_arguments()
+        refuse_foreign_robustness()
         code = build_app()(standalone_mode=False)
         if code == _INTERRUPTED:  # what typer makes of Ctrl-C
             raise KeyboardInterrupt

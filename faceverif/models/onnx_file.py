@@ -43,6 +43,7 @@ class OnnxEmbedder(Embedder):
         device: as for `load_embedder`; on a GPU only where onnxruntime's CUDA provider is installed.
 
     Attributes:
+        preprocess: the name of the preprocessing.
         pixels: the preprocessing.
         batch: how many crops a call takes; None: any number.
         input_name, output_name: of the image and of the embedding in the graph.
@@ -72,7 +73,7 @@ class OnnxEmbedder(Embedder):
             path, computing_device() if device is None else find_device(device)
         )
         label = read_label(path, self._session.get_modelmeta().custom_metadata_map)
-        preprocess = _agreed(path, preprocess, label)
+        self.preprocess = preprocess = _agreed(path, preprocess, label)
         self.pixels = find_preprocessing(preprocess)
         self.batch, side = _input_shape(path, self._session.get_inputs())
         self.spec = _spec(path, side, label)

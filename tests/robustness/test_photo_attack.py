@@ -1,0 +1,106 @@
+"""`faceverif.attack` moves the similarity where it should, within epsilon, in pictures with 8 bits."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from small_faces import face, pattern_embedder
+
+import faceverif
+from data_prep.errors import InputError
+from data_prep.face_model import load_face_model
+from data_prep.synthetic import synthesise_photos
+from faceverif.own_packages import refuse_foreign_robustness
+
+MODEL = faceverif.Recogniser(pattern_embedder(input_px=96))
+ONE, OTHER = (face(person, 1, side=112) for person in (0, 1))
+
+
+def attacked(*photos: Any, **more: Any) -> faceverif.AttackedPhoto:
+    return faceverif.attack(*photos, **({"model": MODEL, "aligned": True, "steps": 5} | more))
+
+
+@pytest.mark.parametrize(("goal", "sign"), [("impersonation", 1), ("dodging", -1)])
+@pytest.mark.parametrize("name", ["fgsm", "pgd"])
+def test_the_similarity_goes_where_the_goal_wants_it(name: str, goal: str, sign: int) -> None:
+    steps = None if name == "fgsm" else 5
+    found = attacked(ONE, OTHER, name=name, goal=goal, epsilon=8 / 255, steps=steps)
+    assert sign * (found.similarity_after - found.similarity_before) > 0.01
+    assert 0 < found.largest_change <= 8
+    assert found.attacked.dtype == np.uint8
+    np.testing.assert_array_equal(found.clean + found.change, found.attacked)
+    before, after, other = MODEL.embed(np.stack([ONE, found.attacked, OTHER]))
+    assert found.similarity_before == pytest.approx(before @ other, abs=1e-6)
+    assert found.similarity_after == pytest.approx(after @ other, abs=1e-6)
+
+
+def test_only_what_the_model_sees_is_changed() -> None:
+    change = attacked(ONE, OTHER).change
+    assert np.abs(change[8:-8, 8:-8]).max() > 0
+    change[8:-8, 8:-8] = 0
+    assert not change.any()
+
+
+def test_more_steps_and_a_larger_epsilon_reach_further() -> None:
+    def reached(**more: Any) -> float:
+        return attacked(ONE, OTHER, **more).similarity_after
+
+    assert reached(steps=20, epsilon=8 / 255) > reached(steps=1, epsilon=2 / 255) + 0.01
+
+
+def test_a_photo_alone_can_be_dodged() -> None:
+    found = attacked(ONE, goal="dodging")
+    assert found.similarity_before == pytest.approx(1, abs=1e-6)
+    assert found.similarity_after < 0.99
+
+
+@pytest.mark.parametrize("levels", [0, 1, 2.5, 7.9])
+def test_rounding_to_8_bits_stays_within_epsilon(levels: float) -> None:
+    assert attacked(ONE, OTHER, epsilon=levels / 255).largest_change <= levels
+
+
+def test_photos_are_aligned_first(tmp_path: Path) -> None:
+    synthesise_photos(load_face_model(), tmp_path, identities=1, photos=1, seed=0)
+    (photo,) = tmp_path.rglob("*.jpg")
+    found = attacked(photo, goal="dodging", aligned=False)
+    np.testing.assert_array_equal(found.clean, faceverif.align(photo, template=MODEL.template))
+
+
+@pytest.mark.parametrize(
+    ("photos", "changes", "complaint"),
+    [
+        ((ONE, OTHER), {"name": "cw"}, "name: must be a known attack; got cw"),
+        ((ONE, OTHER), {"name": "fgsm"}, "steps: belong to pgd"),
+        ((ONE, OTHER), {"steps": 0}, "steps: must be at least 1"),
+        ((ONE, OTHER), {"goal": "theft"}, "goal: must be a known one; got theft"),
+        ((ONE, OTHER), {"epsilon": 8}, "epsilon: must be at most 1"),
+        ((ONE, OTHER), {"epsilon": 0.001}, "epsilon: must be at least 1 / 255"),
+        ((ONE,), {}, "reference: must be a photo of the other person"),
+        ((ONE[:50], OTHER), {}, r"as an aligned crop it must be \(112, 112, 3\).*got uint8 \(50, 112, 3\)"),
+        (("a.jpg", OTHER), {}, "got 'a.jpg'"),
+        (("a.jpg", OTHER), {"aligned": False}, "photo: must be a readable picture; got a.jpg"),
+    ],
+)
+def test_wrong_arguments_are_named(photos: Any, changes: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(InputError, match=complaint):
+        attacked(*photos, **changes)
+
+
+def test_another_package_of_this_name_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    refuse_foreign_robustness()
+    other = ModuleType("robustness")
+    other.__file__ = str(tmp_path / "site-packages" / "robustness" / "__init__.py")
+    monkeypatch.setitem(sys.modules, "robustness", other)
+    with pytest.raises(InputError, match=r"comes with faceverif.*site-packages"):
+        faceverif.attack  # noqa: B018 - the access is the test
+    monkeypatch.delitem(sys.modules, "robustness")
+    (tmp_path / "robustness").mkdir()
+    (tmp_path / "robustness" / "__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(InputError, match=r"got .*robustness/__init__"):
+        refuse_foreign_robustness()
