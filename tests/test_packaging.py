@@ -1,0 +1,106 @@
+"""The wheel and the sdist hold what the commands need, and the wheel runs outside the checkout."""
+
+from __future__ import annotations
+
+import shutil
+import site
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from data_prep.face_model import load_face_model
+from data_prep.synthetic import synthesise_photos
+from faceverif.models import MODEL_NAME
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCES = ("faceverif", "robustness", "data_prep", "configs")
+FILES = ("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE", "CHANGELOG.md", "CITATION.cff")
+# setuptools builds without a network, and without pip's isolated environment, which needs one.
+BUILD = """
+import sys
+from setuptools import build_meta
+build_meta.build_sdist(sys.argv[1])
+build_meta.build_wheel(sys.argv[1])
+"""
+
+
+def files_of(folder: Path) -> set[str]:
+    """Of what git would track, below the sources; a checkout may hold more."""
+    found = subprocess.run(
+        ["git", "ls-files", "--", *SOURCES], cwd=folder, capture_output=True, text=True, check=True
+    )
+    return set(found.stdout.splitlines())
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with both, built from a copy, so that the checkout stays as it is."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout: nothing tells which files belong to the project")
+    copy, out = tmp_path_factory.mktemp("copy"), tmp_path_factory.mktemp("dist")
+    for name in (*files_of(ROOT), *FILES, "constraints.txt"):
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, copy / name)
+    subprocess.run([sys.executable, "-c", BUILD, str(out)], cwd=copy, check=True, capture_output=True)
+    return out
+
+
+def wanted_in_wheel() -> set[str]:
+    return {f"faceverif/{name}" if name.startswith("configs/") else name for name in files_of(ROOT)}
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_every_file_of_the_packages_and_the_configs(built: Path) -> None:
+    (wheel,) = built.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    assert wanted_in_wheel() - names == set()
+    assert {name.partition("/")[0] for name in names if ".dist-info/" not in name} == set(SOURCES) - {
+        "configs"
+    }
+
+
+@pytest.mark.slow
+def test_the_sdist_holds_them_too(built: Path) -> None:
+    (sdist,) = built.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert (files_of(ROOT) | set(FILES)) - names == set()
+
+
+@pytest.mark.slow
+def test_the_wheel_runs_outside_the_checkout(built: Path, tmp_path: Path) -> None:
+    (wheel,) = built.glob("*.whl")
+    place = tmp_path / "env"
+    venv.create(place, with_pip=False)
+    python = place / "bin" / "python"
+    packages = Path(sysconfig.get_path("purelib", vars={"base": str(place)}))
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(packages)
+    # The dependencies of this environment, but not its editable faceverif: its .pth file is not read there.
+    (packages / "others.pth").write_text("\n".join(site.getsitepackages()) + "\n")
+    synthesise_photos(load_face_model(), tmp_path / "photos", identities=1, photos=2, seed=0)
+    photos = sorted(str(path) for path in (tmp_path / "photos").rglob("*.jpg"))
+
+    def python_says(*words: str) -> subprocess.CompletedProcess[str]:
+        command, few = [str(python), *words], {"OMP_NUM_THREADS": "1"}
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=few)
+
+    told = python_says("-m", "faceverif", "--version")
+    assert told.returncode == 0, told.stderr
+    assert str(packages) in python_says("-c", "import faceverif; print(faceverif.__file__)").stdout
+    dry = python_says(
+        "-m", "faceverif", "train", "configs/faces/celeba_cosface.yaml", "--run", "r", "--dry-run"
+    )
+    assert "data.path: there is no such file or folder" in dry.stderr  # the config was found
+    compared = python_says("-m", "faceverif", "compare", *photos)
+    if (packages / "faceverif" / "models" / "shipped" / MODEL_NAME).is_file():
+        assert compared.returncode == 0, compared.stderr
+    else:
+        assert "this installation comes without one" in compared.stderr
