@@ -10,6 +10,8 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from onnx_nets import SIDE as ONNX_SIDE
+from onnx_nets import weights, write_net
 from PIL import Image
 from pydantic import TypeAdapter
 from small_faces import face, write_faces, write_pairs
@@ -28,6 +30,7 @@ from faceverif.exporting.onnx_model import as_onnx
 from faceverif.exporting.program import traced
 from faceverif.exporting.request import CARD_NAME, ENDINGS, ExportRequest, Precision, Target
 from faceverif.models import MODEL_NAME, PreprocessingSpec, load_model, save_model
+from faceverif.models.importing.onnx_layers import differentiable
 from faceverif.models.onnx_file import OnnxEmbedder
 
 SIDE, CROP = 56, "arcface-64"
@@ -114,19 +117,27 @@ def people(count: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
     return np.stack([face(person, 1, side=64) for person in range(count)])
 
 
+def imported_graph(folder: Path) -> tuple[int, nn.Module]:
+    """The backbone of an imported ONNX file."""
+    write_net(folder / "net.onnx", weights())
+    return ONNX_SIDE, differentiable(folder / "net.onnx", "rgb-127.5").embedder.backbone
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", BACKBONES)
 def test_every_backbone_can_be_exported(name: str, tmp_path: Path) -> None:
-    config, backbone = network(name, **SMALL[name])
-    program = traced(backbone, input_px=config.input_px)
-    onnx.save(as_onnx(program, input_px=config.input_px), tmp_path / "m.onnx")
+    if name == "onnx":
+        side, backbone = imported_graph(tmp_path)
+    else:
+        config, backbone = network(name, **SMALL[name])
+        side = config.input_px
+    program = traced(backbone, input_px=side)
+    onnx.save(as_onnx(program, input_px=side), tmp_path / "m.onnx")
     torch.export.save(program, tmp_path / "m.pt2")
     again = torch.export.load(tmp_path / "m.pt2").module()
     session = OnnxEmbedder(tmp_path / "m.onnx", "rgb-255")
     for count in (1, 7):
-        crops = np.random.default_rng(count).integers(
-            0, 256, (count, config.input_px, config.input_px, 3), np.uint8
-        )
+        crops = np.random.default_rng(count).integers(0, 256, (count, side, side, 3), np.uint8)
         pixels = torch.from_numpy(crops).permute(0, 3, 1, 2).float() / 255
         with torch.no_grad():
             wanted = backbone(pixels).numpy()
