@@ -1,4 +1,4 @@
-"""Commands that attack and reject: reject, calibrate-rejection."""
+"""Commands that attack, reject and certify: reject, calibrate-rejection, certify."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from data_prep.device import choose_device
-from faceverif.cli.checks import load_checked, made_by
+from data_prep.errors import InputError
+from faceverif.cli.checks import exists, load_checked, made_by
 from faceverif.cli.options import (
     Device,
     Model,
@@ -59,3 +60,59 @@ def calibrate_rejection(
     from robustness.guard import calibrate_guard
 
     typer.echo(calibrate_guard(model[0], data=data).text())
+
+
+def certify(
+    model: Model,
+    out: OutDir,
+    noise: Annotated[
+        float,
+        typer.Option(help="Standard deviation of the noise, for pixels in [0, 1]; best the training's."),
+    ] = 0.25,
+    samples: Annotated[int, typer.Option(help="Noisy versions of each photo.")] = 1000,
+    confidence: Annotated[float, typer.Option(help="With which each certificate holds.")] = 0.999,
+    count: Annotated[int, typer.Option(min=1, help="Images or pairs to certify, drawn at random.")] = 200,
+    seed: Annotated[int, typer.Option(min=0, help="Of the choice and of the noise.")] = 0,
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", callback=made_by("faceverif align"), help="Pairs: aligned photos."),
+    ] = None,
+    protocol: Annotated[
+        Path | None, typer.Option("--protocol", callback=exists, help="Pairs: the list of pairs.")
+    ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option("--threshold", min=-1, max=1, help="Pairs: accepted from this cosine on."),
+    ] = None,
+    device: Device = "auto",
+) -> None:
+    """State the l2 radius within which no attack changes a decision, on classes or (--protocol) on pairs."""
+    from robustness.config.smoothing import Smoothing
+
+    smoothing = Smoothing(noise, samples, confidence, seed)
+    given = {"--data": data, "--protocol": protocol, "--threshold": threshold}
+    missing = [name for name, value in given.items() if value is None]
+    if 0 < len(missing) < len(given):
+        raise InputError(
+            missing[0],
+            "must be given: --data, --protocol and --threshold name the pairs together",
+            got="nothing",
+            fix="Give all three, or none to certify the classes of a run.",
+        )
+    choose_device(device)
+
+    from robustness.certificates.run import certify_images, certify_pairs
+
+    if data is None or protocol is None or threshold is None:
+        text = certify_images(model[0], out, smoothing=smoothing, images=count)
+    else:
+        text = certify_pairs(
+            model[0],
+            out,
+            data=data,
+            protocol=protocol,
+            threshold=threshold,
+            smoothing=smoothing,
+            pairs=count,
+        )
+    typer.echo(text)

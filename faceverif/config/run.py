@@ -7,7 +7,7 @@ is an error, and so is a value of the wrong type.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -101,6 +101,13 @@ class TrainingConfig(Section):
     start_from: Annotated[RunPath | None, Change.FREE] = None
     freeze: tuple[str, ...] = ()
     adversarial: AdversarialConfig | None = None
+    noise: NotNegative = 0.0
+
+    @model_validator(mode="after")
+    def _noise_or_attack(self) -> Self:
+        if self.noise and self.adversarial is not None:
+            raise broken_rule("noise", "must be 0 in adversarial training", got=self.noise)
+        return self
 
 
 class VerificationConfig(Section):
@@ -154,6 +161,14 @@ class RunConfig(ClassifierConfig):
     training: TrainingConfig
     teacher: TeacherConfig | None = None
     verification: Annotated[tuple[VerificationConfig, ...], Change.LATER] = ()
+
+    @model_validator(mode="after")
+    def _one_lesson(self) -> RunConfig:
+        for key in ("adversarial", "noise"):
+            if self.teacher is not None and (got := getattr(self.training, key)):
+                rule = "must be left out beside a teacher, which sees the clean photos"
+                raise broken_rule(f"training.{key}", rule, got=got)
+        return self
 
     @model_validator(mode="after")
     def _names_differ(self) -> RunConfig:

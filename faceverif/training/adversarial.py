@@ -66,6 +66,38 @@ class AdversarialModel(nn.Module):
         return output._replace(loss=output.loss + beta * moved_by)
 
 
+class NoisyModel(nn.Module):
+    """The loss of a batch under Gaussian noise (Cohen et al., 2019, Sec. 3.3), from torch's generator.
+
+    Args:
+        model: what is trained.
+        sd: standard deviation, for pixels in [0, 1]. Nothing is clipped: certificates need whole Gaussians.
+    """
+
+    def __init__(self, model: LearningModel, sd: float) -> None:
+        super().__init__()
+        self.model, self.sd = model, sd
+
+    def forward(self, pictures: Tensor, labels: Tensor, share: float) -> ObjectiveOutput:
+        """Loss and logits; see `AdversarialModel.forward`. The share makes no difference."""
+        clean = pixels_of(pictures)
+        noisy = clean + self.sd * torch.randn_like(clean)
+        return self.model.objective(self.model.embed(noisy), labels)
+
+
+def hardening(model: LearningModel, *, attack: AdversarialConfig | None, noise: float) -> nn.Module:
+    """What a training calls: the model itself, or the model under an attack or noise.
+
+    Args:
+        model: what is trained.
+        attack: of the training; None for none.
+        noise: its standard deviation; 0 for none.
+    """
+    if attack is not None:
+        return AdversarialModel(model, attack)
+    return NoisyModel(model, noise) if noise else model
+
+
 def pixels_of(pictures: Tensor) -> Tensor:
     """Pixels in [0, 1], float32; mixed precision has rounded those of faces already."""
     return as_pixels(pictures) if pictures.dtype == torch.uint8 else pictures.float()

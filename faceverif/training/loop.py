@@ -263,7 +263,7 @@ class TrainingRun:
     def _measure_robustness(self, batch: Batch) -> None:
         """A row with the accuracy on this process's part of the epoch's last batch, clean and attacked."""
         if self.config.training.adversarial is not None:
-            pictures, labels = next(self.learner.parts(batch, step=self.step - 1))
+            pictures, labels, *_ = next(self.learner.parts(batch, step=self.step - 1))
             found = self.learner.robustness(pictures, labels, step=self.step)
             self.log.write(self._place() | found._asdict())
 

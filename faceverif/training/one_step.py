@@ -8,7 +8,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor, nn
+from torch import Tensor
 
 from data_prep.errors import InputError
 from data_prep.progress import say
@@ -16,7 +16,7 @@ from faceverif.checked_tensors import DeferredChecks
 from faceverif.config.adversarial import AdversarialConfig
 from faceverif.config.optimisation import OptimizerConfig, ScheduleConfig
 from faceverif.objective import LearningModel, Objective
-from faceverif.training.adversarial import AdversarialModel, Robustness, measure_robustness
+from faceverif.training.adversarial import Robustness, hardening, measure_robustness
 from faceverif.training.optimizer import build_optimizer, set_learning_rate
 from faceverif.training.randomness import counted_seed
 from faceverif.training.schedule import learning_rate_factor, margin_progress
@@ -32,6 +32,8 @@ class _Length(Protocol):
     def clip_norm(self) -> float | None: ...
     @property
     def adversarial(self) -> AdversarialConfig | None: ...
+    @property
+    def noise(self) -> float: ...
 
 
 class _Settings(Protocol):
@@ -77,8 +79,8 @@ class OneStep(ABC, Generic[Batch]):
         self.attacking = True
         self.fabric, self.network, self.steps_per_epoch = fabric, network, steps_per_epoch
         self.optimizer = build_optimizer(settings.optimizer, network)
-        attack = settings.training.adversarial
-        seen: nn.Module = network if attack is None else AdversarialModel(network, attack)
+        seen = hardening(network, attack=settings.training.adversarial, noise=settings.training.noise)
+        self._hardened = seen is not network
         self.model, self._fabric_optimizer = fabric.setup(seen, self.optimizer)
 
     @abstractmethod
@@ -183,7 +185,7 @@ class OneStep(ABC, Generic[Batch]):
         """(3,) loss, accuracy and all-negative share, on the device; leaves the gradients of its share."""
         count = self._parts
         measured = torch.zeros(3, device=self.fabric.device)
-        extra = () if self._settings.training.adversarial is None else (self.attack_share(step),)
+        extra = (self.attack_share(step),) if self._hardened else ()
         for number, (pictures, labels, *more) in enumerate(self.parts(batch, step=step), start=1):
             with self.fabric.no_backward_sync(self.model, enabled=number < count):
                 output = self.model(pictures, labels, *more, *extra)

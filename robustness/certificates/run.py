@@ -1,0 +1,151 @@
+"""`faceverif certify`: the certificates of a model's images, or of a protocol's pairs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from data_prep.dataset.packed import load_aligned
+from data_prep.errors import InputError
+from data_prep.progress import say
+from data_prep.protocols import load_protocol
+from faceverif.config.reading import read_yaml
+from faceverif.images.faces import FaceImages
+from faceverif.images.labelled import as_pixels
+from faceverif.models import MODEL_NAME, load_model
+from faceverif.verification.scoring import PairPhotos
+from robustness.attacked_model import device_of
+from robustness.certificates.smoothing import Certificate, certify_class, certify_pair
+from robustness.certificates.table import certified_rows, class_shares, pair_shares, summarised
+from robustness.config.smoothing import Smoothing
+from robustness.loaded_run import load_run, run_sha256
+
+_SELECTION = 100  # noisy versions that choose the class, as in the paper
+
+
+def certify_images(run: Path, out: Path, *, smoothing: Smoothing, images: int) -> str:
+    """Certify the class of images that a run was not trained on.
+
+    Args:
+        run: a folder by `faceverif classify`, `faceverif train` or `faceverif fit-head`.
+        out: folder for the results; an interrupted certification continues.
+        smoothing: noise, samples, confidence.
+        images: how many at most, drawn at random.
+
+    Returns:
+        A table for the terminal.
+
+    Raises:
+        InputError: no such run, no unseen images, or `out` holds other certificates.
+    """
+    loaded = load_run(run)
+    model, unseen = loaded.model.eval(), loaded.unseen
+    if not len(unseen):
+        raise InputError(
+            "--model",
+            "must have images of its classes that were not trained on",
+            got=f"{run}, which has none",
+            fix="Train with data.held_out_per_identity: 1, or name pairs: --data, --protocol, --threshold.",
+        )
+    order = np.random.default_rng(smoothing.seed).permutation(len(unseen))[:images]
+    chosen, device = unseen.take(torch.from_numpy(order)), device_of(model)
+
+    def one(item: int, generator: torch.Generator) -> Certificate:
+        return certify_class(
+            lambda pixels: model(pixels.to(device)).argmax(dim=1),
+            as_pixels(chosen.read(torch.tensor([item])))[0],
+            sd=smoothing.sd,
+            samples=smoothing.samples,
+            selection=_SELECTION,
+            error=smoothing.error,
+            generator=generator,
+        )
+
+    about = {"model_sha256": run_sha256(run), "data_sha256": chosen.sha256()}
+    _warn_of_other_noise(run, smoothing.sd)
+    rows = certified_rows(one, chosen.labels.tolist(), out, smoothing=smoothing, about=about)
+    return summarised(rows, class_shares, out, smoothing)
+
+
+def certify_pairs(
+    run: Path, out: Path, *, data: Path, protocol: Path, threshold: float, smoothing: Smoothing, pairs: int
+) -> str:
+    """Certify the decision on pairs of photos of which the left one may be changed.
+
+    Args:
+        run: a folder by `faceverif train` or `faceverif import`.
+        out: folder for the results; an interrupted certification continues.
+        data: aligned photos.
+        protocol: the pairs.
+        threshold: a pair is accepted where its median similarity under noise is that high.
+        smoothing: noise, samples, confidence.
+        pairs: how many at most, half of them genuine.
+
+    Returns:
+        A table for the terminal.
+
+    Raises:
+        InputError: files are missing or do not fit, or `out` holds other certificates.
+    """
+    embedder, dataset = load_model(run / MODEL_NAME), load_aligned(data)
+    embedder.spec.refuse_other(dataset.header)
+    network, listed = embedder.backbone.eval(), load_protocol(protocol)
+    photos = PairPhotos.of(listed, dataset)
+    images = FaceImages.of_strangers(dataset, photos.rows, input_px=embedder.spec.input_px)
+    same = np.asarray(listed.same)
+    which = _some_of_both(same, ~photos.pairs_with(photos.no_crop), pairs, seed=smoothing.seed)
+    device = device_of(network)
+
+    def one(item: int, generator: torch.Generator) -> Certificate:
+        pair = torch.tensor([int(side[which[item]]) for side in (photos.left, photos.right)])
+        probe, other = as_pixels(images.read(pair))
+        with torch.no_grad():
+            reference = network(other[None].to(device))
+
+        def similarity(pixels: Tensor) -> Tensor:
+            return F.cosine_similarity(network(pixels.to(device)), reference)
+
+        return certify_pair(
+            similarity,
+            probe,
+            threshold=threshold,
+            sd=smoothing.sd,
+            samples=smoothing.samples,
+            error=smoothing.error,
+            generator=generator,
+        )
+
+    about = {
+        "model_sha256": run_sha256(run),
+        "data_sha256": dataset.sha256,
+        "threshold": threshold,
+        "pairs": which.tolist(),
+    }
+    _warn_of_other_noise(run, smoothing.sd)
+    rows = certified_rows(one, same[which].astype(int).tolist(), out, smoothing=smoothing, about=about)
+    return summarised(rows, pair_shares, out, smoothing)
+
+
+def _some_of_both(
+    same: NDArray[np.bool_], usable: NDArray[np.bool_], count: int, *, seed: int
+) -> NDArray[np.int64]:
+    """Random pairs of which both photos are there, half of them genuine."""
+    order = np.random.default_rng(seed).permutation(len(same))
+    order = order[usable[order]]
+    return np.sort(np.concatenate([order[same[order] == kind][: (count + 1) // 2] for kind in (True, False)]))
+
+
+def _warn_of_other_noise(run: Path, sd: float) -> None:
+    config = run / "config.yaml"
+    trained = read_yaml(config).get("training", {}).get("noise") if config.is_file() else None
+    if trained != sd:
+        said = f"with noise {trained:g}" if trained else "without noise"
+        say(
+            f"warning: the model was trained {said}, not with {sd:g}. The certificates hold, but the radii "
+            f"are smaller than after a training with training.noise: {sd:g}."
+        )

@@ -1,0 +1,158 @@
+"""Certificates of many images or pairs: rows that are kept as they come, and shares at several radii."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from data_prep.atomic import make_folder, write_text, written_whole
+from data_prep.errors import InputError
+from data_prep.own_files import read_guarded
+from data_prep.progress import progress
+from robustness.certificates.smoothing import ABSTAIN, Certificate
+from robustness.config.smoothing import Smoothing
+
+CSV_NAME, RESULT_NAME, SETTINGS_NAME = "certificates.csv", "result.json", "settings.json"
+_SAVED_EVERY = 20
+# Radii of the table, in units of the noise.
+_RADII = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0)
+
+
+@dataclass(frozen=True)
+class Row:
+    """What was found of one image or pair.
+
+    Attributes:
+        item: its number.
+        truth: its class; of a pair 1 for genuine, 0 for impostor.
+        decision, radius: see `Certificate`.
+    """
+
+    item: int
+    truth: int
+    decision: int
+    radius: float
+
+
+def certified_rows(
+    one: Callable[[int, torch.Generator], Certificate],
+    truth: Sequence[int],
+    out: Path,
+    *,
+    smoothing: Smoothing,
+    about: dict[str, Any],
+) -> list[Row]:
+    """A row for every item; those of an interrupted run are kept. The noise depends on seed and item only.
+
+    Args:
+        one: item and its generator -> certificate.
+        truth: of each item.
+        out: folder for the rows.
+        smoothing: noise, samples, confidence.
+        about: what else an interrupted run must share with this one.
+
+    Raises:
+        InputError: `out` holds other certificates, or damaged ones.
+    """
+    make_folder(out)
+    rows = _kept(out, json.loads(json.dumps(asdict(smoothing) | about | {"items": len(truth)})))
+    with progress("certify", total=len(truth) - len(rows)) as advance:
+        for item in range(len(rows), len(truth)):
+            [word] = np.random.SeedSequence([smoothing.seed, item]).generate_state(1, np.uint64)
+            found = one(item, torch.Generator().manual_seed(int(word >> np.uint64(1))))
+            rows.append(Row(item, truth[item], found.decision, found.radius))
+            if len(rows) % _SAVED_EVERY == 0 or len(rows) == len(truth):
+                _write(out, rows)
+            advance(1, "")
+    return rows
+
+
+def _kept(out: Path, settings: dict[str, Any]) -> list[Row]:
+    place = out / SETTINGS_NAME
+    if not place.exists():
+        write_text(place, json.dumps(settings, indent=2) + "\n")
+        return []
+    damaged = "Name another folder, or delete this one."
+    with read_guarded("--out", "must hold whole certificates", got=out, fix=damaged):
+        then = json.loads(place.read_text(encoding="utf-8"))
+    if then != settings:
+        raise InputError(
+            "--out",
+            "must be a new folder, or one with the same model and settings",
+            got=f"{out}, which holds other certificates",
+            fix="Name another folder.",
+        )
+    if not (out / CSV_NAME).exists():
+        return []
+    with (
+        read_guarded("--out", "must hold whole certificates", got=out, fix=damaged),
+        (out / CSV_NAME).open(newline="", encoding="utf-8") as file,
+    ):
+        return [
+            Row(int(row["item"]), int(row["truth"]), int(row["decision"]), float(row["radius"]))
+            for row in csv.DictReader(file, strict=True)
+        ]
+
+
+def _write(out: Path, rows: list[Row]) -> None:
+    with (
+        written_whole(out / CSV_NAME) as unfinished,
+        unfinished.open("w", newline="", encoding="utf-8") as file,
+    ):
+        writer = csv.DictWriter(file, list(Row.__dataclass_fields__))
+        writer.writeheader()
+        writer.writerows(asdict(row) for row in rows)
+
+
+def summarised(
+    rows: list[Row], shares: Callable[[list[Row], float], dict[str, float]], out: Path, smoothing: Smoothing
+) -> str:
+    """Write the shares at each radius to result.json, and give them as a table for the terminal.
+
+    Args:
+        rows: all of them.
+        shares: rows and radius -> what the table shows.
+        out: folder of the result.
+        smoothing: how the certificates were made.
+    """
+    radii = [factor * smoothing.sd for factor in _RADII]
+    lines = [shares(rows, radius) for radius in radii]
+    abstained = sum(row.decision == ABSTAIN for row in rows) / len(rows)
+    at_radius = [{"l2_radius": radius} | line for radius, line in zip(radii, lines, strict=True)]
+    result = {"items": len(rows), "abstained": abstained, "at_radius": at_radius}
+    write_text(out / RESULT_NAME, json.dumps(result, indent=2) + "\n")
+    names = ["l2 radius", *(name.replace("_", " ") for name in lines[0])]
+    text = [f"{len(rows)} decisions, confidence {smoothing.confidence:g} each; abstained on {abstained:.1%}"]
+    text.append("  ".join(f"{name:>{max(9, len(name))}}" for name in names))
+    for radius, line in zip(radii, lines, strict=True):
+        cells = [f"{radius:.3f}", *(f"{share:.1%}" for share in line.values())]
+        text.append(
+            "  ".join(f"{cell:>{max(9, len(name))}}" for cell, name in zip(cells, names, strict=True))
+        )
+    return "\n".join(text)
+
+
+def class_shares(rows: list[Row], radius: float) -> dict[str, float]:
+    """Images that are classified correctly whatever an attack does within the radius."""
+    return {"certified_accuracy": _share(rows, radius, truth=None)}
+
+
+def pair_shares(rows: list[Row], radius: float) -> dict[str, float]:
+    """Genuine pairs that no attack can hide; impostor pairs that an attack might have accepted, at most."""
+    return {
+        "certified_true_accepts": _share(rows, radius, truth=1),
+        "false_accepts_at_most": 1.0 - _share(rows, radius, truth=0),
+    }
+
+
+def _share(rows: list[Row], radius: float, *, truth: int | None) -> float:
+    """Of the rows of that truth (None: of all), those whose true decision holds up to the radius."""
+    asked = [row for row in rows if truth is None or row.truth == truth]
+    return sum(row.decision == row.truth and row.radius >= radius for row in asked) / max(len(asked), 1)

@@ -1,0 +1,216 @@
+"""Bounds against brute force, and radii against models whose true radius is known."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+from small_faces import write_faces, write_pairs
+from small_runs import run_config
+from torch import Tensor
+
+from data_prep.errors import InputError
+from faceverif.classification.config import ClassificationConfig
+from faceverif.classification.training import train_classifier
+from faceverif.config.reading import validate_config
+from faceverif.training.loop import train
+from robustness.certificates.run import certify_images, certify_pairs
+from robustness.certificates.smoothing import (
+    ABSTAIN,
+    certified,
+    certify_class,
+    certify_pair,
+    lower_bound,
+    median_bounds,
+)
+from robustness.certificates.table import CSV_NAME, RESULT_NAME, Row, pair_shares
+from robustness.config.smoothing import Smoothing
+
+SD, IMAGE = 0.5, torch.full((1, 2, 2), 0.5)
+DIRECTION = torch.tensor([3.0, -1.0, 2.0, 1.0]).reshape(1, 2, 2)
+
+
+def fresh(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def side_of(distance: float) -> tuple[Tensor, float]:
+    """A plane at that l2 distance from IMAGE; its normal has length 1."""
+    normal = DIRECTION / DIRECTION.norm()
+    return normal, float((normal * IMAGE).sum()) - distance
+
+
+@pytest.mark.parametrize(("hits", "samples"), [(0, 5), (5, 5), (7, 10), (99, 100), (55, 100)])
+def test_the_lower_bound_is_the_smallest_probability_that_the_count_does_not_refute(
+    hits: int, samples: int
+) -> None:
+    bound = lower_bound(hits, samples, error=0.01)
+    chances = [
+        sum(math.comb(samples, k) * p**k * (1 - p) ** (samples - k) for k in range(hits, samples + 1))
+        for p in (bound - 1e-6, bound + 1e-6)
+    ]
+    assert hits == bound == 0 or chances[0] < 0.01 < chances[1]
+
+
+@pytest.mark.parametrize("distance", [0.2, 0.6])
+def test_the_radius_approaches_the_distance_to_the_border_of_a_linear_model(distance: float) -> None:
+    """There the smoothed decision changes exactly at the border, Cohen et al., Appendix B."""
+    normal, height = side_of(distance)
+
+    def classify(pixels: Tensor) -> Tensor:
+        return ((pixels * normal).flatten(1).sum(dim=1) > height).long()
+
+    found = certify_class(
+        classify, IMAGE, sd=SD, samples=20_000, selection=50, error=0.001, generator=fresh()
+    )
+    assert found.decision == 1
+    assert 0.85 * distance < found.radius <= distance
+
+
+def test_a_certificate_is_wrong_no_more_often_than_stated() -> None:
+    distance, wrong = 0.3, 0
+    chance = stats.norm.cdf(distance / SD)
+    generator = np.random.default_rng(0)
+    for hits in generator.binomial(200, chance, size=2000):
+        wrong += certified(1, int(hits), 200, sd=SD, error=0.05).radius > distance
+    assert 0 < wrong / 2000 <= 0.06
+
+
+def test_it_abstains_where_the_counts_do_not_decide() -> None:
+    assert certified(1, 52, 100, sd=SD, error=0.001) == certified(0, 0, 100, sd=SD, error=0.001)
+    assert certified(1, 52, 100, sd=SD, error=0.001).decision == ABSTAIN
+    assert certified(1, 100, 100, sd=SD, error=0.001).radius == pytest.approx(
+        SD * stats.norm.ppf(0.001**0.01)
+    )
+
+
+def test_a_pairs_decision_holds_up_to_the_radius_and_not_far_beyond() -> None:
+    """A similarity that is linear in the pixels: the median moves with the change."""
+    normal, height = side_of(0.4)
+
+    def similarity(pixels: Tensor) -> Tensor:
+        return (pixels * normal).flatten(1).sum(dim=1)
+
+    for threshold, decision in ((height, 1), (height + 0.8, 0)):
+        found = certify_pair(
+            similarity, IMAGE, threshold=threshold, sd=SD, samples=20_000, error=0.001, generator=fresh()
+        )
+        assert found.decision == decision
+        assert 0.36 < found.radius <= 0.4
+        toward = -normal if decision else normal
+        for size, holds in ((found.radius, True), (0.45, False)):
+            median = similarity((IMAGE + size * toward)[None]).item()
+            assert ((median >= threshold) == bool(decision)) == holds
+
+
+def test_the_medians_bounds_hold_for_changes_in_every_direction_and_are_tight() -> None:
+    rng = np.random.default_rng(1)
+    radius, trials, outside = 0.2, 300, 0
+    lows = []
+    for _ in range(trials):
+        low, high = median_bounds(rng.normal(0, SD, 400), radius=radius, sd=SD, error=0.05)
+        outside += low > -radius or high < radius  # a linear similarity of slope 1 moves by the radius
+        lows.append(low)
+    assert outside / trials <= 0.07
+    assert -0.3 < np.mean(lows) < -radius
+    assert median_bounds(rng.normal(0, SD, 20), radius=2.0, sd=SD, error=0.05) == (-math.inf, math.inf)
+
+
+def test_the_bounds_order_statistic_is_the_largest_allowed() -> None:
+    samples, radius, error = 60, 0.25, 0.1
+    values = np.arange(samples, dtype=np.float64)
+    share = stats.norm.cdf(-radius / SD)
+    allowed = [
+        k
+        for k in range(1, samples + 1)
+        if sum(math.comb(samples, j) * share**j * (1 - share) ** (samples - j) for j in range(k)) <= error / 2
+    ]
+    low, high = median_bounds(values, radius=radius, sd=SD, error=error)
+    assert low == max(allowed) - 1
+    assert high == samples - max(allowed)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ((0.0, 1000, 0.999), "--noise"),
+        ((math.nan, 1000, 0.999), "--noise"),
+        ((0.25, 1000, 1.0), "--confidence"),
+        ((0.25, 10, 0.999), "--samples: must be at least 11"),
+    ],
+)
+def test_settings_that_certify_nothing_are_refused(settings: tuple[float, int, float], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Smoothing(*settings, seed=0)
+
+
+def test_a_runs_certificates_continue_and_its_noise_is_compared(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = small_run(tmp_path / "run", noise=0.3)
+    smoothing = Smoothing(0.3, 100, 0.99, seed=1)
+    text = certify_images(run, tmp_path / "whole", smoothing=smoothing, images=25)
+    assert "warning" not in capsys.readouterr().err
+    assert "25 decisions" in text
+    whole = (tmp_path / "whole" / CSV_NAME).read_text()
+    shares = json.loads((tmp_path / "whole" / RESULT_NAME).read_text())["at_radius"]
+    assert [line["certified_accuracy"] for line in shares] == sorted(
+        (line["certified_accuracy"] for line in shares), reverse=True
+    )
+    done = whole.splitlines(keepends=True)[:11]
+    (tmp_path / "whole" / CSV_NAME).write_text("".join(done))
+    certify_images(run, tmp_path / "whole", smoothing=smoothing, images=25)
+    assert (tmp_path / "whole" / CSV_NAME).read_text() == whole
+    with pytest.raises(InputError, match="holds other certificates"):
+        certify_images(run, tmp_path / "whole", smoothing=smoothing, images=24)
+    certify_images(run, tmp_path / "other", smoothing=Smoothing(0.1, 100, 0.99, seed=1), images=1)
+    assert "warning: the model was trained with noise 0.3, not with 0.1" in capsys.readouterr().err
+
+
+def small_run(run: Path, *, noise: float) -> Path:
+    settings = {
+        "data": {"name": "digits", "limit": 300},
+        "network": {"name": "strided_conv", "embedding_dim": 16, "width": 8},
+        "head": {"name": "softmax"},
+        "optimizer": {"name": "adamw", "learning_rate": 0.01},
+        "schedule": {"name": "cosine"},
+        "training": {"epochs": 2, "batch_size": 50, "noise": noise},
+    }
+    train_classifier(validate_config(ClassificationConfig, settings, source="test"), run, resume=False)
+    return run
+
+
+def test_pairs_are_counted_by_what_an_attack_cannot_change() -> None:
+    rows = [Row(0, 1, 1, 0.5), Row(1, 1, 1, 0.1), Row(2, 1, ABSTAIN, 0), Row(3, 0, 0, 0.4), Row(4, 0, 1, 0.9)]
+    assert pair_shares(rows, 0.3) == {
+        "certified_true_accepts": pytest.approx(1 / 3),
+        "false_accepts_at_most": 0.5,
+    }
+    assert pair_shares(rows, 0.45)["false_accepts_at_most"] == 1.0
+
+
+def test_a_face_models_pairs_are_certified(tmp_path: Path) -> None:
+    data = write_faces(tmp_path / "data", people=4, photos=3).root
+    run = tmp_path / "run"
+    train(run_config(data, training={"epochs": 1}), run, resume=False)
+    settings = {
+        "data": data,
+        "protocol": write_pairs(tmp_path / "pairs.csv", people=4, photos=3),
+        "threshold": 0.2,
+        "smoothing": Smoothing(0.05, 30, 0.99, seed=0),
+    }
+    text = certify_pairs(run, tmp_path / "out", pairs=4, **settings)  # type: ignore[arg-type]
+    assert "certified true accepts" in text
+    rows = (tmp_path / "out" / CSV_NAME).read_text().splitlines()[1:]
+    assert [row.split(",")[1] for row in rows].count("1") == 2
+
+
+def test_noise_is_for_plain_training() -> None:
+    settings = {"noise": 0.1, "adversarial": {"attack": "pgd", "epsilon": 0.1}, "epochs": 1}
+    with pytest.raises(InputError, match=r"training.noise: must be 0 in adversarial training"):
+        run_config(Path(), training=settings)
