@@ -14,8 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from data_prep.errors import InputError
 from data_prep.face_model import load_face_model
 from data_prep.synthetic import synthesise_photos
+from faceverif.config.reading import read_yaml
 from faceverif.models import MODEL_NAME
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -25,8 +27,9 @@ FILES = ("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE", "C
 BUILD = """
 import sys
 from setuptools import build_meta
-build_meta.build_sdist(sys.argv[1])
-build_meta.build_wheel(sys.argv[1])
+out = sys.argv[1]  # the builds replace sys.argv
+build_meta.build_sdist(out)
+build_meta.build_wheel(out)
 """
 
 
@@ -53,6 +56,17 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def wanted_in_wheel() -> set[str]:
     return {f"faceverif/{name}" if name.startswith("configs/") else name for name in files_of(ROOT)}
+
+
+def test_a_shipped_config_is_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    name = Path("configs/faces/celeba_cosface.yaml")
+    assert read_yaml(name) == read_yaml(ROOT / name)
+    name.parent.mkdir(parents=True)
+    name.write_text("mine: 1\n")
+    assert read_yaml(name) == {"mine": 1}
+    with pytest.raises(InputError, match="there is no such file; got configs/faces/celeba_cosfac"):
+        read_yaml(Path("configs/faces/celeba_cosfac.yaml"))
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from data_prep.errors import InputError
 from faceverif.config.messages import as_input_error, short
 from faceverif.config.paths import near_names
 from faceverif.config.section import Section
+from faceverif.config.shipped import shipped_in_place_of
 from faceverif.config.yaml_text import YAMLProblem, parse_setting, read_yaml_file, yaml_text
 
 Config = TypeVar("Config", bound=Section)
@@ -74,6 +75,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     Raises:
         InputError: no such file, or no mapping in it.
     """
+    path = shipped_in_place_of(path)
     _require_file(path)
     try:
         settings = read_yaml_file(path)

@@ -53,6 +53,17 @@ def find_shipped_config(name: str) -> Path:
     raise InputError("NAME", "must be a shipped config", got=name, fix=fix)
 
 
+def shipped_in_place_of(path: Path) -> Path:
+    """The shipped config where a path names one and the user's folder has no such file; else the path.
+
+    README's commands name `configs/...`; after `pip install` there is no such folder.
+    """
+    if path.parts[:1] != ("configs",) or path.exists():
+        return path
+    shipped = (place / Path(*path.parts[1:]) for place in _PLACES)
+    return next((file for file in shipped if file.is_file()), path)
+
+
 def opening_of(config: Path) -> tuple[str, str]:
     """What a config's opening comment says: the command that takes it, and the first sentence about it."""
     opening = config.read_text(encoding="utf-8").partition("\n\n")[0]
