@@ -24,7 +24,7 @@ def load(
     *,
     preprocess: str | None = None,
     output: str | None = None,
-    device: str = "auto",
+    device: str | None = None,
 ) -> Recogniser:
     """A model that was trained or imported here, or an ONNX file.
 
@@ -32,7 +32,8 @@ def load(
         path: the folder of a run or of an imported model, or an .onnx file; None: the package's own model.
         preprocess: what an ONNX file expects, as for `faceverif verify`: `rgb-imagenet`, ...
         output: the name of an ONNX file's embedding, where its shape does not tell.
-        device: auto (a CUDA GPU where there is one), cpu, cuda, cuda:N or mps.
+        device: auto, cpu, cuda, cuda:N or mps, for this process; None: as chosen before, at first auto, which
+            takes a CUDA GPU where there is one.
 
     Raises:
         InputError: no model or device there, a damaged one, or an option that does not belong to it.

@@ -91,6 +91,7 @@ def draw_people(place: Path) -> None:
             for copy in (place / "celeba" / "images" / person.name / photo.name, lfw):
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(photo, copy)
+    (place / "photos.csv").write_text("first,second\na.jpg,b.jpg\n")
     for name, number in (("a.jpg", "01.jpg"), ("b.jpg", "02.jpg")):
         shutil.copy(place / "drawn" / "person-0001" / number, place / name)
 

@@ -135,8 +135,7 @@ def data_audit(
     """Find shared people, copies and wrong labels, and list what the training should leave out."""
     from faceverif.models import load_embedder
 
-    choose_device(device)
-    embedder = load_embedder(model[0], preprocess=preprocess, output=output)
+    embedder = load_embedder(model[0], preprocess=preprocess, output=output, device=device)
 
     from faceverif.audit.run import AuditSettings, audit
 

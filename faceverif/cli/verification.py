@@ -42,8 +42,7 @@ def embed(
     """Embed every crop of an aligned data set."""
     from faceverif.models import load_embedder
 
-    choose_device(device)
-    embedder = load_embedder(model[0], preprocess=preprocess, output=output)
+    embedder = load_embedder(model[0], preprocess=preprocess, output=output, device=device)
 
     from faceverif.verification.embedding_file import embed_to_file
 
@@ -124,8 +123,7 @@ def verify(
         )
     if protocol is not None and protocol.suffix != ".bin":  # one that is large is read once, later
         load_protocol(protocol, allow_partial=allow_partial)
-    choose_device(device)
-    embedder = load_embedder(model[0], preprocess=preprocess, output=output)
+    embedder = load_embedder(model[0], preprocess=preprocess, output=output, device=device)
 
     from faceverif.verification.runner import verify as run_protocol
     from faceverif.verification.suite import verify_suite
@@ -169,8 +167,7 @@ def calibrate(
     """Set the thresholds of any model for false accept rates, for `faceverif compare`."""
     from faceverif.models import load_embedder
 
-    choose_device(device)
-    embedder = load_embedder(model[0], preprocess=preprocess, output=output)
+    embedder = load_embedder(model[0], preprocess=preprocess, output=output, device=device)
 
     from faceverif.verification.calibrate import calibrate as set_thresholds
     from faceverif.verification.calibration import calibration_file

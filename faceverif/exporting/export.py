@@ -80,6 +80,7 @@ def export_model(request: ExportRequest) -> Exported:
             export that differs too much from the model; nothing is written then.
     """
     model = load_differentiable(request.model)
+    model.backbone.cpu()  # the example that is traced lies there
     dataset = None if request.data is None else load_aligned(request.data)
     if dataset is not None:
         model.spec.refuse_other(dataset.header)

@@ -6,12 +6,14 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data_prep.device import computing_device, find_device
+from data_prep.device import choose_device, computing_device
 from data_prep.errors import InputError
 from faceverif.models.embedder import Embedder, PreprocessingSpec
 from faceverif.models.location import MODEL_NAME, MODEL_OPTION, is_onnx, model_file_of, model_or_shipped
 
 if TYPE_CHECKING:
+    import torch
+
     from faceverif.models.model_file import TorchEmbedder, load_model, save_model
 
 __all__ = [
@@ -46,7 +48,7 @@ def load_embedder(
         model: the folder of a run or of an imported model, its model file, or an .onnx file.
         preprocess: what an ONNX file expects: a name in `PREPROCESSINGS`.
         output: the name of an ONNX file's embedding, where its shape does not tell.
-        device: auto, cpu, cuda, cuda:N or mps; None: the device of this process.
+        device: auto, cpu, cuda, cuda:N or mps, which becomes the device of this process; None: as it is.
 
     Raises:
         InputError: no model or device is there, a damaged model, or an option does not belong to it.
@@ -55,7 +57,8 @@ def load_embedder(
     if is_onnx(file):
         from faceverif.models.onnx_file import OnnxEmbedder  # brings onnx and onnxruntime
 
-        return OnnxEmbedder(file, preprocess, output=output, device=device)
+        _choose(device)
+        return OnnxEmbedder(file, preprocess, output=output)
     for option, value in (("--preprocess", preprocess), ("--output", output)):
         if value is not None:
             raise InputError(
@@ -64,11 +67,16 @@ def load_embedder(
                 got=f"{value} for {model}",
                 fix="Leave it out.",
             )
+    where = _choose(device)
     from faceverif.models.model_file import load_model  # brings torch
 
     embedder = load_model(file, field=MODEL_OPTION)
-    embedder.backbone.to(computing_device() if device is None else find_device(device))
+    embedder.backbone.to(where)
     return embedder
+
+
+def _choose(device: str | None) -> torch.device:
+    return computing_device() if device is None else choose_device(device)
 
 
 def load_differentiable(

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from data_prep.alignment import TEMPLATES, Template
-from data_prep.device import computing_device, find_device
+from data_prep.device import computing_device
 from data_prep.errors import InputError, first_line
 from data_prep.progress import say
 from faceverif.models.embedder import Embedder, PreprocessingSpec
@@ -33,14 +33,14 @@ _EXPORT = "Export the embedding network alone."
 class OnnxEmbedder(Embedder):
     """An ONNX file with one image input (n, 3, side, side) and an embedding among its outputs.
 
-    Calls run side by side in one thread per core, so that a file whose batch is fixed at 1, as most exports
+    It runs on a GPU where that is this process's device and onnxruntime has its CUDA provider. On a CPU
+    calls run side by side in one thread per core, so that a file whose batch is fixed at 1, as most exports
     are, uses all cores too.
 
     Args:
         path: the .onnx file; external data must lie in its folder.
         preprocess: a name in `PREPROCESSINGS`; None: as the file says, if `faceverif export` wrote it.
         output: the name of the embedding; None: the only output that has the shape of one.
-        device: as for `load_embedder`; on a GPU only where onnxruntime's CUDA provider is installed.
 
     Attributes:
         preprocess: the name of the preprocessing.
@@ -59,9 +59,7 @@ class OnnxEmbedder(Embedder):
         "leave the photo out of the data."
     )
 
-    def __init__(
-        self, path: Path, preprocess: str | None, *, output: str | None = None, device: str | None = None
-    ) -> None:
+    def __init__(self, path: Path, preprocess: str | None, *, output: str | None = None) -> None:
         self.path, self.name = path, path.name
         if preprocess is not None:
             find_preprocessing(preprocess)
@@ -69,9 +67,7 @@ class OnnxEmbedder(Embedder):
             raise InputError(MODEL_OPTION, "must be an .onnx file", got=path, fix="Check the path.")
         # Now, not when it is first asked for: by then the files may hold other weights than the session.
         self._sha256 = model_sha256(path, read_graph(path))
-        self._session, self._device = _open(
-            path, computing_device() if device is None else find_device(device)
-        )
+        self._session, self._device = _open(path, computing_device())
         label = read_label(path, self._session.get_modelmeta().custom_metadata_map)
         self.preprocess = preprocess = _agreed(path, preprocess, label)
         self.pixels = find_preprocessing(preprocess)
