@@ -10,10 +10,9 @@ from torch import nn
 
 from data_prep.alignment import find_template
 from faceverif.models import Embedder, TorchEmbedder, load_embedder, model_or_shipped
-from faceverif.models.embedder import naming
 from faceverif.verification.embeddings import embed_crops
 from faceverif.verification.options import VerificationOptions
-from faceverif.verification.photo_faces import Photo, find_face
+from faceverif.verification.photo_faces import Photo, embed_faces, find_face
 from faceverif.verification.result import VerificationResult
 from faceverif.verification.runner import verify
 from faceverif.verification.scoring import normalised
@@ -123,8 +122,7 @@ class Recogniser:
         """
         template = self.embedder.spec.checked_template()
         faces = [find_face(photo, template) for photo in (first, second)]
-        with naming([face.photo for face in faces]):
-            one, other = self.embed(np.stack([face.crop for face in faces]))
+        one, other = embed_faces(self.embedder, faces, flip=self.flip)
         return float(one @ other)
 
     def verify(

@@ -16,12 +16,9 @@ from data_prep.dataset.crops import side_by_side
 from data_prep.detection.cascade import POLICY
 from data_prep.errors import printable_lines
 from faceverif.models import Embedder, load_embedder
-from faceverif.models.embedder import naming
 from faceverif.report.numbers import percent
 from faceverif.verification.calibration import CalibratedPoint, Calibration, load_calibration
-from faceverif.verification.embeddings import embed_crops
-from faceverif.verification.photo_faces import FoundFace, find_face
-from faceverif.verification.scoring import normalised
+from faceverif.verification.photo_faces import FoundFace, embed_faces, find_face
 
 # Below this true accept rate a model misses most pairs of the same person, and "different" says little.
 WEAK_TAR = 0.5
@@ -168,9 +165,7 @@ class Comparer:
 
     def embed(self, faces: Sequence[FoundFace]) -> NDArray[np.float64]:
         """(faces, dim) embeddings of length 1."""
-        crops = np.stack([face.crop for face in faces])
-        with naming([face.photo for face in faces]):
-            return normalised(embed_crops(self.embedder, crops, flip=self.calibration.flip))
+        return embed_faces(self.embedder, faces, flip=self.calibration.flip)
 
     def compare(self, first: Path, second: Path) -> Comparison:
         """Two photos; raises as `find_face` does."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -14,6 +15,9 @@ from data_prep.detection.cascade import centred_largest
 from data_prep.detection.second_pass import TwoPassDetector
 from data_prep.errors import InputError
 from data_prep.photos import PhotoError, read_photo
+from faceverif.models.embedder import Embedder, naming
+from faceverif.verification.embeddings import embed_crops
+from faceverif.verification.scoring import normalised
 
 # A file, or (height, width, 3) uint8 RGB.
 Photo = Path | str | NDArray[np.uint8]
@@ -57,6 +61,21 @@ def find_face(photo: Photo, template: Template) -> FoundFace:
         )
     crop = template.cut(pixels, box=faces.boxes[chosen], landmarks=faces.landmarks[chosen])
     return FoundFace(name, crop, len(faces))
+
+
+def embed_faces(embedder: Embedder, faces: Sequence[FoundFace], *, flip: bool) -> NDArray[np.float64]:
+    """Embeddings of length 1, (faces, dim).
+
+    Args:
+        embedder: made for the faces' template.
+        faces: one or more.
+        flip: average with the mirrored crop: see `FLIP_RULE`.
+
+    Raises:
+        InputError: an embedding is not finite; it names the photo.
+    """
+    with naming([face.photo for face in faces]):
+        return normalised(embed_crops(embedder, np.stack([face.crop for face in faces]), flip=flip))
 
 
 @cache
