@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,6 +27,8 @@ from faceverif.models import Embedder, TorchEmbedder, load_differentiable
 from faceverif.models.onnx_file import OnnxEmbedder
 from faceverif.models.onnx_label import OnnxLabel
 from faceverif.models.preprocessing import PREPROCESSINGS
+
+_PATHS = ("path", "run", "model", "teacher")  # keys of a provenance that name a place
 
 
 @dataclass(frozen=True)
@@ -118,11 +121,18 @@ def _write(file: Path, model: TorchEmbedder, request: ExportRequest, crops: Chec
 
 
 def _provenance(model: TorchEmbedder) -> dict[str, Any]:
-    """What the model says of itself, without the paths and commands of the machine that it was trained on."""
-    known = {key: value for key, value in model.provenance.items() if key not in ("command", "machine")}
-    if isinstance(known.get("data"), dict) and "path" in known["data"]:
-        known["data"] = {**known["data"], "path": Path(known["data"]["path"]).name}
-    return known | {"exported_from": model.sha256}
+    """What the model says of itself, without the machine that it was trained on and its folders."""
+    return _without_folders(model.provenance) | {"exported_from": model.sha256}
+
+
+def _without_folders(facts: Mapping[str, Any]) -> dict[str, Any]:
+    kept: dict[str, Any] = {}
+    for key, value in facts.items():
+        if isinstance(value, Mapping):
+            kept |= {} if key == "machine" else {key: _without_folders(value)}
+        elif key != "command":
+            kept[key] = Path(value).name if key in _PATHS and isinstance(value, str) else value
+    return kept
 
 
 def _reopened(file: Path, model: TorchEmbedder, request: ExportRequest) -> Embedder:

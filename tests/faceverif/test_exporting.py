@@ -70,6 +70,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     provenance = {
         "data": {"path": "/home/me/faces", "photos": 9, "identities": 3, "exclusions": None},
         "seed": 4,
+        "command": "faceverif train --run /home/me/run",
+        "start_from": {"run": "/home/me/first", "model_sha256": "0" * 64},
     }
     save_model(
         folder / MODEL_NAME,
@@ -181,6 +183,7 @@ def test_a_file_says_its_origin_without_the_paths_of_the_machine(kept: Any, run:
     exported = kept()
     embedder = OnnxEmbedder(exported.request.out, None)
     assert embedder.provenance["data"]["path"] == "faces"
+    assert embedder.provenance["start_from"]["run"] == "first"
     assert embedder.provenance["exported_from"] == load_model(run / MODEL_NAME).sha256
     assert embedder.exclusions is None
     assert b"/home/me" not in exported.request.out.read_bytes()
