@@ -10,9 +10,8 @@ from filelock import FileLock, Timeout
 
 from data_prep.atomic import make_folder, not_writable
 from data_prep.errors import InputError
+from data_prep.own_names import LOCK_NAME
 from data_prep.system_errors import is_refused
-
-LOCK_NAME = ".lock"
 
 
 @contextmanager

@@ -24,10 +24,9 @@ from numpy.typing import NDArray
 from data_prep.atomic import write_text, written_whole
 from data_prep.errors import InputError
 from data_prep.face_model import _SIDE_PX, FaceModel
-from data_prep.lock import LOCK_NAME, filled
+from data_prep.lock import filled
+from data_prep.own_names import LOCK_NAME, SYNTHETIC_MARK
 from data_prep.progress import progress
-
-_MARK_NAME = ".synthetic.json"
 
 
 def synthesise_photos(model: FaceModel, out: Path, *, identities: int, photos: int, seed: int) -> None:
@@ -104,13 +103,13 @@ def _claimed(out: Path, settings: dict[str, Any]) -> Iterator[None]:
     """Make `out` this call's folder, or find that it already is; and hold it."""
     _refuse_other_folder(out, settings)
     with filled(out, command="faceverif synthesise", option="OUT"):
-        write_text(out / _MARK_NAME, json.dumps(settings))
+        write_text(out / SYNTHETIC_MARK, json.dumps(settings))
         yield
 
 
 def _refuse_other_folder(out: Path, settings: dict[str, Any]) -> None:
     # The mark is hidden, because readers of the folder count every other file as a photo.
-    mark = out / _MARK_NAME
+    mark = out / SYNTHETIC_MARK
     if mark.is_file() and mark.read_bytes() == json.dumps(settings).encode():
         return
     if out.is_dir() and any(not _is_leftover(entry.name) for entry in out.iterdir()):

@@ -10,6 +10,7 @@ from typing import Literal
 
 from data_prep.errors import InputError
 from data_prep.inside import refuse_link_outside
+from data_prep.own_names import is_own
 
 Skip = Callable[[Path, str], None]
 _Kind = Literal["file", "folder", "link to a folder", "other"]
@@ -70,6 +71,8 @@ def walk(folder: Path, *, skip: Skip = _forget, field: str = "SRC") -> Iterator[
         files: list[Path] = []
         folders: list[Path] = []
         for path, kind in _entries(place, field):
+            if is_own(path.name):
+                continue
             if left_by_the_system(path.name):
                 skip(path, "system_file")
             elif kind == "file":

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from data_prep import alignment
+from faceverif.report import plotting
 
 _SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -20,6 +21,14 @@ def quick_inputs() -> Iterator[None]:
     """Networks may see a small part of the crops' middle: the tests' nets take 32 pixels, for speed."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(alignment, "SMALLEST_CUT", 0.25)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def small_figures() -> Iterator[None]:
+    """Figures with few pixels: no test looks at them, and large ones take long to draw."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plotting, "_DOTS_PER_INCH", 40)
         yield
 
 

@@ -1,31 +1,56 @@
-"""Which form of aligned crops a pack is in, remembered beside it, so that opening it detects no faces."""
+"""Which form of aligned crops a pack is in, remembered, so that opening it again detects no faces.
+
+The answer lies beside the pack, so that it moves with it. Where nothing can be written there, it lies in the
+user's cache folder.
+"""
 
 from __future__ import annotations
 
 import json
-from contextlib import suppress
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from data_prep.atomic import write_text
 from data_prep.dataset.already_aligned import CropForm, Sample, form_of
+from data_prep.own_names import PACK_MEMORY
 
 
 def form_of_pack(path: Path, sample: Sample) -> CropForm | None:
     """The form of a pack's crops: what is remembered of this sample, else what the detector says.
 
-    A memory of other photos, a damaged one and a folder that cannot be written to only cost time.
+    A memory of other photos, a damaged one and folders that cannot be written to only cost time.
 
     Args:
         path: the pack, a file or a folder.
         sample: of its photos.
     """
-    memory = path / ".faceverif.json" if path.is_dir() else path.with_name(f".{path.name}.faceverif.json")
-    form = _remembered(memory, sample.sha256)
-    if form is None and (form := sample.form()) is not None:
-        known = {"sample_sha256": sample.sha256, "template": form.template.name, "policy": form.policy}
-        with suppress(OSError):
-            write_text(memory, json.dumps(known))
+    places = list(_places(path, sample.sha256))
+    for place in places:
+        if (remembered := _remembered(place, sample.sha256)) is not None:
+            return remembered
+    form = sample.form()
+    if form is not None:
+        _remember(places, form, sample.sha256)
     return form
+
+
+def _places(path: Path, sample_sha256: str) -> Iterator[Path]:
+    """Where the answer may lie, the preferred place first."""
+    yield path / PACK_MEMORY if path.is_dir() else path.with_name(f".{path.name}{PACK_MEMORY}")
+    home = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA") or "~/.cache"
+    yield Path(os.path.expanduser(home)) / "faceverif" / "packs" / f"{sample_sha256}.json"
+
+
+def _remember(places: list[Path], form: CropForm, sample_sha256: str) -> None:
+    known = {"sample_sha256": sample_sha256, "template": form.template.name, "policy": form.policy}
+    for place in places:
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            write_text(place, json.dumps(known))
+        except OSError:
+            continue
+        return
 
 
 def _remembered(memory: Path, sample_sha256: str) -> CropForm | None:

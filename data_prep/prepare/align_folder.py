@@ -26,7 +26,8 @@ from data_prep.dataset.manifest import (
 from data_prep.detection.cascade import POLICY
 from data_prep.detection.second_pass import SECOND_PASS
 from data_prep.errors import InputError, printable_lines
-from data_prep.lock import LOCK_NAME, filled
+from data_prep.lock import filled
+from data_prep.own_names import LOCK_NAME
 from data_prep.prepare.crop_names import merges_names, refuse_merged
 from data_prep.prepare.journal import Journal
 from data_prep.prepare.task import AlignSettings, Task

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from data_prep.errors import InputError
-from data_prep.lock import LOCK_NAME
+from data_prep.own_names import LOCK_NAME
 
 CROPS_FOLDER = "crops"
 

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from data_prep.errors import InputError
-from data_prep.lock import LOCK_NAME
+from data_prep.own_names import LOCK_NAME
 from data_prep.prepare.crop_names import crop_name, merges_names, refuse_merged
 
 

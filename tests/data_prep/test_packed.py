@@ -235,14 +235,22 @@ def test_a_damaged_memory_is_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert asked.times == 1
 
 
-def test_a_pack_that_cannot_be_written_beside_still_opens(
+def test_of_a_pack_that_cannot_be_written_beside_the_user_keeps_the_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = Asked(monkeypatch)
-    write_rec(tmp_path, [(0, picture(0, side=112))])
-    (tmp_path / ".faceverif.json").mkdir()  # root may write anywhere, but not over a folder
-    for _ in range(2):
-        load_aligned(tmp_path)
+    asked, pack = Asked(monkeypatch), tmp_path / "pack"
+    pack.mkdir()
+    write_rec(pack, [(0, picture(0, side=112))])
+    (pack / ".faceverif.json").mkdir()  # root may write anywhere, but not over a folder
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    headers = [load_aligned(pack).header for _ in range(2)]
+    assert asked.times == 1
+    assert headers[0] == headers[1]
+    (tmp_path / "file").touch()
+    monkeypatch.setenv(
+        "XDG_CACHE_HOME", str(tmp_path / "file")
+    )  # no cache either: it is asked again, and opens
+    assert load_aligned(pack).header == headers[0]
     assert asked.times == 2
 
 

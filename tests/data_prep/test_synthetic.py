@@ -16,7 +16,9 @@ from data_prep.dataset.manifest import AlignedDataset, Status, header_for, write
 from data_prep.detection.cascade import FaceDetector, centred_largest
 from data_prep.errors import InputError
 from data_prep.face_model import SHIPPED_MODEL, FaceModel, fit_face_model, load_face_model, within_covariance
+from data_prep.own_names import SYNTHETIC_MARK
 from data_prep.photos import read_photo
+from data_prep.sources import list_source
 from data_prep.synthetic import synthesise_photos
 
 PEOPLE, PHOTOS, DIRECTIONS = 40, 4, 5
@@ -337,3 +339,11 @@ def test_counts_and_seed_are_checked_before_anything_is_written(
     with pytest.raises(InputError, match=f"{name}: .*got {value}"):
         synthesise_photos(small, tmp_path / "photos", **({"seed": 0, "identities": 1, "photos": 1} | wrong))
     assert not (tmp_path / "photos").exists()
+
+
+def test_what_synthesise_leaves_beside_the_photos_is_not_counted_as_skipped(people: Path) -> None:
+    assert (people / SYNTHETIC_MARK).is_file()
+    assert list_source(people).skipped.text() == ""
+    (people / ".hidden").touch()
+    assert list_source(people).skipped.text() == "skipped 1: system_file 1 (.hidden)"
+    (people / ".hidden").unlink()

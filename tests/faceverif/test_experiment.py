@@ -21,7 +21,6 @@ from faceverif.experiment.config import load_experiment, plan_runs
 from faceverif.experiment.report import case_axis
 from faceverif.experiment.run import run_experiment
 from faceverif.experiment.table import compare_paired
-from faceverif.report import plotting
 from faceverif.training.checkpoint import checkpoint_path
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -388,8 +387,7 @@ def test_too_few_seeds_and_equal_ones_are_not_tested() -> None:
     assert found == pytest.approx(stats.ttest_1samp(np.subtract(ours, theirs), 0).pvalue)
 
 
-def test_from_yaml_to_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plotting, "_DOTS_PER_INCH", 40)
+def test_from_yaml_to_page(tmp_path: Path) -> None:
     content = settings()
     for method in content["methods"]:
         method["seeds"] = [3]

@@ -16,7 +16,6 @@ from faceverif.config.yaml_text import yaml_text
 from faceverif.experiment import faces
 from faceverif.experiment.faces import FaceTask
 from faceverif.experiment.run import run_experiment
-from faceverif.report import plotting
 
 
 @pytest.fixture
@@ -57,7 +56,6 @@ def write(folder: Path, content: dict[str, Any]) -> Path:
 
 @pytest.mark.slow
 def test_from_yaml_to_page(tmp_path: Path, table: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plotting, "_DOTS_PER_INCH", 40)
     path, out = write(tmp_path, table), tmp_path / "out"
     cells = {(cell.method, cell.case): cell for cell in run_experiment(path, out).cells}
     assert [len(cells[place].values) for place in cells] == [2, 1, 2, 1]
