@@ -11,6 +11,7 @@ from faceverif.backbones.base import Backbone
 from faceverif.backbones.inception_resnet import inception_resnet_v1
 from faceverif.backbones.iresnet import iresnet
 from faceverif.backbones.lgm_resnet import lgm_resnet
+from faceverif.backbones.lsoftmax_face import lsoftmax_face
 from faceverif.backbones.mobilefacenet import mobilefacenet
 from faceverif.backbones.onnx_graph import GRAPH_KEY, OnnxBackbone, onnx_backbone
 from faceverif.backbones.sphereface import sphereface
@@ -23,6 +24,7 @@ BACKBONES: dict[str, Callable[..., Backbone]] = {
     "iresnet": iresnet,
     "sphereface": sphereface,
     "lgm_resnet": lgm_resnet,
+    "lsoftmax_face": lsoftmax_face,
     "inception_resnet_v1": inception_resnet_v1,
     "onnx": onnx_backbone,
 }

@@ -18,7 +18,7 @@ _WIDTHS = (64, 128, 256, 512)
 
 
 def sphereface(
-    *, depth: int, embedding_dim: int, input_px: int, dropout: float, last_layers: LastLayers = "none"
+    *, depth: int, embedding_dim: int, input_px: int, dropout: float, last_layers: LastLayers
 ) -> Backbone:
     """Four stages, each a convolution of stride 2 and residual blocks; depth counts the convolutions.
 

@@ -14,7 +14,10 @@ from faceverif.config.optimisation import OptimizerConfig, ScheduleConfig
 from faceverif.config.paths import MustExist
 from faceverif.config.section import Change, Count, NotNegative, Positive, Section, Seed, Share, broken_rule
 
-DataName = Literal["mnist", "fashion_mnist", "cifar10", "cifar100", "flowers102", "imagenet", "digits"]
+DataName = Literal[
+    "mnist", "fashion_mnist", "cifar10", "cifar100", "flowers102", "imagenet", "fer2013", "digits"
+]
+_NOT_FETCHED = ("digits", "imagenet", "fer2013")
 
 
 class ImageDataConfig(Section):
@@ -23,9 +26,10 @@ class ImageDataConfig(Section):
     Attributes:
         name: the data set; digits are scikit-learn's 8 x 8 ones, which come with it.
         path: MNIST: a folder of the four idx files; CIFAR: a folder or tar of train/CLASS/PICTURE and
-            test/CLASS/PICTURE, or a folder with such a tar; any but digits: the `root` of torchvision's data
-            set.
+            test/CLASS/PICTURE, or a folder with such a tar; FER2013: fer2013.csv or its folder; any but these
+            and digits: the `root` of torchvision's data set.
         download: let torchvision fetch what is missing into `path`.
+        evaluate_on: the test set, or of FER2013 the validation set (its PublicTest).
         classes: number of classes to use, the first ones (W-Softmax, Table 5); null: all.
         label_noise: share of the training images that get another class, any with the same chance, before
             training (GSC, Table 2); what is evaluated keeps its labels.
@@ -37,6 +41,7 @@ class ImageDataConfig(Section):
     name: DataName
     path: Annotated[Annotated[Path, MustExist(unless="download")] | None, Change.FREE] = None
     download: Annotated[bool, Change.FREE] = False
+    evaluate_on: Literal["test", "validation"] = "test"
     classes: Annotated[int, Field(ge=2)] | None = None
     label_noise: Annotated[float, Field(ge=0, lt=1)] = 0.0
     held_out: Annotated[int, Field(ge=0)] = 0
@@ -46,7 +51,9 @@ class ImageDataConfig(Section):
     def _has_a_place(self) -> ImageDataConfig:
         if self.name != "digits" and self.path is None:
             raise ValueError("path must be given; only digits come without files")
-        if self.download and self.name in ("digits", "imagenet"):
+        if self.evaluate_on != "test" and self.name != "fer2013":
+            raise ValueError(f"evaluate_on must be test: {self.name} has no validation set")
+        if self.download and self.name in _NOT_FETCHED:
             raise ValueError(f"download must be false: nobody can fetch {self.name}")
         return self
 
@@ -141,6 +148,19 @@ class CIFARResNetConfig(_PooledSection):
     depth: Literal[20, 22, 56, 110]
 
 
+class FERVGGConfig(_NetworkSection):
+    """The VGG-like net of Khairuddin & Chen (2021) for FER2013.
+
+    Attributes:
+        embedding_dim: units of both fully connected layers.
+        dropout: behind each of them.
+    """
+
+    name: Literal["fer_vgg"]
+    embedding_dim: Count = 4096
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
+
+
 class VGG13Config(_PooledSection):
     """The 13-convolution net of the L-GM paper, with global average pooling."""
 
@@ -189,6 +209,7 @@ NetworkConfig = Annotated[
     | LSoftmaxNetConfig
     | CIFARResNetConfig
     | VGG13Config
+    | FERVGGConfig
     | AlexNetConfig
     | ConvMixerConfig
     | GoogLeNetConfig
@@ -203,10 +224,15 @@ class ImageAugmentationConfig(Section):
     Attributes:
         flip: chance of a mirrored image.
         crop_padding_px: black pixels added on each side before a random crop of the old size; 4 on CIFAR.
+        smallest_crop: smallest share of the area that a random part has before it is scaled up again; 0.08 on
+            ImageNet, here of the central square, as which photos are read. null: the whole image.
+        cutout_px: side of a square that is erased (CutOut); 0: none.
     """
 
     flip: Share = 0.0
     crop_padding_px: Annotated[int, Field(ge=0)] = 0
+    smallest_crop: Annotated[float, Field(gt=0, le=1)] | None = None
+    cutout_px: Annotated[int, Field(ge=0)] = 0
 
 
 class ClassifierTrainingConfig(Section):
@@ -217,6 +243,8 @@ class ClassifierTrainingConfig(Section):
         batch_size: images per optimizer step.
         precision: 32-true, or bf16-mixed where the machine has bfloat16 units; evaluation is in float32.
         clip_norm: longest gradient (network and head together); null: no limit.
+        test_crops: 10: also measure errors over ten crops, the corners and the centre, each mirrored too
+            (ImageNet only).
         evaluate_every_epochs: how often the error is measured; after the last epoch it always is.
         start_from: a finished run whose network, and class weights where the head has such, are refined
             (W-Softmax: softmax first); null: from scratch.
@@ -229,6 +257,7 @@ class ClassifierTrainingConfig(Section):
     batch_size: Annotated[int, Field(ge=2)] = 128
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     clip_norm: Positive | None = None
+    test_crops: Literal[1, 10] = 1
     evaluate_every_epochs: Annotated[Count, Change.FREE] = 1
     start_from: Annotated[Annotated[Path, MustExist("faceverif classify")] | None, Change.FREE] = None
     adversarial: AdversarialConfig | None = None
@@ -261,6 +290,13 @@ class ClassificationConfig(ObjectiveConfig):
     schedule: ScheduleConfig
     augmentation: ImageAugmentationConfig = ImageAugmentationConfig()
     training: ClassifierTrainingConfig
+
+    @model_validator(mode="after")
+    def _ten_crops_have_room(self) -> ClassificationConfig:
+        if self.training.test_crops != 1 and self.data.name != "imagenet":
+            rule = "must be 1: images of this set are read at the size that the network takes"
+            raise broken_rule("training.test_crops", rule, got=f"10 on {self.data.name}")
+        return self
 
     @model_validator(mode="after")
     def _means_are_random(self) -> ClassificationConfig:

@@ -33,10 +33,12 @@ def load_image_sets(config: ImageDataConfig, seed: int) -> tuple[Images, Images]
     train, evaluation = read_images(config)
     if config.classes is not None:
         train, evaluation = (_first_classes(images, config.classes) for images in (train, evaluation))
+    published = train
     if config.held_out:
         train, evaluation = _hold_out(train, config.held_out, seed=seed)
     if config.limit is not None:
         train = train.take(in_turns(train.labels, torch.arange(len(train)))[: config.limit])
+    _refuse_lost_classes(published, train)
     labels = noisy_labels(train.labels, classes=len(train.class_names), share=config.label_noise, seed=seed)
     return replace(train, labels=labels), evaluation
 
@@ -51,6 +53,19 @@ def _first_classes(images: Images, classes: int) -> Images:
         )
     kept = images.take((images.labels < classes).nonzero().squeeze(1))
     return replace(kept, class_names=images.class_names[:classes])
+
+
+def _refuse_lost_classes(published: Images, train: Images) -> None:
+    left = set(train.labels.tolist())
+    lost = [train.class_names[label] for label in sorted(set(published.labels.tolist()) - left)]
+    if lost:
+        more = f" and {len(lost) - 5} more" if len(lost) > 5 else ""
+        raise InputError(
+            "data",
+            "limit and held_out must leave a training image of every class",
+            got=f"none of {', '.join(lost[:5])}{more}",
+            fix="Raise data.limit or lower data.held_out.",
+        )
 
 
 def _hold_out(train: Images, count: int, *, seed: int) -> tuple[Images, Images]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
@@ -12,7 +13,7 @@ from faceverif.classification import metrics
 from faceverif.classification.networks import Network
 from faceverif.heads import Head
 from faceverif.heads.lgm import LGMHead
-from faceverif.images.labelled import Images, as_pixels
+from faceverif.images.labelled import ImageFiles, Images, as_pixels
 from faceverif.models.model_file import evaluating
 
 # Beyond that many images k-means and neighbours are found on an even choice of them.
@@ -45,6 +46,46 @@ def predict(network: Network, head: Head, images: Images) -> Predictions:
             embeddings.append(portion.float().cpu())
             logits.append(head.logits(portion).cpu())
     return Predictions(torch.cat(embeddings), torch.cat(logits), images.labels.cpu())
+
+
+@torch.no_grad()
+def measure_ten_crops(network: Network, head: Head, images: ImageFiles) -> dict[str, float]:
+    """Errors over ten crops: the corners and the centre of a larger picture, each also mirrored.
+
+    Krizhevsky et al. (2012), Sec. 4.1: the probabilities are averaged over the crops.
+
+    Args:
+        network: as in `predict`.
+        head: as in `predict`.
+        images: as evaluated with one crop; they are read again, 8/7 as large.
+
+    Returns:
+        ten_crop_error and, with more than five classes, ten_crop_top5_error, as fractions.
+    """
+    device, side_px = next(network.parameters()).device, images.side_px
+    larger = replace(images, side_px=round(side_px * 8 / 7))
+    found = []
+    with evaluating(network), evaluating(head):
+        for which in torch.arange(len(images)).split(_PORTION // 10):
+            pictures = as_pixels(larger.read(which.to(images.labels.device)).to(device))
+            crops = (head.logits(network(crop)).softmax(dim=1) for crop in ten_crops(pictures, side_px))
+            found.append(torch.stack(tuple(crops)).mean(dim=0).cpu())
+    scores, labels = torch.cat(found), images.labels.cpu()
+    figures = {"ten_crop_error": metrics.error(scores, labels)}
+    if scores.shape[1] > 5:
+        figures["ten_crop_top5_error"] = metrics.top_k_error(scores, labels, k=5)
+    return figures
+
+
+def ten_crops(pictures: Tensor, side_px: int) -> list[Tensor]:
+    """Corners and centre of pictures, (batch, C, H, W), each (batch, C, side, side), then mirrored."""
+    rooms = [extent - side_px for extent in pictures.shape[2:]]
+    corners = [(top, left) for top in (0, rooms[0]) for left in (0, rooms[1])]
+    crops = [
+        pictures[:, :, top : top + side_px, left : left + side_px]
+        for top, left in (*corners, (rooms[0] // 2, rooms[1] // 2))
+    ]
+    return [*crops, *(crop.flip(3) for crop in crops)]
 
 
 def measure_predictions(predictions: Predictions, head: Head, *, seed: int) -> dict[str, Any]:

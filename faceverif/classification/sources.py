@@ -12,6 +12,8 @@ import torch
 from numpy.typing import NDArray
 
 from data_prep.errors import InputError, first_line
+from data_prep.sources.fer2013 import CLASS_NAMES as EXPRESSIONS
+from data_prep.sources.fer2013 import read_fer2013
 from data_prep.sources.idx import has_idx_files, read_idx_images
 from data_prep.sources.picture_tar import Pictures, read_pictures
 from faceverif.classification.config import ImageDataConfig
@@ -56,6 +58,8 @@ PIXEL_STATISTICS = {
     "cifar100": PixelStatistics((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)),
     "flowers102": _IMAGENET_PIXELS,
     "imagenet": _IMAGENET_PIXELS,
+    # Pixels lie in [0, 1], and their own mean and spread are not published: half and a quarter are near.
+    "fer2013": PixelStatistics((0.5,), (0.25,)),
     "digits": PixelStatistics((0.3053,), (0.3760,)),
 }
 
@@ -70,6 +74,14 @@ def read_images(config: ImageDataConfig) -> tuple[Images, Images]:
         return _read_digits()
     path = config.path
     assert path is not None  # the config makes sure
+    if config.name == "fer2013":
+        parts = read_fer2013(path)
+        evaluated = parts["PrivateTest" if config.evaluate_on == "test" else "PublicTest"]
+        train, evaluation = (
+            _image_set(images[:, None], labels, EXPRESSIONS)
+            for images, labels in (parts["Training"], evaluated)
+        )
+        return train, evaluation
     if config.name in ("mnist", "fashion_mnist") and has_idx_files(path):
         names = _DIGITS if config.name == "mnist" else _CLOTHES
         return _of_idx(path, "train", names), _of_idx(path, "t10k", names)

@@ -17,12 +17,12 @@ from data_prep.errors import InputError
 from data_prep.progress import progress, say
 from faceverif.classification.config import ClassificationConfig
 from faceverif.classification.data import load_image_sets
-from faceverif.classification.evaluation import measure_predictions, predict
+from faceverif.classification.evaluation import measure_predictions, measure_ten_crops, predict
 from faceverif.classification.learner import ClassifierLearner, ImageBatch
 from faceverif.classification.metrics import error
 from faceverif.classification.provenance import data_sha256, describe_images
 from faceverif.classification.trained import save_classifier
-from faceverif.images.labelled import Images
+from faceverif.images.labelled import ImageFiles, Images
 from faceverif.provenance import describe_start
 from faceverif.training.adversarial import Robustness
 from faceverif.training.checkpoint import load_checkpoint, only_a_whole_checkpoint, standing_in
@@ -157,11 +157,13 @@ class ClassifierRun:
         model, config = self.learner.network, self.config
         predictions = predict(model.network, model.objective.head, self.evaluation)
         figures = measure_predictions(predictions, model.objective.head, seed=config.seed)
+        if config.training.test_crops > 1 and isinstance(self.evaluation, ImageFiles):
+            figures |= measure_ten_crops(model.network, model.objective.head, self.evaluation)
         self.folder.close(steps=self.step)
         save_classifier(self.run, model, config=config, class_names=self.train.class_names)
         result = {
             "metrics": figures,
-            "evaluated_on": "held_out" if config.data.held_out else "test",
+            "evaluated_on": "held_out" if config.data.held_out else config.data.evaluate_on,
             "images": len(self.evaluation),
             "hours": self.folder.provenance["hours"],
             "parameters": sum(parameter.numel() for parameter in model.parameters()),

@@ -94,22 +94,36 @@ class IResNetConfig(_NormedSection):
     shortcut: Literal["convolution", "subsampling"] = "convolution"
 
 
-class SphereFaceNetConfig(_BackboneSection):
-    """The residual net of SphereFace; no batch normalisation in its trunk.
+class _LastLayersSection(_BackboneSection):
+    """A backbone that ends with a fully connected layer.
 
     Attributes:
-        depth: number of layers.
-        last_layers: behind the fully connected layer; the paper has none, W-Softmax needs prelu_norm.
+        last_layers: behind that layer; W-Softmax needs prelu_norm.
     """
 
-    name: Literal["sphereface"]
-    depth: Literal[20, 36, 64]
     last_layers: LastLayers = "none"
 
     @property
     def normed_embedding(self) -> bool:
         """Where such layers were asked for."""
         return self.last_layers != "none"
+
+
+class SphereFaceNetConfig(_LastLayersSection):
+    """The residual net of SphereFace; no batch normalisation in its trunk.
+
+    Attributes:
+        depth: number of layers.
+    """
+
+    name: Literal["sphereface"]
+    depth: Literal[20, 36, 64]
+
+
+class LSoftmaxFaceConfig(_LastLayersSection):
+    """The plain net of 17 convolutions of the L-Softmax and W-Softmax papers."""
+
+    name: Literal["lsoftmax_face"]
 
 
 class LGMResNetConfig(_BackboneSection):
@@ -145,6 +159,7 @@ BackboneConfig = Annotated[
     MobileFaceNetConfig
     | IResNetConfig
     | SphereFaceNetConfig
+    | LSoftmaxFaceConfig
     | LGMResNetConfig
     | InceptionResNetV1Config
     | OnnxConfig,

@@ -23,6 +23,7 @@ IMAGE_FIGURES = (
     "nll",
     "all_negative",
 )
+TEN_CROP_FIGURES = ("ten_crop_error", "ten_crop_top5_error")
 
 
 class RunKind(NamedTuple):
@@ -41,7 +42,11 @@ def _of_protocols(config: RunConfig) -> tuple[str, ...]:
     return tuple(f"{entry.name}/{figure}" for entry in config.verification for figure in FACE_FIGURES)
 
 
+def _of_images(config: ClassificationConfig) -> tuple[str, ...]:
+    return (*IMAGE_FIGURES, *(TEN_CROP_FIGURES if config.training.test_crops > 1 else ()))
+
+
 RUN_KINDS = {
-    "images": RunKind(ClassificationConfig, lambda config: IMAGE_FIGURES),
+    "images": RunKind(ClassificationConfig, _of_images),
     "faces": RunKind(RunConfig, _of_protocols),
 }

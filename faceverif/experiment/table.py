@@ -25,6 +25,8 @@ _METRIC_NAMES = {
     "ece": "ECE",
     "nll": "NLL",
     "top5_error": "top-5 error",
+    "ten_crop_error": "10-crop error",
+    "ten_crop_top5_error": "10-crop top-5 error",
     "all_negative": "all negative",
 }
 

@@ -17,8 +17,9 @@ FAMILIES: list[tuple[str, dict[str, Any]]] = [
     ("mobilefacenet", {"channel_scale": 2, "expand": "input"}),
     ("iresnet", {"depth": 18, "width": 16, "stem_stride": 1, "shortcut": "convolution"}),
     ("iresnet", {"depth": 18, "width": 16, "stem_stride": 2, "shortcut": "subsampling"}),
-    ("sphereface", {"depth": 20}),
+    ("sphereface", {"depth": 20, "last_layers": "none"}),
     ("lgm_resnet", {}),
+    ("lsoftmax_face", {"last_layers": "prelu_norm"}),
     ("inception_resnet_v1", {}),
 ]
 
@@ -64,7 +65,12 @@ def test_mobilefacenet_has_the_published_size() -> None:
 @pytest.mark.parametrize("depth", [20, 36, 64])
 def test_sphereface_counts_its_convolutions(depth: int) -> None:
     with torch.device("meta"):
-        assert convolutions(build("sphereface", depth=depth)) == depth
+        assert convolutions(build("sphereface", depth=depth, last_layers="none")) == depth
+
+
+def test_the_plain_face_net_has_17_convolutions() -> None:
+    with torch.device("meta"):
+        assert convolutions(build("lsoftmax_face", last_layers="none")) == 17
 
 
 def test_lgm_resnet_has_27_convolutions() -> None:
@@ -72,7 +78,9 @@ def test_lgm_resnet_has_27_convolutions() -> None:
         assert convolutions(build("lgm_resnet")) == 27
 
 
-@pytest.mark.parametrize(("name", "arguments"), [("sphereface", {"depth": 20}), ("lgm_resnet", {})])
+@pytest.mark.parametrize(
+    ("name", "arguments"), [("sphereface", {"depth": 20, "last_layers": "none"}), ("lgm_resnet", {})]
+)
 def test_papers_nets_carry_no_batch_norm(name: str, arguments: dict[str, Any]) -> None:
     with torch.device("meta"):
         layers = [type(layer) for layer in build(name, **arguments).modules()]

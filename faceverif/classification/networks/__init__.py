@@ -11,6 +11,7 @@ from faceverif.classification.networks.alexnet import alexnet
 from faceverif.classification.networks.base import Network
 from faceverif.classification.networks.cifar_resnet import cifar_resnet
 from faceverif.classification.networks.convmixer import convmixer
+from faceverif.classification.networks.fer_vgg import fer_vgg
 from faceverif.classification.networks.lenet5 import lenet5
 from faceverif.classification.networks.six_conv import six_conv
 from faceverif.classification.networks.strided_conv import strided_conv
@@ -28,6 +29,7 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "lsoftmax_net": lsoftmax_net,
     "cifar_resnet": cifar_resnet,
     "vgg13": vgg13,
+    "fer_vgg": fer_vgg,
     "alexnet": alexnet,
     "convmixer": convmixer,
     "googlenet": googlenet,

@@ -34,7 +34,7 @@ def lsoftmax_net(
     shape: tuple[int, int, int],
     variant: Literal["mnist", "cifar10", "cifar100"],
     embedding_dim: int,
-    last_layers: LastLayers = "none",
+    last_layers: LastLayers,
 ) -> nn.Module:
     """A net of Liu et al. (2016), Table 1: a convolution, three stages with max pooling, an embedding layer.
 

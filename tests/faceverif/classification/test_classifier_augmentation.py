@@ -45,3 +45,38 @@ def test_one_change_leaves_the_others_draw_as_it_was() -> None:
     both, only_crop = augmented(flip=1.0, crop_padding_px=2), augmented(crop_padding_px=2)
     assert torch.equal(both, only_crop.flip(3))
     assert not torch.equal(augmented(seed=2, crop_padding_px=2), only_crop)
+
+
+def test_parts_are_scaled_up_and_stay_inside() -> None:
+    """A part of a ramp is a ramp between two of its values, the flatter the narrower the part."""
+    ramp = torch.arange(0, 240, 6, dtype=torch.uint8).expand(60, 1, 40, 40).clone()
+    config = ImageAugmentationConfig(smallest_crop=0.08)
+    parts = augment_images(ramp, config, generator=torch.Generator().manual_seed(0)).float()
+    assert (parts.diff(dim=3) >= 0).all()
+    assert (parts.diff(dim=2) == 0).all()
+    widths = (parts[:, 0, 0, -1] - parts[:, 0, 0, 0]) / 234
+    assert widths.min() < 0.45 < 0.9 < widths.max()
+    assert parts.min() >= 0
+    assert parts.max() <= 234
+
+
+def test_cutout_erases_a_square_to_the_mean() -> None:
+    images = torch.zeros(50, 1, 9, 9, dtype=torch.uint8)
+    images[:, :, ::2] = 90
+    config = ImageAugmentationConfig(cutout_px=4)
+    found = augment_images(images, config, generator=torch.Generator().manual_seed(0))
+    mean = round(images[0].float().mean().item())
+    sizes = set()
+    for image, source in zip(found[:, 0], images[:, 0], strict=True):
+        erased = image == mean
+        assert torch.equal(image[~erased], source[~erased])
+        rows, columns = erased.any(dim=1), erased.any(dim=0)
+        assert torch.equal(erased, rows[:, None] & columns)
+        sizes.add((int(rows.sum()), int(columns.sum())))
+    assert max(sizes) == (4, 4)
+    assert min(min(size) for size in sizes) < 4  # a part of it may lie outside
+
+
+def test_what_is_switched_on_leaves_other_draws_as_they_were() -> None:
+    plain, erased = (augmented(flip=0.5, crop_padding_px=2, cutout_px=side) for side in (0, 1))
+    assert 0 < plain.ne(erased).any(dim=1).sum() <= len(IMAGES)  # one pixel of each image

@@ -17,6 +17,7 @@ from scipy.io import savemat
 from data_prep.errors import InputError
 from faceverif.classification.config import DataName, ImageDataConfig
 from faceverif.classification.data import in_turns, load_image_sets, noisy_labels
+from faceverif.classification.evaluation import ten_crops
 from faceverif.classification.sources import PIXEL_STATISTICS
 from faceverif.images.labelled import ImageFiles, ImageSet, scaled_centre
 
@@ -109,12 +110,40 @@ def test_idx_files_lie_in_the_folder_or_where_torchvision_puts_them(tmp_path: Pa
         assert train.shape == (1, 28, 28)
 
 
+def test_a_class_without_a_training_image_is_named() -> None:
+    with pytest.raises(
+        InputError, match=r"training image of every class; got none of 4, 5, 6, 7, 8 and 1 more\."
+    ):
+        load_image_sets(ImageDataConfig(name="digits", limit=4), seed=0)
+
+
+def test_fer2013_is_judged_on_the_part_that_is_named(tmp_path: Path) -> None:
+    pixels = " ".join(["7"] * 48 * 48)
+    lines = [f"{label},{pixels},Training" for label in range(7)]
+    lines += [f"1,{pixels},PublicTest", f"2,{pixels},PrivateTest", f"2,{pixels},PrivateTest"]
+    (tmp_path / "fer2013.csv").write_text("\n".join(["emotion,pixels,Usage", *lines]), encoding="utf-8")
+    train, test = load_image_sets(ImageDataConfig(name="fer2013", path=tmp_path), seed=0)
+    assert (train.shape, len(train), test.labels.tolist()) == ((1, 48, 48), 7, [2, 2])
+    judged = ImageDataConfig(name="fer2013", path=tmp_path, evaluate_on="validation")
+    assert load_image_sets(judged, seed=0)[1].labels.tolist() == [1]
+    with pytest.raises(ValueError, match="digits has no validation set"):
+        ImageDataConfig(name="digits", evaluate_on="validation")
+
+
+def test_ten_crops_are_the_corners_and_the_centre_and_their_mirror_images() -> None:
+    pictures = torch.arange(5 * 7).view(1, 1, 5, 7)
+    crops = ten_crops(pictures, 3)
+    assert [int(crop[0, 0, 0, 0]) for crop in crops[:5]] == [0, 4, 14, 18, 9]
+    assert all(torch.equal(mirrored, crop.flip(3)) for crop, mirrored in zip(crops, crops[5:], strict=False))
+    assert len(crops) == 10
+
+
 def test_labels_beyond_the_classes_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="labels from 0 to 9; got 10"):
         load_image_sets(ImageDataConfig(name="mnist", path=write_mnist(tmp_path, [3, 10])), seed=0)
 
 
-@pytest.mark.parametrize("name", ["mnist", "cifar10", "cifar100", "flowers102", "imagenet"])
+@pytest.mark.parametrize("name", ["mnist", "cifar10", "cifar100", "flowers102", "imagenet", "fer2013"])
 def test_missing_data_is_one_clear_line(tmp_path: Path, name: Any) -> None:
     with pytest.raises(InputError, match=rf"data\.path: must hold {name}"):
         load_image_sets(ImageDataConfig(name=name, path=tmp_path), seed=0)
@@ -180,13 +209,14 @@ def test_flowers_train_on_both_official_parts(tmp_path: Path, monkeypatch: pytes
 def test_imagenet_stays_on_disk(tmp_path: Path) -> None:
     torch.save(({"n01": ("tench", "Tinca"), "n02": ("crane",)}, ["n01"]), tmp_path / "meta.bin")
     for number, place in enumerate(("train/n01", "train/n02", "val/n01", "val/n02")):
-        write_picture(tmp_path / place / "x.JPEG", (10 * number, 0, 0))
+        for name in ("x", "y"):
+            write_picture(tmp_path / place / f"{name}.JPEG", (10 * number, 0, 0))
     train, test = load_image_sets(ImageDataConfig(name="imagenet", path=tmp_path, held_out=1), seed=0)
     assert isinstance(train, ImageFiles)
-    assert (len(train), len(test)) == (1, 1)
+    assert (len(train), len(test)) == (3, 1)
     assert train.class_names == ("tench / Tinca", "crane")
     [pixels] = train.read(torch.tensor([0]))
-    assert pixels[:, 100, 100].tolist() == [10 * train.labels.item(), 0, 0]
+    assert pixels[:, 100, 100].tolist() == [10 * train.labels[0].item(), 0, 0]
 
 
 def test_files_are_decoded_when_read(tmp_path: Path) -> None:

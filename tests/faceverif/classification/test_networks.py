@@ -40,6 +40,7 @@ KNOWN: list[tuple[str, dict[str, Any], tuple[int, int, int], int, int | None]] =
     ("cifar_resnet", {"depth": 20}, CIFAR, 64, 269_722 - 650),  # 0.27 million in He et al., Table 6
     ("cifar_resnet", {"depth": 22}, CIFAR, 64, 269_722 - 650 + 512 + 64 + 2048 + 128),
     ("vgg13", {}, CIFAR, 384, None),
+    ("fer_vgg", {"embedding_dim": 32}, (1, 48, 48), 32, None),
     ("alexnet", {}, CIFAR, 256, 2_472_266 - 2_570),
     ("convmixer", {"width": 16, "depth": 2}, CIFAR, 16, None),
     ("googlenet", {}, CIFAR, 1024, None),
@@ -70,6 +71,7 @@ def test_convolutions_are_as_many_as_the_papers_say() -> None:
     assert weighted_layers(build("six_conv", MNIST, embedding_dim=2)) == 6
     assert weighted_layers(build("vgg13", CIFAR)) == 13
     assert weighted_layers(build("lsoftmax_net", CIFAR, variant="cifar100")) == 13
+    assert weighted_layers(build("fer_vgg", (1, 48, 48), embedding_dim=8)) == 8
     for depth in (20, 22, 56):  # and the head is one layer more
         assert weighted_layers(build("cifar_resnet", CIFAR, depth=depth)) == depth - 1
     assert weighted_layers(build("alexnet", CIFAR), nn.BatchNorm2d) == 0
