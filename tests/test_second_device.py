@@ -1,0 +1,143 @@
+"""What computes on a GPU does not mix its tensors with the CPU's, shown on a pretended second device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import nullcontext
+
+import numpy as np
+import pytest
+import torch
+from pretend_device import PRETENDED, PretendedDevice
+from test_attacks import IMAGES, LABELS, SMALL
+from toy_models import band_images, lgm_model
+
+from data_prep import device
+from data_prep.alignment import find_template
+from data_prep.detection.second_pass import TwoPassDetector
+from faceverif.backbones import build_backbone
+from faceverif.config.backbones import IResNetConfig
+from faceverif.config.run import validate_run_config
+from faceverif.models import PreprocessingSpec, TorchEmbedder
+from faceverif.objective import Objective
+from faceverif.perturbation.threat_model import ThreatModel
+from robustness.attacks.transfer import Transfer
+from robustness.detectors import DETECTORS, build_detector
+from robustness.features import extract_features
+
+HEADS = [
+    {"name": "softmax"},
+    {"name": "cosface"},
+    {"name": "arcface"},
+    {"name": "sphereface"},
+    {"name": "wsoftmax", "alpha": 0.1},
+    {"name": "lgm", "alpha": 0.1},
+]
+
+
+@pytest.fixture
+def second(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """This process computes on the pretended device."""
+    monkeypatch.setattr(device, "find_device", lambda _: PRETENDED)
+    autocast = torch.autocast
+    monkeypatch.setattr(
+        torch, "autocast", lambda kind, **own: autocast(kind, **own) if kind != "meta" else nullcontext()
+    )
+    enabled = torch.is_autocast_enabled
+    monkeypatch.setattr(torch, "is_autocast_enabled", lambda kind="cpu": kind != "meta" and enabled(kind))
+    with PretendedDevice():
+        yield
+
+
+@pytest.mark.usefixtures("second")
+def test_the_pretended_device_refuses_to_mix() -> None:
+    there = torch.arange(4.0).to(PRETENDED)
+    assert (there + 1).device == PRETENDED
+    assert (there + 1).cpu().tolist() == [1, 2, 3, 4]
+    with pytest.raises(RuntimeError, match="same device"):
+        there + torch.ones(4)
+    with pytest.raises(TypeError, match=r"call \.cpu"):
+        there.numpy()
+
+
+def test_an_embedder_gives_the_same_there(second: None) -> None:
+    config = IResNetConfig(name="iresnet", depth=18, width=8, input_px=64, embedding_dim=16)
+    torch.manual_seed(0)
+    backbone = build_backbone(config).eval()
+    spec = PreprocessingSpec.of(find_template("arcface-64"), input_px=64)
+    crops = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
+    here = TorchEmbedder(backbone, spec).embed(crops)
+    there = TorchEmbedder(backbone.to(PRETENDED), spec)
+    assert there.device == "meta"
+    np.testing.assert_allclose(there.embed(crops), here, atol=1e-5)
+
+
+def test_faces_are_found_there(second: None) -> None:
+    photo = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    assert [seen.detection_pass for seen in TwoPassDetector().detect([photo])] == [None]
+
+
+@pytest.mark.parametrize("head", HEADS, ids=lambda head: str(head["name"]))
+def test_losses_and_gradients_are_the_same_there(second: None, head: dict[str, object]) -> None:
+    config = validate_run_config(
+        {
+            "data": {"path": "none"},
+            "backbone": {"name": "mobilefacenet", "embedding_dim": 16, "input_px": 32},
+            "head": head,
+            "optimizer": {"name": "sgd", "learning_rate": 0.1},
+            "schedule": {"name": "cosine"},
+            "training": {"epochs": 1},
+        },
+        source="test",
+    )
+    torch.manual_seed(0)
+    objective, given, labels = (
+        Objective(config, classes=5, embedding_dim=16),
+        torch.randn(6, 16),
+        torch.arange(6) % 5,
+    )
+    losses = []
+    for where in (torch.device("cpu"), PRETENDED):
+        objective.to(where)
+        embeddings = given.clone().to(where).requires_grad_()
+        loss = objective(embeddings, labels.to(where)).loss
+        loss.backward()
+        assert embeddings.grad is not None
+        losses.append((loss.detach().cpu(), embeddings.grad.cpu()))
+    torch.testing.assert_close(losses[0], losses[1])
+
+
+# foolbox computes these two through eagerpy, which does not follow the pretended tensors everywhere.
+# AutoAttack is made of the others, and slow.
+_NOT_HERE = {"deepfool", "carlini_wagner", "autoattack"}
+
+
+@pytest.mark.parametrize("name", sorted(SMALL.keys() - _NOT_HERE))
+def test_attacks_do_the_same_there(second: None, name: str) -> None:
+    attack = SMALL[name]()
+    threat = ThreatModel(min(attack.norms), 0.1, "targeted" in attack.goals)
+    here = attack(lgm_model(), IMAGES, LABELS, threat=threat, seed=1)
+    if isinstance(attack, Transfer):
+        attack.source.to(PRETENDED)
+    there = attack(lgm_model().to(PRETENDED), IMAGES, LABELS, threat=threat, seed=1)
+    assert there.images.device == torch.device("cpu")
+    torch.testing.assert_close(there.images, here.images, atol=1e-4, rtol=0)
+
+
+def test_detectors_are_fitted_on_the_processor_and_score_there(second: None) -> None:
+    model = lgm_model().to(PRETENDED)
+    clean = extract_features(model, *band_images(300))
+    assert clean.embeddings.device == torch.device("cpu")
+    with torch.no_grad():
+        embeddings = model.embed(IMAGES.to(PRETENDED))
+        features = clean._replace(
+            embeddings=embeddings, logits=model.head.logits(embeddings), labels=LABELS.to(PRETENDED)
+        )
+    for name in DETECTORS:
+        if name == "center":  # needs the center penalty, which this model was trained without
+            continue
+        detector = build_detector(name, model).fit(clean)
+        assert detector.score(features).device == PRETENDED
+        torch.testing.assert_close(
+            detector.score(features).cpu(), detector.score(features.cpu()), atol=1e-4, rtol=1e-4
+        )
