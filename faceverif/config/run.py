@@ -87,6 +87,7 @@ class TrainingConfig(Section):
         freeze: layers of the backbone that stay as they are, batch statistics included: `trunk` for all
             before the embedding layer, `trunk.0` for the first. Needs start_from.
         adversarial: train on attacked crops, so that the model withstands small changes; null: do not.
+        noise: standard deviation of the Gaussian noise that is added to the pixels, on the scale of [0, 1].
     """
 
     epochs: Annotated[Count, Change.LATER]
@@ -152,6 +153,7 @@ class RunConfig(ClassifierConfig):
         augmentation: what happens to a crop before the network sees it.
         training: how long, and in which portions.
         verification: protocols that are run on the way and at the end.
+        teacher: a finished model that the distill penalty compares with; null: none.
     """
 
     backbone: BackboneConfig
