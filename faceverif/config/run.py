@@ -165,14 +165,6 @@ class RunConfig(ClassifierConfig):
     verification: Annotated[tuple[VerificationConfig, ...], Change.LATER] = ()
 
     @model_validator(mode="after")
-    def _one_lesson(self) -> RunConfig:
-        for key in ("adversarial", "noise"):
-            if self.teacher is not None and (got := getattr(self.training, key)):
-                rule = "must be left out beside a teacher, which sees the clean photos"
-                raise broken_rule(f"training.{key}", rule, got=got)
-        return self
-
-    @model_validator(mode="after")
     def _names_differ(self) -> RunConfig:
         names = [entry.name for entry in self.verification]
         if len(set(names)) != len(names):
@@ -201,6 +193,9 @@ class RunConfig(ClassifierConfig):
         if self.teacher is not None and self.training.adversarial is not None:
             rule = "must be left out beside a teacher, who sees no attacked photos"
             raise broken_rule("training.adversarial", rule, got=self.training.adversarial.attack)
+        if self.teacher is not None and self.training.noise:
+            rule = "must be left out beside a teacher, who sees no noisy photos"
+            raise broken_rule("training.noise", rule, got=self.training.noise)
         if self.teacher is not None and not distils:
             raise broken_rule(
                 "teacher", "needs the distill penalty, which compares with it", got="no distill"
