@@ -19,7 +19,6 @@ from data_prep.errors import InputError, printable_lines
 from data_prep.lock import locked
 from data_prep.progress import say
 from faceverif.config.paths import how_to_finish
-from faceverif.heads import Head
 from faceverif.heads.lgm import LGMHead
 from faceverif.images.base import LabelledImages
 from faceverif.images.faces import STRANGER, FaceImages
@@ -138,8 +137,7 @@ class GuardedModel:
 def calibrate_guard(run: Path, *, data: Path | None = None) -> Guard:
     """Fit a run's detector, score clean photos, and write RUN/rejection.safetensors.
 
-    The likelihood of the lgm head, with its covariance where that was fitted to be shared by all classes; the
-    Mahalanobis distance for others.
+    The likelihood of the lgm head, the Mahalanobis distance for others.
 
     Args:
         run: a finished face run.
@@ -158,19 +156,13 @@ def calibrate_guard(run: Path, *, data: Path | None = None) -> Guard:
 
 
 def _calibrated(finished: LoadedRun, spec: PreprocessingSpec, data: Path | None) -> Guard:
-    name = _detector_for(finished.model.head)
+    name = "lgm_class" if isinstance(finished.model.head, LGMHead) else "mahalanobis"
     clean = _clean_photos(finished, spec, data)
     say(f"fitting {name}, then scoring {len(clean):,} clean photos")
     detectors = {name: build_detector(name, finished.model)}
     detector = FittedModel.of(finished.model, _to_fit_on(finished), detectors=detectors).detectors[name]
     scores = detector.score(features_of(finished.model, clean)).double()
     return Guard(name, detector, scores.numpy(), _HELD_OUT if data is None else f"aligned photos in {data}")
-
-
-def _detector_for(head: Head) -> str:
-    if not isinstance(head, LGMHead):
-        return "mahalanobis"
-    return "lgm_class" if head.whitening is None else "lgm_gaussian"
 
 
 def load_guard(run: Path, *, rate: float) -> GuardedModel:
