@@ -20,6 +20,7 @@ from data_prep.prepare.task import AlignSettings
 from data_prep.progress import duration, say
 from data_prep.synthetic import synthesise_photos
 from faceverif.config.run import RunConfig, load_run_config
+from faceverif.demo_comparison import Impersonator, compare_drawn
 from faceverif.report.run_page import REPORT_NAME, picture_uri, run_page
 from faceverif.training.loop import train
 
@@ -85,12 +86,13 @@ class DemoSize:
 Rejecter = Callable[[Path, Path], object]
 
 
-def run_demo(out: Path, *, reject: Rejecter, size: DemoSize = DemoSize()) -> Path:
+def run_demo(out: Path, *, reject: Rejecter, impersonate: Impersonator, size: DemoSize = DemoSize()) -> Path:
     """Run the chain, or continue an interrupted one.
 
     Args:
         out: folder for photos, data sets, pairs, run, rejection and report.
         reject: how to attack the run and reject; this package knows no attacks.
+        impersonate: how to attack one photo.
         size: how much of everything.
 
     Returns:
@@ -112,7 +114,7 @@ def run_demo(out: Path, *, reject: Rejecter, size: DemoSize = DemoSize()) -> Pat
     train(_rejecting_config(out, size), rejecting)
     reject(rejecting, out / "rejection")
     say("6/6  report")
-    page = _write_page(out, size)
+    page = _write_page(out, size, impersonate=impersonate)
     first, second = (
         out / "photos" / size.held_out.name / "person-0001" / name for name in ("01.jpg", "02.jpg")
     )
@@ -193,7 +195,7 @@ def _overrides(paths: dict[str, Path]) -> list[str]:
     return [f"{key}={json.dumps(str(path))}" for key, path in paths.items()]
 
 
-def _write_page(out: Path, size: DemoSize) -> Path:
+def _write_page(out: Path, size: DemoSize, *, impersonate: Impersonator) -> Path:
     """The run's page with the people on top and the rejection beside the verification."""
     dataset = AlignedDataset.load(out / "aligned" / size.held_out.name)
     rows = dataset.table.slice(0, _PEOPLE_SHOWN * size.held_out.photos).to_pylist()
@@ -203,6 +205,7 @@ def _write_page(out: Path, size: DemoSize) -> Path:
         size=size,
         photos=[picture_uri(out / "photos" / size.held_out.name / row["photo"]) for row in rows],
         crops=[picture_uri(dataset.root / row["crop"]) for row in rows],
+        pair=compare_drawn(dataset, out / "comparison", impersonate=impersonate),
         rejection=_RejectionSummary.read(out / "rejection"),
     )
     write_text(out / "report.html", page)

@@ -96,6 +96,16 @@ def attack(
     return AttackedPhoto(clean, attacked, other, float(before @ wanted), float(after @ wanted))
 
 
+def impersonate(
+    photo: NDArray[np.uint8], other: NDArray[np.uint8], model: Recogniser, name: str, epsilon: float
+) -> AttackedPhoto:
+    """A crop that is to pass for the other person's; see `attack`."""
+    if name not in ("fgsm", "pgd"):
+        raise InputError("name", "must be a known attack", got=name, fix="Use fgsm or pgd.")
+    method: Literal["fgsm", "pgd"] = "fgsm" if name == "fgsm" else "pgd"
+    return attack(photo, other, model=model, name=method, epsilon=epsilon, aligned=True)
+
+
 def _method(name: str, goal: PairGoal, *, steps: int | None) -> PairAttack:
     if goal not in ("impersonation", "dodging"):
         raise InputError("goal", "must be a known one", got=goal, fix="Use impersonation or dodging.")

@@ -22,13 +22,14 @@ def demo(
 
     from faceverif.demo import run_demo
     from faceverif.experiment.images import ImageTask
+    from robustness.photo_attack import impersonate
     from robustness.rejection.demo_experiment import demo_rejection
     from robustness.rejection.run import run_rejection
 
     def reject_in(run: Path, folder: Path) -> None:
         run_rejection(demo_rejection(run), folder, train=ImageTask().finish)
 
-    typer.echo(f"report: {run_demo(out, reject=reject_in)}")
+    typer.echo(f"report: {run_demo(out, reject=reject_in, impersonate=impersonate)}")
 
 
 def synthesise(

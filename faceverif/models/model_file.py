@@ -96,6 +96,7 @@ def save_model(
     backbone_config: Mapping[str, Any],
     spec: PreprocessingSpec,
     provenance: Mapping[str, Any],
+    stored_as: torch.dtype | None = None,
 ) -> None:
     """Write a model whole or not at all: tensors, and as JSON how to build and feed it and where it is from.
 
@@ -105,13 +106,20 @@ def save_model(
         backbone_config: JSON-able; `build_backbone` builds the same network from it.
         spec: the crops that it takes.
         provenance: JSON-able.
+        stored_as: torch.float16 halves the file, and rounds; a loaded model computes in float32 again.
     """
+    tensors = backbone.state_dict()
+    if stored_as is not None:
+        tensors = {
+            name: tensor.to(stored_as) if tensor.is_floating_point() else tensor
+            for name, tensor in tensors.items()
+        }
     about = {
         "backbone": dict(backbone_config),
         "preprocessing": asdict(spec),
         "provenance": dict(provenance),
     }
-    _FILES.write(path, backbone.state_dict(), about)
+    _FILES.write(path, tensors, about)
 
 
 def load_model(path: Path, *, field: str = "--run") -> TorchEmbedder:

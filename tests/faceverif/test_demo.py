@@ -15,6 +15,7 @@ from faceverif.config.run import load_run_config
 from faceverif.demo import CONFIG, FOLDS, DemoSize, People, run_demo, write_pairs
 from faceverif.experiment.images import ImageTask
 from faceverif.verification.compare import compare_photos
+from robustness.photo_attack import impersonate
 from robustness.rejection.demo_experiment import demo_rejection
 from robustness.rejection.run import run_rejection
 
@@ -89,9 +90,9 @@ def test_demo_goes_on_after_a_kill_and_leaves_a_run_to_compare_with(
     with monkeypatch.context() as patched:
         patched.setattr(faceverif.demo, "train", die)
         with pytest.raises(KilledError):
-            run_demo(tmp_path, reject=reject_little, size=SMALL)
+            run_demo(tmp_path, reject=reject_little, impersonate=impersonate, size=SMALL)
     crops = {path: path.stat().st_mtime_ns for path in (tmp_path / "aligned").rglob("*.jpg")}
-    page = run_demo(tmp_path, reject=reject_little, size=SMALL)
+    page = run_demo(tmp_path, reject=reject_little, impersonate=impersonate, size=SMALL)
     assert crops == {path: path.stat().st_mtime_ns for path in (tmp_path / "aligned").rglob("*.jpg")}
     assert page == tmp_path / "report.html"
     assert "The people on this page do not exist" in page.read_text()
@@ -109,5 +110,5 @@ def test_demo_goes_on_after_a_kill_and_leaves_a_run_to_compare_with(
     assert f"faceverif compare {first} {second}" in said
     metrics = (tmp_path / "run" / "metrics.csv").read_text()
     page.unlink()
-    assert run_demo(tmp_path, reject=reject_little, size=SMALL).is_file()
+    assert run_demo(tmp_path, reject=reject_little, impersonate=impersonate, size=SMALL).is_file()
     assert (tmp_path / "run" / "metrics.csv").read_text() == metrics
