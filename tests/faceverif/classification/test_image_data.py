@@ -17,8 +17,9 @@ from scipy.io import savemat
 from data_prep.errors import InputError
 from faceverif.classification.config import DataName, ImageDataConfig
 from faceverif.classification.data import in_turns, load_image_sets, noisy_labels
-from faceverif.classification.evaluation import ten_crops
+from faceverif.classification.evaluation import measure_ten_crops, ten_crops
 from faceverif.classification.sources import PIXEL_STATISTICS
+from faceverif.heads.softmax import SoftmaxHead
 from faceverif.images.labelled import ImageFiles, ImageSet, scaled_centre
 
 
@@ -254,3 +255,22 @@ def test_statistics_are_those_of_the_pixels(shared: Path) -> None:
         pixels = train.images.double() / 255
         assert PIXEL_STATISTICS[name].mean[0] == pytest.approx(pixels.mean().item(), abs=2e-3)
         assert PIXEL_STATISTICS[name].std[0] == pytest.approx(pixels.std().item(), abs=2e-3)
+
+
+def test_errors_over_ten_crops(tmp_path: Path) -> None:
+    """A network that sees how bright an image is tells black from white in any crop."""
+    paths = [tmp_path / f"{number}.png" for number in range(4)]
+    for number, path in enumerate(paths):
+        Image.new("RGB", (40, 32), (255 * (number % 2),) * 3).save(path)
+    network: Any = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+    network.register_parameter("there", torch.nn.Parameter(torch.zeros(1)))  # tells the device
+    head = SoftmaxHead(classes=2, embedding_dim=3, probe=False)
+    for name, parameter in head.named_parameters():
+        torch.nn.init.zeros_(parameter)
+        if name == "weight":
+            parameter.data[0], parameter.data[1] = -1.0, 1.0
+        else:
+            parameter.data[0] = 1.0
+    labels = torch.tensor([0, 1, 0, 0])
+    files = ImageFiles(paths, labels, ("dark", "bright"), side_px=14)
+    assert measure_ten_crops(network, head, files) == {"ten_crop_error": 0.25}
