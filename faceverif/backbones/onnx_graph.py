@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 GRAPH_KEY = "_extra_state"  # PyTorch's name, in a state_dict, for what is no parameter and no buffer
+_LAST_OPSET = 40  # beyond those that exist
 _SMALL = 16  # numbers in a constant: up to here the plan keeps them, above they are weights
 
 
@@ -199,11 +200,55 @@ def _with_zeros(plan: ModelProto) -> ModelProto:
 def _converted(model: ModelProto) -> fx.GraphModule:
     import onnx2torch
 
-    layers = onnx2torch.convert(model)
+    opsets = {opset.domain: opset.version for opset in model.opset_import}
+    for node in model.graph.node:
+        has_layer(node, opsets)
+    layers = onnx2torch.convert(_axes_as_attributes(model))
     _fold_shapes(layers)
     _sort_constants(layers)
     layers.recompile()
     return layers
+
+
+def has_layer(node: Any, opsets: Mapping[str, int]) -> bool:
+    """Whether onnx2torch has a layer for a node, in whatever version of its operator.
+
+    onnx2torch lists versions one by one. Most new ones only add types of numbers, so the nearest version
+    stands in. Whether it does the same is seen when the embeddings are compared.
+    """
+    import onnx
+    from onnx2torch.node_converters import get_converter
+    from onnx2torch.node_converters.registry import add_converter
+
+    try:
+        since = onnx.defs.get_schema(node.op_type, opsets.get(node.domain, 0), node.domain).since_version
+    except onnx.defs.SchemaError:
+        return False
+    for version in (since, *range(since - 1, 0, -1), *range(since + 1, _LAST_OPSET)):
+        try:
+            found = get_converter(node.op_type, version, node.domain)
+        except NotImplementedError:
+            continue
+        if version != since:
+            add_converter(node.op_type, since, node.domain)(found)
+        return True
+    return False
+
+
+def _axes_as_attributes(model: ModelProto) -> ModelProto:
+    """A copy in which reductions say their axes as they did before opset 18."""
+    from onnx import ModelProto, helper, numpy_helper
+
+    copy = ModelProto()
+    copy.CopyFrom(model)
+    constants = {tensor.name: tensor for tensor in copy.graph.initializer}
+    for node in copy.graph.node:
+        if node.op_type.startswith("Reduce") and node.op_type != "ReduceSum" and len(node.input) == 2:
+            axes = constants.get(node.input[1])
+            if axes is not None:
+                node.attribute.append(helper.make_attribute("axes", numpy_helper.to_array(axes).tolist()))
+                del node.input[1]
+    return copy
 
 
 def _fold_shapes(layers: fx.GraphModule) -> None:

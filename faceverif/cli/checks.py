@@ -73,6 +73,15 @@ def can_be_file(ending: str) -> Callable[[typer.CallbackParam, OnePath], OnePath
     return check
 
 
+def known_preprocessing(value: str | None) -> str | None:
+    """A name of a preprocessing, or numbers, if any are given."""
+    if value is not None:
+        from faceverif.models.preprocessing import find_preprocessing
+
+        find_preprocessing(value)
+    return value
+
+
 def load_checked(model: type[Config], path: Path, overrides: list[str] | None) -> Config:
     """A config, with every path in it that must exist."""
     from faceverif.config.paths import refuse_missing_paths

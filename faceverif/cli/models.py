@@ -19,7 +19,7 @@ def import_model_file(
         typer.Argument(
             callback=exists,
             help="Weights by InsightFace, AdaFace, CVLface, MagFace or facenet-pytorch (.pth, .pt, .ckpt, "
-            ".safetensors), or an .onnx file, which needs --preprocess.",
+            ".safetensors), a model.safetensors by faceverif, or an .onnx file, which needs --preprocess.",
         ),
     ],
     out: Annotated[

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from faceverif.cli.checks import can_be_folder, known_device, made_by, one_model
+from faceverif.cli.checks import can_be_folder, known_device, known_preprocessing, made_by, one_model
 
 ConfigFile = Annotated[Path, typer.Argument(help="A YAML file; configs/ has examples.")]
 NewRun = Annotated[
@@ -46,7 +46,10 @@ DataDir = Annotated[
 Preprocess = Annotated[
     str | None,
     typer.Option(
-        help="Pixels that an .onnx file takes: rgb-imagenet, rgb-127.5, bgr-127.5, rgb-255 or bgr-255."
+        callback=known_preprocessing,
+        help="What a model from elsewhere was fed. By name: rgb-imagenet, or with x in 0..255: rgb-127.5 is "
+        "(x - 127.5) / 127.5, rgb-128 is (x - 127.5) / 128, rgb-255 is x / 255, rgb-raw is x. By number, "
+        "for x in 0..255: rgb:mean=127.5,std=128, with one number or three. Likewise with bgr.",
     ),
 ]
 OnnxOutput = Annotated[

@@ -46,7 +46,7 @@ def load_embedder(
 
     Args:
         model: the folder of a run or of an imported model, its model file, or an .onnx file.
-        preprocess: what an ONNX file expects: a name in `PREPROCESSINGS`.
+        preprocess: what an ONNX file expects, as for `find_preprocessing`.
         output: the name of an ONNX file's embedding, where its shape does not tell.
         device: auto, cpu, cuda, cuda:N or mps, which becomes the device of this process; None: as it is.
 

@@ -123,7 +123,14 @@ def save_model(
 
 
 def load_model(path: Path, *, field: str = "--run") -> TorchEmbedder:
-    """Read a model by `save_model`: tensors and JSON, so loading runs no code from the file.
+    """Read a model; see `load_with_config`."""
+    return load_with_config(path, field=field)[0]
+
+
+def load_with_config(path: Path, *, field: str = "--run") -> tuple[TorchEmbedder, BackboneConfig]:
+    """Read a model by `save_model`, and the section of its network.
+
+    The file holds tensors and JSON, so loading runs no code from it.
 
     Args:
         path: the file, in a run's folder.
@@ -144,7 +151,12 @@ def load_model(path: Path, *, field: str = "--run") -> TorchEmbedder:
     spec.checked_template()
     if not file.sealed:
         provenance["integrity"] = UNSEALED
-    return TorchEmbedder(backbone, spec, name=str(path), provenance=provenance)
+    return TorchEmbedder(backbone, spec, name=str(path), provenance=provenance), config
+
+
+def wrote(path: Path) -> bool:
+    """Whether a file is one by `save_model`, whatever its name."""
+    return _FILES.wrote(path)
 
 
 def stored_tensors(path: Path, *, field: str = "--run") -> Mapping[str, Tensor]:

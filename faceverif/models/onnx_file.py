@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +21,20 @@ from data_prep.progress import say
 from faceverif.models.embedder import Embedder, PreprocessingSpec
 from faceverif.models.location import MODEL_OPTION
 from faceverif.models.onnx_graph import model_sha256, read_graph, unusable_file
+from faceverif.models.onnx_input import OnnxInput
 from faceverif.models.onnx_label import OnnxLabel, read_label
-from faceverif.models.preprocessing import find_preprocessing
+from faceverif.models.preprocessing import Preprocessing, find_preprocessing
 
 _LARGEST_BATCH = 16  # crops per call where the file leaves the batch open: more does not pay on a CPU
 _LARGEST_BATCH_ON_GPU = 128
+_USUAL_SIDES = (112, 160, 128, 96)
 _LONGEST_LINE = 200  # characters of what the runtime says
 _CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 _EXPORT = "Export the embedding network alone."
 
 
 class OnnxEmbedder(Embedder):
-    """An ONNX file with one image input (n, 3, side, side) and an embedding among its outputs.
+    """An ONNX file with one image input and an embedding among its outputs.
 
     It runs on a GPU where that is this process's device and onnxruntime has its CUDA provider. On a CPU
     calls run side by side in one thread per core, so that a file whose batch is fixed at 1, as most exports
@@ -39,14 +42,15 @@ class OnnxEmbedder(Embedder):
 
     Args:
         path: the .onnx file; external data must lie in its folder.
-        preprocess: a name in `PREPROCESSINGS`; None: as the file says, if `faceverif export` wrote it.
+        preprocess: as for `find_preprocessing`; None: as the file says, if `faceverif export` wrote it.
         output: the name of the embedding; None: the only output that has the shape of one.
 
     Attributes:
         preprocess: the name of the preprocessing.
         pixels: the preprocessing.
-        batch: how many crops a call takes; None: any number.
-        input_name, output_name: of the image and of the embedding in the graph.
+        input: what the graph is given.
+        batch: how many crops a call takes; None: any number. A file may leave it open and take one only.
+        output_name: of the embedding in the graph.
 
     Raises:
         InputError: no such file, preprocessing or output, not an ONNX model, external data that are missing,
@@ -71,17 +75,19 @@ class OnnxEmbedder(Embedder):
         label = read_label(path, self._session.get_modelmeta().custom_metadata_map)
         self.preprocess = preprocess = _agreed(path, preprocess, label)
         self.pixels = find_preprocessing(preprocess)
-        self.batch, side = _input_shape(path, self._session.get_inputs())
-        self.spec = _spec(path, side, label)
+        self.input = OnnxInput.of(path, self._session.get_inputs())
+        _refuse_fractions_for_integers(path, self.input, self.pixels, preprocess)
+        self.batch = self.input.batch
         self.provenance = {} if label is None else label.provenance
-        self.input_name = self._session.get_inputs()[0].name
         on_cpu = self._device == "cpu"
         self._threads = ThreadPoolExecutor(os.cpu_count() or 1 if on_cpu else 1)
         self._largest_batch = _LARGEST_BATCH if on_cpu else _LARGEST_BATCH_ON_GPU
-        self.output_name = self._find_output(output)
+        self.spec, self.output_name = self._fitting(label, output)
         self.preprocessing = f"{preprocess}: {self.pixels.colour_order.upper()}, {self.pixels.formula}"
         if len(self._session.get_outputs()) > 1:
             self.preprocessing += f"; output {self.output_name}"
+        if self.input.side is None:
+            self.preprocessing += f"; {self.spec.input_px} px, as the file leaves the size open"
 
     @property
     def device(self) -> str:
@@ -99,14 +105,14 @@ class OnnxEmbedder(Embedder):
         return np.concatenate(list(parts))
 
     def _call(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        pixels = self.pixels(crops)
+        pixels = self.input.feed(self.pixels(crops))
         missing = (self.batch or len(pixels)) - len(pixels)
         padded = (
-            np.concatenate([pixels, np.zeros((missing, *pixels.shape[1:]), np.float32)])
+            np.concatenate([pixels, np.zeros((missing, *pixels.shape[1:]), pixels.dtype)])
             if missing
             else pixels
         )
-        (found,) = self._session.run([self.output_name], {self.input_name: padded})
+        (found,) = self._session.run([self.output_name], {self.input.name: padded})
         if len(found) != len(padded):  # a constant, or a size that the export wrote into the graph
             raise _unusable(
                 self.path,
@@ -116,15 +122,39 @@ class OnnxEmbedder(Embedder):
             )
         return found.reshape(len(padded), -1)[: len(crops)].astype(np.float32, copy=False)
 
-    def _find_output(self, wanted: str | None) -> str:
+    def _fitting(self, label: OnnxLabel | None, output: str | None) -> tuple[PreprocessingSpec, str]:
+        """The crops, and the name of the embedding.
+
+        What the file leaves open is found out by running it: the side, and whether several images will do.
+
+        Raises:
+            InputError: of the first try, where none succeeds.
+        """
+        names = [each.name for each in self._session.get_outputs()]
+        if output is not None and output not in names:
+            raise InputError(
+                "--output", f"must be an output of {self.path.name}", got=output, fix=_use_one_of(names)
+            )
+        sides = [self.input.side] if self.input.side else _open_sides(label)
+        batches = [self.batch] if self.batch else [2, 1]
+        first: InputError | None = None
+        for side, batch in product(sides, batches):
+            try:
+                spec = _spec(self.path, side, label)
+                name = self._find_output(output, batch=batch, side=side)
+            except InputError as error:
+                first = first or error
+                continue
+            if batch == 1:
+                self.batch = 1
+            return spec, name
+        assert first is not None
+        raise first
+
+    def _find_output(self, wanted: str | None, *, batch: int, side: int) -> str:
         """The name of the embedding; where several outputs could be it, the user must choose."""
         names = [output.name for output in self._session.get_outputs()]
-        if wanted is not None and wanted not in names:
-            raise InputError(
-                "--output", f"must be an output of {self.path.name}", got=wanted, fix=_use_one_of(names)
-            )
-        outputs = self._try([wanted] if wanted is not None else names)
-        batch = self.batch or 2
+        outputs = self._try([wanted] if wanted is not None else names, batch=batch, side=side)
         fitting = [name for name, found in outputs.items() if _is_embedding(found, batch=batch)]
         if not fitting:
             raise _unusable(
@@ -144,16 +174,15 @@ class OnnxEmbedder(Embedder):
             )
         return fitting[0]
 
-    def _try(self, names: Sequence[str]) -> Mapping[str, Any]:
+    def _try(self, names: Sequence[str], *, batch: int, side: int) -> Mapping[str, Any]:
         """These outputs for a batch of black images."""
-        side = self.spec.input_px
-        black = self.pixels(np.zeros((self.batch or 2, side, side, 3), np.uint8))
+        black = self.input.feed(self.pixels(np.zeros((batch, side, side, 3), np.uint8)))
         try:
-            return dict(zip(names, self._session.run(list(names), {self.input_name: black}), strict=True))
+            return dict(zip(names, self._session.run(list(names), {self.input.name: black}), strict=True))
         except Exception as error:  # onnxruntime has no common exception class
             raise _unusable(
                 self.path,
-                f"must run on a batch of {len(black)} images",
+                f"must run on a batch of {len(black)} images of {side} x {side} pixels",
                 first_line(error)[:_LONGEST_LINE],
             ) from error
 
@@ -204,21 +233,22 @@ def _providers(device: torch.device) -> list[Any]:
     return [(_CUDA, {"device_id": device.index or 0, "use_tf32": 0}), _CPU]
 
 
-def _input_shape(path: Path, inputs: Sequence[Any]) -> tuple[int | None, int]:
-    """Batch (None: left open) and side of the only input."""
-    got = ", ".join(f"{given.name} {given.type} {given.shape}" for given in inputs)
-    refused = _unusable(
-        path,
-        "must have one input, tensor(float) [batch, 3, side, side] with a fixed side",
-        got,
-        fix="Export the embedding network alone, in float32, channels first, for crops of one size.",
-    )
-    if len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].type != "tensor(float)":
-        raise refused
-    batch, channels, height, width = inputs[0].shape
-    if not isinstance(height, int) or height != width or channels != 3:
-        raise refused
-    return (batch if isinstance(batch, int) and batch > 0 else None), height
+def _refuse_fractions_for_integers(
+    path: Path, given: OnnxInput, pixels: Preprocessing, preprocess: str | None
+) -> None:
+    """A graph that takes uint8 normalises by itself."""
+    if given.dtype is np.uint8 and (pixels.mean, pixels.std) != ((0, 0, 0), (1, 1, 1)):
+        raise InputError(
+            "--preprocess",
+            f"must be rgb-raw or bgr-raw for {path.name}, which takes pixels as integers in 0..255",
+            got=preprocess,
+            fix="Use --preprocess rgb-raw, or bgr-raw if it was trained on BGR.",
+        )
+
+
+def _open_sides(label: OnnxLabel | None) -> Sequence[int]:
+    """Sides to try where the file leaves them open, the most common first."""
+    return (label.spec.input_px,) if label is not None else _USUAL_SIDES
 
 
 def _agreed(path: Path, preprocess: str | None, label: OnnxLabel | None) -> str | None:

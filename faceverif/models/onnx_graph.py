@@ -43,6 +43,7 @@ def read_graph(path: Path) -> list[Path]:
             got=", ".join(repeating),
             fix="Export the embedding network alone, with a fixed number of steps written out.",
         )
+    _refuse_training_mode(path, model)
     wanted: dict[Path, int] = {}
     for tensor in (tensor for graph in graphs for tensor in _tensors(graph)):
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
@@ -51,6 +52,32 @@ def read_graph(path: Path) -> list[Path]:
     for file, bytes_needed in sorted(wanted.items()):
         _refuse_short(path, file, bytes_needed)
     return sorted(wanted)
+
+
+def _refuse_training_mode(path: Path, model: Any) -> None:
+    """Refuse a graph whose embeddings depend on the other photos of a batch, or on chance."""
+    graphs = [model.graph, *model.functions]
+    true = {
+        tensor.name
+        for tensor in model.graph.initializer
+        if tensor.data_type == onnx.TensorProto.BOOL and any([*tensor.int32_data, *tensor.raw_data])
+    }
+    for node in (node for graph in graphs for node in _nodes(graph)):
+        settings = {attribute.name: attribute for attribute in node.attribute}
+        if node.op_type == "Constant" and "value" in settings:
+            tensor = settings["value"].t
+            if tensor.data_type == onnx.TensorProto.BOOL and any([*tensor.int32_data, *tensor.raw_data]):
+                true.add(node.output[0])
+        trains = "training_mode" in settings and settings["training_mode"].i == 1
+        batch_statistics = node.op_type == "BatchNormalization" and (trains or len(node.output) > 1)
+        drops = node.op_type == "Dropout" and len(node.input) > 2 and node.input[2] in true
+        if batch_statistics or drops:
+            raise InputError(
+                MODEL_OPTION,
+                f"{path.name} must be exported for evaluation",
+                got=f"a {node.op_type} in training mode",
+                fix="Call model.eval() before the export.",
+            )
 
 
 def model_sha256(path: Path, external: list[Path]) -> str:

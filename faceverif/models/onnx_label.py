@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 from data_prep.errors import DAMAGE, InputError, first_line
 from faceverif.models.embedder import PreprocessingSpec
 from faceverif.models.location import MODEL_OPTION
-from faceverif.models.preprocessing import PREPROCESSINGS
+from faceverif.models.preprocessing import find_preprocessing
 
 _KEY, _FORMAT = "faceverif.export", 1
 _SPECS = TypeAdapter(PreprocessingSpec)
@@ -24,7 +24,7 @@ class OnnxLabel:
     """Stands in the metadata of an ONNX file, so that nobody has to say what the model takes.
 
     Attributes:
-        preprocess: what happens to the pixels before the graph: a name in `PREPROCESSINGS`.
+        preprocess: what happens to the pixels before the graph: as for `find_preprocessing`.
         spec: the crops.
         provenance: where the weights come from; JSON-able.
     """
@@ -60,8 +60,7 @@ def read_label(path: Path, metadata: Mapping[str, str]) -> OnnxLabel | None:
         about = json.loads(metadata[_KEY])
         if about["format"] != _FORMAT:
             raise ValueError(f"format {about['format']}, not {_FORMAT}")
-        if about["preprocess"] not in PREPROCESSINGS:
-            raise ValueError(f"no preprocessing {about['preprocess']}")
+        find_preprocessing(about["preprocess"])
         spec = _SPECS.validate_python(about["crops"])
         return OnnxLabel(about["preprocess"], spec, dict(about["provenance"]))
     except DAMAGE as error:

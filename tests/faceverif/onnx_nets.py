@@ -79,6 +79,9 @@ def write_net(
     names: Sequence[str] = (),
     opset: int = 13,
     constants: State | None = None,
+    shape: Sequence[int | str] | None = None,
+    before: Sequence[Any] = (),
+    dtype: int = TensorProto.FLOAT,
 ) -> Path:
     """Write it.
 
@@ -91,10 +94,14 @@ def write_net(
         output: name of the only output.
         names: of the first nodes.
         opset: of the standard operators.
-        constants: further ones, for `more`.
+        constants: further ones, for `more` and `before`.
+        shape: of the input, where it is not (batch, 3, SIDE, SIDE).
+        before: nodes that make `pixels` of the input `photo`.
+        dtype: of the input.
     """
     if flat is None:
         flat = (batch if isinstance(batch, int) else -1, FEATURES)
+    given = list(shape or (batch, 3, SIDE, SIDE))
     stored = state | {
         "zero": np.array(0, np.float32),
         "six": np.array(6, np.float32),
@@ -102,9 +109,9 @@ def write_net(
     }
     stored |= constants or {}
     graph = helper.make_graph(
-        [*nodes(names), *more],
+        [*before, *nodes(names), *more],
         "net",
-        [helper.make_tensor_value_info("pixels", TensorProto.FLOAT, [batch, 3, SIDE, SIDE])],
+        [helper.make_tensor_value_info("photo" if before else "pixels", dtype, given)],
         [helper.make_tensor_value_info(output, TensorProto.FLOAT, None)],
         [numpy_helper.from_array(value, name) for name, value in stored.items()],
     )

@@ -187,6 +187,33 @@ def test_safetensors_and_half_precision_are_read(tmp_path: Path) -> None:
     assert load_model(told.path).embed(crops(1)).dtype == np.float32
 
 
+def test_our_own_file_is_imported_apart_from_its_run(tmp_path: Path) -> None:
+    state, _ = adaface(18)
+    embedder, told = imported(tmp_path, state)
+    moved = told.path.rename(tmp_path / "anything.bin")
+    again = import_model(moved, tmp_path / "again", settings=ImportSettings())
+    copy = load_model(again.path)
+    np.testing.assert_array_equal(copy.embed(crops(2)), embedder.embed(crops(2)))
+    assert copy.spec == embedder.spec
+    assert copy.sha256 == embedder.sha256
+    assert again.found.name == "iresnet by faceverif"
+    with pytest.raises(InputError, match="--template: belongs to models from elsewhere"):
+        import_model(moved, tmp_path / "third", settings=ImportSettings(template="arcface-112"))
+    moved.write_bytes(moved.read_bytes()[:-4] + b"0000")
+    with pytest.raises(InputError, match="the hash differs"):
+        import_model(moved, tmp_path / "third", settings=ImportSettings())
+
+
+def test_preprocessing_can_be_said_by_number(tmp_path: Path) -> None:
+    state, forward = insightface(18)
+    embedder, _ = imported(tmp_path, state, preprocess="bgr:mean=127.5,std=128")
+    wanted = forward(as_fed(crops(1), bgr=True, mean=127.5, std=128)).numpy()
+    np.testing.assert_allclose(embedder.embed(crops(1)), wanted, atol=1e-5 * np.abs(wanted).max(), rtol=0)
+    (tmp_path / "out" / MODEL_NAME).unlink()
+    with pytest.raises(InputError, match="--colours: must agree with --preprocess"):
+        imported(tmp_path, state, preprocess="bgr-128", colours="rgb")
+
+
 def test_colours_can_be_said(tmp_path: Path) -> None:
     state, forward = adaface(18)
     embedder, told = imported(tmp_path, state, colours="rgb")

@@ -16,6 +16,7 @@ from faceverif.config.backbones import BackboneConfig
 from faceverif.models.importing.checkpoint import read_weights
 from faceverif.models.importing.incoming import ImportSettings, Incoming, few, fitting_spec
 from faceverif.models.importing.layouts import Pixels, Recognised, recognise
+from faceverif.models.preprocessing import find_preprocessing
 
 
 def from_checkpoint(file: Path, settings: ImportSettings) -> Incoming:
@@ -29,12 +30,10 @@ def from_checkpoint(file: Path, settings: ImportSettings) -> Incoming:
         InputError: the file cannot be read safely, holds no network that is known here or only a part of one,
             its template is too small, or a setting belongs to ONNX files.
     """
-    for option, value in (("--preprocess", settings.preprocess), ("--output", settings.output)):
-        if value is not None:
-            raise InputError(option, "belongs to .onnx files", got=value, fix="Leave it out.")
+    if settings.output is not None:
+        raise InputError("--output", "belongs to .onnx files", got=settings.output, fix="Leave it out.")
     found = _find(file)
-    published = found.layout.pixels
-    pixels = replace(published, colours=settings.colours or published.colours)
+    pixels = _pixels(found.layout.pixels, settings)
     config = TypeAdapter(BackboneConfig).validate_python(
         found.config | {"pixel_mean": pixels.mean, "pixel_std": pixels.std}
     )
@@ -49,6 +48,21 @@ def from_checkpoint(file: Path, settings: ImportSettings) -> Incoming:
         pixels=str(pixels),
         left_out=found.left_out,
     )
+
+
+def _pixels(published: Pixels, settings: ImportSettings) -> Pixels:
+    """What the network is fed: as published, but for what the user says."""
+    if settings.preprocess is None:
+        return replace(published, colours=settings.colours or published.colours)
+    said = find_preprocessing(settings.preprocess)
+    if settings.colours not in (None, said.colour_order):
+        raise InputError(
+            "--colours",
+            "must agree with --preprocess",
+            got=f"{settings.colours} and {settings.preprocess}",
+            fix="Leave --colours out.",
+        )
+    return Pixels(said.colour_order, said.unit_mean, said.unit_std)
 
 
 def _find(file: Path) -> Recognised:

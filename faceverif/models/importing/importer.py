@@ -9,9 +9,10 @@ from pathlib import Path
 from data_prep.errors import InputError, printable_lines
 from data_prep.lock import filled
 from faceverif.models.importing.from_checkpoint import from_checkpoint
+from faceverif.models.importing.from_own import from_own
 from faceverif.models.importing.incoming import ImportSettings, Incoming, few
 from faceverif.models.location import MODEL_NAME
-from faceverif.models.model_file import save_model
+from faceverif.models.model_file import save_model, wrote
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def import_model(file: Path, out: Path, *, settings: ImportSettings) -> Imported
 
     Args:
         file: a checkpoint of InsightFace's iResNets and MobileFaceNet, AdaFace's and CVLface's IR nets,
-            MagFace, or facenet-pytorch's InceptionResnetV1; or an ONNX file.
+            MagFace, or facenet-pytorch's InceptionResnetV1; an ONNX file; or a model file of ours.
         out: the model's folder, new or without a model.
         settings: what the user states about the model.
 
@@ -81,6 +82,8 @@ def import_model(file: Path, out: Path, *, settings: ImportSettings) -> Imported
         from faceverif.models.importing.from_onnx import from_onnx  # brings onnx, onnxruntime and onnx2torch
 
         found = from_onnx(file, settings)
+    elif wrote(file):
+        found = from_own(file, settings)
     else:
         found = from_checkpoint(file, settings)
     origin = {"file": file.name, "sha256": found.sha256, "network": found.name, "pixels": found.pixels}
@@ -90,6 +93,6 @@ def import_model(file: Path, out: Path, *, settings: ImportSettings) -> Imported
             found.backbone,
             backbone_config=found.config,
             spec=found.spec,
-            provenance={"imported": origin},
+            provenance={**found.provenance, "imported": origin},
         )
     return ImportedModel(out / MODEL_NAME, found)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from data_prep.alignment import find_template
@@ -21,7 +21,7 @@ class ImportSettings:
     Attributes:
         colours: order in which a checkpoint's network takes the colours.
         template: of the crops that it was trained on.
-        preprocess: what an ONNX file expects, a name in `PREPROCESSINGS`.
+        preprocess: what it was fed, as for `find_preprocessing`; an ONNX file needs it.
         output: name of an ONNX file's embedding, where its shape does not tell.
     """
 
@@ -43,6 +43,7 @@ class Incoming:
         spec: the crops that it takes.
         pixels: what its publishers fed it, in words.
         left_out: keys of the file that are no part of the network.
+        provenance: what the file itself says about its origin; JSON-able.
         notes: what else the user should know, a line each.
     """
 
@@ -53,6 +54,7 @@ class Incoming:
     spec: PreprocessingSpec
     pixels: str
     left_out: tuple[str, ...] = ()
+    provenance: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     @property

@@ -20,12 +20,20 @@ _BATCH = "batch"
 _INPUT, _OUTPUT, _BGR_ORDER, _BGR = (f"faceverif:{name}" for name in ("pixels", "embedding", "order", "bgr"))
 # What merges layers would spoil fine-tuning: batch normalisations that the file has stay separate.
 _KEEP_LAYERS = ["ConvAddFusion", "ConvBNFusion", "ConvMulFusion", "GemmActivationFusion", "MatMulAddFusion"]
-_HALF = (TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE)
+_OTHER_FLOATS = (TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE)
 
 
 def load_whole(path: Path) -> ModelProto:
     """A graph with its external data, which `read_graph` has checked."""
     return onnx.load_model(path, format="protobuf")
+
+
+def holds_half(model: ModelProto) -> bool:
+    """Whether a graph computes in half precision, so that its embeddings are rounded."""
+    half = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
+    return any(tensor.data_type in half for tensor in _stored(model.graph)) or any(
+        value.type.tensor_type.elem_type in half for value in model.graph.input
+    )
 
 
 def cleaned(model: ModelProto, embedder: OnnxEmbedder, *, batch: int | None) -> ModelProto:
@@ -112,12 +120,12 @@ def _name_output(graph: Any, name: str) -> None:
 def _in_float32(graph: Any) -> None:
     """Numbers of other precisions as float32, in which gradients are computed."""
     for tensor in _stored(graph):
-        if tensor.data_type in _HALF:
+        if tensor.data_type in _OTHER_FLOATS:
             values = numpy_helper.to_array(tensor).astype(np.float32)
             tensor.CopyFrom(numpy_helper.from_array(values, name=tensor.name))
     for node in _all_nodes(graph):
         for attribute in node.attribute:
-            if node.op_type == "Cast" and attribute.name == "to" and attribute.i in _HALF:
+            if node.op_type == "Cast" and attribute.name == "to" and attribute.i in _OTHER_FLOATS:
                 attribute.i = TensorProto.FLOAT
 
 
@@ -138,14 +146,20 @@ def _all_nodes(graph: Any) -> Iterator[NodeProto]:
 
 
 def _take_rgb(model: ModelProto, embedder: OnnxEmbedder) -> None:
-    """Nodes in front that turn normalised RGB, channels first, into what the graph takes."""
+    """Nodes in front that turn normalised RGB, channels first, into what the graph takes.
+
+    Whole numbers stay float32, as gradients need them; a graph's own cast changes nothing then.
+    """
     graph = model.graph
     last, front = _INPUT, []
     if embedder.pixels.colour_order == "bgr":
         graph.initializer.append(numpy_helper.from_array(np.array([2, 1, 0], np.int64), name=_BGR_ORDER))
         front.append(helper.make_node("Gather", [last, _BGR_ORDER], [_BGR], axis=1))
         last = _BGR
-    front.append(helper.make_node("Identity", [last], [embedder.input_name]))
+    if embedder.input.channels_last:
+        front.append(helper.make_node("Transpose", [last], [embedder.input.name], perm=[0, 2, 3, 1]))
+    else:
+        front.append(helper.make_node("Identity", [last], [embedder.input.name]))
     for node in reversed(front):
         graph.node.insert(0, node)
 

@@ -7,19 +7,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import onnx
 import torch
 from onnx import ModelProto
-from onnx2torch.node_converters import get_converter
 
 from data_prep.errors import InputError, first_line
-from faceverif.backbones.onnx_graph import OnnxBackbone
-from faceverif.models.importing.onnx_cleaning import cleaned, load_whole, with_open_batch
+from faceverif.backbones.onnx_graph import OnnxBackbone, has_layer
+from faceverif.models.importing.onnx_cleaning import cleaned, holds_half, load_whole, with_open_batch
 from faceverif.models.model_file import TorchEmbedder
 from faceverif.models.onnx_file import OnnxEmbedder
 
-TOLERANCE = 1e-4  # of the largest number in an embedding; conversions that are right differ by 1e-6
+# As a share of the largest number in an embedding. Conversions that are right differ by 1e-6. Those of a file
+# in half precision are computed in float32, and differ by what the file itself rounds.
+TOLERANCE, HALF_TOLERANCE = 1e-4, 3e-2
 _BATCHES = (1, 7)
+_QUANTISED = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "ConvInteger", "MatMulInteger")
 _LONGEST_LINE = 200
 
 
@@ -50,15 +51,16 @@ def differentiable(path: Path, preprocess: str | None, *, output: str | None = N
 
     Args:
         path: the .onnx file.
-        preprocess: what it expects, a name in `PREPROCESSINGS`.
+        preprocess: what it expects, as for `find_preprocessing`.
         output: the name of its embedding; None: the only output that has the shape of one.
 
     Raises:
         InputError: see `OnnxEmbedder`; onnx2torch lacks an operator; or the network does not give the file's
             embeddings.
     """
-    source = OnnxEmbedder(path, preprocess, output=output)
+    source = OnnxEmbedder(path, preprocess, output=output, device="cpu")
     whole = load_whole(path)
+    tolerance = HALF_TOLERANCE if holds_half(whole) else TOLERANCE
     tried: list[str] = []
     for attempt in _attempts(whole, source):
         try:
@@ -71,13 +73,13 @@ def differentiable(path: Path, preprocess: str | None, *, output: str | None = N
         except Exception as error:  # whatever a layer raises on a batch that it was not exported for
             tried.append(first_line(error)[:_LONGEST_LINE])
             continue
-        if difference <= TOLERANCE:
+        if difference <= tolerance:
             _refuse_without_gradient(path, converted)
             return Differentiable(converted, source, difference)
         tried.append(f"embeddings that differ by {difference:.2g} of their largest number")
     raise InputError(
         "FILE",
-        f"{path.name} must give the same embeddings as PyTorch layers, to {TOLERANCE:g} of their largest",
+        f"{path.name} must give the same embeddings as PyTorch layers, to {tolerance:g} of their largest",
         got="; ".join(dict.fromkeys(tried)),
         fix="verify, embed and audit take it as it is; for gradients, export it in float32 with a dynamic "
         "batch.",
@@ -103,7 +105,14 @@ def _converted(model: ModelProto, source: OnnxEmbedder) -> TorchEmbedder:
 
 def _refuse_missing_operators(path: Path, model: ModelProto) -> None:
     opsets = {opset.domain: opset.version for opset in model.opset_import}
-    missing = sorted({node.op_type for node in model.graph.node if not _known(node, opsets)})
+    missing = sorted({node.op_type for node in model.graph.node if not has_layer(node, opsets)})
+    if any(operator in _QUANTISED or operator.startswith("QLinear") for operator in missing):
+        raise InputError(
+            "FILE",
+            f"{path.name} must be in floating point: quantised operators have no gradients",
+            got=", ".join(missing),
+            fix="Import the file that was quantised; verify, embed and audit take this one as it is.",
+        )
     if missing:
         raise InputError(
             "FILE",
@@ -111,14 +120,6 @@ def _refuse_missing_operators(path: Path, model: ModelProto) -> None:
             got=", ".join(missing),
             fix="verify, embed and audit take it as it is; for gradients, export it without these.",
         )
-
-
-def _known(node: onnx.NodeProto, opsets: dict[str, int]) -> bool:
-    try:
-        get_converter(node.op_type, opsets.get(node.domain, 0), node.domain)
-    except NotImplementedError:
-        return False
-    return True
 
 
 def _largest_difference(converted: TorchEmbedder, source: OnnxEmbedder) -> float:
