@@ -91,9 +91,9 @@ class OnnxTeacher(Teacher):
     def output(self, pixels: Tensor, photos: Tensor, mirrored: Tensor) -> TeacherOutput:
         """Computed by ONNX Runtime, photo by photo where the file's batch is fixed at one."""
         normalised = self._normalised(pixels)
-        size = self._own.batch or len(normalised)
+        given, size = self._own.input, self._own.batch or len(normalised)
         parts = [
-            self._session.run(self._names, {self._own.input_name: normalised[start : start + size]})
+            self._session.run(self._names, {given.name: given.feed(normalised[start : start + size])})
             for start in range(0, len(normalised), size)
         ]
         embeddings, *features = (

@@ -58,7 +58,7 @@ def differentiable(path: Path, preprocess: str | None, *, output: str | None = N
         InputError: see `OnnxEmbedder`; onnx2torch lacks an operator; or the network does not give the file's
             embeddings.
     """
-    source = OnnxEmbedder(path, preprocess, output=output, device="cpu")
+    source = OnnxEmbedder(path, preprocess, output=output)
     whole = load_whole(path)
     tolerance = HALF_TOLERANCE if holds_half(whole) else TOLERANCE
     tried: list[str] = []
