@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from data_prep.check.aligned import examine_aligned, examine_begun
-from data_prep.check.labelled import examine_idx, examine_pictures, examine_protocol, is_tar
+from data_prep.check.labelled import are_pictures, examine_idx, examine_pictures, examine_protocol, is_tar
 from data_prep.check.photos import examine_photos
 from data_prep.check.report import CheckReport
 from data_prep.dataset.manifest import JOURNAL_NAME, MANIFEST_NAME
@@ -16,7 +16,7 @@ from data_prep.protocols import FORMATS as PROTOCOL_FORMATS
 from data_prep.protocols import load_protocol
 from data_prep.protocols.list_text import LIST_ENDINGS, opening_lines
 from data_prep.sources import FORMATS as SOURCE_FORMATS
-from data_prep.sources import find_format, folder, insightface_bin
+from data_prep.sources import find_format, folder, insightface_bin, webdataset
 from data_prep.sources.base import SourceFormat
 from data_prep.sources.idx import has_idx_files
 
@@ -41,7 +41,7 @@ _OTHERS = (
         if protocol.recognises is not insightface_bin.is_bin  # also a source, which says more
     ),
 )
-_PICTURES = _Kind("a tar of pictures in train/ and test/", is_tar, examine_pictures)
+_PICTURES = _Kind("a tar or folder of small pictures in train/ and test/", are_pictures, examine_pictures)
 
 
 def check(path: Path, *, every: bool = False) -> CheckReport:
@@ -80,9 +80,11 @@ def _kind_of(path: Path) -> _Kind | None:
     if other is not None:
         return other
     found = find_format(path)
-    if (found is None or found[0] is folder.FORMAT) and _PICTURES.recognises(path):
+    if found is None:
+        return _PICTURES if is_tar(path) else None  # a compressed one, which no reader of photos takes
+    if found[0] in (folder.FORMAT, webdataset.FORMAT) and _PICTURES.recognises(path):
         return _PICTURES
-    return None if found is None else _of_photos(*found)
+    return _of_photos(*found)
 
 
 def _of_photos(source: SourceFormat, place: Path) -> _Kind:

@@ -8,7 +8,9 @@ from pathlib import Path
 from data_prep.check.report import CheckReport
 from data_prep.protocols import load_protocol
 from data_prep.sources.idx import Part, read_idx_images
-from data_prep.sources.picture_tar import read_pictures
+from data_prep.sources.picture_tar import holds_small_pictures, read_pictures
+
+_SPLITS = ("train", "test")  # of a set of pictures
 
 
 def examine_protocol(path: Path, report: CheckReport, every: bool) -> None:
@@ -43,9 +45,14 @@ def is_tar(path: Path) -> bool:
     return path.is_file() and tarfile.is_tarfile(path)
 
 
+def are_pictures(path: Path) -> bool:
+    """Whether a tar or folder holds the pictures of an image classifier."""
+    return holds_small_pictures(path, splits=_SPLITS)
+
+
 def examine_pictures(path: Path, report: CheckReport, every: bool) -> None:
     """Every picture of both splits: the reader decodes them."""
-    for split, pictures in read_pictures(path, splits=("train", "test")).items():
+    for split, pictures in read_pictures(path, splits=_SPLITS).items():
         height, width = pictures.images.shape[1:3]
         classes = len(pictures.class_names)
         report.facts.append(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tarfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -21,6 +21,7 @@ from data_prep.walk import left_by_the_system, walk_files
 
 _LARGEST_PICTURE = 2**24
 _LARGEST_PX = 2**22
+_LARGEST_SMALL_SIDE_PX = 64  # CIFAR has 32; no face photo worth aligning is so small
 
 
 @dataclass(frozen=True)
@@ -54,10 +55,11 @@ def read_pictures(source: Path, *, splits: tuple[str, ...]) -> dict[str, Picture
     """
     decoded: dict[PurePosixPath, NDArray[np.uint8]] = {}
     skipped = Skipped()
-    for path, content in _files(source, skipped):
+    for path, read in _files(source, skipped):
         name = _below_split(path, splits)
         if name is None:
             continue
+        content = read()
         if not is_picture_name(name.name) and not opens_like_a_picture(content):
             skipped.add(str(path), "no_picture")
             continue
@@ -74,14 +76,36 @@ def read_pictures(source: Path, *, splits: tuple[str, ...]) -> dict[str, Picture
     return found
 
 
+def holds_small_pictures(source: Path, *, splits: tuple[str, ...]) -> bool:
+    """Whether a source is for `read_pictures`, not for photos of people in splits, which may lie alike.
+
+    Its first picture is small, and every split has the same classes; photos are larger, or show other people
+    in each split. Of the other pictures only the names are read.
+    """
+    classes: dict[str, set[str]] = {split: set() for split in splits}
+    first = True
+    try:
+        for path, read in _files(source, Skipped()):
+            name = _below_split(path, splits)
+            if name is None or len(name.parts) != 3 or not is_picture_name(name.name):
+                continue
+            if first and max(declared_size(read()) or (_LARGEST_PX,)) > _LARGEST_SMALL_SIDE_PX:
+                return False
+            first = False
+            classes[name.parts[0]].add(name.parts[1])
+    except InputError:  # damaged: the reader of photos says how
+        return False
+    return not first and len(set(map(frozenset, classes.values()))) == 1
+
+
 def _below_split(path: PurePosixPath, splits: tuple[str, ...]) -> PurePosixPath | None:
     """The path from the split's folder on; null for what lies in none."""
     start = next((place for place, part in enumerate(path.parts[:-1]) if part in splits), None)
     return None if start is None else PurePosixPath(*path.parts[start:])
 
 
-def _files(source: Path, skipped: Skipped) -> Iterator[tuple[PurePosixPath, bytes]]:
-    """(path below the source, content) of every file, in the source's order."""
+def _files(source: Path, skipped: Skipped) -> Iterator[tuple[PurePosixPath, Callable[[], bytes]]]:
+    """(path below the source, what reads it until the next one) of every file, in the source's order."""
     if source.is_dir():
         for path in walk_files(source, inside=True):
             name = PurePosixPath(path.relative_to(source).as_posix())
@@ -89,7 +113,7 @@ def _files(source: Path, skipped: Skipped) -> Iterator[tuple[PurePosixPath, byte
                 raise _refused(
                     source, "must hold small pictures", got=f"{name} of {path.stat().st_size:,} bytes"
                 )
-            yield name, path.read_bytes()
+            yield name, path.read_bytes
         return
     if not source.is_file():
         raise _refused(source, "must be a folder or a tar of pictures", got="nothing")
@@ -114,7 +138,7 @@ def _refuse_without_end(archive: tarfile.TarFile) -> None:
 
 def _member(
     archive: tarfile.TarFile, member: tarfile.TarInfo, source: Path, skipped: Skipped
-) -> Iterator[tuple[PurePosixPath, bytes]]:
+) -> Iterator[tuple[PurePosixPath, Callable[[], bytes]]]:
     name = PurePosixPath(refuse_name_outside(member.name, field=str(source)))
     if member.isdir():
         return
@@ -127,7 +151,7 @@ def _member(
         raise _refused(source, "must hold small pictures", got=f"{name} of {member.size:,} bytes")
     content = archive.extractfile(member)
     if content is not None:
-        yield name, content.read()
+        yield name, content.read
 
 
 def _checked(name: PurePosixPath, source: Path) -> PurePosixPath:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import struct
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -72,6 +73,32 @@ def test_folders_above_the_people_are_gone_through_or_named(tmp_path: Path) -> N
     assert check(write_photos(tmp_path / "nested", "lfw/a/1.jpg", "lfw/b/1.jpg")).whole
     splits = write_photos(tmp_path / "split", "train/a/1.jpg", "test/b/1.jpg")
     assert f"faceverif align {splits}/train OUT" in problems(splits)
+
+
+@pytest.mark.parametrize("name", ["d", "plain.tar", "zipped.tar.gz", "within/d"])
+def test_small_pictures_for_classify_in_a_tar_or_a_folder(tmp_path: Path, name: str) -> None:
+    names = [f"{split}/{label}/{n}.png" for split in ("train", "test") for label in "ab" for n in range(2)]
+    write_photos(tmp_path / "within/d", *names)
+    if name == "d":
+        shutil.copytree(tmp_path / "within/d", tmp_path / name)
+    elif ".tar" in name:
+        with tarfile.open(tmp_path / name, "w:gz" if name.endswith("gz") else "w") as archive:
+            archive.add(tmp_path / "within/d", arcname=".")
+    report = check(tmp_path / name)
+    assert report.whole
+    assert report.facts == [f"{split}: 4 pictures of 2 classes, 24 x 24" for split in ("train", "test")]
+
+
+def test_photos_of_people_in_splits_are_no_pictures_for_classify(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        (tmp_path / "large" / split / "a").mkdir(parents=True)
+        (tmp_path / "large" / split / "a/1.jpg").write_bytes(picture(0, side=65))
+    with tarfile.open(tmp_path / "large.tar", "w") as archive:
+        archive.add(tmp_path / "large", arcname=".")
+    assert "a folder per person on top" in problems(tmp_path / "large")
+    assert "a folder per person on top" in problems(tmp_path / "large.tar")
+    (tmp_path / "cut.tar").write_bytes((tmp_path / "large.tar").read_bytes()[:-10_000])
+    assert "must be a whole tar" in problems(tmp_path / "cut.tar")
 
 
 def test_lfw_is_known_by_its_names_and_compared_with_its_counts(
