@@ -175,7 +175,7 @@ def test_options_of_the_other_kind_of_file_are_refused(tmp_path: Path) -> None:
     file = write_net(tmp_path / "net.onnx", STATE)
     with pytest.raises(InputError, match="--colours: belongs to checkpoints"):
         import_model(file, tmp_path / "out", settings=ImportSettings(preprocess="rgb-255", colours="bgr"))
-    with pytest.raises(InputError, match="--preprocess: must name"):
+    with pytest.raises(InputError, match="--preprocess: must say"):
         import_model(file, tmp_path / "out", settings=ImportSettings())
     torch.save({}, tmp_path / "net.pth")
     with pytest.raises(InputError, match=r"--output: belongs to \.onnx files"):
