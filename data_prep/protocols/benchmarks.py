@@ -1,6 +1,6 @@
 """What a suite consists of: which files below a folder are protocols, what each is called, and its photos.
 
-LFW and CFP are known by their pairs (`own_lists`). Other lists, and every `.bin`, are known by their names.
+LFW and CFP are known by their pairs (`own_lists`), LFW also as a `.bin`. The others are known by their names.
 So are the aligned sets: CALFW and CPLFW call their photos as LFW does, and they are others.
 """
 
@@ -19,7 +19,7 @@ from data_prep.errors import InputError, printable
 from data_prep.protocols import FORMATS, VerificationProtocol, cfp, insightface_bin, load_protocol
 from data_prep.protocols.lfw import TRAIN_NAME
 from data_prep.protocols.list_text import LIST_ENDINGS, unknown_list
-from data_prep.protocols.own_lists import BENCHMARK_OF
+from data_prep.protocols.own_lists import BENCHMARK_OF, BENCHMARKS_OF_BINS, file_name
 from data_prep.protocols.sizes import BENCHMARKS, benchmark_named, letters, without_pairs
 from data_prep.walk import walk
 
@@ -163,19 +163,22 @@ def _title(path: Path, name: str) -> tuple[str, str]:
         path: of the list.
         name: its protocol's, or its file's where it cannot be read.
     """
-    if name in BENCHMARK_OF:
+    is_bin = insightface_bin.FORMAT.recognises(path)
+    if name in BENCHMARK_OF and not is_bin:
         return BENCHMARK_OF[name], letters(BENCHMARK_OF[name])
     if path.is_dir():  # CFP's, which could not be read or holds other pairs
         cfps = f"CFP-{path.name}"
         return cfps if name == path.stem else name, letters(cfps)
-    is_bin = insightface_bin.FORMAT.recognises(path)
-    name = path.stem if is_bin else name
-    nameless = not without_pairs(name)  # `pairs.txt`, which its folder tells from others
-    called = path.parent.name if nameless else name
+    calling = path.stem if is_bin else name
+    nameless = not without_pairs(calling)  # `pairs.txt`, which its folder tells from others
+    called = path.parent.name if nameless else calling
+    if name in BENCHMARK_OF:  # a `.bin`, whose photos are called after the file
+        return BENCHMARK_OF[name], without_pairs(called)
     benchmark = benchmark_named(called)
-    if benchmark is not None and (is_bin or benchmark not in BENCHMARK_OF.values()):
+    by_pairs = BENCHMARKS_OF_BINS if is_bin else BENCHMARK_OF.values()
+    if benchmark is not None and benchmark not in by_pairs:
         return benchmark, letters(benchmark)
-    title = f"{path.parent.name}/{path.name}" if nameless else name
+    title = f"{path.parent.name}/{path.name}" if nameless else file_name(path) if is_bin else name
     return printable(title).replace("|", "-"), without_pairs(called)  # a bar would end the table's cell
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from data_prep.errors import InputError
 from data_prep.protocols.base import PairFormat, VerificationProtocol
 from data_prep.protocols.folds import given_or_dealt
+from data_prep.protocols.own_lists import BENCHMARK_OF, BENCHMARKS_OF_BINS, own_bin_name
 from data_prep.protocols.sizes import BENCHMARKS, benchmark_named
 from data_prep.sources.insightface_bin import is_bin, pair_keys, read_bin
 
@@ -18,20 +19,21 @@ _FOLD_RULE = "10 folds of consecutive pairs, in the .bin's order"
 
 
 def _load(path: Path) -> VerificationProtocol:
-    same = read_bin(path).same
+    photos, same = read_bin(path)
     if len(same) < _FOLDS:
         raise InputError(
             str(path), "must hold 10 pairs or more, one per fold", got=len(same), fix="Get a complete copy."
         )
     # In order, the first folds one longer where ten does not divide: as the field cuts them.
     consecutive = np.repeat(np.arange(_FOLDS), [len(part) for part in np.array_split(same, _FOLDS)])
-    benchmark = benchmark_named(path.stem)
+    own = own_bin_name(photos, same)
+    benchmark = BENCHMARK_OF[own] if own else benchmark_named(path.stem)
     fold, fold_rule = consecutive, _FOLD_RULE
     if benchmark is None:  # of no known size
         fold, fold_rule = given_or_dealt(str(path), same, fold, rule=fold_rule)
     left, right = zip(*(pair_keys(path, pair) for pair in range(len(same))), strict=True)
     return VerificationProtocol(
-        name=path.name,
+        name=own or path.name,
         left=left,
         right=right,
         same=same,
@@ -39,9 +41,17 @@ def _load(path: Path) -> VerificationProtocol:
         scored_folds=tuple(np.unique(fold).tolist()),
         fold_rule=fold_rule,
         sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
-        reading="an InsightFace .bin, which says nothing of itself: known by its file name alone",
+        reading=_reading(own, benchmark),
         official=BENCHMARKS[benchmark] if benchmark else None,
     )
+
+
+def _reading(own: str | None, benchmark: str | None) -> str:
+    if own is not None:
+        return f"an InsightFace .bin with {benchmark}'s own pairs: its photos repeat as theirs do"
+    if benchmark in BENCHMARKS_OF_BINS:
+        return f"an InsightFace .bin called after {benchmark}, with other pairs: its photos repeat otherwise"
+    return "an InsightFace .bin, which says nothing of itself: known by its file name alone"
 
 
 FORMAT = PairFormat("an InsightFace .bin", is_bin, _load)

@@ -2,13 +2,14 @@
 
 The fingerprint is of the parsed pairs in their order, not of the file. So LFW's list stays LFW's when an
 editor gives it Windows line ends or when it is published as a CSV, and a list of other pairs is never taken
-for it.
+for it. A `.bin` names no photo, but a photo has the same bytes in all its pairs, and LFW's pairs are known by
+which photos are the same.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,11 @@ _OWN = {
     "29129c5029850ddea34c29f9c3ffb877e6c2a56790eb12352e011c795f02b902": "cfp-fp",
 }
 
+# The repeats and flags of lfw-view2's pairs, which InsightFace's lfw.bin has in their order.
+_OWN_BINS = {"449ffd8a763123d513b28a4415b7d2b07bbc0dba11e4b4d05670bb845ef268e5": "lfw-view2"}
+
 BENCHMARK_OF = {"lfw-view2": "LFW", "cfp-ff": "CFP-FF", "cfp-fp": "CFP-FP"}
+BENCHMARKS_OF_BINS = {BENCHMARK_OF[name] for name in _OWN_BINS.values()}
 
 
 def own_name(
@@ -39,6 +44,23 @@ def own_name(
         fold: (pairs,).
     """
     return _OWN.get(fingerprint(left, right, same, fold))
+
+
+def own_bin_name(photos: Iterable[Hashable], same: NDArray[np.bool_]) -> str | None:
+    """The name of the protocol whose photos repeat like these; null for other pairs, and for all but LFW's.
+
+    Args:
+        photos: two a pair: 0 and 1, 2 and 3, ...; equal where they are the same photo.
+        same: (pairs,).
+    """
+    return _OWN_BINS.get(repeats_fingerprint(photos, same))
+
+
+def repeats_fingerprint(photos: Iterable[Hashable], same: NDArray[np.bool_]) -> str:
+    """SHA-256 of where each photo stood first, and of the flags; arguments as for `own_bin_name`."""
+    first: dict[Hashable, int] = {}
+    places = [first.setdefault(photo, place) for place, photo in enumerate(photos)]
+    return hashlib.sha256(" ".join(map(str, [*places, *same.astype(int)])).encode()).hexdigest()
 
 
 def fingerprint(

@@ -17,7 +17,10 @@ from hypothesis import strategies as st
 
 from data_prep.errors import InputError
 from data_prep.photos import decode_photo
-from data_prep.protocols import load_protocol
+from data_prep.protocols import ProtocolSize, load_protocol, own_lists
+from data_prep.protocols.benchmarks import find_lists
+from data_prep.protocols.own_lists import repeats_fingerprint
+from data_prep.protocols.sizes import BENCHMARKS
 from data_prep.sources import list_source
 from data_prep.sources.insightface_bin import list_photos, read_bin
 from data_prep.sources.plain_pickle import read_plain_pickle
@@ -288,6 +291,36 @@ def test_a_known_set_must_be_whole(tmp_path: Path, name: str, pairs: int) -> Non
     with pytest.raises(InputError, match=f"has {pairs:,} pairs in 10 folds; got 100 pairs"):
         load_protocol(part)
     assert load_protocol(part, allow_partial=True).partial == f"100 of {pairs:,} pairs, 10 of 10 folds"
+
+
+def test_lfws_bin_is_known_by_where_its_photos_repeat(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos = [bytes([number % 7]) for number in range(40)]
+    flags = [i % 2 == 0 for i in range(20)]
+    monkeypatch.setitem(BENCHMARKS, "LFW", ProtocolSize(pairs=20, folds=10))
+    monkeypatch.setattr(own_lists, "_OWN_BINS", {repeats_fingerprint(photos, np.array(flags)): "lfw-view2"})
+
+    def named(name: str, photos: list[bytes], flags: list[bool] = flags) -> tuple[str, str, str]:
+        (tmp_path / name).mkdir(exist_ok=True)
+        path = write_bin(tmp_path / name / f"{name}.bin", photos, flags)
+        [listed] = find_lists(path.parent, [tmp_path / name], allow_partial=False)
+        assert listed.protocol is not None, listed.reason
+        return listed.title, listed.called, listed.protocol.name
+
+    aligned_otherwise = [photo + b" cut" for photo in photos]
+    assert named("lfw", aligned_otherwise) == ("LFW", "lfw", "lfw-view2")
+    assert named("mine", photos) == ("LFW", "mine", "lfw-view2")
+    assert named("LFW", [*photos[:-1], b"another"]) == ("LFW.bin", "lfw", "LFW.bin")
+    assert named("lfw", photos, [*flags[:-2], False, True]) == ("lfw.bin", "lfw", "lfw.bin")
+    assert "called after LFW, with other pairs" in load_protocol(tmp_path / "LFW/LFW.bin").reading
+
+
+@pytest.mark.real_data
+def test_lfws_own_pairs_as_a_bin(shared: Path, tmp_path: Path) -> None:
+    own = load_protocol(shared / "data/lfw/pairs.txt")
+    photos = [name.encode() for pair in zip(own.left, own.right, strict=True) for name in pair]
+    assert load_protocol(write_bin(tmp_path / "some.bin", photos, own.same.tolist())).name == own.name
 
 
 @pytest.mark.real_data
