@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import compress
 from pathlib import Path
@@ -53,6 +54,37 @@ class VerificationProtocol:
     reading: str
     official: ProtocolSize | None = None
     partial: str | None = None
+
+    @classmethod
+    def of_files(
+        cls,
+        *files: Path,
+        name: str,
+        left: Sequence[str],
+        right: Sequence[str],
+        same: NDArray[np.bool_],
+        fold: NDArray[np.int64],
+        fold_rule: str,
+        reading: str,
+        scored_folds: tuple[int, ...] | None = None,
+        official: ProtocolSize | None = None,
+    ) -> VerificationProtocol:
+        """What was read from these files, whose content it is hashed by; without `scored_folds` all count."""
+        digest = hashlib.sha256()
+        for file in files:
+            digest.update(file.read_bytes())
+        return cls(
+            name=name,
+            left=tuple(left),
+            right=tuple(right),
+            same=same,
+            fold=fold,
+            scored_folds=scored_folds or tuple(np.unique(fold).tolist()),
+            fold_rule=fold_rule,
+            sha256=digest.hexdigest(),
+            reading=reading,
+            official=official,
+        )
 
     @property
     def title(self) -> str:

@@ -6,7 +6,6 @@ counts in the frontal list, the second in the frontal list for FF and in the pro
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,15 +38,15 @@ def _load(path: Path) -> VerificationProtocol:
     left = tuple(first for _, first, _ in pairs)
     right = tuple(second for _, _, second in pairs)
     name = own_name(left, right, same, fold)
-    return VerificationProtocol(
+    return VerificationProtocol.of_files(
+        *lists,
+        *files,
         name=name or f"{path.name} in CFP's form",
         left=left,
         right=right,
         same=same,
         fold=fold,
-        scored_folds=tuple(np.unique(fold).tolist()),
         fold_rule="10 splits of 350 + 350 pairs",
-        sha256=_sha256([*lists, *files]),
         reading="CFP's own pairs" if name else "pairs in CFP's form, not CFP's own or not all of them",
         official=BENCHMARKS[f"CFP-{path.name}"],
     )
@@ -95,13 +94,6 @@ def _pairs(path: Path, first: dict[int, str], second: dict[int, str]) -> Iterato
                 fix="Get a complete copy of the file.",
             )
         yield first[int(pair.group(1))], second[int(pair.group(2))]
-
-
-def _sha256(files: list[Path]) -> str:
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update(file.read_bytes())
-    return digest.hexdigest()
 
 
 def _recognises(path: Path) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -32,15 +31,14 @@ def _load(path: Path) -> VerificationProtocol:
     if benchmark is None:  # of no known size
         fold, fold_rule = given_or_dealt(str(path), same, fold, rule=fold_rule)
     left, right = zip(*(pair_keys(path, pair) for pair in range(len(same))), strict=True)
-    return VerificationProtocol(
+    return VerificationProtocol.of_files(
+        path,
         name=own or path.name,
         left=left,
         right=right,
         same=same,
         fold=fold,
-        scored_folds=tuple(np.unique(fold).tolist()),
         fold_rule=fold_rule,
-        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
         reading=_reading(own, benchmark),
         official=BENCHMARKS[benchmark] if benchmark else None,
     )

@@ -8,7 +8,6 @@ is called LFW's where it holds LFW's own pairs: see `own_lists`.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -104,15 +103,14 @@ def _one_list(path: Path, listed: _List) -> VerificationProtocol:
     fold, fold_rule = _folds(path, listed)
     name = own_name(listed.left, listed.right, listed.same, fold)
     promised, size = listed.counts if len(listed.counts) == 2 else (0, 0)
-    return VerificationProtocol(
+    return VerificationProtocol.of_files(
+        path,
         name=name or file_name(path),
         left=listed.left,
         right=listed.right,
         same=listed.same,
         fold=fold,
-        scored_folds=tuple(np.unique(fold).tolist()),
         fold_rule=fold_rule,
-        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
         reading=_reading(name, listed),
         official=ProtocolSize(2 * promised * size, promised) if promised > 1 else None,
     )
@@ -147,7 +145,9 @@ def _view1(path: Path, test: _List) -> VerificationProtocol:
     fold = np.repeat([0, 1], [len(train.same), len(test.same)])
     name = own_name(left, right, same, fold)
     counts = [f"{int(half.same.sum()):,} + {int((~half.same).sum()):,}" for half in (train, test)]
-    return VerificationProtocol(
+    return VerificationProtocol.of_files(
+        train_path,
+        path,
         name=name or file_name(path),
         left=left,
         right=right,
@@ -155,7 +155,6 @@ def _view1(path: Path, test: _List) -> VerificationProtocol:
         fold=fold,
         scored_folds=(1,),
         fold_rule=f"threshold from {TRAIN_NAME} ({counts[0]}), scored on {path.name} ({counts[1]})",
-        sha256=hashlib.sha256(train_path.read_bytes() + path.read_bytes()).hexdigest(),
         reading=_reading(name, test),
     )
 

@@ -8,7 +8,6 @@ decided.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -73,15 +72,14 @@ def _load(path: Path) -> VerificationProtocol:
     refuse_names_outside(left, right, [row.line for row in rows], file=str(path))
     name, fold, fold_rule = _name_and_folds(path, rows, columns, same, left=left, right=right)
     said = f"separated by {layout.separator.name}", columns.text, f"{words[0]} is the same person", *notes
-    return VerificationProtocol(
+    return VerificationProtocol.of_files(
+        path,
         name=name or file_name(path),
         left=left,
         right=right,
         same=same,
         fold=fold,
-        scored_folds=tuple(np.unique(fold).tolist()),
         fold_rule=fold_rule,
-        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
         reading="; ".join([f"the authors' own pairs of {name}", *said] if name else said),
     )
 

@@ -10,7 +10,6 @@ flags do not say otherwise.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,15 +39,14 @@ def _load(path: Path) -> VerificationProtocol:
     fold, fold_rule = order // _PER_FOLD_AND_KIND, _FOLD_RULE
     if benchmark is None:  # of no known size
         fold, fold_rule = given_or_dealt(str(path), same, fold, rule=fold_rule)
-    return VerificationProtocol(
+    return VerificationProtocol.of_files(
+        path,
         name=benchmark.lower() if benchmark else file_name(path),
-        left=tuple(left for left, _, _ in pairs),
-        right=tuple(right for _, right, _ in pairs),
+        left=[left for left, _, _ in pairs],
+        right=[right for _, right, _ in pairs],
         same=same,
         fold=fold,
-        scored_folds=tuple(np.unique(fold).tolist()),
         fold_rule=fold_rule,
-        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
         reading=_reading(benchmark),
         official=BENCHMARKS[benchmark] if benchmark else None,
     )
