@@ -146,7 +146,10 @@ WRONG = [
         "got net.pth. Import it first: faceverif import net.pth --out runs/imported",
     ),
     ("embed --data there --out e.parquet --model parent", "Name what lies in it: parent/m"),
-    ("embed --data there --out e.parquet --model m --preprocess x", "--preprocess: belongs to an .onnx"),
+    (
+        "embed --data there --out e.parquet --model m --preprocess rgb-255",
+        "--preprocess: belongs to an .onnx",
+    ),
     ("align there out --device gpu", "--device: must be auto, cpu, cuda, cuda:N or mps; got gpu"),
     ("verify --data nowhere --protocol file --model m --out o", "--data: there is no such"),
     ("verify --data there --data no --suite there --model m --out o", "--data: there is no such"),
