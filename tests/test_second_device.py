@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import nullcontext
+from typing import Any
 
 import numpy as np
+import pretend_device
 import pytest
 import torch
-from pretend_device import PRETENDED, PretendedDevice
+from pretend_device import PRETENDED, Elsewhere, PretendedDevice
 from test_attacks import IMAGES, LABELS, SMALL
 from toy_models import band_images, lgm_model
 
@@ -17,10 +19,11 @@ from data_prep.alignment import find_template
 from data_prep.detection.second_pass import TwoPassDetector
 from faceverif.backbones import build_backbone
 from faceverif.config.backbones import IResNetConfig
-from faceverif.config.run import validate_run_config
+from faceverif.config.run import AugmentationConfig, validate_run_config
 from faceverif.models import PreprocessingSpec, TorchEmbedder
 from faceverif.objective import Objective
 from faceverif.perturbation.threat_model import ThreatModel
+from faceverif.training.augmentation import augment_crops, draw_augmentation
 from robustness.attacks.transfer import Transfer
 from robustness.detectors import DETECTORS, build_detector
 from robustness.features import extract_features
@@ -33,6 +36,14 @@ HEADS = [
     {"name": "wsoftmax", "alpha": 0.1},
     {"name": "lgm", "alpha": 0.1},
 ]
+
+
+def waits(func: Any, args: Any) -> bool:
+    """Whether an operation must wait for the pretended device: it reads a number there, or counts places."""
+    if func is torch.ops.aten.index.Tensor:
+        return any(isinstance(each, Elsewhere) and each.dtype == torch.bool for each in args[1])
+    reading = {torch.ops.aten.nonzero.default, torch.ops.aten._local_scalar_dense.default}
+    return func in reading and isinstance(args[0], Elsewhere)
 
 
 @pytest.fixture
@@ -75,6 +86,28 @@ def test_an_embedder_gives_the_same_there(second: None) -> None:
 def test_faces_are_found_there(second: None) -> None:
     photo = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     assert [seen.detection_pass for seen in TwoPassDetector().detect([photo])] == [None]
+
+
+def test_photos_are_augmented_there_without_waiting(second: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    changes = {"flip": 0.5, "zoom": 0.1, "contrast": 0.3, "grey": 0.2, "erase": 0.5, "low_resolution": 0.7}
+    config = AugmentationConfig(**changes)
+    draw = draw_augmentation(config, 20, generator=torch.Generator().manual_seed(0))
+    crops = torch.randint(0, 256, (20, 32, 32, 3), dtype=torch.uint8)
+    here = augment_crops(crops, draw, config=config, input_px=28)
+    crops, draw = crops.to(PRETENDED), draw.to(PRETENDED)
+    run, waited_for = pretend_device._run, []
+
+    def watched(func: Any, args: Any, kwargs: Any) -> Any:
+        waited_for.extend([func] if waits(func, args) else [])
+        return run(func, args, kwargs)
+
+    monkeypatch.setattr(pretend_device, "_run", watched)
+    there = augment_crops(crops, draw, config=config, input_px=28)
+    assert waited_for == []
+    assert len(there[there[:, 0, 0, 0] > 2]) == len((there > 2).nonzero()) == 0
+    assert not (there > 2).any()
+    assert len(waited_for) == 3
+    torch.testing.assert_close(there.cpu(), here)
 
 
 @pytest.mark.parametrize("head", HEADS, ids=lambda head: str(head["name"]))

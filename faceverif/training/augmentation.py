@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -25,7 +25,8 @@ class AugmentationDraw:
     Attributes:
         affine: (batch, 2, 3) output -> input coordinates, in pixels from the centre: flip, turn, zoom, shift.
         brightness, contrast, saturation: (batch,) factors; saturation 0 is grey.
-        divisor: (batch,) of the resolution; 1 leaves it.
+        divisor: (batch,) of the resolution; 1 leaves it. Always on the CPU: it says which photos are resized,
+            and asking another device for that means waiting for it.
         erased: (batch, 4) left, top, right, bottom as shares of the side; empty where nothing is erased.
     """
 
@@ -45,10 +46,11 @@ class AugmentationDraw:
         return torch.linalg.det(self.affine[:, :, :2]) < 0
 
     def to(self, device: torch.device) -> AugmentationDraw:
-        """The same draw on another device."""
-        return AugmentationDraw(
-            *(getattr(self, name).to(device, non_blocking=True) for name in self.__dataclass_fields__)
-        )
+        """The same draw on another device, without `divisor`."""
+        moved = {
+            name: getattr(self, name).to(device, non_blocking=True) for name in self.__dataclass_fields__
+        }
+        return replace(self, **moved | {"divisor": self.divisor})
 
 
 def draw_augmentation(
@@ -126,9 +128,15 @@ def _warp(pixels: Tensor, draw: AugmentationDraw, *, config: AugmentationConfig,
     if not (config.flip or config.shift_px or config.zoom or config.rotation_deg):
         return centre_window(pixels, input_px)
     # grid_sample's coordinates run from -1 to 1 over the crop.
-    affine = draw.affine * pixels.new_tensor([input_px / crop_px, input_px / crop_px, 2 / crop_px])
+    scale = _sent((input_px / crop_px, input_px / crop_px, 2 / crop_px), pixels.device)
+    affine = draw.affine * scale
     grid = F.affine_grid(affine, [len(pixels), 3, input_px, input_px], align_corners=False)
     return F.grid_sample(pixels, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+
+
+def _sent(numbers: tuple[float, ...], device: torch.device) -> Tensor:
+    """Numbers on a device, which is not waited for."""
+    return torch.tensor(numbers).to(device, non_blocking=True)
 
 
 def centre_window(pixels: Tensor, side_px: int) -> Tensor:
@@ -142,6 +150,7 @@ def _lower_resolution(pixels: Tensor, divisor: Tensor) -> Tensor:
     for factor in _RESOLUTION_DIVISORS:
         chosen = (divisor == factor).nonzero().squeeze(1)
         if len(chosen):
+            chosen = chosen.to(pixels.device, non_blocking=True)
             small = F.interpolate(pixels[chosen], size=side // factor, mode="area")
             pixels[chosen] = F.interpolate(small, size=side, mode="bilinear", align_corners=False)
     return pixels
@@ -149,7 +158,7 @@ def _lower_resolution(pixels: Tensor, divisor: Tensor) -> Tensor:
 
 def _change_colours(pixels: Tensor, draw: AugmentationDraw) -> Tensor:
     """Brightness, then contrast about the mean luma, then saturation about each pixel's luma."""
-    weights = pixels.new_tensor(_LUMA).view(1, 3, 1, 1)
+    weights = _sent(_LUMA, pixels.device).view(1, 3, 1, 1)
     brightness, contrast, saturation = (
         factor.view(-1, 1, 1, 1) for factor in (draw.brightness, draw.contrast, draw.saturation)
     )
