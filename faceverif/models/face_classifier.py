@@ -20,7 +20,8 @@ from faceverif.config.paths import how_to_finish
 from faceverif.config.reading import validate_config
 from faceverif.config.run import ClassifierConfig
 from faceverif.images.faces import FaceImages
-from faceverif.models import MODEL_NAME, PreprocessingSpec, TorchEmbedder, load_model
+from faceverif.models import MODEL_NAME, PreprocessingSpec, TorchEmbedder
+from faceverif.models.model_file import load_stored_model
 from faceverif.models.sealed_tensors import ModelFormat
 from faceverif.objective import Objective
 
@@ -159,7 +160,7 @@ def load_face_classifier(run: Path) -> FaceClassifier:
     Raises:
         InputError: no finished run, one without its head, or files that do not belong together.
     """
-    path, embedder = run / CLASSIFIER_NAME, load_model(run / MODEL_NAME)
+    path, model = run / CLASSIFIER_NAME, load_stored_model(run / MODEL_NAME)
     if not path.is_file():
         raise InputError(
             "--run",
@@ -168,8 +169,8 @@ def load_face_classifier(run: Path) -> FaceClassifier:
             fix=_how_to_get_a_head(run),
         )
     with _FILES.reading(path) as file:
-        classifier = _built(file.about, file.tensors, embedder)
-        if file.about["model_sha256"] != embedder.sha256:
+        classifier = _built(file.about, file.tensors, model.embedder)
+        if file.about["model_sha256"] != model.sha256:
             raise ValueError(f"it belongs to another {MODEL_NAME}")
     return classifier
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -123,12 +123,26 @@ def save_model(
 
 
 def load_model(path: Path, *, field: str = "--run") -> TorchEmbedder:
-    """Read a model; see `load_with_config`."""
-    return load_with_config(path, field=field)[0]
+    """Read a model; see `load_stored_model`."""
+    return load_stored_model(path, field=field).embedder
 
 
-def load_with_config(path: Path, *, field: str = "--run") -> tuple[TorchEmbedder, BackboneConfig]:
-    """Read a model by `save_model`, and the section of its network.
+class StoredModel(NamedTuple):
+    """A model as its file has it.
+
+    Attributes:
+        embedder: the model.
+        config: the section of its network.
+        sha256: of the weights, as the embedder gives it; not computed again after reading the file.
+    """
+
+    embedder: TorchEmbedder
+    config: BackboneConfig
+    sha256: str
+
+
+def load_stored_model(path: Path, *, field: str = "--run") -> StoredModel:
+    """Read a model by `save_model`, with what its file says of it.
 
     The file holds tensors and JSON, so loading runs no code from it.
 
@@ -151,7 +165,11 @@ def load_with_config(path: Path, *, field: str = "--run") -> tuple[TorchEmbedder
     spec.checked_template()
     if not file.sealed:
         provenance["integrity"] = UNSEALED
-    return TorchEmbedder(backbone, spec, name=str(path), provenance=provenance), config
+    weights = backbone.state_dict()
+    as_stored = all(weights[name].dtype == tensor.dtype for name, tensor in file.tensors.items())
+    sha256 = file.sha256 if as_stored else weights_sha256(backbone)  # stored in half, computed in float32
+    embedder = TorchEmbedder(backbone, spec, name=str(path), provenance=provenance)
+    return StoredModel(embedder, config, sha256)
 
 
 def wrote(path: Path) -> bool:

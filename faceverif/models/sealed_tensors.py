@@ -39,11 +39,13 @@ class SealedTensors:
         about: its description.
         tensors: by name.
         sealed: whether a seal was checked; False for a file of an earlier version.
+        sha256: of the tensors, as `tensors_sha256` gives it.
     """
 
     about: Mapping[str, Any]
     tensors: Mapping[str, Tensor]
     sealed: bool
+    sha256: str
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,7 @@ def write_sealed(
     """
     stored = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     described = {**about, "format": _FORMAT}
-    described[_SEAL] = _seal(stored, described)
+    described[_SEAL] = _seal(tensors_sha256(stored), described)
     # One entry only: safetensors writes several in an order of chance, and a run hashes its files.
     metadata = {metadata_key: json.dumps(described, sort_keys=True)}
     with written_whole(path) as unfinished:
@@ -173,12 +175,12 @@ def _checked(path: Path) -> tuple[str, SealedTensors]:
     about = json.loads(description)
     if not isinstance(about, dict) or about.get("format") not in (_FORMAT, _UNSEALED_FORMAT):
         raise ValueError("its description has another format")
-    seal = about.pop(_SEAL, None)
+    seal, sha256 = about.pop(_SEAL, None), tensors_sha256(tensors)
     if seal is None and about["format"] == _UNSEALED_FORMAT:
-        return key, SealedTensors(about, tensors, sealed=False)
-    if seal != _seal(tensors, about):
+        return key, SealedTensors(about, tensors, sealed=False, sha256=sha256)
+    if seal != _seal(sha256, about):
         raise ValueError("its content is not what was written: the hash differs")
-    return key, SealedTensors(about, tensors, sealed=True)
+    return key, SealedTensors(about, tensors, sealed=True, sha256=sha256)
 
 
 def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
@@ -191,6 +193,6 @@ def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def _seal(tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> str:
-    facts = json.dumps([tensors_sha256(tensors), about], sort_keys=True)
+def _seal(sha256: str, about: Mapping[str, Any]) -> str:
+    facts = json.dumps([sha256, about], sort_keys=True)
     return hashlib.sha256(facts.encode()).hexdigest()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,10 @@ from small_runs import checkpoint, run_config
 
 from data_prep.dataset.manifest import AlignedDataset, Status
 from data_prep.errors import InputError
-from faceverif.models import MODEL_NAME
+from faceverif.models import MODEL_NAME, model_file, sealed_tensors
 from faceverif.models.face_classifier import CLASSIFIER_NAME, load_face_classifier
+from faceverif.models.model_file import load_stored_model, save_model
+from faceverif.models.sealed_tensors import tensors_sha256
 from faceverif.training.data import TrainingPhotos, load_training_photos
 from faceverif.training.loop import train
 
@@ -74,6 +77,32 @@ def test_a_run_keeps_its_head_and_knows_its_photos(data: Path, run: Path) -> Non
     assert [classifier.class_names[label] for label in held_out.labels] == identity.tolist()
     provenance = json.loads((run / "provenance.json").read_text())
     assert (provenance["data"]["photos"], provenance["data"]["held_out"]) == (11, 6)
+
+
+def test_loading_hashes_each_file_once(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hashed: list[int] = []
+
+    def counted(tensors: Mapping[str, torch.Tensor]) -> str:
+        hashed.append(len(tensors))
+        return tensors_sha256(tensors)
+
+    for module in (sealed_tensors, model_file):
+        monkeypatch.setattr(module, "tensors_sha256", counted)
+    load_face_classifier(run)
+    assert len(hashed) == 2
+
+
+@pytest.mark.parametrize("stored_as", [None, torch.float16])
+def test_a_stored_model_has_the_hash_of_its_network(
+    run: Path, tmp_path: Path, stored_as: torch.dtype | None
+) -> None:
+    whole = load_stored_model(run / MODEL_NAME)
+    path = tmp_path / MODEL_NAME
+    about = {"backbone_config": whole.config.model_dump(mode="json"), "spec": whole.embedder.spec}
+    save_model(path, whole.embedder.backbone, **about, provenance={}, stored_as=stored_as)
+    stored = load_stored_model(path)
+    assert stored.sha256 == stored.embedder.sha256
+    assert (stored.sha256 == whole.sha256) == (stored_as is None)
 
 
 def test_images_are_what_the_embedder_sees(run: Path) -> None:

@@ -8,7 +8,7 @@ from data_prep.errors import InputError
 from faceverif.backbones import Backbone
 from faceverif.models.importing.incoming import ImportSettings, Incoming
 from faceverif.models.importing.layouts import Pixels
-from faceverif.models.model_file import load_with_config
+from faceverif.models.model_file import load_stored_model
 
 
 def from_own(file: Path, settings: ImportSettings) -> Incoming:
@@ -29,12 +29,12 @@ def from_own(file: Path, settings: ImportSettings) -> Incoming:
                 got=f"{value} for {file}",
                 fix="Leave it out.",
             )
-    embedder, config = load_with_config(file, field="FILE")
+    embedder, config, sha256 = load_stored_model(file, field="FILE")
     backbone = embedder.backbone
     assert isinstance(backbone, Backbone)
     return Incoming(
         name=f"{config.name} by faceverif",
-        sha256=embedder.sha256,
+        sha256=sha256,
         backbone=backbone.eval(),
         config=config.model_dump(mode="json"),
         spec=embedder.spec,
