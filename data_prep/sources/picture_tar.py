@@ -5,7 +5,9 @@ from __future__ import annotations
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 import cv2
@@ -79,23 +81,29 @@ def read_pictures(source: Path, *, splits: tuple[str, ...]) -> dict[str, Picture
 def holds_small_pictures(source: Path, *, splits: tuple[str, ...]) -> bool:
     """Whether a source is for `read_pictures`, not for photos of people in splits, which may lie alike.
 
-    Its first picture is small, and every split has the same classes; photos are larger, or show other people
-    in each split. Of the other pictures only the names are read.
+    Its first picture is small and lies in a split, and every split has the same classes; photos are larger,
+    or show other people in each split. Of the other pictures only the names are read.
     """
     classes: dict[str, set[str]] = {split: set() for split in splits}
     first = True
     try:
         for path, read in _files(source, Skipped()):
             name = _below_split(path, splits)
-            if name is None or len(name.parts) != 3 or not is_picture_name(name.name):
+            if not is_picture_name(path.name):
                 continue
-            if first and max(declared_size(read()) or (_LARGEST_PX,)) > _LARGEST_SMALL_SIDE_PX:
+            if first and (name is None or not _is_small(read())):
                 return False
             first = False
-            classes[name.parts[0]].add(name.parts[1])
-    except InputError:  # damaged: the reader of photos says how
+            if name is not None and len(name.parts) == 3:
+                classes[name.parts[0]].add(name.parts[1])
+    except (InputError, OSError):  # damaged, or without the right to read it: the reader of photos says so
         return False
     return not first and len(set(map(frozenset, classes.values()))) == 1
+
+
+def _is_small(content: bytes) -> bool:
+    size = declared_size(content)
+    return size is not None and max(size) <= _LARGEST_SMALL_SIDE_PX
 
 
 def _below_split(path: PurePosixPath, splits: tuple[str, ...]) -> PurePosixPath | None:
@@ -117,11 +125,16 @@ def _files(source: Path, skipped: Skipped) -> Iterator[tuple[PurePosixPath, Call
         return
     if not source.is_file():
         raise _refused(source, "must be a folder or a tar of pictures", got="nothing")
+    with _whole_tar(source), tarfile.open(source) as archive:
+        for member in archive:
+            yield from _member(archive, member, source, skipped)
+        _refuse_without_end(archive)
+
+
+@contextmanager
+def _whole_tar(source: Path) -> Iterator[None]:
     try:
-        with tarfile.open(source) as archive:
-            for member in archive:
-                yield from _member(archive, member, source, skipped)
-            _refuse_without_end(archive)
+        yield
     except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
         raise _refused(
             source, "must be a whole tar", got=f"{type(error).__name__}: {first_line(error)}"
@@ -149,9 +162,13 @@ def _member(
         raise _refused(source, "must hold files and folders only", got=f"{member.name}, a link or device")
     if member.size > _LARGEST_PICTURE:
         raise _refused(source, "must hold small pictures", got=f"{name} of {member.size:,} bytes")
-    content = archive.extractfile(member)
-    if content is not None:
-        yield name, content.read
+    yield name, partial(_content, archive, member, source)
+
+
+def _content(archive: tarfile.TarFile, member: tarfile.TarInfo, source: Path) -> bytes:
+    with _whole_tar(source):
+        file = archive.extractfile(member)
+        return b"" if file is None else file.read()
 
 
 def _checked(name: PurePosixPath, source: Path) -> PurePosixPath:

@@ -97,6 +97,8 @@ def test_photos_of_people_in_splits_are_no_pictures_for_classify(tmp_path: Path)
         archive.add(tmp_path / "large", arcname=".")
     assert "a folder per person on top" in problems(tmp_path / "large")
     assert "a folder per person on top" in problems(tmp_path / "large.tar")
+    (tmp_path / "large/test/a/1.jpg").write_bytes(b"broken")
+    assert "a folder per person on top" in problems(tmp_path / "large")
     (tmp_path / "cut.tar").write_bytes((tmp_path / "large.tar").read_bytes()[:-10_000])
     assert "must be a whole tar" in problems(tmp_path / "cut.tar")
 
