@@ -191,6 +191,14 @@ def test_kinds_in_another_order_are_dealt(tmp_path: Path) -> None:
         assert load_protocol(path).fold_rule.startswith("no sets: the i-th genuine")
 
 
+def test_kaggles_pairs_csv_is_read_as_lfws_sets(tmp_path: Path) -> None:
+    rows = [row if row.count(",") == 3 else f"{row}," for row in numbered(",", kinds="GGIIGGII")]
+    path = write(tmp_path, "\n".join(["name,imagenum1,imagenum2,", *rows]), "pairs.csv")
+    protocol = load_protocol(path)
+    assert protocol.same.tolist() == [True, True, False, False] * 2
+    assert protocol.fold_rule == "2 sets of 2 + 2 pairs, in file order"
+
+
 @pytest.mark.parametrize(
     ("name", "kind", "other"),
     [
@@ -199,7 +207,8 @@ def test_kinds_in_another_order_are_dealt(tmp_path: Path) -> None:
     ],
 )
 def test_half_a_list_names_the_other_half(tmp_path: Path, name: str, kind: str, other: str) -> None:
-    lines = ["name,imagenum1,imagenum2", *numbered(",", kinds=kind * 4)]
+    header = {"G": "name,imagenum1,imagenum2", "I": "name,imagenum1,name.1,imagenum2.1"}[kind]
+    lines = [header, *numbered(",", kinds=kind * 4)]
     with pytest.raises(InputError) as raised:
         load_protocol(write(tmp_path, "\n".join(lines), name))
     assert f"below these pairs, those of {tmp_path / other}, without a second header" in str(raised.value)
