@@ -109,9 +109,11 @@ def rehearse(config: RunConfig, run: Path, *, resume: bool = False) -> Rehearsal
 
 def _measure(training: TrainingRun) -> Pace:
     """Real steps, attacked where the training is adversarial, and then a few without the attack."""
+    begun = training.step
     seconds, loss = _timed(training, _WARM_UP_STEPS + _MEASURED_STEPS)
     plain = None
     if training.config.training.adversarial is not None:
+        training.step = begun  # a short training has no batches left
         training.learner.attacking = False
         [*_, plain] = _mean(_timed(training, _WARM_UP_STEPS + _PLAIN_STEPS)[0])
     steps, mean = _mean(seconds)

@@ -176,6 +176,8 @@ WRONG = [
     ("report there nowhere --out o", "OTHER: there is no such"),
     ("calibrate-rejection --run nowhere", "--model: there is no such"),
     ("calibrate-rejection --run m --data nowhere", "--data: there is no such"),
+    ("certify --model nowhere --out o", "--model: there is no such"),
+    ("certify --model m --out file", "--out: must be a folder"),
     ("fit-faces --data nowhere --out m.npz", "--data: there is no such"),
     ("synthesise out --model nowhere.npz", "--model: there is no such"),
     ("data check nowhere", "PATH: there is no such"),

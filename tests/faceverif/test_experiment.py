@@ -96,7 +96,7 @@ def trainer(monkeypatch: pytest.MonkeyPatch) -> Trainer:
 def test_every_shipped_experiment_is_sound(path: Path) -> None:
     table = load_experiment(path)
     runs = plan_runs(table, source=str(path))
-    assert len({run.name for run in runs}) == len(runs) >= 3
+    assert len({run.name for run in runs}) == len(runs) >= 2
     # The paper's numbers are fractions, and its own method has one wherever the paper prints numbers.
     numbers = [table.published(run.method, run.case, table.metric).mean for run in runs]
     beside = [table.published(run.method, run.case, metric) for run in runs for metric in table.beside]

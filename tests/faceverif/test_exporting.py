@@ -39,6 +39,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "iresnet": {"depth": 18, "width": 8, "input_px": 32},
     "sphereface": {"depth": 20, "input_px": 32},
     "lgm_resnet": {"input_px": 32},
+    "lsoftmax_face": {"input_px": 32},
     "inception_resnet_v1": {"input_px": 80},
 }
 KINDS: list[tuple[Target, Precision]] = [
