@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from faceverif.config.adversarial import AdversarialConfig
+from faceverif.config.adversarial import PerturbedTrainingConfig
 from faceverif.config.backbones import LastLayers
 from faceverif.config.objective import ObjectiveConfig
 from faceverif.config.optimisation import OptimizerConfig, ScheduleConfig
 from faceverif.config.paths import MustExist
-from faceverif.config.section import Change, Count, NotNegative, Positive, Section, Seed, Share, broken_rule
+from faceverif.config.section import Change, Count, Positive, Section, Seed, Share, broken_rule
 
 DataName = Literal[
     "mnist", "fashion_mnist", "cifar10", "cifar100", "flowers102", "imagenet", "fer2013", "digits"
@@ -235,7 +235,7 @@ class ImageAugmentationConfig(Section):
     cutout_px: Annotated[int, Field(ge=0)] = 0
 
 
-class ClassifierTrainingConfig(Section):
+class ClassifierTrainingConfig(PerturbedTrainingConfig):
     """How long and in which portions.
 
     Attributes:
@@ -248,9 +248,6 @@ class ClassifierTrainingConfig(Section):
         evaluate_every_epochs: how often the error is measured; after the last epoch it always is.
         start_from: a finished run whose network, and class weights where the head has such, are refined
             (W-Softmax: softmax first); null: from scratch.
-        adversarial: train against an attack; null: on clean images.
-        noise: standard deviation of Gaussian noise on every pixel in [0, 1], not clipped; a certificate by
-            `faceverif certify` needs a model that was trained with it. Not together with adversarial.
     """
 
     epochs: Annotated[Count, Change.LATER]
@@ -260,14 +257,6 @@ class ClassifierTrainingConfig(Section):
     test_crops: Literal[1, 10] = 1
     evaluate_every_epochs: Annotated[Count, Change.FREE] = 1
     start_from: Annotated[Annotated[Path, MustExist("faceverif classify")] | None, Change.FREE] = None
-    adversarial: AdversarialConfig | None = None
-    noise: NotNegative = 0.0
-
-    @model_validator(mode="after")
-    def _noise_or_attack(self) -> Self:
-        if self.noise and self.adversarial is not None:
-            raise broken_rule("noise", "must be 0 in adversarial training", got=self.noise)
-        return self
 
 
 class ClassificationConfig(ObjectiveConfig):

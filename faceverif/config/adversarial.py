@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import model_validator
 
@@ -66,3 +66,22 @@ class AdversarialConfig(Section):
         if self.step is not None:
             return self.step
         return _STEP_OF_FGSM if self.attack == "fgsm_rs" else _PATH / self.inner_steps
+
+
+class PerturbedTrainingConfig(Section):
+    """What a training does to its pictures so that the model withstands small changes.
+
+    Attributes:
+        adversarial: train against an attack; null: on clean pictures.
+        noise: standard deviation of Gaussian noise on every pixel in [0, 1], not clipped; a certificate by
+            `faceverif certify` needs a model that was trained with it. Not together with adversarial.
+    """
+
+    adversarial: AdversarialConfig | None = None
+    noise: NotNegative = 0.0
+
+    @model_validator(mode="after")
+    def _noise_or_attack(self) -> Self:
+        if self.noise and self.adversarial is not None:
+            raise broken_rule("noise", "must be 0 in adversarial training", got=self.noise)
+        return self

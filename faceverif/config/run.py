@@ -7,11 +7,11 @@ is an error, and so is a value of the wrong type.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from faceverif.config.adversarial import AdversarialConfig
+from faceverif.config.adversarial import PerturbedTrainingConfig
 from faceverif.config.backbones import BackboneConfig
 from faceverif.config.objective import ObjectiveConfig
 from faceverif.config.optimisation import OptimizerConfig, ScheduleConfig
@@ -67,7 +67,7 @@ class AugmentationConfig(Section):
     erase: Share = 0.0
 
 
-class TrainingConfig(Section):
+class TrainingConfig(PerturbedTrainingConfig):
     """How long and in which portions.
 
     Attributes:
@@ -86,8 +86,6 @@ class TrainingConfig(Section):
             scratch.
         freeze: layers of the backbone that stay as they are, batch statistics included: `trunk` for all
             before the embedding layer, `trunk.0` for the first. Needs start_from.
-        adversarial: train on attacked crops, so that the model withstands small changes; null: do not.
-        noise: standard deviation of the Gaussian noise that is added to the pixels, on the scale of [0, 1].
     """
 
     epochs: Annotated[Count, Change.LATER]
@@ -101,14 +99,6 @@ class TrainingConfig(Section):
     checkpoint_every_minutes: Annotated[NotNegative, Change.FREE] = 5.0
     start_from: Annotated[RunPath | None, Change.FREE] = None
     freeze: tuple[str, ...] = ()
-    adversarial: AdversarialConfig | None = None
-    noise: NotNegative = 0.0
-
-    @model_validator(mode="after")
-    def _noise_or_attack(self) -> Self:
-        if self.noise and self.adversarial is not None:
-            raise broken_rule("noise", "must be 0 in adversarial training", got=self.noise)
-        return self
 
 
 class VerificationConfig(Section):
