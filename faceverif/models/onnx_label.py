@@ -60,7 +60,7 @@ def read_label(path: Path, metadata: Mapping[str, str]) -> OnnxLabel | None:
         about = json.loads(metadata[_KEY])
         if about["format"] != _FORMAT:
             raise ValueError(f"format {about['format']}, not {_FORMAT}")
-        find_preprocessing(about["preprocess"])
+        _refuse_unknown_preprocessing(about["preprocess"])
         spec = _SPECS.validate_python(about["crops"])
         return OnnxLabel(about["preprocess"], spec, dict(about["provenance"]))
     except DAMAGE as error:
@@ -70,3 +70,10 @@ def read_label(path: Path, metadata: Mapping[str, str]) -> OnnxLabel | None:
             got=first_line(error),
             fix="Copy the file again, or export it again with this version.",
         ) from error
+
+
+def _refuse_unknown_preprocessing(name: str) -> None:
+    try:
+        find_preprocessing(name)
+    except InputError as error:  # it advises on --preprocess, which nobody gave
+        raise ValueError(f"no preprocessing {name}") from error

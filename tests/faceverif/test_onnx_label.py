@@ -50,7 +50,7 @@ def test_the_same_name_may_be_given_and_another_is_refused(tmp_path: Path) -> No
 
 def test_a_file_without_a_label_needs_it(tmp_path: Path) -> None:
     path = write_onnx(tmp_path / "m.onnx")
-    with pytest.raises(InputError, match=r"Use one of: rgb-imagenet, rgb-127\.5, bgr-127\.5, rgb-255"):
+    with pytest.raises(InputError, match=r"got nothing\. Use one of rgb-imagenet, rgb-127\.5, bgr-127\.5"):
         OnnxEmbedder(path, None)
     assert OnnxEmbedder(path, "rgb-255").exclusions == UNKNOWN_TRAINING
 
