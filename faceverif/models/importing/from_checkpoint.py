@@ -51,7 +51,7 @@ def from_checkpoint(file: Path, settings: ImportSettings) -> Incoming:
 
 
 def _pixels(published: Pixels, settings: ImportSettings) -> Pixels:
-    """What the network is fed: as published, but for what the user says."""
+    """What the network is fed: what its publishers fed it, unless the user says otherwise."""
     if settings.preprocess is None:
         return replace(published, colours=settings.colours or published.colours)
     said = find_preprocessing(settings.preprocess)
