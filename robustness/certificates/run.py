@@ -17,7 +17,7 @@ from data_prep.protocols import load_protocol
 from faceverif.config.reading import read_yaml
 from faceverif.images.faces import FaceImages
 from faceverif.images.labelled import as_pixels
-from faceverif.models import MODEL_NAME, load_model
+from faceverif.models import load_differentiable
 from faceverif.verification.scoring import PairPhotos
 from robustness.attacked_model import device_of
 from robustness.certificates.smoothing import Certificate, certify_class, certify_pair
@@ -92,9 +92,9 @@ def certify_pairs(
     Raises:
         InputError: files are missing or do not fit, or `out` holds other certificates.
     """
-    embedder, dataset = load_model(run / MODEL_NAME), load_aligned(data)
+    embedder, dataset = load_differentiable(run), load_aligned(data)
     embedder.spec.refuse_other(dataset.header)
-    network, listed = embedder.backbone.eval(), load_protocol(protocol)
+    network, listed = embedder.backbone, load_protocol(protocol)
     photos = PairPhotos.of(listed, dataset)
     images = FaceImages.of_strangers(dataset, photos.rows, input_px=embedder.spec.input_px)
     same = np.asarray(listed.same)
