@@ -15,8 +15,7 @@ CALIBRATION_RULE = (
     "split conformal: the threshold is the ceil((n + 1)(1 - rate))-th smallest of n clean scores, and higher "
     "scores are rejected. On average over calibration sets, a new clean image from the same distribution is "
     "rejected with probability at most the rate, and without ties at least the rate - 1 / (n + 1). Images of "
-    "the classes are drawn evenly over the classes, for calibration and for evaluation; the guarantee does "
-    "not cover images with other class frequencies"
+    "the classes are divided at random into those that calibrate and those that are attacked"
 )
 
 

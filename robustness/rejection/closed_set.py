@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from data_prep.errors import InputError
 from faceverif.images.base import LabelledImages
 from faceverif.images.labelled import as_pixels
-from robustness.fitted_model import PORTION, FittedModel, even_order, features_of
+from robustness.fitted_model import PORTION, FittedModel, features_of
 from robustness.loaded_run import LoadedRun
 from robustness.rejection.calibrated_model import CalibratedModel
 from robustness.rejection.config import RejectionConfig
@@ -22,7 +23,7 @@ class ClosedSet(CalibratedModel):
     """A training of a model, as attacks on its classes see it.
 
     Attributes:
-        evaluation: images that neither training nor detectors nor thresholds have seen, classes in turns.
+        evaluation: images that neither training nor detectors nor thresholds have seen, in random order.
     """
 
     evaluation: LabelledImages
@@ -80,6 +81,6 @@ def _divided(unseen: LabelledImages, config: RejectionConfig) -> tuple[LabelledI
             got=f"{config.calibration:,}",
             fix="Lower calibration.",
         )
-    order = even_order(unseen, seed=config.seed)
+    order = torch.from_numpy(np.random.default_rng(config.seed).permutation(len(unseen)))
     end = len(order) if config.evaluation is None else config.calibration + config.evaluation
     return unseen.take(order[: config.calibration]), unseen.take(order[config.calibration : end])

@@ -129,7 +129,7 @@ class RejectionConfig(Section):
         fit_data: aligned photos that the detectors of imported models without a head are fitted on; of people
             who are not in the attacked pairs.
         calibration: number of images that set the thresholds, of those that were not trained on. They are
-            drawn evenly over the classes, like the attacked ones; the rates hold for images drawn this way.
+            drawn at random, like the attacked ones, so that the rates hold for images of the same source.
         evaluation: how many of the others are attacked; null: all of them.
         rates: false-rejection rates, each a threshold.
         detectors: compared beside each model's own, wherever a model has what they need.

@@ -37,8 +37,9 @@ class ImageTrial(Trial[ClosedSet]):
         return None if self.attack is None else ATTACKS[self.attack.name].traits
 
     def depends_on(self, config: RejectionConfig) -> dict[str, Any]:
-        """How images are divided."""
-        return config.model_dump(mode="json", include={"seed", "fit", "rates", "calibration", "evaluation"})
+        """How images are divided; earlier versions divided them in class turns."""
+        settings = {"seed", "fit", "rates", "calibration", "evaluation"}
+        return config.model_dump(mode="json", include=settings) | {"split": "random"}
 
     def calibrated(self, config: RejectionConfig, fitted: FittedModel, run: LoadedRun) -> ClosedSet:
         """With images of its classes."""

@@ -148,10 +148,11 @@ def test_at_epsilon_zero_nothing_can_be_told(done: Path) -> None:
     assert {outcome["auc"]["value"] for each in at_zero for outcome in each.detectors.values()} == {0.5}
 
 
-def test_no_evaluated_image_sets_a_threshold_and_classes_are_even(done: Path) -> None:
+def test_no_evaluated_image_sets_a_threshold_and_images_are_drawn_at_random(done: Path) -> None:
     finding = findings_of(settings(), done)[0]
     labels = pq.read_table(finding.stem.with_name(f"{finding.stem.name}.parquet"))["label"].to_numpy()
-    assert np.bincount(labels).tolist() == [6] * 10
+    assert len(labels) == 60
+    assert np.bincount(labels, minlength=10).std() > 0  # classes in turns would hold them evenly
     assert {each["point"]["calibration_size"] for each in finding.own["detections"]} == {120}
 
 
