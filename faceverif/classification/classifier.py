@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import torch
 from torch import Tensor
 
+from data_prep.errors import InputError, first_line
 from faceverif.classification.config import ClassificationConfig
 from faceverif.classification.networks import build_network
 from faceverif.classification.sources import PIXEL_STATISTICS
@@ -26,11 +30,29 @@ class Classifier(LearningModel):
     def __init__(self, config: ClassificationConfig, *, shape: tuple[int, int, int], classes: int) -> None:
         super().__init__()
         self.network = build_network(config.network, shape=shape, pixels=PIXEL_STATISTICS[config.data.name])
+        self._compiled: Callable[[Tensor], Tensor] | None = None
         self.objective = Objective(config, classes=classes, embedding_dim=self.network.embedding_dim)
+
+    def compile_steps(self) -> None:
+        """Compile what the network does in training mode; evaluation stays as it is.
+
+        What is compiled is a function, not a module: names and values of the parameters do not change.
+        """
+        self._compiled = torch.compile(self.network.forward, mode="reduce-overhead", dynamic=False)
 
     def embed(self, pixels: Tensor) -> Tensor:
         """Raw embeddings, (batch, dim), of (batch, C, H, W) pixels in [0, 1]."""
-        return self.network(pixels)
+        if self._compiled is None or not self.training:
+            return self.network(pixels)
+        try:
+            return self._compiled(pixels)
+        except torch._dynamo.exc.BackendCompilerFailed as error:
+            raise InputError(
+                "training.compile",
+                "needs a machine on which torch.compile works",
+                got=first_line(error),
+                fix="Install a C++ compiler such as g++, or set training.compile=false.",
+            ) from error
 
     def forward(self, images: Tensor, labels: Tensor) -> ObjectiveOutput:
         """Loss and logits of (batch, C, H, W) uint8 images: mixed precision would round pixels in [0, 1]."""

@@ -242,6 +242,8 @@ class ClassifierTrainingConfig(PerturbedTrainingConfig):
         epochs: passes over the images. Images beyond the last whole batch sit out, others in every epoch.
         batch_size: images per optimizer step.
         precision: 32-true, or bf16-mixed where the machine has bfloat16 units; evaluation is in float32.
+        compile: let torch.compile write the network's kernels, and on a GPU record them as CUDA graphs. The
+            first step takes minutes and needs a C++ compiler. Small networks on a GPU should gain most.
         clip_norm: longest gradient (network and head together); null: no limit.
         test_crops: 10: also measure errors over ten crops, the corners and the centre, each mirrored too
             (ImageNet only).
@@ -253,6 +255,7 @@ class ClassifierTrainingConfig(PerturbedTrainingConfig):
     epochs: Annotated[Count, Change.LATER]
     batch_size: Annotated[int, Field(ge=2)] = 128
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    compile: Annotated[bool, Change.FREE] = False
     clip_norm: Positive | None = None
     test_crops: Literal[1, 10] = 1
     evaluate_every_epochs: Annotated[Count, Change.FREE] = 1

@@ -57,6 +57,8 @@ class ClassifierLearner(OneStep[ImageBatch]):
         if config.training.start_from is not None:
             start_from(config.training.start_from, classifier)
         classifier.to(memory_format=torch.channels_last)
+        if config.training.compile:
+            classifier.compile_steps()
         super().__init__(config, fabric, classifier, classifier.objective, steps_per_epoch=steps_per_epoch)
         self.config = config
 

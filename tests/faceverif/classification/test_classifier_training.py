@@ -243,3 +243,39 @@ def test_a_run_cannot_refine_another_network(tmp_path: Path) -> None:
         )
     with pytest.raises(InputError, match=r"^training\.start_from: .* finished classification run"):
         train_classifier(config(training={"start_from": tmp_path}), tmp_path / "other", resume=False)
+
+
+def test_compiled_steps_are_the_same_steps(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a compiler that generates no code, so that nothing but the wiring can differ."""
+    compiled = []
+
+    def plainly(function: Callable[..., Any], **settings: Any) -> Callable[..., Any]:
+        def counting(*inputs: torch.Tensor) -> torch.Tensor:
+            compiled.append(torch.is_grad_enabled())
+            return function(*inputs)
+
+        assert settings == {"mode": "reduce-overhead", "dynamic": False}
+        return counting
+
+    monkeypatch.setattr(torch, "compile", plainly)
+    train_classifier(config(training={"compile": True}), tmp_path)
+    assert_same_end(tmp_path, whole)
+    assert compiled == [True] * 15  # the steps, not the evaluations
+
+
+def test_a_machine_without_a_compiler_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(function: Callable[..., Any], **settings: Any) -> Callable[..., Any]:
+        def uncompiled(*inputs: torch.Tensor) -> torch.Tensor:
+            raise torch._dynamo.exc.BackendCompilerFailed(compiler, RuntimeError("no compiler found"), None)
+
+        return uncompiled
+
+    def compiler() -> None: ...
+
+    monkeypatch.setattr(torch, "compile", failing)
+    with pytest.raises(
+        InputError, match=r"training\.compile: needs a machine .* set training\.compile=false"
+    ):
+        train_classifier(config(training={"compile": True}), tmp_path)
