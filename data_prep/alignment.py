@@ -66,6 +66,26 @@ class Template(ABC):
             (crop_px, crop_px, 3) RGB.
         """
 
+    @abstractmethod
+    def in_crop(
+        self,
+        points: NDArray[np.floating],
+        *,
+        box: NDArray[np.floating],
+        landmarks: NDArray[np.floating],
+        photo_size: tuple[int, int],
+    ) -> NDArray[np.float64]:
+        """Where points of a photo lie in the crop that `cut` makes of a face.
+
+        Args:
+            points: (n, 2) in photo pixels, (x, y).
+            box, landmarks: of the face, as for `cut`.
+            photo_size: height and width of the photo.
+
+        Returns:
+            (n, 2) in crop pixels, (x, y).
+        """
+
 
 @dataclass(frozen=True)
 class LandmarkTemplate(Template):
@@ -88,6 +108,18 @@ class LandmarkTemplate(Template):
         """Warp the face; see `align_face`."""
         return align_face(photo, landmarks, self)
 
+    def in_crop(
+        self,
+        points: NDArray[np.floating],
+        *,
+        box: NDArray[np.floating],
+        landmarks: NDArray[np.floating],
+        photo_size: tuple[int, int],
+    ) -> NDArray[np.float64]:
+        """By the transform that warps the face."""
+        matrix = similarity_transform(landmarks, np.array(self.landmarks))
+        return np.asarray(points @ matrix[:, :2].T + matrix[:, 2])
+
 
 @dataclass(frozen=True)
 class BoxTemplate(Template):
@@ -109,6 +141,19 @@ class BoxTemplate(Template):
     ) -> NDArray[np.uint8]:
         """Cut the box out, whole pixels of the photo, and resize them; see `crop_box`."""
         return crop_box(photo, box, self)
+
+    def in_crop(
+        self,
+        points: NDArray[np.floating],
+        *,
+        box: NDArray[np.floating],
+        landmarks: NDArray[np.floating],
+        photo_size: tuple[int, int],
+    ) -> NDArray[np.float64]:
+        """By the corner and the size of what is cut out."""
+        left, top, right, bottom = _cut_out(box, self, height=photo_size[0], width=photo_size[1])
+        scale = self.crop_px / np.array([right - left, bottom - top])
+        return np.asarray((points - [left, top] + 0.5) * scale - 0.5)
 
 
 def _scaled(name: str, crop_px: int) -> LandmarkTemplate:
@@ -255,16 +300,23 @@ def crop_box(photo: NDArray[np.uint8], box: NDArray[np.floating], template: BoxT
     Returns:
         (crop_px, crop_px, 3) RGB.
     """
-    height, width = photo.shape[:2]
+    left, top, right, bottom = _cut_out(box, template, height=photo.shape[0], width=photo.shape[1])
+    face = Image.fromarray(photo[top:bottom, left:right])
+    side = (template.crop_px, template.crop_px)
+    return np.asarray(face.resize(side, Image.Resampling.BILINEAR), dtype=np.uint8)
+
+
+def _cut_out(
+    box: NDArray[np.floating], template: BoxTemplate, *, height: int, width: int
+) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of the pixels that `crop_box` takes from a photo of that size."""
     left, top, right, bottom = map(float, box)
     share = template.margin_px / (template.crop_px - template.margin_px) / 2
     margin_x, margin_y = share * (right - left), share * (bottom - top)
     # Cut to whole pixels, at least one: a box at the photo's edge may lie outside of it.
     x, y = int(min(max(left - margin_x, 0), width - 1)), int(min(max(top - margin_y, 0), height - 1))
     x_end, y_end = int(min(right + margin_x, width)), int(min(bottom + margin_y, height))
-    face = Image.fromarray(photo[y : max(y_end, y + 1), x : max(x_end, x + 1)])
-    side = (template.crop_px, template.crop_px)
-    return np.asarray(face.resize(side, Image.Resampling.BILINEAR), dtype=np.uint8)
+    return x, y, max(x_end, x + 1), max(y_end, y + 1)
 
 
 def centre_crop(photo: NDArray[np.uint8], template: Template) -> NDArray[np.uint8]:

@@ -14,6 +14,7 @@ from data_prep.errors import InputError
 from faceverif.models.location import MODEL_OPTION, is_onnx
 from faceverif.verification.metrics import TAR_RULE, OperatingPoint
 from faceverif.verification.result import VerificationResult
+from faceverif.verification.score_histogram import ScoreHistogram
 
 CALIBRATION_NAME = "calibration.json"
 INTERVAL_RULE = "95 % Wilson score interval of the measured FAR; it assumes independent impostor pairs"
@@ -62,6 +63,7 @@ class Calibration(BaseModel):
         threshold_rule: in words.
         interval_rule: in words.
         points: one per resolvable FAR, in falling order.
+        scores: how the pairs' similarities are spread; None in files of earlier versions.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -77,6 +79,7 @@ class Calibration(BaseModel):
     threshold_rule: str
     interval_rule: str
     points: Annotated[tuple[CalibratedPoint, ...], Field(min_length=1)]
+    scores: ScoreHistogram | None = None
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Calibration:
@@ -86,6 +89,9 @@ class Calibration(BaseModel):
                 raise ValueError(f"FAR {point.far:g} does not agree with its false accepts")
         if len({point.far for point in self.points}) != len(self.points):
             raise ValueError("two points have the same FAR")
+        counted = self.scores and (sum(self.scores.genuine), sum(self.scores.impostor))
+        if counted and counted != (self.genuine_pairs, self.impostor_pairs):
+            raise ValueError("the scores do not agree with the number of pairs")
         return self
 
     def point(self, far: float) -> CalibratedPoint:
@@ -147,6 +153,7 @@ def calibration_of(result: VerificationResult) -> Calibration:
         threshold_rule=TAR_RULE,
         interval_rule=INTERVAL_RULE,
         points=tuple(_calibrated(far, point, impostors) for far, point in points),
+        scores=ScoreHistogram.of(result.scores, result.protocol.same),
     )
 
 

@@ -1,4 +1,4 @@
-"""One face of a photo, cut in a template: what `compare` and the Python interface look at."""
+"""The faces of a photo, and one of them cut in a template, for `compare`, the app and from Python."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_prep.alignment import Template
-from data_prep.detection.cascade import centred_largest
+from data_prep.detection.cascade import Faces, centred_largest
 from data_prep.detection.second_pass import TwoPassDetector
 from data_prep.errors import InputError
 from data_prep.photos import PhotoError, read_photo
@@ -38,6 +38,56 @@ class FoundFace:
     faces: int
 
 
+@dataclass(frozen=True)
+class PhotoFaces:
+    """Every face of a photo, at least one.
+
+    Attributes:
+        photo: its file, or its size where it is an array.
+        pixels: (height, width, 3) uint8 RGB.
+        faces: best score first.
+        main: index of the centred-largest one.
+    """
+
+    photo: str
+    pixels: NDArray[np.uint8]
+    faces: Faces
+    main: int
+
+    def crop(self, face: int, template: Template) -> NDArray[np.uint8]:
+        """(crop_px, crop_px, 3) uint8 RGB, one face in a template."""
+        return template.cut(self.pixels, box=self.faces.boxes[face], landmarks=self.faces.landmarks[face])
+
+    def landmarks_in_crop(self, face: int, template: Template) -> NDArray[np.float64]:
+        """(5, 2) where a face's landmarks lie in its crop, (x, y) in crop pixels."""
+        box, landmarks = self.faces.boxes[face], self.faces.landmarks[face]
+        height, width = self.pixels.shape[:2]
+        return template.in_crop(landmarks, box=box, landmarks=landmarks, photo_size=(height, width))
+
+
+def find_faces(photo: Photo) -> PhotoFaces:
+    """All faces of a photo.
+
+    Args:
+        photo: a file, or pixels.
+
+    Raises:
+        InputError: the photo is unreadable, no picture, or shows no face.
+    """
+    name, pixels = _named_pixels(photo)
+    faces = _detector().detect([pixels])[0].faces
+    height, width = pixels.shape[:2]
+    main = centred_largest(faces, width=width, height=height)
+    if main is None:
+        raise InputError(
+            "photo",
+            "must show a face",
+            got=f"{name}, where none was found",
+            fix="Give a photo with a face of at least 20 pixels, upright and not covered.",
+        )
+    return PhotoFaces(name, pixels, faces, main)
+
+
 def find_face(photo: Photo, template: Template) -> FoundFace:
     """The centred-largest face of a photo, cut in a template.
 
@@ -48,19 +98,8 @@ def find_face(photo: Photo, template: Template) -> FoundFace:
     Raises:
         InputError: the photo is unreadable, no picture, or shows no face.
     """
-    name, pixels = _named_pixels(photo)
-    faces = _detector().detect([pixels])[0].faces
-    height, width = pixels.shape[:2]
-    chosen = centred_largest(faces, width=width, height=height)
-    if chosen is None:
-        raise InputError(
-            "photo",
-            "must show a face",
-            got=f"{name}, where none was found",
-            fix="Give a photo with a face of at least 20 pixels, upright and not covered.",
-        )
-    crop = template.cut(pixels, box=faces.boxes[chosen], landmarks=faces.landmarks[chosen])
-    return FoundFace(name, crop, len(faces))
+    found = find_faces(photo)
+    return FoundFace(found.photo, found.crop(found.main, template), len(found.faces))
 
 
 def embed_faces(embedder: Embedder, faces: Sequence[FoundFace], *, flip: bool) -> NDArray[np.float64]:

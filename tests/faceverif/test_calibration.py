@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from faceverif.verification.calibration import load_calibration, wilson_interval
 from faceverif.verification.embeddings import EmbeddedPhotos
 from faceverif.verification.result import VerificationResult
 from faceverif.verification.runner import evaluate
+from faceverif.verification.score_histogram import bin_edges
 
 
 def result_on(folder: Path, *, subtract_mean: bool = False, people: int = 12) -> VerificationResult:
@@ -36,6 +38,34 @@ def test_a_threshold_keeps_its_far_on_the_pairs_it_came_from(tmp_path: Path) -> 
     lower = max(score for score in result.scores if score < point.threshold)
     assert (result.scores[~result.protocol.same] >= lower).mean() > 0.1
     assert (calibration.impostor_pairs, calibration.protocol, calibration.flip) == (36, "pairs", True)
+
+
+def test_the_scores_of_all_pairs_are_kept_as_a_histogram(tmp_path: Path) -> None:
+    result = result_on(tmp_path)
+    write_calibration(tmp_path, result)
+    calibration = load_calibration(tmp_path, model_sha256=pattern_embedder().sha256)
+    assert calibration.scores is not None
+    edges = bin_edges()
+    for counts, scores in (
+        (calibration.scores.genuine, result.scores[result.protocol.same]),
+        (calibration.scores.impostor, result.scores[~result.protocol.same]),
+    ):
+        assert sum(counts) == len(scores)
+        place = int(np.argmax(counts))
+        inside = (scores >= edges[place]) & (scores < edges[place + 1])
+        assert inside.sum() == counts[place]
+
+
+def test_a_file_of_an_earlier_version_has_no_histogram_and_a_wrong_one_is_refused(tmp_path: Path) -> None:
+    path = write_calibration(tmp_path, result_on(tmp_path))
+    told = json.loads(path.read_text())
+    told["scores"]["impostor"][0] += 1
+    path.write_text(json.dumps(told))
+    with pytest.raises(InputError, match="must be as written"):
+        load_calibration(tmp_path, model_sha256=pattern_embedder().sha256)
+    del told["scores"]
+    path.write_text(json.dumps(told))
+    assert load_calibration(tmp_path, model_sha256=pattern_embedder().sha256).scores is None
 
 
 def test_a_far_that_was_not_calibrated_names_those_that_were(tmp_path: Path) -> None:
