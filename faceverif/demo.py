@@ -21,7 +21,8 @@ from data_prep.progress import duration, say
 from data_prep.synthetic import synthesise_photos
 from faceverif.config.run import RunConfig, load_run_config
 from faceverif.demo_comparison import Impersonator, compare_drawn
-from faceverif.report.run_page import REPORT_NAME, picture_uri, run_page
+from faceverif.report.pages import REPORT_NAME
+from faceverif.report.run_page import picture_uri, write_page_of_run
 from faceverif.training.loop import train
 
 CONFIG = Path(__file__).with_name("demo.yaml")
@@ -199,14 +200,15 @@ def _write_page(out: Path, size: DemoSize, *, impersonate: Impersonator) -> Path
     """The run's page with the people on top and the rejection beside the verification."""
     dataset = AlignedDataset.load(out / "aligned" / size.held_out.name)
     rows = dataset.table.slice(0, _PEOPLE_SHOWN * size.held_out.photos).to_pylist()
-    page = run_page(
+    return write_page_of_run(
         out / "run",
-        template="demo.html.j2",
+        out / REPORT_NAME,
+        "demo.html.j2",
+        kind="Demo",
+        title="From photos to a face embedding, verified and attacked",
         size=size,
         photos=[picture_uri(out / "photos" / size.held_out.name / row["photo"]) for row in rows],
         crops=[picture_uri(dataset.root / row["crop"]) for row in rows],
         pair=compare_drawn(dataset, out / "comparison", impersonate=impersonate),
         rejection=_RejectionSummary.read(out / "rejection"),
     )
-    write_text(out / "report.html", page)
-    return out / "report.html"

@@ -6,9 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from data_prep.atomic import write_text
-from faceverif.report.pages import render_page
-from faceverif.report.run_page import REPORT_NAME, picture_uri
+from faceverif.report.pages import REPORT_NAME, write_page
+from faceverif.report.run_page import picture_uri
 
 AUDIT_NAME = "audit.json"
 EXCLUSIONS_NAME = "exclusions.csv"
@@ -19,8 +18,15 @@ def write_audit_report(folder: Path) -> Path:
     """Write the page of a folder that holds `audit.json` and `pictures/`."""
     facts = json.loads((folder / AUDIT_NAME).read_text(encoding="utf-8"))
     pictures = {section["reason"]: _pictures(section, folder) for section in facts["sections"]}
-    write_text(folder / REPORT_NAME, render_page("audit.html.j2", facts=facts, pictures=pictures))
-    return folder / REPORT_NAME
+    return write_page(
+        folder / REPORT_NAME,
+        "audit.html.j2",
+        kind="Audit of training data",
+        title=facts["train"]["path"],
+        numbers={section["reason"]: section["found"] for section in facts["sections"]},
+        facts=facts,
+        pictures=pictures,
+    )
 
 
 def _pictures(section: dict[str, Any], folder: Path) -> list[tuple[dict[str, Any], str]]:

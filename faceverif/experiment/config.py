@@ -19,7 +19,7 @@ from faceverif.experiment.kinds import RUN_KINDS
 
 # Names become folders, beside the files of the table.
 Name = Annotated[str, Field(pattern=r"^\w[\w.+=-]*$", max_length=100)]
-_RESERVED = {"table.json", "table.md", "report.html", "figures"}
+_RESERVED = {"table.json", "table.md", "report.html", "summary.json", "figures"}
 _LOWER_IS_BETTER = {"error", "top5_error", "ten_crop_error", "ten_crop_top5_error", "ece", "nll", "eer"}
 _NO_RATES = {"nll"}
 

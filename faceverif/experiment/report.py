@@ -6,16 +6,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from data_prep.atomic import write_text, written_whole
+from data_prep.atomic import written_whole
 from data_prep.json_object import read_json
 from faceverif.experiment.config import ExperimentConfig
 from faceverif.experiment.figures import Series, seeds_figure, series_figure
 from faceverif.experiment.table import Cell, Table, metric_figure, metric_label, metric_text
 from faceverif.experiment.task import FinishedRun, PageFigure
 from faceverif.experiment.tasks import TASKS
-from faceverif.report.pages import render_page
+from faceverif.report.pages import REPORT_NAME, write_page
 from faceverif.report.plotting import LineStyle, figure_png, house_style, line_styles
-from faceverif.report.run_page import REPORT_NAME, picture_uri
+from faceverif.report.run_page import picture_uri
 
 
 def write_experiment_report(table: Table, finished: Sequence[FinishedRun], out: Path) -> Path:
@@ -29,20 +29,26 @@ def write_experiment_report(table: Table, finished: Sequence[FinishedRun], out: 
     with house_style():
         pictures = [_saved(picture, out) for picture in _pictures(table, finished)]
     others = sorted({name for cell in table.cells for name in cell.others})
-    page = render_page(
+    counts = {
+        "finished": sum(len(cell.seeds) for cell in table.cells),
+        "planned": sum(cell.planned for cell in table.cells),
+        "hours": sum(cell.hours for cell in table.cells),
+    }
+    return write_page(
+        out / REPORT_NAME,
         "experiment.html.j2",
+        kind="Experiment",
+        title=table.experiment.title,
+        numbers=counts
+        | {"metric": table.experiment.metric, "means": {cell.title: cell.mean for cell in table.cells}},
         metric_text=metric_text,
         table=table,
         pictures=pictures,
         others=[(name, metric_label(name)) for name in others],
-        hours=sum(cell.hours for cell in table.cells),
-        finished=sum(len(cell.seeds) for cell in table.cells),
-        planned=sum(cell.planned for cell in table.cells),
+        counts=counts,
         machines=_machines(finished),
         evaluated=sorted({run.result.evaluated_on for run in finished}),
     )
-    write_text(out / REPORT_NAME, page)
-    return out / REPORT_NAME
 
 
 def case_axis(experiment: ExperimentConfig) -> tuple[str, dict[str, float]] | None:
@@ -99,7 +105,7 @@ def _over_seeds(table: Table) -> Iterator[PageFigure]:
     if all(len(cell.values) < 2 for cell in table.cells):
         return
     metric = table.experiment.metric
-    cells = {" ".join(filter(None, (cell.case, cell.method))): cell for cell in table.cells if cell.values}
+    cells = {cell.title: cell for cell in table.cells if cell.values}
     figure = seeds_figure(
         {name: [metric_figure(value, metric) for value in cell.values] for name, cell in cells.items()},
         label=metric_label(metric),

@@ -96,6 +96,11 @@ class Cell:
     others: dict[str, float]
     hours: float
 
+    @property
+    def title(self) -> str:
+        """Case and method."""
+        return " ".join(filter(None, (self.case, self.method)))
+
 
 @dataclass(frozen=True)
 class Table:

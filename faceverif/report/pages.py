@@ -1,21 +1,50 @@
-"""Renders the templates of this package."""
+"""Writes pages, each with its summary beside it."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
 
+from data_prep.atomic import write_text
 from data_prep.dataset.exclusions import exclusions_text
+from faceverif.report.contents import with_contents
 from faceverif.report.numbers import percent
 
+REPORT_NAME = "report.html"
 
-def render_page(template: str, **values: Any) -> str:
-    """The HTML of a template in `templates`. A missing value is an error."""
-    page = _ENVIRONMENT.get_template(template).render(**values)
-    return page.encode("utf-8", "backslashreplace").decode()  # a path may hold bytes that are no text
+
+def write_page(
+    page: Path, template: str, *, kind: str, title: str, numbers: Mapping[str, Any], **values: Any
+) -> Path:
+    """Write a page, which is one file, and beside it its summary for programs.
+
+    The summary of report.html is summary.json, that of report-X.html summary-X.json.
+
+    Args:
+        page: the file.
+        template: in `templates`. A missing value is an error.
+        kind: what the page is about, in a word or two.
+        title: its heading.
+        numbers: its main results, JSON-able; rates are fractions.
+        values: further values for the template.
+    """
+    html = _ENVIRONMENT.get_template(template).render(kind=kind, title=title, **values)
+    summary = {"kind": kind, "title": title, "page": page.name, "numbers": numbers}
+    write_text(page, _printable(html))
+    write_text(
+        page.with_name(page.stem.replace("report", "summary") + ".json"),
+        _printable(json.dumps(summary, indent=2, ensure_ascii=False)) + "\n",
+    )
+    return page
+
+
+def _printable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()  # a path may hold bytes that are no text
 
 
 def flat_text(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
@@ -33,6 +62,16 @@ def _grouped(count: int) -> str:
     return f"{count:,}"
 
 
+def _rate_name(rate: float) -> str:
+    """The heading of a column of what is rejected at a rate of false rejections."""
+    return f"at {100 * rate:g} %"
+
+
+def _breakable(name: str) -> Markup:
+    """A name that may be broken after its underscores."""
+    return Markup("_<wbr>").join(escape(part) for part in name.split("_"))
+
+
 _ENVIRONMENT = Environment(
     loader=FileSystemLoader(Path(__file__).with_name("templates")),
     autoescape=True,
@@ -45,4 +84,7 @@ _ENVIRONMENT.filters |= {
     "grouped": _grouped,
     "flat": flat_text,
     "exclusions": exclusions_text,
+    "rate_name": _rate_name,
+    "breakable": _breakable,
+    "with_contents": with_contents,
 }

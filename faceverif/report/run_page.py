@@ -13,15 +13,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from jinja2 import TemplateError
 
-from data_prep.atomic import write_text
 from data_prep.errors import DAMAGE, InputError, first_line
 from data_prep.json_object import read_json
 from faceverif.report.curves import CURVE_NOTE, curves_figure, read_metrics
-from faceverif.report.pages import flat_text, render_page
+from faceverif.report.pages import REPORT_NAME, flat_text, write_page
 from faceverif.report.plotting import figure_png, house_style
 
-REPORT_NAME = "report.html"
-
+_MAIN_NUMBERS = ("accuracy", "accuracy_se", "eer", "auc", "tar_at_far")
 _MIME = {".png": "image/png", ".jpg": "image/jpeg"}
 
 
@@ -61,6 +59,11 @@ class ShownVerification:
     genuine: list[ShownPair]
     impostor: list[ShownPair]
 
+    @property
+    def numbers(self) -> dict[str, Any]:
+        """Its main results, for the summary of a page."""
+        return {name: self.facts[name] for name in _MAIN_NUMBERS}
+
     @classmethod
     def read(cls, folder: Path) -> ShownVerification:
         """The results in a folder that `faceverif verify` wrote."""
@@ -76,9 +79,15 @@ class ShownVerification:
 
 def write_verification_report(folder: Path) -> Path:
     """Write the page of a verification folder that holds `result.json`, `scores.parquet` and `figures/`."""
-    page = render_page("verification.html.j2", verification=ShownVerification.read(folder))
-    write_text(folder / REPORT_NAME, page)
-    return folder / REPORT_NAME
+    shown = ShownVerification.read(folder)
+    return write_page(
+        folder / REPORT_NAME,
+        "verification.html.j2",
+        kind="Face verification",
+        title=shown.facts["protocol"],
+        numbers=shown.numbers,
+        verification=shown,
+    )
 
 
 def write_run_report(run: Path) -> Path:
@@ -90,32 +99,37 @@ def write_run_report(run: Path) -> Path:
         InputError: the folder holds no run, or its files are damaged.
     """
     with own_files(run):
-        page = run_page(run, template="run.html.j2")
-    write_text(run / REPORT_NAME, page)
-    return run / REPORT_NAME
+        return write_page_of_run(
+            run, run / REPORT_NAME, "run.html.j2", kind="Training run", title=run.resolve().name
+        )
 
 
-def run_page(run: Path, *, template: str, **more: Any) -> str:
-    """The page of a training run as HTML.
+def write_page_of_run(run: Path, page: Path, template: str, *, kind: str, title: str, **more: Any) -> Path:
+    """Write a page with the results of a training run.
 
     Args:
         run: its folder.
+        page: the file.
         template: run.html.j2, or a template that extends it.
+        kind, title: of the page.
         more: further values for that template.
 
     Raises:
         InputError: the folder holds no run.
     """
     refuse_no_run(run)
-    return render_page(
+    folders = [path.parent for path in sorted(run.glob("verification/*/result.json"))]
+    verifications = [ShownVerification.read(folder) for folder in folders]
+    return write_page(
+        page,
         template,
-        title=run.resolve().name,
+        kind=kind,
+        title=title,
+        numbers={shown.title: shown.numbers for shown in verifications},
         config=(run / "config.yaml").read_text(encoding="utf-8"),
         curves=_curves(run / "metrics.csv"),
         curve_note=CURVE_NOTE,
-        verifications=[
-            ShownVerification.read(path.parent) for path in sorted(run.glob("verification/*/result.json"))
-        ],
+        verifications=verifications,
         provenance=flat_text(read_json(run / "provenance.json")),
         calibration=read_json(run / "calibration.json"),
         **more,

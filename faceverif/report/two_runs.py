@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data_prep.atomic import write_text
 from data_prep.json_object import read_json
 from faceverif.config.reading import read_yaml
 from faceverif.config.section import flat_settings
 from faceverif.report.curves import read_metrics
 from faceverif.report.numbers import percent
-from faceverif.report.pages import render_page
+from faceverif.report.pages import write_page
 from faceverif.report.run_page import own_files, refuse_no_run
 
 PAGE_NAME = "report-compare.html"
@@ -116,8 +115,14 @@ def _compared(first: Path, second: Path) -> TwoRuns:
 
 def write_page_of_two(two: TwoRuns, out: Path) -> Path:
     """Write the page of two runs into a folder."""
-    write_text(out / PAGE_NAME, render_page("two_runs.html.j2", two=two))
-    return out / PAGE_NAME
+    return write_page(
+        out / PAGE_NAME,
+        "two_runs.html.j2",
+        kind="Two training runs",
+        title=f"{two.first} and {two.second}",
+        numbers={line.name: [line.first, line.second] for line in two.results},
+        two=two,
+    )
 
 
 def _beginning(facts: Mapping[str, Any], openings: tuple[str, ...]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from data_prep.lock import filled
 from data_prep.progress import say
 from faceverif.models import Embedder
 from faceverif.report.numbers import percent
-from faceverif.report.pages import render_page
+from faceverif.report.pages import REPORT_NAME, write_page
 from faceverif.verification.embeddings import EmbeddedPhotos
 from faceverif.verification.options import VerificationOptions
 from faceverif.verification.runner import COMMAND, evaluate, fitted_score, write_result
@@ -21,7 +21,6 @@ from faceverif.verification.suite_table import SuiteTable
 
 TABLE_NAME = "table.md"
 JSON_NAME = "suite.json"
-REPORT_NAME = "report.html"
 
 
 def verify_suite(
@@ -85,4 +84,15 @@ def _write(table: SuiteTable, out: Path, folders: Mapping[str, str]) -> None:
     write_text(out / TABLE_NAME, table.markdown())
     write_text(out / JSON_NAME, json.dumps(table.as_json(), indent=2) + "\n")
     links = {title: f"{folders[title]}/{REPORT_NAME}" for title in table.results}
-    write_text(out / REPORT_NAME, render_page("suite.html.j2", table=table, links=links))
+    write_page(
+        out / REPORT_NAME,
+        "suite.html.j2",
+        kind="Face verification",
+        title=f"{table.model} on the field's benchmarks",
+        numbers={
+            title: {"accuracy": result.accuracy, "accuracy_se": result.accuracy_se}
+            for title, result in table.results.items()
+        },
+        table=table,
+        links=links,
+    )

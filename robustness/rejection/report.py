@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, get_args
 
 from matplotlib.figure import Figure
 
-from data_prep.atomic import write_text, written_whole
+from data_prep.atomic import written_whole
 from faceverif.config.reading import config_text
-from faceverif.report.pages import flat_text, render_page
+from faceverif.report.pages import REPORT_NAME, flat_text, write_page
 from faceverif.report.plotting import figure_png, house_style, line_styles
-from faceverif.report.run_page import REPORT_NAME, picture_uri
+from faceverif.report.run_page import picture_uri
 from robustness.config.attack_section import AttackSection
 from robustness.config.attacks import PairGoal
 from robustness.rejection.config import PaperNumbers, RejectionConfig
@@ -90,6 +90,11 @@ class ShownAttack:
     pictures: list[ShownFigure]
     strips: list[ShownFigure]
 
+    @property
+    def heading(self) -> str:
+        """The attack and the size."""
+        return f"{self.label} {self.epsilon:.3g}"
+
 
 @dataclass(frozen=True)
 class Part:
@@ -115,6 +120,11 @@ class Part:
     controls: list[Row]
     others: list[Row]
 
+    @property
+    def numbers(self) -> dict[str, Any]:
+        """Model -> its worst case, for the summary of the page."""
+        return {model: asdict(case) for model, case in self.headline.items()}
+
 
 def write_rejection_report(
     config: RejectionConfig, findings: Sequence[Finding], result: Mapping[str, Any], out: Path
@@ -131,8 +141,12 @@ def write_rejection_report(
     with house_style():
         parts = [_part(config, goal, findings, out) for goal in goals]
     parts = [part for part in parts if part.sections]
-    page = render_page(
+    return write_page(
+        out / REPORT_NAME,
         "rejection.html.j2",
+        kind="Rejection of adversarial inputs",
+        title=config.title,
+        numbers={part.goal or "closed set": part.numbers for part in parts},
         config=config,
         result=result,
         rates=[f"{rate:g}" for rate in sorted(config.rates)],
@@ -142,8 +156,6 @@ def write_rejection_report(
         provenance=flat_text(result["provenance"]),
         settings=config_text(config),
     )
-    write_text(out / REPORT_NAME, page)
-    return out / REPORT_NAME
 
 
 def _part(config: RejectionConfig, goal: PairGoal | None, findings: Sequence[Finding], out: Path) -> Part:

@@ -404,7 +404,7 @@ def test_from_yaml_to_page(tmp_path: Path) -> None:
         "Other metrics",
         "Machine",
     ):
-        assert f"<h2>{heading}</h2>" in page
+        assert f">{heading}</h2>" in page
     assert "Toy &lt;digits&gt;" in page
     assert page.count("data:image/png;base64,") == 5
     assert "too few for a test" in page

@@ -12,6 +12,7 @@ import pytest
 from small_faces import pattern_embedder, write_faces, write_pairs
 
 from data_prep.errors import InputError
+from faceverif.report.contents import with_contents
 from faceverif.report.curves import read_metrics
 from faceverif.report.run_page import write_run_report, write_verification_report
 from faceverif.verification.calibration import write_calibration
@@ -66,7 +67,7 @@ def test_pages_are_whole_and_fetch_nothing(run: Path) -> None:
         page = Page(path.read_text(encoding="utf-8"))
         assert page.open == []
         assert page.sources
-        assert all(source.startswith("data:image/") for source in page.sources)
+        assert all(source.startswith(("data:image/", "#")) for source in page.sources)
 
 
 def test_a_verification_page_says_its_numbers_and_protocol(run: Path) -> None:
@@ -102,7 +103,28 @@ def test_a_run_page_shows_config_curves_thresholds_and_provenance(run: Path) -> 
     assert "&lt;b&gt;bold&lt;/b&gt;" in text  # the user's text is text
     assert "Training curves" in text
     assert "Calibrated thresholds" in text
-    assert "<th>versions.torch</th><td>2</td>" in text
+    assert "<dt>versions.torch</dt><dd>2</dd>" in text
+
+
+def test_a_long_page_lists_its_headings(run: Path) -> None:
+    text = write_run_report(run).read_text(encoding="utf-8")
+    listed = re.findall(r'<li><a href="#([^"]+)">([^<]+)</a>', text)
+    assert listed == re.findall(r'<h2 id="([^"]+)">([^<]+)</h2>', text)
+    assert ("dev", "dev") in listed
+    assert (
+        with_contents("<h2>a &amp; b</h2><h2>A, b!</h2>")
+        == '<h2 id="a-b">a &amp; b</h2><h2 id="a-b-2">A, b!</h2>'
+    )
+
+
+def test_a_summary_for_programs_lies_beside_each_page(run: Path) -> None:
+    page = write_run_report(run)
+    facts = json.loads((run / "verification/dev/result.json").read_text())
+    summary = json.loads((run / "summary.json").read_text())
+    assert (summary["kind"], summary["title"], summary["page"]) == ("Training run", run.name, page.name)
+    assert summary["numbers"]["dev"]["accuracy"] == facts["accuracy"]
+    own = json.loads((run / "verification/dev/summary.json").read_text())
+    assert own["numbers"] == summary["numbers"]["dev"]
 
 
 def test_a_run_that_has_just_begun_has_a_page(tmp_path: Path) -> None:

@@ -99,6 +99,7 @@ def test_the_page_and_the_text_hold_the_same_lines(two: TwoRuns, tmp_path: Path)
     for name in ("head.margin", "data.manifest_sha256", "view1 accuracy", "87.65 %"):
         assert name in page
         assert name in text
+    assert json.loads((tmp_path / "out/summary-compare.json").read_text())["kind"] == "Two training runs"
 
 
 def test_a_run_that_lacks_what_the_other_has_shows_a_dash(tmp_path: Path, two: TwoRuns) -> None:
