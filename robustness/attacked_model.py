@@ -12,6 +12,7 @@ from data_prep.errors import InputError
 from faceverif.heads import Head
 from faceverif.images.labelled import as_pixels
 from faceverif.objective import Objective
+from robustness.queries import QueryCount
 
 
 class AttackedModel(nn.Module):
@@ -79,11 +80,12 @@ class Watched(AttackedModel):
 
     Attributes:
         gradients: the count of those that are zero.
+        queries: where a black-box attack counts what it asks.
     """
 
     def __init__(self, model: AttackedModel, clean: Tensor) -> None:
         super().__init__(model.network, model.objective)
-        self.gradients = GradientCount()
+        self.gradients, self.queries = GradientCount(), QueryCount()
         self._clean = clean
         self._remembered: Tensor | None = None
 

@@ -31,7 +31,7 @@ from faceverif.heads import HEADS
 from faceverif.penalties import PENALTIES
 from robustness.attacks import ATTACKS, PAIR_ATTACKS
 from robustness.config import names
-from robustness.config.attack_section import AttackSection
+from robustness.config.attack_section import AttackSection, MomentumSettings
 from robustness.config.attacks import AttackConfig, PairAttackConfig
 from robustness.detectors import DETECTORS
 from robustness.rejection.controls import CONTROLS
@@ -107,10 +107,25 @@ MEMBERS = [(kind, name) for kind, registry in REGISTRIES.items() for name in reg
 INDIRECT = {
     (kind, name): settings
     for kind in ("attack", "pair attack")
-    for name, settings in {"transfer": {"source", "steps"}, "adaptive": {"rate"}}.items()
+    for name, settings in {
+        "transfer": {"source", "steps", "by"},
+        "adaptive": {"rate"},
+        "mi_fgsm": {"steps", *MomentumSettings.model_fields},
+    }.items()
 }
 # What an attack has to know, beside its settings.
-KNOWLEDGE = {"goal", "head", "detector", "threshold", "accept_from", "guides", "attack", "source"}
+KNOWLEDGE = {
+    "goal",
+    "landmarks",
+    "head",
+    "detector",
+    "threshold",
+    "accept_from",
+    "guides",
+    "attack",
+    "source",
+    "ascent",
+}
 
 
 @pytest.mark.parametrize(("kind", "name"), MEMBERS)

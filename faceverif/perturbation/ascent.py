@@ -25,6 +25,7 @@ def ascend(
     *,
     threat: ThreatModel,
     lengths: Iterable[float],
+    samples: int = 1,
 ) -> Tensor:
     """x <- project(x + length * direction of the gradient), one step for each length.
 
@@ -34,13 +35,15 @@ def ascend(
         clean: (batch, C, H, W).
         threat: ball, box and norm of a step.
         lengths: of the steps, in the norm.
+        samples: gradients that are averaged at each step; see `gradient_and_notes`.
 
     Returns:
         The last version.
     """
     changed = start
     for length in lengths:
-        changed = threat.project(changed + length * threat.step(gradient_of(value, changed)), clean)
+        gradient = gradient_of(value, changed, samples=samples)
+        changed = threat.project(changed + length * threat.step(gradient), clean)
     return changed
 
 
@@ -50,29 +53,43 @@ def step_lengths(threat: ThreatModel, steps: int) -> list[float]:
     return [_PATH * threat.epsilon * share / sum(shares) for share in shares]
 
 
-def gradient_of(value: Callable[[Tensor], Tensor], pixels: Tensor) -> Tensor:
+def gradient_of(value: Callable[[Tensor], Tensor], pixels: Tensor, *, samples: int = 1) -> Tensor:
     """Gradient of the summed values with respect to the pixels.
 
     Args:
         value: (batch, C, H, W) -> (batch,).
         pixels: (batch, C, H, W).
+        samples: gradients that are averaged; see `gradient_and_notes`.
     """
-    gradient, _ = gradient_and_notes(lambda asked: (value(asked), None), pixels)
+    gradient, _ = gradient_and_notes(lambda asked: (value(asked), None), pixels, samples=samples)
     return gradient
 
 
 def gradient_and_notes(
-    value: Callable[[Tensor], tuple[Tensor, _Notes]], pixels: Tensor
+    value: Callable[[Tensor], tuple[Tensor, _Notes]], pixels: Tensor, *, samples: int = 1
 ) -> tuple[Tensor, _Notes]:
     """`gradient_of` for a value that returns something else too.
+
+    With several samples this is the expectation over transformation (EOT) of Athalye et al., "Synthesizing
+    Robust Adversarial Examples" (2018), Eq. 2: a value that draws something anew each time it is asked has a
+    random gradient, and the mean of several is followed. One graph is in memory at a time.
 
     Args:
         value: (batch, C, H, W) -> (batch,) and the notes.
         pixels: (batch, C, H, W).
+        samples: how often the value is asked, >= 1.
 
     Returns:
-        The gradient, and the notes as they are.
+        The mean gradient, and the notes of the last sample as they are.
     """
+    gradient, notes = _gradient(value, pixels)
+    for _ in range(samples - 1):
+        another, notes = _gradient(value, pixels)
+        gradient += another
+    return gradient / samples, notes
+
+
+def _gradient(value: Callable[[Tensor], tuple[Tensor, _Notes]], pixels: Tensor) -> tuple[Tensor, _Notes]:
     with torch.enable_grad():
         asked = pixels.detach().requires_grad_()
         values, notes = value(asked)

@@ -59,6 +59,8 @@ class Adaptive(Attack):
     def configured(cls, section: AttackSection, known: Knowledge) -> Self:
         """With the model's own detector and its threshold at the section's rate."""
         own = section.own_settings()
+        assert known.detector is not None  # the experiment has fitted it
+        assert known.thresholds is not None
         return cls(known.detector, known.thresholds[own.pop("rate")], **own)
 
     def perturb(self, model: Watched, images: Tensor, goal: Goal, *, threat: ThreatModel) -> Tensor:

@@ -32,13 +32,15 @@ class APGD(Attack):
         restarts: how often; images whose goal is reached are left alone afterwards.
         loss: what is raised.
         targets: classes that are named one by one; 0 for none. A targeted threat model names its own.
+        samples: gradients that are averaged at each step (EOT), for models whose output is random.
     """
 
     section = APGDConfig
     traits = Traits(follows_gradients=True, many_steps=True, no_weaker_than=frozenset({"fgsm"}))
 
-    def __init__(self, *, steps: int, restarts: int, loss: APGDLoss, targets: int) -> None:
+    def __init__(self, *, steps: int, restarts: int, loss: APGDLoss, targets: int, samples: int = 1) -> None:
         self.steps, self.restarts, self.loss, self.targets = steps, restarts, loss, targets
+        self.samples = samples
 
     def perturb(self, model: Watched, images: Tensor, goal: Goal, *, threat: ThreatModel) -> Tensor:
         """The first version that reaches the goal; else the one with the highest loss of the last run."""
@@ -50,7 +52,9 @@ class APGD(Attack):
 
             clean = images[left]
             start = threat.random_start(clean)
-            return ascend_adaptively(look, start, clean, threat=threat, steps=self.steps)
+            return ascend_adaptively(
+                look, start, clean, threat=threat, steps=self.steps, samples=self.samples
+            )
 
         return on_those_left(run, model, images, goal, targets=self.targets, repeats=self.restarts)
 
@@ -106,6 +110,7 @@ def ascend_adaptively(
     *,
     threat: ThreatModel,
     steps: int,
+    samples: int = 1,
 ) -> Tensor:
     """Algorithm 1 of Croce & Hein (2020).
 
@@ -115,11 +120,12 @@ def ascend_adaptively(
         clean: (batch, C, H, W).
         threat: ball, box and norm of a step.
         steps: how many, >= 1.
+        samples: gradients that are averaged at each step.
 
     Returns:
         Of each image the first version that reaches the goal; else the one with the highest value.
     """
-    gradient, (value, reached) = _looked(look, start)
+    gradient, (value, reached) = _looked(look, start, samples)
     now = before = best = start
     best_value, best_gradient, found = value, gradient, start
     lengths = torch.full_like(value, 2 * threat.epsilon)
@@ -131,7 +137,7 @@ def ascend_adaptively(
         mixed = now + share * (direct - now) + (1 - share) * (now - before)
         before, now = now, threat.project(mixed, clean)
         value_before = value
-        gradient, (value, hit) = _looked(look, now)
+        gradient, (value, hit) = _looked(look, now, samples)
         found = torch.where(expand(hit & ~reached, now), now, found)
         reached = reached | hit
         rises = rises + (value > value_before)
@@ -153,13 +159,13 @@ def ascend_adaptively(
 
 
 def _looked(
-    look: Callable[[Tensor], tuple[Tensor, Tensor]], pixels: Tensor
+    look: Callable[[Tensor], tuple[Tensor, Tensor]], pixels: Tensor, samples: int
 ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
     def value(asked: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         raised, reached = look(asked)
         return raised, (raised.detach(), reached)
 
-    return gradient_and_notes(value, pixels)
+    return gradient_and_notes(value, pixels, samples=samples)
 
 
 def checkpoints(steps: int) -> frozenset[int]:

@@ -25,7 +25,7 @@ from robustness.attacked_model import (
 )
 from robustness.attacks.goal import Goal
 from robustness.attacks.knowledge import Knowledge
-from robustness.attacks.traits import Traits
+from robustness.attacks.traits import Traits, refuse_unknown_norm
 from robustness.config.attack_section import AttackSection
 from robustness.features import Features
 
@@ -42,6 +42,7 @@ class AttackResult:
         sizes: (N,) norm of each change, as the threat model measures it.
         zero_gradient: (N,) bool, images whose first gradient was zero everywhere; None where the attack asked
             this model for none.
+        queries: (N,) int64, how often the model was asked about each; None where the attack does not count.
     """
 
     images: Tensor
@@ -50,6 +51,7 @@ class AttackResult:
     targets: Tensor | None
     sizes: Tensor
     zero_gradient: Tensor | None
+    queries: Tensor | None = None
 
     @property
     def clean_correct(self) -> Tensor:
@@ -218,17 +220,12 @@ class Attack(ABC):
             targets=None if goal.targets is None else goal.targets.cpu(),
             sizes=threat.sizes(clean, changed).cpu(),
             zero_gradient=None if zero is None else zero.cpu(),
+            queries=watched.queries.used,
         )
 
     def _refuse_unknown(self, threat: ThreatModel, targets: Tensor | None) -> None:
+        refuse_unknown_norm(self, threat)
         name = type(self).__name__
-        if threat.norm not in self.norms:
-            raise InputError(
-                "norm",
-                f"must be one that {name} knows: {', '.join(sorted(self.norms))}",
-                got=threat.norm,
-                fix="Change the norm or the attack.",
-            )
         goal = "targeted" if threat.targeted else "untargeted"
         if goal not in self.goals:
             raise InputError(
@@ -263,6 +260,7 @@ def _joined(parts: list[AttackResult]) -> AttackResult:
         targets=join(part.targets for part in parts),
         sizes=torch.cat([part.sizes for part in parts]),
         zero_gradient=join(part.zero_gradient for part in parts),
+        queries=join(part.queries for part in parts),
     )
 
 

@@ -43,6 +43,7 @@ class FeatureMatching(Attack):
     @classmethod
     def configured(cls, section: AttackSection, known: Knowledge) -> Self:
         """With clean training images as guides."""
+        assert known.guides is not None  # the experiment has them
         return cls(known.guides, **section.own_settings())
 
     def perturb(self, model: Watched, images: Tensor, goal: Goal, *, threat: ThreatModel) -> Tensor:

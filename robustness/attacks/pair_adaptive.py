@@ -65,6 +65,9 @@ class PairAdaptive(PairAttack):
     def configured(cls, section: AttackSection, goal: PairGoal, known: Knowledge) -> Self:
         """With the model's own detector, its threshold at the section's rate, and the verification's."""
         own = section.own_settings()
+        assert known.detector is not None  # the experiment has fitted it
+        assert known.thresholds is not None
+        assert known.head is not None
         threshold = known.thresholds[own.pop("rate")]
         assert known.accept_from is not None  # the model verifies
         return cls(goal, known.head, known.detector, threshold, accept_from=known.accept_from, **own)

@@ -25,14 +25,15 @@ class PairPGD(PairAttack):
         goal: what the attack is for.
         steps: for each restart.
         restarts: of each probe the best version is kept.
+        samples: gradients that are averaged at each step (EOT), for networks whose output is random.
     """
 
     section: ClassVar[type[AttackSection]] = PairPGDConfig
     traits = Traits(follows_gradients=True, many_steps=True, no_weaker_than=frozenset({"fgsm"}))
 
-    def __init__(self, goal: PairGoal, *, steps: int, restarts: int) -> None:
+    def __init__(self, goal: PairGoal, *, steps: int, restarts: int, samples: int = 1) -> None:
         super().__init__(goal)
-        self.steps, self.restarts = steps, restarts
+        self.steps, self.restarts, self.samples = steps, restarts, samples
 
     def perturb(self, chase: Chase, probes: Tensor, *, threat: ThreatModel) -> Tensor:
         """The best version of every restart."""
@@ -45,7 +46,7 @@ class PairPGD(PairAttack):
             reached = gain(probes)
         for _ in range(self.restarts):
             start = threat.random_start(probes)
-            tried = ascend(gain, start, probes, threat=threat, lengths=lengths)
+            tried = ascend(gain, start, probes, threat=threat, lengths=lengths, samples=self.samples)
             with torch.no_grad():
                 found = gain(tried)
             best = torch.where((found > reached)[:, None, None, None], tried, best)

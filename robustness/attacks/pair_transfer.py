@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from faceverif.perturbation.threat_model import ThreatModel
 from robustness.attacked_model import AttackedModel
 from robustness.attacks.knowledge import Knowledge
+from robustness.attacks.momentum import MomentumAscent
+from robustness.attacks.pair_mi_fgsm import PairMIFGSM
 from robustness.attacks.pair_pgd import PairPGD
 from robustness.attacks.pairs import Chase, PairAttack, PairAttackResult, unasked_result
 from robustness.attacks.traits import Traits
@@ -21,7 +23,7 @@ class PairTransfer(PairAttack):
 
     Args:
         attack: what is done to the source.
-        source: a face model of the same crops.
+        source: a face model of the same crops; several are joined first, see `robustness.joint_model`.
     """
 
     section = TransferConfig
@@ -33,10 +35,13 @@ class PairTransfer(PairAttack):
 
     @classmethod
     def configured(cls, section: AttackSection, goal: PairGoal, known: Knowledge) -> Self:
-        """PGD on the source."""
+        """PGD or MI-FGSM on the source."""
         assert isinstance(section, TransferConfig)
         assert known.source is not None  # the section names one
-        return cls(PairPGD(goal, steps=section.steps, restarts=1), known.source)
+        if section.by is None:
+            return cls(PairPGD(goal, steps=section.steps, restarts=1), known.source)
+        ascent = MomentumAscent(steps=section.steps, **section.by.model_dump())
+        return cls(PairMIFGSM(goal, ascent), known.source)
 
     def perturb(self, chase: Chase, probes: Tensor, *, threat: ThreatModel) -> Tensor:
         """The attack's; what it may ask is then the source's."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from data_prep.errors import InputError
+from faceverif.perturbation.norm import Norm
 from faceverif.perturbation.threat_model import ThreatModel
 from robustness.attacked_model import (
     GradientCount,
@@ -23,9 +24,10 @@ from robustness.attacked_model import (
     seeded,
 )
 from robustness.attacks.knowledge import Knowledge
-from robustness.attacks.traits import Traits
+from robustness.attacks.traits import Traits, refuse_unknown_norm
 from robustness.config.attack_section import AttackSection
 from robustness.config.attacks import PairGoal
+from robustness.queries import QueryCount
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class PairAttackResult:
         similarity: (N,) after it.
         sizes: (N,) norm of each change.
         zero_gradient: (N,) bool, pairs whose first gradient was zero everywhere; None at epsilon 0.
+        queries: (N,) int64, how often the network was asked about each; None where the attack does not count.
     """
 
     goal: PairGoal
@@ -47,6 +50,7 @@ class PairAttackResult:
     similarity: Tensor
     sizes: Tensor
     zero_gradient: Tensor | None
+    queries: Tensor | None = None
 
     def attackable(self, threshold: float) -> Tensor:
         """(N,) bool: decided against the goal before the attack.
@@ -74,12 +78,20 @@ class Chase:
     Attributes:
         network: pixels in [0, 1] -> raw embeddings; its first gradients are looked at.
         wanted: (batch, dim) unit embeddings of the references.
+        references: (batch, C, H, W), their pictures.
         sign: 1 where a higher cosine is wanted, -1 where a lower one is.
+        queries: where a black-box attack counts what it asks.
     """
 
     network: Callable[[Tensor], Tensor]
     wanted: Tensor
+    references: Tensor
     sign: float
+    queries: QueryCount
+
+    def take(self, which: Tensor) -> Chase:
+        """The same for some pairs of the portion: indices or a mask."""
+        return replace(self, wanted=self.wanted[which], references=self.references[which])
 
     def gain(self, embeddings: Tensor) -> Tensor:
         """(batch,) the cosine with the reference, negative where a lower one is wanted."""
@@ -98,10 +110,12 @@ class PairAttack(ABC):
     Attributes:
         section: its config.
         traits: what the checks for masked gradients have to know; see `Traits`.
+        norms: those that it knows.
     """
 
     section: ClassVar[type[AttackSection]]
     traits: ClassVar[Traits]
+    norms: ClassVar[frozenset[Norm]] = AttackSection.norms()
 
     def __init__(self, goal: PairGoal) -> None:
         self.goal = goal
@@ -151,8 +165,10 @@ class PairAttack(ABC):
             portion: pairs at once; apart from the result, memory does not depend on N.
 
         Raises:
-            InputError: the network is in training mode, or photos are not float32 in [0, 1].
+            InputError: the network is in training mode, photos are not float32 in [0, 1], or the attack does
+                not know the norm.
         """
+        refuse_unknown_norm(self, threat)
         refuse_unfit_model(network)
         refuse_bad_pixels(probes, field="probes")
         refuse_bad_pixels(references, field="references")
@@ -173,11 +189,31 @@ class PairAttack(ABC):
         self, network: nn.Module, probes: Tensor, references: Tensor, *, threat: ThreatModel, seed: int
     ) -> PairAttackResult:
         device = device_of(network)
-        clean, count, sign = probes.to(device), GradientCount(), 1.0 if self.goal == "impersonation" else -1.0
+        with torch.no_grad(), seeded(seed, device):
+            wanted = F.normalize(network(references.to(device)))
+        return self.towards(wanted, network, probes, references, threat=threat, seed=seed)
+
+    def towards(
+        self,
+        wanted: Tensor,
+        network: nn.Module,
+        probes: Tensor,
+        references: Tensor,
+        *,
+        threat: ThreatModel,
+        seed: int,
+    ) -> PairAttackResult:
+        """Attack a single portion, whose references are known by their embeddings.
+
+        Args:
+            wanted: (N, dim) of length 1, on the network's device.
+            network, probes, references, threat, seed: as in a call; here they are not checked.
+        """
+        device = device_of(network)
+        clean, others = probes.to(device), references.to(device)
+        count, queries, sign = GradientCount(), QueryCount(), 1.0 if self.goal == "impersonation" else -1.0
         with frozen(network), seeded(seed, device):
-            with torch.no_grad():
-                wanted = F.normalize(network(references.to(device)))
-            chase = Chase(lambda pixels: network(count.watched(pixels)), wanted, sign)
+            chase = Chase(lambda pixels: network(count.watched(pixels)), wanted, others, sign, queries)
             changed = self.perturb(chase, clean, threat=threat) if threat.epsilon > 0 else clean
             with torch.no_grad():
                 before, after = (sign * chase.gain(network(pixels)) for pixels in (clean, changed))
@@ -190,6 +226,7 @@ class PairAttack(ABC):
             similarity=after.cpu(),
             sizes=threat.sizes(clean, changed).cpu(),
             zero_gradient=None if count.zero is None else count.zero.cpu(),
+            queries=queries.used,
         )
 
 
@@ -227,6 +264,7 @@ def unasked_result(
 
 def _joined(parts: list[PairAttackResult]) -> PairAttackResult:
     zeros = [part.zero_gradient for part in parts if part.zero_gradient is not None]
+    queries = [part.queries for part in parts if part.queries is not None]
     return PairAttackResult(
         goal=parts[0].goal,
         images=torch.cat([part.images for part in parts]),
@@ -234,4 +272,5 @@ def _joined(parts: list[PairAttackResult]) -> PairAttackResult:
         similarity=torch.cat([part.similarity for part in parts]),
         sizes=torch.cat([part.sizes for part in parts]),
         zero_gradient=torch.cat(zeros) if zeros else None,
+        queries=torch.cat(queries) if queries else None,
     )

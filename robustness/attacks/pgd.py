@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from faceverif.perturbation.ascent import gradient_and_notes
 from faceverif.perturbation.norm import Norm
 from faceverif.perturbation.threat_model import ThreatModel
 from robustness.attacked_model import Watched
@@ -18,13 +19,37 @@ from robustness.config.attack_section import Loss
 from robustness.config.attacks import PGDConfig
 
 
-class _MarginLoss:
-    """foolbox's gradient descent on the margin in logits, which does not saturate as a probability does."""
+class _MeanGradient:
+    """foolbox's gradient descent along the mean of several gradients (EOT)."""
+
+    samples = 1
+
+    def value_and_grad(self, loss_fn: Callable[[Any], Any], x: Any) -> tuple[Any, Any]:
+        gradient, value = gradient_and_notes(
+            lambda pixels: _twice(loss_fn(type(x)(pixels)).raw), x.raw, samples=self.samples
+        )
+        return type(x)(value), type(x)(gradient)
+
+
+def _twice(loss: Tensor) -> tuple[Tensor, Tensor]:
+    return loss, loss.detach()
+
+
+class _MarginLoss(_MeanGradient):
+    """The same on the margin in logits, which does not saturate as a probability does."""
 
     def get_loss_fn(self, model: Any, labels: Any) -> Callable[[Any], Any]:
         # foolbox raises the loss of a label and lowers that of a target: both are the others' lead.
         goal = Goal(labels.raw)
         return lambda inputs: type(inputs)(-goal.margin(model(inputs).raw).sum())
+
+
+class _LinfOnCrossEntropy(_MeanGradient, foolbox_attacks.LinfProjectedGradientDescentAttack):
+    pass
+
+
+class _L2OnCrossEntropy(_MeanGradient, foolbox_attacks.L2ProjectedGradientDescentAttack):
+    pass
 
 
 class _LinfOnMargin(_MarginLoss, foolbox_attacks.LinfProjectedGradientDescentAttack):
@@ -36,8 +61,8 @@ class _L2OnMargin(_MarginLoss, foolbox_attacks.L2ProjectedGradientDescentAttack)
 
 
 _METHODS: dict[tuple[Norm, Loss], Callable[..., Any]] = {
-    ("linf", "cross_entropy"): foolbox_attacks.LinfProjectedGradientDescentAttack,
-    ("l2", "cross_entropy"): foolbox_attacks.L2ProjectedGradientDescentAttack,
+    ("linf", "cross_entropy"): _LinfOnCrossEntropy,
+    ("l2", "cross_entropy"): _L2OnCrossEntropy,
     ("linf", "margin"): _LinfOnMargin,
     ("l2", "margin"): _L2OnMargin,
 }
@@ -52,6 +77,7 @@ class PGD(Attack):
         loss: cross_entropy as in the paper, or margin where the softmax is saturated.
         step: length of one, in shares of epsilon; None: 2.5 / steps, so that it can cross the ball.
         random_start: begin anywhere in the ball, not at the image.
+        samples: gradients that are averaged at each step (EOT), for models whose output is random.
     """
 
     section = PGDConfig
@@ -67,15 +93,18 @@ class PGD(Attack):
         loss: Loss,
         step: float | None = None,
         random_start: bool = True,
+        samples: int = 1,
     ) -> None:
         self.steps, self.restarts, self.random_start, self.loss = steps, restarts, random_start, loss
         self.step = 2.5 / steps if step is None else step
+        self.samples = samples
 
     def perturb(self, model: Watched, images: Tensor, goal: Goal, *, threat: ThreatModel) -> Tensor:
         """The worst of all restarts."""
         attack = _METHODS[threat.norm, self.loss](
             rel_stepsize=self.step, steps=self.steps, random_start=self.random_start
         )
+        attack.samples = self.samples
         runs = (
             run_foolbox(attack, model, images, goal, epsilon=threat.epsilon) for _ in range(self.restarts)
         )

@@ -104,7 +104,8 @@ def _refuse_unchecked(attacks: dict[str, type[_A]]) -> None:
         raise TypeError(f"no_weaker_than names attacks that are not registered: {', '.join(sorted(unknown))}")
     for name, attack in attacks.items():
         traits = attack.traits
-        if not (traits.strong or traits.black_box or traits.no_weaker_than or name in weaker):
+        able = traits.strong or traits.black_box or traits.local
+        if not (able or traits.no_weaker_than or name in weaker):
             raise TypeError(
                 f"{attack.__name__} escapes the checks: give it no_weaker_than, or name it there in another"
             )

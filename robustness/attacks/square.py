@@ -11,6 +11,7 @@ from robustness.attacks.base import Attack
 from robustness.attacks.goal import Goal
 from robustness.attacks.traits import Traits
 from robustness.config.attacks import SquareConfig
+from robustness.queries import Answer
 
 # Shares of all queries after which the squares' area is halved: Andriushchenko et al. (2020), Sec. 5.
 _HALVED_AT = (0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)
@@ -19,8 +20,7 @@ _HALVED_AT = (0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)
 class Square(Attack):
     """Andriushchenko et al., "Square Attack" (2020), Algorithms 1 and 2. foolbox has none.
 
-    Starts with vertical stripes of +-epsilon, then sets squares to +-epsilon, one sign per channel, and keeps
-    those that reduce the margin in logits. Images whose goal is reached are left alone.
+    See `search_with_squares`; the margin in logits is what it reduces.
 
     Args:
         queries: forward passes per image, at most.
@@ -34,29 +34,54 @@ class Square(Attack):
     def __init__(self, *, queries: int, area: float = 0.8) -> None:
         self.queries, self.area = queries, area
 
-    @torch.no_grad()
     def perturb(self, model: Watched, images: Tensor, goal: Goal, *, threat: ThreatModel) -> Tensor:
         """The best found."""
-        batch, channels, _, width = images.shape
-        stripes = threat.epsilon * _signs(batch, channels, 1, width, like=images)
-        best = (images + stripes).clamp(*threat.bounds)
-        margin = goal.margin(model(best))
-        for query in range(1, self.queries):
-            left = (margin >= 0).nonzero().squeeze(1)
-            if not len(left):
-                break
-            side = self._side_px(query, images)
-            tried = _with_squares(best[left], images[left], side_px=side, threat=threat)
-            found = goal.take(left).margin(model(tried))
-            better = found < margin[left]
-            best[left[better]], margin[left[better]] = tried[better], found[better]
-        return best
 
-    def _side_px(self, query: int, images: Tensor) -> int:
-        height, width = images.shape[2:]
-        halvings = sum(query > share * self.queries for share in _HALVED_AT)
-        side = round((self.area / 2**halvings * height * width) ** 0.5)
-        return min(max(side, 1), height, width)
+        def margin(versions: Tensor, which: Tensor) -> Tensor:
+            return goal.take(which).margin(model(versions))
+
+        ask = model.queries.limited(margin, images=len(images), budget=self.queries)
+        return search_with_squares(ask, images, threat=threat, queries=self.queries, area=self.area)
+
+
+def search_with_squares(
+    margin: Answer, images: Tensor, *, threat: ThreatModel, queries: int, area: float
+) -> Tensor:
+    """Start with vertical stripes of +-epsilon, then set squares to +-epsilon, one sign per channel.
+
+    Those that reduce the margin are kept. Images whose goal is reached are left alone.
+
+    Args:
+        margin: versions of some images, and which -> (n,) what is reduced, below 0 where the goal is reached.
+        images: (batch, C, H, W).
+        threat: linf.
+        queries: about each image, at most.
+        area: share of the image that the first squares cover.
+
+    Returns:
+        (batch, C, H, W), the best found.
+    """
+    batch, channels, _, width = images.shape
+    stripes = threat.epsilon * _signs(batch, channels, 1, width, like=images)
+    best = (images + stripes).clamp(*threat.bounds)
+    lowest = margin(best, torch.arange(batch, device=images.device))
+    for query in range(1, queries):
+        left = (lowest >= 0).nonzero().squeeze(1)
+        if not len(left):
+            break
+        side = _side_px(query / queries, images, area=area)
+        tried = _with_squares(best[left], images[left], side_px=side, threat=threat)
+        found = margin(tried, left)
+        better = found < lowest[left]
+        best[left[better]], lowest[left[better]] = tried[better], found[better]
+    return best
+
+
+def _side_px(progress: float, images: Tensor, *, area: float) -> int:
+    height, width = images.shape[2:]
+    halvings = sum(progress > share for share in _HALVED_AT)
+    side = round((area / 2**halvings * height * width) ** 0.5)
+    return min(max(side, 1), height, width)
 
 
 def _with_squares(best: Tensor, clean: Tensor, *, side_px: int, threat: ThreatModel) -> Tensor:

@@ -11,6 +11,8 @@ from robustness.attacked_model import AttackedModel, Watched, frozen, refuse_unf
 from robustness.attacks.base import Attack
 from robustness.attacks.goal import Goal
 from robustness.attacks.knowledge import Knowledge
+from robustness.attacks.mi_fgsm import MIFGSM
+from robustness.attacks.momentum import MomentumAscent
 from robustness.attacks.pgd import PGD
 from robustness.attacks.traits import Traits
 from robustness.config.attack_section import AttackSection
@@ -24,7 +26,8 @@ class Transfer(Attack):
 
     Args:
         attack: what is done to the source.
-        source: a model of the same images and classes, on the device of the attacked model.
+        source: a model of the same images and classes, on the device of the attacked model; several are
+            joined first, see `robustness.joint_model`.
     """
 
     section = TransferConfig
@@ -37,10 +40,13 @@ class Transfer(Attack):
 
     @classmethod
     def configured(cls, section: AttackSection, known: Knowledge) -> Self:
-        """PGD on the margin in logits of the source."""
+        """PGD or MI-FGSM on the margin in logits of the source."""
         assert isinstance(section, TransferConfig)
         assert known.source is not None  # the section names one
-        return cls(PGD(steps=section.steps, restarts=1, loss="margin"), known.source)
+        if section.by is None:
+            return cls(PGD(steps=section.steps, restarts=1, loss="margin"), known.source)
+        ascent = MomentumAscent(steps=section.steps, **section.by.model_dump())
+        return cls(MIFGSM(ascent, loss="margin"), known.source)
 
     def perturb(self, model: Watched, images: Tensor, goal: Goal, *, threat: ThreatModel) -> Tensor:
         """The images that fool the source."""

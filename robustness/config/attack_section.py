@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field
 
-from faceverif.config.section import Count, NotNegative, Section
+from faceverif.config.section import Count, NotNegative, Section, Share
 from faceverif.perturbation.norm import Norm
 
 # Names become folders.
@@ -48,9 +48,9 @@ class AttackSection(Section):
         return self.label or self.name
 
     @property
-    def source_model(self) -> str | None:
-        """The name of another model that the attack knows; None for most attacks. It is not attacked."""
-        return None
+    def source_models(self) -> tuple[str, ...]:
+        """The names of other models that the attack knows; none for most attacks. They are not attacked."""
+        return ()
 
     @property
     def known_rate(self) -> float | None:
@@ -59,12 +59,32 @@ class AttackSection(Section):
 
     def attacks(self, model: str) -> bool:
         """Whether the attack is made on the model of that name."""
-        return model != self.source_model
+        return model not in self.source_models
 
     @classmethod
     def norms(cls) -> frozenset[Norm]:
         """The norms that the section allows."""
         return frozenset(get_args(cls.model_fields["norm"].annotation))
+
+
+class MomentumSettings(Section):
+    """Steps with momentum, and what makes their changes deceive other models.
+
+    Attributes:
+        momentum: of MI-FGSM, the weight of earlier gradients; 0: I-FGSM.
+        diversity: of DI, the chance that the image is shrunk and padded before a gradient.
+        smoothing_px: of TI, the radius of the Gaussian that the gradient is convolved with; 0: not.
+        nesterov: of NI, take the gradient where the momentum leads.
+        scales: of SI, average the gradients of the image divided by 1, 2, 4, ...; 1: the image alone.
+        samples: gradients that are averaged at each step (EOT), for `diversity` or a random model.
+    """
+
+    momentum: NotNegative = 1.0
+    diversity: Share = 0.0
+    smoothing_px: Annotated[int, Field(ge=0, le=50)] = 0
+    nesterov: bool = False
+    scales: Annotated[int, Field(ge=1, le=10)] = 1
+    samples: Count = 1
 
 
 class AdaptiveSection(AttackSection):

@@ -8,13 +8,21 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from faceverif.config.section import Count, NotNegative, Positive
-from robustness.config.attack_section import AdaptiveSection, AttackSection, Loss, Weights
+from faceverif.config.section import Count, NotNegative, Positive, Share, broken_rule
+from robustness.config.attack_section import (
+    AdaptiveSection,
+    AttackSection,
+    Loss,
+    MomentumSettings,
+    Name,
+    Weights,
+)
 
 PairGoal = Literal["impersonation", "dodging"]
 APGDLoss = Literal["cross_entropy", "dlr"]
+Region = Literal["glasses", "forehead", "mouth_nose"]
 
 
 class FGSMConfig(AttackSection):
@@ -36,12 +44,14 @@ class PGDConfig(AttackSection):
         steps: of each restart.
         restarts: from anywhere in the ball.
         loss: margin does not saturate where the softmax does.
+        samples: gradients that are averaged at each step (EOT), for models whose output is random.
     """
 
     name: Literal["pgd"]
     steps: Count = 40
     restarts: Count = 1
     loss: Loss = "margin"
+    samples: Count = 1
 
 
 class APGDConfig(AttackSection):
@@ -52,6 +62,7 @@ class APGDConfig(AttackSection):
         restarts: from anywhere in the ball.
         loss: dlr, the difference of logits ratio, does not change when logits are scaled or shifted.
         targets: how many classes are tried one by one, the most likely first; 0: no class is named.
+        samples: gradients that are averaged at each step (EOT), for models whose output is random.
     """
 
     name: Literal["apgd"]
@@ -59,6 +70,7 @@ class APGDConfig(AttackSection):
     restarts: Count = 1
     loss: APGDLoss = "dlr"
     targets: Annotated[int, Field(ge=0)] = 0
+    samples: Count = 1
 
 
 class FABConfig(AttackSection):
@@ -81,12 +93,15 @@ class AutoAttackConfig(AttackSection):
         steps: of APGD and of FAB, for each class that is named.
         targets: classes that are named one by one, the most likely first.
         queries: of Square.
+        samples: gradients that are averaged at each step (EOT). With more than one the bundle is that for
+            random models: APGD on two losses.
     """
 
     name: Literal["autoattack"]
     steps: Count = 100
     targets: Annotated[int, Field(ge=1)] = 9
     queries: Count = 5000
+    samples: Count = 1
 
 
 class DeepFoolConfig(AttackSection):
@@ -122,7 +137,7 @@ class CarliniWagnerConfig(AttackSection):
 
 
 class SquareConfig(AttackSection):
-    """Random squares; sees logits only.
+    """Random squares; sees logits, or the similarity of a pair, and no gradients.
 
     Attributes:
         queries: per image, at most.
@@ -133,22 +148,38 @@ class SquareConfig(AttackSection):
     queries: Count = 1000
 
 
-class TransferConfig(AttackSection):
-    """PGD on another model; the attacked model is not asked.
+class MIFGSMConfig(AttackSection, MomentumSettings):
+    """Steps with momentum, from the image itself.
 
     Attributes:
-        source: name of the other model, whose training of the same number is used. It is not attacked itself.
-        steps: of the PGD.
+        steps: of epsilon / steps each.
+        loss: margin does not saturate where the softmax does.
+    """
+
+    name: Literal["mi_fgsm"]
+    steps: Count = 10
+    loss: Loss = "margin"
+
+
+class TransferConfig(AttackSection):
+    """An attack on other models; the attacked model is not asked.
+
+    Attributes:
+        source: name of the other model, or of several that are attacked as one; their trainings of the same
+            number are used. They are not attacked themselves.
+        steps: of the attack on the source.
+        by: MI-FGSM with these settings; null: PGD.
     """
 
     name: Literal["transfer"]
-    source: str
+    source: Name | Annotated[tuple[Name, ...], Field(min_length=1)]
     steps: Count = 40
+    by: MomentumSettings | None = None
 
     @property
-    def source_model(self) -> str | None:
-        """The source."""
-        return self.source
+    def source_models(self) -> tuple[str, ...]:
+        """The sources."""
+        return (self.source,) if isinstance(self.source, str) else self.source
 
 
 class FeatureMatchingConfig(AttackSection):
@@ -176,17 +207,76 @@ class PairPGDConfig(AttackSection):
     Attributes:
         steps: of each restart.
         restarts: from anywhere in the ball.
+        samples: gradients that are averaged at each step (EOT), for models whose output is random.
     """
 
     name: Literal["pgd"]
     steps: Count = 40
     restarts: Count = 1
+    samples: Count = 1
 
 
 class PairFGSMConfig(AttackSection):
     """One step along the sign of the gradient of the cosine, from a random start."""
 
     name: Literal["fgsm"]
+
+
+class PairMIFGSMConfig(AttackSection, MomentumSettings):
+    """Steps with momentum along the gradient of the cosine, from the image itself.
+
+    Attributes:
+        steps: of epsilon / steps each.
+    """
+
+    name: Literal["mi_fgsm"]
+    steps: Count = 10
+
+
+class EvolutionaryConfig(AttackSection):
+    """Comes closer to the photo from a picture that is decided as wanted; sees decisions only.
+
+    Attributes:
+        queries: per pair, at most.
+    """
+
+    name: Literal["evolutionary"]
+    norm: Literal["l2"] = "l2"
+    queries: Count = 5000
+
+
+class PatchConfig(AttackSection):
+    """Any colours within a region of the face; a digital simulation of something worn.
+
+    Attributes:
+        region: glasses (a frame), forehead, or mouth_nose (what a mask covers).
+        epsilons: 1 allows any colour.
+        steps: how many.
+        samples: ways of wearing the patch whose gradients are averaged at each step (EOT).
+        shift: of the patch at each sample, at most, in distances of the eyes.
+        scale: how much larger or smaller it is, at most, as a share.
+        rotation_deg: how far it is turned, at most.
+        brightness: how much brighter or darker it is, at most, as a share.
+        colours: levels of red, green and blue that can be printed; null: any colour.
+    """
+
+    name: Literal["patch"]
+    norm: Literal["linf"] = "linf"
+    epsilons: Annotated[tuple[NotNegative, ...], Field(min_length=1)] = (1.0,)
+    region: Region = "glasses"
+    steps: Count = 50
+    samples: Count = 2
+    shift: Share = 0.05
+    scale: Annotated[float, Field(ge=0, le=0.5)] = 0.05
+    rotation_deg: Annotated[float, Field(ge=0, le=180)] = 5.0
+    brightness: Share = 0.1
+    colours: Annotated[int, Field(ge=2, le=256)] | None = None
+
+    @model_validator(mode="after")
+    def _colours_fit(self) -> PatchConfig:
+        if self.colours is not None and any(0 < epsilon < 1 for epsilon in self.epsilons):
+            raise broken_rule("epsilons", "must be 1 where colours are printable ones", got=self.epsilons[0])
+        return self
 
 
 class PairAdaptiveConfig(AdaptiveSection):
@@ -202,6 +292,7 @@ AttackConfig = Annotated[
     FGSMConfig
     | TargetedFGSMConfig
     | PGDConfig
+    | MIFGSMConfig
     | APGDConfig
     | FABConfig
     | AutoAttackConfig
@@ -215,5 +306,13 @@ AttackConfig = Annotated[
 ]
 
 PairAttackConfig = Annotated[
-    PairFGSMConfig | PairPGDConfig | TransferConfig | PairAdaptiveConfig, Field(discriminator="name")
+    PairFGSMConfig
+    | PairPGDConfig
+    | PairMIFGSMConfig
+    | SquareConfig
+    | EvolutionaryConfig
+    | PatchConfig
+    | TransferConfig
+    | PairAdaptiveConfig,
+    Field(discriminator="name"),
 ]

@@ -182,10 +182,10 @@ class RejectionConfig(Section):
             raise broken_rule("", "attacks or pairs must be given", got="neither")
         names = [model.name for model in self.models]
         for key, attack in self._attacks_by_key():
-            if attack.source_model not in (None, *names):
-                raise broken_rule(
-                    f"{key}.source", f"must be one of the models: {', '.join(names)}", got=attack.source_model
-                )
+            unknown = [source for source in attack.source_models if source not in names]
+            if unknown:
+                rule = f"must be one of the models: {', '.join(names)}"
+                raise broken_rule(f"{key}.source", rule, got=unknown[0])
             if attack.known_rate not in (None, *self.rates):
                 rates = ", ".join(map(str, self.rates))
                 raise broken_rule(f"{key}.rate", f"must be one of rates: {rates}", got=attack.known_rate)

@@ -89,6 +89,40 @@ def curves_figure(
     return figure
 
 
+def queries_figure(scores: Mapping[str, TrialScores], styles: Mapping[str, Style]) -> Figure:
+    """Success over the queries that an attack has made about each image, one line per model.
+
+    Args:
+        scores: model -> what its images scored; with counts of queries.
+        styles: of every model, the same in all figures.
+    """
+    figure, (axes, beside) = new_panels(2)
+    beside.set_axis_off()
+    for model, its in scores.items():
+        queries, share = success_over_queries(its)
+        axes.step(queries, share, where="post", **styles[model], linewidth=1.6, label=model)
+    axes.set(title="Success over queries", xlabel="queries about each image", ylim=(-0.03, 1.03))
+    axes.yaxis.set_major_formatter(PERCENT)
+    _legend_below(figure, axes)
+    return figure
+
+
+def success_over_queries(scores: TrialScores) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The curve of a black-box attack: queries, growing, and the share that has succeeded by then.
+
+    The share is of the images that are correct before the attack. The curve begins at (0, 0) and ends at the
+    most queries that were made.
+
+    Args:
+        scores: of its images; with counts of queries.
+    """
+    assert scores.queries is not None
+    needed = np.sort(scores.queries[scores.verdicts.success])
+    queries = np.concatenate([[0], needed, [scores.queries.max()]])
+    succeeded = np.concatenate([[0], np.arange(1, len(needed) + 1), [len(needed)]])
+    return queries, succeeded / max(int(scores.verdicts.clean_correct.sum()), 1)
+
+
 def histogram_figure(scores: Mapping[str, TrialScores], findings: Mapping[str, Finding]) -> Figure:
     """Scores of clean and attacked images with the thresholds, one panel per model (L-GM, Figs. 4 and 6).
 

@@ -112,6 +112,7 @@ class Row:
     Attributes:
         model, goal, label, norm, epsilon: which; goal is None for images of the classes.
         control: whether it is no attack.
+        local: whether it changes only a region.
         detector: whose figures these are.
         images: of one training, or pairs.
         size: mean norm of the changes, which may be less than epsilon.
@@ -132,6 +133,7 @@ class Row:
     norm: str
     epsilon: float
     control: bool
+    local: bool
     detector: str
     images: int
     size: Spread
@@ -244,8 +246,13 @@ def headline_epsilon(label: str, findings: Sequence[Finding]) -> float | None:
 
 
 def _is_limited(change: Trial | Row) -> bool:
-    """Whether there is a change, and epsilon says something about it."""
-    return change.epsilon > 0 and (change.norm != "linf" or change.epsilon < WHOLE_BOX)
+    """Whether there is a change, and it is limited by epsilon or to a region."""
+    local = change.local if isinstance(change, Row) else _is_local(change)
+    return change.epsilon > 0 and (local or change.norm != "linf" or change.epsilon < WHOLE_BOX)
+
+
+def _is_local(trial: Trial) -> bool:
+    return trial.traits is not None and trial.traits.local
 
 
 def _row(group: Sequence[Finding], detector: str | None) -> Row:
@@ -278,6 +285,7 @@ def _row(group: Sequence[Finding], detector: str | None) -> Row:
         norm=trial.norm,
         epsilon=trial.epsilon,
         control=trial.attack is None,
+        local=_is_local(trial),
         detector=name,
         images=group[0].record["images"],
         size=size,

@@ -87,8 +87,8 @@ def _changed(clean: Tensor, result: AttackResult) -> ChangedImages:
         "clean_predicted": result.clean.predicted,
         "predicted": result.attacked.predicted,
     }
-    if result.targets is not None:
-        columns["target"] = result.targets
+    optional = {"target": result.targets, "queries": result.queries}
+    columns |= {name: values for name, values in optional.items() if values is not None}
     return ChangedImages(
         before=clean,
         after=result.images,

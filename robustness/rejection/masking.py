@@ -146,7 +146,7 @@ def _reaches_all(findings: Sequence[Finding]) -> tuple[Verdict, str]:
 def _size_helps(findings: Sequence[Finding]) -> tuple[Verdict, str]:
     """A larger epsilon must not hurt; compared on the images that both sizes were tried on."""
     # What an attack that avoids the detector reaches in all is not what it was made for.
-    plain = _with(findings, lambda its: its.strong and not its.knows_detector)
+    plain = _with(findings, lambda its: (its.strong or its.local) and not its.knows_detector)
     sizes = list(_growing(plain))
     if not sizes:
         return "not run", "no attack of many gradient steps has finished with two sizes"

@@ -9,6 +9,7 @@ from typing import Any, TypeVar, cast
 from data_prep.errors import InputError
 from robustness.attacked_model import AttackedModel
 from robustness.fitted_model import FittedModel
+from robustness.joint_model import joint_classifier, joint_verifier
 from robustness.loaded_run import LoadedRun, load_run
 from robustness.rejection.calibrated_model import CalibratedModel, fit_model, fits
 from robustness.rejection.config import RejectionConfig
@@ -63,23 +64,25 @@ class CalibratedModels:
         return cast(_Model, self._calibrated[kind])
 
     def source_of(self, trial: Trial[Any]) -> AttackedModel | None:
-        """The other model that an attack knows; None for most attacks.
+        """The other model that an attack knows, or several as one; None for most attacks.
 
         Raises:
-            InputError: it takes other images, or knows other classes where classes are attacked.
+            InputError: one takes other images, or knows other classes where classes are attacked.
         """
-        if (key := source_key(self._config, trial)) is None:
-            return None
-        source, attacked = self._run(key), self._run(trial.key)
-        if not source.sees_as(attacked, classes=trial.needs_classes):
-            raise InputError(
-                f"{trial.label}.source",
-                f"must take the images that {trial.model} takes"
-                + (", and know its classes" if trial.needs_classes else ""),
-                got=f"{key[0]}, which does not",
-                fix="Name a model that was trained on the same data.",
-            )
-        return source.model
+        keys = source_keys(self._config, trial)
+        attacked = self._run(trial.key)
+        for key in keys:
+            if not self._run(key).sees_as(attacked, classes=trial.needs_classes):
+                raise InputError(
+                    f"{trial.label}.source",
+                    f"must take the images that {trial.model} takes"
+                    + (", and know its classes" if trial.needs_classes else ""),
+                    got=f"{key[0]}, which does not",
+                    fix="Name a model that was trained on the same data.",
+                )
+        sources = [self._run(key).model for key in keys]
+        join = joint_classifier if trial.needs_classes else joint_verifier
+        return join(sources) if sources else None
 
     def _run(self, key: Key) -> LoadedRun:
         if key not in self._loaded:
@@ -94,8 +97,7 @@ class CalibratedModels:
         return self._fitted[key]
 
 
-def source_key(config: RejectionConfig, trial: Trial[Any]) -> Key | None:
-    """The training of another model that an attack knows; None for most attacks."""
-    if trial.attack is None or (name := trial.attack.source_model) is None:
-        return None
-    return name, trial.training % config.model(name).trainings
+def source_keys(config: RejectionConfig, trial: Trial[Any]) -> tuple[Key, ...]:
+    """The trainings of other models that an attack knows; none for most attacks."""
+    names = () if trial.attack is None else trial.attack.source_models
+    return tuple((name, trial.training % config.model(name).trainings) for name in names)

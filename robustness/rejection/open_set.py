@@ -22,6 +22,7 @@ from faceverif.verification.scoring import PairPhotos, cosine_scores, normalised
 from robustness.attacked_model import AttackedModel
 from robustness.attacks.knowledge import Knowledge
 from robustness.config.attacks import PairGoal
+from robustness.face_regions import seen_landmarks
 from robustness.features import Features
 from robustness.fitted_model import PORTION, FittedModel, features_of
 from robustness.loaded_run import LoadedRun
@@ -70,14 +71,17 @@ class OpenSet(CalibratedModel):
     Attributes:
         accept_from: a pair is accepted from this cosine on.
         pairs: of each goal: impostor pairs to impersonate, genuine ones to dodge.
+        landmarks: of every face in what the model sees; None where its crops have no fixed ones.
     """
 
     accept_from: float
     pairs: dict[PairGoal, FacePairs]
+    landmarks: NDArray[np.float64] | None
 
     def knowledge(self, source: AttackedModel | None) -> Knowledge:
-        """What attacks may be built from, the verification's threshold too."""
-        return replace(super().knowledge(source), accept_from=self.accept_from)
+        """What attacks may be built from, the verification's threshold and the landmarks too."""
+        known = super().knowledge(source)
+        return replace(known, accept_from=self.accept_from, landmarks=self.landmarks)
 
 
 def load_open_set(config: RejectionConfig, fitted: FittedModel, run: LoadedRun) -> OpenSet:
@@ -113,6 +117,7 @@ def load_open_set(config: RejectionConfig, fitted: FittedModel, run: LoadedRun) 
         facts,
         threshold.threshold,
         strangers.attacked,
+        seen_landmarks(spec),
     )
 
 

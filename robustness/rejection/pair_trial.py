@@ -86,6 +86,9 @@ def verdicts_of(result: PairAttackResult, *, accept_from: float) -> Verdicts:
 
 
 def _changed(model: OpenSet, probes: Tensor, references: Tensor, result: PairAttackResult) -> ChangedImages:
+    columns = {"clean_similarity": result.clean_similarity, "similarity": result.similarity}
+    if result.queries is not None:
+        columns["queries"] = result.queries
     return ChangedImages(
         before=probes,
         after=result.images,
@@ -93,7 +96,7 @@ def _changed(model: OpenSet, probes: Tensor, references: Tensor, result: PairAtt
         attacked=_features(model, result.images),
         verdicts=verdicts_of(result, accept_from=model.accept_from),
         sizes=result.sizes,
-        columns={"clean_similarity": result.clean_similarity, "similarity": result.similarity},
+        columns=columns,
         references=references,
     )
 

@@ -12,7 +12,7 @@ from robustness.config.attack_section import AttackSection, includes
 from robustness.loaded_run import run_sha256
 from robustness.rejection.config import RejectionConfig
 from robustness.rejection.image_trial import ImageTrial
-from robustness.rejection.models import source_key
+from robustness.rejection.models import source_keys
 from robustness.rejection.pair_trial import PairTrial
 from robustness.rejection.trial import Key, Trial
 
@@ -85,10 +85,11 @@ def _planned(
 
 
 def _about(config: RejectionConfig, trial: Trial[Any], hashes: Mapping[Key, str]) -> dict[str, Any]:
-    model, source = config.model(trial.model), source_key(config, trial)
+    model = config.model(trial.model)
+    sources = [hashes[key] for key in source_keys(config, trial)]
     return trial.depends_on(config) | {
         "trial": trial.settings(),
         "detectors": [model.detector, *(name for name in config.detectors if name != model.detector)],
         "model_sha256": hashes[trial.key],
-        "source_sha256": None if source is None else hashes[source],
+        "source_sha256": sources if len(sources) > 1 else next(iter(sources), None),
     }

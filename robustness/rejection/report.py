@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from data_prep.atomic import written_whole
@@ -18,7 +19,13 @@ from faceverif.report.run_page import picture_uri
 from robustness.config.attack_section import AttackSection
 from robustness.config.attacks import PairGoal
 from robustness.rejection.config import PaperNumbers, RejectionConfig
-from robustness.rejection.figures import curves_figure, histogram_figure, strip_figure, sweep_figure
+from robustness.rejection.figures import (
+    curves_figure,
+    histogram_figure,
+    queries_figure,
+    strip_figure,
+    sweep_figure,
+)
 from robustness.rejection.findings import (
     Finding,
     Row,
@@ -29,6 +36,7 @@ from robustness.rejection.findings import (
     worst_rows,
 )
 from robustness.rejection.masking import CHECKS, VERDICTS, Verdict
+from robustness.rejection.trial_files import TrialScores
 
 
 @dataclass(frozen=True)
@@ -239,6 +247,9 @@ def _section(
             "The few scores beyond the axis are drawn at its ends.",
         ),
     ]
+    counted = {model: its for model, its in scores.items() if its.queries is not None}
+    if counted:
+        drawn.append((f"{stem}-queries", queries_figure(counted, styles), _queries_needed(counted)))
     strips = [(f"{stem}-images-{model}", strip_figure(finding), model) for model, finding in shown.items()]
     return ShownAttack(
         label,
@@ -248,6 +259,17 @@ def _section(
         [_saved(name, figure, caption, out) for name, figure, caption in drawn],
         [_saved(name, figure, caption, out) for name, figure, caption in strips],
     )
+
+
+def _queries_needed(scores: Mapping[str, TrialScores]) -> str:
+    """The caption of the curves: how many queries a success took."""
+    texts = []
+    for model, its in scores.items():
+        assert its.queries is not None  # the caller looked
+        needed = its.queries[its.verdicts.success]
+        took = f"median {np.median(needed):,.0f} queries" if len(needed) else "no success"
+        texts.append(f"{model}: {took}")
+    return f"First training of each model. Of the successes: {'; '.join(texts)}."
 
 
 def _first_trainings(findings: Sequence[Finding], label: str, epsilon: float) -> dict[str, Finding]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from data_prep.errors import InputError
 from faceverif.config.section import changed_settings
+from robustness.config.attack_section import AttackSection
 from robustness.rejection.findings import Finding
 
 
@@ -21,7 +22,8 @@ def refuse_other_settings(finding: Finding, about: dict[str, Any]) -> None:
     Raises:
         InputError: it was.
     """
-    changes = changed_settings(finding.record["about"], about, may_change=())
+    then = _with_later_keys(finding.record["about"], about, finding.trial.attack)
+    changes = changed_settings(then, about, may_change=())
     if changes:
         raise InputError(
             finding.trial.path,
@@ -29,6 +31,21 @@ def refuse_other_settings(finding: Finding, about: dict[str, Any]) -> None:
             got=changes,
             fix=f"Set them back, remove {finding.stem.parent}, or name another --out.",
         )
+
+
+def _with_later_keys(
+    then: Mapping[str, Any], now: Mapping[str, Any], attack: AttackSection | None
+) -> dict[str, Any]:
+    """An older record lacks keys that its attack got later; it was made with what is now their default."""
+    if attack is None:
+        return dict(then)
+    defaults = type(attack).model_validate(
+        attack.model_dump(
+            include={name for name, field in type(attack).model_fields.items() if field.is_required()}
+        )
+    )
+    known = defaults.model_dump(mode="json", include=set(now["trial"]["attack"]))
+    return {**then, "trial": {**then["trial"], "attack": {**known, **then["trial"]["attack"]}}}
 
 
 def refuse_other_facts(finding: Finding, facts: Mapping[str, Any]) -> None:

@@ -41,6 +41,7 @@ class TrialScores:
         clean, attacked: detector -> (N,) scores before and after.
         similarity: of pairs, (2, N) cosines before and after.
         classes: of images of the classes, (3, N): the true class, and the predicted one before and after.
+        queries: (N,) how often a black-box attack asked the model; None where it does not count.
     """
 
     verdicts: Verdicts
@@ -49,6 +50,7 @@ class TrialScores:
     attacked: dict[str, NDArray[np.float64]]
     similarity: NDArray[np.float64] | None
     classes: NDArray[np.int64] | None
+    queries: NDArray[np.int64] | None
 
     @classmethod
     def of(cls, columns: Mapping[str, NDArray[Any]]) -> TrialScores:
@@ -71,6 +73,7 @@ class TrialScores:
             **sides,
             similarity=_stacked(columns, "clean_similarity", "similarity"),
             classes=_stacked(columns, "label", "clean_predicted", "predicted"),
+            queries=columns.get("queries"),
         )
 
 

@@ -11,7 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
-from toy_models import Bands, band_images, carlini_wagner, lgm_model, pgd, softmax_model
+from toy_models import (
+    Bands,
+    band_images,
+    carlini_wagner,
+    lgm_model,
+    momentum_ascent,
+    pgd,
+    softmax_model,
+)
 
 from data_prep.errors import InputError
 from faceverif.perturbation.norm import Norm
@@ -26,6 +34,7 @@ from robustness.attacks.fab import FAB
 from robustness.attacks.feature_matching import FeatureMatching
 from robustness.attacks.fgsm import FGSM
 from robustness.attacks.goal import Goal
+from robustness.attacks.mi_fgsm import MIFGSM
 from robustness.attacks.square import Square
 from robustness.attacks.targeted_fgsm import TargetedFGSM
 from robustness.attacks.transfer import Transfer
@@ -49,6 +58,7 @@ SMALL: dict[str, Callable[[], Attack]] = {
     "fgsm": FGSM,
     "targeted_fgsm": TargetedFGSM,
     "pgd": lambda: pgd(steps=5, restarts=2),
+    "mi_fgsm": lambda: MIFGSM(momentum_ascent(steps=5, diversity=0.5, smoothing_px=1)),
     "apgd": lambda: APGD(steps=6, restarts=2, loss="dlr", targets=0),
     "fab": lambda: FAB(steps=5, targets=2),
     "autoattack": lambda: AutoAttack(steps=5, targets=2, queries=20),
@@ -230,17 +240,12 @@ def test_square_changes_squares() -> None:
     torch.manual_seed(0)
     clean = torch.full((2, 3, 12, 12), 0.5)
 
-    class Never(AttackedModel):
+    class Never(Watched):
         def forward(self, pixels: Tensor) -> Tensor:
             return F.one_hot(torch.zeros(len(pixels), dtype=torch.int64), 3) * 10 - pixels[:, :, 0, 0]
 
     goal, threat = Goal(torch.zeros(2, dtype=torch.int64)), ThreatModel("linf", 0.1)
-    changed = Square(queries=50).perturb(
-        Never(MODEL.network, MODEL.objective),
-        clean,
-        goal,
-        threat=threat,  # type: ignore[arg-type]
-    )
+    changed = Square(queries=50).perturb(Never(MODEL, clean), clean, goal, threat=threat)
     torch.testing.assert_close((changed - clean).abs(), torch.full_like(clean, 0.1))
 
 

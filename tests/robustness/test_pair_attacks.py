@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from toy_models import Bands, band_images, lgm_model, softmax_model
+from toy_models import Bands, band_images, lgm_model, momentum_ascent, softmax_model
 
 from data_prep.errors import InputError
 from faceverif.perturbation.norm import Norm
 from faceverif.perturbation.threat_model import ThreatModel
 from robustness.attacks import PAIR_ATTACKS, PairAttack
 from robustness.attacks.pair_adaptive import PairAdaptive
+from robustness.attacks.pair_evolutionary import PairEvolutionary
+from robustness.attacks.pair_mi_fgsm import PairMIFGSM
+from robustness.attacks.pair_patch import PairPatch
 from robustness.attacks.pair_pgd import PairFGSM, PairPGD
+from robustness.attacks.pair_square import PairSquare
 from robustness.attacks.pair_transfer import PairTransfer
-from robustness.config.attacks import PairGoal
+from robustness.config.attacks import PairGoal, PatchConfig
 from robustness.detectors import build_detector
 from robustness.detectors.rejection_threshold import calibrate
 from robustness.features import extract_features
@@ -26,9 +32,22 @@ THRESHOLD = 0.8
 SMALL: dict[str, Callable[[PairGoal], PairAttack]] = {
     "fgsm": PairFGSM,
     "pgd": lambda goal: PairPGD(goal, steps=5, restarts=2),
+    "mi_fgsm": lambda goal: PairMIFGSM(goal, momentum_ascent(steps=5, nesterov=True, scales=2)),
     "transfer": lambda goal: PairTransfer(PairPGD(goal, steps=5, restarts=1), softmax_model()),
+    "square": lambda goal: PairSquare(goal, queries=30),
+    "evolutionary": lambda goal: PairEvolutionary(goal, THRESHOLD, queries=30),
+    "patch": lambda goal: patch(goal, steps=5),
     "adaptive": lambda goal: adaptive(goal, weights=(0.0, 0.1), steps=3),
 }
+
+
+# The pictures of bands are 6 pixels wide and 3 high: the face is much larger, and its forehead covers a part.
+LANDMARKS = np.array([[1, 4], [4, 4], [2.5, 5.5], [1.3, 7], [3.7, 7]])
+
+
+def patch(goal: PairGoal, **settings: Any) -> PairPatch:
+    section = PatchConfig.model_validate({"name": "patch", "region": "forehead"} | settings)
+    return PairPatch(goal, LANDMARKS, **section.own_settings())
 
 
 def adaptive(goal: PairGoal, *, weights: tuple[float, ...], steps: int) -> PairAdaptive:
@@ -54,6 +73,10 @@ def pairs(goal: PairGoal) -> tuple[torch.Tensor, torch.Tensor]:
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 @pytest.mark.parametrize("name", SMALL)
 def test_every_attack_moves_the_cosine_within_the_ball(name: str, norm: Norm) -> None:
+    if norm not in PAIR_ATTACKS[name].norms:
+        with pytest.raises(InputError, match="norm: must be one that Pair"):
+            SMALL[name]("dodging")(network(), *pairs("dodging"), threat=ThreatModel(norm, 0.1), seed=0)
+        return
     probes, references = pairs("impersonation")
     threat = ThreatModel(norm, 0.1)
     result = SMALL[name]("impersonation")(network(), probes, references, threat=threat, seed=0)

@@ -20,8 +20,9 @@ from faceverif.objective import Objective
 from faceverif.penalties.center import Center
 from robustness.attacked_model import AttackedModel
 from robustness.attacks.carlini_wagner import CarliniWagner
+from robustness.attacks.momentum import MomentumAscent
 from robustness.attacks.pgd import PGD
-from robustness.config.attack_section import Loss
+from robustness.config.attack_section import Loss, MomentumSettings
 
 CLASSES = 3
 SHAPE = (1, 3, 6)
@@ -88,6 +89,11 @@ def softmax_model(*, sharpness: float = 1.0, center: bool = False) -> AttackedMo
 def pgd(*, steps: int, restarts: int = 1, loss: Loss = "cross_entropy", **own: Any) -> PGD:
     """PGD on the paper's loss, once."""
     return PGD(steps=steps, restarts=restarts, loss=loss, **own)
+
+
+def momentum_ascent(*, steps: int, **options: Any) -> MomentumAscent:
+    """MI-FGSM's ascent with the defaults of its section."""
+    return MomentumAscent(steps=steps, **(MomentumSettings().model_dump() | options))
 
 
 def carlini_wagner(*, steps: int, search_steps: int, step: float) -> CarliniWagner:
