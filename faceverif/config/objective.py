@@ -245,7 +245,10 @@ class SNRConfig(_PenaltySection):
         constraint_weight: lambda of the hinges.
         margin: of the hinges, in logits.
         smallest_snr: means on the wrong side of their threshold, or nearer to it, count as this SNR and are
-            left to the hinges; 0 is the loss as printed, which few networks survive (RESULTS.md).
+            left to the hinges; 0 is the loss as printed, which few networks survive (docs/results/snr.md).
+        detach: statistics of the batch that no gradient passes.
+        memory: with update batch, share of the earlier batches' sums that thresholds keep; 0 in the paper.
+        start_after_epochs: epochs of the criterion alone before the penalty is added.
     """
 
     name: Literal["snr"]
@@ -254,6 +257,17 @@ class SNRConfig(_PenaltySection):
     constraint_weight: NotNegative = 0.1
     margin: NotNegative = 0.0
     smallest_snr: NotNegative = 0.1
+    detach: Literal["nothing", "means", "variances"] = "nothing"
+    memory: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    start_after_epochs: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _epochs_have_no_memory(self) -> SNRConfig:
+        if self.memory and self.update == "epoch":
+            raise broken_rule(
+                "memory", "must be 0 with update epoch, which sums over all of it", got=self.memory
+            )
+        return self
 
 
 class LikelihoodConfig(_PenaltySection):

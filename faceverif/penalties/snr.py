@@ -1,11 +1,11 @@
-"""SNR: logits kept on their side of a threshold with little spread, and the bounds that this comes from."""
+"""SNR: logits kept on their side of a threshold with little spread."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from data_prep.errors import InputError
 from faceverif.checked_tensors import require_not_negative
@@ -15,127 +15,7 @@ from faceverif.process_sums import sum_over_processes
 # A mean that meets its threshold would divide by zero.
 _SMALLEST_SQUARE = 1e-6
 
-
-def cantelli_upper(mean: Tensor | float, variance: Tensor | float, threshold: Tensor | float) -> Tensor:
-    """Largest possible Pr(x >= threshold), Theorem 1 of Ghobadzadeh & Lashkari.
-
-    Args:
-        mean: any shape, as the others, broadcast.
-        variance: >= 0.
-        threshold: eta.
-
-    Returns:
-        In [0, 1], float64.
-    """
-    mean, variance, threshold = _as_double(mean, variance, threshold)
-    square = (threshold - mean).square()
-    return torch.where(threshold <= mean, 1.0, variance / (variance + square))
-
-
-def cdf_bounds(
-    mean: Tensor | float, variance: Tensor | float, threshold: Tensor | float
-) -> tuple[Tensor, Tensor]:
-    """Smallest and largest possible Pr(x <= threshold), Eqs. 5 to 7: what Theorem 1 says of -x and of x.
-
-    Args:
-        mean: any shape, as the others, broadcast.
-        variance: >= 0.
-        threshold: eta.
-
-    Returns:
-        Both in [0, 1], float64. The smallest is met by distributions with no mass on the threshold itself.
-    """
-    mean, variance, threshold = _as_double(mean, variance, threshold)
-    lower = 1.0 - cantelli_upper(mean, variance, threshold)
-    return lower, cantelli_upper(-mean, variance, -threshold)
-
-
-def two_sided_upper(
-    mean: Tensor | float, variance: Tensor | float, lower: Tensor | float, upper: Tensor | float
-) -> Tensor:
-    """Largest possible Pr(x <= lower or x >= upper), Theorem 2 (Eq. 8), as printed.
-
-    It is not a bound everywhere. The proof's first case puts the middle mass on the mean; elsewhere it can do
-    better. For distances a <= b of the thresholds from the mean with a b > variance > a (b - a) / 2 and
-    a < b, mass at (b - a) / 2 reaches `selberg_upper`, which is larger; in all other cases the two agree.
-    The loss uses one-sided bounds only, so it does not suffer.
-
-    Args:
-        mean: any shape, as the others, broadcast.
-        variance: >= 0.
-        lower: eta_1; 1 is returned unless it lies below the mean.
-        upper: eta_2; 1 is returned unless it lies above the mean.
-
-    Returns:
-        In [0, 1], float64.
-    """
-    mean, variance, lower, upper = _as_double(mean, variance, lower, upper)
-    below, above = mean - lower, upper - mean
-    nearer = torch.minimum(below, above)
-    bound = torch.maximum(variance / (below * above), variance / (variance + nearer.square()))
-    around = (below > 0) & (above > 0) & (below * above >= variance)
-    return torch.where(around, bound, 1.0)
-
-
-def selberg_upper(
-    mean: Tensor | float, variance: Tensor | float, lower: Tensor | float, upper: Tensor | float
-) -> Tensor:
-    """Largest possible Pr(x <= lower or x >= upper), Selberg's inequality: true and tight everywhere.
-
-    H. L. Selberg, "Zwei Ungleichungen zur Ergaenzung des Tchebycheffschen Lemmas" (1940).
-
-    Args:
-        mean: any shape, as the others, broadcast.
-        variance: >= 0.
-        lower: 1 is returned unless it lies below the mean.
-        upper: 1 is returned unless it lies above the mean.
-
-    Returns:
-        In [0, 1], float64.
-    """
-    mean, variance, lower, upper = _as_double(mean, variance, lower, upper)
-    near = torch.minimum(mean - lower, upper - mean)
-    far = torch.maximum(mean - lower, upper - mean)
-    one_sided = variance / (variance + near.square())
-    both_sides = ((far - near).square() + 4.0 * variance) / (far + near).square()
-    bound = torch.where(near * (far - near) >= 2.0 * variance, one_sided, both_sides)
-    return torch.where((near > 0) & (near * far >= variance), bound, 1.0)
-
-
-def interval_upper(
-    mean: Tensor | float, variance: Tensor | float, lower: Tensor | float, upper: Tensor | float
-) -> Tensor:
-    """Largest possible Pr(lower <= x <= upper), Theorem 3.
-
-    Args:
-        mean: any shape, as the others, broadcast.
-        variance: >= 0.
-        lower: eta_1.
-        upper: eta_2 >= eta_1.
-
-    Returns:
-        In [0, 1], float64; 1 where the mean lies in the interval.
-    """
-    mean, variance, lower, upper = _as_double(mean, variance, lower, upper)
-    outside = torch.maximum(lower - mean, mean - upper)
-    return torch.where(outside <= 0, 1.0, variance / (variance + outside.square()))
-
-
-def interval_lower(
-    mean: Tensor | float, variance: Tensor | float, lower: Tensor | float, upper: Tensor | float
-) -> Tensor:
-    """Smallest possible Pr(lower < x < upper), Eq. 10: one minus `two_sided_upper`, with what that says.
-
-    Args:
-        mean: any shape, as the others, broadcast.
-        variance: >= 0.
-        lower: eta_1.
-        upper: eta_2.
-
-    Returns:
-        In [0, 1], float64; 0 unless the mean lies inside.
-    """
-    return 1.0 - two_sided_upper(mean, variance, lower, upper)
+Detached = Literal["nothing", "means", "variances"]
 
 
 def snr_penalty(
@@ -146,6 +26,7 @@ def snr_penalty(
     constraint_weight: float,
     margin: float,
     smallest_snr: float = 0.0,
+    detach: Detached = "nothing",
 ) -> Tensor:
     """sum_n sum_{i != n} 1/s_n + 1/s_{i|n} + lambda (hinges), Eqs. 17, 18 of Ghobadzadeh & Lashkari.
 
@@ -167,6 +48,7 @@ def snr_penalty(
         constraint_weight: lambda >= 0.
         margin: m >= 0 of the hinges, in logits.
         smallest_snr: >= 0, below which an SNR is not taken for one.
+        detach: the statistics that no gradient passes: the loss then moves the others only.
 
     Returns:
         A single number.
@@ -180,6 +62,10 @@ def snr_penalty(
     present, means, variances = _moments(logits, labels)
     known = ~thresholds[present].isnan()
     present, means, variances = present[known], means[known], variances[known]
+    if detach == "means":
+        means = means.detach()
+    if detach == "variances":
+        variances = variances.detach()
     eta = thresholds[present].detach()[:, None].to(logits.dtype)
     own = torch.zeros_like(means, dtype=torch.bool)
     own[torch.arange(len(present)), present] = True
@@ -206,10 +92,14 @@ class SNR(Penalty):
         constraint_weight: lambda.
         margin: m of the hinges.
         smallest_snr: 0 for the loss as printed.
+        detach: as in `snr_penalty`.
+        memory: with "batch", share of the earlier batches' sums that is kept; 0 in the paper.
+        start_after_epochs: epochs without the penalty, whose thresholds are followed all the same.
     """
 
     thresholds: Tensor
     gathered: Tensor
+    epochs: Tensor
 
     def __init__(
         self,
@@ -220,6 +110,9 @@ class SNR(Penalty):
         constraint_weight: float,
         margin: float,
         smallest_snr: float,
+        detach: Detached = "nothing",
+        memory: float = 0.0,
+        start_after_epochs: int = 0,
     ) -> None:
         super().__init__()
         self.update = update
@@ -227,9 +120,14 @@ class SNR(Penalty):
         self.spread = spread
         self.constraint_weight = constraint_weight
         self.margin = margin
+        self.detach: Detached = detach
+        self.memory = memory
+        self.start_after_epochs = start_after_epochs
         self.register_buffer("thresholds", torch.full((classes,), torch.nan))
         # Count, sum and sum of squares of each class's own logit. In float64: sums of squares cancel.
         self.register_buffer("gathered", torch.zeros(3, classes, dtype=torch.float64))
+        self.register_buffer("epochs", torch.zeros((), dtype=torch.int64))
+        self.register_load_state_dict_pre_hook(_count_epochs_of_earlier_versions)
 
     def forward(self, batch: EmbeddedBatch) -> Tensor:
         """A single number; takes note of the batch while in training mode."""
@@ -240,26 +138,36 @@ class SNR(Penalty):
             if self.update == "batch" and self.thresholds.isnan().all():
                 self._set_thresholds(torch.zeros_like(self.gathered).index_add_(1, labels, sums))
             self.gathered.index_add_(1, labels, sums)
-        penalty = snr_penalty(
+        penalty = logits.new_zeros(()) if self._waits() else self._penalty(logits, labels)
+        if self.training and self.update == "batch":
+            self._take_over()
+        return penalty
+
+    def _waits(self) -> bool:
+        if not (self.training and self.start_after_epochs):
+            return False  # without asking the device
+        return int(self.epochs) < self.start_after_epochs
+
+    def _penalty(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return snr_penalty(
             logits,
             labels,
             self.thresholds,
             constraint_weight=self.constraint_weight,
             margin=self.margin,
             smallest_snr=self.smallest_snr,
+            detach=self.detach,
         )
-        if self.training and self.update == "batch":
-            self._take_over()
-        return penalty
 
     def end_epoch(self) -> None:
-        """Set the thresholds from the epoch."""
+        """Count it, and set the thresholds from it where epochs do."""
+        self.epochs += 1
         if self.update == "epoch":
             self._take_over()
 
     def _take_over(self) -> None:
         self._set_thresholds(self.gathered)
-        self.gathered.zero_()
+        self.gathered.mul_(self.memory)
 
     def _set_thresholds(self, gathered: Tensor) -> None:
         """Of the classes seen twice; the others keep theirs."""
@@ -289,5 +197,6 @@ def _moments(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return classes[twice], means[twice], variances[twice]
 
 
-def _as_double(*values: Tensor | float) -> list[Tensor]:
-    return list(torch.broadcast_tensors(*(torch.as_tensor(value, dtype=torch.float64) for value in values)))
+def _count_epochs_of_earlier_versions(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Files of earlier versions have no count: their penalty never waited."""
+    state.setdefault(f"{prefix}epochs", torch.zeros((), dtype=torch.int64))

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from functools import partial
 from itertools import product
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -259,10 +260,16 @@ def batch_of(logits: Tensor, labels: Tensor) -> EmbeddedBatch:
     return EmbeddedBatch(logits.float(), labels, head(logits.float(), labels), head)
 
 
-def snr(update: str) -> SNR:
+def snr(update: str, **settings: Any) -> SNR:
     return SNR(
-        classes=CLASSES, update=update, spread=4.0, constraint_weight=0.7, margin=0.0, smallest_snr=0.0
-    )  # type: ignore[arg-type]
+        classes=CLASSES,
+        update=update,  # type: ignore[arg-type]
+        spread=4.0,
+        constraint_weight=0.7,
+        margin=0.0,
+        smallest_snr=0.0,
+        **settings,
+    )
 
 
 def thresholds_of(logits: Tensor, labels: Tensor) -> Tensor:
@@ -300,6 +307,55 @@ def test_snr_keeps_its_thresholds_in_evaluation() -> None:
     before = penalty.thresholds.clone()
     penalty.eval()(batch_of(drawn(seed=2), LABELS))
     torch.testing.assert_close(penalty.thresholds, before, equal_nan=True)
+
+
+@pytest.mark.parametrize("detach", ["means", "variances"])
+def test_snr_passes_no_gradient_through_detached_statistics(detach: Literal["means", "variances"]) -> None:
+    """One class, and a step that changes the detached statistic alone has no slope; any other has."""
+    logits, labels = drawn()[:5].clone().requires_grad_(), torch.zeros(5, dtype=torch.int64)
+    settings = {"constraint_weight": 0.0, "margin": 0.0}
+    whole, part = (
+        snr_penalty(logits, labels, ETA, **settings, detach=choice) for choice in ("nothing", detach)
+    )
+    assert part.item() == whole.item()
+    [slope] = torch.autograd.grad(part, logits)
+    shift, stretch = torch.ones_like(logits), logits.detach() - logits.detach().mean(dim=0)
+    alone, other = (shift, stretch) if detach == "means" else (stretch, shift)
+    assert (slope * alone).sum().item() == pytest.approx(0, abs=1e-9)
+    assert abs((slope * other).sum().item()) > 1e-3
+
+
+def test_snr_with_a_memory_keeps_a_share_of_earlier_sums() -> None:
+    penalty, first, second = snr("batch", memory=0.5), drawn(seed=1).float(), drawn(seed=2).float()
+    for logits in (first, second):
+        penalty(batch_of(logits, LABELS))
+    for n in range(CLASSES):
+        values = torch.cat([each[n == LABELS, n] for each in (first, second)]).double()
+        weights = torch.tensor([0.5, 1.0]).double().repeat_interleave(int((n == LABELS).sum()))
+        if weights.sum() >= 2:
+            mean = (weights * values).sum() / weights.sum()
+            variance = (weights * (values - mean).square()).sum() / (weights.sum() - 1)
+            assert penalty.thresholds[n].item() == pytest.approx(
+                (mean - 4 * variance.sqrt()).item(), rel=1e-5
+            )
+
+
+def test_snr_starts_after_its_epochs_with_thresholds_that_it_has_followed() -> None:
+    penalty, logits = snr("batch", start_after_epochs=2), drawn().float()
+    for _ in range(2):
+        assert penalty(batch_of(logits, LABELS)).item() == 0.0
+        penalty.end_epoch()
+    again = snr("batch", start_after_epochs=2)
+    again.load_state_dict(penalty.state_dict())  # a resumed run knows its epochs
+    expected = snr_penalty(logits, LABELS, thresholds_of(logits, LABELS), constraint_weight=0.7, margin=0.0)
+    for each in (penalty, again):
+        torch.testing.assert_close(each(batch_of(logits, LABELS)), expected)
+
+
+def test_snr_of_a_file_from_before_epochs_were_counted() -> None:
+    earlier = snr("batch").state_dict()
+    del earlier["epochs"]
+    snr("batch").load_state_dict(earlier)
 
 
 def test_center_module_moves_its_centers_in_training_only() -> None:

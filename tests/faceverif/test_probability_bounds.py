@@ -7,7 +7,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from faceverif.penalties.snr import (
+from faceverif.penalties.probability_bounds import (
     cantelli_upper,
     cdf_bounds,
     interval_lower,
