@@ -74,8 +74,20 @@ def read_pictures(source: Path, *, splits: tuple[str, ...]) -> dict[str, Picture
         say(f"{source}: {skipped.text()}")
     classes = {pictures.class_names for pictures in found.values()}
     if len(classes) > 1:
-        raise _refused(source, "must have the same classes in every split", got="differing ones")
+        raise _refused(source, "must have the same classes in every split", got=_missing(found))
     return found
+
+
+def _missing(found: dict[str, Pictures]) -> str:
+    """Which classes a split lacks, the first five by name."""
+    known = {name for pictures in found.values() for name in pictures.class_names}
+    texts = []
+    for split, pictures in found.items():
+        lost = sorted(known - set(pictures.class_names))
+        if lost:
+            more = f" and {len(lost) - 5} more" if len(lost) > 5 else ""
+            texts.append(f"no picture of {', '.join(lost[:5])}{more} in {split}/")
+    return "; ".join(texts)
 
 
 def holds_small_pictures(source: Path, *, splits: tuple[str, ...]) -> bool:

@@ -18,6 +18,19 @@ DataName = Literal[
     "mnist", "fashion_mnist", "cifar10", "cifar100", "flowers102", "imagenet", "fer2013", "digits"
 ]
 _NOT_FETCHED = ("digits", "imagenet", "fer2013")
+_FETCHED = "Where there is a network, data.download: true fetches it"
+_IDX_FILES = f"{_FETCHED}; or give a folder with train-images-idx3-ubyte and the other three idx files."
+_PICTURES = f"{_FETCHED}; or give a folder or tar of train/CLASS/PICTURE and test/CLASS/PICTURE."
+_WHERE_TO_GET = {
+    "mnist": _IDX_FILES,
+    "fashion_mnist": _IDX_FILES,
+    "cifar10": _PICTURES,
+    "cifar100": _PICTURES,
+    "flowers102": f"{_FETCHED}, into flowers-102/ below the path.",
+    "imagenet": "Register at image-net.org, and put ILSVRC2012_img_train.tar, ILSVRC2012_img_val.tar and "
+    "ILSVRC2012_devkit_t12.tar.gz into the folder.",
+    "fer2013": "Download FER2013 (the challenge of 2013 on Kaggle), and give fer2013.csv or its folder.",
+}
 
 
 class ImageDataConfig(Section):
@@ -39,7 +52,9 @@ class ImageDataConfig(Section):
     """
 
     name: DataName
-    path: Annotated[Annotated[Path, MustExist(unless="download")] | None, Change.FREE] = None
+    path: Annotated[
+        Annotated[Path, MustExist(unless="download", advice="where_to_get")] | None, Change.FREE
+    ] = None
     download: Annotated[bool, Change.FREE] = False
     evaluate_on: Literal["test", "validation"] = "test"
     classes: Annotated[int, Field(ge=2)] | None = None
@@ -56,6 +71,11 @@ class ImageDataConfig(Section):
         if self.download and self.name in _NOT_FETCHED:
             raise ValueError(f"download must be false: nobody can fetch {self.name}")
         return self
+
+    @property
+    def where_to_get(self) -> str:
+        """How to come by the data set, and how its folder looks; empty for what needs no files."""
+        return _WHERE_TO_GET.get(self.name, "")
 
 
 class _NetworkSection(Section):

@@ -150,7 +150,7 @@ def _through_torchvision(config: ImageDataConfig, root: Path) -> tuple[Images, I
             "data.path",
             f"must hold {config.name}{_OTHER_LAYOUTS.get(config.name, '')} as torchvision keeps it",
             got=f"{root} ({first_line(error)})",
-            fix="Check the path, or set data.download=true where there is a network.",
+            fix=f"Check the path. {config.where_to_get}",
         ) from error
 
 

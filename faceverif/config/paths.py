@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
@@ -26,10 +26,12 @@ class MustExist:
     Attributes:
         made_by: the command that makes what lies there; empty: no command of ours.
         unless: a true or false key beside it; where that is true, the path may be missing.
+        advice: an attribute of its section that says how to come by what should lie there; empty: none does.
     """
 
     made_by: str = ""
     unless: str = ""
+    advice: str = ""
 
 
 InputPath = Annotated[Path, MustExist()]
@@ -38,16 +40,17 @@ RunPath = Annotated[Path, MustExist("faceverif train")]
 ImportedPath = Annotated[Path, MustExist("faceverif import")]
 
 
-def require_path(path: Path, *, field: str, made_by: str = "") -> None:
+def require_path(path: Path, *, field: str, made_by: str = "", advice: str = "") -> None:
     """Stop where nothing lies.
 
     Args:
         path: of a file or a folder.
         field: what the user named it with.
         made_by: the command that makes what should lie there.
+        advice: how to come by it otherwise.
 
     Raises:
-        InputError: with names in its folder that look like it, or with the command.
+        InputError: with names in its folder that look like it, with the command or with the advice.
     """
     try:
         there = path.exists()
@@ -55,10 +58,8 @@ def require_path(path: Path, *, field: str, made_by: str = "") -> None:
         there = False
     if there:
         return
-    advice = [near_names(path)]
-    if made_by and not advice[0]:
-        advice.append(f"`{made_by}` makes it.")
-    fix = " ".join(filter(None, advice)) or "Check the path, and the folder that you are in."
+    made = f"`{made_by}` makes it." if made_by else ""
+    fix = near_names(path) or made or f"Check the path, and the folder that you are in. {advice}".strip()
     raise InputError(field, "there is no such file or folder", got=path, fix=fix)
 
 
@@ -92,18 +93,20 @@ def refuse_missing_paths(config: Section) -> None:
         InputError: with the key path.
     """
     for key, path, mark in _marked(config):
-        require_path(path, field=key, made_by=mark.made_by)
+        require_path(path, field=key, made_by=mark.made_by, advice=mark.advice)
 
 
 def _marked(
     value: Any, key: str = "", mark: MustExist | None = None
 ) -> Iterator[tuple[str, Path, MustExist]]:
-    """Key path, path and mark of every path that must exist."""
+    """Key path, path and mark, with its advice as a sentence, of every path that must exist."""
     if isinstance(value, Section):
         for name, field in type(value).model_fields.items():
             found = _mark_in([*field.metadata, field.annotation])
             if found is not None and getattr(value, found.unless, False):
                 continue
+            if found is not None and found.advice:
+                found = replace(found, advice=getattr(value, found.advice))
             yield from _marked(getattr(value, name), f"{key}.{name}".lstrip("."), found)
     elif isinstance(value, tuple):
         for number, entry in enumerate(value):

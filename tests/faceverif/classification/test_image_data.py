@@ -19,6 +19,7 @@ from faceverif.classification.config import DataName, ImageDataConfig
 from faceverif.classification.data import in_turns, load_image_sets, noisy_labels
 from faceverif.classification.evaluation import measure_ten_crops, ten_crops
 from faceverif.classification.sources import PIXEL_STATISTICS
+from faceverif.config.paths import refuse_missing_paths
 from faceverif.heads.softmax import SoftmaxHead
 from faceverif.images.labelled import ImageFiles, ImageSet, scaled_centre
 
@@ -144,10 +145,34 @@ def test_labels_beyond_the_classes_are_refused(tmp_path: Path) -> None:
         load_image_sets(ImageDataConfig(name="mnist", path=write_mnist(tmp_path, [3, 10])), seed=0)
 
 
-@pytest.mark.parametrize("name", ["mnist", "cifar10", "cifar100", "flowers102", "imagenet", "fer2013"])
-def test_missing_data_is_one_clear_line(tmp_path: Path, name: Any) -> None:
-    with pytest.raises(InputError, match=rf"data\.path: must hold {name}"):
+@pytest.mark.parametrize(
+    ("name", "where"),
+    [
+        ("mnist", "download: true fetches it; or give a folder with train-images-idx3-ubyte"),
+        ("cifar10", "download: true fetches it; or give a folder or tar of train/CLASS/PICTURE"),
+        ("cifar100", "download: true fetches it; or give a folder or tar of train/CLASS/PICTURE"),
+        ("flowers102", "download: true fetches it, into flowers-102/"),
+        ("imagenet", r"Register at image-net\.org, and put ILSVRC2012_img_train\.tar"),
+        ("fer2013", r"Kaggle\), and give fer2013\.csv"),
+    ],
+)
+def test_missing_data_is_one_clear_line(tmp_path: Path, name: Any, where: str) -> None:
+    """It says where to get the data and how they lie: for an empty folder, and for none."""
+    with pytest.raises(InputError, match=rf"data\.path: must hold {name}.*{where}") as empty:
         load_image_sets(ImageDataConfig(name=name, path=tmp_path), seed=0)
+    assert "\n" not in str(empty.value)
+    with pytest.raises(InputError, match=rf"path: there is no such file or folder; got .*nowhere.*{where}"):
+        refuse_missing_paths(ImageDataConfig(name=name, path=tmp_path / "nowhere"))
+
+
+def test_a_class_that_a_split_lacks_is_named(tmp_path: Path) -> None:
+    for split, names in (("train", "ace"), ("test", "abe")):
+        for name in names:
+            (tmp_path / split / name).mkdir(parents=True)
+            Image.new("RGB", (8, 8)).save(tmp_path / split / name / "0.png")
+    lacking = r"same classes in every split; got no picture of b in train/; no picture of c in test/ \("
+    with pytest.raises(InputError, match=lacking):
+        load_image_sets(ImageDataConfig(name="cifar10", path=tmp_path), seed=0)
 
 
 def test_a_path_is_needed_and_some_cannot_be_fetched(tmp_path: Path) -> None:
