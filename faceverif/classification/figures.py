@@ -11,25 +11,30 @@ from matplotlib.figure import Figure
 
 from faceverif.classification.outputs import LikelihoodMap, RunOutputs
 from faceverif.report.numbers import percent
-from faceverif.report.plotting import ACCENT, COLOURS, IMPOSTOR, INK, PANELS_PER_ROW, LineStyle, new_figure
+from faceverif.report.plotting import ACCENT, COLOURS, IMPOSTOR, INK, PANELS_PER_ROW, LineStyle
 
 _PANEL_IN = 2.4
 _MOST_DOTS = 5000
+# Beyond that many classes their numbers would hide the dots.
+_MOST_LABELLED = 20
 # Log-likelihood below the best at which the heat map is at its darkest.
 _DARKEST = 25.0
 
 
 def scatter_figure(runs: Mapping[str, RunOutputs]) -> Figure:
-    """Embeddings in the plane by class, one panel per run (L-GM, Fig. 1 a to e).
+    """Embeddings in two dimensions by class, one panel per run (L-GM, Fig. 1 a to e; GSC, Fig. 2).
 
     Args:
-        runs: name -> outputs with embeddings of two dimensions.
+        runs: name -> outputs; embeddings of more dimensions say how much of their variance is seen.
     """
     figure, panels = _panels(len(runs))
     for axes, (name, outputs) in zip(panels, runs.items(), strict=True):
         _draw_classes(axes, outputs)
-        _label_classes(axes, outputs)
+        if len(np.unique(outputs.labels)) <= _MOST_LABELLED:
+            _label_classes(axes, outputs)
         axes.set(title=name)
+        if not outputs.in_the_plane:
+            axes.set(xlabel=f"first two of PCA: {percent(outputs.explained)} % of the variance")
     return figure
 
 
@@ -80,27 +85,38 @@ def reliability_figure(runs: Mapping[str, RunOutputs], *, ece: Mapping[str, floa
     return figure
 
 
-def angles_figure(runs: Mapping[str, Sequence[float | None]], *, styles: Mapping[str, LineStyle]) -> Figure:
+def angles_figure(
+    sets: Mapping[str, Mapping[str, Sequence[float | None]]], *, styles: Mapping[str, LineStyle]
+) -> Figure:
     """Mean angle between embeddings and their class weight, a group of bars a class (W-Softmax, Fig. 5).
 
     Args:
-        runs: name -> mean angle of each class, in degrees; None for a class without an image.
-        styles: how each is drawn; bars take its colour.
+        sets: title of a panel, such as "training images" -> name of a run -> mean angle of each class, in
+            degrees; None or NaN for a class without an image.
+        styles: how each run is drawn; bars take its colour.
     """
-    figure, axes = new_figure(wide=True)
+    figure = Figure(figsize=(9.6, 3.0 * len(sets)), layout="constrained")
+    rows = figure.subplots(len(sets), squeeze=False, sharey=True)[:, 0]
+    for axes, (title, runs) in zip(rows, sets.items(), strict=True):
+        _draw_angles(axes, runs, styles=styles)
+        axes.set(title=f"Mean angle to the own class weight, {title}", xlabel="class", ylabel="degrees")
+    rows[-1].legend(
+        frameon=False, fontsize=8, ncols=min(len(styles), 6), loc="upper left", bbox_to_anchor=(0, -0.16)
+    )
+    return figure
+
+
+def _draw_angles(
+    axes: Axes, runs: Mapping[str, Sequence[float | None]], *, styles: Mapping[str, LineStyle]
+) -> None:
     classes = len(next(iter(runs.values())))
     width = 0.84 / len(runs)
     for number, (name, angles) in enumerate(runs.items()):
         left = np.arange(classes) - 0.42 + (number + 0.5) * width
         heights = [math.nan if angle is None else angle for angle in angles]
         axes.bar(left, heights, 0.9 * width, color=styles[name]["color"], label=name)
-    axes.set(title="Mean angle to the own class weight", xlabel="class", ylabel="degrees")
-    axes.set_xticks(range(classes))
+    axes.set_xticks(range(0, classes, 1 if classes <= _MOST_LABELLED else 10))
     axes.grid(False, axis="x")
-    axes.legend(
-        frameon=False, fontsize=8, ncols=min(len(runs), 6), loc="upper left", bbox_to_anchor=(0, -0.16)
-    )
-    return figure
 
 
 def _panels(count: int, *, size_in: float = _PANEL_IN) -> tuple[Figure, list[Axes]]:

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from data_prep.atomic import written_whole
 from faceverif.classification.data import load_image_sets
 from faceverif.classification.evaluation import predict
-from faceverif.classification.metrics import reliability
-from faceverif.classification.trained import load_classifier
+from faceverif.classification.metrics import mean_angle_per_class, reliability
+from faceverif.classification.trained import TrainedClassifier, dense_parameters, load_classifier
+from faceverif.images.labelled import Images
 
 OUTPUTS_NAME = "outputs.npz"
 
@@ -25,8 +26,12 @@ class RunOutputs:
 
     Attributes:
         counts, confidence, accuracy: (bins,) each; see `faceverif.classification.metrics.Reliability`.
-        embeddings: (images, 2) where the network embeds in the plane, else (0, 2).
-        labels: (images,) of those embeddings, else (0,).
+        embeddings: (images, 2): the embeddings in the plane, or their first two principal components.
+        labels: (images,) of those embeddings.
+        explained: share of the embeddings' variance that the two components have; 1 in the plane.
+        training_angles: (classes,) mean angle of training images to their class weight in degrees, of at most
+            10,000 spread evenly over the set, without augmentation; NaN for a class without an image.
+        dense_parameters: numbers in the fully connected layers, the class weights among them.
     """
 
     counts: NDArray[np.int64]
@@ -34,6 +39,14 @@ class RunOutputs:
     accuracy: NDArray[np.float64]
     embeddings: NDArray[np.float32]
     labels: NDArray[np.int64]
+    explained: float
+    training_angles: NDArray[np.float64]
+    dense_parameters: int
+
+    @property
+    def in_the_plane(self) -> bool:
+        """Whether the embeddings have two dimensions, and nothing is left out of a picture of them."""
+        return self.explained == 1.0
 
 
 @dataclass(frozen=True)
@@ -68,30 +81,73 @@ def run_outputs(run: Path) -> RunOutputs:
 
 
 def _kept(path: Path) -> RunOutputs | None:
-    """What lies beside the run; None where nothing or nothing readable does."""
+    """What lies beside the run; None where nothing does, or what is damaged or of an earlier version."""
     if not path.is_file():
         return None
     try:
         with path.open("rb") as file, np.load(file) as kept:
-            return RunOutputs(**kept)
-    except (OSError, EOFError, ValueError, TypeError, zipfile.BadZipFile):
+            arrays = dict(kept)
+            explained, dense = float(arrays.pop("explained")), int(arrays.pop("dense_parameters"))
+            return RunOutputs(explained=explained, dense_parameters=dense, **arrays)
+    except (
+        OSError,
+        EOFError,
+        KeyError,
+        ValueError,
+        TypeError,
+        zipfile.BadZipFile,
+    ):
         return None
 
 
 def compute_outputs(run: Path) -> RunOutputs:
     """Run a trained classifier over its evaluation images; see `run_outputs`."""
     classifier = load_classifier(run)
-    _, evaluation = load_image_sets(classifier.config.data, classifier.config.seed)
+    train, evaluation = load_image_sets(classifier.config.data, classifier.config.seed)
     embeddings, logits, labels = predict(classifier.network, classifier.head, evaluation)
     bins = reliability(logits, labels)
-    drawn = len(embeddings) if embeddings.shape[1] == 2 else 0
+    drawn, explained = in_two_dimensions(embeddings.numpy())
     return RunOutputs(
         counts=bins.counts.numpy(),
         confidence=bins.confidence.numpy(),
         accuracy=bins.accuracy.numpy(),
-        embeddings=embeddings[:drawn, :2].numpy(),
-        labels=labels[:drawn].numpy(),
+        embeddings=drawn,
+        labels=labels.numpy(),
+        explained=explained,
+        training_angles=_angles(classifier, spread_evenly(train)),
+        dense_parameters=dense_parameters(classifier),
     )
+
+
+def in_two_dimensions(embeddings: NDArray[np.float32]) -> tuple[NDArray[np.float32], float]:
+    """Embeddings as they are drawn, (images, 2), and the share of their variance that is seen.
+
+    Args:
+        embeddings: (images, dim); of more than two dimensions the first two principal components are drawn.
+    """
+    if embeddings.shape[1] == 2:
+        return embeddings, 1.0
+    from sklearn.decomposition import PCA
+
+    components = min(2, *embeddings.shape)
+    found = PCA(components, svd_solver="covariance_eigh").fit(embeddings.astype(np.float64))
+    flat = np.zeros((len(embeddings), 2), dtype=np.float32)
+    flat[:, :components] = found.transform(embeddings.astype(np.float64))
+    # Below 1 also where rounding hides what is left: such a picture is a projection.
+    return flat, min(float(found.explained_variance_ratio_.sum()), 1 - 1e-9)
+
+
+def spread_evenly(images: Images, *, most: int = 10_000) -> Images:
+    """At most so many images, spread evenly over the set."""
+    if len(images) <= most:
+        return images
+    return images.take(torch.linspace(0, len(images) - 1, most).long())
+
+
+def _angles(classifier: TrainedClassifier, images: Images) -> NDArray[np.float64]:
+    predictions = predict(classifier.network, classifier.head, images)
+    centres = classifier.head.centres().detach().cpu()
+    return mean_angle_per_class(predictions.embeddings, centres, predictions.labels).numpy()
 
 
 def likelihood_map(run: Path, embeddings: NDArray[np.float32], *, resolution: int = 240) -> LikelihoodMap:

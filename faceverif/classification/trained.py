@@ -100,6 +100,12 @@ def load_classifier(run: Path, *, field: str = "--run") -> TrainedClassifier:
     return TrainedClassifier(classifier, config=config, class_names=names)
 
 
+def dense_parameters(classifier: TrainedClassifier) -> int:
+    """How many numbers the fully connected layers and the head have: the embedding's length decides it."""
+    layers = (layer for layer in classifier.network.modules() if isinstance(layer, nn.Linear))
+    return sum(each.numel() for part in (*layers, classifier.head) for each in part.parameters())
+
+
 def start_from(run: Path, classifier: Classifier) -> None:
     """Take over the network of a finished run, and its class weights where both heads have them.
 

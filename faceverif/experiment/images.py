@@ -43,6 +43,12 @@ class ImageTask(Task[ClassificationConfig]):
         data = read_json(run / "provenance.json").get("data", {}).get("sha256", "")
         return RunResult(result["metrics"], result["hours"], evaluated_on, (data,))
 
+    def memory(self, setting: str, run: FinishedRun) -> float | None:
+        """MiB of the fully connected layers and the class weights, in float32 (W-Softmax, Fig. 4 d)."""
+        if setting != _WIDTH or not (run.folder / MODEL_NAME).is_file():
+            return None
+        return 4 * run_outputs(run.folder).dense_parameters / 2**20
+
     def landmark(self, setting: str, run: FinishedRun) -> tuple[float, str] | None:
         """W-Softmax's smallest number of units that can hold the classes at equal angles: classes - 1."""
         if setting != _WIDTH:
@@ -59,14 +65,12 @@ class ImageTask(Task[ClassificationConfig]):
         if not runs:
             return
         outputs = {name: run_outputs(run.folder) for name, run in runs.items()}
-        flat = {name: each for name, each in outputs.items() if len(each.embeddings)}
-        if flat:
-            note = "Evaluation images: one colour and one number per class."
-            yield PageFigure("embeddings", "Embeddings", note, scatter_figure(flat))
+        note = "Evaluation images: one colour and one number per class."
+        yield PageFigure("embeddings", "Embeddings", note, scatter_figure(outputs))
         heat = {
             name: (each, likelihood_map(runs[name].folder, each.embeddings))
-            for name, each in flat.items()
-            if runs[name].config.head.name == "lgm"
+            for name, each in outputs.items()
+            if each.in_the_plane and runs[name].config.head.name == "lgm"
         }
         if heat:
             note = "What L-GM has learned: bright is likely; dots are evaluation images."
@@ -82,11 +86,11 @@ class ImageTask(Task[ClassificationConfig]):
         note = "Accuracy of the images by confidence; orange, their mean confidence, to compare with it."
         yield PageFigure("reliability", "Reliability", note, reliability_figure(outputs, ece=errors))
         # The means of L-GM are places: an angle to them says little of a class.
-        angles = {
-            name: run.result.metrics["mean_angle_deg"]
-            for name, run in runs.items()
-            if run.config.head.name != "lgm"
-        }
-        if angles:
-            note = "Evaluation images; a smaller angle is a tighter class."
-            yield PageFigure("angles", "Angles", note, angles_figure(angles, styles=styles))
+        angled = [name for name, run in runs.items() if run.config.head.name != "lgm"]
+        if angled:
+            note = "A smaller angle is a tighter class. Of the training images at most 10,000, not augmented."
+            sets = {
+                "training images": {name: outputs[name].training_angles.tolist() for name in angled},
+                "evaluation images": {name: runs[name].result.metrics["mean_angle_deg"] for name in angled},
+            }
+            yield PageFigure("angles", "Angles", note, angles_figure(sets, styles=styles))

@@ -98,6 +98,35 @@ def _over_cases(
     mark = TASKS[table.experiment.task].landmark(setting, finished[0])
     figure = series_figure(series, setting=setting.replace("_", " "), value=label, styles=styles, mark=mark)
     yield PageFigure("cases", f"Over {key}", "The mean over the seeds that have finished.", figure)
+    yield from _memory_over_cases(table, finished, styles, axis=axis)
+
+
+def _memory_over_cases(
+    table: Table,
+    finished: Sequence[FinishedRun],
+    styles: Mapping[str, LineStyle],
+    *,
+    axis: tuple[str, dict[str, float]],
+) -> Iterator[PageFigure]:
+    """The memory of the layers whose size makes the cases, where there are such (W-Softmax, Fig. 4 d)."""
+    task, (key, places) = TASKS[table.experiment.task], axis
+    setting = key.rpartition(".")[2]
+    by_method: dict[str, dict[float, float]] = {}
+    for run in finished:
+        memory = task.memory(setting, run)
+        if memory is not None:
+            by_method.setdefault(run.method, {})[places[run.case or ""]] = memory
+    if not by_method:
+        return
+    series = [
+        Series(name, sorted(memories), [memories[place] for place in sorted(memories)])
+        for name, memories in by_method.items()
+    ]
+    figure = series_figure(
+        series, setting=setting.replace("_", " "), value="fully connected layers in MiB", styles=styles
+    )
+    note = "Parameters of the fully connected layers and the class weights, in float32."
+    yield PageFigure("memory", f"Memory over {key}", note, figure)
 
 
 def _over_seeds(table: Table) -> Iterator[PageFigure]:

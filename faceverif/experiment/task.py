@@ -108,6 +108,10 @@ class Task(ABC, Generic[Config]):
         """A value of a setting to point out where numbers are drawn over it, and its name."""
         return None
 
+    def memory(self, setting: str, run: FinishedRun) -> float | None:
+        """MiB of the layers whose size a setting decides, to draw over it; None where it decides none."""
+        return None
+
     def finish(self, config: Config, run: Path) -> None:
         """Train a run, continue one that was killed, or leave one alone that has finished.
 

@@ -19,6 +19,9 @@ from robustness.rejection.outcome import clean_against_attacked
 from robustness.rejection.trial_files import TrialScores
 
 _BINS = 60
+# Its score is minus the largest posterior probability.
+POSTERIOR = "max_probability"
+_POSTERIOR_BINS = 25
 # Share of the scores that may lie beyond each end of a histogram.
 _CUT = 0.005
 # In a strip, in units of a column's width: side of an image, height of its row, and of the text below it.
@@ -137,18 +140,41 @@ def histogram_figure(scores: Mapping[str, TrialScores], findings: Mapping[str, F
         detector = next(iter(findings[model].detectors))
         clean, attacked = its.clean[detector], its.attacked[detector]
         bins = _bins(np.concatenate([clean, attacked]))
-        for side, colour, label in ((clean, GENUINE, "clean"), (attacked, IMPOSTOR, "attacked")):
-            share = np.histogram(np.clip(side, bins[0], bins[-1]), bins)[0] / len(side)
-            axes.stairs(share, bins, fill=True, color=colour, alpha=0.35, label=label)
-            axes.stairs(share, bins, color=colour, linewidth=1.1)
+        _draw_histograms(axes, clean, attacked, bins)
         for detection in findings[model].own["detections"]:
             axes.axvline(detection["point"]["threshold"], color=INK, linewidth=1, linestyle=(0, (4, 3)))
-        axes.yaxis.set_major_formatter(PERCENT)
         axes.set(title=model, xlabel=f"score of {detector}")
         axes.xaxis.set_major_locator(MaxNLocator(4))
         axes.margins(x=0.01)
     _legend_below(figure, panels[0])
     return figure
+
+
+def posterior_figure(scores: Mapping[str, TrialScores]) -> Figure:
+    """The probability p_max of the predicted class, clean and attacked, one panel per model (L-GM, Fig. 3).
+
+    Args:
+        scores: model -> what its images scored, with the detector max_probability, whose score is -p_max.
+    """
+    figure, panels = new_panels(max(len(scores), 2))
+    for axes in panels[len(scores) :]:
+        axes.set_axis_off()
+    bins = np.linspace(0.0, 1.0, _POSTERIOR_BINS + 1)
+    for axes, (model, its) in zip(panels, scores.items(), strict=False):
+        _draw_histograms(axes, -its.clean[POSTERIOR], -its.attacked[POSTERIOR], bins)
+        axes.set(title=model, xlabel="p_max", xlim=(0, 1))
+    _legend_below(figure, panels[0])
+    return figure
+
+
+def _draw_histograms(
+    axes: Axes, clean: NDArray[np.float64], attacked: NDArray[np.float64], bins: NDArray[np.float64]
+) -> None:
+    for side, colour, label in ((clean, GENUINE, "clean"), (attacked, IMPOSTOR, "attacked")):
+        share = np.histogram(np.clip(side, bins[0], bins[-1]), bins)[0] / len(side)
+        axes.stairs(share, bins, fill=True, color=colour, alpha=0.35, label=label)
+        axes.stairs(share, bins, color=colour, linewidth=1.1)
+    axes.yaxis.set_major_formatter(PERCENT)
 
 
 def strip_figure(finding: Finding) -> Figure:

@@ -20,8 +20,10 @@ from robustness.config.attack_section import AttackSection
 from robustness.config.attacks import PairGoal
 from robustness.rejection.config import PaperNumbers, RejectionConfig
 from robustness.rejection.figures import (
+    POSTERIOR,
     curves_figure,
     histogram_figure,
+    posterior_figure,
     queries_figure,
     strip_figure,
     sweep_figure,
@@ -250,6 +252,9 @@ def _section(
     counted = {model: its for model, its in scores.items() if its.queries is not None}
     if counted:
         drawn.append((f"{stem}-queries", queries_figure(counted, styles), _queries_needed(counted)))
+    if all(POSTERIOR in its.clean for its in scores.values()):
+        note = "Probability of the predicted class; clean images beside the attacked ones."
+        drawn.append((f"{stem}-posterior", posterior_figure(scores), note))
     strips = [(f"{stem}-images-{model}", strip_figure(finding), model) for model, finding in shown.items()]
     return ShownAttack(
         label,

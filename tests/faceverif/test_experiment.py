@@ -16,11 +16,13 @@ from data_prep.lock import locked
 from faceverif.classification.config import ClassificationConfig
 from faceverif.config.section import merged
 from faceverif.config.yaml_text import parse_yaml, yaml_text
-from faceverif.experiment import images, run
+from faceverif.experiment import images, report, run
 from faceverif.experiment.config import load_experiment, plan_runs
+from faceverif.experiment.figures import Series
 from faceverif.experiment.report import case_axis
 from faceverif.experiment.run import run_experiment
 from faceverif.experiment.table import compare_paired
+from faceverif.experiment.task import FinishedRun
 from faceverif.training.checkpoint import checkpoint_path
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -232,6 +234,35 @@ def test_only_names_methods_and_cases(tmp_path: Path, trainer: Trainer) -> None:
     assert case_axis(load_experiment(path)) == ("data.classes", {"k5": 5, "k10": 10})
     with pytest.raises(InputError, match=r"--only: must name a method or a case of toy; got arcface"):
         run_experiment(path, out, only=["arcface"])
+
+
+def test_the_memory_of_a_layer_is_drawn_over_its_size(
+    tmp_path: Path, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[Series] = []
+    real = report.series_figure
+
+    def noting(series: list[Series], **labels: Any) -> Any:
+        drawn.extend(series if "MiB" in labels["value"] else [])
+        return real(series, **labels)
+
+    def memory(self: images.ImageTask, setting: str, run: FinishedRun) -> float | None:
+        assert isinstance(run.config, ClassificationConfig)
+        return float(run.config.network.embedding_dim or 0) if setting == "embedding_dim" else None
+
+    monkeypatch.setattr(run, "write_experiment_report", report.write_experiment_report)
+    monkeypatch.setattr(report, "series_figure", noting)
+    monkeypatch.setattr(images.ImageTask, "memory", memory)
+    content = settings() | {
+        "cases": [{"name": f"m{m}", "settings": {"network": {"embedding_dim": m}}} for m in (9, 2)]
+    }
+    del content["methods"][1], content["methods"][0]["published"]
+    content["methods"][0]["seeds"] = [0]
+    run_experiment(write(tmp_path, content), tmp_path / "out")
+    assert [(line.name, line.settings, line.values) for line in drawn[-1:]] == [
+        ("softmax", [2, 9], [2.0, 9.0])
+    ]
+    assert "Memory over network.embedding_dim" in (tmp_path / "out/report.html").read_text(encoding="utf-8")
 
 
 def test_all_settings_are_checked_before_the_first_training(tmp_path: Path, trainer: Trainer) -> None:

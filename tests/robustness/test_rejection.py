@@ -6,6 +6,7 @@ import errno
 import json
 import shutil
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from faceverif.experiment.images import ImageTask
 from faceverif.report.plotting import line_styles, new_panels
 from robustness.rejection import run as rejection
 from robustness.rejection.config import RejectionConfig
-from robustness.rejection.figures import strip_figure, sweep_figure
+from robustness.rejection.figures import POSTERIOR, posterior_figure, strip_figure, sweep_figure
 from robustness.rejection.findings import (
     Finding,
     Spread,
@@ -641,3 +642,23 @@ def test_records_of_earlier_versions_are_read_and_what_they_lack_is_said(done: P
     path.write_text(json.dumps(older))
     with pytest.raises(InputError, match=r"parquet \("):
         read_whole(trial, tmp_path)
+
+
+def test_the_posterior_of_clean_and_attacked_images_is_drawn_per_model(done: Path) -> None:
+    [finding] = [
+        each
+        for each in findings_of(settings(), done)
+        if (each.trial.model, each.trial.label, each.trial.epsilon) == ("softmax", "fgsm", 0.3)
+    ]
+    scores = finding.scores()
+    count = len(scores.sizes)
+    clean, attacked = np.full(count, -0.99), np.full(count, -0.42)
+    shown = replace(scores, clean={POSTERIOR: clean}, attacked={POSTERIOR: attacked})
+    panel, legend = posterior_figure({"softmax": shown}).axes[:2]
+    filled = [patch.get_data() for patch in panel.patches[::2]]
+    for data, place in zip(filled, (0.99, 0.42), strict=True):
+        assert data.values.sum() == pytest.approx(1)
+        full = int(data.values.argmax())
+        assert data.edges[full] <= place <= data.edges[full + 1]
+    assert panel.get_xlabel() == "p_max"
+    assert not legend.axison

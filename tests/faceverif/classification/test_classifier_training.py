@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -20,6 +21,8 @@ from faceverif.classification.config import ClassificationConfig
 from faceverif.classification.data import load_image_sets
 from faceverif.classification.evaluation import measure_predictions, predict
 from faceverif.classification.learner import ClassifierLearner
+from faceverif.classification.metrics import mean_angle_per_class
+from faceverif.classification.outputs import run_outputs, spread_evenly
 from faceverif.classification.trained import load_classifier
 from faceverif.classification.training import train_classifier
 from faceverif.config.reading import validate_config
@@ -152,6 +155,27 @@ def test_the_loaded_classifier_is_the_trained_one(whole: Path) -> None:
     assert classifier.class_names == tuple("0123456789")
     snr = dict(classifier.objective.named_buffers())["penalties.1.thresholds"]
     assert snr.isfinite().all()  # what penalties have learnt comes along
+
+
+def test_what_pictures_of_a_run_show(whole: Path) -> None:
+    classifier, outputs = load_classifier(whole), run_outputs(whole)
+    train, test = load_image_sets(classifier.config.data, classifier.config.seed)
+    assert outputs.embeddings.shape == (len(test), 2)  # of six dimensions
+    assert not outputs.in_the_plane
+    predictions = predict(classifier.network, classifier.head, train)
+    angles = mean_angle_per_class(predictions.embeddings, classifier.head.centres(), predictions.labels)
+    np.testing.assert_allclose(outputs.training_angles, angles.numpy())
+    assert outputs.dense_parameters == 16 * 6 + 6 + sum(each.numel() for each in classifier.head.parameters())
+    again = run_outputs(whole)  # kept beside the run
+    assert (again.explained, again.dense_parameters) == (outputs.explained, outputs.dense_parameters)
+
+
+def test_pictures_of_a_large_training_set_are_spread_over_it(whole: Path) -> None:
+    train, _ = load_image_sets(load_classifier(whole).config.data, 5)
+    assert spread_evenly(train) is train
+    few = spread_evenly(train, most=50)
+    assert len(few) == 50
+    assert torch.equal(few.labels[[0, -1]], train.labels[[0, -1]])
 
 
 def test_gradients_reach_the_pixels_only(whole: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from faceverif.classification.figures import (
     reliability_figure,
     scatter_figure,
 )
-from faceverif.classification.outputs import LikelihoodMap, RunOutputs
+from faceverif.classification.outputs import LikelihoodMap, RunOutputs, in_two_dimensions
 from faceverif.report.plotting import line_styles
 
 
@@ -27,6 +28,9 @@ def outputs() -> RunOutputs:
         accuracy=np.array([np.nan, 0.5, 0.95]),
         embeddings=(random.normal(size=(120, 2)) + 6 * labels[:, None]).astype(np.float32),
         labels=labels,
+        explained=1.0,
+        training_angles=np.array([10.0, np.nan, 30.0]),
+        dense_parameters=100,
     )
 
 
@@ -54,11 +58,51 @@ def test_the_map_lies_under_its_embeddings(outputs: RunOutputs) -> None:
     np.testing.assert_array_equal(axes.lines[0].get_xydata(), outputs.embeddings)
 
 
-def test_a_group_of_bars_a_class() -> None:
-    axes = angles_figure(
-        {"softmax": [10.0, None, 30.0], "w-softmax": [5.0, 6.0, 7.0]},
+def test_a_picture_of_principal_components_says_how_much_it_shows(outputs: RunOutputs) -> None:
+    flat, projected = scatter_figure({"2-D": outputs, "100-D": replace(outputs, explained=0.625)}).axes
+    assert flat.get_xlabel() == ""
+    assert projected.get_xlabel() == "first two of PCA: 62.50 % of the variance"
+
+
+def test_numbers_of_many_classes_do_not_hide_the_dots(outputs: RunOutputs) -> None:
+    labels = np.arange(120) % 40
+    axes = scatter_figure({"cifar100": replace(outputs, labels=labels)}).axes[0]
+    assert not axes.texts
+    assert len(axes.collections) == 40
+
+
+def test_more_than_two_dimensions_are_projected_where_they_vary_most() -> None:
+    random = np.random.default_rng(0)
+    spread = np.array([0.1, 5.0, 0.0, 2.0])
+    embeddings = (random.normal(size=(500, 4)) * spread + 7).astype(np.float32)
+    flat, explained = in_two_dimensions(embeddings)
+    centred = embeddings - embeddings.mean(axis=0)
+    variances = np.sort(np.linalg.eigvalsh(np.cov(centred.T)))[::-1]
+    np.testing.assert_allclose(flat.var(axis=0, ddof=1), variances[:2], rtol=1e-4)
+    assert explained == pytest.approx(variances[:2].sum() / variances.sum(), rel=1e-5)
+    np.testing.assert_allclose(np.abs(flat[:, 0]), np.abs(centred[:, 1]), atol=0.5)
+
+
+def test_in_the_plane_nothing_is_projected_and_a_line_is_drawn_flat() -> None:
+    plane = np.random.default_rng(0).normal(size=(9, 2)).astype(np.float32)
+    same, explained = in_two_dimensions(plane)
+    assert same is plane
+    assert explained == 1.0
+    line, seen = in_two_dimensions(plane[:, :1])
+    assert not line[:, 1].any()
+    assert 0.999 < seen < 1.0
+
+
+def test_a_panel_of_angles_for_each_set_with_a_group_of_bars_a_class() -> None:
+    figure = angles_figure(
+        {
+            "training images": {"softmax": [9.0, math.nan, 29.0], "w-softmax": [4.0, 5.0, 6.0]},
+            "evaluation images": {"softmax": [10.0, None, 30.0], "w-softmax": [5.0, 6.0, 7.0]},
+        },
         styles=line_styles(["softmax", "w-softmax"]),
-    ).axes[0]
-    heights = [bar.get_height() for bar in axes.patches]
-    assert heights[:1] + heights[2:] == [10.0, 30.0, 5.0, 6.0, 7.0]
-    assert math.isnan(heights[1])
+    )
+    for axes, less in zip(figure.axes, (1.0, 0.0), strict=True):
+        heights = [bar.get_height() for bar in axes.patches]
+        assert heights[:1] + heights[2:] == [angle - less for angle in (10.0, 30.0, 5.0, 6.0, 7.0)]
+        assert math.isnan(heights[1])
+    assert figure.axes[0].get_title().endswith("training images")
