@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -65,12 +65,19 @@ def calibrate_rejection(
 def certify(
     model: Model,
     out: OutDir,
+    norm: Annotated[
+        Literal["l2", "linf"],
+        typer.Option(help="Of the changes: l2 by noise, or linf by bounds of every layer (classes only)."),
+    ] = "l2",
+    epsilon: Annotated[
+        list[float] | None, typer.Option(help="linf: sizes, for pixels in [0, 1]; default: 0.1 and 0.3.")
+    ] = None,
     noise: Annotated[
         float,
-        typer.Option(help="Standard deviation of the noise, for pixels in [0, 1]; best the training's."),
+        typer.Option(help="l2: standard deviation of the noise, for pixels in [0, 1]; best the training's."),
     ] = 0.25,
-    samples: Annotated[int, typer.Option(help="Noisy versions of each photo.")] = 1000,
-    confidence: Annotated[float, typer.Option(help="With which each certificate holds.")] = 0.999,
+    samples: Annotated[int, typer.Option(help="l2: noisy versions of each photo.")] = 1000,
+    confidence: Annotated[float, typer.Option(help="l2: with which each certificate holds.")] = 0.999,
     count: Annotated[int, typer.Option(min=1, help="Images or pairs to certify, drawn at random.")] = 200,
     seed: Annotated[int, typer.Option(min=0, help="Of the choice and of the noise.")] = 0,
     data: Annotated[
@@ -86,12 +93,29 @@ def certify(
     ] = None,
     device: Device = "auto",
 ) -> None:
-    """State the l2 radius within which no attack changes a decision, on classes or (--protocol) on pairs."""
+    """State the l2 radius within which no attack changes a decision, on classes or (--protocol) on pairs.
+
+    With --norm linf: the error that no change of all pixels by epsilon can exceed.
+    """
+    from robustness.config.linf import Box
     from robustness.config.smoothing import Smoothing
+
+    box = Box(tuple(epsilon or (0.1, 0.3)))
+    if epsilon and norm == "l2":
+        raise InputError(
+            "--epsilon", "belongs to --norm linf", got="--norm l2", fix="Add --norm linf, or leave it out."
+        )
 
     smoothing = Smoothing(noise, samples, confidence, seed)
     given = {"--data": data, "--protocol": protocol, "--threshold": threshold}
     missing = [name for name, value in given.items() if value is None]
+    if norm == "linf" and len(missing) < len(given):
+        raise InputError(
+            "--norm",
+            "must be l2 for pairs",
+            got="linf",
+            fix="Leave out --norm, or --data, --protocol and --threshold.",
+        )
     if 0 < len(missing) < len(given):
         raise InputError(
             missing[0],
@@ -100,6 +124,12 @@ def certify(
             fix="Give all three, or none to certify the classes of a run.",
         )
     choose_device(device)
+
+    if norm == "linf":
+        from robustness.certificates.verified import verify_images
+
+        typer.echo(verify_images(model[0], out, epsilons=box.epsilons, images=count, seed=seed))
+        return
 
     from robustness.certificates.run import certify_images, certify_pairs
 

@@ -1,0 +1,108 @@
+"""`faceverif certify --norm linf`: the share of images that no change of their pixels up to epsilon turns."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from data_prep.atomic import make_folder, write_text
+from data_prep.errors import InputError
+from data_prep.progress import say
+from faceverif.images.base import LabelledImages
+from faceverif.images.labelled import as_pixels
+from faceverif.perturbation.threat_model import ThreatModel
+from robustness.attacked_model import AttackedModel, device_of
+from robustness.attacks.pgd import PGD
+from robustness.certificates.intervals import around, least_margins
+from robustness.certificates.table import RESULT_NAME
+from robustness.loaded_run import load_run, run_sha256
+
+# Margins of a portion need a tensor of (images, classes, dim).
+_PORTION = 100
+_PGD_STEPS = 20
+
+
+def verify_images(run: Path, out: Path, *, epsilons: Sequence[float], images: int, seed: int) -> str:
+    """Bound the error of a run's classes under every change up to epsilon, from both sides.
+
+    The error under the worst change lies between that under PGD, which is one attack, and the verified error,
+    which counts every image whose bounds (`robustness.certificates.intervals`) leave room for a wrong answer.
+
+    Args:
+        run: a folder by `faceverif classify`.
+        out: folder for the result.
+        epsilons: linf, for pixels in [0, 1].
+        images: how many at most, drawn at random from those that were not trained on.
+        seed: of the choice and of PGD's start.
+
+    Returns:
+        A table for the terminal.
+
+    Raises:
+        InputError: no such run, no unseen images, or a layer or head without bounds.
+    """
+    loaded = load_run(run)
+    model, unseen = loaded.model.eval(), loaded.unseen
+    if not len(unseen):
+        raise InputError(
+            "--model",
+            "must have images of its classes that were not trained on",
+            got=f"{run}, which has none",
+            fix="Train with data.held_out_per_identity: 1, or certify pairs by noise: --norm l2.",
+        )
+    order = np.random.default_rng(seed).permutation(len(unseen))[:images]
+    chosen = unseen.take(torch.from_numpy(order))
+    at_epsilon = [_errors(model, chosen, epsilon, seed=seed) for epsilon in (0.0, *epsilons)]
+    make_folder(out)
+    result = {
+        "items": len(chosen),
+        "model_sha256": run_sha256(run),
+        "data_sha256": chosen.sha256(),
+        "seed": seed,
+        "pgd_steps": _PGD_STEPS,
+        "at_epsilon": at_epsilon,
+    }
+    write_text(out / RESULT_NAME, json.dumps(result, indent=2) + "\n")
+    lines = [f"{len(chosen)} images; the error under the worst change lies between the two"]
+    lines.append("linf epsilon  under PGD  verified at most")
+    lines += [
+        f"{each['epsilon']:>12g}  {each['pgd_error']:>9.1%}  {each['verified_error']:>16.1%}"
+        for each in at_epsilon
+    ]
+    if at_epsilon[-1]["verified_error"] == 1:
+        say(
+            "warning: nothing is verified at the largest epsilon. Bounds by intervals are loose for a model "
+            "that was not trained for them."
+        )
+    return "\n".join(lines)
+
+
+def _errors(model: AttackedModel, images: LabelledImages, epsilon: float, *, seed: int) -> dict[str, float]:
+    """Errors at one size."""
+    attack, threat = PGD(steps=_PGD_STEPS, restarts=1, loss="margin"), ThreatModel("linf", epsilon)
+    attacked = proven = 0
+    for which in torch.arange(len(images)).split(_PORTION):
+        pixels, labels = as_pixels(images.read(which)), images.labels[which]
+        under = attack(model, pixels, labels, threat=threat, seed=seed + int(which[0]))
+        attacked += int((~(under.clean_correct & under.attacked.correct)).sum())
+        proven += int(verified(model, pixels, labels, epsilon=epsilon).sum())
+    return {
+        "epsilon": epsilon,
+        "pgd_error": attacked / len(images),
+        "verified_error": (len(images) - proven) / len(images),
+    }
+
+
+@torch.no_grad()
+def verified(model: AttackedModel, pixels: Tensor, labels: Tensor, *, epsilon: float) -> Tensor:
+    """Which images, (N,) bool on the CPU, keep their true class under every change of epsilon (linf)."""
+    device = device_of(model)
+    own = labels.to(device)
+    margins = least_margins(model.network, model.head, around(pixels.to(device), epsilon=epsilon), own)
+    others = torch.ones_like(margins, dtype=torch.bool).scatter_(1, own[:, None], False)
+    return ((margins > 0) | ~others).all(dim=1).cpu()

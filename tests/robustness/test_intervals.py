@@ -1,0 +1,150 @@
+"""Interval bounds: no corner of the box escapes them, and linear nets reach them."""
+
+from __future__ import annotations
+
+import json
+from itertools import product
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+from toy_models import band_images, lgm_model, softmax_model
+
+from data_prep.errors import InputError
+from faceverif.classification.config import ClassificationConfig
+from faceverif.classification.training import train_classifier
+from faceverif.config.reading import validate_config
+from robustness.certificates.intervals import Interval, around, bounded, least_margins, linear_form
+from robustness.certificates.verified import verified, verify_images
+from robustness.config.linf import Box
+
+RESULT = "result.json"
+
+
+def corners(inside: Interval) -> Tensor:
+    """Every corner of the box of one tiny picture, (2^n, C, H, W)."""
+    low, high = inside.low.flatten(), inside.high.flatten()
+    choices = torch.tensor(list(product((False, True), repeat=low.numel())))
+    return torch.where(choices, high, low).reshape(-1, *inside.low.shape[1:])
+
+
+def tiny_net() -> nn.Sequential:
+    """Every kind of layer, on pictures of 1 x 3 x 4 pixels; a negative slope, and a negative batch norm."""
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(1, 3, 3, padding=1),
+        nn.BatchNorm2d(3),
+        nn.PReLU(3),
+        nn.Conv2d(3, 2, 2, stride=(1, 2), bias=False),
+        nn.AvgPool2d(2, stride=1),
+        nn.Flatten(),
+        nn.Dropout(),
+        nn.Linear(2, 5),
+        nn.BatchNorm1d(5),
+        nn.ReLU(),
+        nn.Linear(5, 3),
+    )
+    with torch.no_grad():
+        for layer in net:
+            if isinstance(layer, (nn.BatchNorm1d, nn.BatchNorm2d)):
+                layer.weight.uniform_(-2, 2)
+                layer.bias.uniform_(-1, 1)
+                layer.running_mean.uniform_(-1, 1)  # type: ignore[union-attr]
+                layer.running_var.uniform_(0.5, 2)  # type: ignore[union-attr]
+            if isinstance(layer, nn.PReLU):
+                layer.weight.copy_(torch.tensor([0.3, -0.5, 1.4]))
+    return net.eval()
+
+
+@pytest.mark.parametrize("epsilon", [0.0, 0.05, 0.4])
+def test_no_corner_and_no_inner_point_leaves_the_bounds(epsilon: float) -> None:
+    net, picture = tiny_net(), torch.rand(1, 1, 3, 4, generator=torch.Generator().manual_seed(1))
+    inside = around(picture, epsilon=epsilon)
+    found = bounded(net, inside)
+    points = corners(inside)
+    inner = inside.low + torch.rand(500, 1, 3, 4) * (inside.high - inside.low)
+    with torch.no_grad():
+        outputs = net(torch.cat([points, inner]))
+    assert (outputs >= found.low - 1e-5).all()
+    assert (outputs <= found.high + 1e-5).all()
+    if epsilon == 0:
+        torch.testing.assert_close(found.low, found.high)
+
+
+@pytest.mark.parametrize("slope", [0.3, -0.5])
+def test_one_layer_reaches_its_bounds(slope: float) -> None:
+    """The bounds are the least and the most, not only outside of them."""
+    torch.manual_seed(2)
+    activation = nn.PReLU(init=slope)
+    inside = Interval(torch.full((1, 4), -1.0), torch.full((1, 4), 2.0))
+    values = activation(torch.linspace(-1, 2, 301)[:, None]).detach()
+    found = bounded(activation, inside)
+    assert found.low[0, 0].item() == pytest.approx(values.min().item(), abs=1e-6)
+    assert found.high[0, 0].item() == pytest.approx(values.max().item(), abs=1e-6)
+    linear = nn.Linear(4, 3)
+    found = bounded(linear, inside)
+    outputs = linear(corners(Interval(inside.low[None], inside.high[None])).squeeze(1))
+    torch.testing.assert_close(found.low[0], outputs.amin(dim=0))
+    torch.testing.assert_close(found.high[0], outputs.amax(dim=0))
+
+
+@pytest.mark.parametrize("head", ["softmax", "lgm"])
+def test_margins_of_a_linear_model_are_those_of_its_worst_corner(head: str) -> None:
+    """The three bands average, so the whole model is linear and the bound is exact."""
+    model = softmax_model() if head == "softmax" else lgm_model()
+    network = nn.Sequential(nn.AvgPool2d((3, 2)), nn.Flatten())
+    images, labels = band_images(1)
+    with torch.no_grad():
+        inside = around(images, epsilon=0.2)
+        # Equal pixels of a band give the extremes of its average: 2^3 corners.
+        ends = [(inside.low, inside.high)[side] for side in (0, 1)]
+        embeddings = [
+            torch.stack([network(ends[side])[0, band] for band, side in enumerate(sides)])
+            for sides in product((0, 1), repeat=3)
+        ]
+        logits = model.head.logits(torch.stack(embeddings))
+        worst = (logits[:, labels] - logits).amin(dim=0)
+        found = least_margins(network, model.head, inside, labels)
+    torch.testing.assert_close(found[0], worst, atol=1e-4, rtol=1e-4)
+
+
+def test_the_linear_form_orders_classes_as_the_head_does() -> None:
+    for model in (softmax_model(), lgm_model()):
+        embeddings = torch.randn(20, 3, generator=torch.Generator().manual_seed(3))
+        weight, bias = linear_form(model.head)
+        ours, theirs = embeddings @ weight.T + bias, model.head.logits(embeddings)
+        torch.testing.assert_close(ours - ours[:, :1], theirs - theirs[:, :1], atol=1e-4, rtol=1e-4)
+    with pytest.raises(InputError, match="softmax head, or L-GM with covariance: identity; got LGMHead"):
+        linear_form(lgm_model(covariance="diagonal").head)
+
+
+def test_what_has_no_rule_is_refused() -> None:
+    images, labels = band_images(3)
+    with pytest.raises(InputError, match=r"must be made of convolutions.*got Bands\. .*--norm l2"):
+        verified(softmax_model(), images, labels, epsilon=0.1)
+
+
+def test_a_runs_error_lies_between_pgd_and_the_verified_one(tmp_path: Path) -> None:
+    settings = {
+        "data": {"name": "digits", "limit": 300},
+        "network": {"name": "strided_conv", "embedding_dim": 16, "width": 4},
+        "head": {"name": "lgm", "alpha": 0.1},
+        "optimizer": {"name": "adamw", "learning_rate": 0.01},
+        "schedule": {"name": "cosine"},
+        "training": {"epochs": 2, "batch_size": 50},
+    }
+    run = tmp_path / "run"
+    train_classifier(validate_config(ClassificationConfig, settings, source="test"), run, resume=False)
+    text = verify_images(run, tmp_path / "out", epsilons=(0.001, 0.5), images=60, seed=0)
+    assert "60 images" in text
+    clean, small, large = json.loads((tmp_path / "out" / RESULT).read_text())["at_epsilon"]
+    assert clean["pgd_error"] == clean["verified_error"]  # without a change the bounds are the outputs
+    assert clean["verified_error"] <= small["pgd_error"] <= small["verified_error"] < 1
+    assert large["verified_error"] == 1
+
+
+@pytest.mark.parametrize("epsilons", [(), (0.0,), (1.5,), (float("nan"),)])
+def test_sizes_that_verify_nothing_are_refused(epsilons: tuple[float, ...]) -> None:
+    with pytest.raises(InputError, match=r"^--epsilon: must"):
+        Box(epsilons)
