@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -12,8 +13,9 @@ from torch import Tensor
 from faceverif.classification.data import in_turns
 from faceverif.images.base import LabelledImages
 from robustness.attacked_model import AttackedModel
-from robustness.detectors import Detector
+from robustness.detectors import Detector, views_of
 from robustness.detectors.rejection_threshold import RejectionThreshold, calibrate
+from robustness.detectors.views import View
 from robustness.features import Features, extract_features
 
 # Images that are in memory as float32 at once.
@@ -42,6 +44,15 @@ class FittedModel:
         fitted_on = features_of(model, images)
         fitted = {name: detector.fit(fitted_on) for name, detector in detectors.items()}
         return cls(model, fitted_on, fitted)
+
+    @property
+    def views(self) -> dict[str, View]:
+        """Every view that its detectors need."""
+        return views_of(self.detectors.values())
+
+    def features(self, images: LabelledImages) -> Features:
+        """What the model makes of images, with the views of its detectors."""
+        return features_of(self.model, images, views=self.views)
 
     def calibrated(self, clean: Features, rates: Sequence[float]) -> dict[str, list[RejectionThreshold]]:
         """The thresholds of each detector at these rates, from features of clean images."""
@@ -73,13 +84,15 @@ def whole_classes(images: LabelledImages, count: int, *, spare: int, seed: int) 
     return images.take(torch.isin(images.labels, present[order[:needed]]).nonzero()[:, 0])
 
 
-def features_of(model: AttackedModel, images: LabelledImages) -> Features:
-    """What a model makes of any number of images, portion by portion."""
+def features_of(
+    model: AttackedModel, images: LabelledImages, *, views: Mapping[str, View] = MappingProxyType({})
+) -> Features:
+    """What a model makes of any number of images, and of views of them, portion by portion."""
     parts = [
-        extract_features(model, images.read(which), images.labels[which])
+        extract_features(model, images.read(which), images.labels[which], views=views)
         for which in torch.arange(len(images)).split(PORTION)
     ]
-    return Features(*map(torch.cat, zip(*parts, strict=True)))
+    return Features.joined(parts)
 
 
 def even_order(images: LabelledImages, *, seed: int) -> Tensor:

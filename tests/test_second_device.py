@@ -26,7 +26,7 @@ from faceverif.perturbation.threat_model import ThreatModel
 from faceverif.training.augmentation import augment_crops, draw_augmentation
 from robustness.attacks.transfer import Transfer
 from robustness.detectors import DETECTORS, build_detector
-from robustness.features import extract_features
+from robustness.features import extract_features, looked_at
 
 HEADS = [
     {"name": "softmax"},
@@ -159,13 +159,11 @@ def test_attacks_do_the_same_there(second: None, name: str) -> None:
 
 def test_detectors_are_fitted_on_the_processor_and_score_there(second: None) -> None:
     model = lgm_model().to(PRETENDED)
+    views = {name: view for detector in DETECTORS.values() for name, view in detector.views.items()}
     clean = extract_features(model, *band_images(300))
     assert clean.embeddings.device == torch.device("cpu")
     with torch.no_grad():
-        embeddings = model.embed(IMAGES.to(PRETENDED))
-        features = clean._replace(
-            embeddings=embeddings, logits=model.head.logits(embeddings), labels=LABELS.to(PRETENDED)
-        )
+        features = looked_at(model.embed, model.head, IMAGES.to(PRETENDED), LABELS.to(PRETENDED), views)
     for name in DETECTORS:
         if name == "center":  # needs the center penalty, which this model was trained without
             continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Self
 
+import torch
 from torch import Tensor
 
 from faceverif.perturbation.threat_model import ThreatModel
@@ -16,7 +17,7 @@ from robustness.attacks.traits import Traits
 from robustness.config.attack_section import AttackSection, Loss
 from robustness.config.attacks import AdaptiveConfig
 from robustness.detectors.base import Detector
-from robustness.features import Features
+from robustness.features import looked_at
 
 
 class Adaptive(Attack):
@@ -24,7 +25,9 @@ class Adaptive(Attack):
 
     After Carlini & Wagner, "Adversarial Examples Are Not Easily Detected" (2017), and Tramer et al. (2020).
     With score = -log-likelihood and threshold = -tau the second term is c max(0, tau - log-likelihood). See
-    `best_of_sweep` for the search.
+    `best_of_sweep` for the search. Where the detector compares views of the picture, the classification loss
+    is the mean over picture and views, as in expectation over transformation (Athalye et al., 2018): an
+    attack that fools them alike leaves nothing to disagree about.
 
     Args:
         detector: fitted; its scores must have gradients.
@@ -67,14 +70,13 @@ class Adaptive(Attack):
         """The best version that the sweep has found."""
 
         def look(pixels: Tensor) -> Sight:
-            embeddings = model.embed(pixels)
-            features = Features(embeddings, model.head.logits(embeddings), goal.labels)
-            logits = features.logits
+            features = looked_at(model.embed, model.head, pixels, goal.labels, self.detector.views)
+            seen = (features, *features.views.values())
             return Sight(
-                gain=GAINS[self.loss](logits, goal),
-                reached=goal.reached(logits),
+                gain=torch.stack([GAINS[self.loss](each.logits, goal) for each in seen]).mean(dim=0),
+                reached=goal.reached(features.logits),
                 scores=self.detector.score(features),
-                distance=goal.margin(logits),
+                distance=goal.margin(features.logits),
             )
 
         return best_of_sweep(

@@ -255,8 +255,8 @@ def _joined(parts: list[AttackResult]) -> AttackResult:
 
     return AttackResult(
         images=torch.cat([part.images for part in parts]),
-        clean=Features(*map(torch.cat, zip(*(part.clean for part in parts), strict=True))),
-        attacked=Features(*map(torch.cat, zip(*(part.attacked for part in parts), strict=True))),
+        clean=Features.joined([part.clean for part in parts]),
+        attacked=Features.joined([part.attacked for part in parts]),
         targets=join(part.targets for part in parts),
         sizes=torch.cat([part.sizes for part in parts]),
         zero_gradient=join(part.zero_gradient for part in parts),

@@ -17,14 +17,14 @@ from robustness.attacks.traits import Traits
 from robustness.config.attack_section import AttackSection
 from robustness.config.attacks import PairAdaptiveConfig, PairGoal
 from robustness.detectors.base import Detector
-from robustness.features import Features
+from robustness.features import looked_at
 
 
 class PairAdaptive(PairAttack):
     """Raises +-cosine - c max(0, score - threshold), with a growing c, from several random starts.
 
     `Adaptive` for pairs, after Carlini & Wagner, "Adversarial Examples Are Not Easily Detected" (2017). See
-    `best_of_sweep` for the search.
+    `best_of_sweep` for the search. As there, the cosine is the mean over the photo and the detector's views.
 
     Args:
         goal: what the attack is for.
@@ -76,13 +76,14 @@ class PairAdaptive(PairAttack):
         """The best version that the sweep has found."""
 
         def look(pixels: Tensor) -> Sight:
-            embeddings = chase.network(pixels)
-            gain, logits = chase.gain(embeddings), self.head.logits(embeddings)
-            nobody = torch.full((len(embeddings),), STRANGER, device=embeddings.device)
+            nobody = torch.full((len(pixels),), STRANGER, device=pixels.device)
+            features = looked_at(chase.network, self.head, pixels, nobody, self.detector.views)
+            gain = chase.gain(features.embeddings)
+            of_views = [chase.gain(each.embeddings) for each in features.views.values()]
             return Sight(
-                gain=gain,
+                gain=torch.stack([gain, *of_views]).mean(dim=0),
                 reached=as_wanted(chase.sign * gain, self.goal, threshold=self.accept_from),
-                scores=self.detector.score(Features(embeddings, logits, nobody)),
+                scores=self.detector.score(features),
                 distance=-gain,
             )
 

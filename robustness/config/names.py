@@ -12,5 +12,8 @@ DETECTORS = (
     "energy",
     "mahalanobis",
     "knn",
+    "feature_squeezing",
+    "jpeg_disagreement",
+    "crop_disagreement",
 )
 CONTROLS = ("noise", "blur", "jpeg")

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterable
 
 from data_prep.errors import InputError
 from robustness.attacked_model import AttackedModel
 from robustness.detectors.base import Detector
 from robustness.detectors.center import CenterLikelihood
+from robustness.detectors.disagreement import CropDisagreement, FeatureSqueezing, JPEGDisagreement
 from robustness.detectors.energy import Energy
 from robustness.detectors.knn import NearestNeighbours
 from robustness.detectors.lgm import LGMClassLikelihood, LGMGaussianLikelihood, LGMMixtureLikelihood
 from robustness.detectors.mahalanobis import Mahalanobis
 from robustness.detectors.softmax import Affinity, MaxProbability
+from robustness.detectors.views import View
 
-DETECTORS: dict[str, Callable[..., Detector]] = {
+DETECTORS: dict[str, type[Detector]] = {
     "lgm_class": LGMClassLikelihood,
     "lgm_gaussian": LGMGaussianLikelihood,
     "lgm_mixture": LGMMixtureLikelihood,
@@ -24,6 +26,9 @@ DETECTORS: dict[str, Callable[..., Detector]] = {
     "energy": Energy,
     "mahalanobis": Mahalanobis,
     "knn": NearestNeighbours,
+    "feature_squeezing": FeatureSqueezing,
+    "jpeg_disagreement": JPEGDisagreement,
+    "crop_disagreement": CropDisagreement,
 }
 
 
@@ -40,4 +45,9 @@ def build_detector(name: str, model: AttackedModel) -> Detector:
     return DETECTORS[name](model)
 
 
-__all__ = ["DETECTORS", "Detector", "build_detector"]
+def views_of(detectors: Iterable[Detector]) -> dict[str, View]:
+    """Every view that some of the detectors need, by name."""
+    return {name: view for detector in detectors for name, view in detector.views.items()}
+
+
+__all__ = ["DETECTORS", "Detector", "build_detector", "views_of"]

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from data_prep.errors import InputError
 from robustness.attacked_model import AttackedModel
+from robustness.detectors.views import View
 from robustness.features import Features
 
 
@@ -25,6 +26,7 @@ class Detector(ABC):
     Attributes:
         differentiable: whether gradients flow from the scores to the features, for `Adaptive`.
         learnt: names of the tensors that `learn` sets.
+        views: name -> changed versions of a picture that it needs the model's answers to, in the features.
         needs_classes: whether it looks at logits or at what a head has learnt.
 
     Raises:
@@ -33,6 +35,7 @@ class Detector(ABC):
 
     differentiable: ClassVar[bool] = True
     learnt: ClassVar[tuple[str, ...]] = ()
+    views: ClassVar[Mapping[str, View]] = {}
     needs_classes: ClassVar[bool] = True
 
     def __init__(self, model: AttackedModel) -> None:
@@ -68,10 +71,17 @@ class Detector(ABC):
         """How adversarial each looks, (N,), on the features' device; its unit is the detector's own.
 
         Raises:
-            InputError: the detector is not fitted, or the features are of another model.
+            InputError: the detector is not fitted, or the features are of another model or lack views.
         """
         self.refuse_unfitted()
         self._refuse_foreign(features)
+        if missing := sorted(self.views.keys() - features.views.keys()):
+            raise InputError(
+                "features",
+                f"must hold the views that {type(self).__name__} compares",
+                got=f"none of {', '.join(missing)}",
+                fix="Extract them with views=detector.views.",
+            )
         return self.judge(features)
 
     def state(self) -> dict[str, Tensor]:

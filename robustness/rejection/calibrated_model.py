@@ -12,7 +12,7 @@ from robustness.attacked_model import AttackedModel
 from robustness.attacks.knowledge import Knowledge
 from robustness.detectors import Detector, build_detector
 from robustness.detectors.rejection_threshold import RejectionThreshold
-from robustness.features import Features
+from robustness.features import Features, extract_features
 from robustness.fitted_model import FittedModel, evenly
 from robustness.loaded_run import LoadedRun
 from robustness.rejection.config import ModelConfig, RejectionConfig
@@ -61,8 +61,15 @@ class CalibratedModel:
             source=source,
         )
 
-    def scores(self, features: Features) -> dict[str, Tensor]:
-        """What every detector says of features, (N,) each."""
+    def scores(self, features: Features, pixels: Tensor) -> dict[str, Tensor]:
+        """What every detector says of images, (N,) each.
+
+        Args:
+            features: of the images.
+            pixels: (N, C, H, W) in [0, 1], the images; only detectors that compare views look at them.
+        """
+        if views := self.fitted.views:
+            features = extract_features(self.model, pixels, features.labels, views=views)
         return {name: detector.score(features) for name, detector in self.detectors.items()}
 
 

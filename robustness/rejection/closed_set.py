@@ -12,7 +12,7 @@ from torch import Tensor
 from data_prep.errors import InputError
 from faceverif.images.base import LabelledImages
 from faceverif.images.labelled import as_pixels
-from robustness.fitted_model import PORTION, FittedModel, features_of
+from robustness.fitted_model import PORTION, FittedModel
 from robustness.loaded_run import LoadedRun
 from robustness.rejection.calibrated_model import CalibratedModel
 from robustness.rejection.config import RejectionConfig
@@ -53,7 +53,7 @@ def load_closed_set(config: RejectionConfig, fitted: FittedModel, run: LoadedRun
         InputError: there are too few unseen images.
     """
     calibration, evaluation = _divided(run.unseen, config)
-    points = fitted.calibrated(features_of(fitted.model, calibration), config.rates)
+    points = fitted.calibrated(fitted.features(calibration), config.rates)
     facts = {"data_sha256": evaluation.sha256(), "calibration_sha256": calibration.sha256()}
     return ClosedSet(fitted, points, facts, evaluation)
 

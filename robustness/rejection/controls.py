@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torchvision.transforms.functional import gaussian_blur as torchvision_blur
 
@@ -15,10 +12,12 @@ from data_prep.errors import InputError
 from faceverif.perturbation.norm import Norm
 from faceverif.perturbation.threat_model import expand, sizes
 from robustness.attacked_model import refuse_bad_pixels
+from robustness.detectors.views import through_jpeg
 
 SIZE_RULE = (
-    "Each control is scaled to the attack's epsilon. JPEG uses the lowest quality within it; where a control "
-    "cannot reach epsilon, its measured size is shown"
+    "Each control is scaled to the attack's epsilon, and, named CONTROL-like-ATTACK, to the l2 norm of that "
+    "attack's change of each image. JPEG uses the lowest quality within it; where a control cannot reach its "
+    "size, the measured size is shown"
 )
 
 # The blur that is mixed in has a standard deviation of this share of the image's side.
@@ -112,9 +111,4 @@ def _compressed(image: Tensor, wanted: Tensor, *, norm: Norm) -> Tensor:
 
 
 def _through_jpeg(image: Tensor, quality: int) -> Tensor:
-    pixels = (image * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
-    picture = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
-    file = io.BytesIO()
-    picture.save(file, format="JPEG", quality=quality)
-    decoded = np.asarray(Image.open(file)).reshape(pixels.shape)
-    return torch.from_numpy(decoded.copy()).permute(2, 0, 1).float().div(255)
+    return through_jpeg(image[None], quality=quality)[0]

@@ -24,7 +24,7 @@ from robustness.attacks.knowledge import Knowledge
 from robustness.config.attacks import PairGoal
 from robustness.face_regions import seen_landmarks
 from robustness.features import Features
-from robustness.fitted_model import PORTION, FittedModel, features_of
+from robustness.fitted_model import PORTION, FittedModel
 from robustness.loaded_run import LoadedRun
 from robustness.rejection.calibrated_model import CalibratedModel
 from robustness.rejection.config import PairsConfig, RejectionConfig
@@ -106,7 +106,7 @@ def load_open_set(config: RejectionConfig, fitted: FittedModel, run: LoadedRun) 
             fix="Give runs by faceverif train.",
         )
     strangers = _Strangers.load(settings, spec, seed=config.seed)
-    features = features_of(fitted.model, strangers.photos)
+    features = fitted.features(strangers.photos)
     threshold = strangers.verification_threshold(features, far=settings.far)
     facts = strangers.facts | asdict(threshold) | {"far_asked": settings.far}
     if not fitted.model.head.classes:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from data_prep.atomic import write_text, written_whole
 from data_prep.errors import InputError, first_line
 from data_prep.system_errors import system_trouble
+from faceverif.perturbation.threat_model import sizes
 from robustness.rejection.calibrated_model import CalibratedModel
 from robustness.rejection.outcome import Outcome, Verdicts, measure_outcome
 from robustness.rejection.trial import ChangedImages
@@ -38,6 +39,7 @@ class TrialScores:
     Attributes:
         verdicts: of the attack.
         sizes: (N,) norm of each change.
+        l2: (N,) l2 norm of each change, for pixels in [0, 1]; None in files of earlier versions.
         clean, attacked: detector -> (N,) scores before and after.
         similarity: of pairs, (2, N) cosines before and after.
         classes: of images of the classes, (3, N): the true class, and the predicted one before and after.
@@ -46,6 +48,7 @@ class TrialScores:
 
     verdicts: Verdicts
     sizes: NDArray[np.float64]
+    l2: NDArray[np.float64] | None
     clean: dict[str, NDArray[np.float64]]
     attacked: dict[str, NDArray[np.float64]]
     similarity: NDArray[np.float64] | None
@@ -70,6 +73,7 @@ class TrialScores:
         return cls(
             verdicts,
             columns["size"],
+            columns.get("l2"),
             **sides,
             similarity=_stacked(columns, "clean_similarity", "similarity"),
             classes=_stacked(columns, "label", "clean_predicted", "predicted"),
@@ -230,9 +234,11 @@ def _pictures(change: ChangedImages) -> dict[str, NDArray[Any]]:
 
 def _columns(change: ChangedImages, model: CalibratedModel) -> dict[str, NDArray[Any]]:
     verdicts = {name: column for name, column in vars(change.verdicts).items() if column is not None}
-    columns = change.columns | {"size": change.sizes.double()}
-    for side, features in (("clean", change.clean), ("attacked", change.attacked)):
-        for name, scores in model.scores(features).items():
+    l2 = sizes(change.after - change.before, "l2")
+    columns = change.columns | {"size": change.sizes.double(), "l2": l2.double()}
+    sides = {"clean": (change.clean, change.before), "attacked": (change.attacked, change.after)}
+    for side, (features, pixels) in sides.items():
+        for name, scores in model.scores(features, pixels).items():
             columns[f"{side}.{name}"] = scores.double()
     return verdicts | {name: column.numpy() for name, column in columns.items()}
 
