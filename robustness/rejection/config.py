@@ -164,8 +164,11 @@ class RejectionConfig(Section):
         _refuse_twice("models", "must differ in their names", models)
         for key, labels in (("attacks", attacks), ("pairs.attacks", pairs)):
             _refuse_twice(key, "must differ in their labels; give them some", labels)
-            for label in set(labels) & set(self.controls.changes):
-                raise broken_rule(key, "must not be labelled as a control is: they share files", got=label)
+            for label in labels:
+                if label.split("-like-")[0] in self.controls.changes:
+                    raise broken_rule(
+                        key, "must not be labelled as a control is: they share files", got=label
+                    )
         _refuse_unknown_detectors("detectors", self.detectors)
         for row in self.published:
             if row.model not in models or row.attack not in attacks:

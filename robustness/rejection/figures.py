@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
-from faceverif.report.plotting import FAINT, GENUINE, IMPOSTOR, INK, PERCENT, new_panels
+from faceverif.report.plotting import FAINT, GENUINE, IMPOSTOR, INK, PERCENT, line_styles, new_panels
 from faceverif.verification.metrics import equal_error_rate
 from robustness.rejection.findings import Finding, Row, Spread
 from robustness.rejection.outcome import clean_against_attacked
@@ -55,6 +55,31 @@ def sweep_figure(rows: Sequence[Row], styles: Mapping[str, Style], *, rate: str)
             _line(axes, [places[row.epsilon] for row in own], spreads, style=styles[model], label=model)
         axes.set(title=title, xlabel="epsilon, not to scale", ylim=(-0.03, 1.03))
         axes.set_xticks(list(places.values()), [f"{epsilon:.2g}" for epsilon in places])
+        axes.yaxis.set_major_formatter(PERCENT)
+    _legend_below(figure, panels[0])
+    return figure
+
+
+def escapes_figure(rows: Sequence[Row], *, rate: str) -> Figure:
+    """Over epsilon, the success of every attack that escapes the model's detector; one panel per model.
+
+    Args:
+        rows: of the attacks in one norm, each with the model's own detector, at every size that is shown.
+        rate: of false rejections, whose threshold decides what escapes.
+    """
+    models = list(dict.fromkeys(row.model for row in rows))
+    styles = line_styles(dict.fromkeys(row.label for row in rows))
+    figure, panels = new_panels(max(len(models), 2))
+    for axes in panels[len(models) :]:
+        axes.set_axis_off()
+    for axes, model in zip(panels, models, strict=False):
+        by_label: dict[str, list[Row]] = {}
+        for row in sorted((row for row in rows if row.model == model), key=lambda row: row.epsilon):
+            by_label.setdefault(row.label, []).append(row)
+        for label, own in by_label.items():
+            spreads = [row.undetected[rate] for row in own]
+            _line(axes, [row.epsilon for row in own], spreads, style=styles[label], label=label)
+        axes.set(title=model, xlabel="epsilon", ylim=(-0.03, 1.03))
         axes.yaxis.set_major_formatter(PERCENT)
     _legend_below(figure, panels[0])
     return figure
@@ -245,7 +270,7 @@ def _legend_below(figure: Figure, axes: Axes) -> None:
     figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize=8)
 
 
-def _line(axes: Axes, places: list[int], spreads: list[Spread], *, style: Style, label: str) -> None:
+def _line(axes: Axes, places: Sequence[float], spreads: list[Spread], *, style: Style, label: str) -> None:
     """The means, and behind them one standard deviation or the interval."""
     means = [spread.mean for spread in spreads]
     axes.plot(places, means, **style, marker="o", markersize=3.5, label=label)

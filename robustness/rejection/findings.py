@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from data_prep.errors import InputError
 from robustness.config.attacks import PairGoal
 from robustness.detectors.rejection_threshold import RejectionThreshold
 from robustness.rejection.pair_trial import PairTrial
@@ -170,6 +171,28 @@ def read_findings(trials: Sequence[Trial], out: Path) -> list[Finding]:
     return [finding for finding in found if finding is not None]
 
 
+def l2_norms(trial: Trial[Any], out: Path) -> NDArray[np.float64]:
+    """How large the changes of a finished trial are, (N,), for a control like it.
+
+    Args:
+        trial: that has finished.
+        out: the experiment's folder.
+
+    Raises:
+        InputError: its file is damaged, or an earlier version wrote it.
+    """
+    finding = Finding.read(trial, out)
+    assert finding is not None  # attacks are run before their controls
+    if (norms := finding.scores().l2) is None:
+        raise InputError(
+            trial.path,
+            "must hold the l2 norms of its changes, which controls are compared by",
+            got="a file of an earlier version",
+            fix=f"Remove {file_at(finding.stem, 'json')}: the same command then runs this trial again.",
+        )
+    return norms
+
+
 def rows_of(findings: Sequence[Finding], detector: str | None = None) -> list[Row]:
     """One row per model, goal, label, norm and epsilon, in the order of the findings.
 
@@ -205,7 +228,7 @@ def worst_rows(rows: Sequence[Row], *, rate: str) -> dict[str, Row]:
     """
     worst: dict[str, Row] = {}
     for row in rows:
-        if _is_limited(row) and not row.control:
+        if is_limited(row) and not row.control:
             so_far = worst.setdefault(row.model, row)
             if row.undetected[rate].mean > so_far.undetected[rate].mean:
                 worst[row.model] = row
@@ -224,7 +247,7 @@ def worst_cases(findings: Sequence[Finding], *, rate: float) -> dict[str, WorstC
     groups: dict[tuple[str, str, str, float], list[Finding]] = {}
     for finding in findings:
         trial = finding.trial
-        if trial.attack is not None and _is_limited(trial):
+        if trial.attack is not None and is_limited(trial):
             groups.setdefault((trial.model, trial.label, trial.norm, trial.epsilon), []).append(finding)
     worst: dict[str, WorstCase] = {}
     for (model, label, _, epsilon), group in groups.items():
@@ -240,18 +263,19 @@ def headline_epsilon(label: str, findings: Sequence[Finding]) -> float | None:
     sizes = [
         finding.trial.epsilon
         for finding in findings
-        if finding.trial.label == label and _is_limited(finding.trial)
+        if finding.trial.label == label and is_limited(finding.trial)
     ]
     return max(sizes, default=None)
 
 
-def _is_limited(change: Trial | Row) -> bool:
+def is_limited(change: Trial | Row) -> bool:
     """Whether there is a change, and it is limited by epsilon or to a region."""
-    local = change.local if isinstance(change, Row) else _is_local(change)
+    local = change.local if isinstance(change, Row) else is_local(change)
     return change.epsilon > 0 and (local or change.norm != "linf" or change.epsilon < WHOLE_BOX)
 
 
-def _is_local(trial: Trial) -> bool:
+def is_local(trial: Trial) -> bool:
+    """Whether it changes a region only, whose epsilon says little of the whole change."""
     return trial.traits is not None and trial.traits.local
 
 
@@ -285,7 +309,7 @@ def _row(group: Sequence[Finding], detector: str | None) -> Row:
         norm=trial.norm,
         epsilon=trial.epsilon,
         control=trial.attack is None,
-        local=_is_local(trial),
+        local=is_local(trial),
         detector=name,
         images=group[0].record["images"],
         size=size,

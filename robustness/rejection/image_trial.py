@@ -46,13 +46,18 @@ class ImageTrial(Trial[ClosedSet]):
         return load_closed_set(config, fitted, run)
 
     def changes(
-        self, model: ClosedSet, source: AttackedModel | None, *, seed: int
+        self, model: ClosedSet, source: AttackedModel | None, *, seed: int, wanted: Tensor | None = None
     ) -> Iterator[ChangedImages]:
         """Attack or control the images."""
-        change = self._control(model) if self.attack is None else self._attack(model, source)
         count = len(model.evaluation) if self.images is None else self.images
-        for first, clean, labels in model.portions(count):
-            yield _changed(clean, change(clean, labels, seed + first))
+        if self.attack is not None:
+            attack = self._attack(model, source)
+            for first, clean, labels in model.portions(count):
+                yield _changed(clean, attack(clean, labels, seed + first))
+            return
+        norms = torch.full((count,), self.epsilon) if wanted is None else wanted[:count]
+        for first, clean, labels in model.portions(len(norms)):
+            yield _changed(clean, self._controlled(model, clean, labels, norms[first:], seed=seed + first))
 
     def _attack(
         self, model: ClosedSet, source: AttackedModel | None
@@ -63,22 +68,19 @@ class ImageTrial(Trial[ClosedSet]):
         threat = ThreatModel(self.norm, self.epsilon, targeted="untargeted" not in attack_class.goals)
         return lambda clean, labels, seed: attack(model.model, clean, labels, threat=threat, seed=seed)
 
-    def _control(self, model: ClosedSet) -> Callable[[Tensor, Tensor, int], AttackResult]:
+    def _controlled(
+        self, model: ClosedSet, clean: Tensor, labels: Tensor, norms: Tensor, *, seed: int
+    ) -> AttackResult:
         """A control reports as an attack does: it has no goal, but predictions may have changed."""
-
-        def change(clean: Tensor, labels: Tensor, seed: int) -> AttackResult:
-            wanted = torch.full((len(clean),), self.epsilon)
-            changed = controlled(self.label, clean, wanted, norm=self.norm, seed=seed)
-            return AttackResult(
-                images=changed,
-                clean=extract_features(model.model, clean, labels),
-                attacked=extract_features(model.model, changed, labels),
-                targets=None,
-                sizes=ThreatModel(self.norm, self.epsilon).sizes(clean, changed),
-                zero_gradient=None,
-            )
-
-        return change
+        changed = controlled(self.control, clean, norms[: len(clean)], norm=self.norm, seed=seed)
+        return AttackResult(
+            images=changed,
+            clean=extract_features(model.model, clean, labels),
+            attacked=extract_features(model.model, changed, labels),
+            targets=None,
+            sizes=ThreatModel(self.norm, self.epsilon).sizes(clean, changed),
+            zero_gradient=None,
+        )
 
 
 def _changed(clean: Tensor, result: AttackResult) -> ChangedImages:

@@ -48,13 +48,21 @@ class PairTrial(Trial[OpenSet]):
         """With pairs of people whom it does not know."""
         return load_open_set(config, fitted, run)
 
-    def changes(self, model: OpenSet, source: AttackedModel | None, *, seed: int) -> Iterator[ChangedImages]:
+    def changes(
+        self, model: OpenSet, source: AttackedModel | None, *, seed: int, wanted: Tensor | None = None
+    ) -> Iterator[ChangedImages]:
         """Attack or control the probes."""
-        change = self._control(model) if self.attack is None else self._attack(model, source)
         pairs = model.pairs[self.goal]
         count = len(pairs) if self.images is None else self.images
-        for first, probes, references in pairs.portions(count):
-            yield _changed(model, probes, references, change(probes, references, seed + first))
+        if self.attack is not None:
+            attack = self._attack(model, source)
+            for first, probes, references in pairs.portions(count):
+                yield _changed(model, probes, references, attack(probes, references, seed + first))
+            return
+        norms = torch.full((count,), self.epsilon) if wanted is None else wanted[:count]
+        for first, probes, references in pairs.portions(len(norms)):
+            result = self._controlled(model, probes, references, norms[first:], seed=seed + first)
+            yield _changed(model, probes, references, result)
 
     def _attack(
         self, model: OpenSet, source: AttackedModel | None
@@ -64,14 +72,12 @@ class PairTrial(Trial[OpenSet]):
         network, threat = model.model.network, ThreatModel(self.norm, self.epsilon)
         return lambda probes, references, seed: attack(network, probes, references, threat=threat, seed=seed)
 
-    def _control(self, model: OpenSet) -> Callable[[Tensor, Tensor, int], PairAttackResult]:
-        def change(probes: Tensor, references: Tensor, seed: int) -> PairAttackResult:
-            wanted = torch.full((len(probes),), self.epsilon)
-            changed = controlled(self.label, probes, wanted, norm=self.norm, seed=seed)
-            threat = ThreatModel(self.norm, self.epsilon)
-            return unasked_result(self.goal, model.model.network, probes, changed, references, threat=threat)
-
-        return change
+    def _controlled(
+        self, model: OpenSet, probes: Tensor, references: Tensor, norms: Tensor, *, seed: int
+    ) -> PairAttackResult:
+        changed = controlled(self.control, probes, norms[: len(probes)], norm=self.norm, seed=seed)
+        threat = ThreatModel(self.norm, self.epsilon)
+        return unasked_result(self.goal, model.model.network, probes, changed, references, threat=threat)
 
 
 def verdicts_of(result: PairAttackResult, *, accept_from: float) -> Verdicts:

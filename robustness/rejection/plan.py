@@ -8,13 +8,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from faceverif.perturbation.norm import Norm
 from robustness.config.attack_section import AttackSection, includes
 from robustness.loaded_run import run_sha256
 from robustness.rejection.config import RejectionConfig
+from robustness.rejection.findings import WHOLE_BOX, is_local
 from robustness.rejection.image_trial import ImageTrial
 from robustness.rejection.models import source_keys
 from robustness.rejection.pair_trial import PairTrial
-from robustness.rejection.trial import Key, Trial
+from robustness.rejection.trial import Key, Trial, like_label
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,9 @@ class Plan:
 def plan_trials(config: RejectionConfig, model: str, training: int) -> list[Trial[Any]]:
     """Every attack at every size, and the controls at the sizes of the attacks, for one training.
 
+    A control comes twice at each epsilon of an attack in linf: with that epsilon, and with the l2 norms that
+    the changes of the first such attack have, image by image.
+
     The first attack is also made with size 0, which leaves the images as they are: a detector must not see
     a difference there. Pairs get the same trials for each goal.
     """
@@ -76,12 +81,21 @@ def _planned(
         if includes(attack.trainings, training)
         for epsilon in sorted({*attack.epsilons, *((0.0,) if attack is attacks[0] else ())})
     ]
-    sizes = sorted({(trial.norm, trial.epsilon) for trial in trials if trial.epsilon > 0})
-    return trials + [
-        trial(model, training, control, norm, epsilon, None, config.controls.images)
-        for control in config.controls.names(training)
-        for norm, epsilon in sizes
-    ]
+    # The first attack of each size: the controls take its norm and epsilon, or the l2 norms of its changes.
+    first: dict[tuple[Norm, float], Trial[Any]] = {}
+    for each in sorted(trials, key=is_local):
+        if each.epsilon > 0:
+            first.setdefault((each.norm, each.epsilon), each)
+    controls = config.controls
+    for control in controls.names(training):
+        for (norm, epsilon), attack in sorted(first.items(), key=lambda item: item[0]):
+            trials.append(trial(model, training, control, norm, epsilon, None, controls.images))
+            if norm == "linf" and epsilon < WHOLE_BOX and not is_local(attack):
+                label = like_label(control, attack.label)
+                trials.append(
+                    trial(model, training, label, "l2", epsilon, None, controls.images, like=attack)
+                )
+    return trials
 
 
 def _about(config: RejectionConfig, trial: Trial[Any], hashes: Mapping[Key, str]) -> dict[str, Any]:

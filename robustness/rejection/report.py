@@ -22,6 +22,7 @@ from robustness.rejection.config import PaperNumbers, RejectionConfig
 from robustness.rejection.figures import (
     POSTERIOR,
     curves_figure,
+    escapes_figure,
     histogram_figure,
     posterior_figure,
     queries_figure,
@@ -33,10 +34,12 @@ from robustness.rejection.findings import (
     Row,
     WorstCase,
     headline_epsilon,
+    is_limited,
     rows_of,
     worst_cases,
     worst_rows,
 )
+from robustness.rejection.headline import headlines
 from robustness.rejection.masking import CHECKS, VERDICTS, Verdict
 from robustness.rejection.trial_files import TrialScores
 
@@ -114,6 +117,8 @@ class Part:
         goal: of the attacks on pairs; None for the closed set.
         sections: one per attack.
         strongest: the same; attacks that get most past the detectors on average come first.
+        escapes: every attack over epsilon, past the own detectors; None where there is one size only.
+        sentences: model -> what it takes to fool it, and how much of that is noticed.
         headline: model -> the attack and size under which it gives most wrong answers.
         worst: model -> the row of the attack and size with the most undetected successes.
         summary: model -> its rows under every attack, each at its largest size below the whole box.
@@ -124,6 +129,8 @@ class Part:
     goal: PairGoal | None
     sections: list[ShownAttack]
     strongest: list[ShownAttack]
+    escapes: ShownFigure | None
+    sentences: dict[str, str]
     headline: dict[str, WorstCase]
     worst: dict[str, Row]
     summary: dict[str, dict[str, Row]]
@@ -132,8 +139,11 @@ class Part:
 
     @property
     def numbers(self) -> dict[str, Any]:
-        """Model -> its worst case, for the summary of the page."""
-        return {model: asdict(case) for model, case in self.headline.items()}
+        """Model -> its sentence and its worst case, for the summary of the page."""
+        return {
+            model: {"headline": self.sentences.get(model)} | asdict(case)
+            for model, case in self.headline.items()
+        }
 
 
 def write_rejection_report(
@@ -194,12 +204,28 @@ def _part(config: RejectionConfig, goal: PairGoal | None, findings: Sequence[Fin
         goal,
         sections,
         _strongest_first(sections, summary, rate=rate),
+        _escapes(rows, goal, rate=rate, out=out),
+        {each.model: each.text for each in headlines(mine, rate=max(config.rates))},
         worst_cases(mine, rate=max(config.rates)),
         worst_rows(rows, rate=rate),
         summary,
         [row for row in rows if row.control],
         others,
     )
+
+
+def _escapes(rows: Sequence[Row], goal: PairGoal | None, *, rate: str, out: Path) -> ShownFigure | None:
+    """The curve of every attack on whole images in linf; those of others stand in their own sections."""
+    attacks = [row for row in rows if is_limited(row) and not (row.control or row.local)]
+    drawn = [row for row in attacks if row.norm == "linf"]
+    if len({row.epsilon for row in drawn}) < 2:
+        return None
+    caption = (
+        f"Success that the model's own detector does not notice at {100 * float(rate):g} % false rejections, "
+        "over epsilon. Only attacks that know the detector show what it withstands."
+    )
+    name = "-".join(filter(None, (goal, "escapes")))
+    return _saved(name, escapes_figure(drawn, rate=rate), caption, out)
 
 
 def _largest_rate(config: RejectionConfig) -> str:

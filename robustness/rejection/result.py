@@ -14,6 +14,7 @@ from robustness.detectors.rejection_threshold import CALIBRATION_RULE
 from robustness.rejection.bootstrap import INTERVAL_RULE
 from robustness.rejection.controls import SIZE_RULE
 from robustness.rejection.findings import Finding, facts_of_pairs, rows_of
+from robustness.rejection.headline import headlines
 from robustness.rejection.masking import check_masking
 from robustness.rejection.open_set import STRANGERS_RULE
 from robustness.rejection.plan import Plan
@@ -34,6 +35,7 @@ def write_result(plan: Plan, findings: Sequence[Finding], out: Path) -> dict[str
         "name": config.name,
         "title": config.title,
         "source": config.source,
+        "headlines": [asdict(each) for each in headlines(findings, rate=max(config.rates))],
         "finished": len(findings),
         "planned": len(plan.trials),
         "models": {

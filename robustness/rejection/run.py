@@ -6,13 +6,15 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from data_prep.atomic import write_text
 from data_prep.lock import filled
 from data_prep.progress import duration, say
 from faceverif.classification.config import ClassificationConfig
 from faceverif.config.reading import config_text
 from robustness.rejection.config import ModelConfig, RejectionConfig
-from robustness.rejection.findings import Finding, read_findings
+from robustness.rejection.findings import Finding, l2_norms, read_findings
 from robustness.rejection.models import CalibratedModels
 from robustness.rejection.plan import Plan
 from robustness.rejection.report import write_rejection_report
@@ -59,7 +61,10 @@ def run_rejection(config: RejectionConfig, out: Path, *, train: Trainer) -> Path
                 _run_missing(plan, trials, missing, models, out)
                 write_result(plan, read_findings(plan.trials, out), out)
         findings = read_findings(plan.trials, out)
-        return write_rejection_report(config, findings, write_result(plan, findings, out), out)
+        result = write_result(plan, findings, out)
+        for headline in result["headlines"]:
+            say(headline["text"])
+        return write_rejection_report(config, findings, result, out)
 
 
 def _trained(config: RejectionConfig, out: Path, *, train: Trainer) -> dict[tuple[str, int], Path]:
@@ -102,7 +107,8 @@ def _run_missing(
         refuse_other_facts(finding, models.of(finding.trial).facts)
     for trial in missing:
         model, seed = models.of(trial), plan.config.seed
-        changes = trial.changes(model, models.source_of(trial), seed=seed)
+        wanted = None if trial.like is None else torch.tensor(l2_norms(trial.like, out)).float()
+        changes = trial.changes(model, models.source_of(trial), seed=seed, wanted=wanted)
         keep_trial(out / trial.path, changes, model, seed=seed, about=plan.about[trial])
         _say_figures(Finding.read(trial, out))
 

@@ -61,6 +61,8 @@ class Trial(ABC, Generic[_Model]):
         attack: how; None for a control.
         images: only the first of them; None: all.
         goal: of an attack on pairs, or whose pairs a control changes; None for images of the classes.
+        like: of a control, the attack whose changes it equals in l2 norm, image by image; None: a control of
+            the size epsilon, or an attack.
         needs_classes: whether a transfer's source must know the classes of the attacked model.
     """
 
@@ -74,6 +76,7 @@ class Trial(ABC, Generic[_Model]):
     attack: AttackSection | None
     images: int | None
     goal: PairGoal | None
+    like: Trial[_Model] | None = None
 
     @property
     def key(self) -> Key:
@@ -96,7 +99,13 @@ class Trial(ABC, Generic[_Model]):
         elsewhere = {"epsilons", "label", "trainings"}
         attack = None if self.attack is None else self.attack.model_dump(mode="json", exclude=elsewhere)
         described = {name: getattr(self, name) for name in ("goal", "label", "norm", "epsilon", "images")}
-        return json.loads(json.dumps(described | {"attack": attack}))
+        like = {} if self.like is None else {"like": self.like.settings()}
+        return json.loads(json.dumps(described | like | {"attack": attack}))
+
+    @property
+    def control(self) -> str:
+        """The name of a control's change."""
+        return self.label if self.like is None else self.label.removesuffix(like_label("", self.like.label))
 
     @property
     @abstractmethod
@@ -121,7 +130,9 @@ class Trial(ABC, Generic[_Model]):
         """
 
     @abstractmethod
-    def changes(self, model: _Model, source: AttackedModel | None, *, seed: int) -> Iterator[ChangedImages]:
+    def changes(
+        self, model: _Model, source: AttackedModel | None, *, seed: int, wanted: Tensor | None = None
+    ) -> Iterator[ChangedImages]:
         """Change the images portion by portion.
 
         The seed of a portion is `seed` plus the position of its first image; an attack counts on from there
@@ -131,4 +142,10 @@ class Trial(ABC, Generic[_Model]):
             model: from `calibrated`.
             source: the other model that the attack knows; None for other trials.
             seed: of the experiment.
+            wanted: (N,) norms that a control `like` an attack gives its changes; None: epsilon for all.
         """
+
+
+def like_label(control: str, attack: str) -> str:
+    """The label of a control whose changes have the l2 norms of an attack's."""
+    return f"{control}-like-{attack}"

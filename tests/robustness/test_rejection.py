@@ -24,16 +24,24 @@ from faceverif.experiment.images import ImageTask
 from faceverif.report.plotting import line_styles, new_panels
 from robustness.rejection import run as rejection
 from robustness.rejection.config import RejectionConfig
-from robustness.rejection.figures import POSTERIOR, posterior_figure, strip_figure, sweep_figure
+from robustness.rejection.figures import (
+    POSTERIOR,
+    escapes_figure,
+    posterior_figure,
+    strip_figure,
+    sweep_figure,
+)
 from robustness.rejection.findings import (
     Finding,
     Spread,
     WorstCase,
     headline_epsilon,
+    l2_norms,
     read_findings,
     rows_of,
     worst_cases,
 )
+from robustness.rejection.headline import headlines
 from robustness.rejection.image_trial import ImageTrial
 from robustness.rejection.masking import check_masking, checks_for
 from robustness.rejection.plan import plan_trials
@@ -74,7 +82,14 @@ def settings(**changes: Any) -> RejectionConfig:
             {"name": "targeted_fgsm", "epsilons": [0.3]},
             {"name": "pgd", "epsilons": [0.1, 0.3, 1], "steps": 5, "images": 30},
             {"name": "transfer", "epsilons": [0.3], "steps": 5, "source": "softmax"},
-            {"name": "adaptive", "epsilons": [0.3], "rate": 0.2, "steps": 3, "restarts": 1, "images": 20},
+            {
+                "name": "adaptive",
+                "epsilons": [0.1, 0.3],
+                "rate": 0.2,
+                "steps": 3,
+                "restarts": 1,
+                "images": 20,
+            },
         ],
         "published": [{"model": "l-gm", "attack": "fgsm", "epsilon": 0.3, "error": 0.81, "eer": 0.031}],
     }
@@ -96,8 +111,9 @@ def findings_of(config: RejectionConfig, out: Path) -> list[Finding]:
 
 def test_everything_that_was_planned_is_in_the_result(done: Path) -> None:
     result = json.loads((done / "result.json").read_text())
-    # FGSM 0, 0.1, 0.3; targeted; PGD 0.1, 0.3, 1; adaptive; noise at 0.1, 0.3, 1; and transfer to l-gm alone.
-    assert result["finished"] == result["planned"] == 11 + 12
+    # FGSM 0, 0.1, 0.3; targeted; PGD 0.1, 0.3, 1; adaptive 0.1, 0.3; noise at 0.1, 0.3, 1, and like FGSM at
+    # 0.1 and 0.3; and transfer to l-gm alone.
+    assert result["finished"] == result["planned"] == 14 + 15
     assert {row["detector"] for row in result["rows"]} == {"affinity", "lgm_class"}
     assert {row["error"]["trainings"] for row in result["rows"]} == {1}
     others = {(row["model"], row["detector"]) for row in result["other_detectors"]}
@@ -130,12 +146,51 @@ def test_a_row_has_the_size_that_was_measured(done: Path) -> None:
     stored = pq.read_table(done / "trials/l-gm/training-0/noise-linf-1.parquet")["size"].to_numpy()
     assert noise.size.mean == pytest.approx(stored.mean())
     page = (done / "report.html").read_text()
-    controls = page[page.index("Controls: changes within") :]
+    controls = page[page.index("Controls: changes of the same size") :]
     assert f'<td class="n">1</td><td class="n">{noise.size.mean:.2g}</td>' in controls
 
 
+def test_a_control_like_an_attack_has_the_l2_norms_of_its_changes(done: Path) -> None:
+    found = {each.trial.path: each for each in findings_of(settings(), done)}
+    noise = found["trials/l-gm/training-0/noise-like-fgsm-l2-0.1"]
+    fgsm = found["trials/l-gm/training-0/fgsm-linf-0.1"]
+    wanted = fgsm.scores().l2
+    assert wanted is not None
+    assert np.median(wanted) > 0.5  # many pixels change
+    assert noise.scores().sizes == pytest.approx(wanted[:20], rel=1e-3, abs=1e-4)
+    assert noise.record["about"]["trial"]["like"]["label"] == "fgsm"
+    # With the same epsilon alone the noise is smaller.
+    plain = found["trials/l-gm/training-0/noise-linf-0.1"].scores().l2
+    assert plain is not None
+    assert np.median(plain) < 0.8 * np.median(wanted)
+    assert np.std(wanted) > 0  # each image has its own
+
+
+def test_a_control_like_an_attack_of_an_earlier_version_asks_for_it_again(done: Path, tmp_path: Path) -> None:
+    trial = next(each.trial for each in findings_of(settings(), done) if each.trial.label == "fgsm")
+    shutil.copytree(done / "trials", tmp_path / "trials")
+    path, record = file_at(tmp_path / trial.path, "parquet"), file_at(tmp_path / trial.path, "json")
+    pq.write_table(pq.read_table(path).drop_columns(["l2"]), path)
+    record.write_text(json.dumps(unsealed(record)))
+    with pytest.raises(InputError, match=rf"l2 norms of its changes.*earlier version\. Remove {record}: "):
+        l2_norms(trial, tmp_path)
+
+
+def test_the_curve_of_all_attacks_holds_the_adaptive_one_at_every_size(done: Path) -> None:
+    rows = [row for row in rows_of(findings_of(settings(), done)) if 0 < row.epsilon < 1 and not row.control]
+    panels = escapes_figure([row for row in rows if row.model == "l-gm"], rate="0.2").axes
+    lines = {str(line.get_label()): line for line in panels[0].lines}
+    assert set(lines) == {"fgsm", "targeted_fgsm", "pgd", "transfer", "adaptive"}
+    assert np.asarray(lines["adaptive"].get_xdata()).tolist() == [0.1, 0.3]
+    shown = {(row.label, row.epsilon): row.undetected["0.2"].mean for row in rows if row.model == "l-gm"}
+    expected = [shown["adaptive", 0.1], shown["adaptive", 0.3]]
+    assert np.asarray(lines["adaptive"].get_ydata()).tolist() == pytest.approx(expected)
+    assert "Every attack over epsilon" in (done / "report.html").read_text()
+
+
 def test_undetected_successes_are_counted_at_the_threshold(done: Path) -> None:
-    finding = next(each for each in findings_of(settings(), done) if each.trial.label == "adaptive")
+    found = findings_of(settings(), done)
+    finding = next(each for each in found if each.trial.label == "adaptive" and each.trial.epsilon == 0.3)
     scores, detection = finding.scores(), finding.own["detections"][1]
     assert detection["point"]["false_rejection_rate"] == 0.2
     below = scores.attacked[next(iter(finding.detectors))] <= detection["point"]["threshold"]
@@ -198,6 +253,73 @@ def test_a_model_that_is_wrong_without_an_attack_has_no_flattering_headline(tmp_
     assert worst_cases([rejected], rate=0.2)["a"].wrong == 0.6
     [check] = [each for each in check_masking([wrong]) if each.name == "most clean images are right"]
     assert (check.verdict, check.text[:14]) == ("warning", "at most 90.0% ")
+
+
+def said(*findings: Finding) -> str:
+    [headline] = headlines(findings, rate=0.2)
+    return headline.text
+
+
+def measured(label: str, epsilon: float, tmp_path: Path, *, success: float, undetected: float) -> Finding:
+    """A finding with these shares, of 90 % correct images."""
+    plain = {"error": 0.0, "accuracy": 0.5, "eer": 0.5, "false_rejection": 0.2, "detection": 0.0}
+    own: dict[str, Any] = {name: {"value": value} for name, value in plain.items()}
+    points = [
+        {
+            "point": {"false_rejection_rate": 0.2, "threshold": 0.5, "calibration_size": 100},
+            "undetected_success": {"value": undetected},
+        }
+        | {name: own[name] for name in ("false_rejection", "detection")}
+    ]
+    made = finding(label, epsilon, [False], tmp_path, **own | {"detections": points})
+    made.own["success"]["value"] = success
+    made.record.update(images=100, mean_size=epsilon)
+    return made
+
+
+def test_the_headline_says_what_suffices_and_how_much_of_it_is_noticed(tmp_path: Path) -> None:
+    """The smallest size that fools half; there, the attack that gets most past the detector."""
+    weak = measured("fgsm", 0.1, tmp_path, success=0.4, undetected=0.4)
+    enough = measured("pgd", 0.2, tmp_path, success=0.8, undetected=0.2)
+    sly = measured("adaptive", 0.2, tmp_path, success=0.5, undetected=0.4)
+    whole = measured("pgd", 1.0, tmp_path, success=1.0, undetected=1.0)
+    larger = measured("pgd", 0.3, tmp_path, success=1.0, undetected=1.0)
+    assert said(weak, enough, sly, larger, whole) == (
+        "To fool a on at least half of the images that it classifies correctly, it is enough to change each "
+        "pixel by at most 0.2 (51 of 255 grey levels): adaptive succeeds on 50 %; the detector x notices "
+        "20 % of these successes at 20 % false rejections."
+    )
+    assert said(weak, whole) == (
+        "No attack that was tried manages to fool a on half of the images that it classifies correctly: the "
+        "most is 40 %, by fgsm, which may change each pixel by at most 0.1 (25.5 of 255 grey levels); the "
+        "detector x notices 0 % of these successes at 20 % false rejections."
+    )
+    none = measured("fgsm", 0.1, tmp_path, success=0.0, undetected=0.0)
+    assert "the most is 0 %, by fgsm" in said(none)
+    assert said(none).endswith("nothing for the detector x to notice at 20 % false rejections.")
+
+
+def test_the_headline_says_first_that_a_model_is_bad(tmp_path: Path) -> None:
+    made = measured("fgsm", 0.1, tmp_path, success=0.0, undetected=0.0)
+    for accuracy, opening in (
+        (0.95, "No attack that was tried"),
+        (0.8, "a decides wrongly on 20 % of the images without any attack. No attack"),
+        (0.1, "a decides wrongly on 90 % of the images without any attack, so what follows is about the few"),
+    ):
+        made.own["clean_accuracy"]["value"] = accuracy
+        assert said(made).startswith(opening)
+
+
+def test_every_model_has_its_headline_on_the_page_and_in_the_result(done: Path) -> None:
+    stored = json.loads((done / "result.json").read_text())["headlines"]
+    assert [(each["model"], each["goal"]) for each in stored] == [("softmax", None), ("l-gm", None)]
+    page = (done / "report.html").read_text()
+    opening = page[: page.index("The worst case of each model")]
+    assert all(each["text"] in opening for each in stored)
+    summary = json.loads((done / "summary.json").read_text())["numbers"]["closed set"]
+    assert {model: its["headline"] for model, its in summary.items()} == {
+        each["model"]: each["text"] for each in stored
+    }
 
 
 def test_the_strongest_attack_stands_first_by_model(done: Path) -> None:
@@ -322,6 +444,10 @@ def test_trials_on_other_data_are_not_continued(
         (
             {"attacks": [{"name": "fgsm", "label": "noise", "epsilons": [0.1]}], "published": []},
             "^attacks: must not be labelled as a control is: they share files; got noise",
+        ),
+        (
+            {"attacks": [{"name": "fgsm", "label": "noise-like-x", "epsilons": [0.1]}], "published": []},
+            "^attacks: must not be labelled as a control is: they share files; got noise-like-x",
         ),
         (
             {"attacks": [{"name": "adaptive", "epsilons": [0.1], "rate": 0.2, "weights": []}]},
