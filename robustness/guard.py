@@ -110,6 +110,14 @@ class GuardedModel:
         features = extract_features(self.model, pixels.permute(0, 3, 1, 2), strangers)
         return self.guard.detector.score(features).double().numpy()
 
+    def verdict(self, scores: Sequence[float]) -> dict[str, Any]:
+        """Which photos with these scores are rejected, JSON-able."""
+        return {
+            "rejected": [bool(self.point.rejects(score)) for score in scores],
+            "rejection_scores": list(scores),
+            "rejection_threshold": self.point.threshold,
+        }
+
     def answer(self, photos: Sequence[Path], crops: NDArray[np.uint8], *, decision: str) -> str:
         """The decision about photos, or which of them are rejected; for a terminal.
 

@@ -11,6 +11,7 @@ from faceverif.cli.configs import config_keys, config_list, config_show
 from faceverif.cli.models import export_model_file, fit_head, import_model_file
 from faceverif.cli.preparation import align, data_audit, data_check, data_export, data_fetch
 from faceverif.cli.rejection import calibrate_rejection, certify, reject
+from faceverif.cli.serving import serve
 from faceverif.cli.synthetic import demo, fit_faces, synthesise
 from faceverif.cli.training import classify, experiment, train
 from faceverif.cli.verification import calibrate, compare, embed, report, verify
@@ -48,6 +49,7 @@ TREE: dict[str, tuple[Command, ...]] = {
         Command(report, "report"),
         Command(calibrate_rejection, "calibrate-rejection"),
         Command(certify, "certify", continues=True),
+        Command(serve, "serve"),
     ),
     "Tables of papers": (
         Command(experiment, "experiment", continues=True),

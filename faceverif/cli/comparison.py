@@ -94,10 +94,7 @@ def print_comparison(request: ComparisonRequest, comparer: Comparer, *, model: P
         return 0
     told: dict[str, Any] = comparison.as_json()
     if guarded is not None:
-        scores = guarded.scores(comparison.crops)
-        told["rejected"] = [bool(guarded.point.rejects(score)) for score in scores]
-        told["rejection_scores"] = scores.tolist()
-        told["rejection_threshold"] = guarded.point.threshold
+        told |= guarded.verdict(guarded.scores(comparison.crops).tolist())
         told["same"] = None if any(told["rejected"]) else told["same"]
     for note in comparison.notes():
         say(note)

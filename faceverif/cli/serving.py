@@ -1,0 +1,82 @@
+"""The command that answers over HTTP: serve."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from data_prep.device import choose_device
+from data_prep.progress import say
+from faceverif.cli.checks import exists
+from faceverif.cli.options import Device, OnnxOutput, OptionalModel, Preprocess
+from faceverif.extras import require_extra
+
+
+def serve(
+    model: OptionalModel = None,
+    preprocess: Preprocess = None,
+    output: OnnxOutput = None,
+    far: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=1,
+            help="False accept rate whose calibrated threshold decides; a request may name another.",
+        ),
+    ] = 0.01,
+    thresholds: Annotated[
+        Path | None,
+        typer.Option(
+            "--calibration",
+            callback=exists,
+            help="Thresholds by `faceverif calibrate --out`; default: those with the model.",
+        ),
+    ] = None,
+    reject: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="False-rejection rate: photos that look more adversarial than its threshold are rejected. "
+            "The model needs `faceverif calibrate-rejection` first.",
+        ),
+    ] = None,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; 0.0.0.0: every one of this machine.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0: any that is free.")] = 8000,
+    body_mb: Annotated[int, typer.Option("--body-mb", min=1, help="Largest request, in megabytes.")] = 20,
+    per_minute: Annotated[
+        int, typer.Option("--per-minute", min=0, help="Requests a minute from one address; 0: any number.")
+    ] = 600,
+    waiting: Annotated[
+        int, typer.Option(min=1, help="Requests in work at a time; more are refused with status 503.")
+    ] = 64,
+    device: Device = "auto",
+) -> None:
+    """Answer over HTTP: compare two photos, embed one. Needs the extra `serve`."""
+    require_extra("serve", "fastapi", "fastapi_offline", "python_multipart", "uvicorn", field="serve")
+    from faceverif.models import model_or_shipped
+    from faceverif.serving.limits import Limits
+    from faceverif.serving.server import LOOPBACK, listen, run
+
+    limits = Limits(body_mb=body_mb, requests_per_minute=per_minute, waiting=waiting)
+    chosen = model_or_shipped(model[0] if model else None)
+    with listen(host, port) as listening:
+        choose_device(device)
+
+        from faceverif.serving.recognition import Recognition
+        from faceverif.serving.service import build_service
+        from faceverif.verification.compare import Comparer
+
+        comparer = Comparer.load(chosen, far=far, preprocess=preprocess, output=output, thresholds=thresholds)
+        guard = None
+        if reject is not None:
+            from robustness.guard import load_guard
+
+            guard = load_guard(chosen, rate=reject)
+        if host != LOOPBACK:
+            say("note: there is no login; everyone who reaches this address may send photos")
+        run(build_service(Recognition(comparer, guard=guard), limits), listening)

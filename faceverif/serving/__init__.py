@@ -1,0 +1,1 @@
+"""The web service of `faceverif serve`: photos in, similarity, decision and embeddings out, as JSON."""
