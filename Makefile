@@ -1,4 +1,4 @@
-.PHONY: demo test test-fast lint reference clean
+.PHONY: demo test test-fast lint docs reference clean
 PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/.installed
@@ -24,6 +24,9 @@ lint: $(READY)  ## formatting, lint, types, import rules
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
+
+docs: $(READY)  ## the documentation site, in site/; without a network, and a warning is an error
+	NO_MKDOCS_2_WARNING=true $(VENV)/bin/mkdocs build --strict --quiet
 
 reference: $(READY)  ## docs/reference/config.md and configs/schema, from the config sections
 	$(VENV)/bin/python -m faceverif.cli.config_pages
