@@ -65,6 +65,7 @@ class Recognition:
 
     def __init__(self, comparer: Comparer, *, guard: Guard | None = None) -> None:
         self.comparer, self.guard = comparer, guard
+        self._template = comparer.embedder.spec.checked_template()
         # The cores are taken by photos already, and each thread would start a pool of its own.
         self._searchers = ThreadPoolExecutor(os.cpu_count(), "faces", lambda: torch.set_num_threads(1))
         self.batcher: Batcher[EmbeddedFace] = Batcher(self._embedded)
@@ -110,7 +111,7 @@ class Recognition:
     def _found(self, photo: bytes, field: str) -> FoundFace:
         pixels = _decoded(photo, field)
         try:
-            found = find_face(pixels, self.comparer.embedder.spec.checked_template())
+            found = find_face(pixels, self._template)
         except InputError as error:
             message = f"{field}: no face was found. {error.fix}"
             raise Refusal(422, "no_face", message, field=field) from error
