@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 
 from data_prep.atomic import write_text
 from data_prep.dataset.manifest import AlignedDataset
@@ -23,6 +24,7 @@ from faceverif.config.run import RunConfig, load_run_config
 from faceverif.demo_comparison import Impersonator, compare_drawn
 from faceverif.report.pages import REPORT_NAME
 from faceverif.report.run_page import picture_uri, write_page_of_run
+from faceverif.report.svg import inline_svg
 from faceverif.training.loop import train
 
 CONFIG = Path(__file__).with_name("demo.yaml")
@@ -130,20 +132,28 @@ class _RejectionSummary:
 
     Attributes:
         rows: of result.json, without the controls and size 0.
-        pictures: by name, as data URIs.
+        curves: ROC and DET of each attack.
+        images: some photos before and after it.
         page: the whole report, from where the demo's page lies.
     """
 
     rows: list[dict[str, Any]]
-    pictures: dict[str, str]
+    curves: list[Markup]
+    images: list[Markup]
     page: str
 
     @classmethod
     def read(cls, folder: Path) -> _RejectionSummary:
         result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
         rows = [row for row in result["rows"] if not row["control"] and row["epsilon"] > 0]
-        pictures = {path.stem: picture_uri(path) for path in sorted((folder / "figures").glob("*.png"))}
-        return cls(rows, pictures, f"{folder.name}/{REPORT_NAME}")
+        curves, images = (
+            [
+                inline_svg(path.read_text(encoding="utf-8"))
+                for path in sorted((folder / "figures").glob(names))
+            ]
+            for names in ("*-curves-*.svg", "*-images-*.svg")
+        )
+        return cls(rows, curves, images, f"{folder.name}/{REPORT_NAME}")
 
 
 def _draw_and_align(model: FaceModel, people: People, out: Path) -> None:

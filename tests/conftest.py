@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from data_prep import alignment
-from faceverif.report import plotting
+from faceverif.report import svg
 
 _SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -26,9 +26,9 @@ def quick_inputs() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def small_figures() -> Iterator[None]:
-    """Figures with few pixels: no test looks at them, and large ones take long to draw."""
+    """What figures draw as pixels has few of them: no test looks at them, and many take long to draw."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plotting, "_DOTS_PER_INCH", 40)
+        patch.setattr(svg, "_DOTS_PER_INCH", 40)
         yield
 
 

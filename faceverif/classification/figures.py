@@ -7,45 +7,49 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from faceverif.classification.outputs import LikelihoodMap, RunOutputs
 from faceverif.report.numbers import percent
-from faceverif.report.plotting import ACCENT, COLOURS, IMPOSTOR, INK, PANELS_PER_ROW, LineStyle
+from faceverif.report.plotting import COLOURS, INK, LineStyle, Panel, legend_below, new_panel
 
-_PANEL_IN = 2.4
 _MOST_DOTS = 5000
 # Beyond that many classes their numbers would hide the dots.
 _MOST_LABELLED = 20
+# More dots than that are drawn as pixels.
+_MOST_DRAWN = 300
 # Log-likelihood below the best at which the heat map is at its darkest.
 _DARKEST = 25.0
 
 
-def scatter_figure(runs: Mapping[str, RunOutputs]) -> Figure:
+def scatter_panels(runs: Mapping[str, RunOutputs]) -> list[Panel]:
     """Embeddings in two dimensions by class, one panel per run (L-GM, Fig. 1 a to e; GSC, Fig. 2).
 
     Args:
         runs: name -> outputs; embeddings of more dimensions say how much of their variance is seen.
     """
-    figure, panels = _panels(len(runs))
-    for axes, (name, outputs) in zip(panels, runs.items(), strict=True):
+    panels = []
+    for name, outputs in runs.items():
+        figure, axes = new_panel(height_in=3.6)
         _draw_classes(axes, outputs)
         if len(np.unique(outputs.labels)) <= _MOST_LABELLED:
             _label_classes(axes, outputs)
         axes.set(title=name)
         if not outputs.in_the_plane:
             axes.set(xlabel=f"first two of PCA: {percent(outputs.explained)} % of the variance")
-    return figure
+        told = f"Embeddings of {len(outputs.labels):,} images in the plane under {name}."
+        panels.append(Panel(name, figure, f"{told} {_told_classes(outputs)}"))
+    return panels
 
 
-def likelihood_figure(runs: Mapping[str, tuple[RunOutputs, LikelihoodMap]]) -> Figure:
+def likelihood_panels(runs: Mapping[str, tuple[RunOutputs, LikelihoodMap]]) -> list[Panel]:
     """Heat maps of the log-likelihood with the embeddings on them, one panel per run (L-GM, Fig. 1 f).
 
     Args:
         runs: name -> outputs with embeddings of two dimensions, and the map around them.
     """
-    figure, panels = _panels(len(runs), size_in=3.2)
-    for axes, (name, (outputs, heat)) in zip(panels, runs.items(), strict=True):
+    panels = []
+    for name, (outputs, heat) in runs.items():
+        figure, axes = new_panel(height_in=3.2)
         best = float(heat.log_likelihood.max())
         picture = axes.imshow(
             heat.log_likelihood,
@@ -58,36 +62,53 @@ def likelihood_figure(runs: Mapping[str, tuple[RunOutputs, LikelihoodMap]]) -> F
         )
         shown = outputs.embeddings[_thinned(len(outputs.labels))]
         # A colour that neither end of the map has.
-        axes.plot(*shown.T, linestyle="none", marker=".", markersize=1.2, color="#22d3ee", alpha=0.6)
+        axes.plot(
+            *shown.T,
+            linestyle="none",
+            marker=".",
+            markersize=1.2,
+            color="#22d3ee",
+            alpha=0.6,
+            rasterized=len(shown) > _MOST_DRAWN,
+        )
         axes.grid(False)
         axes.set(title=name, xlim=(heat.left, heat.right), ylim=(heat.bottom, heat.top))
         figure.colorbar(picture, ax=axes, label="log-likelihood of the predicted class", extend="min")
-    return figure
+        told = f"Log-likelihood under {name}: at most {best:.4g}, drawn down to {best - _DARKEST:.4g}; "
+        panels.append(Panel(name, figure, f"{told}dots are the embeddings of {len(shown):,} images."))
+    return panels
 
 
-def reliability_figure(runs: Mapping[str, RunOutputs], *, ece: Mapping[str, float]) -> Figure:
+def reliability_panels(
+    runs: Mapping[str, RunOutputs], *, ece: Mapping[str, float], styles: Mapping[str, LineStyle]
+) -> list[Panel]:
     """Accuracy by confidence, one panel per run, with the expected calibration error (GSC, Fig. 2).
 
     Args:
         runs: name -> outputs.
         ece: name -> expected calibration error, as the run's result has it.
+        styles: how each is drawn; bars take its colour.
     """
-    figure, panels = _panels(len(runs))
-    for axes, (name, outputs) in zip(panels, runs.items(), strict=True):
+    panels = []
+    for name, outputs in runs.items():
+        figure, axes = new_panel()
         width = 1 / len(outputs.counts)
         full = np.flatnonzero(outputs.counts)
         left, middle = width * full, width * (full + 0.5)
-        axes.bar(middle, outputs.accuracy[full], 0.9 * width, color=ACCENT)
-        axes.hlines(outputs.confidence[full], left, left + width, color=IMPOSTOR, linewidth=1.8)
+        axes.bar(middle, outputs.accuracy[full], 0.9 * width, color=styles[name]["color"], alpha=0.75)
+        axes.hlines(outputs.confidence[full], left, left + width, color=INK, linewidth=1.8)
         axes.plot([0, 1], [0, 1], color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
-        axes.text(0.04, 0.95, f"ECE {percent(ece[name])} %", va="top", fontsize=8, transform=axes.transAxes)
+        axes.text(0.04, 0.95, f"ECE {percent(ece[name])} %", va="top", transform=axes.transAxes)
         axes.set(title=name, xlim=(0, 1), ylim=(0, 1), xlabel="confidence", ylabel="accuracy")
-    return figure
+        bins = (f"{outputs.accuracy[each]:.3f} at confidence {outputs.confidence[each]:.3f}" for each in full)
+        told = f"Accuracy by confidence under {name}, expected calibration error {percent(ece[name])} %: "
+        panels.append(Panel(name, figure, f"{told}{', '.join(bins)}."))
+    return panels
 
 
-def angles_figure(
+def angles_panels(
     sets: Mapping[str, Mapping[str, Sequence[float | None]]], *, styles: Mapping[str, LineStyle]
-) -> Figure:
+) -> list[Panel]:
     """Mean angle between embeddings and their class weight, a group of bars a class (W-Softmax, Fig. 5).
 
     Args:
@@ -95,36 +116,41 @@ def angles_figure(
             degrees; None or NaN for a class without an image.
         styles: how each run is drawn; bars take its colour.
     """
-    figure = Figure(figsize=(9.6, 3.0 * len(sets)), layout="constrained")
-    rows = figure.subplots(len(sets), squeeze=False, sharey=True)[:, 0]
-    for axes, (title, runs) in zip(rows, sets.items(), strict=True):
-        _draw_angles(axes, runs, styles=styles)
-        axes.set(title=f"Mean angle to the own class weight, {title}", xlabel="class", ylabel="degrees")
-    rows[-1].legend(
-        frameon=False, fontsize=8, ncols=min(len(styles), 6), loc="upper left", bbox_to_anchor=(0, -0.16)
-    )
-    return figure
+    panels = [_angles_panel(title, runs, styles=styles) for title, runs in sets.items()]
+    highest = max(panel.figure.axes[0].get_ylim()[1] for panel in panels)
+    for panel in panels:
+        panel.figure.axes[0].set_ylim(0, highest)
+    return panels
 
 
-def _draw_angles(
-    axes: Axes, runs: Mapping[str, Sequence[float | None]], *, styles: Mapping[str, LineStyle]
-) -> None:
+def _angles_panel(
+    title: str, runs: Mapping[str, Sequence[float | None]], *, styles: Mapping[str, LineStyle]
+) -> Panel:
+    figure, axes = new_panel()
     classes = len(next(iter(runs.values())))
     width = 0.84 / len(runs)
+    told = []
     for number, (name, angles) in enumerate(runs.items()):
         left = np.arange(classes) - 0.42 + (number + 0.5) * width
         heights = [math.nan if angle is None else angle for angle in angles]
         axes.bar(left, heights, 0.9 * width, color=styles[name]["color"], label=name)
-    axes.set_xticks(range(0, classes, 1 if classes <= _MOST_LABELLED else 10))
+        measured = [angle for angle in heights if math.isfinite(angle)]
+        if measured:
+            told.append(f"{name} {min(measured):.1f} to {max(measured):.1f} degrees")
+    axes.set(title=title.capitalize(), xlabel="class", ylabel="degrees")
+    axes.locator_params(axis="x", nbins=min(classes, 10), integer=True)
     axes.grid(False, axis="x")
+    legend_below(figure)
+    about = f"Mean angle to the own class weight over {classes} classes, {title}"
+    return Panel(title.replace(" ", "-"), figure, f"{about}: {'; '.join(told)}.")
 
 
-def _panels(count: int, *, size_in: float = _PANEL_IN) -> tuple[Figure, list[Axes]]:
-    """Square panels in rows, as wide as the report where they fill a row."""
-    per_row = min(count, PANELS_PER_ROW, int(4 * _PANEL_IN / size_in))
-    rows = math.ceil(count / per_row)
-    figure = Figure(figsize=(size_in * per_row, size_in * rows * 1.05), layout="constrained")
-    return figure, [figure.add_subplot(rows, per_row, number + 1) for number in range(count)]
+def _told_classes(outputs: RunOutputs) -> str:
+    middles = (
+        (label, np.median(outputs.embeddings[outputs.labels == label], axis=0))
+        for label in np.unique(outputs.labels)[:10]
+    )
+    return "Medians: " + ", ".join(f"class {label} at {x:.3g}, {y:.3g}" for label, (x, y) in middles) + "."
 
 
 def _thinned(count: int) -> slice:
@@ -138,7 +164,14 @@ def _draw_classes(axes: Axes, outputs: RunOutputs) -> None:
     embeddings, labels = outputs.embeddings[shown], outputs.labels[shown]
     for label in np.unique(outputs.labels):
         own = embeddings[labels == label]
-        axes.scatter(own[:, 0], own[:, 1], s=size, color=COLOURS[label % len(COLOURS)], linewidths=0)
+        axes.scatter(
+            own[:, 0],
+            own[:, 1],
+            s=size,
+            color=COLOURS[label % len(COLOURS)],
+            linewidths=0,
+            rasterized=len(labels) > _MOST_DRAWN,
+        )
 
 
 def _label_classes(axes: Axes, outputs: RunOutputs) -> None:

@@ -5,20 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import pyarrow.parquet as pq
-
 from data_prep.json_object import read_json
 from faceverif.config.reading import read_yaml
 from faceverif.config.run import RunConfig
-from faceverif.experiment.figures import training_curves_figure
 from faceverif.experiment.kinds import FACE_FIGURES
 from faceverif.experiment.task import FinishedRun, PageFigure, RunResult, Task
-from faceverif.report.curves import read_metrics
+from faceverif.report.curves import TRAINING_TITLES, panels_of_runs, read_metrics
 from faceverif.report.plotting import LineStyle
 from faceverif.training.loop import train
-from faceverif.verification.figures import roc_curves_figure
-from faceverif.verification.metrics import Roc, roc_curve
-from faceverif.verification.result import RESULT_NAME, SCORES_NAME
+from faceverif.verification.figures import ScoredPairs, det_panel, roc_panel
+from faceverif.verification.files import RESULT_NAME
 
 
 class FaceTask(Task[RunConfig]):
@@ -52,14 +48,15 @@ class FaceTask(Task[RunConfig]):
         curves = {name: read_metrics(run.folder / "metrics.csv") for name, run in runs.items()}
         protocols = _protocols(next(iter(runs.values())).folder)
         first = protocols[0]
-        figure = training_curves_figure(
-            curves, judged=f"{first}/accuracy", title=f"Accuracy on {first}", styles=styles
+        titles = TRAINING_TITLES | {f"{first}/accuracy": f"Accuracy on {first}"}
+        yield PageFigure(
+            "curves", "Training", "", panels_of_runs(curves, titles, over="epoch", styles=styles)
         )
-        yield PageFigure("curves", "Training", "", figure)
         for protocol in protocols:
-            rocs = {name: _roc(_verification(run.folder, protocol)) for name, run in runs.items()}
-            figure = roc_curves_figure(rocs, styles=styles)
-            yield PageFigure(f"roc-{protocol}", f"ROC on {protocol}", "All pairs pooled.", figure)
+            folders = {name: _verification(run.folder, protocol) for name, run in runs.items()}
+            rocs = {name: ScoredPairs.read(folder).roc() for name, folder in folders.items()}
+            panels = [roc_panel(rocs, styles=styles), det_panel(rocs, styles=styles)]
+            yield PageFigure(f"on-{protocol}", f"ROC on {protocol}", "All pairs pooled.", panels)
 
 
 def _protocols(run: Path) -> list[str]:
@@ -68,10 +65,3 @@ def _protocols(run: Path) -> list[str]:
 
 def _verification(run: Path, name: str) -> Path:
     return run / "verification" / name
-
-
-def _roc(verification: Path) -> Roc:
-    """The curve of the scored pairs, as in the run's own report."""
-    table = pq.read_table(verification / SCORES_NAME, columns=["score", "same", "scored"])
-    score, same, scored = (table[name].to_numpy() for name in table.column_names)
-    return roc_curve(score[scored], same[scored])

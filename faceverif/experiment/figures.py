@@ -2,128 +2,86 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from statistics import fmean
 
-import numpy as np
-from matplotlib.figure import Figure
-from numpy.typing import NDArray
-
-from faceverif.report.curves import Metrics
-from faceverif.report.plotting import ACCENT, FAINT, INK, PERCENT, LineStyle, new_figure, new_panels
+from faceverif.report.curves import Line, lines_panel
+from faceverif.report.plotting import FAINT, INK, LineStyle, Panel, new_panel
 
 # In spans of our own numbers.
 _FARTHEST_PAPER = 3
+_NAME_LETTERS = 18
+_LINE_IN = 0.17
 
 
-@dataclass(frozen=True)
-class Series:
-    """A method's numbers over a setting, such as the width of a layer.
-
-    Attributes:
-        name: of the method.
-        settings: (n,), ascending.
-        values: (n,), in the unit that is drawn.
-    """
-
-    name: str
-    settings: Sequence[float]
-    values: Sequence[float]
-
-
-def training_curves_figure(
-    runs: Mapping[str, Metrics], *, judged: str, title: str, styles: Mapping[str, LineStyle]
-) -> Figure:
-    """Loss and accuracies over the epochs, one colour per run; dots mark measured judging accuracies.
-
-    Args:
-        runs: name -> columns of its metrics.csv.
-        judged: the column of the accuracy that it is judged by.
-        title: of that accuracy's panel.
-        styles: how each is drawn.
-    """
-    figure, (loss, training, evaluation) = new_panels(3)
-    for name, metrics in runs.items():
-        for axes, column, marker in (
-            (loss, "loss", ""),
-            (training, "accuracy", ""),
-            (evaluation, judged, "o"),
-        ):
-            epochs, values = _known(metrics, column)
-            axes.plot(
-                epochs, values, marker=marker, linewidth=1.3, markersize=2.5, label=name, **styles[name]
-            )
-    loss.set(title="Training loss", xlabel="epoch")
-    training.set(title="Accuracy in training", xlabel="epoch")
-    evaluation.set(title=title, xlabel="epoch")
-    for axes in (training, evaluation):
-        axes.yaxis.set_major_formatter(PERCENT)
-    loss.legend(frameon=False, fontsize=7)
-    return figure
-
-
-def seeds_figure(
-    values: Mapping[str, Sequence[float]], *, label: str, published: Mapping[str, float]
-) -> Figure:
-    """What each seed gave, a row of dots a method; a bar for their mean, a diamond for the paper.
+def seeds_panel(
+    values: Mapping[str, Sequence[float]],
+    *,
+    label: str,
+    published: Mapping[str, float],
+    styles: Mapping[str, LineStyle],
+) -> Panel:
+    """What each seed gave, a row of dots for each method; a bar for their mean, a diamond for the paper.
 
     Papers whose numbers lie so far away that our dots would fall together are left out.
 
     Args:
-        values: name of a method -> a number a seed, in the unit that is drawn.
+        values: name of a row -> one number per seed, in the unit that is drawn.
         label: of the axis.
-        published: the paper's number of the methods that have one.
+        published: the paper's number of the rows that have one.
+        styles: name of a row -> how its method is drawn.
     """
-    figure, axes = new_figure(wide=True)
+    names = {name: "\n".join(textwrap.wrap(name, _NAME_LETTERS)) for name in values}
+    lines = sum(max(2, name.count("\n") + 1) for name in names.values())
+    figure, axes = new_panel(height_in=0.8 + _LINE_IN * lines)
     ours = [value for seeds in values.values() for value in seeds]
     room = _FARTHEST_PAPER * (max(ours) - min(ours))
     for place, (name, seeds) in enumerate(values.items()):
-        axes.plot(seeds, [place] * len(seeds), "o", color=ACCENT, markersize=6, alpha=0.6)
-        axes.plot([fmean(seeds)], [place], "|", color=ACCENT, markersize=20, markeredgewidth=2)
+        colour = styles[name]["color"]
+        axes.plot(seeds, [place] * len(seeds), "o", color=colour, markersize=6, alpha=0.6)
+        axes.plot([fmean(seeds)], [place], "|", color=colour, markersize=16, markeredgewidth=2)
         if name in published and min(ours) - room <= published[name] <= max(ours) + room:
             axes.plot([published[name]], [place], "D", color=INK, markersize=5)
-    axes.set_yticks(range(len(values)), list(values))
+    axes.set_yticks(range(len(values)), list(names.values()))
     axes.set_ylim(len(values) - 0.5, -0.5)
     axes.set(xlabel=label)
+    axes.locator_params(axis="x", nbins=5)
     axes.grid(False, axis="y")
-    return figure
+    told = (
+        f"{name}: mean {fmean(seeds):.4g} of {len(seeds)} seeds, {min(seeds):.4g} to {max(seeds):.4g}"
+        + (f", paper {published[name]:.4g}" if name in published else "")
+        for name, seeds in values.items()
+    )
+    return Panel("", figure, f"{label} of each seed. {'; '.join(told)}.")
 
 
-def series_figure(
-    series: Sequence[Series],
-    *,
-    setting: str,
-    value: str,
-    styles: Mapping[str, LineStyle],
-    mark: tuple[float, str] | None = None,
-) -> Figure:
-    """A number over a setting, a line a method (W-Softmax, Fig. 4: accuracy over the width of a layer).
+def series_panel(
+    lines: Sequence[Line], *, setting: str, value: str, mark: tuple[float, str] | None = None
+) -> Panel:
+    """A number over a setting, one line per method (W-Softmax, Fig. 4: accuracy over the width of a layer).
 
     Args:
-        series: the lines.
+        lines: a method's numbers over the setting, ascending, in the unit that is drawn.
         setting: label of the horizontal axis.
-        value: label of the vertical axis.
-        styles: how each line is drawn, by its name.
+        value: above the axes.
         mark: a setting to point out, and its name.
     """
-    figure, axes = new_figure(wide=True)
-    everywhere = sorted({place for line in series for place in line.settings})
+    panel = lines_panel("", value, lines, across=setting)
+    [axes] = panel.figure.axes
+    everywhere = sorted({float(place) for line in lines for place in line.across})
     if everywhere[0] > 0 and everywhere[-1] / everywhere[0] >= 16:
         axes.set_xscale("log", base=2)
     if mark is not None:
-        axes.axvline(mark[0], color=FAINT, linewidth=1.2, label=mark[1])
-    for line in series:
-        axes.plot(line.settings, line.values, marker="o", markersize=4, label=line.name, **styles[line.name])
+        axes.axvline(mark[0], color=FAINT, linewidth=1.2)
+        axes.annotate(
+            mark[1],
+            (mark[0], 0.02),
+            (4, 0),
+            xycoords=("data", "axes fraction"),
+            textcoords="offset points",
+            fontsize=9,
+        )
     axes.set_xticks(everywhere, [f"{place:g}" for place in everywhere])
     axes.minorticks_off()
-    axes.set(xlabel=setting, ylabel=value)
-    axes.legend(frameon=False, fontsize=8)
-    return figure
-
-
-def _known(metrics: Metrics, column: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Epochs and values of a column, where it has any."""
-    values = metrics.get(column, np.empty(0))
-    there = np.isfinite(values)
-    return metrics.get("epoch", np.arange(len(values), dtype=np.float64))[there], values[there]
+    return panel

@@ -8,17 +8,16 @@ from pathlib import Path
 from data_prep.json_object import read_json
 from faceverif.classification.config import ClassificationConfig
 from faceverif.classification.figures import (
-    angles_figure,
-    likelihood_figure,
-    reliability_figure,
-    scatter_figure,
+    angles_panels,
+    likelihood_panels,
+    reliability_panels,
+    scatter_panels,
 )
 from faceverif.classification.outputs import likelihood_map, run_outputs
 from faceverif.classification.trained import MODEL_NAME
 from faceverif.classification.training import METRICS_NAME, RESULT_NAME, train_classifier
-from faceverif.experiment.figures import training_curves_figure
 from faceverif.experiment.task import FinishedRun, PageFigure, RunResult, Task
-from faceverif.report.curves import read_metrics
+from faceverif.report.curves import TRAINING_TITLES, panels_of_runs, read_metrics
 from faceverif.report.plotting import LineStyle
 
 _WIDTH = "embedding_dim"
@@ -66,7 +65,7 @@ class ImageTask(Task[ClassificationConfig]):
             return
         outputs = {name: run_outputs(run.folder) for name, run in runs.items()}
         note = "Evaluation images: one colour and one number per class."
-        yield PageFigure("embeddings", "Embeddings", note, scatter_figure(outputs))
+        yield PageFigure("embeddings", "Embeddings", note, scatter_panels(outputs))
         heat = {
             name: (each, likelihood_map(runs[name].folder, each.embeddings))
             for name, each in outputs.items()
@@ -74,23 +73,27 @@ class ImageTask(Task[ClassificationConfig]):
         }
         if heat:
             note = "What L-GM has learned: bright is likely; dots are evaluation images."
-            yield PageFigure("likelihood", "Likelihood", note, likelihood_figure(heat))
+            yield PageFigure("likelihood", "Likelihood", note, likelihood_panels(heat))
         curves = {name: read_metrics(run.folder / METRICS_NAME) for name, run in runs.items()}
         for columns in filter(None, curves.values()):
             columns[_ACCURACY] = 1 - columns["evaluation_error"]
-        figure = training_curves_figure(
-            curves, judged=_ACCURACY, title="Accuracy on evaluation images", styles=styles
+        titles = TRAINING_TITLES | {_ACCURACY: "Accuracy on evaluation images"}
+        yield PageFigure(
+            "curves", "Training", "", panels_of_runs(curves, titles, over="epoch", styles=styles)
         )
-        yield PageFigure("curves", "Training", "", figure)
         errors = {name: run.result.metrics["ece"] for name, run in runs.items()}
-        note = "Accuracy of the images by confidence; orange, their mean confidence, to compare with it."
-        yield PageFigure("reliability", "Reliability", note, reliability_figure(outputs, ece=errors))
+        note = "Bars: accuracy of the images by confidence. Lines: their mean confidence, to compare with it."
+        panels = reliability_panels(outputs, ece=errors, styles=styles)
+        yield PageFigure("reliability", "Reliability", note, panels)
         # The means of L-GM are places: an angle to them says little of a class.
         angled = [name for name, run in runs.items() if run.config.head.name != "lgm"]
         if angled:
-            note = "A smaller angle is a tighter class. Of the training images at most 10,000, not augmented."
+            note = (
+                "Mean angle of an image's embedding to its class weight; a smaller one is a tighter class. "
+                "Of the training images at most 10,000, not augmented."
+            )
             sets = {
                 "training images": {name: outputs[name].training_angles.tolist() for name in angled},
                 "evaluation images": {name: runs[name].result.metrics["mean_angle_deg"] for name in angled},
             }
-            yield PageFigure("angles", "Angles", note, angles_figure(sets, styles=styles))
+            yield PageFigure("angles", "Angles", note, angles_panels(sets, styles=styles))

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from data_prep.atomic import written_whole
 from data_prep.json_object import read_json
 from faceverif.experiment.config import ExperimentConfig
-from faceverif.experiment.figures import Series, seeds_figure, series_figure
+from faceverif.experiment.figures import seeds_panel, series_panel
 from faceverif.experiment.table import Cell, Table, metric_figure, metric_label, metric_text
 from faceverif.experiment.task import FinishedRun, PageFigure
 from faceverif.experiment.tasks import TASKS
+from faceverif.report.curves import Line
 from faceverif.report.pages import REPORT_NAME, write_page
-from faceverif.report.plotting import LineStyle, figure_png, house_style, line_styles
-from faceverif.report.run_page import picture_uri
+from faceverif.report.plotting import LineStyle, house_style, line_styles
+from faceverif.report.svg import save_panels
 
 
 def write_experiment_report(table: Table, finished: Sequence[FinishedRun], out: Path) -> Path:
@@ -65,7 +66,7 @@ def case_axis(experiment: ExperimentConfig) -> tuple[str, dict[str, float]] | No
 def _pictures(table: Table, finished: Sequence[FinishedRun]) -> Iterator[PageFigure]:
     styles = line_styles(method.name for method in table.experiment.methods)
     yield from _over_cases(table, finished, styles)
-    yield from _over_seeds(table)
+    yield from _over_seeds(table, styles)
     for case in dict.fromkeys(run.case for run in finished):
         runs: dict[str, FinishedRun] = {}
         for run in finished:
@@ -88,16 +89,20 @@ def _over_cases(
     for cell in sorted(cells, key=lambda cell: places[cell.case or ""]):
         by_method.setdefault(cell.method, []).append(cell)
     label = "accuracy in %" if metric == "error" else metric_label(metric)
-    series = [
-        Series(
-            name, [places[cell.case or ""] for cell in own], [_drawn(cell.mean or 0, metric) for cell in own]
+    lines = [
+        Line(
+            name,
+            [places[cell.case or ""] for cell in own],
+            [_drawn(cell.mean or 0, metric) for cell in own],
+            styles[name],
+            marker="o",
         )
         for name, own in by_method.items()
     ]
     setting = key.rpartition(".")[2]
     mark = TASKS[table.experiment.task].landmark(setting, finished[0])
-    figure = series_figure(series, setting=setting.replace("_", " "), value=label, styles=styles, mark=mark)
-    yield PageFigure("cases", f"Over {key}", "The mean over the seeds that have finished.", figure)
+    panel = series_panel(lines, setting=setting.replace("_", " "), value=label, mark=mark)
+    yield PageFigure("cases", f"Over {key}", "The mean over the seeds that have finished.", [panel])
     yield from _memory_over_cases(table, finished, styles, axis=axis)
 
 
@@ -118,24 +123,24 @@ def _memory_over_cases(
             by_method.setdefault(run.method, {})[places[run.case or ""]] = memory
     if not by_method:
         return
-    series = [
-        Series(name, sorted(memories), [memories[place] for place in sorted(memories)])
+    lines = [
+        Line(
+            name, sorted(memories), [memories[place] for place in sorted(memories)], styles[name], marker="o"
+        )
         for name, memories in by_method.items()
     ]
-    figure = series_figure(
-        series, setting=setting.replace("_", " "), value="fully connected layers in MiB", styles=styles
-    )
+    panel = series_panel(lines, setting=setting.replace("_", " "), value="Fully connected layers in MiB")
     note = "Parameters of the fully connected layers and the class weights, in float32."
-    yield PageFigure("memory", f"Memory over {key}", note, figure)
+    yield PageFigure("memory", f"Memory over {key}", note, [panel])
 
 
-def _over_seeds(table: Table) -> Iterator[PageFigure]:
+def _over_seeds(table: Table, styles: Mapping[str, LineStyle]) -> Iterator[PageFigure]:
     """What each seed gave, where any method has two."""
     if all(len(cell.values) < 2 for cell in table.cells):
         return
     metric = table.experiment.metric
     cells = {cell.title: cell for cell in table.cells if cell.values}
-    figure = seeds_figure(
+    panel = seeds_panel(
         {name: [metric_figure(value, metric) for value in cell.values] for name, cell in cells.items()},
         label=metric_label(metric),
         published={
@@ -143,13 +148,10 @@ def _over_seeds(table: Table) -> Iterator[PageFigure]:
             for name, cell in cells.items()
             if cell.published.mean is not None
         },
+        styles={name: styles[cell.method] for name, cell in cells.items()},
     )
-    yield PageFigure(
-        "seeds",
-        "Seeds",
-        "A dot a seed, a bar for their mean; a diamond is the paper's, where it is near.",
-        figure,
-    )
+    note = "One dot per seed, a bar for their mean; a diamond is the paper's number, where it is near."
+    yield PageFigure("seeds", "Seeds", note, [panel])
 
 
 def _of_case(
@@ -164,7 +166,7 @@ def _of_case(
             f"{picture.name}-{case}" if case else picture.name,
             f"{picture.heading}, {case}" if case else picture.heading,
             f"{picture.note} Of each method the first seed.".strip(),
-            picture.figure,
+            picture.panels,
         )
 
 
@@ -172,16 +174,15 @@ def _drawn(mean: float, metric: str) -> float:
     return 100 * (1 - mean) if metric == "error" else metric_figure(mean, metric)
 
 
-def _saved(picture: PageFigure, out: Path) -> dict[str, str]:
-    path = out / "figures" / f"{picture.name}.png"
-    with written_whole(path) as unfinished:
-        unfinished.write_bytes(figure_png(picture.figure))
-    width = picture.figure.get_figwidth() / 9.6
+def _saved(picture: PageFigure, out: Path) -> dict[str, Any]:
+    """The heading and note of a figure, and its panels, which are written too."""
+    panels = [
+        replace(panel, name="-".join(filter(None, (picture.name, panel.name)))) for panel in picture.panels
+    ]
     return {
         "heading": picture.heading,
         "note": picture.note,
-        "source": picture_uri(path),
-        "width": f"{min(100.0, 100 * width):.0f}",
+        "drawings": save_panels(panels, out / "figures"),
     }
 
 

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
-
-from matplotlib.figure import Figure
 
 from data_prep.errors import InputError
 from faceverif.classification.config import ClassificationConfig
 from faceverif.config.reading import read_yaml, validate_config
 from faceverif.config.run import RunConfig
 from faceverif.config.section import Change, changed_settings, may_change
-from faceverif.report.plotting import LineStyle
+from faceverif.report.plotting import LineStyle, Panel
 
 Config = TypeVar("Config", ClassificationConfig, RunConfig)
 
@@ -60,16 +58,16 @@ class PageFigure:
     """A figure of the page.
 
     Attributes:
-        name: of its file.
+        name: of its files, before the names of the panels.
         heading: above it.
         note: how to read it.
-        figure: what is drawn.
+        panels: what is drawn.
     """
 
     name: str
     heading: str
     note: str
-    figure: Figure
+    panels: Sequence[Panel]
 
 
 class Task(ABC, Generic[Config]):

@@ -16,7 +16,7 @@ from faceverif.exporting.check_crops import CALIBRATED
 from faceverif.models import TorchEmbedder
 from faceverif.report.numbers import percent
 from faceverif.verification.calibration import CALIBRATION_NAME
-from faceverif.verification.result import RESULT_NAME
+from faceverif.verification.files import RESULT_NAME
 
 if TYPE_CHECKING:
     from faceverif.exporting.export import Exported

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import io
-import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any
 
 from matplotlib import rc_context
@@ -14,7 +13,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 INK = "#1f2933"
+SOFT = "#52606d"
+AXIS = "#8a949e"
 FAINT = "#c9d1d9"
+GRID = "#e4e8ec"
 ACCENT = "#1d4ed8"
 GENUINE = "#0f766e"
 IMPOSTOR = "#c2570c"
@@ -28,33 +30,41 @@ COLOURS = (
     "#56b4e9",
     "#8a7500",
     "#5b3a8e",
-    "#8a949e",
-    "#1f2933",
+    AXIS,
+    INK,
 )
 
 _STYLE: dict[Any, Any] = {
     "axes.axisbelow": True,
-    "axes.edgecolor": "#8a949e",
+    "axes.edgecolor": AXIS,
+    "axes.facecolor": "none",
     "axes.grid": True,
-    "axes.labelcolor": "#52606d",
-    "axes.labelsize": 9,
+    "axes.labelcolor": SOFT,
+    "axes.labelsize": 10,
     "axes.linewidth": 0.8,
     "axes.spines.right": False,
     "axes.spines.top": False,
     "axes.titlelocation": "left",
-    "axes.titlesize": 11,
+    "axes.titlesize": 11.5,
     "axes.titleweight": "bold",
     "axes.titlecolor": INK,
+    "figure.facecolor": "none",
     "font.family": "DejaVu Sans",
-    "font.size": 9,
-    "grid.color": "#e4e8ec",
+    "font.size": 10,
+    "grid.color": GRID,
     "grid.linewidth": 0.8,
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    "svg.fonttype": "none",
     "text.color": INK,
-    "xtick.color": "#52606d",
-    "ytick.color": "#52606d",
+    "xtick.color": SOFT,
+    "ytick.color": SOFT,
 }
-_DOTS_PER_INCH = 200
-PANELS_PER_ROW = 4
+PANEL_IN = 3.8
+_HEIGHT_IN = 3.0
+_LEGEND_ROW_IN = 0.19
+# Letters of a legend that fit beside each other, and what an entry needs beside its name.
+_LEGEND_LETTERS, _ENTRY_LETTERS = 58, 7
 _DASHES = ("-", "--", ":")
 
 # Colour and dash as arguments of `plot`.
@@ -64,23 +74,57 @@ LineStyle = dict[str, Any]
 PERCENT = FuncFormatter(lambda rate, _: f"{100 * rate:.4g} %")
 
 
+@dataclass(frozen=True)
+class Mark:
+    """A point of a figure that tells its numbers to a reader who points at it or moves the focus to it.
+
+    Attributes:
+        across, up: where, in the units of the axes.
+        text: its numbers.
+        colour: of its line.
+    """
+
+    across: float
+    up: float
+    text: str
+    colour: str = ACCENT
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One pair of axes, as wide as a phone shows it. Several stand beside each other where there is room.
+
+    Attributes:
+        name: of its file.
+        figure: what is drawn.
+        alt: what it shows, with its main numbers, for those who do not see it.
+        marks: points that tell their numbers.
+    """
+
+    name: str
+    figure: Figure
+    alt: str
+    marks: Sequence[Mark] = ()
+
+
 def house_style() -> AbstractContextManager[None]:
     """The style, for a `with` around code that draws; matplotlib's own settings are restored."""
     return rc_context(_STYLE)
 
 
-def new_figure(*, wide: bool = False) -> tuple[Figure, Axes]:
-    """An empty figure of half or the whole width of a report."""
-    figure = Figure(figsize=(9.6, 3.4) if wide else (4.7, 3.7), layout="constrained")
+def new_panel(*, height_in: float = _HEIGHT_IN) -> tuple[Figure, Axes]:
+    """An empty figure of a panel's width with its axes."""
+    figure = Figure(figsize=(PANEL_IN, height_in), layout="constrained")
     return figure, figure.add_subplot()
 
 
-def new_panels(count: int) -> tuple[Figure, list[Axes]]:
-    """Empty axes across the width of a report, at most four per row."""
-    per_row = min(count, PANELS_PER_ROW)
-    rows = math.ceil(count / per_row)
-    figure = Figure(figsize=(9.6, 2.9 if rows == 1 else 2.4 * rows), layout="constrained")
-    return figure, [figure.add_subplot(rows, per_row, index + 1) for index in range(count)]
+def legend_below(figure: Figure) -> None:
+    """Name the lines below the axes, where the names cover nothing; the figure grows by their rows."""
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    columns = max(1, min(len(labels), _LEGEND_LETTERS // (max(map(len, labels)) + _ENTRY_LETTERS)))
+    width, height = figure.get_size_inches()
+    figure.set_size_inches(width, height + _LEGEND_ROW_IN * (-(-len(labels) // columns)))
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns)
 
 
 def line_styles(names: Iterable[str]) -> dict[str, LineStyle]:
@@ -89,10 +133,3 @@ def line_styles(names: Iterable[str]) -> dict[str, LineStyle]:
         name: {"color": COLOURS[number % len(COLOURS)], "linestyle": _DASHES[number // len(COLOURS) % 3]}
         for number, name in enumerate(names)
     }
-
-
-def figure_png(figure: Figure) -> bytes:
-    """The figure as a PNG in memory."""
-    png = io.BytesIO()
-    figure.savefig(png, format="png", dpi=_DOTS_PER_INCH)
-    return png.getvalue()

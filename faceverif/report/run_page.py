@@ -12,12 +12,16 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 from jinja2 import TemplateError
+from markupsafe import Markup
 
 from data_prep.errors import DAMAGE, InputError, first_line
 from data_prep.json_object import read_json
-from faceverif.report.curves import CURVE_NOTE, curves_figure, read_metrics
+from faceverif.report.curves import CURVE_NOTE, read_metrics, run_panels
 from faceverif.report.pages import REPORT_NAME, flat_text, write_page
-from faceverif.report.plotting import figure_png, house_style
+from faceverif.report.plotting import house_style
+from faceverif.report.svg import inline_svg, panel_svg, save_panels
+from faceverif.verification.figures import RocPoint, ScoredPairs, roc_points, verification_panels
+from faceverif.verification.files import FIGURES_NAME, PAIRS_NAME, RESULT_NAME, SCORES_NAME
 
 _MAIN_NUMBERS = ("accuracy", "accuracy_se", "eer", "auc", "tar_at_far")
 _MIME = {".png": "image/png", ".jpg": "image/jpeg"}
@@ -48,14 +52,16 @@ class ShownVerification:
     Attributes:
         title: the folder's name.
         facts: `result.json`.
-        figures: name -> data URI.
+        figures: ROC, DET and scores.
+        points: of the ROC.
         genuine: the hardest genuine pairs, hardest first.
         impostor: the hardest impostor pairs, hardest first.
     """
 
     title: str
     facts: Mapping[str, Any]
-    figures: Mapping[str, str]
+    figures: list[Markup]
+    points: list[RocPoint]
     genuine: list[ShownPair]
     impostor: list[ShownPair]
 
@@ -70,15 +76,18 @@ class ShownVerification:
         pairs = _read_pairs(folder)
         return cls(
             title=folder.name,
-            facts=read_json(folder / "result.json"),
-            figures={path.stem: picture_uri(path) for path in sorted((folder / "figures").glob("*.png"))},
+            facts=read_json(folder / RESULT_NAME),
+            figures=_figures(folder),
+            points=roc_points(ScoredPairs.read(folder).roc()),
             genuine=sorted(pairs[True], key=lambda pair: pair.score),
             impostor=sorted(pairs[False], key=lambda pair: -pair.score),
         )
 
 
 def write_verification_report(folder: Path) -> Path:
-    """Write the page of a verification folder that holds `result.json`, `scores.parquet` and `figures/`."""
+    """Write figures and page of a folder that holds `result.json`, `scores.parquet` and pictures of pairs."""
+    with house_style():
+        save_panels(verification_panels(ScoredPairs.read(folder)), folder / FIGURES_NAME)
     shown = ShownVerification.read(folder)
     return write_page(
         folder / REPORT_NAME,
@@ -118,7 +127,7 @@ def write_page_of_run(run: Path, page: Path, template: str, *, kind: str, title:
         InputError: the folder holds no run.
     """
     refuse_no_run(run)
-    folders = [path.parent for path in sorted(run.glob("verification/*/result.json"))]
+    folders = [path.parent for path in sorted(run.glob(f"verification/*/{RESULT_NAME}"))]
     verifications = [ShownVerification.read(folder) for folder in folders]
     return write_page(
         page,
@@ -175,19 +184,28 @@ def refuse_no_run(run: Path) -> None:
     refuse_damaged_models(run)
 
 
-def _curves(path: Path) -> str | None:
+def _figures(folder: Path) -> list[Markup]:
+    """The drawings of a verification; an earlier version stored no SVG files."""
+    stored = [folder / FIGURES_NAME / f"{name}.svg" for name in ("roc", "det", "scores")]
+    if all(path.is_file() for path in stored):
+        return [inline_svg(path.read_text(encoding="utf-8")) for path in stored]
+    with house_style():
+        return [inline_svg(panel_svg(panel)) for panel in verification_panels(ScoredPairs.read(folder))]
+
+
+def _curves(path: Path) -> list[Markup]:
     metrics = read_metrics(path)
     if not metrics:
-        return None
+        return []
     with house_style():
-        return _uri(figure_png(curves_figure(metrics)), _MIME[".png"])
+        return [inline_svg(panel_svg(panel)) for panel in run_panels(metrics)]
 
 
 def _read_pairs(folder: Path) -> dict[bool, list[ShownPair]]:
     """The pairs with a picture, by whether they are genuine. A picture's name is its row in the scores."""
-    table = pq.read_table(folder / "scores.parquet")
+    table = pq.read_table(folder / SCORES_NAME)
     pairs: dict[bool, list[ShownPair]] = {True: [], False: []}
-    for picture in (folder / "figures" / "pairs").glob("*.jpg"):
+    for picture in (folder / FIGURES_NAME / PAIRS_NAME).glob("*.jpg"):
         row = table.slice(int(picture.stem), 1).to_pylist()[0]
         pairs[row["same"]].append(
             ShownPair(row["left"], row["right"], row["score"], row["fallback"], picture_uri(picture))

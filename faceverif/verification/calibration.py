@@ -12,14 +12,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from data_prep.atomic import write_text
 from data_prep.errors import InputError
 from faceverif.models.location import MODEL_OPTION, is_onnx
-from faceverif.verification.metrics import TAR_RULE, OperatingPoint
+from faceverif.verification.metrics import TAR_RULE, OperatingPoint, wilson_interval
 from faceverif.verification.result import VerificationResult
 from faceverif.verification.score_histogram import ScoreHistogram
 
 CALIBRATION_NAME = "calibration.json"
 INTERVAL_RULE = "95 % Wilson score interval of the measured FAR; it assumes independent impostor pairs"
 
-_NORMAL_QUANTILE_95 = 1.959963984540054
 _ROUNDING = 1e-3  # by which a cosine, and the step above the highest one, may pass 1
 _Rate = Annotated[float, Field(ge=0, le=1)]
 
@@ -114,15 +113,6 @@ class Calibration(BaseModel):
     def tar_interval(self, point: CalibratedPoint) -> tuple[float, float]:
         """95 % interval of a point's true accept rate, as `INTERVAL_RULE` has it for the FAR."""
         return wilson_interval(round(point.tar * self.genuine_pairs), self.genuine_pairs)
-
-
-def wilson_interval(count: int, total: int) -> tuple[float, float]:
-    """95 % interval of a rate that was measured as `count` in `total`; Wilson (1927)."""
-    rate, z2 = count / total, _NORMAL_QUANTILE_95**2
-    centre = rate + z2 / (2 * total)
-    spread = _NORMAL_QUANTILE_95 * math.sqrt(rate * (1 - rate) / total + z2 / (4 * total**2))
-    scale = 1 + z2 / total
-    return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
 
 
 def calibration_of(result: VerificationResult) -> Calibration:

@@ -1,21 +1,19 @@
-"""The pictures of a verification: ROC, DET, scores, and the pairs that were hardest."""
+"""The figures of a verification: ROC, DET and scores, drawn from the scores of its pairs."""
 
 from __future__ import annotations
 
 import math
-import shutil
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import LogLocator, NullFormatter
 from numpy.typing import NDArray
-from PIL import Image
 
-from data_prep.atomic import written_whole
-from data_prep.dataset.crops import side_by_side
+from data_prep.json_object import read_json
 from faceverif.report.numbers import percent
 from faceverif.report.plotting import (
     ACCENT,
@@ -25,130 +23,220 @@ from faceverif.report.plotting import (
     INK,
     PERCENT,
     LineStyle,
-    figure_png,
-    house_style,
-    new_figure,
+    Mark,
+    Panel,
+    legend_below,
+    new_panel,
 )
-from faceverif.verification.metrics import Roc
-from faceverif.verification.result import VerificationResult
+from faceverif.verification.files import RESULT_NAME, SCORES_NAME
+from faceverif.verification.metrics import Roc, equal_error_rate, roc_curve, wilson_interval
 
-PAIRS_NAME = "pairs"
-HARDEST = 8
-
-_JPEG_QUALITY = 92
-
-
-def write_figures(result: VerificationResult, folder: Path) -> None:
-    """Write roc.png, det.png and scores.png, and the hardest pairs as pairs/ROW.jpg, after its row."""
-    for name, draw in (("roc", roc_figure), ("det", det_figure), ("scores", scores_figure)):
-        with house_style(), written_whole(folder / f"{name}.png") as unfinished:
-            unfinished.write_bytes(figure_png(draw(result)))
-    _write_pairs(result, folder / PAIRS_NAME)
+# Points of a curve that tell their numbers.
+_POINTS = 24
+_ALONE: LineStyle = {"color": ACCENT, "linestyle": "-"}
 
 
-def roc_figure(result: VerificationResult) -> Figure:
-    """TAR over FAR, as steps, on a logarithmic FAR axis that ends where the impostor pairs end."""
-    figure, axes = new_figure()
-    roc, eer = result.metrics.roc, result.metrics.eer
-    smallest = _far_axis(axes, roc.impostors)
-    # A step at FAR 0 has no place on a logarithmic axis: it enters from the left edge.
-    axes.step(np.maximum(roc.far, smallest), roc.tar, where="post", color=ACCENT, linewidth=1.8)
-    axes.plot([max(eer.far, smallest)], [eer.tar], "o", color=INK, markersize=5)
-    axes.annotate(
-        f"EER {percent(result.eer)} %",
-        (max(eer.far, smallest), eer.tar),
-        (8, -14),
-        textcoords="offset points",
-    )
-    lowest = float(roc.tar[np.searchsorted(roc.false_accepts, 1, side="right") - 1])
-    axes.set_ylim(max(0.0, 1 - 1.3 * max(1 - lowest, 0.005)), 1 + 0.05 * max(1 - lowest, 0.005))
-    axes.yaxis.set_major_formatter(PERCENT)
-    axes.set(title="ROC", ylabel="true accept rate")
-    return figure
+@dataclass(frozen=True)
+class ScoredPairs:
+    """What the figures of a verification are drawn from.
+
+    Attributes:
+        scores: (pairs,) of the scored folds.
+        same: (pairs,) True for genuine pairs.
+        thresholds: (scored folds,) each read from the other folds.
+        similarity: by which pairs are scored.
+    """
+
+    scores: NDArray[np.float64]
+    same: NDArray[np.bool_]
+    thresholds: NDArray[np.float64]
+    similarity: str
+
+    @classmethod
+    def read(cls, folder: Path) -> ScoredPairs:
+        """From the files of a verification."""
+        facts = read_json(folder / RESULT_NAME)
+        table = pq.read_table(folder / SCORES_NAME, columns=["score", "same", "scored"])
+        score, same, scored = (table[name].to_numpy() for name in table.column_names)
+        thresholds = np.array([fold["threshold"] for fold in facts["folds"]])
+        return cls(score[scored], same[scored], thresholds, facts["similarity"])
+
+    def roc(self) -> Roc:
+        """The curve of all scored pairs."""
+        return roc_curve(self.scores, self.same)
 
 
-def roc_curves_figure(rocs: Mapping[str, Roc], *, styles: Mapping[str, LineStyle]) -> Figure:
-    """TAR over FAR of several models on the same pairs, one line per model.
+@dataclass(frozen=True)
+class RocPoint:
+    """A point of a ROC; rates are fractions, intervals 95 % Wilson intervals.
+
+    Attributes:
+        threshold: accept from this score on.
+        far, far_interval: false accept rate.
+        tar, tar_interval: true accept rate.
+    """
+
+    threshold: float
+    far: float
+    far_interval: tuple[float, float]
+    tar: float
+    tar_interval: tuple[float, float]
+
+    def text(self, *, far: str = "FAR", tar: str = "TAR") -> str:
+        """Its numbers in a line; the names are those of the two rates."""
+        rates = (
+            f"{name} {100 * rate:.3g} % ({100 * low:.3g} to {100 * high:.3g} %)"
+            for name, rate, (low, high) in (
+                (far, self.far, self.far_interval),
+                (tar, self.tar, self.tar_interval),
+            )
+        )
+        return f"threshold {self.threshold:.4g}: {', '.join(rates)}"
+
+
+def roc_points(roc: Roc) -> list[RocPoint]:
+    """Points along a ROC, evenly over the logarithm of its FAR, from one false accept to all."""
+    counts = np.unique(np.geomspace(1, roc.impostors, _POINTS).round().astype(int))
+    indices = np.unique(np.searchsorted(roc.false_accepts, counts, side="right") - 1)
+    points = [roc.point(int(index)) for index in indices]
+    return [
+        RocPoint(
+            point.threshold,
+            point.far,
+            wilson_interval(point.false_accepts, roc.impostors),
+            point.tar,
+            wilson_interval(roc.genuine - point.false_rejects, roc.genuine),
+        )
+        for point in points
+    ]
+
+
+def verification_panels(pairs: ScoredPairs) -> list[Panel]:
+    """ROC, DET and scores."""
+    rocs = {"": pairs.roc()}
+    return [
+        roc_panel(rocs, styles={"": _ALONE}),
+        det_panel(rocs, styles={"": _ALONE}),
+        scores_panel(pairs),
+    ]
+
+
+def roc_panel(rocs: Mapping[str, Roc], *, styles: Mapping[str, LineStyle], name: str = "roc") -> Panel:
+    """TAR over FAR, as steps, on a logarithmic FAR axis that ends where the impostor pairs end.
 
     Args:
-        rocs: name of the model -> its curve.
-        styles: how each is drawn.
+        rocs: model -> its curve; one model needs no name.
+        styles: model -> how it is drawn.
+        name: of the panel.
     """
-    figure, axes = new_figure(wide=True)
+    figure, axes = new_panel()
     smallest = _far_axis(axes, max(roc.impostors for roc in rocs.values()))
-    for name, roc in rocs.items():
+    marks, misses = [], 0.005
+    for model, roc in rocs.items():
+        # A step at FAR 0 has no place on a logarithmic axis: it enters from the left edge.
         far = np.maximum(roc.far, smallest)
-        axes.step(far, roc.tar, where="post", linewidth=1.6, label=name, **styles[name])
+        axes.step(far, roc.tar, where="post", linewidth=1.8, label=model, **styles[model])
+        misses = max(misses, 1 - float(roc.tar[np.searchsorted(roc.false_accepts, 1, side="right") - 1]))
+        marks += _marks(model, roc, styles[model], smallest=smallest)
+        _dot_eer(axes, roc, styles[model], at=(smallest, 0.0), up="tar")
+    axes.set_ylim(max(0.0, 1 - 1.3 * misses), 1 + 0.05 * misses)
     axes.yaxis.set_major_formatter(PERCENT)
-    axes.set(ylabel="true accept rate")
-    axes.legend(frameon=False, fontsize=8)
-    return figure
+    axes.set(title="ROC", ylabel="true accept rate")
+    _name_lines(axes, rocs, above=False)
+    return Panel(name, figure, _roc_told(rocs), marks)
 
 
-def det_figure(result: VerificationResult) -> Figure:
-    """FRR over FAR, both logarithmic, with the line on which they meet."""
-    figure, axes = new_figure()
-    roc, eer = result.metrics.roc, result.metrics.eer
-    left = _far_axis(axes, roc.impostors)
-    bottom = 0.5 / roc.genuine
+def det_panel(rocs: Mapping[str, Roc], *, styles: Mapping[str, LineStyle], name: str = "det") -> Panel:
+    """FRR over FAR, both logarithmic, with the line on which they meet; arguments as of `roc_panel`."""
+    figure, axes = new_panel()
+    left = _far_axis(axes, max(roc.impostors for roc in rocs.values()))
+    bottom = 0.5 / max(roc.genuine for roc in rocs.values())
     axes.plot([max(left, bottom), 1], [max(left, bottom), 1], color=FAINT, linewidth=1, linestyle=(0, (4, 4)))
-    far, frr = np.maximum(roc.far, left), np.maximum(1 - roc.tar, bottom)
-    axes.step(far, frr, where="post", color=ACCENT, linewidth=1.8)
-    point = (max(eer.far, left), max(eer.frr, bottom))
-    axes.plot(*[[value] for value in point], "o", color=INK, markersize=5)
-    axes.annotate(f"EER {percent(result.eer)} %", point, (9, 5), textcoords="offset points")
+    for model, roc in rocs.items():
+        far, frr = np.maximum(roc.far, left), np.maximum(1 - roc.tar, bottom)
+        axes.step(far, frr, where="post", linewidth=1.8, label=model, **styles[model])
+        _dot_eer(axes, roc, styles[model], at=(left, bottom), up="frr")
     axes.set_yscale("log")
     axes.set_ylim(bottom, 1)
     axes.yaxis.set_major_formatter(PERCENT)
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set(title="DET", ylabel="false reject rate")
-    return figure
+    _name_lines(axes, rocs, above=True)
+    errors = "; ".join(f"{model or 'equal error rate'} {_eer_text(roc)}" for model, roc in rocs.items())
+    return Panel(name, figure, f"False reject rate over false accept rate; the rates meet at: {errors}.")
 
 
-def scores_figure(result: VerificationResult) -> Figure:
+def scores_panel(pairs: ScoredPairs) -> Panel:
     """How genuine and impostor pairs score, and where the folds' thresholds lie."""
-    figure, axes = new_figure(wide=True)
-    scored = result.protocol.scored
-    scores, same = result.scores[scored], result.protocol.same[scored]
-    bins = _score_bins(scores)
-    for kind, name, colour, edge in (
-        (~same, "impostor pairs", IMPOSTOR, 0.0),
-        (same, "genuine pairs", GENUINE, 1.0),
+    figure, axes = new_panel()
+    bins = _score_bins(pairs.scores)
+    medians = []
+    for kind, name, colour in (
+        (~pairs.same, "impostor pairs", IMPOSTOR),
+        (pairs.same, "genuine pairs", GENUINE),
     ):
-        share = np.histogram(scores[kind], bins)[0] / kind.sum()
-        axes.stairs(share, bins, fill=True, color=colour, alpha=0.35)
+        share = np.histogram(pairs.scores[kind], bins)[0] / kind.sum()
+        axes.stairs(share, bins, fill=True, color=colour, alpha=0.35, label=name)
         axes.stairs(share, bins, color=colour, linewidth=1.2)
-        axes.text(
-            0.01 + 0.98 * edge,
-            0.97,
-            name,
-            transform=axes.transAxes,
-            color=colour,
-            weight="bold",
-            va="top",
-            ha="right" if edge else "left",
-        )
-    _mark_threshold(axes, result.metrics.folds.thresholds)
-    axes.margins(x=0.01, y=0.18)
+        medians.append(f"{name} have a median of {np.median(pairs.scores[kind]):.3f}")
+    middle = float(pairs.thresholds.mean())
+    axes.axvspan(pairs.thresholds.min(), pairs.thresholds.max(), color=INK, alpha=0.15, linewidth=0)
+    axes.axvline(middle, color=INK, linewidth=1, label=f"threshold {middle:.3f}")
+    axes.margins(x=0.01)
     axes.set_ylim(bottom=0)
     axes.yaxis.set_major_formatter(PERCENT)
-    axes.set(title="Scores", xlabel=f"{result.similarity} similarity", ylabel="share of the pairs")
-    return figure
+    axes.set(title="Scores", xlabel=f"{pairs.similarity} similarity", ylabel="share of the pairs")
+    legend_below(figure)
+    told = f"Histogram of the scores: {medians[0]}, {medians[1]}; the threshold is {middle:.3f}."
+    return Panel("scores", figure, told)
 
 
-def _mark_threshold(axes: Axes, thresholds: NDArray[np.float64]) -> None:
-    """The folds' mean threshold as a line, their range as a band."""
-    middle = float(thresholds.mean())
-    axes.axvspan(thresholds.min(), thresholds.max(), color=INK, alpha=0.15, linewidth=0)
-    axes.axvline(middle, color=INK, linewidth=1)
-    axes.annotate(
-        f"threshold {middle:.3f}",
-        (middle, 0.97),
-        (5, 0),
-        xycoords=("data", "axes fraction"),
-        textcoords="offset points",
-        va="top",
-    )
+def _marks(model: str, roc: Roc, style: LineStyle, *, smallest: float) -> list[Mark]:
+    opening = f"{model}: " if model else ""
+    return [
+        Mark(max(point.far, smallest), point.tar, opening + point.text(), style["color"])
+        for point in roc_points(roc)
+    ]
+
+
+def _dot_eer(axes: Axes, roc: Roc, style: LineStyle, *, at: tuple[float, float], up: str) -> None:
+    """A dot where the error rates meet; `at` is the least that the axes show."""
+    point = equal_error_rate(roc)
+    place = max(point.far, at[0]), max(getattr(point, up), at[1])
+    axes.plot(*[[value] for value in place], "o", color=style["color"], markersize=5)
+
+
+def _name_lines(axes: Axes, rocs: Mapping[str, Roc], *, above: bool) -> None:
+    """Say which line is which model's, or of one model the EER, above or below its curve."""
+    if len(rocs) > 1:
+        figure = axes.get_figure(root=True)
+        assert figure is not None  # it has just been made
+        legend_below(figure)
+        return
+    [roc] = rocs.values()
+    across, up = (0.5, 0.95) if above else (0.7, 0.06)
+    va = "top" if above else "bottom"
+    axes.text(across, up, f"EER {_eer_text(roc)}", transform=axes.transAxes, ha="center", va=va)
+
+
+def _roc_told(rocs: Mapping[str, Roc]) -> str:
+    """The curves in numbers: TAR at one, ten ... false accepts in a hundred, and the equal error rate."""
+    told = []
+    for model, roc in rocs.items():
+        points = []
+        for far in (0.1, 0.01, 0.001):
+            if far * roc.impostors >= 1:
+                index = np.searchsorted(
+                    roc.false_accepts, math.floor(far * roc.impostors + 1e-9), side="right"
+                )
+                points.append(f"{percent(float(roc.tar[index - 1]))} % at FAR {100 * far:g} %")
+        rates = f"true accept rate {', '.join(points)}; " if points else ""
+        told.append(f"{model + ': ' if model else ''}{rates}equal error rate {_eer_text(roc)}")
+    return f"ROC, true over false accept rate. {'. '.join(told)}."
+
+
+def _eer_text(roc: Roc) -> str:
+    return f"{percent(equal_error_rate(roc).equal_error)} %"
 
 
 def _far_axis(axes: Axes, impostors: int) -> float:
@@ -157,8 +245,10 @@ def _far_axis(axes: Axes, impostors: int) -> float:
     axes.set_xscale("log")
     axes.set_xlim(smallest, 1)
     axes.axvspan(smallest, 1 / impostors, color=FAINT, alpha=0.25, linewidth=0)
+    axes.xaxis.set_major_locator(LogLocator(numticks=6))
     axes.xaxis.set_major_formatter(PERCENT)
-    axes.set_xlabel(f"false accept rate (grey: less than one of {impostors:,} impostor pairs)")
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_xlabel(f"false accept rate\n(grey: less than one of {impostors:,} pairs)")
     return smallest
 
 
@@ -167,20 +257,3 @@ def _score_bins(scores: NDArray[np.float64]) -> NDArray[np.float64]:
     low, high = float(scores.min()), float(scores.max())
     count = int(np.clip(2 * math.sqrt(len(scores)), 12, 90))
     return np.linspace(low, max(high, low + 1e-3), count + 1)
-
-
-def hardest_pairs(result: VerificationResult, *, same: bool, count: int = HARDEST) -> NDArray[np.int64]:
-    """Scored pairs with both pictures, hardest first: genuine ones of low, impostors of high similarity."""
-    there = ~result.photos.pairs_with(result.photos.no_crop)
-    rows = np.flatnonzero(result.protocol.scored & (result.protocol.same == same) & there)
-    order = np.argsort(result.scores[rows] if same else -result.scores[rows], kind="stable")
-    return rows[order][:count]
-
-
-def _write_pairs(result: VerificationResult, folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)  # those of an earlier verification are of other rows
-    photos = result.photos
-    for pair in [*hardest_pairs(result, same=True), *hardest_pairs(result, same=False)]:
-        crops = result.dataset.crops.read(photos.rows[[photos.left[pair], photos.right[pair]]])
-        with written_whole(folder / f"{pair}.jpg") as unfinished:
-            Image.fromarray(side_by_side(crops)).save(unfinished, quality=_JPEG_QUALITY)

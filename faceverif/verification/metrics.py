@@ -26,6 +26,8 @@ TAR_RULE = "lowest threshold whose FAR does not exceed the target; needs at leas
 
 TARGET_FARS = (0.1, 0.01, 0.001, 0.0001)
 
+_NORMAL_QUANTILE_95 = 1.959963984540054
+
 
 @dataclass(frozen=True)
 class OperatingPoint:
@@ -308,3 +310,12 @@ def measure(
         },
         pooled=pooled,
     )
+
+
+def wilson_interval(count: int, total: int) -> tuple[float, float]:
+    """95 % interval of a rate that was measured as `count` in `total`; Wilson (1927)."""
+    rate, z2 = count / total, _NORMAL_QUANTILE_95**2
+    centre = rate + z2 / (2 * total)
+    spread = _NORMAL_QUANTILE_95 * math.sqrt(rate * (1 - rate) / total + z2 / (4 * total**2))
+    scale = 1 + z2 / total
+    return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)

@@ -22,10 +22,6 @@ from faceverif.verification.embeddings import FLIP_RULE
 from faceverif.verification.metrics import VerificationMetrics
 from faceverif.verification.scoring import MEAN_RULE, NO_CROP_RULE, NO_FACE_RULE, PairPhotos
 
-RESULT_NAME = "result.json"
-SCORES_NAME = "scores.parquet"
-FIGURES_NAME = "figures"
-
 # What a result repeats of its model's provenance: enough to know the training when its run is gone.
 _TRAINING = ("seed", "config_sha256", "git_commit", "versions", "data", "start_from", "integrity")
 

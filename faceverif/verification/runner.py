@@ -19,17 +19,12 @@ from faceverif.provenance import git_commit
 from faceverif.report.run_page import write_verification_report
 from faceverif.verification.collapse import collapse_warning, different_photos
 from faceverif.verification.embeddings import EmbeddedPhotos
-from faceverif.verification.figures import write_figures
+from faceverif.verification.files import FIGURES_NAME, PAIRS_NAME, RESULT_NAME, SCORES_NAME
+from faceverif.verification.hardest import write_hardest_pairs
 from faceverif.verification.mahalanobis import FittedMahalanobis
 from faceverif.verification.metrics import measure
 from faceverif.verification.options import Score, VerificationOptions
-from faceverif.verification.result import (
-    FIGURES_NAME,
-    RESULT_NAME,
-    SCORES_NAME,
-    ModelFacts,
-    VerificationResult,
-)
+from faceverif.verification.result import ModelFacts, VerificationResult
 from faceverif.verification.scoring import (
     PairPhotos,
     cosine_scores,
@@ -142,6 +137,6 @@ def write_result(result: VerificationResult, out: Path) -> None:
     """Write a verification's files into a folder: scores, figures, numbers, and the report made of them."""
     with written_whole(out / SCORES_NAME) as unfinished:
         pq.write_table(result.table(), unfinished)
-    write_figures(result, out / FIGURES_NAME)
+    write_hardest_pairs(result, out / FIGURES_NAME / PAIRS_NAME)
     write_text(out / RESULT_NAME, json.dumps(result.as_json(), indent=2) + "\n")
     write_verification_report(out)

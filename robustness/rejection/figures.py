@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
-from faceverif.report.plotting import FAINT, GENUINE, IMPOSTOR, INK, PERCENT, line_styles, new_panels
+from faceverif.report.curves import Line, lines_panel
+from faceverif.report.plotting import (
+    AXIS,
+    FAINT,
+    GENUINE,
+    IMPOSTOR,
+    INK,
+    PANEL_IN,
+    PERCENT,
+    SOFT,
+    LineStyle,
+    Mark,
+    Panel,
+    legend_below,
+    line_styles,
+    new_panel,
+)
+from faceverif.verification.figures import roc_points
 from faceverif.verification.metrics import equal_error_rate
 from robustness.rejection.findings import Finding, Row, Spread
 from robustness.rejection.outcome import clean_against_attacked
@@ -24,13 +39,15 @@ POSTERIOR = "max_probability"
 _POSTERIOR_BINS = 25
 # Share of the scores that may lie beyond each end of a histogram.
 _CUT = 0.005
-# In a strip, in units of a column's width: side of an image, height of its row, and of the text below it.
-_IMAGE, _ROW, _TEXT = 0.84, 0.9, 0.36
-# A model's line, as `faceverif.report.plotting.line_styles` makes it.
-Style = Mapping[str, Any]
+# More ticks than that are tilted.
+_LEVEL_TICKS = 6
+# In a strip, in units of a column's width: side of an image, height of its row, of the text below it, and of
+# the row's name.
+_IMAGE, _ROW, _TEXT, _NAME = 0.92, 0.96, 0.36, 0.24
+_COLUMNS = 4
 
 
-def sweep_figure(rows: Sequence[Row], styles: Mapping[str, Style], *, rate: str) -> Figure:
+def sweep_panels(rows: Sequence[Row], styles: Mapping[str, LineStyle], *, rate: str) -> list[Panel]:
     """Over the size of an attack: its success, the detector's EER, and what gets through undetected.
 
     Args:
@@ -38,56 +55,79 @@ def sweep_figure(rows: Sequence[Row], styles: Mapping[str, Style], *, rate: str)
         styles: of every model, the same in all figures.
         rate: of false rejections, whose threshold decides what is undetected.
     """
-    figure, panels = new_panels(3)
-    figures: tuple[tuple[str, Callable[[Row], Spread]], ...] = (
-        ("Success", lambda row: row.success),
-        ("Equal error rate", lambda row: row.eer),
-        (f"Success, undetected at {100 * float(rate):g} %", lambda row: row.undetected[rate]),
+    figures: tuple[tuple[str, str, Callable[[Row], Spread]], ...] = (
+        ("success", "Success", lambda row: row.success),
+        ("eer", "Equal error rate", lambda row: row.eer),
+        ("undetected", f"Undetected at {100 * float(rate):g} %", lambda row: row.undetected[rate]),
     )
     # Evenly spaced: on a true scale the whole box would squeeze the small sizes together.
     places = {epsilon: place for place, epsilon in enumerate(sorted({row.epsilon for row in rows}))}
     by_model: dict[str, list[Row]] = {}
     for row in sorted(rows, key=lambda row: row.epsilon):
         by_model.setdefault(row.model, []).append(row)
-    for axes, (title, of_row) in zip(panels, figures, strict=True):
-        for model, own in by_model.items():
-            spreads = [of_row(row) for row in own]
-            _line(axes, [places[row.epsilon] for row in own], spreads, style=styles[model], label=model)
-        axes.set(title=title, xlabel="epsilon, not to scale", ylim=(-0.03, 1.03))
+    panels = []
+    for name, title, of_row in figures:
+        lines = [_line(model, own, places, styles[model], of_row) for model, own in by_model.items()]
+        panel = lines_panel(name, title, lines, across="epsilon, not to scale", rates=True)
+        [axes] = panel.figure.axes
+        axes.set_ylim(-0.03, 1.03)
         axes.set_xticks(list(places.values()), [f"{epsilon:.2g}" for epsilon in places])
-        axes.yaxis.set_major_formatter(PERCENT)
-    _legend_below(figure, panels[0])
-    return figure
+        if len(places) > _LEVEL_TICKS:
+            axes.tick_params("x", labelrotation=40)
+        panels.append(replace(panel, alt=_sweep_told(title, by_model, of_row)))
+    return panels
 
 
-def escapes_figure(rows: Sequence[Row], *, rate: str) -> Figure:
+def escapes_panels(rows: Sequence[Row], *, rate: str, models: Sequence[str]) -> list[Panel]:
     """Over epsilon, the success of every attack that escapes the model's detector; one panel per model.
 
     Args:
         rows: of the attacks in one norm, each with the model's own detector, at every size that is shown.
         rate: of false rejections, whose threshold decides what escapes.
+        models: of the page; an attack has a colour that is no model's.
     """
-    models = list(dict.fromkeys(row.model for row in rows))
-    styles = line_styles(dict.fromkeys(row.label for row in rows))
-    figure, panels = new_panels(max(len(models), 2))
-    for axes in panels[len(models) :]:
-        axes.set_axis_off()
-    for axes, model in zip(panels, models, strict=False):
+    styles = line_styles([*models, *dict.fromkeys(row.label for row in rows)])
+    panels = []
+    for model in dict.fromkeys(row.model for row in rows):
         by_label: dict[str, list[Row]] = {}
         for row in sorted((row for row in rows if row.model == model), key=lambda row: row.epsilon):
             by_label.setdefault(row.label, []).append(row)
-        for label, own in by_label.items():
-            spreads = [row.undetected[rate] for row in own]
-            _line(axes, [row.epsilon for row in own], spreads, style=styles[label], label=label)
-        axes.set(title=model, xlabel="epsilon", ylim=(-0.03, 1.03))
-        axes.yaxis.set_major_formatter(PERCENT)
-    _legend_below(figure, panels[0])
-    return figure
+        lines = [
+            _line(label, own, None, styles[label], lambda row: row.undetected[rate])
+            for label, own in by_label.items()
+        ]
+        panel = lines_panel(model, model, lines, across="epsilon", rates=True)
+        panel.figure.axes[0].set_ylim(-0.03, 1.03)
+        told = _sweep_told(f"Undetected success on {model}", by_label, lambda row: row.undetected[rate])
+        panels.append(replace(panel, alt=told))
+    return panels
 
 
-def curves_figure(
-    scores: Mapping[str, TrialScores], detectors: Mapping[str, str], styles: Mapping[str, Style]
-) -> Figure:
+def _line(
+    name: str,
+    rows: Sequence[Row],
+    places: Mapping[float, int] | None,
+    style: LineStyle,
+    of_row: Callable[[Row], Spread],
+) -> Line:
+    """The means, and behind them one standard deviation or the interval; over epsilon or its places."""
+    spreads = [of_row(row) for row in rows]
+    lows, highs = zip(*map(_band, spreads), strict=True)
+    across = [row.epsilon if places is None else places[row.epsilon] for row in rows]
+    return Line(name, across, [each.mean for each in spreads], style, marker="o", low=lows, high=highs)
+
+
+def _sweep_told(title: str, by_model: Mapping[str, Sequence[Row]], of_row: Callable[[Row], Spread]) -> str:
+    told = (
+        f"{model}: " + ", ".join(f"{100 * of_row(row).mean:.1f} % at {row.epsilon:.3g}" for row in rows)
+        for model, rows in by_model.items()
+    )
+    return f"{title} over epsilon. {'; '.join(told)}."
+
+
+def curves_panels(
+    scores: Mapping[str, TrialScores], detectors: Mapping[str, str], styles: Mapping[str, LineStyle]
+) -> list[Panel]:
     """ROC and DET of telling attacked from clean images, one line per model (L-GM, Fig. 5).
 
     Args:
@@ -95,17 +135,25 @@ def curves_figure(
         detectors: model -> the detector whose scores are drawn.
         styles: of every model, the same in all figures.
     """
-    figure, (roc_axes, det_axes) = new_panels(2)
+    roc_figure, roc_axes = new_panel()
+    det_figure, det_axes = new_panel()
+    marks: list[Mark] = []
+    told = []
     for model, its in scores.items():
         roc = clean_against_attacked(its.clean[detectors[model]], its.attacked[detectors[model]])
         point = equal_error_rate(roc)
         label = f"{model}, EER {100 * point.equal_error:.1f} %"
         roc_axes.step(roc.far, roc.tar, where="post", **styles[model], linewidth=1.6, label=label)
+        marks += (
+            Mark(at.far, at.tar, f"{model}: {at.text(far='clean rejected', tar='attacked rejected')}", colour)
+            for at, colour in ((at, styles[model]["color"]) for at in roc_points(roc))
+        )
         left, bottom = 0.5 / roc.impostors, 0.5 / roc.genuine
         far, frr = np.maximum(roc.far, left), np.maximum(1 - roc.tar, bottom)
-        det_axes.step(far, frr, where="post", **styles[model], linewidth=1.6)
+        det_axes.step(far, frr, where="post", **styles[model], linewidth=1.6, label=label)
         dot = [max(point.far, left)], [max(point.frr, bottom)]
         det_axes.plot(*dot, "o", color=styles[model]["color"], markersize=4)
+        told.append(f"{model} {100 * point.equal_error:.1f} %")
     roc_axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle=(0, (4, 4)))
     roc_axes.set(title="ROC", xlabel="clean images rejected", ylabel="attacked images rejected")
     det_axes.set(title="DET", xlabel="clean images rejected", ylabel="attacked images accepted")
@@ -113,26 +161,33 @@ def curves_figure(
     for axis in (roc_axes.xaxis, roc_axes.yaxis, det_axes.xaxis, det_axes.yaxis):
         axis.set_major_formatter(PERCENT)
         axis.set_minor_formatter(NullFormatter())
-    _legend_below(figure, roc_axes)
-    return figure
+    for figure in (roc_figure, det_figure):
+        legend_below(figure)
+    rates = f"over the share of clean images rejected. Equal error rates: {', '.join(told)}."
+    return [
+        Panel("roc", roc_figure, f"Share of attacked images rejected {rates}", marks),
+        Panel("det", det_figure, f"Share of attacked images accepted {rates}"),
+    ]
 
 
-def queries_figure(scores: Mapping[str, TrialScores], styles: Mapping[str, Style]) -> Figure:
+def queries_panel(scores: Mapping[str, TrialScores], styles: Mapping[str, LineStyle]) -> Panel:
     """Success over the queries that an attack has made about each image, one line per model.
 
     Args:
         scores: model -> what its images scored; with counts of queries.
         styles: of every model, the same in all figures.
     """
-    figure, (axes, beside) = new_panels(2)
-    beside.set_axis_off()
+    figure, axes = new_panel()
+    told = []
     for model, its in scores.items():
         queries, share = success_over_queries(its)
         axes.step(queries, share, where="post", **styles[model], linewidth=1.6, label=model)
+        told.append(f"{model} {100 * share[-1]:.1f} % after {queries[-1]:,}")
     axes.set(title="Success over queries", xlabel="queries about each image", ylim=(-0.03, 1.03))
     axes.yaxis.set_major_formatter(PERCENT)
-    _legend_below(figure, axes)
-    return figure
+    axes.xaxis.set_major_locator(MaxNLocator(4))
+    legend_below(figure)
+    return Panel("", figure, f"Success over the queries about each image: {'; '.join(told)}.")
 
 
 def success_over_queries(scores: TrialScores) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -151,62 +206,82 @@ def success_over_queries(scores: TrialScores) -> tuple[NDArray[np.int64], NDArra
     return queries, succeeded / max(int(scores.verdicts.clean_correct.sum()), 1)
 
 
-def histogram_figure(scores: Mapping[str, TrialScores], findings: Mapping[str, Finding]) -> Figure:
+def histogram_panels(
+    scores: Mapping[str, TrialScores], findings: Mapping[str, Finding], styles: Mapping[str, LineStyle]
+) -> list[Panel]:
     """Scores of clean and attacked images with the thresholds, one panel per model (L-GM, Figs. 4 and 6).
 
     Args:
         scores: model -> what its images scored.
         findings: model -> the trial, whose own detector is drawn.
+        styles: of every model; attacked images have its colour.
     """
-    figure, panels = new_panels(max(len(scores), 2))
-    for axes in panels[len(scores) :]:
-        axes.set_axis_off()
-    for axes, (model, its) in zip(panels, scores.items(), strict=False):
+    panels = []
+    for model, its in scores.items():
+        figure, axes = new_panel()
         detector = next(iter(findings[model].detectors))
         clean, attacked = its.clean[detector], its.attacked[detector]
         bins = _bins(np.concatenate([clean, attacked]))
-        _draw_histograms(axes, clean, attacked, bins)
-        for detection in findings[model].own["detections"]:
-            axes.axvline(detection["point"]["threshold"], color=INK, linewidth=1, linestyle=(0, (4, 3)))
+        medians = _draw_histograms(axes, clean, attacked, bins, colour=styles[model]["color"])
+        thresholds = [detection["point"]["threshold"] for detection in findings[model].own["detections"]]
+        for threshold in thresholds:
+            axes.axvline(threshold, color=INK, linewidth=1, linestyle=(0, (4, 3)))
         axes.set(title=model, xlabel=f"score of {detector}")
         axes.xaxis.set_major_locator(MaxNLocator(4))
         axes.margins(x=0.01)
-    _legend_below(figure, panels[0])
-    return figure
+        legend_below(figure)
+        told = f"Scores of {detector} for {model}: {medians}; thresholds {_listed(thresholds)}."
+        panels.append(Panel(model, figure, told))
+    return panels
 
 
-def posterior_figure(scores: Mapping[str, TrialScores]) -> Figure:
+def posterior_panels(scores: Mapping[str, TrialScores], styles: Mapping[str, LineStyle]) -> list[Panel]:
     """The probability p_max of the predicted class, clean and attacked, one panel per model (L-GM, Fig. 3).
 
     Args:
         scores: model -> what its images scored, with the detector max_probability, whose score is -p_max.
+        styles: of every model; attacked images have its colour.
     """
-    figure, panels = new_panels(max(len(scores), 2))
-    for axes in panels[len(scores) :]:
-        axes.set_axis_off()
     bins = np.linspace(0.0, 1.0, _POSTERIOR_BINS + 1)
-    for axes, (model, its) in zip(panels, scores.items(), strict=False):
-        _draw_histograms(axes, -its.clean[POSTERIOR], -its.attacked[POSTERIOR], bins)
+    panels = []
+    for model, its in scores.items():
+        figure, axes = new_panel()
+        colour = styles[model]["color"]
+        medians = _draw_histograms(axes, -its.clean[POSTERIOR], -its.attacked[POSTERIOR], bins, colour=colour)
         axes.set(title=model, xlabel="p_max", xlim=(0, 1))
-    _legend_below(figure, panels[0])
-    return figure
+        legend_below(figure)
+        panels.append(Panel(model, figure, f"Probability of the predicted class under {model}: {medians}."))
+    return panels
 
 
 def _draw_histograms(
-    axes: Axes, clean: NDArray[np.float64], attacked: NDArray[np.float64], bins: NDArray[np.float64]
-) -> None:
-    for side, colour, label in ((clean, GENUINE, "clean"), (attacked, IMPOSTOR, "attacked")):
+    axes: Axes,
+    clean: NDArray[np.float64],
+    attacked: NDArray[np.float64],
+    bins: NDArray[np.float64],
+    *,
+    colour: str,
+) -> str:
+    """Draw both in one pair of axes; returns their medians in words."""
+    told = []
+    for side, its, label in ((clean, AXIS, "clean"), (attacked, colour, "attacked")):
         share = np.histogram(np.clip(side, bins[0], bins[-1]), bins)[0] / len(side)
-        axes.stairs(share, bins, fill=True, color=colour, alpha=0.35, label=label)
-        axes.stairs(share, bins, color=colour, linewidth=1.1)
+        axes.stairs(share, bins, fill=True, color=its, alpha=0.35, label=label)
+        axes.stairs(share, bins, color=its, linewidth=1.1)
+        told.append(f"{label} images have a median of {np.median(side):.3g}")
     axes.yaxis.set_major_formatter(PERCENT)
+    return ", ".join(told)
 
 
-def strip_figure(finding: Finding) -> Figure:
+def _listed(numbers: Sequence[float]) -> str:
+    return ", ".join(f"{number:.3g}" for number in numbers)
+
+
+def strip_panels(finding: Finding) -> list[Panel]:
     """A few images: clean, the change, attacked. Below them stand the decision and the score.
 
     The decision is the true and the predicted class, or for pairs the cosine with the reference, which is
-    shown on top. The score is orange if the image is rejected.
+    shown on top. The score is orange if the image is rejected. Four images make a panel.
     """
     pictures = finding.pictures()
     clean, attacked = pictures["clean"], pictures["attacked"]
@@ -215,30 +290,49 @@ def strip_figure(finding: Finding) -> Figure:
     if "reference" in pictures:
         rows = {"reference": pictures["reference"]} | rows
     texts = _texts(finding)
-    heights = [_ROW + _TEXT * (name in texts) for name in rows]
+    return [
+        _strip(
+            str(start // _COLUMNS + 1),
+            {name: images[start : start + _COLUMNS] for name, images in rows.items()},
+            {name: lines[start : start + _COLUMNS] for name, lines in texts.items()},
+        )
+        for start in range(0, len(clean), _COLUMNS)
+    ]
+
+
+def _strip(
+    name: str,
+    rows: Mapping[str, NDArray[np.float32]],
+    texts: Mapping[str, list[tuple[str, str, bool]]],
+) -> Panel:
+    heights = [_ROW + _TEXT * (row in texts) for row in rows]
     tops = [sum(heights[:row]) for row in range(len(rows))]
-    # One pair of axes for all images: one for each would take seconds to draw.
-    figure = Figure(figsize=(9.6, 9.6 * sum(heights) / len(clean)), layout="constrained")
-    axes = figure.add_subplot()
-    for top, (name, images) in zip(tops, rows.items(), strict=True):
+    # One pair of axes for all images: one for each would take seconds to draw. A row's name stands above it.
+    figure, axes = new_panel(height_in=PANEL_IN * (sum(heights) + _NAME * len(rows)) / _COLUMNS)
+    tops = [top + _NAME * (row + 1) for row, top in enumerate(tops)]
+    for top, (row, images) in zip(tops, rows.items(), strict=True):
+        axes.text(0, top - 0.06, row, fontsize=9, color=SOFT)
         for column, image in enumerate(np.clip(images, 0, 1).transpose(0, 2, 3, 1)):
             place = (column, column + _IMAGE, top + _IMAGE, top)
-            axes.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=1, extent=place)
-            if name in texts:
-                _write_below(axes, *texts[name][column], at=(column + _IMAGE / 2, top + _ROW))
-    axes.set(xlim=(0, len(clean)), ylim=(sum(heights), 0), xticks=[])
-    axes.set_yticks([top + _IMAGE / 2 for top in tops], list(rows))
-    axes.grid(visible=False)
-    axes.spines[:].set_visible(False)
-    axes.tick_params(length=0)
-    return figure
+            axes.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=1, extent=place, interpolation="none")
+            if row in texts:
+                _write_below(axes, *texts[row][column], at=(column + _IMAGE / 2, top + _ROW))
+    axes.set(xlim=(0, _COLUMNS), ylim=(sum(heights) + _NAME * len(rows), 0))
+    axes.set_axis_off()
+    told = "; ".join(
+        f"{row}: "
+        + ", ".join(f"{line}, score {score}{' rejected' if gone else ''}" for line, score, gone in lines)
+        for row, lines in texts.items()
+    )
+    count = len(next(iter(rows.values())))
+    return Panel(name, figure, f"{count} images, rows {', '.join(rows)}. {told}.")
 
 
 def _write_below(axes: Axes, line: str, score: str, rejected: bool, *, at: tuple[float, float]) -> None:
     across, down = at
     colour = IMPOSTOR if rejected else GENUINE
-    axes.text(across, down, line, ha="center", va="top", fontsize=8)
-    axes.text(across, down + _TEXT / 2, score, color=colour, ha="center", va="top", fontsize=8, weight="bold")
+    axes.text(across, down, line, ha="center", va="top", fontsize=9)
+    axes.text(across, down + _TEXT / 2, score, color=colour, ha="center", va="top", fontsize=9, weight="bold")
 
 
 def _texts(finding: Finding) -> dict[str, list[tuple[str, str, bool]]]:
@@ -259,24 +353,6 @@ def _texts(finding: Finding) -> dict[str, list[tuple[str, str, bool]]]:
             (line, f"{score:.3g}", gone) for line, score, gone in zip(lines, its, rejected, strict=True)
         ]
     return texts
-
-
-def _legend_below(figure: Figure, axes: Axes) -> None:
-    """Below the panels, where it covers no curve."""
-    handles, labels = axes.get_legend_handles_labels()
-    columns = min(len(labels), 4)
-    width, height = figure.get_size_inches()
-    figure.set_size_inches(width, height + 0.2 * math.ceil(len(labels) / columns))
-    figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize=8)
-
-
-def _line(axes: Axes, places: Sequence[float], spreads: list[Spread], *, style: Style, label: str) -> None:
-    """The means, and behind them one standard deviation or the interval."""
-    means = [spread.mean for spread in spreads]
-    axes.plot(places, means, **style, marker="o", markersize=3.5, label=label)
-    bands = [_band(spread) for spread in spreads]
-    lows, highs = zip(*bands, strict=True)
-    axes.fill_between(places, lows, highs, color=style["color"], alpha=0.15, linewidth=0)
 
 
 def _band(spread: Spread) -> tuple[float, float]:

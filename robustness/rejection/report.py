@@ -4,30 +4,29 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
-from matplotlib.figure import Figure
+from markupsafe import Markup
 
-from data_prep.atomic import written_whole
 from faceverif.config.reading import config_text
 from faceverif.report.pages import REPORT_NAME, flat_text, write_page
-from faceverif.report.plotting import figure_png, house_style, line_styles
-from faceverif.report.run_page import picture_uri
+from faceverif.report.plotting import Panel, house_style, line_styles
+from faceverif.report.svg import page_colour, save_panels
 from robustness.config.attack_section import AttackSection
 from robustness.config.attacks import PairGoal
 from robustness.rejection.config import PaperNumbers, RejectionConfig
 from robustness.rejection.figures import (
     POSTERIOR,
-    curves_figure,
-    escapes_figure,
-    histogram_figure,
-    posterior_figure,
-    queries_figure,
-    strip_figure,
-    sweep_figure,
+    curves_panels,
+    escapes_panels,
+    histogram_panels,
+    posterior_panels,
+    queries_panel,
+    strip_panels,
+    sweep_panels,
 )
 from robustness.rejection.findings import (
     Finding,
@@ -50,11 +49,11 @@ class ShownFigure:
 
     Attributes:
         caption: how to read it.
-        source: as a data URI.
+        drawings: its panels.
     """
 
     caption: str
-    source: str
+    drawings: list[Markup]
 
 
 @dataclass(frozen=True)
@@ -175,6 +174,10 @@ def write_rejection_report(
         published=_published(config, findings),
         provenance=flat_text(result["provenance"]),
         settings=config_text(config),
+        colours={
+            name: page_colour(style["color"])
+            for name, style in line_styles(model.name for model in config.models).items()
+        },
     )
 
 
@@ -204,7 +207,7 @@ def _part(config: RejectionConfig, goal: PairGoal | None, findings: Sequence[Fin
         goal,
         sections,
         _strongest_first(sections, summary, rate=rate),
-        _escapes(rows, goal, rate=rate, out=out),
+        _escapes(rows, goal, config, out),
         {each.model: each.text for each in headlines(mine, rate=max(config.rates))},
         worst_cases(mine, rate=max(config.rates)),
         worst_rows(rows, rate=rate),
@@ -214,18 +217,21 @@ def _part(config: RejectionConfig, goal: PairGoal | None, findings: Sequence[Fin
     )
 
 
-def _escapes(rows: Sequence[Row], goal: PairGoal | None, *, rate: str, out: Path) -> ShownFigure | None:
+def _escapes(
+    rows: Sequence[Row], goal: PairGoal | None, config: RejectionConfig, out: Path
+) -> ShownFigure | None:
     """The curve of every attack on whole images in linf; those of others stand in their own sections."""
     attacks = [row for row in rows if is_limited(row) and not (row.control or row.local)]
     drawn = [row for row in attacks if row.norm == "linf"]
     if len({row.epsilon for row in drawn}) < 2:
         return None
+    rate = _largest_rate(config)
     caption = (
         f"Success that the model's own detector does not notice at {100 * float(rate):g} % false rejections, "
         "over epsilon. Only attacks that know the detector show what it withstands."
     )
-    name = "-".join(filter(None, (goal, "escapes")))
-    return _saved(name, escapes_figure(drawn, rate=rate), caption, out)
+    panels = escapes_panels(drawn, rate=rate, models=[model.name for model in config.models])
+    return _saved("-".join(filter(None, (goal, "escapes"))), panels, caption, out)
 
 
 def _largest_rate(config: RejectionConfig) -> str:
@@ -258,37 +264,37 @@ def _section(
     scores = {model: finding.scores() for model, finding in shown.items()}
     styles = line_styles(model.name for model in config.models)
     detectors = {model: next(iter(finding.detectors)) for model, finding in shown.items()}
-    drawn: list[tuple[str, Figure, str]] = []
+    drawn: list[tuple[str, list[Panel], str]] = []
     if len({row.epsilon for row in rows}) > 1:
         note = "Bands: one standard deviation over trainings, or the 95 % bootstrap interval of a single one."
-        drawn.append((f"{stem}-sweep", sweep_figure(rows, styles, rate=_largest_rate(config)), note))
+        drawn.append((f"{stem}-sweep", sweep_panels(rows, styles, rate=_largest_rate(config)), note))
     drawn += [
         (
             f"{stem}-curves",
-            curves_figure(scores, detectors, styles),
+            curves_panels(scores, detectors, styles),
             f"Epsilon {epsilon:g}, first training of each model; dots mark the equal error rate.",
         ),
         (
             f"{stem}-scores",
-            histogram_figure(scores, shown),
+            histogram_panels(scores, shown, styles),
             "Higher is more adversarial; dashed: the thresholds. "
             "The few scores beyond the axis are drawn at its ends.",
         ),
     ]
     counted = {model: its for model, its in scores.items() if its.queries is not None}
     if counted:
-        drawn.append((f"{stem}-queries", queries_figure(counted, styles), _queries_needed(counted)))
+        drawn.append((f"{stem}-queries", [queries_panel(counted, styles)], _queries_needed(counted)))
     if all(POSTERIOR in its.clean for its in scores.values()):
         note = "Probability of the predicted class; clean images beside the attacked ones."
-        drawn.append((f"{stem}-posterior", posterior_figure(scores), note))
-    strips = [(f"{stem}-images-{model}", strip_figure(finding), model) for model, finding in shown.items()]
+        drawn.append((f"{stem}-posterior", posterior_panels(scores, styles), note))
+    strips = [(f"{stem}-images-{model}", strip_panels(finding), model) for model, finding in shown.items()]
     return ShownAttack(
         label,
         (type(attack).__doc__ or "").splitlines()[0],
         epsilon,
         rows,
-        [_saved(name, figure, caption, out) for name, figure, caption in drawn],
-        [_saved(name, figure, caption, out) for name, figure, caption in strips],
+        [_saved(name, panels, caption, out) for name, panels, caption in drawn],
+        [_saved(name, panels, caption, out) for name, panels, caption in strips],
     )
 
 
@@ -311,11 +317,9 @@ def _first_trainings(findings: Sequence[Finding], label: str, epsilon: float) ->
     return first
 
 
-def _saved(name: str, figure: Figure, caption: str, out: Path) -> ShownFigure:
-    path = out / "figures" / f"{name}.png"
-    with written_whole(path) as unfinished:
-        unfinished.write_bytes(figure_png(figure))
-    return ShownFigure(caption, picture_uri(path))
+def _saved(name: str, panels: Sequence[Panel], caption: str, out: Path) -> ShownFigure:
+    named = [replace(panel, name="-".join(filter(None, (name, panel.name)))) for panel in panels]
+    return ShownFigure(caption, save_panels(named, out / "figures"))
 
 
 def _published(config: RejectionConfig, findings: Sequence[Finding]) -> list[tuple[PaperNumbers, Row]]:

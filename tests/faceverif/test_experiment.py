@@ -18,11 +18,11 @@ from faceverif.config.section import merged
 from faceverif.config.yaml_text import parse_yaml, yaml_text
 from faceverif.experiment import images, report, run
 from faceverif.experiment.config import load_experiment, plan_runs
-from faceverif.experiment.figures import Series
 from faceverif.experiment.report import case_axis
 from faceverif.experiment.run import run_experiment
 from faceverif.experiment.table import compare_paired
 from faceverif.experiment.task import FinishedRun
+from faceverif.report.curves import Line
 from faceverif.training.checkpoint import checkpoint_path
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -239,19 +239,19 @@ def test_only_names_methods_and_cases(tmp_path: Path, trainer: Trainer) -> None:
 def test_the_memory_of_a_layer_is_drawn_over_its_size(
     tmp_path: Path, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    drawn: list[Series] = []
-    real = report.series_figure
+    drawn: list[Line] = []
+    real = report.series_panel
 
-    def noting(series: list[Series], **labels: Any) -> Any:
-        drawn.extend(series if "MiB" in labels["value"] else [])
-        return real(series, **labels)
+    def noting(lines: list[Line], **labels: Any) -> Any:
+        drawn.extend(lines if "MiB" in labels["value"] else [])
+        return real(lines, **labels)
 
     def memory(self: images.ImageTask, setting: str, run: FinishedRun) -> float | None:
         assert isinstance(run.config, ClassificationConfig)
         return float(run.config.network.embedding_dim or 0) if setting == "embedding_dim" else None
 
     monkeypatch.setattr(run, "write_experiment_report", report.write_experiment_report)
-    monkeypatch.setattr(report, "series_figure", noting)
+    monkeypatch.setattr(report, "series_panel", noting)
     monkeypatch.setattr(images.ImageTask, "memory", memory)
     content = settings() | {
         "cases": [{"name": f"m{m}", "settings": {"network": {"embedding_dim": m}}} for m in (9, 2)]
@@ -259,9 +259,7 @@ def test_the_memory_of_a_layer_is_drawn_over_its_size(
     del content["methods"][1], content["methods"][0]["published"]
     content["methods"][0]["seeds"] = [0]
     run_experiment(write(tmp_path, content), tmp_path / "out")
-    assert [(line.name, line.settings, line.values) for line in drawn[-1:]] == [
-        ("softmax", [2, 9], [2.0, 9.0])
-    ]
+    assert [(line.name, line.across, line.up) for line in drawn[-1:]] == [("softmax", [2, 9], [2.0, 9.0])]
     assert "Memory over network.embedding_dim" in (tmp_path / "out/report.html").read_text(encoding="utf-8")
 
 
@@ -437,13 +435,20 @@ def test_from_yaml_to_page(tmp_path: Path) -> None:
     ):
         assert f">{heading}</h2>" in page
     assert "Toy &lt;digits&gt;" in page
-    assert page.count("data:image/png;base64,") == 5
+    figures = {path.stem for path in (out / "figures").iterdir()}
+    assert {
+        "embeddings-softmax",
+        "likelihood-l-gm",
+        "curves-evaluation-accuracy",
+        "angles-training-images",
+    } <= figures
+    assert page.count("<svg ") == len(figures) == 10
     assert "too few for a test" in page
     kept = out / "softmax/seed3/outputs.npz"
     kept.write_bytes(kept.read_bytes()[:100])  # only a cache
     (out / "l-gm/seed3/model.safetensors").unlink()  # without it there is nothing to draw
     run_experiment(tmp_path / "toy.yaml", out)
-    assert (out / "report.html").read_text(encoding="utf-8").count("data:image/png;base64,") == 4
+    assert "Likelihood</h2>" not in (out / "report.html").read_text(encoding="utf-8")
     outputs = np.load(kept)
     result = json.loads((out / "softmax/seed3/result.json").read_text())
     hits = np.nansum(outputs["accuracy"] * outputs["counts"])

@@ -16,7 +16,7 @@ from faceverif.report.contents import with_contents
 from faceverif.report.curves import read_metrics
 from faceverif.report.run_page import write_run_report, write_verification_report
 from faceverif.verification.calibration import write_calibration
-from faceverif.verification.figures import hardest_pairs
+from faceverif.verification.hardest import hardest_pairs
 from faceverif.verification.options import VerificationOptions
 from faceverif.verification.result import VerificationResult
 from faceverif.verification.runner import verify
@@ -101,7 +101,7 @@ def test_the_hardest_pairs_are_the_extremes(tmp_path: Path) -> None:
 def test_a_run_page_shows_config_curves_thresholds_and_provenance(run: Path) -> None:
     text = write_run_report(run).read_text(encoding="utf-8")
     assert "&lt;b&gt;bold&lt;/b&gt;" in text  # the user's text is text
-    assert "Training curves" in text
+    assert 'aria-label="Loss over step. training: 8.9 at 1, 5.1 at 39."' in text
     assert "Calibrated thresholds" in text
     assert "<dt>versions.torch</dt><dd>2</dd>" in text
 
@@ -132,7 +132,7 @@ def test_a_run_that_has_just_begun_has_a_page(tmp_path: Path) -> None:
     (tmp_path / "metrics.csv").write_text("step,epoch,loss\n")
     text = write_run_report(tmp_path).read_text()
     assert "No verification yet" in text
-    assert "Training curves" not in text
+    assert "<svg" not in text
 
 
 def test_no_run_is_refused(tmp_path: Path) -> None:

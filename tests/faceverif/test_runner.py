@@ -176,7 +176,7 @@ def test_verify_writes_numbers_scores_figures_and_report(folder: Path, tmp_path:
     assert {"left", "right", "same", "fold", "score", "fallback"} <= set(table.column_names)
     np.testing.assert_array_equal(table["score"].to_numpy(), result.scores)
     files = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
-    assert {"figures/roc.png", "figures/det.png", "figures/scores.png", "report.html"} <= files
+    assert {"figures/roc.svg", "figures/det.svg", "figures/scores.svg", "report.html"} <= files
     assert len([name for name in files if name.startswith("figures/pairs/")]) == 16
     assert not [name for name in files if "unfinished" in name]
 

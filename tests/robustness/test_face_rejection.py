@@ -115,8 +115,8 @@ def test_both_sets_are_run_and_reported(root: Path, out: Path) -> None:
     page = (out / "report.html").read_text()
     for heading in ("Closed set: images", "Open set: pairs", "Impersonation"):
         assert heading in page
-    for name in ("fgsm-curves", "impersonation-pgd-curves", "impersonation-adaptive-images-l-gm"):
-        assert (out / "figures" / f"{name}.png").is_file()
+    for name in ("fgsm-curves-roc", "impersonation-pgd-curves-det", "impersonation-adaptive-images-l-gm-1"):
+        assert (out / "figures" / f"{name}.svg").is_file()
 
 
 def test_size_zero_leaves_nothing_to_detect(root: Path, out: Path) -> None:

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from faceverif.classification.figures import (
-    angles_figure,
-    likelihood_figure,
-    reliability_figure,
-    scatter_figure,
+    angles_panels,
+    likelihood_panels,
+    reliability_panels,
+    scatter_panels,
 )
 from faceverif.classification.outputs import LikelihoodMap, RunOutputs, in_two_dimensions
 from faceverif.report.plotting import line_styles
@@ -35,16 +35,22 @@ def outputs() -> RunOutputs:
 
 
 def test_every_run_has_a_panel_with_all_its_embeddings(outputs: RunOutputs) -> None:
-    panels = scatter_figure({f"run {number}": outputs for number in range(5)}).axes
-    assert [axes.get_title() for axes in panels] == [f"run {number}" for number in range(5)]
-    for axes in panels:
+    panels = scatter_panels({f"run {number}": outputs for number in range(5)})
+    assert [panel.name for panel in panels] == [f"run {number}" for number in range(5)]
+    for panel in panels:
+        [axes] = panel.figure.axes
         dots = np.concatenate([np.asarray(heap.get_offsets()) for heap in axes.collections])
         np.testing.assert_allclose(dots, outputs.embeddings)
         assert [text.get_text() for text in axes.texts] == ["0", "1", "2"]
+        x, y = np.median(outputs.embeddings[outputs.labels == 1], axis=0)
+        assert f"class 1 at {x:.3g}, {y:.3g}" in panel.alt
 
 
 def test_bars_of_reliability_are_the_accuracies(outputs: RunOutputs) -> None:
-    axes = reliability_figure({"softmax": outputs}, ece={"softmax": 0.0583}).axes[0]
+    styles = line_styles(["softmax"])
+    [panel] = reliability_panels({"softmax": outputs}, ece={"softmax": 0.0583}, styles=styles)
+    [axes] = panel.figure.axes
+    assert "0.950 at confidence 0.900" in panel.alt
     assert [bar.get_height() for bar in axes.patches] == [0.5, 0.95]
     assert [bar.get_x() + bar.get_width() / 2 for bar in axes.patches] == pytest.approx([0.5, 5 / 6])
     assert axes.texts[0].get_text() == "ECE 5.83 %"
@@ -52,21 +58,22 @@ def test_bars_of_reliability_are_the_accuracies(outputs: RunOutputs) -> None:
 
 def test_the_map_lies_under_its_embeddings(outputs: RunOutputs) -> None:
     heat = LikelihoodMap(np.arange(6.0, dtype=np.float32).reshape(2, 3), left=-3, right=9, bottom=-2, top=8)
-    axes = likelihood_figure({"l-gm": (outputs, heat)}).axes[0]
+    axes = likelihood_panels({"l-gm": (outputs, heat)})[0].figure.axes[0]
     assert axes.images[0].get_extent() == [-3, 9, -2, 8]
     assert axes.images[0].get_clim()[1] == 5
     np.testing.assert_array_equal(axes.lines[0].get_xydata(), outputs.embeddings)
 
 
 def test_a_picture_of_principal_components_says_how_much_it_shows(outputs: RunOutputs) -> None:
-    flat, projected = scatter_figure({"2-D": outputs, "100-D": replace(outputs, explained=0.625)}).axes
+    panels = scatter_panels({"2-D": outputs, "100-D": replace(outputs, explained=0.625)})
+    flat, projected = (panel.figure.axes[0] for panel in panels)
     assert flat.get_xlabel() == ""
     assert projected.get_xlabel() == "first two of PCA: 62.50 % of the variance"
 
 
 def test_numbers_of_many_classes_do_not_hide_the_dots(outputs: RunOutputs) -> None:
     labels = np.arange(120) % 40
-    axes = scatter_figure({"cifar100": replace(outputs, labels=labels)}).axes[0]
+    axes = scatter_panels({"cifar100": replace(outputs, labels=labels)})[0].figure.axes[0]
     assert not axes.texts
     assert len(axes.collections) == 40
 
@@ -94,15 +101,17 @@ def test_in_the_plane_nothing_is_projected_and_a_line_is_drawn_flat() -> None:
 
 
 def test_a_panel_of_angles_for_each_set_with_a_group_of_bars_a_class() -> None:
-    figure = angles_figure(
+    panels = angles_panels(
         {
             "training images": {"softmax": [9.0, math.nan, 29.0], "w-softmax": [4.0, 5.0, 6.0]},
             "evaluation images": {"softmax": [10.0, None, 30.0], "w-softmax": [5.0, 6.0, 7.0]},
         },
         styles=line_styles(["softmax", "w-softmax"]),
     )
-    for axes, less in zip(figure.axes, (1.0, 0.0), strict=True):
+    for panel, less in zip(panels, (1.0, 0.0), strict=True):
+        [axes] = panel.figure.axes
         heights = [bar.get_height() for bar in axes.patches]
         assert heights[:1] + heights[2:] == [angle - less for angle in (10.0, 30.0, 5.0, 6.0, 7.0)]
         assert math.isnan(heights[1])
-    assert figure.axes[0].get_title().endswith("training images")
+    assert "softmax 9.0 to 29.0 degrees" in panels[0].alt
+    assert len({panel.figure.axes[0].get_ylim() for panel in panels}) == 1
