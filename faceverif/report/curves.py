@@ -157,18 +157,19 @@ def panels_of_runs(
 
     Args:
         runs: name -> columns of its metrics.csv.
-        columns: column -> title of its panel. Accuracies are printed in percent; what is not measured in
-            every row is marked where it is.
+        columns: column -> title of its panel. What is in every row is drawn as a running mean, the rest is
+            marked where it was measured. Accuracies are printed in percent.
         over: the column on the horizontal axis, step or epoch.
         styles: name -> how its lines are drawn.
     """
     panels = []
     for column, title in columns.items():
         marker = "" if column in _EVERY_ROW else "o"
-        lines = [
-            Line(name, *known(metrics, column, over=over), styles[name], marker=marker)
-            for name, metrics in runs.items()
-        ]
+        lines = []
+        for name, metrics in runs.items():
+            places, values = known(metrics, column, over=over)
+            means = values if marker else running_mean(values)
+            lines.append(Line(name, places, means, styles[name], marker=marker))
         name = column.replace("/", "-").replace("_", "-")
         panels.append(lines_panel(name, title, lines, across=over, rates="accuracy" in column))
     return panels

@@ -1,4 +1,4 @@
-"""Two training runs side by side: what differs between them, and their results."""
+"""Two training runs side by side: what differs between them, their results and curves."""
 
 from __future__ import annotations
 
@@ -6,18 +6,24 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import stdev
 from typing import Any
 
 from data_prep.json_object import read_json
 from faceverif.config.reading import read_yaml
 from faceverif.config.section import flat_settings
-from faceverif.report.curves import read_metrics
+from faceverif.report.curves import panels_of_runs, read_metrics
 from faceverif.report.numbers import percent
 from faceverif.report.pages import write_page
+from faceverif.report.plotting import LineStyle, Panel, house_style, line_styles
 from faceverif.report.run_page import own_files, refuse_no_run
+from faceverif.report.svg import inline_svg, page_colour, panel_svg
+from faceverif.verification.figures import ScoredPairs, det_panel, roc_panel
+from faceverif.verification.files import SCORES_NAME
 
 PAGE_NAME = "report-compare.html"
 _ABSENT = "-"
+_SCORES = f"verification/*/{SCORES_NAME}"
 
 # The heading of each part of the provenance. The seed is one of the settings.
 _PROVENANCE = {
@@ -52,11 +58,13 @@ class Line:
     Attributes:
         name: its key path.
         first, second: its value in each run.
+        difference: of two numbers, the second less the first.
     """
 
     name: str
     first: str
     second: str
+    difference: str = ""
 
 
 @dataclass(frozen=True)
@@ -82,9 +90,14 @@ class TwoRuns:
         return "\n\n".join([*parts, f"equal: {', '.join(equal)}"] if equal else parts)
 
     def _table(self, title: str, lines: list[Line]) -> str:
-        rows = [Line(title, self.first, self.second), *lines]
-        name, first = (max(len(getattr(row, column)) for row in rows) for column in ("name", "first"))
-        return "\n".join(f"{row.name:{name}}  {row.first:{first}}  {row.second}" for row in rows)
+        heading = "difference" if any(line.difference for line in lines) else ""
+        rows = [Line(title, self.first, self.second, heading), *lines]
+        columns = ("name", "first", "second")
+        name, first, second = (max(len(getattr(row, column)) for row in rows) for column in columns)
+        texts = (
+            f"{row.name:{name}}  {row.first:{first}}  {row.second:{second}}  {row.difference}" for row in rows
+        )
+        return "\n".join(text.rstrip() for text in texts)
 
 
 def compare_runs(first: Path, second: Path) -> TwoRuns:
@@ -114,7 +127,15 @@ def _compared(first: Path, second: Path) -> TwoRuns:
 
 
 def write_page_of_two(two: TwoRuns, out: Path) -> Path:
-    """Write the page of two runs into a folder."""
+    """Write the page of two runs into a folder; their curves are read from their files."""
+    runs = _named(Path(two.first), Path(two.second))
+    styles = line_styles(runs)
+    with own_files(Path(two.first)), own_files(Path(two.second)), house_style():
+        curves = [inline_svg(panel_svg(panel)) for panel in _curves(runs, styles)]
+        rocs = {
+            name: [inline_svg(panel_svg(panel)) for panel in panels]
+            for name, panels in _verified_panels(runs, styles)
+        }
     return write_page(
         out / PAGE_NAME,
         "two_runs.html.j2",
@@ -122,7 +143,41 @@ def write_page_of_two(two: TwoRuns, out: Path) -> Path:
         title=f"{two.first} and {two.second}",
         numbers={line.name: [line.first, line.second] for line in two.results},
         two=two,
+        colours=[page_colour(style["color"]) for style in styles.values()],
+        curves=curves,
+        rocs=rocs,
     )
+
+
+def _named(first: Path, second: Path) -> dict[str, Path]:
+    """The runs by the names of their folders, or by their paths where the names are one."""
+    if first.name != second.name:
+        return {first.name: first, second.name: second}
+    return {str(first): first, str(second) if second != first else f"{second} again": second}
+
+
+def _curves(runs: Mapping[str, Path], styles: Mapping[str, LineStyle]) -> list[Panel]:
+    metrics = {name: read_metrics(run / "metrics.csv") for name, run in runs.items()}
+    columns = dict.fromkeys(column for its in metrics.values() for column in its)
+    titles = {"loss": "Loss", "accuracy": "Accuracy in training", "learning_rate": "Learning rate"}
+    verified = {
+        column: f"Accuracy on {column.removesuffix('/accuracy')}"
+        for column in columns
+        if column.endswith("/accuracy")
+    }
+    shown = {column: title for column, title in (titles | verified).items() if column in columns}
+    return panels_of_runs(metrics, shown, over="step", styles=styles)
+
+
+def _verified_panels(
+    runs: Mapping[str, Path], styles: Mapping[str, LineStyle]
+) -> Iterator[tuple[str, list[Panel]]]:
+    """ROC and DET of each protocol that both have been verified on."""
+    first, second = ({path.parent.name for path in run.glob(_SCORES)} for run in runs.values())
+    for protocol in sorted(first & second):
+        folders = {name: run / "verification" / protocol for name, run in runs.items()}
+        rocs = {name: ScoredPairs.read(folder).roc() for name, folder in folders.items()}
+        yield protocol, [roc_panel(rocs, styles=styles), det_panel(rocs, styles=styles)]
 
 
 def _beginning(facts: Mapping[str, Any], openings: tuple[str, ...]) -> dict[str, Any]:
@@ -139,20 +194,39 @@ def _results(first: Path, second: Path) -> Iterator[Line]:
     """The end of the log, then every verification of either run."""
     last = [_last_figures(run) for run in (first, second)]
     for name in ("step", "loss", "accuracy"):
-        yield Line(f"training {name}", *(_text(figures.get(name, _ABSENT)) for figures in last))
+        one, other = (figures.get(name) for figures in last)
+        less = "" if one is None or other is None else f"{other - one:+.4g}"
+        texts = [_ABSENT if value is None else _text(value) for value in (one, other)]
+        yield Line(f"training {name}", texts[0], texts[1], less)
     results = [_verifications(run) for run in (first, second)]
     for name in sorted({*results[0], *results[1]}):
         yield from _verification_lines(name, *(result.get(name, {}) for result in results))
 
 
 def _verification_lines(name: str, first: Mapping[str, Any], second: Mapping[str, Any]) -> Iterator[Line]:
+    both = bool(first and second)
+    unlike = [fact for fact in _SAME_TEST if both and first.get(fact) != second.get(fact)]
     for figure, (printed, digits) in _FIGURES.items():
-        one, other = (_percent(facts.get(figure), digits) for facts in (first, second))
-        yield Line(f"{name} {printed}", one, other)
-    if first and second:
-        for fact in _SAME_TEST:
-            if first.get(fact) != second.get(fact):
-                yield Line(f"{name} NOT COMPARABLE: {fact}", _text(first.get(fact)), _text(second.get(fact)))
+        one, other = first.get(figure), second.get(figure)
+        less = ""
+        if one is not None and other is not None and not unlike:
+            less = f"{100 * (other - one):+.{digits}f} %"
+            if figure == "accuracy":
+                less += _paired_error(first, second)
+        yield Line(f"{name} {printed}", _percent(one, digits), _percent(other, digits), less)
+    for fact in unlike:
+        yield Line(f"{name} NOT COMPARABLE: {fact}", _text(first.get(fact)), _text(second.get(fact)))
+
+
+def _paired_error(first: Mapping[str, Any], second: Mapping[str, Any]) -> str:
+    """Standard error over the folds of the difference between two accuracies, in words; of one fold none."""
+    one, other = (
+        {each["fold"]: each["accuracy"] for each in facts.get("folds", ())} for facts in (first, second)
+    )
+    if len(one) < 2 or one.keys() != other.keys():
+        return ""
+    spread = stdev(other[fold] - one[fold] for fold in one) / math.sqrt(len(one))
+    return f" ± {percent(spread)} over {len(one)} folds"
 
 
 def _last_figures(run: Path) -> dict[str, float]:

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from data_prep.errors import InputError
@@ -16,12 +18,23 @@ RESULT = {
     "accuracy": 0.9,
     "accuracy_se": 0.01,
     "eer": 0.1,
+    "folds": [
+        {"fold": 0, "accuracy": 0.88, "threshold": 0.5},
+        {"fold": 1, "accuracy": 0.92, "threshold": 0.5},
+    ],
+    "similarity": "cosine",
     "auc": 0.95,
     "protocol_sha256": "p",
     "data_sha256": "d",
     "policy": "centred-largest",
     "flip": True,
 }
+
+
+FOLDS = [
+    {"fold": 0, "accuracy": 0.8465, "threshold": 0.5},
+    {"fold": 1, "accuracy": 0.9065, "threshold": 0.5},
+]
 
 
 def write_run(
@@ -63,13 +76,20 @@ def two(tmp_path: Path) -> TwoRuns:
         tmp_path / "second",
         head={"name": "cosface", "margin": 0.4},
         provenance=changed,
-        results={"view1": RESULT | {"accuracy": 0.8765}, "view2": RESULT | {"data_sha256": "e"}},
+        results={
+            "view1": RESULT | {"accuracy": 0.8765, "folds": FOLDS},
+            "view2": RESULT | {"data_sha256": "e"},
+        },
     )
     return compare_runs(first, second)
 
 
 def lines(section: list[Any]) -> dict[str, tuple[str, str]]:
     return {line.name: (line.first, line.second) for line in section}
+
+
+def differences(two: TwoRuns) -> dict[str, str]:
+    return {line.name: line.difference for line in two.results if line.difference}
 
 
 def test_only_what_differs_is_listed_under_its_heading(two: TwoRuns) -> None:
@@ -91,6 +111,34 @@ def test_results_stand_beside_each_other_and_another_test_is_marked(two: TwoRuns
     assert found["view1 AUC"] == ("95.000 %", "95.000 %")
     marked = {name: values for name, values in found.items() if "NOT COMPARABLE" in name}
     assert marked == {"view2 NOT COMPARABLE: data_sha256": ("d", "e")}
+
+
+def test_a_difference_has_its_error_over_the_folds_and_none_between_two_tests(two: TwoRuns) -> None:
+    assert differences(two) == {
+        "training loss": "+0.05",
+        "training step": "+0",
+        "training accuracy": "+0",
+        "view1 accuracy": "-2.35 % ± 1.00 over 2 folds",
+        "view1 standard error": "+0.00 %",
+        "view1 EER": "+0.00 %",
+        "view1 AUC": "+0.000 %",
+    }
+    assert "-2.35 % ± 1.00 over 2 folds" in two.text()
+
+
+def test_curves_of_both_runs_share_their_axes(two: TwoRuns, tmp_path: Path) -> None:
+    scores = pa.table(
+        {"score": [0.9, 0.4, 0.6, 0.1], "same": [True, True, False, False], "scored": [True] * 4}
+    )
+    for run in (two.first, two.second):
+        pq.write_table(scores, Path(run) / "verification/view1/scores.parquet")
+    page = write_page_of_two(two, tmp_path / "out").read_text()
+    assert 'aria-label="Loss over step. first: 3 at 20, 0.35 at 40; second: 3 at 20, 0.4 at 40."' in page
+    assert '<h2 id="view1-errors-at-every-threshold">' in page
+    assert "view2-errors" not in page  # without scores there is no curve
+    assert "second: threshold 0.4: FAR 50 %" in page
+    for number in (0, 1):
+        assert f'class="swatch" style="background: var(--model-{number}' in page
 
 
 def test_the_page_and_the_text_hold_the_same_lines(two: TwoRuns, tmp_path: Path) -> None:
