@@ -1,0 +1,71 @@
+"""The notebooks run as they are, cell by cell, in an empty folder. No Jupyter is needed for that."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import matplotlib.pyplot as plt
+import pytest
+
+from data_prep.prepare import workers
+
+ROOT = Path(__file__).resolve().parents[1]
+NOTEBOOKS = sorted((ROOT / "examples" / "notebooks").glob("*.ipynb"))
+
+
+def test_there_are_notebooks() -> None:
+    assert [path.stem for path in NOTEBOOKS] == ["attack_and_reject", "verify_a_public_model"]
+
+
+class HereAndNow:
+    """Stands for the pool of an alignment, whose process would import PyTorch again for a few photos."""
+
+    def __init__(self, workers: int, *, initializer: Any, initargs: tuple[Any, ...], **_: Any) -> None:
+        before = signal.getsignal(signal.SIGINT)
+        initializer(*initargs)
+        signal.signal(signal.SIGINT, before)
+
+    def submit(self, task: Any, *arguments: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        future.set_result(task(*arguments))
+        return future
+
+    def shutdown(self, **_: Any) -> None:
+        pass
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_runs(
+    notebook: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(workers, "ProcessPoolExecutor", HereAndNow)
+    monkeypatch.chdir(tmp_path)
+    cells = [cell for cell in read(notebook) if cell["cell_type"] == "code"]
+    names: dict[str, object] = {"__name__": "__main__"}
+    with matplotlib.rc_context({"backend": "agg"}):
+        for number, cell in enumerate(cells, 1):
+            exec(compile("".join(cell["source"]), f"{notebook.name}, code cell {number}", "exec"), names)
+        plt.close("all")
+    said = capsys.readouterr().out
+    assert "similarity" in said or "rejected" in said or "accuracy" in said
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_holds_no_results_and_its_links_lead_to_files(notebook: Path) -> None:
+    cells = read(notebook)
+    assert [cell for cell in cells if cell.get("outputs")] == []
+    assert not (notebook.parent / ".ipynb_checkpoints").exists()
+    text = "".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+    links = re.findall(r"\]\(([^)]+)\)", text)
+    assert [link for link in links if not (notebook.parent / link).exists()] == []
+
+
+def read(notebook: Path) -> list[dict]:
+    return json.loads(notebook.read_text(encoding="utf-8"))["cells"]
