@@ -17,6 +17,7 @@ from faceverif.cli.options import (
     Overrides,
     Resume,
 )
+from faceverif.extras import require_extra
 
 
 def train(
@@ -37,6 +38,8 @@ def train(
     from faceverif.config.run import RunConfig
 
     settings = load_checked(RunConfig, config, override)
+    if settings.logger is not None:
+        require_extra(settings.logger, settings.logger, field="logger")
 
     choose_device(device)
 

@@ -144,6 +144,8 @@ class RunConfig(ClassifierConfig):
         training: how long, and in which portions.
         verification: protocols that are run on the way and at the end.
         teacher: a finished model that the distill penalty compares with; null: none.
+        logger: a service that shows the figures of the run, beside TensorBoard; null: none. It needs the
+            extra of its name.
     """
 
     backbone: BackboneConfig
@@ -152,6 +154,7 @@ class RunConfig(ClassifierConfig):
     augmentation: AugmentationConfig = AugmentationConfig()
     training: TrainingConfig
     teacher: TeacherConfig | None = None
+    logger: Annotated[Literal["wandb", "mlflow", "trackio"] | None, Change.FREE] = None
     verification: Annotated[tuple[VerificationConfig, ...], Change.LATER] = ()
 
     @model_validator(mode="after")

@@ -35,6 +35,7 @@ from faceverif.training.fit_head import class_moments
 from faceverif.training.host_memory import keep_freed_memory
 from faceverif.training.interval import Interval
 from faceverif.training.learner import Learner
+from faceverif.training.loggers import open_logger
 from faceverif.training.metrics_log import MetricsLog, keep_shortened_log
 from faceverif.training.opposite import OppositeEmbeddings
 from faceverif.training.order import RemainingBatches, steps_per_epoch
@@ -177,7 +178,11 @@ class TrainingRun:
                 keep_shortened_log(self.run, step=self.step, rows=self._logged)
             names = tuple(check.config.name for check in self.checks)
             attacked = Robustness._fields if self.config.training.adversarial else ()
-            self.log = MetricsLog(self.run, verifications=names, attacked=attacked, step=self.step)
+            named = self.config.logger
+            logger = open_logger(named, self.run, self.config.model_dump(mode="json")) if named else None
+            self.log = MetricsLog(
+                self.run, verifications=names, attacked=attacked, step=self.step, logger=logger
+            )
             say(self.headline())
             self.opposite.warn()
         self._begin_teacher()

@@ -1,17 +1,18 @@
-"""The run's numbers as they come: metrics.csv for people and scripts, TensorBoard for curves."""
+"""The run's numbers as they come: metrics.csv for people and scripts, loggers for curves."""
 
 from __future__ import annotations
 
 import csv
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from torch.utils.tensorboard import SummaryWriter
-
 from data_prep.atomic import written_whole
+from data_prep.errors import first_line
 from data_prep.own_files import read_guarded
 from data_prep.progress import say
+from faceverif.training.loggers.base import Logger
+from faceverif.training.loggers.tensorboard import TensorBoardLogger
 
 CSV_NAME = "metrics.csv"
 _COLUMNS = (
@@ -36,13 +37,20 @@ class MetricsLog:
         verifications: their names; each has the columns NAME/accuracy and NAME/eer.
         attacked: columns of adversarial training's rows; none without it.
         step: steps made so far. Later rows are dropped: an interrupted run continues from here.
+        logger: shows the figures beside TensorBoard; None: none does.
 
     Attributes:
         rows: how many the file has.
     """
 
     def __init__(
-        self, run: Path, *, verifications: tuple[str, ...], attacked: tuple[str, ...] = (), step: int
+        self,
+        run: Path,
+        *,
+        verifications: tuple[str, ...],
+        attacked: tuple[str, ...] = (),
+        step: int,
+        logger: Logger | None = None,
     ) -> None:
         self._path = run / CSV_NAME
         verified = [f"{name}/{figure}" for name in verifications for figure in ("accuracy", "eer")]
@@ -59,21 +67,36 @@ class MetricsLog:
             writer = csv.DictWriter(file, self._columns)
             writer.writeheader()
             writer.writerows(earlier)
-        self._board = SummaryWriter(str(run / "tensorboard"), purge_step=step + 1)
+        self._board = TensorBoardLogger(run, step=step)
+        self._logger = logger
 
     def write(self, row: Mapping[str, float]) -> None:
-        """Append a row and show its figures in TensorBoard; step, epoch and seconds say where they belong."""
+        """Append a row and show its figures; step, epoch and seconds say where they belong."""
         with self._path.open("a", newline="", encoding="utf-8") as file:
             csv.DictWriter(file, self._columns).writerow({key: _text(value) for key, value in row.items()})
         self.rows += 1
-        for key in row.keys() - {"step", "epoch", "seconds"}:
-            tag = key if "/" in key else f"training/{key}"
-            self._board.add_scalar(tag, row[key], int(row["step"]))
-        self._board.flush()
+        figures = {
+            key if "/" in key else f"training/{key}": value
+            for key, value in row.items()
+            if key not in ("step", "epoch", "seconds")
+        }
+        self._board.write(figures, step=int(row["step"]))
+        self._tell(lambda logger: logger.write(figures, step=int(row["step"])))
 
     def close(self) -> None:
-        """Finish the TensorBoard file."""
+        """Finish the loggers."""
         self._board.close()
+        self._tell(lambda logger: logger.close())
+
+    def _tell(self, what: Callable[[Logger], None]) -> None:
+        """Use the logger while it works: a service that fails must not end the training."""
+        if self._logger is None:
+            return
+        try:
+            what(self._logger)
+        except Exception as error:
+            say(f"logger: it failed ({first_line(error)}); the run continues without it, {CSV_NAME} has all")
+            self._logger = None
 
 
 def keep_shortened_log(run: Path, *, step: int, rows: int) -> None:
