@@ -8,6 +8,7 @@ from typing import Annotated, NamedTuple
 import typer
 
 from faceverif.cli.configs import config_keys, config_list, config_show
+from faceverif.cli.hub import hub_pull, hub_push
 from faceverif.cli.models import export_model_file, fit_head, import_model_file
 from faceverif.cli.preparation import align, data_audit, data_check, data_export, data_fetch
 from faceverif.cli.rejection import calibrate_rejection, certify, reject
@@ -72,8 +73,13 @@ CONFIG_TREE: tuple[Command, ...] = (
     Command(config_show, "show"),
     Command(config_keys, "keys"),
 )
+HUB_TREE: tuple[Command, ...] = (
+    Command(hub_push, "push"),
+    Command(hub_pull, "pull"),
+)
 GROUPS = {
     "data": (DATA_TREE, "Data sets", "Check, fetch, audit and export data."),
+    "hub": (HUB_TREE, "Hugging Face hub", "Push models to the Hugging Face hub, and pull them."),
     "config": (CONFIG_TREE, "Configs", "List and show configs, and explain their keys."),
 }
 

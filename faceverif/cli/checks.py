@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -45,6 +46,23 @@ def one_model(parameter: typer.CallbackParam, value: list[Path] | None) -> list[
         )
     for model in models:
         model_file_of(model, field=option)
+    return value
+
+
+def names_model(parameter: typer.CallbackParam, value: Path) -> Path:
+    """A path where a model lies."""
+    from faceverif.models.location import model_file_of
+
+    model_file_of(value, field=_named(parameter))
+    return value
+
+
+def is_repository(parameter: typer.CallbackParam, value: str) -> str:
+    """OWNER/NAME; whether the hub has it, is asked later."""
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", value):
+        raise InputError(
+            _named(parameter), "must be OWNER/NAME", got=value, fix="Write it as in anna/face-model."
+        )
     return value
 
 

@@ -1,4 +1,4 @@
-"""The model card beside an export, from the run's own files; what they do not tell is called unknown."""
+"""The model card of an export or of a model folder, from its own files; what they do not tell is unknown."""
 
 from __future__ import annotations
 
@@ -50,6 +50,31 @@ def model_card(exported: Exported) -> str:
         calibrated=CALIBRATED,
         accuracy=None if exported.accuracy is None else _plain(exported.accuracy.text()),
         training=[_plain(fact) for fact in _training(model)],
+        exported=True,
+        percent=percent,
+    )
+
+
+def folder_card(folder: Path, model: TorchEmbedder, *, repo: str) -> str:
+    """The same for the folder of a run or of an imported model, as it goes to the hub.
+
+    Args:
+        folder: with the model's file, and its thresholds and verifications, if there are any.
+        model: from there.
+        repo: its name on the hub.
+
+    Raises:
+        InputError: a result in the folder is damaged.
+    """
+    return _FOLDER.render(
+        **_network(model),
+        **_error_rates(folder),
+        name=_plain(repo.rpartition("/")[2]),
+        repo=repo,
+        version=version("faceverif"),
+        embedding_dim=model.embedding_dim,
+        training=[_plain(fact) for fact in _training(model)],
+        exported=False,
         percent=percent,
     )
 
@@ -125,11 +150,12 @@ def _plain(text: object) -> str:
     return escaped.encode("utf-8", "backslashreplace").decode()
 
 
-_TEMPLATE = Environment(
+_TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent),
     undefined=StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
     keep_trailing_newline=True,
     autoescape=False,  # it is Markdown
-).get_template("card.md.j2")
+)
+_TEMPLATE, _FOLDER = (_TEMPLATES.get_template(name) for name in ("card.md.j2", "folder_card.md.j2"))
