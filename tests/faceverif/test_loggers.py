@@ -63,8 +63,12 @@ class Mlflow(Service):
         assert run == "r1"
         self.told.append((name, value, step))
 
-    def set_terminated(self, run: str, status: str = "FINISHED") -> None:
-        self.ended += status == "FINISHED"
+    def update_run(self, run: str, *, status: str) -> None:
+        assert (run, status) == ("r1", "RUNNING")
+        self.ended -= 1
+
+    def set_terminated(self, run: str) -> None:
+        self.ended += 1
 
 
 @pytest.fixture(params=sorted(LOGGERS))

@@ -18,8 +18,10 @@ class MlflowLogger:
     def __init__(self, run: Path, settings: Mapping[str, Any]) -> None:
         address = os.environ.get("MLFLOW_TRACKING_URI") or (run.resolve() / "mlruns").as_uri()
         self._client = MlflowClient(tracking_uri=address)
-        self._id = remembered(run).get("mlflow") or self._begun(run, settings)
-        self._client.set_terminated(self._id, "RUNNING")
+        known = remembered(run).get("mlflow")
+        if known:
+            self._client.update_run(known, status="RUNNING")
+        self._id: str = known or self._begun(run, settings)
 
     def _begun(self, run: Path, settings: Mapping[str, Any]) -> str:
         name = os.environ.get("MLFLOW_EXPERIMENT_NAME", PROJECT)
