@@ -100,8 +100,20 @@ def _model_in(folder: Path, repo: str) -> str:
             fix="Name a repository that `faceverif hub push` has filled, or download the file by hand.",
         )
     if found[0] == MODEL_NAME:
-        load_model(folder / MODEL_NAME, field="REPO")
+        _refuse_damaged(folder / MODEL_NAME, repo)
     return found[0]
+
+
+def _refuse_damaged(file: Path, repo: str) -> None:
+    try:
+        load_model(file)
+    except InputError as error:  # which names a place that nobody will find again
+        raise InputError(
+            "REPO",
+            "must hold a whole model of this version of faceverif",
+            got=f"{repo} with another {MODEL_NAME}",
+            fix="Pull it again; if that does not help, push it again.",
+        ) from error
 
 
 @contextmanager

@@ -185,7 +185,7 @@ WRONG = [
     ("hub push m anna", "REPO: must be OWNER/NAME; got anna. Write it as in anna/face-model."),
     ("hub pull anna/m file", "OUT: must be a folder; got the file file"),
     ("serve --model nowhere", "--model: there is no such"),
-    ("serve --model m --port 70000", "70000 is not in the range"),
+    ("serve --model m --port 70000", "'--port': Input should be less than or equal to 65535"),
     ("serve --calibration nowhere", "--calibration: there is no such"),
     ("fit-faces --data nowhere --out m.npz", "--data: there is no such"),
     ("synthesise out --model nowhere.npz", "--model: there is no such"),
