@@ -145,7 +145,7 @@ def test_what_cannot_be_pulled_leaves_nothing(hub: Hub, run: Path, tmp_path: Pat
     damaged[-1] ^= 1
     (hub.root / REPO / MODEL_NAME).write_bytes(damaged)
     with pytest.raises(
-        InputError, match="REPO: must hold a whole model .*; got anna/face-model with another"
+        InputError, match=r"REPO: must hold a whole model .*; got anna/face-model with another"
     ):
         pull(REPO, out, revision=None)
     assert not out.exists()

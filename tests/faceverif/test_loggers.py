@@ -98,7 +98,7 @@ def test_a_service_is_told_what_the_csv_holds(service: tuple[str, Service], tmp_
         {"head.name": "cosface", "head.margin": 0.4, "seed": 0} if name == "mlflow" else SETTINGS
     )
     if isinstance(told, Mlflow):
-        assert told.address == (tmp_path / "mlruns").as_uri()
+        assert told.address == f"sqlite:///{tmp_path}/mlflow.db"
 
 
 def test_a_run_that_continues_continues_there_too(service: tuple[str, Service], tmp_path: Path) -> None:

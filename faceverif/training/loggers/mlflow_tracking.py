@@ -13,10 +13,10 @@ from faceverif.training.loggers.base import PROJECT, remember, remembered
 
 
 class MlflowLogger:
-    """A run in the experiment MLFLOW_EXPERIMENT_NAME, or faceverif; without a server in RUN/mlruns."""
+    """A run in the experiment MLFLOW_EXPERIMENT_NAME, or faceverif; without a server in RUN/mlflow.db."""
 
     def __init__(self, run: Path, settings: Mapping[str, Any]) -> None:
-        address = os.environ.get("MLFLOW_TRACKING_URI") or (run.resolve() / "mlruns").as_uri()
+        address = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{run.resolve() / 'mlflow.db'}"
         self._client = MlflowClient(tracking_uri=address)
         known = remembered(run).get("mlflow")
         if known:
