@@ -1,7 +1,7 @@
 """Train face embeddings, verify them by the field's protocols, and trace every number.
 
 In Python: `faceverif.load(path)` gives a `Recogniser`, `faceverif.align(photo)` a crop, and
-`faceverif.attack(...)` a crop that deceives a model.
+`faceverif.attack(...)` a crop that deceives a model; `faceverif.attack_photo(...)` does so with a photo.
 """
 
 from __future__ import annotations
@@ -12,10 +12,24 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from faceverif.recogniser import Recogniser, align, load
     from robustness.photo_attack import AttackedPhoto, attack
+    from robustness.whole_photo import AttackedWholePhoto, attack_photo
 
-__all__ = ["AttackedPhoto", "Recogniser", "align", "attack", "load"]
+__all__ = [
+    "AttackedPhoto",
+    "AttackedWholePhoto",
+    "Recogniser",
+    "align",
+    "attack",
+    "attack_photo",
+    "load",
+]
 
-_ATTACKS = ("AttackedPhoto", "attack")
+_ATTACKS = {
+    "AttackedPhoto": "robustness.photo_attack",
+    "AttackedWholePhoto": "robustness.whole_photo",
+    "attack": "robustness.photo_attack",
+    "attack_photo": "robustness.whole_photo",
+}
 
 
 def __getattr__(name: str) -> Any:
@@ -26,5 +40,5 @@ def __getattr__(name: str) -> Any:
         from faceverif.own_packages import refuse_foreign_robustness
 
         refuse_foreign_robustness()
-        return getattr(import_module("robustness.photo_attack"), name)
+        return getattr(import_module(_ATTACKS[name]), name)
     return getattr(import_module("faceverif.recogniser"), name)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,13 +15,11 @@ from data_prep.errors import InputError
 from faceverif.perturbation.threat_model import ThreatModel
 from faceverif.recogniser import Recogniser
 from faceverif.verification.photo_faces import Photo, find_face
-from robustness.attacks.pair_pgd import PairFGSM, PairPGD
-from robustness.attacks.pairs import PairAttack
+from robustness.chosen_attack import choose_attack
 from robustness.config.attacks import PairGoal
-
-_STEPS = 40
-_LEVELS = 255  # of a pixel with 8 bits
-_ROUNDING = 1e-6
+from robustness.config.chosen import LEVELS, ROUNDING
+from robustness.face_regions import seen_landmarks
+from robustness.joint_model import joint_network
 
 
 @dataclass(frozen=True)
@@ -57,41 +56,59 @@ def attack(
     reference: Photo | None = None,
     *,
     model: Recogniser,
-    name: Literal["fgsm", "pgd"] = "pgd",
+    name: str = "pgd",
     goal: PairGoal = "impersonation",
-    epsilon: float = 8 / 255,
-    steps: int | None = None,
+    epsilon: float | None = None,
+    source: Recogniser | Sequence[Recogniser] | None = None,
+    threshold: float | None = None,
     seed: int = 0,
     aligned: bool = False,
+    **settings: Any,
 ) -> AttackedPhoto:
-    """Change a face so that a model takes it for another person, or no longer for the same one.
+    """Change a crop so that a model takes it for another person, or no longer for the same one.
 
-    The attacker knows the model and follows its gradient, through the average with the mirrored crop.
+    White-box attacks follow the model's gradient, through the average with the mirrored crop. See
+    `attack_photo` for an attack on the whole photo.
 
     Args:
         photo: the photo that is changed: a file, or (height, width, 3) uint8 RGB.
         reference: the photo that it is compared with; None: the photo itself, for dodging.
         model: what is deceived.
-        name: `fgsm`, one step, or `pgd`, many.
+        name: `fgsm`, `pgd`, `mi_fgsm`, `square`, `evolutionary` or `patch`.
         goal: `impersonation` raises the similarity, `dodging` lowers it.
-        epsilon: largest change of a pixel, of pixels in [0, 1].
-        steps: of `pgd`; None: 40.
-        seed: of the random start.
+        epsilon: largest change of a pixel, of pixels in [0, 1]; of `evolutionary` the l2 norm. None: 8 / 255,
+            of `patch` 1, of `evolutionary` 4.
+        source: one or several other models that are attacked instead: does the change deceive `model` too?
+        threshold: the verification accepts a pair from this cosine on. `square` stops there; `evolutionary`
+            needs it.
+        seed: of what is random.
         aligned: the photos are crops by `faceverif.align` already.
+        settings: of the attack, as `steps` or `region`; see its section in docs/reference/config.md.
 
     Raises:
         InputError: a photo is unreadable or shows no face, a crop does not fit the model, the model has no
-            gradients, or an argument is out of range.
+            gradients, a source takes other crops, or an argument is unknown or out of range.
     """
-    threat = ThreatModel("linf", epsilon)
-    method = _method(name, goal, steps=steps)
-    _refuse_unfit(reference, goal, epsilon=epsilon)
+    chosen = choose_attack(
+        name,
+        goal,
+        epsilon=epsilon,
+        settings=settings,
+        landmarks=seen_landmarks(model.embedder.spec),
+        threshold=threshold,
+        reference=reference,
+    )
+    attacked_models = known_models(model, source)
+    _refuse_other_crops(attacked_models, model)
     clean = _crop(photo, model, aligned=aligned)
     other = clean if reference is None else _crop(reference, model, aligned=aligned)
     seen = _middle(clean, model)
-    found = method(_Compared(model), _pixels(clean[seen]), _pixels(other[seen]), threat=threat, seed=seed)
+    network = joint_network([Compared(each) for each in attacked_models])
+    found = chosen.method(
+        network, pixels_of(clean[seen]), pixels_of(other[seen]), threat=chosen.threat, seed=seed
+    )
     attacked = clean.copy()
-    attacked[seen] = _with_8_bits(clean[seen], found.images[0], epsilon=epsilon)
+    attacked[seen] = with_8_bits(clean[seen], found.images[0], chosen.threat)
     before, after, wanted = model.embed(np.stack([clean, attacked, other]))
     return AttackedPhoto(clean, attacked, other, float(before @ wanted), float(after @ wanted))
 
@@ -100,40 +117,34 @@ def impersonate(
     photo: NDArray[np.uint8], other: NDArray[np.uint8], model: Recogniser, name: str, epsilon: float
 ) -> AttackedPhoto:
     """A crop that is to pass for the other person's; see `attack`."""
-    if name not in ("fgsm", "pgd"):
-        raise InputError("name", "must be a known attack", got=name, fix="Use fgsm or pgd.")
-    method: Literal["fgsm", "pgd"] = "fgsm" if name == "fgsm" else "pgd"
-    return attack(photo, other, model=model, name=method, epsilon=epsilon, aligned=True)
+    return attack(photo, other, model=model, name=name, epsilon=epsilon, aligned=True)
 
 
-def _method(name: str, goal: PairGoal, *, steps: int | None) -> PairAttack:
-    if goal not in ("impersonation", "dodging"):
-        raise InputError("goal", "must be a known one", got=goal, fix="Use impersonation or dodging.")
-    if name == "fgsm" and steps is not None:
-        raise InputError(
-            "steps", "belong to pgd: fgsm makes one", got=steps, fix='Leave it out, or name="pgd".'
-        )
-    if name == "fgsm":
-        return PairFGSM(goal)
-    if name != "pgd":
-        raise InputError("name", "must be a known attack", got=name, fix="Use fgsm or pgd.")
-    if steps is not None and steps < 1:
-        raise InputError("steps", "must be at least 1", got=steps, fix=f"Leave it out for {_STEPS}.")
-    return PairPGD(goal, steps=_STEPS if steps is None else steps, restarts=1)
+def known_models(model: Recogniser, source: Recogniser | Sequence[Recogniser] | None) -> Sequence[Recogniser]:
+    """The models that the attacker knows: the sources if they are given, else the model itself.
+
+    Raises:
+        InputError: an empty list of sources.
+    """
+    if source is None:
+        return [model]
+    sources = [source] if isinstance(source, Recogniser) else list(source)
+    if not sources:
+        raise InputError("source", "must hold a model", got="none", fix="Leave it out to attack the model.")
+    return sources
 
 
-def _refuse_unfit(reference: Photo | None, goal: PairGoal, *, epsilon: float) -> None:
-    if 0 < epsilon < 1 / _LEVELS - _ROUNDING:
-        raise InputError(
-            "epsilon",
-            "must be at least 1 / 255, one grey level of a picture with 8 bits",
-            got=f"{epsilon:g}",
-            fix="Use 2 / 255.",
-        )
-    if reference is None and goal == "impersonation":
-        raise InputError(
-            "reference", "must be a photo of the other person", got="nothing", fix="Give it, or dodge."
-        )
+def _refuse_other_crops(sources: Sequence[Recogniser], model: Recogniser) -> None:
+    spec = model.embedder.spec
+    for source in sources:
+        if source.embedder.spec != spec:
+            theirs = source.embedder.spec
+            raise InputError(
+                "source",
+                f"must take the crops of the model: {spec.template}, {spec.input_px} px",
+                got=f"{theirs.template}, {theirs.input_px} px",
+                fix="Use faceverif.attack_photo, which aligns the photo for each model.",
+            )
 
 
 def _crop(photo: Photo, model: Recogniser, *, aligned: bool) -> NDArray[np.uint8]:
@@ -159,8 +170,12 @@ def _middle(crop: NDArray[np.uint8], model: Recogniser) -> tuple[slice, slice]:
     return slice(margin, margin + side), slice(margin, margin + side)
 
 
-class _Compared(nn.Module):
-    """What a recogniser does to the middle of a crop: embed it, and average with its mirror image."""
+class Compared(nn.Module):
+    """What a recogniser does to the middle of a crop: embed it, and average with its mirror image.
+
+    Args:
+        model: the recogniser.
+    """
 
     def __init__(self, model: Recogniser) -> None:
         super().__init__()
@@ -168,16 +183,20 @@ class _Compared(nn.Module):
         self.eval()
 
     def forward(self, pixels: Tensor) -> Tensor:
+        """(n, 3, input_px, input_px) in [0, 1] -> (n, dim)."""
         embeddings = self.network(pixels)
         return embeddings + self.network(pixels.flip(3)) if self._flip else embeddings
 
 
-def _pixels(crop: NDArray[np.uint8]) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(crop)).permute(2, 0, 1)[None].float() / _LEVELS
+def pixels_of(crop: NDArray[np.uint8]) -> Tensor:
+    """(height, width, 3) uint8 -> (1, 3, height, width) float32 in [0, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(crop)).permute(2, 0, 1)[None].float() / LEVELS
 
 
-def _with_8_bits(clean: NDArray[np.uint8], image: Tensor, *, epsilon: float) -> NDArray[np.uint8]:
-    """The attacked image, (3, height, width) in [0, 1], rounded within epsilon."""
-    most = int(epsilon * _LEVELS + _ROUNDING * _LEVELS)
-    change = np.rint(image.permute(1, 2, 0).numpy() * _LEVELS) - clean
-    return (clean + change.clip(-most, most)).astype(np.uint8)
+def with_8_bits(clean: NDArray[np.uint8], image: Tensor, threat: ThreatModel) -> NDArray[np.uint8]:
+    """An attacked image, (3, height, width) in [0, 1], rounded to grey levels; with linf within epsilon."""
+    levels = np.rint(image.permute(1, 2, 0).numpy() * LEVELS)
+    if threat.norm == "linf":
+        most = int(threat.epsilon * LEVELS + ROUNDING * LEVELS)
+        levels = clean + (levels - clean).clip(-most, most)
+    return levels.astype(np.uint8)

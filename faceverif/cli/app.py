@@ -11,7 +11,7 @@ from faceverif.cli.configs import config_keys, config_list, config_show
 from faceverif.cli.hub import hub_pull, hub_push
 from faceverif.cli.models import export_model_file, fit_head, import_model_file
 from faceverif.cli.preparation import align, data_audit, data_check, data_export, data_fetch
-from faceverif.cli.rejection import calibrate_rejection, certify, reject
+from faceverif.cli.rejection import attack, calibrate_rejection, certify, reject
 from faceverif.cli.serving import serve
 from faceverif.cli.synthetic import demo, fit_faces, synthesise
 from faceverif.cli.training import classify, experiment, train
@@ -39,6 +39,7 @@ TREE: dict[str, tuple[Command, ...]] = {
         Command(train, "train", continues=True),
         Command(verify, "verify"),
         Command(compare, "compare"),
+        Command(attack, "attack"),
         Command(reject, "reject", continues=True),
     ),
     "Models": (

@@ -1,18 +1,19 @@
-"""Commands that attack, reject and certify: reject, calibrate-rejection, certify."""
+"""Commands that attack, reject and certify: attack, reject, calibrate-rejection, certify."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from data_prep.device import choose_device
 from data_prep.errors import InputError
-from faceverif.cli.checks import exists, load_checked, made_by
+from faceverif.cli.checks import can_be_file, exists, load_checked, made_by
 from faceverif.cli.options import (
     Device,
     Model,
+    OptionalModel,
     OutDir,
     Overrides,
 )
@@ -146,3 +147,80 @@ def certify(
             pairs=count,
         )
     typer.echo(text)
+
+
+def attack(
+    photo: Annotated[Path, typer.Argument(callback=exists, help="The photo that is changed.")],
+    out: Annotated[
+        Path, typer.Option("--out", callback=can_be_file(".png"), help="The attacked photo, a PNG.")
+    ],
+    reference: Annotated[
+        Path | None,
+        typer.Argument(callback=exists, help="The photo that it is compared with; dodging can do without."),
+    ] = None,
+    model: OptionalModel = None,
+    name: Annotated[
+        str, typer.Option("--attack", help="fgsm, pgd, mi_fgsm, square, evolutionary or patch.")
+    ] = "pgd",
+    goal: Annotated[
+        str, typer.Option(help="impersonation: pass for the other person. dodging: be taken for another one.")
+    ] = "impersonation",
+    epsilon: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            help="Largest change of a pixel, for pixels in [0, 1]; of evolutionary the l2 norm. "
+            "Default: 8/255, of patch 1, of evolutionary 4.",
+        ),
+    ] = None,
+    source: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--source",
+            callback=exists,
+            metavar="<path>",
+            help="A model that is attacked in place of --model; may be repeated. --model then judges.",
+        ),
+    ] = None,
+    far: Annotated[
+        float, typer.Option(min=0, max=1, help="False accept rate whose calibrated threshold decides.")
+    ] = 0.01,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="A setting of the attack: --set steps=100. May be repeated."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of what is random in the attack.")] = 0,
+    device: Device = "auto",
+) -> None:
+    """Attack a photo through its alignment, save it, and test whether the saved photo still deceives."""
+    from faceverif.config.reading import override_settings
+    from faceverif.models import model_or_shipped
+    from robustness.config.chosen import chosen_section
+
+    given: dict[str, Any] = {}
+    for setting in settings or []:
+        given = override_settings(given, setting)
+    # The threshold is known once the model is loaded.
+    chosen_section(name, goal, epsilon=epsilon, settings=given, threshold=0.0, reference=reference)
+    path = model_or_shipped(model[0] if model else None)
+    choose_device(device)
+
+    from faceverif.recogniser import Recogniser, load
+    from faceverif.verification.compare import Comparer
+    from robustness.whole_photo import attack_photo
+
+    comparer = Comparer.load(path, far=far)
+    found = attack_photo(
+        photo,
+        reference,
+        out=out,
+        model=Recogniser(comparer.embedder, flip=comparer.calibration.flip),
+        name=name,
+        goal="dodging" if goal == "dodging" else "impersonation",
+        epsilon=epsilon,
+        source=[load(each) for each in source] if source else None,
+        threshold=comparer.point.threshold,
+        seed=seed,
+        **given,
+    )
+    typer.echo(found.text(comparer.point.threshold))

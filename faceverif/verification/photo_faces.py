@@ -23,6 +23,10 @@ from faceverif.verification.scoring import normalised
 Photo = Path | str | NDArray[np.uint8]
 
 
+class NoFaceError(InputError):
+    """The photo can be read, and shows no face."""
+
+
 @dataclass(frozen=True)
 class FoundFace:
     """The face that was taken from a photo.
@@ -72,14 +76,15 @@ def find_faces(photo: Photo) -> PhotoFaces:
         photo: a file, or pixels.
 
     Raises:
-        InputError: the photo is unreadable, no picture, or shows no face.
+        InputError: the photo is unreadable or no picture.
+        NoFaceError: it shows no face.
     """
     name, pixels = _named_pixels(photo)
     faces = _detector().detect([pixels])[0].faces
     height, width = pixels.shape[:2]
     main = centred_largest(faces, width=width, height=height)
     if main is None:
-        raise InputError(
+        raise NoFaceError(
             "photo",
             "must show a face",
             got=f"{name}, where none was found",

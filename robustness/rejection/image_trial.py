@@ -11,7 +11,7 @@ from torch import Tensor
 
 from faceverif.perturbation.threat_model import ThreatModel
 from robustness.attacked_model import AttackedModel
-from robustness.attacks import ATTACKS, AttackResult
+from robustness.attacks import ATTACKS, Attack, AttackResult
 from robustness.attacks.traits import Traits
 from robustness.features import extract_features
 from robustness.fitted_model import FittedModel
@@ -45,6 +45,12 @@ class ImageTrial(Trial[ClosedSet]):
         """With images of its classes."""
         return load_closed_set(config, fitted, run)
 
+    def configured(self, model: ClosedSet, source: AttackedModel | None) -> Attack | None:
+        """From its section."""
+        if self.attack is None:
+            return None
+        return ATTACKS[self.attack.name].configured(self.attack, model.knowledge(source))
+
     def changes(
         self, model: ClosedSet, source: AttackedModel | None, *, seed: int, wanted: Tensor | None = None
     ) -> Iterator[ChangedImages]:
@@ -62,10 +68,9 @@ class ImageTrial(Trial[ClosedSet]):
     def _attack(
         self, model: ClosedSet, source: AttackedModel | None
     ) -> Callable[[Tensor, Tensor, int], AttackResult]:
-        assert self.attack is not None  # else it is a control
-        attack_class = ATTACKS[self.attack.name]
-        attack = attack_class.configured(self.attack, model.knowledge(source))
-        threat = ThreatModel(self.norm, self.epsilon, targeted="untargeted" not in attack_class.goals)
+        attack = self.configured(model, source)
+        assert attack is not None  # else it is a control
+        threat = ThreatModel(self.norm, self.epsilon, targeted="untargeted" not in attack.goals)
         return lambda clean, labels, seed: attack(model.model, clean, labels, threat=threat, seed=seed)
 
     def _controlled(

@@ -51,8 +51,7 @@ class CalibratedModels:
     def prepare(self, trials: Sequence[Trial[Any]]) -> None:
         """Load what these trials need, so that the user learns of missing things before the first trial."""
         for trial in trials:
-            self.of(trial)
-            self.source_of(trial)
+            trial.configured(self.of(trial), self.source_of(trial))
 
     def of(self, trial: Trial[_Model]) -> _Model:
         """The model that a trial attacks, with the images or pairs of its kind."""

@@ -12,7 +12,7 @@ from torch import Tensor
 from faceverif.images.faces import STRANGER
 from faceverif.perturbation.threat_model import ThreatModel
 from robustness.attacked_model import AttackedModel
-from robustness.attacks import PAIR_ATTACKS, PairAttackResult
+from robustness.attacks import PAIR_ATTACKS, PairAttack, PairAttackResult
 from robustness.attacks.pairs import as_wanted, unasked_result
 from robustness.attacks.traits import Traits
 from robustness.config.attacks import PairGoal
@@ -48,6 +48,12 @@ class PairTrial(Trial[OpenSet]):
         """With pairs of people whom it does not know."""
         return load_open_set(config, fitted, run)
 
+    def configured(self, model: OpenSet, source: AttackedModel | None) -> PairAttack | None:
+        """From its section."""
+        if self.attack is None:
+            return None
+        return PAIR_ATTACKS[self.attack.name].configured(self.attack, self.goal, model.knowledge(source))
+
     def changes(
         self, model: OpenSet, source: AttackedModel | None, *, seed: int, wanted: Tensor | None = None
     ) -> Iterator[ChangedImages]:
@@ -67,8 +73,8 @@ class PairTrial(Trial[OpenSet]):
     def _attack(
         self, model: OpenSet, source: AttackedModel | None
     ) -> Callable[[Tensor, Tensor, int], PairAttackResult]:
-        assert self.attack is not None  # else it is a control
-        attack = PAIR_ATTACKS[self.attack.name].configured(self.attack, self.goal, model.knowledge(source))
+        attack = self.configured(model, source)
+        assert attack is not None  # else it is a control
         network, threat = model.model.network, ThreatModel(self.norm, self.epsilon)
         return lambda probes, references, seed: attack(network, probes, references, threat=threat, seed=seed)
 

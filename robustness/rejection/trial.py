@@ -12,6 +12,7 @@ from torch import Tensor
 
 from faceverif.perturbation.norm import Norm
 from robustness.attacked_model import AttackedModel
+from robustness.attacks import Attack, PairAttack
 from robustness.attacks.traits import Traits
 from robustness.config.attack_section import AttackSection
 from robustness.config.attacks import PairGoal
@@ -127,6 +128,18 @@ class Trial(ABC, Generic[_Model]):
 
         Raises:
             InputError: the run does not have what the trial needs.
+        """
+
+    @abstractmethod
+    def configured(self, model: _Model, source: AttackedModel | None) -> Attack | PairAttack | None:
+        """The attack, ready to be made; None for a control.
+
+        Args:
+            model: from `calibrated`.
+            source: the other model that the attack knows; None for other trials.
+
+        Raises:
+            InputError: the attack needs what the model does not have.
         """
 
     @abstractmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
@@ -16,10 +17,14 @@ from data_prep.alignment import LandmarkTemplate, find_template
 from data_prep.errors import InputError
 from faceverif.models import PreprocessingSpec
 from faceverif.perturbation.threat_model import ThreatModel
+from robustness.attacks import PAIR_ATTACKS
+from robustness.attacks.knowledge import Knowledge
 from robustness.attacks.pair_patch import PairPatch, Wearing
 from robustness.attacks.pairs import PairAttackResult
 from robustness.config.attacks import PairGoal, PatchConfig, Region
 from robustness.face_regions import region_mask, seen_landmarks
+from robustness.rejection.findings import Finding, headline_epsilon
+from robustness.rejection.pair_trial import PairTrial
 
 SPEC = PreprocessingSpec.of(find_template("arcface-64"), input_px=56)
 LANDMARKS = seen_landmarks(SPEC)
@@ -146,3 +151,21 @@ def test_a_region_needs_landmarks_within_the_picture() -> None:
     printed = PairPatch("dodging", LANDMARKS, **(settings | {"colours": 4}))
     with pytest.raises(InputError, match=r"patch\.colours: need an epsilon of 1"):
         printed(Colours().eval(), photos(0), photos(1), threat=ThreatModel("linf", 0.5), seed=0)
+
+
+@pytest.mark.parametrize(("name", "counted"), [("patch", 1.0), ("pgd", None)])
+def test_a_region_limits_a_patch_where_epsilon_does_not(name: str, counted: float | None) -> None:
+    section = PAIR_ATTACKS[name].section.model_validate({"name": name, "epsilons": [1]})
+    trial = PairTrial("model", 0, name, "linf", 1.0, section, None, "dodging")
+    assert headline_epsilon(name, [Finding(trial, {}, Path())]) == counted
+    assert PAIR_ATTACKS[name].traits.strong == (name == "pgd")
+
+
+def test_an_experiment_refuses_a_patch_without_landmarks_when_it_is_prepared() -> None:
+    class WithoutLandmarks:
+        def knowledge(self, source: object) -> Knowledge:
+            return Knowledge()
+
+    trial = PairTrial("model", 0, "patch", "linf", 1.0, PatchConfig(name="patch"), None, "dodging")
+    with pytest.raises(InputError, match=r"patch\.region: needs faces whose landmarks"):
+        trial.configured(WithoutLandmarks(), None)  # type: ignore[arg-type] # all that is asked of a model

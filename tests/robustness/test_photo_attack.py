@@ -28,8 +28,10 @@ def attacked(*photos: Any, **more: Any) -> faceverif.AttackedPhoto:
 @pytest.mark.parametrize(("goal", "sign"), [("impersonation", 1), ("dodging", -1)])
 @pytest.mark.parametrize("name", ["fgsm", "pgd"])
 def test_the_similarity_goes_where_the_goal_wants_it(name: str, goal: str, sign: int) -> None:
-    steps = None if name == "fgsm" else 5
-    found = attacked(ONE, OTHER, name=name, goal=goal, epsilon=8 / 255, steps=steps)
+    settings = {} if name == "fgsm" else {"steps": 5}
+    found = faceverif.attack(
+        ONE, OTHER, model=MODEL, aligned=True, name=name, goal=goal, epsilon=8 / 255, **settings
+    )
     assert sign * (found.similarity_after - found.similarity_before) > 0.01
     assert 0 < found.largest_change <= 8
     assert found.attacked.dtype == np.uint8
@@ -75,8 +77,14 @@ def test_photos_are_aligned_first(tmp_path: Path) -> None:
     ("photos", "changes", "complaint"),
     [
         ((ONE, OTHER), {"name": "cw"}, "name: must be a known attack; got cw"),
-        ((ONE, OTHER), {"name": "fgsm"}, "steps: belong to pgd"),
-        ((ONE, OTHER), {"steps": 0}, "steps: must be at least 1"),
+        ((ONE, OTHER), {"name": "fgsm"}, "steps: is not a key of the settings of fgsm"),
+        ((ONE, OTHER), {"steps": 0}, "steps: input should be greater than or equal to 1"),
+        ((ONE, OTHER), {"name": "patch", "colours": 1}, "colours: input should be"),
+        (
+            (ONE, OTHER),
+            {"source": faceverif.Recogniser(pattern_embedder())},
+            "source: must take the crops of",
+        ),
         ((ONE, OTHER), {"goal": "theft"}, "goal: must be a known one; got theft"),
         ((ONE, OTHER), {"epsilon": 8}, "epsilon: must be at most 1"),
         ((ONE, OTHER), {"epsilon": 0.001}, "epsilon: must be at least 1 / 255"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from toy_models import Bands, band_images, lgm_model, momentum_ascent, pgd, softmax_model
 
+from data_prep.errors import InputError
 from faceverif.perturbation.ascent import gradient_of
 from faceverif.perturbation.norm import Norm
 from faceverif.perturbation.threat_model import ThreatModel
@@ -23,7 +25,11 @@ from robustness.attacks.pair_mi_fgsm import PairMIFGSM
 from robustness.attacks.pair_pgd import PairPGD
 from robustness.attacks.pair_transfer import PairTransfer
 from robustness.attacks.transfer import Transfer
+from robustness.config.attacks import PGDConfig, TransferConfig
 from robustness.joint_model import joint_classifier, joint_network, joint_verifier
+from robustness.rejection.findings import Finding
+from robustness.rejection.image_trial import ImageTrial
+from robustness.rejection.resume import refuse_other_settings
 
 IMAGES, LABELS = band_images(6)
 Array = NDArray[np.float64]
@@ -202,11 +208,37 @@ def test_attacks_with_samples_take_a_random_model() -> None:
     attack = AutoAttack(steps=3, targets=1, queries=2, samples=3)
     assert attack(noisy, IMAGES, LABELS, threat=threat, seed=0).images.shape == IMAGES.shape
 
-    def nearer(samples: int) -> float:
-        attack = PairPGD("dodging", steps=6, restarts=1, samples=samples)
-        network = Noisy().eval()
-        found = attack(network, IMAGES, IMAGES.roll(1, dims=0), threat=threat, seed=0).images
-        plain = network.plain
-        return torch.cosine_similarity(plain(found), plain(IMAGES.roll(1, dims=0))).mean().item()
 
-    assert nearer(20) < nearer(1)
+class NoisyGradient(Noisy):
+    """What it says is certain; where its gradient leads is not."""
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return self.plain(pixels + 3 * torch.randn_like(pixels) * (pixels - pixels.detach()))
+
+
+def test_with_samples_an_attack_finds_the_way_through_a_random_gradient() -> None:
+    def reached(samples: int) -> float:
+        attack = PairPGD("impersonation", steps=6, restarts=1, samples=samples)
+        network, threat = NoisyGradient().eval(), ThreatModel("linf", 0.2)
+        return attack(network, IMAGES, IMAGES.roll(1, dims=0), threat=threat, seed=0).similarity.mean().item()
+
+    assert reached(20) > reached(1) + 0.02
+
+
+def test_several_sources_are_named_and_spared() -> None:
+    section = TransferConfig(name="transfer", epsilons=(0.1,), source=("a", "b"))
+    assert [section.attacks(model) for model in "abc"] == [False, False, True]
+    assert TransferConfig(name="transfer", epsilons=(0.1,), source="a").source_models == ("a",)
+
+
+def test_a_record_from_before_a_key_existed_was_made_with_its_default() -> None:
+    section = PGDConfig(name="pgd", epsilons=(0.1,), steps=7)
+    trial = ImageTrial("model", 0, "pgd", "linf", 0.1, section, None, None)
+    now = {"trial": trial.settings()}
+    before = {"trial": {**now["trial"], "attack": dict(now["trial"]["attack"])}}
+    del before["trial"]["attack"]["samples"]
+    finding = Finding(trial, {"about": before}, Path("trials/pgd"))
+    refuse_other_settings(finding, now)
+    now["trial"]["attack"]["samples"] = 20
+    with pytest.raises(InputError, match=r"trial\.attack\.samples 1 -> 20"):
+        refuse_other_settings(finding, now)
