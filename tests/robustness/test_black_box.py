@@ -10,13 +10,14 @@ from torch import Tensor
 from toy_models import Bands, band_images, lgm_model
 
 from faceverif.perturbation.threat_model import ThreatModel
+from faceverif.report.plotting import line_styles
 from robustness.attacks.pair_evolutionary import PairEvolutionary
 from robustness.attacks.pair_square import PairSquare
 from robustness.attacks.pairs import PairAttack
 from robustness.attacks.square import Square
 from robustness.config.attacks import PairGoal
 from robustness.queries import QueryCount
-from robustness.rejection.figures import success_over_queries
+from robustness.rejection.figures import queries_panel, success_over_queries
 from robustness.rejection.outcome import Verdicts
 from robustness.rejection.trial_files import TrialScores
 
@@ -111,10 +112,10 @@ def test_square_on_classes_counts_too() -> None:
     assert result.success[result.queries < 30].all()
 
 
-def test_the_curve_counts_successes_by_their_queries() -> None:
+def counted() -> TrialScores:
     right = np.array([True, True, True, True, False])
     success = np.array([True, False, True, False, False])
-    scores = TrialScores(
+    return TrialScores(
         Verdicts(right, right & ~success, success, None),
         sizes=np.ones(5),
         clean={},
@@ -123,6 +124,18 @@ def test_the_curve_counts_successes_by_their_queries() -> None:
         classes=None,
         queries=np.array([70, 100, 3, 100, 1]),
     )
-    queries, share = success_over_queries(scores)
+
+
+def test_the_curve_counts_successes_by_their_queries() -> None:
+    queries, share = success_over_queries(counted())
     assert queries.tolist() == [0, 3, 70, 100]
     assert share.tolist() == [0.0, 0.25, 0.5, 0.5]
+
+
+def test_the_report_draws_it_and_says_where_it_ends() -> None:
+    panel = queries_panel({"ours": counted()}, line_styles(["ours"]))
+    (axes,) = panel.figure.axes
+    (line,) = axes.lines
+    np.testing.assert_array_equal(line.get_xdata(), [0, 3, 70, 100])
+    np.testing.assert_array_equal(line.get_ydata(), [0.0, 0.25, 0.5, 0.5])
+    assert panel.alt.endswith("ours 50.0 % after 100.")
