@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from small_rejection import settings
 
 from data_prep.errors import InputError
 from data_prep.lock import locked
-from faceverif.config.reading import load_config, validate_config
+from faceverif.config.reading import load_config
 from faceverif.config.yaml_text import parse_yaml
 from faceverif.experiment.images import ImageTask
 from faceverif.report.plotting import line_styles
@@ -33,66 +33,17 @@ from robustness.rejection.figures import (
 from robustness.rejection.findings import (
     Finding,
     Spread,
-    WorstCase,
     headline_epsilon,
     l2_norms,
     read_findings,
     rows_of,
     worst_cases,
 )
-from robustness.rejection.headline import headlines
-from robustness.rejection.image_trial import ImageTrial
-from robustness.rejection.masking import check_masking, checks_for
 from robustness.rejection.plan import plan_trials
-from robustness.rejection.report import CheckCount, summed_checks
 from robustness.rejection.run import run_rejection
 from robustness.rejection.trial_files import file_at
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "rejection"
-
-TRAINING: dict[str, Any] = {
-    "data": {"name": "digits"},
-    "network": {"name": "six_conv", "embedding_dim": 8, "relu": True},
-    "head": {"name": "softmax"},
-    "optimizer": {"name": "adamw", "learning_rate": 3e-3},
-    "schedule": {"name": "cosine"},
-    "training": {"epochs": 3, "batch_size": 64, "evaluate_every_epochs": 3},
-}
-LGM = {"head": {"name": "lgm", "alpha": 1.0}, "penalties": [{"name": "likelihood", "weight": 1.0}]}
-
-
-def settings(**changes: Any) -> RejectionConfig:
-    plain: dict[str, Any] = {
-        "name": "small",
-        "title": "Small",
-        "training": TRAINING,
-        "models": [
-            {"name": "softmax", "settings": {}, "detector": "affinity"},
-            {"name": "l-gm", "settings": LGM, "detector": "lgm_class"},
-        ],
-        "fit": 200,
-        "calibration": 120,
-        "evaluation": 60,
-        "rates": [0.05, 0.2],
-        "detectors": ["energy", "lgm_mixture"],
-        "controls": {"changes": ["noise"], "images": 20},
-        "attacks": [
-            {"name": "fgsm", "epsilons": [0.1, 0.3]},
-            {"name": "targeted_fgsm", "epsilons": [0.3]},
-            {"name": "pgd", "epsilons": [0.1, 0.3, 1], "steps": 5, "images": 30},
-            {"name": "transfer", "epsilons": [0.3], "steps": 5, "source": "softmax"},
-            {
-                "name": "adaptive",
-                "epsilons": [0.1, 0.3],
-                "rate": 0.2,
-                "steps": 3,
-                "restarts": 1,
-                "images": 20,
-            },
-        ],
-        "published": [{"model": "l-gm", "attack": "fgsm", "epsilon": 0.3, "error": 0.81, "eer": 0.031}],
-    }
-    return validate_config(RejectionConfig, plain | changes, source="test")
 
 
 @pytest.fixture(scope="module")
@@ -243,73 +194,6 @@ def test_the_page_opens_with_the_worst_attack_of_each_model(done: Path) -> None:
         assert f"{model} wrong and not rejected, under {case.label} {case.epsilon:g}" in opening
         assert f"clean error {100 * case.clean_error:.1f} %" in opening
         assert f"<b>{100 * case.wrong:.1f} <small>%</small></b>" in opening
-
-
-def test_a_model_that_is_wrong_without_an_attack_has_no_flattering_headline(tmp_path: Path) -> None:
-    """No attack succeeds where nothing was right; what is wrong and accepted counts all the same."""
-    wrong = finding("fgsm", 0.1, [False] * 10, tmp_path, clean_accuracy={"value": 0.1})
-    assert worst_cases([wrong], rate=0.2)["a"] == WorstCase("fgsm", 0.1, 1.0, 0.9)
-    rejected = finding(
-        "fgsm", 0.3, [False] * 10, tmp_path, rejected=[True] * 4 + [False] * 6, clean_accuracy={"value": 0.1}
-    )
-    assert worst_cases([rejected], rate=0.2)["a"].wrong == 0.6
-    [check] = [each for each in check_masking([wrong]) if each.name == "most clean images are right"]
-    assert (check.verdict, check.text[:14]) == ("warning", "at most 90.0% ")
-
-
-def said(*findings: Finding) -> str:
-    [headline] = headlines(findings, rate=0.2)
-    return headline.text
-
-
-def measured(label: str, epsilon: float, tmp_path: Path, *, success: float, undetected: float) -> Finding:
-    """A finding with these shares, of 90 % correct images."""
-    plain = {"error": 0.0, "accuracy": 0.5, "eer": 0.5, "false_rejection": 0.2, "detection": 0.0}
-    own: dict[str, Any] = {name: {"value": value} for name, value in plain.items()}
-    points = [
-        {
-            "point": {"false_rejection_rate": 0.2, "threshold": 0.5, "calibration_size": 100},
-            "undetected_success": {"value": undetected},
-        }
-        | {name: own[name] for name in ("false_rejection", "detection")}
-    ]
-    made = finding(label, epsilon, [False], tmp_path, **own | {"detections": points})
-    made.own["success"]["value"] = success
-    made.record.update(images=100, mean_size=epsilon)
-    return made
-
-
-def test_the_headline_says_what_suffices_and_how_much_of_it_is_noticed(tmp_path: Path) -> None:
-    """The smallest size that fools half; there, the attack that gets most past the detector."""
-    weak = measured("fgsm", 0.1, tmp_path, success=0.4, undetected=0.4)
-    enough = measured("pgd", 0.2, tmp_path, success=0.8, undetected=0.2)
-    sly = measured("adaptive", 0.2, tmp_path, success=0.5, undetected=0.4)
-    whole = measured("pgd", 1.0, tmp_path, success=1.0, undetected=1.0)
-    larger = measured("pgd", 0.3, tmp_path, success=1.0, undetected=1.0)
-    assert said(weak, enough, sly, larger, whole) == (
-        "To fool a on at least half of the images that it classifies correctly, it is enough to change each "
-        "pixel by at most 0.2 (51 of 255 grey levels): adaptive succeeds on 50 %; the detector x notices "
-        "20 % of these successes at 20 % false rejections."
-    )
-    assert said(weak, whole) == (
-        "No attack that was tried manages to fool a on half of the images that it classifies correctly: the "
-        "most is 40 %, by fgsm, which may change each pixel by at most 0.1 (25.5 of 255 grey levels); the "
-        "detector x notices 0 % of these successes at 20 % false rejections."
-    )
-    none = measured("fgsm", 0.1, tmp_path, success=0.0, undetected=0.0)
-    assert "the most is 0 %, by fgsm" in said(none)
-    assert said(none).endswith("nothing for the detector x to notice at 20 % false rejections.")
-
-
-def test_the_headline_says_first_that_a_model_is_bad(tmp_path: Path) -> None:
-    made = measured("fgsm", 0.1, tmp_path, success=0.0, undetected=0.0)
-    for accuracy, opening in (
-        (0.95, "No attack that was tried"),
-        (0.8, "a decides wrongly on 20 % of the images without any attack. No attack"),
-        (0.1, "a decides wrongly on 90 % of the images without any attack, so what follows is about the few"),
-    ):
-        made.own["clean_accuracy"]["value"] = accuracy
-        assert said(made).startswith(opening)
 
 
 def test_every_model_has_its_headline_on_the_page_and_in_the_result(done: Path) -> None:
@@ -499,161 +383,6 @@ def test_every_shipped_config_is_sound(path: Path) -> None:
     opening = path.read_text(encoding="utf-8").splitlines()[0]
     assert opening == f"# faceverif reject configs/rejection/{path.name} --out runs/{config.name}"
     assert parse_yaml(path.read_text(encoding="utf-8"))["name"] == config.name
-
-
-def finding(
-    label: str,
-    epsilon: float,
-    success: list[bool],
-    tmp_path: Path,
-    *,
-    rejected: list[bool] | None = None,
-    **own: Any,
-) -> Finding:
-    """A finding whose scores are on disk; 1 where rejected, else 0, with a threshold between them."""
-    norm = "l2" if label in ("deepfool", "carlini_wagner") else "linf"
-    attack = {"name": label, "norm": norm, "epsilons": [0.1]} | ({"rate": 0.2} if label == "adaptive" else {})
-    [config] = settings(attacks=[attack], published=[]).attacks
-    trial = ImageTrial("a", 0, label, norm, epsilon, config, None)
-    stem = tmp_path / trial.path
-    stem.parent.mkdir(parents=True, exist_ok=True)
-    columns = {
-        "clean_correct": [True] * len(success),
-        "correct": [False] * len(success),
-        "success": success,
-        "size": [epsilon] * len(success),
-        "attacked.x": [float(each) for each in rejected or [False] * len(success)],
-    }
-    pq.write_table(pa.table(columns), stem.with_name(f"{stem.name}.parquet"))
-    outcome = {
-        "auc": {"value": 0.5},
-        "clean_accuracy": {"value": 0.9},
-        "success": {"value": sum(success) / len(success)},
-        "zero_gradient_share": 0.0,
-        # The largest rate rejects least.
-        "detections": [
-            {"point": {"false_rejection_rate": rate, "threshold": 0.7 - rate, "calibration_size": 100}}
-            for rate in (0.05, 0.2)
-        ],
-    }
-    return Finding(trial, {"detectors": {"x": outcome | own}}, stem)
-
-
-def verdicts(*findings: Finding) -> dict[str, str]:
-    return {check.name: check.verdict for check in check_masking(findings)}
-
-
-def test_signs_of_masked_gradients(tmp_path: Path) -> None:
-    sound = verdicts(
-        finding("fgsm", 0.0, [False] * 4, tmp_path),
-        finding("fgsm", 0.1, [True, False, False, False], tmp_path),
-        finding("targeted_fgsm", 0.1, [False, False, True], tmp_path),
-        finding("square", 0.1, [True, False, False, False], tmp_path),
-        finding("pgd", 0.1, [True, True, False], tmp_path),
-        finding("pgd", 1.0, [True, True, True], tmp_path),
-        *(finding(name, 0.1, [True, True, False], tmp_path) for name in ("apgd", "fab", "autoattack")),
-        finding("adaptive", 0.1, [True, True, False], tmp_path),
-        finding("deepfool", 2.0, [True, False, True], tmp_path),
-        finding("carlini_wagner", 2.0, [True, False], tmp_path),
-    )
-    assert set(sound) == set(checks_for(None))
-    assert set(sound.values()) == {"pass"}
-    masked = verdicts(
-        finding("fgsm", 0.0, [False] * 4, tmp_path, auc={"value": 0.6}, clean_accuracy={"value": 0.1}),
-        finding("fgsm", 0.1, [True, True, True, False], tmp_path, zero_gradient_share=0.5),
-        finding("targeted_fgsm", 0.1, [True, True, True, False], tmp_path),
-        finding("square", 0.1, [True, True, False, True], tmp_path),
-        finding("pgd", 0.1, [True, False, False, True], tmp_path),
-        finding("pgd", 1.0, [True, False, False, False], tmp_path),
-        *(finding(name, 0.1, [True, False, False, False], tmp_path) for name in ("apgd", "fab")),
-        finding("autoattack", 0.1, [False] * 4, tmp_path),
-        finding("adaptive", 0.1, [True, False, False, False], tmp_path),
-        finding("deepfool", 2.0, [True, False, True], tmp_path),
-        finding("carlini_wagner", 2.0, [False, False], tmp_path),
-    )
-    assert set(masked) == set(checks_for(None))
-    assert set(masked.values()) == {"warning"}
-
-
-def texts(*findings: Finding) -> dict[str, tuple[str, str]]:
-    return {check.name: (check.verdict, check.text) for check in check_masking(findings)}
-
-
-def test_each_size_has_its_own_share_without_a_gradient(tmp_path: Path) -> None:
-    """Gradients that vanish at a small epsilon are not made good by a large one."""
-    found = texts(
-        finding("pgd", 0.1, [True], tmp_path, zero_gradient_share=0.5),
-        finding("pgd", 0.3, [True], tmp_path),
-    )
-    assert found["gradients are not zero"] == (
-        "warning",
-        "at most 50.0% of the images gave pgd 0.1 no gradient",
-    )
-
-
-def test_who_knows_the_detector_must_get_more_past_it(tmp_path: Path) -> None:
-    """Success alone is not compared: rejected successes are none, on the images that both were tried on."""
-    name = "knowing the detector is no weaker than not knowing it, undetected"
-    adaptive = finding("adaptive", 0.1, [True, True], tmp_path, rejected=[False, True])
-    pgd = finding("pgd", 0.1, [True, True, True], tmp_path, rejected=[True, True, False])
-    assert texts(adaptive, pgd)[name] == ("pass", "at 20 % false rejections, pgd 0.1: 1 against 0 of 2")
-    fgsm = finding("fgsm", 0.1, [True, True, True], tmp_path)
-    assert texts(adaptive, fgsm)[name] == ("warning", "at 20 % false rejections, fgsm 0.1: 1 against 2 of 2")
-
-
-def test_a_conspicuous_larger_epsilon_is_said_to_flatter(tmp_path: Path) -> None:
-    verdict, text = texts(
-        finding("pgd", 0.1, [True, True, False], tmp_path),
-        finding("pgd", 1.0, [True, True, True], tmp_path, rejected=[True, True, True]),
-    )["a larger epsilon has no fewer undetected successes"]
-    assert verdict == "warning"
-    assert text.startswith("pgd 1: 0 of 3 undetected, at 0.1: 2. An attack may stay within the smaller ball")
-
-
-def test_a_check_without_its_attacks_is_not_run(tmp_path: Path) -> None:
-    found = verdicts(finding("fgsm", 0.1, [True, False], tmp_path))
-    assert found.pop("gradients are not zero") == found.pop("most clean images are right") == "pass"
-    assert set(found.values()) == {"not run"}
-
-
-def test_only_images_that_both_were_tried_on_are_compared(tmp_path: Path) -> None:
-    """PGD saw two images, and fooled both; FGSM fooled one of these, and two others."""
-    found = verdicts(
-        finding("fgsm", 0.1, [True, False, True, True], tmp_path),
-        finding("pgd", 0.1, [True, True], tmp_path),
-    )
-    assert found["pgd is no weaker than fgsm"] == "pass"
-
-
-def test_a_pass_hides_no_check_that_was_not_run() -> None:
-    name = "white box is no weaker than black box"
-
-    def check(verdict: str, training: int, goal: str | None = None) -> dict[str, Any]:
-        text = f"{verdict} {training}"
-        return {
-            "model": "a",
-            "training": training,
-            "goal": goal,
-            "name": name,
-            "verdict": verdict,
-            "text": text,
-        }
-
-    checks = [
-        check("pass", 0),
-        check("not run", 1),
-        check("not run", 2),
-        check("pass", 0, "dodging"),
-        check("warning", 1, "dodging"),
-    ]
-    assert summed_checks(checks) == {
-        name: [
-            CheckCount("warning", "dodging", 1, "a, training 1", "warning 1"),
-            CheckCount("not run", None, 2, "a, training 1", "not run 1"),
-            CheckCount("pass", None, 1, "a, training 0", "pass 0"),
-            CheckCount("pass", "dodging", 1, "a, training 0", "pass 0"),
-        ]
-    }
 
 
 def test_a_spread_over_trainings_and_of_a_single_one() -> None:

@@ -1,0 +1,98 @@
+"""A small rejection experiment, and findings whose scores a test chooses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from faceverif.config.reading import validate_config
+from robustness.rejection.config import RejectionConfig
+from robustness.rejection.findings import (
+    Finding,
+)
+from robustness.rejection.image_trial import ImageTrial
+
+TRAINING: dict[str, Any] = {
+    "data": {"name": "digits"},
+    "network": {"name": "six_conv", "embedding_dim": 8, "relu": True},
+    "head": {"name": "softmax"},
+    "optimizer": {"name": "adamw", "learning_rate": 3e-3},
+    "schedule": {"name": "cosine"},
+    "training": {"epochs": 3, "batch_size": 64, "evaluate_every_epochs": 3},
+}
+LGM = {"head": {"name": "lgm", "alpha": 1.0}, "penalties": [{"name": "likelihood", "weight": 1.0}]}
+
+
+def settings(**changes: Any) -> RejectionConfig:
+    plain: dict[str, Any] = {
+        "name": "small",
+        "title": "Small",
+        "training": TRAINING,
+        "models": [
+            {"name": "softmax", "settings": {}, "detector": "affinity"},
+            {"name": "l-gm", "settings": LGM, "detector": "lgm_class"},
+        ],
+        "fit": 200,
+        "calibration": 120,
+        "evaluation": 60,
+        "rates": [0.05, 0.2],
+        "detectors": ["energy", "lgm_mixture"],
+        "controls": {"changes": ["noise"], "images": 20},
+        "attacks": [
+            {"name": "fgsm", "epsilons": [0.1, 0.3]},
+            {"name": "targeted_fgsm", "epsilons": [0.3]},
+            {"name": "pgd", "epsilons": [0.1, 0.3, 1], "steps": 5, "images": 30},
+            {"name": "transfer", "epsilons": [0.3], "steps": 5, "source": "softmax"},
+            {
+                "name": "adaptive",
+                "epsilons": [0.1, 0.3],
+                "rate": 0.2,
+                "steps": 3,
+                "restarts": 1,
+                "images": 20,
+            },
+        ],
+        "published": [{"model": "l-gm", "attack": "fgsm", "epsilon": 0.3, "error": 0.81, "eer": 0.031}],
+    }
+    return validate_config(RejectionConfig, plain | changes, source="test")
+
+
+def finding(
+    label: str,
+    epsilon: float,
+    success: list[bool],
+    tmp_path: Path,
+    *,
+    rejected: list[bool] | None = None,
+    **own: Any,
+) -> Finding:
+    """A finding whose scores are on disk; 1 where rejected, else 0, with a threshold between them."""
+    norm = "l2" if label in ("deepfool", "carlini_wagner") else "linf"
+    attack = {"name": label, "norm": norm, "epsilons": [0.1]} | ({"rate": 0.2} if label == "adaptive" else {})
+    [config] = settings(attacks=[attack], published=[]).attacks
+    trial = ImageTrial("a", 0, label, norm, epsilon, config, None)
+    stem = tmp_path / trial.path
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    columns = {
+        "clean_correct": [True] * len(success),
+        "correct": [False] * len(success),
+        "success": success,
+        "size": [epsilon] * len(success),
+        "attacked.x": [float(each) for each in rejected or [False] * len(success)],
+    }
+    pq.write_table(pa.table(columns), stem.with_name(f"{stem.name}.parquet"))
+    outcome = {
+        "auc": {"value": 0.5},
+        "clean_accuracy": {"value": 0.9},
+        "success": {"value": sum(success) / len(success)},
+        "zero_gradient_share": 0.0,
+        # The largest rate rejects least.
+        "detections": [
+            {"point": {"false_rejection_rate": rate, "threshold": 0.7 - rate, "calibration_size": 100}}
+            for rate in (0.05, 0.2)
+        ],
+    }
+    return Finding(trial, {"detectors": {"x": outcome | own}}, stem)

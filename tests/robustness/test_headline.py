@@ -1,0 +1,83 @@
+"""What a report says first of a model, on findings with chosen shares."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from small_rejection import finding
+
+from robustness.rejection.findings import (
+    Finding,
+    WorstCase,
+    worst_cases,
+)
+from robustness.rejection.headline import headlines
+from robustness.rejection.masking import check_masking
+
+
+def test_a_model_that_is_wrong_without_an_attack_has_no_flattering_headline(tmp_path: Path) -> None:
+    """No attack succeeds where nothing was right; what is wrong and accepted counts all the same."""
+    wrong = finding("fgsm", 0.1, [False] * 10, tmp_path, clean_accuracy={"value": 0.1})
+    assert worst_cases([wrong], rate=0.2)["a"] == WorstCase("fgsm", 0.1, 1.0, 0.9)
+    rejected = finding(
+        "fgsm", 0.3, [False] * 10, tmp_path, rejected=[True] * 4 + [False] * 6, clean_accuracy={"value": 0.1}
+    )
+    assert worst_cases([rejected], rate=0.2)["a"].wrong == 0.6
+    [check] = [each for each in check_masking([wrong]) if each.name == "most clean images are right"]
+    assert (check.verdict, check.text[:14]) == ("warning", "at most 90.0% ")
+
+
+def said(*findings: Finding) -> str:
+    [headline] = headlines(findings, rate=0.2)
+    return headline.text
+
+
+def measured(label: str, epsilon: float, tmp_path: Path, *, success: float, undetected: float) -> Finding:
+    """A finding with these shares, of 90 % correct images."""
+    plain = {"error": 0.0, "accuracy": 0.5, "eer": 0.5, "false_rejection": 0.2, "detection": 0.0}
+    own: dict[str, Any] = {name: {"value": value} for name, value in plain.items()}
+    points = [
+        {
+            "point": {"false_rejection_rate": 0.2, "threshold": 0.5, "calibration_size": 100},
+            "undetected_success": {"value": undetected},
+        }
+        | {name: own[name] for name in ("false_rejection", "detection")}
+    ]
+    made = finding(label, epsilon, [False], tmp_path, **own | {"detections": points})
+    made.own["success"]["value"] = success
+    made.record.update(images=100, mean_size=epsilon)
+    return made
+
+
+def test_the_headline_says_what_suffices_and_how_much_of_it_is_noticed(tmp_path: Path) -> None:
+    """The smallest size that fools half; there, the attack that gets most past the detector."""
+    weak = measured("fgsm", 0.1, tmp_path, success=0.4, undetected=0.4)
+    enough = measured("pgd", 0.2, tmp_path, success=0.8, undetected=0.2)
+    sly = measured("adaptive", 0.2, tmp_path, success=0.5, undetected=0.4)
+    whole = measured("pgd", 1.0, tmp_path, success=1.0, undetected=1.0)
+    larger = measured("pgd", 0.3, tmp_path, success=1.0, undetected=1.0)
+    assert said(weak, enough, sly, larger, whole) == (
+        "To fool a on at least half of the images that it classifies correctly, it is enough to change each "
+        "pixel by at most 0.2 (51 of 255 grey levels): adaptive succeeds on 50 %; the detector x notices "
+        "20 % of these successes at 20 % false rejections."
+    )
+    assert said(weak, whole) == (
+        "No attack that was tried manages to fool a on half of the images that it classifies correctly: the "
+        "most is 40 %, by fgsm, which may change each pixel by at most 0.1 (25.5 of 255 grey levels); the "
+        "detector x notices 0 % of these successes at 20 % false rejections."
+    )
+    none = measured("fgsm", 0.1, tmp_path, success=0.0, undetected=0.0)
+    assert "the most is 0 %, by fgsm" in said(none)
+    assert said(none).endswith("nothing for the detector x to notice at 20 % false rejections.")
+
+
+def test_the_headline_says_first_that_a_model_is_bad(tmp_path: Path) -> None:
+    made = measured("fgsm", 0.1, tmp_path, success=0.0, undetected=0.0)
+    for accuracy, opening in (
+        (0.95, "No attack that was tried"),
+        (0.8, "a decides wrongly on 20 % of the images without any attack. No attack"),
+        (0.1, "a decides wrongly on 90 % of the images without any attack, so what follows is about the few"),
+    ):
+        made.own["clean_accuracy"]["value"] = accuracy
+        assert said(made).startswith(opening)
