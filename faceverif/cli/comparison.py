@@ -107,7 +107,7 @@ def _print_pairs(request: ComparisonRequest, comparer: Comparer, path: Path) -> 
     from faceverif.verification.compare_pairs import compare_pairs
     from faceverif.verification.photo_pairs import read_photo_pairs
 
-    rows = compare_pairs(comparer, read_photo_pairs(path))
+    rows, warning = compare_pairs(comparer, read_photo_pairs(path))
     facts = grounds(comparer.point, comparer.calibration)
     if request.json:
         told = {"model": comparer.embedder.name, **facts, "pairs": [row.as_json() for row in rows]}
@@ -119,6 +119,8 @@ def _print_pairs(request: ComparisonRequest, comparer: Comparer, path: Path) -> 
     failed = sum(bool(row.error) for row in rows)
     for note in weakness(comparer.point):
         say(note)
+    if warning is not None:
+        say(f"warning: {warning}")
     if failed:
         say(f"{failed:,} of {len(rows):,} rows could not be compared")
     return int(failed > 0)

@@ -50,3 +50,17 @@ def collapse_warning(embedder: Embedder, embeddings: NDArray[np.floating]) -> st
         f"{count} photos of different people have nearly the same embedding, mean cosine "
         f"{mean:.2f}: {embedder.alike_cause}"
     )
+
+
+def collapse_warning_of_photos(embedder: Embedder, embeddings: NDArray[np.floating]) -> str | None:
+    """The same of photos whose people are not known: from 20 on, and said with that doubt.
+
+    Args:
+        embedder: where the embeddings come from.
+        embeddings: (n, dim) of any different photos.
+    """
+    if len(embeddings) < _PHOTOS:
+        return None
+    few = embeddings[np.linspace(0, len(embeddings) - 1, _PHOTOS).astype(np.int64)]
+    warning = collapse_warning(embedder, few)
+    return warning and f"{warning}, unless these photos show one person"

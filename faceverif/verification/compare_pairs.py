@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from data_prep.errors import InputError, printable
 from data_prep.progress import progress
+from faceverif.verification.collapse import collapse_warning_of_photos
 from faceverif.verification.compare import Comparer
 from faceverif.verification.photo_pairs import PhotoPair
 
@@ -58,7 +59,19 @@ class ComparedPair:
         )
 
 
-def compare_pairs(comparer: Comparer, pairs: Sequence[PhotoPair]) -> list[ComparedPair]:
+class ComparedPairs(NamedTuple):
+    """The answers.
+
+    Attributes:
+        rows: in the order of the pairs.
+        warning: that nearly all photos look alike to the model; null where they do not.
+    """
+
+    rows: list[ComparedPair]
+    warning: str | None
+
+
+def compare_pairs(comparer: Comparer, pairs: Sequence[PhotoPair]) -> ComparedPairs:
     """Compare every pair; a photo that cannot be used fails the rows that name it, and no other.
 
     Args:
@@ -71,7 +84,16 @@ def compare_pairs(comparer: Comparer, pairs: Sequence[PhotoPair]) -> list[Compar
         for pair in pairs:
             answers.append(_compared(comparer, pair, known))
             advance(1, "")
-    return answers
+    return ComparedPairs(answers, _collapse(comparer, answers, known))
+
+
+def _collapse(
+    comparer: Comparer, answers: Sequence[ComparedPair], known: dict[Path, NDArray[np.float64] | InputError]
+) -> str | None:
+    """From one photo per pair, since the other may show the same person."""
+    firsts = dict.fromkeys(answer.pair.paths[0] for answer in answers if answer.similarity is not None)
+    embeddings = np.array([known[photo] for photo in firsts])
+    return collapse_warning_of_photos(comparer.embedder, embeddings)
 
 
 def _compared(

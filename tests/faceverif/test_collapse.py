@@ -14,9 +14,15 @@ from torch import Tensor
 
 from data_prep.dataset.manifest import AlignedDataset, write_manifest
 from data_prep.protocols import load_protocol
-from faceverif.verification.collapse import collapse_warning, different_photos
+from faceverif.verification.calibrate import calibrate
+from faceverif.verification.collapse import (
+    collapse_warning,
+    collapse_warning_of_photos,
+    different_photos,
+)
 from faceverif.verification.embedding_file import embed_to_file
 from faceverif.verification.embeddings import EmbeddedPhotos
+from faceverif.verification.options import VerificationOptions
 from faceverif.verification.runner import evaluate, write_result
 
 
@@ -57,6 +63,15 @@ def test_where_nobody_is_named_any_twenty_photos_do(tmp_path: Path) -> None:
     assert len(different_photos(dataset, np.arange(19))) == 0
 
 
+def test_photos_of_unknown_people_warn_from_twenty_on_and_say_the_doubt() -> None:
+    embedder = pattern_embedder()
+    assert collapse_warning_of_photos(embedder, around(0.9, count=19)) is None
+    assert collapse_warning_of_photos(embedder, around(0.6, count=50)) is None
+    warning = collapse_warning_of_photos(embedder, around(0.9, count=50))
+    assert str(warning).startswith("20 photos of different people")
+    assert str(warning).endswith("unless these photos show one person")
+
+
 def test_the_warning_is_in_every_output(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -80,3 +95,8 @@ def test_the_warning_is_in_every_output(
     assert warning in capsys.readouterr().err
     about = pq.read_schema(tmp_path / "e.parquet").metadata[b"faceverif.embeddings"]
     assert json.loads(about)["warnings"] == [warning]
+
+    options = VerificationOptions(flip=False)
+    files = tmp_path / "data", tmp_path / "pairs.csv"
+    written = calibrate(pattern_embedder(), *files, out=tmp_path / "c.json", options=options)
+    assert f"warning: {warning}" in written.text()

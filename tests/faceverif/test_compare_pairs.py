@@ -6,10 +6,13 @@ import csv
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
+import numpy as np
 import pytest
 import torch
-from small_faces import write_faces, write_pairs
+from small_faces import pattern_embedder, write_faces, write_pairs
 
 from data_prep.alignment import find_template
 from data_prep.errors import InputError
@@ -21,7 +24,9 @@ from faceverif.config.backbones import MobileFaceNetConfig
 from faceverif.models import MODEL_NAME, PreprocessingSpec, save_model
 from faceverif.verification import compare
 from faceverif.verification.calibration import CALIBRATION_NAME
-from faceverif.verification.photo_pairs import read_photo_pairs
+from faceverif.verification.compare import Comparer
+from faceverif.verification.compare_pairs import compare_pairs
+from faceverif.verification.photo_pairs import PhotoPair, read_photo_pairs
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +105,23 @@ def test_a_calibrated_model_compares_photos_and_lists_of_them(
     code, output, _ = run(monkeypatch, capsys, "compare", "--pairs", "list.csv", *asked)
     assert output.splitlines()[1].startswith("same person: similarity 1.0000 >= ")
     assert output.splitlines()[2].startswith("error: photo: must be a readable picture")
+
+
+@pytest.mark.parametrize(("spread", "warned"), [(0.1, True), (10.0, False)])
+def test_a_model_to_which_all_photos_look_alike_is_warned_of(spread: float, warned: bool) -> None:
+    def embed(photos: list[Path]) -> np.ndarray:
+        noise = np.random.default_rng(int(photos[0].stem)).normal(0, spread, 16)
+        return np.array([(1 + noise) / np.linalg.norm(1 + noise)])
+
+    point = SimpleNamespace(threshold=0.5)
+    comparer = SimpleNamespace(
+        embedder=pattern_embedder(), point=point, find=lambda photo: photo, embed=embed
+    )
+    pairs = [PhotoPair(line, f"{line}.jpg", "0.jpg", Path()) for line in range(1, 41)]
+    rows, warning = compare_pairs(cast(Comparer, comparer), [*pairs, PhotoPair(41, "1.jpg", "", Path())])
+    assert (warning is not None) == warned
+    assert len(rows) == 41
+    assert rows[40].error
 
 
 @pytest.mark.parametrize(
