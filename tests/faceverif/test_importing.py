@@ -65,6 +65,13 @@ def adaface(depth: int) -> tuple[State, Callable[[Tensor], Tensor]]:
     return named, lambda x: published.adaface_forward(state, x, depth=depth)
 
 
+def cvlface(depth: int) -> tuple[State, Callable[[Tensor], Tensor]]:
+    """As `model.pt` holds it; its safetensors file has `model.` before each key."""
+    state = published.adaface_weights(depth, side=SIDE, dim=DIM)
+    named = {f"net.{key}": value for key, value in state.items()}
+    return named, lambda x: published.adaface_forward(state, x, depth=depth)
+
+
 def mobile(_: int) -> tuple[State, Callable[[Tensor], Tensor]]:
     state = published.mobile_weights(side=SIDE, dim=DIM)
     return state, lambda x: published.mobile_forward(state, x)
@@ -78,6 +85,7 @@ FAMILIES = [
     pytest.param(insightface, 50, RGB, "iResNet-50"),
     pytest.param(adaface, 18, BGR, "IR-18"),
     pytest.param(adaface, 50, BGR, "IR-50"),
+    pytest.param(cvlface, 18, RGB, "IR-18"),
     pytest.param(magface, 18, UNIT_BGR, "iResNet-18"),
     pytest.param(mobile, 0, RGB, "MobileFaceNet"),
 ]
@@ -177,6 +185,19 @@ def test_wrappers_of_training_scripts_are_looked_through(
     embedder, _ = imported(tmp_path, wrap(state))
     wanted = forward(as_fed(crops(1), **RGB)).numpy()
     np.testing.assert_allclose(embedder.embed(crops(1)), wanted, atol=1e-5 * np.abs(wanted).max(), rtol=0)
+
+
+def test_cvlface_is_fed_rgb_in_its_safetensors_form_too_unless_its_model_yaml_says_bgr(
+    tmp_path: Path,
+) -> None:
+    state, forward = cvlface(18)
+    save_file({f"model.{key}": value for key, value in state.items()}, tmp_path / "model.safetensors")
+    for number, (colours, fed) in enumerate([(None, RGB), ("bgr", BGR)]):
+        settings = ImportSettings(colours=colours)
+        told = import_model(tmp_path / "model.safetensors", tmp_path / f"{number}", settings=settings)
+        wanted = forward(as_fed(crops(1), **fed)).numpy()
+        got = load_model(told.path).embed(crops(1))
+        np.testing.assert_allclose(got, wanted, atol=1e-5 * np.abs(wanted).max(), rtol=0)
 
 
 def test_safetensors_and_half_precision_are_read(tmp_path: Path) -> None:

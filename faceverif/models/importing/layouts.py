@@ -107,6 +107,8 @@ def recognise(tensors: State) -> Recognised | None:
             continue
         if layout is _INSIGHTFACE and "features." in prefix:
             layout = _MAGFACE  # MagFace's wrapper calls the same network "features"
+        if layout is _ADAFACE and prefix.endswith("net."):
+            layout = _CVLFACE  # CVLface's wrapper calls AdaFace's network "net", and feeds it RGB
         own = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
         try:
             name, config, places = layout.describe(own)
@@ -294,13 +296,16 @@ _INSIGHTFACE = Layout(
     _SYMMETRIC_RGB,
 )
 _MAGFACE = Layout(_INSIGHTFACE.markers, _insightface, _UNIT_BGR, norm_eps=2e-5)
+_ADAFACE = Layout(
+    ("body.0.res_layer.0.weight", "input_layer.0.weight", "output_layer.3.weight"),
+    _adaface,
+    _SYMMETRIC_BGR,
+)
+# Its configurations (models/iresnet/configs) say color_space: RGB; a model.yaml with BGR swaps the channels.
+_CVLFACE = Layout(_ADAFACE.markers, _adaface, _SYMMETRIC_RGB)
 LAYOUTS: tuple[Layout, ...] = (
     _INSIGHTFACE,
-    Layout(
-        ("body.0.res_layer.0.weight", "input_layer.0.weight", "output_layer.3.weight"),
-        _adaface,
-        _SYMMETRIC_BGR,
-    ),
+    _ADAFACE,
     Layout(
         ("conv_sep.layers.0.weight", "layers.0.layers.0.weight", "features.layers.2.weight"),
         _insightface_mobile,
