@@ -67,6 +67,20 @@ class AugmentationConfig(Section):
     erase: Share = 0.0
 
 
+class StoredFeaturesConfig(Section):
+    """The part of a backbone that stays as it is, computed once.
+
+    Attributes:
+        layer: all that lies before it and the layer itself stay as they are, batch statistics included. Its
+            output for every crop and its mirror image is computed once, and an epoch then costs no more than
+            what lies behind it. The whole network must go through the layer.
+        folder: where the features lie; runs share them. A photo takes 8 bytes for each number of the output.
+    """
+
+    layer: str
+    folder: Annotated[Path, Change.FREE]
+
+
 class TrainingConfig(PerturbedTrainingConfig):
     """How long and in which portions.
 
@@ -86,6 +100,10 @@ class TrainingConfig(PerturbedTrainingConfig):
             scratch.
         freeze: layers of the backbone that stay as they are, batch statistics included: `trunk` for all
             before the embedding layer, `trunk.0` for the first. Needs start_from.
+        stored_features: train only what lies behind a layer, from features that are computed once. Needs
+            start_from. Of the augmentation, flip alone goes with it.
+        start_centres: of the head's classes: random, or class_means, where the photos of each class lie under
+            the model of start_from.
     """
 
     epochs: Annotated[Count, Change.LATER]
@@ -99,6 +117,8 @@ class TrainingConfig(PerturbedTrainingConfig):
     checkpoint_every_minutes: Annotated[NotNegative, Change.FREE] = 5.0
     start_from: Annotated[RunPath | None, Change.FREE] = None
     freeze: tuple[str, ...] = ()
+    stored_features: StoredFeaturesConfig | None = None
+    start_centres: Literal["random", "class_means"] = "random"
 
 
 class VerificationConfig(Section):
@@ -111,6 +131,8 @@ class VerificationConfig(Section):
         every_epochs: how often; after the last epoch it always runs.
         flip: average the embedding with that of the mirrored crop.
         subtract_mean: subtract the mean embedding of the other folds.
+        allow_partial: run the pairs whose photos are there, where the protocol is not whole; the result says
+            so.
     """
 
     name: Annotated[str, Field(pattern=r"^[\w.-]+$")]
@@ -119,6 +141,7 @@ class VerificationConfig(Section):
     every_epochs: Count = 1
     flip: bool = True
     subtract_mean: bool = False
+    allow_partial: bool = False
 
 
 class ClassifierConfig(ObjectiveConfig):
@@ -164,18 +187,47 @@ class RunConfig(ClassifierConfig):
             raise ValueError("two entries of verification have the same name")
         return self
 
+    @property
+    def starts_from_data(self) -> bool:
+        """Whether the head starts from the embeddings of a trained backbone."""
+        return self.training.start_centres == "class_means" or super().starts_from_data
+
     @model_validator(mode="after")
     def _data_have_embeddings(self) -> RunConfig:
-        if self.starts_from_data and self.training.start_from is None:
+        if self.training.start_from is not None:
+            return self
+        if self.training.start_centres == "class_means":
+            rule = "class_means needs training.start_from, the trained backbone whose embeddings they are"
+            raise broken_rule("training.start_centres", rule, got="no training.start_from")
+        if self.starts_from_data:
             rule = "from_data needs training.start_from, the trained backbone whose embeddings they are"
             raise broken_rule("head.means", rule, got="no training.start_from")
         return self
 
     @model_validator(mode="after")
     def _frozen_layers_know_something(self) -> RunConfig:
-        if self.training.freeze and self.training.start_from is None:
-            rule = "needs training.start_from: layers from scratch have random weights"
-            raise broken_rule("training.freeze", rule, got=", ".join(self.training.freeze))
+        training, rule = self.training, "needs training.start_from: layers from scratch have random weights"
+        if training.freeze and training.start_from is None:
+            raise broken_rule("training.freeze", rule, got=", ".join(training.freeze))
+        if training.stored_features is not None and training.start_from is None:
+            raise broken_rule("training.stored_features", rule, got=training.stored_features.layer)
+        return self
+
+    @model_validator(mode="after")
+    def _stored_features_stay_right(self) -> RunConfig:
+        """They are of the crop and its mirror image, and of no other pixels."""
+        if self.training.stored_features is None:
+            return self
+        rule = "must be left out beside training.stored_features, which are of crops as they are"
+        for name, value in self.augmentation.model_dump(exclude={"flip"}).items():
+            if value:
+                raise broken_rule(f"augmentation.{name}", rule, got=value)
+        if self.training.adversarial is not None:
+            raise broken_rule("training.adversarial", rule, got=self.training.adversarial.attack)
+        if self.training.noise:
+            raise broken_rule("training.noise", rule, got=self.training.noise)
+        if self.teacher is not None and self.teacher.views == "live":
+            raise broken_rule("teacher.views", f"{rule}: set it to stored", got="live")
         return self
 
     @model_validator(mode="after")

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from data_prep.dataset.manifest import AlignedDataset
 from data_prep.dataset.packed import load_aligned
-from data_prep.protocols import VerificationProtocol, load_protocol
+from data_prep.protocols import VerificationProtocol, load_protocol, pairs_within
 from faceverif.config.run import VerificationConfig
-from faceverif.models import Embedder, PreprocessingSpec
+from faceverif.models import PreprocessingSpec
 from faceverif.verification.embeddings import EmbeddedPhotos
 from faceverif.verification.result import VerificationResult
 from faceverif.verification.runner import evaluate
@@ -40,14 +40,15 @@ class VerificationCheck:
         """
         dataset = load_aligned(config.data, field=f"verification.{config.name}.data")
         spec.refuse_other(dataset.header)
-        protocol = load_protocol(config.protocol)
+        protocol = load_protocol(config.protocol, allow_partial=config.allow_partial)
+        if config.allow_partial:
+            protocol = pairs_within(protocol, dataset)
         return cls(config, dataset, protocol, PairPhotos.of(protocol, dataset))
 
     def is_due(self, epoch: int, *, last: bool) -> bool:
         """Whether it runs after that epoch, counted from 1."""
         return last or epoch % self.config.every_epochs == 0
 
-    def run(self, embedder: Embedder) -> VerificationResult:
-        """The result of a model as it is now."""
-        embedded = EmbeddedPhotos(embedder, self.dataset, flip=self.config.flip)
+    def run(self, embedded: EmbeddedPhotos) -> VerificationResult:
+        """The result of a model as it is now, with `config.flip` on the photos of `dataset`."""
         return evaluate(embedded, self.protocol, subtract_mean=self.config.subtract_mean, found=self.photos)

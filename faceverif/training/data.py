@@ -65,7 +65,8 @@ class Batch(NamedTuple):
     """A process's share of a batch.
 
     Attributes:
-        crops: (batch, crop_px, crop_px, 3) uint8 RGB.
+        crops: (batch, crop_px, crop_px, 3) uint8 RGB; where features are stored, those of the crop and of its
+            mirror image, (batch, 2, ...) float32.
         labels: (batch,) int64.
         photos: (batch,) int64, which of the training photos.
     """

@@ -21,7 +21,6 @@ from faceverif.provenance import peak_memory_mb
 from faceverif.training.checks import VerificationCheck
 from faceverif.training.data import Batch, TrainingPhotos
 from faceverif.training.loop import TrainingRun, prepare
-from faceverif.verification.embeddings import embed_crops
 
 _SAMPLED_CROPS = 256
 _SAMPLED_PHOTOS = 64  # embedded to measure the pace of verification
@@ -90,6 +89,7 @@ def rehearse(config: RunConfig, run: Path, *, resume: bool = False) -> Rehearsal
     headline, rows = training.headline(), training.photos.rows
     sampled = rows[np.linspace(0, len(rows) - 1, min(_SAMPLED_CROPS, len(rows))).astype(int)]
     training.photos.dataset.crops.read(sampled)
+    features = _features_lines(training)
     pace = _measure(training)
     checks = [_Verification.measured(training, check, epochs=epochs) for check in training.checks]
     return Rehearsal(
@@ -100,6 +100,7 @@ def rehearse(config: RunConfig, run: Path, *, resume: bool = False) -> Rehearsal
             *((check.name, check.text()) for check in checks),
             ("pace", _pace_text(training, pace)),
             ("memory", _memory_text(training, pace)),
+            *features,
             ("an epoch", _epoch_text(training, pace)),
             ("in all", _total_text(steps_left, pace, checks)),
             ("disk", _disk_text(training)),
@@ -124,10 +125,14 @@ def _timed(training: TrainingRun, steps: int) -> tuple[list[float], float]:
     """Seconds of each step on a real batch, from reading to update, and the last loss."""
     seconds: list[float] = []
     loss, begun = float("nan"), time.monotonic()
+    start = begun
     for batch in islice(training.batches(), steps):
+        if training.frozen is not None:  # reading is no part of a step: it computes what is not stored yet
+            start = time.monotonic()
         loss = _step(training, batch)
-        seconds.append(time.monotonic() - begun - sum(seconds))
-        if sum(seconds) > _MEASURED_S and len(seconds) > _WARM_UP_STEPS:
+        seconds.append(time.monotonic() - start)
+        start = time.monotonic()
+        if start - begun > _MEASURED_S and len(seconds) > _WARM_UP_STEPS:
             break
     return seconds, loss
 
@@ -158,11 +163,13 @@ class _Verification:
 
     @classmethod
     def measured(cls, training: TrainingRun, check: VerificationCheck, *, epochs: range) -> _Verification:
-        rows = check.photos.rows[~check.photos.no_crop]
+        rows = check.photos.with_crop
+        sampled, embedded = rows[:_SAMPLED_PHOTOS], training.embedded(check)
+        if training.frozen is not None:
+            training.frozen.features(check.dataset).views(sampled)  # its time stands in a line of its own
         begun = time.monotonic()
-        crops = check.dataset.crops.read(rows[:_SAMPLED_PHOTOS])
-        embed_crops(training.embedder(), crops, flip=check.config.flip)
-        seconds = (time.monotonic() - begun) / len(crops) * len(rows)
+        embedded.of(sampled)
+        seconds = (time.monotonic() - begun) / len(sampled) * len(rows)
         times = sum(check.is_due(epoch, last=epoch == epochs[-1]) for epoch in epochs)
         return cls(check.config.name, len(check.protocol), len(rows), times, seconds)
 
@@ -203,6 +210,27 @@ def _memory_text(training: TrainingRun, pace: Pace) -> str:
         f"{pace.peak_mb:,} MB at the peak {where}, with {classes:,} classes; "
         f"{workers} loader processes besides"
     )
+
+
+def _features_lines(training: TrainingRun) -> list[tuple[str, str]]:
+    """What is computed before the first step, where features are stored."""
+    if training.frozen is None:
+        return []
+    wanted = training.wanted_photos()
+    missing = [training.frozen.features(dataset).missing(rows) for dataset, rows in wanted]
+    count = sum(map(len, missing))
+    if not count:
+        return [("features", "all are stored")]
+    dataset, rows = next((of[0], rows) for of, rows in zip(wanted, missing, strict=True) if len(rows))
+    features, sampled = training.frozen.features(dataset), rows[:_SAMPLED_PHOTOS]
+    begun = time.monotonic()
+    features.views(sampled)
+    seconds = (time.monotonic() - begun) / len(sampled) * count
+    size = count * features.bytes_per_photo / 1e6
+    folder = training.frozen.folder
+    return [
+        ("features", f"{count:,} photos to compute first: {duration(seconds)}, {size:,.0f} MB in {folder}")
+    ]
 
 
 def _epoch_text(training: TrainingRun, pace: Pace) -> str:

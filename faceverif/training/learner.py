@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from faceverif.config.run import RunConfig
-from faceverif.training.augmentation import augment_crops, draw_augmentation
+from faceverif.training.augmentation import AugmentationDraw, augment_crops, draw_augmentation
 from faceverif.training.checkpoint import load_optimizer
 from faceverif.training.data import Batch
 from faceverif.training.one_step import OneStep
@@ -108,14 +108,18 @@ class Learner(OneStep[Batch]):
         part = size // config.training.accumulate
         for start in range(0, size, part):
             photos = slice(start, start + part)
-            pixels = augment_crops(
-                crops[photos],
-                draw[photos],
-                config=config.augmentation,
-                input_px=config.backbone.input_px,
-            )
+            pixels = self._seen(crops[photos], draw[photos])
             if self.teacher is None:
                 yield pixels, labels[photos]
             else:
                 mirrored = draw[photos].mirrored
                 yield pixels, labels[photos], self.teacher.output(pixels, batch.photos[photos], mirrored)
+
+    def _seen(self, crops: Tensor, draw: AugmentationDraw) -> Tensor:
+        """What the model takes: augmented pixels, or features of the crops or of their mirror images."""
+        config = self.config
+        if config.training.stored_features is not None:
+            seen = crops[torch.arange(len(crops)), draw.mirrored.long()]
+            return seen.contiguous(memory_format=torch.channels_last) if seen.ndim == 4 else seen
+        side = config.backbone.input_px
+        return augment_crops(crops, draw, config=config.augmentation, input_px=side)

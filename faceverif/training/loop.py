@@ -32,6 +32,7 @@ from faceverif.training.data import (
 )
 from faceverif.training.fabric import launch_fabric
 from faceverif.training.fit_head import class_moments
+from faceverif.training.frozen_part import FrozenPart, Photos
 from faceverif.training.host_memory import keep_freed_memory
 from faceverif.training.interval import Interval
 from faceverif.training.learner import Learner
@@ -45,6 +46,7 @@ from faceverif.training.start import Start
 from faceverif.training.step_figures import StepFigures
 from faceverif.training.stop import StopRequest
 from faceverif.training.teacher import Teacher, read_teacher
+from faceverif.verification.embeddings import EmbeddedPhotos
 from faceverif.verification.result import VerificationResult
 
 
@@ -93,7 +95,7 @@ def prepare(config: RunConfig, run: Path, *, resume: bool = False) -> TrainingRu
     start, first = None, config.training.start_from
     if checkpoint is None and first is not None:
         start = Start.read(first, photos.identities, spec=spec)
-        if config.starts_from_data:
+        if config.starts_from_data and config.training.stored_features is None:
             start = replace(start, moments=class_moments(start.model, photos))
     teacher = read_teacher(config, photos, run)
     keep_freed_memory()
@@ -149,6 +151,7 @@ class TrainingRun:
         self.interval = Interval()
         self.opposite = OppositeEmbeddings(config, normed=config.backbone.normed_embedding)
         self.results: dict[str, VerificationResult] = {}
+        self.frozen = FrozenPart.of(config, self.learner.network.backbone, spec)
         provenance = describe_start(
             describe_photos(photos),
             seed=config.seed,
@@ -186,6 +189,7 @@ class TrainingRun:
             say(self.headline())
             self.opposite.warn()
         self._begin_teacher()
+        self._begin_features()
 
     def _begin_teacher(self) -> None:
         """The first process computes what is stored; the others read it."""
@@ -196,6 +200,29 @@ class TrainingRun:
             self.fabric.barrier()
             if not self.fabric.is_global_zero:
                 teacher.begin()
+
+    def _begin_features(self) -> None:
+        """The first process stores what is missing; the others read it. A new head starts from it."""
+        if self.frozen is None:
+            return
+        if self.fabric.is_global_zero:
+            self.frozen.fill(self.wanted_photos())
+        self.fabric.barrier()
+        if self.config.starts_from_data and not self.step:
+            moments = self.frozen.class_moments(self.embedder(), self.photos)
+            self.learner.network.objective.head.start_at(moments)
+
+    def wanted_photos(self) -> list[Photos]:
+        """The rows of every data set that are trained on or verified."""
+        checked = [(check.dataset, check.photos.with_crop) for check in self.checks]
+        return [(self.photos.dataset, self.photos.rows), *checked]
+
+    def embedded(self, check: VerificationCheck) -> EmbeddedPhotos:
+        """Photos of a verification under the model as it is now."""
+        dataset, flip = check.dataset, check.config.flip
+        if self.frozen is None:
+            return EmbeddedPhotos(self.embedder(), dataset, flip=flip)
+        return self.frozen.embedded(self.embedder(), dataset, flip=flip)
 
     def fit(self, stop: StopRequest) -> None:
         """Make the steps that are left; after every epoch verify, then save.
@@ -220,6 +247,8 @@ class TrainingRun:
             seed=self.config.seed,
             share=(self.fabric.global_rank, self.fabric.world_size),
         )
+        if self.frozen is not None:
+            return self.frozen.batches(self.photos, order)
         on_gpu = self.fabric.device.type == "cuda"
         return read_batches(self.photos, order, workers=training.workers, pin=on_gpu)
 
@@ -277,7 +306,7 @@ class TrainingRun:
         epoch = self.step // self.steps_per_epoch
         due = [check for check in self.checks if check.is_due(epoch, last=self.step == self.last_step)]
         for check in due if self.fabric.is_global_zero else []:
-            name, result = check.config.name, check.run(self.embedder())
+            name, result = check.config.name, check.run(self.embedded(check))
             self.results[name] = result
             self.log.write(self._place() | {f"{name}/accuracy": result.accuracy, f"{name}/eer": result.eer})
             accuracy = f"{result.accuracy:.2%} +- {result.accuracy_se:.2%}"
@@ -369,7 +398,7 @@ class TrainingRun:
         )
         for check in self.checks:
             # A run that was killed just here has the weights but no results.
-            result = self.results.get(check.config.name) or check.run(self.embedder())
+            result = self.results.get(check.config.name) or check.run(self.embedded(check))
             write_result(result, self.run / "verification" / check.config.name)
             if check is self.checks[0]:
                 write_calibration(self.run, result)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 from torch import Tensor
 
 from faceverif.backbones import build_backbone
@@ -9,6 +11,7 @@ from faceverif.config.run import RunConfig
 from faceverif.objective import LearningModel, Objective, ObjectiveOutput
 from faceverif.penalties import Lesson
 from faceverif.training.layers import refuse_unknown_layers, tapped
+from faceverif.training.split import Split, split_at
 from faceverif.training.teacher import TeacherOutput
 
 
@@ -16,7 +19,8 @@ class RecognitionModel(LearningModel):
     """Backbone and objective in one, so that processes exchange the gradients of both.
 
     Raises:
-        InputError: `training.freeze` names a layer that the backbone does not have.
+        InputError: `training.freeze` or `training.stored_features` names a layer that the backbone does not
+            have, or one at which it cannot be cut.
     """
 
     def __init__(self, config: RunConfig, *, classes: int) -> None:
@@ -25,6 +29,10 @@ class RecognitionModel(LearningModel):
         self.backbone = build_backbone(config.backbone)
         refuse_unknown_layers(self.backbone, config.training.freeze, field="training.freeze")
         self._frozen = [self.backbone.get_submodule(layer) for layer in config.training.freeze]
+        stored = config.training.stored_features
+        self._layer = None if stored is None else stored.layer
+        if self._layer is not None:
+            self._frozen.append(split_at(self.backbone, self._layer).before)
         for layer in self._frozen:
             layer.requires_grad_(False)
         self.objective = Objective(config, classes=classes, embedding_dim=config.backbone.embedding_dim)
@@ -32,6 +40,12 @@ class RecognitionModel(LearningModel):
     def embed(self, pixels: Tensor) -> Tensor:
         """Raw embeddings, (batch, dim), of (batch, 3, input_px, input_px) pixels in [0, 1]."""
         return self.backbone(pixels)
+
+    @cached_property
+    def _split(self) -> Split:
+        """Cut when the first batch comes, on the device where the backbone is then; shares its layers."""
+        assert self._layer is not None
+        return split_at(self.backbone, self._layer)
 
     def train(self, mode: bool = True) -> RecognitionModel:
         """As in torch; frozen layers keep their batch statistics."""
@@ -43,7 +57,13 @@ class RecognitionModel(LearningModel):
     def forward(
         self, pixels: Tensor, labels: Tensor, teacher: TeacherOutput | None = None
     ) -> ObjectiveOutput:
-        """Loss and logits of (batch, 3, input_px, input_px) pixels in [0, 1], beside a teacher's output."""
+        """Loss and logits of (batch, 3, input_px, input_px) pixels in [0, 1], beside a teacher's output.
+
+        Where features are stored, they stand in place of the pixels.
+        """
+        if self._layer is not None:
+            lesson = None if teacher is None else Lesson(teacher.embeddings, ())
+            return self.objective(self._split.behind(pixels), labels, lesson)
         if teacher is None:
             return self.objective(self.backbone(pixels), labels)
         guides = teacher.features if self._guided else {}

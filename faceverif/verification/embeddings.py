@@ -93,7 +93,11 @@ class EmbeddedPhotos:
         """Embeddings, (rows, dim), not normalised, of one or more manifest rows that have a crop."""
         new = np.unique(rows[self._place[rows] < 0])
         if len(new):
-            found = embed_dataset(self.embedder, self.dataset, new, flip=self.flip)
+            found = self._embed(new)
             self._place[new] = len(self._embeddings) + np.arange(len(new))
             self._embeddings = np.concatenate([self._embeddings.reshape(-1, found.shape[1]), found])
         return self._embeddings[self._place[rows]]
+
+    def _embed(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """(rows, dim) of rows that were not asked for before."""
+        return embed_dataset(self.embedder, self.dataset, rows, flip=self.flip)

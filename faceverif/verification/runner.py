@@ -68,7 +68,7 @@ def evaluate(
         scores = mean_subtracted_scores(photos, normalised(raw), protocol)
     else:
         scores = cosine_scores(photos, normalised(raw))
-    seen = photos.rows[~photos.no_crop]
+    seen = photos.with_crop
     warning = collapse_warning(embedder, embedded.of(seen[different_photos(dataset, seen)]))
     scores = with_certain_errors(scores, protocol.same, photos.pairs_with(photos.no_crop))
     return VerificationResult(

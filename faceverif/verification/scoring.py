@@ -61,6 +61,11 @@ class PairPhotos:
         """(pairs,) True where either photo is one of these, (photos,)."""
         return photos[self.left] | photos[self.right]
 
+    @property
+    def with_crop(self) -> NDArray[np.int64]:
+        """Rows of the photos that there is a picture of."""
+        return self.rows[~self.no_crop]
+
     def embed(self, embedded: EmbeddedPhotos) -> NDArray[np.float64]:
         """(photos, dim) raw embeddings; zero where there is no picture."""
         usable = np.flatnonzero(~self.no_crop)

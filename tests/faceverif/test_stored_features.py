@@ -1,0 +1,220 @@
+"""Training behind a frozen layer from stored features equals training with that part frozen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from small_faces import write_faces
+from small_runs import run_config, tensors
+from torch import Tensor, nn
+
+from data_prep.errors import InputError
+from faceverif.config.run import RunConfig
+from faceverif.heads.moments import ClassMoments
+from faceverif.models import MODEL_NAME, load_model
+from faceverif.training.dry_run import rehearse
+from faceverif.training.fit_head import class_moments
+from faceverif.training.loop import TrainingRun, prepare, train
+from faceverif.training.split import split_at
+from faceverif.training.stop import StopRequest
+from faceverif.training.stored_features import StoredFeatures
+from faceverif.verification.embeddings import EmbeddedPhotos
+
+LAYER = "trunk.18"
+BEFORE = [f"trunk.{number}" for number in range(19)]
+PLAIN = {"shift_px": 0, "rotation_deg": 0, "saturation": 0, "erase": 0}
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("first")
+    write_faces(root / "data", people=4, photos=5)
+    write_faces(root / "others", people=6, photos=4)
+    train(run_config(root / "data", training={"epochs": 1}), root / "run")
+    return root
+
+
+def refining(root: Path, *, flip: float = 0.5, **training: Any) -> RunConfig:
+    section = {"start_from": str(root / "run"), "epochs": 2} | training
+    return run_config(root / "others", augmentation=PLAIN | {"flip": flip}, training=section)
+
+
+def storing(root: Path, folder: Path, **settings: Any) -> RunConfig:
+    return refining(root, stored_features={"layer": LAYER, "folder": str(folder)}, **settings)
+
+
+def weights(run: Path) -> dict[str, Tensor]:
+    return dict(load_model(run / MODEL_NAME).backbone.state_dict())
+
+
+def begun(config: RunConfig, run: Path) -> TrainingRun:
+    training = prepare(config, run)
+    training.begin()
+    return training
+
+
+def test_it_equals_a_run_whose_part_is_frozen(first: Path, tmp_path: Path) -> None:
+    train(refining(first, flip=1.0, freeze=BEFORE), tmp_path / "frozen")
+    train(storing(first, tmp_path / "features", flip=1.0), tmp_path / "run")
+    start, frozen, ours = weights(first / "run"), weights(tmp_path / "frozen"), weights(tmp_path / "run")
+    torch.testing.assert_close(ours, frozen, rtol=1e-3, atol=1e-5)
+    moved = {name for name in start if not torch.equal(start[name], ours[name])}
+    assert "embed.4.weight" in moved
+    assert "trunk.19.1.running_mean" in moved
+    assert not [name for name in moved if any(name.startswith(f"{layer}.") for layer in BEFORE)]
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one(first: Path, tmp_path: Path) -> None:
+    config = storing(first, tmp_path / "features", start_centres="class_means")
+    train(config, tmp_path / "whole")
+    stop = StopRequest()
+    stop.made = True
+    with pytest.raises(KeyboardInterrupt):
+        begun(config, tmp_path / "run").fit(stop)
+    train(config, tmp_path / "run")
+    ours, whole = weights(tmp_path / "run"), weights(tmp_path / "whole")
+    assert all(torch.equal(ours[name], whole[name]) for name in whole)
+
+
+def test_runs_share_what_is_stored_and_a_damaged_file_is_made_again(
+    first: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = storing(first, tmp_path / "features")
+    begun(config, tmp_path / "one")
+    (file,) = (tmp_path / "features").glob("*/*.npy")
+    stored = file.read_bytes()
+    file.write_bytes(stored[: len(stored) // 2])
+    begun(config, tmp_path / "two")
+    assert file.read_bytes() == stored
+    monkeypatch.setattr(StoredFeatures, "_computed", None)
+    training = begun(config.model_copy(update={"seed": 8}), tmp_path / "three")
+    batch = next(training.batches())
+    assert batch.crops.shape[:2] == (8, 2)
+
+
+def test_other_weights_and_other_photos_have_features_of_their_own(first: Path, tmp_path: Path) -> None:
+    begun(storing(first, tmp_path / "features"), tmp_path / "one")
+    config = storing(first, tmp_path / "features")
+    begun(
+        config.model_copy(update={"data": config.data.model_copy(update={"path": first / "data"})}),
+        tmp_path / "two",
+    )
+    training = prepare(config, tmp_path / "three")
+    with torch.no_grad():
+        training.learner.network.backbone.get_parameter("trunk.0.0.weight").mul_(2)
+    training.begin()
+    assert len(list((tmp_path / "features").iterdir())) == 3
+
+
+def test_embeddings_and_centres_are_those_of_the_whole_network(first: Path, tmp_path: Path) -> None:
+    config = storing(first, tmp_path / "features", start_centres="class_means")
+    training = begun(config, tmp_path / "run")
+    photos, embedder = training.photos, training.embedder()
+    assert training.frozen is not None
+    for flip in (True, False):
+        ours = training.frozen.embedded(embedder, photos.dataset, flip=flip).of(photos.rows)
+        whole = EmbeddedPhotos(embedder, photos.dataset, flip=flip).of(photos.rows)
+        np.testing.assert_allclose(ours, whole, atol=1e-5)
+    moments = class_moments(load_model(first / "run" / MODEL_NAME), photos)
+    centres = training.learner.network.objective.head.centres()
+    torch.testing.assert_close(centres, nn.functional.normalize(moments.means).float(), atol=1e-5, rtol=0)
+    assert isinstance(moments, ClassMoments)
+
+
+def test_centres_start_at_the_class_means_without_stored_features_too(first: Path, tmp_path: Path) -> None:
+    training = prepare(refining(first, start_centres="class_means"), tmp_path / "run")
+    moments = class_moments(load_model(first / "run" / MODEL_NAME), training.photos)
+    centres = training.learner.network.objective.head.centres()
+    torch.testing.assert_close(centres, nn.functional.normalize(moments.means).float())
+
+
+def test_a_rehearsal_names_what_is_missing_and_writes_nothing(first: Path, tmp_path: Path) -> None:
+    config = storing(first, tmp_path / "features")
+    before = sorted(tmp_path.rglob("*"))
+    assert "features  24 photos to compute first" in rehearse(config, tmp_path / "run").text()
+    assert sorted(tmp_path.rglob("*")) == before
+    begun(config, tmp_path / "run")
+    assert "features  all are stored" in rehearse(config, tmp_path / "run").text()
+
+
+class Around(nn.Module):
+    """A residual sum: the second layer is gone around, the sum is not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two, self.sum, self.end = (nn.Linear(3, 3) for _ in range(4))
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        x = self.one(pixels)
+        return self.end(self.sum(x + self.two(x)))
+
+
+class Deciding(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.one = nn.Linear(3, 3)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return self.one(pixels) if pixels.sum() > 0 else pixels
+
+
+@pytest.mark.parametrize("layer", ["one", "sum", "end"])
+def test_both_parts_together_are_the_network(layer: str) -> None:
+    network, x = Around(), torch.rand(2, 3)
+    split = split_at(network, layer)
+    assert torch.equal(split.behind(split.before(x)), network(x))
+    split.behind(split.before(x)).sum().backward()
+    assert network.end.weight.grad is not None
+
+
+@pytest.mark.parametrize(
+    ("network", "layer", "message"),
+    [
+        (Around(), "two", "through which the whole network goes, once; got two, .* goes around"),
+        (Around(), "three", "must name layers of the network; got three"),
+        (Deciding(), "one", "got a network whose way depends on the photos"),
+        (nn.Sequential(nn.ModuleList([nn.Linear(3, 3)])), "0.0", "whose way depends"),
+    ],
+)
+def test_a_layer_at_which_nothing_can_be_cut_is_refused(network: nn.Module, layer: str, message: str) -> None:
+    with pytest.raises(InputError, match=rf"training\.stored_features\.layer: .*{message}"):
+        split_at(network, layer)
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"training": {"start_from": None}}, r"training\.stored_features: needs training\.start_from"),
+        ({"augmentation": {"zoom": 0.1}}, r"augmentation\.zoom: must be left out beside .*stored_features"),
+        ({"training": {"noise": 0.1}}, r"training\.noise: must be left out"),
+        (
+            {"training": {"stored_features": None, "start_from": None, "start_centres": "class_means"}},
+            r"training\.start_centres: class_means needs training\.start_from",
+        ),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(first: Path, sections: dict[str, Any], message: str) -> None:
+    config = storing(first, Path("features"))
+    settings = {"training": config.training, "augmentation": config.augmentation}
+    merged = {
+        key: section.model_dump(mode="json", exclude_unset=True) | sections.get(key, {})
+        for key, section in settings.items()
+    }
+    with pytest.raises(InputError, match=message):
+        run_config(first / "others", **merged)
+
+
+def test_all_tensors_of_a_step_are_those_behind_the_layer(first: Path, tmp_path: Path) -> None:
+    training = begun(storing(first, tmp_path / "features"), tmp_path / "run")
+    learner = training.learner
+    before = {name: tensor.clone() for name, tensor in tensors(learner.state()).items()}
+    learner.compute_gradients(next(training.batches()), step=0)
+    learner.update(step=0)
+    after = tensors(learner.state())
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert "/objective/head.weight" in moved
+    assert not [name for name in moved if name.startswith("/backbone/trunk.1.")]
