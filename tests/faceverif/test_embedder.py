@@ -171,3 +171,19 @@ def test_what_is_no_model_is_refused(tmp_path: Path, model: str, preprocess: str
 def test_a_model_file_is_a_model_as_its_folder_is(tmp_path: Path) -> None:
     save(tmp_path / MODEL_NAME)
     assert load_embedder(tmp_path / MODEL_NAME).sha256 == load_embedder(tmp_path).sha256
+
+
+def test_many_crops_are_embedded_in_portions_with_the_same_result() -> None:
+    sizes: list[int] = []
+
+    class Counting(PatternNet):
+        def forward(self, pixels: Tensor) -> Tensor:
+            sizes.append(len(pixels))
+            return super().forward(pixels)
+
+    embedder = TorchEmbedder(Counting(), pattern_embedder().spec)
+    many = crops(37)
+    together = embedder.embed(many)
+    assert sizes == [16, 16, 5]
+    alone = np.concatenate([embedder.embed(crop[None]) for crop in many])
+    np.testing.assert_allclose(together, alone, atol=1e-5)
