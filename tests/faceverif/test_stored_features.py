@@ -47,20 +47,23 @@ def storing(root: Path, folder: Path, **settings: Any) -> RunConfig:
     return refining(root, stored_features={"layer": LAYER, "folder": str(folder)}, **settings)
 
 
-def weights(run: Path) -> dict[str, Tensor]:
-    return dict(load_model(run / MODEL_NAME).backbone.state_dict())
-
-
 def begun(config: RunConfig, run: Path) -> TrainingRun:
     training = prepare(config, run)
     training.begin()
     return training
 
 
+def fitted(config: RunConfig, run: Path) -> dict[str, Tensor]:
+    """The weights of the backbone after the last step, without what a run writes at its end."""
+    training = begun(config, run)
+    training.fit(StopRequest())
+    return dict(training.learner.network.backbone.state_dict())
+
+
 def test_it_equals_a_run_whose_part_is_frozen(first: Path, tmp_path: Path) -> None:
-    train(refining(first, flip=0.0, freeze=BEFORE), tmp_path / "frozen")
-    train(storing(first, tmp_path / "features", flip=0.0), tmp_path / "run")
-    start, frozen, ours = weights(first / "run"), weights(tmp_path / "frozen"), weights(tmp_path / "run")
+    start = load_model(first / "run" / MODEL_NAME).backbone.state_dict()
+    frozen = fitted(refining(first, flip=0.0, freeze=BEFORE), tmp_path / "frozen")
+    ours = fitted(storing(first, tmp_path / "features", flip=0.0), tmp_path / "run")
     torch.testing.assert_close(ours, frozen, rtol=1e-2, atol=1e-3)
     moved = {name for name in start if not torch.equal(start[name], ours[name])}
     assert "embed.4.weight" in moved
@@ -78,14 +81,20 @@ def test_a_step_sees_the_crop_or_its_mirror_image(flip: float, first: Path, tmp_
 
 def test_a_resumed_run_equals_an_uninterrupted_one(first: Path, tmp_path: Path) -> None:
     config = storing(first, tmp_path / "features", start_centres="class_means")
-    train(config, tmp_path / "whole")
+    whole = fitted(config, tmp_path / "whole")
     stop = StopRequest()
     stop.made = True
     with pytest.raises(KeyboardInterrupt):
         begun(config, tmp_path / "run").fit(stop)
-    train(config, tmp_path / "run")
-    ours, whole = weights(tmp_path / "run"), weights(tmp_path / "whole")
+    ours = fitted(config, tmp_path / "run")
     assert all(torch.equal(ours[name], whole[name]) for name in whole)
+
+
+def test_the_exported_model_is_whole(first: Path, tmp_path: Path) -> None:
+    train(storing(first, tmp_path / "features", epochs=1), tmp_path / "run")
+    exported, start = (load_model(run / MODEL_NAME).backbone for run in (tmp_path / "run", first / "run"))
+    assert torch.equal(exported.get_parameter("trunk.0.0.weight"), start.get_parameter("trunk.0.0.weight"))
+    assert not torch.equal(exported.get_parameter("embed.4.weight"), start.get_parameter("embed.4.weight"))
 
 
 def test_runs_share_what_is_stored_and_a_damaged_file_is_made_again(
