@@ -31,7 +31,7 @@ class Place:
     """A docstring that names a part of a paper.
 
     Attributes:
-        name: of the function or class, with its module.
+        name: of the function, class or method, with its module.
         sentence: what it says.
     """
 
@@ -62,10 +62,18 @@ def _table(heading: str, places: list[Place]) -> str:
 
 def _of(root: Path, file: Path) -> Iterator[Place]:
     module = ".".join(file.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    yield from _in(ast.parse(file.read_text(encoding="utf-8")), module)
+
+
+def _in(parent: ast.Module | ast.ClassDef, name: str) -> Iterator[Place]:
+    """Functions and classes, then the methods of these."""
+    for node in parent.body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+            own = f"{name}.{node.name}"
             for sentence in _sentences(ast.get_docstring(node) or ""):
-                yield Place(f"{module}.{node.name}", sentence)
+                yield Place(own, sentence)
+            if isinstance(node, ast.ClassDef):
+                yield from _in(node, own)
 
 
 def _sentences(docstring: str) -> Iterator[str]:
