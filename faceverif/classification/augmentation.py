@@ -13,7 +13,13 @@ from faceverif.classification.config import ImageAugmentationConfig
 _FLATTEST = 4 / 3  # width by height of a part, or the reverse
 
 
-def augment_images(images: Tensor, config: ImageAugmentationConfig, *, generator: torch.Generator) -> Tensor:
+def augment_images(
+    images: Tensor,
+    config: ImageAugmentationConfig,
+    *,
+    generator: torch.Generator,
+    share: tuple[int, int] = (0, 1),
+) -> Tensor:
     """Scale a part up, mirror, move within a black border, erase a square: each where asked for.
 
     All random numbers are drawn whatever is switched on, so that one change leaves the other as it was.
@@ -22,14 +28,17 @@ def augment_images(images: Tensor, config: ImageAugmentationConfig, *, generator
         images: (batch, C, H, W) uint8.
         config: which of these.
         generator: on the CPU.
+        share: (which, of how many) equal shares of a batch they are; each gets what it would in the whole.
 
     Returns:
         (batch, C, H, W) uint8, channels last.
     """
-    mirrored = torch.rand(len(images), generator=generator) < config.flip
-    offsets = torch.randint(2 * config.crop_padding_px + 1, (2, len(images)), generator=generator)
-    crops = torch.rand(4, len(images), generator=generator)
-    squares = torch.rand(2, len(images), generator=generator)
+    which, of = share
+    whole, own = len(images) * of, slice(which * len(images), (which + 1) * len(images))
+    mirrored = (torch.rand(whole, generator=generator) < config.flip)[own]
+    offsets = torch.randint(2 * config.crop_padding_px + 1, (2, whole), generator=generator)[:, own]
+    crops = torch.rand(4, whole, generator=generator)[:, own]
+    squares = torch.rand(2, whole, generator=generator)[:, own]
     if config.smallest_crop is not None:
         images = _scaled_up(images, crops, smallest=config.smallest_crop)
     if config.flip or config.crop_padding_px:

@@ -303,6 +303,20 @@ class ClassificationConfig(ObjectiveConfig):
     augmentation: ImageAugmentationConfig = ImageAugmentationConfig()
     training: ClassifierTrainingConfig
 
+    def refusal_of_parts(self, *, processes: int) -> str:
+        """What the batch size must be, where it does not divide into shares of two images; else empty.
+
+        Args:
+            processes: how many train together.
+        """
+        images, rest = divmod(self.training.batch_size, processes)
+        if not rest and images >= 2:
+            return ""
+        return (
+            f"must divide into {processes} processes of 2 or more images, which batch normalisation needs: "
+            f"{processes * max(2, images)} does"
+        )
+
     @model_validator(mode="after")
     def _ten_crops_have_room(self) -> ClassificationConfig:
         if self.training.test_crops != 1 and self.data.name != "imagenet":

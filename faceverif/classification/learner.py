@@ -19,7 +19,7 @@ from faceverif.training.randomness import counted_generator, counted_seed
 
 
 class ImageBatch(NamedTuple):
-    """A batch on the learner's device.
+    """A process's share of a batch, on its device.
 
     Attributes:
         images: (batch, C, H, W) uint8.
@@ -72,6 +72,11 @@ class ClassifierLearner(OneStep[ImageBatch]):
         load_optimizer(self.optimizer, state["optimizer"])
 
     def parts(self, batch: ImageBatch, *, step: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """The whole batch, augmented."""
-        generator = counted_generator(self.config.seed, "augmentation", step)
-        yield augment_images(batch.images, self.config.augmentation, generator=generator), batch.labels
+        """The whole share, augmented."""
+        images = augment_images(
+            batch.images,
+            self.config.augmentation,
+            generator=counted_generator(self.config.seed, "augmentation", step),
+            share=(self.fabric.global_rank, self.fabric.world_size),
+        )
+        yield images, batch.labels

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from faceverif.images.labelled import ImageFiles, Images
 from faceverif.provenance import describe_start
 from faceverif.training.adversarial import Robustness
 from faceverif.training.checkpoint import load_checkpoint, only_a_whole_checkpoint, standing_in
-from faceverif.training.fabric import launch_alone
+from faceverif.training.fabric import launch_fabric
 from faceverif.training.host_memory import keep_freed_memory
 from faceverif.training.interval import Interval
 from faceverif.training.opposite import OppositeEmbeddings
@@ -53,8 +54,9 @@ _CHECKED = 500
 def train_classifier(config: ClassificationConfig, run: Path, *, resume: bool = False) -> None:
     """Train, evaluate on the way and at the end, and leave a run folder behind.
 
-    A run that was killed continues from its last checkpoint, and ends as if it had not been killed: bit for
-    bit on a CPU. Ctrl-C and SIGTERM make a checkpoint first.
+    Started by torchrun it is one of several processes; only the first one evaluates and writes. A run that
+    was killed continues from its last checkpoint, and ends as if it had not been killed: bit for bit on a
+    CPU. Ctrl-C and SIGTERM make a checkpoint first.
 
     Args:
         config: the run.
@@ -65,13 +67,12 @@ def train_classifier(config: ClassificationConfig, run: Path, *, resume: bool = 
         InputError: data, folder or settings break a rule, or the loss is no longer finite.
         KeyboardInterrupt: somebody asked for the end; the checkpoint is saved.
     """
-    fabric = launch_alone(config.training.precision, command="faceverif classify")
     with held(run, command="faceverif classify"):
         sets = load_image_sets(config.data, config.seed)
         sha256 = data_sha256(*sets)
         checkpoint = load_checkpoint(run, config, data_sha256=sha256, required=resume)
         keep_freed_memory()
-        training = ClassifierRun(config, run, fabric, *sets, sha256=sha256)
+        training = ClassifierRun(config, run, launch_fabric(config), *sets, sha256=sha256)
         if checkpoint is not None:
             with only_a_whole_checkpoint(run):
                 training.continue_from(checkpoint)
@@ -87,7 +88,7 @@ class ClassifierRun:
     Args:
         config: the run.
         run: its folder.
-        fabric: device and precision.
+        fabric: device, precision and processes, launched.
         train: what is trained on.
         evaluation: what is evaluated.
         sha256: of both.
@@ -114,12 +115,14 @@ class ClassifierRun:
             classes=len(train.class_names),
             steps_per_epoch=self.steps_per_epoch,
         )
-        self.step = 0
+        self.step, self._asked_to_stop = 0, False
         self.interval = Interval()
         self.opposite = OppositeEmbeddings(config, normed=config.network.normed_embedding)
         self.history: list[dict[str, float]] = []
         described = describe_images(config.data, train, evaluation, sha256=sha256)
-        provenance = describe_start(described, seed=config.seed, device=str(fabric.device))
+        provenance = describe_start(
+            described, seed=config.seed, device=str(fabric.device), processes=fabric.world_size
+        )
         self.folder = RunFolder(run, config, provenance, data_sha256=sha256)
 
     def continue_from(self, checkpoint: dict[str, Any]) -> None:
@@ -132,10 +135,12 @@ class ClassifierRun:
 
     def begin(self) -> None:
         """Open the folder."""
-        self.folder.open()
-        self._write_history()
-        say(self._headline())
-        self.opposite.warn()
+        self.fabric.barrier()  # all have read the folder before the first writes to it
+        if self.fabric.is_global_zero:
+            self.folder.open()
+            self._write_history()
+            say(self._headline())
+            self.opposite.warn()
 
     def fit(self, stop: StopRequest) -> None:
         """Make the steps that are left; each epoch ends with its row of figures and a checkpoint.
@@ -146,14 +151,22 @@ class ClassifierRun:
         batches = self._batches()
         while self.step < self.last_step:
             self._train_to_end_of_epoch(batches, stop)
-            self.history.append(self._row() | self._evaluation_error() | self._robustness())
+            if self.fabric.is_global_zero:
+                self.history.append(self._row() | self._evaluation_error() | self._robustness())
             self.interval = Interval()
             self._save()
-            self._write_history()
+            if self.fabric.is_global_zero:
+                self._write_history()
+            self.fabric.barrier()
             self._end_if_asked(stop)
 
     def finish(self) -> None:
         """Measure everything, and export the model with what was found about it."""
+        if self.fabric.is_global_zero:
+            self._export()
+        self.fabric.barrier()
+
+    def _export(self) -> None:
         model, config = self.learner.network, self.config
         predictions = predict(model.network, model.objective.head, self.evaluation)
         figures = measure_predictions(predictions, model.objective.head, seed=config.seed)
@@ -172,13 +185,13 @@ class ClassifierRun:
         say(f"error {figures['error']:.2%} on {len(self.evaluation):,} images: {self.run / RESULT_NAME}")
 
     def _batches(self) -> Iterator[ImageBatch]:
-        """The batches that are left, on the device."""
+        """This process's shares of the batches that are left, on its device."""
         order = RemainingBatches(
             len(self.train),
             batch_size=self.config.training.batch_size,
             steps=(self.step, self.last_step),
             seed=self.config.seed,
-            share=(0, 1),
+            share=(self.fabric.global_rank, self.fabric.world_size),
         )
         for which in order:
             index = torch.tensor(which, device=self.fabric.device)
@@ -188,21 +201,27 @@ class ClassifierRun:
         epoch, done = divmod(self.step, self.steps_per_epoch)
         batch_size, left = self.config.training.batch_size, self.steps_per_epoch - done
         title = f"epoch {epoch + 1}/{self.config.training.epochs}"
-        with progress(title, total=batch_size * left) as advance:
+        with self._progress(title, batch_size * left) as advance:
             for batch in islice(batches, left):
-                figures = self._compute_gradients(batch)
+                figures = self._compute_gradients(batch, stop=stop.made)
                 self.learner.update(step=self.step)
                 self.step += 1
                 self.interval.add(figures)
+                self._asked_to_stop = figures.stop
                 advance(batch_size, self.folder.note(figures, step=self.step, last_step=self.last_step))
                 if self.step % self.steps_per_epoch:  # else the epoch's end is worked off first, then saved
                     self._end_if_asked(stop)
         self.learner.end_epoch()
 
-    def _compute_gradients(self, batch: ImageBatch) -> StepFigures:
+    def _progress(self, title: str, images: int) -> AbstractContextManager[Callable[[int, str], None]]:
+        if self.fabric.is_global_zero:
+            return progress(title, total=images)
+        return nullcontext(lambda count, note: None)
+
+    def _compute_gradients(self, batch: ImageBatch, *, stop: bool) -> StepFigures:
         """Stop before the weights are spoilt."""
         try:
-            figures = self.learner.compute_gradients(batch, step=self.step)
+            figures = self.learner.compute_gradients(batch, step=self.step, stop=stop)
             figures.refuse_not_finite()
         except InputError as error:
             got = f"{error.got} at step {self.step}"
@@ -241,19 +260,20 @@ class ClassifierRun:
         return self.learner.robustness(pictures, labels, step=self.step)._asdict()
 
     def _save(self) -> None:
-        self.folder.save(
-            self.learner.state(), step=self.step, interval=self.interval.state(), history=tuple(self.history)
-        )
+        if self.fabric.is_global_zero:
+            standing = {"step": self.step, "interval": self.interval.state(), "history": tuple(self.history)}
+            self.folder.save(self.learner.state(), **standing)
 
     def _end_if_asked(self, stop: StopRequest) -> None:
-        """Save and stop.
+        """Save and stop, all processes after the same step.
 
         Raises:
             KeyboardInterrupt: a stop was asked for; the checkpoint is saved.
         """
-        if stop.made:
+        if self._asked_to_stop or (stop.made and self.fabric.world_size == 1):
             self._save()
-            say(f"stopped after step {self.step:,}; its checkpoint is saved")
+            if self.fabric.is_global_zero:
+                say(f"stopped after step {self.step:,}; its checkpoint is saved")
             raise KeyboardInterrupt
 
     def _write_history(self) -> None:
@@ -268,9 +288,10 @@ class ClassifierRun:
         config, training = self.config, self.config.training
         millions = sum(parameter.numel() for parameter in self.learner.network.network.parameters()) / 1e6
         begins = f"from step {self.step:,}" if self.step else "from the start"
+        processes = f"{self.fabric.world_size} processes on " if self.fabric.world_size > 1 else ""
         return (
             f"{config.network.name} ({millions:.2f} million parameters), {config.head.name}: "
             f"{len(self.train):,} images of {len(self.train.class_names):,} classes, "
             f"{training.epochs} epochs of {self.steps_per_epoch} steps of {training.batch_size}, {begins}; "
-            f"{self.fabric.device}, {training.precision}"
+            f"{processes}{self.fabric.device}, {training.precision}"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -95,5 +96,6 @@ def experiment(
     from faceverif.experiment.run import run_experiment
 
     table = run_experiment(config, out, only=only or [], overrides=override or [])
-    typer.echo(table.markdown())
-    typer.echo(f"report: {out / 'report.html'}")
+    if os.environ.get("RANK", "0") == "0":  # of the processes of a torchrun one is enough to say it
+        typer.echo(table.markdown())
+        typer.echo(f"report: {out / 'report.html'}")

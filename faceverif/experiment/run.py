@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,7 +32,8 @@ def run_experiment(
     """Train all runs of a table that have not finished, and write the table after each.
 
     A run lies in OUT/METHOD/seedK, or OUT/METHOD/CASE/seedK. A finished run is left alone, an interrupted one
-    continues. OUT/table.json, table.md and report.html show what has finished so far.
+    continues. OUT/table.json, table.md and report.html show what has finished so far. All
+    processes of a torchrun train each run together, and the first one writes the table.
 
     Args:
         path: the experiment's YAML.
@@ -56,11 +58,11 @@ def run_experiment(
         _refuse_other_start(run, out)
     missing = [run for run in asked_for if task.result(out / run.name) is None]
     _refuse_missing_starts(task, missing, out)
-    say(f"{experiment.name}: {len(asked_for)} runs, {len(asked_for) - len(missing)} finished before")
+    _say(f"{experiment.name}: {len(asked_for)} runs, {len(asked_for) - len(missing)} finished before")
     make_folder(out)
     table = write_table(experiment, every_run, out)
     for number, run in enumerate(missing, start=1):
-        say(f"{experiment.name}: {run.name}, {number} of {len(missing)}")
+        _say(f"{experiment.name}: {run.name}, {number} of {len(missing)}")
         _train_run(task, run, out)
         table = write_table(experiment, every_run, out)
     return table
@@ -81,11 +83,21 @@ def write_table(experiment: ExperimentConfig, runs: Sequence[PlannedRun], out: P
     _refuse_mixed_data(finished)
     planned = Counter((run.method, run.case) for run in _in_order_of_the_table(experiment, runs))
     table = build_table(experiment, finished, planned=planned)
-    if finished:
+    if finished and _first_process():
         write_text(out / f"{TABLE_NAME}.json", json.dumps(table.record(), indent=1))
         write_text(out / f"{TABLE_NAME}.md", table.markdown())
         write_experiment_report(table, finished, out)
     return table
+
+
+def _first_process() -> bool:
+    """Of those that torchrun started; alone it is."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _say(text: str) -> None:
+    if _first_process():
+        say(text)
 
 
 def _train_run(task: Task[Any], run: PlannedRun, out: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Literal
+from typing import Literal, Protocol
 
 import torch
 from lightning_fabric import Fabric
@@ -12,7 +12,6 @@ from lightning_fabric.strategies import DDPStrategy
 
 from data_prep.device import chosen_name, computing_device
 from data_prep.errors import InputError
-from faceverif.config.run import RunConfig
 
 # How other launchers are asked for one process, and how they say how many they started.
 _OTHER_LAUNCHERS = {
@@ -21,8 +20,29 @@ _OTHER_LAUNCHERS = {
 }
 
 
-def launch_fabric(config: RunConfig) -> Fabric:
+class _Steps(Protocol):
+    @property
+    def batch_size(self) -> int: ...
+    @property
+    def precision(self) -> Literal["32-true", "bf16-mixed"]: ...
+
+
+class Divided(Protocol):
+    """A training whose batches are cut into equal shares, one for each process."""
+
+    @property
+    def training(self) -> _Steps:
+        """How large a batch is, and how precise."""
+
+    def refusal_of_parts(self, *, processes: int) -> str:
+        """What the batch size must be, where it cannot be cut into so many; else empty."""
+
+
+def launch_fabric(config: Divided) -> Fabric:
     """Start Fabric: alone, or as one of the processes that torchrun started (gloo on a CPU, NCCL on GPUs).
+
+    Args:
+        config: the run.
 
     Raises:
         InputError: the batch cannot be cut into equal shares, or another launcher started several processes.
@@ -35,7 +55,7 @@ def launch_fabric(config: RunConfig) -> Fabric:
             "training.batch_size",
             rule,
             got=config.training.batch_size,
-            fix="Change it, training.accumulate or the number of processes.",
+            fix=f"Change it{_or_accumulate(config)} or the number of processes.",
         )
     device = computing_device()
     if processes > 1 and device.type == "cuda" and ":" in chosen_name():
@@ -59,26 +79,8 @@ def launch_fabric(config: RunConfig) -> Fabric:
     return fabric
 
 
-def launch_alone(precision: Literal["32-true", "bf16-mixed"], *, command: str) -> Fabric:
-    """Start Fabric in this process alone, on its device.
-
-    Args:
-        precision: of the steps; weights are in float32.
-        command: what is run, for the message.
-
-    Raises:
-        InputError: a launcher started several processes.
-    """
-    refuse_other_launchers()
-    if _processes() > 1:
-        raise InputError(
-            command,
-            "trains in one process",
-            got=f"{_processes()} processes of torchrun",
-            fix=f"Start it without torchrun: {_command()}",
-        )
-    device = computing_device()
-    return Fabric(accelerator=device.type, devices=_alone_on(device), precision=precision)
+def _or_accumulate(config: Divided) -> str:
+    return ", training.accumulate" if hasattr(config.training, "accumulate") else ""
 
 
 def _alone_on(device: torch.device) -> int | list[int]:

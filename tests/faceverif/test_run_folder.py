@@ -22,7 +22,7 @@ from faceverif.classification.data import load_image_sets
 from faceverif.classification.provenance import data_sha256
 from faceverif.classification.training import ClassifierRun, train_classifier
 from faceverif.training.checkpoint import checkpoint_path, load_checkpoint, only_a_whole_checkpoint
-from faceverif.training.fabric import launch_alone, refuse_other_launchers
+from faceverif.training.fabric import launch_fabric, refuse_other_launchers
 from faceverif.training.loop import train
 from faceverif.training.stop import StopRequest
 
@@ -48,7 +48,7 @@ def read(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[bytes
     settings, folder = config(**SETTINGS), tmp_path_factory.mktemp("damaged")
     sets = load_image_sets(settings.data, settings.seed)
     sha256 = data_sha256(*sets)
-    training = ClassifierRun(settings, folder, launch_alone("32-true", command="test"), *sets, sha256=sha256)
+    training = ClassifierRun(settings, folder, launch_fabric(settings), *sets, sha256=sha256)
     checkpoint_path(folder).parent.mkdir()
 
     def read(content: bytes) -> None:
@@ -193,5 +193,3 @@ def test_one_task_and_torchrun_are_accepted(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("SLURM_NTASKS", "4")
     monkeypatch.setenv("WORLD_SIZE", "4")
     refuse_other_launchers()
-    with pytest.raises(InputError, match="faceverif classify: trains in one process; got 4"):
-        launch_alone("32-true", command="faceverif classify")

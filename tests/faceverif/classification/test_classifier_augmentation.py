@@ -80,3 +80,13 @@ def test_cutout_erases_a_square_to_the_mean() -> None:
 def test_what_is_switched_on_leaves_other_draws_as_they_were() -> None:
     plain, erased = (augmented(flip=0.5, crop_padding_px=2, cutout_px=side) for side in (0, 1))
     assert 0 < plain.ne(erased).any(dim=1).sum() <= len(IMAGES)  # one pixel of each image
+
+
+def test_shares_of_a_batch_are_augmented_as_the_whole_is() -> None:
+    config = ImageAugmentationConfig(flip=0.5, crop_padding_px=2, smallest_crop=0.5, cutout_px=3)
+    images = torch.randint(256, (6, 3, 9, 9), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    whole, *shares = (
+        augment_images(part, config, generator=torch.Generator().manual_seed(0), share=share)
+        for part, share in ((images, (0, 1)), (images[:3], (0, 2)), (images[3:], (1, 2)))
+    )
+    assert torch.equal(torch.cat(shares), whole)

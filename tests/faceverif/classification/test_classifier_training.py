@@ -27,7 +27,7 @@ from faceverif.classification.trained import load_classifier
 from faceverif.classification.training import train_classifier
 from faceverif.config.reading import validate_config
 from faceverif.training.checkpoint import read_checkpoint
-from faceverif.training.fabric import launch_alone
+from faceverif.training.fabric import launch_fabric
 
 
 def config(**sections: Any) -> ClassificationConfig:
@@ -245,8 +245,10 @@ def test_a_run_refines_another(tmp_path: Path) -> None:
     first = tmp_path / "first"
     train_classifier(config(**SOFTMAX, training={"epochs": 1}), first, resume=False)
     wanted = SOFTMAX | {"head": {"name": "wsoftmax", "alpha": 1.0}, "training": {"start_from": first}}
-    fabric = launch_alone("32-true", command="test")
-    learner = ClassifierLearner(config(**wanted), fabric, shape=(1, 8, 8), classes=10, steps_per_epoch=5)
+    refining = config(**wanted)
+    learner = ClassifierLearner(
+        refining, launch_fabric(refining), shape=(1, 8, 8), classes=10, steps_per_epoch=5
+    )
     begun, earlier = learner.network.state_dict(), load_file(first / "model.safetensors")
     shared = [name for name in begun if name in earlier]
     assert "objective.head.weight" in shared
@@ -257,14 +259,10 @@ def test_a_run_cannot_refine_another_network(tmp_path: Path) -> None:
     first = tmp_path / "first"
     train_classifier(config(**SOFTMAX, training={"epochs": 1}), first, resume=False)
     wider = {"name": "convmixer", "width": 24, "depth": 1, "kernel_px": 3, "embedding_dim": 6}
+    refining = config(network=wider, training={"start_from": first})
+    fabric = launch_fabric(refining)
     with pytest.raises(InputError, match=r"training\.start_from: must be a run with the same network"):
-        ClassifierLearner(
-            config(network=wider, training={"start_from": first}),
-            launch_alone("32-true", command="test"),
-            shape=(1, 8, 8),
-            classes=10,
-            steps_per_epoch=5,
-        )
+        ClassifierLearner(refining, fabric, shape=(1, 8, 8), classes=10, steps_per_epoch=5)
     with pytest.raises(InputError, match=r"^training\.start_from: .* finished classification run"):
         train_classifier(config(training={"start_from": tmp_path}), tmp_path / "other", resume=False)
 

@@ -1,0 +1,74 @@
+"""Two processes train a table's image classifier as one does; batches that cannot be divided are refused."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from data_prep.errors import InputError
+from faceverif.classification.config import ClassificationConfig
+from faceverif.config.reading import validate_config
+from faceverif.config.yaml_text import yaml_text
+from faceverif.experiment.run import run_experiment
+from faceverif.training.fabric import launch_fabric
+
+# Without batch normalisation a step does not depend on how a batch is divided.
+COMMON: dict[str, Any] = {
+    "data": {"name": "digits", "limit": 100},
+    "network": {"name": "strided_conv", "embedding_dim": 8, "width": 4},
+    "head": {"name": "softmax"},
+    "penalties": [{"name": "snr", "weight": 0.001, "update": "epoch"}],
+    "optimizer": {"name": "sgd", "learning_rate": 0.05},
+    "schedule": {"name": "cosine"},
+    "augmentation": {"flip": 0.5, "crop_padding_px": 1},
+    "training": {"epochs": 2, "batch_size": 50},
+}
+
+
+@pytest.mark.slow
+def test_two_processes_make_the_table_that_one_makes(tmp_path: Path) -> None:
+    methods = [{"name": name, "seeds": [0]} for name in ("softmax", "again")]
+    table = {"name": "toy", "title": "Toy", "metric": "error", "baseline": "softmax", "common": COMMON}
+    path, together, alone = tmp_path / "toy.yaml", tmp_path / "together", tmp_path / "alone"
+    path.write_text(yaml_text(table | {"methods": methods}), encoding="utf-8")
+    torchrun = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node=2",
+        "-m",
+        "--",
+    ]
+    command = [*torchrun, "faceverif", "experiment", str(path), "--out", str(together)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr
+    run_experiment(path, alone)
+    for method in ("softmax", "again"):  # one process group trains both
+        many, one = (load_file(out / method / "seed0/model.safetensors") for out in (together, alone))
+        for name, tensor in one.items():
+            torch.testing.assert_close(many[name], tensor, rtol=1e-4, atol=1e-5)
+        provenance = json.loads((together / method / "seed0/provenance.json").read_text())
+        assert provenance["machine"]["processes"] == 2
+        rows = [(out / method / "seed0/metrics.csv").read_text().splitlines() for out in (together, alone)]
+        assert len(rows[0]) == len(rows[1]) == 3
+    assert done.stdout.count("# Toy") == 1
+    assert done.stderr.count("toy: 2 runs, 0 finished before") == 1
+
+
+@pytest.mark.parametrize(("processes", "advice"), [(3, "51 does"), (40, "80 does")])
+def test_a_batch_that_cannot_be_divided_is_refused(
+    monkeypatch: pytest.MonkeyPatch, processes: int, advice: str
+) -> None:
+    wanted = validate_config(ClassificationConfig, COMMON, source="test")
+    monkeypatch.setenv("WORLD_SIZE", str(processes))
+    rule = rf"training\.batch_size: must divide into {processes} processes of 2 or more .*{advice}; got 50"
+    with pytest.raises(InputError, match=rule):
+        launch_fabric(wanted)
