@@ -263,6 +263,14 @@ def test_bad_settings_of_a_penalty_name_its_place() -> None:
         validate_config(ObjectiveConfig, plain, source="test")
 
 
+def test_thresholds_of_an_epoch_have_no_memory() -> None:
+    penalty = {"name": "snr", "weight": 0.1, "update": "epoch", "memory": 0.9}
+    plain = {"head": {"name": "softmax"}, "penalties": [penalty]}
+    rule = r"penalties\.0\.memory: must be 0 with update epoch, which sums over all of it; got 0\.9"
+    with pytest.raises(InputError, match=rule):
+        validate_config(ObjectiveConfig, plain, source="test")
+
+
 def test_top_c_above_the_number_of_classes() -> None:
     plain = {"head": {"name": "softmax"}, "penalties": [{"name": "gsc", "weight": 0.1, "top_c": 9}]}
     wanted = validate_config(ObjectiveConfig, plain, source="test")
