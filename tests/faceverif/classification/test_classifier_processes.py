@@ -19,12 +19,11 @@ from faceverif.config.yaml_text import yaml_text
 from faceverif.experiment.run import run_experiment
 from faceverif.training.fabric import launch_fabric
 
-# Without batch normalisation a step does not depend on how a batch is divided.
+# Without batch normalisation and SNR, which see a share alone, a step does not depend on how a batch is divided.
 COMMON: dict[str, Any] = {
     "data": {"name": "digits", "limit": 100},
     "network": {"name": "strided_conv", "embedding_dim": 8, "width": 4},
     "head": {"name": "softmax"},
-    "penalties": [{"name": "snr", "weight": 0.001, "update": "epoch"}],
     "optimizer": {"name": "sgd", "learning_rate": 0.05},
     "schedule": {"name": "cosine"},
     "augmentation": {"flip": 0.5, "crop_padding_px": 1},
