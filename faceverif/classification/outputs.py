@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from data_prep.atomic import written_whole
+from data_prep.device import computing_device
 from faceverif.classification.data import load_image_sets
 from faceverif.classification.evaluation import predict
 from faceverif.classification.metrics import mean_angle_per_class, reliability
@@ -102,7 +103,7 @@ def _kept(path: Path) -> RunOutputs | None:
 
 def compute_outputs(run: Path) -> RunOutputs:
     """Run a trained classifier over its evaluation images; see `run_outputs`."""
-    classifier = load_classifier(run)
+    classifier = load_classifier(run).to(computing_device())
     train, evaluation = load_image_sets(classifier.config.data, classifier.config.seed)
     embeddings, logits, labels = predict(classifier.network, classifier.head, evaluation)
     bins = reliability(logits, labels)

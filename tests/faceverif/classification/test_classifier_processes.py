@@ -19,7 +19,7 @@ from faceverif.config.yaml_text import yaml_text
 from faceverif.experiment.run import run_experiment
 from faceverif.training.fabric import launch_fabric
 
-# Without batch normalisation and SNR, which see a share alone, a step does not depend on how a batch is divided.
+# Without batch normalisation and SNR, which see a share alone, the division of a batch changes no step.
 COMMON: dict[str, Any] = {
     "data": {"name": "digits", "limit": 100},
     "network": {"name": "strided_conv", "embedding_dim": 8, "width": 4},
