@@ -18,7 +18,7 @@
 #   DEVICE      of `faceverif`: cuda
 #   SETTINGS    more options for every part, as in SETTINGS="--set common.training.epochs=2"
 #   FACEVERIF   how `faceverif` is called: "python -m faceverif"
-set -uo pipefail
+set -fuo pipefail # brackets in options are no patterns of file names
 
 readonly again=75
 root=$(cd "$(dirname "$0")/.." && pwd)
