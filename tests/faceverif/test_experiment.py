@@ -263,6 +263,19 @@ def test_the_memory_of_a_layer_is_drawn_over_its_size(
     assert "Memory over network.embedding_dim" in (tmp_path / "out/report.html").read_text(encoding="utf-8")
 
 
+def test_of_several_processes_the_first_writes_the_table(
+    tmp_path: Path, trainer: Trainer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RANK", "1")
+    table = run_experiment(write(tmp_path, settings()), tmp_path / "out")
+    assert [cell.seeds for cell in table.cells] == [[0, 1], [0, 1]]
+    assert not (tmp_path / "out/table.md").exists()
+    assert capsys.readouterr().err == ""
+    monkeypatch.setenv("RANK", "0")
+    run_experiment(tmp_path / "toy.yaml", tmp_path / "out")
+    assert (tmp_path / "out/table.md").is_file()
+
+
 def test_all_settings_are_checked_before_the_first_training(tmp_path: Path, trainer: Trainer) -> None:
     content = settings()
     content["methods"][1]["settings"]["head"]["alpha"] = -1

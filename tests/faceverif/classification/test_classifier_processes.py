@@ -1,4 +1,4 @@
-"""Two processes train a table's image classifier as one does; batches that cannot be divided are refused."""
+"""Two processes train an image classifier as one does; batches that cannot be divided are refused."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from safetensors.torch import load_file
 
 from data_prep.errors import InputError
 from faceverif.classification.config import ClassificationConfig
+from faceverif.classification.training import train_classifier
 from faceverif.config.reading import validate_config
 from faceverif.config.yaml_text import yaml_text
-from faceverif.experiment.run import run_experiment
 from faceverif.training.fabric import launch_fabric
 
 # Without batch normalisation and SNR, which see a share alone, the division of a batch changes no step.
@@ -32,37 +32,24 @@ COMMON: dict[str, Any] = {
 
 
 @pytest.mark.slow
-def test_two_processes_make_the_table_that_one_makes(tmp_path: Path) -> None:
-    methods = [{"name": name, "seeds": [0]} for name in ("softmax", "again")]
-    table = {"name": "toy", "title": "Toy", "metric": "error", "baseline": "softmax", "common": COMMON}
+def test_two_processes_train_the_classifier_that_one_trains(tmp_path: Path) -> None:
     path, together, alone = tmp_path / "toy.yaml", tmp_path / "together", tmp_path / "alone"
-    path.write_text(yaml_text(table | {"methods": methods}), encoding="utf-8")
-    torchrun = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node=2",
-        "-m",
-        "--",
-    ]
-    command = [*torchrun, "faceverif", "experiment", str(path), "--out", str(together)]
+    path.write_text(yaml_text(COMMON), encoding="utf-8")
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m"]
+    command = [*torchrun, "--", "faceverif", "classify", str(path), "--run", str(together)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
-    run_experiment(path, alone)
-    for method in ("softmax", "again"):  # one process group trains both
-        many, one = (load_file(out / method / "seed0/model.safetensors") for out in (together, alone))
-        for name, tensor in one.items():
-            torch.testing.assert_close(many[name], tensor, rtol=1e-4, atol=1e-5)
-        provenance = json.loads((together / method / "seed0/provenance.json").read_text())
-        assert provenance["machine"]["processes"] == 2
-        rows = [(out / method / "seed0/metrics.csv").read_text().splitlines() for out in (together, alone)]
-        assert len(rows[0]) == len(rows[1]) == 3
-    assert done.stdout.count("# Toy") == 1
-    assert done.stderr.count("toy: 2 runs, 0 finished before") == 1
+    train_classifier(validate_config(ClassificationConfig, COMMON, source="test"), alone)
+    many, one = (load_file(run / "model.safetensors") for run in (together, alone))
+    for name, tensor in one.items():
+        torch.testing.assert_close(many[name], tensor, rtol=1e-4, atol=1e-5)
+    assert json.loads((together / "provenance.json").read_text())["machine"]["processes"] == 2
+    rows = [(run / "metrics.csv").read_text().splitlines() for run in (together, alone)]
+    assert len(rows[0]) == len(rows[1]) == 3
+    assert done.stderr.count("strided_conv (") == 1  # one process speaks
 
 
-@pytest.mark.parametrize(("processes", "advice"), [(3, "51 does"), (40, "80 does")])
+@pytest.mark.parametrize(("processes", "advice"), [(3, "48 does"), (40, "80 does")])
 def test_a_batch_that_cannot_be_divided_is_refused(
     monkeypatch: pytest.MonkeyPatch, processes: int, advice: str
 ) -> None:
