@@ -111,13 +111,13 @@ def accuracies(*, vectors: int, levels_per_vector: int, best: bool, seed: int = 
 def main() -> None:
     """Print the accuracies under every reading beside the paper's."""
     vectors = 1_000 if "--tiny" in sys.argv else 200_000
-    print(f"{'':34}" + "".join(f"{name:>18}" for name in WEIGHTS))
-    print(f"{'paper':34}" + "".join(f"{accuracy:18.3f}" for accuracy in PUBLISHED.values()))
+    print(f"{'':38}" + "".join(f"{name:>18}" for name in WEIGHTS))
+    print(f"{'paper':38}" + "".join(f"{accuracy:18.3f}" for accuracy in PUBLISHED.values()))
     for levels, reading in ((1, "one u per vector"), (len(P), "one u per variable")):
         for best, threshold in ((False, "half-way"), (True, "best")):
             found = accuracies(vectors=vectors, levels_per_vector=levels, best=best)
             name = f"{reading}, {threshold} threshold"
-            print(f"{name:34}" + "".join(f"{found[weights]:18.3f}" for weights in WEIGHTS))
+            print(f"{name:38}" + "".join(f"{found[weights]:18.3f}" for weights in WEIGHTS))
 
 
 if __name__ == "__main__":
