@@ -35,7 +35,7 @@ def scatter_panels(runs: Mapping[str, RunOutputs]) -> list[Panel]:
             _label_classes(axes, outputs)
         axes.set(title=name)
         if not outputs.in_the_plane:
-            axes.set(xlabel=f"first two of PCA: {percent(outputs.explained)} % of the variance")
+            axes.set_xlabel(f"PCA, {percent(outputs.explained)} % of variance", fontsize=8)
         told = f"Embeddings of {len(outputs.labels):,} images in the plane under {name}."
         panels.append(Panel(name, figure, f"{told} {_told_classes(outputs)}"))
     return panels

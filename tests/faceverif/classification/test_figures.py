@@ -68,7 +68,7 @@ def test_a_picture_of_principal_components_says_how_much_it_shows(outputs: RunOu
     panels = scatter_panels({"2-D": outputs, "100-D": replace(outputs, explained=0.625)})
     flat, projected = (panel.figure.axes[0] for panel in panels)
     assert flat.get_xlabel() == ""
-    assert projected.get_xlabel() == "first two of PCA: 62.50 % of the variance"
+    assert projected.get_xlabel() == "PCA, 62.50 % of variance"
 
 
 def test_numbers_of_many_classes_do_not_hide_the_dots(outputs: RunOutputs) -> None:
