@@ -5,9 +5,10 @@ READY := $(VENV)/.installed
 # A process per core, but no more than eight: each holds torch and most of the fixtures.
 PYTEST := $(VENV)/bin/python -m pytest -n auto --maxprocesses 8 --dist worksteal
 
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml constraints.txt requirements-app.txt
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --editable '.[dev]' --constraint constraints.txt
+	$(VENV)/bin/python -m pip install --quiet --no-deps --requirement requirements-app.txt
 	@touch $@
 
 demo: $(READY)  ## the full chain on synthetic people; prints where the report is

@@ -7,6 +7,7 @@ from typing import Annotated, NamedTuple
 
 import typer
 
+from faceverif.cli.browser import app as serve_app
 from faceverif.cli.configs import config_keys, config_list, config_show
 from faceverif.cli.hub import hub_pull, hub_push
 from faceverif.cli.models import export_model_file, fit_head, import_model_file
@@ -41,6 +42,7 @@ TREE: dict[str, tuple[Command, ...]] = {
         Command(compare, "compare"),
         Command(attack, "attack"),
         Command(reject, "reject", continues=True),
+        Command(serve_app, "app"),
     ),
     "Models": (
         Command(import_model_file, "import"),

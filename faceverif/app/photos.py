@@ -1,0 +1,125 @@
+"""A visitor's photo -> its faces, of which one is compared. The photo itself is not kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_prep.alignment import Template
+from data_prep.errors import InputError
+from data_prep.photos import LARGEST_PX, SMALLEST_SIDE_PX, PhotoError, read_photo
+from faceverif.app.pictures import Pixels, picture_uri, with_boxes, with_landmarks
+from faceverif.app.refusal import Refusal
+from faceverif.verification.photo_faces import find_faces
+
+MOST_FACES = 12
+
+_OTHER = "could not be read"
+_REASONS = {
+    "empty_file": "is an empty file",
+    "not_an_image": "is not a picture",
+    "unsupported_format": "is a picture of a kind that faceverif does not read",
+    "unsupported_mode": "is a picture of a kind that faceverif does not read",
+    "too_small": f"is less than {SMALLEST_SIDE_PX} pixels wide or high",
+    "too_large": f"has more than {LARGEST_PX // 1_000_000} megapixels",
+    "too_many_bytes": "is larger than 1 GB",
+    "truncated": "ends too early: only a part of it was copied",
+    "damaged": "is damaged",
+}
+_FIXES = {
+    "too_small": "Choose a larger photo.",
+    "too_large": "Make it smaller, or cut the face out.",
+}
+
+
+@dataclass(frozen=True)
+class TakenFace:
+    """One face of a photo.
+
+    Attributes:
+        crop: (crop_px, crop_px, 3) uint8 RGB, what the model sees.
+        picture: the crop with its landmarks, as a data URI.
+    """
+
+    crop: Pixels
+    picture: str
+
+
+@dataclass(frozen=True)
+class TakenPhoto:
+    """What is kept of a photo while the visitor's page is open.
+
+    Attributes:
+        name: of the file.
+        preview: a small copy with a box around each face, as a data URI.
+        faces: best score first, at most `MOST_FACES`.
+        found: how many there are.
+        chosen: index of the one that is compared.
+    """
+
+    name: str
+    preview: str
+    faces: tuple[TakenFace, ...]
+    found: int
+    chosen: int
+
+    @property
+    def face(self) -> TakenFace:
+        """The chosen one."""
+        return self.faces[self.chosen]
+
+    def choosing(self, face: int) -> TakenPhoto:
+        """The same photo with another face chosen.
+
+        Raises:
+            Refusal: there is no such face.
+        """
+        if not 0 <= face < len(self.faces):
+            raise Refusal(f"{self.name} shows {len(self.faces)} faces; choose one of them.")
+        return TakenPhoto(self.name, self.preview, self.faces, self.found, face)
+
+
+def take_photo(path: Path, name: str, template: Template) -> TakenPhoto:
+    """Find the faces of a photo.
+
+    Args:
+        path: the file.
+        name: how the visitor knows it.
+        template: of the model's crops.
+
+    Raises:
+        Refusal: it is no photo, or shows no face.
+    """
+    pixels = read_pixels(path, name)
+    try:
+        seen = find_faces(pixels)
+    except InputError as error:
+        raise Refusal(
+            f"No face was found in {name}. Choose a photo with a face that is upright, not covered and at "
+            "least 20 pixels wide."
+        ) from error
+    # The main face comes first, so that it is among those that are shown.
+    order = [seen.main, *(face for face in range(len(seen.faces)) if face != seen.main)][:MOST_FACES]
+    faces = tuple(_taken(seen.crop(face, template), seen.landmarks_in_crop(face, template)) for face in order)
+    preview = picture_uri(with_boxes(pixels, seen.faces.boxes[order], main=0), lossless=False)
+    return TakenPhoto(name, preview, faces, len(seen.faces), 0)
+
+
+def read_pixels(path: Path, name: str) -> Pixels:
+    """The upright pixels of a photo, (height, width, 3) uint8 RGB.
+
+    Raises:
+        Refusal: it is none; the sentence says why.
+    """
+    try:
+        return read_photo(path)
+    except PhotoError as error:
+        reason = _REASONS.get(error.reason, _OTHER)
+        raise Refusal(f"{name} {reason}. {_FIXES.get(error.reason, 'Choose another photo.')}") from error
+
+
+def _taken(crop: Pixels, landmarks: NDArray[np.float64]) -> TakenFace:
+    return TakenFace(crop, picture_uri(with_landmarks(crop, landmarks)))
