@@ -16,8 +16,8 @@ from robustness.no_head import NoObjective
 def joint_classifier(models: Sequence[AttackedModel]) -> AttackedModel:
     """A classifier whose logits are the mean of those of several models of the same classes.
 
-    Dong et al., "Boosting Adversarial Attacks with Momentum" (2018), Eq. 9, with equal weights. A single
-    model stays as it is.
+    The "ensemble in logits" of Dong et al., "Boosting Adversarial Attacks with Momentum" (2018), with equal
+    weights. A single model stays as it is.
 
     Args:
         models: one or more, in evaluation mode, of the same images and classes.

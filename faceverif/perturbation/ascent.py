@@ -71,7 +71,7 @@ def gradient_and_notes(
     """`gradient_of` for a value that returns something else too.
 
     With several samples this is the expectation over transformation (EOT) of Athalye et al., "Synthesizing
-    Robust Adversarial Examples" (2018), Eq. 2: a value that draws something anew each time it is asked has a
+    Robust Adversarial Examples" (2018): a value that draws something anew each time it is asked has a
     random gradient, and the mean of several is followed. One graph is in memory at a time.
 
     Args:

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from faceverif.perturbation.ascent import gradient_of
 from faceverif.perturbation.threat_model import ThreatModel, expand
 
-# Xie et al. (2019), Sec. 4.1: an image shrinks by a tenth at most.
+# An image shrinks by a tenth at most, as the paper's 330 pixels shrink to 299.
 _SMALLEST = 0.9
 
 
@@ -25,16 +25,16 @@ class MomentumAscent:
     Attributes:
         steps: T, >= 1.
         momentum: mu of MI-FGSM: g <- mu g + gradient / |gradient|_1. Dong et al., "Boosting Adversarial
-            Attacks with Momentum" (2018), Eq. 6. With 0 this is I-FGSM.
-        diversity: p of DI: the chance that an image is shrunk and padded with black before a gradient. Xie et
-            al., "Improving Transferability with Input Diversity" (2019), Eqs. 4 and 5.
-        smoothing_px: k of TI: the gradient is convolved with a Gaussian of 2 k + 1 pixels and standard
-            deviation k / sqrt(3). Dong et al., "Evading Defenses by Translation-Invariant Attacks" (2019),
-            Eq. 7 and Sec. 3.3. 0: not.
+            Attacks with Momentum" (2018), Algorithm 1. With 0 this is I-FGSM.
+        diversity: p of DI: the chance that an image is shrunk and padded with black before a gradient,
+            grad J(T(x; p)). Xie et al., "Improving Transferability of Adversarial Examples with Input
+            Diversity" (2019).
+        smoothing_px: k of TI: the gradient becomes W * gradient, with a Gaussian W of 2 k + 1 pixels and
+            standard deviation k / sqrt(3). Dong et al., "Evading Defenses to Transferable Adversarial
+            Examples by Translation-Invariant Attacks" (2019). 0: not.
         nesterov: NI: the gradient is taken where the momentum leads, at x + alpha mu g. Lin et al., "Nesterov
-            Accelerated Gradient and Scale Invariance" (2020), Eq. 6.
-        scales: m of SI: the mean gradient of the images divided by 1, 2, ... 2^(m - 1). Lin et al. (2020),
-            Eq. 8. 1: not.
+            Accelerated Gradient and Scale Invariance for Adversarial Attacks" (2020).
+        scales: m of SI, in the same paper: 1 / m sum_i grad J(x / 2^i), i = 0, ..., m - 1. 1: not.
         samples: gradients that are averaged at each step (EOT), for DI or a random model.
     """
 

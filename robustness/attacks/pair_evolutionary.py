@@ -29,10 +29,12 @@ _RECENT, _LONGER = 20, 1.1
 
 
 class PairEvolutionary(PairAttack):
-    """Dong et al., "Efficient Decision-based Black-box Attacks on Face Recognition" (2019), Algorithm 1.
+    """The evolutionary attack of Dong et al. (2019), Algorithm 1.
 
-    Begins at a picture that is decided as wanted and comes closer to the clean one. A dodge begins at noise
-    or at the negative, an impersonation at the reference. It ends where the change is within epsilon.
+    "Efficient Decision-based Black-box Adversarial Attacks on Face Recognition". The lengths of a step are
+    ours. It begins at a picture that is decided as wanted and comes closer to the clean one. A dodge begins
+    at noise or at the negative, an impersonation at the reference. It ends where the change is within
+    epsilon.
 
     Args:
         goal: what the attack is for.
