@@ -25,7 +25,6 @@ from robustness.rejection.figures import (
     histogram_panels,
     posterior_panels,
     queries_panel,
-    strip_panels,
     sweep_panels,
 )
 from robustness.rejection.findings import (
@@ -40,6 +39,7 @@ from robustness.rejection.findings import (
 )
 from robustness.rejection.headline import headlines
 from robustness.rejection.masking import CHECKS, VERDICTS, Verdict
+from robustness.rejection.strips import strip_panels
 from robustness.rejection.trial_files import TrialScores
 
 

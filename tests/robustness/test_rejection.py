@@ -27,7 +27,6 @@ from robustness.rejection.figures import (
     POSTERIOR,
     escapes_panels,
     posterior_panels,
-    strip_panels,
     sweep_panels,
 )
 from robustness.rejection.findings import (
@@ -41,6 +40,7 @@ from robustness.rejection.findings import (
 )
 from robustness.rejection.plan import plan_trials
 from robustness.rejection.run import run_rejection
+from robustness.rejection.strips import strip_panels
 from robustness.rejection.trial_files import file_at
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "rejection"
