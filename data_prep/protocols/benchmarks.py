@@ -17,6 +17,7 @@ from data_prep.alignment import TEMPLATES
 from data_prep.dataset.manifest import MANIFEST_NAME
 from data_prep.errors import InputError, printable
 from data_prep.protocols import FORMATS, VerificationProtocol, cfp, insightface_bin, load_protocol
+from data_prep.protocols.halves import is_second_half, is_training_half
 from data_prep.protocols.lfw import TRAIN_NAME
 from data_prep.protocols.list_text import LIST_ENDINGS, unknown_list
 from data_prep.protocols.own_lists import BENCHMARK_OF, BENCHMARKS_OF_BINS, file_name
@@ -131,6 +132,8 @@ def _is_meant(path: Path, sets: Collection[str]) -> bool:
     if cfp.FORMAT.recognises(path):
         return True
     if path.suffix.lower() not in {*LIST_ENDINGS, ".bin"} or path.name == TRAIN_NAME or not path.is_file():
+        return False
+    if is_second_half(path) or is_training_half(path):
         return False
     called = without_pairs(path.stem)
     if called in sets or benchmark_named(path.stem):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 # Same, different. A list uses one of these pairs throughout.
-_WORDS = (
+WORDS = (
     ("1", "0"),
     ("1", "-1"),
     ("+1", "-1"),
@@ -26,7 +26,7 @@ _WORDS = (
     ("positive", "negative"),
     ("pos", "neg"),
 )
-_KNOWN = {word for pair in _WORDS for word in pair}
+_KNOWN = {word for pair in WORDS for word in pair}
 
 
 def is_label(word: str) -> bool:
@@ -49,6 +49,6 @@ def words_of(labels: Sequence[str]) -> tuple[tuple[str, str], int | None]:
     def first_other(words: tuple[str, str]) -> int:
         return next((i for i, label in enumerate(lowered) if label not in words), len(lowered))
 
-    best = max(_WORDS, key=first_other)
+    best = max(WORDS, key=first_other)
     position = first_other(best)
     return best, None if position == len(lowered) else position

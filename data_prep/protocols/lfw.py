@@ -2,8 +2,9 @@
 
 Huang et al. (2007), "Labeled Faces in the Wild". LFW's own files open with their counts: View 2 (`pairs.txt`)
 with sets and pairs of a kind in each, View 1 (`pairsDevTest.txt` beside `pairsDevTrain.txt`) with the latter
-alone. RFW publishes such lists without counts, Kaggle as a CSV with a header, XQLFW with LFW's counts. A list
-is called LFW's where it holds LFW's own pairs: see `own_lists`.
+alone. RFW publishes such lists without counts, XQLFW with LFW's counts, Kaggle as a CSV with a header, or in
+two files, one for each kind of pair, which are joined. A list is called LFW's where it holds LFW's own pairs:
+see `own_lists`.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from data_prep.errors import InputError
 from data_prep.protocols.base import PairFormat, ProtocolSize, VerificationProtocol
 from data_prep.protocols.folds import alternating_sets, deal_folds
+from data_prep.protocols.halves import other_half, training_half
 from data_prep.protocols.list_text import (
     SEPARATORS,
     Row,
@@ -43,12 +45,14 @@ class _List:
     """The pairs of a file in its order.
 
     Attributes:
+        files: that the pairs come from.
         counts: of the first line: sets and pairs of a kind, or the latter alone; empty where there are none.
         left, right: (pairs,) keys of photos.
         same: (pairs,).
         separator: between the fields.
     """
 
+    files: tuple[Path, ...]
     counts: tuple[int, ...]
     left: tuple[str, ...]
     right: tuple[str, ...]
@@ -92,8 +96,13 @@ def _is_header(fields: list[str]) -> bool:
 
 def _load(path: Path) -> VerificationProtocol:
     listed = _read(path)
-    if len(listed.counts) == 1 and (path.name == TRAIN_NAME or (path.parent / TRAIN_NAME).is_file()):
-        return _view1(path, listed)
+    if len(listed.counts) == 1 and path.name == TRAIN_NAME:
+        raise _half_of_view1(path)
+    train = training_half(path)
+    if train is None and len(listed.counts) == 1 and (path.parent / TRAIN_NAME).is_file():
+        train = path.parent / TRAIN_NAME
+    if train is not None and len(listed.counts) < 2:
+        return _view1(_read(train), listed)
     if path.name == _TEST_NAME:
         raise _half_of_view1(f"{path}, without {TRAIN_NAME} beside it")
     return _one_list(path, listed)
@@ -104,8 +113,8 @@ def _one_list(path: Path, listed: _List) -> VerificationProtocol:
     name = own_name(listed.left, listed.right, listed.same, fold)
     promised, size = listed.counts if len(listed.counts) == 2 else (0, 0)
     return VerificationProtocol.of_files(
-        path,
-        name=name or file_name(path),
+        *listed.files,
+        name=name or file_name(listed.files[0]),
         left=listed.left,
         right=listed.right,
         same=listed.same,
@@ -135,26 +144,26 @@ def _reading(name: str | None, listed: _List) -> str:
 # --- View 1: two files, one that chooses the threshold and one that is scored
 
 
-def _view1(path: Path, test: _List) -> VerificationProtocol:
-    if path.name == TRAIN_NAME:
-        raise _half_of_view1(path)
-    train_path = path.parent / TRAIN_NAME
-    train = _read(train_path)
+def _view1(train: _List, test: _List) -> VerificationProtocol:
     left, right = train.left + test.left, train.right + test.right
     same = np.concatenate([train.same, test.same])
     fold = np.repeat([0, 1], [len(train.same), len(test.same)])
     name = own_name(left, right, same, fold)
-    counts = [f"{int(half.same.sum()):,} + {int((~half.same).sum()):,}" for half in (train, test)]
+    parts = [
+        f"{' and '.join(file.name for file in half.files)} "
+        f"({int(half.same.sum()):,} + {int((~half.same).sum()):,})"
+        for half in (train, test)
+    ]
     return VerificationProtocol.of_files(
-        train_path,
-        path,
-        name=name or file_name(path),
+        *train.files,
+        *test.files,
+        name=name or file_name(test.files[0]),
         left=left,
         right=right,
         same=same,
         fold=fold,
         scored_folds=(1,),
-        fold_rule=f"threshold from {TRAIN_NAME} ({counts[0]}), scored on {path.name} ({counts[1]})",
+        fold_rule=f"threshold from {parts[0]}, scored on {parts[1]}",
         reading=_reading(name, test),
     )
 
@@ -172,6 +181,29 @@ def _half_of_view1(got: object) -> InputError:
 
 
 def _read(path: Path) -> _List:
+    """A list, or both halves of one that is published by kind."""
+    listed = _read_file(path)
+    genuine = bool(listed.same.all())
+    if not genuine and listed.same.any():
+        return listed
+    other = other_half(path, genuine=genuine)
+    if other is None:
+        raise _one_kind(path, listed.same)
+    second = _read_file(other)
+    if (not second.same.any()) != genuine or len(set(second.same.tolist())) > 1:
+        raise _one_kind(other, second.same)
+    first, second = (listed, second) if genuine else (second, listed)
+    return _List(
+        first.files + second.files,
+        (),
+        first.left + second.left,
+        first.right + second.right,
+        np.concatenate([first.same, second.same]),
+        first.separator,
+    )
+
+
+def _read_file(path: Path) -> _List:
     separator = _separator(path)
     if separator is None:
         raise unknown_list(path)
@@ -186,9 +218,8 @@ def _read(path: Path) -> _List:
     left, right = zip(*pairs, strict=True)
     refuse_names_outside(left, right, [row.line for row in body], file=str(path))
     same = np.array([len(row.fields) == _GENUINE for row in body], dtype=bool)
-    _refuse_one_kind(path, same)
     _refuse_other_order(path, body, same, counts)
-    return _List(counts, left, right, same, separator)
+    return _List((path,), counts, left, right, same, separator)
 
 
 def _counted(path: Path, body: list[Row], counts: tuple[int, ...]) -> list[Row]:
@@ -236,25 +267,16 @@ def _refuse_other_order(
         )
 
 
-def _refuse_one_kind(path: Path, same: NDArray[np.bool_]) -> None:
-    """Kaggle publishes View 1's halves by kind: matchpairsDevTest.csv and mismatchpairsDevTest.csv."""
-    if same.all() or not same.any():
-        raise InputError(
-            str(path),
-            "must hold genuine pairs (name number number) and impostor pairs (name number name number)",
-            got=f"{len(same):,} {'genuine' if same.all() else 'impostor'} pairs alone",
-            fix="Write both kinds into one new file and give that: below these pairs, those of "
-            f"{_other_kind(path, genuine=bool(same.all()))}, without a second header.",
-        )
-
-
-def _other_kind(path: Path, *, genuine: bool) -> str:
-    name = path.name
-    if genuine and name.startswith("match"):
-        return str(path.with_name(f"mis{name}"))
-    if not genuine and name.startswith("mismatch"):
-        return str(path.with_name(name.removeprefix("mis")))
-    return f"the list with the {'impostor' if genuine else 'genuine'} pairs"
+def _one_kind(path: Path, same: NDArray[np.bool_]) -> InputError:
+    genuine = bool(same.all())
+    begins = ("match", "mismatch") if genuine else ("mismatch", "match")
+    return InputError(
+        str(path),
+        "must hold genuine pairs (name number number) and impostor pairs (name number name number)",
+        got=f"{len(same):,} {'genuine' if genuine else 'impostor'} pairs alone",
+        fix=f"Add the {'impostor' if genuine else 'genuine'} pairs, or lay their list beside it: a name that "
+        f"begins with {begins[0]} goes with one that begins with {begins[1]} and is otherwise the same.",
+    )
 
 
 FORMAT = PairFormat(

@@ -100,6 +100,14 @@ def read_lines(path: Path) -> list[str]:
         ) from error
     if lines == [""]:
         raise InputError(str(path), "must hold pairs", got="an empty file", fix="Get a complete copy of it.")
+    for number, line in enumerate(lines, start=1):
+        if "\0" in line:
+            raise InputError(
+                f"{path}, line {number}",
+                "must be text in UTF-8",
+                got="a zero byte, as in UTF-16 or in a file that was cut off",
+                fix="Save the list again as UTF-8, or get a complete copy of it.",
+            )
     return lines
 
 
@@ -119,7 +127,7 @@ def split_rows(lines: Iterable[str], separator: Separator, *, field: str) -> Ite
     reader = csv.reader(lines, delimiter=separator.sign, skipinitialspace=True)
     try:
         for fields in reader:
-            stripped = [each.strip() for each in fields]
+            stripped = [_unquoted(each.strip()) for each in fields]
             while stripped and not stripped[-1]:
                 stripped.pop()
             if stripped:
@@ -133,9 +141,19 @@ def split_rows(lines: Iterable[str], separator: Separator, *, field: str) -> Ite
         ) from error
 
 
+def _unquoted(field: str) -> str:
+    """Without single quotes around it, which a CSV does not know as quotes."""
+    return field[1:-1] if len(field) > 1 and field[0] == field[-1] == "'" else field
+
+
 def opening_rows(lines: Sequence[str], separator: Separator) -> Sequence[Row]:
     """The rows of opening lines; none where they cannot be split."""
     try:
-        return list(split_rows(lines, separator, field="opening"))
+        return [] if _is_json(lines) else list(split_rows(lines, separator, field="opening"))
     except InputError:
         return []
+
+
+def _is_json(lines: Sequence[str]) -> bool:
+    """Whether a text opens as JSON, whose commas separate other things."""
+    return bool(lines) and (lines[0] in ("[", "{") or lines[0].startswith(("[{", "[[", '{"')))

@@ -8,6 +8,7 @@ import pytest
 
 from data_prep.errors import InputError
 from data_prep.protocols import VerificationProtocol, find_rows, load_protocol
+from data_prep.protocols.benchmarks import find_lists
 from data_prep.protocols.own_lists import fingerprint
 from data_prep.protocols.photo_names import common_folder
 
@@ -199,19 +200,82 @@ def test_kaggles_pairs_csv_is_read_as_lfws_sets(tmp_path: Path) -> None:
     assert protocol.fold_rule == "2 sets of 2 + 2 pairs, in file order"
 
 
+HALVES = {
+    "match": ("name,imagenum1,imagenum2", "G"),
+    "mismatch": ("name,imagenum1,name.1,imagenum2.1", "I"),
+}
+
+
+def write_halves(folder: Path, ending: str, *, pairs: int = 4) -> list[Path]:
+    """Both kinds of pairs, as Kaggle publishes them."""
+    return [
+        write(folder, "\n".join([header, *numbered(",", kinds=kind * pairs)]), f"{word}{ending}")
+        for word, (header, kind) in HALVES.items()
+    ]
+
+
+@pytest.mark.parametrize("given", [0, 1])
+def test_two_halves_of_a_list_are_joined_whichever_is_given(tmp_path: Path, given: int) -> None:
+    halves = write_halves(tmp_path, "pairsDevTest.csv")
+    protocol = load_protocol(halves[given])
+    assert protocol.same.tolist() == [True] * 4 + [False] * 4
+    assert protocol.name == "matchpairsDevTest"
+    assert protocol.fold_rule.startswith("no sets: the i-th genuine")
+    halves[1 - given].write_text(halves[1 - given].read_text() + "\n" + numbered(",", kinds="GI")[1 - given])
+    assert load_protocol(halves[given]).sha256 != protocol.sha256
+
+
+def test_two_halves_of_view_1_choose_the_threshold_on_its_training_half(tmp_path: Path) -> None:
+    test, _ = write_halves(tmp_path, "pairsDevTest.csv", pairs=3)
+    write_halves(tmp_path, "pairsDevTrain.csv", pairs=5)
+    protocol = load_protocol(test)
+    assert (protocol.fold.tolist(), protocol.scored_folds) == ([0] * 10 + [1] * 6, (1,))
+    rule = "threshold from matchpairsDevTrain.csv and mismatchpairsDevTrain.csv (5 + 5), scored on "
+    assert protocol.fold_rule == f"{rule}matchpairsDevTest.csv and mismatchpairsDevTest.csv (3 + 3)"
+    [listed] = find_lists(tmp_path, allow_partial=False, aligned=[])
+    assert listed.path == test
+
+
+@pytest.mark.real_data
+def test_lfws_view_1_in_halves_is_lfws_view_1(shared: Path, tmp_path: Path) -> None:
+    for part in ("DevTrain", "DevTest"):
+        _, *rows = (shared / f"data/lfw/pairs{part}.txt").read_text().splitlines()
+        for (word, (header, _)), fields in zip(HALVES.items(), (3, 4), strict=True):
+            own = [row.replace("\t", ",") for row in rows if len(row.split()) == fields]
+            (tmp_path / f"{word}pairs{part}.csv").write_text("\n".join([header, *own]))
+    assert load_protocol(tmp_path / "mismatchpairsDevTest.csv").name == "lfw-view1"
+
+
+@pytest.mark.parametrize(("word", "missing"), [("match", "mismatch"), ("mismatch", "match")])
+def test_half_a_list_says_how_the_other_half_is_called(tmp_path: Path, word: str, missing: str) -> None:
+    halves = dict(zip(HALVES, write_halves(tmp_path, "pairs.csv"), strict=True))
+    halves[missing].unlink()
+    said = rf"a name that begins with {word} goes with one that begins with {missing} and"
+    with pytest.raises(InputError, match=said):
+        load_protocol(halves[word])
+    write(tmp_path, halves[word].read_text(), f"{missing}pairs.csv")
+    with pytest.raises(InputError, match=rf"{missing}pairs\.csv: must hold genuine pairs .* pairs alone"):
+        load_protocol(halves[word])
+
+
+def test_single_quotes_are_quotes(tmp_path: Path) -> None:
+    lines = [f"'{left}', '{right}', {int(kind)}" for left, right, kind in PAIRS]
+    assert same_pairs(load_protocol(write(tmp_path, "\n".join(lines))))
+
+
+def test_utf_16_without_its_mark_is_named(tmp_path: Path) -> None:
+    text = "\n".join(["left,right,same", *(f"{left},{right},{int(kind)}" for left, right, kind in PAIRS)])
+    (tmp_path / "list.csv").write_bytes(text.encode("utf-16-le"))
+    with pytest.raises(InputError, match=r"line 1: must be text in UTF-8; got a zero byte, as in UTF-16"):
+        load_protocol(tmp_path / "list.csv")
+
+
 @pytest.mark.parametrize(
-    ("name", "kind", "other"),
-    [
-        ("matchpairsDevTest.csv", "G", "mismatchpairsDevTest.csv"),
-        ("mismatchpairsDevTest.csv", "I", "matchpairsDevTest.csv"),
-    ],
+    "text", ['[{"left": "a", "right": "b", "same": 1}]', '{"left": "a"}\n{"left": "b"}\n', "[\n1]"]
 )
-def test_half_a_list_names_the_other_half(tmp_path: Path, name: str, kind: str, other: str) -> None:
-    header = {"G": "name,imagenum1,imagenum2", "I": "name,imagenum1,name.1,imagenum2.1"}[kind]
-    lines = [header, *numbered(",", kinds=kind * 4)]
-    with pytest.raises(InputError) as raised:
-        load_protocol(write(tmp_path, "\n".join(lines), name))
-    assert f"below these pairs, those of {tmp_path / other}, without a second header" in str(raised.value)
+def test_json_is_refused_with_the_form_of_a_list(tmp_path: Path, text: str) -> None:
+    with pytest.raises(InputError, match=r"must be a list of pairs.* first line .* Write a pair per line"):
+        load_protocol(write(tmp_path, text))
 
 
 # --- whose list it is
