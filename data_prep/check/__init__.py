@@ -81,7 +81,8 @@ def _kind_of(path: Path) -> _Kind | None:
         return other
     found = find_format(path)
     if found is None:
-        return _PICTURES if is_tar(path) else None  # a compressed one, which no reader of photos takes
+        # A compressed tar, or a folder of one, which no reader of photos takes.
+        return _PICTURES if is_tar(path) or _PICTURES.recognises(path) else None
     if found[0] in (folder.FORMAT, webdataset.FORMAT) and _PICTURES.recognises(path):
         return _PICTURES
     return _of_photos(*found)

@@ -6,9 +6,9 @@ import tarfile
 from pathlib import Path
 
 from data_prep.check.report import CheckReport
-from data_prep.protocols import load_protocol
+from data_prep.protocols import VerificationProtocol, load_protocol
 from data_prep.sources.idx import Part, read_idx_images
-from data_prep.sources.picture_tar import holds_small_pictures, read_pictures
+from data_prep.sources.picture_tar import holds_small_pictures, pictures_in, read_pictures
 
 _SPLITS = ("train", "test")  # of a set of pictures
 
@@ -22,10 +22,21 @@ def examine_protocol(path: Path, report: CheckReport, every: bool) -> None:
         f"{len(protocol) - genuine:,} impostor, {protocol.size.folds} folds; {protocol.fold_rule}"
     )
     report.facts.append(f"{protocol.reading}; sha256 {protocol.sha256}")
+    _report_contradictions(protocol, report)
     if protocol.partial is not None:
         report.problems.append(f"this is a part: {protocol.partial}")
     elif protocol.official is not None:
         report.facts.append("all the pairs and folds that a list of this name or first line must have")
+
+
+def _report_contradictions(protocol: VerificationProtocol, report: CheckReport) -> None:
+    """Pairs that no model gets right: a photo and itself as different people, or a pair with both labels."""
+    pairs = zip(protocol.left, protocol.right, protocol.same.tolist(), strict=True)
+    found = {(frozenset((left, right)), same) for left, right, same in pairs}
+    themselves = [next(iter(pair)) for pair, same in found if len(pair) == 1 and not same]
+    report.count("impostor pairs are a photo and itself", sorted(themselves))
+    both = [" and ".join(sorted(pair)) for pair, same in found if same and (pair, False) in found]
+    report.count("pairs stand in the list as genuine and as impostor", sorted(both))
 
 
 def examine_idx(path: Path, report: CheckReport, every: bool) -> None:
@@ -46,13 +57,13 @@ def is_tar(path: Path) -> bool:
 
 
 def are_pictures(path: Path) -> bool:
-    """Whether a tar or folder holds the pictures of an image classifier."""
-    return holds_small_pictures(path, splits=_SPLITS)
+    """Whether a tar, a folder, or the only tar in one holds the pictures of an image classifier."""
+    return holds_small_pictures(pictures_in(path) or path, splits=_SPLITS)
 
 
 def examine_pictures(path: Path, report: CheckReport, every: bool) -> None:
     """Every picture of both splits: the reader decodes them."""
-    for split, pictures in read_pictures(path, splits=_SPLITS).items():
+    for split, pictures in read_pictures(pictures_in(path) or path, splits=_SPLITS).items():
         height, width = pictures.images.shape[1:3]
         classes = len(pictures.class_names)
         report.facts.append(

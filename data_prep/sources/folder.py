@@ -65,10 +65,12 @@ def _refuse_part_of_celeba(source: Path, photo: Path) -> None:
 def _named(source: Path, paths: Sequence[Path]) -> list[FilePhoto]:
     names = [name_below(path, source) for path in paths]
     level = people_level(names, source)
-    above = "/".join(names[0].split("/")[:level]) + "/"
+    deepest = max(names, key=lambda name: name.count("/"))
+    above = "/".join(deepest.split("/")[:level]) + "/"
     shared = level > 0 and all(name.startswith(above) for name in names)
     if level:
-        say(f"{source}: everything lies in {above}, so the folders in it name the people")
+        much = "everything" if shared else "almost everything"
+        say(f"{source}: {much} lies in {above}, so the folders in it name the people")
     photos = []
     for path, name in zip(paths, names, strict=True):
         folders = name.split("/")[:-1]

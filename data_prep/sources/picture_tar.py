@@ -21,6 +21,8 @@ from data_prep.progress import say
 from data_prep.sources.base import Skipped
 from data_prep.walk import left_by_the_system, walk_files
 
+_TARS = (".tar", ".tar.gz", ".tgz")
+_PICKLED = {"cifar-10-python.tar.gz", "cifar-100-python.tar.gz"}  # what torchvision fetches
 _LARGEST_PICTURE = 2**24
 _LARGEST_PX = 2**22
 _LARGEST_SMALL_SIDE_PX = 64  # CIFAR has 32; no face photo worth aligning is so small
@@ -39,6 +41,14 @@ class Pictures:
     images: NDArray[np.uint8]
     labels: NDArray[np.int64]
     class_names: tuple[str, ...]
+
+
+def pictures_in(path: Path) -> Path | None:
+    """The folder or tar of pictures at a path, or the only tar in a folder there; else null."""
+    if path.is_file() or (path / "train").is_dir():
+        return path
+    tars = [each for each in path.glob("*.t*") if each.name.endswith(_TARS) and each.name not in _PICKLED]
+    return tars[0] if len(tars) == 1 else None
 
 
 def read_pictures(source: Path, *, splits: tuple[str, ...]) -> dict[str, Pictures]:

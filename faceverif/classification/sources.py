@@ -15,7 +15,7 @@ from data_prep.errors import InputError, first_line
 from data_prep.sources.fer2013 import CLASS_NAMES as EXPRESSIONS
 from data_prep.sources.fer2013 import read_fer2013
 from data_prep.sources.idx import has_idx_files, read_idx_images
-from data_prep.sources.picture_tar import Pictures, read_pictures
+from data_prep.sources.picture_tar import Pictures, pictures_in, read_pictures
 from faceverif.classification.config import ImageDataConfig
 from faceverif.images.labelled import ImageFiles, Images, ImageSet, scaled_centre
 
@@ -35,8 +35,6 @@ _CLOTHES = (
 _LARGE_SIDE_PX = 224
 _IDX, _PICTURES = " as four idx files, or", " as a tar or folder of train/CLASS/PICTURE and test/..., or"
 _OTHER_LAYOUTS = {"mnist": _IDX, "fashion_mnist": _IDX, "cifar10": _PICTURES, "cifar100": _PICTURES}
-_TARS = (".tar", ".tar.gz", ".tgz")
-_PICKLED = {"cifar-10-python.tar.gz", "cifar-100-python.tar.gz"}  # what torchvision fetches
 _DIGITS_TESTED = 0.2
 
 
@@ -85,7 +83,7 @@ def read_images(config: ImageDataConfig) -> tuple[Images, Images]:
     if config.name in ("mnist", "fashion_mnist") and has_idx_files(path):
         names = _DIGITS if config.name == "mnist" else _CLOTHES
         return _of_idx(path, "train", names), _of_idx(path, "t10k", names)
-    if config.name in ("cifar10", "cifar100") and (pictures := _pictures_of(path)):
+    if config.name in ("cifar10", "cifar100") and (pictures := pictures_in(path)):
         splits = read_pictures(pictures, splits=("train", "test"))
         return _of_pictures(splits["train"]), _of_pictures(splits["test"])
     return _through_torchvision(config, path)
@@ -94,14 +92,6 @@ def read_images(config: ImageDataConfig) -> tuple[Images, Images]:
 def _of_idx(folder: Path, part: Any, class_names: tuple[str, ...]) -> ImageSet:
     images, labels = read_idx_images(folder, part)
     return _image_set(images[:, None], labels, class_names)
-
-
-def _pictures_of(path: Path) -> Path | None:
-    """The folder or tar of pictures at a path, or the only tar in a folder there; None: there is none."""
-    if path.is_file() or (path / "train").is_dir():
-        return path
-    tars = [each for each in path.glob("*.t*") if each.name.endswith(_TARS) and each.name not in _PICKLED]
-    return tars[0] if len(tars) == 1 else None
 
 
 def _of_pictures(pictures: Pictures) -> ImageSet:

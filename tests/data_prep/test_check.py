@@ -75,16 +75,17 @@ def test_folders_above_the_people_are_gone_through_or_named(tmp_path: Path) -> N
     assert f"faceverif align {splits}/train OUT" in problems(splits)
 
 
-@pytest.mark.parametrize("name", ["d", "plain.tar", "zipped.tar.gz", "within/d"])
+@pytest.mark.parametrize("name", ["d", "plain.tar", "zipped.tar.gz", "within/d", "in/a.tar", "in/a.tgz"])
 def test_small_pictures_for_classify_in_a_tar_or_a_folder(tmp_path: Path, name: str) -> None:
     names = [f"{split}/{label}/{n}.png" for split in ("train", "test") for label in "ab" for n in range(2)]
     write_photos(tmp_path / "within/d", *names)
     if name == "d":
         shutil.copytree(tmp_path / "within/d", tmp_path / name)
-    elif ".tar" in name:
+    elif ".t" in name:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
         with tarfile.open(tmp_path / name, "w:gz" if name.endswith("gz") else "w") as archive:
             archive.add(tmp_path / "within/d", arcname=".")
-    report = check(tmp_path / name)
+    report = check(tmp_path / ("in" if name.startswith("in/") else name))
     assert report.whole
     assert report.facts == [f"{split}: 4 pictures of 2 classes, 24 x 24" for split in ("train", "test")]
 
@@ -205,6 +206,15 @@ def test_lists_of_pairs(tmp_path: Path) -> None:
     assert "must stay inside its folder" in problems(tmp_path / "list.csv")
     (tmp_path / "pairs.txt").write_text("2\t1\nA\t1\t2\nA\t1\tB\t1\nA\t1\t2\nA\t1\tB\t1\n")
     assert "a list in LFW's form, not LFW's own" in check(tmp_path / "pairs.txt").facts[1]
+
+
+def test_pairs_that_contradict_themselves_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "list.csv"
+    rows = ["a/1,a/2,1", "a/1,b/1,0", "a/2,a/1,0", "b/1,b/1,0", "b/1,b/2,1", "a/2,b/1,0"]
+    path.write_text("\n".join(["left,right,same", *rows]))
+    said = problems(path)
+    assert "1 impostor pairs are a photo and itself: b/1" in said
+    assert "1 pairs stand in the list as genuine and as impostor: a/1 and a/2" in said
 
 
 def test_a_text_that_is_no_list_is_refused_in_the_words_of_verify(tmp_path: Path) -> None:

@@ -41,7 +41,9 @@ def test_folders_above_the_people_are_gone_through(
     assert ("name the people" in capsys.readouterr().err) == bool(above)
 
 
-def test_a_cover_beside_the_only_folder_changes_nothing(tmp_path: Path) -> None:
+def test_a_cover_beside_the_only_folder_changes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     put(tmp_path, "cover.jpg", "lfw/Ann/1.jpg", "lfw/Ann/2.jpg", "lfw/Bob/1.jpg")
     assert identities(tmp_path) == {
         "cover.jpg": None,
@@ -49,6 +51,7 @@ def test_a_cover_beside_the_only_folder_changes_nothing(tmp_path: Path) -> None:
         "lfw/Ann/2.jpg": "Ann",
         "lfw/Bob/1.jpg": "Bob",
     }
+    assert "almost everything lies in lfw/, so the folders in it name" in capsys.readouterr().err
 
 
 def test_one_person_is_one_person(tmp_path: Path) -> None:
