@@ -13,8 +13,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
+from pydantic import BeforeValidator
+
 from data_prep.errors import InputError
-from faceverif.config.section import Section
+from faceverif.config.section import Section, broken_rule
 
 _ALIKE = 0.75  # difflib's ratio, from which one name is probably a misspelling of the other
 
@@ -34,10 +36,18 @@ class MustExist:
     advice: str = ""
 
 
-InputPath = Annotated[Path, MustExist()]
-AlignedPath = Annotated[Path, MustExist("faceverif align")]
-RunPath = Annotated[Path, MustExist("faceverif train")]
-ImportedPath = Annotated[Path, MustExist("faceverif import")]
+def _not_empty(value: Any) -> Any:
+    """Empty text would be the folder that the user is in."""
+    if value == "":
+        raise broken_rule("", "must be a path, not empty text", got='""')
+    return value
+
+
+_GivenPath = Annotated[Path, BeforeValidator(_not_empty)]
+InputPath = Annotated[_GivenPath, MustExist()]
+AlignedPath = Annotated[_GivenPath, MustExist("faceverif align")]
+RunPath = Annotated[_GivenPath, MustExist("faceverif train")]
+ImportedPath = Annotated[_GivenPath, MustExist("faceverif import")]
 
 
 def require_path(path: Path, *, field: str, made_by: str = "", advice: str = "") -> None:
@@ -60,6 +70,8 @@ def require_path(path: Path, *, field: str, made_by: str = "", advice: str = "")
         return
     made = f"`{made_by}` makes it." if made_by else ""
     fix = near_names(path) or made or f"Check the path, and the folder that you are in. {advice}".strip()
+    if str(path).startswith(("~", "$")):
+        fix = "A shell replaces ~ and $NAME, but not in quotes or configs: write the whole path."
     raise InputError(field, "there is no such file or folder", got=path, fix=fix)
 
 

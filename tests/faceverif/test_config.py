@@ -249,7 +249,15 @@ def test_there_is_a_config_of_a_classifier() -> None:
     assert OF_IMAGES
 
 
+@pytest.mark.parametrize("key", ["data.path", "data.exclude", "training.start_from"])
+def test_an_empty_path_is_not_the_current_folder(path: Path, key: str) -> None:
+    with pytest.raises(InputError, match=rf'^{key}: must be a path, not empty text; got ""'):
+        load_run_config(path, [f"{key}=''"])
+
+
 def test_paths_of_a_config_must_exist_unless_they_can_be_fetched(tmp_path: Path, path: Path) -> None:
+    with pytest.raises(InputError, match=r"got ~/faces\. A shell replaces ~ .* write the whole path"):
+        refuse_missing_paths(load_run_config(path, ["data.path=~/faces"]))
     with pytest.raises(InputError, match=r"data\.path: there is no such .*`faceverif align` makes it"):
         refuse_missing_paths(load_run_config(path, []))
     (tmp_path / "data").mkdir()
@@ -266,7 +274,6 @@ def test_paths_of_a_config_must_exist_unless_they_can_be_fetched(tmp_path: Path,
         refuse_missing_paths(long)
 
 
-@pytest.mark.usefixtures("real_inputs")
 @pytest.mark.parametrize(
     "shipped", sorted((_ROOT / "configs/faces").glob("c*.yaml")), ids=lambda path: path.stem
 )
