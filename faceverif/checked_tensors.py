@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from contextvars import ContextVar, Token
 from functools import partial
@@ -65,6 +64,20 @@ class DeferredChecks:
 _deferred: ContextVar[DeferredChecks | None] = ContextVar("deferred checks", default=None)
 
 
+def check_later(may_fail: Tensor, check: Callable[[], None]) -> None:
+    """Make a check if it may fail: now, or within `DeferredChecks` at their end.
+
+    Args:
+        may_fail: a single truth value, on the device.
+        check: raises an InputError if it fails.
+    """
+    deferred = _deferred.get()
+    if deferred is not None:
+        deferred.note(may_fail, check)
+    elif may_fail:
+        check()
+
+
 def valid_labels(labels: Tensor, *, batch: int, classes: int) -> Tensor:
     """Labels that name a class each: those given, except in `DeferredChecks`, which see.
 
@@ -124,11 +137,7 @@ def refuse_bad_embeddings(embeddings: Tensor, *, dim: int) -> None:
         got, fix = tuple(embeddings.shape), f"Build the head with embedding_dim={embeddings.shape[-1]}."
         raise InputError("embeddings", f"must be (batch, {dim}), as the head was built", got=got, fix=fix)
     total = embeddings.detach().sum()  # finite only if all are: one pass at each step, not three
-    deferred = _deferred.get()
-    if deferred is not None:
-        deferred.note(~total.isfinite(), partial(_refuse_not_finite, embeddings.detach()))
-    elif not math.isfinite(total):
-        _refuse_not_finite(embeddings)
+    check_later(~total.isfinite(), partial(_refuse_not_finite, embeddings.detach()))
 
 
 def _refuse_not_finite(embeddings: Tensor) -> None:

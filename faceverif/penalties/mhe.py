@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from faceverif.heads.angular import cosines
 from faceverif.penalties.base import EmbeddedBatch, Penalty
@@ -28,7 +27,7 @@ def hyperspherical_energy(weight: Tensor, labels: Tensor) -> Tensor:
     """
     # |u - v|^2 = 2 - 2 u . v.
     squares = (2.0 - 2.0 * cosines(weight[labels], weight)).clamp_min(_SMALLEST_SQUARE)
-    own = F.one_hot(labels, len(weight)).bool()
+    own = labels[:, None] == torch.arange(len(weight), device=labels.device)
     return torch.where(own, 0.0, squares.reciprocal()).sum(dim=1) / (len(weight) - 1)
 
 

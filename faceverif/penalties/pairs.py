@@ -1,4 +1,7 @@
-"""Pair losses of metric learning, from pytorch-metric-learning: comparators of the papers' losses."""
+"""Pair losses of metric learning, from pytorch-metric-learning: comparators of the papers' losses.
+
+The library looks the pairs of a batch up by index, so each step waits for a GPU. No other penalty does.
+"""
 
 from __future__ import annotations
 

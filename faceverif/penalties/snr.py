@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from functools import partial
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from data_prep.errors import InputError
-from faceverif.checked_tensors import require_not_negative
+from faceverif.checked_tensors import check_later, require_not_negative
 from faceverif.penalties.base import EmbeddedBatch, Penalty
 from faceverif.process_sums import sum_over_processes
 
@@ -59,16 +60,14 @@ def snr_penalty(
     require_not_negative("constraint_weight", constraint_weight)
     require_not_negative("margin", margin)
     require_not_negative("smallest_snr", smallest_snr)
-    present, means, variances = _moments(logits, labels)
-    known = ~thresholds[present].isnan()
-    present, means, variances = present[known], means[known], variances[known]
-    if detach == "means":
-        means = means.detach()
-    if detach == "variances":
-        variances = variances.detach()
-    eta = thresholds[present].detach()[:, None].to(logits.dtype)
-    own = torch.zeros_like(means, dtype=torch.bool)
-    own[torch.arange(len(present)), present] = True
+    seen = _moments(logits, labels)
+    means = seen.means.detach() if detach == "means" else seen.means
+    variances = seen.variances.detach() if detach == "variances" else seen.variances
+    eta = thresholds.detach()[seen.classes].to(logits.dtype)
+    counted = seen.twice & ~eta.isnan()
+    # Zero in the rows that do not count, so that no NaN reaches a gradient.
+    eta = torch.where(counted, eta, 0.0)[:, None]
+    own = seen.classes[:, None] == torch.arange(logits.shape[1], device=logits.device)
     squares = (eta - means).square().clamp_min(_SMALLEST_SQUARE)
     noise = variances / squares
     if smallest_snr:
@@ -76,8 +75,8 @@ def snr_penalty(
         noise = torch.where(rightly, noise, 1.0 / smallest_snr)
     too_high = (means - eta - margin).clamp_min(0.0)
     too_low = (eta - means + margin).clamp_min(0.0)
-    others = torch.where(own, 0.0, noise + constraint_weight * too_high)
-    true = torch.where(own, noise + constraint_weight * too_low, 0.0)
+    others = torch.where(counted[:, None] & ~own, noise + constraint_weight * too_high, 0.0)
+    true = torch.where(counted[:, None] & own, noise + constraint_weight * too_low, 0.0)
     return others.sum() + (logits.shape[1] - 1) * true.sum()
 
 
@@ -127,74 +126,103 @@ class SNR(Penalty):
         # Count, sum and sum of squares of each class's own logit. In float64: sums of squares cancel.
         self.register_buffer("gathered", torch.zeros(3, classes, dtype=torch.float64))
         self.register_buffer("epochs", torch.zeros((), dtype=torch.int64))
+        self._waiting: bool | None = None if start_after_epochs else False
         self.register_load_state_dict_pre_hook(_count_epochs_of_earlier_versions)
+        self.register_load_state_dict_post_hook(_ask_again)
 
     def forward(self, batch: EmbeddedBatch) -> Tensor:
         """A single number; takes note of the batch while in training mode."""
         logits, labels = batch.output.margin_logits, batch.labels
+        thresholds = self.thresholds
         if self.training:
             own = logits.detach().gather(1, labels[:, None]).squeeze(1).double()
-            sums = torch.stack([torch.ones_like(own), own, own.square()])
-            if self.update == "batch" and self.thresholds.isnan().all():
-                self._set_thresholds(torch.zeros_like(self.gathered).index_add_(1, labels, sums))
-            self.gathered.index_add_(1, labels, sums)
-        penalty = logits.new_zeros(()) if self._waits() else self._penalty(logits, labels)
-        if self.training and self.update == "batch":
-            self._take_over()
-        return penalty
-
-    def _waits(self) -> bool:
-        if not (self.training and self.start_after_epochs):
-            return False  # without asking the device
-        return int(self.epochs) < self.start_after_epochs
-
-    def _penalty(self, logits: Tensor, labels: Tensor) -> Tensor:
+            self.gathered.index_add_(1, labels, torch.stack([torch.ones_like(own), own, own.square()]))
+            if self.update == "batch":
+                self._take_over()
+                thresholds = torch.where(thresholds.isnan().all(), self.thresholds, thresholds)
+            if self._waits():
+                return logits.new_zeros(())
         return snr_penalty(
             logits,
             labels,
-            self.thresholds,
+            thresholds,
             constraint_weight=self.constraint_weight,
             margin=self.margin,
             smallest_snr=self.smallest_snr,
             detach=self.detach,
         )
 
+    def _waits(self) -> bool:
+        """Whether it has not started yet; the device is asked once in an epoch."""
+        if self._waiting is None:
+            self._waiting = int(self.epochs) < self.start_after_epochs
+        return self._waiting
+
     def end_epoch(self) -> None:
         """Count it, and set the thresholds from it where epochs do."""
         self.epochs += 1
+        self._waiting = None if self.start_after_epochs else False
         if self.update == "epoch":
             self._take_over()
 
     def _take_over(self) -> None:
-        self._set_thresholds(self.gathered)
-        self.gathered.mul_(self.memory)
-
-    def _set_thresholds(self, gathered: Tensor) -> None:
-        """Of the classes seen twice; the others keep theirs."""
-        count, total, squares = sum_over_processes(gathered)
+        """Set the thresholds of the classes seen twice; the others keep theirs."""
+        count, total, squares = sum_over_processes(self.gathered)
         mean = total / count.clamp_min(1.0)
         variance = (squares - total * mean).clamp_min(0.0) / (count - 1.0).clamp_min(1.0)
         thresholds = (mean - self.spread * variance.sqrt()).to(self.thresholds.dtype)
         self.thresholds = torch.where(count >= 2, thresholds, self.thresholds)
+        self.gathered.mul_(self.memory)
 
 
-def _moments(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Classes with two samples or more, and of these mean and variance of every logit, (present, classes)."""
-    classes, place, counts = labels.unique(return_inverse=True, return_counts=True)
-    twice = counts >= 2
-    if not twice.any():
+class _Seen(NamedTuple):
+    """Moments of the logits for each class of a batch.
+
+    How many classes a batch holds is known on the device only, so there are as many rows as there could be.
+
+    Attributes:
+        classes: (rows,), ascending, then zeros.
+        twice: (rows,), whether the batch holds two samples of the class, or more.
+        means: (rows, classes), of every logit over the samples of the row's class.
+        variances: (rows, classes), of a sample (n - 1).
+    """
+
+    classes: Tensor
+    twice: Tensor
+    means: Tensor
+    variances: Tensor
+
+
+def _moments(logits: Tensor, labels: Tensor) -> _Seen:
+    ascending, order = labels.sort(stable=True)
+    changes = torch.diff(ascending, prepend=ascending[:1]) != 0
+    row = torch.empty_like(labels).scatter(0, order, changes.cumsum(0))
+    rows = min(logits.shape)
+    counts = labels.new_zeros(rows).index_add(0, row, torch.ones_like(labels))
+    check_later((counts < 2).all(), partial(_refuse_single_samples, counts))
+    classes = labels.new_zeros(rows).scatter(0, row, labels)
+    means = _sums(logits, row, rows) / counts.clamp_min(1)[:, None]
+    squares = _sums((logits - means[row]).square(), row, rows)
+    return _Seen(classes, counts >= 2, means, squares / (counts - 1).clamp_min(1)[:, None])
+
+
+def _sums(values: Tensor, row: Tensor, rows: int) -> Tensor:
+    return values.new_zeros(rows, values.shape[1]).index_add(0, row, values)
+
+
+def _refuse_single_samples(counts: Tensor) -> None:
+    if not (counts >= 2).any():
         raise InputError(
             "penalties.snr",
             "needs batches that hold some class twice, to know its spread",
-            got=f"{len(labels)} samples of {len(classes)} classes",
+            got=f"{int(counts.sum())} samples of {int((counts > 0).sum())} classes",
             fix="Raise training.batch_size: SNR is made for few classes.",
         )
-    sums = logits.new_zeros(len(classes), logits.shape[1]).index_add(0, place, logits)
-    means = sums / counts[:, None]
-    apart = (logits - means[place]).square()
-    squares = torch.zeros_like(means).index_add(0, place, apart)
-    variances = squares / (counts - 1).clamp_min(1)[:, None]
-    return classes[twice], means[twice], variances[twice]
+
+
+def _ask_again(module: nn.Module, _: Any) -> None:
+    """Another state has another count of epochs."""
+    module._waiting = None if module.start_after_epochs else False  # type: ignore[assignment]
 
 
 def _count_epochs_of_earlier_versions(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from device_readings import Readings
 from test_objective import OF_HEADS
 from torch import Tensor
 from torch.autograd import gradcheck
 from torch.nn import functional as F
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from data_prep.errors import InputError
 from faceverif.checked_tensors import DeferredChecks, valid_labels
@@ -151,21 +151,6 @@ def test_two_processes_hold_the_statistics_of_the_whole_batch(tmp_path: Path) ->
     for share in shares:
         torch.testing.assert_close(share["mean"], head.mean)
         torch.testing.assert_close(share["variance"], head.variance)
-
-
-class Readings(TorchDispatchMode):
-    """Counts what a GPU would have to be waited for: numbers and shapes that depend on values."""
-
-    NAMES = ("aten::_local_scalar_dense", "aten::nonzero", "aten::is_nonzero", "aten::equal")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: list[str] = []
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
-        if function.name().split(".")[0] in self.NAMES:
-            self.found.append(function.name())
-        return function(*args, **(kwargs or {}))
 
 
 @pytest.mark.parametrize("name", OF_HEADS)

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import pytest
 import torch
+from device_readings import Readings
 from heads import lgm_oracle
 from numeric import numeric_gradient
 from penalties import (
@@ -30,6 +31,8 @@ from torch.autograd import gradcheck
 from torch.nn import functional as F
 
 from data_prep.errors import InputError
+from faceverif.checked_tensors import DeferredChecks
+from faceverif.heads.base import HeadOutput
 from faceverif.heads.gaussian_densities import margin_log_densities
 from faceverif.heads.lgm import LGMHead
 from faceverif.heads.softmax import SoftmaxHead
@@ -505,3 +508,28 @@ def test_modules_reach_what_they_are_meant_to_move(name: str) -> None:
     assert moved is not None
     assert moved.isfinite().all()
     assert moved.abs().max() > 0
+
+
+# pytorch-metric-learning looks the pairs and classes of a batch up by index.
+BY_INDEX = {"triplet", "margin", "n_pair", "contrastive", "proxy_nca"}
+
+
+@pytest.mark.parametrize("name", sorted(MODULES.keys() - BY_INDEX))
+def test_forward_and_backward_of_a_penalty_read_nothing_from_the_device(name: str) -> None:
+    penalty, logits = MODULES[name](), drawn().float().requires_grad_()
+    batch = batch_of(drawn().float(), LABELS)._replace(
+        embeddings=logits, output=HeadOutput(logits, lambda: logits), lesson=Lesson(drawn().float().flip(1))
+    )
+    with Readings() as readings, DeferredChecks() as checks:
+        for _ in range(2):  # the second has thresholds of the first
+            penalty(batch).mean().backward()
+    assert readings.found == []
+    assert not checks.failed
+
+
+def test_snr_of_single_samples_is_refused_at_the_end_of_the_step() -> None:
+    with DeferredChecks() as checks:
+        snr("batch")(batch_of(drawn()[:4].float(), torch.arange(4)))
+    assert checks.failed
+    with pytest.raises(InputError, match=r"some class twice.*got 4 samples of 4 classes"):
+        checks.refuse()
