@@ -217,5 +217,7 @@ def read_batches(
 def _quiet_worker(worker: int) -> None:
     # OpenCV's own threads would fight with the other workers and with the training step.
     cv2.setNumThreads(0)
-    # Ctrl-C in a terminal reaches every process; the training ends its workers itself, after the step.
+    # Ctrl-C in a terminal, `timeout` and torchrun signal every process of the training. It ends its workers
+    # itself, after the step, and they end without it when it is gone.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from typing import Literal, Protocol
 
 import torch
@@ -75,6 +76,8 @@ def launch_fabric(config: Divided) -> Fabric:
         strategy=DDPStrategy(broadcast_buffers=False) if processes > 1 else "auto",
         precision=config.training.precision,
     )
+    # PyTorch's new name for the argument means something else; each process would say so.
+    warnings.filterwarnings("ignore", message=".*broadcast_buffers.* is deprecated")
     fabric.launch()
     return fabric
 

@@ -5,16 +5,19 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from types import FrameType, TracebackType
 from typing import Any
 
 from data_prep.progress import say
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# `timeout` signals the process that it started and then the group, in which that process is once more.
+_SAME_REQUEST_S = 1.0
 
 
 class StopRequest:
-    """A context in which the first Ctrl-C or SIGTERM sets a flag; the second one interrupts at once.
+    """A context in which the first Ctrl-C or SIGTERM sets a flag; a later one interrupts at once.
 
     Weights that are half updated cannot be saved, so the training asks for the flag after each step. Outside
     the main thread, which alone receives signals, nothing changes.
@@ -25,6 +28,7 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.made = False
+        self._made_at = 0.0
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> StopRequest:
@@ -39,8 +43,11 @@ class StopRequest:
             signal.signal(number, handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
+        now = time.monotonic()
         if self.made:
+            if now - self._made_at < _SAME_REQUEST_S:
+                return
             raise KeyboardInterrupt
-        self.made = True
+        self.made, self._made_at = True, now
         if os.environ.get("RANK", "0") == "0":  # of the processes of a torchrun, which all get the signal
             say("stopping after this step; a second Ctrl-C stops at once, without a checkpoint")
