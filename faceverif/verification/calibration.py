@@ -131,6 +131,7 @@ def calibration_of(result: VerificationResult) -> Calibration:
             got="mean subtraction" if result.subtract_mean else f"{impostors} impostor pairs",
             fix="Take a protocol with more pairs of different people.",
         )
+    scored = result.protocol.scored
     return Calibration(
         protocol=result.protocol.name,
         protocol_sha256=result.protocol.sha256,
@@ -143,7 +144,7 @@ def calibration_of(result: VerificationResult) -> Calibration:
         threshold_rule=TAR_RULE,
         interval_rule=INTERVAL_RULE,
         points=tuple(_calibrated(far, point, impostors) for far, point in points),
-        scores=ScoreHistogram.of(result.scores, result.protocol.same),
+        scores=ScoreHistogram.of(result.scores[scored], result.protocol.same[scored]),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +56,19 @@ def test_the_scores_of_all_pairs_are_kept_as_a_histogram(tmp_path: Path) -> None
         place = int(np.argmax(counts))
         inside = (scores >= edges[place]) & (scores < edges[place + 1])
         assert inside.sum() == counts[place]
+
+
+def test_the_histogram_is_of_the_scored_pairs(tmp_path: Path) -> None:
+    """View 1 has a part that only chooses the threshold."""
+    dataset = write_faces(tmp_path / "data", people=12, noise=110)
+    pairs = replace(
+        load_protocol(write_pairs(tmp_path / "pairs.csv", people=12)), scored_folds=(0, 1, 2, 3, 4)
+    )
+    write_calibration(tmp_path, evaluate(EmbeddedPhotos(pattern_embedder(), dataset, flip=True), pairs))
+    calibration = load_calibration(tmp_path, model_sha256=pattern_embedder().sha256)
+    assert calibration.scores is not None
+    impostors = int((pairs.scored & ~pairs.same).sum())
+    assert sum(calibration.scores.impostor) == calibration.impostor_pairs == impostors < 36
 
 
 def test_a_file_of_an_earlier_version_has_no_histogram_and_a_wrong_one_is_refused(tmp_path: Path) -> None:
