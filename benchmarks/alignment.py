@@ -17,8 +17,9 @@ import resource
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -33,8 +34,8 @@ from PIL import Image
 from data_prep.detection.cascade import FaceDetector, Faces, centred_largest
 from data_prep.face_model import load_face_model
 from data_prep.photos import read_photo
-from data_prep.prepare.task import AlignSettings
-from data_prep.prepare.workers import worker_pool
+from data_prep.prepare.task import AlignSettings, Row, Task
+from data_prep.prepare.workers import in_this_process, worker_pool
 from data_prep.sources.base import FilePhoto
 from data_prep.sources.folder import list_photos
 from data_prep.synthetic import synthesise_photos
@@ -64,7 +65,7 @@ def main() -> None:
         parser.error("give a folder of PHOTOS, or --tiny")
     if options.tiny:
         with tempfile.TemporaryDirectory() as folder:
-            measure(tiny_sample(Path(folder)), min_face_px=60, rounds=1, workers=1)
+            measure(tiny_sample(Path(folder)), min_face_px=60, rounds=1, workers=0)
     else:
         sample = random.Random(options.seed).sample(list_photos(options.photos).photos, options.count)
         measure(sample, min_face_px=options.min_face, rounds=_ROUNDS, workers=_CORES)
@@ -91,26 +92,32 @@ def measure(sample: list[FilePhoto], *, min_face_px: int, rounds: int, workers: 
 def time_in_turns(
     sample: list[FilePhoto], *, min_face_px: int, rounds: int, workers: int
 ) -> tuple[dict[str, float], list[Faces], list[Faces]]:
-    """Seconds of each contender over all rounds, our faces and facenet-pytorch's."""
+    """Seconds of each contender over all rounds, our faces and facenet-pytorch's; 0 workers: no processes."""
     seconds: dict[str, float] = defaultdict(float)
     ours: list[Faces] = []
     theirs: list[Faces] = []
     detector = FaceDetector(min_face_px)
     reference = MTCNN(min_face_size=min_face_px, keep_all=True)
     settings = AlignSettings(min_face_px=min_face_px)
-    with tempfile.TemporaryDirectory() as out, worker_pool(Path(out), settings, workers=workers) as align:
+    with tempfile.TemporaryDirectory() as out, aligners(Path(out), settings, workers=workers) as align:
         list(align(batches(sample[: 4 * workers], size=2)))  # every process is up and warm
         for turn in range(rounds):
             part = sample[turn::rounds]
             photos = [read_photo(photo.path) for photo in part]
             # Equal tasks: in a run of any length it does not matter that one process ends before the other.
-            tasks = batches(part, size=math.ceil(len(part) / (2 * workers)))
+            tasks = batches(part, size=math.ceil(len(part) / (2 * max(1, workers))))
             timed(seconds, _ALIGN, lambda tasks=tasks: list(align(tasks)))
             ours += timed(seconds, _DETECT, lambda photos=photos: detect_ours(detector, photos))
             theirs += timed(seconds, _ONE_BY_ONE, lambda photos=photos: detect_singly(reference, photos))
             timed(seconds, _BATCHED, lambda photos=photos: detect_batched(reference, photos))
     order = np.argsort(np.concatenate([np.arange(len(sample))[turn::rounds] for turn in range(rounds)]))
     return seconds, [ours[i] for i in order], [theirs[i] for i in order]
+
+
+def aligners(
+    out: Path, settings: AlignSettings, *, workers: int
+) -> AbstractContextManager[Callable[[list[Task]], Iterator[list[Row]]]]:
+    return worker_pool(out, settings, workers=workers) if workers else in_this_process(out, settings)
 
 
 def timed(seconds: dict[str, float], name: str, call: Callable[[], Result]) -> Result:

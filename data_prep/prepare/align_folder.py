@@ -31,7 +31,7 @@ from data_prep.own_names import LOCK_NAME
 from data_prep.prepare.crop_names import merges_names, refuse_merged
 from data_prep.prepare.journal import Journal
 from data_prep.prepare.task import AlignSettings, Task
-from data_prep.prepare.workers import worker_pool
+from data_prep.prepare.workers import in_this_process, most_workers, worker_pool
 from data_prep.progress import progress, say
 from data_prep.sources import Listing, Skipped, SourcePhoto, list_source
 
@@ -119,7 +119,7 @@ def align_folder(
         source: photos in any form that `list_source` knows.
         out: the data set's folder: an empty or new one, or one that the same command began.
         settings: what decides the crops.
-        workers: processes; 0: one per core.
+        workers: processes; 0: one per core. None is started for a single group of photos.
         listing: what `list_source` says of the source, where the caller has asked already.
 
     Raises:
@@ -213,10 +213,12 @@ def _run(
     tasks: list[Task], out: Path, *, settings: AlignSettings, policy: str, workers: int, journal: Journal
 ) -> None:
     failed = 0
-    with (
-        worker_pool(out, settings, policy=policy, workers=workers) as align,
-        progress("align", total=sum(map(len, tasks))) as advance,
-    ):
+    if len(tasks) == 1:
+        aligner = in_this_process(out, settings, policy=policy)
+    else:
+        workers = min(workers or most_workers(), len(tasks))
+        aligner = worker_pool(out, settings, policy=policy, workers=workers)
+    with aligner as align, progress("align", total=sum(map(len, tasks))) as advance:
         for rows in align(tasks):
             journal.add(rows)
             failed += sum(row["status"] == Status.FAILED for row in rows)

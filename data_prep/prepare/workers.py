@@ -53,14 +53,13 @@ _NAME_ERRORS = {
 
 @contextmanager
 def worker_pool(
-    out: Path, settings: AlignSettings, *, policy: str = POLICY, workers: int = 0
+    out: Path, settings: AlignSettings, *, policy: str = POLICY, workers: int
 ) -> Iterator[Callable[[Iterable[Task]], Iterator[list[Row]]]]:
     """Processes that align photos into `out`, or keep them where the policy says that they are crops.
 
     Yields:
         `align(tasks)`: the manifest rows of each task, as they come.
     """
-    workers = workers or _most_workers()
     pool = ProcessPoolExecutor(
         workers,
         mp_context=get_context("spawn"),
@@ -83,7 +82,7 @@ def worker_pool(
         pool.shutdown(cancel_futures=True)
 
 
-def _most_workers() -> int:
+def most_workers() -> int:
     """One per core; on a GPU no more than its free memory holds."""
     cores, device = os.cpu_count() or 1, computing_device()
     if device.type != "cuda":
@@ -104,6 +103,28 @@ def _result(future: Future[list[Row]]) -> list[Row]:
         ) from error
 
 
+@contextmanager
+def in_this_process(
+    out: Path, settings: AlignSettings, *, policy: str = POLICY
+) -> Iterator[Callable[[Iterable[Task]], Iterator[list[Row]]]]:
+    """What `worker_pool` yields, without processes: for few photos, whose start would take longer.
+
+    On one thread, as a worker computes, so that the crops are the same to the last bit.
+    """
+    threads = torch.get_num_threads(), cv2.getNumThreads()
+    _use_threads(1, 1)
+    try:
+        aligner = _aligner_for(out, settings, policy)
+        yield lambda tasks: (aligner.align(task) for task in tasks)
+    finally:
+        _use_threads(*threads)
+
+
+def _use_threads(of_torch: int, of_opencv: int) -> None:
+    torch.set_num_threads(of_torch)
+    cv2.setNumThreads(of_opencv)
+
+
 _aligner: _Aligner | _CropKeeper
 
 
@@ -112,10 +133,13 @@ def _start_worker(out: Path, settings: AlignSettings, policy: str, device: str) 
     choose_device(device)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends the pool
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
+    _use_threads(1, 1)
+    _aligner = _aligner_for(out, settings, policy)
+
+
+def _aligner_for(out: Path, settings: AlignSettings, policy: str) -> _Aligner | _CropKeeper:
     form = form_of(settings.template, policy)
-    _aligner = _Aligner(out, settings) if form is None else _CropKeeper(out, settings, form)
+    return _Aligner(out, settings) if form is None else _CropKeeper(out, settings, form)
 
 
 def _end_with_parent() -> None:
