@@ -11,9 +11,8 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
-import typer
 
-from faceverif.cli.app import build_app
+from faceverif.cli.app import command_line
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "Dockerfile").read_text(encoding="utf-8")
@@ -49,7 +48,7 @@ def test_its_command_is_one_that_the_parser_takes() -> None:
     (words,) = [words for instruction, words in STEPS if instruction == "ENTRYPOINT"]
     program, name, *arguments = shlex.split(words.strip("[]").replace(",", " "))
     assert program == "faceverif"
-    command = typer.main.get_command(build_app()).commands[name]  # type: ignore[attr-defined]
+    command = command_line().commands[name]
     assert command.make_context(name, arguments).params["host"] == "0.0.0.0"
 
 

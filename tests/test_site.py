@@ -10,9 +10,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import typer
 
-from faceverif.cli.app import all_commands, build_app
+from faceverif.cli.app import all_commands, command_line
 from faceverif.cli.command_page import command_page
 from faceverif.cli.equation_page import PAPERS, equation_page
 from faceverif.config.reading import read_yaml
@@ -24,7 +23,7 @@ def test_the_page_of_commands_has_every_command_with_every_option() -> None:
     blocks = dict(re.findall(r"^### (.+?)\n(.*?)(?=^##|\Z)", command_page(), re.MULTILINE | re.DOTALL))
     assert blocks.keys() == all_commands().keys()
     for words, text in blocks.items():
-        command: Any = typer.main.get_command(build_app())
+        command: Any = command_line()
         for word in words.split():
             command = command.commands[word]
         for parameter in command.params:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, NamedTuple
+from functools import cache
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
@@ -109,6 +110,12 @@ def build_app() -> typer.Typer:
             group.command(command.name)(command.run)
         app.add_typer(group, name=name, help=about, rich_help_panel=panel)
     return app
+
+
+@cache
+def command_line() -> Any:
+    """The command line as click's group of commands. Typer reads every option for it: once per process."""
+    return typer.main.get_command(build_app())
 
 
 def all_commands() -> dict[str, Command]:

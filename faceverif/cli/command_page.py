@@ -9,9 +9,7 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin
 
-import typer
-
-from faceverif.cli.app import GROUPS, TREE, Command, build_app
+from faceverif.cli.app import GROUPS, TREE, Command, command_line
 
 _OPENING = "# Commands\n\nGenerated from the code. `faceverif COMMAND --help` prints the same.\n"
 _KINDS = {Path: "path", str: "text", float: "number", int: "whole number", bool: "yes or no"}
@@ -20,10 +18,10 @@ _HIDDEN = ("--help", "--install-completion", "--show-completion")
 
 def command_page() -> str:
     """The page as Markdown."""
-    root = typer.main.get_command(build_app())
+    root = command_line()
     blocks = [_OPENING, *_blocks(root, "", TREE)]
     for name, (commands, panel, _) in GROUPS.items():
-        blocks += _blocks(root.commands[name], f"{name} ", {panel: commands})  # type: ignore[attr-defined]
+        blocks += _blocks(root.commands[name], f"{name} ", {panel: commands})
     return "\n".join(blocks)
 
 

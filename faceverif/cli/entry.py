@@ -11,7 +11,7 @@ import typer
 from data_prep.errors import InputError, printable
 from data_prep.progress import let_console_take_any_text
 from data_prep.system_errors import system_trouble
-from faceverif.cli.app import build_app, continues
+from faceverif.cli.app import command_line, continues
 from faceverif.cli.threads import let_threads_sleep
 from faceverif.cli.torchrun import another_process_failed, launched, report_failure
 from faceverif.own_packages import refuse_foreign_robustness
@@ -26,7 +26,7 @@ def main() -> None:
     try:
         _refuse_empty_arguments()
         refuse_foreign_robustness()
-        code = build_app()(standalone_mode=False)
+        code = command_line()(standalone_mode=False)
         if code == _INTERRUPTED:  # what typer makes of Ctrl-C
             raise KeyboardInterrupt
         sys.exit(code)

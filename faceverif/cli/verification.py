@@ -50,77 +50,80 @@ def embed(
     typer.echo(f"embeddings: {out}")
 
 
+AlignedSets = Annotated[
+    list[Path],
+    typer.Option(
+        "--data",
+        callback=made_by("faceverif align"),
+        help="Folder made by `faceverif align`. For --suite: several, or a folder of several.",
+    ),
+]
+ProtocolFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--protocol",
+        callback=exists,
+        help="LFW pairs.txt or pairsDevTest.txt, CFP's Split/FF or Split/FP, a .bin file, CALFW's or "
+        "CPLFW's list, or any list with two photos and a label per line.",
+    ),
+]
+SuiteFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--suite",
+        callback=exists,
+        help="Instead of --protocol: a folder with protocols, such as those of LFW, CFP and CALFW. All "
+        "that it holds are run, and a table compares the results with published numbers.",
+    ),
+]
+SubtractMean = Annotated[
+    bool, typer.Option("--subtract-mean", help="Subtract the mean embedding of the other folds first.")
+]
+ScoreName = Annotated[
+    Score,
+    typer.Option(
+        "--score",
+        help="How alike two embeddings are: their cosine, or their Mahalanobis distance after a PCA "
+        "that is fitted on --fit, as in the L-GM paper.",
+    ),
+]
+FittedOn = Annotated[
+    Path | None,
+    typer.Option(
+        "--fit",
+        callback=made_by("faceverif align"),
+        help="For --score pca-mahalanobis: aligned photos that the model was trained on.",
+    ),
+]
+AllowPartial = Annotated[
+    bool,
+    typer.Option(
+        "--allow-partial", help="Leave out pairs whose photos are missing, and say so in every output."
+    ),
+]
+
+
 def verify(
-    data: Annotated[
-        list[Path],
-        typer.Option(
-            "--data",
-            callback=made_by("faceverif align"),
-            help="Folder made by `faceverif align`. For --suite: several, or a folder of several.",
-        ),
-    ],
+    data: AlignedSets,
     model: Model,
     out: OutDir,
-    protocol: Annotated[
-        Path | None,
-        typer.Option(
-            callback=exists,
-            help="LFW pairs.txt or pairsDevTest.txt, CFP's Split/FF or Split/FP, a .bin file, CALFW's or "
-            "CPLFW's list, or any list with two photos and a label per line.",
-        ),
-    ] = None,
-    suite: Annotated[
-        Path | None,
-        typer.Option(
-            callback=exists,
-            help="Instead of --protocol: a folder with protocols, such as those of LFW, CFP and CALFW. All "
-            "that it holds are run, and a table compares the results with published numbers.",
-        ),
-    ] = None,
+    protocol: ProtocolFile = None,
+    suite: SuiteFolder = None,
     preprocess: Preprocess = None,
     output: OnnxOutput = None,
     flip: Flip = True,
-    subtract_mean: Annotated[
-        bool, typer.Option("--subtract-mean", help="Subtract the mean embedding of the other folds first.")
-    ] = False,
-    score: Annotated[
-        Score,
-        typer.Option(
-            help="How alike two embeddings are: their cosine, or their Mahalanobis distance after a PCA "
-            "that is fitted on --fit, as in the L-GM paper."
-        ),
-    ] = Score.COSINE,
-    fit: Annotated[
-        Path | None,
-        typer.Option(
-            callback=made_by("faceverif align"),
-            help="For --score pca-mahalanobis: aligned photos that the model was trained on.",
-        ),
-    ] = None,
-    allow_partial: Annotated[
-        bool,
-        typer.Option(
-            "--allow-partial", help="Leave out pairs whose photos are missing, and say so in every output."
-        ),
-    ] = False,
+    subtract_mean: SubtractMean = False,
+    score: ScoreName = Score.COSINE,
+    fit: FittedOn = None,
+    allow_partial: AllowPartial = False,
     device: Device = "auto",
 ) -> None:
     """Verify pairs of photos by a protocol or a suite: accuracy, AUC, EER, TAR at FAR, and a report."""
     from data_prep.protocols import load_protocol
     from faceverif.models import load_embedder
 
-    if (protocol is None) == (suite is None):
-        raise InputError(
-            "verify",
-            "needs --protocol FILE or --suite FOLDER",
-            got="neither" if protocol is None else "both",
-            fix="Give one of the two.",
-        )
+    _refuse_unclear_task(data, protocol, suite)
     refuse_unfitted_score(score, fit, subtract_mean=subtract_mean)
-    if protocol is not None and len(data) > 1:
-        raise InputError(
-            "--data", "must be one for --protocol", got=f"{len(data)} times --data", fix="Give one."
-        )
     if protocol is not None and protocol.suffix != ".bin":  # one that is large is read once, later
         load_protocol(protocol, allow_partial=allow_partial)
     embedder = load_embedder(model[0], preprocess=preprocess, output=output, device=device)
@@ -136,6 +139,21 @@ def verify(
     elif suite is not None:
         typer.echo(verify_suite(embedder, suite, data, out=out, options=options).markdown())
     typer.echo(f"report: {out / 'report.html'}")
+
+
+def _refuse_unclear_task(data: list[Path], protocol: Path | None, suite: Path | None) -> None:
+    """Stop where it is open what is to be verified."""
+    if (protocol is None) == (suite is None):
+        raise InputError(
+            "verify",
+            "needs --protocol FILE or --suite FOLDER",
+            got="neither" if protocol is None else "both",
+            fix="Give one of the two.",
+        )
+    if protocol is not None and len(data) > 1:
+        raise InputError(
+            "--data", "must be one for --protocol", got=f"{len(data)} times --data", fix="Give one."
+        )
 
 
 def calibrate(
@@ -159,9 +177,7 @@ def calibrate(
     preprocess: Preprocess = None,
     output: OnnxOutput = None,
     flip: Flip = True,
-    allow_partial: Annotated[
-        bool, typer.Option("--allow-partial", help="Leave out pairs whose photos are missing.")
-    ] = False,
+    allow_partial: AllowPartial = False,
     device: Device = "auto",
 ) -> None:
     """Set the thresholds of any model for false accept rates, for `faceverif compare`."""

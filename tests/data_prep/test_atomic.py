@@ -170,7 +170,7 @@ def test_what_the_system_refuses_is_one_line_and_2(
     monkeypatch.setattr(sys, "argv", ["faceverif", "align", "a", "b"])
     for each in (error, chained(error)):
         assert str(system_trouble(each)).startswith(line)
-        monkeypatch.setattr(entry, "build_app", lambda each=each: lambda **_: fail(each))
+        monkeypatch.setattr(entry, "command_line", lambda each=each: lambda **_: fail(each))
         with pytest.raises(SystemExit, match="2"):
             entry.main()
         [said] = capsys.readouterr().err.splitlines()
