@@ -2,8 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/.installed
-# A process per core, but no more than eight: each holds torch and most of the fixtures.
-PYTEST := $(VENV)/bin/python -m pytest -n auto --maxprocesses 8 --dist worksteal
+# A process per core, but no more than eight: each holds torch and most of the fixtures. Each computes on one
+# thread, or the processes would wait for each other.
+PYTEST := OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n auto --maxprocesses 8 --dist worksteal
 
 $(READY): pyproject.toml constraints.txt requirements-app.txt
 	$(PYTHON) -m venv $(VENV)

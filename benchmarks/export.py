@@ -47,7 +47,7 @@ def main() -> None:
     with TemporaryDirectory() as folder:
         models = [tiny_model(Path(folder))] if arguments.tiny else arguments.models
         turns = 1 if arguments.tiny else arguments.turns
-        precisions = PRECISIONS[:2] if arguments.tiny else PRECISIONS
+        precisions = PRECISIONS[:1] if arguments.tiny else PRECISIONS
         for number, model in enumerate(models):
             out = Path(folder) / str(number)
             print(f"\n{model.name}\n")

@@ -11,14 +11,18 @@ from data_prep import alignment
 from faceverif.report import svg
 
 _SHARED = Path(__file__).resolve().parents[2] / "shared"
+_SMALLEST_CUT = alignment.SMALLEST_CUT
 
 
-SMALLEST_CUT = alignment.SMALLEST_CUT
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests come first, so that no process is left with a long one at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def quick_inputs() -> Iterator[None]:
-    """Networks may see a small part of the crops' middle: the tests' nets take 32 pixels, for speed."""
+@pytest.fixture(scope="module")
+def small_inputs() -> Iterator[None]:
+    """For modules that ask: a network may see a small part of the crops' middle, as in `small_runs`."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(alignment, "SMALLEST_CUT", 0.25)
         yield
@@ -34,8 +38,8 @@ def small_figures() -> Iterator[None]:
 
 @pytest.fixture
 def real_inputs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The rule about the crops' middle as users meet it."""
-    monkeypatch.setattr(alignment, "SMALLEST_CUT", SMALLEST_CUT)
+    """Within such a module, the rule about the crops' middle as users meet it."""
+    monkeypatch.setattr(alignment, "SMALLEST_CUT", _SMALLEST_CUT)
 
 
 @pytest.fixture(scope="session")

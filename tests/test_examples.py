@@ -79,7 +79,7 @@ def exact_halfway_accuracy() -> float:
 
 def test_a_last_batch_norm_keeps_wsoftmax_from_products_that_are_all_negative() -> None:
     for last_layers, all_negative in (("none", True), ("prelu_norm", False)):
-        found = MINIMUM["refinements"](last_layers, 0, steps=800)
+        found = MINIMUM["refinements"](last_layers, 0, steps=400)
         (loss, _, again), (margin_loss, _, negative) = found["softmax again"], found["W-Softmax"]
         assert found["start"][2] == again == 0
         assert (negative > 0.5) == all_negative

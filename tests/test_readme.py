@@ -17,14 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 
 from data_prep.alignment import find_template
 from data_prep.face_model import load_face_model
 from data_prep.synthetic import synthesise_photos
 from faceverif.backbones import build_backbone
 from faceverif.cli import main
-from faceverif.cli.app import build_app
+from faceverif.cli.app import command_line
 from faceverif.config.backbones import MobileFaceNetConfig
 from faceverif.config.reading import read_yaml
 from faceverif.models import MODEL_NAME, PreprocessingSpec, save_model
@@ -185,7 +184,7 @@ def test_every_command_in_the_opening_of_a_config_exists_with_its_options() -> N
 
 
 def refuse_unknown(words: list[str]) -> None:
-    command = typer.main.get_command(build_app())
+    command = command_line()
     while hasattr(command, "commands"):
         assert words[0] in command.commands, words
         command, words = command.commands[words[0]], words[1:]

@@ -194,7 +194,6 @@ def test_centre_crop_takes_the_central_square(shape: tuple[int, int, int]) -> No
     assert crop[:5, :5].max() == 0
 
 
-@pytest.mark.usefixtures("real_inputs")
 @pytest.mark.parametrize(
     ("name", "input_px"),
     [
@@ -210,7 +209,6 @@ def test_inputs_of_the_same_scale_fit(name: str, input_px: int) -> None:
     refuse_unfit_input(TEMPLATES[name], input_px=input_px)
 
 
-@pytest.mark.usefixtures("real_inputs")
 @pytest.mark.parametrize(
     ("name", "input_px", "said"),
     [

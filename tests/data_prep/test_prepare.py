@@ -11,8 +11,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +29,7 @@ from data_prep.prepare import align_folder as prepare
 from data_prep.prepare import workers
 from data_prep.prepare.align_folder import AlignSummary, align_folder
 from data_prep.prepare.task import AlignSettings
+from data_prep.prepare.workers import in_this_process
 from data_prep.sources.folder import list_photos
 from data_prep.system_errors import disk_is_full
 
@@ -155,33 +154,37 @@ def test_photos_come_and_go(people: Path, tmp_path: Path) -> None:
     assert list(rows_of(out)) == [photo.key for photo in list_photos(source).photos]
 
 
+PHOTOS, GROUP = 12, 3  # of `people`, and how many the killed run does at once
+
+
 def command(source: Path, out: Path) -> list[str]:
-    main = "from faceverif.cli import main; main()"
+    smaller = f"from data_prep.prepare import align_folder; align_folder._PHOTOS_PER_TASK = {GROUP}\n"
+    main = smaller + "from faceverif.cli import main; main()"
     return [sys.executable, "-c", main, "align", str(source), str(out), "--min-face=40", "--workers=1"]
 
 
 @pytest.mark.slow
-def test_killed_and_started_again_ends_with_the_same_manifest(people: Path, tmp_path: Path) -> None:
-    source, out, whole = tmp_path / "photos", tmp_path / "out", tmp_path / "whole"
-    photos = 12 * 5
-    for copy in range(5):
-        shutil.copytree(people, source / f"copy {copy}")
-    process = subprocess.Popen(command(source, out), stderr=subprocess.DEVNULL)
+def test_killed_and_started_again_ends_with_the_same_manifest(
+    people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, whole = tmp_path / "out", tmp_path / "whole"
+    monkeypatch.setattr(prepare, "_PHOTOS_PER_TASK", GROUP)
+    process = subprocess.Popen(command(people, out), stderr=subprocess.DEVNULL)
     journal = out / JOURNAL_NAME
     while process.poll() is None and (not journal.exists() or len(journal.read_bytes().splitlines()) < 2):
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
     done = len(journal.read_bytes().splitlines()) - 1
-    assert 0 < done < photos, "not killed in the middle"
+    assert 0 < done < PHOTOS, "not killed in the middle"
     assert not (out / MANIFEST_NAME).exists()
     with journal.open("ab") as file:
         file.write(b'{"photo": "copy 1/torn')
-    summary = align_folder(source, out, settings=_SETTINGS, workers=2)
+    summary = align_folder(people, out, settings=_SETTINGS, workers=1)
     # A group that the kill cut in two is done again.
-    group = prepare._PHOTOS_PER_TASK
-    assert summary.done_now == photos - done // group * group
-    align_folder(source, whole, settings=_SETTINGS, workers=1)
+    assert summary.done_now == PHOTOS - done // GROUP * GROUP
+    monkeypatch.setattr(prepare, "worker_pool", _no_pool)
+    align_folder(people, whole, settings=_SETTINGS)
     assert (out / MANIFEST_NAME).read_bytes() == (whole / MANIFEST_NAME).read_bytes()
 
 
@@ -189,6 +192,7 @@ def test_a_dead_worker_is_an_error_not_a_hang(
     people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(workers, "_start_worker", _die)
+    monkeypatch.setattr(prepare, "_PHOTOS_PER_TASK", 8)
     with pytest.raises(InputError, match="a worker process died"):
         align_folder(people, tmp_path / "out", settings=_SETTINGS, workers=1)
 
@@ -222,15 +226,11 @@ def test_a_full_disk_stops_the_run_and_the_same_command_goes_on(
     assert (summary.photos, summary.aligned, summary.done_now) == (48, 48, 16)
 
 
-@contextmanager
-def _no_pool(out: Path, settings: AlignSettings, **_: Any) -> Iterator[Any]:
-    """Tasks done in this process."""
-    aligner = workers._Aligner(out, settings)
-    yield lambda tasks: (aligner.align(task) for task in tasks)
+def _no_pool(out: Path, settings: AlignSettings, *, policy: str, workers: int) -> Any:
+    return in_this_process(out, settings, policy=policy)
 
 
-def test_no_name_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prepare, "worker_pool", _no_pool)
+def test_no_name_stops_the_run(tmp_path: Path) -> None:
     names = [
         f"a/{'x' * 252}",
         os.fsdecode(b"a/" + b"\xff" * 70),
@@ -248,10 +248,7 @@ def test_no_name_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert rows["V: The Artist/1.png"]["identity"] == "V: The Artist"
 
 
-def test_a_name_that_the_system_does_not_take_costs_one_row(
-    people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(prepare, "worker_pool", _no_pool)
+def test_a_name_that_the_system_does_not_take_costs_one_row(people: Path, tmp_path: Path) -> None:
     first = list_photos(people).photos[0].key
     (tmp_path / f"out/crops/{first}.jpg").mkdir(parents=True)  # something else has taken its place
     (tmp_path / "out" / JOURNAL_NAME).touch()
@@ -262,7 +259,6 @@ def test_a_name_that_the_system_does_not_take_costs_one_row(
 def test_a_face_of_the_second_pass_is_recorded(
     people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(prepare, "worker_pool", _no_pool)
     detect = FaceDetector.detect
     first_pass = FaceDetector(40)._thresholds
     monkeypatch.setattr(

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -18,16 +16,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from data_prep.alignment import align_face, find_template
-from data_prep.dataset.already_aligned import FORMS, CropForm, Sample, form_of
+from data_prep.dataset.already_aligned import FORMS, CropForm, Sample
 from data_prep.dataset.manifest import AlignedDataset, header_for, write_manifest
 from data_prep.detection.cascade import FaceDetector
 from data_prep.errors import InputError
 from data_prep.inside import refuse_link_outside, refuse_name_outside
 from data_prep.photos import read_photo
-from data_prep.prepare import align_folder as prepare
 from data_prep.prepare.align_folder import align_folder
-from data_prep.prepare.task import AlignSettings, Row, Task
-from data_prep.prepare.workers import _CropKeeper
+from data_prep.prepare.task import AlignSettings
 from data_prep.protocols import load_protocol
 from data_prep.sources import FORMATS, cfp, list_source
 from data_prep.sources.base import FilePhoto
@@ -297,10 +293,7 @@ def test_crops_of_every_template_are_known(people: Path, tmp_path: Path, templat
     assert form.template == wanted
 
 
-def test_narrow_crops_become_as_wide_as_their_template(
-    crops: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(prepare, "worker_pool", in_this_process)
+def test_narrow_crops_become_as_wide_as_their_template(crops: dict[str, Path], tmp_path: Path) -> None:
     narrow = {}
     for path in sorted(crops["aligned"].rglob("*.jpg")):
         name = f"{path.parent.name}/{path.stem}.png"
@@ -317,20 +310,7 @@ def test_narrow_crops_become_as_wide_as_their_template(
     np.testing.assert_array_equal(pixels[:, :, 8:-8], np.stack([narrow[name] for name in sorted(narrow)]))
 
 
-@contextmanager
-def in_this_process(
-    out: Path, settings: AlignSettings, *, policy: str, workers: int
-) -> Iterator[Callable[[Iterable[Task]], Iterator[list[Row]]]]:
-    form = form_of(settings.template, policy)
-    assert form is not None
-    keeper = _CropKeeper(out, settings, form)
-    yield lambda tasks: (keeper.align(task) for task in tasks)
-
-
-def test_crops_are_taken_over_byte_for_byte(
-    crops: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(prepare, "worker_pool", in_this_process)
+def test_crops_are_taken_over_byte_for_byte(crops: dict[str, Path], tmp_path: Path) -> None:
     files = sorted(crops["aligned"].rglob("*.jpg"))
     contents = [path.read_bytes() for path in files]
     contents += [picture(1, side=112, form="PNG"), picture(2, side=64), b"", b"no picture"]

@@ -1,4 +1,7 @@
-"""The smallest training runs: a real backbone at 32 pixels on people who are patterns."""
+"""The smallest training runs: a real backbone at 32 pixels on people who are patterns.
+
+The crops have more pixels, so a module that trains asks for the fixture `small_inputs`.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,14 @@ def settings(root: Path, **sections: Any) -> dict[str, Any]:
     plain: dict[str, Any] = {
         "seed": 7,
         "data": {"path": str(root)},
-        "backbone": {"name": "mobilefacenet", "embedding_dim": 16, "input_px": 32, "dropout": 0.2},
+        "backbone": {
+            "name": "iresnet",
+            "depth": 18,
+            "width": 8,
+            "embedding_dim": 16,
+            "input_px": 32,
+            "dropout": 0.2,
+        },
         "head": {"name": "cosface", "scale": 16, "margin": 0.2},
         "optimizer": {"name": "sgd", "learning_rate": 0.05},
         "schedule": {"name": "cosine", "warmup_epochs": 0.5, "margin_warmup_epochs": 1},
@@ -43,6 +53,12 @@ def settings(root: Path, **sections: Any) -> dict[str, Any]:
 
 def run_config(root: Path, **sections: Any) -> RunConfig:
     return validate_run_config(settings(root, **sections), source="test")
+
+
+def mobile_run_config(root: Path, **sections: Any) -> RunConfig:
+    """The same with a MobileFaceNet, for tests that name its layers."""
+    mobile = {"name": "mobilefacenet", "embedding_dim": 16, "input_px": 32, "dropout": 0.2}
+    return run_config(root, **sections | {"backbone": mobile | sections.get("backbone", {})})
 
 
 def checkpoint(run: Path) -> dict[str, Any]:

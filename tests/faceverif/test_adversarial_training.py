@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import torch
 from small_faces import write_faces
-from small_runs import checkpoint, run_config, tensors
+from small_runs import checkpoint, tensors
+from small_runs import mobile_run_config as run_config
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -29,6 +30,8 @@ from faceverif.training.adversarial import AdversarialModel, Robustness, changed
 from faceverif.training.dry_run import rehearse
 from faceverif.training.learner import Learner
 from faceverif.training.loop import train
+
+pytestmark = pytest.mark.usefixtures("small_inputs")
 
 PGD = {"attack": "pgd", "epsilon": 0.15, "steps": 2}
 HEAD: dict[str, Any] = {"name": "cosface", "scale": 8, "margin": 0.1}

@@ -19,6 +19,8 @@ from faceverif.cli import main
 from faceverif.cli.app import continues
 from faceverif.cli.torchrun import report_failure
 
+pytestmark = pytest.mark.usefixtures("small_inputs")
+
 COMMANDS = (
     "align",
     "train",

@@ -5,19 +5,24 @@ from __future__ import annotations
 import json
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import faceverif.demo
 from data_prep.alignment import find_template, refuse_unfit_input
+from data_prep.prepare import align_folder
 from data_prep.protocols import load_protocol
 from faceverif.config.run import load_run_config
 from faceverif.demo import CONFIG, FOLDS, DemoSize, People, run_demo, write_pairs
 from faceverif.experiment.images import ImageTask
+from faceverif.recogniser import Recogniser
 from faceverif.verification.compare import compare_photos
-from robustness.photo_attack import impersonate
+from robustness.photo_attack import AttackedPhoto, attack
 from robustness.rejection.demo_experiment import demo_rejection
 from robustness.rejection.run import run_rejection
+
+pytestmark = pytest.mark.usefixtures("small_inputs")
 
 SMALL = DemoSize(
     training=People("training", seed=1, identities=4, photos=4),
@@ -43,6 +48,12 @@ def test_the_models_of_the_demo_as_shipped_fit_its_crops(tmp_path: Path) -> None
         (faceverif.demo._rejecting_config(tmp_path, size), size.known),
     ):
         refuse_unfit_input(find_template(people.template), input_px=config.backbone.input_px)
+
+
+def impersonate(photo: Any, other: Any, model: Recogniser, name: str, epsilon: float) -> AttackedPhoto:
+    """As the demo attacks, in fewer steps."""
+    steps = None if name == "fgsm" else 2
+    return attack(photo, other, model=model, name=name, epsilon=epsilon, aligned=True, steps=steps)
 
 
 def reject_little(run: Path, out: Path) -> None:
@@ -87,6 +98,7 @@ def test_demo_goes_on_after_a_kill_and_leaves_a_run_to_compare_with(
     def die(*arguments: object, **options: object) -> None:
         raise KilledError
 
+    monkeypatch.setattr(align_folder, "_PHOTOS_PER_TASK", 64)  # a group of people at once, without processes
     with monkeypatch.context() as patched:
         patched.setattr(faceverif.demo, "train", die)
         with pytest.raises(KilledError):

@@ -13,7 +13,8 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 from small_faces import write_faces
-from small_runs import run_config, settings
+from small_runs import mobile_run_config as run_config
+from small_runs import settings
 from torch import Tensor
 
 from data_prep.errors import InputError
@@ -25,6 +26,8 @@ from faceverif.penalties import EmbeddedBatch, Lesson
 from faceverif.penalties.distill import Distill, cosine_gap, feature_gap, similarity_gap
 from faceverif.training.dry_run import rehearse
 from faceverif.training.loop import TrainingRun, prepare, train
+
+pytestmark = pytest.mark.usefixtures("small_inputs")
 
 DISTILL = {"name": "distill", "weight": 1.0, "pairwise": 1.0, "hints": 2.0}
 PROBE = {"name": "softmax", "probe": True}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from small_faces import write_faces, write_pairs
-from small_runs import run_config
+from small_runs import mobile_run_config, run_config
 
 from data_prep.dataset.manifest import Status
 from data_prep.errors import InputError
@@ -17,6 +17,8 @@ from faceverif.training.dry_run import rehearse
 from faceverif.training.learner import Learner
 from faceverif.training.loop import train
 from faceverif.training.step_figures import StepFigures
+
+pytestmark = pytest.mark.usefixtures("small_inputs")
 
 
 @pytest.fixture
@@ -47,7 +49,7 @@ def test_it_says_what_the_run_takes_and_writes_nothing(data: Path, tmp_path: Pat
 
 
 def test_the_disk_it_names_is_what_training_writes(data: Path, tmp_path: Path) -> None:
-    config = run_config(data, backbone={"embedding_dim": 128}, training={"epochs": 1})
+    config = mobile_run_config(data, backbone={"embedding_dim": 128}, training={"epochs": 1})
     said = rehearse(config, tmp_path / "run", resume=False).text().splitlines()[-1]
     train(config, tmp_path / "run", resume=False)
     written_mb = checkpoint_path(tmp_path / "run").stat().st_size / 1e6
@@ -55,7 +57,7 @@ def test_the_disk_it_names_is_what_training_writes(data: Path, tmp_path: Path) -
     assert checkpoint_mb == pytest.approx(written_mb, abs=1)
     with pytest.raises(InputError, match="must have steps left"):
         rehearse(config, tmp_path / "run", resume=True)
-    longer = run_config(data, backbone={"embedding_dim": 128}, training={"epochs": 3})
+    longer = mobile_run_config(data, backbone={"embedding_dim": 128}, training={"epochs": 3})
     text = rehearse(longer, tmp_path / "run", resume=True).text()
     assert "from step 2" in text
     assert "for 4 steps" in text

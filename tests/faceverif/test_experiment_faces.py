@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,35 @@ from faceverif.config.yaml_text import yaml_text
 from faceverif.experiment import faces
 from faceverif.experiment.faces import FaceTask
 from faceverif.experiment.run import run_experiment
+from faceverif.experiment.table import Table
+
+pytestmark = pytest.mark.usefixtures("small_inputs")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the data and pairs of eight people."""
+    place = tmp_path_factory.mktemp("faces")
+    write_faces(place / "data", people=8, photos=5)
+    write_pairs(place / "pairs.csv", people=8, photos=5)
+    return place
+
+
+@pytest.fixture(scope="module")
+def finished(place: Path) -> tuple[Path, Path, Table]:
+    """The config, the folder and the cells of a finished table. Nobody writes to it."""
+    path, out = write(place, whole_table(place)), place / "out"
+    return path, out, run_experiment(path, out)
 
 
 @pytest.fixture
-def table(tmp_path: Path) -> dict[str, Any]:
+def table(place: Path) -> dict[str, Any]:
+    return whole_table(place)
+
+
+def whole_table(place: Path) -> dict[str, Any]:
     """Two methods under two heads, judged on the pairs of eight people."""
-    data = write_faces(tmp_path / "data", people=8, photos=5).root
-    pairs = write_pairs(tmp_path / "pairs.csv", people=8, photos=5)
+    data, pairs = place / "data", place / "pairs.csv"
     own = {"name": "own", "data": str(data), "protocol": str(pairs)}
     common = settings(data, training={"epochs": 1}, verification=[own])
     del common["seed"]
@@ -55,9 +78,9 @@ def write(folder: Path, content: dict[str, Any]) -> Path:
 
 
 @pytest.mark.slow
-def test_from_yaml_to_page(tmp_path: Path, table: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    path, out = write(tmp_path, table), tmp_path / "out"
-    cells = {(cell.method, cell.case): cell for cell in run_experiment(path, out).cells}
+def test_from_yaml_to_page(finished: tuple[Path, Path, Table], monkeypatch: pytest.MonkeyPatch) -> None:
+    path, out, experiment = finished
+    cells = {(cell.method, cell.case): cell for cell in experiment.cells}
     assert [len(cells[place].values) for place in cells] == [2, 1, 2, 1]
     result = json.loads((out / "gsc/softmax/seed0/verification/own/result.json").read_text())
     assert cells["gsc", "softmax"].values == [result["accuracy"]]
@@ -81,11 +104,12 @@ def test_from_yaml_to_page(tmp_path: Path, table: dict[str, Any], monkeypatch: p
     run_experiment(path, out)
 
 
-def test_a_run_without_its_verification_has_not_finished(tmp_path: Path, table: dict[str, Any]) -> None:
-    table["methods"], table["cases"] = [{"name": "plain", "seeds": [0]}], []
-    path, out = write(tmp_path, table), tmp_path / "out"
-    run_experiment(path, out)
-    run, task = out / "plain/seed0", FaceTask()
+def test_a_run_without_its_verification_has_not_finished(
+    finished: tuple[Path, Path, Table], tmp_path: Path
+) -> None:
+    path, out = finished[0], tmp_path / "out"
+    shutil.copytree(finished[1], out)
+    run, task = out / "plain/cosface/seed0", FaceTask()
     found = (run / "verification/own/result.json").read_bytes()
     assert task.result(run) is not None
     (run / "verification/own/result.json").unlink()
@@ -93,14 +117,14 @@ def test_a_run_without_its_verification_has_not_finished(tmp_path: Path, table: 
     run_experiment(path, out)  # goes on from its checkpoint: nothing is left but to verify
     again = json.loads((run / "verification/own/result.json").read_text())
     assert again["accuracy"] == json.loads(found)["accuracy"]
-    with pytest.raises(InputError, match=r"plain/seed0: must have the settings .*head\.scale 16\.0 -> 8"):
+    with pytest.raises(
+        InputError, match=r"plain/cosface/seed0: must have the settings .*head\.scale 16\.0 -> 8"
+    ):
         run_experiment(path, out, overrides=["common.head.scale=8"])
 
 
-def test_the_roc_is_that_of_the_scored_pairs(tmp_path: Path, table: dict[str, Any]) -> None:
-    table["methods"], table["cases"] = [{"name": "plain", "seeds": [0]}], []
-    run_experiment(write(tmp_path, table), tmp_path / "out")
-    verification = tmp_path / "out/plain/seed0/verification/own"
+def test_the_roc_is_that_of_the_scored_pairs(finished: tuple[Path, Path, Table]) -> None:
+    verification = finished[1] / "plain/cosface/seed0/verification/own"
     roc = faces._roc(verification)
     result = json.loads((verification / "result.json").read_text())
     assert (roc.genuine, roc.impostors) == (result["genuine_pairs"], result["impostor_pairs"])

@@ -23,6 +23,8 @@ from faceverif.models.sealed_tensors import tensors_sha256
 from faceverif.training.data import TrainingPhotos, load_training_photos
 from faceverif.training.loop import train
 
+pytestmark = pytest.mark.usefixtures("small_inputs")
+
 HEAD = {"head": {"name": "softmax"}, "penalties": [{"name": "center", "weight": 0.1}]}
 
 

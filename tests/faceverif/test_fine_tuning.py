@@ -9,7 +9,8 @@ import published_networks as published
 import pytest
 import torch
 from small_faces import write_faces
-from small_runs import run_config, tensors
+from small_runs import mobile_run_config as run_config
+from small_runs import tensors
 
 from data_prep.errors import InputError
 from faceverif.config.run import RunConfig
@@ -19,6 +20,8 @@ from faceverif.models.importing import ImportSettings, import_model
 from faceverif.models.importing.layouts import recognise
 from faceverif.training.loop import prepare, train
 from faceverif.training.stop import StopRequest
+
+pytestmark = pytest.mark.usefixtures("small_inputs")
 
 FROZEN = {"freeze": ["trunk.0", "trunk.4"], "ema_decay": None, "epochs": 1}
 

@@ -27,6 +27,8 @@ from faceverif.training.fit_head import class_moments, fit_head
 from faceverif.training.loop import prepare
 from faceverif.verification.embeddings import embed_dataset
 
+pytestmark = pytest.mark.usefixtures("small_inputs")
+
 PEOPLE, PHOTOS, DIM = 4, 6, 8
 FEW = ["data.min_photos_per_identity=2", "data.held_out_per_identity=2"]
 

@@ -24,6 +24,8 @@ from faceverif.models.importing import ImportedModel, ImportSettings, import_mod
 from faceverif.models.sealed_tensors import write_sealed
 from faceverif.training.loop import train
 
+pytestmark = pytest.mark.usefixtures("small_inputs")
+
 STATE = weights()
 
 

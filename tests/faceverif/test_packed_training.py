@@ -18,6 +18,8 @@ from faceverif.training.data import Batch, load_training_photos, read_batches
 from faceverif.training.order import RemainingBatches
 from faceverif.training.provenance import describe_photos
 
+pytestmark = pytest.mark.usefixtures("small_inputs")
+
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_shards_and_records_give_the_batches_of_their_folder(

@@ -17,6 +17,8 @@ from faceverif.training.loop import train
 from faceverif.verification.options import VerificationOptions
 from faceverif.verification.runner import verify
 
+pytestmark = pytest.mark.usefixtures("small_inputs")
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -21,10 +21,13 @@ from data_prep.lock import locked
 from faceverif.classification.data import load_image_sets
 from faceverif.classification.provenance import data_sha256
 from faceverif.classification.training import ClassifierRun, train_classifier
+from faceverif.training import stop as stop_request
 from faceverif.training.checkpoint import checkpoint_path, load_checkpoint, only_a_whole_checkpoint
 from faceverif.training.fabric import launch_fabric, refuse_other_launchers
 from faceverif.training.loop import train
 from faceverif.training.stop import StopRequest
+
+pytestmark = pytest.mark.usefixtures("small_inputs")
 
 SETTINGS: dict[str, Any] = {
     "head": {"name": "softmax"},
@@ -154,11 +157,14 @@ def test_moments_of_another_shape_are_refused_before_a_step_fails_on_them(
         read((tmp_path / "changed.pt").read_bytes())
 
 
-def test_a_second_signal_interrupts_at_once() -> None:
+def test_a_later_signal_interrupts_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same one again at once is what `timeout` sends: to the process, and to its group."""
     before = signal.getsignal(signal.SIGTERM)
     with StopRequest() as stop:
         os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
         assert stop.made
+        monkeypatch.setattr(stop_request, "_SAME_REQUEST_S", 0.0)
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
     assert signal.getsignal(signal.SIGTERM) is before

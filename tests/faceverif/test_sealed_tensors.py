@@ -23,6 +23,8 @@ from faceverif.models.face_classifier import CLASSIFIER_NAME, load_face_classifi
 from faceverif.models.sealed_tensors import UNSEALED, ModelFormat, refuse_damaged_models
 from faceverif.training.loop import train
 
+pytestmark = pytest.mark.usefixtures("small_inputs")
+
 FILES = ModelFormat("faceverif.test", command="faceverif train", run="training run")
 TENSORS = {"weight": torch.arange(6.0).reshape(2, 3), "steps": torch.tensor(3), "none": torch.zeros(0)}
 ABOUT = {"backbone": {"name": "x"}, "seeds": [1, 2]}

@@ -23,6 +23,8 @@ from faceverif.training.loop import train
 from faceverif.verification.calibration import load_calibration
 from faceverif.verification.compare import compare_photos
 
+pytestmark = pytest.mark.usefixtures("small_inputs")
+
 
 def test_it_is_small_and_its_thresholds_are_its_own() -> None:
     assert (SHIPPED / MODEL_NAME).stat().st_size <= LARGEST_BYTES

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 from small_faces import write_faces
-from small_runs import run_config, tensors
+from small_runs import mobile_run_config as run_config
+from small_runs import tensors
 from torch import Tensor, nn
 
 from data_prep.errors import InputError
@@ -23,6 +24,8 @@ from faceverif.training.split import split_at
 from faceverif.training.stop import StopRequest
 from faceverif.training.stored_features import StoredFeatures
 from faceverif.verification.embeddings import EmbeddedPhotos
+
+pytestmark = pytest.mark.usefixtures("small_inputs")
 
 LAYER = "trunk.18"
 BEFORE = [f"trunk.{number}" for number in range(19)]

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import torch
 from small_faces import write_faces, write_pairs
-from small_runs import BATCH, checkpoint, run_config, tensors
+from small_runs import BATCH, checkpoint, tensors
+from small_runs import mobile_run_config as run_config
 
 from data_prep.dataset.manifest import AlignedDataset, Status, write_manifest
 from data_prep.errors import InputError
@@ -22,6 +23,8 @@ from faceverif.training.fabric import launch_fabric
 from faceverif.training.learner import Learner
 from faceverif.training.loop import train
 from faceverif.training.step_figures import StepFigures
+
+pytestmark = pytest.mark.usefixtures("small_inputs")
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,8 @@ from faceverif.training.checkpoint import load_checkpoint
 from faceverif.training.data import load_training_photos
 from faceverif.training.loop import train
 
+pytestmark = pytest.mark.usefixtures("small_inputs")
+
 LIST = "kind,name\nidentity,P01\nphoto,P02/P02_0003.jpg\n"
 
 

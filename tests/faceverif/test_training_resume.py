@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from multiprocessing import active_children
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,8 @@ from faceverif.training.checkpoint import checkpoint_path
 from faceverif.training.learner import Learner
 from faceverif.training.loop import train
 from faceverif.training.metrics_log import CSV_NAME, MetricsLog
+
+pytestmark = pytest.mark.usefixtures("small_inputs")
 
 
 @pytest.fixture(scope="module")
@@ -92,10 +95,15 @@ def test_resumed_run_ends_bit_for_bit_like_an_undisturbed_one(
 def test_a_stopped_run_saves_first_and_the_same_call_continues_it(
     data: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, step: int
 ) -> None:
-    """Ctrl-C in the middle of an epoch, SIGTERM during its last step."""
+    """Ctrl-C in the middle of an epoch, SIGTERM during its last step: both reach the loader's process too."""
+
+    def signal_all() -> None:
+        for process in (os.getpid(), *(child.pid for child in active_children())):
+            os.kill(process, number)
+
     config = run_config(data, training={"checkpoint_every_minutes": 60, "workers": 1})
     with monkeypatch.context() as patch:
-        break_off(patch, at_step=step, how=lambda: os.kill(os.getpid(), number))
+        break_off(patch, at_step=step, how=signal_all)
         with pytest.raises(KeyboardInterrupt):
             train(config, tmp_path)
     assert checkpoint(tmp_path)["step"] == step + 1

@@ -18,6 +18,8 @@ from faceverif.models import MODEL_NAME, load_model
 from faceverif.training.checkpoint import checkpoint_path
 from faceverif.training.loop import TrainingRun, prepare, train
 
+pytestmark = pytest.mark.usefixtures("small_inputs")
+
 W_SOFTMAX = {"name": "wsoftmax", "alpha": 1.0}
 
 

@@ -31,6 +31,8 @@ from robustness.certificates.smoothing import (
 from robustness.certificates.table import CSV_NAME, RESULT_NAME, Row, pair_shares
 from robustness.config.smoothing import Smoothing
 
+pytestmark = pytest.mark.usefixtures("small_inputs")
+
 SD, IMAGE = 0.5, torch.full((1, 2, 2), 0.5)
 DIRECTION = torch.tensor([3.0, -1.0, 2.0, 1.0]).reshape(1, 2, 2)
 

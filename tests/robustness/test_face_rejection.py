@@ -32,6 +32,8 @@ from robustness.rejection.pair_trial import verdicts_of
 from robustness.rejection.plan import plan_trials
 from robustness.rejection.run import run_rejection
 
+pytestmark = pytest.mark.usefixtures("small_inputs")
+
 LGM: dict[str, Any] = {
     "head": {"name": "lgm", "alpha": 0.1},
     "penalties": [{"name": "likelihood", "weight": 0.1}],

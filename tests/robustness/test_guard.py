@@ -31,6 +31,8 @@ from robustness import guard
 from robustness.guard import GUARD_NAME, _to_fit_on, calibrate_guard, load_guard
 from robustness.loaded_run import load_run
 
+pytestmark = pytest.mark.usefixtures("small_inputs")
+
 HEADS: dict[str, dict[str, Any]] = {
     "lgm_class": {
         "head": {"name": "lgm", "alpha": 0.1},

@@ -26,6 +26,8 @@ from robustness.rejection.findings import Finding
 from robustness.rejection.plan import plan_trials
 from robustness.rejection.run import run_rejection
 
+pytestmark = pytest.mark.usefixtures("small_inputs")
+
 PEOPLE, PHOTOS, DIM = 6, 8, 8
 
 

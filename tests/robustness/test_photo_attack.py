@@ -16,6 +16,7 @@ from data_prep.errors import InputError
 from data_prep.face_model import load_face_model
 from data_prep.synthetic import synthesise_photos
 from faceverif.own_packages import refuse_foreign_robustness
+from robustness.photo_attack import impersonate
 
 MODEL = faceverif.Recogniser(pattern_embedder(input_px=96))
 ONE, OTHER = (face(person, 1, side=112) for person in (0, 1))
@@ -39,6 +40,15 @@ def test_the_similarity_goes_where_the_goal_wants_it(name: str, goal: str, sign:
     before, after, other = MODEL.embed(np.stack([ONE, found.attacked, OTHER]))
     assert found.similarity_before == pytest.approx(before @ other, abs=1e-6)
     assert found.similarity_after == pytest.approx(after @ other, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", ["fgsm", "pgd"])
+def test_the_demo_attacks_with_it(name: str) -> None:
+    found = impersonate(ONE, OTHER, MODEL, name, 2 / 255)
+    wanted = attacked(ONE, OTHER, name=name, epsilon=2 / 255, steps=None)
+    np.testing.assert_array_equal(found.attacked, wanted.attacked)
+    with pytest.raises(InputError, match="Use fgsm or pgd"):
+        impersonate(ONE, OTHER, MODEL, "square", 2 / 255)
 
 
 def test_only_what_the_model_sees_is_changed() -> None:
