@@ -118,6 +118,7 @@ def counted() -> TrialScores:
     return TrialScores(
         Verdicts(right, right & ~success, success, None),
         sizes=np.ones(5),
+        l2=None,
         clean={},
         attacked={},
         similarity=None,
