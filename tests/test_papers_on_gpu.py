@@ -10,6 +10,8 @@ import os
 import shlex
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -31,33 +33,32 @@ NAMES = [
 ]
 # It "trains" until it is stopped; a second call finds its checkpoint and ends at once.
 STAND_IN = """#!/usr/bin/env bash
-echo "$@" >> "$CALLS"
 place=$(dirname "$CALLS")/checkpoint-$(echo "$@" | cksum | cut -d ' ' -f 1)
+trap 'touch "$place"; exit 130' TERM
+echo "$@" >> "$CALLS"
 [ -e "$place" ] && exit 0
 [ "${BROKEN:-}" ] && { echo "data.path: must hold cifar10" >&2; exit 2; }
-trap 'touch "$place"; exit 130' TERM
 while true; do sleep 0.05; done
 """
+
+Begin = Callable[..., "subprocess.Popen[str]"]
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="a bash script")
 
 
 @pytest.fixture
-def call(tmp_path: Path):
+def begin(tmp_path: Path) -> Begin:
     stand_in = tmp_path / "faceverif"
     stand_in.write_text(STAND_IN)
     stand_in.chmod(0o755)
     (tmp_path / "data").mkdir()
 
-    def run(part: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        environment = {
-            "FACEVERIF": str(stand_in),
-            "CALLS": str(tmp_path / "calls"),
-            "LIMIT_S": "1",
-        } | environment
+    def run(part: str, **environment: str) -> subprocess.Popen[str]:
+        settings = {"FACEVERIF": str(stand_in), "CALLS": str(tmp_path / "calls"), "LIMIT_S": "600"}
         command = [str(SCRIPT), str(tmp_path / "out"), str(tmp_path / "data"), part]
-        return subprocess.run(
-            command, env=os.environ | environment, capture_output=True, text=True, check=False
+        pipe = subprocess.PIPE
+        return subprocess.Popen(
+            command, env=os.environ | settings | environment, stdout=pipe, stderr=pipe, text=True
         )
 
     return run
@@ -90,38 +91,48 @@ def test_each_part_is_a_plan_of_its_table_on_the_gpu() -> None:
     assert rows == 4 + 6 + 7 + 3 + 6
 
 
-def test_it_stops_in_time_and_the_same_call_continues(call, tmp_path: Path) -> None:
-    first = call("lgm-s", TOGETHER="2")
-    assert (first.returncode, len(calls(tmp_path))) == (75, 2)
-    assert first.stdout.count("stopped, the next call continues it") == 2
-    second = call("lgm-s", TOGETHER="1", LIMIT_S="30")
-    assert (second.returncode, len(calls(tmp_path))) == (0, 4)
-    assert second.stdout.splitlines()[-1].startswith("all has finished")
-    third = call("lgm-s", TOGETHER="1")
-    assert (third.returncode, len(calls(tmp_path))) == (0, 4)
-    assert third.stdout.count("finished before") == 2
+def test_stopped_it_saves_and_the_same_call_continues(begin: Begin, tmp_path: Path) -> None:
+    with begin("lgm-s", TOGETHER="2") as first:
+        while not (tmp_path / "calls").is_file() or len(calls(tmp_path)) < 2:
+            time.sleep(0.05)
+        first.terminate()
+        said, _ = first.communicate()
+    assert first.returncode == 75
+    assert said.count("stopped, the next call continues it") == 2
+    for number, part in ((4, "finished"), (4, "finished before")):
+        with begin("lgm-s", TOGETHER="1") as later:
+            said, _ = later.communicate()
+        assert (later.returncode, len(calls(tmp_path))) == (0, number)
+        assert said.count(f": {part}\n") == 2
+        assert said.splitlines()[-1].startswith("all has finished")
 
 
-def test_no_more_parts_train_together_than_asked_for(call, tmp_path: Path) -> None:
-    told = call("lgm-s", TOGETHER="1")
-    assert (told.returncode, len(calls(tmp_path))) == (75, 1)
-    assert "lgm-softmax+center: no time is left" in told.stdout
+def test_no_part_begins_when_the_time_is_up(begin: Begin) -> None:
+    """However slow the machine is: the first part never ends by itself."""
+    with begin("lgm-s", TOGETHER="1", LIMIT_S="1") as process:
+        said, _ = process.communicate()
+    assert process.returncode == 75
+    assert "lgm-softmax+center: no time is left" in said
+    assert said.splitlines()[-1] == "not all has finished: the same call continues"
 
 
-def test_a_part_that_fails_is_named_with_its_reason(call, tmp_path: Path) -> None:
-    told = call("snr", BROKEN="1")
-    assert told.returncode == 1
-    assert told.stdout.splitlines()[1] == (
+def test_a_part_that_fails_is_named_with_its_reason(begin: Begin, tmp_path: Path) -> None:
+    with begin("snr", BROKEN="1") as process:
+        said, _ = process.communicate()
+    assert process.returncode == 1
+    assert said.splitlines()[1] == (
         f"snr: failed: data.path: must hold cifar10 (all of it: {tmp_path}/out/logs/snr.log)"
     )
 
 
-def test_unknown_parts_and_missing_data_are_refused(call, tmp_path: Path) -> None:
-    unknown = call("lgn")
-    assert (unknown.returncode, unknown.stderr.count("\n")) == (2, 1)
-    assert "got lgn. Known: lgm-softmax, " in unknown.stderr
+def test_unknown_parts_and_missing_data_are_refused(begin: Begin, tmp_path: Path) -> None:
+    with begin("lgn") as unknown:
+        _, complaint = unknown.communicate()
+    assert (unknown.returncode, complaint.count("\n")) == (2, 1)
+    assert "got lgn. Known: lgm-softmax, " in complaint
     (tmp_path / "data").rmdir()
-    missing = call("lgm")
-    assert (missing.returncode, missing.stderr.count("\n")) == (2, 1)
-    assert "which is not there" in missing.stderr
+    with begin("lgm") as missing:
+        _, complaint = missing.communicate()
+    assert (missing.returncode, complaint.count("\n")) == (2, 1)
+    assert "which is not there" in complaint
     assert not (tmp_path / "out").exists()
