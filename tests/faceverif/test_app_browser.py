@@ -168,6 +168,7 @@ def test_visitors_in_a_browser(tmp_path: Path) -> None:
         refuse_what_shows_no_face(page, server, photos)
         choose_a_face_by_keyboard(page, photos)
         fool_the_model(page, photos)
+        assert not server.asked.exists(), server.asked.read_text()
 
 
 def compare_two_photos(page: Any, server: Server, photos: Photos) -> None:
