@@ -132,28 +132,24 @@ class _RejectionSummary:
 
     Attributes:
         rows: of result.json, without the controls and size 0.
-        curves: ROC and DET of each attack.
-        images: some photos before and after it.
+        figures: attack -> its ROC and DET, and some photos before and after it.
         page: the whole report, from where the demo's page lies.
     """
 
     rows: list[dict[str, Any]]
-    curves: list[Markup]
-    images: list[Markup]
+    figures: dict[str, list[Markup]]
     page: str
 
     @classmethod
     def read(cls, folder: Path) -> _RejectionSummary:
         result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
         rows = [row for row in result["rows"] if not row["control"] and row["epsilon"] > 0]
-        curves, images = (
-            [
-                inline_svg(path.read_text(encoding="utf-8"))
-                for path in sorted((folder / "figures").glob(names))
-            ]
-            for names in ("*-curves-*.svg", "*-images-*.svg")
-        )
-        return cls(rows, curves, images, f"{folder.name}/{REPORT_NAME}")
+        figures: dict[str, list[Markup]] = {}
+        for kind in ("-curves-roc", "-curves-det", "-images-"):
+            for path in sorted((folder / "figures").glob(f"*{kind}*.svg")):
+                drawing = inline_svg(path.read_text(encoding="utf-8"))
+                figures.setdefault(path.name.partition(kind)[0], []).append(drawing)
+        return cls(rows, figures, f"{folder.name}/{REPORT_NAME}")
 
 
 def _draw_and_align(model: FaceModel, people: People, out: Path) -> None:

@@ -1,0 +1,270 @@
+"""Every kind of page: one file that says what it shows, and fits a phone."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from pages import check_page, too_wide
+from PIL import Image
+from small_faces import pattern_embedder, write_faces, write_pairs
+
+from faceverif.demo import DemoSize
+from faceverif.demo_comparison import DrawnPair, ShownFace
+from faceverif.experiment.config import load_experiment
+from faceverif.experiment.report import write_experiment_report
+from faceverif.experiment.table import Cell, Table
+from faceverif.report.pages import write_page
+from faceverif.report.plotting import Panel, house_style, legend_below, line_styles, new_panel
+from faceverif.report.run_page import picture_uri, write_page_of_run, write_run_report
+from faceverif.report.svg import save_panels
+from faceverif.report.two_runs import compare_runs, write_page_of_two
+from faceverif.verification.calibration import write_calibration
+from faceverif.verification.options import VerificationOptions
+from faceverif.verification.runner import verify
+from faceverif.verification.suite import verify_suite
+
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+LONG = "a_name_without_any_space_that_is_longer_than_the_screen_of_a_phone_is_wide/and_goes_on.png"
+METRICS = "step,loss,accuracy,learning_rate\n" + "".join(
+    f"{n},{9 - n / 9},{n / 50},0.1\n" for n in range(1, 40)
+)
+
+
+def run_in(folder: Path) -> Path:
+    write_faces(folder / "data", noise=110)
+    (folder / "config.yaml").write_text("seed: 1\nhead: {name: cosface}\n# " + "a long line of a config " * 9)
+    (folder / "provenance.json").write_text(json.dumps({"data": {"path": LONG, "sha256": "0" * 64}}))
+    (folder / "metrics.csv").write_text(METRICS)
+    options = VerificationOptions(flip=False)
+    out = folder / "verification" / "dev"
+    result = verify(
+        pattern_embedder(), folder / "data", write_pairs(folder / "p.csv"), out=out, options=options
+    )
+    write_calibration(folder, result)
+    write_run_report(folder)
+    return folder
+
+
+def suite_in(folder: Path, data: Path) -> Path:
+    (folder / "lists").mkdir()
+    write_pairs(folder / "lists" / "data.csv")
+    options = VerificationOptions(flip=False)
+    verify_suite(pattern_embedder(), folder / "lists", [data], out=folder / "suite", options=options)
+    return folder / "suite" / "report.html"
+
+
+def experiment_in(folder: Path) -> Path:
+    experiment = load_experiment(CONFIGS / "mnist" / "lgm_table1_2d.yaml")
+    cells = [
+        Cell(
+            method.name,
+            None,
+            [0, 1],
+            2,
+            [0.01, 0.02],
+            0.015,
+            0.007,
+            method.published,
+            None,
+            [],
+            {"nmi": 0.9},
+            1.5,
+        )
+        for method in experiment.methods
+    ]
+    return write_experiment_report(Table(experiment, cells), [], folder / "experiment")
+
+
+def audit_in(folder: Path, picture: str) -> Path:
+    found = {"score": 0.912, "name": LONG, "evidence": f"beside {LONG}", "photos": [LONG, "b.png"]}
+    section = {
+        "reason": "copy",
+        "title": "Copies of evaluation photos",
+        "rule": "the same pixels",
+        "found": 1,
+        "compared": 3510,
+        "excludes": True,
+        "expected_false_alarms": 0.35,
+        "estimated_precision": 0.65,
+        "worst": [found],
+    }
+    people = {
+        "path": LONG,
+        "photos": 90,
+        "identities": 9,
+        "template": "arcface-112",
+        "manifest_sha256": "0" * 64,
+    }
+    match = {
+        "threshold": 0.5,
+        "false_match_rate": 1e-4,
+        "true_match_rate": 0.9,
+        "genuine_pairs": 90,
+        "impostor_pairs": 900,
+        "tail_pairs": 30,
+        "tail_begins": 0.3,
+        "tail_scale": 0.05,
+        "reached": 0,
+    }
+    facts: dict[str, Any] = {
+        "train": people,
+        "against": people,
+        "warnings": ["the model is too weak"],
+        "match": match,
+        "sections": [section] * 2,
+        "stranger": {"threshold": 0.1, "false_alarms": 1, "photos": 90},
+        "settings": {"flip": True},
+        "versions": {"torch": "2"},
+        "model": "a model",
+        "model_sha256": "0" * 64,
+        "preprocessing": "rgb",
+        "expected_rule": "the rate times the pairs",
+        "exclusions": {"photos": 1, "identities": 0, "sha256": "0" * 64},
+    }
+    pictures = {"copy": [(found, picture)]}
+    page = folder / "audit" / "report.html"
+    return write_page(
+        page, "audit.html.j2", kind="Audit", title=LONG, numbers={}, facts=facts, pictures=pictures
+    )
+
+
+def drawing_in(folder: Path, names: list[str]) -> Any:
+    with house_style():
+        figure, axes = new_panel()
+        for name, style in line_styles(names).items():
+            axes.plot([0, 1], [0, 1], label=name, **style)
+        legend_below(figure)
+    return save_panels([Panel("drawn", figure, "From 0 to 1.")] * 3, folder / "figures")
+
+
+def rejection_in(folder: Path) -> Path:
+    models = ["softmax", "a-model-with-quite-a-long-name"]
+    share = SimpleNamespace(mean=0.123, sd=None, low=0.1, high=0.2)
+    rates = ["0.01", "0.05"]
+    rows = [
+        SimpleNamespace(
+            model=model,
+            detector="lgm_class",
+            label="adaptive_pgd",
+            norm="linf",
+            epsilon=0.3,
+            size=share,
+            images=1000,
+            clean_accuracy=share,
+            error=share,
+            success=share,
+            auc=share,
+            eer=share,
+            zero_gradient=share,
+            detection=dict.fromkeys(rates, share),
+            undetected=dict.fromkeys(rates, share),
+        )
+        for model in models
+    ]
+    shown = SimpleNamespace(caption="How to read it.", drawings=drawing_in(folder, models))
+    section = SimpleNamespace(
+        label="adaptive_pgd",
+        about="Knows the detector.",
+        epsilon=0.3,
+        heading="adaptive_pgd 0.3",
+        rows=rows,
+        pictures=[shown],
+        strips=[shown],
+    )
+    worst = SimpleNamespace(wrong=0.9, label="adaptive_pgd", epsilon=0.3, clean_error=0.1)
+    part = SimpleNamespace(
+        goal=None,
+        sections=[section] * 2,
+        strongest=[section] * 8,
+        escapes=shown,
+        headline=dict.fromkeys(models, worst),
+        sentences={models[0]: "To fool softmax on half of the images, a change of 0.1 is enough."},
+        controls=rows,
+        others=rows,
+        worst=dict(zip(models, rows, strict=True)),
+        summary={row.model: {row.label: row} for row in rows},
+    )
+    check = SimpleNamespace(
+        verdict="pass", trainings=2, goal=None, whose="softmax, training 0", text="0 of 9"
+    )
+    return write_page(
+        folder / "rejection" / "report.html",
+        "rejection.html.j2",
+        kind="Rejection",
+        title="Rejecting",
+        numbers={},
+        config=SimpleNamespace(source="a paper", pairs=None, fit=200, calibration=100, attacks=[1]),
+        parts=[part],
+        rates=rates,
+        result={
+            "finished": 2,
+            "planned": 2,
+            "rules": dict.fromkeys(("threshold", "interval", "control"), "a rule"),
+        },
+        published=[(SimpleNamespace(error=0.1, eer=0.1), rows[0])],
+        checks={"gradients": [check, check]},
+        provenance={"data": LONG},
+        settings="a: 1",
+        colours=dict.fromkeys(models, "#0072b2"),
+    )
+
+
+def demo_in(folder: Path, run: Path, picture: str) -> Path:
+    share = {"mean": 0.5, "low": 0.4, "high": 0.6}
+    row = {
+        "label": "fgsm",
+        "detector": "lgm_class",
+        "epsilon": 0.03,
+        "images": 100,
+        "success": share,
+        "eer": share,
+        "detection": {"0.05": share},
+        "undetected": {"0.05": share},
+    }
+    drawn = drawing_in(folder, ["l-gm"])
+    return write_page_of_run(
+        run,
+        folder / "demo" / "report.html",
+        "demo.html.j2",
+        kind="Demo",
+        title="From photos",
+        size=DemoSize(),
+        photos=[picture] * 16,
+        crops=[picture] * 16,
+        pair=DrawnPair(picture, (ShownFace("PGD, 4 grey levels", picture, 0.7, True),) * 3, 0.3, 0.001),
+        rejection=SimpleNamespace(rows=[row], figures={"fgsm": drawn}, page="rejection/report.html"),
+    )
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """One page of each kind."""
+    folder = tmp_path_factory.mktemp("pages")
+    run = run_in(folder / "run")
+    shutil.copytree(run, folder / "other", ignore=shutil.ignore_patterns("data"))
+    Image.new("RGB", (64, 64), "gray").save(folder / "gray.png")
+    picture = picture_uri(folder / "gray.png")
+    return [
+        run / "report.html",
+        run / "verification" / "dev" / "report.html",
+        write_page_of_two(compare_runs(run, folder / "other"), folder / "two"),
+        suite_in(folder, run / "data"),
+        experiment_in(folder),
+        audit_in(folder, picture),
+        rejection_in(folder),
+        demo_in(folder, run, picture),
+    ]
+
+
+def test_every_page_is_one_file_that_says_what_it_shows(pages: list[Path]) -> None:
+    for page in pages:
+        check_page(page)
+
+
+def test_nothing_is_wider_than_a_phone_or_a_screen(pages: list[Path], tmp_path: Path) -> None:
+    assert too_wide(pages, tmp_path, widths=(360, 420, 1040)) == []
