@@ -6,10 +6,9 @@ READY := $(VENV)/.installed
 # thread, or the processes would wait for each other.
 PYTEST := OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n auto --maxprocesses 8 --dist worksteal
 
-$(READY): pyproject.toml constraints.txt requirements-app.txt
+$(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --editable '.[dev]' --constraint constraints.txt
-	$(VENV)/bin/python -m pip install --quiet --no-deps --requirement requirements-app.txt
 	@touch $@
 
 demo: $(READY)  ## the full chain on synthetic people; prints where the report is

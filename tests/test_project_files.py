@@ -70,13 +70,3 @@ def test_citation_has_what_the_format_requires() -> None:
 def test_the_continuous_check_runs_lint_and_tests() -> None:
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     assert script.index("make lint") < script.index("make test")
-
-
-def test_the_lists_of_versions_agree() -> None:
-    lists = [
-        dict(line.split("==") for line in (ROOT / name).read_text().splitlines() if "==" in line)
-        for name in ("constraints.txt", "requirements-app.txt")
-    ]
-    both = lists[0].keys() & lists[1].keys()
-    assert {name: lists[0][name] for name in both} == {name: lists[1][name] for name in both}
-    assert "gradio" in lists[1]
