@@ -100,14 +100,13 @@ def read_lines(path: Path) -> list[str]:
         ) from error
     if lines == [""]:
         raise InputError(str(path), "must hold pairs", got="an empty file", fix="Get a complete copy of it.")
-    for number, line in enumerate(lines, start=1):
-        if "\0" in line:
-            raise InputError(
-                f"{path}, line {number}",
-                "must be text in UTF-8",
-                got="a zero byte, as in UTF-16 or in a file that was cut off",
-                fix="Save the list again as UTF-8, or get a complete copy of it.",
-            )
+    if "\0" in lines[0]:
+        raise InputError(
+            f"{path}, line 1",
+            "must be text in UTF-8",
+            got="a zero byte, as in UTF-16",
+            fix="Save the list again as UTF-8.",
+        )
     return lines
 
 
