@@ -38,9 +38,9 @@ def test_where_to_add_names_folders_and_files_that_exist() -> None:
     table = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("## Where to add")[2]
     table = table.partition("\n## ")[0]
     paths = re.findall(
-        r"`((?:faceverif|robustness|data_prep|tests|examples|benchmarks)/[\w/]*(?:\.py)?)", table
+        r"`((?:faceverif|robustness|data_prep|tests|examples|benchmarks)/[\w/]*(?:\.\w+)*)", table
     )
-    paths = [path.removesuffix("NAME.py") for path in paths]
+    paths = [re.sub(r"NAME[.\w]*$", "", path) for path in paths]
     assert paths
     assert [path for path in paths if not (ROOT / path).exists()] == []
 
