@@ -68,9 +68,9 @@ class TorchEmbedder(Embedder):
     def _run(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         # uint8 travels to the device, a quarter of the bytes; the permuted view is channels-last already.
         pixels = torch.from_numpy(np.ascontiguousarray(crops)).to(self.device).permute(0, 3, 1, 2)
-        portion = _CPU_PORTION if pixels.device.type == "cpu" else len(pixels)
+        portions = pixels.split(_CPU_PORTION) if pixels.device.type == "cpu" else [pixels]
         with torch.inference_mode(), evaluating(self.backbone):
-            parts = [self.backbone(part.float().div_(255)).float() for part in pixels.split(portion)]
+            parts = [self.backbone(part.float().div_(255)).float() for part in portions]
             return torch.cat(parts).cpu().numpy()
 
 
