@@ -47,7 +47,7 @@ def ship(run: Path, *, data: Path, protocol: Path, out: Path = SHIPPED) -> str:
     if 2 * values > LARGEST_BYTES:
         raise InputError(
             "RUN",
-            f"must hold a model of at most {LARGEST_BYTES // 1_000_000} MB in float16",
+            f"must hold a model of at most {LARGEST_BYTES / 1e6:g} MB in float16",
             got=f"{2 * values / 1e6:.1f} MB",
             fix="Train a smaller backbone.",
         )

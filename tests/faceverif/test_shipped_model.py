@@ -88,7 +88,7 @@ def test_shipping_halves_the_file_and_keeps_the_embeddings(run: Path, tmp_path: 
 def test_a_model_that_is_too_large_is_not_shipped(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ship_model, "LARGEST_BYTES", 1_000_000)
-    with pytest.raises(InputError, match=r"RUN: must hold a model of at most 1 MB"):
+    monkeypatch.setattr(ship_model, "LARGEST_BYTES", 100_000)
+    with pytest.raises(InputError, match=r"RUN: must hold a model of at most 0.1 MB"):
         ship(run / "run", data=run / "data", protocol=run / "pairs.csv", out=tmp_path / "shipped")
     assert not (tmp_path / "shipped").exists()
