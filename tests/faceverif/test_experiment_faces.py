@@ -18,6 +18,7 @@ from faceverif.experiment import faces
 from faceverif.experiment.faces import FaceTask
 from faceverif.experiment.run import run_experiment
 from faceverif.experiment.table import Table
+from faceverif.verification.figures import ScoredPairs
 
 pytestmark = pytest.mark.usefixtures("small_inputs")
 
@@ -118,14 +119,15 @@ def test_a_run_without_its_verification_has_not_finished(
     again = json.loads((run / "verification/own/result.json").read_text())
     assert again["accuracy"] == json.loads(found)["accuracy"]
     with pytest.raises(
-        InputError, match=r"plain/cosface/seed0: must have the settings .*head\.scale 16\.0 -> 8"
+        InputError,
+        match=r"seed0: must have the settings that .*/plain/cosface/seed0 .*head\.scale 16\.0 -> 8",
     ):
         run_experiment(path, out, overrides=["common.head.scale=8"])
 
 
 def test_the_roc_is_that_of_the_scored_pairs(finished: tuple[Path, Path, Table]) -> None:
     verification = finished[1] / "plain/cosface/seed0/verification/own"
-    roc = faces._roc(verification)
+    roc = ScoredPairs.read(verification).roc()
     result = json.loads((verification / "result.json").read_text())
     assert (roc.genuine, roc.impostors) == (result["genuine_pairs"], result["impostor_pairs"])
     area = float(np.trapezoid(roc.tar, roc.far))
