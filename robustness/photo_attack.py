@@ -23,7 +23,30 @@ from robustness.joint_model import joint_network
 
 
 @dataclass(frozen=True)
-class AttackedPhoto:
+class ChangedPixels:
+    """Pixels before and after an attack, of 8 bits both.
+
+    Attributes:
+        clean: (height, width, 3) uint8 RGB.
+        attacked: the same, changed.
+    """
+
+    clean: NDArray[np.uint8]
+    attacked: NDArray[np.uint8]
+
+    @property
+    def change(self) -> NDArray[np.int16]:
+        """(height, width, 3) what was added, in grey levels."""
+        return self.attacked.astype(np.int16) - self.clean
+
+    @property
+    def largest_change(self) -> int:
+        """Of one pixel in one colour, in grey levels."""
+        return int(np.abs(self.change).max())
+
+
+@dataclass(frozen=True)
+class AttackedPhoto(ChangedPixels):
     """A crop before and after an attack; both have 8 bits, as a file would.
 
     Attributes:
@@ -34,21 +57,9 @@ class AttackedPhoto:
         similarity_after: of `attacked` and `reference`.
     """
 
-    clean: NDArray[np.uint8]
-    attacked: NDArray[np.uint8]
     reference: NDArray[np.uint8]
     similarity_before: float
     similarity_after: float
-
-    @property
-    def change(self) -> NDArray[np.int16]:
-        """(crop_px, crop_px, 3) what was added, in grey levels."""
-        return self.attacked.astype(np.int16) - self.clean
-
-    @property
-    def largest_change(self) -> int:
-        """Of one pixel in one colour, in grey levels."""
-        return int(np.abs(self.change).max())
 
 
 def attack(

@@ -28,12 +28,12 @@ from robustness.chosen_attack import ChosenAttack, choose_attack
 from robustness.config.attacks import PairGoal
 from robustness.config.chosen import LEVELS, chosen_section
 from robustness.joint_model import joint_network
-from robustness.photo_attack import Compared, known_models, pixels_of, with_8_bits
+from robustness.photo_attack import ChangedPixels, Compared, known_models, pixels_of, with_8_bits
 from robustness.photo_view import AlignedView
 
 
 @dataclass(frozen=True)
-class AttackedWholePhoto:
+class AttackedWholePhoto(ChangedPixels):
     """A photo before and after an attack, and what was left of the attack when the saved file was looked at.
 
     Attributes:
@@ -48,24 +48,12 @@ class AttackedWholePhoto:
         queries: that a black-box attack made; None for others.
     """
 
-    clean: NDArray[np.uint8]
-    attacked: NDArray[np.uint8]
     path: Path
     similarity_before: float
     similarity_aimed: float
     similarity_after: float | None
     landmarks_moved_px: float | None
     queries: int | None
-
-    @property
-    def change(self) -> NDArray[np.int16]:
-        """(height, width, 3) what was added, in grey levels."""
-        return self.attacked.astype(np.int16) - self.clean
-
-    @property
-    def largest_change(self) -> int:
-        """Of one pixel in one colour, in grey levels."""
-        return int(np.abs(self.change).max())
 
     @property
     def l2_change(self) -> float:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from faceverif.cli.checks import can_be_folder, known_device, known_preprocessing, made_by, one_model
+from faceverif.cli.checks import can_be_folder, exists, known_device, known_preprocessing, made_by, one_model
 
 ConfigFile = Annotated[Path, typer.Argument(help="A YAML file; configs/ has examples.")]
 NewRun = Annotated[
@@ -57,6 +57,24 @@ OnnxOutput = Annotated[
     typer.Option(
         "--output",
         help="Name of the embedding among the outputs of an .onnx file, where several could be it.",
+    ),
+]
+Thresholds = Annotated[
+    Path | None,
+    typer.Option(
+        "--calibration",
+        callback=exists,
+        help="Thresholds by `faceverif calibrate --out`; default: those with the model.",
+    ),
+]
+RejectAt = Annotated[
+    float | None,
+    typer.Option(
+        "--reject",
+        min=0,
+        max=1,
+        help="False-rejection rate: photos that look more adversarial than its threshold are rejected. "
+        "The model needs `faceverif calibrate-rejection` first.",
     ),
 ]
 Device = Annotated[

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from data_prep.device import choose_device
 from data_prep.progress import say
-from faceverif.cli.checks import exists
-from faceverif.cli.options import Device, OnnxOutput, OptionalModel, Preprocess
+from faceverif.cli.options import Device, OnnxOutput, OptionalModel, Preprocess, RejectAt, Thresholds
 from faceverif.extras import require_extra
 
 
@@ -26,23 +24,8 @@ def serve(
             help="False accept rate whose calibrated threshold decides; a request may name another.",
         ),
     ] = 0.01,
-    thresholds: Annotated[
-        Path | None,
-        typer.Option(
-            "--calibration",
-            callback=exists,
-            help="Thresholds by `faceverif calibrate --out`; default: those with the model.",
-        ),
-    ] = None,
-    reject: Annotated[
-        float | None,
-        typer.Option(
-            min=0,
-            max=1,
-            help="False-rejection rate: photos that look more adversarial than its threshold are rejected. "
-            "The model needs `faceverif calibrate-rejection` first.",
-        ),
-    ] = None,
+    thresholds: Thresholds = None,
+    reject: RejectAt = None,
     host: Annotated[
         str, typer.Option(help="Address to listen on; 0.0.0.0: every one of this machine.")
     ] = "127.0.0.1",

@@ -19,6 +19,8 @@ from faceverif.cli.options import (
     OptionalModel,
     OutDir,
     Preprocess,
+    RejectAt,
+    Thresholds,
 )
 from faceverif.verification.options import Score, VerificationOptions, refuse_unfitted_score
 
@@ -211,23 +213,8 @@ def compare(
     far: Annotated[
         float, typer.Option(min=0, max=1, help="False accept rate whose calibrated threshold decides.")
     ] = 0.01,
-    thresholds: Annotated[
-        Path | None,
-        typer.Option(
-            "--calibration",
-            callback=exists,
-            help="Thresholds by `faceverif calibrate --out`; default: those with the model.",
-        ),
-    ] = None,
-    reject: Annotated[
-        float | None,
-        typer.Option(
-            min=0,
-            max=1,
-            help="False-rejection rate: photos that look more adversarial than its threshold are rejected. "
-            "The model needs `faceverif calibrate-rejection` first.",
-        ),
-    ] = None,
+    thresholds: Thresholds = None,
+    reject: RejectAt = None,
     out: Annotated[
         Path | None,
         typer.Option(
