@@ -217,12 +217,12 @@ def choose_a_face_by_keyboard(page: Any, photos: Photos) -> None:
 
 def fool_the_model(page: Any, photos: Photos) -> None:
     give(page, "second", photos.second)
-    page.wait_for_selector(
-        f"#second-shown :text('{photos.second.name}')"
-    )  # in place of the photo with two faces
+    # In place of the photo with two faces.
+    page.wait_for_selector(f"#second-shown :text('{photos.second.name}')")
     page.get_by_label("FGSM").check()
     page.locator("#attack").press("Space")
     page.wait_for_selector("#fooled h2")
     assert text(page, "#fooled h2").startswith("The attack ")
     assert page.locator("#fooled figure img").count() == 4
     assert "8 of 255 grey levels" in text(page, "#fooled")
+    refuse_overflow(page)
