@@ -11,7 +11,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from data_prep.dataset.packed import load_aligned
-from data_prep.errors import InputError
 from data_prep.progress import say
 from data_prep.protocols import load_protocol
 from faceverif.config.reading import read_yaml
@@ -22,8 +21,9 @@ from faceverif.verification.scoring import PairPhotos
 from robustness.attacked_model import device_of
 from robustness.certificates.smoothing import Certificate, certify_class, certify_pair
 from robustness.certificates.table import certified_rows, class_shares, pair_shares, summarised
+from robustness.certificates.unseen import draw_unseen
 from robustness.config.smoothing import Smoothing
-from robustness.loaded_run import load_run, run_sha256
+from robustness.loaded_run import run_sha256
 
 _SELECTION = 100  # noisy versions that choose the class, as in the paper
 
@@ -43,17 +43,9 @@ def certify_images(run: Path, out: Path, *, smoothing: Smoothing, images: int) -
     Raises:
         InputError: no such run, no unseen images, or `out` holds other certificates.
     """
-    loaded = load_run(run)
-    model, unseen = loaded.model.eval(), loaded.unseen
-    if not len(unseen):
-        raise InputError(
-            "--model",
-            "must have images of its classes that were not trained on",
-            got=f"{run}, which has none",
-            fix="Train with data.held_out_per_identity: 1, or name pairs: --data, --protocol, --threshold.",
-        )
-    order = np.random.default_rng(smoothing.seed).permutation(len(unseen))[:images]
-    chosen, device = unseen.take(torch.from_numpy(order)), device_of(model)
+    otherwise = "name pairs: --data, --protocol, --threshold."
+    model, chosen = draw_unseen(run, images=images, seed=smoothing.seed, otherwise=otherwise)
+    device = device_of(model)
 
     def one(item: int, generator: torch.Generator) -> Certificate:
         return certify_class(

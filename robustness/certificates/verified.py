@@ -6,12 +6,10 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from data_prep.atomic import make_folder, write_text
-from data_prep.errors import InputError
 from data_prep.progress import say
 from faceverif.images.base import LabelledImages
 from faceverif.images.labelled import as_pixels
@@ -20,7 +18,8 @@ from robustness.attacked_model import AttackedModel, device_of
 from robustness.attacks.pgd import PGD
 from robustness.certificates.intervals import around, least_margins
 from robustness.certificates.table import RESULT_NAME
-from robustness.loaded_run import load_run, run_sha256
+from robustness.certificates.unseen import draw_unseen
+from robustness.loaded_run import run_sha256
 
 # Margins of a portion need a tensor of (images, classes, dim).
 _PORTION = 100
@@ -46,17 +45,7 @@ def verify_images(run: Path, out: Path, *, epsilons: Sequence[float], images: in
     Raises:
         InputError: no such run, no unseen images, or a layer or head without bounds.
     """
-    loaded = load_run(run)
-    model, unseen = loaded.model.eval(), loaded.unseen
-    if not len(unseen):
-        raise InputError(
-            "--model",
-            "must have images of its classes that were not trained on",
-            got=f"{run}, which has none",
-            fix="Train with data.held_out_per_identity: 1, or certify pairs by noise: --norm l2.",
-        )
-    order = np.random.default_rng(seed).permutation(len(unseen))[:images]
-    chosen = unseen.take(torch.from_numpy(order))
+    model, chosen = draw_unseen(run, images=images, seed=seed, otherwise="certify pairs by noise: --norm l2.")
     at_epsilon = [_errors(model, chosen, epsilon, seed=seed) for epsilon in (0.0, *epsilons)]
     make_folder(out)
     result = {
