@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from small_faces import write_faces
 
 from faceverif.config.run import RunConfig, validate_run_config
 from faceverif.training.checkpoint import checkpoint_path
+from faceverif.training.loop import train
 
 PHOTOS, BATCH = 20, 8  # of four people; the four photos beyond two batches sit out
 
@@ -76,3 +78,11 @@ def tensors(content: Any, prefix: str = "") -> dict[str, torch.Tensor]:
         if isinstance(value, dict | list | torch.Tensor)
         for path, tensor in tensors(value, f"{prefix}/{key}").items()
     }
+
+
+def write_first_run(root: Path) -> Path:
+    """A short MobileFaceNet training in `root`: its `data`, its `run`, and `others` to continue with."""
+    write_faces(root / "data", people=4, photos=5)
+    write_faces(root / "others", people=6, photos=4)
+    train(mobile_run_config(root / "data", training={"epochs": 1}), root / "run")
+    return root

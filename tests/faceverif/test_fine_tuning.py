@@ -8,9 +8,8 @@ from typing import Any
 import published_networks as published
 import pytest
 import torch
-from small_faces import write_faces
 from small_runs import mobile_run_config as run_config
-from small_runs import tensors
+from small_runs import tensors, write_first_run
 
 from data_prep.errors import InputError
 from faceverif.config.run import RunConfig
@@ -28,11 +27,7 @@ FROZEN = {"freeze": ["trunk.0", "trunk.4"], "ema_decay": None, "epochs": 1}
 
 @pytest.fixture(scope="module")
 def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("first")
-    write_faces(root / "data", people=4, photos=5)
-    write_faces(root / "others", people=6, photos=4)
-    train(run_config(root / "data", training={"epochs": 1}), root / "run")
-    return root
+    return write_first_run(tmp_path_factory.mktemp("first"))
 
 
 def refining(root: Path, *, training: dict[str, Any], **sections: Any) -> RunConfig:

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from small_faces import write_faces
 from small_runs import mobile_run_config as run_config
-from small_runs import tensors
+from small_runs import tensors, write_first_run
 from torch import Tensor, nn
 
 from data_prep.errors import InputError
@@ -34,11 +33,7 @@ PLAIN = {"shift_px": 0, "rotation_deg": 0, "saturation": 0, "erase": 0}
 
 @pytest.fixture(scope="module")
 def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("first")
-    write_faces(root / "data", people=4, photos=5)
-    write_faces(root / "others", people=6, photos=4)
-    train(run_config(root / "data", training={"epochs": 1}), root / "run")
-    return root
+    return write_first_run(tmp_path_factory.mktemp("first"))
 
 
 def refining(root: Path, *, flip: float = 0.5, **training: Any) -> RunConfig:
