@@ -139,7 +139,7 @@ def in_two_dimensions(embeddings: NDArray[np.float32]) -> tuple[NDArray[np.float
 
 
 def spread_evenly(images: Images, *, most: int = 10_000) -> Images:
-    """At most so many images, spread evenly over the set."""
+    """At most `most` images, spread evenly over the set."""
     if len(images) <= most:
         return images
     return images.take(torch.linspace(0, len(images) - 1, most).long())

@@ -31,7 +31,7 @@ TRAINING_TITLES = {"loss": "Training loss", "accuracy": "Accuracy in training"}
 
 _ACCURACY_OF = "/accuracy"
 _EVERY_ROW = ("loss", "accuracy", "learning_rate")
-# An alt text names so many lines.
+# The most lines that an alt text names.
 _MOST_TOLD = 6
 _TRAINING: LineStyle = {"color": ACCENT, "linestyle": "-"}
 

@@ -36,7 +36,7 @@ class Divided(Protocol):
         """How large a batch is, and how precise."""
 
     def refusal_of_parts(self, *, processes: int) -> str:
-        """What the batch size must be, where it cannot be cut into so many; else empty."""
+        """What the batch size must be if it cannot be divided among these processes; empty if it can."""
 
 
 def launch_fabric(config: Divided) -> Fabric:

@@ -58,7 +58,7 @@ SEED = 7  # the model of the package tells its first person from the third
 
 
 def _png_header(width: int, height: int) -> bytes:
-    """A PNG that ends after its size; whoever reads on finds no pixels."""
+    """A PNG whose header states a size, without the pixels for it."""
     parts = [b"\x89PNG\r\n\x1a\n"]
     for kind, data in (
         (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)),
