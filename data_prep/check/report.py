@@ -27,12 +27,14 @@ class CheckReport:
         kind: what it is.
         facts: lines that are in order.
         problems: lines that are not.
+        named: line of `problems` -> everything that has this problem; the line itself names the first few.
     """
 
     path: Path
     kind: str
     facts: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    named: dict[str, list[str]] = field(default_factory=dict)
 
     @property
     def whole(self) -> bool:
@@ -48,7 +50,9 @@ class CheckReport:
     def count(self, what: str, names: Sequence[str]) -> None:
         """Note a problem that some named things have; nothing where none has it."""
         if names:
-            self.problems.append(f"{len(names):,} {what}: {some(names)}")
+            line = f"{len(names):,} {what}: {some(names)}"
+            self.problems.append(line)
+            self.named[line] = list(names)
 
 
 def report_looked(looked: int, of: int, broken: int, report: CheckReport) -> None:

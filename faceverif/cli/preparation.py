@@ -69,12 +69,23 @@ def data_check(
         ),
     ],
     every: Annotated[bool, typer.Option("--all", help="Decode every photo, not a sample.")] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", callback=can_be_folder, help="Folder for report.html, which names all that is broken."
+        ),
+    ] = None,
 ) -> None:
     """Say what a data set is and whether it is whole; the exit code is 1 if it is not."""
     from data_prep.check import check
+    from faceverif.report.check_page import refuse_inside, write_check_page
 
+    if out is not None:
+        refuse_inside(out, path)
     report = check(path, every=every)
     typer.echo(report.text())
+    if out is not None:
+        typer.echo(f"report: {write_check_page(report, out)}")
     raise typer.Exit(0 if report.whole else 1)
 
 
