@@ -130,6 +130,7 @@ def certify(
         from robustness.certificates.verified import verify_images
 
         typer.echo(verify_images(model[0], out, epsilons=box.epsilons, images=count, seed=seed))
+        typer.echo(f"report: {out / 'report.html'}")
         return
 
     from robustness.certificates.run import certify_images, certify_pairs
@@ -146,7 +147,7 @@ def certify(
             smoothing=smoothing,
             pairs=count,
         )
-    typer.echo(text)
+    typer.echo(f"{text}\nreport: {out / 'report.html'}")
 
 
 def attack(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +20,20 @@ from faceverif.images.labelled import as_pixels
 from faceverif.models import load_differentiable
 from faceverif.verification.scoring import PairPhotos
 from robustness.attacked_model import device_of
+from robustness.certificates.report import (
+    images_answer,
+    pairs_answer,
+    radius_panel,
+    write_certificate_page,
+)
 from robustness.certificates.smoothing import Certificate, certify_class, certify_pair
 from robustness.certificates.table import certified_rows, class_shares, pair_shares, summarised
 from robustness.certificates.unseen import draw_unseen
 from robustness.config.smoothing import Smoothing
 from robustness.loaded_run import run_sha256
 
+# Line of the table that the page opens with: half of the noise's standard deviation.
+_ANSWERED = 1
 _SELECTION = 100  # noisy versions that choose the class, as in the paper
 
 
@@ -61,7 +70,18 @@ def certify_images(run: Path, out: Path, *, smoothing: Smoothing, images: int) -
     about = {"model_sha256": run_sha256(run), "data_sha256": chosen.sha256()}
     _warn_of_other_noise(run, smoothing.sd)
     rows = certified_rows(one, chosen.labels.tolist(), out, smoothing=smoothing, about=about)
-    return summarised(rows, class_shares, out, smoothing)
+    found = summarised(rows, class_shares, out, smoothing)
+    write_certificate_page(
+        out,
+        size="l2_radius",
+        lines=found.at_radius,
+        counts={"certified_accuracy": len(rows)},
+        panel=radius_panel(partial(class_shares, rows), largest=max(row.radius for row in rows)),
+        answer=images_answer(found.at_radius[_ANSWERED], items=len(rows)),
+        rules=_rules(smoothing, decided="the class that most noisy versions of a picture get"),
+        provenance={"model": str(run)} | about | {"seed": smoothing.seed},
+    )
+    return found.text
 
 
 def certify_pairs(
@@ -120,7 +140,40 @@ def certify_pairs(
     }
     _warn_of_other_noise(run, smoothing.sd)
     rows = certified_rows(one, same[which].astype(int).tolist(), out, smoothing=smoothing, about=about)
-    return summarised(rows, pair_shares, out, smoothing)
+    found = summarised(rows, pair_shares, out, smoothing)
+    genuine = sum(row.truth for row in rows)
+    write_certificate_page(
+        out,
+        size="l2_radius",
+        lines=found.at_radius,
+        counts={
+            name: pairs
+            for name, pairs in zip(found.at_radius[0], (0, genuine, len(rows) - genuine), strict=True)
+            if pairs
+        },
+        panel=radius_panel(partial(pair_shares, rows), largest=max(row.radius for row in rows)),
+        answer=pairs_answer(found.at_radius[_ANSWERED]),
+        rules=_rules(
+            smoothing, decided=f"whether the median similarity under noise is {threshold:g} or more"
+        ),
+        provenance={"model": str(run), "data": str(data), "protocol": str(protocol)}
+        | {name: value for name, value in about.items() if name != "pairs"}
+        | {"seed": smoothing.seed},
+    )
+    return found.text
+
+
+def _rules(smoothing: Smoothing, *, decided: str) -> dict[str, str]:
+    """How the certificates were made, for the page."""
+    return {
+        "the decision": f"{decided}; the certificates hold for this decision, not for that without noise",
+        "noise": f"Gaussian, standard deviation {smoothing.sd:g} for pixels in [0, 1]; "
+        f"{smoothing.samples:,} noisy versions of each picture",
+        "confidence": f"each certificate holds with {100 * smoothing.confidence:g} %; where the counts allow "
+        "no decision, the picture counts as wrong at every radius",
+        "radius": "l2 norm of the change of all pixels together; Cohen et al. (2019), Theorem 1, and for "
+        "pairs bounds of the median",
+    }
 
 
 def _some_of_both(

@@ -111,10 +111,24 @@ def _write(out: Path, rows: list[Row]) -> None:
         writer.writerows(asdict(row) for row in rows)
 
 
-def summarised(
-    rows: list[Row], shares: Callable[[list[Row], float], dict[str, float]], out: Path, smoothing: Smoothing
-) -> str:
-    """Write the shares at each radius to result.json, and give them as a table for the terminal.
+Shares = Callable[[list[Row], float], dict[str, float]]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The shares at each radius.
+
+    Attributes:
+        at_radius: a line for each, as result.json holds them.
+        text: the same as a table for the terminal.
+    """
+
+    at_radius: list[dict[str, float]]
+    text: str
+
+
+def summarised(rows: list[Row], shares: Shares, out: Path, smoothing: Smoothing) -> Summary:
+    """Write the shares at each radius to result.json.
 
     Args:
         rows: all of them.
@@ -136,7 +150,7 @@ def summarised(
         text.append(
             "  ".join(f"{cell:>{max(9, len(name))}}" for cell, name in zip(cells, names, strict=True))
         )
-    return "\n".join(text)
+    return Summary(at_radius, "\n".join(text))
 
 
 def class_shares(rows: list[Row], radius: float) -> dict[str, float]:

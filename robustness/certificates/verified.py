@@ -17,6 +17,7 @@ from faceverif.perturbation.threat_model import ThreatModel
 from robustness.attacked_model import AttackedModel, device_of
 from robustness.attacks.pgd import PGD
 from robustness.certificates.intervals import around, least_margins
+from robustness.certificates.report import bounds_answer, epsilon_panel, write_certificate_page
 from robustness.certificates.table import RESULT_NAME
 from robustness.certificates.unseen import draw_unseen
 from robustness.loaded_run import run_sha256
@@ -24,6 +25,12 @@ from robustness.loaded_run import run_sha256
 # Margins of a portion need a tensor of (images, classes, dim).
 _PORTION = 100
 _PGD_STEPS = 20
+_RULES = {
+    "error at most": "images for which the bounds of every layer leave room for a wrong answer "
+    "(interval bound propagation), those wrong without a change included",
+    "error under PGD": f"images that PGD with {_PGD_STEPS} steps makes wrong; another attack may find more",
+    "the worst change": "its error lies between the two",
+}
 
 
 def verify_images(run: Path, out: Path, *, epsilons: Sequence[float], images: int, seed: int) -> str:
@@ -46,7 +53,7 @@ def verify_images(run: Path, out: Path, *, epsilons: Sequence[float], images: in
         InputError: no such run, no unseen images, or a layer or head without bounds.
     """
     model, chosen = draw_unseen(run, images=images, seed=seed, otherwise="certify pairs by noise: --norm l2.")
-    at_epsilon = [_errors(model, chosen, epsilon, seed=seed) for epsilon in (0.0, *epsilons)]
+    at_epsilon = [_errors(model, chosen, epsilon, seed=seed) for epsilon in sorted({0.0, *epsilons})]
     make_folder(out)
     result = {
         "items": len(chosen),
@@ -57,6 +64,17 @@ def verify_images(run: Path, out: Path, *, epsilons: Sequence[float], images: in
         "at_epsilon": at_epsilon,
     }
     write_text(out / RESULT_NAME, json.dumps(result, indent=2) + "\n")
+    write_certificate_page(
+        out,
+        size="epsilon",
+        lines=at_epsilon,
+        counts=dict.fromkeys(("pgd_error", "verified_error"), len(chosen)),
+        panel=epsilon_panel(at_epsilon),
+        answer=bounds_answer(at_epsilon, items=len(chosen)),
+        rules=_RULES,
+        provenance={"model": str(run)}
+        | {name: result[name] for name in ("model_sha256", "data_sha256", "seed")},
+    )
     lines = [f"{len(chosen)} images; the error under the worst change lies between the two"]
     lines.append("linf epsilon  under PGD  verified at most")
     lines += [

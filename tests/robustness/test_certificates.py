@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from pages import check_page
 from scipy import stats
 from small_faces import write_faces, write_pairs
 from small_runs import run_config
@@ -159,6 +160,7 @@ def test_a_runs_certificates_continue_and_its_noise_is_compared(
     text = certify_images(run, tmp_path / "whole", smoothing=smoothing, images=25)
     assert "warning" not in capsys.readouterr().err
     assert "25 decisions" in text
+    check_page(tmp_path / "whole" / "report.html")
     whole = (tmp_path / "whole" / CSV_NAME).read_text()
     shares = json.loads((tmp_path / "whole" / RESULT_NAME).read_text())["at_radius"]
     assert [line["certified_accuracy"] for line in shares] == sorted(
@@ -208,6 +210,7 @@ def test_a_face_models_pairs_are_certified(tmp_path: Path) -> None:
     }
     text = certify_pairs(run, tmp_path / "out", pairs=4, **settings)  # type: ignore[arg-type]
     assert "certified true accepts" in text
+    check_page(tmp_path / "out" / "report.html")
     rows = (tmp_path / "out" / CSV_NAME).read_text().splitlines()[1:]
     assert [row.split(",")[1] for row in rows].count("1") == 2
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from pages import check_page
 from torch import Tensor, nn
 from toy_models import band_images, lgm_model, softmax_model
 
@@ -138,6 +139,8 @@ def test_a_runs_error_lies_between_pgd_and_the_verified_one(tmp_path: Path) -> N
     train_classifier(validate_config(ClassificationConfig, settings, source="test"), run, resume=False)
     text = verify_images(run, tmp_path / "out", epsilons=(0.001, 0.5), images=60, seed=0)
     assert "60 images" in text
+    check_page(tmp_path / "out" / "report.html")
+    assert "No change of all pixels by up to 0.001" in (tmp_path / "out" / "report.html").read_text()
     clean, small, large = json.loads((tmp_path / "out" / RESULT).read_text())["at_epsilon"]
     assert clean["pgd_error"] == clean["verified_error"]  # without a change the bounds are the outputs
     assert clean["verified_error"] <= small["pgd_error"] <= small["verified_error"] < 1
