@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from markupsafe import Markup
 
 from data_prep.atomic import write_text
 from data_prep.dataset.manifest import AlignedDataset
@@ -24,7 +23,7 @@ from faceverif.config.run import RunConfig, load_run_config
 from faceverif.demo_comparison import Impersonator, compare_drawn
 from faceverif.report.pages import REPORT_NAME
 from faceverif.report.run_page import picture_uri, write_page_of_run
-from faceverif.report.svg import inline_svg
+from faceverif.report.svg import Drawing
 from faceverif.training.loop import train
 
 CONFIG = Path(__file__).with_name("demo.yaml")
@@ -137,17 +136,17 @@ class _RejectionSummary:
     """
 
     rows: list[dict[str, Any]]
-    figures: dict[str, list[Markup]]
+    figures: dict[str, list[Drawing]]
     page: str
 
     @classmethod
     def read(cls, folder: Path) -> _RejectionSummary:
         result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
         rows = [row for row in result["rows"] if not row["control"] and row["epsilon"] > 0]
-        figures: dict[str, list[Markup]] = {}
+        figures: dict[str, list[Drawing]] = {}
         for kind in ("-curves-roc", "-curves-det", "-images-"):
             for path in sorted((folder / "figures").glob(f"*{kind}*.svg")):
-                drawing = inline_svg(path.read_text(encoding="utf-8"))
+                drawing = Drawing.of(path.read_text(encoding="utf-8"))
                 figures.setdefault(path.name.partition(kind)[0], []).append(drawing)
         return cls(rows, figures, f"{folder.name}/{REPORT_NAME}")
 

@@ -64,7 +64,7 @@ class _Page(HTMLParser):
 
 
 def check_page(path: Path) -> None:
-    """One file without a server, with contents, alt texts in numbers, tables that scroll, and a summary."""
+    """One file without a server: contents, alt texts in numbers, tables, points of curves, a summary."""
     text = path.read_text(encoding="utf-8")
     page = _Page(text)
     assert page.open == []
@@ -86,6 +86,9 @@ def check_page(path: Path) -> None:
     assert all(
         sheet["role"] == "region" and sheet["tabindex"] == "0" and sheet["aria-label"] for sheet in sheets
     )
+    # What a pointer finds on a curve stands in a table too.
+    tables = re.findall(r'<details class="points">(.*?)</details>', text, re.DOTALL)
+    assert sum(table.count("<tr><td>") for table in tables) == text.count('class="mark"')
     sortable = text.count('class="sortable')
     assert not sortable or text.count('aria-sort="none"') >= sortable
     assert "prefers-color-scheme: dark" in text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,13 +14,15 @@ from pages import check_page, too_wide
 from PIL import Image
 from small_faces import pattern_embedder, write_faces, write_pairs
 
+from data_prep.check import CheckReport
 from faceverif.demo import DemoSize
 from faceverif.demo_comparison import DrawnPair, ShownFace
 from faceverif.experiment.config import load_experiment
 from faceverif.experiment.report import write_experiment_report
 from faceverif.experiment.table import Cell, Table
+from faceverif.report.check_page import write_check_page
 from faceverif.report.pages import write_page
-from faceverif.report.plotting import Panel, house_style, legend_below, line_styles, new_panel
+from faceverif.report.plotting import Mark, Panel, house_style, legend_below, line_styles, new_panel
 from faceverif.report.run_page import picture_uri, write_page_of_run, write_run_report
 from faceverif.report.svg import save_panels
 from faceverif.report.two_runs import compare_runs, write_page_of_two
@@ -27,6 +30,8 @@ from faceverif.verification.calibration import write_calibration
 from faceverif.verification.options import VerificationOptions
 from faceverif.verification.runner import verify
 from faceverif.verification.suite import verify_suite
+from robustness.certificates.report import pairs_answer, radius_panel, write_certificate_page
+from robustness.certificates.table import Row, pair_shares
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 LONG = "a_name_without_any_space_that_is_longer_than_the_screen_of_a_phone_is_wide/and_goes_on.png"
@@ -139,7 +144,13 @@ def drawing_in(folder: Path, names: list[str]) -> Any:
         for name, style in line_styles(names).items():
             axes.plot([0, 1], [0, 1], label=name, **style)
         legend_below(figure)
-    return save_panels([Panel("drawn", figure, "From 0 to 1.")] * 3, folder / "figures")
+    numbers = {
+        "threshold": "0.1234",
+        "clean rejected": "12.3 % (10.1 to 14.5 %)",
+        "attacked rejected": "99 %",
+    }
+    marks = [Mark(0.5, 0.5, numbers, name) for name in names]
+    return save_panels([Panel("drawn", figure, "From 0 to 1.", marks)] * 3, folder / "figures")
 
 
 def rejection_in(folder: Path) -> Path:
@@ -214,6 +225,28 @@ def rejection_in(folder: Path) -> Path:
     )
 
 
+def certificates_in(folder: Path) -> Path:
+    """Of pairs, which have two curves; tests/robustness has the pages of real certificates."""
+    rows = [Row(item, item % 2, item % 2, item / 10) for item in range(9)]
+    lines = [{"l2_radius": radius} | pair_shares(rows, radius) for radius in (0.0, 0.25)]
+    return write_certificate_page(
+        folder / "certificates",
+        size="l2_radius",
+        lines=lines,
+        counts={"certified_true_accepts": 4, "false_accepts_at_most": 5},
+        panel=radius_panel(partial(pair_shares, rows), largest=0.8),
+        answer=pairs_answer(lines[1]),
+        rules={"noise": "a rule"},
+        provenance={"model": LONG},
+    )
+
+
+def check_in(folder: Path) -> Path:
+    report = CheckReport(Path(LONG), "a folder of photos per identity", ["3 photos of 2 identities"])
+    report.count("photos cannot be decoded (truncated)", [LONG, *"abcdefgh"])
+    return write_check_page(report, folder / "check")
+
+
 def demo_in(folder: Path, run: Path, picture: str) -> Path:
     share = {"mean": 0.5, "low": 0.4, "high": 0.6}
     row = {
@@ -257,6 +290,8 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         experiment_in(folder),
         audit_in(folder, picture),
         rejection_in(folder),
+        certificates_in(folder),
+        check_in(folder),
         demo_in(folder, run, picture),
     ]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -80,14 +80,22 @@ class Mark:
 
     Attributes:
         across, up: where, in the units of the axes.
-        text: its numbers.
+        numbers: name -> value; the names are the same for all points of a figure.
+        line: whose point it is, in a figure of several lines.
         colour: of its line.
     """
 
     across: float
     up: float
-    text: str
+    numbers: Mapping[str, str]
+    line: str = ""
     colour: str = ACCENT
+
+    @property
+    def text(self) -> str:
+        """All that it tells, in a line."""
+        numbers = ", ".join(f"{name} {value}" for name, value in self.numbers.items())
+        return f"{self.line}: {numbers}" if self.line else numbers
 
 
 @dataclass(frozen=True)

@@ -12,15 +12,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 from jinja2 import TemplateError
-from markupsafe import Markup
 
 from data_prep.errors import DAMAGE, InputError, first_line
 from data_prep.json_object import read_json
 from faceverif.report.curves import CURVE_NOTE, read_metrics, run_panels
 from faceverif.report.pages import REPORT_NAME, flat_text, write_page
 from faceverif.report.plotting import house_style
-from faceverif.report.svg import inline_svg, panel_svg, save_panels
-from faceverif.verification.figures import RocPoint, ScoredPairs, roc_points, verification_panels
+from faceverif.report.svg import Drawing, draw, save_panels
+from faceverif.verification.figures import ScoredPairs, verification_panels
 from faceverif.verification.files import FIGURES_NAME, PAIRS_NAME, RESULT_NAME, SCORES_NAME
 
 _MAIN_NUMBERS = ("accuracy", "accuracy_se", "eer", "auc", "tar_at_far")
@@ -53,15 +52,13 @@ class ShownVerification:
         title: the folder's name.
         facts: `result.json`.
         figures: ROC, DET and scores.
-        points: of the ROC.
         genuine: the hardest genuine pairs, hardest first.
         impostor: the hardest impostor pairs, hardest first.
     """
 
     title: str
     facts: Mapping[str, Any]
-    figures: list[Markup]
-    points: list[RocPoint]
+    figures: list[Drawing]
     genuine: list[ShownPair]
     impostor: list[ShownPair]
 
@@ -78,7 +75,6 @@ class ShownVerification:
             title=folder.name,
             facts=read_json(folder / RESULT_NAME),
             figures=_figures(folder),
-            points=roc_points(ScoredPairs.read(folder).roc()),
             genuine=sorted(pairs[True], key=lambda pair: pair.score),
             impostor=sorted(pairs[False], key=lambda pair: -pair.score),
         )
@@ -184,21 +180,23 @@ def refuse_no_run(run: Path) -> None:
     refuse_damaged_models(run)
 
 
-def _figures(folder: Path) -> list[Markup]:
-    """The drawings of a verification; an earlier version stored no SVG files."""
+def _figures(folder: Path) -> list[Drawing]:
+    """The drawings of a verification; earlier versions stored none, or a ROC without its points."""
     stored = [folder / FIGURES_NAME / f"{name}.svg" for name in ("roc", "det", "scores")]
     if all(path.is_file() for path in stored):
-        return [inline_svg(path.read_text(encoding="utf-8")) for path in stored]
+        drawings = [Drawing.of(path.read_text(encoding="utf-8")) for path in stored]
+        if drawings[0].points:
+            return drawings
     with house_style():
-        return [inline_svg(panel_svg(panel)) for panel in verification_panels(ScoredPairs.read(folder))]
+        return draw(verification_panels(ScoredPairs.read(folder)))
 
 
-def _curves(path: Path) -> list[Markup]:
+def _curves(path: Path) -> list[Drawing]:
     metrics = read_metrics(path)
     if not metrics:
         return []
     with house_style():
-        return [inline_svg(panel_svg(panel)) for panel in run_panels(metrics)]
+        return draw(run_panels(metrics))
 
 
 def _read_pairs(folder: Path) -> dict[bool, list[ShownPair]]:

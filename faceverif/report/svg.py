@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import html
 import io
+import json
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from markupsafe import Markup
@@ -22,6 +24,7 @@ from faceverif.report.plotting import (
     IMPOSTOR,
     INK,
     SOFT,
+    Mark,
     Panel,
 )
 
@@ -47,17 +50,43 @@ _NEEDLESS_ID = re.compile(r" id=\"[\w.]+_\d+\"")
 _PATH = re.compile(r" d=\"[^\"]*\"")
 _LONG_NUMBER = re.compile(r"(\.\d\d)\d+")
 _COLOUR = re.compile(r"#[0-9a-f]{6}\b")
+_POINT = re.compile(r' data-point="([^"]*)"')
 _ADDRESSES = re.compile(r' xmlns(?::xlink)?="[^"]*"')
 
 
-def save_panels(panels: Iterable[Panel], folder: Path) -> list[Markup]:
+@dataclass(frozen=True)
+class Drawing:
+    """A panel as a part of a page.
+
+    Attributes:
+        svg: the drawing, in the colours of the page.
+        points: of its curves, as a table for those who do not point at them: a row for each.
+    """
+
+    svg: Markup
+    points: list[dict[str, str]]
+
+    @classmethod
+    def of(cls, text: str) -> Drawing:
+        """What a file by `panel_svg` holds."""
+        points = [json.loads(html.unescape(row)) for row in _POINT.findall(text)]
+        svg = _COLOUR.sub(lambda match: page_colour(match[0]), _POINT.sub("", text))
+        return cls(Markup(_ADDRESSES.sub("", svg).strip()), points)
+
+
+def save_panels(panels: Iterable[Panel], folder: Path) -> list[Drawing]:
     """Write each panel as NAME.svg; returns the drawings for a page."""
     drawn = []
     for panel in panels:
         text = panel_svg(panel)
         write_text(folder / f"{panel.name}.svg", text)
-        drawn.append(inline_svg(text))
+        drawn.append(Drawing.of(text))
     return drawn
+
+
+def draw(panels: Iterable[Panel]) -> list[Drawing]:
+    """The drawings for a page, without files of their own."""
+    return [Drawing.of(panel_svg(panel)) for panel in panels]
 
 
 def panel_svg(panel: Panel) -> str:
@@ -70,11 +99,6 @@ def panel_svg(panel: Panel) -> str:
     drawing = _PATH.sub(lambda path: _LONG_NUMBER.sub(r"\1", path[0]), drawing)
     drawing = _ROOT.sub(lambda match: _root(panel, view_box=match[1]), drawing, count=1)
     return drawing.replace("</svg>", _marks(panel) + "</svg>")
-
-
-def inline_svg(text: str) -> Markup:
-    """A file by `panel_svg` as a part of a page, in which its colours follow the page's."""
-    return Markup(_ADDRESSES.sub("", _COLOUR.sub(lambda match: page_colour(match[0]), text)).strip())
 
 
 def page_colour(colour: str) -> str:
@@ -103,8 +127,14 @@ def _marks(panel: Panel) -> str:
     places = axes.transData.transform([(mark.across, mark.up) for mark in panel.marks]) * scale
     circles = (
         f'<circle class="mark" cx="{across:.1f}" cy="{height - up:.1f}" r="{_MARK_RADIUS}" fill-opacity="0" '
-        f'style="fill: {mark.colour}" role="img" tabindex="{0 if number == 0 else -1}">'
+        f'style="fill: {mark.colour}" role="img" tabindex="{0 if number == 0 else -1}"{_point(mark)}>'
         f"<title>{html.escape(mark.text)}</title></circle>"
         for number, (mark, (across, up)) in enumerate(zip(panel.marks, places, strict=True))
     )
     return f"<g>{''.join(circles)}</g>"
+
+
+def _point(mark: Mark) -> str:
+    """The row of a mark in the table of a drawing, as an attribute that `Drawing.of` reads."""
+    row = ({"curve": mark.line} if mark.line else {}) | dict(mark.numbers)
+    return f' data-point="{html.escape(json.dumps(row))}"'

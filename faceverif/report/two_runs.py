@@ -17,7 +17,7 @@ from faceverif.report.numbers import percent
 from faceverif.report.pages import write_page
 from faceverif.report.plotting import LineStyle, Panel, house_style, line_styles
 from faceverif.report.run_page import own_files, refuse_no_run
-from faceverif.report.svg import inline_svg, page_colour, panel_svg
+from faceverif.report.svg import draw, page_colour
 from faceverif.verification.figures import ScoredPairs, det_panel, roc_panel
 from faceverif.verification.files import SCORES_NAME
 
@@ -131,11 +131,8 @@ def write_page_of_two(two: TwoRuns, out: Path) -> Path:
     runs = _named(Path(two.first), Path(two.second))
     styles = line_styles(runs)
     with own_files(Path(two.first)), own_files(Path(two.second)), house_style():
-        curves = [inline_svg(panel_svg(panel)) for panel in _curves(runs, styles)]
-        rocs = {
-            name: [inline_svg(panel_svg(panel)) for panel in panels]
-            for name, panels in _verified_panels(runs, styles)
-        }
+        curves = draw(_curves(runs, styles))
+        rocs = {name: draw(panels) for name, panels in _verified_panels(runs, styles)}
     return write_page(
         out / PAGE_NAME,
         "two_runs.html.j2",

@@ -82,16 +82,13 @@ class RocPoint:
     tar: float
     tar_interval: tuple[float, float]
 
-    def text(self, *, far: str = "FAR", tar: str = "TAR") -> str:
-        """Its numbers in a line; the names are those of the two rates."""
-        rates = (
-            f"{name} {100 * rate:.3g} % ({100 * low:.3g} to {100 * high:.3g} %)"
-            for name, rate, (low, high) in (
-                (far, self.far, self.far_interval),
-                (tar, self.tar, self.tar_interval),
-            )
-        )
-        return f"threshold {self.threshold:.4g}: {', '.join(rates)}"
+    def numbers(self, *, far: str = "FAR", tar: str = "TAR") -> dict[str, str]:
+        """Its numbers as text; `far` and `tar` name the two rates."""
+        rates = {far: (self.far, self.far_interval), tar: (self.tar, self.tar_interval)}
+        return {"threshold": f"{self.threshold:.4g}"} | {
+            name: f"{100 * rate:.3g} % ({100 * low:.3g} to {100 * high:.3g} %)"
+            for name, (rate, (low, high)) in rates.items()
+        }
 
 
 def roc_points(roc: Roc) -> list[RocPoint]:
@@ -137,7 +134,10 @@ def roc_panel(rocs: Mapping[str, Roc], *, styles: Mapping[str, LineStyle], name:
         far = np.maximum(roc.far, smallest)
         axes.step(far, roc.tar, where="post", linewidth=1.8, label=model, **styles[model])
         misses = max(misses, 1 - float(roc.tar[np.searchsorted(roc.false_accepts, 1, side="right") - 1]))
-        marks += _marks(model, roc, styles[model], smallest=smallest)
+        marks += [
+            Mark(max(point.far, smallest), point.tar, point.numbers(), model, styles[model]["color"])
+            for point in roc_points(roc)
+        ]
         _dot_eer(axes, roc, styles[model], at=(smallest, 0.0), up="tar")
     axes.set_ylim(max(0.0, 1 - 1.3 * misses), 1 + 0.05 * misses)
     axes.yaxis.set_major_formatter(PERCENT)
@@ -189,14 +189,6 @@ def scores_panel(pairs: ScoredPairs) -> Panel:
     legend_below(figure)
     told = f"Histogram of the scores: {medians[0]}, {medians[1]}; the threshold is {middle:.3f}."
     return Panel("scores", figure, told)
-
-
-def _marks(model: str, roc: Roc, style: LineStyle, *, smallest: float) -> list[Mark]:
-    opening = f"{model}: " if model else ""
-    return [
-        Mark(max(point.far, smallest), point.tar, opening + point.text(), style["color"])
-        for point in roc_points(roc)
-    ]
 
 
 def _dot_eer(axes: Axes, roc: Roc, style: LineStyle, *, at: tuple[float, float], up: str) -> None:

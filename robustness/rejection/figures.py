@@ -136,9 +136,10 @@ def curves_panels(
         point = equal_error_rate(roc)
         label = f"{model}, EER {100 * point.equal_error:.1f} %"
         roc_axes.step(roc.far, roc.tar, where="post", **styles[model], linewidth=1.6, label=label)
+        colour = styles[model]["color"]
         marks += (
-            Mark(at.far, at.tar, f"{model}: {at.text(far='clean rejected', tar='attacked rejected')}", colour)
-            for at, colour in ((at, styles[model]["color"]) for at in roc_points(roc))
+            Mark(at.far, at.tar, at.numbers(far="clean rejected", tar="attacked rejected"), model, colour)
+            for at in roc_points(roc)
         )
         left, bottom = 0.5 / roc.impostors, 0.5 / roc.genuine
         far, frr = np.maximum(roc.far, left), np.maximum(1 - roc.tar, bottom)

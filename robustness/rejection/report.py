@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
-from markupsafe import Markup
 
 from faceverif.config.reading import config_text
 from faceverif.report.pages import REPORT_NAME, flat_text, write_page
 from faceverif.report.plotting import Panel, house_style, line_styles
-from faceverif.report.svg import page_colour, save_panels
+from faceverif.report.svg import Drawing, page_colour, save_panels
 from robustness.config.attack_section import AttackSection
 from robustness.config.attacks import PairGoal
 from robustness.rejection.config import PaperNumbers, RejectionConfig
@@ -53,7 +52,7 @@ class ShownFigure:
     """
 
     caption: str
-    drawings: list[Markup]
+    drawings: list[Drawing]
 
 
 @dataclass(frozen=True)

@@ -136,7 +136,7 @@ def test_curves_of_both_runs_share_their_axes(two: TwoRuns, tmp_path: Path) -> N
     assert 'aria-label="Loss over step. first: 3 at 20, 0.35 at 40; second: 3 at 20, 0.4 at 40."' in page
     assert '<h2 id="view1-errors-at-every-threshold">' in page
     assert "view2-errors" not in page  # without scores there is no curve
-    assert "second: threshold 0.4: FAR 50 %" in page
+    assert "<title>second: threshold 0.4, FAR 50 %" in page
     for number in (0, 1):
         assert f'class="swatch" style="background: var(--model-{number}' in page
 

@@ -12,6 +12,7 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 import torch
+from pages import check_page
 from small_faces import write_faces
 from small_runs import run_config
 
@@ -114,6 +115,7 @@ def test_both_sets_are_run_and_reported(root: Path, out: Path) -> None:
     assert all(found.values())
     assert found[None, "fgsm", 0.03].record["images"] == 4 * PEOPLE - 10
     assert found["impersonation", "pgd", 0.1].record["images"] == 6
+    check_page(out / "report.html")
     page = (out / "report.html").read_text()
     for heading in ("Closed set: images", "Open set: pairs", "Impersonation"):
         assert heading in page

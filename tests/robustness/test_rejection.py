@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from pages import check_page
 from small_rejection import settings
 
 from data_prep.errors import InputError
@@ -166,6 +167,7 @@ def test_no_evaluated_image_sets_a_threshold_and_images_are_drawn_at_random(done
 
 
 def test_the_page_shows_every_attack_and_the_paper(done: Path) -> None:
+    check_page(done / "report.html")
     page = (done / "report.html").read_text()
     for text in (
         ">fgsm</h2>",
