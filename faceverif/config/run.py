@@ -235,12 +235,10 @@ class RunConfig(ClassifierConfig):
         distils = any(penalty.name == "distill" for penalty in self.penalties)
         if distils and self.teacher is None:
             raise broken_rule("teacher", "must be named for the distill penalty", got="none")
-        if self.teacher is not None and self.training.adversarial is not None:
-            rule = "must be left out beside a teacher, who sees no attacked photos"
-            raise broken_rule("training.adversarial", rule, got=self.training.adversarial.attack)
-        if self.teacher is not None and self.training.noise:
-            rule = "must be left out beside a teacher, who sees no noisy photos"
-            raise broken_rule("training.noise", rule, got=self.training.noise)
+        attack = self.training.adversarial
+        if self.teacher is not None and self.teacher.layers and attack and attack.attack == "trades":
+            rule = "must be left out beside training.adversarial with trades, which compares embeddings only"
+            raise broken_rule("teacher.layers", rule, got=", ".join(self.teacher.layers))
         if self.teacher is not None and not distils:
             raise broken_rule(
                 "teacher", "needs the distill penalty, which compares with it", got="no distill"

@@ -29,7 +29,8 @@ class SoftmaxHead(Head):
     Args:
         classes: how many there are.
         embedding_dim: length of an embedding.
-        probe: learn from the embeddings without shaping them: a classifier beside pair losses.
+        probe: learn from the embeddings without shaping them: a classifier beside pair losses. In evaluation
+            mode gradients reach the embeddings, which attacks need.
     """
 
     def __init__(self, *, classes: int, embedding_dim: int, probe: bool = False) -> None:
@@ -40,7 +41,7 @@ class SoftmaxHead(Head):
 
     def compare(self, embeddings: Tensor, labels: Tensor) -> HeadOutput:
         """There is no margin: both logits are the same."""
-        logits = self.compare_plainly(embeddings.detach() if self.probe else embeddings)
+        logits = self.compare_plainly(embeddings.detach() if self.probe and self.training else embeddings)
         return HeadOutput(logits, logits.detach)
 
     def compare_plainly(self, embeddings: Tensor) -> Tensor:

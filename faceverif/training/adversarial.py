@@ -13,8 +13,10 @@ from faceverif.config.adversarial import AdversarialConfig
 from faceverif.images.labelled import as_pixels
 from faceverif.models.model_file import evaluating
 from faceverif.objective import LearningModel, Objective, ObjectiveOutput
+from faceverif.penalties.base import Lesson
 from faceverif.perturbation.ascent import ascend
 from faceverif.perturbation.threat_model import ThreatModel
+from faceverif.training.teacher import TeacherOutput
 
 # Of the paper: TRADES starts beside the picture, where its divergence has a gradient.
 _TRADES_START_SD = 0.001
@@ -29,7 +31,8 @@ class AdversarialModel(nn.Module):
 
     The attack looks at the model in evaluation mode, in which it will be attacked: running statistics stay
     as they are, and there is no dropout. The pass that the weights learn from is in training mode. Its batch
-    statistics are those of the changed pictures; with trades, of clean and changed ones together.
+    statistics are those of the changed pictures; with trades, of clean and changed ones together. A teacher
+    has seen the clean batch.
 
     Args:
         model: what is trained.
@@ -40,26 +43,31 @@ class AdversarialModel(nn.Module):
         super().__init__()
         self.model, self.config = model, config
 
-    def forward(self, pictures: Tensor, labels: Tensor, share: float) -> ObjectiveOutput:
+    def forward(
+        self, pictures: Tensor, labels: Tensor, share: float, *teacher: TeacherOutput
+    ) -> ObjectiveOutput:
         """Loss, and the logits of the changed pictures; with trades those of the clean ones.
 
         Args:
             pictures: (batch, C, H, W), uint8, or pixels in [0, 1].
             labels: (batch,) int64.
             share: of epsilon that is in force; 0: a plain step.
+            *teacher: the teacher's output for the clean batch, where there is a teacher.
         """
         if share == 0:
-            return self.model(pictures, labels)
+            return self.model(pictures, labels, *teacher)
         clean = pixels_of(pictures)
         changed = changed_pixels(self.model, clean, labels, config=self.config, share=share)
         if self.config.attack == "trades":
-            return self._compared(clean, changed, labels)
-        return self.model.objective(self.model.embed(changed), labels)
+            return self._compared(clean, changed, labels, *teacher)
+        return _output_of(self.model, changed, labels, *teacher)
 
-    def _compared(self, clean: Tensor, changed: Tensor, labels: Tensor) -> ObjectiveOutput:
+    def _compared(
+        self, clean: Tensor, changed: Tensor, labels: Tensor, *teacher: TeacherOutput
+    ) -> ObjectiveOutput:
         """The objective on clean pictures, and how far the changes move the output: TRADES, Eq. 5."""
         own, moved = self.model.embed(torch.cat((clean, changed))).chunk(2)
-        output = self.model.objective(own, labels)
+        output = self.model.objective(own, labels, *(Lesson(each.embeddings, ()) for each in teacher))
         compare = _COMPARISONS[self.config.compare or "probabilities"]
         beta = self.config.beta or 6.0
         moved_by = compare(self.model.objective, own, moved).mean()
@@ -68,6 +76,8 @@ class AdversarialModel(nn.Module):
 
 class NoisyModel(nn.Module):
     """The loss of a batch under Gaussian noise (Cohen et al., 2019, Sec. 3.3), from torch's generator.
+
+    A teacher has seen the clean batch. Its student learns to give under noise what the teacher gives without.
 
     Args:
         model: what is trained.
@@ -78,11 +88,20 @@ class NoisyModel(nn.Module):
         super().__init__()
         self.model, self.sd = model, sd
 
-    def forward(self, pictures: Tensor, labels: Tensor, share: float) -> ObjectiveOutput:
-        """Loss and logits; see `AdversarialModel.forward`. The share makes no difference."""
+    def forward(
+        self, pictures: Tensor, labels: Tensor, share: float, *teacher: TeacherOutput
+    ) -> ObjectiveOutput:
+        """Loss and logits; see `AdversarialModel.forward`. The share makes no difference.
+
+        Args:
+            pictures: (batch, C, H, W), uint8, or pixels in [0, 1].
+            labels: (batch,) int64.
+            share: of an attack.
+            *teacher: the teacher's output for the clean batch, where there is a teacher.
+        """
         clean = pixels_of(pictures)
         noisy = clean + self.sd * torch.randn_like(clean)
-        return self.model.objective(self.model.embed(noisy), labels)
+        return _output_of(self.model, noisy, labels, *teacher)
 
 
 def hardening(model: LearningModel, *, attack: AdversarialConfig | None, noise: float) -> nn.Module:
@@ -96,6 +115,15 @@ def hardening(model: LearningModel, *, attack: AdversarialConfig | None, noise: 
     if attack is not None:
         return AdversarialModel(model, attack)
     return NoisyModel(model, noise) if noise else model
+
+
+def _output_of(
+    model: LearningModel, pixels: Tensor, labels: Tensor, *teacher: TeacherOutput
+) -> ObjectiveOutput:
+    """Loss and logits of pixels in [0, 1]. A model of images takes bytes when called, and has no teacher."""
+    if teacher:
+        return model(pixels, labels, *teacher)
+    return model.objective(model.embed(pixels), labels)
 
 
 def pixels_of(pictures: Tensor) -> Tensor:

@@ -188,7 +188,7 @@ class OneStep(ABC, Generic[Batch]):
         extra = (self.attack_share(step),) if self._hardened else ()
         for number, (pictures, labels, *more) in enumerate(self.parts(batch, step=step), start=1):
             with self.fabric.no_backward_sync(self.model, enabled=number < count):
-                output = self.model(pictures, labels, *more, *extra)
+                output = self.model(pictures, labels, *extra, *more)
                 loss = output.loss / count
                 highest, predicted = output.head.logits.max(dim=1)
                 shares = torch.stack((predicted == labels, highest < 0)).float().mean(dim=1) / count

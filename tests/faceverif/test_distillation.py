@@ -24,8 +24,10 @@ from faceverif.heads.softmax import SoftmaxHead
 from faceverif.models import MODEL_NAME, load_model
 from faceverif.penalties import EmbeddedBatch, Lesson
 from faceverif.penalties.distill import Distill, cosine_gap, feature_gap, similarity_gap
+from faceverif.training.adversarial import AdversarialModel, NoisyModel, changed_pixels
 from faceverif.training.dry_run import rehearse
 from faceverif.training.loop import TrainingRun, prepare, train
+from faceverif.training.teacher import TeacherOutput
 
 pytestmark = pytest.mark.usefixtures("small_inputs")
 
@@ -202,6 +204,49 @@ def test_a_student_comes_closer_to_its_teacher(teacher: Path, tmp_path: Path, vi
     assert provenance["sha256"] == load_model(teacher / "run" / MODEL_NAME).sha256
 
 
+def test_a_student_under_noise_learns_what_its_teacher_says_of_the_clean_photos(
+    teacher: Path, tmp_path: Path
+) -> None:
+    noise = {"teacher": {"layers": HINTS}, "training": {"noise": 0.2}}
+    training = begun(teacher, tmp_path / "run", views="live", **noise)
+    assert np.isfinite(training.learner.compute_gradients(next(training.batches()), step=0).loss)
+
+    told, network = training.learner.teacher, training.learner.network.eval()
+    pixels, labels = torch.rand(4, 3, 32, 32), torch.tensor([0, 1, 2, 3])
+    assert told is not None
+    clean = told.output(pixels, torch.zeros(4).long(), torch.zeros(4).bool())
+    torch.manual_seed(1)
+    loss = NoisyModel(network, 0.2)(pixels, labels, 0.0, clean).loss
+    torch.manual_seed(1)
+    noisy = pixels + 0.2 * torch.randn(4, 3, 32, 32)
+    assert loss == network(noisy, labels, clean).loss
+    assert loss != network(pixels, labels, clean).loss
+
+
+@pytest.mark.parametrize("attack", ["fgsm_rs", "pgd", "trades"])
+def test_a_student_under_attack_learns_what_its_teacher_says_of_the_clean_photos(
+    teacher: Path, tmp_path: Path, attack: str
+) -> None:
+    adversarial = {"attack": attack, "epsilon": 0.05, "steps": 1}
+    training = begun(teacher, tmp_path / "run", training={"adversarial": adversarial})
+    assert np.isfinite(training.learner.compute_gradients(next(training.batches()), step=0).loss)
+
+    network, config = training.learner.network.eval(), training.config.training.adversarial
+    pixels, labels = torch.rand(4, 3, 32, 32), torch.tensor([0, 1, 2, 3])
+    assert config is not None
+    told = [TeacherOutput(drawn(4, 16, seed=seed), {}) for seed in (1, 2)]
+
+    def loss(output: TeacherOutput) -> Tensor:
+        torch.manual_seed(1)
+        return AdversarialModel(network, config)(pixels, labels, 1.0, output).loss
+
+    torch.manual_seed(1)
+    seen = pixels if attack == "trades" else changed_pixels(network, pixels, labels, config=config)
+    by_teacher = [network(seen, labels, each).loss for each in told]
+    torch.testing.assert_close(loss(told[0]) - loss(told[1]), by_teacher[0] - by_teacher[1])
+    assert by_teacher[0] != by_teacher[1]
+
+
 def test_distillation_stands_beside_any_head(teacher: Path, tmp_path: Path) -> None:
     sections = taught(teacher, head={"name": "arcface", "scale": 16}, training={"epochs": 1})
     train(run_config(teacher / "data", **sections), tmp_path / "run")
@@ -266,6 +311,13 @@ def onnx_teacher(folder: Path, batch: int | str) -> dict[str, Any]:
         ({"teacher": None}, r"teacher: must be named for the distill penalty"),
         ({"teacher": {"layers": HINTS}}, r"teacher\.views: must be live for hints"),
         ({"teacher": {"views": "live", "guided": True}}, r"teacher\.guided: needs layers with hints"),
+        (
+            {
+                "teacher": {"views": "live", "layers": HINTS},
+                "training": {"adversarial": {"attack": "trades", "epsilon": 0.05}},
+            },
+            r"teacher\.layers: must be left out beside training\.adversarial with trades",
+        ),
         ({"teacher": {"views": "live", "layers": {"trunk.99": "trunk.4"}}}, r"teacher\.layers: .* trunk\.99"),
         ({"teacher": {"views": "live", "layers": {"trunk.4": "trunk.99"}}}, r"teacher\.layers: .* trunk\.99"),
         ({"backbone": {"embedding_dim": 8}}, r"backbone\.embedding_dim: must be the teacher's, 16"),
