@@ -9,11 +9,12 @@ from typing import Annotated, Any, NamedTuple
 import typer
 
 from faceverif.cli.browser import app as serve_app
+from faceverif.cli.certification import certify
 from faceverif.cli.configs import config_keys, config_list, config_show
 from faceverif.cli.hub import hub_pull, hub_push
 from faceverif.cli.models import export_model_file, fit_head, import_model_file
 from faceverif.cli.preparation import align, data_audit, data_check, data_export, data_fetch
-from faceverif.cli.rejection import attack, calibrate_rejection, certify, reject
+from faceverif.cli.rejection import attack, calibrate_rejection, reject
 from faceverif.cli.serving import serve
 from faceverif.cli.synthetic import demo, fit_faces, synthesise
 from faceverif.cli.training import classify, experiment, train

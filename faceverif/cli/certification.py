@@ -1,0 +1,107 @@
+"""The command that states what no attack can change: certify."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from data_prep.device import choose_device
+from data_prep.errors import InputError
+from faceverif.cli.checks import exists, made_by
+from faceverif.cli.options import Device, Model, OutDir
+
+NormOfChanges = Annotated[
+    Literal["l2", "linf"],
+    typer.Option(help="Of the changes: l2 by noise, or linf by bounds of every layer (classes only)."),
+]
+Epsilons = Annotated[
+    list[float] | None, typer.Option(help="linf: sizes, for pixels in [0, 1]; default: 0.1 and 0.3.")
+]
+Noise = Annotated[
+    float,
+    typer.Option(help="l2: standard deviation of the noise, for pixels in [0, 1]; best the training's."),
+]
+Samples = Annotated[int, typer.Option(help="l2: noisy versions of each photo.")]
+Confidence = Annotated[float, typer.Option(help="l2: with which each certificate holds.")]
+Count = Annotated[int, typer.Option(min=1, help="Images or pairs to certify, drawn at random.")]
+Seed = Annotated[int, typer.Option(min=0, help="Of the choice and of the noise.")]
+PairPhotos = Annotated[
+    Path | None, typer.Option("--data", callback=made_by("faceverif align"), help="Pairs: aligned photos.")
+]
+PairList = Annotated[
+    Path | None, typer.Option("--protocol", callback=exists, help="Pairs: the list of pairs.")
+]
+Threshold = Annotated[
+    float | None, typer.Option("--threshold", min=-1, max=1, help="Pairs: accepted from this cosine on.")
+]
+
+
+def certify(
+    model: Model,
+    out: OutDir,
+    norm: NormOfChanges = "l2",
+    epsilon: Epsilons = None,
+    noise: Noise = 0.25,
+    samples: Samples = 1000,
+    confidence: Confidence = 0.999,
+    count: Count = 200,
+    seed: Seed = 0,
+    data: PairPhotos = None,
+    protocol: PairList = None,
+    threshold: Threshold = None,
+    device: Device = "auto",
+) -> None:
+    """State the l2 radius within which no attack changes a decision, on classes or (--protocol) on pairs.
+
+    With --norm linf: the error that no change of all pixels by epsilon can exceed.
+    """
+    from robustness.config.linf import Box
+    from robustness.config.smoothing import Smoothing
+
+    box = Box(tuple(epsilon or (0.1, 0.3)))
+    if epsilon and norm == "l2":
+        raise InputError(
+            "--epsilon", "belongs to --norm linf", got="--norm l2", fix="Add --norm linf, or leave it out."
+        )
+    smoothing = Smoothing(noise, samples, confidence, seed)
+    _refuse_half_named_pairs(norm, {"--data": data, "--protocol": protocol, "--threshold": threshold})
+    choose_device(device)
+
+    from robustness.certificates.run import certify_images, certify_pairs
+    from robustness.certificates.verified import verify_images
+
+    if norm == "linf":
+        text = verify_images(model[0], out, epsilons=box.epsilons, images=count, seed=seed)
+    elif data is None or protocol is None or threshold is None:
+        text = certify_images(model[0], out, smoothing=smoothing, images=count)
+    else:
+        text = certify_pairs(
+            model[0],
+            out,
+            data=data,
+            protocol=protocol,
+            threshold=threshold,
+            smoothing=smoothing,
+            pairs=count,
+        )
+    typer.echo(f"{text}\nreport: {out / 'report.html'}")
+
+
+def _refuse_half_named_pairs(norm: str, pairs: dict[str, Path | float | None]) -> None:
+    missing = [name for name, value in pairs.items() if value is None]
+    if norm == "linf" and len(missing) < len(pairs):
+        raise InputError(
+            "--norm",
+            "must be l2 for pairs",
+            got="linf",
+            fix="Leave out --norm, or --data, --protocol and --threshold.",
+        )
+    if 0 < len(missing) < len(pairs):
+        raise InputError(
+            missing[0],
+            "must be given: --data, --protocol and --threshold name the pairs together",
+            got="nothing",
+            fix="Give all three, or none to certify the classes of a run.",
+        )
