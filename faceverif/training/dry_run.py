@@ -21,6 +21,7 @@ from faceverif.provenance import peak_memory_mb
 from faceverif.training.checks import VerificationCheck
 from faceverif.training.data import Batch, TrainingPhotos
 from faceverif.training.loop import TrainingRun, prepare
+from faceverif.training.on_screen import headline
 
 _SAMPLED_CROPS = 256
 _SAMPLED_PHOTOS = 64  # embedded to measure the pace of verification
@@ -86,7 +87,7 @@ def rehearse(config: RunConfig, run: Path, *, resume: bool = False) -> Rehearsal
             fix="Raise training.epochs, or name another folder.",
         )
     epochs = range(training.step // training.steps_per_epoch + 1, config.training.epochs + 1)
-    headline, rows = training.headline(), training.photos.rows
+    begins, rows = headline(training), training.photos.rows
     sampled = rows[np.linspace(0, len(rows) - 1, min(_SAMPLED_CROPS, len(rows))).astype(int)]
     training.photos.dataset.crops.read(sampled)
     features = _features_lines(training)
@@ -94,8 +95,8 @@ def rehearse(config: RunConfig, run: Path, *, resume: bool = False) -> Rehearsal
     checks = [_Verification.measured(training, check, epochs=epochs) for check in training.checks]
     return Rehearsal(
         (
-            ("run", headline),
-            *([("", training.opposite.warning)] if training.opposite.warning else []),
+            ("run", begins),
+            *([("", training.log.opposite.warning)] if training.log.opposite.warning else []),
             ("data", _data_text(training.photos, sampled=len(sampled))),
             *((check.name, check.text()) for check in checks),
             ("pace", _pace_text(training, pace)),

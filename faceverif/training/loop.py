@@ -2,50 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, replace
+from collections.abc import Iterator
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning_fabric import Fabric
 
-from data_prep.atomic import written_whole
-from data_prep.errors import InputError
-from data_prep.progress import progress, say
+from data_prep.progress import say
 from faceverif.config.run import RunConfig
-from faceverif.models import MODEL_NAME, PreprocessingSpec, TorchEmbedder, save_model
-from faceverif.models.face_classifier import PhotoRows, save_face_classifier
-from faceverif.models.model_file import weights_sha256
+from faceverif.models import MODEL_NAME, PreprocessingSpec, TorchEmbedder
 from faceverif.provenance import describe_start
-from faceverif.training.adversarial import Robustness
-from faceverif.training.checkpoint import load_checkpoint, only_a_whole_checkpoint, standing_in
+from faceverif.training.checkpoint import only_a_whole_checkpoint, standing_in
 from faceverif.training.checks import VerificationCheck
-from faceverif.training.data import (
-    Batch,
-    TrainingPhotos,
-    load_training_photos,
-    read_batches,
-    refuse_long_temporary_folder,
-)
+from faceverif.training.data import Batch, TrainingPhotos, read_batches
 from faceverif.training.fabric import launch_fabric
-from faceverif.training.fit_head import class_moments
+from faceverif.training.finished_run import export_weights, write_results
 from faceverif.training.frozen_part import FrozenPart, Photos
 from faceverif.training.host_memory import keep_freed_memory
-from faceverif.training.interval import Interval
+from faceverif.training.inputs import RunInputs
 from faceverif.training.learner import Learner
-from faceverif.training.loggers import open_logger
-from faceverif.training.metrics_log import MetricsLog, keep_shortened_log
-from faceverif.training.opposite import OppositeEmbeddings
+from faceverif.training.on_screen import headline, steps_shown
 from faceverif.training.order import RemainingBatches, steps_per_epoch
 from faceverif.training.provenance import describe_photos
+from faceverif.training.refused_batch import batch_kept_if_refused
 from faceverif.training.run_folder import RunFolder, held
+from faceverif.training.run_log import RunLog
 from faceverif.training.start import Start
 from faceverif.training.step_figures import StepFigures
 from faceverif.training.stop import StopRequest
-from faceverif.training.teacher import Teacher, read_teacher
+from faceverif.training.teacher import Teacher
 from faceverif.verification.embeddings import EmbeddedPhotos
 from faceverif.verification.result import VerificationResult
 
@@ -87,24 +74,21 @@ def prepare(config: RunConfig, run: Path, *, resume: bool = False) -> TrainingRu
     Raises:
         InputError: data, folder or settings break a rule.
     """
-    refuse_long_temporary_folder(config.training.workers)
-    photos = load_training_photos(config.data, input_px=config.backbone.input_px, seed=config.seed)
-    spec = PreprocessingSpec.of(photos.dataset.template, input_px=config.backbone.input_px)
-    checks = [VerificationCheck.load(entry, spec) for entry in config.verification]
-    checkpoint = load_checkpoint(run, config, data_sha256=photos.sha256, required=resume)
-    start, first = None, config.training.start_from
-    if checkpoint is None and first is not None:
-        start = Start.read(first, photos.identities, spec=spec)
-        if config.starts_from_data and config.training.stored_features is None:
-            start = replace(start, moments=class_moments(start.model, photos))
-    teacher = read_teacher(config, photos, run)
+    inputs = RunInputs.read(config, run, resume=resume)
     keep_freed_memory()
     training = TrainingRun(
-        config, run, launch_fabric(config), photos, spec, checks, start=start, teacher=teacher
+        config,
+        run,
+        launch_fabric(config),
+        inputs.photos,
+        inputs.spec,
+        inputs.checks,
+        start=inputs.start,
+        teacher=inputs.teacher,
     )
-    if checkpoint is not None:
+    if inputs.checkpoint is not None:
         with only_a_whole_checkpoint(run):
-            training.continue_from(checkpoint)
+            training.continue_from(inputs.checkpoint)
     return training
 
 
@@ -147,9 +131,7 @@ class TrainingRun:
             teacher=teacher,
         )
         self.step, self._asked_to_stop = 0, False
-        self._logged: int | None = None
-        self.interval = Interval()
-        self.opposite = OppositeEmbeddings(config, normed=config.backbone.normed_embedding)
+        self.log = RunLog(run, config, writes=fabric.is_global_zero)
         self.results: dict[str, VerificationResult] = {}
         self.frozen = FrozenPart.of(config, self.learner.network.backbone, spec)
         provenance = describe_start(
@@ -168,8 +150,8 @@ class TrainingRun:
         """Stand where a checkpoint was made; call it within `only_a_whole_checkpoint`."""
         standing = standing_in(checkpoint)
         self.learner.load_state(checkpoint)
-        self.step, self.interval = standing.step, Interval.of(standing.interval)
-        self._logged = standing.logged
+        self.step = standing.step
+        self.log.continue_from(standing)
         self.folder.continue_from(standing)
 
     def begin(self) -> None:
@@ -177,17 +159,9 @@ class TrainingRun:
         self.fabric.barrier()  # all have read the folder before the first writes to it
         if self.fabric.is_global_zero:
             self.folder.open()
-            if self._logged is not None:
-                keep_shortened_log(self.run, step=self.step, rows=self._logged)
-            names = tuple(check.config.name for check in self.checks)
-            attacked = Robustness._fields if self.config.training.adversarial else ()
-            named = self.config.logger
-            logger = open_logger(named, self.run, self.config.model_dump(mode="json")) if named else None
-            self.log = MetricsLog(
-                self.run, verifications=names, attacked=attacked, step=self.step, logger=logger
-            )
-            say(self.headline())
-            self.opposite.warn()
+            self.log.open(step=self.step)
+            say(headline(self))
+            self.log.opposite.warn()
         self._begin_teacher()
         self._begin_features()
 
@@ -255,15 +229,24 @@ class TrainingRun:
     def finish(self) -> None:
         """Export the model with what was found about it."""
         if self.fabric.is_global_zero:
-            self._export()
+            self.folder.close(steps=self.step)
+            export_weights(
+                self.run, self.learner, photos=self.photos, spec=self.spec, provenance=self.folder.provenance
+            )
+            write_results(self.run, [(check, self._result(check)) for check in self.checks])
             self.log.close()
         self.fabric.barrier()
+
+    def _result(self, check: VerificationCheck) -> VerificationResult:
+        """A verification of the finished model; a run that was killed just before has none yet."""
+        return self.results.get(check.config.name) or check.run(self.embedded(check))
 
     def _train_to_end_of_epoch(self, batches: Iterator[Batch], stop: StopRequest) -> None:
         epoch, done = divmod(self.step, self.steps_per_epoch)
         batch_size = self.config.training.batch_size
         photos = (self.steps_per_epoch - done) * batch_size
-        with self._progress(f"epoch {epoch + 1}/{self.config.training.epochs}", photos) as advance:
+        title = f"epoch {epoch + 1}/{self.config.training.epochs}"
+        with steps_shown(title, photos=photos, shown=self.fabric.is_global_zero) as advance:
             for batch in islice(batches, self.steps_per_epoch - done):
                 figures = self._compute_gradients(batch, stop=stop.made)
                 self.learner.update(step=self.step)
@@ -281,25 +264,21 @@ class TrainingRun:
     def _record(self, figures: StepFigures) -> None:
         """Count a step in, and write the row of an interval that is full."""
         training = self.config.training
-        self.interval.add(figures)
+        self.log.count(figures)
         if self.step % training.log_every_steps and self.step != self.last_step:
             return
-        if self.fabric.is_global_zero:
-            rate = self.interval.steps_per_s * training.batch_size
-            row = self.opposite.logged(self.interval.means()) | {
-                "learning_rate": self.learner.learning_rate(self.step - 1),
-                "margin_progress": self.learner.margin_progress(self.step - 1),
-                "images_per_s": round(rate, 2),
-            }
-            self.log.write(self._place() | row)
-        self.interval = Interval()
+        schedule = {
+            "learning_rate": self.learner.learning_rate(self.step - 1),
+            "margin_progress": self.learner.margin_progress(self.step - 1),
+        }
+        self.log.write_interval(self._place(), schedule)
 
     def _measure_robustness(self, batch: Batch) -> None:
         """A row with the accuracy on this process's part of the epoch's last batch, clean and attacked."""
         if self.config.training.adversarial is not None:
             pictures, labels, *_ = next(self.learner.parts(batch, step=self.step - 1))
             found = self.learner.robustness(pictures, labels, step=self.step)
-            self.log.write(self._place() | found._asdict())
+            self.log.write(self._place(), found._asdict())
 
     def _verify(self) -> None:
         """Run the verifications that are due after this epoch; one process does, the others wait."""
@@ -308,7 +287,7 @@ class TrainingRun:
         for check in due if self.fabric.is_global_zero else []:
             name, result = check.config.name, check.run(self.embedded(check))
             self.results[name] = result
-            self.log.write(self._place() | {f"{name}/accuracy": result.accuracy, f"{name}/eer": result.eer})
+            self.log.write(self._place(), {f"{name}/accuracy": result.accuracy, f"{name}/eer": result.eer})
             accuracy = f"{result.accuracy:.2%} +- {result.accuracy_se:.2%}"
             say(f"{name} after epoch {epoch}: {accuracy}, EER {result.eer:.2%}")
         self.fabric.barrier()
@@ -337,73 +316,19 @@ class TrainingRun:
                 "preprocessing": asdict(self.spec),
             }
             state = self.learner.state() | about
-            standing = {"step": self.step, "interval": self.interval.state(), "logged": self.log.rows}
-            self.folder.save(state, **standing)
+            self.folder.save(state, step=self.step, **self.log.state())
 
     def _compute_gradients(self, batch: Batch, *, stop: bool) -> StepFigures:
         """Stop before the weights are spoilt, and keep the batch that would have spoilt them.
 
         All processes see the same loss and gradient, so all stop.
         """
-        try:
+        with batch_kept_if_refused(
+            self.run, self.config, self.photos, step=self.step, writes=self.fabric.is_global_zero
+        ):
             figures = self.learner.compute_gradients(batch, step=self.step, stop=stop)
             figures.refuse_not_finite()
-        except InputError as error:
-            path = self.run / "refused_batch.pt"
-            if self.fabric.is_global_zero:
-                self._save_batch(path)
-            raise InputError(
-                error.field,
-                error.rule,
-                got=f"{error.got} at step {self.step}",
-                fix=f"The batch is in {path}. {error.fix}",
-            ) from None
         return figures
-
-    def _save_batch(self, path: Path) -> None:
-        """The whole batch of this step, of all processes: it follows from the seed and the step."""
-        order = RemainingBatches(
-            len(self.photos),
-            batch_size=self.config.training.batch_size,
-            steps=(self.step, self.step + 1),
-            seed=self.config.seed,
-            share=(0, 1),
-        )
-        [batch] = read_batches(self.photos, order, workers=0, pin=False)
-        names = [self.photos.dataset.crops.name(row) for row in self.photos.rows[batch.photos]]
-        with written_whole(path) as unfinished:
-            torch.save(batch._asdict() | {"names": names, "step": self.step}, unfinished)
-
-    def _export(self) -> None:
-        """Model, classifier, provenance, verification files, calibrated thresholds, report."""
-        from faceverif.report.run_page import write_run_report
-        from faceverif.verification.calibration import write_calibration
-        from faceverif.verification.runner import write_result
-
-        self.folder.close(steps=self.step)
-        save_model(
-            self.run / MODEL_NAME,
-            self.learner.result,
-            backbone_config=self.config.backbone.model_dump(mode="json"),
-            spec=self.spec,
-            provenance=self.folder.provenance,
-        )
-        save_face_classifier(
-            self.run,
-            self.learner.network.objective,
-            config=self.config,
-            class_names=self.photos.identities,
-            photos=PhotoRows(self.photos.dataset.sha256, self.photos.rows, self.photos.held_out),
-            model_sha256=weights_sha256(self.learner.result),
-        )
-        for check in self.checks:
-            # A run that was killed just here has the weights but no results.
-            result = self.results.get(check.config.name) or check.run(self.embedded(check))
-            write_result(result, self.run / "verification" / check.config.name)
-            if check is self.checks[0]:
-                write_calibration(self.run, result)
-        say(f"model: {self.run / MODEL_NAME}")
-        say(f"report: {write_run_report(self.run)}")
 
     def embedder(self) -> TorchEmbedder:
         """The model as it is now."""
@@ -416,20 +341,3 @@ class TrainingRun:
             "epoch": self.step / self.steps_per_epoch,
             "seconds": self.folder.seconds,
         }
-
-    def _progress(self, what: str, photos: int) -> AbstractContextManager[Callable[[int, str], None]]:
-        if self.fabric.is_global_zero:
-            return progress(what, total=photos)
-        return nullcontext(lambda count, note: None)
-
-    def headline(self) -> str:
-        """What is trained on what, in a line."""
-        config, training, photos = self.config, self.config.training, self.photos
-        millions = sum(parameter.numel() for parameter in self.learner.network.backbone.parameters()) / 1e6
-        begins = f"from step {self.step:,}" if self.step else "from the start"
-        return (
-            f"{config.backbone.name} ({millions:.2f} million parameters), {config.head.name}: "
-            f"{len(photos):,} photos of {len(photos.identities):,} people, {training.epochs} epochs of "
-            f"{self.steps_per_epoch} steps of {training.batch_size} photos, {begins}; "
-            f"{self.fabric.world_size} process(es) on {self.fabric.device}, {training.precision}"
-        )

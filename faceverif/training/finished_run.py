@@ -1,0 +1,70 @@
+"""What a finished training leaves in its folder: model, classifier, verification files, report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from data_prep.progress import say
+from faceverif.models import MODEL_NAME, PreprocessingSpec, save_model
+from faceverif.models.face_classifier import PhotoRows, save_face_classifier
+from faceverif.models.model_file import weights_sha256
+from faceverif.training.checks import VerificationCheck
+from faceverif.training.data import TrainingPhotos
+from faceverif.training.learner import Learner
+from faceverif.verification.result import VerificationResult
+
+
+def export_weights(
+    run: Path,
+    learner: Learner,
+    *,
+    photos: TrainingPhotos,
+    spec: PreprocessingSpec,
+    provenance: dict[str, Any],
+) -> None:
+    """Write the backbone as a model, and the head with the people whom it knows.
+
+    Args:
+        run: its folder.
+        learner: at the last step.
+        photos: what was trained on.
+        spec: the crops that the model takes.
+        provenance: of the run, complete.
+    """
+    config = learner.config
+    save_model(
+        run / MODEL_NAME,
+        learner.result,
+        backbone_config=config.backbone.model_dump(mode="json"),
+        spec=spec,
+        provenance=provenance,
+    )
+    save_face_classifier(
+        run,
+        learner.network.objective,
+        config=config,
+        class_names=photos.identities,
+        photos=PhotoRows(photos.dataset.sha256, photos.rows, photos.held_out),
+        model_sha256=weights_sha256(learner.result),
+    )
+
+
+def write_results(run: Path, results: Sequence[tuple[VerificationCheck, VerificationResult]]) -> None:
+    """Write verification files, the thresholds that the first one gives, and the report.
+
+    Args:
+        run: its folder, with the model.
+        results: of every verification, in the order of the config.
+    """
+    from faceverif.report.run_page import write_run_report
+    from faceverif.verification.calibration import write_calibration
+    from faceverif.verification.runner import write_result
+
+    for number, (check, result) in enumerate(results):
+        write_result(result, run / "verification" / check.config.name)
+        if number == 0:
+            write_calibration(run, result)
+    say(f"model: {run / MODEL_NAME}")
+    say(f"report: {write_run_report(run)}")
