@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -18,8 +19,10 @@ class TeacherConfig(Section):
         preprocess: the pixels that an .onnx file takes, as for `faceverif verify`.
         output: the name of an .onnx file's embedding, where its shape does not tell.
         views: `stored`, the teacher sees every crop and its mirror image once, before the training, and its
-            embeddings are kept beside the run; or `live`, it sees what the student sees, augmented, in every
-            step (Beyer et al., 2022).
+            embeddings are kept; or `live`, it sees what the student sees, augmented, in every step (Beyer et
+            al., 2022).
+        folder: where stored embeddings are kept; runs with the same teacher and photos share them. null: in
+            the run's folder.
         layers: student layer -> teacher layer, as hints (Romero et al., 2015): the student's features shall
             equal the teacher's, and have the same shape. Needs live views.
         guided: every layer with a hint hands on the teacher's features in place of its own. So the parts of
@@ -30,6 +33,7 @@ class TeacherConfig(Section):
     preprocess: str | None = None
     output: str | None = None
     views: Literal["stored", "live"] = "stored"
+    folder: Annotated[Path | None, Change.FREE] = None
     layers: Annotated[dict[str, str], Field(default_factory=dict)]
     guided: bool = False
 
@@ -39,4 +43,8 @@ class TeacherConfig(Section):
             raise broken_rule("views", "must be live for hints: layers are too large to store", got="stored")
         if self.guided and not self.layers:
             raise broken_rule("guided", "needs layers with hints: name some", got="true")
+        if self.folder is not None and self.views == "live":
+            raise broken_rule(
+                "folder", "must be left out with live views: nothing is stored", got=self.folder
+            )
         return self

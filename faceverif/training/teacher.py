@@ -70,7 +70,7 @@ def read_teacher(config: RunConfig, photos: TrainingPhotos, run: Path) -> Teache
     Args:
         config: the run.
         photos: what is trained on.
-        run: its folder; stored embeddings lie below it.
+        run: its folder; stored embeddings lie below it, where the config names no other folder.
 
     Raises:
         InputError: no model, one for other crops, one with embeddings of another length, or layers that it
@@ -84,7 +84,7 @@ def read_teacher(config: RunConfig, photos: TrainingPhotos, run: Path) -> Teache
     if wanted.views == "stored":
         from faceverif.training.stored_teacher import StoredTeacher
 
-        teacher: Teacher = StoredTeacher(embedder, photos, folder=run / "teacher")
+        teacher: Teacher = StoredTeacher(embedder, photos, folder=wanted.folder or run / "teacher")
     else:
         from faceverif.training.live_teacher import live_teacher
 

@@ -150,6 +150,10 @@ def test_stored_embeddings_are_computed_once_per_teacher_and_data(
     assert other is not None
     monkeypatch.setattr("faceverif.training.stored_teacher._embedded", lambda *_: pytest.fail("computed"))
     again.begin()
+    shared = {"teacher": {"folder": str(tmp_path / "run" / "teacher")}}
+    elsewhere = begun(teacher, tmp_path / "second", **shared).learner.teacher
+    assert elsewhere is not None
+    elsewhere.begin()
     [file] = (tmp_path / "run" / "teacher").iterdir()
     file.write_bytes(file.read_bytes()[:-9])  # damaged: made again, not trusted
     with pytest.raises(pytest.fail.Exception, match="computed"):
@@ -310,6 +314,7 @@ def onnx_teacher(folder: Path, batch: int | str) -> dict[str, Any]:
         ({"penalties": [], "head": {"name": "softmax"}}, r"teacher: needs the distill penalty"),
         ({"teacher": None}, r"teacher: must be named for the distill penalty"),
         ({"teacher": {"layers": HINTS}}, r"teacher\.views: must be live for hints"),
+        ({"teacher": {"views": "live", "folder": "runs/teacher"}}, r"teacher\.folder: must be left out"),
         ({"teacher": {"views": "live", "guided": True}}, r"teacher\.guided: needs layers with hints"),
         (
             {
