@@ -47,9 +47,10 @@ class Fooled:
     def pictures(self) -> dict[str, str]:
         """Title and data URI of the crop before, the magnified change and the crop after."""
         change, times = magnified(self.attacked.change)
+        magnification = f", {times} times magnified" if times > 1 else ""
         return {
             "Before": picture_uri(self.attacked.clean),
-            f"Change, {times} times magnified": picture_uri(change),
+            f"Change{magnification}": picture_uri(change),
             "After": picture_uri(self.attacked.attacked),
             "Compared with": picture_uri(self.attacked.reference),
         }

@@ -47,18 +47,22 @@ _REPORT_POLICY = (
 )
 
 
-def serve(visits: Visits, listening: socket.socket, *, ready: Callable[[], None]) -> None:
+# Called once the page can be opened, with what ends the server.
+Ready = Callable[[Callable[[], None]], None]
+
+
+def serve(visits: Visits, listening: socket.socket, *, ready: Ready) -> None:
     """Serve the page until Ctrl-C or SIGTERM.
 
     Args:
         visits: what the page asks.
         listening: on the address.
-        ready: called once the page can be opened.
+        ready: called once the page can be opened, with what ends the server from another thread.
     """
     asyncio.run(_serve(visits, listening, ready))
 
 
-async def _serve(visits: Visits, listening: socket.socket, ready: Callable[[], None]) -> None:
+async def _serve(visits: Visits, listening: socket.socket, ready: Ready) -> None:
     app = FastAPI(openapi_url=None)
     _add_reports(app, visits)
     gr.mount_gradio_app(
@@ -128,7 +132,7 @@ def _host_name(header: str) -> str | None:
 class _Server(uvicorn.Server):
     """Ends cleanly: a signal closes the pages' open connections, and is not raised again."""
 
-    def __init__(self, guarded: ASGIApp, app: FastAPI, ready: Callable[[], None]) -> None:
+    def __init__(self, guarded: ASGIApp, app: FastAPI, ready: Ready) -> None:
         super().__init__(
             uvicorn.Config(
                 guarded, log_level="error", access_log=False, timeout_graceful_shutdown=3, lifespan="on"
@@ -141,7 +145,10 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Say that the page is there."""
         await super().startup(sockets)
-        self._ready()
+        self._ready(self._end)
+
+    def _end(self) -> None:
+        self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Let go of the connections by which pages are known to be open."""

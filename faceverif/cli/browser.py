@@ -62,5 +62,5 @@ def app(
         visits = Visits(
             matcher, gallery=str(gallery or ""), runs=str(shown_runs), own_machine=address.own_machine
         )
-        serve(visits, listening, ready=lambda: say(f"faceverif app: {address.url} (Ctrl-C ends it)"))
+        serve(visits, listening, ready=lambda _: say(f"faceverif app: {address.url} (Ctrl-C ends it)"))
     say("ended; nothing was kept")

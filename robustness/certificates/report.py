@@ -19,6 +19,7 @@ from faceverif.verification.metrics import wilson_interval
 FIGURES_NAME = "figures"
 _CURVE_POINTS = 200
 _TITLE = "What no attack can change"
+_WHATEVER = "This holds whatever attack is used; larger changes may do more harm."
 
 # Share of a table -> its heading.
 HEADINGS = {
@@ -75,7 +76,7 @@ def write_certificate_page(
 
 def radius_panel(shares: Callable[[float], Mapping[str, float]], *, largest: float) -> Panel:
     """The shares over the l2 radius, as a curve from 0 to just beyond the largest certified radius."""
-    radii = np.linspace(0.0, largest or 1.0, _CURVE_POINTS)
+    radii = np.linspace(0.0, 1.05 * largest or 1.0, _CURVE_POINTS)
     at_radius = [shares(float(radius)) for radius in radii]
     title = "Decisions that hold"
     return _shares_panel(at_radius, radii.tolist(), title, across="l2 radius, for pixels in [0, 1]")
@@ -111,7 +112,7 @@ def images_answer(line: Mapping[str, float], *, items: int) -> str:
     """What the certificates of classes promise at one radius."""
     return (
         f"No change of the pixels with an l2 norm of up to {line['l2_radius']:.3g} alters the right answer "
-        f"for {percent(line['certified_accuracy'], 1)} % of the {items:,} images."
+        f"for {percent(line['certified_accuracy'], 1)} % of the {items:,} images. {_WHATEVER}"
     )
 
 
@@ -120,7 +121,7 @@ def pairs_answer(line: Mapping[str, float]) -> str:
     return (
         f"No change of the left photo with an l2 norm of up to {line['l2_radius']:.3g} hides "
         f"{percent(line['certified_true_accepts'], 1)} % of the genuine pairs, and at most "
-        f"{percent(line['false_accepts_at_most'], 1)} % of the impostor pairs could be accepted."
+        f"{percent(line['false_accepts_at_most'], 1)} % of the impostor pairs could be accepted. {_WHATEVER}"
     )
 
 
@@ -134,5 +135,5 @@ def bounds_answer(lines: Sequence[Mapping[str, float]], *, items: int) -> str:
     return (
         f"No change of all pixels by up to {line['epsilon']:g} makes more than "
         f"{percent(line['verified_error'], 1)} % of the {items:,} images wrong; PGD makes "
-        f"{percent(line['pgd_error'], 1)} % wrong."
+        f"{percent(line['pgd_error'], 1)} % wrong. {_WHATEVER}"
     )

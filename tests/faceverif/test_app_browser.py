@@ -5,14 +5,18 @@ With FACEVERIF_PICTURE=docs/app.png it also writes the picture that README shows
 
 from __future__ import annotations
 
+import base64
 import os
 import shutil
-import subprocess
-import sys
-from collections.abc import Iterator
+import socket
+import tempfile
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from queue import Queue
+from threading import Thread
 from typing import Any
 
 import cv2
@@ -20,8 +24,14 @@ import numpy as np
 import pytest
 from app_photos import Photos, write_photos
 from PIL import Image
+from served import wait_until
+
+from faceverif.app.visits import Visits
+from faceverif.cli import browser as command
 
 pytest.importorskip("gradio", reason="Gradio is not installed: pip install 'faceverif[app]'")
+from faceverif.app import server  # brings Gradio
+
 sync_api = pytest.importorskip(
     "playwright.sync_api", reason="Playwright is not installed: it drives the browser"
 )
@@ -35,42 +45,32 @@ FLAGS = [
     *("--disable-component-update", "--disable-sync", "--use-fake-ui-for-media-stream"),
     "--use-fake-device-for-media-stream",
 ]
-# Python runs this first in every process: it notes each host that is not this machine.
-WATCH = """
-import os, socket
-def _watched(plain):
-    def ask(*given, **more):
-        host = next((part for part in given if not isinstance(part, socket.socket)), None)
-        host = host[0] if isinstance(host, tuple) else host
-        if host not in (None, "", "127.0.0.1", "localhost", "::1", b"127.0.0.1"):
-            with open(os.environ["ASKED"], "a") as file: file.write(f"{host}\\n")
-        return plain(*given, **more)
-    return ask
-socket.getaddrinfo = _watched(socket.getaddrinfo)
-class _Socket(socket.socket):
-    connect = _watched(socket.socket.connect)
-    connect_ex = _watched(socket.socket.connect_ex)
-socket.socket = _Socket
-"""
+DROP = """([place, name, content]) => {
+  const bytes = Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0));
+  const dataTransfer = new DataTransfer();
+  dataTransfer.items.add(new File([bytes], name, { type: "image/jpeg" }));
+  for (const kind of ["dragenter", "dragover", "drop"])
+    document.querySelector(place).dispatchEvent(new DragEvent(kind, { bubbles: true, dataTransfer }));
+}"""
 SECOND_MS = 1000
 PATIENCE_MS = 60 * SECOND_MS  # other processes may keep the cores busy
 
 
 @dataclass(frozen=True)
-class Server:
+class Served:
     """The running command.
 
     Attributes:
-        process: of it.
         url: of the page.
+        visits: what it remembers of its visitors.
         uploads: where its temporary files lie.
-        asked: a file with the hosts that it asked.
+        asked: hosts other than this machine that this process asked for.
     """
 
-    process: subprocess.Popen[str]
     url: str
+    visits: Visits
     uploads: Path
-    asked: Path
+    asked: list[str]
 
     def files(self) -> list[Path]:
         """Uploads that are there now."""
@@ -78,36 +78,58 @@ class Server:
 
 
 @contextmanager
-def running_server(folder: Path) -> Iterator[Server]:
-    for name in ("watch", "uploads", "runs/first"):
+def running_server(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
+    """`faceverif app` in a thread of this process, so that its memory can be looked at."""
+    for name in ("uploads", "runs/first"):
         (folder / name).mkdir(parents=True)
-    (folder / "watch/sitecustomize.py").write_text(WATCH)
     (folder / "runs/first/report.html").write_text("<title>A first run</title><h1>Accuracy</h1>")
-    environment = os.environ | {
-        "PYTHONPATH": os.pathsep.join([str(folder / "watch"), str(ROOT), os.environ.get("PYTHONPATH", "")]),
-        "TMPDIR": str(folder / "uploads"),
-        "ASKED": str(folder / "asked.txt"),
-        "PYTHONUNBUFFERED": "1",
-    }
-    command = [sys.executable, "-m", "faceverif", "app", "--port", "0", "--device", "cpu"]
-    process = subprocess.Popen(
-        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-    with process:
-        assert process.stdout is not None
-        said = process.stdout.readline()
-        assert "http://127.0.0.1:" in said, said + process.stdout.read()
-        url = next(word for word in said.split() if word.startswith("http"))
-        try:
-            yield Server(process, url, folder / "uploads", folder / "asked.txt")
-        finally:
-            process.kill()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder / "uploads"))
+    started: Queue[tuple[Visits, str, Callable[[], None]]] = Queue()
+    plain = server.serve
+
+    def serve(visits: Visits, listening: socket.socket, *, ready: server.Ready) -> None:
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}/"
+        plain(visits, listening, ready=lambda stop: (ready(stop), started.put((visits, url, stop)))[0])
+
+    monkeypatch.setattr(server, "serve", serve)
+    asked = watched_hosts(monkeypatch)
+    thread = Thread(target=partial(command.app, port=0, runs=folder / "runs", device="cpu"))
+    thread.start()
+    visits, url, stop = started.get(timeout=PATIENCE_MS / SECOND_MS)
+    try:
+        yield Served(url, visits, folder / "uploads", asked)
+    finally:
+        stop()
+        thread.join(PATIENCE_MS / SECOND_MS)
+    assert not thread.is_alive()
+
+
+def watched_hosts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The hosts other than this machine that are asked for from now on."""
+    asked: list[str] = []
+
+    def watch(place: Any, name: str) -> None:
+        plain = getattr(place, name)
+
+        def ask(*given: Any, **more: Any) -> Any:
+            host = next((part for part in given if not isinstance(part, socket.socket)), None)
+            host = host[0] if isinstance(host, tuple) else host
+            if host not in (None, "", "127.0.0.1", "localhost", "::1", b"127.0.0.1"):
+                asked.append(str(host))
+            return plain(*given, **more)
+
+        monkeypatch.setattr(place, name, ask)
+
+    watch(socket, "getaddrinfo")
+    watch(socket.socket, "connect")
+    watch(socket.socket, "connect_ex")
+    return asked
 
 
 @contextmanager
 def running_browser(photos: Photos) -> Iterator[Any]:
     video = photos.people.parent / "webcam.y4m"
-    write_video(video, photos.first)
+    write_video(video, photos.second)
     with sync_api.sync_playwright() as playwright:
         flags = [*FLAGS, f"--use-file-for-fake-video-capture={video}"]
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
@@ -116,18 +138,22 @@ def running_browser(photos: Photos) -> Iterator[Any]:
 
 
 @contextmanager
-def visit(browser: Any, server: Server) -> Iterator[Any]:
-    """A visitor's page; it asks no host but the server, and reports no error of its own."""
-    context = browser.new_context(viewport={"width": 1200, "height": 900})
+def visits_of_two(browser: Any, served: Served) -> Iterator[tuple[Any, Any]]:
+    """Two visitors' pages; they ask no host but the server, and report no error of their own."""
+    context = browser.new_context(viewport={"width": 1200, "height": 900}, permissions=["camera"])
     context.set_default_timeout(PATIENCE_MS)
-    page, asked, wrong = context.new_page(), [], []
-    page.on("request", lambda request: asked.append(request.url))
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.goto(server.url)
-    page.wait_for_selector("#compared")
-    yield page
+    asked: list[str] = []
+    wrong: list[str] = []
+    context.on("request", lambda request: asked.append(request.url))
+    context.on("weberror", lambda error: wrong.append(str(error.error)))
+    pages = context.new_page(), context.new_page()
+    for page in pages:
+        page.goto(served.url, wait_until="commit")
+    for page in pages:
+        page.wait_for_selector("#compared")
+    yield pages
     context.close()
-    outside = [url for url in asked if not url.startswith((server.url, "data:", "blob:"))]
+    outside = [url for url in asked if not url.startswith((served.url, "data:", "blob:"))]
     assert (outside, wrong) == ([], [])
 
 
@@ -144,6 +170,21 @@ def give(page: Any, place: str, photo: Path) -> None:
     page.wait_for_selector(f"#{place}-shown :is(img, .fv-refusal)")
 
 
+def drop(page: Any, place: str, photo: Path) -> None:
+    """Drag a photo onto its place; the browser itself cannot be made to drag a file from outside."""
+    content = base64.b64encode(photo.read_bytes()).decode()
+    page.evaluate(DROP, [f"#{place}-photo button", photo.name, content])
+    page.wait_for_selector(f"#{place}-shown :is(img, .fv-refusal)")
+
+
+def photograph(page: Any, place: str) -> None:
+    """Take a photo with the webcam, in place of the one that is there."""
+    page.locator(f"#{place}-photo").get_by_label("Capture from camera").click()
+    page.locator(f"#{place}-photo").get_by_text("Click to Access Webcam").click()
+    page.locator(f"#{place}-photo").get_by_label("capture photo").click()
+    page.wait_for_selector(f"#{place}-shown :text('image.png: one face')")
+
+
 def text(page: Any, selector: str) -> str:
     return " ".join(page.inner_text(selector).split())
 
@@ -156,29 +197,33 @@ def refuse_overflow(page: Any) -> None:
 
 
 @pytest.mark.slow
-def test_visitors_in_a_browser(tmp_path: Path) -> None:
+@pytest.mark.filterwarnings("ignore:::gradio")  # its own, which are no fault of the page
+def test_visitors_in_a_browser(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One visit with all that it holds: a server and a browser take seconds to start."""
     photos = write_photos(tmp_path)
     with (
-        running_server(tmp_path / "server") as server,
+        running_server(tmp_path / "server", monkeypatch) as served,
         running_browser(photos) as browser,
-        visit(browser, server) as page,
+        visits_of_two(browser, served) as (page, other),
     ):
-        compare_two_photos(page, server, photos)
-        refuse_what_shows_no_face(page, server, photos)
+        compare_two_photos(page, served, photos)
+        refuse_what_shows_no_face(page, served, photos)
         choose_a_face_by_keyboard(page, photos)
-        fool_the_model(page, photos)
-        assert not server.asked.exists(), server.asked.read_text()
+        fool_the_model(page, served)
+        neither_sees_the_other(other, photos)
+        forget_a_page_that_is_closed(page, other, served)
+        assert served.asked == []
+    assert served.files() == []
 
 
-def compare_two_photos(page: Any, server: Server, photos: Photos) -> None:
-    give(page, "first", photos.first)
+def compare_two_photos(page: Any, served: Served, photos: Photos) -> None:
+    drop(page, "first", photos.first)
     give(page, "second", photos.same)
     page.wait_for_selector("#compared h2")
     assert text(page, "#compared h2") == "Same person"
     assert page.locator("#compared figure img").count() == 2
     assert "has no guard" in text(page, "#compared")
-    assert server.files() == []
+    assert served.files() == []
     refuse_overflow(page)
     if picture := os.environ.get("FACEVERIF_PICTURE"):
         page.screenshot(path=ROOT / picture, full_page=True)
@@ -188,7 +233,7 @@ def compare_two_photos(page: Any, server: Server, photos: Photos) -> None:
     assert "rate of 0.1 %" in text(page, "#compared")
 
 
-def refuse_what_shows_no_face(page: Any, server: Server, photos: Photos) -> None:
+def refuse_what_shows_no_face(page: Any, served: Served, photos: Photos) -> None:
     for photo, said in (
         (photos.text, "notes.jpg is not a picture."),
         (photos.empty, "No face was found in empty.png."),
@@ -196,7 +241,7 @@ def refuse_what_shows_no_face(page: Any, server: Server, photos: Photos) -> None
     ):
         give(page, "first", photo)
         page.wait_for_selector(f"#first-shown :text('{said}')")
-        assert server.files() == []
+        assert served.files() == []
     assert "Give two photos" in text(page, "#compared")
 
 
@@ -215,14 +260,26 @@ def choose_a_face_by_keyboard(page: Any, photos: Photos) -> None:
     page.wait_for_selector("#attack", state="visible")
 
 
-def fool_the_model(page: Any, photos: Photos) -> None:
-    give(page, "second", photos.second)
-    # In place of the photo with two faces.
-    page.wait_for_selector(f"#second-shown :text('{photos.second.name}')")
+def fool_the_model(page: Any, served: Served) -> None:
+    photograph(page, "second")
     page.get_by_label("FGSM").check()
     page.locator("#attack").press("Space")
     page.wait_for_selector("#fooled h2")
     assert text(page, "#fooled h2").startswith("The attack ")
     assert page.locator("#fooled figure img").count() == 4
     assert "8 of 255 grey levels" in text(page, "#fooled")
+    assert served.files() == []
     refuse_overflow(page)
+
+
+def neither_sees_the_other(other: Any, photos: Photos) -> None:
+    assert "Give two photos" in text(other, "#compared")
+    give(other, "second", photos.second)
+    assert other.locator("#first-shown img").count() == 0
+
+
+def forget_a_page_that_is_closed(page: Any, other: Any, served: Served) -> None:
+    assert len(served.visits.sessions) == 2
+    page.close()
+    wait_until(lambda: len(served.visits.sessions) == 1)
+    assert "one face" in text(other, "#second-shown")
