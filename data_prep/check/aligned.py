@@ -43,7 +43,7 @@ def _crop_hashes(
     dataset: AlignedDataset, rows: NDArray[np.int64], report: CheckReport
 ) -> Sequence[str | None]:
     """The crops' hashes in the manifest, (all rows,); null where an earlier version wrote none."""
-    hashes = dataset.table["crop_sha256"].to_pylist()
+    hashes = dataset.columns(["crop_sha256"])["crop_sha256"].to_pylist()
     if any(hashes[row] is None for row in rows):
         report.facts.append("made by an earlier version: the manifest has no hashes of the crops")
     return hashes

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from data_prep.atomic import folder_whole, refuse_busy, refuse_file
 from data_prep.dataset.manifest import AlignedDataset, Status
+from data_prep.dataset.manifest_table import rows_of
 from data_prep.errors import InputError, printable_lines
 from data_prep.progress import progress
 from data_prep.sources.webdataset import ABOUT_NAME
@@ -126,10 +126,11 @@ def _all_or_nothing(out: Path) -> Iterator[Path]:
 
 
 def _samples(dataset: AlignedDataset, rows: NDArray[np.int64]) -> Iterator[_Sample]:
+    described = dataset.columns(_DESCRIBED)
     with progress("export", total=len(rows)) as advance:
         for start in range(0, len(rows), _AT_ONCE):
             batch = rows[start : start + _AT_ONCE]
-            known = dataset.table.select(_DESCRIBED).take(pa.array(batch)).to_pylist()
+            known = rows_of(described, batch).to_pylist()
             for place, content in enumerate(dataset.crops.contents(batch)):
                 if not content:
                     raise dataset.crops.unreadable(batch[place])

@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from enum import StrEnum
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -23,45 +22,26 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from data_prep.alignment import Template, find_template
 from data_prep.atomic import written_whole
 from data_prep.dataset.crops import CropFiles, Crops
+from data_prep.dataset.manifest_table import (
+    MANIFEST_FIX,
+    MANIFEST_RULE,
+    ROWS_AT_ONCE,
+    SCHEMA,
+    Status,
+    foreign,
+    read_checked,
+    read_columns,
+    refuse_crops_outside,
+    refuse_rows_in_part,
+    rows_of,
+)
 from data_prep.errors import InputError
-from data_prep.inside import LEAVES_FOLDER, refuse_name_outside
+from data_prep.inside import LEAVES_FOLDER
 from data_prep.own_files import read_guarded
 
 MANIFEST_NAME = "manifest.parquet"
 JOURNAL_NAME = "journal.jsonl"  # beside it: what an alignment has done so far
 _HEADER_KEY = b"faceverif.header"
-_ROWS_AT_ONCE = 10_000
-_RULE = "the manifest must be one that `faceverif align` wrote"
-_FIX = "Align the photos again into an empty folder."
-
-SCHEMA = pa.schema(
-    [
-        ("photo", pa.string()),  # path below the source folder, with forward slashes: the key
-        ("identity", pa.string()),
-        ("crop", pa.string()),  # path below the data set's folder; null where there is none
-        ("sha256", pa.string()),  # of the source photo's bytes
-        ("crop_sha256", pa.string()),  # of the crop's bytes; null too where an earlier version aligned
-        ("status", pa.string()),
-        ("reason", pa.string()),  # null for an aligned photo
-        ("width", pa.int32()),  # of the upright photo
-        ("height", pa.int32()),
-        ("box", pa.list_(pa.float32(), 4)),  # x1, y1, x2, y2 in photo pixels
-        ("landmarks", pa.list_(pa.float32(), 10)),  # x, y of five points in photo pixels
-        ("score", pa.float32()),  # the detector's, of the chosen face
-        ("faces", pa.int32()),  # how many the detector saw
-        ("detection_pass", pa.int8()),  # the pass that found the face, 1 or 2; null: none did, or not known
-    ]
-)
-_NEWER_COLUMNS = {"crop_sha256", "detection_pass"}  # earlier versions wrote manifests without them
-
-
-class Status(StrEnum):
-    """What became of a photo."""
-
-    ALIGNED = "aligned"
-    NO_FACE = "no_face"  # has a centre crop: the fallback of verification, never used for training
-    FAILED = "failed"  # has no crop; the reason says why
-
 
 _Pixels = Annotated[int, Field(ge=0, lt=2**31)]
 _Box = Annotated[list[float], Field(min_length=4, max_length=4)]
@@ -168,7 +148,7 @@ def write_manifest(root: Path, header: DatasetHeader, rows: Iterable[dict[str, A
         written_whole(path) as unfinished,
         pq.ParquetWriter(unfinished, schema, write_page_checksum=True) as writer,
     ):
-        while batch := list(islice(remaining, _ROWS_AT_ONCE)):
+        while batch := list(islice(remaining, ROWS_AT_ONCE)):
             writer.write_table(pa.Table.from_pylist(batch, schema=schema))
     return path
 
@@ -180,7 +160,8 @@ class AlignedDataset:
     Attributes:
         root: folder of the manifest, or the file or folder that the crops are packed in.
         header: how the crops were made.
-        table: all rows in `SCHEMA`, failures included.
+        table: all rows, failures included: the columns of `SCHEMA`; of a large manifest some stay on disk,
+            and `columns` reads them.
         crops: where the crops lie, by row.
         files: whose content names the data set: the manifest, or what the crops are packed in.
     """
@@ -213,13 +194,11 @@ class AlignedDataset:
                 got=root,
                 fix=f"If these are photos, align them first: faceverif align {root} {root}-aligned",
             )
-        with read_guarded(field, _RULE, got=path, fix=_FIX):
-            table = pq.read_table(path, page_checksum_verification=True)
-            table.validate(full=True)
-            header = HEADER.validate_json((table.schema.metadata or {})[_HEADER_KEY])
-            table = _in_schema(path, table, field=field)
-            _refuse_rows_in_part(path, table, field=field)
-            _refuse_crops_outside(path, table)
+        with read_guarded(field, MANIFEST_RULE, got=path, fix=MANIFEST_FIX):
+            header = HEADER.validate_json((pq.read_schema(path).metadata or {})[_HEADER_KEY])
+            table = read_checked(path, field=field)
+            refuse_rows_in_part(path, table, field=field)
+            refuse_crops_outside(path, table)
         refuse_other_geometry(header)
         crops = CropFiles(crop_px=header.crop_px, root=root, names=table.column("crop"))
         return cls(root, header, table, crops, files=(path,))
@@ -236,12 +215,60 @@ class AlignedDataset:
         return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
 
     def column(self, name: str) -> NDArray[Any]:
-        """One manifest column, (rows,)."""
+        """One manifest column, (rows,); text as Python objects, which take 20 times the column's memory."""
         return self.table.column(name).to_numpy()
+
+    def columns(self, names: Sequence[str]) -> pa.Table:
+        """Some columns of all rows, wherever they are.
+
+        Raises:
+            InputError: the manifest has changed since it was opened.
+        """
+        if set(names) <= set(self.table.column_names):
+            return self.table.select(names)
+        (path,) = self.files
+        with read_guarded("data", MANIFEST_RULE, got=path, fix=MANIFEST_FIX):
+            found = read_columns(path, set(names))
+        if len(found) != len(self):
+            raise foreign(path, "changed since it was opened", field="data")
+        return found.select(names)
 
     def with_status(self, status: Status) -> NDArray[np.int64]:
         """Indices of the rows of that status, in manifest order."""
-        return np.flatnonzero(self.column("status") == status.value)
+        return np.flatnonzero(pc.equal(self.table["status"], status.value).to_numpy())
+
+    def with_crop(self) -> NDArray[np.int64]:
+        """Indices of the rows that have a crop: of aligned photos, and of those without a face."""
+        return np.flatnonzero(pc.not_equal(self.table["status"], Status.FAILED.value).to_numpy())
+
+    def has_identity(self) -> NDArray[np.bool_]:
+        """(rows,) whether it is known who the photo shows."""
+        return self.table["identity"].is_valid().to_numpy()
+
+    def people(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.str_], NDArray[np.int64]]:
+        """Who some rows show, all of whom must have an identity.
+
+        Returns:
+            the identities, sorted, and (rows,) an index into them.
+        """
+        names, number = self._numbered
+        present, labels = np.unique(number[rows], return_inverse=True)
+        return names.take(pa.array(present)).to_numpy(zero_copy_only=False).astype(str), labels
+
+    def photos(self, rows: Sequence[int] | NDArray[np.int64]) -> list[str]:
+        """The keys of the photos of a few rows."""
+        return rows_of(self.table.select(["photo"]), rows)["photo"].to_pylist()
+
+    @cached_property
+    def _numbered(self) -> tuple[pa.Array, NDArray[np.int32]]:
+        """All identities, sorted, and (rows,) which is a row's; any number where the row has none."""
+        column = self.table["identity"].cast(pa.large_string()).combine_chunks()
+        encoded = column.dictionary_encode()
+        order = pc.sort_indices(encoded.dictionary).to_numpy()
+        rank = np.empty(len(order), np.int32)
+        rank[order] = np.arange(len(order), dtype=np.int32)
+        number = encoded.indices.fill_null(0).to_numpy()
+        return encoded.dictionary.take(pa.array(order)), rank[number] if len(rank) else number
 
     def __len__(self) -> int:
         return self.table.num_rows
@@ -267,43 +294,3 @@ def refuse_other_geometry(header: DatasetHeader) -> None:
 def _file_sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _foreign(path: Path, why: str, *, field: str) -> InputError:
-    return InputError(
-        field,
-        _RULE,
-        got=f"{path} ({why})",
-        fix=_FIX,
-    )
-
-
-def _in_schema(path: Path, table: pa.Table, *, field: str) -> pa.Table:
-    """The columns of `SCHEMA`, in its types; null where earlier versions did not write one."""
-    missing = [name for name in SCHEMA.names if name not in {*table.column_names, *_NEWER_COLUMNS}]
-    if missing:
-        raise _foreign(path, f"no column {', '.join(missing)}", field=field)
-    for name in _NEWER_COLUMNS - set(table.column_names):
-        table = table.append_column(name, pa.nulls(len(table)))
-    try:
-        return table.select(SCHEMA.names).cast(SCHEMA)
-    except (pa.ArrowException, ValueError) as error:
-        raise _foreign(path, f"columns of other types: {error}", field=field) from error
-
-
-def _refuse_rows_in_part(path: Path, table: pa.Table, *, field: str) -> None:
-    for name in ("photo", "status"):
-        if table[name].null_count:
-            raise _foreign(path, f"rows without {name}", field=field)
-    if unknown := set(pc.unique(table["status"]).to_pylist()) - set(Status):
-        raise _foreign(path, f"the status {min(unknown)}", field=field)
-    lacking = pc.and_(pc.is_null(table["crop"]), pc.not_equal(table["status"], Status.FAILED.value))
-    for photo in table["photo"].filter(lacking).slice(0, 1).to_pylist():
-        raise _foreign(path, f"no crop of {photo}, which has not failed", field=field)
-
-
-def _refuse_crops_outside(path: Path, table: pa.Table) -> None:
-    # A photo's name is a label: nothing is read by it.
-    leaving = pc.filter(table["crop"], pc.match_substring_regex(table["crop"], LEAVES_FOLDER))
-    for name in leaving.slice(0, 1).to_pylist():
-        refuse_name_outside(name, field=f"{path}, column crop")

@@ -32,7 +32,7 @@ from data_prep.errors import InputError
 from data_prep.own_files import read_guarded
 from data_prep.progress import say
 from data_prep.sources import SourcePhoto, recordio, webdataset
-from data_prep.sources.recordio import RecordFile, RecordPhoto
+from data_prep.sources.record_file import RecordFile
 from data_prep.sources.webdataset import ShardPhoto, read_shards, read_span
 
 
@@ -114,15 +114,15 @@ def _record(records: RecordFile, offset: int) -> bytes:
 
 
 def _of_records(path: Path, *, field: str) -> AlignedDataset:
-    photos = recordio.list_photos(path).photos
+    photos = recordio.read_records(path)
     header = _taken_over(path, photos, field=field)
     crops = RecordCrops(
         crop_px=header.crop_px,
         way_out=_way_out(path),
-        path=photos[0].path,
-        offsets=np.array([photo.offset for photo in photos], dtype=np.int64),
+        path=photos.path,
+        offsets=photos.offsets,
     )
-    return AlignedDataset(path, header, _table(path, photos), crops, files=(photos[0].path,))
+    return AlignedDataset(path, header, _table(path, photos), crops, files=(photos.path,))
 
 
 def _of_shards(path: Path, *, field: str) -> AlignedDataset:
@@ -141,9 +141,7 @@ def _of_shards(path: Path, *, field: str) -> AlignedDataset:
     return AlignedDataset(path, header, _table(path, photos), crops, files=tuple(paths))
 
 
-def _taken_over(
-    path: Path, photos: Sequence[RecordPhoto] | Sequence[ShardPhoto], *, field: str
-) -> DatasetHeader:
+def _taken_over(path: Path, photos: Sequence[SourcePhoto], *, field: str) -> DatasetHeader:
     """The header of crops that others aligned, as `faceverif align` writes it when it takes them over."""
     form = form_of_pack(path, Sample(photos))
     if form is None or not form.is_whole:

@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar, overload
+
+import pyarrow as pa
 
 from data_prep.errors import InputError
 from data_prep.photos import read_bytes
@@ -82,6 +84,44 @@ def some(names: Sequence[str]) -> str:
 
 P = TypeVar("P", bound=SourcePhoto)
 P_co = TypeVar("P_co", bound=SourcePhoto, covariant=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhotoColumns(Sequence[P_co]):
+    """Photos as columns: millions of objects would take gigabytes, so one is made when it is asked for.
+
+    Attributes:
+        keys: (photos,) sorted.
+        identities: (photos,) null where nobody is named.
+        refused: (photos,) why a photo cannot be used; null where it can.
+    """
+
+    keys: pa.Array
+    identities: pa.Array
+    refused: pa.Array
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @overload
+    def __getitem__(self, place: int) -> P_co: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> list[P_co]: ...
+
+    def __getitem__(self, place: int | slice) -> P_co | list[P_co]:
+        if isinstance(place, slice):
+            return [self._photo(each) for each in range(*place.indices(len(self)))]
+        return self._photo(range(len(self))[place])  # which knows negative places, and where the end is
+
+    @abstractmethod
+    def _photo(self, place: int) -> P_co:
+        """One of the photos."""
+
+    def _known(self, place: int) -> dict[str, Any]:
+        """What every kind of photo has."""
+        columns = {"key": self.keys, "identity": self.identities, "refused": self.refused}
+        return {name: column[place].as_py() for name, column in columns.items()}
 
 
 class Listing(NamedTuple, Generic[P_co]):

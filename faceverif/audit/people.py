@@ -33,7 +33,7 @@ class People:
     @classmethod
     def of(cls, dataset: AlignedDataset, rows: NDArray[np.int64], embeddings: NDArray[np.float32]) -> People:
         """Group embedded rows, which must have identities."""
-        names, labels = np.unique(dataset.column("identity")[rows].astype(str), return_inverse=True)
+        names, labels = dataset.people(rows)
         return cls(dataset, rows, embeddings, labels, tuple(names.tolist()))
 
     @cached_property
@@ -64,7 +64,7 @@ class People:
 
     def photo_name(self, photo: int) -> str:
         """The key of a photo."""
-        return self.dataset.table.column("photo")[int(self.rows[photo])].as_py()
+        return self.dataset.photos(self.rows[[photo]])[0]
 
     def crop(self, photo: int) -> NDArray[np.uint8]:
         """The crop of a photo, (crop_px, crop_px, 3) RGB.

@@ -86,9 +86,11 @@ def audit(embedder: Embedder, train: Path, against: Path, *, out: Path, settings
     if sets[0].sha256 == sets[1].sha256:
         raise InputError("--against", "must be another set than TRAIN", got=against, fix="Name another one.")
     rows = _trainable_rows(sets[0]), _evaluation_rows(sets[1])
-    _, photos = np.unique(sets[1].column("identity")[rows[1]].astype(str), return_counts=True)
+    _, people = sets[1].people(rows[1])
     refuse_unfit(
-        photos, false_match_rate=settings.false_match_rate, false_alarm_rate=settings.false_alarm_rate
+        np.bincount(people),
+        false_match_rate=settings.false_match_rate,
+        false_alarm_rate=settings.false_alarm_rate,
     )
     _check_out(out)
     with filled(out, command="faceverif data audit"):
@@ -120,12 +122,11 @@ def _trainable_rows(dataset: AlignedDataset) -> NDArray[np.int64]:
 
 def _evaluation_rows(dataset: AlignedDataset) -> NDArray[np.int64]:
     """The photos that an evaluation may use: a centre crop too."""
-    rows = np.flatnonzero(dataset.column("status") != Status.FAILED.value)
-    return _named(dataset, rows, field="--against")
+    return _named(dataset, dataset.with_crop(), field="--against")
 
 
 def _named(dataset: AlignedDataset, rows: NDArray[np.int64], *, field: str) -> NDArray[np.int64]:
-    nameless = dataset.table.column("identity").take(rows).null_count
+    nameless = int((~dataset.has_identity()[rows]).sum())
     if not len(rows) or nameless:
         raise InputError(
             field,

@@ -92,9 +92,8 @@ def load_training_photos(config: DataConfig, *, input_px: int, seed: int) -> Tra
     refuse_unfit_input(dataset.template, input_px=input_px)
     exclusions = None if config.exclude is None else ExclusionList.read(config.exclude)
     rows = _trainable(dataset, exclusions)
-    names, labels, counts = np.unique(
-        dataset.column("identity")[rows].astype(str), return_inverse=True, return_counts=True
-    )
+    names, labels = dataset.people(rows)
+    counts = np.bincount(labels)
     kept = counts >= config.min_photos_per_identity
     if kept.sum() < 2:
         raise InputError(
@@ -159,7 +158,7 @@ def _held_out(labels: NDArray[np.int64], config: DataConfig, *, seed: int) -> ND
 def _trainable(dataset: AlignedDataset, exclusions: ExclusionList | None) -> NDArray[np.int64]:
     """Rows of aligned photos of known people that are not left out."""
     rows = dataset.with_status(Status.ALIGNED)
-    rows = rows[dataset.table.column("identity").is_valid().to_numpy()[rows]]
+    rows = rows[dataset.has_identity()[rows]]
     return rows if exclusions is None else rows[exclusions.kept(dataset)[rows]]
 
 

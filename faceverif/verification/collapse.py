@@ -19,10 +19,9 @@ def different_photos(dataset: AlignedDataset, rows: NDArray[np.int64]) -> NDArra
 
     One photo per identity; where identities are unknown, any 20. Empty where there are too few.
     """
-    known = dataset.table.column("identity").is_valid().to_numpy()[rows]
+    known = dataset.has_identity()[rows]
     if known.all():
-        names = dataset.column("identity")[rows].astype(str)
-        places = np.sort(np.unique(names, return_index=True)[1])
+        places = np.sort(np.unique(dataset.people(rows)[1], return_index=True)[1])
         fewest = _FEWEST_PEOPLE
     else:
         places, fewest = np.arange(len(rows)), _PHOTOS

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from data_prep.atomic import refuse_busy, refuse_folder, refuse_other_ending, written_whole
-from data_prep.dataset.manifest import AlignedDataset, Status
+from data_prep.dataset.manifest import AlignedDataset
 from data_prep.dataset.packed import load_aligned
 from data_prep.errors import InputError
 from data_prep.progress import say
@@ -37,7 +37,7 @@ def embed_to_file(embedder: Embedder, data: Path, out: Path, *, flip: bool) -> N
     refuse_busy(out, command="faceverif embed")
     dataset = load_aligned(data)
     embedder.spec.refuse_other(dataset.header)
-    rows = np.flatnonzero(dataset.column("status") != Status.FAILED.value)
+    rows = dataset.with_crop()
     if not len(rows):
         raise InputError("data", "must hold at least one crop", got=data, fix="Align photos into it.")
     about = {
@@ -76,7 +76,9 @@ def _write_batches(
     about: str,
 ) -> None:
     """One row group per batch, so that memory does not grow with the data set."""
-    columns = dataset.table.select(["photo", "identity", "status"]).take(pa.array(rows))
+    written = np.zeros(len(dataset), dtype=bool)
+    written[rows] = True
+    columns = dataset.table.select(["photo", "identity", "status"]).filter(pa.array(written))
     writer: pq.ParquetWriter | None = None
     try:
         for index, embeddings in enumerate(embedded_batches(embedder, dataset, rows, flip=flip)):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from data_prep.dataset.manifest import AlignedDataset
@@ -34,8 +33,7 @@ def embed_rows(
     Raises:
         InputError: a crop cannot be read, or the model gives embeddings that are not finite.
     """
-    photos = dataset.table.column("photo").take(pa.array(rows)).to_pylist()
-    with naming(photos):
+    with naming(dataset.photos(rows)):
         return embed_crops(embedder, dataset.crops.read(rows), flip=flip)
 
 

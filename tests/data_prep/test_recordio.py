@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from data_prep.errors import InputError
 from data_prep.photos import PhotoError, decode_photo
 from data_prep.sources import list_source
-from data_prep.sources.recordio import RecordFile, RecordPhoto, list_photos
+from data_prep.sources.record_file import RecordFile
+from data_prep.sources.recordio import RecordPhoto, list_photos
 
 PHOTOS = [(identity, picture(10 * identity + photo)) for identity in range(2) for photo in range(2)]
 fuzz = settings(

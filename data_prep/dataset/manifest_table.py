@@ -1,0 +1,130 @@
+"""The columns of a manifest, and how they are read from a file that may be damaged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from data_prep.errors import InputError
+from data_prep.inside import LEAVES_FOLDER, refuse_name_outside
+
+MANIFEST_RULE = "the manifest must be one that `faceverif align` wrote"
+MANIFEST_FIX = "Align the photos again into an empty folder."
+ROWS_AT_ONCE = 10_000
+
+SCHEMA = pa.schema(
+    [
+        ("photo", pa.string()),  # path below the source folder, with forward slashes: the key
+        ("identity", pa.string()),
+        ("crop", pa.string()),  # path below the data set's folder; null where there is none
+        ("sha256", pa.string()),  # of the source photo's bytes
+        ("crop_sha256", pa.string()),  # of the crop's bytes; null too where an earlier version aligned
+        ("status", pa.string()),
+        ("reason", pa.string()),  # null for an aligned photo
+        ("width", pa.int32()),  # of the upright photo
+        ("height", pa.int32()),
+        ("box", pa.list_(pa.float32(), 4)),  # x1, y1, x2, y2 in photo pixels
+        ("landmarks", pa.list_(pa.float32(), 10)),  # x, y of five points in photo pixels
+        ("score", pa.float32()),  # the detector's, of the chosen face
+        ("faces", pa.int32()),  # how many the detector saw
+        ("detection_pass", pa.int8()),  # the pass that found the face, 1 or 2; null: none did, or not known
+    ]
+)
+_NEWER_COLUMNS = {"crop_sha256", "detection_pass"}  # earlier versions wrote manifests without them
+# Two thirds of a manifest's bytes, which training and verification never read.
+_ON_DEMAND = {"sha256", "crop_sha256", "box", "landmarks"}
+
+
+class Status(StrEnum):
+    """What became of a photo."""
+
+    ALIGNED = "aligned"
+    NO_FACE = "no_face"  # has a centre crop: the fallback of verification, never used for training
+    FAILED = "failed"  # has no crop; the reason says why
+
+
+def foreign(path: Path, why: str, *, field: str) -> InputError:
+    """The error for a file that is no manifest of ours."""
+    return InputError(
+        field,
+        MANIFEST_RULE,
+        got=f"{path} ({why})",
+        fix=MANIFEST_FIX,
+    )
+
+
+def read_checked(path: Path, *, field: str) -> pa.Table:
+    """The columns that stay in memory; of a large manifest the others are only checked.
+
+    Raises:
+        InputError: a column is missing or of another type; a damaged file raises whatever its parser does.
+    """
+    with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        there, rows = set(file.schema_arrow.names), file.metadata.num_rows
+    missing = [name for name in SCHEMA.names if name not in there | _NEWER_COLUMNS]
+    if missing:
+        raise foreign(path, f"no column {', '.join(missing)}", field=field)
+    try:
+        if rows <= ROWS_AT_ONCE:
+            return read_columns(path, set(SCHEMA.names))
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            for part in file.iter_batches(ROWS_AT_ONCE, columns=sorted(_ON_DEMAND & there)):
+                part.validate(full=True)
+                part.cast(pa.schema([SCHEMA.field(name) for name in part.schema.names]))
+        return read_columns(path, set(SCHEMA.names) - _ON_DEMAND)
+    except (pa.ArrowException, ValueError) as error:
+        raise foreign(path, f"columns of other types: {error}", field=field) from error
+
+
+def read_columns(path: Path, names: set[str]) -> pa.Table:
+    """Some columns, in the order and the types of `SCHEMA`; null where earlier versions did not write one."""
+    there = set(pq.read_schema(path).names)
+    table = pq.read_table(path, columns=sorted(names & there), page_checksum_verification=True)
+    table.validate(full=True)
+    for name in names - there:
+        table = table.append_column(name, pa.nulls(len(table)))
+    schema = pa.schema([field for field in SCHEMA if field.name in names])
+    return table.select(schema.names).cast(schema)
+
+
+def rows_of(table: pa.Table, rows: Sequence[int] | NDArray[np.int64]) -> pa.Table:
+    """A few rows of a table, in that order.
+
+    `Table.take` first joins the chunks of the whole table, which takes seconds for millions of rows.
+    """
+    return pa.concat_tables([table.slice(0, 0), *(table.slice(row, 1) for row in map(int, rows))])
+
+
+def refuse_rows_in_part(path: Path, table: pa.Table, *, field: str) -> None:
+    """Refuse a row without a photo or a known status, or without the crop that its status promises.
+
+    Raises:
+        InputError: there is one.
+    """
+    for name in ("photo", "status"):
+        if table[name].null_count:
+            raise foreign(path, f"rows without {name}", field=field)
+    if unknown := set(pc.unique(table["status"]).to_pylist()) - set(Status):
+        raise foreign(path, f"the status {min(unknown)}", field=field)
+    lacking = pc.and_(pc.is_null(table["crop"]), pc.not_equal(table["status"], Status.FAILED.value))
+    for photo in table["photo"].filter(lacking).slice(0, 1).to_pylist():
+        raise foreign(path, f"no crop of {photo}, which has not failed", field=field)
+
+
+def refuse_crops_outside(path: Path, table: pa.Table) -> None:
+    """Refuse a manifest that names a crop outside its folder.
+
+    Raises:
+        InputError: it does.
+    """
+    # A photo's name is a label: nothing is read by it.
+    leaving = pc.filter(table["crop"], pc.match_substring_regex(table["crop"], LEAVES_FOLDER))
+    for name in leaving.slice(0, 1).to_pylist():
+        refuse_name_outside(name, field=f"{path}, column crop")
