@@ -17,7 +17,7 @@ import resource
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -35,10 +35,11 @@ from data_prep.detection.cascade import FaceDetector, Faces, centred_largest
 from data_prep.face_model import load_face_model
 from data_prep.photos import read_photo
 from data_prep.prepare.task import AlignSettings, Row, Task
-from data_prep.prepare.workers import in_this_process, worker_pool
+from data_prep.prepare.workers import AlignJob
 from data_prep.sources.base import FilePhoto
 from data_prep.sources.folder import list_photos
 from data_prep.synthetic import synthesise_photos
+from data_prep.work.here import Processes
 
 Photos = list[NDArray[np.uint8]]
 Item = TypeVar("Item")
@@ -116,8 +117,8 @@ def time_in_turns(
 
 def aligners(
     out: Path, settings: AlignSettings, *, workers: int
-) -> AbstractContextManager[Callable[[list[Task]], Iterator[list[Row]]]]:
-    return worker_pool(out, settings, workers=workers) if workers else in_this_process(out, settings)
+) -> AbstractContextManager[Callable[[Iterable[Task]], Iterator[list[Row]]]]:
+    return Processes(workers).workers(AlignJob(out, settings), shards=2 * workers or 1)
 
 
 def timed(seconds: dict[str, float], name: str, call: Callable[[], Result]) -> Result:
@@ -227,7 +228,7 @@ def print_memory(sample: list[FilePhoto], *, min_face_px: int) -> None:
 def peak_memory_mb(photos: list[FilePhoto], min_face_px: int) -> float:
     """Peak resident memory of the largest worker; runs in a process of its own, whose children they are."""
     settings = AlignSettings(min_face_px=min_face_px)
-    with tempfile.TemporaryDirectory() as out, worker_pool(Path(out), settings, workers=_CORES) as align:
+    with tempfile.TemporaryDirectory() as out, aligners(Path(out), settings, workers=_CORES) as align:
         list(align(batches(photos)))
     return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
 

@@ -76,7 +76,7 @@ def parse_arguments() -> argparse.Namespace:
 
 def synthetic_crops(folder: Path) -> Path:
     synthesise_photos(load_face_model(), folder / "photos", identities=2, photos=3, seed=0)
-    align_folder(folder / "photos", folder / "data", settings=AlignSettings(min_face_px=60), workers=1)
+    align_folder(folder / "photos", folder / "data", settings=AlignSettings(min_face_px=60))
     return folder / "data"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 # Control characters, invisible ones, those that turn the writing direction, and bytes that are no UTF-8.
 _UNPRINTABLE = re.compile(
@@ -28,6 +28,15 @@ class InputError(ValueError):
     def __init__(self, field: str, rule: str, *, got: object, fix: str) -> None:
         self.field, self.rule, self.got, self.fix = field, rule, got, fix
         super().__init__(printable(f"{field}: {rule}; got {got}. {fix}"))
+
+    def __reduce__(self) -> tuple[Callable[..., InputError], tuple[object, ...]]:
+        """How a worker hands it to the process that asked; one with other arguments arrives as its base."""
+        kind = type(self) if type(self).__init__ is InputError.__init__ else InputError
+        return _again, (kind, self.field, self.rule, str(self.got), self.fix)
+
+
+def _again(kind: type[InputError], field: str, rule: str, got: str, fix: str) -> InputError:
+    return kind(field, rule, got=got, fix=fix)
 
 
 def printable(text: str) -> str:

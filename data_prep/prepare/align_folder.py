@@ -1,7 +1,9 @@
-"""Photos -> an aligned data set: worker processes find, warp and write faces; every file gets a row.
+"""Photos -> an aligned data set: workers find, warp and write faces; every file gets a row.
 
-Only the parent process writes the journal: one line per photo, after its crop is on disk. After a kill, the
-next run reads the journal and does the rest; the manifest is the sorted journal.
+Only the process that the user started writes the journal: one line per photo, after its crop is on disk.
+After a kill, the next run reads the journal and does the rest; the manifest is the sorted journal. Workers on
+a cluster may finish a shard after that process has died: they keep its rows in a part of the journal, which
+the next run takes in.
 """
 
 from __future__ import annotations
@@ -30,10 +32,13 @@ from data_prep.lock import filled
 from data_prep.own_names import LOCK_NAME
 from data_prep.prepare.crop_names import merges_names, refuse_merged
 from data_prep.prepare.journal import Journal
-from data_prep.prepare.task import AlignSettings, Task
-from data_prep.prepare.workers import in_this_process, most_workers, worker_pool
+from data_prep.prepare.parts import KeepingRows, part_of, parts_folder
+from data_prep.prepare.task import AlignSettings, Row, Task
+from data_prep.prepare.workers import AlignJob
 from data_prep.progress import progress, say
 from data_prep.sources import Listing, Skipped, SourcePhoto, list_source
+from data_prep.work.here import Processes
+from data_prep.work.job import Engine, Job
 
 _PHOTOS_PER_TASK = 32
 
@@ -105,7 +110,7 @@ def align_folder(
     out: Path,
     *,
     settings: AlignSettings,
-    workers: int = 0,
+    engine: Engine | None = None,
     listing: Listing[SourcePhoto] | None = None,
 ) -> AlignSummary:
     """Align every photo of a source, or continue where a killed run stopped.
@@ -119,11 +124,11 @@ def align_folder(
         source: photos in any form that `list_source` knows.
         out: the data set's folder: an empty or new one, or one that the same command began.
         settings: what decides the crops.
-        workers: processes; 0: one per core. None is started for a single group of photos.
+        engine: where the work runs; None: in processes, one per core.
         listing: what `list_source` says of the source, where the caller has asked already.
 
     Raises:
-        InputError: before anything is written; or a worker process died, and what was done stays.
+        InputError: before anything is written; or the work was stopped, and what was done stays.
     """
     template = find_template(settings.template)
     photos, skipped = listing or list_source(source)
@@ -134,12 +139,15 @@ def align_folder(
     with filled(out, command="faceverif align", option="OUT"), Journal.opened(out, begun) as journal:
         if merges_names(out):
             refuse_merged(photo.key for photo in photos)
+        journal.take_parts(parts_folder(out))
         tasks = _tasks(photos, done=journal)
         if len(journal) and tasks:
             say(f"{out}: continuing after {len(journal):,} photos")
         start = time.monotonic()
         if tasks:
-            _run(tasks, out, settings=settings, policy=header.policy, workers=workers, journal=journal)
+            job = AlignJob(out, settings, header.policy, source)
+            _run(tasks, job, engine=engine or Processes(), journal=journal)
+        journal.take_parts(parts_folder(out))
         if tasks or not _is_manifest_of(out, len(photos)):
             write_manifest(out, header, (journal.row(photo.key) for photo in photos))
     seconds = time.monotonic() - start
@@ -209,17 +217,15 @@ def _tasks(photos: Sequence[SourcePhoto], *, done: Container[str]) -> list[Task]
     return [group for group in groups if any(photo.key not in done for photo in group)]
 
 
-def _run(
-    tasks: list[Task], out: Path, *, settings: AlignSettings, policy: str, workers: int, journal: Journal
-) -> None:
+def _run(tasks: list[Task], job: AlignJob, *, engine: Engine, journal: Journal) -> None:
     failed = 0
-    if len(tasks) == 1:
-        aligner = in_this_process(out, settings, policy=policy)
-    else:
-        workers = min(workers or most_workers(), len(tasks))
-        aligner = worker_pool(out, settings, policy=policy, workers=workers)
-    with aligner as align, progress("align", total=sum(map(len, tasks))) as advance:
+    kept: Job[Task, list[Row]] = KeepingRows(job) if engine.outlasts else job
+    with (
+        engine.workers(kept, shards=len(tasks)) as align,
+        progress("align", total=sum(map(len, tasks))) as advance,
+    ):
         for rows in align(tasks):
             journal.add(rows)
+            part_of(job.out, (row["photo"] for row in rows)).unlink(missing_ok=True)
             failed += sum(row["status"] == Status.FAILED for row in rows)
             advance(len(rows), f"{failed:,} failed" if failed else "")

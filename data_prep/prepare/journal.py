@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +13,8 @@ from data_prep.dataset.manifest import JOURNAL_NAME, photo_of_row
 from data_prep.detection.cascade import POLICY
 from data_prep.errors import InputError
 from data_prep.own_files import read_guarded
-from data_prep.prepare.task import Row
+from data_prep.prepare.parts import PART_ENDING, rows_of_part
+from data_prep.prepare.task import Row, as_line
 from data_prep.progress import say
 
 
@@ -67,6 +69,14 @@ class Journal:
             self._begins[row["photo"]] = self._append(row)
         self._file.flush()
 
+    def take_parts(self, folder: Path) -> None:
+        """Take the rows that workers kept, and remove their folder, which need not be there."""
+        for part in sorted(folder.glob(f"*{PART_ENDING}")):
+            self.add([row for row in rows_of_part(part) or [] if row["photo"] not in self])
+            part.unlink()
+        if folder.is_dir():
+            shutil.rmtree(folder, ignore_errors=True)
+
     def _continue(self, header: Row) -> None:
         """Read what is there; a last line that a kill cut short is removed from the file."""
         self._file.seek(0)
@@ -90,7 +100,7 @@ class Journal:
 
     def _append(self, line: Row) -> int:
         begin = self._file.seek(0, os.SEEK_END)
-        self._file.write(json.dumps(line).encode("ascii") + b"\n")
+        self._file.write(as_line(line))
         return begin
 
     def _require_same(self, line: bytes, header: Row) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,3 +25,8 @@ class AlignSettings:
     template: str = "arcface-112"
     min_face_px: int = 30
     allow_huge: bool = False
+
+
+def as_line(row: Row) -> bytes:
+    """A row as a journal holds it."""
+    return json.dumps(row).encode("ascii") + b"\n"

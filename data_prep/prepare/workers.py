@@ -1,26 +1,16 @@
-"""The worker processes of an alignment: they read, detect, warp and write crops."""
+"""What the workers of an alignment do: they read, detect, warp and write crops."""
 
 from __future__ import annotations
 
 import errno
 import hashlib
 import io
-import os
-import signal
-import threading
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import islice
-from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -29,15 +19,13 @@ from data_prep.dataset.already_aligned import CropForm, form_of
 from data_prep.dataset.manifest import SCHEMA, Status
 from data_prep.detection.cascade import POLICY, centred_largest
 from data_prep.detection.second_pass import SeenFaces, TwoPassDetector
-from data_prep.device import choose_device, chosen_name, computing_device
-from data_prep.errors import InputError
 from data_prep.photos import PhotoError, decode_photo
 from data_prep.prepare.crop_names import crop_name
 from data_prep.prepare.task import AlignSettings, Row, Task
 from data_prep.sources import SourcePhoto
+from data_prep.work.job import Job
 
 _PIXELS_AT_ONCE = 4_000_000
-_GPU_BYTES_PER_WORKER = 2 * 2**30  # the context of a process, the networks and a batch
 _JPEG_MAGIC = b"\xff\xd8\xff"
 # What a system says of a name that it does not take, or that another file has taken.
 _NAME_ERRORS = {
@@ -51,106 +39,39 @@ _NAME_ERRORS = {
 }
 
 
-@contextmanager
-def worker_pool(
-    out: Path, settings: AlignSettings, *, policy: str = POLICY, workers: int
-) -> Iterator[Callable[[Iterable[Task]], Iterator[list[Row]]]]:
-    """Processes that align photos into `out`, or keep them where the policy says that they are crops.
+@dataclass(frozen=True)
+class AlignJob(Job[Task, list[Row]]):
+    """Photos in, crops into a folder, and their manifest rows.
 
-    Yields:
-        `align(tasks)`: the manifest rows of each task, as they come.
+    Attributes:
+        out: the data set's folder.
+        settings: what decides the crops.
+        policy: which face is taken; or that the photos are crops, which are kept.
+        source: where the photos lie.
     """
-    pool = ProcessPoolExecutor(
-        workers,
-        mp_context=get_context("spawn"),
-        initializer=_start_worker,
-        initargs=(out, settings, policy, chosen_name()),
-    )
 
-    def align(tasks: Iterable[Task]) -> Iterator[list[Row]]:
-        # One task per worker waits, so that no worker idles and the queue does not grow with the source.
-        waiting = iter(tasks)
-        running = {pool.submit(_run_task, task) for task in islice(waiting, 2 * workers)}
-        while running:
-            done, running = wait(running, return_when=FIRST_COMPLETED)
-            running |= {pool.submit(_run_task, task) for task in islice(waiting, len(done))}
-            yield from (_result(future) for future in done)
+    out: Path
+    settings: AlignSettings
+    policy: str = POLICY
+    source: Path | None = None
 
-    try:
-        yield align
-    finally:
-        pool.shutdown(cancel_futures=True)
+    @property
+    def reads(self) -> tuple[Path, ...]:
+        """The source."""
+        return () if self.source is None else (self.source,)
 
+    @property
+    def writes(self) -> Path:
+        """The data set's folder."""
+        return self.out
 
-def most_workers() -> int:
-    """One per core; on a GPU no more than its free memory holds."""
-    cores, device = os.cpu_count() or 1, computing_device()
-    if device.type != "cuda":
-        return cores
-    free, _ = torch.cuda.mem_get_info(device)
-    return max(1, min(cores, free // _GPU_BYTES_PER_WORKER))
-
-
-def _result(future: Future[list[Row]]) -> list[Row]:
-    try:
-        return future.result()
-    except BrokenProcessPool as error:
-        raise InputError(
-            "--workers",
-            "every worker process needs about 1 GB of memory",
-            got="a worker process died",
-            fix="Run the same command again, with --workers 1: it continues where it stopped.",
-        ) from error
-
-
-@contextmanager
-def in_this_process(
-    out: Path, settings: AlignSettings, *, policy: str = POLICY
-) -> Iterator[Callable[[Iterable[Task]], Iterator[list[Row]]]]:
-    """What `worker_pool` yields, without processes: for few photos, whose start would take longer.
-
-    On one thread, as a worker computes, so that the crops are the same to the last bit.
-    """
-    threads = torch.get_num_threads(), cv2.getNumThreads()
-    _use_threads(1, 1)
-    try:
-        aligner = _aligner_for(out, settings, policy)
-        yield lambda tasks: (aligner.align(task) for task in tasks)
-    finally:
-        _use_threads(*threads)
-
-
-def _use_threads(of_torch: int, of_opencv: int) -> None:
-    torch.set_num_threads(of_torch)
-    cv2.setNumThreads(of_opencv)
-
-
-_aligner: _Aligner | _CropKeeper
-
-
-def _start_worker(out: Path, settings: AlignSettings, policy: str, device: str) -> None:
-    global _aligner
-    choose_device(device)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends the pool
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    _use_threads(1, 1)
-    _aligner = _aligner_for(out, settings, policy)
-
-
-def _aligner_for(out: Path, settings: AlignSettings, policy: str) -> _Aligner | _CropKeeper:
-    form = form_of(settings.template, policy)
-    return _Aligner(out, settings) if form is None else _CropKeeper(out, settings, form)
-
-
-def _end_with_parent() -> None:
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-def _run_task(photos: Task) -> list[Row]:
-    return _aligner.align(photos)
+    def start(self) -> Callable[[Task], list[Row]]:
+        """An aligner, with its networks."""
+        form = form_of(self.settings.template, self.policy)
+        aligner = (
+            _Aligner(self.out, self.settings) if form is None else _CropKeeper(self.out, self.settings, form)
+        )
+        return aligner.align
 
 
 @dataclass(frozen=True)

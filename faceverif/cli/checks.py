@@ -12,6 +12,8 @@ import typer
 from data_prep.atomic import refuse_file, refuse_folder, refuse_other_ending
 from data_prep.device import refuse_unknown_device
 from data_prep.errors import InputError
+from data_prep.work import CLUSTERS
+from faceverif.extras import require_extra
 
 if TYPE_CHECKING:
     from faceverif.config.section import Section
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 Config = TypeVar("Config", bound="Section")
 Paths = TypeVar("Paths", Path, Path | None, list[Path])
 OnePath = TypeVar("OnePath", Path, Path | None)
+THIS_MACHINE = "this-machine"
 
 
 def exists(parameter: typer.CallbackParam, value: Paths) -> Paths:
@@ -69,6 +72,21 @@ def is_repository(parameter: typer.CallbackParam, value: str) -> str:
 def known_device(value: str) -> str:
     """A name that some device has; whether it is here needs torch, and is asked later."""
     refuse_unknown_device(value)
+    return value
+
+
+def can_run_on(value: str) -> str:
+    """Where work can run, with the packages for it; whether a cluster answers, is asked later."""
+    if value != THIS_MACHINE and value not in CLUSTERS:
+        raise InputError(
+            "--on",
+            f"must be {' or '.join([THIS_MACHINE, *CLUSTERS])}",
+            got=value,
+            fix="Leave it out to work on this machine.",
+        )
+    if value in CLUSTERS:
+        extra, package, *_ = CLUSTERS[value]
+        require_extra(extra, package, field=f"--on {value}")
     return value
 
 

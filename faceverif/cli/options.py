@@ -7,7 +7,17 @@ from typing import Annotated
 
 import typer
 
-from faceverif.cli.checks import can_be_folder, exists, known_device, known_preprocessing, made_by, one_model
+from data_prep.work import CLUSTERS, cluster
+from data_prep.work.job import Engine
+from faceverif.cli.checks import (
+    can_be_folder,
+    can_run_on,
+    exists,
+    known_device,
+    known_preprocessing,
+    made_by,
+    one_model,
+)
 
 ConfigFile = Annotated[Path, typer.Argument(help="A YAML file; configs/ has examples.")]
 NewRun = Annotated[
@@ -98,3 +108,23 @@ Resume = Annotated[
     ),
 ]
 Workers = Annotated[int, typer.Option(min=0, help="Processes that decode photos; 0: one per core.")]
+On = Annotated[
+    str,
+    typer.Option(
+        "--on",
+        callback=can_run_on,
+        help="Where the work runs: this-machine, or ray. That is the Ray cluster that RAY_ADDRESS names, or "
+        "that runs on this machine; else one is started here.",
+    ),
+]
+
+
+def engine_on(on: str, *, here: Engine, device: str | None, workers: int = 0) -> Engine:
+    """The engine that `--on` names.
+
+    Args:
+        on: its value.
+        here: what does the work on this machine.
+        device, workers: for a cluster.
+    """
+    return cluster(on, workers=workers, device=device) if on in CLUSTERS else here

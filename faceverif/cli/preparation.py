@@ -10,15 +10,17 @@ import typer
 
 from data_prep.atomic import refuse_file
 from data_prep.device import choose_device
-from faceverif.cli.checks import can_be_folder, exists, made_by
+from faceverif.cli.checks import THIS_MACHINE, can_be_folder, exists, made_by
 from faceverif.cli.options import (
     Device,
     Flip,
     Model,
+    On,
     OnnxOutput,
     OutDir,
     Preprocess,
     Workers,
+    engine_on,
 )
 
 
@@ -43,21 +45,25 @@ def align(
     min_face: Annotated[int, typer.Option(min=12, help="Smallest face to look for, in pixels.")] = 30,
     workers: Workers = 0,
     allow_huge: Annotated[bool, typer.Option(help="Take photos over 50 megapixels too.")] = False,
+    on: On = THIS_MACHINE,
     device: Device = "auto",
 ) -> None:
     """Find faces, cut them in a template, and write crops with a manifest."""
     from data_prep.alignment import find_template
     from data_prep.prepare.task import AlignSettings
     from data_prep.sources import list_source
+    from data_prep.work.here import Processes
 
     find_template(template)
+    engine = engine_on(on, here=Processes(workers), device=device, workers=workers)
     listing = list_source(source)
-    choose_device(device)
+    if not engine.outlasts:
+        choose_device(device)
 
     from data_prep.prepare.align_folder import align_folder
 
     settings = AlignSettings(template=template, min_face_px=min_face, allow_huge=allow_huge)
-    summary = align_folder(source, out, settings=settings, workers=workers, listing=listing)
+    summary = align_folder(source, out, settings=settings, engine=engine, listing=listing)
     typer.echo(summary.text())
 
 

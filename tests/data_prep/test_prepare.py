@@ -29,9 +29,10 @@ from data_prep.prepare import align_folder as prepare
 from data_prep.prepare import workers
 from data_prep.prepare.align_folder import AlignSummary, align_folder
 from data_prep.prepare.task import AlignSettings
-from data_prep.prepare.workers import in_this_process
 from data_prep.sources.folder import list_photos
 from data_prep.system_errors import disk_is_full
+from data_prep.work import here
+from data_prep.work.here import Processes, ThisProcess
 
 _SETTINGS = AlignSettings(min_face_px=40)
 _NO_FACES = Faces(np.empty((0, 4)), np.empty(0), np.empty((0, 5, 2)))
@@ -66,7 +67,7 @@ def source(people: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def aligned(source: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, AlignSummary]:
     out = tmp_path_factory.mktemp("aligned")
-    return out, align_folder(source, out, settings=_SETTINGS, workers=1)
+    return out, align_folder(source, out, settings=_SETTINGS, engine=Processes(1))
 
 
 def rows_of(out: Path) -> dict[str, dict[str, object]]:
@@ -146,10 +147,10 @@ def test_photos_come_and_go(people: Path, tmp_path: Path) -> None:
     shutil.copytree(people, source)
     first, second, *_ = sorted(source.rglob("*.jpg"))
     first.rename(tmp_path / "later.jpg")
-    align_folder(source, out, settings=_SETTINGS, workers=1)
+    align_folder(source, out, settings=_SETTINGS, engine=Processes(1))
     (tmp_path / "later.jpg").rename(first)
     second.unlink()
-    summary = align_folder(source, out, settings=_SETTINGS, workers=1)
+    summary = align_folder(source, out, settings=_SETTINGS, engine=Processes(1))
     assert summary.done_now > 0
     assert list(rows_of(out)) == [photo.key for photo in list_photos(source).photos]
 
@@ -180,21 +181,20 @@ def test_killed_and_started_again_ends_with_the_same_manifest(
     assert not (out / MANIFEST_NAME).exists()
     with journal.open("ab") as file:
         file.write(b'{"photo": "copy 1/torn')
-    summary = align_folder(people, out, settings=_SETTINGS, workers=1)
+    summary = align_folder(people, out, settings=_SETTINGS, engine=Processes(1))
     # A group that the kill cut in two is done again.
     assert summary.done_now == PHOTOS - done // GROUP * GROUP
-    monkeypatch.setattr(prepare, "worker_pool", _no_pool)
-    align_folder(people, whole, settings=_SETTINGS)
+    align_folder(people, whole, settings=_SETTINGS, engine=ThisProcess(as_worker=True))
     assert (out / MANIFEST_NAME).read_bytes() == (whole / MANIFEST_NAME).read_bytes()
 
 
 def test_a_dead_worker_is_an_error_not_a_hang(
     people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workers, "_start_worker", _die)
+    monkeypatch.setattr(here, "_start_worker", _die)
     monkeypatch.setattr(prepare, "_PHOTOS_PER_TASK", 8)
     with pytest.raises(InputError, match="a worker process died"):
-        align_folder(people, tmp_path / "out", settings=_SETTINGS, workers=1)
+        align_folder(people, tmp_path / "out", settings=_SETTINGS, engine=Processes(1))
 
 
 def _die(*_: object) -> None:
@@ -208,7 +208,6 @@ def test_a_full_disk_stops_the_run_and_the_same_command_goes_on(
         shutil.copytree(people, tmp_path / f"photos/copy {copy}")
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / LOCK_NAME).touch()  # as a run leaves it that could not even begin a journal
-    monkeypatch.setattr(prepare, "worker_pool", _no_pool)  # a spawned process would know no other writer
     write, room = workers._write_crop, iter(range(40))
 
     def write_while_there_is_room(*crop: Any) -> Any:
@@ -219,15 +218,16 @@ def test_a_full_disk_stops_the_run_and_the_same_command_goes_on(
     with monkeypatch.context() as patch:
         patch.setattr(workers, "_write_crop", write_while_there_is_room)
         with pytest.raises(OSError, match="No space left") as stopped:
-            align_folder(tmp_path / "photos", tmp_path / "out", settings=_SETTINGS)
+            # In this process: a spawned one would know no other writer.
+            align_folder(
+                tmp_path / "photos", tmp_path / "out", settings=_SETTINGS, engine=ThisProcess(as_worker=True)
+            )
     assert disk_is_full(stopped.value)
     assert not (tmp_path / "out" / MANIFEST_NAME).exists()
-    summary = align_folder(tmp_path / "photos", tmp_path / "out", settings=_SETTINGS)
+    summary = align_folder(
+        tmp_path / "photos", tmp_path / "out", settings=_SETTINGS, engine=ThisProcess(as_worker=True)
+    )
     assert (summary.photos, summary.aligned, summary.done_now) == (48, 48, 16)
-
-
-def _no_pool(out: Path, settings: AlignSettings, *, policy: str, workers: int) -> Any:
-    return in_this_process(out, settings, policy=policy)
 
 
 def test_no_name_stops_the_run(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ for arguments in json.loads(sys.stdin.read()):
             main()
         except SystemExit as stopped:
             code = stopped.code
-    heavy = {"torch", "torchvision", "matplotlib", "onnxruntime", "sklearn"} & set(sys.modules)
+    heavy = {"torch", "torchvision", "matplotlib", "onnxruntime", "sklearn", "ray"} & set(sys.modules)
     ended.append([code, out.getvalue(), errors.getvalue(), sorted(heavy)])
 print(json.dumps(ended))
 """
@@ -151,6 +151,7 @@ WRONG = [
         "--preprocess: belongs to an .onnx",
     ),
     ("align there out --device gpu", "--device: must be auto, cpu, cuda, cuda:N or mps; got gpu"),
+    ("align there out --on spark", "--on: must be this-machine or ray; got spark. Leave it out to"),
     ("verify --data nowhere --protocol file --model m --out o", "--data: there is no such"),
     ("verify --data there --data no --suite there --model m --out o", "--data: there is no such"),
     ("verify --data there --protocol nowhere --model m --out o", "--protocol: there is no such"),
