@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from data_prep.check.aligned import examine_aligned, examine_begun
 from data_prep.check.labelled import are_pictures, examine_idx, examine_pictures, examine_protocol, is_tar
+from data_prep.check.look import Look
 from data_prep.check.photos import examine_photos
 from data_prep.check.report import CheckReport
 from data_prep.dataset.manifest import JOURNAL_NAME, MANIFEST_NAME
@@ -19,8 +20,9 @@ from data_prep.sources import FORMATS as SOURCE_FORMATS
 from data_prep.sources import find_format, folder, insightface_bin, webdataset
 from data_prep.sources.base import SourceFormat
 from data_prep.sources.idx import has_idx_files
+from data_prep.work.job import WorkStopped
 
-__all__ = ["CheckReport", "check"]
+__all__ = ["CheckReport", "Look", "check"]
 
 
 class _Kind(NamedTuple):
@@ -28,7 +30,7 @@ class _Kind(NamedTuple):
 
     name: str
     recognises: Callable[[Path], bool]
-    examine: Callable[[Path, CheckReport, bool], None]
+    examine: Callable[[Path, CheckReport, Look], None]
 
 
 _OTHERS = (
@@ -44,15 +46,15 @@ _OTHERS = (
 _PICTURES = _Kind("a tar or folder of small pictures in train/ and test/", are_pictures, examine_pictures)
 
 
-def check(path: Path, *, every: bool = False) -> CheckReport:
+def check(path: Path, look: Look | None = None) -> CheckReport:
     """Check a data set, an aligned one or a list of pairs; nothing is changed.
 
     Args:
         path: anything that `align`, `verify`, `classify` or `train` reads.
-        every: decode every photo, not a sample.
+        look: how many pictures are decoded, and where; None: a sample, in this process.
 
     Raises:
-        InputError: nothing is there, or nothing of a known kind.
+        InputError: nothing is there, nothing of a known kind, or the work was stopped where it ran.
     """
     if not path.exists():
         raise InputError("PATH", "must be a data set or a list of pairs", got=path, fix="Check the path.")
@@ -68,7 +70,9 @@ def check(path: Path, *, every: bool = False) -> CheckReport:
         )
     report = CheckReport(path, kind.name)
     try:
-        kind.examine(path, report, every)
+        kind.examine(path, report, look or Look())
+    except WorkStopped:  # says nothing about the data
+        raise
     except InputError as error:  # what a reader refuses is what is broken
         report.problems.append(str(error))
     return report
@@ -89,8 +93,8 @@ def _kind_of(path: Path) -> _Kind | None:
 
 
 def _of_photos(source: SourceFormat, place: Path) -> _Kind:
-    def examine(_path: Path, report: CheckReport, every: bool) -> None:
-        examine_photos(source, place, report, every=every)
+    def examine(_path: Path, report: CheckReport, look: Look) -> None:
+        examine_photos(source, place, report, look)
 
     return _Kind(source.description, source.recognises, examine)
 

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from data_prep.check.report import CheckReport, in_progress, report_looked, sample
-from data_prep.dataset.crops import decode_crop
+from data_prep.check.look import Broken, Look
+from data_prep.check.report import CheckReport, report_looked
+from data_prep.dataset.crops import Crops, decode_crop
 from data_prep.dataset.manifest import AlignedDataset, Status
+from data_prep.work.job import Job
+
+_CHANGED, _UNREADABLE = "changed", "unreadable"
 
 
-def examine_aligned(path: Path, report: CheckReport, every: bool) -> None:
+def examine_aligned(path: Path, report: CheckReport, look: Look) -> None:
     """The manifest, and whether every crop is there, as it was written."""
     dataset = AlignedDataset.load(path)
     header = dataset.header
@@ -22,17 +27,20 @@ def examine_aligned(path: Path, report: CheckReport, every: bool) -> None:
     counts = ", ".join(f"{len(dataset.with_status(status)):,} {status.value}" for status in Status)
     identities = len(dataset.table.column("identity").drop_null().unique())
     report.facts.append(f"{len(dataset):,} photos of {identities:,} identities: {counts}")
-    _examine_crops(dataset, report, every=every)
+    _examine_crops(dataset, report, look)
 
 
-def _examine_crops(dataset: AlignedDataset, report: CheckReport, *, every: bool) -> None:
+def _examine_crops(dataset: AlignedDataset, report: CheckReport, look: Look) -> None:
     rows = np.flatnonzero(dataset.column("status") != Status.FAILED.value)
     gone = set(dataset.crops.missing(rows))
     missing = {row for row in rows.tolist() if dataset.crops.name(row) in gone}
     names = dataset.column("crop")
     report.count("crops are missing or have zero bytes", [names[row] for row in sorted(missing)])
-    looked_at = sample([row for row in rows.tolist() if row not in missing], every=every)
-    changed, broken = _damaged(dataset, looked_at, hashes=_crop_hashes(dataset, rows, report))
+    looked_at = look.sample([row for row in rows.tolist() if row not in missing])
+    job = _ReadCrops(dataset.root, dataset.crops, _crop_hashes(dataset, rows, report))
+    found = look.broken("read", looked_at, job)
+    changed = [row for row, reason in found if reason == _CHANGED]
+    broken = [row for row, reason in found if reason == _UNREADABLE]
     report.count("crops are no longer what was written", [names[row] for row in changed])
     side = dataset.header.crop_px
     report.count(f"crops cannot be read as {side} x {side}", [names[row] for row in broken])
@@ -49,19 +57,37 @@ def _crop_hashes(
     return hashes
 
 
-def _damaged(
-    dataset: AlignedDataset, rows: Sequence[int], *, hashes: Sequence[str | None]
-) -> tuple[list[int], list[int]]:
-    """The rows whose crop has other bytes than were written, and those whose crop cannot be read."""
-    changed, broken = [], []
-    for row, content in zip(in_progress("read", rows), dataset.crops.contents(rows), strict=True):
-        if hashes[row] not in (None, hashlib.sha256(content).hexdigest()):
-            changed.append(row)
-        if decode_crop(content, dataset.header.crop_px) is None:
-            broken.append(row)
-    return changed, broken
+@dataclass(frozen=True)
+class _ReadCrops(Job[list[int], tuple[int, list[Broken]]]):
+    """Manifest rows in, those out whose crop has other bytes than were written, or cannot be read.
+
+    Attributes:
+        root: the data set's folder.
+        crops: its crops.
+        hashes: (rows,) of what was written; null where an earlier version wrote none.
+    """
+
+    root: Path
+    crops: Crops
+    hashes: Sequence[str | None]
+
+    @property
+    def reads(self) -> tuple[Path, ...]:
+        return (self.root,)
+
+    def start(self) -> Callable[[list[int]], tuple[int, list[Broken]]]:
+        return self._damaged
+
+    def _damaged(self, rows: list[int]) -> tuple[int, list[Broken]]:
+        found = []
+        for row, content in zip(rows, self.crops.contents(rows), strict=True):
+            if self.hashes[row] not in (None, hashlib.sha256(content).hexdigest()):
+                found.append(Broken(row, _CHANGED))
+            if decode_crop(content, self.crops.crop_px) is None:
+                found.append(Broken(row, _UNREADABLE))
+        return len(rows), found
 
 
-def examine_begun(path: Path, report: CheckReport, every: bool) -> None:
+def examine_begun(path: Path, report: CheckReport, look: Look) -> None:
     """An alignment that was stopped."""
     report.problems.append("the alignment was not finished: run the same `faceverif align` again")

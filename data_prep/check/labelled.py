@@ -5,6 +5,7 @@ from __future__ import annotations
 import tarfile
 from pathlib import Path
 
+from data_prep.check.look import Look
 from data_prep.check.report import CheckReport
 from data_prep.protocols import VerificationProtocol, load_protocol
 from data_prep.sources.idx import Part, read_idx_images
@@ -13,7 +14,7 @@ from data_prep.sources.picture_tar import holds_small_pictures, pictures_in, rea
 _SPLITS = ("train", "test")  # of a set of pictures
 
 
-def examine_protocol(path: Path, report: CheckReport, every: bool) -> None:
+def examine_protocol(path: Path, report: CheckReport, look: Look) -> None:
     """The pairs, and whether they are all that the benchmark of this name has."""
     protocol = load_protocol(path, allow_partial=True)
     genuine = int(protocol.same.sum())
@@ -39,7 +40,7 @@ def _report_contradictions(protocol: VerificationProtocol, report: CheckReport) 
     report.count("pairs stand in the list as genuine and as impostor", sorted(both))
 
 
-def examine_idx(path: Path, report: CheckReport, every: bool) -> None:
+def examine_idx(path: Path, report: CheckReport, look: Look) -> None:
     """MNIST's files, by their counts."""
     parts: dict[Part, int] = {"train": 60_000, "t10k": 10_000}
     for part, expected in parts.items():
@@ -61,7 +62,7 @@ def are_pictures(path: Path) -> bool:
     return holds_small_pictures(pictures_in(path) or path, splits=_SPLITS)
 
 
-def examine_pictures(path: Path, report: CheckReport, every: bool) -> None:
+def examine_pictures(path: Path, report: CheckReport, look: Look) -> None:
     """Every picture of both splits: the reader decodes them."""
     for split, pictures in read_pictures(pictures_in(path) or path, splits=_SPLITS).items():
         height, width = pictures.images.shape[1:3]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from data_prep.check.labelled import examine_protocol
-from data_prep.check.report import CheckReport, in_progress, report_looked, sample
+from data_prep.check.look import Broken, Look
+from data_prep.check.report import CheckReport, report_looked
 from data_prep.dataset.crops import is_missing
 from data_prep.errors import InputError
 from data_prep.fetching.known_sets import CASIA, CASIA_PACK, CELEBA, CFP, LFW, KnownSet
@@ -17,6 +19,7 @@ from data_prep.protocols import load_protocol
 from data_prep.protocols.matching import PhotoNames, pairs_there
 from data_prep.sources import SourcePhoto, celeba, cfp, folder, insightface_bin, recordio
 from data_prep.sources.base import FilePhoto, SourceFormat, some
+from data_prep.work.job import Job
 
 # Reasons in a listing that mean damage. Others mean that the photo is not a part of the set.
 _DAMAGED = {"damaged_record", "damaged_json", "damaged_label"}
@@ -30,14 +33,14 @@ _PAIR_LISTS = (
 )
 
 
-def examine_photos(source: SourceFormat, place: Path, report: CheckReport, *, every: bool) -> None:
+def examine_photos(source: SourceFormat, place: Path, report: CheckReport, look: Look) -> None:
     """List a source and decode its photos, or a sample.
 
     Args:
         source: its kind.
         place: where it lies: in the path of the report.
         report: takes what is found.
-        every: decode every photo.
+        look: how many photos are decoded, and where.
 
     Raises:
         InputError: the reader refuses it.
@@ -53,9 +56,9 @@ def examine_photos(source: SourceFormat, place: Path, report: CheckReport, *, ev
     if source is celeba.FORMAT:
         report.count("photos that the identity file names are missing", celeba.missing_photos(place))
     _report_pair_lists(place, usable, report)
-    _decode(usable, report, every=every)
+    _decode(place, usable, report, look)
     if source is insightface_bin.FORMAT:
-        examine_protocol(place, report, every)
+        examine_protocol(place, report, look)
 
 
 def _report_identities(
@@ -133,17 +136,42 @@ def _report_pair_lists(path: Path, photos: Sequence[SourcePhoto], report: CheckR
             (report.facts if there == len(protocol) else report.problems).append(line)
 
 
-def _decode(photos: Sequence[SourcePhoto], report: CheckReport, *, every: bool) -> None:
-    empty = [photo for photo in photos if isinstance(photo, FilePhoto) and is_missing(photo.path)]
-    report.count("files are dangling links or have zero bytes", [photo.key for photo in empty])
-    names = {photo.key for photo in empty}
-    looked_at = sample([photo for photo in photos if photo.key not in names], every=every)
-    broken: defaultdict[str, list[str]] = defaultdict(list)
-    for photo in in_progress("decode", looked_at):
+@dataclass(frozen=True)
+class _DecodePhotos(Job[list[SourcePhoto], tuple[int, list[Broken]]]):
+    """Photos in, the broken ones out.
+
+    Attributes:
+        place: where they lie.
+    """
+
+    place: Path
+
+    @property
+    def reads(self) -> tuple[Path, ...]:
+        return (self.place,)
+
+    def start(self) -> Callable[[list[SourcePhoto]], tuple[int, list[Broken]]]:
+        return _undecodable
+
+
+def _undecodable(photos: list[SourcePhoto]) -> tuple[int, list[Broken]]:
+    found = []
+    for photo in photos:
         try:
             decode_photo(photo.read())
         except PhotoError as error:
-            broken[error.reason].append(photo.key)
+            found.append(Broken(photo.key, error.reason))
+    return len(photos), found
+
+
+def _decode(place: Path, photos: Sequence[SourcePhoto], report: CheckReport, look: Look) -> None:
+    empty = [photo for photo in photos if isinstance(photo, FilePhoto) and is_missing(photo.path)]
+    report.count("files are dangling links or have zero bytes", [photo.key for photo in empty])
+    names = {photo.key for photo in empty}
+    looked_at = look.sample([photo for photo in photos if photo.key not in names])
+    broken: defaultdict[str, list[str]] = defaultdict(list)
+    for key, reason in look.broken("decode", looked_at, _DecodePhotos(place)):
+        broken[reason].append(key)
     huge = broken.pop("too_large", [])
     if huge:
         report.facts.append(f"{len(huge):,} photos need `align --allow-huge`: {some(huge)}")

@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
-
-import numpy as np
 
 from data_prep.errors import printable_lines
-from data_prep.progress import progress
 from data_prep.sources.base import some
-
-SAMPLED = 200
-
-Item = TypeVar("Item")
 
 
 @dataclass
@@ -59,18 +51,3 @@ def report_looked(looked: int, of: int, broken: int, report: CheckReport) -> Non
     """Note how many pictures were looked at, of how many, and how many of those are broken."""
     rest = "" if looked == of else "; --all looks at every one"
     report.facts.append(f"looked at {looked:,} of {of:,} pictures: {looked - broken:,} can be decoded{rest}")
-
-
-def sample(items: Sequence[Item], *, every: bool) -> list[Item]:
-    """All, or some, evenly spread."""
-    if every or len(items) <= SAMPLED:
-        return list(items)
-    return [items[place] for place in np.linspace(0, len(items) - 1, SAMPLED).astype(int)]
-
-
-def in_progress(what: str, items: Sequence[Item]) -> Iterator[Item]:
-    """The items, with their progress on the console."""
-    with progress(what, total=len(items)) as advance:
-        for item in items:
-            yield item
-            advance(1, "")

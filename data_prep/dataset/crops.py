@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -42,6 +42,10 @@ class Crops(ABC):
     @abstractmethod
     def name(self, row: int) -> str:
         """Where the crop of a row lies, for messages."""
+
+    @abstractmethod
+    def some(self, rows: NDArray[np.int64]) -> Crops:
+        """The crops of these rows alone, which become its rows from 0 on: what a worker is handed."""
 
     def missing(self, rows: Rows) -> list[str]:
         """The names of crops that are missing, found without reading any; an index lists none of those."""
@@ -98,6 +102,10 @@ class CropFiles(Crops):
     def name(self, row: int) -> str:
         """The file."""
         return str(self._path(row))
+
+    def some(self, rows: NDArray[np.int64]) -> CropFiles:
+        """Their names."""
+        return replace(self, names=self.names.take(pa.array(rows)))
 
     def missing(self, rows: Rows) -> list[str]:
         """Files that do not exist, or have zero bytes."""

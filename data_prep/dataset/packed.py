@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +75,10 @@ class RecordCrops(Crops):
         except InputError:  # it is gone since it was indexed
             yield from (b"" for _ in rows)
 
+    def some(self, rows: NDArray[np.int64]) -> RecordCrops:
+        """Their offsets."""
+        return replace(self, offsets=self.offsets[rows])
+
     def name(self, row: int) -> str:
         """File and byte."""
         return f"the record at byte {self.offsets[row]:,} of {self.path}"
@@ -100,6 +104,10 @@ class ShardCrops(Crops):
         """The members' contents."""
         for row in rows:
             yield read_span(self.paths[self.shard[row]], int(self.offsets[row]), int(self.sizes[row]))
+
+    def some(self, rows: NDArray[np.int64]) -> ShardCrops:
+        """Their places."""
+        return replace(self, shard=self.shard[rows], offsets=self.offsets[rows], sizes=self.sizes[rows])
 
     def name(self, row: int) -> str:
         """Shard and byte."""

@@ -6,6 +6,7 @@ import json
 import platform
 import shutil
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,8 @@ from data_prep.dataset.manifest import AlignedDataset, Status
 from data_prep.dataset.packed import load_aligned
 from data_prep.errors import InputError
 from data_prep.lock import LOCK_NAME, filled
-from faceverif.audit.embedding_cache import cached_embeddings
+from data_prep.work.here import ThisProcess
+from data_prep.work.job import Engine
 from faceverif.audit.people import People
 from faceverif.audit.questions import (
     Answer,
@@ -45,6 +47,8 @@ from faceverif.audit.thresholds import (
 )
 from faceverif.models import Embedder
 from faceverif.verification.collapse import collapse_warning, different_photos
+from faceverif.verification.embedding_parts import embed_in_portions
+from faceverif.verification.scoring import normalised
 
 _EMBEDDINGS = "embeddings"
 _SHOWN = 24  # pictures per question
@@ -67,7 +71,15 @@ class AuditSettings:
     flip: bool = True
 
 
-def audit(embedder: Embedder, train: Path, against: Path, *, out: Path, settings: AuditSettings) -> Audit:
+def audit(
+    embedder: Embedder,
+    train: Path,
+    against: Path,
+    *,
+    out: Path,
+    settings: AuditSettings,
+    engine: Engine | None = None,
+) -> Audit:
     """Audit a training set and write what was found; after an interruption it keeps the embeddings.
 
     Args:
@@ -76,6 +88,7 @@ def audit(embedder: Embedder, train: Path, against: Path, *, out: Path, settings
         against: an aligned folder of an evaluation set; every photo with a crop counts.
         out: for `audit.json`, `exclusions.csv`, `report.html`, `pictures/` and `embeddings/`.
         settings: what decides.
+        engine: where the crops are embedded; None: in this process.
 
     Raises:
         InputError: both sets are the same, name no identities or have another template; `out` is in use or
@@ -95,12 +108,11 @@ def audit(embedder: Embedder, train: Path, against: Path, *, out: Path, settings
     _check_out(out)
     with filled(out, command="faceverif data audit"):
         # The evaluation set first: it shows whether the model can tell people apart.
-        evaluated = _embedded(
-            embedder, sets[1], rows[1], settings=settings, folder=out / _EMBEDDINGS / "against"
-        )
-        trained = _embedded(embedder, sets[0], rows[0], settings=settings, folder=out / _EMBEDDINGS / "train")
+        embed = partial(_embedded, embedder, flip=settings.flip, engine=engine or ThisProcess())
+        evaluated, device = embed(sets[1], rows[1], folder=out / _EMBEDDINGS / "against")
+        trained, _ = embed(sets[0], rows[0], folder=out / _EMBEDDINGS / "train")
         found = _examine(trained, evaluated, settings=settings)
-        _write(found, out, about=_about(embedder, found, settings))
+        _write(found, out, about=_about(embedder, found, settings) | {"device": device})
     return found
 
 
@@ -142,13 +154,16 @@ def _embedded(
     dataset: AlignedDataset,
     rows: NDArray[np.int64],
     *,
-    settings: AuditSettings,
+    flip: bool,
+    engine: Engine,
     folder: Path,
-) -> People:
-    embeddings = cached_embeddings(embedder, dataset, rows, flip=settings.flip, folder=folder)
-    people = People.of(dataset, rows, embeddings)
+) -> tuple[People, str]:
+    """The photos with their unit embeddings, and where these were computed."""
+    portions = embed_in_portions(embedder, dataset, rows, flip=flip, folder=folder, engine=engine)
+    units = [normalised(embeddings).astype(np.float32) for embeddings in portions]
+    people = People.of(dataset, rows, np.concatenate(units))
     _refuse_collapsed(embedder, people)
-    return people
+    return people, portions.device
 
 
 def _refuse_collapsed(embedder: Embedder, people: People) -> None:
@@ -223,7 +238,6 @@ def _about(embedder: Embedder, found: Audit, settings: AuditSettings) -> dict[st
         "against": _set_facts(found.against),
         "model": embedder.name,
         "model_sha256": embedder.sha256,
-        "device": embedder.device,
         "preprocessing": embedder.preprocessing,
         "settings": asdict(settings),
         "match": asdict(found.match),

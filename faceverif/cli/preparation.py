@@ -75,6 +75,7 @@ def data_check(
         ),
     ],
     every: Annotated[bool, typer.Option("--all", help="Decode every photo, not a sample.")] = False,
+    on: On = THIS_MACHINE,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -83,12 +84,14 @@ def data_check(
     ] = None,
 ) -> None:
     """Say what a data set is and whether it is whole; the exit code is 1 if it is not."""
-    from data_prep.check import check
+    from data_prep.check import Look, check
+    from data_prep.work.here import ThisProcess
     from faceverif.report.check_page import refuse_inside, write_check_page
 
     if out is not None:
         refuse_inside(out, path)
-    report = check(path, every=every)
+    look = Look(every, engine_on(on, here=ThisProcess(), device=None))
+    report = check(path, look)
     typer.echo(report.text())
     if out is not None:
         typer.echo(f"report: {write_check_page(report, out)}")
@@ -147,17 +150,21 @@ def data_audit(
         float,
         typer.Option(min=0, max=1, help="Expected share of correctly labelled photos that are suspected."),
     ] = 1e-3,
+    on: On = THIS_MACHINE,
     device: Device = "auto",
 ) -> None:
     """Find shared people, copies and wrong labels, and list what the training should leave out."""
+    from data_prep.work.here import ThisProcess
     from faceverif.models import load_embedder
 
+    engine = engine_on(on, here=ThisProcess(), device=device)
+    device = "auto" if engine.outlasts else device  # of this process, which then embeds a few crops only
     embedder = load_embedder(model[0], preprocess=preprocess, output=output, device=device)
 
     from faceverif.audit.run import AuditSettings, audit
 
     settings = AuditSettings(false_match_rate, false_alarm_rate, flip)
-    typer.echo(audit(embedder, train, against, out=out, settings=settings).text())
+    typer.echo(audit(embedder, train, against, out=out, settings=settings, engine=engine).text())
     typer.echo(f"exclusions: {out / 'exclusions.csv'}\nreport: {out / 'report.html'}")
 
 

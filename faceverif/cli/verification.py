@@ -9,18 +9,20 @@ import typer
 
 from data_prep.device import choose_device
 from data_prep.errors import InputError
-from faceverif.cli.checks import can_be_file, can_be_folder, exists, made_by
+from faceverif.cli.checks import THIS_MACHINE, can_be_file, can_be_folder, exists, made_by
 from faceverif.cli.options import (
     DataDir,
     Device,
     Flip,
     Model,
+    On,
     OnnxOutput,
     OptionalModel,
     OutDir,
     Preprocess,
     RejectAt,
     Thresholds,
+    engine_on,
 )
 from faceverif.verification.options import Score, VerificationOptions, refuse_unfitted_score
 
@@ -39,16 +41,20 @@ def embed(
     preprocess: Preprocess = None,
     output: OnnxOutput = None,
     flip: Flip = True,
+    on: On = THIS_MACHINE,
     device: Device = "auto",
 ) -> None:
     """Embed every crop of an aligned data set."""
+    from data_prep.work.here import ThisProcess
     from faceverif.models import load_embedder
 
+    engine = engine_on(on, here=ThisProcess(), device=device)
+    device = "auto" if engine.outlasts else device  # of this process, which then embeds a few crops only
     embedder = load_embedder(model[0], preprocess=preprocess, output=output, device=device)
 
     from faceverif.verification.embedding_file import embed_to_file
 
-    embed_to_file(embedder, data, out, flip=flip)
+    embed_to_file(embedder, data, out, flip=flip, engine=engine)
     typer.echo(f"embeddings: {out}")
 
 

@@ -10,6 +10,7 @@ from data_prep.device import choose_device, computing_device
 from data_prep.errors import InputError
 from faceverif.models.embedder import Embedder, PreprocessingSpec
 from faceverif.models.location import MODEL_NAME, MODEL_OPTION, is_onnx, model_file_of, model_or_shipped
+from faceverif.models.recipe import Recipe
 
 if TYPE_CHECKING:
     import torch
@@ -53,6 +54,12 @@ def load_embedder(
     Raises:
         InputError: no model or device is there, a damaged model, or an option does not belong to it.
     """
+    embedder = _loaded(model, preprocess, output, device)
+    embedder.recipe = Recipe(model, preprocess, output)
+    return embedder
+
+
+def _loaded(model: Path, preprocess: str | None, output: str | None, device: str | None) -> Embedder:
     file = model_file_of(model)
     if is_onnx(file):
         from faceverif.models.onnx_file import OnnxEmbedder  # brings onnx and onnxruntime

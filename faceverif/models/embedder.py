@@ -16,6 +16,7 @@ from data_prep.alignment import Template, find_template
 from data_prep.dataset.crops import centre_square
 from data_prep.dataset.manifest import DatasetHeader
 from data_prep.errors import InputError
+from faceverif.models.recipe import Recipe
 
 UNKNOWN_TRAINING = "unknown: the model does not say what it was trained on"
 
@@ -92,6 +93,7 @@ class Embedder(ABC):
         name: the run or the file, for messages and reports.
         sha256: hash of the weights, or of the files.
         preprocessing: what happens to the pixels, in words.
+        recipe: how another process loads it; null where it comes from no file.
         provenance: where the weights come from; empty for a model from elsewhere.
         alike_cause: why different people may get nearly the same embedding, in words.
         not_finite_fix: what to do about embeddings that are not finite.
@@ -100,6 +102,7 @@ class Embedder(ABC):
     spec: PreprocessingSpec
     name: str
     preprocessing: str
+    recipe: Recipe | None = None
     provenance: Mapping[str, Any] = MappingProxyType({})
     alike_cause = "the model hardly tells people apart"
     not_finite_fix = "Train again with a lower learning rate, or use an earlier checkpoint."

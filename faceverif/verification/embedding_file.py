@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -16,21 +18,33 @@ from data_prep.dataset.manifest import AlignedDataset
 from data_prep.dataset.packed import load_aligned
 from data_prep.errors import InputError
 from data_prep.progress import say
+from data_prep.work.job import Engine
 from faceverif.models import Embedder
 from faceverif.verification.collapse import collapse_warning, different_photos
+from faceverif.verification.embedding_parts import about_portions, are_of, embed_in_portions
 from faceverif.verification.embeddings import BATCH, FLIP_RULE, embed_rows, embedded_batches
 
 _METADATA_KEY = b"faceverif.embeddings"
 
 
-def embed_to_file(embedder: Embedder, data: Path, out: Path, *, flip: bool) -> None:
+def embed_to_file(
+    embedder: Embedder, data: Path, out: Path, *, flip: bool, engine: Engine | None = None
+) -> None:
     """Embed every crop of an aligned folder into a Parquet file: photo, identity, status, embedding.
 
-    The file's metadata say which model, preprocessing and data. Photos without a crop have no row.
+    The file's metadata say which model, preprocessing and data. Photos without a crop have no row. Workers on
+    a cluster write portions into a folder beside the file, and the same command continues with those.
+
+    Args:
+        embedder: made for the data set's template.
+        data: the aligned folder, or packed crops.
+        out: the file.
+        flip: average with the mirrored crop.
+        engine: where the work runs; None: in this process.
 
     Raises:
         InputError: `out` is no .parquet file, cannot be written or is being written, there is nothing to
-            embed, or the data are of another template.
+            embed, the data are of another template, or the work was stopped where it ran.
     """
     refuse_other_ending(out, ".parquet")
     refuse_folder(out)
@@ -51,7 +65,17 @@ def embed_to_file(embedder: Embedder, data: Path, out: Path, *, flip: bool) -> N
         "warnings": _warnings(embedder, dataset, rows, flip=flip),
     }
     with written_whole(out) as unfinished:
-        _write_batches(unfinished, embedder, dataset, rows, flip=flip, about=json.dumps(about))
+        if engine is None or not engine.outlasts:
+            batches = embedded_batches(embedder, dataset, rows, flip=flip)
+            _write_batches(unfinished, dataset, rows, batches, about=json.dumps(about))
+            return
+        folder = out.with_name(f"{out.name}.portions")
+        if not are_of(folder, about_portions(embedder, dataset, flip=flip)):
+            shutil.rmtree(folder, ignore_errors=True)
+        done = embed_in_portions(embedder, dataset, rows, flip=flip, folder=folder, engine=engine)
+        batches = (part[at : at + BATCH] for part in done for at in range(0, len(part), BATCH))
+        _write_batches(unfinished, dataset, rows, batches, about=json.dumps(about | {"device": done.device}))
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _warnings(
@@ -68,11 +92,10 @@ def _warnings(
 
 def _write_batches(
     path: Path,
-    embedder: Embedder,
     dataset: AlignedDataset,
     rows: NDArray[np.int64],
+    batches: Iterator[NDArray[np.float32]],
     *,
-    flip: bool,
     about: str,
 ) -> None:
     """One row group per batch, so that memory does not grow with the data set."""
@@ -81,7 +104,7 @@ def _write_batches(
     columns = dataset.table.select(["photo", "identity", "status"]).filter(pa.array(written))
     writer: pq.ParquetWriter | None = None
     try:
-        for index, embeddings in enumerate(embedded_batches(embedder, dataset, rows, flip=flip)):
+        for index, embeddings in enumerate(batches):
             values = pa.array(embeddings.reshape(-1), pa.float32())
             table = columns.slice(index * BATCH, BATCH).append_column(
                 "embedding", pa.FixedSizeListArray.from_arrays(values, embeddings.shape[1])

@@ -16,9 +16,8 @@ from PIL import Image
 
 from data_prep import photos
 from data_prep.alignment import find_template
-from data_prep.check import check
+from data_prep.check import Look, check, look
 from data_prep.check import photos as photo_check
-from data_prep.check import report as check_report
 from data_prep.dataset.manifest import MANIFEST_NAME, Status, header_for, write_manifest
 from data_prep.errors import InputError
 from data_prep.fetching.known_sets import KnownSet
@@ -33,7 +32,7 @@ def write_photos(folder: Path, *names: str) -> Path:
 
 
 def problems(path: Path, *, every: bool = False) -> str:
-    report = check(path, every=every)
+    report = check(path, Look(every))
     assert report.whole == (not report.problems)
     assert report.text().endswith("not whole" if report.problems else "\nwhole")
     return "\n".join(report.problems)
@@ -62,7 +61,7 @@ def test_empty_cut_and_foreign_files_are_counted_and_named(tmp_path: Path) -> No
 def test_a_sample_says_so_and_all_finds_what_it_misses(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(check_report, "SAMPLED", 3)
+    monkeypatch.setattr(look, "_SAMPLED", 3)
     write_photos(tmp_path, *(f"a/{number}.jpg" for number in range(9)))
     (tmp_path / "a/1.jpg").write_bytes(b"broken")
     assert "looked at 3 of 9 pictures: 3 can be decoded; --all looks at every one" in check(tmp_path).facts

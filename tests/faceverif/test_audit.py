@@ -19,7 +19,7 @@ from data_prep.alignment import find_template
 from data_prep.dataset.exclusions import ExclusionList
 from data_prep.dataset.manifest import AlignedDataset, header_for, write_manifest
 from data_prep.errors import InputError
-from faceverif.audit import embedding_cache, result, similarity
+from faceverif.audit import result, similarity
 from faceverif.audit.duplicates import pixel_correlation
 from faceverif.audit.people import People, plain_name, unit
 from faceverif.audit.questions import Answer
@@ -33,6 +33,7 @@ from faceverif.audit.thresholds import (
     refuse_unfit,
     stranger_threshold,
 )
+from faceverif.verification import embedding_parts
 
 SETTINGS = AuditSettings(false_match_rate=1e-4, false_alarm_rate=0.02, flip=False)
 
@@ -254,7 +255,7 @@ def test_numbers_and_page_say_how_it_was_found(out: Path) -> None:
 def test_a_killed_audit_keeps_its_embeddings(
     out: Path, sets: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(embedding_cache, "_PORTION", 16)
+    monkeypatch.setattr(embedding_parts, "_PORTION", 16)
     calls: list[int] = []
     forward = PatternNet.forward
 
