@@ -31,7 +31,8 @@ from facenet_pytorch import MTCNN
 from numpy.typing import NDArray
 from PIL import Image
 
-from data_prep.detection.cascade import FaceDetector, Faces, centred_largest
+from data_prep.detection.cascade import FaceDetector
+from data_prep.detection.faces import Faces, centred_largest
 from data_prep.face_model import load_face_model
 from data_prep.photos import read_photo
 from data_prep.prepare.task import AlignSettings, Row, Task

@@ -35,6 +35,7 @@ from pytorch_metric_learning import losses
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from data_prep.host_memory import keep_freed_memory
 from faceverif.heads.arcface import ArcFaceHead
 from faceverif.heads.base import Head
 from faceverif.heads.cosface import CosFaceHead
@@ -44,7 +45,6 @@ from faceverif.heads.normalised_softmax import NormalisedSoftmaxHead
 from faceverif.heads.softmax import SoftmaxHead
 from faceverif.heads.sphereface import SphereFaceHead
 from faceverif.heads.wsoftmax import WSoftmaxHead
-from faceverif.training.host_memory import keep_freed_memory
 
 DIM = 512
 BASELINE = "linear + cross entropy"

@@ -144,7 +144,7 @@ def _mnist_step(batch: int) -> Callable[[], None]:
 def _step_of(config: Any, model: Any, pictures: Any) -> Callable[[], None]:
     import torch
 
-    from faceverif.training.host_memory import keep_freed_memory
+    from data_prep.host_memory import keep_freed_memory
     from faceverif.training.optimizer import build_optimizer, set_learning_rate
 
     keep_freed_memory()

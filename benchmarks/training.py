@@ -23,11 +23,11 @@ import numpy as np
 
 from data_prep.alignment import TEMPLATES
 from data_prep.dataset.manifest import Status, header_for, write_manifest
+from data_prep.host_memory import keep_freed_memory
 from faceverif.config.run import RunConfig, load_run_config
 from faceverif.models import PreprocessingSpec
 from faceverif.training.data import TrainingPhotos, load_training_photos, read_batches
 from faceverif.training.fabric import launch_fabric
-from faceverif.training.host_memory import keep_freed_memory
 from faceverif.training.loop import TrainingRun
 from faceverif.training.order import RemainingBatches
 from faceverif.training.stop import StopRequest

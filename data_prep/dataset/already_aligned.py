@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_prep.alignment import TEMPLATES, LandmarkTemplate
-from data_prep.detection.cascade import FaceDetector, Faces, centred_largest
+from data_prep.detection.faces import Faces, centred_largest
 from data_prep.photos import PhotoError, decode_photo
 from data_prep.progress import say
 from data_prep.sources import SourcePhoto
@@ -151,6 +151,8 @@ def _lie_at_template(crops: list[NDArray[np.uint8]], form: CropForm) -> bool:
 
 def _distance_px(crops: list[NDArray[np.uint8]], template: LandmarkTemplate) -> float | None:
     """Median over the crops of the mean distance from the template; null where most show no face."""
+    from data_prep.detection.cascade import FaceDetector  # brings torch, which crops do not need
+
     found = FaceDetector(max(12, MIN_FACE_PX * template.crop_px // 112)).detect(crops)
     distances = [distance for faces in found if (distance := _crop_distance_px(faces, template)) is not None]
     return float(np.median(distances)) if 2 * len(distances) >= len(crops) else None

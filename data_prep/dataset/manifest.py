@@ -97,6 +97,7 @@ class DatasetHeader:
         min_face_px: smallest face that was looked for.
         versions: of the tools that touched the pixels.
         second_pass: how photos without a face were searched again.
+        detector: that found the faces, with the hash of its file where it has one.
     """
 
     template: str
@@ -107,6 +108,7 @@ class DatasetHeader:
     min_face_px: int
     versions: dict[str, str]
     second_pass: str = "none"  # as in data sets of earlier versions
+    detector: str = "mtcnn"  # likewise
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 
@@ -115,7 +117,12 @@ HEADER = TypeAdapter(DatasetHeader)  # checks a header as it is read
 
 
 def header_for(
-    template: Template, *, policy: str, min_face_px: int, second_pass: str = "none"
+    template: Template,
+    *,
+    policy: str,
+    min_face_px: int,
+    second_pass: str = "none",
+    detector: str = "mtcnn",
 ) -> DatasetHeader:
     """The header of a data set that is made now, with the versions of the installed tools."""
     from importlib.metadata import version
@@ -130,6 +137,7 @@ def header_for(
         min_face_px=min_face_px,
         versions={tool: version(tool) for tool in tools},
         second_pass=second_pass,
+        detector=detector,
     )
 
 

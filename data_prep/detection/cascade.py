@@ -16,13 +16,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torchvision.ops import nms
 
 from data_prep.detection.area_sampling import AreaSampler
+from data_prep.detection.faces import Faces
 from data_prep.detection.networks import OutputNetwork, ProposalNetwork, RefinementNetwork
+from data_prep.detection.suppression import survivors
 from data_prep.device import computing_device
-
-POLICY = "centred-largest"
 
 _CELL_PX = 12  # what the proposal network looks at
 _STRIDE_PX = 2
@@ -33,7 +32,7 @@ _REFINEMENT_PX, _OUTPUT_PX = 24, 48
 # calls do not count. Memory therefore grows with the pixels of the photos, and with nothing else.
 _STRIP_PX = 2**16
 _TILE_PX = 512
-_CROPS_PX = 2**14
+_CROPS_PX = 2**15
 _BATCH_PX = 4_000_000
 
 
@@ -46,41 +45,6 @@ class Thresholds(NamedTuple):
 
 
 _THRESHOLDS = Thresholds(proposal=0.6, refinement=0.7, output=0.7)
-
-
-@dataclass(frozen=True)
-class Faces:
-    """What the detector saw in one photo, best score first.
-
-    Attributes:
-        boxes: (n, 4) float32 x1, y1, x2, y2 in photo pixels; may leave the photo.
-        scores: (n,) float32 in [0, 1].
-        landmarks: (n, 5, 2) float32 (x, y): left eye, right eye, nose, left mouth, right mouth corner.
-    """
-
-    boxes: NDArray[np.float32]
-    scores: NDArray[np.float32]
-    landmarks: NDArray[np.float32]
-
-    def __len__(self) -> int:
-        return len(self.scores)
-
-
-def centred_largest(faces: Faces, *, width: int, height: int) -> int | None:
-    """The main face of a photo: large and near its centre.
-
-    Maximises area - 2 * squared distance of the box's centre from the photo's. The plain largest and the
-    first box both cost points on LFW.
-
-    Returns:
-        Index of the face, None if there is none.
-    """
-    if len(faces) == 0:
-        return None
-    corners = faces.boxes.reshape(-1, 2, 2)
-    area = (corners[:, 1] - corners[:, 0]).prod(axis=1)
-    offset = corners.mean(axis=1) - np.array([width / 2, height / 2])
-    return int(np.argmax(area - 2 * (offset**2).sum(axis=1)))
 
 
 class FaceDetector:
@@ -330,10 +294,8 @@ def _joined(parts: list[_Candidates]) -> _Candidates:
 
 def _nms_within(group: Tensor, candidates: _Candidates, *, iou: float) -> Tensor:
     """Indices that survive non-maximum suppression inside each group, group by group."""
-    order = group.argsort(stable=True)
-    sizes = group[order].unique_consecutive(return_counts=True)[1].tolist()
-    kept = [part[nms(candidates.boxes[part], candidates.scores[part], iou)] for part in order.split(sizes)]
-    return torch.cat(kept) if kept else order
+    places = survivors(group.numpy(), candidates.boxes.numpy(), candidates.scores.numpy(), iou=iou)
+    return torch.from_numpy(places)
 
 
 def _squared(boxes: Tensor) -> Tensor:

@@ -1,16 +1,17 @@
-"""MTCNN's three networks, as facenet-pytorch defines and ships them, arranged for speed on a processor.
+"""MTCNN's three networks with the weights that facenet-pytorch ships, arranged for speed on a processor.
 
-What they compute is unchanged. They take pixels in [0, 255], because the first convolution includes the
-normalisation; they keep channels last; and they pool by maxima of slices, which on a processor is two to
-four times as fast as `max_pool2d`.
+They compute what facenet-pytorch's do. Only its files are read: importing it brings torchvision, which takes
+seconds. The networks take pixels in [0, 255], because the first convolution includes the normalisation; they
+keep channels last; and they pool by maxima of slices, which on a processor is two to four times as fast as
+`max_pool2d`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.metadata import distribution
 
 import torch
-from facenet_pytorch.models.mtcnn import ONet, PNet, RNet
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -18,12 +19,20 @@ from torch.nn import functional as F
 _PIXEL_MEAN, _PIXEL_SCALE = 127.5, 128.0
 
 
-class ProposalNetwork(PNet):
+class ProposalNetwork(nn.Module):
     """Slides over pictures: is the 12 x 12 cell a face, and where exactly."""
 
     def __init__(self) -> None:
         super().__init__()
-        _take_pixels(self, self.conv1)
+        self.conv1 = nn.Conv2d(3, 10, kernel_size=3)
+        self.prelu1 = nn.PReLU(10)
+        self.conv2 = nn.Conv2d(10, 16, kernel_size=3)
+        self.prelu2 = nn.PReLU(16)
+        self.conv3 = nn.Conv2d(16, 32, kernel_size=3)
+        self.prelu3 = nn.PReLU(32)
+        self.conv4_1 = nn.Conv2d(32, 2, kernel_size=1)
+        self.conv4_2 = nn.Conv2d(32, 4, kernel_size=1)
+        _load_weights(self, "pnet", first=self.conv1)
 
     def forward(self, pixels: Tensor, *, filler: Sequence[tuple[slice, slice]] = ()) -> tuple[Tensor, Tensor]:
         """Judge every cell; cells lie 2 pixels apart.
@@ -46,12 +55,22 @@ class ProposalNetwork(PNet):
         return face, _convolved_by_one(x, self.conv4_2)
 
 
-class RefinementNetwork(RNet):
+class RefinementNetwork(nn.Module):
     """Judges crops of 24 x 24 pixels."""
 
     def __init__(self) -> None:
         super().__init__()
-        _take_pixels(self, self.conv1)
+        self.conv1 = nn.Conv2d(3, 28, kernel_size=3)
+        self.prelu1 = nn.PReLU(28)
+        self.conv2 = nn.Conv2d(28, 48, kernel_size=3)
+        self.prelu2 = nn.PReLU(48)
+        self.conv3 = nn.Conv2d(48, 64, kernel_size=2)
+        self.prelu3 = nn.PReLU(64)
+        self.dense4 = nn.Linear(576, 128)
+        self.prelu4 = nn.PReLU(128)
+        self.dense5_1 = nn.Linear(128, 2)
+        self.dense5_2 = nn.Linear(128, 4)
+        _load_weights(self, "rnet", first=self.conv1)
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Probability of a face, (batch,), and box shifts, (batch, 4)."""
@@ -62,12 +81,25 @@ class RefinementNetwork(RNet):
         return self.dense5_1(x).softmax(dim=1)[:, 1], self.dense5_2(x)
 
 
-class OutputNetwork(ONet):
+class OutputNetwork(nn.Module):
     """Judges crops of 48 x 48 pixels and finds the landmarks."""
 
     def __init__(self) -> None:
         super().__init__()
-        _take_pixels(self, self.conv1)
+        self.conv1 = nn.Conv2d(3, 32, kernel_size=3)
+        self.prelu1 = nn.PReLU(32)
+        self.conv2 = nn.Conv2d(32, 64, kernel_size=3)
+        self.prelu2 = nn.PReLU(64)
+        self.conv3 = nn.Conv2d(64, 64, kernel_size=3)
+        self.prelu3 = nn.PReLU(64)
+        self.conv4 = nn.Conv2d(64, 128, kernel_size=2)
+        self.prelu4 = nn.PReLU(128)
+        self.dense5 = nn.Linear(1152, 256)
+        self.prelu5 = nn.PReLU(256)
+        self.dense6_1 = nn.Linear(256, 2)
+        self.dense6_2 = nn.Linear(256, 4)
+        self.dense6_3 = nn.Linear(256, 10)
+        _load_weights(self, "onet", first=self.conv1)
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Probability of a face, (batch,), box shifts, (batch, 4), and landmarks.
@@ -90,7 +122,10 @@ def _seen_last(extent: slice) -> slice:
 
 
 @torch.no_grad()
-def _take_pixels(network: nn.Module, first: nn.Conv2d) -> None:
+def _load_weights(network: nn.Module, name: str, *, first: nn.Conv2d) -> None:
+    """Take the weights that facenet-pytorch ships under a name, for pixels in [0, 255]."""
+    file = distribution("facenet-pytorch").locate_file(f"facenet_pytorch/data/{name}.pt")
+    network.load_state_dict(torch.load(str(file), weights_only=True))
     weight, bias = first.parameters()
     weight.div_(_PIXEL_SCALE)
     bias.sub_(_PIXEL_MEAN * weight.sum(dim=(1, 2, 3)))

@@ -9,13 +9,13 @@ chosen on the CFP sample and CelebA: docs/results/alignment.md.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from data_prep.detection.cascade import FaceDetector, Faces, Thresholds
+from data_prep.detection.cascade import FaceDetector, Thresholds
+from data_prep.detection.faces import Faces, SeenFaces
 
 _BORDER = 0.5  # its width, as a share of the photo's longer side
 _THRESHOLDS = Thresholds(proposal=0.5, refinement=0.6, output=0.6)
@@ -29,19 +29,6 @@ SECOND_PASS = (
 )
 
 _MIRRORED_LANDMARKS = [1, 0, 2, 4, 3]  # left becomes right
-
-
-@dataclass(frozen=True)
-class SeenFaces:
-    """The faces of a photo.
-
-    Attributes:
-        faces: in photo pixels.
-        detection_pass: the pass that found them, 1 or 2; null where neither did.
-    """
-
-    faces: Faces
-    detection_pass: int | None
 
 
 class TwoPassDetector:

@@ -25,8 +25,8 @@ from data_prep.dataset.manifest import (
     header_for,
     write_manifest,
 )
-from data_prep.detection.cascade import POLICY
-from data_prep.detection.second_pass import SECOND_PASS
+from data_prep.detection.choice import described_detector, second_pass_of
+from data_prep.detection.faces import POLICY
 from data_prep.errors import InputError, printable_lines
 from data_prep.lock import filled
 from data_prep.own_names import LOCK_NAME
@@ -133,9 +133,9 @@ def align_folder(
     template = find_template(settings.template)
     photos, skipped = listing or list_source(source)
     _check_out(source, out)
-    header = _header(photos, template, min_face_px=settings.min_face_px)
+    header = _header(photos, template, settings)
     begun = {"source": str(source.resolve()), **asdict(settings)}
-    begun |= {"policy": header.policy, "second_pass": header.second_pass}
+    begun |= {"policy": header.policy, "second_pass": header.second_pass, "detector": header.detector}
     with filled(out, command="faceverif align", option="OUT"), Journal.opened(out, begun) as journal:
         if merges_names(out):
             refuse_merged(photo.key for photo in photos)
@@ -154,11 +154,17 @@ def align_folder(
     return _summary(out, skipped=skipped, done_now=sum(map(len, tasks)), seconds=seconds)
 
 
-def _header(photos: Sequence[SourcePhoto], template: Template, *, min_face_px: int) -> DatasetHeader:
+def _header(photos: Sequence[SourcePhoto], template: Template, settings: AlignSettings) -> DatasetHeader:
     form = already_aligned.Sample(photos).form()
     if form is None:
         policy = POLICY if isinstance(template, LandmarkTemplate) else f"{POLICY}, {template.geometry}"
-        return header_for(template, policy=policy, min_face_px=min_face_px, second_pass=SECOND_PASS)
+        return header_for(
+            template,
+            policy=policy,
+            min_face_px=settings.min_face_px,
+            second_pass=second_pass_of(settings.detector),
+            detector=described_detector(settings.detector),
+        )
     if form.template != template:
         raise InputError(
             "--template",
@@ -166,7 +172,7 @@ def _header(photos: Sequence[SourcePhoto], template: Template, *, min_face_px: i
             got=template.name,
             fix=f"Use --template {form.template.name}, or give the photos before they were cropped.",
         )
-    return header_for(template, policy=form.policy, min_face_px=min_face_px)
+    return header_for(template, policy=form.policy, min_face_px=settings.min_face_px)
 
 
 def _check_out(source: Path, out: Path) -> None:

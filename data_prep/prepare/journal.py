@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from data_prep.dataset.manifest import JOURNAL_NAME, photo_of_row
-from data_prep.detection.cascade import POLICY
+from data_prep.detection.choice import MTCNN
+from data_prep.detection.faces import POLICY
 from data_prep.errors import InputError
 from data_prep.own_files import read_guarded
 from data_prep.prepare.parts import PART_ENDING, rows_of_part
@@ -107,8 +108,8 @@ class Journal:
         with read_guarded(
             "OUT", "must hold a whole journal", got=self._path, fix="Delete that folder, or name another OUT."
         ):
-            # Earlier versions, which had one policy and one pass, do not name them.
-            begun: Row = {"policy": POLICY, "second_pass": "none"} | json.loads(line)
+            # Earlier versions, which had one policy, pass and detector, do not name them.
+            begun: Row = {"policy": POLICY, "second_pass": "none", "detector": MTCNN} | json.loads(line)
         if begun != header:
             differs = ", ".join(f"{key} {begun.get(key)}" for key in header if begun.get(key) != header[key])
             raise InputError(

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from data_prep.detection.choice import MTCNN
 from data_prep.sources import SourcePhoto
 
 Row = dict[str, Any]
@@ -20,11 +21,13 @@ class AlignSettings:
         template: name of the alignment template.
         min_face_px: smallest face to look for.
         allow_huge: take photos over 50 megapixels too.
+        detector: mtcnn, or the path of an .onnx file: see `load_detector`.
     """
 
     template: str = "arcface-112"
     min_face_px: int = 30
     allow_huge: bool = False
+    detector: str = MTCNN
 
 
 def as_line(row: Row) -> bytes:

@@ -17,8 +17,8 @@ from PIL import Image
 from data_prep.alignment import Template, centre_crop, find_template
 from data_prep.dataset.already_aligned import CropForm, form_of
 from data_prep.dataset.manifest import SCHEMA, Status
-from data_prep.detection.cascade import POLICY, centred_largest
-from data_prep.detection.second_pass import SeenFaces, TwoPassDetector
+from data_prep.detection.choice import MTCNN, load_detector
+from data_prep.detection.faces import POLICY, SeenFaces, centred_largest
 from data_prep.photos import PhotoError, decode_photo
 from data_prep.prepare.crop_names import crop_name
 from data_prep.prepare.task import AlignSettings, Row, Task
@@ -57,8 +57,9 @@ class AlignJob(Job[Task, list[Row]]):
 
     @property
     def reads(self) -> tuple[Path, ...]:
-        """The source."""
-        return () if self.source is None else (self.source,)
+        """The source, and the detector's file if it has one."""
+        source = () if self.source is None else (self.source,)
+        return source if self.settings.detector == MTCNN else (*source, Path(self.settings.detector))
 
     @property
     def writes(self) -> Path:
@@ -110,7 +111,7 @@ class _Aligner:
         self._out = out
         self._settings = settings
         self._template: Template = find_template(settings.template)
-        self._detector = TwoPassDetector(settings.min_face_px)
+        self._detector = load_detector(settings.detector, settings.min_face_px)
 
     def align(self, photos: Task) -> list[Row]:
         """Write the photos' crops; a row each."""

@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning_fabric import Fabric
 
 from data_prep.atomic import write_text, written_whole
 from data_prep.errors import InputError
+from data_prep.host_memory import keep_freed_memory
 from data_prep.progress import progress, say
 from faceverif.classification.config import ClassificationConfig
 from faceverif.classification.data import load_image_sets
@@ -28,13 +28,15 @@ from faceverif.provenance import describe_start
 from faceverif.training.adversarial import Robustness
 from faceverif.training.checkpoint import load_checkpoint, only_a_whole_checkpoint, standing_in
 from faceverif.training.fabric import launch_fabric
-from faceverif.training.host_memory import keep_freed_memory
 from faceverif.training.interval import Interval
 from faceverif.training.opposite import OppositeEmbeddings
 from faceverif.training.order import RemainingBatches, steps_per_epoch
 from faceverif.training.run_folder import RunFolder, held
 from faceverif.training.step_figures import StepFigures
 from faceverif.training.stop import StopRequest
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 METRICS_NAME = "metrics.csv"
 RESULT_NAME = "result.json"

@@ -90,6 +90,14 @@ def can_run_on(value: str) -> str:
     return value
 
 
+def known_detector(value: str) -> str:
+    """mtcnn, or an .onnx file with a detector."""
+    from data_prep.detection.choice import kind_of_detector
+
+    kind_of_detector(value)
+    return value
+
+
 def can_be_folder(parameter: typer.CallbackParam, value: OnePath) -> OnePath:
     """A folder for results, if one is given: there already, or one that can be made."""
     if value is not None:

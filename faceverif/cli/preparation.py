@@ -10,7 +10,8 @@ import typer
 
 from data_prep.atomic import refuse_file
 from data_prep.device import choose_device
-from faceverif.cli.checks import THIS_MACHINE, can_be_folder, exists, made_by
+from data_prep.progress import say
+from faceverif.cli.checks import THIS_MACHINE, can_be_folder, exists, known_detector, made_by
 from faceverif.cli.options import (
     Device,
     Flip,
@@ -43,6 +44,13 @@ def align(
         str, typer.Option(help="arcface-64, arcface-112, arcface-128, arcface-160 or facenet-160.")
     ] = "arcface-112",
     min_face: Annotated[int, typer.Option(min=12, help="Smallest face to look for, in pixels.")] = 30,
+    detector: Annotated[
+        str,
+        typer.Option(
+            callback=known_detector,
+            help="What finds the faces: mtcnn, or your .onnx file of SCRFD with landmarks or of YuNet.",
+        ),
+    ] = "mtcnn",
     workers: Workers = 0,
     allow_huge: Annotated[bool, typer.Option(help="Take photos over 50 megapixels too.")] = False,
     on: On = THIS_MACHINE,
@@ -57,12 +65,13 @@ def align(
     find_template(template)
     engine = engine_on(on, here=Processes(workers), device=device, workers=workers)
     listing = list_source(source)
+    say(f"aligning {len(listing.photos):,} photos of {source} to {template}: {out}")
     if not engine.outlasts:
         choose_device(device)
 
     from data_prep.prepare.align_folder import align_folder
 
-    settings = AlignSettings(template=template, min_face_px=min_face, allow_huge=allow_huge)
+    settings = AlignSettings(template, min_face, allow_huge, detector)
     summary = align_folder(source, out, settings=settings, engine=engine, listing=listing)
     typer.echo(summary.text())
 

@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from lightning_fabric import Fabric
-
+from data_prep.host_memory import keep_freed_memory
 from data_prep.progress import say
 from faceverif.config.run import RunConfig
 from faceverif.models import MODEL_NAME, PreprocessingSpec, TorchEmbedder
@@ -20,7 +19,6 @@ from faceverif.training.data import Batch, TrainingPhotos, read_batches
 from faceverif.training.fabric import launch_fabric
 from faceverif.training.finished_run import export_weights, write_results
 from faceverif.training.frozen_part import FrozenPart, Photos
-from faceverif.training.host_memory import keep_freed_memory
 from faceverif.training.inputs import RunInputs
 from faceverif.training.learner import Learner
 from faceverif.training.on_screen import headline, steps_shown
@@ -35,6 +33,9 @@ from faceverif.training.stop import StopRequest
 from faceverif.training.teacher import Teacher
 from faceverif.verification.embeddings import EmbeddedPhotos
 from faceverif.verification.result import VerificationResult
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 def train(config: RunConfig, run: Path, *, resume: bool = False) -> None:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from data_prep.atomic import refuse_other_ending, written_whole
 from data_prep.dataset.crops import side_by_side
-from data_prep.detection.cascade import POLICY
+from data_prep.detection.faces import POLICY
 from data_prep.errors import printable_lines
 from faceverif.models import Embedder, load_embedder
 from faceverif.report.numbers import percent

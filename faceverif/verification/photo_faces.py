@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_prep.alignment import Template
-from data_prep.detection.cascade import Faces, centred_largest
+from data_prep.detection.faces import Faces, centred_largest
 from data_prep.detection.second_pass import TwoPassDetector
 from data_prep.errors import InputError
 from data_prep.photos import PhotoError, read_photo

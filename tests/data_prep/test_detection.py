@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from data_prep.detection import cascade as detection
-from data_prep.detection.cascade import FaceDetector, Faces, centred_largest
+from data_prep.detection.cascade import FaceDetector
+from data_prep.detection.faces import Faces, centred_largest
 from data_prep.detection.networks import OutputNetwork, ProposalNetwork, RefinementNetwork
 from data_prep.photos import read_photo
 

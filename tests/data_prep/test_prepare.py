@@ -21,7 +21,8 @@ from PIL import Image
 
 from data_prep.alignment import LandmarkTemplate, align_face, find_template
 from data_prep.dataset.manifest import JOURNAL_NAME, MANIFEST_NAME, AlignedDataset
-from data_prep.detection.cascade import FaceDetector, Faces
+from data_prep.detection.cascade import FaceDetector
+from data_prep.detection.faces import Faces
 from data_prep.errors import InputError
 from data_prep.own_names import LOCK_NAME
 from data_prep.photos import read_photo
@@ -117,7 +118,7 @@ def test_crops_by_box_say_so_in_the_manifest(source: Path, tmp_path: Path) -> No
     )
     crop = read_photo(tmp_path / str(row["crop"]))
     assert np.abs(crop - theirs.permute(1, 2, 0).numpy()).mean() < 2  # JPEG
-    header = prepare._header(photos, find_template("facenet-160"), min_face_px=30)
+    header = prepare._header(photos, find_template("facenet-160"), settings)
     assert (
         header.policy
         == "centred-largest, box with a margin of 14 px, clipped to the photo, resized without rotation"

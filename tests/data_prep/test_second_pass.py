@@ -9,7 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from data_prep.detection import second_pass
-from data_prep.detection.cascade import FaceDetector, Faces, centred_largest
+from data_prep.detection.cascade import FaceDetector
+from data_prep.detection.faces import Faces, centred_largest
 from data_prep.detection.second_pass import TwoPassDetector, _confirmed
 from data_prep.photos import read_photo
 

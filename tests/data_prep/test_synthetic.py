@@ -13,7 +13,8 @@ from PIL import Image
 
 from data_prep.alignment import find_template
 from data_prep.dataset.manifest import AlignedDataset, Status, header_for, write_manifest
-from data_prep.detection.cascade import FaceDetector, centred_largest
+from data_prep.detection.cascade import FaceDetector
+from data_prep.detection.faces import centred_largest
 from data_prep.errors import InputError
 from data_prep.face_model import SHIPPED_MODEL, FaceModel, fit_face_model, load_face_model, within_covariance
 from data_prep.own_names import SYNTHETIC_MARK

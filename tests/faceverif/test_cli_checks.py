@@ -150,6 +150,8 @@ WRONG = [
         "embed --data there --out e.parquet --model m --preprocess rgb-255",
         "--preprocess: belongs to an .onnx",
     ),
+    ("align there out --detector no.onnx", "--detector: must be mtcnn, or an .onnx file of SCRFD"),
+    ("align there out --detector file", "got file, with 0 outputs"),
     ("align there out --device gpu", "--device: must be auto, cpu, cuda, cuda:N or mps; got gpu"),
     ("align there out --on spark", "--on: must be this-machine or ray; got spark. Leave it out to"),
     ("verify --data nowhere --protocol file --model m --out o", "--data: there is no such"),
