@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from facenet_pytorch import InceptionResnetV1
 from torch import nn
 
 from faceverif.backbones.base import Backbone
@@ -20,6 +19,8 @@ def inception_resnet_v1(*, embedding_dim: int, input_px: int, dropout: float) ->
         input_px: 160 there; the pooling takes other sizes too.
         dropout: share of the pooled features that is dropped in training; 0.6 there.
     """
+    from facenet_pytorch import InceptionResnetV1  # brings torchvision, which takes seconds
+
     trunk, embed = nn.Sequential(), nn.Sequential()
     for name, layer in InceptionResnetV1().named_children():
         if name not in _AFTER_TRUNK:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 
 from faceverif.classification.augmentation import augment_images
@@ -16,6 +15,9 @@ from faceverif.classification.trained import start_from
 from faceverif.training.checkpoint import load_optimizer
 from faceverif.training.one_step import OneStep
 from faceverif.training.randomness import counted_generator, counted_seed
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 class ImageBatch(NamedTuple):

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from data_prep.device import choose_device
+from data_prep.progress import say
 from faceverif.cli.checks import load_checked
 from faceverif.cli.options import (
     ConfigFile,
@@ -41,6 +42,8 @@ def train(
     settings = load_checked(RunConfig, config, override)
     if settings.logger is not None:
         require_extra(settings.logger, settings.logger, field="logger")
+    if os.environ.get("RANK", "0") == "0":
+        say(f"training {settings.backbone.name} with {settings.head.name} on {settings.data.path}: {run}")
 
     choose_device(device)
 

@@ -9,6 +9,7 @@ import typer
 
 from data_prep.device import choose_device
 from data_prep.errors import InputError
+from data_prep.progress import say
 from faceverif.cli.checks import THIS_MACHINE, can_be_file, can_be_folder, exists, made_by
 from faceverif.cli.options import (
     DataDir,
@@ -134,6 +135,7 @@ def verify(
     refuse_unfitted_score(score, fit, subtract_mean=subtract_mean)
     if protocol is not None and protocol.suffix != ".bin":  # one that is large is read once, later
         load_protocol(protocol, allow_partial=allow_partial)
+    say(f"verifying {model[0]} by {protocol or suite}: {out}")
     embedder = load_embedder(model[0], preprocess=preprocess, output=output, device=device)
 
     from faceverif.verification.runner import verify as run_protocol

@@ -1,16 +1,14 @@
 """Pair losses of metric learning, from pytorch-metric-learning: comparators of the papers' losses.
 
-The library looks the pairs of a batch up by index, so each step waits for a GPU. No other penalty does.
+The library looks the pairs of a batch up by index, so each step waits for a GPU. No other penalty does. It is
+imported where one of them is built: it brings scipy.stats, which takes seconds.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from pytorch_metric_learning import losses, miners
-from pytorch_metric_learning.distances import DotProductSimilarity
-from pytorch_metric_learning.reducers import MeanReducer
-from torch import Tensor
+from torch import Tensor, nn
 
 from faceverif.penalties.base import EmbeddedBatch, Penalty
 
@@ -25,6 +23,8 @@ class Triplet(Penalty):
     """
 
     def __init__(self, *, margin: float) -> None:
+        from pytorch_metric_learning import losses
+
         super().__init__()
         self.loss = losses.TripletMarginLoss(margin=margin)
 
@@ -45,6 +45,8 @@ class Margin(Penalty):
     """
 
     def __init__(self, *, margin: float, boundary: float) -> None:
+        from pytorch_metric_learning import losses, miners
+
         super().__init__()
         self.loss = losses.MarginLoss(margin=margin, beta=boundary)
         self.miner = miners.DistanceWeightedMiner(cutoff=0.5, nonzero_loss_cutoff=1.4)
@@ -62,6 +64,9 @@ class NPair(Penalty):
     """
 
     def __init__(self) -> None:
+        from pytorch_metric_learning import losses
+        from pytorch_metric_learning.distances import DotProductSimilarity
+
         super().__init__()
         self.loss = losses.NPairsLoss(distance=DotProductSimilarity(normalize_embeddings=False))
 
@@ -83,6 +88,8 @@ class ProxyNCA(Penalty):
     """
 
     def __init__(self, *, classes: int, embedding_dim: int, scale: float) -> None:
+        from pytorch_metric_learning import losses
+
         super().__init__()
         self.loss = losses.ProxyNCALoss(
             num_classes=classes, embedding_size=embedding_dim, softmax_scale=scale
@@ -91,13 +98,6 @@ class ProxyNCA(Penalty):
     def forward(self, batch: EmbeddedBatch) -> Tensor:
         """A single number."""
         return self.loss(batch.embeddings, batch.labels)
-
-
-class _HalfSquares(losses.ContrastiveLoss):
-    """The library's hinges, squared and halved."""
-
-    def get_per_pair_loss(self, pair_dists: Tensor, pos_or_neg: str) -> Any:
-        return 0.5 * super().get_per_pair_loss(pair_dists, pos_or_neg).square()
 
 
 class Contrastive(Penalty):
@@ -112,8 +112,20 @@ class Contrastive(Penalty):
 
     def __init__(self, *, margin: float) -> None:
         super().__init__()
-        self.loss = _HalfSquares(pos_margin=0.0, neg_margin=margin, reducer=MeanReducer())
+        self.loss = _half_squares(margin)
 
     def forward(self, batch: EmbeddedBatch) -> Tensor:
         """A single number."""
         return self.loss(batch.embeddings, batch.labels)
+
+
+def _half_squares(margin: float) -> nn.Module:
+    """The library's hinges, squared and halved."""
+    from pytorch_metric_learning import losses
+    from pytorch_metric_learning.reducers import MeanReducer
+
+    class HalfSquares(losses.ContrastiveLoss):
+        def get_per_pair_loss(self, pair_dists: Tensor, pos_or_neg: str) -> Any:
+            return 0.5 * super().get_per_pair_loss(pair_dists, pos_or_neg).square()
+
+    return HalfSquares(pos_margin=0.0, neg_margin=margin, reducer=MeanReducer())

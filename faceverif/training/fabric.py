@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import torch
-from lightning_fabric import Fabric
-from lightning_fabric.strategies import DDPStrategy
 
 from data_prep.device import chosen_name, computing_device
 from data_prep.errors import InputError
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 # How other launchers are asked for one process, and how they say how many they started.
 _OTHER_LAUNCHERS = {
@@ -66,6 +67,10 @@ def launch_fabric(config: Divided) -> Fabric:
             got=chosen_name(),
             fix="Give --device cuda.",
         )
+    # Fabric brings torch._dynamo, which takes as long as torch: only once everything is checked.
+    from lightning_fabric import Fabric
+    from lightning_fabric.strategies import DDPStrategy
+
     fabric = Fabric(
         accelerator=device.type,
         devices=on_this_machine if processes > 1 else _alone_on(device),

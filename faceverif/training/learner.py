@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -19,6 +18,9 @@ from faceverif.training.randomness import counted_generator, counted_seed
 from faceverif.training.recognition_model import RecognitionModel
 from faceverif.training.start import Start
 from faceverif.training.teacher import Teacher, refuse_unfit
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 class Learner(OneStep[Batch]):

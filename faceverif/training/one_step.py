@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 
 from data_prep.errors import InputError
@@ -21,6 +20,9 @@ from faceverif.training.optimizer import build_optimizer, set_learning_rate
 from faceverif.training.randomness import counted_seed
 from faceverif.training.schedule import learning_rate_factor, margin_progress
 from faceverif.training.step_figures import StepFigures
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 Batch = TypeVar("Batch")
 

@@ -16,7 +16,6 @@ from data_prep.lock import filled
 from data_prep.protocols import VerificationProtocol, load_protocol, pairs_within
 from faceverif.models import Embedder
 from faceverif.provenance import git_commit
-from faceverif.report.run_page import write_verification_report
 from faceverif.verification.collapse import collapse_warning, different_photos
 from faceverif.verification.embeddings import EmbeddedPhotos
 from faceverif.verification.files import FIGURES_NAME, PAIRS_NAME, RESULT_NAME, SCORES_NAME
@@ -139,4 +138,6 @@ def write_result(result: VerificationResult, out: Path) -> None:
         pq.write_table(result.table(), unfinished)
     write_hardest_pairs(result, out / FIGURES_NAME / PAIRS_NAME)
     write_text(out / RESULT_NAME, json.dumps(result.as_json(), indent=2) + "\n")
+    from faceverif.report.run_page import write_verification_report  # brings matplotlib
+
     write_verification_report(out)
