@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from faceverif.models.embedder import naming
 
 FLIP_RULE = "mean of the raw embeddings of the crop and of its mirror image, before L2 normalisation"
 
-BATCH = 128  # crops in memory at a time: 5 MB
+BATCH = 128  # crops that are embedded at a time; as many more are being read: 5 MB each
 
 
 def embed_crops(embedder: Embedder, crops: NDArray[np.uint8], *, flip: bool) -> NDArray[np.float32]:
@@ -63,10 +64,27 @@ def embedded_batches(
 ) -> Iterator[NDArray[np.float32]]:
     """The same, `BATCH` rows at a time."""
     with progress("embed", total=len(rows)) as advance:
-        for start in range(0, len(rows), BATCH):
-            batch = rows[start : start + BATCH]
-            yield embed_rows(embedder, dataset, batch, flip=flip)
+        for batch, crops in _read_ahead(dataset, rows):
+            with naming(dataset.photos(batch)):
+                embeddings = embed_crops(embedder, crops, flip=flip)
+            yield embeddings
             advance(len(batch), "")
+
+
+def _read_ahead(
+    dataset: AlignedDataset, rows: NDArray[np.int64]
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.uint8]]]:
+    """Batches of rows with their crops; while one is embedded, a thread reads the next."""
+    batches = [rows[start : start + BATCH] for start in range(0, len(rows), BATCH)]
+    if not batches:
+        return
+    with ThreadPoolExecutor(1) as reader:
+        ahead = reader.submit(dataset.crops.read, batches[0])
+        for batch, following in zip(batches, [*batches[1:], None], strict=True):
+            crops = ahead.result()
+            if following is not None:
+                ahead = reader.submit(dataset.crops.read, following)
+            yield batch, crops
 
 
 class EmbeddedPhotos:
