@@ -94,6 +94,11 @@ class LearningModel(nn.Module, ABC):
 
     objective: Objective
 
+    @property
+    @abstractmethod
+    def layers(self) -> nn.Module:
+        """What `embed` runs in evaluation mode, for those who look into it."""
+
     @abstractmethod
     def embed(self, pixels: Tensor) -> Tensor:
         """Raw embeddings, (batch, dim), of pixels in [0, 1], (batch, C, H, W)."""

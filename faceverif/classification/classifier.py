@@ -10,6 +10,7 @@ from torch import Tensor
 from data_prep.errors import InputError, first_line
 from faceverif.classification.config import ClassificationConfig
 from faceverif.classification.networks import build_network
+from faceverif.classification.networks.base import Network
 from faceverif.classification.sources import PIXEL_STATISTICS
 from faceverif.images.labelled import as_pixels
 from faceverif.objective import LearningModel, Objective, ObjectiveOutput
@@ -32,6 +33,11 @@ class Classifier(LearningModel):
         self.network = build_network(config.network, shape=shape, pixels=PIXEL_STATISTICS[config.data.name])
         self._compiled: Callable[[Tensor], Tensor] | None = None
         self.objective = Objective(config, classes=classes, embedding_dim=self.network.embedding_dim)
+
+    @property
+    def layers(self) -> Network:
+        """The network."""
+        return self.network
 
     def compile_steps(self) -> None:
         """Compile what the network does in training mode; evaluation stays as it is.

@@ -9,7 +9,7 @@ from pydantic import model_validator
 from faceverif.config.section import Count, NotNegative, Positive, Section, broken_rule
 from faceverif.perturbation.norm import Norm
 
-_STEPS = {"fgsm_rs": 1, "pgd": 7, "trades": 10}
+_STEPS = {"fgsm_rs": 1, "pgd": 7, "trades": 10, "ibp": 0}
 _STEP_OF_FGSM = 1.25
 _PATH = 2.5
 
@@ -22,7 +22,8 @@ class AdversarialConfig(Section):
     Attributes:
         attack: fgsm_rs, one step from a random start (Wong et al., "Fast Is Better Than Free", 2020); pgd,
             many steps (Madry et al., 2018); trades, which keeps the objective on clean pictures and adds how
-            far a change moves the output (Zhang et al., 2019).
+            far a change moves the output (Zhang et al., 2019); ibp, no attack but interval bounds of every
+            layer, which count the worst that any change could do (Gowal et al., 2018), for images.
         norm: of a change.
         epsilon: largest change, for pixels in [0, 1].
         steps: of the attack on a batch; null: 7 for pgd, 10 for trades. fgsm_rs makes one.
@@ -33,7 +34,7 @@ class AdversarialConfig(Section):
             embeddings: 1 - cosine to the clean embedding, for models that compare faces. null: probabilities.
     """
 
-    attack: Literal["fgsm_rs", "pgd", "trades"]
+    attack: Literal["fgsm_rs", "pgd", "trades", "ibp"]
     norm: Norm = "linf"
     epsilon: Positive
     steps: Count | None = None
@@ -50,6 +51,12 @@ class AdversarialConfig(Section):
             )
         if self.attack == "fgsm_rs" and self.steps not in (None, 1):
             raise broken_rule("steps", "must be 1 with fgsm_rs; pgd makes several", got=self.steps)
+        if self.attack == "ibp":
+            if self.norm != "linf":
+                raise broken_rule("norm", "must be linf with ibp, which bounds every pixel", got=self.norm)
+            for key in ("steps", "step"):
+                if getattr(self, key) is not None:
+                    raise broken_rule(key, "is for attacks, and ibp is none", got=getattr(self, key))
         for key in ("beta", "compare"):
             if self.attack != "trades" and getattr(self, key) is not None:
                 raise broken_rule(key, f"is for trades, not for {self.attack}", got=getattr(self, key))

@@ -236,6 +236,9 @@ class RunConfig(ClassifierConfig):
         if distils and self.teacher is None:
             raise broken_rule("teacher", "must be named for the distill penalty", got="none")
         attack = self.training.adversarial
+        if attack is not None and attack.attack == "ibp":
+            rule = "must be fgsm_rs, pgd or trades for faces: there are no bounds of a face network's layers"
+            raise broken_rule("training.adversarial.attack", rule, got="ibp")
         if self.teacher is not None and self.teacher.layers and attack and attack.attack == "trades":
             rule = "must be left out beside training.adversarial with trades, which compares embeddings only"
             raise broken_rule("teacher.layers", rule, got=", ".join(self.teacher.layers))

@@ -105,13 +105,17 @@ class NoisyModel(nn.Module):
 
 
 def hardening(model: LearningModel, *, attack: AdversarialConfig | None, noise: float) -> nn.Module:
-    """What a training calls: the model itself, or the model under an attack or noise.
+    """What a training calls: the model itself, or the model under an attack, within bounds or under noise.
 
     Args:
         model: what is trained.
         attack: of the training; None for none.
         noise: its standard deviation; 0 for none.
     """
+    if attack is not None and attack.attack == "ibp":
+        from faceverif.training.bounded import BoundedModel
+
+        return BoundedModel(model, attack)
     if attack is not None:
         return AdversarialModel(model, attack)
     return NoisyModel(model, noise) if noise else model

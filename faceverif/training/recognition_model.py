@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from faceverif.backbones import build_backbone
 from faceverif.config.run import RunConfig
@@ -36,6 +36,11 @@ class RecognitionModel(LearningModel):
         for layer in self._frozen:
             layer.requires_grad_(False)
         self.objective = Objective(config, classes=classes, embedding_dim=config.backbone.embedding_dim)
+
+    @property
+    def layers(self) -> nn.Module:
+        """The backbone."""
+        return self.backbone
 
     def embed(self, pixels: Tensor) -> Tensor:
         """Raw embeddings, (batch, dim), of (batch, 3, input_px, input_px) pixels in [0, 1]."""

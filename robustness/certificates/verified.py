@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 
 from data_prep.atomic import make_folder, write_text
+from data_prep.errors import InputError
 from data_prep.progress import say
 from faceverif.images.base import LabelledImages
 from faceverif.images.labelled import as_pixels
+from faceverif.perturbation.intervals import Unbounded, around, least_margins
 from faceverif.perturbation.threat_model import ThreatModel
 from robustness.attacked_model import AttackedModel, device_of
 from robustness.attacks.pgd import PGD
-from robustness.certificates.intervals import around, least_margins
 from robustness.certificates.report import bounds_answer, epsilon_panel, write_certificate_page
 from robustness.certificates.table import RESULT_NAME
 from robustness.certificates.unseen import draw_unseen
@@ -37,7 +38,7 @@ def verify_images(run: Path, out: Path, *, epsilons: Sequence[float], images: in
     """Bound the error of a run's classes under every change up to epsilon, from both sides.
 
     The error under the worst change lies between that under PGD, which is one attack, and the verified error,
-    which counts every image whose bounds (`robustness.certificates.intervals`) leave room for a wrong answer.
+    which counts every image whose bounds (`faceverif.perturbation.intervals`) leave room for a wrong answer.
 
     Args:
         run: a folder by `faceverif classify`.
@@ -84,7 +85,7 @@ def verify_images(run: Path, out: Path, *, epsilons: Sequence[float], images: in
     if at_epsilon[-1]["verified_error"] == 1:
         say(
             "warning: nothing is verified at the largest epsilon. Bounds by intervals are loose for a model "
-            "that was not trained for them."
+            "that was not trained for them: training.adversarial with attack: ibp does so."
         )
     return "\n".join(lines)
 
@@ -107,9 +108,17 @@ def _errors(model: AttackedModel, images: LabelledImages, epsilon: float, *, see
 
 @torch.no_grad()
 def verified(model: AttackedModel, pixels: Tensor, labels: Tensor, *, epsilon: float) -> Tensor:
-    """Which images, (N,) bool on the CPU, keep their true class under every change of epsilon (linf)."""
+    """Which images, (N,) bool on the CPU, keep their true class under every change of epsilon (linf).
+
+    Raises:
+        InputError: a layer or head without bounds.
+    """
     device = device_of(model)
     own = labels.to(device)
-    margins = least_margins(model.network, model.head, around(pixels.to(device), epsilon=epsilon), own)
+    try:
+        margins = least_margins(model.network, model.head, around(pixels.to(device), epsilon=epsilon), own)
+    except Unbounded as error:
+        fix = "Certify it by noise: --norm l2."
+        raise InputError("--model", error.rule, got=error.got, fix=fix) from error
     others = torch.ones_like(margins, dtype=torch.bool).scatter_(1, own[:, None], False)
     return ((margins > 0) | ~others).all(dim=1).cpu()

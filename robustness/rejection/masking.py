@@ -23,6 +23,8 @@ VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 # If more images than this have no gradient, the attack had too little to follow.
 _FEW_ZERO_GRADIENTS = 0.01
 # Above this clean error, figures about correctly classified images describe few of the images.
+# Equal images in other batches have features that differ in their last digits, which moves single ranks.
+_ROUNDED_AREA = 0.01
 _MANY_ERRORS = 0.5
 
 # Whether an attack is one of those that a check is about.
@@ -102,10 +104,10 @@ def _blind_at_zero(findings: Sequence[Finding]) -> tuple[Verdict, str]:
     if not at_zero:
         return "not run", "no attack of size 0 has finished"
     areas = {name: outcome["auc"]["value"] for name, outcome in at_zero[0].detectors.items()}
-    off = {name: area for name, area in areas.items() if abs(area - 0.5) > 1e-9}
+    off = {name: area for name, area in areas.items() if abs(area - 0.5) > _ROUNDED_AREA}
     if off:
         return "warning", "AUC at epsilon 0: " + ", ".join(f"{name} {area:.3f}" for name, area in off.items())
-    return "pass", f"AUC 0.5 at epsilon 0 for {len(areas)} detectors"
+    return "pass", f"AUC 0.5 at epsilon 0, up to rounding, for {len(areas)} detectors"
 
 
 def _gradients_are_there(findings: Sequence[Finding]) -> tuple[Verdict, str]:

@@ -61,6 +61,10 @@ class Small(LearningModel):
         self.network = nn.Sequential(*layers)
         self.objective = Objective(config, classes=3, embedding_dim=5)
 
+    @property
+    def layers(self) -> nn.Module:
+        return self.network
+
     def embed(self, pixels: Tensor) -> Tensor:
         return self.network(pixels)
 
@@ -81,6 +85,8 @@ def batch() -> tuple[Tensor, Tensor]:
         ({"attack": "pgd", "epsilon": 0.1, "beta": 3}, "is for trades, not for pgd"),
         ({"attack": "fgsm_rs", "epsilon": 0.1, "compare": "embeddings"}, "is for trades, not for fgsm_rs"),
         ({"attack": "pgd"}, "epsilon: must be given"),
+        ({"attack": "ibp", "epsilon": 0.1, "norm": "l2"}, "must be linf with ibp"),
+        ({"attack": "ibp", "epsilon": 0.1, "steps": 3}, "is for attacks, and ibp is none"),
     ],
 )
 def test_settings_out_of_range_are_refused(settings: dict[str, Any], message: str) -> None:
@@ -233,6 +239,10 @@ def robustness_of(run: Path) -> Robustness:
         def __init__(self) -> None:
             super().__init__()
             self.network, self.objective = trained.network, trained.objective
+
+        @property
+        def layers(self) -> nn.Module:
+            return self.network
 
         def embed(self, pixels: Tensor) -> Tensor:
             return self.network(pixels)

@@ -16,7 +16,14 @@ from data_prep.errors import InputError
 from faceverif.classification.config import ClassificationConfig
 from faceverif.classification.training import train_classifier
 from faceverif.config.reading import validate_config
-from robustness.certificates.intervals import Interval, around, bounded, least_margins, linear_form
+from faceverif.perturbation.intervals import (
+    Interval,
+    Unbounded,
+    around,
+    bounded,
+    least_margins,
+    linear_form,
+)
 from robustness.certificates.verified import verified, verify_images
 from robustness.config.linf import Box
 
@@ -116,7 +123,7 @@ def test_the_linear_form_orders_classes_as_the_head_does() -> None:
         weight, bias = linear_form(model.head)
         ours, theirs = embeddings @ weight.T + bias, model.head.logits(embeddings)
         torch.testing.assert_close(ours - ours[:, :1], theirs - theirs[:, :1], atol=1e-4, rtol=1e-4)
-    with pytest.raises(InputError, match="softmax head, or L-GM with covariance: identity; got LGMHead"):
+    with pytest.raises(Unbounded, match="softmax head, or L-GM with covariance: identity; got LGMHead"):
         linear_form(lgm_model(covariance="diagonal").head)
 
 

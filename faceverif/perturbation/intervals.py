@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from data_prep.errors import InputError
 from faceverif.classification.networks.base import Network
 from faceverif.heads import Head
 from faceverif.heads.lgm import LGMHead
@@ -21,6 +20,19 @@ from faceverif.heads.softmax import SoftmaxHead
 
 # Layers that never decrease where an input grows: the bounds are the outputs at the bounds.
 _MONOTONE = (nn.ReLU, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.Flatten, nn.Identity, nn.Dropout)
+
+
+class Unbounded(ValueError):
+    """There is no rule for a layer or a head.
+
+    Attributes:
+        rule: what it must be.
+        got: what it is.
+    """
+
+    def __init__(self, rule: str, *, got: str) -> None:
+        super().__init__(f"{rule}; got {got}")
+        self.rule, self.got = rule, got
 
 
 class Interval(NamedTuple):
@@ -57,7 +69,7 @@ def bounded(layer: nn.Module, inside: Interval) -> Interval:
         inside: of its input.
 
     Raises:
-        InputError: a layer without a rule.
+        Unbounded: a layer without a rule.
     """
     if isinstance(layer, nn.Sequential):
         for part in layer:
@@ -69,12 +81,8 @@ def bounded(layer: nn.Module, inside: Interval) -> Interval:
         return Interval(layer(inside.low), layer(inside.high))
     rule = next((rule for kind, rule in _RULES.items() if isinstance(layer, kind)), None)
     if rule is None:
-        raise InputError(
-            "--model",
-            "must be made of convolutions, linear layers, batch normalisations, poolings, ReLU and PReLU",
-            got=type(layer).__name__,
-            fix="Certify it by noise: --norm l2.",
-        )
+        parts = "convolutions, linear layers, batch normalisations, poolings, ReLU and PReLU"
+        raise Unbounded(f"must be made of {parts}", got=type(layer).__name__)
     return rule(layer, inside)
 
 
@@ -91,7 +99,7 @@ def least_margins(model: nn.Module, head: Head, inside: Interval, labels: Tensor
         labels: (N,) the true classes.
 
     Raises:
-        InputError: a layer without a rule, or another head.
+        Unbounded: a layer without a rule, or another head.
     """
     weight, bias = linear_form(head)
     embeddings = bounded(model, inside)
@@ -107,18 +115,13 @@ def linear_form(head: Head) -> tuple[Tensor, Tensor]:
     Of L-GM with one variance for all, -1/2 |x - mu_k|^2 is mu_k x - 1/2 |mu_k|^2 and such a part.
 
     Raises:
-        InputError: the head has no such form.
+        Unbounded: the head has no such form.
     """
     if isinstance(head, SoftmaxHead):
         return head.weight, head.bias
     if isinstance(head, LGMHead) and head.whitening is None and not head.log_variances.any():
         return head.means, -0.5 * head.means.square().sum(dim=1)
-    raise InputError(
-        "--model",
-        "must have a softmax head, or L-GM with covariance: identity",
-        got=type(head).__name__,
-        fix="Certify it by noise: --norm l2.",
-    )
+    raise Unbounded("must have a softmax head, or L-GM with covariance: identity", got=type(head).__name__)
 
 
 def _linear(layer: nn.Module, inside: Interval) -> Interval:
