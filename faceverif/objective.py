@@ -11,16 +11,18 @@ from torch import Tensor, nn
 from data_prep.errors import InputError
 from faceverif.checked_tensors import valid_labels
 from faceverif.config.objective import ObjectiveConfig
-from faceverif.criteria import build_criterion
+from faceverif.criteria import Criterion, build_criterion
 from faceverif.heads import HeadOutput, build_head
-from faceverif.penalties import EmbeddedBatch, Lesson, build_penalty
+from faceverif.heads.sharding import ShardedOutput, Sharding, spread_classes
+from faceverif.penalties import EmbeddedBatch, Lesson, Penalty, build_penalty
 
 
 class ObjectiveOutput(NamedTuple):
     """What is minimised, and what was predicted on the way.
 
     Attributes:
-        loss: a single number, the mean over the batch.
+        loss: a single number, the mean over the batch; where classes are spread over processes, over that of
+            all processes.
         head: the head's output, for accuracy.
     """
 
@@ -68,11 +70,35 @@ class Objective(nn.Module):
         labels = valid_labels(labels, batch=len(embeddings), classes=self.head.classes)
         output = self.head(embeddings, labels)
         with torch.autocast(embeddings.device.type, enabled=False):
-            loss = self.criterion(output.margin_logits, labels).mean()
-            batch = EmbeddedBatch(embeddings.float(), labels, output, self.head, lesson)
+            loss = self._criterion_losses(output, labels).mean()
+            batch = EmbeddedBatch(embeddings.to(self.head.precision), labels, output, self.head, lesson)
             for weight, penalty in self._weighted:
-                loss = loss + weight * penalty(batch).mean()
+                loss = loss + weight * _of_batch(penalty, batch).mean()
         return ObjectiveOutput(loss, output)
+
+    def _criterion_losses(self, output: HeadOutput, labels: Tensor) -> Tensor:
+        if isinstance(output, ShardedOutput):
+            return self.criterion.of_shards(output.columns)
+        losses: Tensor = self.criterion(output.margin_logits, labels)
+        return losses
+
+    def spread_classes(self, sharding: Sharding) -> None:
+        """Leave the head the classes of this process: see `faceverif.heads.sharding`.
+
+        Raises:
+            InputError: head, criterion or a penalty cannot be computed from classes spread over processes.
+        """
+        losses: list[Criterion | Penalty] = [self.criterion]
+        losses += [penalty for _, penalty in self._weighted if penalty.sees_classes]
+        for loss in losses:
+            if type(loss).of_shards in (Criterion.of_shards, Penalty.of_shards):
+                raise InputError(
+                    "training.shard_classes",
+                    "needs losses that can be computed from classes spread over processes",
+                    got=type(loss).__name__,
+                    fix="Leave training.shard_classes and training.sample_classes out, or this loss.",
+                )
+        spread_classes(self.head, sharding)
 
     def set_margin_progress(self, progress: float) -> None:
         """Put that share of the head's margin in force."""
@@ -83,6 +109,13 @@ class Objective(nn.Module):
         self.criterion.end_epoch()
         for _, penalty in self._weighted:
             penalty.end_epoch()
+
+
+def _of_batch(penalty: Penalty, batch: EmbeddedBatch) -> Tensor:
+    if isinstance(batch.output, ShardedOutput) and penalty.sees_classes:
+        return penalty.of_shards(batch.output, batch.head)
+    value: Tensor = penalty(batch)
+    return value
 
 
 class LearningModel(nn.Module, ABC):

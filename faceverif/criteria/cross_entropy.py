@@ -7,6 +7,7 @@ from torch.nn import functional as F
 
 from faceverif.checked_tensors import refuse_bad_labels
 from faceverif.criteria.base import Criterion
+from faceverif.sharding.logits import ShardedLogits
 
 
 def cross_entropy(margin_logits: Tensor, labels: Tensor) -> Tensor:
@@ -33,3 +34,7 @@ class CrossEntropy(Criterion):
     def forward(self, margin_logits: Tensor, labels: Tensor) -> Tensor:
         """Loss per sample, (batch,)."""
         return cross_entropy(margin_logits, labels)
+
+    def of_shards(self, logits: ShardedLogits) -> Tensor:
+        """Loss per sample, (batch,)."""
+        return logits.surprise

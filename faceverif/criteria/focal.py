@@ -8,6 +8,7 @@ from torch import Tensor
 from faceverif.checked_tensors import require_not_negative
 from faceverif.criteria.base import Criterion
 from faceverif.criteria.cross_entropy import cross_entropy
+from faceverif.sharding.logits import ShardedLogits
 
 
 def focal_loss(logits: Tensor, labels: Tensor, *, gamma: float) -> Tensor:
@@ -28,7 +29,11 @@ def focal_loss(logits: Tensor, labels: Tensor, *, gamma: float) -> Tensor:
         InputError: a negative gamma, or labels out of range.
     """
     require_not_negative("gamma", gamma)
-    surprise = cross_entropy(logits, labels)
+    return focused(cross_entropy(logits, labels), gamma=gamma)
+
+
+def focused(surprise: Tensor, *, gamma: float) -> Tensor:
+    """`focal_loss` of the cross entropy, (batch,)."""
     if gamma == 0:
         return surprise
     # 1 - p, which keeps its digits for p near 1 as long as the surprise does. The power of zero has no finite
@@ -51,3 +56,7 @@ class FocalLoss(Criterion):
     def forward(self, margin_logits: Tensor, labels: Tensor) -> Tensor:
         """Loss per sample, (batch,)."""
         return focal_loss(margin_logits, labels, gamma=self.gamma)
+
+    def of_shards(self, logits: ShardedLogits) -> Tensor:
+        """Loss per sample, (batch,)."""
+        return focused(logits.surprise, gamma=self.gamma)

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from faceverif.checked_tensors import require_not_negative
 from faceverif.criteria.base import Criterion
 from faceverif.criteria.cross_entropy import cross_entropy
+from faceverif.sharding.logits import ShardedLogits
 
 
 def improved_loss(logits: Tensor, labels: Tensor, *, beta: float, gamma: float) -> Tensor:
@@ -57,3 +58,7 @@ class ImprovedLoss(Criterion):
     def forward(self, margin_logits: Tensor, labels: Tensor) -> Tensor:
         """Loss per sample, (batch,)."""
         return improved_loss(margin_logits, labels, beta=self.beta, gamma=self.gamma)
+
+    def of_shards(self, logits: ShardedLogits) -> Tensor:
+        """Loss per sample, (batch,)."""
+        return torch.exp(self.gamma - logits.times(-self.beta).surprise) * logits.surprise

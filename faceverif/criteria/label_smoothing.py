@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from data_prep.errors import InputError
 from faceverif.checked_tensors import refuse_bad_labels
 from faceverif.criteria.base import Criterion
+from faceverif.sharding.logits import ShardedLogits
 
 
 def smoothed_cross_entropy(logits: Tensor, labels: Tensor, *, smoothing: float) -> Tensor:
@@ -46,3 +47,8 @@ class LabelSmoothing(Criterion):
     def forward(self, margin_logits: Tensor, labels: Tensor) -> Tensor:
         """Loss per sample, (batch,)."""
         return smoothed_cross_entropy(margin_logits, labels, smoothing=self.smoothing)
+
+    def of_shards(self, logits: ShardedLogits) -> Tensor:
+        """Loss per sample, (batch,)."""
+        of_all = logits.normaliser - logits.summed(logits.columns) / logits.classes
+        return (1.0 - self.smoothing) * logits.surprise + self.smoothing * of_all

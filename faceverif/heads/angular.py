@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from faceverif.checked_tensors import require_not_negative, require_positive
 from faceverif.heads.base import Head, HeadOutput
 from faceverif.heads.products import products_with_margin, unit_weight_products
+from faceverif.sharding.own_class import OwnClass
 
 _SHORTEST = 1e-6
 # From cosines with the own class and norms of the raw embeddings, each (batch,), to cosines with a margin.
@@ -50,10 +51,10 @@ def replace_true_class(logits: Tensor, labels: Tensor, true_logits: Tensor) -> T
 
     Args:
         logits: (batch, classes); left as they are.
-        labels: (batch,), int64 in [0, classes).
+        labels: (batch,), int64; one outside [0, classes) names a class that is not among these.
         true_logits: (batch,).
     """
-    return logits.scatter(1, labels[:, None], true_logits[:, None])
+    return OwnClass.among(labels, logits.shape[1]).put(logits.clone(), true_logits)
 
 
 def scaled_cosines(embeddings: Tensor, weight: Tensor, *, scale: float) -> Tensor:
@@ -107,6 +108,8 @@ class AngularHead(Head):
     Raises:
         InputError: a scale of zero or less, or a negative margin.
     """
+
+    by_class = frozenset({"weight"})
 
     def __init__(self, *, classes: int, embedding_dim: int, scale: float, margin: float) -> None:
         super().__init__(classes=classes, embedding_dim=embedding_dim)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,10 @@ from torch.nn import functional as F
 
 from faceverif.checked_tensors import refuse_bad_embeddings, valid_labels
 from faceverif.heads.moments import ClassMoments
+from faceverif.process_sums import sum_over_processes
+
+if TYPE_CHECKING:
+    from faceverif.heads.sharding import Sharding
 
 _NOTHING: Mapping[str, float] = MappingProxyType({})
 
@@ -41,6 +45,11 @@ class HeadOutput:
         with torch.no_grad():
             return self._plain()
 
+    def highest(self) -> tuple[Tensor, Tensor]:
+        """(batch,) highest margin-free logits, and (batch,) their classes."""
+        highest, classes = self.logits.max(dim=1)
+        return highest, classes
+
 
 class Head(nn.Module, ABC):
     """Class centres and the rule that compares embeddings with them.
@@ -56,10 +65,16 @@ class Head(nn.Module, ABC):
     Attributes:
         undecayed: names of parameters that weight decay must spare, since zero means nothing to them.
         learning_rate_factors: by name, for parameters that learn slower or faster than the rest.
+        by_class: names of parameters and buffers that have a row for every class. A head that names them can
+            be spread over processes: its `compare` then gets labels outside [0, rows) for classes that
+            another process holds.
+        sharding: how its classes are spread over processes; None: all are here.
     """
 
     undecayed: ClassVar[frozenset[str]] = frozenset()
     learning_rate_factors: Mapping[str, float] = _NOTHING
+    by_class: ClassVar[frozenset[str]] = frozenset()
+    sharding: Sharding | None = None
 
     def __init__(self, *, classes: int, embedding_dim: int) -> None:
         super().__init__()
@@ -80,32 +95,47 @@ class Head(nn.Module, ABC):
         refuse_bad_embeddings(embeddings, dim=self.embedding_dim)
         # bfloat16 has three digits: at scale 64 that is an error of 0.25 in a logit. Autocast ends here.
         with torch.autocast(embeddings.device.type, enabled=False):
-            embeddings = embeddings.float()
+            embeddings = embeddings.to(self.precision)
             if self.training:
                 self.observe(embeddings.detach(), labels)
+            if self.sharding is not None:
+                return self.sharding.compare(self, embeddings, labels)
             return self.compare(embeddings, labels)
 
     def logits(self, embeddings: Tensor) -> Tensor:
-        """Margin-free logits, (batch, classes), in float32 even under autocast.
+        """Margin-free logits, (batch, classes), in the head's precision even under autocast.
 
         Raises:
             InputError: embeddings of another length or not finite.
         """
         refuse_bad_embeddings(embeddings, dim=self.embedding_dim)
         with torch.autocast(embeddings.device.type, enabled=False):
-            return self.compare_plainly(embeddings.float())
+            return self.compare_plainly(embeddings.to(self.precision))
+
+    @property
+    def precision(self) -> torch.dtype:
+        """That of the class centres: float32, unless the head was converted."""
+        return self.centres().dtype
 
     @abstractmethod
     def compare(self, embeddings: Tensor, labels: Tensor) -> HeadOutput:
-        """`forward`, on float32 embeddings and checked labels."""
+        """`forward`, on embeddings in the head's precision and checked labels."""
 
     @abstractmethod
     def compare_plainly(self, embeddings: Tensor) -> Tensor:
-        """`logits`, on float32 embeddings."""
+        """`logits`, on embeddings in the head's precision."""
 
     @abstractmethod
     def centres(self) -> Tensor:
-        """Where the classes are in the space of embeddings, (classes, dim)."""
+        """Where the classes are in the space of embeddings, (classes, dim); of a spread head, those here."""
+
+    def over_processes(self, tensor: Tensor) -> Tensor:
+        """The sum over the processes that hold the classes together, without a gradient."""
+        return tensor if self.sharding is None else sum_over_processes(tensor)
+
+    def held(self, rows: Tensor) -> Tensor:
+        """Of (classes, ...) rows, those whose classes are here."""
+        return rows if self.sharding is None else rows[self.sharding.shard.rows]
 
     @torch.no_grad()
     def start_at(self, moments: ClassMoments) -> None:
@@ -114,16 +144,16 @@ class Head(nn.Module, ABC):
         Args:
             moments: of raw embeddings, of as many classes.
         """
-        self.centres().copy_(F.normalize(moments.means))
+        self.centres().copy_(self.held(F.normalize(moments.means)))
 
     def observe(self, embeddings: Tensor, labels: Tensor) -> None:
-        """Update running statistics, which lie in buffers; called before `compare`, in training alone.
+        """Update running statistics, or what else changes with a step; called before `compare`, in training.
 
         Each process sees its share of a batch. What is gathered goes through `sum_over_processes`, so that
         all processes hold the same statistics, and a batch gives the same ones on any number of them.
 
         Args:
-            embeddings: (batch, dim), raw, in float32, without a gradient.
+            embeddings: (batch, dim), raw, in the head's precision, without a gradient.
             labels: (batch,), int64 in [0, classes).
         """
 

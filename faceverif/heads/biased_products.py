@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from faceverif.heads.portions import (
     without_denormals,
     zero_own,
 )
+from faceverif.sharding.own_class import OwnClass
 
 # Of the classes: few, as calls cost time; not one, as it would take several temporaries of (batch, classes).
 _PORTIONS = 4
@@ -25,8 +27,13 @@ _LONGEST_INVERSE = 0.999 * _SMALLEST_SQUARE**-0.5
 
 
 def biased_weight_products(
-    embeddings: Tensor, weight: Tensor, labels: Tensor, *, alpha: float
-) -> tuple[Tensor, Tensor]:
+    embeddings: Tensor,
+    weight: Tensor,
+    labels: Tensor,
+    *,
+    alpha: float,
+    over_processes: Callable[[Tensor], Tensor] = lambda tensor: tensor,
+) -> tuple[Tensor, Tensor, Tensor]:
     """x . w'_j, each unit weight w_j pulled towards that of the sample's own class.
 
     w'_j = (alpha w_c + w_j) / |alpha w_c + w_j| with unit w; its product with x needs only x . w_j, x . w_c
@@ -35,22 +42,34 @@ def biased_weight_products(
     Args:
         embeddings: (batch, dim).
         weight: (classes, dim), any norm but zero.
-        labels: (batch,).
+        labels: (batch,); one outside [0, classes) names a class that another process holds.
         alpha: the pull, >= 0.
+        over_processes: sums a tensor over the processes that hold the classes together; by default, one does.
 
     Returns:
-        (batch, classes) products; (batch, classes) 1 / |alpha w_c + w_j|, without a gradient.
+        (batch, classes) products; (batch, classes) 1 / |alpha w_c + w_j|, without a gradient; (batch,)
+        products with the own class, without a gradient.
     """
-    products, inverse_length = _BiasedWeightProducts.apply(embeddings, weight, labels, alpha)
-    return products, inverse_length
+    products, inverse_lengths, own_products = _BiasedWeightProducts.apply(
+        embeddings, weight, labels, alpha, over_processes
+    )
+    return products, inverse_lengths, own_products
 
 
 class _BiasedWeightProducts(torch.autograd.Function):
     @staticmethod
     @without_autocast
-    def forward(ctx: Any, x: Tensor, weight: Tensor, labels: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
-        own = F.normalize(weight[labels])
-        own_products = torch.linalg.vecdot(x, own)[:, None]
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        labels: Tensor,
+        alpha: float,
+        over_processes: Callable[[Tensor], Tensor],
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        at = OwnClass.among(labels, len(weight))
+        own = F.normalize(over_processes(at.rows_of(weight)))
+        own_products = torch.linalg.vecdot(x, own)
         products = x.new_empty(len(x), len(weight))
         inverse_lengths = torch.empty_like(products)
         inverse_norms = x.new_empty(len(weight))
@@ -60,28 +79,29 @@ class _BiasedWeightProducts(torch.autograd.Function):
             torch.mm(own, w.T, out=inverse_length).mul_(2 * alpha * inverse_norms[classes])
             inverse_length.add_(1 + alpha**2).clamp_min_(_SMALLEST_SQUARE).rsqrt_()
             torch.mm(x, w.T, out=out).mul_(inverse_norms[classes])
-            out.add_(own_products, alpha=alpha).mul_(inverse_length)
+            out.add_(own_products[:, None], alpha=alpha).mul_(inverse_length)
         if alpha:  # without a pull nothing was added to the own class's product
-            products.scatter_(1, labels[:, None], own_products)
-        ctx.save_for_backward(x, weight, labels, own, inverse_norms, products, inverse_lengths)
-        ctx.alpha = alpha
-        ctx.mark_non_differentiable(inverse_lengths)
+            at.put(products, own_products)
+        saved = (x, weight, labels, own, own_products, inverse_norms, products, inverse_lengths)
+        ctx.save_for_backward(*saved)
+        ctx.alpha, ctx.over_processes = alpha, over_processes
+        ctx.mark_non_differentiable(inverse_lengths, own_products)
         ctx.set_materialize_grads(False)
-        return products, inverse_lengths
+        return products, inverse_lengths, own_products
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     @without_autocast
     def backward(
-        ctx: Any, gradient: Tensor | None, _: None
-    ) -> tuple[Tensor | None, Tensor | None, None, None]:
+        ctx: Any, gradient: Tensor | None, *_: None
+    ) -> tuple[Tensor | None, Tensor | None, None, None, None]:
         if gradient is None:
-            return None, None, None, None
-        x, weight, labels, own, inverse_norms, products, inverse_lengths = ctx.saved_tensors
+            return None, None, None, None, None
+        x, weight, labels, own, own_products, inverse_norms, products, inverse_lengths = ctx.saved_tensors
         weight_needed = ctx.needs_input_grad[1]
+        at = OwnClass.among(labels, len(weight))
         # Of the products with the sample's own class, which stand in every column.
-        own_gradient = gradient.gather(1, labels[:, None]).squeeze(1)
-        own_products = products.gather(1, labels[:, None]).squeeze(1)
+        own_gradient = at.of(gradient)
         dx, down = torch.zeros_like(x), torch.zeros_like(own)
         dweight = torch.empty_like(weight) if weight_needed else None
         for classes in portions(x, weight, at_most=_PORTIONS):
@@ -112,7 +132,8 @@ class _BiasedWeightProducts(torch.autograd.Function):
                 dw.addcmul_(w, along[:, None], value=-1.0)
         dx.addcmul_(own_gradient[:, None], own)
         if dweight is not None:
-            down.addcmul_(own_gradient[:, None], x)
+            down = ctx.over_processes(down.addcmul_(own_gradient[:, None], x))
             down.addcmul_(own, torch.linalg.vecdot(down, own)[:, None], value=-1.0)
-            dweight.index_add_(0, labels, down.mul_(inverse_norms[labels][:, None]))
-        return dx, dweight, None, None
+            down.mul_(torch.where(at.here, inverse_norms[at.place], 0.0)[:, None])
+            dweight.index_add_(0, at.place, down)
+        return dx, dweight, None, None, None

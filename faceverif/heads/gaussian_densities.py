@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from faceverif.heads.portions import asking_waits, portions, without_autocast, without_denormals, zero_own
+from faceverif.sharding.own_class import OwnClass
 
 # Of the class means and variances: few, as calls cost time; many, as temporaries of that size cost memory.
 _PORTIONS = 16
@@ -42,12 +43,13 @@ def margin_log_densities(
         embeddings: (batch, dim).
         means: (classes, dim).
         log_variances: (classes, dim) diagonal, or (classes, 1) isotropic.
-        labels: (batch,).
+        labels: (batch,); one outside [0, classes) names a class that is not among these.
         alpha: >= 0.
 
     Returns:
-        (batch, classes) with the margin; (batch,) log density of the own class without it. What concerns the
-        own class comes from plain differences, with nothing cancelled.
+        (batch, classes) with the margin; (batch,) log density of the own class without it, of any value where
+        that is not among these. What concerns the own class comes from plain differences, with nothing
+        cancelled.
     """
     densities, own = _GaussianLogDensities.apply(embeddings, means, log_variances, labels, alpha)
     return densities, own
@@ -63,10 +65,11 @@ class _GaussianLogDensities(torch.autograd.Function):
         densities = (_diagonal_densities if diagonal else _isotropic_densities)(x, means, log_variances)
         own = x.new_empty(len(labels))
         if len(labels):
-            mean, log_variance = means[labels], log_variances[labels]
+            at = OwnClass.among(labels, len(means))
+            mean, log_variance = means[at.place], log_variances[at.place]
             distance = 0.5 * ((x - mean).square() * torch.exp(-log_variance)).sum(dim=1)
             own = -distance - 0.5 * _log_determinants(log_variance, means)
-            densities.scatter_(1, labels[:, None], (own - alpha * distance)[:, None])
+            at.put(densities, own - alpha * distance)
         kept = densities if ctx.needs_input_grad[2] and not diagonal else None
         ctx.save_for_backward(x, means, log_variances, labels, kept)
         ctx.alpha = alpha
@@ -87,18 +90,20 @@ class _GaussianLogDensities(torch.autograd.Function):
         set_gradients = _set_diagonal if log_variances.shape[1] > 1 else _set_isotropic
         set_gradients(into, gradient, ctx.saved_tensors)
         if len(labels):
-            margin_gradient = gradient.gather(1, labels[:, None]).squeeze(1)
+            at = OwnClass.among(labels, len(means))
+            margin_gradient = at.of(gradient)
+            own_gradient = torch.where(at.here, own_gradient, 0.0)
             # Of the own class's distance, which the margin multiplies, and of its log determinant.
             distance_gradient = own_gradient + (1.0 + ctx.alpha) * margin_gradient
             determinant_gradient = own_gradient + margin_gradient
-            difference, precision = x - means[labels], torch.exp(-log_variances[labels])
+            difference, precision = x - means[at.place], torch.exp(-log_variances[at.place])
             pull = distance_gradient[:, None] * difference * precision
             into.x.sub_(pull)
             if dmeans is not None:
-                dmeans.index_add_(0, labels, pull)
+                dmeans.index_add_(0, at.place, pull)
             if dlog is not None:
                 widen = 0.5 * (pull * difference - determinant_gradient[:, None])
-                dlog.index_add_(0, labels, widen if dlog.shape[1] > 1 else widen.sum(1, keepdim=True))
+                dlog.index_add_(0, at.place, widen if dlog.shape[1] > 1 else widen.sum(1, keepdim=True))
         return into.x, dmeans, dlog, None, None
 
 
@@ -129,7 +134,7 @@ def _set_isotropic(into: _GaussianGradients, gradient: Tensor, saved: tuple[Tens
     precision = torch.exp(-log_variances[:, 0])
     g = without_denormals(gradient)
     if len(labels):
-        g.scatter_(1, labels[:, None], 0.0)
+        OwnClass.among(labels, len(means)).put(g, 0.0)
     total = g.sum(dim=0)
     if into.log_variances is not None:
         # sum_b g (distance - dim / 2), the distance taken from the density.

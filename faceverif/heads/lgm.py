@@ -104,6 +104,7 @@ class LGMHead(Head):
 
     # Zero means nothing to a mean or a log variance. A variance follows from the spread of many samples.
     undecayed: ClassVar[frozenset[str]] = frozenset({"means", "log_variances", "whitening"})
+    by_class = frozenset({"means", "log_variances"})
 
     def __init__(
         self,
@@ -136,12 +137,15 @@ class LGMHead(Head):
             size = embedding_dim if covariance == "diagonal" else 1
             self.log_variances = nn.Parameter(torch.zeros(classes, size))
 
-    def compare(self, embeddings: Tensor, labels: Tensor) -> HeadOutput:
-        """Log densities, the true class's lowered by the margin in the margin logits."""
-        if self.training and isinstance(self.log_variances, nn.Parameter):
+    def observe(self, embeddings: Tensor, labels: Tensor) -> None:
+        """Hold the variances within their bounds."""
+        if isinstance(self.log_variances, nn.Parameter):
             # As data, which autograd does not watch: of two forward passes before a backward one the second
             # finds nothing to change.
             self.log_variances.data.clamp_(-_LARGEST_LOG_VARIANCE, _LARGEST_LOG_VARIANCE)
+
+    def compare(self, embeddings: Tensor, labels: Tensor) -> HeadOutput:
+        """Log densities, the true class's lowered by the margin in the margin logits."""
         x, means = self._whitened(embeddings)
         logits, own = margin_log_densities(x, means, self.log_variances, labels, alpha=self.alpha_now)
         if self.whitening is not None:
@@ -168,7 +172,7 @@ class LGMHead(Head):
         Raises:
             InputError: a shared covariance of too few samples, which is singular.
         """
-        self.means.copy_(moments.means)
+        self.means.copy_(self.held(moments.means))
         if self.whitening is not None:
             self.whitening.copy_(_whitening(moments))
         elif isinstance(self.log_variances, nn.Parameter):

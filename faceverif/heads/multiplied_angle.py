@@ -79,6 +79,13 @@ def multiplied_angle_logits(
     if share > 1:
         raise InputError("share", "must be at most 1", got=share, fix="1 is psi alone, 0 the plain cosine.")
     refuse_bad_labels(labels, batch=len(embeddings), classes=len(weight))
+    return _bent_products(embeddings, weight, labels, margin=margin, share=share, unit_weight=unit_weight)
+
+
+def _bent_products(
+    embeddings: Tensor, weight: Tensor, labels: Tensor, *, margin: int, share: float, unit_weight: bool
+) -> tuple[Tensor, Tensor]:
+    """`multiplied_angle_logits` of checked values, and of labels whose class may not be among these."""
 
     def bend(own: Tensor, norms: Tensor, weight_norms: Tensor) -> Tensor:
         lengths = norms * weight_norms
@@ -105,6 +112,7 @@ class MultipliedAngleHead(Head):
     """
 
     unit_weight: ClassVar[bool]
+    by_class = frozenset({"weight"})
 
     def __init__(self, *, classes: int, embedding_dim: int, margin: int, smallest_lambda: float) -> None:
         super().__init__(classes=classes, embedding_dim=embedding_dim)
@@ -116,7 +124,7 @@ class MultipliedAngleHead(Head):
 
     def compare(self, embeddings: Tensor, labels: Tensor) -> HeadOutput:
         """Products, the own class's angle multiplied in the margin logits."""
-        logits, own = multiplied_angle_logits(
+        logits, own = _bent_products(
             embeddings,
             self.weight,
             labels,

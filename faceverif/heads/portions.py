@@ -18,6 +18,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from faceverif.sharding.own_class import OwnClass
+
 _WORTHLESS = 1e-30
 # Floats of one portion, weights and logits together: 4 MB on a CPU, to stay in its cache, unless that made
 # too many portions.
@@ -48,10 +50,7 @@ def without_denormals(gradient: Tensor) -> Tensor:
 def zero_own(gradient: Tensor, labels: Tensor, classes: slice) -> Tensor:
     """The gradient of a portion of the classes, at each sample's own class set to zero in place."""
     if len(labels):
-        place = labels - classes.start
-        outside = (place < 0) | (place >= gradient.shape[1])
-        place = place.clamp(0, gradient.shape[1] - 1)[:, None]
-        gradient.scatter_(1, place, torch.where(outside[:, None], gradient.gather(1, place), 0.0))
+        OwnClass.among(labels - classes.start, gradient.shape[1]).put(gradient, 0.0)
     return gradient
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from faceverif.heads.portions import inverse_norms_of, without_autocast, without_denormals
+from faceverif.sharding.own_class import OwnClass
 
 # A sample's logit of its own class, from: the product with it, the embedding's norm, the class weight's norm.
 Margin = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -57,7 +58,7 @@ def products_with_margin(
     Args:
         embeddings: (batch, dim).
         weight: (classes, dim).
-        labels: (batch,).
+        labels: (batch,); one outside [0, classes) names a class that is not among these.
         margin: maps (batch,) products with the own class, norms of the embeddings and norms of the own
             class's weight to (batch,) logits, each from the numbers of its own sample alone and from the
             product at least; gradients flow through all three. With unit weights the last are ones.
@@ -66,7 +67,8 @@ def products_with_margin(
             scaled; gradients flow to them. None: the norms.
 
     Returns:
-        (batch, classes) logits; (batch,) products with the own class, without a gradient.
+        (batch, classes) logits; (batch,) products with the own class, zero where it is not among these,
+        without a gradient.
     """
     logits, own = _Products.apply(embeddings, weight, labels, margin, unit_weight, norms)
     return logits, own
@@ -91,12 +93,13 @@ class _Products(torch.autograd.Function):
             logits.mul_(inverse_norms)
         own, ctx.own = x.new_empty(0), None
         if labels is not None and margin is not None:
-            own = logits.gather(1, labels[:, None]).squeeze(1)
+            at = OwnClass.among(labels, len(weight))
+            own = at.of(logits)
             lengths = torch.linalg.vector_norm(x, dim=1) if norms is None else norms
-            ctx.own = _OwnLogits.of(own, lengths, None if unit else weight[labels], margin)
-            logits.scatter_(1, labels[:, None], ctx.own.logits[:, None])
+            ctx.own = _OwnLogits.of(at, own, lengths, None if unit else weight[at.place], margin)
+            at.put(logits, ctx.own.logits)
         kept = logits if unit and ctx.needs_input_grad[1] else None
-        ctx.save_for_backward(x, weight, labels, inverse_norms, kept)
+        ctx.save_for_backward(x, weight, inverse_norms, kept)
         ctx.own_norms = norms is None
         ctx.mark_non_differentiable(own)
         ctx.set_materialize_grads(False)
@@ -110,28 +113,28 @@ class _Products(torch.autograd.Function):
     ) -> tuple[Tensor | None, Tensor | None, None, None, None, Tensor | None]:
         if gradient is None:
             return None, None, None, None, None, None
-        x, weight, labels, inverse_norms, logits = ctx.saved_tensors
+        x, weight, inverse_norms, logits = ctx.saved_tensors
         own: _OwnLogits | None = ctx.own
         x_needed, weight_needed = ctx.needs_input_grad[:2]
         dx, dweight, dnorms = None, None, None
         g = without_denormals(gradient)
         if own is not None:
-            own_gradient = gradient.gather(1, labels[:, None]).squeeze(1)
+            own_gradient = own.at.of(gradient)
             product_gradient = own_gradient * own.slope
-            g.scatter_(1, labels[:, None], product_gradient[:, None])
+            own.at.put(g, product_gradient)
         if inverse_norms is not None:
             if weight_needed:
                 # What points along a unit weight is taken out: it can only turn.
                 along = (g * logits).sum(dim=0)
                 if own is not None:
-                    along.index_add_(0, labels, product_gradient * (own.products - own.logits))
+                    along.index_add_(0, own.at.place, product_gradient * (own.products - own.logits))
                 dweight = weight * along.mul_(-inverse_norms.square())[:, None]
             g.mul_(inverse_norms)
         if weight_needed:
             dweight = g.T @ x if dweight is None else dweight.addmm_(g.T, x)
             if own is not None and own.weight_norm_slope is not None:
                 longer = (own_gradient * own.weight_norm_slope)[:, None]
-                dweight.index_add_(0, labels, longer * F.normalize(weight[labels]))
+                dweight.index_add_(0, own.at.place, longer * F.normalize(weight[own.at.place]))
         if own is not None and own.norm_slope is not None:
             dnorms = own_gradient * own.norm_slope
         if x_needed:
@@ -145,6 +148,7 @@ class _OwnLogits(NamedTuple):
     """What a margin made of the products with the own class, each (batch,) and without a graph.
 
     Attributes:
+        at: where the own classes are.
         products: what went in.
         logits: what came out.
         slope: of the logits against the products.
@@ -152,6 +156,7 @@ class _OwnLogits(NamedTuple):
         weight_norm_slope: against the class weights' norms; None likewise, or for unit weights.
     """
 
+    at: OwnClass
     products: Tensor
     logits: Tensor
     slope: Tensor
@@ -159,7 +164,9 @@ class _OwnLogits(NamedTuple):
     weight_norm_slope: Tensor | None
 
     @classmethod
-    def of(cls, products: Tensor, norms: Tensor, own_weight: Tensor | None, margin: Margin) -> _OwnLogits:
+    def of(
+        cls, at: OwnClass, products: Tensor, norms: Tensor, own_weight: Tensor | None, margin: Margin
+    ) -> _OwnLogits:
         """With the weight of each sample's own class, (batch, dim); None: unit vectors."""
         weight_norms = torch.ones_like(norms)
         if own_weight is not None:
@@ -172,4 +179,4 @@ class _OwnLogits(NamedTuple):
                 logits.sum(), leaves, allow_unused=True
             )
         of_weight = None if own_weight is None else weight_norm_slope
-        return cls(leaves[0].detach(), logits.detach(), slope, norm_slope, of_weight)
+        return cls(at, leaves[0].detach(), logits.detach(), slope, norm_slope, of_weight)

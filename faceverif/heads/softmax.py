@@ -33,6 +33,8 @@ class SoftmaxHead(Head):
             mode gradients reach the embeddings, which attacks need.
     """
 
+    by_class = frozenset({"weight", "bias"})
+
     def __init__(self, *, classes: int, embedding_dim: int, probe: bool = False) -> None:
         super().__init__(classes=classes, embedding_dim=embedding_dim)
         self.probe = probe

@@ -13,6 +13,7 @@ from faceverif.heads.angular import unit_length_on_average
 from faceverif.heads.base import Head, HeadOutput
 from faceverif.heads.biased_products import biased_weight_products
 from faceverif.heads.products import unit_weight_products
+from faceverif.sharding.own_class import OwnClass
 
 
 def wsoftmax_logits(embeddings: Tensor, weight: Tensor, labels: Tensor, *, alpha: float) -> Tensor:
@@ -85,6 +86,8 @@ class WSoftmaxHead(Head):
         InputError: a negative alpha.
     """
 
+    by_class = frozenset({"weight"})
+
     def __init__(self, *, classes: int, embedding_dim: int, alpha: float) -> None:
         super().__init__(classes=classes, embedding_dim=embedding_dim)
         require_not_negative("alpha", alpha)
@@ -94,11 +97,13 @@ class WSoftmaxHead(Head):
     def compare(self, embeddings: Tensor, labels: Tensor) -> HeadOutput:
         """Products with the biased weights; the plain ones follow from them."""
         alpha = self.alpha_now
-        pulled, inverse_lengths = biased_weight_products(embeddings, self.weight, labels, alpha=alpha)
+        pulled, inverse_lengths, own_products = biased_weight_products(
+            embeddings, self.weight, labels, alpha=alpha, over_processes=self.over_processes
+        )
 
         def plain() -> Tensor:
-            own = pulled.gather(1, labels[:, None])
-            return (pulled / inverse_lengths - alpha * own).scatter_(1, labels[:, None], own)
+            at = OwnClass.among(labels, pulled.shape[1])
+            return at.put(pulled / inverse_lengths - alpha * own_products[:, None], at.of(pulled))
 
         return HeadOutput(pulled, plain)
 

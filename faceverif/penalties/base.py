@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
 from faceverif.heads import Head, HeadOutput
+from faceverif.heads.sharding import ShardedOutput
 
 
 class Lesson(NamedTuple):
@@ -44,12 +45,26 @@ class Penalty(nn.Module, ABC):
     """What is added to the criterion, with a weight.
 
     A new penalty is a pure function with the maths, a subclass that stores its arguments, a config, and a
-    line in the registry of `faceverif.penalties`.
+    line in the registry of `faceverif.penalties`. One that looks at the classes also defines `of_shards`,
+    where they may be spread over processes.
+
+    Attributes:
+        sees_classes: whether it looks at logits or class centres. Where not, each process takes its share of
+            the batch, whether the classes are spread or not.
     """
+
+    sees_classes: ClassVar[bool] = True
 
     @abstractmethod
     def forward(self, batch: EmbeddedBatch) -> Tensor:
         """The penalty without its weight: (batch,), of which the mean counts, or a single number."""
+
+    def of_shards(self, output: ShardedOutput, head: Head) -> Tensor:
+        """`forward`, of the batch of all processes and classes that are spread over them.
+
+        One that needs all classes in one place leaves this out, and `Objective.spread_classes` refuses it.
+        """
+        raise NotImplementedError
 
     def end_epoch(self) -> None:
         """Take over what an epoch has gathered, for penalties that change from epoch to epoch."""

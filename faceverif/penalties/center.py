@@ -54,6 +54,7 @@ class Center(Penalty):
         step: how fast the centers follow, in (0, 1].
     """
 
+    sees_classes = False
     centers: Tensor
 
     def __init__(self, *, classes: int, embedding_dim: int, step: float) -> None:

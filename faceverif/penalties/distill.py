@@ -58,6 +58,8 @@ class Distill(Penalty):
         hints: weight of the mean `feature_gap` over the layers with a hint.
     """
 
+    sees_classes = False
+
     def __init__(self, *, pairwise: float, hints: float) -> None:
         super().__init__()
         self.pairwise, self.hints = pairwise, hints

@@ -7,7 +7,10 @@ import math
 from torch import Tensor
 from torch.nn import functional as F
 
+from faceverif.heads import Head
+from faceverif.heads.sharding import ShardedOutput
 from faceverif.penalties.base import EmbeddedBatch, Penalty
+from faceverif.sharding.logits import ShardedLogits
 
 
 def scaled_entropy(log_scores: Tensor) -> Tensor:
@@ -21,9 +24,17 @@ def scaled_entropy(log_scores: Tensor) -> Tensor:
     Returns:
         (batch,).
     """
+    return -_terms(log_scores).sum(dim=1) / math.log(log_scores.shape[1])
+
+
+def entropy_of_shards(logits: ShardedLogits) -> Tensor:
+    """`scaled_entropy`, (batch,), of logits whose classes are spread over processes."""
+    return -logits.summed(_terms(logits.log_scores)) / math.log(logits.classes)
+
+
+def _terms(log_scores: Tensor) -> Tensor:
     # exp(-80) * 80 is below 1e-32 already, and a -inf would make 0 * inf.
-    terms = log_scores.exp() * log_scores.clamp_min(-80.0)
-    return -terms.sum(dim=1) / math.log(log_scores.shape[1])
+    return log_scores.exp() * log_scores.clamp_min(-80.0)
 
 
 class Entropy(Penalty):
@@ -32,3 +43,7 @@ class Entropy(Penalty):
     def forward(self, batch: EmbeddedBatch) -> Tensor:
         """(batch,)."""
         return scaled_entropy(F.log_softmax(batch.output.margin_logits, dim=1))
+
+    def of_shards(self, output: ShardedOutput, head: Head) -> Tensor:
+        """(batch,)."""
+        return entropy_of_shards(output.columns)

@@ -9,8 +9,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from data_prep.errors import InputError
+from faceverif.heads import Head
+from faceverif.heads.sharding import ShardedOutput
 from faceverif.penalties.base import EmbeddedBatch, Penalty
-from faceverif.penalties.entropy import scaled_entropy
+from faceverif.penalties.entropy import entropy_of_shards, scaled_entropy
 
 # At an entropy of 1e-3 the density is exp(-500,000 |K|^2): zero in any float, and so is its gradient, while
 # the pieces that they are made of overflow below.
@@ -85,3 +87,8 @@ class GSC(Penalty):
     def forward(self, batch: EmbeddedBatch) -> Tensor:
         """(batch,), of the margin logits: those that the criterion sees."""
         return gsc_penalty(batch.output.margin_logits, top_c=self.top_c)
+
+    def of_shards(self, output: ShardedOutput, head: Head) -> Tensor:
+        """(batch,); the largest scores come from the largest of every process."""
+        largest = output.columns.largest_scores(self.top_c)
+        return gaussian_score(largest, deviation=entropy_of_shards(output.columns))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from data_prep.errors import InputError
+from faceverif.heads import Head, HeadOutput
+from faceverif.heads.sharding import ShardedOutput
 from faceverif.penalties.base import EmbeddedBatch, Penalty
 
 
@@ -21,11 +23,19 @@ class Likelihood(Penalty):
         Raises:
             InputError: a head that models no densities.
         """
-        if batch.output.own_log_density is None:
-            raise InputError(
-                "penalties.likelihood",
-                "needs a head that models densities",
-                got=type(batch.head).__name__,
-                fix="Use the lgm head; the center penalty is for the others.",
-            )
-        return -batch.output.own_log_density
+        return _surprise(batch.output, batch.head)
+
+    def of_shards(self, output: ShardedOutput, head: Head) -> Tensor:
+        """(batch,); see `forward`."""
+        return _surprise(output, head)
+
+
+def _surprise(output: HeadOutput, head: Head) -> Tensor:
+    if output.own_log_density is None:
+        raise InputError(
+            "penalties.likelihood",
+            "needs a head that models densities",
+            got=type(head).__name__,
+            fix="Use the lgm head; the center penalty is for the others.",
+        )
+    return -output.own_log_density

@@ -5,8 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from faceverif.heads import Head
 from faceverif.heads.angular import cosines
+from faceverif.heads.sharding import ShardedOutput, sharding_of
 from faceverif.penalties.base import EmbeddedBatch, Penalty
+from faceverif.sharding.collectives import total
+from faceverif.sharding.own_class import OwnClass
 
 # |u - v|^2 of two unit vectors: rounding leaves 1e-7 of it when they coincide.
 _SMALLEST_SQUARE = 1e-6
@@ -25,10 +29,15 @@ def hyperspherical_energy(weight: Tensor, labels: Tensor) -> Tensor:
     Returns:
         (batch,).
     """
+    return _energies(weight[labels], weight, labels).sum(dim=1) / (len(weight) - 1)
+
+
+def _energies(own_weight: Tensor, weight: Tensor, labels: Tensor) -> Tensor:
+    """(batch, classes) |u_y - u_j|^-2, zero for the own class; one outside [0, classes) is not among them."""
     # |u - v|^2 = 2 - 2 u . v.
-    squares = (2.0 - 2.0 * cosines(weight[labels], weight)).clamp_min(_SMALLEST_SQUARE)
+    squares = (2.0 - 2.0 * cosines(own_weight, weight)).clamp_min(_SMALLEST_SQUARE)
     own = labels[:, None] == torch.arange(len(weight), device=labels.device)
-    return torch.where(own, 0.0, squares.reciprocal()).sum(dim=1) / (len(weight) - 1)
+    return torch.where(own, 0.0, squares.reciprocal())
 
 
 class MHE(Penalty):
@@ -37,3 +46,10 @@ class MHE(Penalty):
     def forward(self, batch: EmbeddedBatch) -> Tensor:
         """(batch,), of the head's class weights."""
         return hyperspherical_energy(batch.head.centres(), batch.labels)
+
+    def of_shards(self, output: ShardedOutput, head: Head) -> Tensor:
+        """(batch,); the weights of the own classes come from the processes that hold them."""
+        weight, shard = head.centres(), sharding_of(head).shard
+        labels = output.labels - shard.start
+        own_weight = total(OwnClass.among(labels, len(weight)).rows_of(weight))
+        return total(_energies(own_weight, weight, labels).sum(dim=1)) / (shard.classes - 1)

@@ -22,6 +22,8 @@ class Triplet(Penalty):
         margin: between the distances of unit embeddings to one of the same class and one of another.
     """
 
+    sees_classes = False
+
     def __init__(self, *, margin: float) -> None:
         from pytorch_metric_learning import losses
 
@@ -44,6 +46,8 @@ class Margin(Penalty):
         boundary: beta of the paper, between distances of the same class and of others.
     """
 
+    sees_classes = False
+
     def __init__(self, *, margin: float, boundary: float) -> None:
         from pytorch_metric_learning import losses, miners
 
@@ -62,6 +66,8 @@ class NPair(Penalty):
     Of every class with a pair one pair; each anchor's cross entropy over its products with all positives. Raw
     embeddings, as in the paper; its L2 regularisation of them is left to weight decay.
     """
+
+    sees_classes = False
 
     def __init__(self) -> None:
         from pytorch_metric_learning import losses
@@ -87,6 +93,8 @@ class ProxyNCA(Penalty):
         scale: factor of the squared distances of unit vectors.
     """
 
+    sees_classes = False
+
     def __init__(self, *, classes: int, embedding_dim: int, scale: float) -> None:
         from pytorch_metric_learning import losses
 
@@ -109,6 +117,8 @@ class Contrastive(Penalty):
     Args:
         margin: distance of unit embeddings up to which two classes repel each other.
     """
+
+    sees_classes = False
 
     def __init__(self, *, margin: float) -> None:
         super().__init__()

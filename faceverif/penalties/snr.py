@@ -10,8 +10,11 @@ from torch import Tensor, nn
 
 from data_prep.errors import InputError
 from faceverif.checked_tensors import check_later, require_not_negative
+from faceverif.heads import Head
+from faceverif.heads.sharding import ShardedOutput, sharding_of
 from faceverif.penalties.base import EmbeddedBatch, Penalty
 from faceverif.process_sums import sum_over_processes
+from faceverif.sharding.collectives import processes, total
 
 # A mean that meets its threshold would divide by zero.
 _SMALLEST_SQUARE = 1e-6
@@ -60,14 +63,41 @@ def snr_penalty(
     require_not_negative("constraint_weight", constraint_weight)
     require_not_negative("margin", margin)
     require_not_negative("smallest_snr", smallest_snr)
-    seen = _moments(logits, labels)
+    numbers = torch.arange(logits.shape[1], device=logits.device)
+    return _of_columns(
+        logits,
+        numbers,
+        labels,
+        thresholds,
+        classes=logits.shape[1],
+        constraint_weight=constraint_weight,
+        margin=margin,
+        smallest_snr=smallest_snr,
+        detach=detach,
+    )
+
+
+def _of_columns(
+    logits: Tensor,
+    numbers: Tensor,
+    labels: Tensor,
+    thresholds: Tensor,
+    *,
+    classes: int,
+    constraint_weight: float,
+    margin: float,
+    smallest_snr: float,
+    detach: Detached,
+) -> Tensor:
+    """What some columns of the logits add to `snr_penalty`; `numbers` says which, of so many classes."""
+    seen = _moments(logits, labels, classes=classes)
     means = seen.means.detach() if detach == "means" else seen.means
     variances = seen.variances.detach() if detach == "variances" else seen.variances
     eta = thresholds.detach()[seen.classes].to(logits.dtype)
     counted = seen.twice & ~eta.isnan()
     # Zero in the rows that do not count, so that no NaN reaches a gradient.
     eta = torch.where(counted, eta, 0.0)[:, None]
-    own = seen.classes[:, None] == torch.arange(logits.shape[1], device=logits.device)
+    own = seen.classes[:, None] == numbers
     squares = (eta - means).square().clamp_min(_SMALLEST_SQUARE)
     noise = variances / squares
     if smallest_snr:
@@ -77,7 +107,7 @@ def snr_penalty(
     too_low = (eta - means + margin).clamp_min(0.0)
     others = torch.where(counted[:, None] & ~own, noise + constraint_weight * too_high, 0.0)
     true = torch.where(counted[:, None] & own, noise + constraint_weight * too_low, 0.0)
-    return others.sum() + (logits.shape[1] - 1) * true.sum()
+    return others.sum() + (classes - 1) * true.sum()
 
 
 class SNR(Penalty):
@@ -115,11 +145,13 @@ class SNR(Penalty):
     ) -> None:
         super().__init__()
         self.update = update
-        self.smallest_snr = smallest_snr
         self.spread = spread
-        self.constraint_weight = constraint_weight
-        self.margin = margin
-        self.detach: Detached = detach
+        self._settings: dict[str, Any] = {
+            "constraint_weight": constraint_weight,
+            "margin": margin,
+            "smallest_snr": smallest_snr,
+            "detach": detach,
+        }
         self.memory = memory
         self.start_after_epochs = start_after_epochs
         self.register_buffer("thresholds", torch.full((classes,), torch.nan))
@@ -133,24 +165,34 @@ class SNR(Penalty):
     def forward(self, batch: EmbeddedBatch) -> Tensor:
         """A single number; takes note of the batch while in training mode."""
         logits, labels = batch.output.margin_logits, batch.labels
+        own = logits.detach().gather(1, labels[:, None]).squeeze(1)
+        thresholds = self._thresholds(own, labels)
+        if thresholds is None:
+            return logits.new_zeros(())
+        return snr_penalty(logits, labels, thresholds, **self._settings)
+
+    def of_shards(self, output: ShardedOutput, head: Head) -> Tensor:
+        """A single number; every process adds what its classes do."""
+        columns, labels = output.columns, output.labels
+        rank = sharding_of(head).shard.rank
+        own, own_labels = (each.chunk(processes())[rank] for each in (columns.own_logits.detach(), labels))
+        thresholds = self._thresholds(own, own_labels)
+        if thresholds is None:
+            return output.margin_logits.new_zeros(())
+        logits, numbers, classes = columns.columns, columns.numbers, columns.classes
+        return total(_of_columns(logits, numbers, labels, thresholds, classes=classes, **self._settings))
+
+    def _thresholds(self, own: Tensor, labels: Tensor) -> Tensor | None:
+        """Those in force, after a look at this process's own logits; None before the penalty starts."""
         thresholds = self.thresholds
-        if self.training:
-            own = logits.detach().gather(1, labels[:, None]).squeeze(1).double()
-            self.gathered.index_add_(1, labels, torch.stack([torch.ones_like(own), own, own.square()]))
-            if self.update == "batch":
-                self._take_over()
-                thresholds = torch.where(thresholds.isnan().all(), self.thresholds, thresholds)
-            if self._waits():
-                return logits.new_zeros(())
-        return snr_penalty(
-            logits,
-            labels,
-            thresholds,
-            constraint_weight=self.constraint_weight,
-            margin=self.margin,
-            smallest_snr=self.smallest_snr,
-            detach=self.detach,
-        )
+        if not self.training:
+            return thresholds
+        own = own.double()
+        self.gathered.index_add_(1, labels, torch.stack([torch.ones_like(own), own, own.square()]))
+        if self.update == "batch":
+            self._take_over()
+            thresholds = torch.where(thresholds.isnan().all(), self.thresholds, thresholds)
+        return None if self._waits() else thresholds
 
     def _waits(self) -> bool:
         """Whether it has not started yet; the device is asked once in an epoch."""
@@ -193,17 +235,17 @@ class _Seen(NamedTuple):
     variances: Tensor
 
 
-def _moments(logits: Tensor, labels: Tensor) -> _Seen:
+def _moments(logits: Tensor, labels: Tensor, *, classes: int) -> _Seen:
     ascending, order = labels.sort(stable=True)
     changes = torch.diff(ascending, prepend=ascending[:1]) != 0
     row = torch.empty_like(labels).scatter(0, order, changes.cumsum(0))
-    rows = min(logits.shape)
+    rows = min(len(logits), classes)
     counts = labels.new_zeros(rows).index_add(0, row, torch.ones_like(labels))
     check_later((counts < 2).all(), partial(_refuse_single_samples, counts))
-    classes = labels.new_zeros(rows).scatter(0, row, labels)
+    numbers = labels.new_zeros(rows).scatter(0, row, labels)
     means = _sums(logits, row, rows) / counts.clamp_min(1)[:, None]
     squares = _sums((logits - means[row]).square(), row, rows)
-    return _Seen(classes, counts >= 2, means, squares / (counts - 1).clamp_min(1)[:, None])
+    return _Seen(numbers, counts >= 2, means, squares / (counts - 1).clamp_min(1)[:, None])
 
 
 def _sums(values: Tensor, row: Tensor, rows: int) -> Tensor:

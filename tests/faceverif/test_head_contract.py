@@ -6,12 +6,12 @@ running statistics of the norms, as AdaFace's does.
 
 from __future__ import annotations
 
-import multiprocessing
 from pathlib import Path
 
 import pytest
 import torch
 from device_readings import Readings
+from forked import run_forked
 from test_objective import OF_HEADS
 from torch import Tensor
 from torch.autograd import gradcheck
@@ -122,27 +122,17 @@ def test_statistics_run_in_training_alone_and_are_part_of_the_state() -> None:
 
 
 def in_a_share(rank: int, folder: Path) -> None:
-    torch.distributed.init_process_group(
-        "gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2
-    )
     torch.manual_seed(0)
     head, (x, _, labels) = MarginByStatistics(), drawn()
     half = slice(rank * BATCH // 2, (rank + 1) * BATCH // 2)
     logits = head(x[half], labels[half]).margin_logits.detach()
     torch.save({"logits": logits, "mean": head.mean, "variance": head.variance}, folder / f"{rank}.pt")
-    torch.distributed.destroy_process_group()
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a process that has used a GPU cannot be forked")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_two_processes_hold_the_statistics_of_the_whole_batch(tmp_path: Path) -> None:
-    fork = multiprocessing.get_context("fork")
-    processes = [fork.Process(target=in_a_share, args=(rank, tmp_path)) for rank in (0, 1)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(60)
-    assert [process.exitcode for process in processes] == [0, 0]
+    run_forked(in_a_share, 2, tmp_path, tmp_path)
     torch.manual_seed(0)
     head, (x, _, labels) = MarginByStatistics(), drawn()
     expected = head(x, labels).margin_logits.detach()
