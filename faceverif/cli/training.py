@@ -51,7 +51,9 @@ def train(
     from faceverif.training.loop import train as run_training
 
     if dry_run:
-        typer.echo(rehearse(settings, run, resume=resume).text())
+        text = rehearse(settings, run, resume=resume).text()
+        if _speaks():
+            typer.echo(text)
     else:
         run_training(settings, run, resume=resume)
 
@@ -99,6 +101,11 @@ def experiment(
     from faceverif.experiment.run import run_experiment
 
     table = run_experiment(config, out, only=only or [], overrides=override or [])
-    if os.environ.get("RANK", "0") == "0":  # of the processes of a torchrun one is enough to say it
+    if _speaks():
         typer.echo(table.markdown())
         typer.echo(f"report: {out / 'report.html'}")
+
+
+def _speaks() -> bool:
+    """Of the processes of a torchrun one is enough to say something."""
+    return os.environ.get("RANK", "0") == "0"

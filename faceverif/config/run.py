@@ -95,6 +95,12 @@ class TrainingConfig(PerturbedTrainingConfig):
         workers: processes that decode crops, at most one per core; 0: the training process itself.
         log_every_steps: one row of metrics.csv each.
         checkpoint_every_minutes: besides one after every epoch.
+        shard_classes: each process holds a part of the class weights and of their optimizer state, and
+            compares the photos of all processes with its classes. For very many people; loss and gradients
+            are the same. Checkpoints and models have all classes, so another number of processes continues.
+        sample_classes: share of the classes that each step compares with, in (0, 1]: those of the batch, and
+            others drawn anew (Partial FC). Accuracy and all_negative are then among these. Needs
+            shard_classes; null: all.
         start_from: a finished run or an imported model whose backbone is refined; also its class weights,
             where the head has such and the people are the same (W-Softmax: softmax first); null: from
             scratch.
@@ -115,6 +121,8 @@ class TrainingConfig(PerturbedTrainingConfig):
     workers: Annotated[int, Field(ge=0), Change.FREE] = 2
     log_every_steps: Annotated[Count, Change.FREE] = 20
     checkpoint_every_minutes: Annotated[NotNegative, Change.FREE] = 5.0
+    shard_classes: Annotated[bool, Change.FREE] = False
+    sample_classes: Annotated[float, Field(gt=0, le=1)] | None = None
     start_from: Annotated[RunPath | None, Change.FREE] = None
     freeze: tuple[str, ...] = ()
     stored_features: StoredFeaturesConfig | None = None
@@ -228,6 +236,19 @@ class RunConfig(ClassifierConfig):
             raise broken_rule("training.noise", rule, got=self.training.noise)
         if self.teacher is not None and self.teacher.views == "live":
             raise broken_rule("teacher.views", f"{rule}: set it to stored", got="live")
+        return self
+
+    @model_validator(mode="after")
+    def _classes_can_be_spread(self) -> RunConfig:
+        training = self.training
+        if training.sample_classes is not None and not training.shard_classes:
+            raise broken_rule("training.sample_classes", "needs training.shard_classes", got="false")
+        if training.shard_classes and training.adversarial is not None:
+            rule = "must be left out beside training.shard_classes: its attack needs all classes in one place"
+            raise broken_rule("training.adversarial", rule, got=training.adversarial.attack)
+        if training.shard_classes and self.criterion.name == "online_label_smoothing":
+            rule = "must be another one beside training.shard_classes: its soft labels are all classes by all"
+            raise broken_rule("criterion.name", rule, got=self.criterion.name)
         return self
 
     @model_validator(mode="after")

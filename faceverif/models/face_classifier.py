@@ -123,7 +123,7 @@ class FaceClassifier:
 
 def save_face_classifier(
     run: Path,
-    objective: Objective,
+    objective_state: Mapping[str, Tensor],
     *,
     config: ClassifierConfig,
     class_names: tuple[str, ...],
@@ -134,7 +134,7 @@ def save_face_classifier(
 
     Args:
         run: its folder.
-        objective: as it was trained.
+        objective_state: of the objective as it was trained, with all classes.
         config: of the run.
         class_names: in the order of the logits.
         photos: of these people.
@@ -146,7 +146,7 @@ def save_face_classifier(
         "data_sha256": photos.data_sha256,
         "model_sha256": model_sha256,
     }
-    state = {_OBJECTIVE + name: tensor for name, tensor in objective.state_dict().items()}
+    state = {_OBJECTIVE + name: tensor for name, tensor in objective_state.items()}
     state |= {_TRAINED: torch.from_numpy(photos.trained), _HELD_OUT: torch.from_numpy(photos.held_out)}
     _FILES.write(run / CLASSIFIER_NAME, state, about)
 

@@ -18,8 +18,10 @@ from data_prep.errors import InputError
 from data_prep.progress import duration
 from faceverif.config.run import RunConfig
 from faceverif.provenance import peak_memory_mb
+from faceverif.sharding.collectives import largest
 from faceverif.training.checks import VerificationCheck
 from faceverif.training.data import Batch, TrainingPhotos
+from faceverif.training.head_memory import head_memory
 from faceverif.training.loop import TrainingRun, prepare
 from faceverif.training.on_screen import headline
 
@@ -101,6 +103,7 @@ def rehearse(config: RunConfig, run: Path, *, resume: bool = False) -> Rehearsal
             *((check.name, check.text()) for check in checks),
             ("pace", _pace_text(training, pace)),
             ("memory", _memory_text(training, pace)),
+            ("head", head_memory(training.learner)),
             *features,
             ("an epoch", _epoch_text(training, pace)),
             ("in all", _total_text(steps_left, pace, checks)),
@@ -133,7 +136,8 @@ def _timed(training: TrainingRun, steps: int) -> tuple[list[float], float]:
         loss = _step(training, batch)
         seconds.append(time.monotonic() - start)
         start = time.monotonic()
-        if start - begun > _MEASURED_S and len(seconds) > _WARM_UP_STEPS:
+        late = start - begun > _MEASURED_S and len(seconds) > _WARM_UP_STEPS
+        if largest(torch.tensor(float(late), device=training.fabric.device)):  # all end after the same step
             break
     return seconds, loss
 

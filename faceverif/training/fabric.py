@@ -8,9 +8,12 @@ import warnings
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from data_prep.device import chosen_name, computing_device
 from data_prep.errors import InputError
+from faceverif.heads.sharding import sharded_names
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -85,6 +88,12 @@ def launch_fabric(config: Divided) -> Fabric:
     warnings.filterwarnings("ignore", message=".*broadcast_buffers.* is deprecated")
     fabric.launch()
     return fabric
+
+
+def leave_to_processes(network: nn.Module) -> None:
+    """Tell DDP what it must not make equal: the classes that each process holds alone."""
+    spread = [name for name, _ in sharded_names(network)]
+    DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(network, spread)
 
 
 def _or_accumulate(config: Divided) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from torch import Tensor
 
 from data_prep.progress import say
 from faceverif.models import MODEL_NAME, PreprocessingSpec, save_model
@@ -19,6 +21,7 @@ from faceverif.verification.result import VerificationResult
 def export_weights(
     run: Path,
     learner: Learner,
+    objective_state: Mapping[str, Tensor],
     *,
     photos: TrainingPhotos,
     spec: PreprocessingSpec,
@@ -29,6 +32,7 @@ def export_weights(
     Args:
         run: its folder.
         learner: at the last step.
+        objective_state: its head with all classes, criterion and penalties.
         photos: what was trained on.
         spec: the crops that the model takes.
         provenance: of the run, complete.
@@ -43,7 +47,7 @@ def export_weights(
     )
     save_face_classifier(
         run,
-        learner.network.objective,
+        objective_state,
         config=config,
         class_names=photos.identities,
         photos=PhotoRows(photos.dataset.sha256, photos.rows, photos.held_out),

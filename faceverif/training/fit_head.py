@@ -197,7 +197,7 @@ def _write(
         copyfile(embedder.name, unfinished)
     save_face_classifier(
         fitted.run,
-        objective,
+        objective.state_dict(),
         config=config,
         class_names=photos.identities,
         photos=PhotoRows(photos.dataset.sha256, photos.rows, photos.held_out),

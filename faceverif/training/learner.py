@@ -10,12 +10,20 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from faceverif.config.run import RunConfig
+from faceverif.heads.sharding import Sharding
+from faceverif.sharding.shard import ClassShard
 from faceverif.training.augmentation import AugmentationDraw, augment_crops, draw_augmentation
 from faceverif.training.checkpoint import load_optimizer
 from faceverif.training.data import Batch
 from faceverif.training.one_step import OneStep
 from faceverif.training.randomness import counted_generator, counted_seed
 from faceverif.training.recognition_model import RecognitionModel
+from faceverif.training.sharded_state import (
+    own_optimizer_state,
+    own_state,
+    whole_optimizer_state,
+    whole_state,
+)
 from faceverif.training.start import Start
 from faceverif.training.teacher import Teacher, refuse_unfit
 
@@ -55,6 +63,8 @@ class Learner(OneStep[Batch]):
         model = RecognitionModel(config, classes=classes).to(memory_format=torch.channels_last)
         if start is not None:
             start.give(model)
+        if (sharding := _sharding(config, fabric, classes=classes)) is not None:
+            model.objective.spread_classes(sharding)
         if teacher is not None:
             refuse_unfit(teacher, model.backbone, config)
         super().__init__(
@@ -74,19 +84,24 @@ class Learner(OneStep[Batch]):
             self.result = self.average.module
 
     def state(self) -> dict[str, Any]:
-        """Tensors and plain values that the next step depends on, the same on any number of processes."""
+        """As the base class says."""
         return {
             "backbone": self.network.backbone.state_dict(),
-            "objective": self.network.objective.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "objective": self.objective_state(),
+            "optimizer": whole_optimizer_state(self.optimizer, self.network),
             "average": self.average.state_dict() if self.average is not None else None,
         }
 
+    def objective_state(self) -> dict[str, Tensor]:
+        """Head, criterion and penalties. All processes call it together; the first one's has all classes."""
+        return whole_state(self.network.objective)
+
     def load_state(self, state: dict[str, Any]) -> None:
         """Take over what `state` gave."""
-        self.network.backbone.load_state_dict(state["backbone"])
-        self.network.objective.load_state_dict(state["objective"])
-        load_optimizer(self.optimizer, state["optimizer"])
+        network, optimizer = self.network, self.optimizer
+        network.backbone.load_state_dict(state["backbone"])
+        network.objective.load_state_dict(own_state(network.objective, state["objective"]))
+        load_optimizer(optimizer, own_optimizer_state(optimizer, network, state["optimizer"]))
         if self.average is not None:
             self.average.load_state_dict(state["average"])
 
@@ -125,3 +140,11 @@ class Learner(OneStep[Batch]):
             return seen.contiguous(memory_format=torch.channels_last) if seen.ndim == 4 else seen
         side = config.backbone.input_px
         return augment_crops(crops, draw, config=config.augmentation, input_px=side)
+
+
+def _sharding(config: RunConfig, fabric: Fabric, *, classes: int) -> Sharding | None:
+    """How the classes are spread; None where this process compares with all of them."""
+    sampled = config.training.sample_classes
+    if not config.training.shard_classes or (fabric.world_size == 1 and sampled is None):
+        return None
+    return Sharding(ClassShard(classes, fabric.world_size, fabric.global_rank), sampled)

@@ -23,7 +23,7 @@ from faceverif.training.inputs import RunInputs
 from faceverif.training.learner import Learner
 from faceverif.training.on_screen import headline, steps_shown
 from faceverif.training.order import RemainingBatches, steps_per_epoch
-from faceverif.training.provenance import describe_photos
+from faceverif.training.provenance import describe_others, describe_photos
 from faceverif.training.refused_batch import batch_kept_if_refused
 from faceverif.training.run_folder import RunFolder, held
 from faceverif.training.run_log import RunLog
@@ -31,6 +31,7 @@ from faceverif.training.start import Start
 from faceverif.training.step_figures import StepFigures
 from faceverif.training.stop import StopRequest
 from faceverif.training.teacher import Teacher
+from faceverif.training.together import lost_processes_named, refuse_differences
 from faceverif.verification.embeddings import EmbeddedPhotos
 from faceverif.verification.result import VerificationResult
 
@@ -56,10 +57,11 @@ def train(config: RunConfig, run: Path, *, resume: bool = False) -> None:
     """
     with held(run, command="faceverif train"):
         training = prepare(config, run, resume=resume)
-        training.begin()
-        with StopRequest() as stop:
-            training.fit(stop)
-        training.finish()
+        with lost_processes_named(run):
+            training.begin()
+            with StopRequest() as stop:
+                training.fit(stop)
+            training.finish()
 
 
 def prepare(config: RunConfig, run: Path, *, resume: bool = False) -> TrainingRun:
@@ -77,10 +79,12 @@ def prepare(config: RunConfig, run: Path, *, resume: bool = False) -> TrainingRu
     """
     inputs = RunInputs.read(config, run, resume=resume)
     keep_freed_memory()
+    fabric = launch_fabric(config)
+    refuse_differences(config, data_sha256=inputs.photos.sha256)
     training = TrainingRun(
         config,
         run,
-        launch_fabric(config),
+        fabric,
         inputs.photos,
         inputs.spec,
         inputs.checks,
@@ -141,10 +145,7 @@ class TrainingRun:
             device=str(fabric.device),
             processes=fabric.world_size,
         )
-        if start is not None:
-            provenance["start_from"] = start.describe(self.learner.network)
-        if teacher is not None and config.teacher is not None:
-            provenance["teacher"] = teacher.describe(config.teacher)
+        provenance |= describe_others(config, self.learner.network, start=start, teacher=teacher)
         self.folder = RunFolder(run, config, provenance, data_sha256=photos.sha256)
 
     def continue_from(self, checkpoint: dict[str, Any]) -> None:
@@ -229,10 +230,16 @@ class TrainingRun:
 
     def finish(self) -> None:
         """Export the model with what was found about it."""
+        objective_state = self.learner.objective_state()
         if self.fabric.is_global_zero:
             self.folder.close(steps=self.step)
             export_weights(
-                self.run, self.learner, photos=self.photos, spec=self.spec, provenance=self.folder.provenance
+                self.run,
+                self.learner,
+                objective_state,
+                photos=self.photos,
+                spec=self.spec,
+                provenance=self.folder.provenance,
             )
             write_results(self.run, [(check, self._result(check)) for check in self.checks])
             self.log.close()
@@ -256,7 +263,8 @@ class TrainingRun:
                 advance(batch_size, self.folder.note(figures, step=self.step, last_step=self.last_step))
                 self._asked_to_stop = figures.stop
                 if self.step % self.steps_per_epoch:  # else the epoch's end is worked off first, then saved
-                    self._save_if_due()
+                    if figures.save:
+                        self._save()
                     self._end_if_asked(stop)
                 elif self.fabric.is_global_zero:
                     self._measure_robustness(batch)
@@ -293,9 +301,11 @@ class TrainingRun:
             say(f"{name} after epoch {epoch}: {accuracy}, EER {result.eer:.2%}")
         self.fabric.barrier()
 
-    def _save_if_due(self) -> None:
-        if self.folder.minutes_unsaved >= self.config.training.checkpoint_every_minutes:
-            self._save()
+    @property
+    def _wants_checkpoint(self) -> bool:
+        """The first process decides for all, which may have to give it their classes."""
+        late = self.folder.minutes_unsaved >= self.config.training.checkpoint_every_minutes
+        return late and self.fabric.is_global_zero
 
     def _end_if_asked(self, stop: StopRequest) -> None:
         """Save and stop, all processes after the same step.
@@ -310,14 +320,15 @@ class TrainingRun:
             raise KeyboardInterrupt
 
     def _save(self) -> None:
+        """Replace the checkpoint; all processes call it together."""
+        state = self.learner.state()
         if self.fabric.is_global_zero:
             about = {
                 "exclusions": self.folder.provenance["data"]["exclusions"],
                 "identities": list(self.photos.identities),
                 "preprocessing": asdict(self.spec),
             }
-            state = self.learner.state() | about
-            self.folder.save(state, step=self.step, **self.log.state())
+            self.folder.save(state | about, step=self.step, **self.log.state())
 
     def _compute_gradients(self, batch: Batch, *, stop: bool) -> StepFigures:
         """Stop before the weights are spoilt, and keep the batch that would have spoilt them.
@@ -327,7 +338,9 @@ class TrainingRun:
         with batch_kept_if_refused(
             self.run, self.config, self.photos, step=self.step, writes=self.fabric.is_global_zero
         ):
-            figures = self.learner.compute_gradients(batch, step=self.step, stop=stop)
+            figures = self.learner.compute_gradients(
+                batch, step=self.step, stop=stop, save=self._wants_checkpoint
+            )
             figures.refuse_not_finite()
         return figures
 

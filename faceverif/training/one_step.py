@@ -14,8 +14,11 @@ from data_prep.progress import say
 from faceverif.checked_tensors import DeferredChecks
 from faceverif.config.adversarial import AdversarialConfig
 from faceverif.config.optimisation import OptimizerConfig, ScheduleConfig
+from faceverif.heads.sharding import sharded_names
 from faceverif.objective import LearningModel, Objective
 from faceverif.training.adversarial import Robustness, hardening, measure_robustness
+from faceverif.training.clipping import clip_spread_gradients
+from faceverif.training.fabric import leave_to_processes
 from faceverif.training.optimizer import build_optimizer, set_learning_rate
 from faceverif.training.randomness import counted_seed
 from faceverif.training.schedule import learning_rate_factor, margin_progress
@@ -83,6 +86,8 @@ class OneStep(ABC, Generic[Batch]):
         self.optimizer = build_optimizer(settings.optimizer, network)
         seen = hardening(network, attack=settings.training.adversarial, noise=settings.training.noise)
         self._hardened = seen is not network
+        self._spread = {name for name, _ in sharded_names(network)}
+        leave_to_processes(seen)
         self.model, self._fabric_optimizer = fabric.setup(seen, self.optimizer)
 
     @abstractmethod
@@ -94,7 +99,10 @@ class OneStep(ABC, Generic[Batch]):
 
     @abstractmethod
     def state(self) -> dict[str, Any]:
-        """Tensors and plain values that the next step depends on, the same on any number of processes."""
+        """Tensors and plain values that the next step depends on, the same on any number of processes.
+
+        All processes call it together; the first one's is whole.
+        """
 
     @abstractmethod
     def load_state(self, state: dict[str, Any]) -> None:
@@ -117,7 +125,9 @@ class OneStep(ABC, Generic[Batch]):
             return 0.0
         return min(1.0, (step + 1) / self.steps_per_epoch / max(attack.warmup_epochs, 1e-9))
 
-    def compute_gradients(self, batch: Batch, *, step: int, stop: bool = False) -> StepFigures:
+    def compute_gradients(
+        self, batch: Batch, *, step: int, stop: bool = False, save: bool = False
+    ) -> StepFigures:
         """Forward and backward over this process's share of a batch; the gradients are averaged and clipped.
 
         The device is read once, at the end.
@@ -126,6 +136,7 @@ class OneStep(ABC, Generic[Batch]):
             batch: the share.
             step: number of the step, counted from 0.
             stop: this process was asked to stop after it.
+            save: this process wants a checkpoint after it.
 
         Raises:
             InputError: labels or embeddings break a rule of the head or of a penalty.
@@ -141,18 +152,16 @@ class OneStep(ABC, Generic[Batch]):
                 checks.refuse()  # what a check will refuse may have been the cause
                 raise
         longest = self._settings.training.clip_norm or float("inf")
-        norm = self.fabric.clip_gradients(
-            self.model, self._fabric_optimizer, max_norm=longest, error_if_nonfinite=False
-        )
-        asked = torch.full((1,), float(stop), device=measured.device)
+        norm = self._clip_gradients(longest)
+        asked = torch.tensor((stop, save), dtype=torch.float32).to(measured)
         shared = torch.hstack([measured, checks.failed.to(measured), asked])
         figures = (self.fabric.all_reduce(shared, reduce_op="mean"), norm)
         values = torch.hstack([torch.as_tensor(each) for each in figures]).tolist()
-        loss, hits, negative, failed, stops, length = values
+        loss, hits, negative, failed, stops, saves, length = values
         if failed:
             checks.refuse()
             self._refuse_elsewhere()
-        return StepFigures(loss, hits, negative, length, stop=stops > 0)
+        return StepFigures(loss, hits, negative, length, stop=stops > 0, save=saves > 0)
 
     def update(self, *, step: int) -> None:
         """Move the weights along the gradients that `compute_gradients` left."""
@@ -192,11 +201,18 @@ class OneStep(ABC, Generic[Batch]):
             with self.fabric.no_backward_sync(self.model, enabled=number < count):
                 output = self.model(pictures, labels, *extra, *more)
                 loss = output.loss / count
-                highest, predicted = output.head.logits.max(dim=1)
+                highest, predicted = output.head.highest()
                 shares = torch.stack((predicted == labels, highest < 0)).float().mean(dim=1) / count
                 self.fabric.backward(loss)
             measured += torch.hstack((loss.detach(), shares))
         return measured
+
+    def _clip_gradients(self, longest: float) -> Tensor | None:
+        if self._spread:
+            return clip_spread_gradients(self.network, self._spread, longest=longest)
+        return self.fabric.clip_gradients(
+            self.model, self._fabric_optimizer, max_norm=longest, error_if_nonfinite=False
+        )
 
     def _refuse_elsewhere(self) -> None:
         """Stop together with the process whose labels or embeddings are refused; alone there is none."""

@@ -1,10 +1,14 @@
-"""What a face model is trained on, for its provenance."""
+"""What a face model is trained on and with, for its provenance."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from faceverif.config.run import RunConfig
 from faceverif.training.data import TrainingPhotos
+from faceverif.training.recognition_model import RecognitionModel
+from faceverif.training.start import Start
+from faceverif.training.teacher import Teacher
 
 
 def describe_photos(photos: TrainingPhotos) -> dict[str, Any]:
@@ -25,3 +29,15 @@ def describe_photos(photos: TrainingPhotos) -> dict[str, Any]:
         "exclusions": None if photos.exclusions is None else photos.exclusions.described(),
         "left_out": len(dataset) - len(photos) - len(photos.held_out),
     }
+
+
+def describe_others(
+    config: RunConfig, model: RecognitionModel, *, start: Start | None, teacher: Teacher | None
+) -> dict[str, Any]:
+    """What other runs gave the model of this one; JSON-able."""
+    given: dict[str, Any] = {}
+    if start is not None:
+        given["start_from"] = start.describe(model)
+    if teacher is not None and config.teacher is not None:
+        given["teacher"] = teacher.describe(config.teacher)
+    return given

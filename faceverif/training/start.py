@@ -110,8 +110,10 @@ class Start:
 
     def _fits(self, model: RecognitionModel) -> bool:
         """Whether the model's head has class weights like those of the run."""
-        own = dict(model.objective.head.named_parameters()).get("weight")
-        return own is not None and self.class_weights is not None and own.shape == self.class_weights.shape
+        head, weights = model.objective.head, self.class_weights
+        if weights is None or "weight" not in dict(head.named_parameters()):
+            return False
+        return weights.shape == (head.classes, head.embedding_dim)
 
 
 def _in_words(spec: PreprocessingSpec) -> str:

@@ -18,6 +18,7 @@ class StepFigures(NamedTuple):
             products, their embedding is opposite to all class weights (W-Softmax's second minimum).
         gradient_norm: before clipping, of this process's model (all have the same gradient).
         stop: one of the processes was asked to stop after this step.
+        save: the first process wants a checkpoint after this step.
     """
 
     loss: float
@@ -25,6 +26,7 @@ class StepFigures(NamedTuple):
     all_negative: float
     gradient_norm: float
     stop: bool = False
+    save: bool = False
 
     def refuse_not_finite(self) -> None:
         """Stop before the weights are spoilt.

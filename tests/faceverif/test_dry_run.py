@@ -39,13 +39,16 @@ def test_it_says_what_the_run_takes_and_writes_nothing(data: Path, tmp_path: Pat
     assert everything(tmp_path) == before
     lines = dict(line.split("  ", 1) for line in text.splitlines())
     lines = {name.strip(): line.strip() for name, line in lines.items()}
-    assert list(lines) == ["run", "data", "own", "pace", "memory", "an epoch", "in all", "disk"]
+    assert list(lines) == ["run", "data", "own", "pace", "memory", "head", "an epoch", "in all", "disk"]
     assert "19 photos of 4 people, 5 epochs of 2 steps of 8 photos, from the start" in lines["run"]
     assert "arcface-112, centred-largest, rgb; 1 of 20 photos are left out" in lines["data"]
     assert lines["own"].startswith("32 pairs of 20 photos, all there; 3 times, ")  # after epochs 2, 4 and 5
     assert "mean of 8 warm steps" in lines["pace"]
     assert "with 4 classes" in lines["memory"]
     assert "for 10 steps" in lines["in all"]
+    # 4 x 16 floats as weights, gradients and momentum; logits of 8 photos.
+    assert lines["head"].startswith("0.0 MB in each process for 4 of 4 classes")
+    assert lines["head"].endswith("0.0 MB for the logits of 8 photos")
 
 
 def test_the_disk_it_names_is_what_training_writes(data: Path, tmp_path: Path) -> None:

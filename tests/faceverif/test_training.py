@@ -121,8 +121,8 @@ def test_nonfinite_step_stops_before_the_update_and_keeps_the_batch(
     compute = Learner.compute_gradients
     seen: dict[str, Any] = {}
 
-    def breaking(self: Learner, batch: Any, *, step: int, stop: bool) -> StepFigures:
-        figures = compute(self, batch, step=step, stop=stop)
+    def breaking(self: Learner, batch: Any, *, step: int, **asked: bool) -> StepFigures:
+        figures = compute(self, batch, step=step, **asked)
         if step < 3:
             return figures
         seen["batch"], seen["weights"] = batch, self.network.objective.head.weight.detach().clone()

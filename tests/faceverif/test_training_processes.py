@@ -1,129 +1,197 @@
-"""Two processes make the step that one makes, and one can go on where two stopped."""
+"""Several processes make the step that one makes, whatever holds the classes, and any number goes on."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
-import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from forked import run_agents, run_forked
+from safetensors.torch import load_file
 from small_faces import write_faces
 from small_runs import checkpoint, run_config, settings, tensors
+from torch import nn
 
+from data_prep.errors import InputError
+from faceverif.backbones import BACKBONES
+from faceverif.backbones.base import Backbone
+from faceverif.backbones.plain_residual import fully_connected
+from faceverif.cli import main
 from faceverif.config.yaml_text import yaml_text
+from faceverif.sharding.collectives import processes
+from faceverif.training import together
 from faceverif.training.learner import Learner
 from faceverif.training.loop import train
+from faceverif.training.together import refuse_differences
 
-pytestmark = pytest.mark.usefixtures("small_inputs")
+pytestmark = [
+    pytest.mark.usefixtures("small_inputs"),
+    pytest.mark.skipif(torch.cuda.is_available(), reason="a process that has used a GPU cannot be forked"),
+    pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning"),
+]
 
-# Without batch normalisation and dropout a step does not depend on how a batch is divided.
-PLAIN = {
-    "backbone": {"name": "sphereface", "depth": 20, "embedding_dim": 16, "input_px": 64, "dropout": 0.0},
-    "training": {"epochs": 1, "ema_decay": None, "checkpoint_every_minutes": 60},
+
+def smallest_net(*, embedding_dim: int, input_px: int, **_: Any) -> Backbone:
+    """Without batch normalisation and dropout: a step does not depend on how a batch is divided."""
+    trunk = nn.Sequential(nn.Conv2d(3, 4, 3, stride=8, padding=1), nn.PReLU(4))
+    embed = fully_connected(4 * (input_px // 8) ** 2, embedding_dim, dropout=0.0)
+    return Backbone(trunk, embed, embedding_dim=embedding_dim, input_px=input_px)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def small_net() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(BACKBONES, "sphereface", smallest_net)
+        yield
+
+
+PLAIN: dict[str, Any] = {
+    "backbone": {"name": "sphereface", "depth": 20, "embedding_dim": 16, "input_px": 32, "dropout": 0.0},
+    "training": {"epochs": 1, "batch_size": 6, "ema_decay": None, "checkpoint_every_minutes": 60},
 }
-LONG = PLAIN | {"training": PLAIN["training"] | {"epochs": 500}}
+SPREAD = PLAIN | {"training": PLAIN["training"] | {"shard_classes": True}}
+LONG = PLAIN | {"training": SPREAD["training"] | {"epochs": 500, "checkpoint_every_minutes": 0}}
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_faces(tmp_path_factory.mktemp("data"), people=4, photos=5, template="arcface-64").root
+    return write_faces(tmp_path_factory.mktemp("data"), people=4, photos=5).root
 
 
-# Three commands in one start of torchrun, which takes longer than all of them: one ends, one is stopped by
-# SIGINT in each process, and the same again by a SIGTERM that torchrun passes on to its processes.
-PROGRAM = """
-import os, signal, sys
-from pathlib import Path
-import torch
-from faceverif.cli import main
-from faceverif.training.learner import Learner
-
-update = Learner.update
-errors = Path(os.environ["TORCHELASTIC_ERROR_FILE"])
-short, long, finished, stopped = sys.argv[1:]
-
-def train(config, run, *, signal_at, send):
-    # A folder of each command, in which the processes agree on who speaks, as torchrun makes one of a start.
-    place = errors.parent.parent / str(signal_at) / errors.parent.name / errors.name
+def command(folder: Path, name: str, *, signal_at: int = -1, send: Any = None) -> int:
+    """`faceverif train NAME.yaml` in this process, which gets a signal before a step; its exit code."""
+    errors = Path(os.environ["TORCHELASTIC_ERROR_FILE"])
+    update = Learner.update
+    # A folder for each command, in which the processes agree on who speaks, as torchrun makes at a start.
+    place = errors.parent.parent / f"{name}{signal_at}" / errors.parent.name / errors.name
     os.environ["TORCHELASTIC_ERROR_FILE"] = str(place)
 
-    def updated(self, *, step):
+    def updated(self: Learner, *, step: int) -> None:
         if step == signal_at:
             send()
         update(self, step=step)
 
-    Learner.update = updated
-    sys.argv = ["faceverif", "train", config, "--run", run]
+    Learner.update = updated  # type: ignore[method-assign]
+    sys.argv = ["faceverif", "train", str(folder / f"{name}.yaml"), "--run", str(folder / name)]
     try:
         main()
     except SystemExit as ended:
-        return ended.code
+        return int(ended.code or 0)
+    finally:
+        Learner.update = update  # type: ignore[method-assign]
+        os.environ["TORCHELASTIC_ERROR_FILE"] = str(errors)
+    return 0
 
-def pass_on():
+
+def shapes_in(file: Path) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in load_file(file).items()}
+
+
+def vanish() -> None:
     if os.environ["RANK"] == "1":
-        os.kill(os.getppid(), signal.SIGTERM)
+        Path("vanished").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
 
-assert not train(short, finished, signal_at=-1, send=None)
-assert train(long, stopped, signal_at=0, send=lambda: signal.raise_signal(signal.SIGINT)) == 130
-torch.distributed.barrier()  # the next command reads what this one saves
-sys.exit(train(long, stopped, signal_at=3, send=pass_on))
-"""
+
+def commands(folder: Path) -> None:
+    """What each process does: two trainings, one that Ctrl-C stops, and one that loses a process.
+
+    torchrun starts the processes once more; that training continues, until SIGTERM stops both agents.
+    """
+    os.chdir(folder)
+    if not Path("vanished").exists():
+        assert command(folder, "short") == 0
+        assert command(folder, "spread") == 0
+        assert command(folder, "long", signal_at=0, send=lambda: signal.raise_signal(signal.SIGINT)) == 130
+        torch.distributed.barrier()  # the next command reads what this one saves
+        sys.exit(command(folder, "long", signal_at=3, send=vanish))
+    sys.exit(command(folder, "long", signal_at=6, send=lambda: os.kill(os.getppid(), signal.SIGTERM)))
 
 
 @pytest.fixture(scope="module")
-def two_processes(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """The folder with the runs of two gloo processes, and what they said."""
+def two_machines(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The folder with the runs of two machines, and what they said."""
     folder = tmp_path_factory.mktemp("torchrun")
-    for name, settings_of_run in (("short", PLAIN), ("long", LONG)):
-        (folder / f"{name}.yaml").write_text(yaml_text(settings(data, **settings_of_run)))
-    (folder / "program.py").write_text(PROGRAM)
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--"]
-    words = ["program.py", "short.yaml", "long.yaml", "finished", "stopped"]
-    ended = subprocess.run(
-        [*launch, *words], cwd=folder, capture_output=True, text=True, timeout=600, check=False
-    )
-    return folder, ended.stderr
+    for name, sections in (("short", PLAIN), ("spread", SPREAD), ("long", LONG)):
+        (folder / f"{name}.yaml").write_text(yaml_text(settings(data, **sections)))
+    return folder, run_agents(commands, folder, folder, restarts=1)
 
 
 @pytest.mark.slow
-def test_a_stopped_torchrun_saves_first_and_another_number_of_processes_goes_on(
-    data: Path, two_processes: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
+def test_two_machines_train_like_one_process(
+    data: Path, two_machines: tuple[Path, str], tmp_path: Path
 ) -> None:
-    run, said = two_processes[0] / "stopped", two_processes[1]
-    step = checkpoint(run)["step"]
-    assert 4 <= step < 1000, said
-    for stopped_at in (2, step):
-        assert said.count(f"stopped after step {stopped_at}; its checkpoint is saved") == 1
-    assert said.count("stopping after this step") == 2  # once for each signal
-    assert said.count("faceverif: interrupted. To continue: the same torchrun command") == 2
-    assert "SIGKILL" not in said
-    assert "Warning" not in said
-    assert "deprecated" not in said
+    folder, said = two_machines
+    assert "2 process(es)" in said, said
+    assert said.count("epoch 1/1: 18/18") == 2  # of two trainings only the first process reports
+    train(run_config(data, **PLAIN), tmp_path)
+    assert_alike(folder / "short", tmp_path)
+    assert_alike(folder / "spread", tmp_path)
+    for name in ("model.safetensors", "classifier.safetensors"):
+        ours, theirs = (shapes_in(run / name) for run in (folder / "spread", tmp_path))
+        assert ours == theirs
 
-    step_made = Learner.update
 
-    def stop_after_a_step(self: Learner, *, step: int) -> None:
-        step_made(self, step=step)
-        os.kill(os.getpid(), signal.SIGTERM)
+@pytest.mark.slow
+def test_a_lost_process_costs_one_line_and_torchrun_continues(two_machines: tuple[Path, str]) -> None:
+    folder, said = two_machines
+    assert (
+        said.count("stopped after step 2; its checkpoint is saved") == 1
+    )  # both had the signal in the first
+    lost = "faceverif: torchrun: all processes of a training must stay alive and in reach of each other; got"
+    assert said.count(lost) == 1, said
+    assert ", from step 3; 2 process(es)" in said
+    step = checkpoint(folder / "long")["step"]
+    assert 7 <= step < 1000
+    assert said.count(f"stopped after step {step}; its checkpoint is saved") == 1
 
-    monkeypatch.setattr(Learner, "update", stop_after_a_step)
+
+@pytest.mark.slow
+def test_any_number_of_processes_goes_on(data: Path, two_machines: tuple[Path, str], tmp_path: Path) -> None:
+    config, alone, three = run_config(data, **LONG), tmp_path / "alone", tmp_path / "three"
+    for run in (alone, three):
+        shutil.copytree(two_machines[0] / "long", run)
+    until = checkpoint(alone)["step"] + 2
+    run_forked(two_more_steps, 1, tmp_path, config, alone, until)
+    run_forked(two_more_steps, 3, tmp_path, config, three, until)  # of 4 classes: 2, 1 and 1
+    assert checkpoint(alone)["step"] == checkpoint(three)["step"] == until
+    assert_alike(three, alone)
+
+
+def two_more_steps(rank: int, config: Any, run: Path, until: int) -> None:
+    """Stopped by SIGTERM, of which other processes hear in the next step."""
+    update, several = Learner.update, processes() > 1
+
+    def stop(self: Learner, *, step: int) -> None:
+        update(self, step=step)
+        if step == until - (2 if several else 1):
+            signal.raise_signal(signal.SIGTERM)
+
+    Learner.update = stop  # type: ignore[method-assign]
     with pytest.raises(KeyboardInterrupt):
-        train(run_config(data, **LONG), run)
-    assert checkpoint(run)["step"] == step + 1
+        train(config, run)
 
 
-@pytest.mark.slow
-def test_two_gloo_processes_train_like_one(
-    data: Path, two_processes: tuple[Path, str], tmp_path: Path
-) -> None:
-    folder, said = two_processes
-    assert "2 process(es)" in said
-    assert said.count("epoch 1/1") == 1  # only the first process reports
-    train(run_config(data, **PLAIN), tmp_path, resume=False)
-    assert_alike(folder / "finished", tmp_path)
+def refuses_another_config(rank: int, data: Path) -> None:
+    other = run_config(data, head={"margin": 0.1 * (1 + rank)}, training={"workers": rank})
+    rule = "^torchrun: all processes must run the same code with the same config and data; got process 1 on"
+    with pytest.raises(InputError, match=rf"{rule} .* with head\.margin 0\.1 -> 0\.2\. Make"):
+        refuse_differences(other, data_sha256="abc")
+    with pytest.raises(InputError, match=r"process 1 on .* with sha256 abc0 -> abc1\. Make"):
+        refuse_differences(run_config(data), data_sha256=f"abc{rank}")
+    together.git_commit = lambda: f"{rank}f00"
+    with pytest.raises(InputError, match=r"process 1 on .* with code 0f00 -> 1f00\. Make"):
+        refuse_differences(run_config(data), data_sha256="abc")
+
+
+def test_a_process_with_other_code_settings_or_data_stops_all(data: Path, tmp_path: Path) -> None:
+    run_forked(refuses_another_config, 2, tmp_path, data)
 
 
 def assert_alike(one: Path, other: Path) -> None:
@@ -138,7 +206,7 @@ def assert_alike(one: Path, other: Path) -> None:
 def test_accumulated_parts_make_the_step_of_a_whole_batch(tmp_path: Path) -> None:
     data = write_faces(tmp_path / "data", people=4, photos=5).root
     whole = PLAIN | {"backbone": PLAIN["backbone"] | {"input_px": 32}}
-    parts = whole | {"training": PLAIN["training"] | {"accumulate": 4}}
+    parts = whole | {"training": PLAIN["training"] | {"accumulate": 3}}
     train(run_config(data, **whole), tmp_path / "whole", resume=False)
     train(run_config(data, **parts), tmp_path / "parts", resume=False)
     assert_alike(tmp_path / "parts", tmp_path / "whole")
