@@ -6,6 +6,7 @@ it was computed, up to rounding.
 
 from __future__ import annotations
 
+import os
 import re
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ AUTO = "auto"
 _NAMED = re.compile(r"auto|cpu|mps|cuda(:\d{1,3})?")
 
 _chosen: str = AUTO
+_cores: int | None = None
 
 
 def refuse_unknown_device(name: str, *, field: str = "--device") -> None:
@@ -55,6 +57,17 @@ def chosen_name() -> str:
 def computing_device() -> torch.device:
     """The device of this process; without a choice, that of `auto`."""
     return find_device(_chosen)
+
+
+def use_cores(count: int) -> None:
+    """Let this process compute on some cores only: one, where there is a worker per core."""
+    global _cores
+    _cores = count
+
+
+def cores() -> int:
+    """The cores that this process computes on: all of the machine, unless it was told otherwise."""
+    return _cores or os.cpu_count() or 1
 
 
 def find_device(name: str) -> torch.device:

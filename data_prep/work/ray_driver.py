@@ -57,6 +57,8 @@ def drive(pipe: Connection, request: RayRequest) -> None:
             pipe.send((JOINED, (len(_nodes(ray)), crew.size)))
             crew.work(pipe)
             pipe.send((END, None))
+        except ray.exceptions.RayError as error:
+            raise _unanswered("the cluster", error) from error
         finally:
             ray.shutdown()
     except (BrokenPipeError, EOFError):  # nobody waits for it any more
@@ -90,11 +92,9 @@ def _joined(workers: int) -> Any:
         if address != "local":
             ray.init(address=address, **quiet)
             return ray
-    except ConnectionError as error:
-        if address != "auto":
+    except Exception as error:  # of another version, without its token, or what its client raises
+        if address != "auto" or not isinstance(error, ConnectionError):
             raise _unanswered(address, error) from error
-    except (RuntimeError, ValueError) as error:
-        raise _unanswered(address, error) from error
     try:
         ray.init(
             address="local",
@@ -190,6 +190,7 @@ class _Crew:
             return
         if kind in (READY, DONE):
             self._idle.append(actor)
+            self._deaths.pop(shard, None)
         if kind != READY:
             pipe.send((kind, content))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from data_prep.device import choose_device
+from data_prep.device import choose_device, use_cores
 from data_prep.host_memory import keep_freed_memory
 from data_prep.work.job import Job, Result, Shard
 from data_prep.work.storage import Watch
@@ -33,6 +33,7 @@ def work_on_one_core(job: Job[Shard, Result], device: str | None) -> Callable[[S
     """
     if device is not None:
         choose_device(device)
+        use_cores(1)
         use_threads(1, 1)
         keep_freed_memory()
     return work_of(job)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
@@ -15,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from data_prep.alignment import TEMPLATES, Template
-from data_prep.device import computing_device
+from data_prep.device import computing_device, cores
 from data_prep.errors import InputError, first_line
 from data_prep.progress import say
 from faceverif.models.embedder import Embedder, PreprocessingSpec
@@ -80,7 +79,7 @@ class OnnxEmbedder(Embedder):
         self.batch = self.input.batch
         self.provenance = {} if label is None else label.provenance
         on_cpu = self._device == "cpu"
-        self._threads = ThreadPoolExecutor(os.cpu_count() or 1 if on_cpu else 1)
+        self._threads = ThreadPoolExecutor(cores() if on_cpu else 1)
         self._largest_batch = _LARGEST_BATCH if on_cpu else _LARGEST_BATCH_ON_GPU
         self.spec, self.output_name = self._fitting(label, output)
         self.preprocessing = f"{preprocess}: {self.pixels.colour_order.upper()}, {self.pixels.formula}"

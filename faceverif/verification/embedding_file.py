@@ -103,12 +103,14 @@ def _write_batches(
     written[rows] = True
     columns = dataset.table.select(["photo", "identity", "status"]).filter(pa.array(written))
     writer: pq.ParquetWriter | None = None
+    begin = 0
     try:
-        for index, embeddings in enumerate(batches):
+        for embeddings in batches:
             values = pa.array(embeddings.reshape(-1), pa.float32())
-            table = columns.slice(index * BATCH, BATCH).append_column(
+            table = columns.slice(begin, len(embeddings)).append_column(
                 "embedding", pa.FixedSizeListArray.from_arrays(values, embeddings.shape[1])
             )
+            begin += len(embeddings)
             table = table.replace_schema_metadata({_METADATA_KEY: about.encode()})
             writer = writer or pq.ParquetWriter(path, table.schema)
             writer.write_table(table)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -62,3 +63,10 @@ def test_the_choice_is_the_processs() -> None:
     choose_device("cuda:1")
     assert (chosen_name(), str(computing_device())) == ("cuda:1", "cuda:1")
     assert str(device.find_device("cpu")) == "cpu"
+
+
+def test_a_worker_of_one_core_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "_cores", None)
+    assert device.cores() == (os.cpu_count() or 1)
+    device.use_cores(1)
+    assert device.cores() == 1
