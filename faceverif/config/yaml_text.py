@@ -164,8 +164,10 @@ def _parsed(text: str) -> _Document:
         raise YAMLProblem(_in_plain_words(error), None if mark is None else mark.line + 1) from None
     except YAMLProblem:
         raise
-    except (YAMLError, ValueError, OverflowError) as error:  # the last two from escapes beyond Unicode
+    except YAMLError as error:
         raise YAMLProblem(" ".join(str(error).split())) from None
+    except (ValueError, OverflowError):  # from `chr`, whose words depend on Python's version
+        raise YAMLProblem(r"an escape \U must name a character, at most \U0010FFFF") from None
 
 
 def _in_plain_words(error: MarkedYAMLError) -> str:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # MLflow reads it when it is imported
+
 from mlflow import MlflowClient
 
 from faceverif.training.loggers.base import PROJECT, remember, remembered
