@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-import signal
-from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 import matplotlib.pyplot as plt
 import pytest
-
-from data_prep.prepare import workers
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "examples" / "notebooks").glob("*.ipynb"))
@@ -23,29 +18,11 @@ def test_there_are_notebooks() -> None:
     assert [path.stem for path in NOTEBOOKS] == ["attack_and_reject", "verify_a_public_model"]
 
 
-class HereAndNow:
-    """Stands for the pool of an alignment, whose process would import PyTorch again for a few photos."""
-
-    def __init__(self, workers: int, *, initializer: Any, initargs: tuple[Any, ...], **_: Any) -> None:
-        before = signal.getsignal(signal.SIGINT)
-        initializer(*initargs)
-        signal.signal(signal.SIGINT, before)
-
-    def submit(self, task: Any, *arguments: Any) -> Future[Any]:
-        future: Future[Any] = Future()
-        future.set_result(task(*arguments))
-        return future
-
-    def shutdown(self, **_: Any) -> None:
-        pass
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs(
     notebook: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(workers, "ProcessPoolExecutor", HereAndNow)
     monkeypatch.chdir(tmp_path)
     cells = [cell for cell in read(notebook) if cell["cell_type"] == "code"]
     names: dict[str, object] = {"__name__": "__main__"}
