@@ -120,7 +120,7 @@ def small_model(folder: Path) -> Path:
 
 def drawn_crops(folder: Path) -> Path:
     synthesise_photos(load_face_model(), folder / "photos", identities=2, photos=4, seed=0)
-    align_folder(folder / "photos", folder / "aligned", settings=AlignSettings(min_face_px=60), workers=1)
+    align_folder(folder / "photos", folder / "aligned", settings=AlignSettings(min_face_px=60))
     return folder / "aligned"
 
 
