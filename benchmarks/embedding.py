@@ -1,6 +1,6 @@
 """Embedding crops with an ONNX file: `faceverif embed` beside a plain loop around ONNX Runtime.
 
-    python benchmarks/embedding.py MODEL.onnx ALIGNED [--count 2000] [--turns 3] [--preprocess insightface]
+    python benchmarks/embedding.py MODEL.onnx ALIGNED [--count 2000] [--turns 3] [--preprocess rgb-127.5]
     python benchmarks/embedding.py --tiny            # does it still run: a network of one layer, drawn crops
 
 Every contender reads the same crops, embeds each of them and its mirror image, and takes the mean. The plain
@@ -54,7 +54,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("aligned", type=Path, nargs="?", help="a folder made by `faceverif align`")
     parser.add_argument("--count", type=int, default=2000, help="crops of it")
     parser.add_argument("--turns", type=int, default=3)
-    parser.add_argument("--preprocess", default="insightface", help="as for `faceverif embed`")
+    parser.add_argument("--preprocess", default="rgb-127.5", help="as for `faceverif embed`")
     parser.add_argument("--tiny", action="store_true", help="a network of one layer, eight crops")
     options = parser.parse_args()
     if (options.aligned is None) is not options.tiny:
