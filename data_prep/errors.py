@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable
 
 # Control characters, invisible ones, those that turn the writing direction, and bytes that are no UTF-8.
+_ADDRESS = re.compile(r"\b(s3|gs):/(?!/)")  # as pathlib writes one: see `storage`
 _UNPRINTABLE = re.compile(
     "[\x00-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
 )
@@ -44,6 +45,7 @@ def printable(text: str) -> str:
 
     Names come from archives and other people's folders. Printed as they are, one could forge a line of ours.
     """
+    text = _ADDRESS.sub(r"\1://", text)
     return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
 
 

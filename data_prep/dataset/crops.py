@@ -35,6 +35,8 @@ class Crops(ABC):
     crop_px: int
     way_out: str
 
+    survives_fork = True  # whether a forked process may read too: the client of a storage does not
+
     @abstractmethod
     def contents(self, rows: Rows) -> Iterator[bytes]:
         """The encoded crops of these rows, in their order; empty where one cannot be read."""

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from data_prep.atomic import folder_whole, refuse_busy, refuse_file
 from data_prep.dataset.manifest import AlignedDataset, Status
 from data_prep.dataset.manifest_table import rows_of
+from data_prep.dataset.part import Part
 from data_prep.errors import InputError, printable_lines
 from data_prep.progress import progress
 from data_prep.sources.webdataset import ABOUT_NAME
@@ -72,7 +73,14 @@ class ExportSummary:
         return printable_lines(lines)
 
 
-def export_webdataset(dataset: AlignedDataset, out: Path, *, shard_mb: float) -> ExportSummary:
+def export_webdataset(
+    dataset: AlignedDataset,
+    out: Path,
+    *,
+    shard_mb: float,
+    rows: NDArray[np.int64] | None = None,
+    part: Part | None = None,
+) -> ExportSummary:
     """Write the aligned crops of a data set as WebDataset shards, all or nothing.
 
     The crops keep their bytes. Their order is shuffled, because programs that stream only shuffle among
@@ -83,20 +91,26 @@ def export_webdataset(dataset: AlignedDataset, out: Path, *, shard_mb: float) ->
         dataset: of any kind.
         out: a folder, new or empty.
         shard_mb: largest size of a shard, in MB; a shard holds at least one crop, however large.
+        rows: of the aligned crops to write; null: all.
+        part: which part of a data set they are. Its shards have names of their own and say so, and they are
+            read once those of all parts lie together.
 
     Raises:
         InputError: `out` is not empty, there is nothing to export, or a crop cannot be read.
     """
-    rows = dataset.with_status(Status.ALIGNED)
+    aligned = dataset.with_status(Status.ALIGNED)
+    rows = aligned if rows is None else rows
     _check(dataset, out, crops=len(rows))
     about = {"header": asdict(dataset.header), "photos": len(rows)}
+    about |= {} if part is None else {"part": part.number, "parts": part.of}
+    name = "shard" if part is None else f"part-{part.number:04d}-of-{part.of:04d}"
     with _all_or_nothing(out) as unfinished:
         samples = _samples(dataset, np.random.default_rng(0).permutation(rows))
         limit_bytes = int(shard_mb * 1e6) - tarfile.RECORDSIZE  # a tar ends with one
-        _write_shards(unfinished, samples, about=_json(about), limit_bytes=limit_bytes)
+        _write_shards(unfinished / name, samples, about=_json(about), limit_bytes=limit_bytes)
     files = list(out.iterdir())
     size = sum(file.stat().st_size for file in files)
-    return ExportSummary(out, len(rows), len(dataset) - len(rows), len(files), size)
+    return ExportSummary(out, len(rows), len(dataset) - len(aligned), len(files), size)
 
 
 def _check(dataset: AlignedDataset, out: Path, *, crops: int) -> None:
@@ -138,10 +152,10 @@ def _samples(dataset: AlignedDataset, rows: NDArray[np.int64]) -> Iterator[_Samp
             advance(len(batch), "")
 
 
-def _write_shards(folder: Path, samples: Iterator[_Sample], *, about: bytes, limit_bytes: int) -> None:
+def _write_shards(stem: Path, samples: Iterator[_Sample], *, about: bytes, limit_bytes: int) -> None:
     waiting, number = next(samples, None), 0
     while waiting is not None:
-        with tarfile.open(folder / f"shard-{number:06d}.tar", "w", format=tarfile.USTAR_FORMAT) as shard:
+        with tarfile.open(f"{stem}-{number:06d}.tar", "w", format=tarfile.USTAR_FORMAT) as shard:
             _add(shard, ABOUT_NAME, about)
             opening = shard.offset
             while waiting is not None and (

@@ -1,7 +1,7 @@
 """Which form of aligned crops a pack is in, remembered, so that opening it again detects no faces.
 
-The answer lies beside the pack, so that it moves with it. Where nothing can be written there, it lies in the
-user's cache folder.
+The answer lies beside the pack, so that it moves with it. Where nothing can be written there, and for a pack
+in a storage, it lies in the user's cache folder.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 from data_prep.atomic import write_text
 from data_prep.dataset.already_aligned import CropForm, Sample, form_of
 from data_prep.own_names import PACK_MEMORY
+from data_prep.storage import address_of
 
 
 def form_of_pack(path: Path, sample: Sample) -> CropForm | None:
@@ -37,7 +38,8 @@ def form_of_pack(path: Path, sample: Sample) -> CropForm | None:
 
 def _places(path: Path, sample_sha256: str) -> Iterator[Path]:
     """Where the answer may lie, the preferred place first."""
-    yield path / PACK_MEMORY if path.is_dir() else path.with_name(f".{path.name}{PACK_MEMORY}")
+    if address_of(path) is None:
+        yield path / PACK_MEMORY if path.is_dir() else path.with_name(f".{path.name}{PACK_MEMORY}")
     home = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA") or "~/.cache"
     yield Path(os.path.expanduser(home)) / "faceverif" / "packs" / f"{sample_sha256}.json"
 

@@ -5,6 +5,9 @@ The pack gives what a manifest would say: one row per photo, and a header.
 
 from __future__ import annotations
 
+import hashlib
+import json
+import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from data_prep.dataset.already_aligned import MIN_FACE_PX, Sample
@@ -28,30 +32,75 @@ from data_prep.dataset.manifest import (
     header_for,
     refuse_other_geometry,
 )
+from data_prep.dataset.parquet_rows import in_storage, parquet_files, read_rows
+from data_prep.dataset.part import Part
 from data_prep.errors import InputError
 from data_prep.own_files import read_guarded
 from data_prep.progress import say
 from data_prep.sources import SourcePhoto, recordio, webdataset
+from data_prep.sources.base import PhotoColumns
 from data_prep.sources.record_file import RecordFile
-from data_prep.sources.webdataset import ShardPhoto, read_shards, read_span
+from data_prep.sources.shard_file import read_span
+from data_prep.sources.shard_index import ShardPhotos
+from data_prep.sources.webdataset import read_shards
+from data_prep.storage import RemoteFile, address_of, files_at, read_ranges, refuse_changed
+
+_AT_ONCE = 2**16  # rows
 
 
 def load_aligned(path: Path, *, field: str = "data") -> AlignedDataset:
-    """A data set of aligned crops: a folder made by `faceverif align`, a train.rec, or WebDataset shards.
+    """A data set of aligned crops: a folder made by `faceverif align`, or a pack.
+
+    Packs are a train.rec, WebDataset shards and Parquet files; the latter two may lie in a storage.
 
     Args:
-        path: the folder or file.
+        path: the folder or file, or its address.
         field: what the user named it with, for the message.
 
     Raises:
         InputError: none of these, broken, or its pictures are no aligned crops.
     """
+    if address_of(path) is not None:
+        return _in_storage(path, field=field)
     if not (path / MANIFEST_NAME).is_file():
         if recordio.FORMAT.recognises(path):
             return _of_records(path, field=field)
         if webdataset.FORMAT.recognises(path):
             return _of_shards(path, field=field)
+        if path.suffix == ".parquet" or (path.is_dir() and any(path.glob("*.parquet"))):
+            return _in_storage(in_storage(path), field=field)
     return AlignedDataset.load(path, field=field)
+
+
+def load_part(path: Path, part: Part, *, field: str = "data") -> tuple[AlignedDataset, NDArray[np.int64]]:
+    """A data set, and the rows of one part of its aligned crops.
+
+    Of a train.rec nothing but its index and the part itself is read.
+
+    Raises:
+        InputError: as for `load_aligned`; or a train.rec has no index.
+    """
+    if address_of(path) is None and not (path / MANIFEST_NAME).is_file() and recordio.FORMAT.recognises(path):
+        dataset = _of_records(path, field=field, part=part)
+        return dataset, dataset.with_status(Status.ALIGNED)
+    dataset = load_aligned(path, field=field)
+    rows = dataset.with_status(Status.ALIGNED)
+    return dataset, rows[part.span(len(rows))]
+
+
+def _in_storage(path: Path, *, field: str) -> AlignedDataset:
+    names = {file.path.name for file in files_at(path, field=field)}
+    if MANIFEST_NAME not in names:
+        if any(name.endswith(".tar") for name in names):
+            return _of_shards(path, field=field)
+        if files := parquet_files(path, field=field):
+            return _of_parquet(path, files, field=field)
+    raise InputError(
+        field,
+        "must hold WebDataset shards (.tar) or Parquet files of crops, to be read from a storage",
+        got=f"{', '.join(sorted(names)[:3])} at {path}" if names else f"no file right at {path}",
+        fix="Write shards, faceverif data export ALIGNED SHARDS --format webdataset, and upload them.",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +152,11 @@ class ShardCrops(Crops):
     def contents(self, rows: Rows) -> Iterator[bytes]:
         """The members' contents."""
         for row in rows:
-            yield read_span(self.paths[self.shard[row]], int(self.offsets[row]), int(self.sizes[row]))
+            yield read_span(*self._span(row))
+
+    def _span(self, row: int) -> tuple[Path, int, int]:
+        """Shard, offset and size."""
+        return self.paths[self.shard[row]], int(self.offsets[row]), int(self.sizes[row])
 
     def some(self, rows: NDArray[np.int64]) -> ShardCrops:
         """Their places."""
@@ -114,6 +167,35 @@ class ShardCrops(Crops):
         return f"the picture at byte {self.offsets[row]:,} of {self.paths[self.shard[row]]}"
 
 
+@dataclass(frozen=True, kw_only=True)
+class StoredShardCrops(ShardCrops):
+    """Crops in shards of a storage: read by range, many at a time, and compared with their checksums.
+
+    Attributes:
+        files: the shards as they were when they were indexed.
+        checksums: (rows,) CRC-32 of each crop.
+    """
+
+    files: tuple[RemoteFile, ...]
+    checksums: NDArray[np.uint32]
+
+    survives_fork = False
+
+    def contents(self, rows: Rows) -> Iterator[bytes]:
+        """The members' contents; empty where one is not what was indexed."""
+        found = read_ranges(self._span(row) for row in rows)
+        for row, content in zip(rows, found, strict=True):
+            yield content if zlib.crc32(content) == self.checksums[row] else b""
+
+    def unreadable(self, row: int) -> InputError:
+        """The error; it says so where the shard has changed, or its storage does not answer."""
+        try:
+            refuse_changed(self.files[self.shard[row]], field="data")
+        except InputError as error:
+            return error
+        return super().unreadable(row)
+
+
 def _record(records: RecordFile, offset: int) -> bytes:
     try:
         return records.read(offset).content
@@ -121,8 +203,8 @@ def _record(records: RecordFile, offset: int) -> bytes:
         return b""
 
 
-def _of_records(path: Path, *, field: str) -> AlignedDataset:
-    photos = recordio.read_records(path)
+def _of_records(path: Path, *, field: str, part: Part | None = None) -> AlignedDataset:
+    photos = recordio.read_records(path, part)
     header = _taken_over(path, photos, field=field)
     crops = RecordCrops(
         crop_px=header.crop_px,
@@ -134,19 +216,39 @@ def _of_records(path: Path, *, field: str) -> AlignedDataset:
 
 
 def _of_shards(path: Path, *, field: str) -> AlignedDataset:
-    photos, about, _ = read_shards(path)
+    found = read_shards(path)
+    photos, about = found.photos, found.about
     header = _exported_header(path, about, field=field) if about else _taken_over(path, photos, field=field)
-    paths = sorted({photo.path for photo in photos})
-    number = {shard: place for place, shard in enumerate(paths)}
-    crops = ShardCrops(
-        crop_px=header.crop_px,
-        way_out=_way_out(path),
-        paths=tuple(paths),
-        shard=np.array([number[photo.path] for photo in photos], dtype=np.int32),
-        offsets=np.array([photo.offset for photo in photos], dtype=np.int64),
-        sizes=np.array([photo.size for photo in photos], dtype=np.int64),
-    )
-    return AlignedDataset(path, header, _table(path, photos), crops, files=tuple(paths))
+    where: dict[str, Any] = {
+        "crop_px": header.crop_px,
+        "way_out": _way_out(path),
+        "paths": photos.paths,
+        "shard": photos.shard,
+        "offsets": photos.column("offset"),
+        "sizes": photos.column("size"),
+    }
+    table = _table(path, photos)
+    if not found.files:
+        return AlignedDataset(path, header, table, ShardCrops(**where), files=photos.paths)
+    checksums = photos.table["checksum"].fill_null(0).to_numpy()
+    crops = StoredShardCrops(**where, files=found.files, checksums=checksums)
+    return AlignedDataset(path, header, table, crops, files=(), digest=_digest(about, table, checksums))
+
+
+def _digest(about: Mapping[str, Any], table: pa.Table, checksums: NDArray[np.uint32]) -> str:
+    """The name of shards in a storage: hash of what they say, their labels and the crops' checksums."""
+    digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
+    digest.update(checksums.tobytes())
+    for part in table.select(["photo", "identity"]).to_batches(max_chunksize=_AT_ONCE):
+        digest.update(json.dumps(part.to_pydict()).encode())
+    return digest.hexdigest()
+
+
+def _of_parquet(path: Path, files: Sequence[RemoteFile], *, field: str) -> AlignedDataset:
+    photos = read_rows(path, files, field=field, way_out="Write these rows again, or leave them out.")
+    header = _taken_over(path, photos, field=field)
+    crops = replace(photos.crops, crop_px=header.crop_px)
+    return AlignedDataset(path, header, _table(path, photos), crops, files=(), digest=photos.sha256)
 
 
 def _taken_over(path: Path, photos: Sequence[SourcePhoto], *, field: str) -> DatasetHeader:
@@ -157,7 +259,7 @@ def _taken_over(path: Path, photos: Sequence[SourcePhoto], *, field: str) -> Dat
             field,
             "must hold aligned crops of the side of a template, to be used without a manifest",
             got=f"{'other photos' if form is None else f'{form} crops'} in {path}",
-            fix=f"Run: faceverif align {path} {path}-aligned",
+            fix=f"Run: {_alignment(path)}",
         )
     return header_for(form.template, policy=form.policy, min_face_px=MIN_FACE_PX)
 
@@ -170,26 +272,36 @@ def _exported_header(path: Path, about: Mapping[str, Any], *, field: str) -> Dat
     return header
 
 
-def _table(path: Path, photos: Sequence[SourcePhoto]) -> pa.Table:
-    refused = Counter(photo.refused for photo in photos if photo.refused is not None)
+def _table(path: Path, photos: PhotoColumns[Any]) -> pa.Table:
+    """What a manifest would say; columns of nothing share one piece of memory."""
+    refused = Counter(dict(zip(*_counted(photos.refused), strict=True)))
     if refused:
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in refused.most_common())
         say(f"{refused.total():,} of {len(photos):,} photos in {path} cannot be used: {reasons}")
-    return pa.Table.from_pylist([_row(photo) for photo in photos], schema=SCHEMA)
+    status = pc.if_else(pc.is_null(photos.refused), Status.ALIGNED.value, Status.FAILED.value)
+    known = {"photo": photos.keys, "identity": photos.identities, "reason": photos.refused, "status": status}
+    if isinstance(photos, ShardPhotos):
+        known |= {name: photos.table[name] for name in ("sha256", "landmarks")}
+    columns = [known.get(each.name, _nothing(len(photos), each.type)) for each in SCHEMA]
+    return pa.table(columns, names=SCHEMA.names)
 
 
-def _row(photo: SourcePhoto) -> dict[str, Any]:
-    row: dict[str, Any] = {
-        "photo": photo.key,
-        "identity": photo.identity,
-        "status": Status.ALIGNED if photo.refused is None else Status.FAILED,
-        "reason": photo.refused,
-    }
-    if isinstance(photo, ShardPhoto):
-        row |= {"sha256": photo.sha256, "landmarks": photo.landmarks}
-    return row
+def _counted(column: pa.Array) -> tuple[list[str], list[int]]:
+    counts = column.drop_null().value_counts()
+    return counts.field("values").to_pylist(), counts.field("counts").to_pylist()
+
+
+def _nothing(rows: int, kind: pa.DataType) -> pa.ChunkedArray:
+    piece = pa.nulls(min(rows, _AT_ONCE), kind)
+    pieces = [piece] * (rows // _AT_ONCE) + [piece.slice(0, rows % _AT_ONCE)]
+    return pa.chunked_array(pieces, kind)
 
 
 def _way_out(path: Path) -> str:
-    command = f"faceverif align {path} {path}-aligned"
-    return f"Run `{command}`, which leaves broken crops out and names them; then use its folder."
+    return f"Run `{_alignment(path)}`, which leaves broken crops out and names them; then use its folder."
+
+
+def _alignment(path: Path) -> str:
+    """The command that aligns what lies there; data in a storage are copied first."""
+    source = path if address_of(path) is None else Path("COPY-OF") / path.name
+    return f"faceverif align {source} {source}-aligned"

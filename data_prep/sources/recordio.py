@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from data_prep.dataset.part import Part
 from data_prep.errors import InputError
 from data_prep.photos import PhotoError
 from data_prep.progress import say
@@ -90,7 +92,7 @@ def list_photos(source: Path) -> Listing[RecordPhoto]:
     return Listing(photos, skipped)
 
 
-def read_records(source: Path) -> RecordPhotos:
+def read_records(source: Path, part: Part | None = None) -> RecordPhotos:
     """Every photo record; its key is `identity/number`, both as the records number them.
 
     With a `.idx` beside the `.rec`, a broken record costs one photo, which fails by name; without, records
@@ -98,14 +100,19 @@ def read_records(source: Path) -> RecordPhotos:
 
     Args:
         source: a `.rec` file or the folder that holds it.
+        part: of the records that the `.idx` lists, in the order of the file; nothing else of it is read.
 
     Raises:
-        InputError: no such file, several, one that is broken as a whole or holds fewer photos than announced.
+        InputError: no such file, no `.idx` for a part, several, one that is broken as a whole or holds fewer
+            photos than announced.
     """
     path = _rec_file(source)
     with RecordFile(path) as records:
         index = read_index(path.with_suffix(".idx"), records)
-        found = _indexed(records, index) if len(index.numbers) else _in_sequence(records)
+        if part is not None:
+            found = _part(records, index, part)
+        else:
+            found = _indexed(records, index) if len(index.numbers) else _in_sequence(records)
     if not (found.labels != _HEADER).any():
         raise InputError(str(path), "must hold photos", got="none", fix="Fetch it again.")
     _compare_property(path.with_name("property"), found.labels)
@@ -185,6 +192,22 @@ def _announced(head: RecordHead) -> int | None:
     """How many photos the first record says there are; null where it is a photo itself."""
     known = head.is_header and 1 <= head.label < _LARGEST_EXACT and head.label.is_integer()
     return int(head.label) - 1 if known else None
+
+
+def _part(records: RecordFile, index: RecordIndex, part: Part) -> _Labels:
+    if not len(index.numbers):
+        raise InputError(
+            "--part",
+            "needs the index beside the records, to find a part without reading the rest",
+            got=f"no {records.path.with_suffix('.idx')}",
+            fix="Fetch it too, or leave out --part.",
+        )
+    own = RecordIndex(*(column[part.span(len(index.numbers))] for column in index))
+    labels = np.full(len(own.numbers), _BROKEN, np.int32)
+    for place, offset in enumerate(_one_by_one(own.offsets)):
+        with suppress(InputError):  # one broken record costs one photo
+            labels[place] = _label(records.head(offset))
+    return _Labels(*own, labels)
 
 
 def _indexed(records: RecordFile, index: RecordIndex) -> _Labels:

@@ -12,58 +12,36 @@ from __future__ import annotations
 
 import json
 import posixpath
-import shlex
 import tarfile
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
+import pyarrow as pa
 
-from data_prep.errors import InputError
 from data_prep.inside import refuse_name_outside
-from data_prep.photos import PhotoError
 from data_prep.picture_formats import is_picture_name
-from data_prep.sources.base import Listing, Skipped, SourceFormat, SourcePhoto, listing
+from data_prep.sources.base import Listing, Skipped, SourceFormat
 from data_prep.sources.people_folders import people_level
+from data_prep.sources.shard_file import ShardFile, read_span, refused_shard
+from data_prep.sources.shard_index import (
+    INDEX,
+    IndexedShard,
+    ShardPhoto,
+    ShardPhotos,
+    indexed_in_storage,
+    joined,
+)
 from data_prep.sources.shard_samples import Sample, samples
+from data_prep.storage import RemoteFile, address_of
 from data_prep.walk import left_by_the_system
 
 ABOUT_NAME = "__faceverif__"
 _JSON_LABELS = ("identity", "label", "cls", "class")
 _LONGEST_LABEL = 200
-_LARGEST_TEXT = 2**20
 _LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 _TAR_MAGIC, _TAR_MAGIC_AT = b"ustar", 257
-_COMPRESSED, _OPENING_BYTES = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"), 6
-_TAR_END = bytes(2 * tarfile.BLOCKSIZE)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ShardPhoto(SourcePhoto):
-    """A photo in a shard.
-
-    Attributes:
-        path: the shard.
-        offset: where its bytes begin.
-        size: how many they are.
-        sha256: of the photo that it was cut from, where the sample's JSON says it.
-        landmarks: x, y of five points in that photo, likewise.
-    """
-
-    path: Path
-    offset: int
-    size: int
-    sha256: str | None = None
-    landmarks: list[float] | None = None
-
-    def read(self) -> bytes:
-        """The member's content."""
-        content = read_span(self.path, self.offset, self.size)
-        if len(content) != self.size:
-            raise PhotoError("unreadable")
-        return content
 
 
 class Shards(NamedTuple):
@@ -73,59 +51,62 @@ class Shards(NamedTuple):
         photos: sorted by key.
         about: what `__faceverif__` says, the same in all; empty in sets by other programs.
         skipped: members that are no part of a sample.
+        files: the shards as they were, where they lie in a storage.
     """
 
-    photos: Sequence[ShardPhoto]
+    photos: ShardPhotos
     about: Mapping[str, Any]
     skipped: Skipped
+    files: tuple[RemoteFile, ...]
 
 
 class _Described(NamedTuple):
     """A sample of one shard with its JSON: null where that is broken, empty without one."""
 
-    path: Path
+    shard: ShardFile
     sample: Sample
     about: dict[str, Any] | None
-
-
-def read_span(path: Path, offset: int, size: int) -> bytes:
-    """Bytes of a file; fewer, or none, where it has become shorter or is gone."""
-    try:
-        with path.open("rb", buffering=0) as file:
-            file.seek(offset)
-            return file.read(size) or b""
-    except OSError:
-        return b""
 
 
 def read_shards(source: Path) -> Shards:
     """The index of a set of shards; of its photos nothing is read.
 
     Args:
-        source: a tar, or a folder of them.
+        source: a tar, or a folder of them, here or in a storage.
 
     Raises:
         InputError: a tar that is compressed or cut off, that holds links, devices or names that lead out of
             it, or one sample twice; or shards are missing of a set, or two sets lie together.
     """
-    paths = [source] if source.is_file() else _tars_in(source)
-    photos: list[ShardPhoto] = []
-    names: list[str] = []
-    abouts: list[Mapping[str, Any]] = []
-    labelled = False
     skipped = Skipped()
-    for path in paths:
-        members = _members(path, skipped)
-        abouts.append(_about(path, members))
-        for sample in samples(members, skipped, place=f"{path.name}/"):
-            about = {} if sample.about is None else _json(path, sample.about)
-            described = _Described(path, sample, about)
-            labelled = labelled or _has_label(described)
-            photos.append(_photo(described, *_label(described)))
-            names.append(sample.name)
-    _refuse_other_sets(source, abouts, len(photos))
-    found = listing(source, photos if labelled else _by_folder(source, photos, names), skipped)
-    return Shards(found.photos, abouts[0], skipped)
+    files: list[RemoteFile] = []
+    if address_of(source) is None:
+        paths = [source] if source.is_file() else _tars_in(source)
+        indexed = [index_shard(ShardFile(path), skipped) for path in paths]
+    else:
+        files, indexed = indexed_in_storage(source, skipped, index_shard)
+        paths = [file.path for file in files]
+    abouts = [each.about for each in indexed]
+    _refuse_other_sets(source, abouts, sum(len(each.rows) for each in indexed))
+    rows = joined([each.rows for each in indexed])
+    if not any(each.labelled for each in indexed):
+        rows = _by_folder(source, rows)
+    return Shards(ShardPhotos.of(source, paths, rows), abouts[0], skipped, tuple(files))
+
+
+def index_shard(shard: ShardFile, skipped: Skipped) -> IndexedShard:
+    """What one shard holds.
+
+    Raises:
+        InputError: as for `read_shards`.
+    """
+    members = _members(shard, skipped)
+    about, labelled, rows = _about(shard, members), False, []
+    for sample in samples(members, skipped, place=f"{shard.path.name}/"):
+        described = _Described(shard, sample, {} if sample.about is None else _json(shard, sample.about))
+        labelled = labelled or _has_label(described)
+        rows.append(_row(described, *_label(described)))
+    return IndexedShard(dict(about), labelled, pa.Table.from_pylist(rows, schema=INDEX))
 
 
 def list_photos(source: Path) -> Listing[ShardPhoto]:
@@ -141,82 +122,59 @@ def list_photos(source: Path) -> Listing[ShardPhoto]:
     return Listing(shards.photos, shards.skipped)
 
 
-def _members(path: Path, skipped: Skipped) -> dict[str, tarfile.TarInfo]:
+def _members(shard: ShardFile, skipped: Skipped) -> dict[str, tarfile.TarInfo]:
     """The files of a shard by name, `./a//b` as `a/b`."""
     members: dict[str, tarfile.TarInfo] = {}
-    for member in _plain_members(path):
+    path = shard.path
+    for member in shard.members():
         name = posixpath.normpath(member.name)
         if any(map(left_by_the_system, name.split("/"))):
             skipped.add(f"{path.name}/{name}", "system_file")
         elif name in members:
-            raise _refused(path, "must hold each file once", f"{name} twice")
+            raise refused_shard(path, "must hold each file once", f"{name} twice")
         else:
             members[name] = member
     return members
 
 
-def _plain_members(path: Path) -> Iterator[tarfile.TarInfo]:
-    try:
-        with tarfile.open(path, "r:", encoding="utf-8", errors="backslashreplace") as archive:
-            for member in archive:
-                if not member.isdir():
-                    yield _checked(path, member)
-            # Python takes anything that is no header for the end, and so a torn shard for a whole one.
-            if read_span(path, archive.offset, len(_TAR_END)) != _TAR_END:
-                raise _refused(path, "must be whole", f"no end of the archive at byte {archive.offset:,}")
-    except InputError:
-        raise
-    except (tarfile.TarError, OSError, EOFError, ValueError) as error:
-        if read_span(path, 0, _OPENING_BYTES).startswith(_COMPRESSED):
-            raise InputError(
-                str(path),
-                "must be a whole tar without compression",
-                got="a compressed one",
-                fix=f"Unpack it, tar xf {shlex.quote(str(path))}, and give the folder.",
-            ) from error
-        raise _refused(path, "must be a whole tar without compression", error) from error
-
-
-def _checked(path: Path, member: tarfile.TarInfo) -> tarfile.TarInfo:
-    refuse_name_outside(member.name, field=str(path))
-    if not member.isreg() or member.issparse():
-        raise _refused(path, "must hold plain files only", f"{member.name}, a link, device or sparse file")
-    return member
-
-
-def _about(path: Path, members: dict[str, tarfile.TarInfo]) -> Mapping[str, Any]:
+def _about(shard: ShardFile, members: dict[str, tarfile.TarInfo]) -> Mapping[str, Any]:
     """What the shard says of its export; taken out of the members."""
     member = members.pop(ABOUT_NAME, None)
-    about = {} if member is None else _json(path, member)
+    about = {} if member is None else _json(shard, member)
     if about is None:
-        raise _refused(path, f"{ABOUT_NAME} must be JSON as `faceverif data export` writes it", "other bytes")
+        raise refused_shard(
+            shard.path, f"{ABOUT_NAME} must be JSON as `faceverif data export` writes it", "other bytes"
+        )
     return about
 
 
-def _by_folder(source: Path, photos: Sequence[ShardPhoto], names: Sequence[str]) -> Iterator[ShardPhoto]:
+def _by_folder(source: Path, rows: pa.Table) -> pa.Table:
     """Photos without labels, each with the identity that its folder in the shard names."""
+    names = rows["name"].to_pylist()
     level = people_level(names, source)
-    for photo, name in zip(photos, names, strict=True):
-        folders = name.split("/")[:-1]
-        yield replace(photo, identity=folders[level] if len(folders) > level else None)
+    folders = (name.split("/")[:-1] for name in names)
+    people = pa.array((each[level] if len(each) > level else None for each in folders), pa.string())
+    return rows.set_column(rows.schema.get_field_index("identity"), "identity", people)
 
 
-def _photo(described: _Described, identity: str | None, refused: str | None) -> ShardPhoto:
-    path, sample, about = described
+def _row(described: _Described, identity: str | None, refused: str | None) -> dict[str, Any]:
+    """A photo in the columns of `INDEX`."""
+    shard, sample, about = described
     if about is None or _overflow(about.get("landmarks")):
         about, refused = {}, "damaged_json"
-    name = str(about.get("photo") or f"{path.stem}/{sample.name}")
+    name = str(about.get("photo") or f"{shard.path.stem}/{sample.name}")
     sha256, landmarks = about.get("sha256"), about.get("landmarks")
-    return ShardPhoto(
-        key=posixpath.normpath(refuse_name_outside(name, field=f"{path}, {sample.name}")),
-        identity=identity,
-        refused=refused,
-        path=path,
-        offset=sample.picture.offset_data,
-        size=sample.picture.size,
-        sha256=sha256 if isinstance(sha256, str) else None,
-        landmarks=list(map(float, landmarks)) if _are_landmarks(landmarks) else None,
-    )
+    return {
+        "key": posixpath.normpath(refuse_name_outside(name, field=f"{shard.path}, {sample.name}")),
+        "identity": identity,
+        "refused": refused,
+        "name": sample.name,
+        "offset": sample.picture.offset_data,
+        "size": sample.picture.size,
+        "checksum": shard.checksum(sample.picture),
+        "sha256": sha256 if isinstance(sha256, str) else None,
+        "landmarks": list(map(float, landmarks)) if _are_landmarks(landmarks) else None,
+    }
 
 
 def _are_landmarks(value: object) -> TypeGuard[list[float]]:
@@ -239,7 +197,7 @@ def _has_label(described: _Described) -> bool:
 
 def _label(described: _Described) -> tuple[str | None, str | None]:
     """The identity, null for nobody; and `damaged_label` for what names nobody."""
-    path, sample, about = described
+    shard, sample, about = described
     key = next((key for key in _JSON_LABELS if key in (about or {})), None)
     if about is not None and key is not None:
         value = about[key]
@@ -250,7 +208,7 @@ def _label(described: _Described) -> tuple[str | None, str | None]:
         return (None, None) if value is None else _identity(str(value))
     if sample.label is None:
         return None, None
-    return _identity(_text(path, sample.label).decode("utf-8", "replace"))
+    return _identity(shard.text(sample.label).decode("utf-8", "replace"))
 
 
 def _identity(label: str) -> tuple[str | None, str | None]:
@@ -266,31 +224,36 @@ def _identity(label: str) -> tuple[str | None, str | None]:
 # --- members
 
 
-def _json(path: Path, member: tarfile.TarInfo) -> dict[str, Any] | None:
+def _json(shard: ShardFile, member: tarfile.TarInfo) -> dict[str, Any] | None:
     try:
-        content = json.loads(_text(path, member))
+        content = json.loads(shard.text(member))
         json.dumps(content, ensure_ascii=False).encode("utf-8")  # half a surrogate pair is JSON, but no text
     except (ValueError, RecursionError):
         return None
     return content if isinstance(content, dict) else None
 
 
-def _text(path: Path, member: tarfile.TarInfo) -> bytes:
-    return read_span(path, member.offset_data, min(member.size, _LARGEST_TEXT))
-
-
 def _refuse_other_sets(source: Path, abouts: list[Mapping[str, Any]], photos: int) -> None:
     if not photos:
-        raise _refused(source, "must hold samples with a picture", "none")
-    if any(about != abouts[0] for about in abouts):
-        raise _refused(source, "must hold the shards of one export", "those of several")
-    announced = abouts[0].get("photos", photos)
+        raise refused_shard(source, "must hold samples with a picture", "none")
+    announced = _announced(source, abouts, photos)
     if announced != photos:
-        raise _refused(source, f"must hold the {announced} crops that its shards announce", photos)
+        raise refused_shard(source, f"must hold the {announced} crops that its shards announce", photos)
 
 
-def _refused(path: Path, rule: str, got: object) -> InputError:
-    return InputError(str(path), rule, got=got, fix="Fetch or export the shards again.")
+def _announced(source: Path, abouts: list[Mapping[str, Any]], photos: int) -> Any:
+    """How many crops an export says it has, or all its parts together."""
+    first = abouts[0]
+    parts = {json.dumps(about.get("part")): about for about in abouts}
+    differ = any(about != parts[json.dumps(about.get("part"))] for about in abouts)
+    general = [{**about, "part": 0, "photos": 0} for about in parts.values()]
+    if differ or (len(parts) > 1 and any(each != general[0] for each in general)):
+        raise refused_shard(source, "must hold the shards of one export", "those of several")
+    if first.get("parts", 1) != len(parts):
+        rule = f"must hold the shards of all {first['parts']} parts"
+        raise refused_shard(source, rule, f"parts {', '.join(sorted(parts))}")
+    counts = [about.get("photos", photos) for about in parts.values()]
+    return counts[0] if len(counts) == 1 else sum(each for each in counts if isinstance(each, int))
 
 
 def _tars_in(folder: Path) -> list[Path]:

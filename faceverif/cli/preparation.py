@@ -194,9 +194,20 @@ def data_export(
     out: Annotated[Path, typer.Argument(callback=can_be_folder, help="Folder for the shards: new or empty.")],
     to: Annotated[ExportFormat, typer.Option("--format", help="What to write.")],
     shard_mb: Annotated[float, typer.Option(min=0, help="Largest size of a shard, in MB.")] = 500,
+    part: Annotated[
+        str | None,
+        typer.Option(
+            help="Write one part: 2/8 for the second of eight. Of a train.rec only that part is read."
+        ),
+    ] = None,
 ) -> None:
     """Write aligned crops as WebDataset shards, which `train` and `embed` read as they are."""
-    from data_prep.dataset.export import export_webdataset
-    from data_prep.dataset.packed import load_aligned
+    from data_prep.dataset.part import Part
 
-    typer.echo(export_webdataset(load_aligned(aligned), out, shard_mb=shard_mb).text())
+    own = None if part is None else Part.parse(part)
+
+    from data_prep.dataset.export import export_webdataset
+    from data_prep.dataset.packed import load_aligned, load_part
+
+    dataset, rows = (load_aligned(aligned), None) if own is None else load_part(aligned, own)
+    typer.echo(export_webdataset(dataset, out, shard_mb=shard_mb, rows=rows, part=own).text())

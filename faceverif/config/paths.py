@@ -16,6 +16,7 @@ from typing import Annotated, Any, get_args
 from pydantic import BeforeValidator
 
 from data_prep.errors import InputError
+from data_prep.storage import address_of, files_at
 from faceverif.config.section import Section, broken_rule
 
 _ALIKE = 0.75  # difflib's ratio, from which one name is probably a misspelling of the other
@@ -62,6 +63,12 @@ def require_path(path: Path, *, field: str, made_by: str = "", advice: str = "")
     Raises:
         InputError: with names in its folder that look like it, with the command or with the advice.
     """
+    if address_of(path) is not None:
+        if made_by != "faceverif align":
+            rule = "must lie on this machine; only aligned crops are read from a storage"
+            raise InputError(field, rule, got=path, fix="Copy it here, and name the copy.")
+        files_at(path, field=field)
+        return
     try:
         there = path.exists()
     except (OSError, ValueError):  # a name too long, or with a NUL

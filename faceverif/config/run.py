@@ -25,8 +25,9 @@ class DataConfig(Section):
     """What is trained on.
 
     Attributes:
-        path: a folder made by `faceverif align`; or aligned crops in InsightFace's train.rec or in WebDataset
-            shards, the file or its folder.
+        path: a folder made by `faceverif align`; or aligned crops in InsightFace's train.rec, in WebDataset
+            shards or in Parquet files, the file or its folder. Shards and Parquet files may lie in a storage:
+            s3://bucket/shards, gs://bucket/shards.
         min_photos_per_identity: people with fewer aligned photos are left out.
         exclude: a list of photos and identities to leave out, as `faceverif data audit` writes it.
         held_out_per_identity: number of photos per person that are kept out of the training, to attack or to

@@ -202,6 +202,7 @@ def read_batches(
         batch_size=None,  # the sampler yields whole batches, and the reader fills them in one go
         sampler=order,
         num_workers=workers,
+        multiprocessing_context="spawn" if workers and not photos.dataset.crops.survives_fork else None,
         worker_init_fn=_quiet_worker,
         prefetch_factor=4 if workers else None,
         pin_memory=pin,

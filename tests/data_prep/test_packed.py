@@ -14,7 +14,8 @@ from field_formats import picture, write_aligned, write_rec, write_tar
 from data_prep.dataset import already_aligned, export
 from data_prep.dataset.export import export_webdataset
 from data_prep.dataset.manifest import AlignedDataset, Status, write_manifest
-from data_prep.dataset.packed import load_aligned
+from data_prep.dataset.packed import load_aligned, load_part
+from data_prep.dataset.part import Part
 from data_prep.errors import InputError
 
 PHOTOS = {
@@ -258,3 +259,50 @@ def test_a_pack_of_narrow_crops_is_sent_to_align(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(already_aligned.Sample, "form", lambda self: already_aligned.FORMS[-1])
     path = write_rec(tmp_path, [(0, picture(0, side=112))])
     assert "got 96 x 112 crops" in refused(path)
+
+
+# --- a part for each machine
+
+
+@pytest.mark.usefixtures("aligned_by_others")
+def test_parts_of_a_rec_give_the_whole_and_read_nothing_else(tmp_path: Path) -> None:
+    contents = [picture(seed, side=112) for seed in range(11)]
+    path = write_rec(tmp_path / "pack", [(seed // 3, content) for seed, content in enumerate(contents)])
+    whole = load_aligned(path)
+    export_webdataset(whole, tmp_path / "whole", shard_mb=1)
+    together = tmp_path / "together"
+    together.mkdir()
+    for number in (1, 2, 3):
+        intact, part = path.read_bytes(), Part.parse(f"{number}/3")
+        index = path.with_suffix(".idx").read_text().splitlines()
+        own = part.span(len(index))
+        begin, end = (
+            [*(int(line.split()[1]) for line in index), len(intact)][at] for at in (own.start, own.stop)
+        )
+        path.write_bytes(bytes(begin) + intact[begin:end] + bytes(len(intact) - end))
+        dataset, rows = load_part(path, part)
+        export_webdataset(dataset, tmp_path / f"part-{number}", shard_mb=1, rows=rows, part=part)
+        path.write_bytes(intact)
+        for shard in (tmp_path / f"part-{number}").glob("*.tar"):
+            shard.rename(together / shard.name)
+        if number < 3:
+            assert "must hold the shards of all 3 parts; got parts 1" in refused(together)
+    assert sorted(load_aligned(together).column("photo")) == sorted(whole.column("photo"))
+    assert list(load_aligned(together).crops.contents(range(11))) == list(whole.crops.contents(range(11)))
+    (together / "part-0001-of-0003-000000.tar").rename(tmp_path / "kept.tar")
+    assert "must hold the shards of all 3 parts; got parts 2, 3" in refused(together)
+    path.with_suffix(".idx").unlink()
+    with pytest.raises(InputError, match="needs the index beside the records"):
+        load_part(path, Part(1, 3))
+
+
+@pytest.mark.parametrize("text", ["0/8", "9/8", "1", "1/0", "-1/2", "a/b", "1/2/3", ""])
+def test_a_part_beyond_the_last_is_refused(text: str) -> None:
+    with pytest.raises(InputError, match="must be a part and how many there are"):
+        Part.parse(text)
+
+
+def test_parts_of_any_number_cover_all_once() -> None:
+    for count, of in ((10, 3), (2, 5), (7, 7), (0, 2)):
+        spans = [Part(number, of).span(count) for number in range(1, of + 1)]
+        assert [place for span in spans for place in range(count)[span]] == list(range(count))

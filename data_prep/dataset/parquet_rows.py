@@ -1,0 +1,288 @@
+"""Aligned crops in Parquet files, a row per crop, as the library `datasets` writes them; read by row group.
+
+A file has the column `image`, the encoded picture itself or a struct with its `bytes`, and the column
+`identity` or `label`, text or whole numbers. Where the file's metadata name the classes of `datasets`, these
+names are the identities. The column `photo`, where there is one, has the keys.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from data_prep.dataset.crops import Crops, Rows
+from data_prep.errors import InputError
+from data_prep.own_files import read_guarded
+from data_prep.photos import PhotoError
+from data_prep.sources.base import PhotoColumns, SourcePhoto
+from data_prep.storage import RemoteFile, address_of, files_at, open_file, refuse_changed
+
+COLUMNS_RULE = (
+    "a Parquet file of crops must have the column image (the picture's bytes, or a struct with bytes) and "
+    "identity or label (text or whole numbers)"
+)
+_LARGEST_GROUP = 2**28
+_LABELS = ("identity", "label")
+
+
+def in_storage(path: Path) -> Path:
+    """A path of this machine as an address, so that one reader serves both."""
+    return path if address_of(path) is not None else Path(f"file:{os.path.abspath(path)}")
+
+
+class _Rows(NamedTuple):
+    """What one file says of its rows; of the pictures nothing is read."""
+
+    image: str  # the column of the pictures' bytes
+    keys: pa.Array
+    identities: pa.Array
+    groups: NDArray[np.int64]  # rows of each row group
+    footer_sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowGroupCrops(Crops):
+    """Crops that are rows of Parquet files.
+
+    Attributes:
+        files: as they were when they were opened.
+        image: the column of the pictures' bytes.
+        place: (rows, 3) int32: the file, the row group in it and the row in that.
+    """
+
+    files: tuple[RemoteFile, ...]
+    image: str
+    place: NDArray[np.int32]
+
+    survives_fork = False
+
+    def contents(self, rows: Rows) -> Iterator[bytes]:
+        """The pictures; each row group that holds one is read once."""
+        wanted = self.place[np.asarray(rows, dtype=np.int64)]
+        found: list[bytes] = [b""] * len(wanted)
+        groups, which = np.unique(wanted[:, :2], axis=0, return_inverse=True)
+        for number, (file, group) in enumerate(groups.tolist()):
+            places = np.flatnonzero(which == number)
+            pictures = _group(self.files[file], group, self.image)
+            if pictures is not None:
+                for place in places.tolist():
+                    found[place] = pictures[int(wanted[place, 2])].as_py() or b""
+        return iter(found)
+
+    def name(self, row: int) -> str:
+        """File and row."""
+        file, group, within = self.place[row].tolist()
+        return f"row {within:,} of row group {group:,} of {self.files[file].path}"
+
+    def unreadable(self, row: int) -> InputError:
+        """The error; it says so where the file has changed, or its storage does not answer."""
+        try:
+            refuse_changed(self.files[int(self.place[row, 0])], field="data")
+        except InputError as error:
+            return error
+        return super().unreadable(row)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowPhoto(SourcePhoto):
+    """A crop that is a row.
+
+    Attributes:
+        crops: that it is of.
+        row: which.
+    """
+
+    crops: RowGroupCrops
+    row: int
+
+    def read(self) -> bytes:
+        """The picture's bytes."""
+        (content,) = self.crops.contents([self.row])
+        if not content:
+            raise PhotoError("unreadable")
+        return content
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowPhotos(PhotoColumns[RowPhoto]):
+    """The rows of Parquet files.
+
+    Attributes:
+        crops: their pictures.
+        sha256: hash of the files' footers and of all labels.
+    """
+
+    crops: RowGroupCrops
+    sha256: str
+
+    def _photo(self, place: int) -> RowPhoto:
+        return RowPhoto(crops=self.crops, row=place, **self._known(place))
+
+
+def read_rows(path: Path, files: Sequence[RemoteFile], *, field: str, way_out: str) -> RowPhotos:
+    """The rows of Parquet files; labels and keys are read, pictures are not.
+
+    Args:
+        path: what the user named.
+        files: of it.
+        field: what the user named it with.
+        way_out: what the user can do about a broken crop.
+
+    Raises:
+        InputError: other columns, columns that differ between files, a key twice, or no row.
+    """
+    found = [_rows(file, field=field) for file in files]
+    if len({rows.image for rows in found}) > 1:
+        raise _unfit(path, "files whose columns differ", field=field)
+    keys, identities = (pa.concat_arrays(each) for each in zip(*(rows[1:3] for rows in found), strict=True))
+    if not len(keys) or pc.count_distinct(keys).as_py() != len(keys):
+        raise _unfit(path, "a photo twice" if len(keys) else "no row", field=field)
+    digest = hashlib.sha256("".join(rows.footer_sha256 for rows in found).encode())
+    crops = RowGroupCrops(
+        crop_px=0, way_out=way_out, files=tuple(files), image=found[0].image, place=_places(found)
+    )
+    return RowPhotos(
+        keys=keys,
+        identities=identities,
+        refused=pa.nulls(len(keys), pa.string()),
+        crops=crops,
+        sha256=digest.hexdigest(),
+    )
+
+
+def _places(files: Sequence[_Rows]) -> NDArray[np.int32]:
+    parts = []
+    for number, rows in enumerate(files):
+        group = np.repeat(np.arange(len(rows.groups)), rows.groups)
+        within = np.arange(len(group)) - np.repeat(np.cumsum(rows.groups) - rows.groups, rows.groups)
+        parts.append(np.stack([np.full(len(group), number), group, within], axis=1))
+    return np.concatenate(parts).astype(np.int32)
+
+
+def _rows(file: RemoteFile, *, field: str) -> _Rows:
+    with (
+        read_guarded(field, "must be a whole Parquet file", got=file.path, fix="Fetch or write it again."),
+        open_file(file.path, field=field) as opened,
+        pq.ParquetFile(opened) as parquet,
+    ):
+        image, label = _columns(parquet.schema_arrow, file.path, field=field)
+        groups = _group_rows(parquet.metadata, image, file.path, field=field)
+        names = [label, *(["photo"] if "photo" in parquet.schema_arrow.names else [])]
+        table = parquet.read(columns=names)
+        keys = table["photo"].combine_chunks() if len(names) > 1 else _numbered(file.path.stem, len(table))
+        identities = _identities(table[label], parquet.schema_arrow, label)
+        footer = hashlib.sha256(json.dumps(parquet.metadata.to_dict(), default=str).encode())
+        footer.update("\0".join(map(str, identities.to_pylist())).encode())
+        return _Rows(image, keys.cast(pa.string()), identities, groups, footer.hexdigest())
+
+
+def _columns(schema: pa.Schema, path: Path, *, field: str) -> tuple[str, str]:
+    """The column of the pictures' bytes, and that of the labels."""
+    label = next((name for name in _LABELS if name in schema.names), None)
+    types = {each.name: each.type for each in schema}
+    image = types.get("image")
+    is_struct = image is not None and pa.types.is_struct(image) and image.get_field_index("bytes") >= 0
+    inner = image.field("bytes").type if is_struct else image
+    readable = inner is not None and (pa.types.is_binary(inner) or pa.types.is_large_binary(inner))
+    named = label is not None and (pa.types.is_integer(types[label]) or _is_text(types[label]))
+    if not readable or label is None or not named:
+        raise _unfit(
+            path, f"the columns {', '.join(f'{name} ({types[name]})' for name in types)}", field=field
+        )
+    return "image.bytes" if is_struct else "image", label
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+
+
+def _group_rows(metadata: Any, image: str, path: Path, *, field: str) -> NDArray[np.int64]:
+    """Rows of each row group; refused where the pictures of one are too much for the memory."""
+    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+    columns = range(metadata.num_columns)
+    for group in groups:
+        size = sum(
+            group.column(each).total_uncompressed_size
+            for each in columns
+            if group.column(each).path_in_schema == image
+        )
+        if size > _LARGEST_GROUP:
+            raise InputError(
+                field,
+                "a row group may hold 256 MiB of pictures, because one is read for each of its crops",
+                got=f"{size / 2**20:,.0f} MiB in {path}",
+                fix="Write the file with smaller row groups, such as 100 rows, or as WebDataset shards.",
+            )
+    return np.array([group.num_rows for group in groups], dtype=np.int64)
+
+
+def _identities(column: pa.ChunkedArray, schema: pa.Schema, label: str) -> pa.Array:
+    """Whom each row shows: the text, the class that `datasets` names, or the number; null for -1."""
+    if _is_text(column.type):
+        return column.cast(pa.string()).combine_chunks()
+    numbers = pc.if_else(pc.less(column, 0), None, column).combine_chunks().cast(pa.int64())
+    names = _class_names(schema, label)
+    if names and (not len(numbers) or (pc.max(numbers).as_py() or 0) < len(names)):
+        return pa.array(names, pa.string()).take(numbers)
+    return pc.utf8_lpad(numbers.cast(pa.string()), 6, "0")
+
+
+def _class_names(schema: pa.Schema, label: str) -> list[str]:
+    try:
+        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+        names = features[label]["names"]
+    except (KeyError, TypeError, ValueError):
+        return []
+    return names if isinstance(names, list) and all(isinstance(name, str) for name in names) else []
+
+
+def _numbered(stem: str, count: int) -> pa.Array:
+    return pa.array((f"{stem}/{row:09d}" for row in range(count)), pa.string())
+
+
+def _group(file: RemoteFile, group: int, image: str) -> pa.Array | None:
+    """The pictures of a row group; null where it cannot be read, or the file has another size by now."""
+    try:
+        with open_file(file.path, field="data") as opened:
+            if opened.size() != file.size:
+                return None
+            parquet = pq.ParquetFile(opened, metadata=_footer(file))
+            table = parquet.read_row_group(group, columns=[image])
+    except (InputError, pa.ArrowException, OSError):
+        return None
+    column = table.column(0).combine_chunks()
+    return column.field("bytes") if pa.types.is_struct(column.type) else column
+
+
+@lru_cache(maxsize=256)
+def _footer(file: RemoteFile) -> pq.FileMetaData:
+    """Read once per process, not with every crop."""
+    with open_file(file.path, field="data") as opened:
+        return pq.read_metadata(opened)
+
+
+def _unfit(path: Path, got: str, *, field: str) -> InputError:
+    return InputError(
+        field, COLUMNS_RULE, got=f"{got} in {path}", fix="Rename the columns, or write it again with these."
+    )
+
+
+def parquet_files(path: Path, *, field: str) -> list[RemoteFile]:
+    """The Parquet files at an address; none where other files lie there.
+
+    Raises:
+        InputError: nothing is there, or the storage does not answer.
+    """
+    return [file for file in files_at(path, field=field) if file.path.suffix == ".parquet"]

@@ -1,0 +1,212 @@
+"""Crops in a storage: the same data as on a disk, by range from an S3 server; and every way it can fail."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from field_formats import picture, write_aligned, write_rec, write_tar
+from s3_server import S3Server, served
+
+from data_prep import storage
+from data_prep.dataset import already_aligned
+from data_prep.dataset.export import export_webdataset
+from data_prep.dataset.manifest import AlignedDataset
+from data_prep.dataset.packed import load_aligned
+from data_prep.errors import InputError
+from data_prep.storage import address_of
+from faceverif.config.paths import require_path
+from faceverif.config.run import DataConfig
+from faceverif.training.data import load_training_photos
+
+CROPS = {
+    f"P{person}/{photo}.jpg": picture(9 * person + photo, side=112)
+    for person in range(3)
+    for photo in range(4)
+}
+
+
+@pytest.fixture(autouse=True)
+def _own_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(already_aligned.Sample, "form", lambda self: already_aligned.FORMS[1])
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
+    (tmp_path / "buckets" / "faces").mkdir(parents=True)
+    with served(tmp_path / "buckets") as running:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{running.server_port}")
+        monkeypatch.setattr(storage, "_ATTEMPTS", 1)
+        storage._file_system.cache_clear()
+        yield running
+        storage._file_system.cache_clear()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> AlignedDataset:
+    return write_aligned(tmp_path / "aligned", CROPS)
+
+
+def uploaded(folder: AlignedDataset, bucket: Path, *, shard_mb: float = 0.03) -> Path:
+    export_webdataset(folder, bucket / "shards", shard_mb=shard_mb)
+    return Path("s3://faces/shards")
+
+
+def contents(dataset: AlignedDataset) -> dict[str, tuple[str, bytes]]:
+    found = dataset.crops.contents(range(len(dataset)))
+    keys, people = (dataset.column(name).tolist() for name in ("photo", "identity"))
+    return dict(zip(keys, zip(people, found, strict=True), strict=True))
+
+
+def write_parquet(path: Path, *, rows: int = 12, **columns: pa.Array) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pictures = [{"bytes": content, "path": None} for content in CROPS.values()][:rows]
+    table = pa.table({"image": pictures, "label": pa.array([row // 4 for row in range(rows)]), **columns})
+    pq.write_table(table, path, row_group_size=5)
+    return path
+
+
+def refused(path: Path) -> str:
+    with pytest.raises(InputError) as caught:
+        load_aligned(path)
+    return str(caught.value)
+
+
+def test_shards_in_a_bucket_are_the_data_of_their_folder_and_no_shard_is_read_whole(
+    tmp_path: Path, server: S3Server, folder: AlignedDataset
+) -> None:
+    address = uploaded(folder, server.root / "faces")
+    stored = load_aligned(address)
+    assert contents(stored) == contents(folder)
+    assert stored.header == folder.header
+    assert len({file.path for file in stored.crops.files}) > 1
+    server.longest = 0
+    assert list(stored.crops.contents([7, 2])) == [list(CROPS.values())[row] for row in (7, 2)]
+    assert server.longest == max(len(list(CROPS.values())[row]) for row in (7, 2))
+    # The same under its own name from every machine, and another name after any change of a label.
+    assert stored.sha256 == load_aligned(address).sha256
+    photos = load_training_photos(DataConfig(path=address), input_px=112, seed=0)
+    assert photos.identities == ("P0", "P1", "P2")
+    assert photos.labels.tolist() == [0] * 4 + [1] * 4 + [2] * 4
+
+
+def test_a_shard_is_indexed_once_and_again_when_it_has_changed(
+    tmp_path: Path, server: S3Server, folder: AlignedDataset
+) -> None:
+    address = uploaded(folder, server.root / "faces", shard_mb=1)
+    first = load_aligned(address)
+    server.longest = 0
+    assert contents(load_aligned(address)) == contents(first)
+    assert server.longest < 10_000, "the shard was read again"
+    (shard,) = (server.root / "faces/shards").glob("*.tar")
+    content = shard.read_bytes()
+    place = content.index(b"\xff\xd8\xff")
+    shard.write_bytes(content[: place + 500] + b"?" + content[place + 501 :])
+    broken = [row for row, crop in enumerate(first.crops.decoded(range(12))) if crop is None]
+    assert len(broken) == 1, "no checksum was compared"
+    shard.write_bytes(content + bytes(10240))
+    with pytest.raises(InputError, match=r"shard-000000\.tar, which has changed since it was") as caught:
+        raise first.crops.unreadable(broken[0])
+    assert "\n" not in str(caught.value)
+    shard.unlink()
+    assert "there is nothing at this address; got s3://faces/shards" in str(first.crops.unreadable(0))
+
+
+@pytest.mark.parametrize("trouble", ["no bucket", "no object", "no rights", "no server"])
+def test_a_storage_that_refuses_is_one_line(
+    server: S3Server, folder: AlignedDataset, trouble: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = uploaded(folder, server.root / "faces")
+    crops = load_aligned(address).crops
+    if trouble == "no rights":
+        server.refuses = 403
+    if trouble == "no server":
+        monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+        storage._file_system.cache_clear()
+    where = {"no bucket": "s3://other/shards", "no object": "s3://faces/none"}.get(trouble, str(address))
+    said = {
+        "no bucket": "there is n",
+        "no object": "there is nothing at this address",
+        "no rights": "access denied",
+        "no server": "no connection",
+    }[trouble]
+    for ask in (
+        lambda: load_aligned(Path(where)),
+        lambda: require_path(Path(where), field="x", made_by="faceverif align"),
+    ):
+        with pytest.raises(InputError, match=said) as caught:
+            ask()
+        assert "\n" not in str(caught.value)
+    if trouble in ("no rights", "no server"):
+        assert list(crops.decoded([0, 1])) == [None, None]
+        assert said in str(crops.unreadable(0))
+
+
+def test_rows_of_parquet_files_are_read_by_row_group(tmp_path: Path, server: S3Server) -> None:
+    features = {"info": {"features": {"label": {"names": ["Ann", "Bo", "Cy"], "_type": "ClassLabel"}}}}
+    path = write_parquet(tmp_path / "buckets/faces/rows/train-0.parquet")
+    named = pq.read_table(path).replace_schema_metadata({"huggingface": json.dumps(features)})
+    pq.write_table(named, path.with_name("train-1.parquet"), row_group_size=5)
+    stored = load_aligned(Path("s3://faces/rows"))
+    assert list(stored.crops.contents([13, 0, 23])) == [list(CROPS.values())[row] for row in (1, 0, 11)]
+    assert (
+        stored.column("identity").tolist()
+        == ["000000"] * 4 + ["000001"] * 4 + ["000002"] * 4 + ["Ann"] * 4 + ["Bo"] * 4 + ["Cy"] * 4
+    )
+    server.longest = 0
+    assert np.array_equal(stored.crops.read([3]), stored.crops.read([15]))
+    assert server.longest < path.stat().st_size / 2
+    local = load_aligned(tmp_path / "buckets/faces/rows")
+    assert (local.sha256, contents(local)) == (stored.sha256, contents(stored))
+    path.write_bytes(path.read_bytes() + b"?")
+    assert list(stored.crops.decoded([0])) == [None]
+    assert "changed since it was indexed" in str(stored.crops.unreadable(0))
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        ({"image": ["a"] * 12}, "got the columns image (string)"),
+        ({"label": [0.5] * 12}, "label (double)"),
+        ({"photo": ["a"] * 12}, "got a photo twice"),
+    ],
+)
+def test_other_columns_are_named(tmp_path: Path, columns: dict[str, list[object]], said: str) -> None:
+    path = write_parquet(
+        tmp_path / "rows.parquet", **{name: pa.array(each) for name, each in columns.items()}
+    )
+    assert said in refused(path)
+    assert "image (the picture's bytes, or a struct with bytes) and identity or label" in refused(
+        path
+    ) or said == ("got a photo twice")
+
+
+def test_what_is_no_pack_in_a_storage_is_sent_to_export(tmp_path: Path, folder: AlignedDataset) -> None:
+    assert "faceverif data export ALIGNED SHARDS --format webdataset" in refused(
+        Path(f"file://{folder.root}")
+    )
+    write_rec(tmp_path / "pack", [(0, CROPS["P0/0.jpg"])])
+    assert "train.idx, train.rec at" in refused(Path(f"file://{tmp_path}/pack"))
+    write_tar(tmp_path / "torn/a.tar", {"1.jpg": CROPS["P0/0.jpg"], "1.cls": b"0"})
+    torn = tmp_path / "torn/a.tar"
+    torn.write_bytes(torn.read_bytes().rstrip(b"\0"))
+    assert "must be a whole tar" in refused(Path(f"file://{tmp_path}/torn"))
+
+
+def test_addresses_are_told_from_paths() -> None:
+    assert address_of(Path("s3://bucket/a/b.tar")) == "s3://bucket/a/b.tar"
+    assert address_of(Path("file:///data/a")) == "file:///data/a"
+    assert [address_of(Path(path)) for path in ("c:/data", "data/s3:/x", "/s3:", "s3")] == [None] * 4
+    assert "nosuchscheme" in refused(Path("nosuchscheme://a/b"))
+    with pytest.raises(InputError, match="must lie on this machine"):
+        require_path(Path("s3://bucket/run"), field="--model", made_by="faceverif train")
