@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -158,7 +158,7 @@ class ShardCrops(Crops):
         """Shard, offset and size."""
         return self.paths[self.shard[row]], int(self.offsets[row]), int(self.sizes[row])
 
-    def some(self, rows: NDArray[np.int64]) -> ShardCrops:
+    def some(self, rows: NDArray[np.int64]) -> Self:
         """Their places."""
         return replace(self, shard=self.shard[rows], offsets=self.offsets[rows], sizes=self.sizes[rows])
 
@@ -186,6 +186,10 @@ class StoredShardCrops(ShardCrops):
         found = read_ranges(self._span(row) for row in rows)
         for row, content in zip(rows, found, strict=True):
             yield content if zlib.crc32(content) == self.checksums[row] else b""
+
+    def some(self, rows: NDArray[np.int64]) -> Self:
+        """Their places and checksums."""
+        return replace(super().some(rows), checksums=self.checksums[rows])
 
     def unreadable(self, row: int) -> InputError:
         """The error; it says so where the shard has changed, or its storage does not answer."""

@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -80,6 +80,10 @@ class RowGroupCrops(Crops):
                 for place in places.tolist():
                     found[place] = pictures[int(wanted[place, 2])].as_py() or b""
         return iter(found)
+
+    def some(self, rows: NDArray[np.int64]) -> RowGroupCrops:
+        """Their places."""
+        return replace(self, place=self.place[rows])
 
     def name(self, row: int) -> str:
         """File and row."""

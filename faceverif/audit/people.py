@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from data_prep.dataset.manifest import AlignedDataset
 
+_ROWS = 65_536  # of the embeddings in memory at a time: 128 MB at 512 numbers each
+
 
 @dataclass(frozen=True)
 class People:
@@ -19,7 +21,7 @@ class People:
     Attributes:
         dataset: where they are.
         rows: (photos,) manifest rows.
-        embeddings: (photos, dim) unit vectors.
+        embeddings: (photos, dim) unit vectors; those of a large set stay in a file.
         labels: (photos,) an index into names.
         names: of the identities, sorted.
     """
@@ -49,9 +51,13 @@ class People:
     @cached_property
     def own_scores(self) -> NDArray[np.float32]:
         """(photos,) similarity of each with the centre of its identity's other photos; NaN without any."""
-        rest = unit(self._sums[self.labels] - self.embeddings)
-        scores = np.einsum("pd,pd->p", rest, self.embeddings)
-        return np.where(self.photos[self.labels] > 1, scores, np.float32(np.nan))
+        scores = np.full(len(self.labels), np.nan, dtype=np.float32)
+        for start in range(0, len(scores), _ROWS):
+            photos = slice(start, start + _ROWS)
+            own, several = self.embeddings[photos], self.photos[self.labels[photos]] > 1
+            rest = unit(self._sums[self.labels[photos]] - own)
+            scores[photos] = np.where(several, np.einsum("pd,pd->p", rest, own), np.float32(np.nan))
+        return scores
 
     def half_centres(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Two centres, (n, dim), per identity with two or more photos: of its even and its odd photos."""
@@ -76,8 +82,15 @@ class People:
 
     def most_similar(self, identity: int, vector: NDArray[np.float32]) -> int:
         """The photo of an identity that is most similar to a vector, (dim,)."""
-        photos = np.flatnonzero(self.labels == identity)
+        begins = np.searchsorted(self._by_identity[0], (identity, identity + 1))
+        photos = self._by_identity[1][begins[0] : begins[1]]
         return int(photos[(self.embeddings[photos] @ vector).argmax()])
+
+    @cached_property
+    def _by_identity(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The labels, rising, and the photos in that order."""
+        order = np.argsort(self.labels, kind="stable")
+        return self.labels[order], order
 
     @cached_property
     def _sums(self) -> NDArray[np.float32]:
@@ -85,7 +98,9 @@ class People:
 
     def _summed(self, chosen: NDArray[np.bool_]) -> NDArray[np.float32]:
         sums = np.zeros((len(self.names), self.embeddings.shape[1]), dtype=np.float32)
-        np.add.at(sums, self.labels[chosen], self.embeddings[chosen])
+        for start in range(0, len(chosen), _ROWS):
+            photos = start + np.flatnonzero(chosen[start : start + _ROWS])
+            np.add.at(sums, self.labels[photos], self.embeddings[photos])
         return sums
 
 

@@ -133,12 +133,14 @@ def copies(train: People) -> Answer:
 
 def mislabelled(train: People, stranger: StrangerThreshold) -> Answer:
     """Photos that are far from their identity and nearer another."""
-    nearest, nearest_scores = nearest_other(train.embeddings, train.centres, train.labels)
     own, tested = train.own_scores, comparable(train)
     with np.errstate(invalid="ignore"):
-        far = np.flatnonzero(tested & (own < stranger.threshold) & (nearest_scores > own))
-    order = far[np.argsort(own[far], kind="stable")].tolist()
-    suspicions = [_stranger(train, photo, int(nearest[photo])) for photo in order]
+        far = np.flatnonzero(tested & (own < stranger.threshold))
+    # Only these few are compared with all identities.
+    nearest, nearest_scores = nearest_other(train.embeddings[far], train.centres, train.labels[far])
+    nearer = np.flatnonzero(nearest_scores > own[far])
+    order = nearer[np.argsort(own[far][nearer], kind="stable")]
+    suspicions = [_stranger(train, int(far[place]), int(nearest[place])) for place in order]
     return Answer(
         "mislabelled",
         "Photos that do not show the person they are labelled as",

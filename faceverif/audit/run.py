@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import shutil
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.metadata import version
@@ -50,7 +51,8 @@ from faceverif.verification.collapse import collapse_warning, different_photos
 from faceverif.verification.embedding_parts import embed_in_portions
 from faceverif.verification.scoring import normalised
 
-_EMBEDDINGS = "embeddings"
+_EMBEDDINGS, _JOINED_NAME = "embeddings", "all.npy"
+_IN_MEMORY = 1_000_000  # photos: 2 GB at 512 numbers each
 _SHOWN = 24  # pictures per question
 _JPEG_QUALITY = 92
 _TOOLS = ("faceverif", "torch", "onnxruntime", "numpy", "opencv-python-headless")
@@ -160,10 +162,25 @@ def _embedded(
 ) -> tuple[People, str]:
     """The photos with their unit embeddings, and where these were computed."""
     portions = embed_in_portions(embedder, dataset, rows, flip=flip, folder=folder, engine=engine)
-    units = [normalised(embeddings).astype(np.float32) for embeddings in portions]
-    people = People.of(dataset, rows, np.concatenate(units))
+    people = People.of(dataset, rows, _joined(portions, len(rows), folder))
     _refuse_collapsed(embedder, people)
     return people, portions.device
+
+
+def _joined(portions: Iterable[NDArray[np.float32]], count: int, folder: Path) -> NDArray[np.float32]:
+    """Unit embeddings, (count, dim): in memory, or those of a large set in one more file of the folder."""
+    joined, place = np.empty((0, 0), np.float32), 0
+    for embeddings in portions:
+        if not place:
+            shape = (count, embeddings.shape[1])
+            joined = np.empty(shape, np.float32) if count <= _IN_MEMORY else _in_file(folder, shape)
+        joined[place : place + len(embeddings)] = normalised(embeddings)
+        place += len(embeddings)
+    return joined
+
+
+def _in_file(folder: Path, shape: tuple[int, int]) -> NDArray[np.float32]:
+    return np.lib.format.open_memmap(folder / _JOINED_NAME, mode="w+", dtype=np.float32, shape=shape)
 
 
 def _refuse_collapsed(embedder: Embedder, people: People) -> None:

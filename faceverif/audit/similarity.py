@@ -1,4 +1,4 @@
-"""Cosine similarities between many unit vectors, block by block, so that memory does not grow with pairs."""
+"""Cosine similarities of many unit vectors, block by block, so that memory does not grow with pairs."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from data_prep.device import computing_device
 from data_prep.progress import progress
+from faceverif.audit.cells import LARGEST_EXACT, PER_CELL, PROBES, compared_in_cells
 
 _ROWS, _COLUMNS = 1024, 8192  # of a block: 32 MB
 
@@ -43,19 +45,56 @@ def pairs_from(
 ) -> Pairs:
     """Every pair whose similarity is the threshold or more.
 
+    Within a set of more than a million, pairs are looked for in cells, which misses some: see `cells`.
+
     Args:
         threshold: high enough that the pairs found fit in memory.
         left: (n, dim) unit vectors.
         right: (m, dim); None: the pairs within `left`, each once.
+
+    Raises:
+        InputError: the set is that large, and faiss is not installed.
     """
-    found = [
-        (row + i, column + j, block[i, j])
-        for row, column, block in _blocks(left, right)
-        for i, j in [np.nonzero(block >= threshold)]
-    ]
-    rows, columns, scores = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    if right is None and len(left) > LARGEST_EXACT:
+        return pairs_in_cells(threshold, left, cells=len(left) // PER_CELL, probes=PROBES)
+    found = []
+    for row, column, part, others in _tiles(left, right):
+        rows, columns, scores = _alike(part, others, threshold)
+        once = np.full(len(rows), True) if right is not None else row + rows < column + columns
+        found.append((row + rows[once], column + columns[once], scores[once]))
+    return _falling(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
+
+
+def pairs_in_cells(threshold: float, vectors: NDArray[np.float32], *, cells: int, probes: int) -> Pairs:
+    """The pairs within a set that share a cell and whose similarity is the threshold or more, each once.
+
+    Args:
+        threshold: as for `pairs_from`.
+        vectors: (n, dim) unit vectors.
+        cells: number of cells.
+        probes: nearest cells that each vector is compared in.
+
+    Raises:
+        InputError: faiss is not installed.
+    """
+    found: list[NDArray[np.int64]] = [np.empty((0, 2), np.int64)]
+    scores: list[NDArray[np.float32]] = [np.empty(0, np.float32)]
+    for visitors, members in compared_in_cells(vectors, cells=cells, probes=probes):
+        own = vectors[members]
+        for start in range(0, len(visitors), _COLUMNS):
+            part = visitors[start : start + _COLUMNS]
+            rows, columns, alike = _alike(vectors[part], own, threshold)
+            ends = np.stack([part[rows], members[columns]], axis=1)
+            different = ends[:, 0] != ends[:, 1]
+            found.append(np.sort(ends[different], axis=1))
+            scores.append(alike[different])
+    pairs, once = np.unique(np.concatenate(found), axis=0, return_index=True)
+    return _falling(pairs[:, 0], pairs[:, 1], np.concatenate(scores)[once])
+
+
+def _falling(left: NDArray[np.int64], right: NDArray[np.int64], scores: NDArray[np.float32]) -> Pairs:
     order = np.argsort(-scores, kind="stable")
-    return Pairs(rows[order], columns[order], scores[order])
+    return Pairs(left[order], right[order], scores[order])
 
 
 def largest_within(count: int, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -97,28 +136,55 @@ def nearest_other(
     return nearest, scores
 
 
-def _blocks(
+def _tiles(
     left: NDArray[np.float32], right: NDArray[np.float32] | None
-) -> Iterator[tuple[int, int, NDArray[np.float32]]]:
-    """(first row, first column, similarities); within one set, entries that repeat a pair are -inf."""
+) -> Iterator[tuple[int, int, NDArray[np.float32], NDArray[np.float32]]]:
+    """(first row, first column, some vectors, others); within one set, each pair is in one of them."""
     others = left if right is None else right
     with progress("compare", total=len(left), unit="rows") as advance:
         for row in range(0, len(left), _ROWS):
             part = left[row : row + _ROWS]
             # Within a set the blocks left of the diagonal hold each pair a second time.
             for column in range(row // _COLUMNS * _COLUMNS if right is None else 0, len(others), _COLUMNS):
-                block = _products(part, others[column : column + _COLUMNS])
-                if right is None:
-                    height, width = block.shape
-                    block[np.tri(height, width, row - column, dtype=bool)] = -np.inf
-                yield row, column, block
+                yield row, column, part, others[column : column + _COLUMNS]
             advance(len(part), "")
+
+
+def _blocks(
+    left: NDArray[np.float32], right: NDArray[np.float32] | None
+) -> Iterator[tuple[int, int, NDArray[np.float32]]]:
+    """(first row, first column, similarities); within one set, entries that repeat a pair are -inf."""
+    for row, column, part, others in _tiles(left, right):
+        block = _products(part, others)
+        if right is None:
+            height, width = block.shape
+            block[np.tri(height, width, row - column, dtype=bool)] = -np.inf
+        yield row, column, block
 
 
 def _products(left: NDArray[np.float32], right: NDArray[np.float32]) -> NDArray[np.float32]:
     """Every row of one times every row of the other, on this process's device."""
-    device = computing_device()
-    if device.type == "cpu":
+    if computing_device().type == "cpu":
         return left @ right.T
-    on_device = [torch.from_numpy(np.ascontiguousarray(side)).to(device) for side in (left, right)]
-    return (on_device[0] @ on_device[1].T).cpu().numpy()
+    return _on_device(left, right).cpu().numpy()
+
+
+def _alike(
+    left: NDArray[np.float32], right: NDArray[np.float32], threshold: float
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+    """Row, column and similarity of the pairs from the threshold on; nothing else leaves the device."""
+    if computing_device().type == "cpu":
+        block = left @ right.T
+        rows, columns = np.nonzero(block >= threshold)
+        return rows, columns, block[rows, columns]
+    products = _on_device(left, right)
+    found = (products >= threshold).nonzero()
+    scores = products[found[:, 0], found[:, 1]].cpu().numpy()
+    rows, columns = found.cpu().numpy().T
+    return rows, columns, scores
+
+
+def _on_device(left: NDArray[np.float32], right: NDArray[np.float32]) -> Tensor:
+    device = computing_device()
+    sides = [torch.from_numpy(np.ascontiguousarray(side)).to(device) for side in (left, right)]
+    return sides[0] @ sides[1].T

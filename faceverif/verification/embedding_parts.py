@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
@@ -20,6 +19,7 @@ from data_prep.dataset.manifest import AlignedDataset
 from data_prep.errors import DAMAGE, InputError
 from data_prep.json_object import read_json
 from data_prep.progress import progress
+from data_prep.storage import address_of
 from data_prep.work.job import Engine, Job, WorkStopped
 from faceverif.models import Embedder
 from faceverif.models.embedder import naming
@@ -69,8 +69,9 @@ class EmbedCrops(Job[_Portion, _Done]):
 
     @property
     def reads(self) -> tuple[Path, ...]:
-        """The data and the model."""
-        return (self._data, *([] if self._recipe is None else [self._recipe.file]))
+        """The data, unless every node reaches them by their address, and the model."""
+        data = [self._data] if address_of(self._data) is None else []
+        return (*data, *([] if self._recipe is None else [self._recipe.file]))
 
     @property
     def writes(self) -> Path:
@@ -169,9 +170,13 @@ def embed_in_portions(
         for start in range(0, len(rows), _PORTION)
     }
     # By a listing: a network's folder may remember for a while that a file was not there.
-    there = {path: _kept(path, len(portions[path])) for path in folder.iterdir() if path in portions}
-    devices = {kept.about.get("device", embedder.device) for kept in there.values() if kept is not None}
-    missing = {path: portions[path] for path in portions if there.get(path) is None}
+    there = {
+        path: kept.about.get("device", embedder.device)
+        for path in folder.iterdir()
+        if path in portions and (kept := _kept(path, len(portions[path]))) is not None
+    }
+    devices = set(there.values())
+    missing = {path: portions[path] for path in portions if path not in there}
     job = EmbedCrops(embedder, flip=flip, data=dataset.root, folder=folder)
     if missing:
         devices |= _embed_missing(job, dataset, missing, engine)
@@ -195,8 +200,7 @@ def _embed_missing(
 
 
 def _portion(dataset: AlignedDataset, path: Path, rows: NDArray[np.int64]) -> _Portion:
-    photos = dataset.table.column("photo").take(pa.array(rows)).to_pylist()
-    return _Portion(path, photos, dataset.crops.some(rows))
+    return _Portion(path, dataset.photos(rows), dataset.crops.some(rows))
 
 
 def about_portions(embedder: Embedder, dataset: AlignedDataset, *, flip: bool) -> dict[str, str | bool]:

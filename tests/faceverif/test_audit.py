@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,13 +20,15 @@ from data_prep.alignment import find_template
 from data_prep.dataset.exclusions import ExclusionList
 from data_prep.dataset.manifest import AlignedDataset, header_for, write_manifest
 from data_prep.errors import InputError
+from faceverif.audit import people as people_module
 from faceverif.audit import result, similarity
+from faceverif.audit import run as run_module
 from faceverif.audit.duplicates import pixel_correlation
 from faceverif.audit.people import People, plain_name, unit
 from faceverif.audit.questions import Answer
 from faceverif.audit.result import Audit
 from faceverif.audit.run import AuditSettings, audit
-from faceverif.audit.similarity import largest_within, nearest_other, pairs_from
+from faceverif.audit.similarity import largest_within, nearest_other, pairs_from, pairs_in_cells
 from faceverif.audit.thresholds import (
     MatchThreshold,
     StrangerThreshold,
@@ -369,3 +372,61 @@ def test_a_model_to_which_all_photos_look_alike_is_refused(
     with pytest.raises(InputError, match=r"must tell people apart; got .* nearly the same embedding"):
         audit(pattern_embedder(), *sets, out=tmp_path / "out", settings=SETTINGS)
     assert [path.name for path in (tmp_path / "out/embeddings").iterdir()] == ["against"]
+
+
+# --- large sets
+
+
+def drawn(people: int, photos: int, *, spread: float = 0.3) -> NDArray[np.float32]:
+    """Unit vectors around centres; each tenth is nearly the one before it."""
+    random = np.random.default_rng(5)
+    vectors = np.repeat(random.normal(size=(people, 32)), photos, axis=0)
+    vectors += random.normal(size=vectors.shape) * spread * 4
+    vectors[1::10] = vectors[::10][: len(vectors[1::10])] + 0.01
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+def test_cells_find_the_pairs_that_all_comparisons_find(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("faiss")
+    vectors = drawn(40, 30)
+    every = {(i, j): score for i, j, score in pairs_from(0.9, vectors).rows()}
+    assert len(every) > 100
+    in_all = pairs_in_cells(0.9, vectors, cells=12, probes=12)
+    assert {(i, j): score for i, j, score in in_all.rows()} == pytest.approx(every, abs=1e-5)
+    assert (np.diff(in_all.scores) <= 0).all()
+    monkeypatch.setattr(similarity, "LARGEST_EXACT", len(vectors) - 1)
+    monkeypatch.setattr(similarity, "PER_CELL", 100)
+    some = {(i, j) for i, j, _ in pairs_from(0.9, vectors).rows()}
+    assert some <= set(every)
+    assert len(some) > 0.95 * len(every)
+
+
+def test_a_large_set_without_faiss_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    monkeypatch.setattr(similarity, "LARGEST_EXACT", 10)
+    with pytest.raises(InputError, match=r"pip install 'faceverif\[scale\]'"):
+        pairs_from(0.9, drawn(2, 10))
+
+
+def test_blocks_and_a_file_of_embeddings_change_no_similarity(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    vectors, labels = drawn(5, 8), np.arange(40) % 5
+    names = tuple("abcde")
+    nothing: Any = None
+    whole = People(nothing, np.arange(40), vectors, labels, names)
+    monkeypatch.setattr(people_module, "_ROWS", 7)
+    monkeypatch.setattr(run_module, "_IN_MEMORY", 39)
+    joined = run_module._joined(iter([vectors[:30] * 3, vectors[30:] * 2]), 40, tmp_path)
+    assert (tmp_path / "all.npy").is_file()
+    parts = People(nothing, np.arange(40), joined, labels, names)
+    assert np.allclose(whole.own_scores, parts.own_scores, atol=1e-6)
+    assert np.allclose(whole.centres, parts.centres, atol=1e-6)
+    for photo in range(40):
+        others = [each for each in range(40) if labels[each] == labels[photo] and each != photo]
+        centre = vectors[others].mean(axis=0)
+        assert parts.own_scores[photo] == pytest.approx(
+            vectors[photo] @ centre / np.linalg.norm(centre), abs=1e-5
+        )
+    own = np.flatnonzero(labels == 3)
+    assert parts.most_similar(3, vectors[17]) == own[(vectors[own] @ vectors[17]).argmax()]

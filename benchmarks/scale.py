@@ -1,0 +1,260 @@
+"""What millions of photos cost: time and peak memory of listing, manifest, training order and audit.
+
+    python benchmarks/scale.py --photos 5000000                     # 93,431 people, as MS1MV3
+    python benchmarks/scale.py --photos 5000000 --only listing,order
+    python benchmarks/scale.py --recall EMBEDDINGS.npy              # pairs that cells find, of all pairs
+    python benchmarks/scale.py --tiny                               # does it still run
+
+Rows are simulated: records of 36 bytes in a train.rec with its index, manifest rows with hashes, box and
+landmarks, embeddings drawn around a centre per person. Each measurement runs in a process of its own. `audit`
+uses 512 numbers per photo and reports the seconds of its steps; `--photos 200000` already takes minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import struct
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from data_prep.alignment import find_template
+from data_prep.dataset.manifest import AlignedDataset, Status, header_for, write_manifest
+from data_prep.dataset.packed import RecordCrops
+from data_prep.sources.recordio import list_photos
+from faceverif.audit.people import People
+from faceverif.audit.similarity import nearest_other, pairs_from, pairs_in_cells
+from faceverif.training.order import RemainingBatches
+
+PER_PERSON = 5_179_510 / 93_431  # of MS1MV3
+DIM = 512
+ALIKE, ONE_PERSON = 0.9, 0.6
+RECORD = struct.Struct("<IIIfQQ4s")
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    if arguments.recall is not None:
+        print_recall(np.load(arguments.recall))
+        return
+    with tempfile.TemporaryDirectory(dir=arguments.scratch) as folder:
+        print("| step | photos | seconds | peak memory, GB |\n| --- | --- | --- | --- |")
+        for name in arguments.only:
+            for step, seconds, peak in measured(
+                STEPS[name], arguments.photos, Path(folder), tiny=arguments.tiny
+            ):
+                print(f"| {step} | {arguments.photos:,} | {seconds:,.1f} | {peak:.2f} |", flush=True)
+    if arguments.tiny:
+        print_recall(embeddings(arguments.photos, people=40))
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--photos", type=int, default=5_000_000)
+    parser.add_argument("--only", type=lambda text: text.split(","), default=list(STEPS))
+    parser.add_argument("--scratch", type=Path, help="folder for the simulated files; default: the system's")
+    parser.add_argument("--recall", type=Path, help="unit embeddings, (photos, dim), as an .npy file")
+    parser.add_argument("--tiny", action="store_true", help="2,000 photos, in this process")
+    arguments = parser.parse_args()
+    if arguments.tiny:
+        arguments.photos = 2000
+    return arguments
+
+
+def measured(
+    step: Callable[[int, Path], Any], photos: int, folder: Path, *, tiny: bool
+) -> list[tuple[str, float, float]]:
+    """(what, seconds, peak memory in GB) of each part, in a process of its own."""
+    if tiny:
+        return [(*part, peak_gb()) for part in step(photos, folder)]
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(run, step, photos, folder).result()
+
+
+def run(step: Callable[[int, Path], Any], photos: int, folder: Path) -> list[tuple[str, float, float]]:
+    return [(*part, peak_gb()) for part in step(photos, folder)]
+
+
+def peak_gb() -> float:
+    """Peak of this process so far; macOS counts bytes, Linux kilobytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1e9 if sys.platform == "darwin" else 1e6)
+
+
+def timed(what: str, work: Callable[[], Any]) -> tuple[str, float]:
+    start = time.perf_counter()
+    work()
+    return what, time.perf_counter() - start
+
+
+# --- steps
+
+
+def listing(photos: int, folder: Path) -> Iterator[tuple[str, float]]:
+    """The photos of a train.rec, and the training rows of it."""
+    write_records(folder / "train.rec", photos)
+    found: list[Any] = []
+    yield timed(
+        "list a train.rec by its index", lambda: found.append(list_photos(folder / "train.rec").photos)
+    )
+    assert len(found[0]) == photos
+    crops = RecordCrops(crop_px=112, way_out="", path=folder / "train.rec", offsets=found[0].offsets)
+    assert len(next(iter(crops.contents([photos // 2])))) == 4
+
+
+def manifest(photos: int, folder: Path) -> Iterator[tuple[str, float]]:
+    """A manifest, written in rows as the journal has them, at most a million, and read."""
+    header = header_for(find_template("arcface-112"), policy="simulated", min_face_px=20)
+    written = min(photos, 1_000_000)
+    yield timed(f"write a manifest, {written:,} rows", lambda: write_manifest(folder, header, rows(written)))
+    write_columns(folder, photos)
+    loaded: list[AlignedDataset] = []
+    yield timed("open a manifest", lambda: loaded.append(AlignedDataset.load(folder)))
+    dataset = loaded[0]
+    aligned = dataset.with_status(Status.ALIGNED)
+    yield timed("its people and their labels", lambda: dataset.people(aligned))
+    few = np.random.default_rng(0).choice(aligned, 128)
+    yield timed("the names of 100 batches", lambda: [dataset.photos(few) for _ in range(100)])
+
+
+def order(photos: int, folder: Path) -> Iterator[tuple[str, float]]:
+    """The order of one epoch, batch by batch."""
+    steps = photos // 512
+    batches = RemainingBatches(photos, batch_size=512, steps=(0, steps), seed=0, share=(0, 1))
+    yield timed("the order of an epoch, batches of 512", lambda: [len(batch) for batch in batches])
+
+
+def audit(photos: int, folder: Path) -> Iterator[tuple[str, float]]:
+    """The steps of an audit that grow with the photos, on drawn embeddings."""
+    people = max(2, round(photos / PER_PERSON))
+    vectors = np.lib.format.open_memmap(folder / "all.npy", mode="w+", dtype=np.float32, shape=(photos, DIM))
+    labels = np.arange(photos) * people // photos
+    fill(vectors, labels, people)
+    names = tuple(f"{number:06d}" for number in range(people))
+    nothing: Any = None
+    found = People(nothing, np.arange(photos), vectors, labels, names)
+    yield timed("centres and own similarities", lambda: found.own_scores)
+    far = np.flatnonzero(np.arange(photos) % 100 == 0)
+    yield timed(
+        "1 % of the photos with all centres", lambda: nearest_other(vectors[far], found.centres, labels[far])
+    )
+    yield timed("all pairs of centres", lambda: pairs_from(ONE_PERSON, found.centres))
+    cells = max(1, photos // 2000)
+    yield timed("copies, in cells", lambda: pairs_in_cells(ALIKE, vectors, cells=cells, probes=4))
+    if photos <= 200_000:
+        yield timed("copies, all pairs", lambda: pairs_from(ALIKE, vectors))
+
+
+STEPS = {"listing": listing, "manifest": manifest, "order": order, "audit": audit}
+
+
+# --- simulated data
+
+
+def write_records(path: Path, photos: int) -> None:
+    """A train.rec of records with four bytes as a photo, and its index."""
+    people = max(2, round(photos / PER_PERSON))
+    offsets = np.arange(photos + 1) * RECORD.size
+    with path.open("wb") as file:
+        file.write(RECORD.pack(0xCED7230A, 28, 1, 0, 0, 0, struct.pack("<f", photos + 1)))
+        form = np.dtype(
+            [("magic", "<u4"), ("length", "<u4"), ("count", "<u4"), ("label", "<f4"), ("id", "<u8")]
+        )
+        form = np.dtype([*form.descr, ("second", "<u8"), ("content", "S4")])
+        for start in range(0, photos, 1_000_000):
+            number = np.arange(start, min(start + 1_000_000, photos))
+            part = np.zeros(len(number), form)
+            part["magic"], part["length"], part["content"] = 0xCED7230A, 28, b"jpeg"
+            part["label"], part["id"] = number * people // photos, number + 1
+            file.write(part.tobytes())
+    with path.with_suffix(".idx").open("w") as index:
+        for start in range(0, photos + 1, 1_000_000):
+            part = offsets[start : start + 1_000_000].tolist()
+            index.writelines(f"{start + number}\t{offset}\n" for number, offset in enumerate(part))
+
+
+def rows(photos: int) -> Iterator[dict[str, Any]]:
+    people = max(2, round(photos / PER_PERSON))
+    for number in range(photos):
+        person = f"{number * people // photos:06d}"
+        yield {
+            "photo": f"{person}/{number:08d}.jpg",
+            "identity": person,
+            "crop": f"crops/{person}/{number:08d}.png",
+            "sha256": f"{number:064x}",
+            "crop_sha256": f"{number:064x}",
+            "status": "aligned",
+            "width": 250,
+            "height": 250,
+            "box": [1.0, 2.0, 3.0, 4.0],
+            "landmarks": [float(place) for place in range(10)],
+            "score": 0.99,
+            "faces": 1,
+            "detection_pass": 1,
+        }
+
+
+def write_columns(folder: Path, photos: int) -> None:
+    """The same manifest with more rows: its row groups are repeated with other names."""
+    import pyarrow.parquet as pq
+
+    path = folder / "manifest.parquet"
+    table = pq.read_table(path)
+    if photos <= len(table):
+        return
+    with pq.ParquetWriter(folder / "more.parquet", table.schema, write_page_checksum=True) as writer:
+        for start in range(0, photos, len(table)):
+            people = [f"{start // len(table):03d}{name}" for name in table["identity"].to_pylist()]
+            part = table.set_column(1, table.schema.field("identity"), pa.array(people))
+            writer.write_table(part.slice(0, photos - start), row_group_size=10_000)
+    (folder / "more.parquet").replace(path)
+
+
+def embeddings(photos: int, *, people: int) -> np.ndarray:
+    vectors = np.empty((photos, 64), np.float32)
+    fill(vectors, np.arange(photos) * people // photos, people)
+    return vectors
+
+
+def fill(vectors: np.ndarray, labels: np.ndarray, people: int) -> None:
+    """Unit vectors around a centre per person; one in 500 is a copy of its neighbour."""
+    dim, random = vectors.shape[1], np.random.default_rng(0)
+    centres = random.standard_normal((people, dim), dtype=np.float32)
+    for start in range(0, len(vectors), 65_536):
+        part = slice(start, min(start + 65_536, len(vectors)))
+        drawn = centres[labels[part]] + random.standard_normal((part.stop - start, dim), dtype=np.float32)
+        drawn[1::500] = drawn[: len(drawn) - 1 : 500][: len(drawn[1::500])] + 0.1
+        vectors[part] = drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
+
+
+# --- recall
+
+
+def print_recall(vectors: np.ndarray) -> None:
+    """Of the pairs that all comparisons find, the share that cells find, and the share that they compare."""
+    print("| threshold | pairs | cells | photos per cell | probes | found |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    for threshold in (ALIKE, ONE_PERSON):
+        every = {(i, j) for i, j, _ in pairs_from(threshold, vectors).rows()}
+        for per_cell in (500, 100):
+            for probes in (1, 4, 8):
+                cells = max(2, len(vectors) // per_cell)
+                some = pairs_in_cells(threshold, vectors, cells=cells, probes=probes)
+                share = len({(i, j) for i, j, _ in some.rows()} & every) / max(len(every), 1)
+                print(
+                    f"| {threshold} | {len(every):,} | {cells:,} | {per_cell} | {probes} | {share:.2%} |",
+                    flush=True,
+                )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""Similar pairs of a large set, without comparing every pair: vectors are compared within cells.
+
+k-means cuts the sphere into cells. A vector is compared with those whose own cell is among its nearest ones.
+The comparison is exact; a pair that lies in no common cell is missed. docs/results/scale.md has the
+share that is found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_prep.errors import InputError
+from data_prep.progress import progress
+
+LARGEST_EXACT = 1_000_000  # vectors; from here on all pairs would take days on a processor
+PER_CELL, PROBES = 2000, 4
+_SAMPLED = 64  # vectors per cell that k-means sees
+_ROWS = 65_536
+
+
+def compared_in_cells(
+    vectors: NDArray[np.float32], *, cells: int, probes: int
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Which vectors are to be compared: some of a cell, and others that come near it or lie in it.
+
+    Args:
+        vectors: (n, dim) unit vectors.
+        cells: number of cells.
+        probes: nearest cells of each vector.
+
+    Yields:
+        (visitors,) and (members,) rows of `vectors`, both rising; a pair may come twice.
+
+    Raises:
+        InputError: faiss is not installed.
+    """
+    near = _nearest_cells(vectors, cells=cells, probes=min(probes, cells))
+    members, begins = _grouped(near[:, :1], cells)
+    visitors, first = _grouped(near, cells)
+    with progress("compare", total=cells, unit="cells") as advance:
+        for cell in range(cells):
+            yield visitors[first[cell] : first[cell + 1]], members[begins[cell] : begins[cell + 1]]
+            advance(1, "")
+
+
+def _grouped(near: NDArray[np.int32], cells: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows sorted by cell, and where those of each cell begin, with the end of the last."""
+    flat = near.ravel()
+    order = np.argsort(flat, kind="stable") // near.shape[1]
+    return order, np.concatenate([[0], np.cumsum(np.bincount(flat, minlength=cells))])
+
+
+def _nearest_cells(vectors: NDArray[np.float32], *, cells: int, probes: int) -> NDArray[np.int32]:
+    """(n, probes) the nearest cells of each vector, the nearest first."""
+    faiss = _faiss()
+    few = np.sort(
+        np.random.default_rng(0).choice(len(vectors), min(len(vectors), _SAMPLED * cells), replace=False)
+    )
+    means = faiss.Kmeans(vectors.shape[1], cells, niter=10, spherical=True, seed=0, min_points_per_centroid=1)
+    means.train(np.ascontiguousarray(vectors[few]))
+    near = np.empty((len(vectors), probes), np.int32)
+    with progress("sort into cells", total=len(vectors), unit="rows") as advance:
+        for start in range(0, len(vectors), _ROWS):
+            part = np.ascontiguousarray(vectors[start : start + _ROWS])
+            near[start : start + len(part)] = means.index.search(part, probes)[1]
+            advance(len(part), "")
+    return near
+
+
+def _faiss() -> Any:
+    try:
+        import faiss
+    except ImportError as error:
+        raise InputError(
+            "TRAIN",
+            f"more than {LARGEST_EXACT:,} photos are compared in cells, which needs faiss",
+            got="no faiss",
+            fix="pip install 'faceverif[scale]'",
+        ) from error
+    return faiss
