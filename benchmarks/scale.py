@@ -39,6 +39,12 @@ PER_PERSON = 5_179_510 / 93_431  # of MS1MV3
 DIM = 512
 ALIKE, ONE_PERSON = 0.9, 0.6
 RECORD = struct.Struct("<IIIfQQ4s")
+RECORDS = np.dtype(
+    [
+        *(("magic", "<u4"), ("length", "<u4"), ("count", "<u4"), ("label", "<f4")),
+        *(("id", "<u8"), ("second", "<u8"), ("content", "S4")),
+    ]
+)
 
 
 def main() -> None:
@@ -166,13 +172,9 @@ def write_records(path: Path, photos: int) -> None:
     offsets = np.arange(photos + 1) * RECORD.size
     with path.open("wb") as file:
         file.write(RECORD.pack(0xCED7230A, 28, 1, 0, 0, 0, struct.pack("<f", photos + 1)))
-        form = np.dtype(
-            [("magic", "<u4"), ("length", "<u4"), ("count", "<u4"), ("label", "<f4"), ("id", "<u8")]
-        )
-        form = np.dtype([*form.descr, ("second", "<u8"), ("content", "S4")])
         for start in range(0, photos, 1_000_000):
             number = np.arange(start, min(start + 1_000_000, photos))
-            part = np.zeros(len(number), form)
+            part = np.zeros(len(number), RECORDS)
             part["magic"], part["length"], part["content"] = 0xCED7230A, 28, b"jpeg"
             part["label"], part["id"] = number * people // photos, number + 1
             file.write(part.tobytes())

@@ -198,7 +198,7 @@ def _columns(schema: pa.Schema, path: Path, *, field: str) -> tuple[str, str]:
     types = {each.name: each.type for each in schema}
     image = types.get("image")
     is_struct = image is not None and pa.types.is_struct(image) and image.get_field_index("bytes") >= 0
-    inner = image.field("bytes").type if is_struct else image
+    inner = image.field("bytes").type if image is not None and is_struct else image
     readable = inner is not None and (pa.types.is_binary(inner) or pa.types.is_large_binary(inner))
     named = label is not None and (pa.types.is_integer(types[label]) or _is_text(types[label]))
     if not readable or label is None or not named:

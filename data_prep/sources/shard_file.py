@@ -7,6 +7,7 @@ import tarfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, cast
 
 from data_prep.errors import InputError
 from data_prep.inside import refuse_name_outside
@@ -124,7 +125,7 @@ class StreamedShard(ShardFile):
                 if not member.isdir():
                     self._keep(archive, self._checked(member))
                     yield member
-                archive.members.clear()  # which it would otherwise keep, all of them
+                cast(Any, archive).members.clear()  # which it would otherwise keep, all of them
             end = archive.offset
         archive.offset = end
         self._refuse_torn(archive)

@@ -86,7 +86,7 @@ def read_shards(source: Path) -> Shards:
     else:
         files, indexed = indexed_in_storage(source, skipped, index_shard)
         paths = [file.path for file in files]
-    abouts = [each.about for each in indexed]
+    abouts: list[Mapping[str, Any]] = [each.about for each in indexed]
     _refuse_other_sets(source, abouts, sum(len(each.rows) for each in indexed))
     rows = joined([each.rows for each in indexed])
     if not any(each.labelled for each in indexed):
