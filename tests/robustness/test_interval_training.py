@@ -64,12 +64,15 @@ def test_bounds_in_training_count_no_less_than_any_change() -> None:
     assert all(weight.grad is not None for weight in model.parameters())
 
 
-def test_a_training_for_bounds_verifies_what_a_plain_one_does_not(tmp_path: Path) -> None:
+def test_a_training_for_bounds_verifies_what_a_plain_one_does_not(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     found = {}
     for name, attack in (("plain", None), ("ibp", {"attack": "ibp", "epsilon": 0.02, "warmup_epochs": 2})):
         train_classifier(digits(attack, epochs=4), tmp_path / name, resume=False)
         verify_images(tmp_path / name, tmp_path / f"{name}-verified", epsilons=(0.02,), images=40, seed=0)
         found[name] = json.loads((tmp_path / f"{name}-verified" / "result.json").read_text())["at_epsilon"][1]
+    assert "overfitting" not in capsys.readouterr().err
     assert found["ibp"]["verified_error"] < 0.9 < found["plain"]["verified_error"]
 
 
