@@ -66,7 +66,7 @@ def measure(embedder: OnnxEmbedder, dataset: AlignedDataset, rows: NDArray[np.in
     contenders: dict[str, Callable[[], NDArray[np.float32]]] = {
         "faceverif embed": lambda: embed_dataset(embedder, dataset, rows, flip=True)
     }
-    for batch in PLAIN_BATCHES:
+    for batch in [embedder.batch] if embedder.batch else PLAIN_BATCHES:
         name = f"plain loop, batches of {batch}, {CORES} threads"
         contenders[name] = lambda batch=batch: plain_loop(embedder, dataset, rows, batch=batch)
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
