@@ -47,7 +47,7 @@ class RayCluster(Engine):
                 "--device",
                 "must be auto, cpu or cuda with --on ray",
                 got=device,
-                fix="Ray chooses which GPU.",
+                fix="Use cuda: Ray chooses which GPU.",
             )
         self._workers, self._device = workers, device
 
