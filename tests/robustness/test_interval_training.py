@@ -18,6 +18,7 @@ from faceverif.classification.training import train_classifier
 from faceverif.config.adversarial import AdversarialConfig
 from faceverif.config.reading import validate_config
 from faceverif.images.labelled import as_pixels
+from faceverif.training.adversarial import Robustness
 from faceverif.training.bounded import BoundedModel
 from robustness.certificates.verified import verify_images
 
@@ -65,8 +66,10 @@ def test_bounds_in_training_count_no_less_than_any_change() -> None:
 
 
 def test_a_training_for_bounds_verifies_what_a_plain_one_does_not(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    gap = Robustness(clean_accuracy=1.0, fgsm_accuracy=0.9, robust_accuracy=0.1)
+    monkeypatch.setattr("faceverif.training.one_step.measure_robustness", lambda *_, **__: gap)
     found = {}
     for name, attack in (("plain", None), ("ibp", {"attack": "ibp", "epsilon": 0.02, "warmup_epochs": 2})):
         train_classifier(digits(attack, epochs=4), tmp_path / name, resume=False)
