@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, Field
 
+from faceverif.models import MODEL_NAME, Embedder
+
 Interval = tuple[float, float]
+
+
+def public_name(embedder: Embedder) -> str:
+    """A model's folder or file without the path to it, which the machine keeps to itself."""
+    file = Path(embedder.name)
+    return file.parent.name if file.name == MODEL_NAME else file.name
 
 
 class Grounds(BaseModel):

@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp
 
 from data_prep.errors import InputError
-from faceverif.serving.answers import ComparisonAnswer, EmbeddingAnswer, HealthAnswer
+from faceverif.serving.answers import ComparisonAnswer, EmbeddingAnswer, HealthAnswer, public_name
 from faceverif.serving.gate import Gate
 from faceverif.serving.limits import Limits
 from faceverif.serving.recognition import Recognition, SeveralFaces
@@ -99,7 +99,7 @@ async def _compared(
     faces = list(await asyncio.gather(*searches))
     one, other = await recognition.embed(faces)
     similarity = float(one.embedding @ other.embedding)
-    compared = Comparison(faces, similarity, point, comparer.calibration, comparer.embedder.name)
+    compared = Comparison(faces, similarity, point, comparer.calibration, public_name(comparer.embedder))
     told: dict[str, Any] = compared.as_json() | {"notes": compared.notes()}
     told |= recognition.verdict([one, other])
     if any(told.get("rejected", [])):
@@ -129,7 +129,7 @@ async def _embedded(recognition: Recognition, photo: UploadFile, *, several: Sev
         rejected=verdict["rejected"][0] if verdict else None,
         rejection_score=seen.rejection_score,
         rejection_threshold=verdict.get("rejection_threshold"),
-        model=embedder.name,
+        model=public_name(embedder),
         model_sha256=embedder.sha256,
     )
 
@@ -142,7 +142,7 @@ def _add_health(app: FastAPI, recognition: Recognition) -> None:
         """Say that the service is ready, and which model it has."""
         return HealthAnswer(
             version=app.version,
-            model=embedder.name,
+            model=public_name(embedder),
             model_sha256=embedder.sha256,
             rejects=recognition.guard is not None,
         )

@@ -94,10 +94,11 @@ def test_two_photos_get_the_answer_of_compare(port: Port, comparer: Comparer, ph
     wanted = comparer.compare(*photos).as_json()
     assert status == 200
     assert told.pop("similarity") == pytest.approx(wanted.pop("similarity"), abs=1e-5)
-    assert {key: told[key] for key in wanted.keys() - {"first", "second"}} == {
+    paths = {"first", "second", "model"}
+    assert {key: told[key] for key in wanted.keys() - paths} == {
         key: list(value) if isinstance(value, tuple) else value
         for key, value in wanted.items()
-        if key not in ("first", "second")
+        if key not in paths
     }
     assert told["same"] is True
     assert told["rejected"] is None
@@ -222,6 +223,21 @@ def test_a_bug_is_told_to_the_log_and_not_to_the_client(
         status, told, _ = ask(port, "/embed", photo=photos[0].read_bytes())
     assert (status, told["error"]["code"]) == (500, "internal")
     assert "secret" not in json.dumps(told)
+
+
+def test_no_answer_tells_where_the_model_lies(
+    port: Port, comparer: Comparer, photos: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = (photo.read_bytes() for photo in photos)
+    for path, name in (("/secret/first/model.safetensors", "first"), ("/secret/net.onnx", "net.onnx")):
+        monkeypatch.setattr(comparer.embedder, "name", path)
+        answers = (
+            ask(port, "/health", "GET"),
+            ask(port, "/embed", photo=first),
+            ask(port, "/compare", first=first, second=second),
+        )
+        assert [told["model"] for _, told, _ in answers] == 3 * [name]
+        assert "secret" not in json.dumps(answers, default=str)
 
 
 def test_the_pages_load_nothing_from_elsewhere(port: Port) -> None:
