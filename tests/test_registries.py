@@ -24,7 +24,9 @@ from faceverif.backbones import BACKBONES
 from faceverif.classification.config import NetworkConfig
 from faceverif.classification.networks import NETWORKS
 from faceverif.config.backbones import BackboneConfig
-from faceverif.config.objective import CriterionConfig, HeadConfig, PenaltyConfig
+from faceverif.config.criteria import CriterionConfig
+from faceverif.config.heads import HeadConfig
+from faceverif.config.penalties import PenaltyConfig
 from faceverif.config.section import Section
 from faceverif.criteria import CRITERIA
 from faceverif.heads import HEADS

@@ -14,7 +14,7 @@ from faceverif.criteria.label_smoothing import LabelSmoothing
 from faceverif.criteria.online_label_smoothing import OnlineLabelSmoothing
 
 if TYPE_CHECKING:
-    from faceverif.config.objective import CriterionConfig
+    from faceverif.config.criteria import CriterionConfig
 
 CRITERIA: dict[str, Callable[..., Criterion]] = {
     "cross_entropy": CrossEntropy,

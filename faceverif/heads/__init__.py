@@ -16,7 +16,7 @@ from faceverif.heads.sphereface import SphereFaceHead
 from faceverif.heads.wsoftmax import WSoftmaxHead
 
 if TYPE_CHECKING:
-    from faceverif.config.objective import HeadConfig
+    from faceverif.config.heads import HeadConfig
 
 HEADS: dict[str, Callable[..., Head]] = {
     "softmax": SoftmaxHead,

@@ -17,7 +17,7 @@ from faceverif.penalties.pairs import Contrastive, Margin, NPair, ProxyNCA, Trip
 from faceverif.penalties.snr import SNR
 
 if TYPE_CHECKING:
-    from faceverif.config.objective import PenaltyConfig
+    from faceverif.config.penalties import PenaltyConfig
 
 PENALTIES: dict[str, Callable[..., Penalty]] = {
     "gsc": GSC,

@@ -6,7 +6,8 @@ See `faceverif.heads.wsoftmax` for the minimum itself.
 from __future__ import annotations
 
 from data_prep.progress import say
-from faceverif.config.objective import ObjectiveConfig, WSoftmaxConfig
+from faceverif.config.heads import WSoftmaxConfig
+from faceverif.config.objective import ObjectiveConfig
 
 # Share of the samples: a few opposite ones are outliers, more are on their way to the minimum.
 _TOLERATED = 0.01

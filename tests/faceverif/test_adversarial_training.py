@@ -22,7 +22,7 @@ from faceverif.classification.learner import ClassifierLearner
 from faceverif.classification.trained import load_classifier
 from faceverif.classification.training import train_classifier
 from faceverif.config.adversarial import AdversarialConfig
-from faceverif.config.objective import CosFaceConfig
+from faceverif.config.heads import CosFaceConfig
 from faceverif.config.reading import validate_config
 from faceverif.images.labelled import as_pixels
 from faceverif.objective import LearningModel, Objective

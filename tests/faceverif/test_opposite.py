@@ -14,7 +14,8 @@ from small_runs import run_config
 from faceverif.backbones.last_layers import last_layers
 from faceverif.classification.metrics import all_negative
 from faceverif.classification.training import train_classifier
-from faceverif.config.objective import ObjectiveConfig, WSoftmaxConfig
+from faceverif.config.heads import WSoftmaxConfig
+from faceverif.config.objective import ObjectiveConfig
 from faceverif.config.run import RunConfig
 from faceverif.heads.wsoftmax import WSoftmaxHead
 from faceverif.training.interval import Interval

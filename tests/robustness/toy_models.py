@@ -7,13 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from faceverif.config.objective import (
-    CenterConfig,
-    LGMConfig,
-    LikelihoodConfig,
-    ObjectiveConfig,
-    SoftmaxConfig,
-)
+from faceverif.config.heads import LGMConfig, SoftmaxConfig
+from faceverif.config.objective import ObjectiveConfig
+from faceverif.config.penalties import CenterConfig, LikelihoodConfig
 from faceverif.heads.lgm import LGMHead
 from faceverif.heads.softmax import SoftmaxHead
 from faceverif.objective import Objective
