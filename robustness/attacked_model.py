@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -50,16 +50,30 @@ class AttackedModel(nn.Module):
 class GradientCount:
     """Marks images whose gradient was zero everywhere when an attack first asked for one.
 
+    Args:
+        batch: how many images are attacked.
+
     Attributes:
-        zero: (batch,) bool; None until a gradient is asked for.
+        zero: (batch,) bool, on the CPU; False where no gradient was asked for. None until there was one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, batch: int) -> None:
         self.zero: Tensor | None = None
+        self._asked = torch.zeros(batch, dtype=torch.bool)
+        self._which = torch.arange(batch)
+
+    @contextmanager
+    def of(self, some: Tensor) -> Iterator[None]:
+        """Inside, what the model sees are some of the images, named by their index."""
+        all_of_them, self._which = self._which, self._which[some.cpu()]
+        try:
+            yield
+        finally:
+            self._which = all_of_them
 
     def watched(self, pixels: Tensor) -> Tensor:
-        """The same pixels; the gradient that flows back to them is checked."""
-        if not pixels.requires_grad or self.zero is not None:
+        """The same pixels; the first gradient that flows back to each image is checked."""
+        if not pixels.requires_grad or self._asked[self._which].all():
             return pixels
         # A view of its own: other gradients of the pixels do not count.
         view = pixels.view_as(pixels)
@@ -67,8 +81,29 @@ class GradientCount:
         return view
 
     def _look(self, gradient: Tensor) -> None:
+        first = ~self._asked[self._which]
         if self.zero is None:
-            self.zero = (gradient == 0).flatten(1).all(dim=1)
+            self.zero = torch.zeros_like(self._asked)
+        if first.any():
+            nothing = (gradient == 0).flatten(1).all(dim=1).cpu()
+            self.zero[self._which[first]] = nothing[first]
+            self._asked[self._which] = True
+
+
+def joined_marks(marks: Sequence[Tensor | None], portions: Sequence[Tensor]) -> Tensor | None:
+    """Marks of all images, (N,) bool; False in a portion that has none, and null where none has any.
+
+    Args:
+        marks: of each portion, (n,) bool; null for a portion that an attack found done before it began.
+        portions: (n, ...), what each is of.
+    """
+    if all(mark is None for mark in marks):
+        return None
+    there = [
+        torch.zeros(len(portion), dtype=torch.bool) if mark is None else mark
+        for mark, portion in zip(marks, portions, strict=True)
+    ]
+    return torch.cat(there)
 
 
 class Watched(AttackedModel):
@@ -85,7 +120,7 @@ class Watched(AttackedModel):
 
     def __init__(self, model: AttackedModel, clean: Tensor) -> None:
         super().__init__(model.network, model.objective)
-        self.gradients, self.queries = GradientCount(), QueryCount()
+        self.gradients, self.queries = GradientCount(len(clean)), QueryCount()
         self._clean = clean
         self._remembered: Tensor | None = None
 

@@ -87,7 +87,8 @@ def on_those_left(
         if not len(left):
             break
         own = goal.take(left)
-        changed[left] = run(left, named.take(left), own)
+        with model.gradients.of(left):
+            changed[left] = run(left, named.take(left), own)
         with torch.no_grad():
             left = left[~own.reached(model(changed[left]))]
     return changed

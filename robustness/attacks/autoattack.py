@@ -53,7 +53,8 @@ class AutoAttack(Attack):
         changed = images.clone()
         left = torch.arange(len(images), device=images.device)
         for attack in self._attacks(threat):
-            changed[left] = attack.perturb(model, images[left], goal.take(left), threat=threat)
+            with model.gradients.of(left):
+                changed[left] = attack.perturb(model, images[left], goal.take(left), threat=threat)
             with torch.no_grad():
                 left = left[~goal.take(left).reached(model(changed[left]))]
             if not len(left):

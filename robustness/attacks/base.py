@@ -19,6 +19,7 @@ from robustness.attacked_model import (
     Watched,
     device_of,
     frozen,
+    joined_marks,
     refuse_bad_pixels,
     refuse_unfit_model,
     seeded,
@@ -212,14 +213,13 @@ class Attack(ABC):
             before = _features(model, watched.clean_embeddings(), labels)
             with torch.no_grad():
                 after = _features(model, model.embed(changed), labels)
-        zero = watched.gradients.zero
         return AttackResult(
             images=changed.cpu().contiguous(),
             clean=before.cpu(),
             attacked=after.cpu(),
             targets=None if goal.targets is None else goal.targets.cpu(),
             sizes=threat.sizes(clean, changed).cpu(),
-            zero_gradient=None if zero is None else zero.cpu(),
+            zero_gradient=watched.gradients.zero,
             queries=watched.queries.used,
         )
 
@@ -259,7 +259,7 @@ def _joined(parts: list[AttackResult]) -> AttackResult:
         attacked=Features.joined([part.attacked for part in parts]),
         targets=join(part.targets for part in parts),
         sizes=torch.cat([part.sizes for part in parts]),
-        zero_gradient=join(part.zero_gradient for part in parts),
+        zero_gradient=joined_marks([part.zero_gradient for part in parts], [part.images for part in parts]),
         queries=join(part.queries for part in parts),
     )
 

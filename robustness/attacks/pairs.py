@@ -19,6 +19,7 @@ from robustness.attacked_model import (
     device_of,
     embeddings_of,
     frozen,
+    joined_marks,
     refuse_bad_pixels,
     refuse_unfit_model,
     seeded,
@@ -211,7 +212,8 @@ class PairAttack(ABC):
         """
         device = device_of(network)
         clean, others = probes.to(device), references.to(device)
-        count, queries, sign = GradientCount(), QueryCount(), 1.0 if self.goal == "impersonation" else -1.0
+        count, queries = GradientCount(len(clean)), QueryCount()
+        sign = 1.0 if self.goal == "impersonation" else -1.0
         with frozen(network), seeded(seed, device):
             chase = Chase(lambda pixels: network(count.watched(pixels)), wanted, others, sign, queries)
             changed = self.perturb(chase, clean, threat=threat) if threat.epsilon > 0 else clean
@@ -225,7 +227,7 @@ class PairAttack(ABC):
             clean_similarity=before.cpu(),
             similarity=after.cpu(),
             sizes=threat.sizes(clean, changed).cpu(),
-            zero_gradient=None if count.zero is None else count.zero.cpu(),
+            zero_gradient=count.zero,
             queries=queries.used,
         )
 
@@ -263,7 +265,6 @@ def unasked_result(
 
 
 def _joined(parts: list[PairAttackResult]) -> PairAttackResult:
-    zeros = [part.zero_gradient for part in parts if part.zero_gradient is not None]
     queries = [part.queries for part in parts if part.queries is not None]
     return PairAttackResult(
         goal=parts[0].goal,
@@ -271,6 +272,6 @@ def _joined(parts: list[PairAttackResult]) -> PairAttackResult:
         clean_similarity=torch.cat([part.clean_similarity for part in parts]),
         similarity=torch.cat([part.similarity for part in parts]),
         sizes=torch.cat([part.sizes for part in parts]),
-        zero_gradient=torch.cat(zeros) if zeros else None,
+        zero_gradient=joined_marks([part.zero_gradient for part in parts], [part.images for part in parts]),
         queries=torch.cat(queries) if queries else None,
     )

@@ -24,7 +24,7 @@ from toy_models import (
 from data_prep.errors import InputError
 from faceverif.perturbation.norm import Norm
 from faceverif.perturbation.threat_model import ThreatModel
-from robustness.attacked_model import AttackedModel, Watched
+from robustness.attacked_model import AttackedModel, GradientCount, Watched
 from robustness.attacks import ATTACKS, Attack
 from robustness.attacks.adaptive import Adaptive
 from robustness.attacks.apgd import APGD
@@ -226,6 +226,36 @@ def test_zero_gradients_of_a_saturated_softmax_are_counted_and_the_margin_gets_t
     (F.cross_entropy(watched(asked), LABELS) + asked.square().sum()).backward()
     assert watched.gradients.zero is not None
     assert watched.gradients.zero.all()
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_every_image_has_its_mark_where_some_are_wrong_from_the_start(name: str) -> None:
+    """Attacks leave such images alone, even a whole portion of them."""
+    attack, wrong = SMALL[name](), LABELS.clone()
+    wrong[:3] = (LABELS[:3] + 1) % 3
+    threat = ThreatModel(sorted(attack.norms)[0], 0.2, targeted="untargeted" not in attack.goals)
+    result = attack(MODEL, IMAGES, wrong, threat=threat, seed=0, portion=2)
+    assert (result.zero_gradient is None) == attack.traits.black_box
+    if result.zero_gradient is not None:
+        assert result.zero_gradient.shape == (12,)
+        assert not result.zero_gradient[3:].any()
+
+
+def test_the_first_gradient_of_each_image_is_looked_at_wherever_it_stands_in_a_batch() -> None:
+    count, pixels = GradientCount(4), torch.rand(4, 1, 2, 2)
+
+    def ask(which: list[int], factors: list[float]) -> None:
+        asked = pixels[which].requires_grad_()
+        (count.watched(asked).flatten(1).sum(dim=1) * torch.tensor(factors)).sum().backward()
+
+    with count.of(torch.tensor([1, 3])):
+        ask([1, 3], [0.0, 1.0])
+        with count.of(torch.tensor([1])):
+            ask([3], [0.0])  # not its first
+    assert count.zero is not None
+    assert count.zero.tolist() == [False, True, False, False]
+    ask([0, 1, 2, 3], [0.0, 1.0, 1.0, 0.0])
+    assert count.zero.tolist() == [True, True, False, False]
 
 
 def test_square_and_transfer_ask_for_no_gradient_and_get_past_a_mask() -> None:
