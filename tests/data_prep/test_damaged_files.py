@@ -24,7 +24,7 @@ from data_prep.face_model import FaceModel, load_face_model
 from data_prep.prepare.journal import Journal
 
 _MUTATIONS = 120
-_BEGUN = {"source": "photos", "policy": "test", "second_pass": "none"}
+_BEGUN = {"source": "photos", "policy": "test", "second_pass": "none", "detector": "mtcnn"}
 _HEADER = header_for(TEMPLATES["arcface-112"], policy="test", min_face_px=20)
 
 

@@ -31,7 +31,10 @@ _STORE_BYTES = 80_000_000
 
 @dataclass(frozen=True)
 class DyingJob(AlignJob):
-    """An alignment that notes its shards, and halts in its second one on a node that will die."""
+    """An alignment that notes its shards, and halts in its second one on a node that will die.
+
+    The other node waits for that after its second shard; it may be much faster.
+    """
 
     notes: Path = Path()
     victim: str = ""
@@ -40,18 +43,27 @@ class DyingJob(AlignJob):
         import ray
 
         align, done = super().start(), []
-        here = ray.get_runtime_context().get_node_id()
+        halted, here = self.notes.parent / "halted", ray.get_runtime_context().get_node_id()
 
         def work(photos: Task) -> list[Row]:
             with self.notes.open("a") as file:
                 file.write(f"{photos[0].key}\n")
             if here == self.victim and done:
-                (self.notes.parent / "halted").touch()
+                halted.touch()
                 time.sleep(600)
+            if len(done) == 2:
+                wait_for(halted)
             done.append(photos)
             return align(photos)
 
         return work
+
+
+def wait_for(path: Path) -> None:
+    """At most two minutes: a test fails then, and does not hang."""
+    end = time.monotonic() + 120
+    while not path.exists() and time.monotonic() < end:
+        time.sleep(0.05)
 
 
 @pytest.fixture(scope="module")
@@ -99,8 +111,7 @@ def test_a_node_that_dies_costs_its_shard_only(
     )
 
     def kill_when_it_halts() -> None:
-        while not (tmp_path / "halted").exists():
-            time.sleep(0.05)
+        wait_for(tmp_path / "halted")
         made.remove_node(second, allow_graceful=False)
 
     killer = threading.Thread(target=kill_when_it_halts, daemon=True)

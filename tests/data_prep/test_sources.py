@@ -259,9 +259,7 @@ def test_crops_are_known_by_where_their_landmarks_lie(
     assert form_of_source(crops["cut"]) is None
     assert "px away: not aligned yet" in capsys.readouterr().err
     with pytest.raises(InputError, match="must be arcface-112 for photos that are such crops already"):
-        align_folder(
-            crops["aligned"], tmp_path / "out", settings=AlignSettings(template="arcface-64"), workers=1
-        )
+        align_folder(crops["aligned"], tmp_path / "out", settings=AlignSettings(template="arcface-64"))
 
 
 def test_faceless_pictures_of_that_size_are_no_crops(

@@ -23,8 +23,10 @@ from faceverif.config.run import RunConfig
 from faceverif.config.yaml_text import parse_yaml
 from faceverif.experiment.config import load_experiment, plan_runs
 from faceverif.objective import LearningModel, Objective
+from faceverif.penalties import Lesson
 from faceverif.training.optimizer import build_optimizer
 from faceverif.training.recognition_model import RecognitionModel
+from faceverif.training.teacher import TeacherOutput
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 TABLES = sorted(
@@ -51,6 +53,10 @@ def settings_of(path: Path) -> tuple[ClassificationConfig | RunConfig, ...]:
     return tuple(run.config for run in plan_runs(load_experiment(path), source=str(path)))
 
 
+def has_teacher(config: ClassificationConfig | RunConfig) -> bool:
+    return isinstance(config, RunConfig) and config.teacher is not None
+
+
 @pytest.mark.parametrize("path", TABLES, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_every_loss_makes_ten_steps(path: Path) -> None:
     """With its own optimizer, on embeddings that a linear layer makes of small clusters."""
@@ -67,9 +73,10 @@ def test_every_loss_makes_ten_steps(path: Path) -> None:
         optimizer = build_optimizer(config.optimizer, model)
         labels = torch.arange(BATCH) % CLASSES
         before = network.weight.detach().clone()
+        lesson = Lesson(torch.randn(BATCH, DIM)) if has_teacher(config) else None
         for _ in range(STEPS):
             optimizer.zero_grad()
-            loss = objective(network(torch.randn(CLASSES, 8)[labels]), labels).loss
+            loss = objective(network(torch.randn(CLASSES, 8)[labels]), labels, lesson).loss
             loss.backward()
             nn.utils.clip_grad_norm_(model.parameters(), 5.0)
             optimizer.step()
@@ -121,7 +128,10 @@ def test_every_network_makes_a_step_with_its_loss_and_optimizer() -> None:
         weight = next(each for each in model.parameters() if each.ndim == 4)
         before = weight.detach().clone()
         pixels = torch.randint(256, (len(labels), *shape), dtype=torch.uint8)
-        loss = model(pixels if isinstance(config, ClassificationConfig) else pixels / 255, labels).loss
+        told = (
+            [TeacherOutput(torch.randn(4, config.backbone.embedding_dim), {})] if has_teacher(config) else []
+        )
+        loss = model(pixels if isinstance(config, ClassificationConfig) else pixels / 255, labels, *told).loss
         loss.backward()
         optimizer.step()
         assert loss.isfinite(), config
