@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from data_prep.errors import InputError, first_line
 
@@ -31,3 +33,9 @@ def read_guarded(field: str, rule: str, *, got: object, fix: str) -> Iterator[No
     except Exception as error:
         reason = f"{type(error).__name__}: {first_line(error)}"[:200]
         raise InputError(field, rule, got=f"{got} ({reason})", fix=fix) from error
+
+
+def user_cache(kind: str) -> Path:
+    """The folder in the user's cache for one kind of file, which need not exist yet."""
+    home = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA") or "~/.cache"
+    return Path(os.path.expanduser(home)) / "faceverif" / kind

@@ -7,12 +7,12 @@ in a storage, it lies in the user's cache folder.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from data_prep.atomic import write_text
 from data_prep.dataset.already_aligned import CropForm, Sample, form_of
+from data_prep.own_files import user_cache
 from data_prep.own_names import PACK_MEMORY
 from data_prep.storage import address_of
 
@@ -40,8 +40,7 @@ def _places(path: Path, sample_sha256: str) -> Iterator[Path]:
     """Where the answer may lie, the preferred place first."""
     if address_of(path) is None:
         yield path / PACK_MEMORY if path.is_dir() else path.with_name(f".{path.name}{PACK_MEMORY}")
-    home = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA") or "~/.cache"
-    yield Path(os.path.expanduser(home)) / "faceverif" / "packs" / f"{sample_sha256}.json"
+    yield user_cache("packs") / f"{sample_sha256}.json"
 
 
 def _remember(places: list[Path], form: CropForm, sample_sha256: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 
 from data_prep.atomic import written_whole
 from data_prep.errors import InputError
+from data_prep.own_files import user_cache
 from data_prep.photos import PhotoError
 from data_prep.progress import progress
 from data_prep.sources.base import PhotoColumns, Skipped, SourcePhoto
@@ -201,6 +201,4 @@ def _remember(file: RemoteFile, indexed: IndexedShard) -> IndexedShard:
 def _memory(file: RemoteFile) -> Path:
     """Where the index of this version of a shard lies."""
     version = f"{address_of(file.path)} {file.size} {file.written_ns}"
-    home = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA") or "~/.cache"
-    name = hashlib.sha256(version.encode()).hexdigest()
-    return Path(os.path.expanduser(home)) / "faceverif" / "shards" / f"{name}.parquet"
+    return user_cache("shards") / f"{hashlib.sha256(version.encode()).hexdigest()}.parquet"
