@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,7 +29,14 @@ from robustness.certificates.report import (
     write_certificate_page,
 )
 from robustness.certificates.smoothing import Certificate, certify_class, certify_pair
-from robustness.certificates.table import certified_rows, class_shares, pair_shares, summarised
+from robustness.certificates.table import (
+    Row,
+    Shares,
+    certified_rows,
+    class_shares,
+    pair_shares,
+    summarised,
+)
 from robustness.certificates.unseen import draw_unseen
 from robustness.config.smoothing import Smoothing
 from robustness.loaded_run import run_sha256
@@ -70,18 +79,16 @@ def certify_images(run: Path, out: Path, *, smoothing: Smoothing, images: int) -
     about = {"model_sha256": run_sha256(run), "data_sha256": chosen.sha256()}
     _warn_of_other_noise(run, smoothing.sd)
     rows = certified_rows(one, chosen.labels.tolist(), out, smoothing=smoothing, about=about)
-    found = summarised(rows, class_shares, out, smoothing)
-    write_certificate_page(
+    return _reported(
+        rows,
+        class_shares,
         out,
-        size="l2_radius",
-        lines=found.at_radius,
+        smoothing,
         counts={"certified_accuracy": len(rows)},
-        panel=radius_panel(partial(class_shares, rows), largest=max(row.radius for row in rows)),
-        answer=images_answer(found.at_radius[_ANSWERED], items=len(rows)),
-        rules=_rules(smoothing, decided="the class that most noisy versions of a picture get"),
-        provenance={"model": str(run)} | about | {"seed": smoothing.seed},
+        answer=partial(images_answer, items=len(rows)),
+        decided="the class that most noisy versions of a picture get",
+        provenance={"model": str(run)} | about,
     )
-    return found.text
 
 
 def certify_pairs(
@@ -140,25 +147,43 @@ def certify_pairs(
     }
     _warn_of_other_noise(run, smoothing.sd)
     rows = certified_rows(one, same[which].astype(int).tolist(), out, smoothing=smoothing, about=about)
-    found = summarised(rows, pair_shares, out, smoothing)
     genuine = sum(row.truth for row in rows)
+    counts = {"certified_true_accepts": genuine, "false_accepts_at_most": len(rows) - genuine}
+    return _reported(
+        rows,
+        pair_shares,
+        out,
+        smoothing,
+        counts={name: count for name, count in counts.items() if count},
+        answer=pairs_answer,
+        decided=f"whether the median similarity under noise is {threshold:g} or more",
+        provenance={"model": str(run), "data": str(data), "protocol": str(protocol)}
+        | {name: value for name, value in about.items() if name != "pairs"},
+    )
+
+
+def _reported(
+    rows: list[Row],
+    shares: Shares,
+    out: Path,
+    smoothing: Smoothing,
+    *,
+    counts: dict[str, int],
+    answer: Callable[[dict[str, float]], str],
+    decided: str,
+    provenance: dict[str, Any],
+) -> str:
+    """Write result.json and the page, and give the table for the terminal."""
+    found = summarised(rows, shares, out, smoothing)
     write_certificate_page(
         out,
         size="l2_radius",
         lines=found.at_radius,
-        counts={
-            name: pairs
-            for name, pairs in zip(found.at_radius[0], (0, genuine, len(rows) - genuine), strict=True)
-            if pairs
-        },
-        panel=radius_panel(partial(pair_shares, rows), largest=max(row.radius for row in rows)),
-        answer=pairs_answer(found.at_radius[_ANSWERED]),
-        rules=_rules(
-            smoothing, decided=f"whether the median similarity under noise is {threshold:g} or more"
-        ),
-        provenance={"model": str(run), "data": str(data), "protocol": str(protocol)}
-        | {name: value for name, value in about.items() if name != "pairs"}
-        | {"seed": smoothing.seed},
+        counts=counts,
+        panel=radius_panel(partial(shares, rows), largest=max(row.radius for row in rows)),
+        answer=answer(found.at_radius[_ANSWERED]),
+        rules=_rules(smoothing, decided=decided),
+        provenance=provenance | {"seed": smoothing.seed},
     )
     return found.text
 
