@@ -38,7 +38,7 @@ IMPORTS = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--turns", type=int, default=5, help="the best of so many")
+    parser.add_argument("--turns", type=int, default=5, help="how often each is measured; the best counts")
     parser.add_argument("--tiny", action="store_true", help="one turn, without what imports PyTorch")
     options = parser.parse_args()
     python = [sys.executable, "-m", "faceverif"]

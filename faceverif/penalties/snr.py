@@ -89,7 +89,7 @@ def _of_columns(
     smallest_snr: float,
     detach: Detached,
 ) -> Tensor:
-    """What some columns of the logits add to `snr_penalty`; `numbers` says which, of so many classes."""
+    """What some columns of the logits add to `snr_penalty`; `numbers` says which of the classes these are."""
     seen = _moments(logits, labels, classes=classes)
     means = seen.means.detach() if detach == "means" else seen.means
     variances = seen.variances.detach() if detach == "variances" else seen.variances

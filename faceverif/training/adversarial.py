@@ -67,7 +67,7 @@ class AdversarialModel(nn.Module):
     ) -> ObjectiveOutput:
         """The objective on clean pictures, and how far the changes move the output: TRADES, Eq. 5."""
         own, moved = self.model.embed(torch.cat((clean, changed))).chunk(2)
-        output = self.model.objective(own, labels, *(Lesson(each.embeddings, ()) for each in teacher))
+        output = self.model.objective(own, labels, *(Lesson(each.embeddings) for each in teacher))
         compare = _COMPARISONS[self.config.compare or "probabilities"]
         beta = self.config.beta or 6.0
         moved_by = compare(self.model.objective, own, moved).mean()
