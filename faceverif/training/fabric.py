@@ -13,6 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from data_prep.device import chosen_name, computing_device
 from data_prep.errors import InputError
+from data_prep.progress import say
 from faceverif.heads.sharding import sharded_names
 
 if TYPE_CHECKING:
@@ -23,6 +24,10 @@ _OTHER_LAUNCHERS = {
     "srun --ntasks=1": ("SLURM_STEP_NUM_TASKS", "SLURM_NTASKS", "SLURM_NPROCS"),
     "mpirun -n 1": ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE"),
 }
+_SLOW_PRECISION = (
+    "this processor has no bfloat16 units, so training.precision bf16-mixed can take a hundred times as long "
+    "as 32-true. Set it to 32-true. A run that has begun cannot change it."
+)
 
 
 class _Steps(Protocol):
@@ -70,6 +75,8 @@ def launch_fabric(config: Divided) -> Fabric:
             got=chosen_name(),
             fix="Give --device cuda.",
         )
+    if config.training.precision == "bf16-mixed" and not _has_bfloat16(device):
+        say(f"warning: {_SLOW_PRECISION}")
     # Fabric brings torch._dynamo, which takes as long as torch: only once everything is checked.
     from lightning_fabric import Fabric
     from lightning_fabric.strategies import DDPStrategy
@@ -123,6 +130,18 @@ def refuse_other_launchers() -> None:
                 fix=f"For one process: {launcher} {_command()}. For {told} on one machine: {launcher} "
                 f"torchrun --standalone --nproc-per-node={told} -m -- {_command()}",
             )
+
+
+def _has_bfloat16(device: torch.device) -> bool:
+    """Whether the device computes in bfloat16 itself; True where PyTorch cannot tell."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type != "cpu":
+        return True
+    able = torch.cpu.get_capabilities()
+    if able.get("architecture") == "x86_64":
+        return any(able.get(unit) for unit in ("avx512_bf16", "amx_bf16"))
+    return bool(able.get("bf16", True))
 
 
 def _processes() -> int:

@@ -164,6 +164,24 @@ def test_weight_decay_spares_vectors(data: Path) -> None:
     assert {p.ndim for p in spared["params"]} == {1}
 
 
+@pytest.mark.parametrize(
+    ("precision", "units", "warned"),
+    [("bf16-mixed", False, True), ("bf16-mixed", True, False), ("32-true", False, False)],
+)
+def test_a_processor_without_bfloat16_is_named_before_the_slow_training(
+    data: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    precision: str,
+    units: bool,
+    warned: bool,
+) -> None:
+    able = {"architecture": "x86_64", "avx512_f": True, "avx512_bf16": units}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
+    launch_fabric(run_config(data, training={"precision": precision}))
+    assert ("no bfloat16 units" in capsys.readouterr().err) is warned
+
+
 def test_margin_is_off_before_the_first_step_of_a_margin_warmup(data: Path) -> None:
     config = run_config(data)
     learner = Learner(config, launch_fabric(config), classes=4, steps_per_epoch=2)
