@@ -30,8 +30,9 @@ class AdversarialConfig(Section):
         step: length of a step, in shares of epsilon; null: 1.25 for fgsm_rs, 2.5 / steps for the others.
         warmup_epochs: fractions too, over which epsilon grows from nothing. Large epsilons need it.
         beta: trades: weight of the added term, whose mean over the batch counts; null: 6.
-        compare: trades: what a change should not move. probabilities: KL divergence of the classes;
-            embeddings: 1 - cosine to the clean embedding, for models that compare faces. null: probabilities.
+        compare: what a change moves. probabilities, only with trades: KL divergence of the classes;
+            embeddings: 1 - cosine to the clean embedding, for models that compare faces. null: probabilities
+            for trades; for the others the cross entropy of the true class.
     """
 
     attack: Literal["fgsm_rs", "pgd", "trades", "ibp"]
@@ -57,10 +58,17 @@ class AdversarialConfig(Section):
             for key in ("steps", "step"):
                 if getattr(self, key) is not None:
                     raise broken_rule(key, "is for attacks, and ibp is none", got=getattr(self, key))
-        for key in ("beta", "compare"):
-            if self.attack != "trades" and getattr(self, key) is not None:
-                raise broken_rule(key, f"is for trades, not for {self.attack}", got=getattr(self, key))
+        self._fits_the_comparison()
         return self
+
+    def _fits_the_comparison(self) -> None:
+        if self.attack != "trades" and self.beta is not None:
+            raise broken_rule("beta", f"is for trades, not for {self.attack}", got=self.beta)
+        if self.attack == "ibp" and self.compare is not None:
+            raise broken_rule("compare", "is for attacks, and ibp is none", got=self.compare)
+        if self.attack in ("fgsm_rs", "pgd") and self.compare == "probabilities":
+            rule = f"must be embeddings, or left out, with {self.attack}: only trades compares probabilities"
+            raise broken_rule("compare", rule, got="probabilities")
 
     @property
     def inner_steps(self) -> int:

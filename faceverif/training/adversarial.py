@@ -150,10 +150,10 @@ def changed_pixels(
     threat = ThreatModel(config.norm, config.epsilon * share)
     lengths = [config.step_share * threat.epsilon] * config.inner_steps
     with evaluating(model):
-        if config.attack != "trades":
-            value, start = _loss_of(model, labels), threat.random_start(clean)
-        elif config.compare == "embeddings":
+        if config.compare == "embeddings":
             value, start = _distance_from(model, clean, config), threat.random_start(clean)
+        elif config.attack != "trades":
+            value, start = _loss_of(model, labels), threat.random_start(clean)
         else:
             beside = clean + _TRADES_START_SD * torch.randn_like(clean)
             value, start = _distance_from(model, clean, config), threat.project(beside, clean)

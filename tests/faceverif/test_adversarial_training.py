@@ -83,7 +83,8 @@ def batch() -> tuple[Tensor, Tensor]:
         ({"attack": "pgd", "epsilon": 0.1, "steps": 0}, "adversarial.steps"),
         ({"attack": "fgsm_rs", "epsilon": 0.1, "steps": 4}, "must be 1 with fgsm_rs"),
         ({"attack": "pgd", "epsilon": 0.1, "beta": 3}, "is for trades, not for pgd"),
-        ({"attack": "fgsm_rs", "epsilon": 0.1, "compare": "embeddings"}, "is for trades, not for fgsm_rs"),
+        ({"attack": "pgd", "epsilon": 0.1, "compare": "probabilities"}, "only trades compares probabilities"),
+        ({"attack": "ibp", "epsilon": 0.1, "compare": "embeddings"}, "is for attacks, and ibp is none"),
         ({"attack": "pgd"}, "epsilon: must be given"),
         ({"attack": "ibp", "epsilon": 0.1, "norm": "l2"}, "must be linf with ibp"),
         ({"attack": "ibp", "epsilon": 0.1, "steps": 3}, "is for attacks, and ibp is none"),
@@ -115,11 +116,16 @@ def test_the_attack_is_the_papers_algorithm(batch: tuple[Tensor, Tensor]) -> Non
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
-@pytest.mark.parametrize("compare", [None, "probabilities", "embeddings"])
-def test_a_change_stays_in_its_ball_and_hurts(batch: tuple[Tensor, Tensor], norm: Any, compare: Any) -> None:
+@pytest.mark.parametrize(
+    ("attack", "compare"),
+    [("pgd", None), ("trades", "probabilities"), ("trades", "embeddings"), ("pgd", "embeddings")],
+)
+def test_a_change_stays_in_its_ball_and_hurts(
+    batch: tuple[Tensor, Tensor], norm: Any, attack: Any, compare: Any
+) -> None:
     clean, labels = batch
     model = Small().train()
-    config = AdversarialConfig(attack="trades" if compare else "pgd", norm=norm, epsilon=0.3, compare=compare)
+    config = AdversarialConfig(attack=attack, norm=norm, epsilon=0.3, compare=compare)
     changed = changed_pixels(model, clean, labels, config=config, share=0.5)
     sizes = torch.linalg.vector_norm((changed - clean).flatten(1), torch.inf if norm == "linf" else 2, dim=1)
     assert sizes.max() <= 0.15 + 1e-6
