@@ -20,22 +20,32 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from data_prep.alignment import find_template
-from data_prep.dataset.manifest import AlignedDataset, Status, header_for, write_manifest
-from data_prep.dataset.packed import RecordCrops
+from data_prep.dataset.manifest import SCHEMA, AlignedDataset, Status, header_for, write_manifest
+from data_prep.dataset.packed import RecordCrops, load_aligned
+from data_prep.sources import webdataset
+from data_prep.sources.base import Skipped
 from data_prep.sources.recordio import list_photos
+from data_prep.sources.shard_file import ShardFile
+from data_prep.sources.shard_index import INDEX, IndexedShard
 from faceverif.audit.people import People
 from faceverif.audit.similarity import nearest_other, pairs_from, pairs_in_cells
 from faceverif.training.order import RemainingBatches
 
 PER_PERSON = 5_179_510 / 93_431  # of MS1MV3
+PER_PERSON_OF_WEBFACE = 42_474_558 / 2_059_906
+PER_SHARD = 10_000
 DIM = 512
 ALIKE, ONE_PERSON = 0.9, 0.6
 RECORD = struct.Struct("<IIIfQQ4s")
@@ -117,6 +127,26 @@ def listing(photos: int, folder: Path) -> Iterator[tuple[str, float]]:
     assert len(next(iter(crops.contents([photos // 2])))) == 4
 
 
+def shards(photos: int, folder: Path) -> Iterator[tuple[str, float]]:
+    """The photos of WebDataset shards as an export writes them; what their tars would say is simulated."""
+    header = header_for(find_template("arcface-112"), policy="simulated", min_face_px=20)
+    about = {"header": asdict(header), "photos": photos}
+    tars = folder / "shards"
+    tars.mkdir()
+    for start in range(0, photos, PER_SHARD):
+        (tars / f"{start:09d}.tar").touch()
+
+    def indexed(shard: ShardFile, skipped: Skipped) -> IndexedShard:
+        start = int(shard.path.stem)
+        return IndexedShard(about, True, shard_rows(start, min(PER_SHARD, photos - start), photos))
+
+    loaded: list[AlignedDataset] = []
+    with patch.object(webdataset, "index_shard", indexed):
+        yield timed("index shards, without reading tars", lambda: loaded.append(load_aligned(tars)))
+    aligned = loaded[0].with_status(Status.ALIGNED)
+    yield timed("their people and labels", lambda: loaded[0].people(aligned))
+
+
 def manifest(photos: int, folder: Path) -> Iterator[tuple[str, float]]:
     """A manifest, written in rows as the journal has them, at most a million, and read."""
     header = header_for(find_template("arcface-112"), policy="simulated", min_face_px=20)
@@ -126,6 +156,7 @@ def manifest(photos: int, folder: Path) -> Iterator[tuple[str, float]]:
     loaded: list[AlignedDataset] = []
     yield timed("open a manifest", lambda: loaded.append(AlignedDataset.load(folder)))
     dataset = loaded[0]
+    assert len(dataset) == photos
     aligned = dataset.with_status(Status.ALIGNED)
     yield timed("its people and their labels", lambda: dataset.people(aligned))
     few = np.random.default_rng(0).choice(aligned, 128)
@@ -141,7 +172,7 @@ def order(photos: int, folder: Path) -> Iterator[tuple[str, float]]:
 
 def audit(photos: int, folder: Path) -> Iterator[tuple[str, float]]:
     """The steps of an audit that grow with the photos, on drawn embeddings."""
-    people = max(2, round(photos / PER_PERSON))
+    people = people_of(photos)
     vectors = np.lib.format.open_memmap(folder / "all.npy", mode="w+", dtype=np.float32, shape=(photos, DIM))
     labels = np.arange(photos) * people // photos
     fill(vectors, labels, people)
@@ -160,15 +191,20 @@ def audit(photos: int, folder: Path) -> Iterator[tuple[str, float]]:
         yield timed("copies, all pairs", lambda: pairs_from(ALIKE, vectors))
 
 
-STEPS = {"listing": listing, "manifest": manifest, "order": order, "audit": audit}
+STEPS = {"listing": listing, "shards": shards, "manifest": manifest, "order": order, "audit": audit}
 
 
 # --- simulated data
 
 
+def people_of(photos: int) -> int:
+    """As many photos per person as MS1MV3 has, and Glint360K nearly; in larger sets as WebFace42M."""
+    return max(2, round(photos / (PER_PERSON if photos <= 20_000_000 else PER_PERSON_OF_WEBFACE)))
+
+
 def write_records(path: Path, photos: int) -> None:
     """A train.rec of records with four bytes as a photo, and its index."""
-    people = max(2, round(photos / PER_PERSON))
+    people = people_of(photos)
     offsets = np.arange(photos + 1) * RECORD.size
     with path.open("wb") as file:
         file.write(RECORD.pack(0xCED7230A, 28, 1, 0, 0, 0, struct.pack("<f", photos + 1)))
@@ -185,40 +221,79 @@ def write_records(path: Path, photos: int) -> None:
 
 
 def rows(photos: int) -> Iterator[dict[str, Any]]:
-    people = max(2, round(photos / PER_PERSON))
-    for number in range(photos):
-        person = f"{number * people // photos:06d}"
-        yield {
-            "photo": f"{person}/{number:08d}.jpg",
-            "identity": person,
-            "crop": f"crops/{person}/{number:08d}.png",
-            "sha256": f"{number:064x}",
-            "crop_sha256": f"{number:064x}",
-            "status": "aligned",
-            "width": 250,
-            "height": 250,
-            "box": [1.0, 2.0, 3.0, 4.0],
-            "landmarks": [float(place) for place in range(10)],
-            "score": 0.99,
-            "faces": 1,
-            "detection_pass": 1,
-        }
+    for start in range(0, photos, 10_000):
+        yield from manifest_rows(start, min(10_000, photos - start), photos).to_pylist()
+
+
+def manifest_rows(start: int, count: int, photos: int) -> pa.Table:
+    """Rows of a manifest; hashes and landmarks are random, as real ones look to a compressor."""
+    random = np.random.default_rng(start)
+    person, photo = names(start, count, photos)
+    numbers = {"width": 250, "height": 250, "score": 0.99, "faces": 1, "detection_pass": 1}
+    known: dict[str, Any] = {name: np.full(count, value) for name, value in numbers.items()} | {
+        "photo": photo,
+        "identity": person,
+        "crop": pc.binary_join_element_wise("crops/", photo, ".jpg", ""),
+        "sha256": hashes(random, count),
+        "crop_sha256": hashes(random, count),
+        "status": pa.array(["aligned"]).take(pa.array(np.zeros(count, int))),
+        "reason": pa.nulls(count),
+        "box": points(random, count, 4),
+        "landmarks": points(random, count, 10),
+    }
+    return pa.table([known[name] for name in SCHEMA.names], names=SCHEMA.names).cast(SCHEMA)
+
+
+def shard_rows(start: int, count: int, photos: int) -> pa.Table:
+    """What the index of a shard has; an export shuffles the photos."""
+    random = np.random.default_rng(start)
+    shuffled = (np.arange(start, start + count) * 7_654_321) % photos
+    person, photo = names(shuffled, count, photos)
+    columns = {
+        "key": photo,
+        "identity": person,
+        "refused": pa.nulls(count),
+        "name": pc.binary_join_element_wise(padded(np.arange(start, start + count), 9), "jpg", "."),
+        "offset": 1024 + 12_000 * np.arange(count),
+        "size": random.integers(5_000, 12_000, count),
+        "checksum": pa.nulls(count),
+        "sha256": hashes(random, count),
+        "landmarks": points(random, count, 10),
+    }
+    return pa.table(columns).cast(INDEX)
+
+
+def names(start: Any, count: int, photos: int) -> tuple[pa.Array, pa.Array]:
+    """Person and photo of some rows: from one on, or of these numbers."""
+    number = start if isinstance(start, np.ndarray) else np.arange(start, start + count)
+    person = padded(number * people_of(photos) // photos, 7)
+    file = pc.binary_join_element_wise(padded(number, 8), ".jpg", "")
+    return person, pc.binary_join_element_wise(person, file, "/")
+
+
+def padded(numbers: np.ndarray, digits: int) -> pa.Array:
+    return pc.utf8_lpad(pa.array(numbers).cast(pa.string()), digits, "0")
+
+
+def hashes(random: np.random.Generator, count: int) -> pa.Array:
+    text = random.bytes(32 * count).hex().encode()
+    begins = np.arange(count + 1, dtype=np.int32) * 64
+    return pa.StringArray.from_buffers(count, pa.py_buffer(begins), pa.py_buffer(text))
+
+
+def points(random: np.random.Generator, count: int, numbers: int) -> pa.Array:
+    drawn = random.random(count * numbers, np.float32) * 250
+    return pa.FixedSizeListArray.from_arrays(pa.array(drawn), numbers)
 
 
 def write_columns(folder: Path, photos: int) -> None:
-    """The same manifest with more rows: its row groups are repeated with other names."""
-    import pyarrow.parquet as pq
-
+    """The manifest with all rows; as Python objects they would take hours."""
     path = folder / "manifest.parquet"
-    table = pq.read_table(path)
-    if photos <= len(table):
-        return
-    with pq.ParquetWriter(folder / "more.parquet", table.schema, write_page_checksum=True) as writer:
-        for start in range(0, photos, len(table)):
-            people = [f"{start // len(table):03d}{name}" for name in table["identity"].to_pylist()]
-            part = table.set_column(1, table.schema.field("identity"), pa.array(people))
-            writer.write_table(part.slice(0, photos - start), row_group_size=10_000)
-    (folder / "more.parquet").replace(path)
+    schema = pq.read_schema(path)
+    with pq.ParquetWriter(path, schema, write_page_checksum=True) as writer:
+        for start in range(0, photos, 10_000):
+            part = manifest_rows(start, min(10_000, photos - start), photos)
+            writer.write_table(part.replace_schema_metadata(schema.metadata))
 
 
 def embeddings(photos: int, *, people: int) -> np.ndarray:

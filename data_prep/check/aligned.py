@@ -31,7 +31,7 @@ def examine_aligned(path: Path, report: CheckReport, look: Look) -> None:
 
 
 def _examine_crops(dataset: AlignedDataset, report: CheckReport, look: Look) -> None:
-    rows = np.flatnonzero(dataset.column("status") != Status.FAILED.value)
+    rows = dataset.with_crop()
     gone = set(dataset.crops.missing(rows))
     missing = {row for row in rows.tolist() if dataset.crops.name(row) in gone}
     names = dataset.column("crop")

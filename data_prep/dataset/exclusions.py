@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from data_prep.atomic import write_text
 from data_prep.dataset.manifest import AlignedDataset
 from data_prep.errors import InputError
 from data_prep.own_files import read_guarded
+from data_prep.repeated_text import written_out
 
 _FIX = "Correct it, or let `faceverif data audit` write it again."
 _KINDS = ("photo", "identity")
@@ -97,10 +100,15 @@ class ExclusionList:
         Raises:
             InputError: the list names a photo or an identity that the data set does not have.
         """
-        photos, identities = (dataset.column(name).astype(str) for name in ("photo", "identity"))
-        self._refuse_unknown("photo", self.photos - set(photos))
-        self._refuse_unknown("identity", self.identities - set(identities))
-        return ~(np.isin(photos, list(self.photos)) | np.isin(identities, list(self.identities)))
+        photos = self._named(dataset, "photo", self.photos)
+        return ~(photos | self._named(dataset, "identity", self.identities))
+
+    def _named(self, dataset: AlignedDataset, kind: str, names: frozenset[str]) -> NDArray[np.bool_]:
+        """(rows,) whether the list names a row's photo or identity."""
+        column = written_out(dataset.table.select([kind]))[kind]
+        named = pc.is_in(column, pa.array(sorted(names), pa.string()))
+        self._refuse_unknown(kind, names - set(column.filter(named).unique().to_pylist()))
+        return named.to_numpy()
 
     def described(self) -> dict[str, Any]:
         """Which list; JSON-able, for provenance and results."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
@@ -38,6 +38,7 @@ from data_prep.dataset.manifest_table import (
 from data_prep.errors import InputError
 from data_prep.inside import LEAVES_FOLDER
 from data_prep.own_files import read_guarded
+from data_prep.repeated_text import holds, objects
 
 MANIFEST_NAME = "manifest.parquet"
 JOURNAL_NAME = "journal.jsonl"  # beside it: what an alignment has done so far
@@ -168,11 +169,12 @@ class AlignedDataset:
     Attributes:
         root: folder of the manifest, or the file or folder that the crops are packed in.
         header: how the crops were made.
-        table: all rows, failures included: the columns of `SCHEMA`; of a large manifest some stay on disk,
-            and `columns` reads them.
+        table: all rows, failures included: the columns of `SCHEMA`, with text that repeats as `REPEATED`; of
+            a large data set some stay on disk, and `columns` reads them.
         crops: where the crops lie, by row.
         files: whose content names the data set: the manifest, or what the crops are packed in.
         digest: the name of data in a storage, whose files are not read whole; null for others.
+        others: reads columns that are not in the table, those of that name; null where all are.
     """
 
     root: Path
@@ -181,6 +183,7 @@ class AlignedDataset:
     crops: Crops
     files: tuple[Path, ...]
     digest: str | None = None
+    others: Callable[[set[str]], pa.Table] | None = None
 
     @classmethod
     def load(cls, root: Path, *, field: str = "data") -> AlignedDataset:
@@ -211,7 +214,7 @@ class AlignedDataset:
             refuse_crops_outside(path, table)
         refuse_other_geometry(header)
         crops = CropFiles(crop_px=header.crop_px, root=root, names=table.column("crop"))
-        return cls(root, header, table, crops, files=(path,))
+        return cls(root, header, table, crops, files=(path,), others=partial(_columns_on_disk, path))
 
     @property
     def template(self) -> Template:
@@ -228,30 +231,32 @@ class AlignedDataset:
 
     def column(self, name: str) -> NDArray[Any]:
         """One manifest column, (rows,); text as Python objects, which take 20 times the column's memory."""
-        return self.table.column(name).to_numpy()
+        column = self.columns([name])[name]
+        return objects(column) if pa.types.is_dictionary(column.type) else column.to_numpy()
 
     def columns(self, names: Sequence[str]) -> pa.Table:
         """Some columns of all rows, wherever they are.
 
         Raises:
-            InputError: the manifest has changed since it was opened.
+            InputError: the data set has changed since it was opened.
         """
-        if set(names) <= set(self.table.column_names):
+        there = [name for name in names if name in self.table.column_names]
+        if self.others is None or len(there) == len(names):
             return self.table.select(names)
-        (path,) = self.files
-        with read_guarded("data", MANIFEST_RULE, got=path, fix=MANIFEST_FIX):
-            found = read_columns(path, set(names))
+        found = self.others(set(names) - set(there))
         if len(found) != len(self):
-            raise foreign(path, "changed since it was opened", field="data")
+            raise foreign(self.root, "changed since it was opened", field="data")
+        for name in there:
+            found = found.append_column(name, self.table[name])
         return found.select(names)
 
     def with_status(self, status: Status) -> NDArray[np.int64]:
         """Indices of the rows of that status, in manifest order."""
-        return np.flatnonzero(pc.equal(self.table["status"], status.value).to_numpy())
+        return np.flatnonzero(holds(self.table["status"], status))
 
     def with_crop(self) -> NDArray[np.int64]:
         """Indices of the rows that have a crop: of aligned photos, and of those without a face."""
-        return np.flatnonzero(pc.not_equal(self.table["status"], Status.FAILED.value).to_numpy())
+        return np.flatnonzero(~holds(self.table["status"], Status.FAILED))
 
     def has_identity(self) -> NDArray[np.bool_]:
         """(rows,) whether it is known who the photo shows."""
@@ -264,8 +269,11 @@ class AlignedDataset:
             the identities, sorted, and (rows,) an index into them.
         """
         names, number = self._numbered
-        present, labels = np.unique(number[rows], return_inverse=True)
-        return names.take(pa.array(present)).to_numpy(zero_copy_only=False).astype(str), labels
+        number = number[rows]
+        present = np.zeros(len(names), dtype=bool)
+        present[number] = True
+        place = np.cumsum(present) - 1
+        return names.filter(pa.array(present)).to_numpy(zero_copy_only=False).astype(str), place[number]
 
     def photos(self, rows: Sequence[int] | NDArray[np.int64]) -> list[str]:
         """The keys of the photos of a few rows."""
@@ -274,16 +282,20 @@ class AlignedDataset:
     @cached_property
     def _numbered(self) -> tuple[pa.Array, NDArray[np.int32]]:
         """All identities, sorted, and (rows,) which is a row's; any number where the row has none."""
-        column = self.table["identity"].cast(pa.large_string()).combine_chunks()
-        encoded = column.dictionary_encode()
-        order = pc.sort_indices(encoded.dictionary).to_numpy()
+        column = self.table["identity"].combine_chunks()
+        order = pc.sort_indices(column.dictionary).to_numpy()
         rank = np.empty(len(order), np.int32)
         rank[order] = np.arange(len(order), dtype=np.int32)
-        number = encoded.indices.fill_null(0).to_numpy()
-        return encoded.dictionary.take(pa.array(order)), rank[number] if len(rank) else number
+        number = column.indices.fill_null(0).to_numpy()
+        return column.dictionary.take(pa.array(order)), rank[number] if len(rank) else number
 
     def __len__(self) -> int:
         return self.table.num_rows
+
+
+def _columns_on_disk(path: Path, names: set[str]) -> pa.Table:
+    with read_guarded("data", MANIFEST_RULE, got=path, fix=MANIFEST_FIX):
+        return read_columns(path, names)
 
 
 def refuse_other_geometry(header: DatasetHeader) -> None:

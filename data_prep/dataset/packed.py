@@ -11,12 +11,12 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from data_prep.dataset.already_aligned import MIN_FACE_PX, Sample
@@ -37,12 +37,13 @@ from data_prep.dataset.part import Part
 from data_prep.errors import InputError
 from data_prep.own_files import read_guarded
 from data_prep.progress import say
+from data_prep.repeated_text import numbered
 from data_prep.sources import SourcePhoto, recordio, webdataset
 from data_prep.sources.base import PhotoColumns
 from data_prep.sources.record_file import RecordFile
 from data_prep.sources.shard_file import read_span
-from data_prep.sources.shard_index import ShardPhotos
-from data_prep.sources.webdataset import read_shards
+from data_prep.sources.shard_index import DETAILS, ShardPhotos
+from data_prep.sources.webdataset import read_details, read_shards
 from data_prep.storage import RemoteFile, address_of, files_at, read_ranges, refuse_changed
 
 _AT_ONCE = 2**16  # rows
@@ -231,12 +232,18 @@ def _of_shards(path: Path, *, field: str) -> AlignedDataset:
         "offsets": photos.column("offset"),
         "sizes": photos.column("size"),
     }
-    table = _table(path, photos)
+    table, others = _table(path, photos), partial(_details, path)
     if not found.files:
-        return AlignedDataset(path, header, table, ShardCrops(**where), files=photos.paths)
+        return AlignedDataset(path, header, table, ShardCrops(**where), files=photos.paths, others=others)
     checksums = photos.table["checksum"].fill_null(0).to_numpy()
     crops = StoredShardCrops(**where, files=found.files, checksums=checksums)
-    return AlignedDataset(path, header, table, crops, files=(), digest=_digest(about, table, checksums))
+    digest = _digest(about, table, checksums)
+    return AlignedDataset(path, header, table, crops, files=(), digest=digest, others=others)
+
+
+def _details(path: Path, names: set[str]) -> pa.Table:
+    """`DETAILS` of shards, which are read again: of many photos they are not kept."""
+    return read_details(path).select(sorted(names))
 
 
 def _digest(about: Mapping[str, Any], table: pa.Table, checksums: NDArray[np.uint32]) -> str:
@@ -277,17 +284,22 @@ def _exported_header(path: Path, about: Mapping[str, Any], *, field: str) -> Dat
 
 
 def _table(path: Path, photos: PhotoColumns[Any]) -> pa.Table:
-    """What a manifest would say; columns of nothing share one piece of memory."""
+    """What a manifest would say; columns of nothing share one piece of memory.
+
+    Of many photos in shards, `DETAILS` are left out.
+    """
     refused = Counter(dict(zip(*_counted(photos.refused), strict=True)))
     if refused:
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in refused.most_common())
         say(f"{refused.total():,} of {len(photos):,} photos in {path} cannot be used: {reasons}")
-    status = pc.if_else(pc.is_null(photos.refused), Status.ALIGNED.value, Status.FAILED.value)
+    status = numbered(pa.array([Status.ALIGNED, Status.FAILED]), photos.refused.is_valid())
     known = {"photo": photos.keys, "identity": photos.identities, "reason": photos.refused, "status": status}
+    there = list(SCHEMA)
     if isinstance(photos, ShardPhotos):
-        known |= {name: photos.table[name] for name in ("sha256", "landmarks")}
-    columns = [known.get(each.name, _nothing(len(photos), each.type)) for each in SCHEMA]
-    return pa.table(columns, names=SCHEMA.names)
+        known |= {name: photos.table[name] for name in DETAILS if name in photos.table.column_names}
+        there = [each for each in SCHEMA if each.name in known or each.name not in DETAILS]
+    columns = [known.get(each.name, _nothing(len(photos), each.type)) for each in there]
+    return pa.table(columns, names=[each.name for each in there])
 
 
 def _counted(column: pa.Array) -> tuple[list[str], list[int]]:

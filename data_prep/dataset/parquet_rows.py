@@ -26,6 +26,7 @@ from data_prep.dataset.crops import Crops, Rows
 from data_prep.errors import InputError
 from data_prep.own_files import read_guarded
 from data_prep.photos import PhotoError
+from data_prep.repeated_text import REPEATED, repeated
 from data_prep.sources.base import PhotoColumns, SourcePhoto
 from data_prep.storage import RemoteFile, address_of, files_at, open_file, refuse_changed
 
@@ -159,8 +160,8 @@ def read_rows(path: Path, files: Sequence[RemoteFile], *, field: str, way_out: s
     )
     return RowPhotos(
         keys=keys,
-        identities=identities,
-        refused=pa.nulls(len(keys), pa.string()),
+        identities=repeated(identities),
+        refused=pa.nulls(len(keys), REPEATED),
         crops=crops,
         sha256=digest.hexdigest(),
     )

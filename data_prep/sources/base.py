@@ -92,8 +92,8 @@ class PhotoColumns(Sequence[P_co]):
 
     Attributes:
         keys: (photos,) sorted.
-        identities: (photos,) null where nobody is named.
-        refused: (photos,) why a photo cannot be used; null where it can.
+        identities: (photos,) `REPEATED`, null where nobody is named.
+        refused: (photos,) `REPEATED`, why a photo cannot be used; null where it can.
     """
 
     keys: pa.Array

@@ -18,6 +18,7 @@ from data_prep.dataset.part import Part
 from data_prep.errors import InputError
 from data_prep.photos import PhotoError
 from data_prep.progress import say
+from data_prep.repeated_text import numbered
 from data_prep.sources.base import Listing, PhotoColumns, Skipped, SourceFormat, SourcePhoto
 from data_prep.sources.record_file import MAGIC, RecordFile, RecordHead
 from data_prep.sources.record_index import RecordIndex, read_index, unfit_index
@@ -150,23 +151,35 @@ def _columns(path: Path, found: _Labels) -> RecordPhotos:
     """The photos among the records, sorted by key."""
     photos = found.labels != _HEADER
     numbers, offsets, labels = (each[photos] for each in found)
-    broken = pa.array(labels == _BROKEN)
-    nothing = pa.scalar(None, pa.string())
-    identities = pc.if_else(broken, nothing, _padded(labels, 6))
-    number = _padded(numbers, 7)
-    keys = pc.if_else(broken, number, pc.binary_join_element_wise(identities, number, "/"))
+    known = pa.array(labels, mask=labels == _BROKEN).dictionary_encode()
+    identities = numbered(_padded(known.dictionary, 6), known.indices)
+    keys = _keys(identities, numbers)
     order = pc.sort_indices(keys)
     return RecordPhotos(
         keys=keys.take(order),
         identities=identities.take(order),
-        refused=pc.if_else(broken, pa.scalar(_DAMAGED), nothing).take(order),
+        refused=numbered(pa.array([_DAMAGED]), _zero_where(identities.is_null())).take(order),
         path=path,
         offsets=offsets[order.to_numpy()],
     )
 
 
-def _padded(numbers: NDArray[np.signedinteger], digits: int) -> pa.Array:
-    return pc.utf8_lpad(pa.array(numbers).cast(pa.string()), digits, "0")
+def _keys(identities: pa.DictionaryArray, numbers: NDArray[np.int64]) -> pa.Array:
+    """Identity and number, or the number alone; text takes several times the memory of what it is made of."""
+    parts = []
+    for start in range(0, len(numbers), _AT_ONCE):
+        identity = identities[start : start + _AT_ONCE].cast(pa.string())
+        number = _padded(pa.array(numbers[start : start + _AT_ONCE]), 7)
+        parts.append(pc.coalesce(pc.binary_join_element_wise(identity, number, "/"), number))
+    return pa.chunked_array(parts, pa.string()).combine_chunks()
+
+
+def _zero_where(mask: pa.Array) -> pa.Array:
+    return pc.if_else(mask, pa.scalar(0, pa.int32()), None)
+
+
+def _padded(numbers: pa.Array, digits: int) -> pa.Array:
+    return pc.utf8_lpad(numbers.cast(pa.string()), digits, "0")
 
 
 def _in_sequence(records: RecordFile) -> _Labels:

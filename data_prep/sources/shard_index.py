@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +20,7 @@ from data_prep.errors import InputError
 from data_prep.own_files import user_cache
 from data_prep.photos import PhotoError
 from data_prep.progress import progress
+from data_prep.repeated_text import repeated
 from data_prep.sources.base import PhotoColumns, Skipped, SourcePhoto
 from data_prep.sources.shard_file import ShardFile, StreamedShard, read_span, refused_shard
 from data_prep.storage import RemoteFile, address_of, files_at
@@ -39,6 +40,9 @@ INDEX = pa.schema(
         ("landmarks", pa.list_(pa.float32(), 10)),
     ]
 )
+_REPEATED = ("identity", "refused")
+DETAILS = ("sha256", "landmarks")  # three fifths of the bytes, which only an export reads
+_MOST_WITH_DETAILS = 10_000  # photos
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,17 +53,11 @@ class ShardPhoto(SourcePhoto):
         path: the shard.
         offset: where its bytes begin.
         size: how many they are.
-        checksum: CRC-32 of them, where they were read to index the shard.
-        sha256: of the photo that it was cut from, where the sample's JSON says it.
-        landmarks: x, y of five points in that photo, likewise.
     """
 
     path: Path
     offset: int
     size: int
-    checksum: int | None = None
-    sha256: str | None = None
-    landmarks: list[float] | None = None
 
     def read(self) -> bytes:
         """The member's content."""
@@ -76,7 +74,7 @@ class ShardPhotos(PhotoColumns[ShardPhoto]):
     Attributes:
         paths: the shards.
         shard: (photos,) in which of them each lies.
-        table: the columns of `INDEX` that are not among the others.
+        table: offset, size, checksum and, of a small set, `DETAILS`, as in `INDEX`.
     """
 
     paths: tuple[Path, ...]
@@ -84,19 +82,20 @@ class ShardPhotos(PhotoColumns[ShardPhoto]):
     table: pa.Table
 
     @classmethod
-    def of(cls, source: Path, paths: Sequence[Path], rows: pa.Table) -> ShardPhotos:
+    def of(cls, source: Path, paths: Sequence[Path], rows: dict[str, pa.ChunkedArray]) -> ShardPhotos:
         """The photos, sorted by key.
 
         Args:
             source: that they are of, for the message.
             paths: the shards.
-            rows: in `INDEX`, and the number of the shard.
+            rows: columns of `INDEX`, and the number of the shard. They are taken out one by one, so that no
+                more than one is in memory twice.
 
         Raises:
             InputError: two photos have one key.
         """
         order = pc.sort_indices(rows["key"])
-        columns = {name: _sorted(rows[name], order) for name in rows.column_names if name != "name"}
+        columns = {name: _sorted(rows.pop(name), order) for name in list(rows)}
         keys = columns.pop("key")
         same = pc.equal(keys[1:], keys[:-1])
         if pc.any(same).as_py():
@@ -119,12 +118,11 @@ class ShardPhotos(PhotoColumns[ShardPhoto]):
         return self.table[name].to_numpy()
 
     def _photo(self, place: int) -> ShardPhoto:
-        known = {name: self.table[name][place].as_py() for name in self.table.column_names}
-        return ShardPhoto(path=self.paths[self.shard[place]], **known, **self._known(place))
+        where = {name: self.table[name][place].as_py() for name in ("offset", "size")}
+        return ShardPhoto(path=self.paths[self.shard[place]], **where, **self._known(place))
 
 
 def _sorted(column: pa.ChunkedArray, order: pa.Array) -> pa.Array:
-    """One column at a time, so that no more than one is in memory twice."""
     if pa.types.is_string(column.type):  # which may hold 2 GB at most, the hashes of 42 million photos more
         column = column.cast(pa.large_string())
     return column.combine_chunks().take(order)
@@ -144,23 +142,45 @@ class IndexedShard(NamedTuple):
     rows: pa.Table
 
 
-def joined(shards: Sequence[pa.Table]) -> pa.Table:
-    """The rows of all shards, with the number of the shard."""
-    numbers = (pa.array(np.full(len(rows), number, np.int32)) for number, rows in enumerate(shards))
-    return pa.concat_tables(
-        rows.append_column("shard", each) for rows, each in zip(shards, numbers, strict=True)
-    )
+def joined(shards: Iterable[IndexedShard]) -> tuple[list[Mapping[str, Any]], pa.Table]:
+    """What each shard says of its export, and the rows of all, with the number of the shard.
+
+    The names of pictures are left out where samples have labels, and `DETAILS` of a large set.
+    """
+    abouts: list[Mapping[str, Any]] = []
+    parts: list[pa.Table] = []
+    photos, needless = 0, set[str]()
+    for number, shard in enumerate(shards):
+        abouts.append(shard.about)
+        photos += len(shard.rows)
+        more = {"name"} if shard.labelled else set[str]()
+        more |= set(DETAILS) if photos > _MOST_WITH_DETAILS else set()
+        if not more <= needless:
+            needless |= more
+            parts = [_without(part, needless) for part in parts]
+        parts.append(_without(_numbered(shard.rows, number), needless))
+    return abouts, pa.concat_tables(parts).unify_dictionaries()
 
 
-def indexed_in_storage(
-    source: Path, skipped: Skipped, index: Callable[[ShardFile, Skipped], IndexedShard]
-) -> tuple[list[RemoteFile], list[IndexedShard]]:
-    """The shards of a storage and what they hold; one that was indexed before is not read again.
+def details(shards: Iterable[IndexedShard]) -> pa.Table:
+    """The columns `DETAILS` of all shards, sorted by key."""
+    rows = pa.concat_tables(shard.rows.select(["key", *DETAILS]) for shard in shards)
+    order = pc.sort_indices(rows["key"])
+    return pa.table({name: _sorted(rows[name], order) for name in DETAILS})
 
-    Args:
-        source: the address of a tar, or of the folder of them.
-        skipped: takes the members that are no part of a sample.
-        index: reads one shard.
+
+def _numbered(rows: pa.Table, number: int) -> pa.Table:
+    for name in _REPEATED:
+        rows = rows.set_column(rows.schema.get_field_index(name), name, repeated(rows[name]))
+    return rows.append_column("shard", pa.array(np.full(len(rows), number, np.int32)))
+
+
+def _without(rows: pa.Table, needless: set[str]) -> pa.Table:
+    return rows.select([name for name in rows.column_names if name not in needless])
+
+
+def shards_in_storage(source: Path) -> list[RemoteFile]:
+    """The shards at the address of a tar, or of the folder of them.
 
     Raises:
         InputError: there is none, or the storage does not answer.
@@ -168,12 +188,26 @@ def indexed_in_storage(
     files = [file for file in files_at(source, field="data") if file.path.suffix == ".tar"]
     if not files:
         raise refused_shard(source, "must hold WebDataset shards, .tar files", "none")
-    found = []
+    return files
+
+
+def indexed_in_storage(
+    files: Sequence[RemoteFile], skipped: Skipped, index: Callable[[ShardFile, Skipped], IndexedShard]
+) -> Iterator[IndexedShard]:
+    """What the shards of a storage hold; one that was indexed before is not read again.
+
+    Args:
+        files: the shards.
+        skipped: takes the members that are no part of a sample.
+        index: reads one shard.
+
+    Raises:
+        InputError: the storage does not answer.
+    """
     with progress("index", total=len(files), unit="shards") as advance:
         for file in files:
-            found.append(_known(file) or _remember(file, index(StreamedShard(file.path), skipped)))
+            yield _known(file) or _remember(file, index(StreamedShard(file.path), skipped))
             advance(1, "")
-    return files, found
 
 
 def _known(file: RemoteFile) -> IndexedShard | None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import posixpath
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeGuard
 
@@ -22,6 +22,7 @@ import pyarrow as pa
 
 from data_prep.inside import refuse_name_outside
 from data_prep.picture_formats import is_picture_name
+from data_prep.repeated_text import repeated
 from data_prep.sources.base import Listing, Skipped, SourceFormat
 from data_prep.sources.people_folders import people_level
 from data_prep.sources.shard_file import ShardFile, read_span, refused_shard
@@ -30,8 +31,10 @@ from data_prep.sources.shard_index import (
     IndexedShard,
     ShardPhoto,
     ShardPhotos,
+    details,
     indexed_in_storage,
     joined,
+    shards_in_storage,
 )
 from data_prep.sources.shard_samples import Sample, samples
 from data_prep.storage import RemoteFile, address_of
@@ -79,19 +82,37 @@ def read_shards(source: Path) -> Shards:
             it, or one sample twice; or shards are missing of a set, or two sets lie together.
     """
     skipped = Skipped()
-    files: list[RemoteFile] = []
+    paths, files = _shards_of(source)
+    abouts, rows = joined(_indexed(paths, files, skipped))
+    _refuse_other_sets(source, abouts, len(rows))
+    if "name" in rows.column_names:  # no sample has a label
+        rows = _by_folder(source, rows).drop_columns("name")
+    columns = {name: rows[name] for name in rows.column_names}
+    del rows  # so that each column can go when it is sorted
+    return Shards(ShardPhotos.of(source, paths, columns), abouts[0], skipped, tuple(files))
+
+
+def read_details(source: Path) -> pa.Table:
+    """What the JSON of each photo says of the photo that it was cut from, in the order of `read_shards`.
+
+    Raises:
+        InputError: as for `read_shards`.
+    """
+    return details(_indexed(*_shards_of(source), Skipped()))
+
+
+def _shards_of(source: Path) -> tuple[list[Path], list[RemoteFile]]:
+    """The shards; and as they are now, where they lie in a storage."""
     if address_of(source) is None:
-        paths = [source] if source.is_file() else _tars_in(source)
-        indexed = [index_shard(ShardFile(path), skipped) for path in paths]
-    else:
-        files, indexed = indexed_in_storage(source, skipped, index_shard)
-        paths = [file.path for file in files]
-    abouts: list[Mapping[str, Any]] = [each.about for each in indexed]
-    _refuse_other_sets(source, abouts, sum(len(each.rows) for each in indexed))
-    rows = joined([each.rows for each in indexed])
-    if not any(each.labelled for each in indexed):
-        rows = _by_folder(source, rows)
-    return Shards(ShardPhotos.of(source, paths, rows), abouts[0], skipped, tuple(files))
+        return [source] if source.is_file() else _tars_in(source), []
+    files = shards_in_storage(source)
+    return [file.path for file in files], files
+
+
+def _indexed(paths: list[Path], files: list[RemoteFile], skipped: Skipped) -> Iterator[IndexedShard]:
+    if files:
+        return indexed_in_storage(files, skipped, index_shard)
+    return (index_shard(ShardFile(path), skipped) for path in paths)
 
 
 def index_shard(shard: ShardFile, skipped: Skipped) -> IndexedShard:
@@ -154,7 +175,7 @@ def _by_folder(source: Path, rows: pa.Table) -> pa.Table:
     level = people_level(names, source)
     folders = (name.split("/")[:-1] for name in names)
     people = pa.array((each[level] if len(each) > level else None for each in folders), pa.string())
-    return rows.set_column(rows.schema.get_field_index("identity"), "identity", people)
+    return rows.set_column(rows.schema.get_field_index("identity"), "identity", repeated(people))
 
 
 def _row(described: _Described, identity: str | None, refused: str | None) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from data_prep.dataset.manifest import AlignedDataset
 from data_prep.dataset.packed import load_aligned
 from data_prep.errors import InputError
 from data_prep.progress import say
+from data_prep.repeated_text import written_out
 from data_prep.work.job import Engine
 from faceverif.models import Embedder
 from faceverif.verification.collapse import collapse_warning, different_photos
@@ -107,7 +108,7 @@ def _write_batches(
     try:
         for embeddings in batches:
             values = pa.array(embeddings.reshape(-1), pa.float32())
-            table = columns.slice(begin, len(embeddings)).append_column(
+            table = written_out(columns.slice(begin, len(embeddings))).append_column(
                 "embedding", pa.FixedSizeListArray.from_arrays(values, embeddings.shape[1])
             )
             begin += len(embeddings)

@@ -60,6 +60,31 @@ def test_more_rows_than_a_batch_keep_their_order(tmp_path: Path, header: Dataset
     assert AlignedDataset.load(tmp_path).column("photo").tolist() == names
 
 
+def test_of_a_large_manifest_little_stays_in_memory(tmp_path: Path, header: DatasetHeader) -> None:
+    people = [None if number % 7 == 0 else f"person {number % 50}" for number in range(20_500)]
+    statuses = [Status.FAILED if number % 5 == 0 else Status.ALIGNED for number in range(20_500)]
+    rows = [
+        row(f"{number:05d}.jpg", status, identity=person, sha256=f"{number:064x}", faces=number)
+        for number, (person, status) in enumerate(zip(people, statuses, strict=True))
+    ]
+    write_manifest(tmp_path, header, rows)
+    dataset = AlignedDataset.load(tmp_path)
+    assert set(dataset.table.column_names) == {"photo", "identity", "crop", "status", "reason"}
+    assert dataset.table.nbytes / len(dataset) < 15 + 22 + 3 * 4.2, "two names, and three numbers of texts"
+    assert dataset.column("identity").tolist() == people
+    assert dataset.column("faces").tolist() == list(range(20_500))
+    named = dataset.columns(["photo", "sha256", "identity"]).slice(12_345, 2).to_pylist()
+    assert named == [
+        {key: each[key] for key in ("photo", "sha256", "identity")} for each in rows[12_345:12_347]
+    ]
+    aligned = dataset.with_status(Status.ALIGNED)
+    assert aligned.tolist() == [number for number, each in enumerate(statuses) if each == Status.ALIGNED]
+    known = aligned[dataset.has_identity()[aligned]]
+    names, labels = dataset.people(known[:40])
+    assert names.tolist() == sorted({people[number] for number in known[:40]})
+    assert names[labels].tolist() == [people[number] for number in known[:40]]
+
+
 def test_the_same_rows_give_the_same_hash(tmp_path: Path, header: DatasetHeader) -> None:
     hashes = []
     for name in ("one", "two", "other"):

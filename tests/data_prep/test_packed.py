@@ -17,6 +17,7 @@ from data_prep.dataset.manifest import AlignedDataset, Status, write_manifest
 from data_prep.dataset.packed import load_aligned, load_part
 from data_prep.dataset.part import Part
 from data_prep.errors import InputError
+from data_prep.sources import shard_index
 
 PHOTOS = {
     f"{person}/{number}.{form.lower()}": picture(10 * number, side=112, form=form)
@@ -66,6 +67,23 @@ def test_exported_shards_are_the_same_data_set(
     assert export_webdataset(shards, tmp_path / "again", shard_mb=shard_mb).left_behind == 0
     assert files(tmp_path / "again") == files(tmp_path / "shards")
     assert load_aligned(tmp_path / "again").sha256 == shards.sha256
+
+
+def test_hashes_and_landmarks_of_many_photos_are_read_when_they_are_asked_for(
+    folder: AlignedDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export_webdataset(folder, tmp_path / "shards", shard_mb=0)
+    whole = load_aligned(tmp_path / "shards").table
+    monkeypatch.setattr(shard_index, "_MOST_WITH_DETAILS", 1)
+    shards = load_aligned(tmp_path / "shards")
+    assert set(whole.column_names) - set(shards.table.column_names) == {"sha256", "landmarks"}
+    names = ["photo", "landmarks", "identity", "sha256"]
+    assert shards.columns(names).to_pylist() == whole.select(names).to_pylist()
+    export_webdataset(shards, tmp_path / "again", shard_mb=0)
+    assert files(tmp_path / "again") == files(tmp_path / "shards")
+    (tmp_path / "shards/shard-000001.tar").unlink()
+    with pytest.raises(InputError, match="changed since it was opened"):
+        shards.columns(["sha256"])
 
 
 def test_a_folder_that_begins_like_a_drive_survives_an_export(tmp_path: Path) -> None:
