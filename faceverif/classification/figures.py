@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
-from faceverif.classification.outputs import LikelihoodMap, RunOutputs
+from faceverif.classification.outputs import Drawn, LikelihoodMap, RunOutputs
 from faceverif.report.numbers import percent
 from faceverif.report.plotting import COLOURS, INK, LineStyle, Panel, legend_below, new_panel
 
@@ -21,34 +21,34 @@ _MOST_DRAWN = 300
 _DARKEST = 25.0
 
 
-def scatter_panels(runs: Mapping[str, RunOutputs]) -> list[Panel]:
+def scatter_panels(runs: Mapping[str, Drawn]) -> list[Panel]:
     """Embeddings in two dimensions by class, one panel per run (L-GM, Fig. 1 a to e; GSC, Fig. 2).
 
     Args:
-        runs: name -> outputs; embeddings of more dimensions say how much of their variance is seen.
+        runs: name -> embeddings; those of more dimensions say how much of their variance is seen.
     """
     panels = []
-    for name, outputs in runs.items():
+    for name, drawn in runs.items():
         figure, axes = new_panel(height_in=3.6)
-        _draw_classes(axes, outputs)
-        if len(np.unique(outputs.labels)) <= _MOST_LABELLED:
-            _label_classes(axes, outputs)
+        _draw_classes(axes, drawn)
+        if len(np.unique(drawn.labels)) <= _MOST_LABELLED:
+            _label_classes(axes, drawn)
         axes.set(title=name)
-        if not outputs.in_the_plane:
-            axes.set_xlabel(f"PCA, {percent(outputs.explained)} % of variance", fontsize=8)
-        told = f"Embeddings of {len(outputs.labels):,} images in the plane under {name}."
-        panels.append(Panel(name, figure, f"{told} {_told_classes(outputs)}"))
+        if not drawn.in_the_plane:
+            axes.set_xlabel(f"PCA, {percent(drawn.explained)} % of variance", fontsize=8)
+        told = f"Embeddings of {len(drawn.labels):,} images in the plane under {name}."
+        panels.append(Panel(name, figure, f"{told} {_told_classes(drawn)}"))
     return panels
 
 
-def likelihood_panels(runs: Mapping[str, tuple[RunOutputs, LikelihoodMap]]) -> list[Panel]:
+def likelihood_panels(runs: Mapping[str, tuple[Drawn, LikelihoodMap]]) -> list[Panel]:
     """Heat maps of the log-likelihood with the embeddings on them, one panel per run (L-GM, Fig. 1 f).
 
     Args:
-        runs: name -> outputs with embeddings of two dimensions, and the map around them.
+        runs: name -> embeddings of two dimensions, and the map around them.
     """
     panels = []
-    for name, (outputs, heat) in runs.items():
+    for name, (drawn, heat) in runs.items():
         figure, axes = new_panel(height_in=3.2)
         best = float(heat.log_likelihood.max())
         picture = axes.imshow(
@@ -60,7 +60,7 @@ def likelihood_panels(runs: Mapping[str, tuple[RunOutputs, LikelihoodMap]]) -> l
             vmin=best - _DARKEST,
             vmax=best,
         )
-        shown = outputs.embeddings[_thinned(len(outputs.labels))]
+        shown = drawn.embeddings[_thinned(len(drawn.labels))]
         # A colour that neither end of the map has.
         axes.plot(
             *shown.T,
@@ -145,10 +145,10 @@ def _angles_panel(
     return Panel(title.replace(" ", "-"), figure, f"{about}: {'; '.join(told)}.")
 
 
-def _told_classes(outputs: RunOutputs) -> str:
+def _told_classes(drawn: Drawn) -> str:
     middles = (
-        (label, np.median(outputs.embeddings[outputs.labels == label], axis=0))
-        for label in np.unique(outputs.labels)[:10]
+        (label, np.median(drawn.embeddings[drawn.labels == label], axis=0))
+        for label in np.unique(drawn.labels)[:10]
     )
     return "Medians: " + ", ".join(f"class {label} at {x:.3g}, {y:.3g}" for label, (x, y) in middles) + "."
 
@@ -158,11 +158,11 @@ def _thinned(count: int) -> slice:
     return slice(None, None, max(1, count // _MOST_DOTS))
 
 
-def _draw_classes(axes: Axes, outputs: RunOutputs) -> None:
-    shown = _thinned(len(outputs.labels))
-    size = min(8.0, max(1.5, 3000 / len(outputs.labels)))
-    embeddings, labels = outputs.embeddings[shown], outputs.labels[shown]
-    for label in np.unique(outputs.labels):
+def _draw_classes(axes: Axes, drawn: Drawn) -> None:
+    shown = _thinned(len(drawn.labels))
+    size = min(8.0, max(1.5, 3000 / len(drawn.labels)))
+    embeddings, labels = drawn.embeddings[shown], drawn.labels[shown]
+    for label in np.unique(drawn.labels):
         own = embeddings[labels == label]
         axes.scatter(
             own[:, 0],
@@ -174,10 +174,10 @@ def _draw_classes(axes: Axes, outputs: RunOutputs) -> None:
         )
 
 
-def _label_classes(axes: Axes, outputs: RunOutputs) -> None:
+def _label_classes(axes: Axes, drawn: Drawn) -> None:
     """The class's number at the middle of its embeddings: ten colours are more than many can tell apart."""
-    for label in np.unique(outputs.labels):
-        across, upwards = np.median(outputs.embeddings[outputs.labels == label], axis=0)
+    for label in np.unique(drawn.labels):
+        across, upwards = np.median(drawn.embeddings[drawn.labels == label], axis=0)
         axes.text(
             across,
             upwards,

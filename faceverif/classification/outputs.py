@@ -1,10 +1,11 @@
-"""What a trained classifier says of its evaluation images: computed once a run, drawn as often as needed."""
+"""What a trained classifier says of its images: computed once a run, drawn as often as needed."""
 
 from __future__ import annotations
 
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,39 +16,52 @@ from data_prep.device import computing_device
 from faceverif.classification.data import load_image_sets
 from faceverif.classification.evaluation import predict
 from faceverif.classification.metrics import mean_angle_per_class, reliability
-from faceverif.classification.trained import TrainedClassifier, dense_parameters, load_classifier
+from faceverif.classification.trained import dense_parameters, load_classifier
 from faceverif.images.labelled import Images
 
 OUTPUTS_NAME = "outputs.npz"
+_DRAWN = ("evaluated", "trained")
+
+
+class Drawn(NamedTuple):
+    """Embeddings as they are drawn.
+
+    Attributes:
+        embeddings: (images, 2): those in the plane, or two principal components of the evaluation images.
+        labels: (images,).
+        explained: share of the embeddings' variance that the two components have; 1 in the plane.
+    """
+
+    embeddings: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    explained: float
+
+    @property
+    def in_the_plane(self) -> bool:
+        """Whether the embeddings have two dimensions, and nothing is left out of a picture of them."""
+        return self.explained == 1.0
 
 
 @dataclass(frozen=True)
 class RunOutputs:
-    """What figures need of a run on its evaluation images.
+    """What figures need of a run on its evaluation images, and on training images without augmentation.
 
     Attributes:
         counts, confidence, accuracy: (bins,) each; see `faceverif.classification.metrics.Reliability`.
-        embeddings: (images, 2): the embeddings in the plane, or their first two principal components.
-        labels: (images,) of those embeddings.
-        explained: share of the embeddings' variance that the two components have; 1 in the plane.
-        training_angles: (classes,) mean angle of training images to their class weight in degrees, of at most
-            10,000 spread evenly over the set, without augmentation; NaN for a class without an image.
+        evaluated: the embeddings of the evaluation images.
+        trained: those of at most 10,000 training images, spread evenly over the set.
+        training_angles: (classes,) mean angle of those training images to their class weight in degrees; NaN
+            for a class without an image.
         dense_parameters: numbers in the fully connected layers, the class weights among them.
     """
 
     counts: NDArray[np.int64]
     confidence: NDArray[np.float64]
     accuracy: NDArray[np.float64]
-    embeddings: NDArray[np.float32]
-    labels: NDArray[np.int64]
-    explained: float
+    evaluated: Drawn
+    trained: Drawn
     training_angles: NDArray[np.float64]
     dense_parameters: int
-
-    @property
-    def in_the_plane(self) -> bool:
-        """Whether the embeddings have two dimensions, and nothing is left out of a picture of them."""
-        return self.explained == 1.0
 
 
 @dataclass(frozen=True)
@@ -77,8 +91,16 @@ def run_outputs(run: Path) -> RunOutputs:
     if kept is None:
         kept = compute_outputs(run)
         with written_whole(path) as unfinished, unfinished.open("wb") as file:
-            np.savez_compressed(file, **vars(kept))
+            np.savez_compressed(file, **_flat(kept))
     return kept
+
+
+def _flat(outputs: RunOutputs) -> dict[str, Any]:
+    """Its arrays and numbers under names of their own, as `_kept` reads them."""
+    values = dict(vars(outputs))
+    for part in _DRAWN:
+        values |= {f"{part}_{name}": value for name, value in values.pop(part)._asdict().items()}
+    return values
 
 
 def _kept(path: Path) -> RunOutputs | None:
@@ -88,8 +110,9 @@ def _kept(path: Path) -> RunOutputs | None:
     try:
         with path.open("rb") as file, np.load(file) as kept:
             arrays = dict(kept)
-            explained, dense = float(arrays.pop("explained")), int(arrays.pop("dense_parameters"))
-            return RunOutputs(explained=explained, dense_parameters=dense, **arrays)
+            dense = int(arrays.pop("dense_parameters"))
+            drawn: dict[str, Any] = {part: _drawn_in(arrays, part) for part in _DRAWN}
+            return RunOutputs(dense_parameters=dense, **drawn, **arrays)
     except (
         OSError,
         EOFError,
@@ -101,41 +124,54 @@ def _kept(path: Path) -> RunOutputs | None:
         return None
 
 
+def _drawn_in(arrays: dict[str, Any], part: str) -> Drawn:
+    """Takes that part out of stored arrays."""
+    values = {name: arrays.pop(f"{part}_{name}") for name in Drawn._fields}
+    return Drawn(**values | {"explained": float(values["explained"])})
+
+
 def compute_outputs(run: Path) -> RunOutputs:
-    """Run a trained classifier over its evaluation images; see `run_outputs`."""
+    """Run a trained classifier over its images; see `run_outputs`."""
     classifier = load_classifier(run).to(computing_device())
     train, evaluation = load_image_sets(classifier.config.data, classifier.config.seed)
     embeddings, logits, labels = predict(classifier.network, classifier.head, evaluation)
     bins = reliability(logits, labels)
-    drawn, explained = in_two_dimensions(embeddings.numpy())
+    trained = predict(classifier.network, classifier.head, spread_evenly(train))
+    centres = classifier.head.centres().detach().cpu()
+    axes = embeddings.numpy()
     return RunOutputs(
         counts=bins.counts.numpy(),
         confidence=bins.confidence.numpy(),
         accuracy=bins.accuracy.numpy(),
-        embeddings=drawn,
-        labels=labels.numpy(),
-        explained=explained,
-        training_angles=_angles(classifier, spread_evenly(train)),
+        evaluated=in_two_dimensions(axes, labels.numpy(), axes_of=axes),
+        trained=in_two_dimensions(trained.embeddings.numpy(), trained.labels.numpy(), axes_of=axes),
+        training_angles=mean_angle_per_class(trained.embeddings, centres, trained.labels).numpy(),
         dense_parameters=dense_parameters(classifier),
     )
 
 
-def in_two_dimensions(embeddings: NDArray[np.float32]) -> tuple[NDArray[np.float32], float]:
-    """Embeddings as they are drawn, (images, 2), and the share of their variance that is seen.
+def in_two_dimensions(
+    embeddings: NDArray[np.float32], labels: NDArray[np.int64], *, axes_of: NDArray[np.float32]
+) -> Drawn:
+    """Embeddings as they are drawn; of more than two dimensions two principal components are.
 
     Args:
-        embeddings: (images, dim); of more than two dimensions the first two principal components are drawn.
+        embeddings: (images, dim).
+        labels: (images,).
+        axes_of: (any, dim), whose principal components are drawn, so that two pictures have the same axes.
     """
     if embeddings.shape[1] == 2:
-        return embeddings, 1.0
+        return Drawn(embeddings, labels, 1.0)
     from sklearn.decomposition import PCA
 
-    components = min(2, *embeddings.shape)
-    found = PCA(components, svd_solver="covariance_eigh").fit(embeddings.astype(np.float64))
+    components = min(2, *axes_of.shape)
+    found = PCA(components, svd_solver="covariance_eigh").fit(axes_of.astype(np.float64))
+    placed = found.transform(embeddings.astype(np.float64))
     flat = np.zeros((len(embeddings), 2), dtype=np.float32)
-    flat[:, :components] = found.transform(embeddings.astype(np.float64))
+    flat[:, :components] = placed
+    whole = embeddings.astype(np.float64).var(axis=0).sum()
     # Below 1 also where rounding hides what is left: such a picture is a projection.
-    return flat, min(float(found.explained_variance_ratio_.sum()), 1 - 1e-9)
+    return Drawn(flat, labels, min(float(placed.var(axis=0).sum() / whole) if whole else 1.0, 1 - 1e-9))
 
 
 def spread_evenly(images: Images, *, most: int = 10_000) -> Images:
@@ -143,12 +179,6 @@ def spread_evenly(images: Images, *, most: int = 10_000) -> Images:
     if len(images) <= most:
         return images
     return images.take(torch.linspace(0, len(images) - 1, most).long())
-
-
-def _angles(classifier: TrainedClassifier, images: Images) -> NDArray[np.float64]:
-    predictions = predict(classifier.network, classifier.head, images)
-    centres = classifier.head.centres().detach().cpu()
-    return mean_angle_per_class(predictions.embeddings, centres, predictions.labels).numpy()
 
 
 def likelihood_map(run: Path, embeddings: NDArray[np.float32], *, resolution: int = 240) -> LikelihoodMap:

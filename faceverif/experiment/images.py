@@ -13,7 +13,7 @@ from faceverif.classification.figures import (
     reliability_panels,
     scatter_panels,
 )
-from faceverif.classification.outputs import likelihood_map, run_outputs
+from faceverif.classification.outputs import RunOutputs, likelihood_map, run_outputs
 from faceverif.classification.trained import MODEL_NAME
 from faceverif.classification.training import METRICS_NAME, RESULT_NAME, train_classifier
 from faceverif.experiment.task import FinishedRun, PageFigure, RunResult, Task
@@ -64,12 +64,11 @@ class ImageTask(Task[ClassificationConfig]):
         if not runs:
             return
         outputs = {name: run_outputs(run.folder) for name, run in runs.items()}
-        note = "Evaluation images: one colour and one number per class."
-        yield PageFigure("embeddings", "Embeddings", note, scatter_panels(outputs))
+        yield from _embeddings(outputs)
         heat = {
-            name: (each, likelihood_map(runs[name].folder, each.embeddings))
+            name: (each.evaluated, likelihood_map(runs[name].folder, each.evaluated.embeddings))
             for name, each in outputs.items()
-            if each.in_the_plane and runs[name].config.head.name == "lgm"
+            if each.evaluated.in_the_plane and runs[name].config.head.name == "lgm"
         }
         if heat:
             note = "What L-GM has learned: bright is likely; dots are evaluation images."
@@ -97,3 +96,13 @@ class ImageTask(Task[ClassificationConfig]):
                 "evaluation images": {name: runs[name].result.metrics["mean_angle_deg"] for name in angled},
             }
             yield PageFigure("angles", "Angles", note, angles_panels(sets, styles=styles))
+
+
+def _embeddings(outputs: Mapping[str, RunOutputs]) -> Iterator[PageFigure]:
+    """Evaluation images, and training images, which L-GM's Fig. 1 and GSC's Fig. 2 show."""
+    note = "Evaluation images: one colour and one number per class."
+    panels = scatter_panels({name: each.evaluated for name, each in outputs.items()})
+    yield PageFigure("embeddings", "Embeddings", note, panels)
+    note = "At most 10,000 training images, not augmented, on the same axes."
+    panels = scatter_panels({name: each.trained for name, each in outputs.items()})
+    yield PageFigure("training-embeddings", "Embeddings of training images", note, panels)

@@ -439,6 +439,7 @@ def test_from_yaml_to_page(tmp_path: Path) -> None:
     page = (out / "report.html").read_text(encoding="utf-8")
     for heading in (
         "Embeddings",
+        "Embeddings of training images",
         "Likelihood",
         "Training",
         "Reliability",
@@ -455,7 +456,7 @@ def test_from_yaml_to_page(tmp_path: Path) -> None:
         "curves-evaluation-accuracy",
         "angles-training-images",
     } <= figures
-    assert page.count("<svg ") == len(figures) == 10
+    assert page.count("<svg ") == len(figures) == 12
     assert "too few for a test" in page
     kept = out / "softmax/seed3/outputs.npz"
     kept.write_bytes(kept.read_bytes()[:100])  # only a cache

@@ -160,14 +160,20 @@ def test_the_loaded_classifier_is_the_trained_one(whole: Path) -> None:
 def test_what_pictures_of_a_run_show(whole: Path) -> None:
     classifier, outputs = load_classifier(whole), run_outputs(whole)
     train, test = load_image_sets(classifier.config.data, classifier.config.seed)
-    assert outputs.embeddings.shape == (len(test), 2)  # of six dimensions
-    assert not outputs.in_the_plane
+    assert outputs.evaluated.embeddings.shape == (len(test), 2)  # of six dimensions
+    assert outputs.trained.embeddings.shape == (len(train), 2)
+    assert not outputs.evaluated.in_the_plane
     predictions = predict(classifier.network, classifier.head, train)
+    np.testing.assert_array_equal(outputs.trained.labels, predictions.labels.numpy())
     angles = mean_angle_per_class(predictions.embeddings, classifier.head.centres(), predictions.labels)
     np.testing.assert_allclose(outputs.training_angles, angles.numpy())
     assert outputs.dense_parameters == 16 * 6 + 6 + sum(each.numel() for each in classifier.head.parameters())
     again = run_outputs(whole)  # kept beside the run
-    assert (again.explained, again.dense_parameters) == (outputs.explained, outputs.dense_parameters)
+    assert (again.trained.explained, again.dense_parameters) == (
+        outputs.trained.explained,
+        outputs.dense_parameters,
+    )
+    np.testing.assert_array_equal(again.evaluated.embeddings, outputs.evaluated.embeddings)
 
 
 def test_pictures_of_a_large_training_set_are_spread_over_it(whole: Path) -> None:

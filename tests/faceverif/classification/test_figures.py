@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,35 +13,39 @@ from faceverif.classification.figures import (
     reliability_panels,
     scatter_panels,
 )
-from faceverif.classification.outputs import LikelihoodMap, RunOutputs, in_two_dimensions
+from faceverif.classification.outputs import Drawn, LikelihoodMap, RunOutputs, in_two_dimensions
 from faceverif.report.plotting import line_styles
 
 
 @pytest.fixture
-def outputs() -> RunOutputs:
-    random = np.random.default_rng(0)
+def drawn() -> Drawn:
     labels = np.repeat(np.arange(3), 40)
+    embeddings = np.random.default_rng(0).normal(size=(120, 2)) + 6 * labels[:, None]
+    return Drawn(embeddings.astype(np.float32), labels, 1.0)
+
+
+@pytest.fixture
+def outputs(drawn: Drawn) -> RunOutputs:
     return RunOutputs(
         counts=np.array([0, 20, 100]),
         confidence=np.array([np.nan, 0.6, 0.9]),
         accuracy=np.array([np.nan, 0.5, 0.95]),
-        embeddings=(random.normal(size=(120, 2)) + 6 * labels[:, None]).astype(np.float32),
-        labels=labels,
-        explained=1.0,
+        evaluated=drawn,
+        trained=drawn,
         training_angles=np.array([10.0, np.nan, 30.0]),
         dense_parameters=100,
     )
 
 
-def test_every_run_has_a_panel_with_all_its_embeddings(outputs: RunOutputs) -> None:
-    panels = scatter_panels({f"run {number}": outputs for number in range(5)})
+def test_every_run_has_a_panel_with_all_its_embeddings(drawn: Drawn) -> None:
+    panels = scatter_panels({f"run {number}": drawn for number in range(5)})
     assert [panel.name for panel in panels] == [f"run {number}" for number in range(5)]
     for panel in panels:
         [axes] = panel.figure.axes
         dots = np.concatenate([np.asarray(heap.get_offsets()) for heap in axes.collections])
-        np.testing.assert_allclose(dots, outputs.embeddings)
+        np.testing.assert_allclose(dots, drawn.embeddings)
         assert [text.get_text() for text in axes.texts] == ["0", "1", "2"]
-        x, y = np.median(outputs.embeddings[outputs.labels == 1], axis=0)
+        x, y = np.median(drawn.embeddings[drawn.labels == 1], axis=0)
         assert f"class 1 at {x:.3g}, {y:.3g}" in panel.alt
 
 
@@ -56,24 +59,24 @@ def test_bars_of_reliability_are_the_accuracies(outputs: RunOutputs) -> None:
     assert axes.texts[0].get_text() == "ECE 5.83 %"
 
 
-def test_the_map_lies_under_its_embeddings(outputs: RunOutputs) -> None:
+def test_the_map_lies_under_its_embeddings(drawn: Drawn) -> None:
     heat = LikelihoodMap(np.arange(6.0, dtype=np.float32).reshape(2, 3), left=-3, right=9, bottom=-2, top=8)
-    axes = likelihood_panels({"l-gm": (outputs, heat)})[0].figure.axes[0]
+    axes = likelihood_panels({"l-gm": (drawn, heat)})[0].figure.axes[0]
     assert axes.images[0].get_extent() == [-3, 9, -2, 8]
     assert axes.images[0].get_clim()[1] == 5
-    np.testing.assert_array_equal(axes.lines[0].get_xydata(), outputs.embeddings)
+    np.testing.assert_array_equal(axes.lines[0].get_xydata(), drawn.embeddings)
 
 
-def test_a_picture_of_principal_components_says_how_much_it_shows(outputs: RunOutputs) -> None:
-    panels = scatter_panels({"2-D": outputs, "100-D": replace(outputs, explained=0.625)})
+def test_a_picture_of_principal_components_says_how_much_it_shows(drawn: Drawn) -> None:
+    panels = scatter_panels({"2-D": drawn, "100-D": drawn._replace(explained=0.625)})
     flat, projected = (panel.figure.axes[0] for panel in panels)
     assert flat.get_xlabel() == ""
     assert projected.get_xlabel() == "PCA, 62.50 % of variance"
 
 
-def test_numbers_of_many_classes_do_not_hide_the_dots(outputs: RunOutputs) -> None:
+def test_numbers_of_many_classes_do_not_hide_the_dots(drawn: Drawn) -> None:
     labels = np.arange(120) % 40
-    axes = scatter_panels({"cifar100": replace(outputs, labels=labels)})[0].figure.axes[0]
+    axes = scatter_panels({"cifar100": drawn._replace(labels=labels)})[0].figure.axes[0]
     assert not axes.texts
     assert len(axes.collections) == 40
 
@@ -82,20 +85,24 @@ def test_more_than_two_dimensions_are_projected_where_they_vary_most() -> None:
     random = np.random.default_rng(0)
     spread = np.array([0.1, 5.0, 0.0, 2.0])
     embeddings = (random.normal(size=(500, 4)) * spread + 7).astype(np.float32)
-    flat, explained = in_two_dimensions(embeddings)
+    labels = np.zeros(500, dtype=np.int64)
+    flat, _, explained = in_two_dimensions(embeddings, labels, axes_of=embeddings)
     centred = embeddings - embeddings.mean(axis=0)
     variances = np.sort(np.linalg.eigvalsh(np.cov(centred.T)))[::-1]
     np.testing.assert_allclose(flat.var(axis=0, ddof=1), variances[:2], rtol=1e-4)
     assert explained == pytest.approx(variances[:2].sum() / variances.sum(), rel=1e-5)
     np.testing.assert_allclose(np.abs(flat[:, 0]), np.abs(centred[:, 1]), atol=0.5)
+    few = in_two_dimensions(embeddings[:3], labels[:3], axes_of=embeddings)
+    np.testing.assert_allclose(few.embeddings, flat[:3], atol=1e-5)  # on the axes of all
 
 
 def test_in_the_plane_nothing_is_projected_and_a_line_is_drawn_flat() -> None:
     plane = np.random.default_rng(0).normal(size=(9, 2)).astype(np.float32)
-    same, explained = in_two_dimensions(plane)
-    assert same is plane
-    assert explained == 1.0
-    line, seen = in_two_dimensions(plane[:, :1])
+    labels = np.zeros(9, dtype=np.int64)
+    same = in_two_dimensions(plane, labels, axes_of=plane)
+    assert same.embeddings is plane
+    assert same.in_the_plane
+    line, _, seen = in_two_dimensions(plane[:, :1], labels, axes_of=plane[:, :1])
     assert not line[:, 1].any()
     assert 0.999 < seen < 1.0
 
