@@ -15,6 +15,7 @@ from PIL import Image
 from small_faces import pattern_embedder, write_faces, write_pairs
 
 from data_prep.check import CheckReport
+from faceverif.classification.report import write_classifier_report
 from faceverif.demo import DemoSize
 from faceverif.demo_comparison import DrawnPair, ShownFace
 from faceverif.experiment.config import load_experiment
@@ -53,6 +54,25 @@ def run_in(folder: Path) -> Path:
     write_calibration(folder, result)
     write_run_report(folder)
     return folder
+
+
+def classifier_in(folder: Path) -> Path:
+    """Of an adversarial training; `tests/faceverif/classification` has the page of a real one."""
+    folder.mkdir()
+    run = {"network": {"name": "lenet5"}, "training": {"adversarial": {"epsilon": 0.1, "norm": "linf"}}}
+    (folder / "config.yaml").write_text(json.dumps(run))
+    (folder / "provenance.json").write_text(json.dumps({"data": {"path": LONG}}))
+    columns = (
+        "epoch,loss,accuracy,evaluation_error,learning_rate,clean_accuracy,fgsm_accuracy,robust_accuracy"
+    )
+    rows = "".join(f"{n},{3 / n},{1 - 0.4 / n},{0.5 / n},0.1,0.9,0.8,0.7\n" for n in range(1, 9))
+    (folder / "metrics.csv").write_text(f"{columns}\n{rows}")
+    wrong = {"class": LONG, "images": 1000, "wrong": 90, "mostly": LONG, "mostly_images": 80}
+    right = {"class": "1", "images": 10, "wrong": 0}
+    metrics = {"error": 0.09, "macro_f1": 0.9, "ece": 0.01, "nll": 0.3, "recall_at_1": 0.8}
+    facts = {"classes": [wrong, right], "evaluated_on": "test", "hours": 0.5, "parameters": 10**7}
+    (folder / "result.json").write_text(json.dumps({"metrics": metrics, "images": 1010} | facts))
+    return write_classifier_report(folder)
 
 
 def suite_in(folder: Path, data: Path) -> Path:
@@ -286,6 +306,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         run / "report.html",
         run / "verification" / "dev" / "report.html",
         write_page_of_two(compare_runs(run, folder / "other"), folder / "two"),
+        classifier_in(folder / "classifier"),
         suite_in(folder, run / "data"),
         experiment_in(folder),
         audit_in(folder, picture),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -121,6 +122,26 @@ def measure_predictions(predictions: Predictions, head: Head, *, seed: int) -> d
     if logits.shape[1] > 5:
         figures["top5_error"] = metrics.top_k_error(logits, labels, k=5)
     return figures | _compare(embeddings, labels, clusters=logits.shape[1], seed=seed)
+
+
+def errors_by_class(predictions: Predictions, names: Sequence[str]) -> list[dict[str, Any]]:
+    """For each class with images: how many, how many are wrong, and as what most of those are classified.
+
+    Args:
+        predictions: of the evaluated images.
+        names: of the classes, in the order of the logits.
+    """
+    predicted, found = predictions.logits.argmax(dim=1), []
+    for number, name in enumerate(names):
+        own = predicted[predictions.labels == number]
+        wrong = own[own != number]
+        row: dict[str, Any] = {"class": name, "images": len(own), "wrong": len(wrong)}
+        if len(wrong):
+            counts = wrong.bincount()
+            row |= {"mostly": names[int(counts.argmax())], "mostly_images": int(counts.max())}
+        if len(own):
+            found.append(row)
+    return found
 
 
 def _compare(embeddings: Tensor, labels: Tensor, *, clusters: int, seed: int) -> dict[str, float]:

@@ -17,7 +17,7 @@ from faceverif.classification.data import load_image_sets
 from faceverif.classification.evaluation import predict
 from faceverif.classification.metrics import mean_angle_per_class, reliability
 from faceverif.classification.trained import dense_parameters, load_classifier
-from faceverif.images.labelled import Images
+from faceverif.images.labelled import spread_evenly
 
 OUTPUTS_NAME = "outputs.npz"
 _DRAWN = ("evaluated", "trained")
@@ -172,13 +172,6 @@ def in_two_dimensions(
     whole = embeddings.astype(np.float64).var(axis=0).sum()
     # Below 1 also where rounding hides what is left: such a picture is a projection.
     return Drawn(flat, labels, min(float(placed.var(axis=0).sum() / whole) if whole else 1.0, 1 - 1e-9))
-
-
-def spread_evenly(images: Images, *, most: int = 10_000) -> Images:
-    """At most `most` images, spread evenly over the set."""
-    if len(images) <= most:
-        return images
-    return images.take(torch.linspace(0, len(images) - 1, most).long())
 
 
 def likelihood_map(run: Path, embeddings: NDArray[np.float32], *, resolution: int = 240) -> LikelihoodMap:

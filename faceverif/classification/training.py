@@ -18,12 +18,17 @@ from data_prep.host_memory import keep_freed_memory
 from data_prep.progress import progress, say
 from faceverif.classification.config import ClassificationConfig
 from faceverif.classification.data import load_image_sets
-from faceverif.classification.evaluation import measure_predictions, measure_ten_crops, predict
+from faceverif.classification.evaluation import (
+    errors_by_class,
+    measure_predictions,
+    measure_ten_crops,
+    predict,
+)
 from faceverif.classification.learner import ClassifierLearner, ImageBatch
 from faceverif.classification.metrics import error
 from faceverif.classification.provenance import data_sha256, describe_images
 from faceverif.classification.trained import save_classifier
-from faceverif.images.labelled import ImageFiles, Images
+from faceverif.images.labelled import ImageFiles, Images, spread_evenly
 from faceverif.provenance import describe_start
 from faceverif.training.adversarial import Robustness
 from faceverif.training.checkpoint import load_checkpoint, only_a_whole_checkpoint, standing_in
@@ -49,8 +54,8 @@ _COLUMNS = (
     "learning_rate",
     "images_per_s",
 )
-# Evaluation images that adversarial training is checked on after every epoch.
-_CHECKED = 500
+# Evaluation images that adversarial training is attacked on after every epoch.
+ATTACKED_IMAGES = 500
 
 
 def train_classifier(config: ClassificationConfig, run: Path, *, resume: bool = False) -> None:
@@ -70,18 +75,35 @@ def train_classifier(config: ClassificationConfig, run: Path, *, resume: bool = 
         KeyboardInterrupt: somebody asked for the end; the checkpoint is saved.
     """
     with held(run, command="faceverif classify"):
-        sets = load_image_sets(config.data, config.seed)
-        sha256 = data_sha256(*sets)
-        checkpoint = load_checkpoint(run, config, data_sha256=sha256, required=resume)
-        keep_freed_memory()
-        training = ClassifierRun(config, run, launch_fabric(config), *sets, sha256=sha256)
-        if checkpoint is not None:
-            with only_a_whole_checkpoint(run):
-                training.continue_from(checkpoint)
+        training = prepare(config, run, resume=resume)
         training.begin()
         with StopRequest() as stop:
             training.fit(stop)
         training.finish()
+
+
+def prepare(config: ClassificationConfig, run: Path, *, resume: bool = False) -> ClassifierRun:
+    """A run whose data and settings are read and checked, at its first step or where its checkpoint was made.
+
+    Nothing is written yet.
+
+    Args:
+        config: the run.
+        run: its folder.
+        resume: refuse a folder without a checkpoint.
+
+    Raises:
+        InputError: data, folder or settings break a rule.
+    """
+    sets = load_image_sets(config.data, config.seed)
+    sha256 = data_sha256(*sets)
+    checkpoint = load_checkpoint(run, config, data_sha256=sha256, required=resume)
+    keep_freed_memory()
+    training = ClassifierRun(config, run, launch_fabric(config), *sets, sha256=sha256)
+    if checkpoint is not None:
+        with only_a_whole_checkpoint(run):
+            training.continue_from(checkpoint)
+    return training
 
 
 class ClassifierRun:
@@ -141,7 +163,7 @@ class ClassifierRun:
         if self.fabric.is_global_zero:
             self.folder.open()
             self._write_history()
-            say(self._headline())
+            say(self.headline())
             self.opposite.warn()
 
     def fit(self, stop: StopRequest) -> None:
@@ -150,7 +172,7 @@ class ClassifierRun:
         Raises:
             KeyboardInterrupt: a stop was asked for; the checkpoint is saved.
         """
-        batches = self._batches()
+        batches = self.batches()
         while self.step < self.last_step:
             self._train_to_end_of_epoch(batches, stop)
             if self.fabric.is_global_zero:
@@ -178,6 +200,7 @@ class ClassifierRun:
         save_classifier(self.run, model, config=config, class_names=self.train.class_names)
         result = {
             "metrics": figures,
+            "classes": errors_by_class(predictions, self.train.class_names),
             "evaluated_on": "held_out" if config.data.held_out else config.data.evaluate_on,
             "images": len(self.evaluation),
             "hours": self.folder.provenance["hours"],
@@ -186,7 +209,7 @@ class ClassifierRun:
         write_text(self.run / RESULT_NAME, json.dumps(result, indent=2) + "\n")
         say(f"error {figures['error']:.2%} on {len(self.evaluation):,} images: {self.run / RESULT_NAME}")
 
-    def _batches(self) -> Iterator[ImageBatch]:
+    def batches(self) -> Iterator[ImageBatch]:
         """This process's shares of the batches that are left, on its device."""
         order = RemainingBatches(
             len(self.train),
@@ -240,10 +263,15 @@ class ClassifierRun:
             "images_per_s": round(self.interval.steps_per_s * self.config.training.batch_size, 2),
         }
 
+    def evaluates_after(self, epoch: int) -> bool:
+        """Whether the error is measured after that epoch, counted from 1."""
+        training = self.config.training
+        return epoch % training.evaluate_every_epochs == 0 or epoch == training.epochs
+
     def _evaluation_error(self) -> dict[str, float]:
         """The error after this epoch, where it is due."""
-        training, epoch = self.config.training, self.step // self.steps_per_epoch
-        if epoch % training.evaluate_every_epochs and epoch != training.epochs:
+        epoch = self.step // self.steps_per_epoch
+        if not self.evaluates_after(epoch):
             return {}
         model = self.learner.network
         predictions = predict(model.network, model.objective.head, self.evaluation)
@@ -255,10 +283,8 @@ class ClassifierRun:
         """Accuracy on evenly chosen evaluation images, clean and attacked; nothing without an attack."""
         if self.config.training.adversarial is None:
             return {}
-        count = min(_CHECKED, len(self.evaluation))
-        chosen = torch.linspace(0, len(self.evaluation) - 1, count).long()
-        device = self.fabric.device
-        pictures, labels = self.evaluation.read(chosen).to(device), self.evaluation.labels[chosen].to(device)
+        chosen, device = spread_evenly(self.evaluation, most=ATTACKED_IMAGES), self.fabric.device
+        pictures, labels = chosen.read(torch.arange(len(chosen))).to(device), chosen.labels.to(device)
         return self.learner.robustness(pictures, labels, step=self.step)._asdict()
 
     def _save(self) -> None:
@@ -286,7 +312,8 @@ class ClassifierRun:
             writer.writeheader()
             writer.writerows(self.history)
 
-    def _headline(self) -> str:
+    def headline(self) -> str:
+        """What is trained on what, in a line."""
         config, training = self.config, self.config.training
         millions = sum(parameter.numel() for parameter in self.learner.network.network.parameters()) / 1e6
         begins = f"from step {self.step:,}" if self.step else "from the start"

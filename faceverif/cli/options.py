@@ -107,6 +107,13 @@ Resume = Annotated[
         help="Refuse a --run without a checkpoint; with one, the same command continues anyway.",
     ),
 ]
+DryRun = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run",
+        help="Check everything, measure a few steps, print what the run needs; write nothing.",
+    ),
+]
 Workers = Annotated[int, typer.Option(min=0, help="Processes that decode photos; 0: one per core.")]
 On = Annotated[
     str,

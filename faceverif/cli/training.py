@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +14,7 @@ from faceverif.cli.checks import load_checked
 from faceverif.cli.options import (
     ConfigFile,
     Device,
+    DryRun,
     NewRun,
     OutDir,
     Overrides,
@@ -21,19 +22,16 @@ from faceverif.cli.options import (
 )
 from faceverif.extras import require_extra
 
+if TYPE_CHECKING:
+    from faceverif.training.rehearsal import Rehearsal
+
 
 def train(
     config: ConfigFile,
     run: NewRun,
     override: Overrides = None,
     resume: Resume = False,
-    dry_run: Annotated[
-        bool,
-        typer.Option(
-            "--dry-run",
-            help="Check everything, measure a few steps, print what the run needs; write nothing.",
-        ),
-    ] = False,
+    dry_run: DryRun = False,
     device: Device = "auto",
 ) -> None:
     """Train a face embedding model."""
@@ -51,9 +49,7 @@ def train(
     from faceverif.training.loop import train as run_training
 
     if dry_run:
-        text = rehearse(settings, run, resume=resume).text()
-        if _speaks():
-            typer.echo(text)
+        _show(rehearse(settings, run, resume=resume))
     else:
         run_training(settings, run, resume=resume)
 
@@ -63,6 +59,7 @@ def classify(
     run: NewRun,
     override: Overrides = None,
     resume: Resume = False,
+    dry_run: DryRun = False,
     device: Device = "auto",
 ) -> None:
     """Train an image classifier with any of the losses, as the papers do on MNIST and CIFAR."""
@@ -72,9 +69,16 @@ def classify(
 
     choose_device(device)
 
+    from faceverif.classification.dry_run import rehearse
+    from faceverif.classification.report import write_classifier_report
     from faceverif.classification.training import train_classifier
 
+    if dry_run:
+        _show(rehearse(settings, run, resume=resume))
+        return
     train_classifier(settings, run, resume=resume)
+    if _speaks():
+        say(f"report: {write_classifier_report(run)}")
 
 
 def experiment(
@@ -104,6 +108,11 @@ def experiment(
     if _speaks():
         typer.echo(table.markdown())
         typer.echo(f"report: {out / 'report.html'}")
+
+
+def _show(rehearsal: Rehearsal) -> None:
+    if _speaks():
+        typer.echo(rehearsal.text())
 
 
 def _speaks() -> bool:

@@ -252,7 +252,10 @@ def compare(
 
 def report(
     run: Annotated[
-        Path, typer.Argument(callback=made_by("faceverif train"), help="Folder of a training run.")
+        Path,
+        typer.Argument(
+            callback=made_by("faceverif train` or `faceverif classify"), help="Folder of a training run."
+        ),
     ],
     other: Annotated[
         Path | None,
@@ -264,6 +267,7 @@ def report(
     ] = None,
 ) -> None:
     """Write report.html of a run again from its files; with OTHER, compare the two runs."""
+    from faceverif.classification.report import is_classifier_run, write_classifier_report
     from faceverif.report.run_page import write_run_report
     from faceverif.report.two_runs import compare_runs, write_page_of_two
 
@@ -275,7 +279,8 @@ def report(
             fix=f"Run: faceverif report {run} {other or 'OTHER'} --out {out or 'runs/comparison'}",
         )
     if other is None or out is None:
-        typer.echo(f"report: {write_run_report(run)}")
+        write = write_classifier_report if is_classifier_run(run) else write_run_report
+        typer.echo(f"report: {write(run)}")
         return
     two = compare_runs(run, other)
     typer.echo(two.text())

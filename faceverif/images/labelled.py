@@ -131,6 +131,13 @@ class ImageFiles:
 Images = ImageSet | ImageFiles
 
 
+def spread_evenly(images: Images, *, most: int = 10_000) -> Images:
+    """At most `most` images, spread evenly over the set."""
+    if len(images) <= most:
+        return images
+    return images.take(torch.linspace(0, len(images) - 1, most).long())
+
+
 def as_pixels(images: Tensor) -> Tensor:
     """(batch, C, H, W) uint8 -> the same in [0, 1], channels last."""
     return images.to(torch.float32, memory_format=torch.channels_last).div_(255.0)

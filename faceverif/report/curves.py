@@ -89,7 +89,7 @@ def lines_panel(
             **line.style,
         )
     axes.set(title=title, xlabel=across, ylabel=up)
-    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=across in ("epoch", "step")))
     if rates:
         axes.yaxis.set_major_formatter(PERCENT)
     if len(lines) > 1:

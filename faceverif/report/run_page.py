@@ -158,7 +158,7 @@ def own_files(run: Path) -> Iterator[None]:
             "must hold result files as they were written",
             got=f"{run} ({type(error).__name__}: {first_line(error)[:200]})",
             fix="Copy the folder again, or write its files again: `faceverif verify` writes those of a "
-            "verification, `faceverif train` with --resume the others.",
+            "verification, `faceverif train` or `classify` with --resume the others.",
         ) from error
 
 
@@ -173,7 +173,7 @@ def refuse_no_run(run: Path) -> None:
             "RUN",
             "must be the folder of a training run, with a config.yaml",
             got=run,
-            fix="Name a folder that `faceverif train` filled.",
+            fix="Name a folder that `faceverif train` or `faceverif classify` filled.",
         )
     from faceverif.models.sealed_tensors import refuse_damaged_models  # brings torch
 

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from data_prep.errors import InputError
 from faceverif.classification.config import ClassificationConfig
 from faceverif.classification.data import load_image_sets
+from faceverif.classification.dry_run import rehearse as rehearse_images
 from faceverif.classification.learner import ClassifierLearner
 from faceverif.classification.trained import load_classifier
 from faceverif.classification.training import train_classifier
@@ -286,13 +287,24 @@ def test_a_face_run_is_logged_and_resumes_bit_for_bit(
     assert [row["step"] for row in measured] == ["2", "4"]
 
 
-def test_the_dry_run_shows_what_the_attack_costs(faces: Path, tmp_path: Path) -> None:
+def test_the_dry_run_shows_what_the_attack_costs(
+    faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("faceverif.training.rehearsal._MEASURED_STEPS", 4)
     attack = {"attack": "pgd", "epsilon": 0.03, "steps": 4}
-    config = run_config(faces, training={"epochs": 9, "adversarial": attack})
-    text = rehearse(config, tmp_path / "run", resume=False).text()
-    [line] = [line for line in text.splitlines() if line.startswith("an epoch")]
-    assert "without pgd of 4 step(s)" in line
-    assert 1.5 < float(line.partition("a step costs ")[2].split()[0]) < 12
+    runs = (
+        rehearse(run_config(faces, training={"epochs": 9, "adversarial": attack}), tmp_path / "run"),
+        rehearse_images(digits(attack, epochs=9), tmp_path / "run"),
+    )
+    for text, steps in zip((each.text() for each in runs), (2, 10), strict=True):
+        [line] = [line for line in text.splitlines() if line.startswith("an epoch")]
+        assert f"s for {steps} steps with pgd of 4 steps, " in line
+        dearer = float(line.partition("a step costs ")[2].split()[0])
+        assert 1.5 < dearer < 12
+        epoch = int(line.partition("an epoch as much as ")[2].split()[0])
+        assert epoch == pytest.approx(steps * dearer, abs=1)
+    assert "359 of them attacked after every epoch" in text
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_model_that_withstands_single_steps_only_is_named(capsys: pytest.CaptureFixture[str]) -> None:

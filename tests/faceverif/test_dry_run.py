@@ -11,7 +11,7 @@ from small_runs import mobile_run_config, run_config
 
 from data_prep.dataset.manifest import Status
 from data_prep.errors import InputError
-from faceverif.training import dry_run
+from faceverif.training import rehearsal
 from faceverif.training.checkpoint import checkpoint_path
 from faceverif.training.dry_run import rehearse
 from faceverif.training.learner import Learner
@@ -99,7 +99,7 @@ def test_a_loss_that_is_not_finite_stops_it(
 
 
 def test_it_measures_a_few_steps_only(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dry_run, "_MEASURED_STEPS", 3)
+    monkeypatch.setattr(rehearsal, "_MEASURED_STEPS", 3)
     text = rehearse(run_config(data, training={"epochs": 99}), tmp_path / "run", resume=False).text()
     assert "mean of 3 warm steps" in text
     assert "for 198 steps" in text

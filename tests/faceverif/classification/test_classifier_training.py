@@ -22,10 +22,11 @@ from faceverif.classification.data import load_image_sets
 from faceverif.classification.evaluation import measure_predictions, predict
 from faceverif.classification.learner import ClassifierLearner
 from faceverif.classification.metrics import mean_angle_per_class
-from faceverif.classification.outputs import run_outputs, spread_evenly
+from faceverif.classification.outputs import run_outputs
 from faceverif.classification.trained import load_classifier
 from faceverif.classification.training import train_classifier
 from faceverif.config.reading import validate_config
+from faceverif.images.labelled import spread_evenly
 from faceverif.training.checkpoint import read_checkpoint
 from faceverif.training.fabric import launch_fabric
 
