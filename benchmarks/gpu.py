@@ -6,7 +6,8 @@
 First the same work on both devices: faces found, embeddings, every head's loss and gradients, an attack. A
 difference above its tolerance ends the program with exit code 1. Then images per second, the peak of the
 memory and, for training, the share of the card's bf16 peak: floating point operations of a step, as PyTorch
-counts them, over time. Photos are drawn, weights are random, and nothing is read from disk.
+counts them, over time. Photos are drawn, weights are random, and nothing is read from disk. Each row is
+printed and written as soon as it is measured; of what fails the row says why, and the others follow.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from data_prep.alignment import find_template
 from data_prep.detection.second_pass import TwoPassDetector
 from data_prep.device import choose_device, computing_device
+from data_prep.errors import first_line
 from data_prep.face_model import load_face_model
 from data_prep.photos import read_photo
 from data_prep.synthetic import synthesise_photos
@@ -118,16 +120,18 @@ def main() -> None:
     device, size = choose_device(arguments.device), TINY if arguments.tiny else Size()
     if device.type == "cpu" and not arguments.tiny:
         sys.exit("gpu.py: there is no GPU here; --tiny shows whether the benchmark runs")
-    start = time.monotonic()
+    start, speed = time.monotonic(), []
     try:
         agreement, agrees = same_results(arguments.device, size)
-        speed = speeds(size, arguments.device)
+        for row in speeds(size, arguments.device):
+            print(row.what, *row.columns, sep="; ", file=sys.stderr, flush=True)
+            speed.append(row)
+            text = page(device, agreement, speed, minutes=(time.monotonic() - start) / 60)
+            if arguments.out:
+                arguments.out.write_text(text + "\n", encoding="utf-8")
     finally:
         choose_device("auto")
-    text = page(device, agreement, speed, minutes=(time.monotonic() - start) / 60)
     print(text)
-    if arguments.out:
-        arguments.out.write_text(text + "\n", encoding="utf-8")
     if not agrees:
         sys.exit("gpu.py: the devices do not agree")
 
@@ -221,33 +225,26 @@ def loss_of(head: str) -> Callable[[], Tensor]:
 # --- images per second ---
 
 
-def speeds(size: Size, name: str) -> list[Row]:
-    """Every measurement, on the device."""
+def speeds(size: Size, name: str) -> Iterator[Row]:
+    """Every measurement, on the device; last the compiled network, which takes longest to begin."""
     choose_device(name)
-    rows = []
     photos, model, batch = drawn_photos(min(size.photos, 8)), embedder(size), crops(size.crops)
     photos = (photos * size.photos)[: size.photos]
     detector = TwoPassDetector()
-    rows.append(
-        measured("alignment: faces found, one process", len(photos), lambda: detector.detect(photos), size)
-    )
-    rows.append(measured("embedding, float32", len(batch), lambda: model.embed(batch), size))
-    rows.append(
-        measured("verification: with flips and scores", len(batch), lambda: verified(model, batch), size)
-    )
+    yield measured("alignment: faces found, one process", len(photos), lambda: detector.detect(photos), size)
+    yield measured("embedding, float32", len(batch), lambda: model.embed(batch), size)
+    yield measured("verification: with flips and scores", len(batch), lambda: verified(model, batch), size)
     network, pixels, wanted = attack_setting(size, images=size.crops)
-    rows.append(
-        measured(
-            f"PGD, {size.steps} steps, float32",
-            len(pixels),
-            lambda: pgd(network, pixels, wanted, steps=size.steps),
-            size,
-        )
+    yield measured(
+        f"PGD, {size.steps} steps, float32",
+        len(pixels),
+        lambda: pgd(network, pixels, wanted, steps=size.steps),
+        size,
     )
     for classes in size.classes:
-        for compiled in (False, True) if size.compiled else (False,):
-            rows += [trained(classes, compiled=compiled, size=size)]
-    return rows
+        yield trained(classes, compiled=False, size=size)
+    if size.compiled:
+        yield trained(size.classes[0], compiled=True, size=size)
 
 
 def verified(model: TorchEmbedder, batch: np.ndarray) -> np.ndarray:
@@ -274,9 +271,8 @@ def trained(classes: int, *, compiled: bool, size: Size) -> Row:
 
         operations = None if compiled else counted(step)
         return measured(what, size.batch, step, size, operations=operations or _operations.get(classes))
-    except torch.OutOfMemoryError:
-        torch.cuda.empty_cache()
-        return Row(what, ("out of memory", "", ""))
+    except Exception as error:
+        return failed(what, error)
     finally:
         if operations := locals().get("operations"):
             _operations[classes] = operations
@@ -294,20 +290,30 @@ def counted(step: Callable[[], object]) -> int:
 def measured(
     what: str, images: int, work: Callable[[], object], size: Size, *, operations: int | None = None
 ) -> Row:
-    """Images per second of repeated work, after two rounds to warm up."""
+    """Images per second of repeated work, after two rounds to warm up; or why it failed."""
     device = computing_device()
-    with peak_memory(device) as peak:
-        for _ in range(2 if size.seconds else 0):
-            work()
-        synchronise(device)
-        start, rounds = time.perf_counter(), 0
-        while not rounds or time.perf_counter() - start < size.seconds:
-            work()
-            rounds += 1
+    try:
+        with peak_memory(device) as peak:
+            for _ in range(2 if size.seconds else 0):
+                work()
             synchronise(device)
-        seconds = (time.perf_counter() - start) / rounds
+            start, rounds = time.perf_counter(), 0
+            while not rounds or time.perf_counter() - start < size.seconds:
+                work()
+                rounds += 1
+                synchronise(device)
+            seconds = (time.perf_counter() - start) / rounds
+    except Exception as error:
+        return failed(what, error)
     share = "" if operations is None else share_of_peak(operations / seconds, device)
     return Row(what, (f"{images / seconds:,.0f}", peak(), share))
+
+
+def failed(what: str, error: Exception) -> Row:
+    """One measurement must not cost the others."""
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return Row(what, (f"failed: {first_line(error)}", "", ""))
 
 
 def share_of_peak(per_second: float, device: torch.device) -> str:

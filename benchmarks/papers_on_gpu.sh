@@ -7,8 +7,12 @@
 #
 # A part is one `faceverif experiment`: rows of a table, one seed. The first four are L-GM's Table 2. Four parts train at
 # the same time, since a small network leaves most of a large GPU idle. Images stay on the device as uint8 and are
-# augmented there; steps are in bf16, channels last, and recorded as CUDA graphs. The column images_per_s of a run's
-# metrics.csv is its speed: 50,000 over it is the time of an epoch.
+# augmented there; steps are in bf16, channels last, and recorded as CUDA graphs; where that fails, a warning in the
+# part's log says so, and the steps run as written. The column images_per_s of a run's metrics.csv is its speed: 50,000
+# over it is the time of an epoch. At the end stands how far each part is.
+#
+# A part that is stopped saves after its current step, also where this script is killed (on Linux). One that is killed
+# itself loses the epoch that it was in.
 #
 # Exit code: 0 all has finished; 75 time is up, and the same call continues; 1 a part failed, and its log is named.
 #
@@ -25,6 +29,9 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 limit_s=${LIMIT_S:-690} together=${TOGETHER:-4} device=${DEVICE:-cuda}
 read -r -a faceverif <<< "${FACEVERIF:-python -m faceverif}"
 read -r -a settings <<< "${SETTINGS:-}"
+# Linux then asks a part to stop, should this script be killed.
+tied=()
+if command -v setpriv > /dev/null; then tied=(setpriv --pdeathsig TERM); fi
 
 # Name of a part, its config below configs/cifar10, and what its command has besides.
 parts() {
@@ -50,11 +57,17 @@ set_command() {
   )
 }
 
+# Sets `command` to that of a part, and `mark` to the file that says that it has finished.
+set_mark() {
+  local name=$1
+  set_command "${@:2}"
+  mark=$out/finished/$name-$(printf '%s\n' "${command[@]}" | cksum | cut -d ' ' -f 1)
+}
+
 # Starts a part, unless it has finished with the same command, or the time is up.
 begin() {
   local name=$1 left=$((deadline - SECONDS)) mark
-  set_command "${@:2}"
-  mark=$out/finished/$name-$(printf '%s\n' "${command[@]}" | cksum | cut -d ' ' -f 1)
+  set_mark "$@"
   if [ -e "$mark" ]; then
     echo "$name: finished before"
   elif [ "$left" -le 0 ]; then
@@ -62,7 +75,7 @@ begin() {
     note "$again"
   else
     echo "$name: begins, $left s are left"
-    timeout --signal=TERM --kill-after=60 "$left" "${command[@]}" > "$out/logs/$name.log" 2>&1 &
+    ${tied[@]+"${tied[@]}"} timeout --signal=TERM --kill-after=60 "$left" "${command[@]}" > "$out/logs/$name.log" 2>&1 &
     name_of[$!]=$name mark_of[$!]=$mark
   fi
 }
@@ -83,6 +96,27 @@ reap() {
   done
 }
 
+# Says how far each chosen part is: by its log, where it has not finished.
+tell_standing() {
+  local name config more mark log run at
+  while read -r name config more; do
+    case $name in "$chosen"*) ;; *) continue ;; esac
+    log=$out/logs/$name.log
+    # shellcheck disable=SC2086  # its words are arguments
+    set_mark "$name" "$config" $more
+    run=$(grep -hE ', [0-9]+ of [0-9]+$' "$log" 2> /dev/null | tail -n 1)
+    at=$(grep -hE '^epoch [0-9]+/' "$log" 2> /dev/null | tail -n 1)
+    if [ -e "$mark" ]; then
+      echo "  $name: finished"
+    elif [ -n "$run" ]; then
+      echo "  $name: ${run#*: } that were left; ${at:-its first epoch has begun}"
+    else
+      echo "  $name: not begun"
+    fi
+    grep -hE '^warning: ' "$log" 2> /dev/null | sort -u | sed 's/^/    /'
+  done < <(parts)
+}
+
 # Keeps the worst exit code: 1, else 75, else 0.
 note() {
   if [ "$worst" != 1 ]; then worst=$1; fi
@@ -97,7 +131,7 @@ wait_until_below() {
   done
 }
 
-# Ctrl-C or SIGTERM: every part saves a checkpoint and stops.
+# Ctrl-C, SIGTERM or a lost terminal: every part saves a checkpoint and stops.
 stop() {
   deadline=0
   [ "${#name_of[@]}" = 0 ] || kill -TERM "${!name_of[@]}" 2> /dev/null
@@ -131,7 +165,7 @@ esac
 mkdir -p "$out/finished" "$out/logs" || exit 2
 export TORCHINDUCTOR_CACHE_DIR=${TORCHINDUCTOR_CACHE_DIR:-$(cd "$out" && pwd)/compiled}
 declare -A name_of=() mark_of=()
-trap stop INT TERM
+trap stop HUP INT TERM
 while read -r name config more; do
   case $name in "$chosen"*) ;; *) continue ;; esac
   # shellcheck disable=SC2086  # its words are arguments
@@ -139,6 +173,8 @@ while read -r name config more; do
   wait_until_below "$together"
 done < <(parts)
 wait_until_below 1
+echo "where the parts are after $SECONDS s:"
+tell_standing
 case $worst in
   0) echo "all has finished: $out/*/report.html" ;;
   "$again") echo "not all has finished: the same call continues" ;;

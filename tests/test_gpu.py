@@ -28,3 +28,11 @@ def test_a_share_is_of_the_cards_own_peak(monkeypatch: pytest.MonkeyPatch, card:
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: card)
     told = BENCHMARK["share_of_peak"](peak * 1e12 / 2, torch.device("cuda:0"))
     assert told.endswith(", 50.0 %")
+
+
+def test_a_measurement_that_fails_does_not_cost_the_others() -> None:
+    def fail() -> None:
+        raise RuntimeError("CUDA error: unspecified launch failure\nand more")
+
+    row = BENCHMARK["measured"]("PGD", 8, fail, BENCHMARK["TINY"])
+    assert row.columns == ("failed: CUDA error: unspecified launch failure", "", "")

@@ -35,6 +35,9 @@ NAMES = [
 STAND_IN = """#!/usr/bin/env bash
 place=$(dirname "$CALLS")/checkpoint-$(echo "$@" | cksum | cut -d ' ' -f 1)
 trap 'touch "$place"; exit 130' TERM
+echo "table: row/seed0, 1 of 3" >&2
+echo "warning: the steps run as written" >&2
+echo "epoch 7/300: 4,000/50,000" >&2
 echo "$@" >> "$CALLS"
 [ -e "$place" ] && exit 0
 [ "${BROKEN:-}" ] && { echo "data.path: must hold cifar10" >&2; exit 2; }
@@ -99,11 +102,20 @@ def test_stopped_it_saves_and_the_same_call_continues(begin: Begin, tmp_path: Pa
         said, _ = first.communicate()
     assert first.returncode == 75
     assert said.count("stopped, the next call continues it") == 2
+    standing = said.partition("where the parts are after")[2].splitlines()[1:]
+    assert standing == [
+        "  lgm-softmax: row/seed0, 1 of 3 that were left; epoch 7/300: 4,000/50,000",
+        "    warning: the steps run as written",
+        "  lgm-softmax+center: row/seed0, 1 of 3 that were left; epoch 7/300: 4,000/50,000",
+        "    warning: the steps run as written",
+        "not all has finished: the same call continues",
+    ]
     for number, part in ((4, "finished"), (4, "finished before")):
         with begin("lgm-s", TOGETHER="1") as later:
             said, _ = later.communicate()
         assert (later.returncode, len(calls(tmp_path))) == (0, number)
-        assert said.count(f": {part}\n") == 2
+        assert said.partition("where the parts are")[0].count(f": {part}\n") == 2
+        assert said.count("  lgm-softmax: finished\n") == 1
         assert said.splitlines()[-1].startswith("all has finished")
 
 
@@ -113,6 +125,7 @@ def test_no_part_begins_when_the_time_is_up(begin: Begin) -> None:
         said, _ = process.communicate()
     assert process.returncode == 75
     assert "lgm-softmax+center: no time is left" in said
+    assert "  lgm-softmax+center: not begun" in said
     assert said.splitlines()[-1] == "not all has finished: the same call continues"
 
 

@@ -7,7 +7,6 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from data_prep.errors import InputError, first_line
 from faceverif.classification.config import ClassificationConfig
 from faceverif.classification.networks import build_network
 from faceverif.classification.networks.base import Network
@@ -46,19 +45,15 @@ class Classifier(LearningModel):
         """
         self._compiled = torch.compile(self.network.forward, mode="reduce-overhead", dynamic=False)
 
+    def run_as_written(self) -> None:
+        """Undo `compile_steps`."""
+        self._compiled = None
+
     def embed(self, pixels: Tensor) -> Tensor:
         """Raw embeddings, (batch, dim), of (batch, C, H, W) pixels in [0, 1]."""
         if self._compiled is None or not self.training:
             return self.network(pixels)
-        try:
-            return self._compiled(pixels)
-        except torch._dynamo.exc.BackendCompilerFailed as error:
-            raise InputError(
-                "training.compile",
-                "needs a machine on which torch.compile works",
-                got=first_line(error),
-                fix="Install a C++ compiler such as g++, or set training.compile=false.",
-            ) from error
+        return self._compiled(pixels)
 
     def forward(self, images: Tensor, labels: Tensor) -> ObjectiveOutput:
         """Loss and logits of (batch, C, H, W) uint8 images: mixed precision would round pixels in [0, 1]."""

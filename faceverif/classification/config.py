@@ -262,8 +262,9 @@ class ClassifierTrainingConfig(PerturbedTrainingConfig):
         epochs: passes over the images. Images beyond the last whole batch sit out, others in every epoch.
         batch_size: images per optimizer step.
         precision: 32-true, or bf16-mixed where the machine has bfloat16 units; evaluation is in float32.
-        compile: let torch.compile write the network's kernels, and on a GPU record them as CUDA graphs. The
-            first step takes minutes and needs a C++ compiler. Small networks on a GPU should gain most.
+        compile: let torch.compile write the network's kernels, and on a GPU record them as CUDA graphs. That
+            takes minutes at the start and needs a C++ compiler; where it fails, a warning says so, and the
+            steps run as written. Small networks on a GPU should gain most.
         clip_norm: longest gradient (network and head together); null: no limit.
         test_crops: 10: also measure errors over ten crops, the corners and the centre, each mirrored too
             (ImageNet only).

@@ -8,16 +8,23 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
+from data_prep.errors import first_line
+from data_prep.progress import say
 from faceverif.classification.augmentation import augment_images
 from faceverif.classification.classifier import Classifier
 from faceverif.classification.config import ClassificationConfig
 from faceverif.classification.trained import start_from
+from faceverif.images.labelled import as_pixels
 from faceverif.training.checkpoint import load_optimizer
 from faceverif.training.one_step import OneStep
 from faceverif.training.randomness import counted_generator, counted_seed
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
+
+
+# One to warm up, one that a GPU records, one that it repeats.
+_REHEARSALS = 3
 
 
 class ImageBatch(NamedTuple):
@@ -59,10 +66,33 @@ class ClassifierLearner(OneStep[ImageBatch]):
         if config.training.start_from is not None:
             start_from(config.training.start_from, classifier)
         classifier.to(memory_format=torch.channels_last)
-        if config.training.compile:
-            classifier.compile_steps()
         super().__init__(config, fabric, classifier, classifier.objective, steps_per_epoch=steps_per_epoch)
         self.config = config
+        if config.training.compile:
+            self._compile(shape)
+
+    def _compile(self, shape: tuple[int, int, int]) -> None:
+        """Compile the steps and rehearse them; where that fails, say so, and train as written.
+
+        The kernels of the backward pass are written when it first runs, and a GPU records later rounds.
+        """
+        share = self.config.training.batch_size // self.fabric.world_size
+        black = torch.zeros(share, *shape, dtype=torch.uint8, device=self.fabric.device)
+        images, _ = next(self.parts(ImageBatch(black, torch.zeros(share, dtype=torch.int64)), step=0))
+        kept = {name: buffer.clone() for name, buffer in self.network.named_buffers()}
+        self.network.train().compile_steps()
+        try:
+            for _ in range(_REHEARSALS):
+                with self.fabric.autocast():
+                    embeddings = self.network.embed(as_pixels(images))
+                embeddings.float().sum().backward()
+        except Exception as error:  # compilers and GPUs fail in many ways; none of them has to end a run
+            self.network.run_as_written()
+            why = first_line(error)
+            say(f"warning: training.compile does not work here, so the steps run as written: {why}")
+        self.optimizer.zero_grad(set_to_none=True)
+        for name, buffer in self.network.named_buffers():
+            buffer.copy_(kept[name])
 
     def state(self) -> dict[str, Any]:
         """Tensors and plain values that the next step depends on."""

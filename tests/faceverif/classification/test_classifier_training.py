@@ -291,20 +291,32 @@ def test_compiled_steps_are_the_same_steps(
     monkeypatch.setattr(torch, "compile", plainly)
     train_classifier(config(training={"compile": True}), tmp_path)
     assert_same_end(tmp_path, whole)
-    assert compiled == [True] * 15  # the steps, not the evaluations
+    assert compiled == [True] * 18  # three rehearsals, the steps, and none of the evaluations
 
 
-def test_a_machine_without_a_compiler_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("forward", [True, False], ids=["forward", "backward"])
+def test_where_nothing_compiles_the_steps_run_as_written(
+    forward: bool,
+    whole: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fail(*_: torch.Tensor) -> None:
+        raise RuntimeError("no compiler found\nand a long story")
+
     def failing(function: Callable[..., Any], **settings: Any) -> Callable[..., Any]:
-        def uncompiled(*inputs: torch.Tensor) -> torch.Tensor:
-            raise torch._dynamo.exc.BackendCompilerFailed(compiler, RuntimeError("no compiler found"), None)
+        def uncompiled(pixels: torch.Tensor) -> torch.Tensor:
+            embeddings: torch.Tensor = function(pixels)
+            fail() if forward else embeddings.register_hook(fail)
+            return embeddings
 
         return uncompiled
 
-    def compiler() -> None: ...
-
     monkeypatch.setattr(torch, "compile", failing)
-    with pytest.raises(
-        InputError, match=r"training\.compile: needs a machine .* set training\.compile=false"
-    ):
-        train_classifier(config(training={"compile": True}), tmp_path)
+    train_classifier(config(training={"compile": True}), tmp_path)
+    assert_same_end(tmp_path, whole)
+    told = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
+    assert told == [
+        "warning: training.compile does not work here, so the steps run as written: no compiler found"
+    ]
