@@ -38,7 +38,7 @@ def lsoftmax_net(
 ) -> nn.Module:
     """A net of Liu et al. (2016), Table 1: a convolution, three stages with max pooling, an embedding layer.
 
-    Batch normalisation stands after PReLU, as Li & Wang (2020) say of theirs.
+    Batch normalisation stands after PReLU, and weights start as Xavier says: Li & Wang (2020), Sec. 5.1.
 
     Args:
         shape: C, H, W.
@@ -46,7 +46,11 @@ def lsoftmax_net(
         embedding_dim: 256, 256 and 512 in the paper.
         last_layers: behind the embedding layer; PReLU and batch normalisation in Li & Wang (2020).
     """
-    layers = fully_connected(_stages(_PLANS[variant], shape[0], norm_first=False), shape, embedding_dim)
+    stages = _stages(_PLANS[variant], shape[0], norm_first=False)
+    for layer in stages:
+        if isinstance(layer, nn.Conv2d):
+            nn.init.xavier_uniform_(layer.weight)
+    layers = fully_connected(stages, shape, embedding_dim)
     return layers.extend(behind(last_layers, embedding_dim))
 
 

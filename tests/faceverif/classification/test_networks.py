@@ -102,3 +102,14 @@ def test_the_shortcut_without_parameters() -> None:
 def test_too_small_images_are_refused() -> None:
     with pytest.raises(InputError, match="must take images of 8 x 8 pixels"):
         build("lenet5", DIGITS)
+
+
+def test_the_net_of_w_softmax_starts_as_xaviers_do() -> None:
+    convolutions = [
+        layer
+        for layer in build("lsoftmax_net", MNIST, variant="mnist", embedding_dim=4).modules()
+        if isinstance(layer, nn.Conv2d)
+    ]
+    for layer in convolutions:
+        bound = (6 / (9 * (layer.in_channels + layer.out_channels))) ** 0.5
+        assert 0.9 * bound < layer.weight.abs().max() <= bound
