@@ -52,7 +52,8 @@ def read_fer2013(path: Path) -> dict[Part, tuple[NDArray[np.uint8], NDArray[np.i
 
 def _rows(file: Path) -> Iterator[tuple[Part, int, NDArray[np.uint8]]]:
     try:
-        with file.open(newline="", encoding="utf-8") as opened:
+        # Spreadsheets put a byte-order mark before the first column.
+        with file.open(newline="", encoding="utf-8-sig") as opened:
             csv.field_size_limit(max(csv.field_size_limit(), _LONGEST_LINE))
             reader = csv.DictReader(opened, strict=True)
             if missing := set(_COLUMNS) - set(reader.fieldnames or ()):

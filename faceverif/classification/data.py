@@ -56,16 +56,31 @@ def _first_classes(images: Images, classes: int) -> Images:
 
 
 def _refuse_lost_classes(published: Images, train: Images) -> None:
-    left = set(train.labels.tolist())
-    lost = [train.class_names[label] for label in sorted(set(published.labels.tolist()) - left)]
-    if lost:
-        more = f" and {len(lost) - 5} more" if len(lost) > 5 else ""
+    present = set(published.labels.tolist())
+    if lost := [name for label, name in absent_classes(train) if label in present]:
         raise InputError(
             "data",
             "limit and held_out must leave a training image of every class",
-            got=f"none of {', '.join(lost[:5])}{more}",
+            got=f"none of {_listed(lost)}",
             fix="Raise data.limit or lower data.held_out.",
         )
+
+
+def absent_classes(images: Images) -> list[tuple[int, str]]:
+    """The classes without an image, as label and name."""
+    present = set(images.labels.tolist())
+    return [(label, name) for label, name in enumerate(images.class_names) if label not in present]
+
+
+def warning_of_absence(train: Images) -> str:
+    """What a training set lacks of the classes that its data set has; empty where it lacks none."""
+    names = [name for _, name in absent_classes(train)]
+    return f"there is no training image of {_listed(names)}; what is evaluated may hold some" if names else ""
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(names[:5]) + more
 
 
 def _hold_out(train: Images, count: int, *, seed: int) -> tuple[Images, Images]:

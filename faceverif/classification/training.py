@@ -17,7 +17,7 @@ from data_prep.errors import InputError
 from data_prep.host_memory import keep_freed_memory
 from data_prep.progress import progress, say
 from faceverif.classification.config import ClassificationConfig
-from faceverif.classification.data import load_image_sets
+from faceverif.classification.data import load_image_sets, warning_of_absence
 from faceverif.classification.evaluation import (
     errors_by_class,
     measure_predictions,
@@ -165,6 +165,8 @@ class ClassifierRun:
             self._write_history()
             say(self.headline())
             self.opposite.warn()
+            if absence := warning_of_absence(self.train):
+                say(f"warning: {absence}")
 
     def fit(self, stop: StopRequest) -> None:
         """Make the steps that are left; each epoch ends with its row of figures and a checkpoint.

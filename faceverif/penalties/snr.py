@@ -39,6 +39,9 @@ def snr_penalty(
     Variances are those of a sample (n - 1). Classes with fewer than two samples in the batch have none and
     are left out, and so are those without a threshold yet. (eta - mu)^2 is held at 1e-6 from below.
 
+    The paper means m to help both constraints, yet its sign loosens the first hinge and tightens the second.
+    Both signs are kept as printed. It also writes m for the factor of the standard deviation (see `SNR`).
+
     As printed (`smallest_snr` 0) it has a pole where a mean meets its threshold, and pushes a mean that lies
     on the wrong side further away: a network hardly trained, whose thresholds lie below everything, does not
     survive it. The bounds behind it (Eqs. 15, 16) hold on the right side only, mu_{i|n} < eta_n < mu_n, and

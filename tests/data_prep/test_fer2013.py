@@ -21,8 +21,11 @@ def write(folder: Path, *lines: str) -> Path:
 
 
 def test_parts_images_and_labels(tmp_path: Path) -> None:
+    marked = tmp_path / "marked"
+    marked.mkdir()
+    write(marked, "\ufeff" + LINES[0], *LINES[1:], LAST)  # with a byte-order mark
     write(tmp_path, *LINES, LAST)
-    for path in (tmp_path, tmp_path / "fer2013.csv"):
+    for path in (tmp_path, tmp_path / "fer2013.csv", marked):
         parts = read_fer2013(path)
         assert {part: labels.tolist() for part, (_, labels) in parts.items()} == {
             "Training": [0, 6],

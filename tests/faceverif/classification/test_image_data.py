@@ -16,7 +16,7 @@ from scipy.io import savemat
 
 from data_prep.errors import InputError
 from faceverif.classification.config import DataName, ImageDataConfig
-from faceverif.classification.data import in_turns, load_image_sets, noisy_labels
+from faceverif.classification.data import in_turns, load_image_sets, noisy_labels, warning_of_absence
 from faceverif.classification.evaluation import measure_ten_crops, ten_crops
 from faceverif.classification.sources import PIXEL_STATISTICS
 from faceverif.config.paths import refuse_missing_paths
@@ -299,3 +299,10 @@ def test_errors_over_ten_crops(tmp_path: Path) -> None:
     labels = torch.tensor([0, 1, 0, 0])
     files = ImageFiles(paths, labels, ("dark", "bright"), side_px=14)
     assert measure_ten_crops(network, head, files) == {"ten_crop_error": 0.25}
+
+
+def test_classes_without_a_training_image_are_told() -> None:
+    train, _ = digits()
+    assert warning_of_absence(train) == ""
+    few = train.take((train.labels > 1).nonzero().squeeze(1))
+    assert warning_of_absence(few).startswith("there is no training image of 0, 1; ")
