@@ -75,7 +75,7 @@ begin() {
     note "$again"
   else
     echo "$name: begins, $left s are left"
-    ${tied[@]+"${tied[@]}"} timeout --signal=TERM --kill-after=60 "$left" "${command[@]}" > "$out/logs/$name.log" 2>&1 &
+    ${tied[@]+"${tied[@]}"} timeout --signal=TERM --kill-after=25 "$left" "${command[@]}" > "$out/logs/$name.log" 2>&1 &
     name_of[$!]=$name mark_of[$!]=$mark
   fi
 }
