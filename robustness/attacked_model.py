@@ -137,6 +137,11 @@ class Watched(AttackedModel):
         return self.embed(self._clean) if self._remembered is None else self._remembered
 
 
+def answers_differ(first: Tensor, second: Tensor) -> bool:
+    """Whether two answers to the same question differ by more than rounding."""
+    return not torch.allclose(first, second, rtol=1e-4, atol=1e-5)
+
+
 def device_of(model: nn.Module) -> torch.device:
     """The device of a model's parameters; the CPU if it has none."""
     first = next(model.parameters(), None)

@@ -67,7 +67,7 @@ def gradient_of(value: Callable[[Tensor], Tensor], pixels: Tensor, *, samples: i
 
 def gradient_and_notes(
     value: Callable[[Tensor], tuple[Tensor, _Notes]], pixels: Tensor, *, samples: int = 1
-) -> tuple[Tensor, _Notes]:
+) -> tuple[Tensor, list[_Notes]]:
     """`gradient_of` for a value that returns something else too.
 
     With several samples this is the expectation over transformation (EOT) of Athalye et al., "Synthesizing
@@ -80,12 +80,14 @@ def gradient_and_notes(
         samples: how often the value is asked, >= 1.
 
     Returns:
-        The mean gradient, and the notes of the last sample as they are.
+        The mean gradient, and the notes of every sample as they are.
     """
-    gradient, notes = _gradient(value, pixels)
+    gradient, first = _gradient(value, pixels)
+    notes = [first]
     for _ in range(samples - 1):
-        another, notes = _gradient(value, pixels)
+        another, more = _gradient(value, pixels)
         gradient += another
+        notes.append(more)
     return gradient / samples, notes
 
 

@@ -35,6 +35,7 @@ class Adaptive(Attack):
         weights: the values of c, in units of logits by units of the score.
         steps: for each c.
         restarts: of the whole sweep; the first begins at the image, the others anywhere in the ball.
+        samples: gradients that are averaged at each step (EOT), for a random model or detector.
         loss: the classification loss. The margin does not saturate, so its gradients do not vanish.
 
     Raises:
@@ -52,11 +53,12 @@ class Adaptive(Attack):
         weights: tuple[float, ...],
         steps: int,
         restarts: int,
+        samples: int = 1,
         loss: Loss = "margin",
     ) -> None:
         detector.refuse_unattackable()
         self.detector, self.threshold, self.weights = detector, threshold, weights
-        self.steps, self.restarts, self.loss = steps, restarts, loss
+        self.steps, self.restarts, self.samples, self.loss = steps, restarts, samples, loss
 
     @classmethod
     def configured(cls, section: AttackSection, known: Knowledge) -> Self:
@@ -87,4 +89,5 @@ class Adaptive(Attack):
             threshold=self.threshold,
             threat=threat,
             steps=self.steps,
+            samples=self.samples,
         )

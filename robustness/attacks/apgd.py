@@ -166,7 +166,8 @@ def _looked(
         raised, reached = look(asked)
         return raised, (raised.detach(), reached)
 
-    return gradient_and_notes(value, pixels, samples=samples)
+    gradient, notes = gradient_and_notes(value, pixels, samples=samples)
+    return gradient, notes[-1]
 
 
 def checkpoints(steps: int) -> frozenset[int]:

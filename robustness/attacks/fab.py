@@ -32,27 +32,32 @@ class FAB(Attack):
     Args:
         steps: for each class, >= 1.
         targets: classes that are tried one by one.
+        samples: gradients that are averaged at each step (EOT), for models whose output is random.
     """
 
     section = FABConfig
     traits = Traits(follows_gradients=True, many_steps=True)
     goals = frozenset({"untargeted"})
 
-    def __init__(self, *, steps: int, targets: int) -> None:
-        self.steps, self.targets = steps, targets
+    def __init__(self, *, steps: int, targets: int, samples: int = 1) -> None:
+        self.steps, self.targets, self.samples = steps, targets, samples
 
     def perturb(self, model: Watched, images: Tensor, goal: Goal, *, threat: ThreatModel) -> Tensor:
         """The nearest version that reaches the goal; the clean image where none lies in the ball."""
 
         def run(left: Tensor, named: Goal, own: Goal) -> Tensor:
-            nearest = cross_border(model, images[left], named, norm=threat.norm, steps=self.steps)
+            nearest = cross_border(
+                model, images[left], named, norm=threat.norm, steps=self.steps, samples=self.samples
+            )
             inside = threat.sizes(images[left], nearest) <= threat.epsilon
             return torch.where(expand(inside, nearest), nearest, images[left])
 
         return on_those_left(run, model, images, goal, targets=self.targets)
 
 
-def cross_border(model: Watched, clean: Tensor, goal: Goal, *, norm: Norm, steps: int) -> Tensor:
+def cross_border(
+    model: Watched, clean: Tensor, goal: Goal, *, norm: Norm, steps: int, samples: int = 1
+) -> Tensor:
     """Algorithm 1, for one target class per image.
 
     Args:
@@ -61,6 +66,7 @@ def cross_border(model: Watched, clean: Tensor, goal: Goal, *, norm: Norm, steps
         goal: with targets.
         norm: of a change.
         steps: how many.
+        samples: gradients, and leads, that are averaged at each step.
 
     Returns:
         The nearest version found that is no longer of its class; the clean image where none was found.
@@ -73,8 +79,8 @@ def cross_border(model: Watched, clean: Tensor, goal: Goal, *, norm: Norm, steps
     own, now, nearest = Goal(goal.labels), clean, clean
     smallest = clean.new_full((len(clean),), torch.inf)
     for _ in range(steps):
-        slope, leads = gradient_and_notes(lead, now)
-        now = towards_border(now, clean, slope, leads, norm=norm)
+        slope, leads = gradient_and_notes(lead, now, samples=samples)
+        now = towards_border(now, clean, slope, torch.stack(leads).mean(dim=0), norm=norm)
         with torch.no_grad():
             crossed = own.reached(model(now))
         size = sizes(now - clean, norm)

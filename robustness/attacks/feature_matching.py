@@ -31,14 +31,15 @@ class FeatureMatching(Attack):
         steps: for each restart.
         restarts: the first begins at the image, the others anywhere in the ball; of each image the version
             with the smallest margin is kept.
+        samples: gradients that are averaged at each step (EOT), for models whose output is random.
     """
 
     section = FeatureMatchingConfig
     traits = Traits(follows_gradients=True, many_steps=True)
 
-    def __init__(self, guides: Features, *, steps: int, restarts: int) -> None:
+    def __init__(self, guides: Features, *, steps: int, restarts: int, samples: int = 1) -> None:
         self.guides = guides.take(guides.correct)
-        self.steps, self.restarts = steps, restarts
+        self.steps, self.restarts, self.samples = steps, restarts, samples
 
     @classmethod
     def configured(cls, section: AttackSection, known: Knowledge) -> Self:
@@ -56,7 +57,10 @@ class FeatureMatching(Attack):
 
         starts = (threat.random_start(images) if restart else images for restart in range(self.restarts))
         lengths = step_lengths(threat, self.steps)
-        runs = (ascend(nearness, start, images, threat=threat, lengths=lengths) for start in starts)
+        runs = (
+            ascend(nearness, start, images, threat=threat, lengths=lengths, samples=self.samples)
+            for start in starts
+        )
         return worst_of(runs, model, goal)
 
     def _nearest_guides(self, embeddings: Tensor, goal: Goal) -> Tensor:

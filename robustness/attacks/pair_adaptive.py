@@ -35,6 +35,7 @@ class PairAdaptive(PairAttack):
         weights: the values of c, in cosine by units of the score.
         steps: for each c.
         restarts: of the whole sweep.
+        samples: gradients that are averaged at each step (EOT), for a random network or detector.
 
     Raises:
         InputError: the detector is not fitted or has no gradients.
@@ -54,12 +55,13 @@ class PairAdaptive(PairAttack):
         weights: tuple[float, ...],
         steps: int,
         restarts: int,
+        samples: int = 1,
     ) -> None:
         super().__init__(goal)
         detector.refuse_unattackable()
         self.head, self.detector, self.threshold = head, detector, threshold
         self.accept_from, self.weights = accept_from, weights
-        self.steps, self.restarts = steps, restarts
+        self.steps, self.restarts, self.samples = steps, restarts, samples
 
     @classmethod
     def configured(cls, section: AttackSection, goal: PairGoal, known: Knowledge) -> Self:
@@ -95,4 +97,5 @@ class PairAdaptive(PairAttack):
             threshold=self.threshold,
             threat=threat,
             steps=self.steps,
+            samples=self.samples,
         )

@@ -25,10 +25,10 @@ class _MeanGradient:
     samples = 1
 
     def value_and_grad(self, loss_fn: Callable[[Any], Any], x: Any) -> tuple[Any, Any]:
-        gradient, value = gradient_and_notes(
+        gradient, values = gradient_and_notes(
             lambda pixels: _twice(loss_fn(type(x)(pixels)).raw), x.raw, samples=self.samples
         )
-        return type(x)(value), type(x)(gradient)
+        return type(x)(values[-1]), type(x)(gradient)
 
 
 def _twice(loss: Tensor) -> tuple[Tensor, Tensor]:

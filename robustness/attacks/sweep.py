@@ -31,6 +31,20 @@ class Sight(NamedTuple):
     scores: Tensor
     distance: Tensor
 
+    @classmethod
+    def mean(cls, sights: Sequence[Sight]) -> Sight:
+        """Of several looks at the same versions; the goal is reached where most looks say so.
+
+        A version that a random model or detector was wrong about once is no success.
+        """
+        if len(sights) == 1:
+            return sights[0]
+        gain, reached, scores, distance = (
+            torch.stack([part.detach().float() for part in parts]).mean(dim=0)
+            for parts in zip(*sights, strict=True)
+        )
+        return cls(gain, reached > 0.5, scores, distance)
+
 
 class BestVersions:
     """The best version of each image so far.
@@ -74,6 +88,7 @@ def best_of_sweep(
     threshold: float,
     threat: ThreatModel,
     steps: int,
+    samples: int = 1,
 ) -> Tensor:
     """Raise gain - c max(0, score - threshold), c growing, and return the best version of each image.
 
@@ -88,6 +103,7 @@ def best_of_sweep(
         threshold: of the detector: a score above is rejected.
         threat: what may be changed.
         steps: for each c.
+        samples: looks that are averaged at each step (EOT), for a random model or detector.
 
     Returns:
         (batch, C, H, W), see `BestVersions`.
@@ -101,9 +117,9 @@ def best_of_sweep(
     for version in starts:
         for weight in sorted(weights):
             for length in step_lengths(threat, steps):
-                gradient, sight = gradient_and_notes(partial(penalised, weight), version)
-                best.keep(version, sight)
+                gradient, sights = gradient_and_notes(partial(penalised, weight), version, samples=samples)
+                best.keep(version, Sight.mean(sights))
                 version = threat.project(version + length * threat.step(gradient), clean)
         with torch.no_grad():
-            best.keep(version, look(version))
+            best.keep(version, Sight.mean([look(version) for _ in range(samples)]))
     return best.images

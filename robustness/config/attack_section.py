@@ -57,6 +57,11 @@ class AttackSection(Section):
         """The false-rejection rate whose threshold the attack knows; None where it knows no detector."""
         return None
 
+    @property
+    def averaged(self) -> int:
+        """Gradients that are averaged at each step; 1 for attacks without the setting `samples`."""
+        return int(getattr(self, "samples", 1))
+
     def attacks(self, model: str) -> bool:
         """Whether the attack is made on the model of that name."""
         return model not in self.source_models
@@ -95,12 +100,15 @@ class AdaptiveSection(AttackSection):
         weights: the values of c that are swept.
         steps: for each c.
         restarts: of the whole sweep.
+        samples: gradients that are averaged at each step (EOT), for a model or a detector whose output is
+            random.
     """
 
     rate: Rate
     weights: Weights = (0.0, 0.1, 1.0, 10.0, 100.0)
     steps: Count = 40
     restarts: Count = 2
+    samples: Count = 1
 
     @property
     def known_rate(self) -> float | None:

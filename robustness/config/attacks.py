@@ -79,11 +79,13 @@ class FABConfig(AttackSection):
     Attributes:
         steps: for each class.
         targets: how many classes are tried one by one, the most likely first.
+        samples: gradients that are averaged at each step (EOT), for models whose output is random.
     """
 
     name: Literal["fab"]
     steps: Count = 100
     targets: Annotated[int, Field(ge=1)] = 9
+    samples: Count = 1
 
 
 class AutoAttackConfig(AttackSection):
@@ -181,6 +183,11 @@ class TransferConfig(AttackSection):
         """The sources."""
         return (self.source,) if isinstance(self.source, str) else self.source
 
+    @property
+    def averaged(self) -> int:
+        """Of MI-FGSM's gradients."""
+        return 1 if self.by is None else self.by.samples
+
 
 class FeatureMatchingConfig(AttackSection):
     """Towards the embedding of a clean image of another class.
@@ -188,11 +195,13 @@ class FeatureMatchingConfig(AttackSection):
     Attributes:
         steps: of each restart.
         restarts: the first begins at the image.
+        samples: gradients that are averaged at each step (EOT), for models whose output is random.
     """
 
     name: Literal["feature_matching"]
     steps: Count = 100
     restarts: Count = 1
+    samples: Count = 1
 
 
 class AdaptiveConfig(AdaptiveSection):

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from data_prep.errors import InputError
-from robustness.attacked_model import AttackedModel
+from robustness.attacked_model import AttackedModel, answers_differ
 from robustness.attacks.knowledge import Knowledge
 from robustness.detectors import Detector, build_detector
 from robustness.detectors.rejection_threshold import RejectionThreshold
@@ -16,6 +16,9 @@ from robustness.features import Features, extract_features
 from robustness.fitted_model import FittedModel, evenly
 from robustness.loaded_run import LoadedRun
 from robustness.rejection.config import ModelConfig, RejectionConfig
+
+# In place of a detector's name, where the model itself is meant.
+MODEL = "the model"
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,19 @@ class CalibratedModel:
         if views := self.fitted.views:
             features = extract_features(self.model, pixels, features.labels, views=views)
         return {name: detector.score(features) for name, detector in self.detectors.items()}
+
+    def unsteady(self, pixels: Tensor, labels: Tensor) -> list[str]:
+        """What answers differently when it is asked twice about the same images: `MODEL`, or detectors.
+
+        Args:
+            pixels: (N, C, H, W) in [0, 1].
+            labels: (N,) int64.
+        """
+        first, second = (extract_features(self.model, pixels, labels) for _ in range(2))
+        if answers_differ(first.embeddings, second.embeddings) or answers_differ(first.logits, second.logits):
+            return [MODEL]  # and with it every detector
+        once, again = (self.scores(first, pixels) for _ in range(2))
+        return [name for name in once if answers_differ(once[name], again[name])]
 
 
 def fit_model(config: RejectionConfig, model: ModelConfig, run: LoadedRun) -> FittedModel:

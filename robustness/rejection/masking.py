@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from robustness.attacks import ATTACKS, PAIR_ATTACKS, Attack, PairAttack
 from robustness.attacks.traits import Traits
 from robustness.config.attacks import PairGoal
+from robustness.rejection.calibrated_model import MODEL
 from robustness.rejection.findings import WHOLE_BOX, Finding
 
 Verdict = Literal["warning", "not run", "pass"]
@@ -123,6 +124,29 @@ def _gradients_are_there(findings: Sequence[Finding]) -> tuple[Verdict, str]:
     return verdict, f"at most {shares[worst]:.1%} of the images gave {worst} no gradient"
 
 
+def _answers_are_steady(findings: Sequence[Finding]) -> tuple[Verdict, str]:
+    """A random answer has a random gradient: an attack that follows a single one looks weaker than it is."""
+    asked = [finding for finding in findings if finding.record.get("unsteady") is not None]
+    if not asked:
+        return "not run", "the trials were made by a version that did not ask twice"
+    random = {name for finding in asked for name in finding.record["unsteady"]}
+    relevant = {name for name in random if name == MODEL or name == next(iter(asked[0].detectors))}
+    if not relevant:
+        others = f"; {', '.join(sorted(random))} did not" if random else ""
+        return "pass", f"model and detector gave the same answer twice{others}"
+    said = f"{' and '.join(sorted(relevant))} gave two answers to the same image"
+    # A detector's randomness concerns those that follow its score.
+    averaging = [
+        finding
+        for finding in _with(findings, lambda its: its.strong and (MODEL in relevant or its.knows_detector))
+        if finding.trial.attack and finding.trial.attack.averaged > 1
+    ]
+    if not averaging:
+        return "warning", f"{said}, and no attack averaged its gradients: set samples to 20 or more"
+    most = max(finding.trial.attack.averaged for finding in averaging if finding.trial.attack)
+    return "pass", f"{said}; {averaging[0].trial.label} averaged up to {most} gradients"
+
+
 def _no_weaker(findings: Sequence[Finding], *, strong: str, weak: str) -> tuple[Verdict, str]:
     return _at_least(_named(findings, strong), _named(findings, weak), missing=f"{strong} and {weak}")
 
@@ -197,6 +221,7 @@ _FIXED: dict[str, CheckFunction] = {
     "most clean images are right": _mostly_right,
     "nothing to detect at epsilon 0": _blind_at_zero,
     "gradients are not zero": _gradients_are_there,
+    "random answers are averaged": _answers_are_steady,
     "a larger epsilon is no weaker": _size_helps,
     "an unbounded attack reaches all images": _reaches_all,
     "white box is no weaker than black box": _gradients_help,

@@ -25,6 +25,8 @@ from robustness.rejection.trial import ChangedImages
 from robustness.rejection.trial_record import TrialRecord
 
 PICTURES = 8
+# Images that model and detectors are asked about twice.
+_ASKED_TWICE = 8
 
 # The model's own detector is what tables show; the others are there to be compared with it.
 _DRAWS, _DRAWS_OF_OTHERS = 1000, 100
@@ -111,10 +113,12 @@ def keep_trial(
         seed: of the bootstrap.
         about: what the numbers depend on, kept with them.
     """
-    begun, rows, pictures = time.monotonic(), [], None
+    begun, rows, pictures, unsteady = time.monotonic(), [], None, []
     for change in changes:
         rows.append(_columns(change, model))
-        pictures = pictures or _pictures(change)
+        if pictures is None:
+            pictures = _pictures(change)
+            unsteady = model.unsteady(change.before[:_ASKED_TWICE], change.clean.labels[:_ASKED_TWICE])
     columns = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
     with written_whole(file_at(stem, "parquet")) as unfinished:
         pq.write_table(pa.table(columns), unfinished)
@@ -128,6 +132,7 @@ def keep_trial(
         "images": len(scores.sizes),
         "mean_size": float(scores.sizes.mean()),
         "seconds": round(time.monotonic() - begun, 1),
+        "unsteady": unsteady,
         "detectors": _measured(scores, model, seed=seed),
         "files": {suffix: _sha256(file_at(stem, suffix)) for suffix in ("parquet", "npz")},
     }

@@ -54,6 +54,7 @@ class TrialRecord(_Part):
         images: how many, or pairs.
         mean_size: of the changes.
         seconds: that the trial took.
+        unsteady: what answered differently when it was asked twice; null: an earlier version did not ask.
         detectors: the model's own first.
         files: hashes of the other two files; earlier versions kept none.
     """
@@ -63,5 +64,6 @@ class TrialRecord(_Part):
     images: Count
     mean_size: float
     seconds: float
+    unsteady: tuple[str, ...] | None = None
     detectors: Annotated[dict[str, _OutcomeRecord], Field(min_length=1)]
     files: dict[str, str] = {}

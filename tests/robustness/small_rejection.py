@@ -67,11 +67,17 @@ def finding(
     tmp_path: Path,
     *,
     rejected: list[bool] | None = None,
+    unsteady: list[str] | None = None,
+    samples: int | None = None,
     **own: Any,
 ) -> Finding:
-    """A finding whose scores are on disk; 1 where rejected, else 0, with a threshold between them."""
+    """A finding whose scores are on disk; 1 where rejected, else 0, with a threshold between them.
+
+    What answers at random is not known, unless it is given.
+    """
     norm = "l2" if label in ("deepfool", "carlini_wagner") else "linf"
     attack = {"name": label, "norm": norm, "epsilons": [0.1]} | ({"rate": 0.2} if label == "adaptive" else {})
+    attack |= {"samples": samples} if samples is not None else {}
     [config] = settings(attacks=[attack], published=[]).attacks
     trial = ImageTrial("a", 0, label, norm, epsilon, config, None)
     stem = tmp_path / trial.path
@@ -95,4 +101,4 @@ def finding(
             for rate in (0.05, 0.2)
         ],
     }
-    return Finding(trial, {"detectors": {"x": outcome | own}}, stem)
+    return Finding(trial, {"detectors": {"x": outcome | own}, "unsteady": unsteady}, stem)

@@ -20,7 +20,7 @@ def verdicts(*findings: Finding) -> dict[str, str]:
 
 def test_signs_of_masked_gradients(tmp_path: Path) -> None:
     sound = verdicts(
-        finding("fgsm", 0.0, [False] * 4, tmp_path),
+        finding("fgsm", 0.0, [False] * 4, tmp_path, unsteady=[]),
         finding("fgsm", 0.1, [True, False, False, False], tmp_path),
         finding("targeted_fgsm", 0.1, [False, False, True], tmp_path),
         finding("square", 0.1, [True, False, False, False], tmp_path),
@@ -34,7 +34,15 @@ def test_signs_of_masked_gradients(tmp_path: Path) -> None:
     assert set(sound) == set(checks_for(None))
     assert set(sound.values()) == {"pass"}
     masked = verdicts(
-        finding("fgsm", 0.0, [False] * 4, tmp_path, auc={"value": 0.6}, clean_accuracy={"value": 0.1}),
+        finding(
+            "fgsm",
+            0.0,
+            [False] * 4,
+            tmp_path,
+            unsteady=["the model"],
+            auc={"value": 0.6},
+            clean_accuracy={"value": 0.1},
+        ),
         finding("fgsm", 0.1, [True, True, True, False], tmp_path, zero_gradient_share=0.5),
         finding("targeted_fgsm", 0.1, [True, True, True, False], tmp_path),
         finding("square", 0.1, [True, True, False, True], tmp_path),

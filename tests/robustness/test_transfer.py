@@ -10,19 +10,16 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from toy_models import Bands, band_images, lgm_model, momentum_ascent, pgd, softmax_model
 
 from data_prep.errors import InputError
-from faceverif.perturbation.ascent import gradient_of
 from faceverif.perturbation.norm import Norm
 from faceverif.perturbation.threat_model import ThreatModel
 from robustness.attacked_model import AttackedModel
-from robustness.attacks.autoattack import AutoAttack
 from robustness.attacks.mi_fgsm import MIFGSM
 from robustness.attacks.momentum import diverse, smoothed
 from robustness.attacks.pair_mi_fgsm import PairMIFGSM
-from robustness.attacks.pair_pgd import PairPGD
 from robustness.attacks.pair_transfer import PairTransfer
 from robustness.attacks.transfer import Transfer
 from robustness.config.attacks import PGDConfig, TransferConfig
@@ -173,56 +170,6 @@ def test_the_cosines_of_several_networks_are_averaged() -> None:
         networks[0], one, other, threat=ThreatModel("linf", 0.3), seed=0
     )
     assert (result.similarity > result.clean_similarity).all()
-
-
-class Noisy(nn.Module):
-    """A network whose embedding is scaled at random, each entry for itself."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.plain = Bands()
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        return self.plain(pixels) * (1 + 3 * torch.randn(len(pixels), 3))
-
-
-def test_samples_average_a_random_gradient() -> None:
-    torch.manual_seed(0)
-
-    def gradient(samples: int) -> Tensor:
-        return gradient_of(
-            lambda pixels: (pixels * (1 + torch.randn_like(pixels))).sum(dim=(1, 2, 3)),
-            torch.zeros(1, 1, 40, 40),
-            samples=samples,
-        )
-
-    assert gradient(1).std().item() == pytest.approx(1.0, rel=0.1)
-    assert gradient(25).std().item() == pytest.approx(0.2, rel=0.1)
-    assert gradient(25).mean().item() == pytest.approx(1.0, abs=0.02)
-
-
-def test_attacks_with_samples_take_a_random_model() -> None:
-    model = lgm_model()
-    noisy = AttackedModel(Noisy(), model.objective).eval()
-    threat = ThreatModel("linf", 0.3)
-    attack = AutoAttack(steps=3, targets=1, queries=2, samples=3)
-    assert attack(noisy, IMAGES, LABELS, threat=threat, seed=0).images.shape == IMAGES.shape
-
-
-class NoisyGradient(Noisy):
-    """What it says is certain; where its gradient leads is not."""
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        return self.plain(pixels + 3 * torch.randn_like(pixels) * (pixels - pixels.detach()))
-
-
-def test_with_samples_an_attack_finds_the_way_through_a_random_gradient() -> None:
-    def reached(samples: int) -> float:
-        attack = PairPGD("impersonation", steps=6, restarts=1, samples=samples)
-        network, threat = NoisyGradient().eval(), ThreatModel("linf", 0.2)
-        return attack(network, IMAGES, IMAGES.roll(1, dims=0), threat=threat, seed=0).similarity.mean().item()
-
-    assert reached(20) > reached(1) + 0.02
 
 
 def test_several_sources_are_named_and_spared() -> None:
