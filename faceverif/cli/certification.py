@@ -34,7 +34,7 @@ PairList = Annotated[
     Path | None, typer.Option("--protocol", callback=exists, help="Pairs: the list of pairs.")
 ]
 Threshold = Annotated[
-    float | None, typer.Option("--threshold", min=-1, max=1, help="Pairs: accepted from this cosine on.")
+    float | None, typer.Option("--threshold", help="Pairs: accepted from this cosine on, -1 to 1.")
 ]
 
 
@@ -66,6 +66,10 @@ def certify(
             "--epsilon", "belongs to --norm linf", got="--norm l2", fix="Add --norm linf, or leave it out."
         )
     smoothing = Smoothing(noise, samples, confidence, seed)
+    if threshold is not None and not -1 <= threshold <= 1:  # nor NaN
+        raise InputError(
+            "--threshold", "must be a cosine, from -1 to 1", got=threshold, fix="Use one such as 0.3."
+        )
     _refuse_half_named_pairs(norm, {"--data": data, "--protocol": protocol, "--threshold": threshold})
     choose_device(device)
 

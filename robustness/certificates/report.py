@@ -111,18 +111,24 @@ def _shares_panel(
 def images_answer(line: Mapping[str, float], *, items: int) -> str:
     """What the certificates of classes promise at one radius."""
     return (
-        f"No change of the pixels with an l2 norm of up to {line['l2_radius']:.3g} alters the right answer "
-        f"for {percent(line['certified_accuracy'], 1)} % of the {items:,} images. {_WHATEVER}"
+        f"{percent(line['certified_accuracy'], 1)} % of the {items:,} images keep the right answer under "
+        f"every change of their pixels with an l2 norm of up to {line['l2_radius']:.3g}. {_WHATEVER}"
     )
 
 
 def pairs_answer(line: Mapping[str, float]) -> str:
     """What the certificates of pairs promise at one radius."""
-    return (
-        f"No change of the left photo with an l2 norm of up to {line['l2_radius']:.3g} hides "
-        f"{percent(line['certified_true_accepts'], 1)} % of the genuine pairs, and at most "
-        f"{percent(line['false_accepts_at_most'], 1)} % of the impostor pairs could be accepted. {_WHATEVER}"
-    )
+    change = f"with an l2 norm of up to {line['l2_radius']:.3g}"
+    said = []
+    if "certified_true_accepts" in line:
+        kept = percent(line["certified_true_accepts"], 1)
+        said.append(
+            f"{kept} % of the genuine pairs stay accepted under every change of the left photo {change}."
+        )
+    if "false_accepts_at_most" in line:
+        most = percent(line["false_accepts_at_most"], 1)
+        said.append(f"At most {most} % of the impostor pairs can be accepted after a change {change}.")
+    return " ".join([*said, _WHATEVER])
 
 
 def bounds_answer(lines: Sequence[Mapping[str, float]], *, items: int) -> str:

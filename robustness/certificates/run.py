@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from data_prep.dataset.packed import load_aligned
+from data_prep.errors import InputError
 from data_prep.progress import say
 from data_prep.protocols import load_protocol
 from faceverif.config.reading import read_yaml
@@ -118,6 +119,13 @@ def certify_pairs(
     images = FaceImages.of_strangers(dataset, photos.rows, input_px=embedder.spec.input_px)
     same = np.asarray(listed.same)
     which = _some_of_both(same, ~photos.pairs_with(photos.no_crop), pairs, seed=smoothing.seed)
+    if not len(which):
+        raise InputError(
+            "--protocol",
+            "must have pairs of which both photos can be read",
+            got=f"{protocol}, none of whose {len(same):,} pairs has both in {data}",
+            fix="Name the protocol and the photos that belong together.",
+        )
     device = device_of(network)
 
     def one(item: int, generator: torch.Generator) -> Certificate:

@@ -20,6 +20,7 @@ from robustness.certificates.smoothing import ABSTAIN, Certificate
 from robustness.config.smoothing import Smoothing
 
 CSV_NAME, RESULT_NAME, SETTINGS_NAME = "certificates.csv", "result.json", "settings.json"
+_WHOLE, _DAMAGED = "must hold whole certificates", "Name another folder, or delete this one."
 _SAVED_EVERY = 20
 # Radii of the table, in units of the noise.
 _RADII = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0)
@@ -61,8 +62,8 @@ def certified_rows(
     Raises:
         InputError: `out` holds other certificates, or damaged ones.
     """
-    make_folder(out)
-    rows = _kept(out, json.loads(json.dumps(asdict(smoothing) | about | {"items": len(truth)})))
+    claim_folder(out, asdict(smoothing) | about | {"items": len(truth)})
+    rows = _kept(out)
     with progress("certify", total=len(truth) - len(rows)) as advance:
         for item in range(len(rows), len(truth)):
             [word] = np.random.SeedSequence([smoothing.seed, item]).generate_state(1, np.uint64)
@@ -74,13 +75,22 @@ def certified_rows(
     return rows
 
 
-def _kept(out: Path, settings: dict[str, Any]) -> list[Row]:
-    place = out / SETTINGS_NAME
+def claim_folder(out: Path, settings: dict[str, Any]) -> None:
+    """Make the folder of certificates, or see that those in it were made with these settings.
+
+    Args:
+        out: the folder.
+        settings: what the certificates depend on, JSON-able.
+
+    Raises:
+        InputError: `out` holds other certificates, or damaged ones.
+    """
+    make_folder(out)
+    settings, place = json.loads(json.dumps(settings)), out / SETTINGS_NAME
     if not place.exists():
         write_text(place, json.dumps(settings, indent=2) + "\n")
-        return []
-    damaged = "Name another folder, or delete this one."
-    with read_guarded("--out", "must hold whole certificates", got=out, fix=damaged):
+        return
+    with read_guarded("--out", _WHOLE, got=out, fix=_DAMAGED):
         then = json.loads(place.read_text(encoding="utf-8"))
     if then != settings:
         raise InputError(
@@ -89,10 +99,13 @@ def _kept(out: Path, settings: dict[str, Any]) -> list[Row]:
             got=f"{out}, which holds other certificates",
             fix="Name another folder.",
         )
+
+
+def _kept(out: Path) -> list[Row]:
     if not (out / CSV_NAME).exists():
         return []
     with (
-        read_guarded("--out", "must hold whole certificates", got=out, fix=damaged),
+        read_guarded("--out", _WHOLE, got=out, fix=_DAMAGED),
         (out / CSV_NAME).open(newline="", encoding="utf-8") as file,
     ):
         return [
@@ -155,18 +168,23 @@ def summarised(rows: list[Row], shares: Shares, out: Path, smoothing: Smoothing)
 
 def class_shares(rows: list[Row], radius: float) -> dict[str, float]:
     """Images that are classified correctly whatever an attack does within the radius."""
-    return {"certified_accuracy": _share(rows, radius, truth=None)}
+    return {"certified_accuracy": _share(rows, radius)}
 
 
 def pair_shares(rows: list[Row], radius: float) -> dict[str, float]:
-    """Genuine pairs that no attack can hide; impostor pairs that an attack might have accepted, at most."""
-    return {
-        "certified_true_accepts": _share(rows, radius, truth=1),
-        "false_accepts_at_most": 1.0 - _share(rows, radius, truth=0),
-    }
+    """Genuine pairs that no attack can hide; impostor pairs that an attack might have accepted, at most.
+
+    A kind of which there is no pair has no share.
+    """
+    genuine, impostor = ([row for row in rows if row.truth == truth] for truth in (1, 0))
+    shares = {}
+    if genuine:
+        shares["certified_true_accepts"] = _share(genuine, radius)
+    if impostor:
+        shares["false_accepts_at_most"] = 1.0 - _share(impostor, radius)
+    return shares
 
 
-def _share(rows: list[Row], radius: float, *, truth: int | None) -> float:
-    """Of the rows of that truth (None: of all), those whose true decision holds up to the radius."""
-    asked = [row for row in rows if truth is None or row.truth == truth]
-    return sum(row.decision == row.truth and row.radius >= radius for row in asked) / max(len(asked), 1)
+def _share(rows: list[Row], radius: float) -> float:
+    """Those whose true decision holds up to the radius."""
+    return sum(row.decision == row.truth and row.radius >= radius for row in rows) / len(rows)

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from data_prep.atomic import make_folder, write_text
+from data_prep.atomic import write_text
 from data_prep.errors import InputError
 from data_prep.progress import say
 from faceverif.images.base import LabelledImages
@@ -19,7 +19,7 @@ from faceverif.perturbation.threat_model import ThreatModel
 from robustness.attacked_model import AttackedModel, device_of
 from robustness.attacks.pgd import PGD
 from robustness.certificates.report import bounds_answer, epsilon_panel, write_certificate_page
-from robustness.certificates.table import RESULT_NAME
+from robustness.certificates.table import RESULT_NAME, claim_folder
 from robustness.certificates.unseen import draw_unseen
 from robustness.loaded_run import run_sha256
 
@@ -51,19 +51,21 @@ def verify_images(run: Path, out: Path, *, epsilons: Sequence[float], images: in
         A table for the terminal.
 
     Raises:
-        InputError: no such run, no unseen images, or a layer or head without bounds.
+        InputError: no such run, no unseen images, a layer or head without bounds, or `out` holds other
+            certificates.
     """
     model, chosen = draw_unseen(run, images=images, seed=seed, otherwise="certify pairs by noise: --norm l2.")
-    at_epsilon = [_errors(model, chosen, epsilon, seed=seed) for epsilon in sorted({0.0, *epsilons})]
-    make_folder(out)
-    result = {
+    about = {
+        "norm": "linf",
+        "epsilons": list(epsilons),
         "items": len(chosen),
         "model_sha256": run_sha256(run),
         "data_sha256": chosen.sha256(),
         "seed": seed,
-        "pgd_steps": _PGD_STEPS,
-        "at_epsilon": at_epsilon,
     }
+    claim_folder(out, about)
+    at_epsilon = [_errors(model, chosen, epsilon, seed=seed) for epsilon in sorted({0.0, *epsilons})]
+    result = about | {"pgd_steps": _PGD_STEPS, "at_epsilon": at_epsilon}
     write_text(out / RESULT_NAME, json.dumps(result, indent=2) + "\n")
     write_certificate_page(
         out,
@@ -74,7 +76,7 @@ def verify_images(run: Path, out: Path, *, epsilons: Sequence[float], images: in
         answer=bounds_answer(at_epsilon, items=len(chosen)),
         rules=_RULES,
         provenance={"model": str(run)}
-        | {name: result[name] for name in ("model_sha256", "data_sha256", "seed")},
+        | {name: about[name] for name in ("model_sha256", "data_sha256", "seed")},
     )
     lines = [f"{len(chosen)} images; the error under the worst change lies between the two"]
     lines.append("linf epsilon  under PGD  verified at most")

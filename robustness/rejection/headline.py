@@ -61,18 +61,30 @@ _WORDS: dict[PairGoal | None, _Words] = {
 def headlines(findings: Sequence[Finding], *, rate: float) -> list[Headline]:
     """The sentence about each model and goal, in the order of the findings.
 
+    It is about small changes of the whole image. Where none was tried, it says so.
+
     Args:
         findings: of finished trials.
         rate: of false rejections, of the models' own detectors.
     """
     groups: dict[tuple[str, PairGoal | None], list[Row]] = {}
     for row in rows_of(findings):
-        if is_limited(row) and not (row.control or row.local):  # a patch has another size than epsilon
-            groups.setdefault((row.model, row.goal), []).append(row)
+        groups.setdefault((row.model, row.goal), []).append(row)
     return [
-        Headline(model, goal, _sentence(_of_one_norm(rows), _WORDS[goal], rate=rate))
+        Headline(model, goal, _errors(rows, _WORDS[goal]) + _sentence(rows, _WORDS[goal], rate=f"{rate:g}"))
         for (model, goal), rows in groups.items()
     ]
+
+
+def _sentence(rows: Sequence[Row], words: _Words, *, rate: str) -> str:
+    attacks = [row for row in rows if is_limited(row) and not row.control]
+    small = [row for row in attacks if not row.local]  # a patch has another size than epsilon
+    if small:
+        return _of_small_changes(_of_one_norm(small), words, rate=rate)
+    if attacks:
+        return _of_patches(attacks, words, rate=rate)
+    fool = words.fool.format(model=rows[0].model)
+    return f"No attack with a limited change has finished, so nothing is known of what it takes to {fool}."
 
 
 def _of_one_norm(rows: Sequence[Row]) -> list[Row]:
@@ -80,16 +92,26 @@ def _of_one_norm(rows: Sequence[Row]) -> list[Row]:
     return [row for row in rows if row.norm == "linf"] or list(rows)
 
 
-def _sentence(rows: Sequence[Row], words: _Words, *, rate: float) -> str:
-    model, key = rows[0].model, f"{rate:g}"
+def _of_patches(rows: Sequence[Row], words: _Words, *, rate: str) -> str:
+    row = max(rows, key=lambda row: (row.success.mean, row.undetected[rate].mean))
+    return (
+        f"By changing a region of the face only, {row.label} manages to {words.fool.format(model=row.model)} "
+        f"on {_percent(row.success.mean)} of the {words.right}; {_noticed(row, rate)}."
+    )
+
+
+def _of_small_changes(rows: Sequence[Row], words: _Words, *, rate: str) -> str:
+    fool = words.fool.format(model=rows[0].model)
     fooled = [row for row in rows if row.success.mean >= _FOOLED]
     smallest = min((row.epsilon for row in fooled), default=None)
     # Of the attacks that suffice at the smallest size, the one that most escapes the detector.
     row = max(
         (row for row in fooled if row.epsilon == smallest) if fooled else rows,
-        key=lambda row: (row.undetected[key].mean, row.success.mean) if fooled else row.success.mean,
+        key=lambda row: (row.undetected[rate].mean, row.success.mean) if fooled else row.success.mean,
     )
-    fool = words.fool.format(model=model)
+    if row.success.mean == 0:
+        largest = max(rows, key=lambda row: row.epsilon)
+        return f"No attack that was tried manages to {fool}; the strongest of them may {_change(largest)}."
     if fooled:
         taken = (
             f"To {fool} on at least half of the {words.right}, it is enough to {_change(row)}: "
@@ -100,7 +122,7 @@ def _sentence(rows: Sequence[Row], words: _Words, *, rate: float) -> str:
             f"No attack that was tried manages to {fool} on half of the {words.right}: "
             f"the most is {_percent(row.success.mean)}, by {row.label}, which may {_change(row)}"
         )
-    return f"{_errors(rows, words)}{taken}; {_noticed(row, key)} at {_percent(rate)} false rejections."
+    return f"{taken}; {_noticed(row, rate)}."
 
 
 def _errors(rows: Sequence[Row], words: _Words) -> str:
@@ -120,10 +142,14 @@ def _change(row: Row) -> str:
 
 
 def _noticed(row: Row, rate: str) -> str:
+    """At that rate of false rejections."""
     success, undetected = row.success.mean, row.undetected[rate].mean
     if success == 0:
         return f"there was nothing for the detector {row.detector} to notice"
-    return f"the detector {row.detector} notices {_percent(1 - undetected / success)} of these successes"
+    return (
+        f"the detector {row.detector} notices {_percent(1 - undetected / success)} of these successes at "
+        f"{_percent(float(rate))} false rejections"
+    )
 
 
 def _percent(share: float) -> str:

@@ -199,6 +199,7 @@ WRONG = [
     ("certify --model m --out file", "--out: must be a folder"),
     ("certify --model m --out o --norm linf --epsilon 2", "--epsilon: must be above 0 and at most 1"),
     ("certify --model m --out o --epsilon 0.1", "--epsilon: belongs to --norm linf"),
+    ("certify --model m --out o --threshold nan", "--threshold: must be a cosine, from -1 to 1"),
     ("certify --model m --out o --norm linf --data there", "--norm: must be l2 for pairs"),
     ("hub push nowhere anna/m", "MODEL: there is no such"),
     ("hub push m anna", "REPO: must be OWNER/NAME; got anna. Write it as in anna/face-model."),

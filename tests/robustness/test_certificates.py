@@ -20,6 +20,7 @@ from faceverif.classification.config import ClassificationConfig
 from faceverif.classification.training import train_classifier
 from faceverif.config.reading import validate_config
 from faceverif.training.loop import train
+from robustness.certificates.report import pairs_answer
 from robustness.certificates.run import certify_images, certify_pairs
 from robustness.certificates.smoothing import (
     ABSTAIN,
@@ -196,6 +197,27 @@ def test_pairs_are_counted_by_what_an_attack_cannot_change() -> None:
         "false_accepts_at_most": 0.5,
     }
     assert pair_shares(rows, 0.45)["false_accepts_at_most"] == 1.0
+    # A kind of which there is no pair has no share: 100 % of no impostors would be a false alarm.
+    genuine = pair_shares([row for row in rows if row.truth], 0.3)
+    assert genuine.keys() == {"certified_true_accepts"}
+    assert "impostor" not in pairs_answer({"l2_radius": 0.3} | genuine)
+    assert pairs_answer({"l2_radius": 0.3} | pair_shares(rows, 0.3)).startswith(
+        "33.3 % of the genuine pairs stay accepted under every change of the left photo with an l2 norm of "
+        "up to 0.3. At most 50.0 % of the impostor pairs can be accepted after a change"
+    )
+
+
+def test_shares_never_improve_with_the_radius() -> None:
+    rng = np.random.default_rng(0)
+    rows = [
+        Row(item, int(rng.integers(2)), int(rng.integers(-1, 2)), float(rng.integers(5)) / 4)
+        for item in range(60)
+    ]
+    at_radius = [pair_shares(rows, radius) for radius in np.linspace(0, 1.5, 31)]
+    for name, rises in (("certified_true_accepts", False), ("false_accepts_at_most", True)):
+        column = [line[name] for line in at_radius]
+        assert column == sorted(column, reverse=not rises)
+    assert at_radius[-1] == {"certified_true_accepts": 0.0, "false_accepts_at_most": 1.0}
 
 
 def test_a_face_models_pairs_are_certified(tmp_path: Path) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from small_rejection import finding
 
+from robustness.config.attacks import PatchConfig
 from robustness.rejection.findings import (
     Finding,
     WorstCase,
@@ -14,6 +16,7 @@ from robustness.rejection.findings import (
 )
 from robustness.rejection.headline import headlines
 from robustness.rejection.masking import check_masking
+from robustness.rejection.pair_trial import PairTrial
 
 
 def test_a_model_that_is_wrong_without_an_attack_has_no_flattering_headline(tmp_path: Path) -> None:
@@ -68,8 +71,30 @@ def test_the_headline_says_what_suffices_and_how_much_of_it_is_noticed(tmp_path:
         "detector x notices 0 % of these successes at 20 % false rejections."
     )
     none = measured("fgsm", 0.1, tmp_path, success=0.0, undetected=0.0)
-    assert "the most is 0 %, by fgsm" in said(none)
-    assert said(none).endswith("nothing for the detector x to notice at 20 % false rejections.")
+    smaller = measured("pgd", 0.05, tmp_path, success=0.0, undetected=0.0)
+    assert said(smaller, none) == (
+        "No attack that was tried manages to fool a; the strongest of them may change each pixel by at most "
+        "0.1 (25.5 of 255 grey levels)."
+    )
+
+
+def test_where_no_small_change_of_the_whole_image_was_tried_the_headline_says_so(tmp_path: Path) -> None:
+    nothing = "No attack with a limited change has finished, so nothing is known of what it takes to fool a."
+    assert said(measured("pgd", 1.0, tmp_path, success=1.0, undetected=1.0)) == nothing
+    assert said(measured("pgd", 0.0, tmp_path, success=0.0, undetected=0.0)) == nothing
+    noise = measured("pgd", 0.1, tmp_path, success=0.0, undetected=0.0)
+    control = replace(noise, trial=replace(noise.trial, label="noise", attack=None))
+    assert said(control) == nothing
+    control.own["clean_accuracy"]["value"] = 0.1
+    assert said(control).startswith("a decides wrongly on 90 % of the images without any attack, so what")
+    section = PatchConfig(name="patch")
+    pairs = PairTrial("a", 0, "patch", "linf", 1.0, section, None, "dodging")
+    patch = replace(measured("pgd", 0.2, tmp_path, success=0.75, undetected=0.3), trial=pairs)
+    assert said(patch) == (
+        "By changing a region of the face only, patch manages to hide a person from a on 75 % of the pairs "
+        "of one person that it recognises; the detector x notices 60 % of these successes at 20 % false "
+        "rejections."
+    )
 
 
 def test_the_headline_says_first_that_a_model_is_bad(tmp_path: Path) -> None:

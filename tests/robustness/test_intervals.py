@@ -152,6 +152,8 @@ def test_a_runs_error_lies_between_pgd_and_the_verified_one(tmp_path: Path) -> N
     assert clean["pgd_error"] == clean["verified_error"]  # without a change the bounds are the outputs
     assert clean["verified_error"] <= small["pgd_error"] <= small["verified_error"] < 1
     assert large["verified_error"] == 1
+    with pytest.raises(InputError, match="holds other certificates"):
+        verify_images(run, tmp_path / "out", epsilons=(0.2,), images=60, seed=0)
 
 
 @pytest.mark.parametrize("epsilons", [(), (0.0,), (1.5,), (float("nan"),)])

@@ -111,6 +111,24 @@ def test_dodging_leaves_the_place_where_its_gradient_is_zero() -> None:
     assert not result.zero_gradient.any()
 
 
+class Stepped(Bands):
+    """Rounds the pictures of which the first pixel is dark: they have no gradient."""
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        dark = (pixels[:, :1, :1, :1] < 0.5).float()
+        return super().forward(dark * (4 * pixels).round() / 4 + (1 - dark) * pixels)
+
+
+def test_pairs_without_a_gradient_are_counted() -> None:
+    probes, references = pairs("impersonation")
+    result = PairPGD("impersonation", steps=2, restarts=1)(
+        Stepped().eval(), probes, references, threat=ThreatModel("linf", 0.1), seed=0
+    )
+    assert result.zero_gradient is not None
+    assert result.zero_gradient.tolist() == (probes[:, 0, 0, 0] < 0.5).tolist()
+    assert 0 < result.zero_gradient.sum() < len(probes)
+
+
 def test_pairs_already_decided_as_wanted_do_not_count() -> None:
     probes, _ = band_images(9)
     result = PairPGD("impersonation", steps=2, restarts=1)(
