@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-_CHANNELS = 4  # a fourth, unused, makes a look-up one aligned move of 16 bytes: three times as fast
+CHANNELS = 4  # a fourth, unused, makes a look-up one aligned move of 16 bytes: three times as fast
 
 
 def bin_edges(extent: NDArray[np.int64], bins: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -49,9 +49,9 @@ class AreaSampler:
         self._size = np.array([photo.shape[:2] for photo in photos])
         lengths = (self._size + 1).prod(axis=1)
         self._start = lengths.cumsum() - lengths
-        self._flat = np.empty((lengths.sum(), _CHANNELS), np.int32)
+        self._flat = np.empty((lengths.sum(), CHANNELS), np.int32)
         self._tables = [
-            self._flat[start : start + length].reshape(height + 1, width + 1, _CHANNELS)
+            self._flat[start : start + length].reshape(height + 1, width + 1, CHANNELS)
             for start, length, (height, width) in zip(self._start, lengths, self._size, strict=True)
         ]
         for photo, table in zip(photos, self._tables, strict=True):
@@ -71,7 +71,7 @@ class AreaSampler:
             columns: its columns.
 
         Returns:
-            (rows, columns, 3) means in [0, 255].
+            (rows, columns, 4) means in [0, 255]: red, green, blue, and a fourth without a meaning.
         """
         table = self._tables[photo]
         height, width = self._size[photo].tolist()
@@ -90,7 +90,7 @@ class AreaSampler:
             side: of the squares.
 
         Returns:
-            (n, side, side, 3) means in [0, 255].
+            (n, side, side, 4) means in [0, 255], as `shrink` returns them.
         """
         height, width = self._size[photo].T[:, :, None]
         left, right = bin_edges(boxes[:, 2] - boxes[:, 0], side)
@@ -107,5 +107,8 @@ class AreaSampler:
 def _means(
     sums: NDArray[np.int32], heights: NDArray[np.int64], widths: NDArray[np.int64]
 ) -> NDArray[np.float32]:
-    area = heights[..., :, None] * widths[..., None, :]
-    return np.divide(sums[..., :3].astype(np.float32), area[..., None].astype(np.float32))
+    # By rows of numbers: loops over the three colours of one pixel each take four times as long.
+    flat = sums.reshape(*sums.shape[:-2], sums.shape[-2] * CHANNELS).astype(np.float32)
+    columns = widths.repeat(CHANNELS, axis=-1).astype(np.float32)
+    flat /= heights.astype(np.float32)[..., :, None] * columns[..., None, :]
+    return flat.reshape(sums.shape)

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from data_prep.detection.area_sampling import AreaSampler
+from data_prep.detection.area_sampling import CHANNELS, AreaSampler
 from data_prep.detection.faces import Faces
 from data_prep.detection.networks import OutputNetwork, ProposalNetwork, RefinementNetwork
 from data_prep.detection.suppression import survivors
@@ -79,10 +79,9 @@ class FaceDetector:
         sampler = AreaSampler(photos)
         candidates = self._refined(sampler, self._proposed(sampler, tiles))
         candidates, landmarks = self._located(sampler, candidates)
-        return [
-            _distinct_faces(candidates[mine], landmarks[mine])
-            for mine in (candidates.photo == photo for photo in range(len(photos)))
-        ]
+        found = Faces(candidates.boxes.numpy(), candidates.scores.numpy(), landmarks.numpy())
+        photo_of = candidates.photo.numpy()
+        return [_distinct_faces(found[photo_of == photo]) for photo in range(len(photos))]
 
     def _proposed(self, sampler: AreaSampler, tiles: list[_Tile]) -> _Candidates:
         """Stage 1: the proposal network slides over every level of every photo's pyramid."""
@@ -254,7 +253,7 @@ def _drawn(sampler: AreaSampler, strip: list[_Tile]) -> tuple[NDArray[np.float32
     """The tiles side by side on black, and the column at which each begins."""
     ends = np.cumsum([_even(tile.size[1]) for tile in strip])
     starts = [0, *ends[:-1].tolist()]
-    canvas = np.zeros((_even(strip[0].size[0]), ends[-1], 3), np.float32)
+    canvas = np.zeros((_even(strip[0].size[0]), ends[-1], CHANNELS), np.float32)
     for tile, start in zip(strip, starts, strict=True):
         height, width = tile.size
         canvas[:height, start : start + width] = sampler.shrink(
@@ -279,7 +278,9 @@ def _filler(strip: list[_Tile], starts: list[int]) -> Iterator[tuple[slice, slic
 
 
 def _as_input(pictures: NDArray[np.float32]) -> Tensor:
-    return torch.from_numpy(pictures).permute(0, 3, 1, 2)
+    """What the sampler drew, (n, height, width, 4), as the networks take it."""
+    colours = torch.from_numpy(pictures)[..., :3].permute(0, 3, 1, 2)
+    return colours.contiguous(memory_format=torch.channels_last)
 
 
 def _joined(parts: list[_Candidates]) -> _Candidates:
@@ -306,18 +307,17 @@ def _squared(boxes: Tensor) -> Tensor:
     return torch.cat([first, first + side], 1)
 
 
-def _distinct_faces(candidates: _Candidates, landmarks: Tensor) -> Faces:
+def _distinct_faces(faces: Faces) -> Faces:
     """One photo's faces, best first, without those that overlap a better one by 0.7 of the smaller box."""
     # Scores of good faces round to one. Among equal ones facenet-pytorch takes the last, and so do we.
-    order = candidates.scores.argsort(stable=True).flip(0)
-    candidates, landmarks = candidates[order], landmarks[order]
-    boxes, area = candidates.boxes, candidates.extent.prod(dim=1)
-    first = torch.maximum(boxes[:, None, :2], boxes[None, :, :2])
-    last = torch.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
-    overlap = (last - first + 1).clamp_min(0).prod(dim=2)
-    covered = overlap / torch.minimum(area[:, None], area[None, :]) > 0.7
+    faces = faces[faces.scores.argsort(kind="stable")[::-1]]
+    first, last = faces.boxes[:, :2], faces.boxes[:, 2:]
+    area = (last - first + 1).prod(axis=1)
+    overlap = np.minimum(last[:, None], last) - np.maximum(first[:, None], first) + 1
+    shared = overlap.clip(min=0).prod(axis=2)
+    covered = shared / np.minimum(area[:, None], area) > np.float32(0.7)
     keep: list[int] = []
-    for i in range(len(boxes)):
+    for i in range(len(faces)):
         if not covered[i, keep].any():
             keep.append(i)
-    return Faces(boxes[keep].numpy(), candidates.scores[keep].numpy(), landmarks[keep].numpy())
+    return faces[np.array(keep, dtype=np.int64)]

@@ -27,6 +27,9 @@ class Faces:
     def __len__(self) -> int:
         return len(self.scores)
 
+    def __getitem__(self, keep: NDArray[np.bool_] | NDArray[np.int64]) -> Faces:
+        return Faces(self.boxes[keep], self.scores[keep], self.landmarks[keep])
+
 
 @dataclass(frozen=True)
 class SeenFaces:

@@ -3,7 +3,8 @@
 They compute what facenet-pytorch's do. Only its files are read: importing it brings torchvision, which takes
 seconds. The networks take pixels in [0, 255], because the first convolution includes the normalisation; they
 keep channels last; and they pool by maxima of slices, which on a processor is two to four times as fast as
-`max_pool2d`.
+`max_pool2d`. Some layers have more channels than in the file, without effect, because a multiple of eight or
+sixteen is computed faster.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from importlib.metadata import distribution
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 # The weights expect (pixel - 127.5) / 128.
 _PIXEL_MEAN, _PIXEL_SCALE = 127.5, 128.0
@@ -24,15 +24,19 @@ class ProposalNetwork(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(3, 10, kernel_size=3)
-        self.prelu1 = nn.PReLU(10)
-        self.conv2 = nn.Conv2d(10, 16, kernel_size=3)
+        self.conv1 = nn.Conv2d(3, 16, kernel_size=3)  # 10 in the file
+        self.prelu1 = nn.PReLU(16)
+        self.conv2 = nn.Conv2d(16, 16, kernel_size=3)
         self.prelu2 = nn.PReLU(16)
         self.conv3 = nn.Conv2d(16, 32, kernel_size=3)
         self.prelu3 = nn.PReLU(32)
-        self.conv4_1 = nn.Conv2d(32, 2, kernel_size=1)
-        self.conv4_2 = nn.Conv2d(32, 4, kernel_size=1)
-        _load_weights(self, "pnet", first=self.conv1)
+        # Two 1 x 1 convolutions in the file, which are matrix products: no face, face; four shifts.
+        self.dense4 = nn.Linear(32, 8)
+        weights = _read_weights("pnet")
+        for kind in ("weight", "bias"):
+            two = [weights.pop(f"conv4_{part}.{kind}").squeeze() for part in (1, 2)]
+            weights[f"dense4.{kind}"] = torch.cat(two)
+        _load_weights(self, weights, first=self.conv1)
 
     def forward(self, pixels: Tensor, *, filler: Sequence[tuple[slice, slice]] = ()) -> tuple[Tensor, Tensor]:
         """Judge every cell; cells lie 2 pixels apart.
@@ -51,8 +55,9 @@ class ProposalNetwork(nn.Module):
         x = _pooled(x, 2)
         x = self.prelu2(self.conv2(x))
         x = self.prelu3(self.conv3(x)).permute(0, 2, 3, 1)
-        face = _convolved_by_one(x, self.conv4_1).softmax(dim=3)[..., 1]
-        return face, _convolved_by_one(x, self.conv4_2)
+        none, face, shifts, _ = self.dense4(x).split((1, 1, 4, 2), dim=3)
+        # The second of a softmax over two, which `softmax` computes many times as slowly.
+        return (face - none).sigmoid().squeeze(3), shifts
 
 
 class RefinementNetwork(nn.Module):
@@ -60,9 +65,9 @@ class RefinementNetwork(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(3, 28, kernel_size=3)
-        self.prelu1 = nn.PReLU(28)
-        self.conv2 = nn.Conv2d(28, 48, kernel_size=3)
+        self.conv1 = nn.Conv2d(3, 32, kernel_size=3)  # 28 in the file
+        self.prelu1 = nn.PReLU(32)
+        self.conv2 = nn.Conv2d(32, 48, kernel_size=3)
         self.prelu2 = nn.PReLU(48)
         self.conv3 = nn.Conv2d(48, 64, kernel_size=2)
         self.prelu3 = nn.PReLU(64)
@@ -70,7 +75,7 @@ class RefinementNetwork(nn.Module):
         self.prelu4 = nn.PReLU(128)
         self.dense5_1 = nn.Linear(128, 2)
         self.dense5_2 = nn.Linear(128, 4)
-        _load_weights(self, "rnet", first=self.conv1)
+        _load_weights(self, _read_weights("rnet"), first=self.conv1)
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Probability of a face, (batch,), and box shifts, (batch, 4)."""
@@ -99,7 +104,7 @@ class OutputNetwork(nn.Module):
         self.dense6_1 = nn.Linear(256, 2)
         self.dense6_2 = nn.Linear(256, 4)
         self.dense6_3 = nn.Linear(256, 10)
-        _load_weights(self, "onet", first=self.conv1)
+        _load_weights(self, _read_weights("onet"), first=self.conv1)
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Probability of a face, (batch,), box shifts, (batch, 4), and landmarks.
@@ -121,11 +126,18 @@ def _seen_last(extent: slice) -> slice:
     return slice(max(extent.start - 2, 0), extent.stop - 2)
 
 
-@torch.no_grad()
-def _load_weights(network: nn.Module, name: str, *, first: nn.Conv2d) -> None:
-    """Take the weights that facenet-pytorch ships under a name, for pixels in [0, 255]."""
+def _read_weights(name: str) -> dict[str, Tensor]:
+    """The weights that facenet-pytorch ships under a name."""
     file = distribution("facenet-pytorch").locate_file(f"facenet_pytorch/data/{name}.pt")
-    network.load_state_dict(torch.load(str(file), weights_only=True))
+    weights: dict[str, Tensor] = torch.load(str(file), weights_only=True)
+    return weights
+
+
+@torch.no_grad()
+def _load_weights(network: nn.Module, weights: dict[str, Tensor], *, first: nn.Conv2d) -> None:
+    """Take weights for pixels in [0, 255]; what a layer has beyond them is zero and changes nothing."""
+    for name, parameter in network.named_parameters():
+        parameter.zero_()[tuple(map(slice, weights[name].shape))] = weights[name]
     weight, bias = first.parameters()
     weight.div_(_PIXEL_SCALE)
     bias.sub_(_PIXEL_MEAN * weight.sum(dim=(1, 2, 3)))
@@ -156,11 +168,6 @@ def _pooled_along(x: Tensor, dim: int, window: int) -> Tensor:
 def _every_other(x: Tensor, dim: int, offset: int, bins: int) -> Tensor:
     part = x[:, :, offset::2] if dim == 2 else x[:, :, :, offset::2]
     return part.narrow(dim, 0, min(bins, part.shape[dim]))
-
-
-def _convolved_by_one(x: Tensor, layer: nn.Conv2d) -> Tensor:
-    # A 1 x 1 convolution of (batch, rows, columns, channels) is a matrix product.
-    return F.linear(x, layer.weight.flatten(1), layer.bias)
 
 
 def _flattened(x: Tensor) -> Tensor:

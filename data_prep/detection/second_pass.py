@@ -100,4 +100,4 @@ def _confirmed(faces: Faces, reflections: Faces, *, width: int) -> Faces:
     offsets = np.linalg.norm(faces.landmarks[:, None] - landmarks[None], axis=3).mean(axis=2)
     side = (faces.boxes[:, 2:] - faces.boxes[:, :2]).max(axis=1)
     keep = (offsets <= _FARTHEST * side[:, None]).any(axis=1)
-    return Faces(faces.boxes[keep], faces.scores[keep], faces.landmarks[keep])
+    return faces[keep]
