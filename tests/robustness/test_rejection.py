@@ -398,14 +398,14 @@ def read_whole(trial: Any, out: Path) -> None:
 
 
 def test_records_of_earlier_versions_are_read_and_what_they_lack_is_said(done: Path, tmp_path: Path) -> None:
-    """They have no hashes."""
+    """They have no hashes, and nothing was asked twice."""
     shutil.copytree(done / "trials", tmp_path / "trials")
     trial = findings_of(settings(), done)[4].trial
     path = file_at(tmp_path / trial.path, "json")
     older = unsealed(path)
     path.write_text(json.dumps(older, indent=1))
     read_whole(trial, tmp_path)
-    for name in older.keys() - {"facts"}:
+    for name in older.keys() - {"facts", "unsteady"}:
         path.write_text(json.dumps({key: older[key] for key in older if key != name}))
         with pytest.raises(InputError, match="must hold the files of finished trials"):
             read_whole(trial, tmp_path)
