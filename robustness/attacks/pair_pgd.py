@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar, Self
 
 import torch
@@ -41,17 +42,27 @@ class PairPGD(PairAttack):
         def gain(pixels: Tensor) -> Tensor:
             return chase.gain(chase.network(pixels))
 
-        best, lengths = probes, step_lengths(threat, self.steps)
+        best = probes
         with torch.no_grad():
             reached = gain(probes)
         for _ in range(self.restarts):
-            start = threat.random_start(probes)
-            tried = ascend(gain, start, probes, threat=threat, lengths=lengths, samples=self.samples)
+            tried = self.ascended(gain, probes, threat=threat)
             with torch.no_grad():
                 found = gain(tried)
             best = torch.where((found > reached)[:, None, None, None], tried, best)
             reached = torch.maximum(found, reached)
         return best
+
+    def ascended(self, gain: Callable[[Tensor], Tensor], probes: Tensor, *, threat: ThreatModel) -> Tensor:
+        """One restart.
+
+        Args:
+            gain: (batch, C, H, W) -> (batch,), to be raised.
+            probes: (batch, C, H, W) in [0, 1].
+            threat: what may be changed.
+        """
+        start, lengths = threat.random_start(probes), step_lengths(threat, self.steps)
+        return ascend(gain, start, probes, threat=threat, lengths=lengths, samples=self.samples)
 
 
 class PairFGSM(PairPGD):

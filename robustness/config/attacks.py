@@ -225,6 +225,21 @@ class PairPGDConfig(AttackSection):
     samples: Count = 1
 
 
+class PairAPGDConfig(AttackSection):
+    """Steps along the gradient of the cosine with momentum and lengths that it chooses itself (APGD).
+
+    Attributes:
+        steps: of each restart.
+        restarts: from anywhere in the ball.
+        samples: gradients that are averaged at each step (EOT), for models whose output is random.
+    """
+
+    name: Literal["apgd"]
+    steps: Count = 100
+    restarts: Count = 1
+    samples: Count = 1
+
+
 class PairFGSMConfig(AttackSection):
     """One step along the sign of the gradient of the cosine, from a random start."""
 
@@ -317,6 +332,7 @@ AttackConfig = Annotated[
 PairAttackConfig = Annotated[
     PairFGSMConfig
     | PairPGDConfig
+    | PairAPGDConfig
     | PairMIFGSMConfig
     | SquareConfig
     | EvolutionaryConfig

@@ -15,6 +15,7 @@ from faceverif.perturbation.norm import Norm
 from faceverif.perturbation.threat_model import ThreatModel
 from robustness.attacks import PAIR_ATTACKS, PairAttack
 from robustness.attacks.pair_adaptive import PairAdaptive
+from robustness.attacks.pair_apgd import PairAPGD
 from robustness.attacks.pair_evolutionary import PairEvolutionary
 from robustness.attacks.pair_mi_fgsm import PairMIFGSM
 from robustness.attacks.pair_patch import PairPatch
@@ -32,6 +33,7 @@ THRESHOLD = 0.8
 SMALL: dict[str, Callable[[PairGoal], PairAttack]] = {
     "fgsm": PairFGSM,
     "pgd": lambda goal: PairPGD(goal, steps=5, restarts=2),
+    "apgd": lambda goal: PairAPGD(goal, steps=5, restarts=2),
     "mi_fgsm": lambda goal: PairMIFGSM(goal, momentum_ascent(steps=5, nesterov=True, scales=2)),
     "transfer": lambda goal: PairTransfer(PairPGD(goal, steps=5, restarts=1), softmax_model()),
     "square": lambda goal: PairSquare(goal, queries=30),
@@ -89,10 +91,11 @@ def test_every_attack_moves_the_cosine_within_the_ball(name: str, norm: Norm) ->
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 @pytest.mark.parametrize("goal", ["impersonation", "dodging"])
-def test_both_goals_are_reached_within_the_ball(goal: PairGoal, norm: Norm) -> None:
+@pytest.mark.parametrize("attack", [PairPGD, PairAPGD])
+def test_both_goals_are_reached_within_the_ball(attack: type[PairPGD], goal: PairGoal, norm: Norm) -> None:
     probes, references = pairs(goal)
     threat = ThreatModel(norm, 0.5 if norm == "linf" else 2.0)
-    result = PairPGD(goal, steps=20, restarts=4)(network(), probes, references, threat=threat, seed=0)
+    result = attack(goal, steps=20, restarts=4)(network(), probes, references, threat=threat, seed=0)
     assert result.attackable(THRESHOLD).all()
     assert result.success(THRESHOLD).all()
     assert (result.sizes <= threat.epsilon + 1e-5).all()
