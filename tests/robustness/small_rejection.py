@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,13 @@ import pyarrow.parquet as pq
 
 from faceverif.config.reading import validate_config
 from robustness.rejection.config import RejectionConfig
-from robustness.rejection.findings import (
-    Finding,
-)
+from robustness.rejection.findings import Finding, read_findings
 from robustness.rejection.image_trial import ImageTrial
+from robustness.rejection.plan import plan_trials
 
 TRAINING: dict[str, Any] = {
     "data": {"name": "digits"},
-    "network": {"name": "six_conv", "embedding_dim": 8, "relu": True},
+    "network": {"name": "strided_conv", "embedding_dim": 8, "width": 8},
     "head": {"name": "softmax"},
     "optimizer": {"name": "adamw", "learning_rate": 3e-3},
     "schedule": {"name": "cosine"},
@@ -58,6 +58,18 @@ def settings(**changes: Any) -> RejectionConfig:
         "published": [{"model": "l-gm", "attack": "fgsm", "epsilon": 0.3, "error": 0.81, "eer": 0.031}],
     }
     return validate_config(RejectionConfig, plain | changes, source="test")
+
+
+def findings_of(config: RejectionConfig, out: Path) -> list[Finding]:
+    """Of all trials that are planned, in their order."""
+    models = [model.name for model in config.models]
+    return read_findings([trial for model in models for trial in plan_trials(config, model, 0)], out)
+
+
+def unsealed(path: Path) -> dict[str, Any]:
+    """A record as earlier versions wrote it."""
+    record = json.loads(path.read_text())
+    return {name: record[name] for name in record if name not in ("sha256", "files")}
 
 
 def finding(
