@@ -42,7 +42,10 @@ SHORTER: dict[str, dict[str, Any]] = {
         "schedule": {"warmup_epochs": 0, "margin_warmup_epochs": 0},
     },
     "configs/rejection/digits.yaml": {
-        "training": {"training": {"epochs": 2, "evaluate_every_epochs": 2}},
+        "training": {
+            "network": {"name": "strided_conv", "width": 8},
+            "training": {"epochs": 2, "evaluate_every_epochs": 2},
+        },
         "attacks": [{"name": "fgsm", "epsilons": [0.1]}],
         "controls": {"changes": ["noise"]},
     },

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,17 @@ from small_runs import settings
 
 from data_prep.errors import InputError
 from faceverif.config.yaml_text import yaml_text
-from faceverif.experiment import faces
+from faceverif.experiment import faces, run
 from faceverif.experiment.faces import FaceTask
+from faceverif.experiment.report import write_experiment_report
 from faceverif.experiment.run import run_experiment
 from faceverif.experiment.table import Table
+from faceverif.experiment.task import FinishedRun
+from faceverif.report import run_page
 from faceverif.verification.figures import ScoredPairs
 
 pytestmark = pytest.mark.usefixtures("small_inputs")
+RUNS = 6
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +35,23 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_faces(place / "data", people=8, photos=5)
     write_pairs(place / "pairs.csv", people=8, photos=5)
     return place
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_pages() -> Iterator[None]:
+    """Pages of single runs have tests of their own; that of a table is drawn once, when it is whole."""
+
+    def drawn_once(table: Table, runs: Sequence[FinishedRun], out: Path) -> Path:
+        page = out / "report.html"
+        if len(runs) == RUNS and not page.exists():
+            write_experiment_report(table, runs, out)
+        return page
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "write_experiment_report", drawn_once)
+        for name in ("write_run_report", "write_verification_report"):
+            patch.setattr(run_page, name, lambda folder: folder)
+        yield
 
 
 @pytest.fixture(scope="module")
