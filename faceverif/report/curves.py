@@ -171,7 +171,9 @@ def panels_of_runs(
             means = values if marker else running_mean(values)
             lines.append(Line(name, places, means, styles[name], marker=marker))
         name = column.replace("/", "-").replace("_", "-")
-        panels.append(lines_panel(name, title, lines, across=over, rates="accuracy" in column))
+        panels.append(
+            lines_panel(name, title, lines, across=over, rates=column.endswith(("accuracy", "_error")))
+        )
     return panels
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import stdev
 from typing import Any
 
+from data_prep.errors import InputError
 from data_prep.json_object import read_json
 from faceverif.config.reading import read_yaml
 from faceverif.config.section import flat_settings
@@ -39,6 +40,8 @@ _FIGURES = {
     "eer": ("EER", 2),
     "auc": ("AUC", 3),
 }
+# Those of an image classifier; the rest of its metrics are printed as they are.
+_ERRORS = ("error", "top5_error", "ten_crop_error", "ten_crop_top5_error")
 # Two results are comparable only if these agree.
 _SAME_TEST = (
     "protocol_sha256",
@@ -119,11 +122,24 @@ def _compared(first: Path, second: Path) -> TwoRuns:
     runs = (first, second)
     settings = [flat_settings(read_yaml(run / "config.yaml")) for run in runs]
     provenance = [flat_settings(read_json(run / "provenance.json")) for run in runs]
+    _refuse_two_kinds(runs, settings)
     differing = {"settings": list(_differing(*settings))}
     for heading, openings in _PROVENANCE.items():
         chosen = [_beginning(facts, openings) for facts in provenance]
         differing[heading] = list(_differing(*chosen))
     return TwoRuns(str(first), str(second), differing, list(_results(first, second)))
+
+
+def _refuse_two_kinds(runs: tuple[Path, Path], settings: list[dict[str, Any]]) -> None:
+    """The config of an image classifier names a network, that of a face run a backbone."""
+    images = [any(key.startswith("network.") for key in its) for its in settings]
+    if images[0] != images[1]:
+        raise InputError(
+            "OTHER",
+            "must be a run of the same kind: of `faceverif train`, or of `faceverif classify`",
+            got=" and ".join(map(str, runs)),
+            fix="Compare two face runs, or two image classifiers.",
+        )
 
 
 def write_page_of_two(two: TwoRuns, out: Path) -> Path:
@@ -157,14 +173,20 @@ def _named(first: Path, second: Path) -> dict[str, Path]:
 def _curves(runs: Mapping[str, Path], styles: Mapping[str, LineStyle]) -> list[Panel]:
     metrics = {name: read_metrics(run / "metrics.csv") for name, run in runs.items()}
     columns = dict.fromkeys(column for its in metrics.values() for column in its)
-    titles = {"loss": "Loss", "accuracy": "Accuracy in training", "learning_rate": "Learning rate"}
+    titles = {
+        "loss": "Loss",
+        "accuracy": "Accuracy in training",
+        "evaluation_error": "Error on evaluation images",
+        "robust_accuracy": "Accuracy under an attack of ten steps",
+        "learning_rate": "Learning rate",
+    }
     verified = {
         column: f"Accuracy on {column.removesuffix('/accuracy')}"
         for column in columns
         if column.endswith("/accuracy")
     }
     shown = {column: title for column, title in (titles | verified).items() if column in columns}
-    return panels_of_runs(metrics, shown, over="step", styles=styles)
+    return panels_of_runs(metrics, shown, over="step" if "step" in columns else "epoch", styles=styles)
 
 
 def _verified_panels(
@@ -189,16 +211,20 @@ def _differing(first: Mapping[str, Any], second: Mapping[str, Any]) -> Iterator[
 
 
 def _results(first: Path, second: Path) -> Iterator[Line]:
-    """The end of the log, then every verification of either run."""
+    """The end of the log, then every verification of either run, or what classifiers were judged by."""
     last = [_last_figures(run) for run in (first, second)]
-    for name in ("step", "loss", "accuracy"):
+    counted = "step" if any("step" in figures for figures in last) else "epoch"
+    for name in (counted, "loss", "accuracy", "robust_accuracy"):
         one, other = (figures.get(name) for figures in last)
+        if one is None and other is None:
+            continue
         less = "" if one is None or other is None else f"{other - one:+.4g}"
         texts = [_ABSENT if value is None else _text(value) for value in (one, other)]
-        yield Line(f"training {name}", texts[0], texts[1], less)
+        yield Line(f"training {name.replace('_', ' ')}", texts[0], texts[1], less)
     results = [_verifications(run) for run in (first, second)]
     for name in sorted({*results[0], *results[1]}):
         yield from _verification_lines(name, *(result.get(name, {}) for result in results))
+    yield from _classifier_lines(first, second)
 
 
 def _verification_lines(name: str, first: Mapping[str, Any], second: Mapping[str, Any]) -> Iterator[Line]:
@@ -214,6 +240,36 @@ def _verification_lines(name: str, first: Mapping[str, Any], second: Mapping[str
         yield Line(f"{name} {printed}", _percent(one, digits), _percent(other, digits), less)
     for fact in unlike:
         yield Line(f"{name} NOT COMPARABLE: {fact}", _text(first.get(fact)), _text(second.get(fact)))
+
+
+def _classifier_lines(first: Path, second: Path) -> Iterator[Line]:
+    """Figures of two image classifiers; other images make them incomparable."""
+    results = [read_json(run / "result.json") for run in (first, second)]
+    one, other = (_numbers(result.get("metrics", {})) for result in results)
+    tests = [
+        {"data.sha256": read_json(run / "provenance.json").get("data", {}).get("sha256")}
+        | {key: result.get(key) for key in ("evaluated_on", "images")}
+        for run, result in zip((first, second), results, strict=True)
+    ]
+    unlike = [fact for fact in tests[0] if one and other and tests[0][fact] != tests[1][fact]]
+    for name in dict.fromkeys((*one, *other)):
+        texts = [_classified(name, figures.get(name)) for figures in (one, other)]
+        both = name in one and name in other and not unlike
+        less = _classified(name, other[name] - one[name], signed=True) if both else ""
+        yield Line(name.replace("_", " "), texts[0], texts[1], less)
+    for fact in unlike:
+        yield Line(f"NOT COMPARABLE: {fact}", _text(tests[0][fact]), _text(tests[1][fact]))
+
+
+def _numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
+    return {name: value for name, value in metrics.items() if isinstance(value, int | float)}
+
+
+def _classified(name: str, value: float | None, *, signed: bool = False) -> str:
+    if value is None:
+        return _ABSENT
+    sign = "+" if signed else ""
+    return f"{100 * value:{sign}.2f} %" if name in _ERRORS else f"{value:{sign}.4f}"
 
 
 def _paired_error(first: Mapping[str, Any], second: Mapping[str, Any]) -> str:

@@ -158,3 +158,34 @@ def test_a_run_that_lacks_what_the_other_has_shows_a_dash(tmp_path: Path, two: T
     assert lines(begun.differing["settings"])["head.margin"] == ("-", "0.35")
     with pytest.raises(InputError, match="RUN: must be the folder of a training run"):
         compare_runs(tmp_path / "first", tmp_path / "nowhere")
+
+
+def classifier(root: Path, *, error: float, data: str = "d") -> Path:
+    root.mkdir()
+    (root / "config.yaml").write_text(yaml_text({"network": {"name": "lenet5"}, "head": {"name": "softmax"}}))
+    (root / "provenance.json").write_text(json.dumps({"data": {"sha256": data}}))
+    (root / "metrics.csv").write_text(f"epoch,loss,accuracy,evaluation_error\n1,3,0.5,\n2,1,0.9,{error}\n")
+    metrics = {"error": error, "nll": 0.25, "mean_angle_deg": [20.0, None]}
+    (root / "result.json").write_text(json.dumps({"metrics": metrics, "images": 100, "evaluated_on": "test"}))
+    return root
+
+
+def test_two_image_classifiers_are_compared_by_their_errors(tmp_path: Path) -> None:
+    first, second = classifier(tmp_path / "a", error=0.25), classifier(tmp_path / "b", error=0.125)
+    two = compare_runs(first, second)
+    assert lines(two.results)["error"] == ("25.00 %", "12.50 %")
+    assert lines(two.results)["training epoch"] == ("2", "2")
+    assert differences(two)["error"] == "-12.50 %"
+    assert "mean angle deg" not in lines(two.results)
+    page = write_page_of_two(two, tmp_path / "out").read_text()
+    assert "Error on evaluation images over epoch. a: 25 % at 2; b: 12.5 % at 2." in page
+    elsewhere = compare_runs(first, classifier(tmp_path / "c", error=0.125, data="e"))
+    assert lines(elsewhere.results)["NOT COMPARABLE: data.sha256"] == ("d", "e")
+    assert "error" not in differences(elsewhere)
+
+
+def test_a_face_run_and_an_image_classifier_are_not_compared(tmp_path: Path) -> None:
+    faces = write_run(tmp_path / "f", head={"margin": 0.1}, provenance={"seed": 0}, results={})
+    (faces / "config.yaml").write_text(yaml_text({"backbone": {"name": "iresnet"}}))
+    with pytest.raises(InputError, match="OTHER: must be a run of the same kind"):
+        compare_runs(faces, classifier(tmp_path / "a", error=0.5))
