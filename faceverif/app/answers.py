@@ -57,7 +57,7 @@ def found_people(session: Session, matcher: Matcher, point: int) -> str:
     """The last search, by the threshold that is chosen now."""
     found = session.found
     if found is None:
-        return render("hint", words="Open a gallery, then look the person of the first photo up in it.")
+        return render("hint", words="Open a gallery, then search it for the person on the first photo.")
     matches = found.decisions(matcher, point)
     best, decision = matches[0]
     known = f"Most likely {best.person}" if decision.same else "Nobody in the gallery"

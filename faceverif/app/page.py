@@ -98,7 +98,7 @@ def _fool_tab(visits: Visits, point: gr.Slider) -> gr.HTML:
     # A column each: beside each other in a row, Gradio would join them into a form that a phone cannot wrap.
     with gr.Row():
         with gr.Column(min_width=220):
-            goal = gr.Radio(goals, value=goals[0], label="The first photo shall", elem_id="goal")
+            goal = gr.Radio(goals, value=goals[0], label="The first photo is to", elem_id="goal")
         with gr.Column(min_width=220):
             method = gr.Radio(methods, value=methods[0], label="Attack", elem_id="method")
         with gr.Column(min_width=220):
