@@ -32,6 +32,18 @@ build_meta.build_sdist(out)
 build_meta.build_wheel(out)
 """
 
+# What the demo reads from the package; tests/faceverif/test_demo.py runs it.
+DEMO = """
+from pathlib import Path
+import faceverif
+from faceverif.config.run import load_run_config
+from faceverif.demo import CONFIG
+from robustness.rejection.demo_experiment import demo_rejection
+load_run_config(CONFIG, [])
+demo_rejection(Path("run"))
+print(faceverif.__file__)
+"""
+
 
 def files_of(folder: Path) -> set[str]:
     """Of what git would track, below the sources; a checkout may hold more."""
@@ -108,7 +120,8 @@ def test_the_wheel_runs_outside_the_checkout(built: Path, tmp_path: Path) -> Non
 
     told = python_says("-m", "faceverif", "--version")
     assert told.returncode == 0, told.stderr
-    assert str(packages) in python_says("-c", "import faceverif; print(faceverif.__file__)").stdout
+    demo = python_says("-c", DEMO)
+    assert str(packages) in demo.stdout, demo.stderr
     dry = python_says(
         "-m", "faceverif", "train", "configs/faces/celeba_cosface.yaml", "--run", "r", "--dry-run"
     )
