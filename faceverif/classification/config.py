@@ -18,7 +18,7 @@ DataName = Literal[
     "mnist", "fashion_mnist", "cifar10", "cifar100", "flowers102", "imagenet", "fer2013", "digits"
 ]
 _NOT_FETCHED = ("digits", "imagenet", "fer2013")
-_FETCHED = "Where there is a network, data.download: true fetches it"
+_FETCHED = "Where there is a network, --set data.download=true fetches it"
 _IDX_FILES = f"{_FETCHED}; or give a folder with train-images-idx3-ubyte and the other three idx files."
 _PICTURES = f"{_FETCHED}; or give a folder or tar of train/CLASS/PICTURE and test/CLASS/PICTURE."
 _WHERE_TO_GET = {

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from data_prep.device import choose_device
+from data_prep.errors import InputError
 from data_prep.progress import say
 from faceverif.cli.checks import load_checked
 from faceverif.cli.options import (
@@ -95,10 +96,14 @@ def experiment(
 ) -> None:
     """Run the table of a paper, methods x seeds, and show our numbers beside the paper's."""
     from faceverif.config.paths import refuse_missing_paths
-    from faceverif.experiment.config import load_experiment, plan_runs
+    from faceverif.experiment.config import advice_in_a_table, load_experiment, plan_runs
 
     for planned in plan_runs(load_experiment(config, override or []), source=str(config), only=only or []):
-        refuse_missing_paths(planned.config)
+        try:
+            refuse_missing_paths(planned.config)
+        except InputError as error:
+            fix = advice_in_a_table(error.fix)
+            raise InputError(error.field, error.rule, got=error.got, fix=fix) from error
 
     choose_device(device)
 

@@ -201,6 +201,11 @@ class ExperimentConfig(Section):
         return by_method.get(method, none)
 
 
+def advice_in_a_table(fix: str) -> str:
+    """Advice about a run's settings, for those who have them below `common` in a table."""
+    return fix.replace("--set ", "--set common.")
+
+
 @dataclass(frozen=True)
 class PlannedRun:
     """A run of an experiment.

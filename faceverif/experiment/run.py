@@ -13,7 +13,13 @@ from data_prep.atomic import make_folder, refuse_file, write_text
 from data_prep.errors import InputError
 from data_prep.progress import say
 from faceverif.config.reading import read_yaml
-from faceverif.experiment.config import ExperimentConfig, PlannedRun, load_experiment, plan_runs
+from faceverif.experiment.config import (
+    ExperimentConfig,
+    PlannedRun,
+    advice_in_a_table,
+    load_experiment,
+    plan_runs,
+)
 from faceverif.experiment.report import write_experiment_report
 from faceverif.experiment.table import Table, build_table
 from faceverif.experiment.task import FinishedRun, Task
@@ -108,7 +114,7 @@ def _train_run(task: Task[Any], run: PlannedRun, out: Path) -> None:
     try:
         task.finish(config, folder)
     except InputError as error:
-        fix = error.fix.replace("--set ", "--set common.")  # the run's settings, where the table has them
+        fix = advice_in_a_table(error.fix)
         raise InputError(f"{run.name}: {error.field}", error.rule, got=error.got, fix=fix) from error
 
 

@@ -113,6 +113,10 @@ WRONG = [
     ("classify images.yaml --run x", "data.path: there is no such file"),
     ("classify missing.yaml --run x", "config: there is no such file"),
     ("experiment table.yaml --out x", "data.path: there is no such file"),
+    (
+        "experiment table.yaml --out x --set common.data.path=none",
+        "--set common.data.download=true fetches it",
+    ),
     ("experiment table.yaml --out x --only b", "--only: must name a method"),
     ("experiment table.yaml --out x --set common.training.epochs=0", "common.training.epochs: "),
     ("experiment table.yaml --out x --set common.sed=0", "common.sed: is not a key"),

@@ -148,10 +148,10 @@ def test_labels_beyond_the_classes_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "where"),
     [
-        ("mnist", "download: true fetches it; or give a folder with train-images-idx3-ubyte"),
-        ("cifar10", "download: true fetches it; or give a folder or tar of train/CLASS/PICTURE"),
-        ("cifar100", "download: true fetches it; or give a folder or tar of train/CLASS/PICTURE"),
-        ("flowers102", "download: true fetches it, into flowers-102/"),
+        ("mnist", "--set data.download=true fetches it; or give a folder with train-images-idx3-ubyte"),
+        ("cifar10", "--set data.download=true fetches it; or give a folder or tar of train/CLASS/PICTURE"),
+        ("cifar100", "--set data.download=true fetches it; or give a folder or tar of train/CLASS/PICTURE"),
+        ("flowers102", "--set data.download=true fetches it, into flowers-102/"),
         ("imagenet", r"Register at image-net\.org, and put ILSVRC2012_img_train\.tar"),
         ("fer2013", r"Kaggle\), and give fer2013\.csv"),
     ],
