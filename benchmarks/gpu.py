@@ -6,8 +6,10 @@
 First the same work on both devices: faces found, embeddings, every head's loss and gradients, an attack. A
 difference above its tolerance ends the program with exit code 1. Then images per second, the peak of the
 memory and, for training, the share of the card's bf16 peak: floating point operations of a step, as PyTorch
-counts them, over time. Photos are drawn, weights are random, and nothing is read from disk. Each row is
-printed and written as soon as it is measured; of what fails the row says why, and the others follow.
+counts them, over time. The heads with two products, W-Softmax and diagonal L-GM, are also measured alone, as
+written and with torch.compile, which shows whether fused kernels pay there. Photos are drawn, weights are
+random, and nothing is read from disk. Each row is printed and written as soon as it is measured; of what
+fails the row says why, and the others follow.
 """
 
 from __future__ import annotations
@@ -39,6 +41,10 @@ from data_prep.synthetic import synthesise_photos
 from faceverif.backbones import build_backbone
 from faceverif.config.backbones import IResNetConfig
 from faceverif.config.run import RunConfig, validate_run_config
+from faceverif.heads.base import Head
+from faceverif.heads.lgm import LGMHead
+from faceverif.heads.softmax import SoftmaxHead
+from faceverif.heads.wsoftmax import WSoftmaxHead
 from faceverif.models import PreprocessingSpec, TorchEmbedder
 from faceverif.objective import Objective
 from faceverif.perturbation.ascent import ascend, step_lengths
@@ -71,6 +77,13 @@ HEADS: dict[str, dict[str, float]] = {
     "wsoftmax": {"alpha": 0.1},
     "lgm": {"alpha": 0.1},
 }
+DIM = 512
+# Heads that are measured alone: those with two products, and a plain softmax to compare them with.
+ALONE: dict[str, Callable[..., Head]] = {
+    "softmax": SoftmaxHead,
+    "diagonal L-GM": lambda **sizes: LGMHead(alpha=0.1, covariance="diagonal", spread=DIM**-0.5, **sizes),
+    "W-Softmax": lambda **sizes: WSoftmaxHead(alpha=0.1, **sizes),
+}
 # Largest differences between the devices. Sums of float32 round differently in another order.
 LANDMARKS_PX, EMBEDDINGS, LOSSES, COSINES = 0.5, 1e-4, 1e-3, 0.02
 
@@ -85,9 +98,10 @@ class Size:
         batch: of a training step.
         photos: that are aligned.
         classes: of the heads that are trained.
+        head_batch: of a head alone: a small one, for which the passes over the weights count most.
         steps: of PGD.
         seconds: of a measurement.
-        compiled: whether training is measured with torch.compile too.
+        compiled: whether training and heads are measured with torch.compile too.
     """
 
     width: int = 64
@@ -95,12 +109,15 @@ class Size:
     batch: int = 256
     photos: int = 64
     classes: tuple[int, ...] = (10_575, 85_742, 360_000)
+    head_batch: int = 128
     steps: int = 20
     seconds: float = 8.0
     compiled: bool = True
 
 
-TINY = Size(width=8, crops=2, batch=4, photos=2, classes=(16,), steps=1, seconds=0.0, compiled=False)
+TINY = Size(
+    width=8, crops=2, batch=4, photos=2, classes=(16,), head_batch=4, steps=1, seconds=0.0, compiled=False
+)
 
 
 @dataclass(frozen=True)
@@ -243,6 +260,9 @@ def speeds(size: Size, name: str) -> Iterator[Row]:
     )
     for classes in size.classes:
         yield trained(classes, compiled=False, size=size)
+    for head in ALONE:
+        for compiled in (False, True) if size.compiled else (False,):
+            yield head_alone(head, size.classes[0], compiled=compiled, size=size)
     if size.compiled:
         yield trained(size.classes[0], compiled=True, size=size)
 
@@ -276,6 +296,27 @@ def trained(classes: int, *, compiled: bool, size: Size) -> Row:
     finally:
         if operations := locals().get("operations"):
             _operations[classes] = operations
+
+
+def head_alone(name: str, classes: int, *, compiled: bool, size: Size) -> Row:
+    """Forward and backward of a head with cross entropy, float32, from embeddings that are there already."""
+    torch.manual_seed(0)
+    head = ALONE[name](classes=classes, embedding_dim=DIM).to(computing_device())
+    given = torch.randn(size.head_batch, DIM, device=computing_device()).div(DIM**0.5).requires_grad_()
+    labels = torch.arange(size.head_batch, device=computing_device()) % classes
+
+    def loss() -> Tensor:
+        return F.cross_entropy(head.compare(given, labels).margin_logits, labels)
+
+    wanted = torch.compile(loss) if compiled else loss
+
+    def step() -> None:
+        head.zero_grad(set_to_none=True)
+        given.grad = None
+        wanted().backward()
+
+    what = f"{name} alone, batch {size.head_batch}, {classes:,} classes"
+    return measured(what + (", torch.compile" if compiled else ""), size.head_batch, step, size)
 
 
 _operations: dict[int, int] = {}  # of a step, by classes: a compiled step cannot be counted
