@@ -1,10 +1,12 @@
 """How fast photos are aligned, and how well that agrees with facenet-pytorch's MTCNN.
 
     python benchmarks/alignment.py PHOTOS [--count 400] [--min-face 30]
+    python benchmarks/alignment.py PHOTOS --cpu-time # CPU time on one thread: where other work disturbs
     python benchmarks/alignment.py --tiny            # does it still run: eight synthetic photos, no memory
 
 Everything is measured in one run on the same cores, in turns, so that other work on the machine slows all of
-them alike. `faceverif align` reads, detects, warps and writes; the others only detect, in decoded photos.
+them alike. `faceverif align` reads, detects, warps and writes, with a process per core. The others only
+detect, in decoded photos: `FaceDetector` on one thread, facenet-pytorch on one per core.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TypeVar
@@ -34,6 +37,7 @@ from PIL import Image
 from data_prep.detection.cascade import FaceDetector
 from data_prep.detection.faces import Faces, centred_largest
 from data_prep.face_model import load_face_model
+from data_prep.host_memory import keep_freed_memory
 from data_prep.photos import read_photo
 from data_prep.prepare.task import AlignSettings, Row, Task
 from data_prep.prepare.workers import AlignJob
@@ -41,6 +45,7 @@ from data_prep.sources.base import FilePhoto
 from data_prep.sources.folder import list_photos
 from data_prep.synthetic import synthesise_photos
 from data_prep.work.here import Processes
+from data_prep.work.worker import use_threads
 
 Photos = list[NDArray[np.uint8]]
 Item = TypeVar("Item")
@@ -49,10 +54,10 @@ Result = TypeVar("Result")
 _BATCH = 32
 _ROUNDS = 4
 _CORES = os.cpu_count() or 1
-_ALIGN = f"faceverif align, {_CORES} processes"
-_DETECT = "FaceDetector, batches of 32, 1 thread"
-_ONE_BY_ONE = f"facenet-pytorch one by one, {_CORES} threads"
-_BATCHED = f"facenet-pytorch batches of 32, {_CORES} threads"
+_ALIGN = "faceverif align"
+_DETECT = f"FaceDetector, batches of {_BATCH}"
+_ONE_BY_ONE = "facenet-pytorch one by one"
+_BATCHED = f"facenet-pytorch, batches of {_BATCH}"
 
 
 def main() -> None:
@@ -61,6 +66,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=400, help="photos drawn from it")
     parser.add_argument("--min-face", type=int, default=30, help="smallest face, in pixels")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--cpu-time", action="store_true", help="measure CPU time, all on one thread")
     parser.add_argument("--tiny", action="store_true", help="eight synthetic photos: does it run")
     options = parser.parse_args()
     if (options.photos is None) is not options.tiny:
@@ -70,6 +76,10 @@ def main() -> None:
             measure(tiny_sample(Path(folder)), min_face_px=60, rounds=1, workers=0)
     else:
         sample = random.Random(options.seed).sample(list_photos(options.photos).photos, options.count)
+        if options.cpu_time:
+            work_on_one_core_only()
+            measure(sample, min_face_px=options.min_face, rounds=_ROUNDS, workers=0, clock=time.process_time)
+            return
         measure(sample, min_face_px=options.min_face, rounds=_ROUNDS, workers=_CORES)
         print_memory(sample, min_face_px=options.min_face)
 
@@ -81,9 +91,25 @@ def tiny_sample(folder: Path) -> list[FilePhoto]:
     return list_photos(folder).photos
 
 
-def measure(sample: list[FilePhoto], *, min_face_px: int, rounds: int, workers: int) -> None:
-    print(f"{len(sample)} photos, min face {min_face_px} px, {_CORES} cores\n")
-    seconds, ours, theirs = time_in_turns(sample, min_face_px=min_face_px, rounds=rounds, workers=workers)
+def work_on_one_core_only() -> None:
+    """As the workers of `faceverif align` compute, for every contender."""
+    use_threads(1, 1)
+    keep_freed_memory()
+
+
+def measure(
+    sample: list[FilePhoto],
+    *,
+    min_face_px: int,
+    rounds: int,
+    workers: int,
+    clock: Callable[[], float] = time.perf_counter,
+) -> None:
+    how = "CPU time on one thread" if clock is time.process_time else f"{_CORES} cores"
+    print(f"{len(sample)} photos, min face {min_face_px} px, {how}\n")
+    seconds, ours, theirs = time_in_turns(
+        sample, min_face_px=min_face_px, rounds=rounds, workers=workers, clock=clock
+    )
     print_speed(seconds, len(sample))
     print_agreement([read_photo(photo.path) for photo in sample], ours, theirs)
 
@@ -92,26 +118,27 @@ def measure(sample: list[FilePhoto], *, min_face_px: int, rounds: int, workers: 
 
 
 def time_in_turns(
-    sample: list[FilePhoto], *, min_face_px: int, rounds: int, workers: int
+    sample: list[FilePhoto], *, min_face_px: int, rounds: int, workers: int, clock: Callable[[], float]
 ) -> tuple[dict[str, float], list[Faces], list[Faces]]:
     """Seconds of each contender over all rounds, our faces and facenet-pytorch's; 0 workers: no processes."""
     seconds: dict[str, float] = defaultdict(float)
+    timed = partial(add_time, seconds, clock)
     ours: list[Faces] = []
     theirs: list[Faces] = []
     detector = FaceDetector(min_face_px)
     reference = MTCNN(min_face_size=min_face_px, keep_all=True)
     settings = AlignSettings(min_face_px=min_face_px)
     with tempfile.TemporaryDirectory() as out, aligners(Path(out), settings, workers=workers) as align:
-        list(align(batches(sample[: 4 * workers], size=2)))  # every process is up and warm
+        list(align(batches(sample[: 4 * max(1, workers)], size=2)))  # every process is up and warm
         for turn in range(rounds):
             part = sample[turn::rounds]
             photos = [read_photo(photo.path) for photo in part]
             # Equal tasks: in a run of any length it does not matter that one process ends before the other.
             tasks = batches(part, size=math.ceil(len(part) / (2 * max(1, workers))))
-            timed(seconds, _ALIGN, lambda tasks=tasks: list(align(tasks)))
-            ours += timed(seconds, _DETECT, lambda photos=photos: detect_ours(detector, photos))
-            theirs += timed(seconds, _ONE_BY_ONE, lambda photos=photos: detect_singly(reference, photos))
-            timed(seconds, _BATCHED, lambda photos=photos: detect_batched(reference, photos))
+            timed(_ALIGN, lambda tasks=tasks: list(align(tasks)))
+            ours += timed(_DETECT, lambda photos=photos: detect_ours(detector, photos))
+            theirs += timed(_ONE_BY_ONE, lambda photos=photos: detect_singly(reference, photos))
+            timed(_BATCHED, lambda photos=photos: detect_batched(reference, photos))
     order = np.argsort(np.concatenate([np.arange(len(sample))[turn::rounds] for turn in range(rounds)]))
     return seconds, [ours[i] for i in order], [theirs[i] for i in order]
 
@@ -122,10 +149,12 @@ def aligners(
     return Processes(workers).workers(AlignJob(out, settings), shards=2 * workers or 1)
 
 
-def timed(seconds: dict[str, float], name: str, call: Callable[[], Result]) -> Result:
-    start = time.perf_counter()
+def add_time(
+    seconds: dict[str, float], clock: Callable[[], float], name: str, call: Callable[[], Result]
+) -> Result:
+    start = clock()
     result = call()
-    seconds[name] += time.perf_counter() - start
+    seconds[name] += clock() - start
     return result
 
 
