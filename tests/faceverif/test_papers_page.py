@@ -56,7 +56,7 @@ def test_each_row_has_a_command_or_a_reason(row: list[str]) -> None:
     if status == "cannot":
         assert command.startswith("cannot: ")
     else:
-        assert command.startswith(("`faceverif ", "`python examples/"))
+        assert command.startswith(("`faceverif ", "`python examples/", "`python -m pytest tests/"))
         assert re.match(r"(run|short|ready)\b", status)
 
 
