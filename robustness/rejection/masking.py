@@ -23,9 +23,9 @@ VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 
 # If more images than this have no gradient, the attack had too little to follow.
 _FEW_ZERO_GRADIENTS = 0.01
-# Above this clean error, figures about correctly classified images describe few of the images.
 # Equal images in other batches have features that differ in their last digits, which moves single ranks.
 _ROUNDED_AREA = 0.01
+# Above this clean error, figures about correctly classified images describe few of the images.
 _MANY_ERRORS = 0.5
 
 # Whether an attack is one of those that a check is about.

@@ -151,6 +151,7 @@ def with_twin(root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[tupl
     attacks = [
         {"name": "fgsm", "epsilons": [0.05]},
         {"name": "pgd", "epsilons": [0.05, 1], "steps": 5},
+        {"name": "apgd", "epsilons": [0.05], "steps": 5},
         {"name": "transfer", "epsilons": [0.05], "steps": 5, "source": "twin"},
         {"name": "adaptive", "epsilons": [0.05], "rate": 0.1, "steps": 5, "weights": [0.0]},
     ]

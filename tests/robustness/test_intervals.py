@@ -24,7 +24,7 @@ from faceverif.perturbation.intervals import (
     least_margins,
     linear_form,
 )
-from robustness.certificates.verified import verified, verify_images
+from robustness.certificates.verified import never_less, verified, verify_images
 from robustness.config.linf import Box
 
 RESULT = "result.json"
@@ -154,6 +154,11 @@ def test_a_runs_error_lies_between_pgd_and_the_verified_one(tmp_path: Path) -> N
     assert large["verified_error"] == 1
     with pytest.raises(InputError, match="holds other certificates"):
         verify_images(run, tmp_path / "out", epsilons=(0.2,), images=60, seed=0)
+
+
+def test_what_a_smaller_change_reaches_counts_for_a_larger_one() -> None:
+    lines = [{"epsilon": at, "pgd_error": error} for at, error in ((0.0, 0.1), (0.1, 0.4), (0.2, 0.3))]
+    assert [line["pgd_error"] for line in never_less(lines)] == [0.1, 0.4, 0.4]
 
 
 @pytest.mark.parametrize("epsilons", [(), (0.0,), (1.5,), (float("nan"),)])
