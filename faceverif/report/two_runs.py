@@ -246,11 +246,7 @@ def _classifier_lines(first: Path, second: Path) -> Iterator[Line]:
     """Figures of two image classifiers; other images make them incomparable."""
     results = [read_json(run / "result.json") for run in (first, second)]
     one, other = (_numbers(result.get("metrics", {})) for result in results)
-    tests = [
-        {"data.sha256": read_json(run / "provenance.json").get("data", {}).get("sha256")}
-        | {key: result.get(key) for key in ("evaluated_on", "images")}
-        for run, result in zip((first, second), results, strict=True)
-    ]
+    tests = [_test_of(run, result) for run, result in zip((first, second), results, strict=True)]
     unlike = [fact for fact in tests[0] if one and other and tests[0][fact] != tests[1][fact]]
     for name in dict.fromkeys((*one, *other)):
         texts = [_classified(name, figures.get(name)) for figures in (one, other)]
@@ -259,6 +255,14 @@ def _classifier_lines(first: Path, second: Path) -> Iterator[Line]:
         yield Line(name.replace("_", " "), texts[0], texts[1], less)
     for fact in unlike:
         yield Line(f"NOT COMPARABLE: {fact}", _text(tests[0][fact]), _text(tests[1][fact]))
+
+
+def _test_of(run: Path, result: Mapping[str, Any]) -> dict[str, Any]:
+    """Which images a classifier was judged on. The hash covers the training images too."""
+    data = read_json(run / "provenance.json").get("data", {})
+    facts = {f"data.{key}": data.get(key) for key in ("name", "classes")}
+    facts |= {key: result.get(key) for key in ("evaluated_on", "images")}
+    return facts | {"data.sha256": data.get("sha256") if result.get("evaluated_on") == "held_out" else None}
 
 
 def _numbers(metrics: Mapping[str, Any]) -> dict[str, float]:

@@ -160,10 +160,10 @@ def test_a_run_that_lacks_what_the_other_has_shows_a_dash(tmp_path: Path, two: T
         compare_runs(tmp_path / "first", tmp_path / "nowhere")
 
 
-def classifier(root: Path, *, error: float, data: str = "d") -> Path:
+def classifier(root: Path, *, error: float, **data: Any) -> Path:
     root.mkdir()
     (root / "config.yaml").write_text(yaml_text({"network": {"name": "lenet5"}, "head": {"name": "softmax"}}))
-    (root / "provenance.json").write_text(json.dumps({"data": {"sha256": data}}))
+    (root / "provenance.json").write_text(json.dumps({"data": {"name": "mnist", "classes": 10} | data}))
     (root / "metrics.csv").write_text(f"epoch,loss,accuracy,evaluation_error\n1,3,0.5,\n2,1,0.9,{error}\n")
     metrics = {"error": error, "nll": 0.25, "mean_angle_deg": [20.0, None]}
     (root / "result.json").write_text(json.dumps({"metrics": metrics, "images": 100, "evaluated_on": "test"}))
@@ -179,9 +179,11 @@ def test_two_image_classifiers_are_compared_by_their_errors(tmp_path: Path) -> N
     assert "mean angle deg" not in lines(two.results)
     page = write_page_of_two(two, tmp_path / "out").read_text()
     assert "Error on evaluation images over epoch. a: 25 % at 2; b: 12.5 % at 2." in page
-    elsewhere = compare_runs(first, classifier(tmp_path / "c", error=0.125, data="e"))
-    assert lines(elsewhere.results)["NOT COMPARABLE: data.sha256"] == ("d", "e")
+    elsewhere = compare_runs(first, classifier(tmp_path / "c", error=0.125, classes=5))
+    assert lines(elsewhere.results)["NOT COMPARABLE: data.classes"] == ("10", "5")
     assert "error" not in differences(elsewhere)
+    fewer_trained_on = compare_runs(first, classifier(tmp_path / "d", error=0.125, sha256="e"))
+    assert "error" in differences(fewer_trained_on)
 
 
 def test_a_face_run_and_an_image_classifier_are_not_compared(tmp_path: Path) -> None:
