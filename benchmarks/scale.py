@@ -6,8 +6,9 @@
     python benchmarks/scale.py --tiny                               # does it still run
 
 Rows are simulated: records of 36 bytes in a train.rec with its index, manifest rows with hashes, box and
-landmarks, embeddings drawn around a centre per person. Each measurement runs in a process of its own. `audit`
-uses 512 numbers per photo and reports the seconds of its steps; `--photos 200000` already takes minutes.
+landmarks, embeddings drawn around a centre per person, 512 numbers each or as many as those of `--like` have.
+Each measurement runs in a process of its own. `audit` reports its steps; `--photos 200000` already takes
+minutes.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ from __future__ import annotations
 import argparse
 import resource
 import struct
-import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -39,6 +41,7 @@ from data_prep.sources.base import Skipped
 from data_prep.sources.recordio import list_photos
 from data_prep.sources.shard_file import ShardFile
 from data_prep.sources.shard_index import INDEX, IndexedShard
+from faceverif.audit.cells import nearest_cells
 from faceverif.audit.people import People
 from faceverif.audit.similarity import nearest_other, pairs_from, pairs_in_cells
 from faceverif.training.order import RemainingBatches
@@ -65,10 +68,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=arguments.scratch) as folder:
         print("| step | photos | seconds | peak memory, GB |\n| --- | --- | --- | --- |")
         for name in arguments.only:
-            for step, seconds, peak in measured(
-                STEPS[name], arguments.photos, Path(folder), tiny=arguments.tiny
-            ):
-                print(f"| {step} | {arguments.photos:,} | {seconds:,.1f} | {peak:.2f} |", flush=True)
+            step = partial(audit, like=arguments.like) if name == "audit" else STEPS[name]
+            for what, seconds, peak in measured(step, arguments.photos, Path(folder), tiny=arguments.tiny):
+                print(f"| {what} | {arguments.photos:,} | {seconds:,.1f} | {peak:.2f} |", flush=True)
     if arguments.tiny:
         print_recall(embeddings(arguments.photos, people=40))
 
@@ -79,6 +81,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--only", type=lambda text: text.split(","), default=list(STEPS))
     parser.add_argument("--scratch", type=Path, help="folder for the simulated files; default: the system's")
     parser.add_argument("--recall", type=Path, help="unit embeddings, (photos, dim), as an .npy file")
+    parser.add_argument("--like", type=Path, help="real embeddings, as for --recall: `audit` draws like them")
     parser.add_argument("--tiny", action="store_true", help="2,000 photos, in this process")
     arguments = parser.parse_args()
     if arguments.tiny:
@@ -91,19 +94,31 @@ def measured(
 ) -> list[tuple[str, float, float]]:
     """(what, seconds, peak memory in GB) of each part, in a process of its own."""
     if tiny:
-        return [(*part, peak_gb()) for part in step(photos, folder)]
+        return run(step, photos, folder)
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(run, step, photos, folder).result()
 
 
 def run(step: Callable[[int, Path], Any], photos: int, folder: Path) -> list[tuple[str, float, float]]:
+    threading.Thread(target=watch_memory, daemon=True).start()
     return [(*part, peak_gb()) for part in step(photos, folder)]
 
 
+_PEAK = [0.0]
+
+
+def watch_memory() -> None:
+    """Note the largest memory of this process without files that it maps: the system may drop those."""
+    status = Path("/proc/self/status")
+    while status.exists():
+        [kilobytes] = [line.split()[1] for line in status.read_text().splitlines() if "RssAnon" in line]
+        _PEAK[0] = max(_PEAK[0], int(kilobytes) * 1024 / 1e9)
+        time.sleep(0.02)
+
+
 def peak_gb() -> float:
-    """Peak of this process so far; macOS counts bytes, Linux kilobytes."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (1e9 if sys.platform == "darwin" else 1e6)
+    """Peak so far; outside Linux with mapped files, where macOS counts bytes."""
+    return _PEAK[0] or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e9
 
 
 def timed(what: str, work: Callable[[], Any]) -> tuple[str, float]:
@@ -148,9 +163,9 @@ def shards(photos: int, folder: Path) -> Iterator[tuple[str, float]]:
 
 
 def manifest(photos: int, folder: Path) -> Iterator[tuple[str, float]]:
-    """A manifest, written in rows as the journal has them, at most a million, and read."""
+    """A manifest, written in rows as the journal has them, at most 100,000, and read."""
     header = header_for(find_template("arcface-112"), policy="simulated", min_face_px=20)
-    written = min(photos, 1_000_000)
+    written = min(photos, 100_000)
     yield timed(f"write a manifest, {written:,} rows", lambda: write_manifest(folder, header, rows(written)))
     write_columns(folder, photos)
     loaded: list[AlignedDataset] = []
@@ -170,25 +185,42 @@ def order(photos: int, folder: Path) -> Iterator[tuple[str, float]]:
     yield timed("the order of an epoch, batches of 512", lambda: [len(batch) for batch in batches])
 
 
-def audit(photos: int, folder: Path) -> Iterator[tuple[str, float]]:
-    """The steps of an audit that grow with the photos, on drawn embeddings."""
-    people = people_of(photos)
-    vectors = np.lib.format.open_memmap(folder / "all.npy", mode="w+", dtype=np.float32, shape=(photos, DIM))
+def audit(photos: int, folder: Path, like: Path | None = None) -> Iterator[tuple[str, float]]:
+    """The steps of an audit that grow with the photos, on drawn embeddings in a file."""
+    people, spread = people_of(photos), spread_like(like)
+    shape = photos, len(spread)
+    vectors = np.lib.format.open_memmap(folder / "all.npy", mode="w+", dtype=np.float32, shape=shape)
     labels = np.arange(photos) * people // photos
-    fill(vectors, labels, people)
+    fill(vectors, labels, people, spread)
     names = tuple(f"{number:06d}" for number in range(people))
     nothing: Any = None
     found = People(nothing, np.arange(photos), vectors, labels, names)
     yield timed("centres and own similarities", lambda: found.own_scores)
-    far = np.flatnonzero(np.arange(photos) % 100 == 0)
+    far = np.flatnonzero(np.arange(photos) % 10_000 == 0)
     yield timed(
-        "1 % of the photos with all centres", lambda: nearest_other(vectors[far], found.centres, labels[far])
+        "one photo in 10,000 with all centres",
+        lambda: nearest_other(vectors[far], found.centres, labels[far]),
     )
-    yield timed("all pairs of centres", lambda: pairs_from(ONE_PERSON, found.centres))
     cells = max(1, photos // 2000)
+    kept: list[Any] = []
+    yield timed(f"cells, {cells:,}", lambda: kept.append(nearest_cells(vectors, cells=cells, probes=4)))
+    yield from found_in(vectors, kept[0])
     yield timed("copies, in cells", lambda: pairs_in_cells(ALIKE, vectors, cells=cells, probes=4))
     if photos <= 200_000:
         yield timed("copies, all pairs", lambda: pairs_from(ALIKE, vectors))
+
+
+def found_in(vectors: np.ndarray, near: np.ndarray) -> Iterator[tuple[str, float]]:
+    """Of similar neighbours in the file, which are one person or copies, the share that cells compare."""
+    left, right = near[:-1], near[1:]
+    together = (left == right[:, :1]).any(axis=1) | (right == left[:, :1]).any(axis=1)
+    blocks = [slice(start, start + 65_536) for start in range(0, len(together), 65_536)]
+    alike = np.concatenate(
+        [np.einsum("pd,pd->p", vectors[:-1][block], vectors[1:][block]) for block in blocks]
+    )
+    for threshold in (ALIKE, ONE_PERSON):
+        similar = alike >= threshold
+        yield f"{together[similar].mean():.2%} of {similar.sum():,} neighbours from {threshold} on found", 0.0
 
 
 STEPS = {"listing": listing, "shards": shards, "manifest": manifest, "order": order, "audit": audit}
@@ -298,18 +330,27 @@ def write_columns(folder: Path, photos: int) -> None:
 
 def embeddings(photos: int, *, people: int) -> np.ndarray:
     vectors = np.empty((photos, 64), np.float32)
-    fill(vectors, np.arange(photos) * people // photos, people)
+    fill(vectors, np.arange(photos) * people // photos, people, np.eye(64, dtype=np.float32))
     return vectors
 
 
-def fill(vectors: np.ndarray, labels: np.ndarray, people: int) -> None:
-    """Unit vectors around a centre per person; one in 500 is a copy of its neighbour."""
+def spread_like(real: Path | None) -> np.ndarray:
+    """(dim, dim) what makes normal numbers vary as real embeddings do; without those, in all directions."""
+    if real is None:
+        return np.eye(DIM, dtype=np.float32)
+    return np.linalg.cholesky(np.cov(np.load(real).T) + 1e-6 * np.eye(np.load(real).shape[1])).astype("f4")
+
+
+def fill(vectors: np.ndarray, labels: np.ndarray, people: int, spread: np.ndarray) -> None:
+    """Unit vectors around a centre per person; one in 500 is a copy of its neighbour, more or less alike."""
     dim, random = vectors.shape[1], np.random.default_rng(0)
-    centres = random.standard_normal((people, dim), dtype=np.float32)
+    centres = random.standard_normal((people, dim), dtype=np.float32) @ spread.T
     for start in range(0, len(vectors), 65_536):
         part = slice(start, min(start + 65_536, len(vectors)))
-        drawn = centres[labels[part]] + random.standard_normal((part.stop - start, dim), dtype=np.float32)
-        drawn[1::500] = drawn[: len(drawn) - 1 : 500][: len(drawn[1::500])] + 0.1
+        noise = random.standard_normal((part.stop - start, dim), dtype=np.float32) @ spread.T
+        drawn = centres[labels[part]] + 0.8 * noise
+        copies = len(drawn[1::500])
+        drawn[1::500] = drawn[::500][:copies] + random.uniform(0, 0.6, (copies, 1)) * noise[1::500]
         vectors[part] = drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
 
 

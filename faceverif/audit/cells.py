@@ -19,6 +19,7 @@ from data_prep.progress import progress
 LARGEST_EXACT = 1_000_000  # vectors; from here on all pairs would take days on a processor
 PER_CELL, PROBES = 2000, 4
 _SAMPLED = 64  # vectors per cell that k-means sees
+_GROUPS = 8  # of cells, in which a vector's nearest cells are looked for
 _ROWS = 65_536
 
 
@@ -38,7 +39,8 @@ def compared_in_cells(
     Raises:
         InputError: faiss is not installed.
     """
-    near = _nearest_cells(vectors, cells=cells, probes=min(probes, cells))
+    near = nearest_cells(vectors, cells=cells, probes=min(probes, cells))
+    cells = int(near.max()) + 1
     members, begins = _grouped(near[:, :1], cells)
     visitors, first = _grouped(near, cells)
     with progress("compare", total=cells, unit="cells") as advance:
@@ -54,21 +56,62 @@ def _grouped(near: NDArray[np.int32], cells: int) -> tuple[NDArray[np.int64], ND
     return order, np.concatenate([[0], np.cumsum(np.bincount(flat, minlength=cells))])
 
 
-def _nearest_cells(vectors: NDArray[np.float32], *, cells: int, probes: int) -> NDArray[np.int32]:
-    """(n, probes) the nearest cells of each vector, the nearest first."""
-    faiss = _faiss()
-    few = np.sort(
-        np.random.default_rng(0).choice(len(vectors), min(len(vectors), _SAMPLED * cells), replace=False)
-    )
-    means = faiss.Kmeans(vectors.shape[1], cells, niter=10, spherical=True, seed=0, min_points_per_centroid=1)
-    means.train(np.ascontiguousarray(vectors[few]))
+def nearest_cells(vectors: NDArray[np.float32], *, cells: int, probes: int) -> NDArray[np.int32]:
+    """The cells of each vector, the nearest first; a column repeats the first where no more are near.
+
+    Cells lie in groups, and a vector is compared with the cells of its nearest groups. With all cells, the
+    time would grow with the square of the vectors, because their number grows with them.
+
+    Args:
+        vectors: (n, dim) unit vectors.
+        cells: about how many there shall be.
+        probes: how many of them for each vector.
+
+    Returns:
+        (n, probes) numbers of cells, from 0.
+
+    Raises:
+        InputError: faiss is not installed.
+    """
+    index = _grouped_means(vectors, cells)
     near = np.empty((len(vectors), probes), np.int32)
     with progress("sort into cells", total=len(vectors), unit="rows") as advance:
         for start in range(0, len(vectors), _ROWS):
             part = np.ascontiguousarray(vectors[start : start + _ROWS])
-            near[start : start + len(part)] = means.index.search(part, probes)[1]
+            found = index.search(part, probes)[1]
+            near[start : start + len(part)] = np.where(found < 0, found[:, :1], found)
             advance(len(part), "")
     return near
+
+
+def _grouped_means(vectors: NDArray[np.float32], cells: int) -> Any:
+    """The means of the cells, as an index of faiss that looks into the nearest groups of them."""
+    faiss, dim = _faiss(), vectors.shape[1]
+    drawn = np.random.default_rng(0).choice(len(vectors), min(len(vectors), _SAMPLED * cells), replace=False)
+    few = np.ascontiguousarray(vectors[np.sort(drawn)])
+    groups = max(1, round(cells**0.5 / 2))
+    group = _k_means(few, groups).index.search(few, 1)[1][:, 0]
+    shares = [few[group == number] for number in range(groups)]
+    means = [
+        _k_means(share, max(1, round(cells * len(share) / len(few)))).centroids
+        for share in shares
+        if len(share)
+    ]
+    index = faiss.IndexIVFFlat(faiss.IndexFlatIP(dim), dim, groups, faiss.METRIC_INNER_PRODUCT)
+    index.cp.min_points_per_centroid, index.cp.seed = 1, 0
+    index.train(np.concatenate(means))
+    index.add(np.concatenate(means))
+    index.nprobe = min(_GROUPS, groups)
+    return index
+
+
+def _k_means(vectors: NDArray[np.float32], count: int) -> Any:
+    dim = vectors.shape[1]
+    means = _faiss().Kmeans(
+        dim, min(count, len(vectors)), niter=10, spherical=True, seed=0, min_points_per_centroid=1
+    )
+    means.train(vectors)
+    return means
 
 
 def _faiss() -> Any:
