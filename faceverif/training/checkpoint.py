@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field, TypeAdapter, ValidationError
+from torch import Tensor
 
 from data_prep.atomic import refuse_file, written_whole
 from data_prep.errors import InputError
@@ -95,9 +96,13 @@ def load_checkpoint(
 
 
 def read_checkpoint(run: Path) -> dict[str, Any]:
-    """The checkpoint in a run's folder, which has one; call it within `only_a_whole_checkpoint`."""
+    """The checkpoint in a run's folder, which has one; call it within `only_a_whole_checkpoint`.
+
+    Its tensors stay in the file until they are used: of a head with millions of classes, a process may need
+    few rows.
+    """
     _refuse_other_sums(checkpoint_path(run))
-    content = torch.load(checkpoint_path(run), map_location="cpu", weights_only=True)
+    content = torch.load(checkpoint_path(run), map_location="cpu", weights_only=True, mmap=True)
     _checked(_Checkpoint, content)
     return content
 
@@ -140,13 +145,15 @@ def standing_in(content: dict[str, Any]) -> Standing:
 def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
     """Give an optimizer the state of a checkpoint; call it within `only_a_whole_checkpoint`.
 
-    PyTorch checks neither the shapes of the moments nor the settings: the next step would fail on them.
+    PyTorch checks neither the shapes of the moments nor the settings: the next step would fail on them. It
+    would keep the tensors as they are, in the file, or with the rows of other processes.
 
     Raises:
         ValueError: the state is not one of this optimizer.
     """
     own = optimizer.state_dict()["param_groups"]
-    optimizer.load_state_dict(state)
+    moments = {number: _copied(of_parameter) for number, of_parameter in state["state"].items()}
+    optimizer.load_state_dict(state | {"state": moments})
     for group, before in zip(optimizer.param_groups, own, strict=True):
         settings = {key: value for key, value in group.items() if key != "params"}
         if {key: type(value) for key, value in settings.items()} != {
@@ -157,6 +164,10 @@ def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> N
             for moment in optimizer.state.get(parameter, {}).values():
                 if moment is not None and moment.shape not in (parameter.shape, ()):
                     raise ValueError("a moment of another shape")
+
+
+def _copied(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: value.clone() if isinstance(value, Tensor) else value for key, value in values.items()}
 
 
 def _refuse_other_sums(path: Path) -> None:

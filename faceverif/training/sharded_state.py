@@ -35,7 +35,7 @@ def whole_optimizer_state(optimizer: torch.optim.Optimizer, module: nn.Module) -
 
 
 def own_state(module: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Of a module's state with all classes, what this process holds."""
+    """Of a module's state with all classes, what this process holds; a part of the same memory or file."""
     shards = _shards(module)
     return {name: _own(tensor, shards.get(name)) for name, tensor in state.items()}
 
@@ -72,7 +72,7 @@ def _own(value: Any, shard: ClassShard | None) -> Any:
         return value
     if len(value) != shard.classes:
         raise ValueError("other classes")
-    return value[shard.rows].clone()
+    return value[shard.rows]
 
 
 def _whole(value: Any, shard: ClassShard | None) -> Any:

@@ -15,6 +15,7 @@ import torch
 from classification.test_classifier_training import config
 from small_faces import write_faces
 from small_runs import run_config
+from torch import nn
 
 from data_prep.errors import InputError
 from data_prep.lock import locked
@@ -22,7 +23,14 @@ from faceverif.classification.data import load_image_sets
 from faceverif.classification.provenance import data_sha256
 from faceverif.classification.training import ClassifierRun, train_classifier
 from faceverif.training import stop as stop_request
-from faceverif.training.checkpoint import checkpoint_path, load_checkpoint, only_a_whole_checkpoint
+from faceverif.training.checkpoint import (
+    checkpoint_path,
+    load_checkpoint,
+    load_optimizer,
+    only_a_whole_checkpoint,
+    read_checkpoint,
+    save_checkpoint,
+)
 from faceverif.training.fabric import launch_fabric, refuse_other_launchers
 from faceverif.training.loop import train
 from faceverif.training.stop import StopRequest
@@ -103,6 +111,32 @@ def test_a_damaged_checkpoint_gives_one_clear_error_or_none(run: Path, read: Cal
     assert len(errors) > 50  # the others hit the padding between tensors
     assert not any("\n" in error for error in errors)
     read(content)
+
+
+MAPPED = Path("/proc/self/maps")
+
+
+@pytest.mark.skipif(not MAPPED.is_file(), reason="only Linux says which files are mapped")
+def test_a_checkpoint_stays_in_its_file_until_it_is_used(tmp_path: Path) -> None:
+    """A process that holds few of many classes must not have them all in memory."""
+    many = nn.Linear(5, 9)
+    optimizer = torch.optim.SGD(many.parameters(), momentum=0.9)
+    many(torch.ones(1, 5)).sum().backward()
+    optimizer.step()
+    known = {"format": 1, "config": {}, "data_sha256": ""}
+    save_checkpoint(tmp_path, known | {"head": many.state_dict(), "optimizer": optimizer.state_dict()})
+    content = read_checkpoint(tmp_path)
+    moment = content["optimizer"]["state"][0]["momentum_buffer"]
+    assert str(checkpoint_path(tmp_path)) in MAPPED.read_text()
+    few = nn.Linear(5, 2)
+    content["optimizer"]["state"] = {0: {"momentum_buffer": moment[:2]}}
+    own = torch.optim.SGD(few.parameters(), momentum=0.9)
+    load_optimizer(own, content["optimizer"])
+    kept = own.state[few.weight]["momentum_buffer"]
+    assert torch.equal(kept, moment[:2])
+    assert kept.untyped_storage().nbytes() == 2 * 5 * 4
+    del content, moment
+    assert str(checkpoint_path(tmp_path)) not in MAPPED.read_text()
 
 
 def test_what_the_system_refuses_is_not_taken_for_damage(tmp_path: Path) -> None:
