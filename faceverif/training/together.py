@@ -5,17 +5,15 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import distributed
 
 from data_prep.errors import InputError
+from data_prep.work.code import code_identity
 from faceverif.config.run import RunConfig
 from faceverif.config.section import Change, changed_settings, may_change
-from faceverif.provenance import git_commit
 from faceverif.sharding.collectives import processes
 
 # What gloo says of a process that it no longer reaches; NCCL's errors have a type of their own.
@@ -54,11 +52,7 @@ def refuse_differences(config: RunConfig, *, data_sha256: str) -> None:
 def _described(config: RunConfig, *, data_sha256: str) -> dict[str, Any]:
     return {
         "host": socket.gethostname(),
-        "software": {
-            "faceverif": version("faceverif"),
-            "code": git_commit(),
-            "torch": torch.__version__,
-        },
+        "software": code_identity(),
         "data": {"sha256": data_sha256[:12]},
         "config": config.model_dump(mode="json"),
     }

@@ -185,8 +185,8 @@ def refuses_another_config(rank: int, data: Path) -> None:
         refuse_differences(other, data_sha256="abc")
     with pytest.raises(InputError, match=r"process 1 on .* with sha256 abc0 -> abc1\. Make"):
         refuse_differences(run_config(data), data_sha256=f"abc{rank}")
-    together.git_commit = lambda: f"{rank}f00"
-    with pytest.raises(InputError, match=r"process 1 on .* with code 0f00 -> 1f00\. Make"):
+    together.code_identity = lambda: {"faceverif": f"0.1, code {rank}f00"}
+    with pytest.raises(InputError, match=r"1 on .* with faceverif 0\.1, code 0f00 -> 0\.1, code 1f00\. Make"):
         refuse_differences(run_config(data), data_sha256="abc")
 
 
