@@ -7,6 +7,7 @@ landmarks are constants beside the cell's place.
 from __future__ import annotations
 
 import json
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,10 @@ from data_prep.detection.faces import Faces
 from data_prep.errors import InputError
 from data_prep.prepare.align_folder import align_folder
 from data_prep.prepare.task import AlignSettings
+from data_prep.prepare.workers import AlignJob
+from data_prep.sources.folder import list_photos
+from data_prep.work.carried import DONE, READY, Order, RemoteWorker
+from data_prep.work.storage import Storage
 
 STRIDES = (8, 16, 32)
 POINTS = np.array([[-0.5, -0.5], [0.5, -0.5], [0, 0], [-0.5, 0.5], [0.5, 0.5]], np.float32)
@@ -164,6 +169,29 @@ def test_the_header_names_the_detector_and_the_journal_holds_to_it(tmp_path: Pat
     assert begun["detector"] == header.detector
     with pytest.raises(InputError, match="same SRC and options"):
         align_folder(tmp_path / "photos", tmp_path / "out", settings=AlignSettings(min_face_px=12))
+
+
+@pytest.mark.parametrize("build", [scrfd, yunet])
+def test_a_worker_on_another_machine_reads_the_same_file(
+    build: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("photos").mkdir()
+    Image.fromarray(white_cell(3, 3)).save("photos/1.png")
+    Path("out").mkdir()
+    settings = AlignSettings(min_face_px=12, detector=str(build(Path("net.onnx"))))
+    job, photos = AlignJob(Path("out"), settings, source=Path("photos")), list_photos(Path("photos")).photos
+    with Storage.shown(job) as storage:
+        order = pickle.dumps(Order(job, storage, "cpu"))
+        worker = RemoteWorker("n1")
+        assert worker.begin(order) == (READY, "n1")
+        kind, content = worker.do(pickle.dumps(list(photos)))
+        net = Path("net.onnx").read_bytes()
+        Path("net.onnx").write_bytes(net + b"0")
+        assert "net.onnx, which node n1 sees otherwise" in str(pickle.loads(worker.begin(order)[1]))
+    [row] = pickle.loads(content)
+    assert (kind, row["status"], row["crop"]) == (DONE, "aligned", "crops/1.png.jpg")
+    assert Path("out", row["crop"]).is_file()
 
 
 @pytest.mark.parametrize(

@@ -222,6 +222,7 @@ WRONG = [
     ("data fetch lfw --out file", "--out: must be a folder"),
     ("data audit there --against there --out file/o", "--out: must be a folder; got the file file"),
     ("data export there file --format webdataset", "OUT: must be a folder; got the file file"),
+    ("data export there out --format webdataset --part 9/8", "--part: must be a part and how many there are"),
     ("import nowhere.pth --out o", "FILE: there is no such"),
     ("import file --out o --template arcface-99", "template: must be a known"),
     ("fit-head --model nowhere --data there --out o", "--model: there is no such"),
