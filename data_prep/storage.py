@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,6 +24,7 @@ _ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+):/+(.*)")  # two letters or more: `c:
 _READ_AHEAD = 2**23  # bytes of a stream
 _AT_ONCE = 16  # requests on their way
 _ATTEMPTS = 6  # of a request, with growing pauses: half a minute in all
+_PATIENCE_S = 30  # of Google's client, which would try for 15 minutes
 _CHECK = (
     "Check the address, its bucket, the credentials in the environment, and AWS_ENDPOINT_URL if you set it."
 )
@@ -156,7 +158,7 @@ def _file_system(scheme: str, _process: int) -> Any:
             retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=_ATTEMPTS),
         )
     if scheme == "gs":
-        return fs.GcsFileSystem()
+        return fs.GcsFileSystem(retry_time_limit=timedelta(seconds=_PATIENCE_S))
     if scheme == "file":
         return fs.LocalFileSystem()
     import fsspec
@@ -194,6 +196,7 @@ _REASONS = {
     "ACCESS_DENIED": "access denied: no credentials, or they do not allow it",
     "INVALID_ACCESS_KEY_ID": "the access key is not known there",
     "SIGNATURE_DOES_NOT_MATCH": "the secret key is wrong",
+    "OAuth2 access token": "access denied: no credentials of Google in the environment, or they do not allow it",
     "NETWORK_CONNECTION": "no connection",
     "Could not connect": "no connection",
 }
