@@ -244,9 +244,6 @@ class RunConfig(ClassifierConfig):
         training = self.training
         if training.sample_classes is not None and not training.shard_classes:
             raise broken_rule("training.sample_classes", "needs training.shard_classes", got="false")
-        if training.shard_classes and training.adversarial is not None:
-            rule = "must be left out beside training.shard_classes: its attack needs all classes in one place"
-            raise broken_rule("training.adversarial", rule, got=training.adversarial.attack)
         if training.shard_classes and self.criterion.name == "online_label_smoothing":
             rule = "must be another one beside training.shard_classes: its soft labels are all classes by all"
             raise broken_rule("criterion.name", rule, got=self.criterion.name)

@@ -45,6 +45,10 @@ class HeadOutput:
         with torch.no_grad():
             return self._plain()
 
+    def surprise(self, labels: Tensor) -> Tensor:
+        """(batch,) cross entropy with the margin; where classes are spread, of the batch of all processes."""
+        return F.cross_entropy(self.margin_logits, labels, reduction="none")
+
     def highest(self) -> tuple[Tensor, Tensor]:
         """(batch,) highest margin-free logits, and (batch,) their classes."""
         highest, classes = self.logits.max(dim=1)

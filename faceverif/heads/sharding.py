@@ -37,6 +37,10 @@ class ShardedOutput(HeadOutput):
         super().__init__(output.margin_logits, lambda: output.logits, own_log_density=density)
         self.labels, self.columns = labels, columns
 
+    def surprise(self, labels: Tensor) -> Tensor:
+        """See `HeadOutput`; the labels of all processes are known already."""
+        return self.columns.surprise
+
     def highest(self) -> tuple[Tensor, Tensor]:
         """Of this process's share of the batch, among the classes of all processes."""
         highest, place = super().highest()

@@ -68,3 +68,9 @@ class ShardedLogits:
         by_process = gathered(torch.cat((here, missing), dim=1)).unflatten(0, (processes(), len(here)))
         candidates = by_process.transpose(0, 1).flatten(1)
         return candidates.topk(count, dim=1).values.exp()
+
+
+def log_softmax(columns: Tensor) -> Tensor:
+    """(batch, classes of this process), the log softmax over all classes, where no own classes are known."""
+    peak = largest(columns.detach().amax(dim=1, keepdim=True))
+    return columns - peak - total(torch.exp(columns - peak).sum(dim=1, keepdim=True)).log()

@@ -10,12 +10,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from faceverif.config.adversarial import AdversarialConfig
+from faceverif.heads.base import HeadOutput
 from faceverif.images.labelled import as_pixels
 from faceverif.models.model_file import evaluating
 from faceverif.objective import LearningModel, Objective, ObjectiveOutput
 from faceverif.penalties.base import Lesson
 from faceverif.perturbation.ascent import ascend
 from faceverif.perturbation.threat_model import ThreatModel
+from faceverif.sharding.collectives import gathered, total
+from faceverif.sharding.logits import log_softmax
 from faceverif.training.teacher import TeacherOutput
 
 # Of the paper: TRADES starts beside the picture, where its divergence has a gradient.
@@ -141,7 +144,9 @@ def changed_pixels(
     """Pictures as the attack of the training changes them; random starts come from torch's generator.
 
     Args:
-        model: seen in evaluation mode, then in its former mode again.
+        model: seen in evaluation mode, then in its former mode again. Where its classes are spread, all
+            processes call this together. The gradient is then that of all their values, of whose sum each
+            has the whole; a step asks for its direction alone.
         clean: (batch, C, H, W) in [0, 1].
         labels: (batch,) int64.
         config: the attack.
@@ -164,8 +169,8 @@ def _loss_of(model: LearningModel, labels: Tensor) -> Callable[[Tensor], Tensor]
     """Cross entropy with the head's margin, without which confident logits have no gradient in float32."""
 
     def value(pixels: Tensor) -> Tensor:
-        output = model.objective.head(model.embed(pixels), labels)
-        return F.cross_entropy(output.margin_logits, labels, reduction="none")
+        output: HeadOutput = model.objective.head(model.embed(pixels), labels)
+        return output.surprise(labels)
 
     return value
 
@@ -179,7 +184,13 @@ def _distance_from(
 
 
 def divergence(objective: Objective, own: Tensor, moved: Tensor) -> Tensor:
-    """(batch,) KL divergence of the classes of changed from those of clean embeddings, margin-free."""
+    """(batch,) KL divergence of the classes of changed from those of clean embeddings, margin-free.
+
+    Where classes are spread, it is that of the batch of all processes, as the objective's loss is.
+    """
+    if objective.head.sharding is not None:
+        before, after = (log_softmax(objective.head.logits(gathered(each))) for each in (own, moved))
+        return total(F.kl_div(after, before, reduction="none", log_target=True).sum(dim=1))
     before, after = (objective.head.logits(each).log_softmax(dim=1) for each in (own, moved))
     return F.kl_div(after, before, reduction="none", log_target=True).sum(dim=1)
 
@@ -219,7 +230,7 @@ def measure_robustness(
     """How a model in training withstands the training's epsilon; in evaluation mode and float32.
 
     Args:
-        model: stays as it is.
+        model: stays as it is. Where its classes are spread, all processes call this together.
         pictures: (N, C, H, W), uint8 or in [0, 1].
         labels: (N,) int64.
         config: norm and epsilon.
@@ -238,5 +249,5 @@ def measure_robustness(
 
 @torch.no_grad()
 def _accuracy(model: LearningModel, pixels: Tensor, labels: Tensor) -> float:
-    predicted = model.objective.head.logits(model.embed(pixels)).argmax(dim=1)
+    _, predicted = model.objective.head(model.embed(pixels), labels).highest()
     return (predicted == labels).float().mean().item()

@@ -266,7 +266,7 @@ class TrainingRun:
                     if figures.save:
                         self._save()
                     self._end_if_asked(stop)
-                elif self.fabric.is_global_zero:
+                elif self.fabric.is_global_zero or self.config.training.shard_classes:
                     self._measure_robustness(batch)
         self.learner.end_epoch()
 

@@ -171,6 +171,8 @@ class OneStep(ABC, Generic[Batch]):
     def robustness(self, pictures: Tensor, labels: Tensor, *, step: int) -> Robustness:
         """How the model withstands what it is trained against; warns of overfitting to one step.
 
+        Where classes are spread, all processes call it together, and the first one warns.
+
         Args:
             pictures: (N, C, H, W), uint8 or in [0, 1].
             labels: (N,) int64.
@@ -185,7 +187,7 @@ class OneStep(ABC, Generic[Batch]):
         seed = counted_seed(self._settings.seed, "robustness", step)
         found = measure_robustness(self.network, pictures, labels, config=attack, seed=seed)
         # Bounds are no attack of one step that a model could learn by heart.
-        if attack.attack != "ibp" and (warning := found.warning()):
+        if attack.attack != "ibp" and self.fabric.is_global_zero and (warning := found.warning()):
             say(f"warning: {warning}")
         return found
 

@@ -14,14 +14,17 @@ from forked import run_forked
 from torch import Tensor
 
 from data_prep.errors import InputError
+from faceverif.config.adversarial import AdversarialConfig
 from faceverif.config.objective import ObjectiveConfig
 from faceverif.config.reading import validate_config
 from faceverif.heads.sharding import Sharding, drawn_rows, sharded_names
-from faceverif.objective import Objective
+from faceverif.objective import LearningModel, Objective
+from faceverif.perturbation.threat_model import ThreatModel
 from faceverif.sharding import collectives
 from faceverif.sharding.collectives import processes, total
 from faceverif.sharding.shard import ClassShard
 from faceverif.sharding.traffic import Collective, of_sharded_head
+from faceverif.training.adversarial import AdversarialModel, Robustness, measure_robustness
 
 CLASSES, DIM, BATCH = 7, 4, 12
 HEADS: list[dict[str, Any]] = [
@@ -181,6 +184,64 @@ def test_loss_and_gradients_are_those_of_one_process(
     run_forked(in_all_processes, count, tmp_path, expected)
 
 
+class Pictures(LearningModel):
+    """A linear map of pictures of six pixels, under an objective."""
+
+    def __init__(self, objective: Objective) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        self.map, self.objective = torch.nn.Linear(6, DIM).double(), objective
+
+    @property
+    def layers(self) -> torch.nn.Module:
+        return self.map
+
+    def embed(self, pixels: Tensor) -> Tensor:
+        return 3.0 * self.map(pixels.double().flatten(1))
+
+
+ATTACKS = [
+    AdversarialConfig(attack="pgd", epsilon=0.1, steps=2),
+    AdversarialConfig(attack="trades", epsilon=0.1, steps=2),
+    AdversarialConfig(attack="trades", epsilon=0.1, steps=2, compare="embeddings"),
+]
+
+
+def attacked(model: Pictures, attack: AdversarialConfig, share: slice) -> tuple[Tensor, Robustness]:
+    """The loss of a share of pictures under an attack without chance, and how they withstand it."""
+    pictures = torch.rand(BATCH, 1, 2, 3, generator=torch.Generator().manual_seed(4))[share]
+    labels = drawn()[1][share]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ThreatModel, "random_start", lambda _, clean: clean)
+        patch.setattr(torch, "randn_like", lambda like: torch.cos(1000 * like))
+        loss = AdversarialModel(model, attack)(pictures, labels, 1.0).loss
+        loss.backward()
+        return loss.detach(), measure_robustness(model, pictures, labels, config=attack, seed=0)
+
+
+def is_attacked_like_the_whole(rank: int) -> None:
+    shard = ClassShard(CLASSES, processes(), rank)
+    for head in (HEADS[2], HEADS[6], HEADS[10]):
+        settings = config(head)
+        for attack in ATTACKS:
+            whole, part = Pictures(objective(settings)), Pictures(objective(settings, Sharding(shard)))
+            expected, robust = attacked(whole, attack, slice(None))
+            loss, own_robust = attacked(part, attack, own_share(rank))
+            in_float32 = attack.compare == "embeddings"  # cosines are
+            close = {"rtol": 1e-5, "atol": 1e-6} if in_float32 else {"rtol": 1e-9, "atol": 1e-11}
+            torch.testing.assert_close(total(loss) / processes(), expected, **close)
+            accuracies = total(torch.tensor(own_robust)) / processes()
+            torch.testing.assert_close(accuracies, torch.tensor(robust))
+            spread, parameters = dict(sharded_names(part)), dict(whole.named_parameters())
+            for name, parameter in part.named_parameters():
+                gradient = parameters[name].grad
+                if name in spread:
+                    ours, theirs = parameter.grad, gradient[shard.rows]
+                else:
+                    ours, theirs = total(parameter.grad) / processes(), gradient
+                torch.testing.assert_close(ours, theirs, **close)
+
+
 def exchanges_what_is_counted(rank: int) -> None:
     """Every collective of a step, forward and backward, and for the accuracy."""
     shard, share = ClassShard(CLASSES, processes(), rank), own_share(rank)
@@ -219,6 +280,7 @@ def observed_collectives() -> Iterator[list[Collective]]:
 def in_all_processes(rank: int, expected: list[Expected]) -> None:
     equals_the_whole(rank, expected)
     compares_with_a_share(rank)
+    is_attacked_like_the_whole(rank)
     exchanges_what_is_counted(rank)
 
 
