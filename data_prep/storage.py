@@ -196,7 +196,7 @@ _REASONS = {
     "ACCESS_DENIED": "access denied: no credentials, or they do not allow it",
     "INVALID_ACCESS_KEY_ID": "the access key is not known there",
     "SIGNATURE_DOES_NOT_MATCH": "the secret key is wrong",
-    "OAuth2 access token": "access denied: no credentials of Google in the environment, or they do not allow it",
+    "OAuth2 access token": "access denied: no credentials of Google in the environment",
     "NETWORK_CONNECTION": "no connection",
     "Could not connect": "no connection",
 }
