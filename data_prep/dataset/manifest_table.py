@@ -42,7 +42,7 @@ _NEWER_COLUMNS = {"crop_sha256", "detection_pass"}  # earlier versions wrote man
 # Training and verification read no others, which are three quarters of a manifest's bytes.
 _IN_MEMORY = ("photo", "identity", "crop", "status", "reason")
 _REPEATED = {"identity", "status", "reason"}  # text that stands in memory once, with a number per row
-_ROWS_PER_CHUNK = 1_000_000
+_ROWS_PER_CHUNK = 100_000
 
 
 class Status(StrEnum):
@@ -84,15 +84,17 @@ def read_checked(path: Path, *, field: str) -> pa.Table:
 
 
 def _in_memory(file: pq.ParquetFile, kept: Sequence[str]) -> pa.Table:
-    """All rows, in chunks of a million whose buffers are as long as they must be."""
+    """All rows, in chunks whose buffers are as long as they must be; those that are read into are longer."""
     names = [name for name in SCHEMA.names if name in file.schema_arrow.names]
     chunks, parts = [], [stored(SCHEMA.empty_table()).select(kept)]
-    for batch in file.iter_batches(ROWS_AT_ONCE, columns=names):
-        batch.validate(full=True)
-        parts.append(stored(_of_schema(pa.Table.from_batches([batch]), SCHEMA)).select(kept))
+    for group in range(file.num_row_groups):  # `iter_batches` keeps what it has read
+        part = file.read_row_group(group, columns=names)
+        part.validate(full=True)
+        parts.append(stored(_of_schema(part, SCHEMA)).select(kept))
         if sum(map(len, parts)) >= _ROWS_PER_CHUNK:
             chunks.append(_joined(parts))
             parts = parts[:1]
+            pa.default_memory_pool().release_unused()  # else it keeps several times what stays
     return pa.concat_tables([*chunks, _joined(parts)]).unify_dictionaries()
 
 
