@@ -17,7 +17,7 @@ from data_prep.errors import InputError
 from data_prep.progress import progress
 
 LARGEST_EXACT = 1_000_000  # vectors; from here on all pairs would take days on a processor
-PER_CELL, PROBES = 2000, 4
+PER_CELL, PROBES = 2000, 8
 _SAMPLED = 64  # vectors per cell that k-means sees
 _GROUPS = 8  # of cells, in which a vector's nearest cells are looked for
 _ROWS = 65_536
