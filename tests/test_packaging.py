@@ -32,15 +32,34 @@ build_meta.build_sdist(out)
 build_meta.build_wheel(out)
 """
 
-# What the demo reads from the package; tests/faceverif/test_demo.py runs it.
+# The demo with few people, one epoch and one attack; tests/faceverif/test_demo.py looks at what it makes.
 DEMO = """
 from pathlib import Path
 import faceverif
-from faceverif.config.run import load_run_config
-from faceverif.demo import CONFIG
+from faceverif.demo import FOLDS, DemoSize, People, run_demo
+from faceverif.experiment.images import ImageTask
+from robustness.photo_attack import impersonate
 from robustness.rejection.demo_experiment import demo_rejection
-load_run_config(CONFIG, [])
-demo_rejection(Path("run"))
+from robustness.rejection.run import run_rejection
+
+few = ("training.epochs=1", "training.batch_size=4", "training.workers=0", "backbone.width=8")
+lgm = ("head={name: lgm, alpha: 0.1}", "penalties=[{name: likelihood, weight: 0.05}]")
+known = (*few, *lgm, "verification=[]", "data.held_out_per_identity=2", "backbone.input_px=64")
+size = DemoSize(
+    training=People("training", seed=1, identities=3, photos=2),
+    held_out=People("held-out", seed=2, identities=2 * FOLDS, photos=2),
+    known=People("known", seed=3, identities=3, photos=4, template="arcface-64"),
+    pairs_per_fold=2,
+    overrides=few,
+    known_overrides=known,
+)
+attacks = "attacks=[{name: fgsm, epsilons: [0.03]}]"
+little = ("calibration=2", "rates=[0.5]", "controls.changes=[]", "detectors=[]", attacks)
+
+def reject(run, folder):
+    run_rejection(demo_rejection(run, overrides=little), folder, train=ImageTask().finish)
+
+print(run_demo(Path("demo"), reject=reject, impersonate=impersonate, size=size))
 print(faceverif.__file__)
 """
 
@@ -121,7 +140,9 @@ def test_the_wheel_runs_outside_the_checkout(built: Path, tmp_path: Path) -> Non
     told = python_says("-m", "faceverif", "--version")
     assert told.returncode == 0, told.stderr
     demo = python_says("-c", DEMO)
-    assert str(packages) in demo.stdout, demo.stderr
+    assert demo.returncode == 0, demo.stderr
+    assert str(packages) in demo.stdout
+    assert (tmp_path / "demo" / "report.html").is_file()
     dry = python_says(
         "-m", "faceverif", "train", "configs/faces/celeba_cosface.yaml", "--run", "r", "--dry-run"
     )
