@@ -157,7 +157,8 @@ def _answer_errors_as_json(app: FastAPI) -> None:
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
         field = str(first["loc"][-1])
-        return Refusal(422, "invalid_request", f"{field}: {first['msg']}", field=field).response()
+        rule = "must be sent as a part of a multipart form" if first["type"] == "missing" else first["msg"]
+        return Refusal(422, "invalid_request", f"{field}: {rule}", field=field).response()
 
     @app.exception_handler(HTTPException)
     async def other(_: Request, error: HTTPException) -> JSONResponse:
