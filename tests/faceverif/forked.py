@@ -77,7 +77,9 @@ def run_agents(work: Callable[..., Any], folder: Path, *arguments: Any, restarts
         agent.join(400)
         if agent.is_alive():
             agent.kill()
-    return "".join(path.read_text() for path in sorted(folder.glob("agent-*.txt")))
+    said = "".join(path.read_text() for path in sorted(folder.glob("agent-*.txt")))
+    assert said, f"the agents ended with {[agent.exitcode for agent in agents]} and said nothing"
+    return said
 
 
 def _agent(work: Callable[..., Any], arguments: tuple[Any, ...], words: list[str], said: Path) -> None:
