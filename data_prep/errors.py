@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 # Control characters, invisible ones, those that turn the writing direction, and bytes that are no UTF-8.
 _ADDRESS = re.compile(r"\b(s3|gs):/(?!/)")  # as pathlib writes one: see `storage`
@@ -52,6 +52,17 @@ def printable(text: str) -> str:
 def printable_lines(lines: Iterable[str]) -> str:
     """Lines for the console, each of them `printable`."""
     return "\n".join(map(printable, lines))
+
+
+def few(names: Sequence[str], *, most: int = 5) -> str:
+    """The first of some names, and how many more there are.
+
+    Args:
+        names: in the order in which they are told.
+        most: how many are told by name.
+    """
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def first_line(error: BaseException) -> str:

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from data_prep.errors import InputError, first_line
+from data_prep.errors import InputError, few, first_line
 from data_prep.inside import refuse_name_outside
 from data_prep.picture_formats import declared_size, is_picture_name, opens_like_a_picture
 from data_prep.progress import say
@@ -95,8 +95,7 @@ def _missing(found: dict[str, Pictures]) -> str:
     for split, pictures in found.items():
         lost = sorted(known - set(pictures.class_names))
         if lost:
-            more = f" and {len(lost) - 5} more" if len(lost) > 5 else ""
-            texts.append(f"no picture of {', '.join(lost[:5])}{more} in {split}/")
+            texts.append(f"no picture of {few(lost)} in {split}/")
     return "; ".join(texts)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from data_prep.errors import InputError
+from data_prep.errors import InputError, few
 from faceverif.classification.config import ImageDataConfig
 from faceverif.classification.sources import PIXEL_STATISTICS, PixelStatistics, read_images
 from faceverif.images.labelled import ImageFiles, Images, ImageSet
@@ -61,7 +61,7 @@ def _refuse_lost_classes(published: Images, train: Images) -> None:
         raise InputError(
             "data",
             "limit and held_out must leave a training image of every class",
-            got=f"none of {_listed(lost)}",
+            got=f"none of {few(lost)}",
             fix="Raise data.limit or lower data.held_out.",
         )
 
@@ -75,12 +75,7 @@ def absent_classes(images: Images) -> list[tuple[int, str]]:
 def warning_of_absence(train: Images) -> str:
     """What a training set lacks of the classes that its data set has; empty where it lacks none."""
     names = [name for _, name in absent_classes(train)]
-    return f"there is no training image of {_listed(names)}; what is evaluated may hold some" if names else ""
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return ", ".join(names[:5]) + more
+    return f"there is no training image of {few(names)}; what is evaluated may hold some" if names else ""
 
 
 def _hold_out(train: Images, count: int, *, seed: int) -> tuple[Images, Images]:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from data_prep.errors import InputError
+from data_prep.errors import InputError, few
 from faceverif.config.messages import as_input_error, short
 from faceverif.config.paths import near_names
 from faceverif.config.section import Section
@@ -110,11 +110,10 @@ def _require_file(path: Path) -> None:
     raise InputError("config", "there is no such file", got=path, fix=fix)
 
 
-def _offer(folder: Path, most: int = 6) -> str:
+def _offer(folder: Path) -> str:
     """The configs of a folder; empty where it holds none."""
     files = sorted(map(str, folder.glob("*.yaml")))
-    more = f" and {len(files) - most} more" if len(files) > most else ""
-    return f"There is {', '.join(files[:most])}{more}." if files else ""
+    return f"There is {few(files, most=6)}." if files else ""
 
 
 def override_settings(settings: dict[str, Any], override: str) -> dict[str, Any]:

@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from pydantic import TypeAdapter
 
-from data_prep.errors import InputError
+from data_prep.errors import InputError, few
 from faceverif.backbones import Backbone, build_backbone
 from faceverif.config.backbones import BackboneConfig
 from faceverif.models.importing.checkpoint import read_weights
-from faceverif.models.importing.incoming import ImportSettings, Incoming, few, fitting_spec
+from faceverif.models.importing.incoming import ImportSettings, Incoming, fitting_spec
 from faceverif.models.importing.layouts import Pixels, Recognised, recognise
 from faceverif.models.preprocessing import find_preprocessing
 
@@ -81,7 +81,7 @@ def _unknown(file: Path, keys: tuple[str, ...], what: str) -> InputError:
         "FILE",
         "must hold a network that is known here: InsightFace's iResNet or MobileFaceNet, AdaFace's or "
         "CVLface's IR net, MagFace, or facenet-pytorch's InceptionResnetV1",
-        got=f"{file} ({what}); not understood: {few(keys)}",
+        got=f"{file} ({what}); not understood: {few(keys, most=4)}",
         fix="Export the network to ONNX and import that file.",
     )
 

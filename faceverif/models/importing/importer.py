@@ -6,11 +6,11 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_prep.errors import InputError, printable_lines
+from data_prep.errors import InputError, few, printable_lines
 from data_prep.lock import filled
 from faceverif.models.importing.from_checkpoint import from_checkpoint
 from faceverif.models.importing.from_own import from_own
-from faceverif.models.importing.incoming import ImportSettings, Incoming, few
+from faceverif.models.importing.incoming import ImportSettings, Incoming
 from faceverif.models.location import MODEL_NAME
 from faceverif.models.model_file import save_model, wrote
 
@@ -38,7 +38,7 @@ class ImportedModel:
             *found.notes,
         ]
         if found.left_out:
-            lines.append(f"not part of the network: {few(found.left_out)}")
+            lines.append(f"not part of the network: {few(found.left_out, most=4)}")
         lines += [
             f"model:  {self.path}",
             f"to train it further: training.start_from: {self.path.parent}",

@@ -11,8 +11,6 @@ from data_prep.errors import InputError
 from faceverif.backbones import Backbone
 from faceverif.models.embedder import PreprocessingSpec
 
-_NAMED = 4  # keys that a message names
-
 
 @dataclass(frozen=True)
 class ImportSettings:
@@ -83,9 +81,3 @@ def fitting_spec(template: str, *, input_px: int) -> PreprocessingSpec:
             fix="Name a larger one, or leave --template out.",
         )
     return PreprocessingSpec.of(chosen, input_px=input_px)
-
-
-def few(keys: tuple[str, ...]) -> str:
-    """The first of some keys, and how many more there are."""
-    more = len(keys) - _NAMED
-    return ", ".join(keys[:_NAMED]) + (f" and {more:,} more" if more > 0 else "")
