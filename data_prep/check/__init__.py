@@ -7,17 +7,25 @@ from pathlib import Path
 from typing import NamedTuple
 
 from data_prep.check.aligned import examine_aligned, examine_begun
-from data_prep.check.labelled import are_pictures, examine_idx, examine_pictures, examine_protocol, is_tar
+from data_prep.check.labelled import (
+    are_pictures,
+    examine_idx,
+    examine_pictures,
+    examine_protocol,
+    examine_templates,
+    is_tar,
+)
 from data_prep.check.look import Look
 from data_prep.check.photos import examine_photos
 from data_prep.check.report import CheckReport
 from data_prep.dataset.manifest import JOURNAL_NAME, MANIFEST_NAME
 from data_prep.errors import InputError
+from data_prep.ijb import find_ijb_files
 from data_prep.protocols import FORMATS as PROTOCOL_FORMATS
 from data_prep.protocols import load_protocol
 from data_prep.protocols.list_text import LIST_ENDINGS, opening_lines
 from data_prep.sources import FORMATS as SOURCE_FORMATS
-from data_prep.sources import find_format, folder, insightface_bin, webdataset
+from data_prep.sources import find_format, folder, ijb, insightface_bin, webdataset
 from data_prep.sources.base import SourceFormat
 from data_prep.sources.idx import has_idx_files
 from data_prep.work.job import WorkStopped
@@ -33,16 +41,22 @@ class _Kind(NamedTuple):
     examine: Callable[[Path, CheckReport, Look], None]
 
 
+def _are_lists_alone(path: Path) -> bool:
+    return find_ijb_files(path) is not None and not ijb.FORMAT.recognises(path)
+
+
 _OTHERS = (
     _Kind("an aligned data set", lambda path: (path / MANIFEST_NAME).is_file(), examine_aligned),
     _Kind("an alignment begun", lambda path: (path / JOURNAL_NAME).is_file(), examine_begun),
     _Kind("MNIST's idx files", has_idx_files, examine_idx),
+    _Kind("IJB's lists without their pictures", _are_lists_alone, examine_templates),
     *(
         _Kind(protocol.description, protocol.recognises, examine_protocol)
         for protocol in PROTOCOL_FORMATS
         if protocol.recognises is not insightface_bin.is_bin  # also a source, which says more
     ),
 )
+
 _PICTURES = _Kind("a tar or folder of small pictures in train/ and test/", are_pictures, examine_pictures)
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from data_prep.check.look import Look
 from data_prep.check.report import CheckReport
+from data_prep.ijb import find_ijb_files, load_template_protocol
+from data_prep.ijb.sizes import SIZES
 from data_prep.protocols import VerificationProtocol, load_protocol
 from data_prep.sources.idx import Part, read_idx_images
 from data_prep.sources.picture_tar import holds_small_pictures, pictures_in, read_pictures
@@ -28,6 +30,18 @@ def examine_protocol(path: Path, report: CheckReport, look: Look) -> None:
         report.problems.append(f"this is a part: {protocol.partial}")
     elif protocol.official is not None:
         report.facts.append("all the pairs and folds that a list of this name or first line must have")
+
+
+def examine_templates(path: Path, report: CheckReport, look: Look) -> None:
+    """IJB's lists of photos and pairs, and whether they have the benchmark's counts."""
+    files = find_ijb_files(path)
+    assert files is not None  # or it would not have been recognised
+    protocol = load_template_protocol(files, allow_partial=True)
+    report.facts.append(f"{protocol.name}: {protocol.size.text()}; sha256 {protocol.sha256}")
+    if protocol.partial is not None:
+        report.problems.append(f"this is a part: {protocol.partial}")
+    elif protocol.name in SIZES:
+        report.facts.append(f"as many of each as {protocol.name} has")
 
 
 def _report_contradictions(protocol: VerificationProtocol, report: CheckReport) -> None:

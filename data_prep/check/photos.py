@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_prep.check.labelled import examine_protocol
+from data_prep.check.labelled import examine_protocol, examine_templates
 from data_prep.check.look import Broken, Look
 from data_prep.check.report import CheckReport, report_looked
 from data_prep.dataset.crops import is_missing
@@ -17,7 +17,7 @@ from data_prep.fetching.known_sets import CASIA, CASIA_PACK, CELEBA, CFP, LFW, K
 from data_prep.photos import PhotoError, decode_photo
 from data_prep.protocols import load_protocol
 from data_prep.protocols.matching import PhotoNames, pairs_there
-from data_prep.sources import SourcePhoto, celeba, cfp, folder, insightface_bin, recordio
+from data_prep.sources import SourcePhoto, celeba, cfp, folder, ijb, insightface_bin, recordio
 from data_prep.sources.base import FilePhoto, SourceFormat, some
 from data_prep.work.job import Job
 
@@ -48,7 +48,7 @@ def examine_photos(source: SourceFormat, place: Path, report: CheckReport, look:
     photos, skipped = source.list_photos(place)
     usable = [photo for photo in photos if photo.refused is None]
     identities = {photo.identity for photo in usable if photo.identity is not None}
-    _report_identities(usable, identities, report, pairs=source is insightface_bin.FORMAT)
+    _report_identities(usable, identities, report, pairs=source in (insightface_bin.FORMAT, ijb.FORMAT))
     _report_refused(photos, report)
     if len(skipped):
         report.facts.append(skipped.text())
@@ -59,6 +59,8 @@ def examine_photos(source: SourceFormat, place: Path, report: CheckReport, look:
     _decode(place, usable, report, look)
     if source is insightface_bin.FORMAT:
         examine_protocol(place, report, look)
+    if source is ijb.FORMAT:
+        examine_templates(place, report, look)
 
 
 def _report_identities(

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 POLICY = "centred-largest"
+GIVEN_POLICY = "given landmarks"  # of photos with a list of them: nothing was detected
 
 
 @dataclass(frozen=True)

@@ -25,8 +25,8 @@ from data_prep.dataset.manifest import (
     header_for,
     write_manifest,
 )
-from data_prep.detection.choice import described_detector, second_pass_of
-from data_prep.detection.faces import POLICY
+from data_prep.detection.choice import MTCNN, described_detector, second_pass_of
+from data_prep.detection.faces import GIVEN_POLICY, POLICY
 from data_prep.errors import InputError, printable_lines
 from data_prep.lock import filled
 from data_prep.own_names import LOCK_NAME
@@ -37,6 +37,7 @@ from data_prep.prepare.task import AlignSettings, Row, Task
 from data_prep.prepare.workers import AlignJob
 from data_prep.progress import progress, say
 from data_prep.sources import Listing, Skipped, SourcePhoto, list_source
+from data_prep.sources.ijb import GivenPhotos
 from data_prep.work.here import Processes
 from data_prep.work.job import Engine, Job
 
@@ -49,7 +50,7 @@ class AlignSummary:
 
     Attributes:
         out: the data set's folder.
-        policy: which of several faces was taken, or which crops the photos were already.
+        policy: which of several faces was taken, that landmarks were given, or which crops the photos were.
         photos: rows of the manifest.
         aligned: photos with an aligned face.
         no_face: photos with a centre crop instead.
@@ -102,6 +103,8 @@ class AlignSummary:
     def _how(self) -> str:
         if self.policy.startswith(already_aligned.POLICY):
             return f"were {self.policy}: taken over without a new alignment"
+        if self.policy == GIVEN_POLICY:
+            return "aligned by their given landmarks"
         return f"aligned; {self.several_faces:,} of them show several faces: the {POLICY} was taken"
 
 
@@ -155,6 +158,8 @@ def align_folder(
 
 
 def _header(photos: Sequence[SourcePhoto], template: Template, settings: AlignSettings) -> DatasetHeader:
+    if isinstance(photos, GivenPhotos):
+        return _header_of_given(photos, template, settings)
     form = already_aligned.Sample(photos).form()
     if form is None:
         policy = POLICY if isinstance(template, LandmarkTemplate) else f"{POLICY}, {template.geometry}"
@@ -173,6 +178,26 @@ def _header(photos: Sequence[SourcePhoto], template: Template, settings: AlignSe
             fix=f"Use --template {form.template.name}, or give the photos before they were cropped.",
         )
     return header_for(template, policy=form.policy, min_face_px=settings.min_face_px)
+
+
+def _header_of_given(photos: GivenPhotos, template: Template, settings: AlignSettings) -> DatasetHeader:
+    if not isinstance(template, LandmarkTemplate):
+        raise InputError(
+            "--template",
+            "must be one that is cut by landmarks, for photos whose landmarks are given",
+            got=f"{template.name}, which is cut by the detector's box",
+            fix=f"Use --template arcface-{template.crop_px}, or give the folder of the pictures as SRC.",
+        )
+    if settings.detector != MTCNN:
+        raise InputError(
+            "--detector",
+            "is for photos whose landmarks are not given",
+            got=f"{settings.detector}, beside {photos.given_by}",
+            fix=f"Leave it out, or detect the faces of {photos.folder}.",
+        )
+    return header_for(
+        template, policy=GIVEN_POLICY, min_face_px=settings.min_face_px, detector=photos.given_by
+    )
 
 
 def _check_out(source: Path, out: Path) -> None:

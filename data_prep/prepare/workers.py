@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from data_prep.alignment import Template, centre_crop, find_template
+from data_prep.alignment import LandmarkTemplate, Template, align_face, centre_crop, find_template
 from data_prep.dataset.already_aligned import CropForm, form_of
 from data_prep.dataset.manifest import SCHEMA, Status
 from data_prep.detection.choice import MTCNN, load_detector
-from data_prep.detection.faces import POLICY, SeenFaces, centred_largest
+from data_prep.detection.faces import GIVEN_POLICY, POLICY, SeenFaces, centred_largest
 from data_prep.photos import PhotoError, decode_photo
 from data_prep.prepare.crop_names import crop_name
 from data_prep.prepare.task import AlignSettings, Row, Task
@@ -46,7 +46,7 @@ class AlignJob(Job[Task, list[Row]]):
     Attributes:
         out: the data set's folder.
         settings: what decides the crops.
-        policy: which face is taken; or that the photos are crops, which are kept.
+        policy: which face is taken, that landmarks are given, or that the photos are crops, which are kept.
         source: where the photos lie.
     """
 
@@ -67,7 +67,9 @@ class AlignJob(Job[Task, list[Row]]):
         return self.out
 
     def start(self) -> Callable[[Task], list[Row]]:
-        """An aligner, with its networks."""
+        """An aligner, with its networks if it needs any."""
+        if self.policy == GIVEN_POLICY:
+            return _GivenAligner(self.out, self.settings).align
         form = form_of(self.settings.template, self.policy)
         aligner = (
             _Aligner(self.out, self.settings) if form is None else _CropKeeper(self.out, self.settings, form)
@@ -139,7 +141,8 @@ class _Aligner:
         chosen = centred_largest(faces, width=width, height=height)
         if chosen is None:
             row |= {"status": Status.NO_FACE, "reason": "no_face"}
-            return row | self._write(read.photo, centre_crop(read.pixels, self._template))
+            crop = centre_crop(read.pixels, self._template)
+            return row | _write_pixels(self._out, read.photo, crop)
         landmarks = faces.landmarks[chosen]
         row |= {
             "status": Status.ALIGNED,
@@ -149,11 +152,37 @@ class _Aligner:
             "detection_pass": seen.detection_pass,
         }
         crop = self._template.cut(read.pixels, box=faces.boxes[chosen], landmarks=landmarks)
-        return row | self._write(read.photo, crop)
+        return row | _write_pixels(self._out, read.photo, crop)
 
-    def _write(self, photo: SourcePhoto, pixels: NDArray[np.uint8]) -> Row:
-        data = _encoded(pixels, "JPEG", quality=95, subsampling=0)
-        return _write_crop(self._out, crop_name(photo.key, ending="jpg"), data)
+
+class _GivenAligner:
+    """Warps photos by the landmarks that come with them.
+
+    Args:
+        out: the data set's folder.
+        settings: what decides the crops.
+    """
+
+    def __init__(self, out: Path, settings: AlignSettings) -> None:
+        template = find_template(settings.template)
+        if not isinstance(template, LandmarkTemplate):
+            raise ValueError(f"{template.name} crops are not made from landmarks")
+        self._out, self._settings, self._template = out, settings, template
+
+    def align(self, photos: Task) -> list[Row]:
+        """Write the photos' crops; a row each."""
+        read = (_read(photo, allow_huge=self._settings.allow_huge) for photo in photos)
+        return [self._align_one(each) if isinstance(each, _Readable) else each for each in read]
+
+    def _align_one(self, read: _Readable) -> Row:
+        height, width = read.pixels.shape[:2]
+        row = _row(read.photo, sha256=read.sha256, width=width, height=height)
+        given = read.photo.given
+        if given is None or len(set(given.landmarks[0::2])) == len(set(given.landmarks[1::2])) == 1:
+            return row | {"status": Status.FAILED, "reason": "unusable_landmarks"}  # in one point: no scale
+        crop = align_face(read.pixels, np.array(given.landmarks).reshape(5, 2), self._template)
+        row |= {"status": Status.ALIGNED, "landmarks": list(given.landmarks), "score": given.score}
+        return row | _write_pixels(self._out, read.photo, crop)
 
 
 class _CropKeeper:
@@ -185,6 +214,12 @@ class _CropKeeper:
         crop = crop_name(read.photo.key, ending="jpg" if keeps_bytes else "png")
         data = read.data if keeps_bytes else _encoded(self._form.widened(read.pixels), "PNG")
         return row | {"status": Status.ALIGNED} | _write_crop(self._out, crop, data)
+
+
+def _write_pixels(out: Path, photo: SourcePhoto, pixels: NDArray[np.uint8]) -> Row:
+    """Write what was cut from a photo, as a JPEG."""
+    data = _encoded(pixels, "JPEG", quality=95, subsampling=0)
+    return _write_crop(out, crop_name(photo.key, ending="jpg"), data)
 
 
 def _encoded(pixels: NDArray[np.uint8], form: str, **settings: Any) -> bytes:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from data_prep.errors import InputError
-from data_prep.sources import celeba, cfp, folder, insightface_bin, named_files, recordio, webdataset
+from data_prep.sources import celeba, cfp, folder, ijb, insightface_bin, named_files, recordio, webdataset
 from data_prep.sources.base import Listing, Skipped, SourceFormat, SourcePhoto
 from data_prep.walk import left_by_the_system
 
@@ -17,6 +17,7 @@ FORMATS: tuple[SourceFormat, ...] = (
     recordio.FORMAT,
     insightface_bin.FORMAT,
     webdataset.FORMAT,
+    ijb.FORMAT,
     celeba.FORMAT,
     cfp.FORMAT,
     named_files.AGEDB,

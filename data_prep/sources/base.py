@@ -20,6 +20,18 @@ from data_prep.walk import walk_files
 _NAMED = 3
 
 
+class GivenFace(NamedTuple):
+    """Where a face lies, by a list that comes with the photos.
+
+    Attributes:
+        landmarks: (10,) x and y in pixels of left eye, right eye, nose, left and right mouth corner.
+        score: of the detector that the list is from, in [0, 1].
+    """
+
+    landmarks: tuple[float, ...]
+    score: float
+
+
 @dataclass(frozen=True, kw_only=True)
 class SourcePhoto(ABC):
     """A photo of a source; worker processes get it and read its bytes.
@@ -28,11 +40,13 @@ class SourcePhoto(ABC):
         key: its name in the source, with forward slashes; unique and the same in every run.
         identity: who it shows; null where the source does not say.
         refused: why it cannot be used, where that is known already: a word as of `PhotoError`.
+        given: its face, where the source says so.
     """
 
     key: str
     identity: str | None
     refused: str | None = None
+    given: GivenFace | None = None
 
     @abstractmethod
     def read(self) -> bytes:

@@ -30,8 +30,8 @@ def align(
         Path,
         typer.Argument(
             callback=exists,
-            help="A folder of photos per identity, CelebA, CFP, InsightFace's train.rec or a .bin file, "
-            "WebDataset shards.",
+            help="A folder of photos per identity, CelebA, CFP, IJB-B or IJB-C, InsightFace's train.rec or a "
+            ".bin file, WebDataset shards.",
         ),
     ],
     out: Annotated[

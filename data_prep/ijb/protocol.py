@@ -1,0 +1,197 @@
+"""IJB's 1:1 protocol: pairs of IJB templates, as integers, and whether they show the same person."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from data_prep.errors import InputError
+from data_prep.ijb.fields import broken_row, column_of, read_fields
+from data_prep.ijb.files import IjbFiles
+from data_prep.ijb.sizes import SIZES, IjbSize
+from data_prep.ijb.templates import TemplatePhotos, read_template_photos
+
+_RULE = "must be two numbers of IJB templates and 1 for the same person or 0, separated by single spaces"
+_AT_ONCE = 2**20  # pairs
+
+
+@dataclass(frozen=True)
+class TemplatePairs:
+    """Pairs of IJB templates.
+
+    Attributes:
+        left, right: (pairs,) int32, places of IJB templates.
+        same: (pairs,) True for a genuine pair.
+    """
+
+    left: NDArray[np.int32]
+    right: NDArray[np.int32]
+    same: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.same)
+
+    def part(self, kept: NDArray[np.bool_]) -> TemplatePairs:
+        """Some of the pairs, (pairs,) True for those."""
+        return TemplatePairs(self.left[kept], self.right[kept], self.same[kept])
+
+    def with_any(self, templates: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """(pairs,) True where either IJB template is one of these, (templates,)."""
+        return np.asarray(templates[self.left] | templates[self.right])
+
+
+@dataclass(frozen=True)
+class TemplateProtocol:
+    """The 1:1 protocol of IJB-B, of IJB-C, or of other lists in their form.
+
+    Attributes:
+        name: IJB-B, IJB-C, or how the names of the lists begin.
+        photos: of every IJB template.
+        pairs: of IJB templates.
+        sha256: hash of both lists.
+        reading: what was read, in words.
+        partial: which part this is of the whole; null where it is whole or no whole is known.
+    """
+
+    name: str
+    photos: TemplatePhotos
+    pairs: TemplatePairs
+    sha256: str
+    reading: str
+    partial: str | None = None
+
+    @property
+    def title(self) -> str:
+        """The name, and which part where it is not whole."""
+        return self.name if self.partial is None else f"{self.name} (partial: {self.partial})"
+
+    @property
+    def size(self) -> IjbSize:
+        """What is there: photos, IJB templates that have any, and pairs."""
+        genuine = int(self.pairs.same.sum())
+        templates = len(np.unique(self.photos.template))
+        return IjbSize(len(self.photos), templates, genuine, len(self.pairs) - genuine)
+
+    def part(self, photos: NDArray[np.bool_]) -> TemplateProtocol:
+        """Only some photos, and only the pairs whose IJB templates still have any; `partial` says so.
+
+        Args:
+            photos: (photos,) True for those.
+
+        Raises:
+            InputError: no genuine or no impostor pair is left.
+        """
+        left = self.photos.part(photos)
+        empty = np.ones(len(left.ids), dtype=bool)
+        empty[left.template] = False
+        pairs = self.pairs.part(~self.pairs.with_any(empty))
+        chosen = replace(self, photos=left, pairs=pairs)
+        _refuse_one_sided("--data", pairs)
+        whole = SIZES.get(self.name, self.size)
+        return replace(chosen, partial=f"{chosen.size.text()}, of {whole.text()}")
+
+
+def load_template_protocol(files: IjbFiles, *, allow_partial: bool = False) -> TemplateProtocol:
+    """Read the lists of photos and of pairs.
+
+    Args:
+        files: where they lie.
+        allow_partial: take lists of IJB-B or IJB-C that are not whole; `partial` then says so.
+
+    Raises:
+        InputError: a line is torn, a pair names an unknown IJB template or one twice, genuine or impostor
+            pairs are missing, or the counts are not the benchmark's.
+    """
+    photos = read_template_photos(files.photos)
+    pairs = _read_pairs(files.pairs, photos.ids, listed=files.photos)
+    _refuse_one_sided(str(files.pairs), pairs)
+    media = int(photos.medium.max()) + 1
+    protocol = TemplateProtocol(
+        files.name,
+        photos,
+        pairs,
+        sha256=_sha256_of((files.photos, files.pairs)),
+        reading=f"{len(photos):,} photos of {media:,} media in {len(photos.ids):,} IJB templates, "
+        f"{len(pairs):,} pairs of them",
+    )
+    return _whole(files, protocol, allow_partial=allow_partial)
+
+
+def places_of(
+    path: Path, called: NDArray[np.int64], ids: NDArray[np.int64], *, listed: Path
+) -> NDArray[np.int32]:
+    """Where numbers of IJB templates stand among the known ones.
+
+    Args:
+        path: the list that names them, one per row.
+        called: (rows,).
+        ids: (templates,) the known ones, rising.
+        listed: the list of photos, for the message.
+
+    Raises:
+        InputError: one is unknown, so it has no photo; names its line.
+    """
+    places = np.empty(len(called), np.int32)
+    for start in range(0, len(called), _AT_ONCE):
+        some = called[start : start + _AT_ONCE]
+        found = np.minimum(np.searchsorted(ids, some), len(ids) - 1)
+        unknown = np.flatnonzero(ids[found] != some)
+        if len(unknown):
+            row = start + int(unknown[0])
+            rule = f"must name IJB templates that have a photo in {listed.name}"
+            raise broken_row(path, row, rule=rule, got=f"the unknown IJB template {called[row]}")
+        places[start : start + _AT_ONCE] = found
+    return places
+
+
+def _read_pairs(path: Path, ids: NDArray[np.int64], *, listed: Path) -> TemplatePairs:
+    table = read_fields(path, dict.fromkeys(["left", "right", "label"], pa.int64()), rule=_RULE)
+    label = column_of(table, "label")
+    other = np.flatnonzero((label != 0) & (label != 1))
+    if len(other):
+        raise broken_row(path, int(other[0]), rule=_RULE)
+    left, right = (places_of(path, column_of(table, name), ids, listed=listed) for name in ("left", "right"))
+    itself = np.flatnonzero(left == right)
+    if len(itself):
+        raise broken_row(path, int(itself[0]), rule="must be two different IJB templates")
+    return TemplatePairs(left, right, label == 1)
+
+
+def _refuse_one_sided(field: str, pairs: TemplatePairs) -> None:
+    genuine = int(pairs.same.sum())
+    if genuine in (0, len(pairs)):
+        raise InputError(
+            field,
+            "must leave genuine and impostor pairs of IJB templates",
+            got=f"{genuine:,} genuine and {len(pairs) - genuine:,} impostor pairs",
+            fix="Use the whole list, and align all photos that it names.",
+        )
+
+
+def _whole(files: IjbFiles, protocol: TemplateProtocol, *, allow_partial: bool) -> TemplateProtocol:
+    official, size = SIZES.get(protocol.name), protocol.size
+    if official is None or size == official:
+        return protocol
+    if allow_partial and size.within(official):
+        return replace(protocol, partial=f"{size.text()}, of {official.text()}")
+    in_part = ", or use --allow-partial for numbers that are not comparable" if size.within(official) else ""
+    raise InputError(
+        str(files.folder),
+        f"{protocol.name} has {official.text()}",
+        got=size.text(),
+        fix=f"Get complete copies of the lists{in_part}.",
+    )
+
+
+def _sha256_of(paths: Iterable[Path]) -> str:
+    digests = []
+    for path in paths:
+        with path.open("rb") as file:
+            digests.append(hashlib.file_digest(file, "sha256").hexdigest())
+    return hashlib.sha256("".join(digests).encode()).hexdigest()
