@@ -6,15 +6,11 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from data_prep.device import computing_device
 from data_prep.progress import progress
 from faceverif.audit.cells import LARGEST_EXACT, PER_CELL, PROBES, compared_in_cells
-
-_ROWS, _COLUMNS = 1024, 8192  # of a block: 32 MB
+from faceverif.similarities import COLUMNS, ROWS, alike, products
 
 
 class Pairs(NamedTuple):
@@ -59,7 +55,7 @@ def pairs_from(
         return pairs_in_cells(threshold, left, cells=len(left) // PER_CELL, probes=PROBES)
     found = []
     for row, column, part, others in _tiles(left, right):
-        rows, columns, scores = _alike(part, others, threshold)
+        rows, columns, scores = alike(part, others, threshold)
         once = np.full(len(rows), True) if right is not None else row + rows < column + columns
         found.append((row + rows[once], column + columns[once], scores[once]))
     return _falling(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
@@ -81,13 +77,13 @@ def pairs_in_cells(threshold: float, vectors: NDArray[np.float32], *, cells: int
     scores: list[NDArray[np.float32]] = [np.empty(0, np.float32)]
     for visitors, members in compared_in_cells(vectors, cells=cells, probes=probes):
         own = vectors[members]
-        for start in range(0, len(visitors), _COLUMNS):
-            part = visitors[start : start + _COLUMNS]
-            rows, columns, alike = _alike(vectors[part], own, threshold)
+        for start in range(0, len(visitors), COLUMNS):
+            part = visitors[start : start + COLUMNS]
+            rows, columns, found_scores = alike(vectors[part], own, threshold)
             ends = np.stack([part[rows], members[columns]], axis=1)
             different = ends[:, 0] != ends[:, 1]
             found.append(np.sort(ends[different], axis=1))
-            scores.append(alike[different])
+            scores.append(found_scores[different])
     pairs, once = np.unique(np.concatenate(found), axis=0, return_index=True)
     return _falling(pairs[:, 0], pairs[:, 1], np.concatenate(scores)[once])
 
@@ -142,11 +138,11 @@ def _tiles(
     """(first row, first column, some vectors, others); within one set, each pair is in one of them."""
     others = left if right is None else right
     with progress("compare", total=len(left), unit="rows") as advance:
-        for row in range(0, len(left), _ROWS):
-            part = left[row : row + _ROWS]
+        for row in range(0, len(left), ROWS):
+            part = left[row : row + ROWS]
             # Within a set the blocks left of the diagonal hold each pair a second time.
-            for column in range(row // _COLUMNS * _COLUMNS if right is None else 0, len(others), _COLUMNS):
-                yield row, column, part, others[column : column + _COLUMNS]
+            for column in range(row // COLUMNS * COLUMNS if right is None else 0, len(others), COLUMNS):
+                yield row, column, part, others[column : column + COLUMNS]
             advance(len(part), "")
 
 
@@ -155,36 +151,8 @@ def _blocks(
 ) -> Iterator[tuple[int, int, NDArray[np.float32]]]:
     """(first row, first column, similarities); within one set, entries that repeat a pair are -inf."""
     for row, column, part, others in _tiles(left, right):
-        block = _products(part, others)
+        block = products(part, others)
         if right is None:
             height, width = block.shape
             block[np.tri(height, width, row - column, dtype=bool)] = -np.inf
         yield row, column, block
-
-
-def _products(left: NDArray[np.float32], right: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Every row of one times every row of the other, on this process's device."""
-    if computing_device().type == "cpu":
-        return left @ right.T
-    return _on_device(left, right).cpu().numpy()
-
-
-def _alike(
-    left: NDArray[np.float32], right: NDArray[np.float32], threshold: float
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
-    """Row, column and similarity of the pairs from the threshold on; nothing else leaves the device."""
-    if computing_device().type == "cpu":
-        block = left @ right.T
-        rows, columns = np.nonzero(block >= threshold)
-        return rows, columns, block[rows, columns]
-    products = _on_device(left, right)
-    found = (products >= threshold).nonzero()
-    scores = products[found[:, 0], found[:, 1]].cpu().numpy()
-    rows, columns = found.cpu().numpy().T
-    return rows, columns, scores
-
-
-def _on_device(left: NDArray[np.float32], right: NDArray[np.float32]) -> Tensor:
-    device = computing_device()
-    sides = [torch.from_numpy(np.ascontiguousarray(side)).to(device) for side in (left, right)]
-    return sides[0] @ sides[1].T

@@ -53,8 +53,8 @@ def people(embeddings: NDArray[np.float32], labels: list[int]) -> People:
 
 @pytest.fixture
 def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(similarity, "_ROWS", 3)
-    monkeypatch.setattr(similarity, "_COLUMNS", 5)
+    monkeypatch.setattr(similarity, "ROWS", 3)
+    monkeypatch.setattr(similarity, "COLUMNS", 5)
 
 
 @pytest.mark.usefixtures("_small_blocks")

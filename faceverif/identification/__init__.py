@@ -1,0 +1,1 @@
+"""Whose face is it: searches of a gallery, and what they are worth."""
