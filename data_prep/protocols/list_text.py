@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
 from data_prep.errors import InputError, first_line
+from data_prep.protocols.columns import columns_in
 
 LIST_ENDINGS = {".txt", ".csv", ".tsv"}
 _LONGEST_OPENING = 4096
-_LOOKED_AT = 8  # lines within which the first two that hold something are sought
+_LOOKED_AT = 64  # lines within which the first two that hold something are sought
 _DECIDING = 2  # opening rows that say what a list is: a header or counts, and a pair
 _LARGEST_FILE = 2**28  # the largest list of the field has a few megabytes
 
@@ -55,6 +57,18 @@ class Row(NamedTuple):
 
 def opening_lines(path: Path) -> list[str]:
     """The first two lines that hold something, without their ends; none for what is no UTF-8 text."""
+    lines = _beginning(path)
+    return [line for line in lines[_comments(lines) :] if line.strip()][:_DECIDING]
+
+
+def opening_comments(path: Path) -> list[str]:
+    """The comments above a list: lines that begin with `#`, but for a header that does."""
+    lines = _beginning(path)
+    return [line for line in lines[: _comments(lines)] if line.strip()]
+
+
+def _beginning(path: Path) -> list[str]:
+    """The first lines, without their ends."""
     if not path.is_file():
         return []
     with path.open("rb") as file:
@@ -64,7 +78,27 @@ def opening_lines(path: Path) -> list[str]:
         text = b"".join(lines).decode("utf-8-sig")
     except UnicodeDecodeError:
         return []
-    return [line.rstrip() for line in text.splitlines() if line.strip()][:_DECIDING]
+    return [line.rstrip() for line in text.splitlines()]
+
+
+def _comments(lines: Sequence[str]) -> int:
+    """How many of the first lines are comments, or empty ones between them."""
+    held = [place for place, line in enumerate(lines) if line.strip()]
+    marked = list(takewhile(lambda place: lines[place].lstrip().startswith("#"), held))
+    below = [lines[place] for place in held[len(marked) :][:1]]
+    if marked and not any(map(_is_header, below)) and _is_header(lines[marked[-1]], *below):
+        marked.pop()
+    return marked[-1] + 1 if marked else 0
+
+
+def _is_header(*lines: str) -> bool:
+    """Whether the first of these lines names columns, and the others have them."""
+    for separator in SEPARATORS:
+        header, *rows = [row.fields for row in opening_rows(lines, separator)] or [[]]
+        columns = columns_in([header, *rows]) if header else None
+        if columns is not None and all(map(columns.fit, rows)):
+            return True
+    return False
 
 
 def unknown_list(path: Path) -> InputError:
@@ -79,6 +113,8 @@ def unknown_list(path: Path) -> InputError:
 
 def read_lines(path: Path) -> list[str]:
     """The lines of a list, without their ends and without empty ones at its end; at least one.
+
+    Comments above the list are empty lines here, so that every line keeps its number.
 
     Raises:
         InputError: no such file, not UTF-8 text, or empty.
@@ -107,7 +143,8 @@ def read_lines(path: Path) -> list[str]:
             got="a zero byte, as in UTF-16",
             fix="Save the list again as UTF-8.",
         )
-    return lines
+    comments = _comments(lines[:_LOOKED_AT])
+    return [""] * comments + lines[comments:]
 
 
 def split_rows(lines: Iterable[str], separator: Separator, *, field: str) -> Iterator[Row]:

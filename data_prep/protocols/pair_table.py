@@ -20,6 +20,7 @@ from data_prep.protocols.base import PairFormat, VerificationProtocol
 from data_prep.protocols.columns import Columns, columns_in, columns_without_header
 from data_prep.protocols.folds import deal_folds
 from data_prep.protocols.labels import words_of
+from data_prep.protocols.list_note import ListNote
 from data_prep.protocols.list_text import (
     SEPARATORS,
     Row,
@@ -30,7 +31,7 @@ from data_prep.protocols.list_text import (
     split_rows,
     unknown_list,
 )
-from data_prep.protocols.own_lists import file_name, own_name
+from data_prep.protocols.own_lists import file_name, fingerprint, own_name
 from data_prep.protocols.photo_names import refuse_names_outside, tidied
 
 _OWN_FOLDS = 10  # of every protocol that is known by its pairs
@@ -71,7 +72,10 @@ def _load(path: Path) -> VerificationProtocol:
     left, right = tuple(names[: len(rows)]), tuple(names[len(rows) :])
     refuse_names_outside(left, right, [row.line for row in rows], file=str(path))
     name, fold, fold_rule = _name_and_folds(path, rows, columns, same, left=left, right=right)
-    said = f"separated by {layout.separator.name}", columns.text, f"{words[0]} is the same person", *notes
+    said = [f"separated by {layout.separator.name}", columns.text, f"{words[0]} is the same person", *notes]
+    note = ListNote.above(path)
+    if note is not None:
+        said.insert(0, note.reading(fingerprint(left, right, same, fold)))
     return VerificationProtocol.of_files(
         path,
         name=name or file_name(path),
@@ -81,6 +85,7 @@ def _load(path: Path) -> VerificationProtocol:
         fold=fold,
         fold_rule=fold_rule,
         reading="; ".join([f"the authors' own pairs of {name}", *said] if name else said),
+        official=note.size if note is not None else None,
     )
 
 

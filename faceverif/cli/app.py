@@ -12,6 +12,7 @@ from faceverif.cli.browser import app as serve_app
 from faceverif.cli.certification import certify
 from faceverif.cli.configs import config_keys, config_list, config_show
 from faceverif.cli.hub import hub_pull, hub_push
+from faceverif.cli.lists import data_pairs
 from faceverif.cli.models import export_model_file, fit_head, import_model_file
 from faceverif.cli.preparation import align, data_audit, data_check, data_export, data_fetch
 from faceverif.cli.rejection import attack, calibrate_rejection, reject
@@ -71,6 +72,7 @@ DATA_TREE: tuple[Command, ...] = (
     Command(data_check, "check"),
     Command(data_fetch, "fetch", continues=True),
     Command(data_audit, "audit", continues=True),
+    Command(data_pairs, "pairs"),
     Command(data_export, "export"),
 )
 CONFIG_TREE: tuple[Command, ...] = (
@@ -83,7 +85,7 @@ HUB_TREE: tuple[Command, ...] = (
     Command(hub_pull, "pull"),
 )
 GROUPS = {
-    "data": (DATA_TREE, "Data sets", "Check, fetch, audit and export data."),
+    "data": (DATA_TREE, "Data sets", "Check, fetch, audit and export data. Make lists of your own photos."),
     "hub": (HUB_TREE, "Hugging Face hub", "Push models to the Hugging Face hub, and pull them."),
     "config": (CONFIG_TREE, "Configs", "List and show configs, and explain their keys."),
 }

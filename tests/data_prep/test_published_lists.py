@@ -71,6 +71,29 @@ def test_headers(tmp_path: Path, header: str) -> None:
     assert f"columns {', '.join(header.strip('# ').split(sign))};" in protocol.reading
 
 
+@pytest.mark.parametrize(
+    "above",
+    [
+        "# pairs of my people",
+        "# left and right photo, same or not",
+        "# left,right,same\n\n#second line of it",
+        "#\n# of,three,fields\n#",
+    ],
+)
+@pytest.mark.parametrize("header", ["left,right,same", ""])
+def test_comments_above_a_list_are_no_part_of_it(tmp_path: Path, above: str, header: str) -> None:
+    lines = [above, header, *(f"{left},{right},{int(kind)}" for left, right, kind in PAIRS)]
+    assert same_pairs(load_protocol(write(tmp_path, "\ufeff" + "\r\n".join(lines))))
+    lines.append("a.jpg")
+    with pytest.raises(InputError, match=rf"line {above.count(chr(10)) + 7}: must be two photos"):
+        load_protocol(write(tmp_path, "\n".join(lines)))
+
+
+def test_comments_above_numbered_photos(tmp_path: Path) -> None:
+    text = "\n".join(["# as published", "2\t2", *numbered("\t")])
+    assert load_protocol(write(tmp_path, text)).fold_rule == "2 sets of 2 + 2 pairs, in file order"
+
+
 @pytest.mark.parametrize("name", ["", "#"])
 def test_row_numbers_are_no_photos(tmp_path: Path, name: str) -> None:
     path = tmp_path / "pandas.csv"

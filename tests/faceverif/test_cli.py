@@ -190,7 +190,7 @@ def test_a_command_alone_prints_its_help(
 ) -> None:
     assert run_main(monkeypatch, "data") == 2
     output, errors = capsys.readouterr()
-    assert "Check, fetch, audit and export data." in output + errors
+    assert "Check, fetch, audit and export data. Make lists" in output + errors
     assert "faceverif: " not in errors
 
 

@@ -1,0 +1,87 @@
+"""Pairs of an aligned set as a CSV that `verify --protocol` reads."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from data_prep.atomic import refuse_busy, written_whole
+from data_prep.dataset.manifest import AlignedDataset
+from data_prep.errors import InputError, printable_lines
+from data_prep.made_lists.pairs import MadePairs, draw_pairs
+from data_prep.made_lists.people import People
+from data_prep.protocols import load_protocol
+from data_prep.protocols.list_note import ListNote
+
+_COMMAND = "faceverif data pairs"
+_SHORT = 12  # letters of a hash for people
+
+
+def make_pair_list(dataset: AlignedDataset, out: Path, *, folds: int, pairs: int | None, seed: int) -> str:
+    """Draw pairs of a data set and write their list, whole or not at all.
+
+    Args:
+        dataset: the photos.
+        out: the file.
+        folds, pairs, seed: as for `draw_pairs`.
+
+    Returns:
+        What was made, in a few lines.
+
+    Raises:
+        InputError: too few people or photos, a name that no list can hold, or the file is being written.
+    """
+    refuse_busy(out, command=_COMMAND)
+    people = People.of(dataset)
+    made = draw_pairs(people, folds=folds, pairs=pairs, seed=seed)
+    how = f"no person in two folds; seed {seed}; of {people.text()}, sha256 {people.sha256()[:_SHORT]}"
+    note = ListNote.of(made.left, made.right, made.same, made.fold, how=how)
+    with written_whole(out) as unfinished:
+        _write(made, note, unfinished)
+        _refuse_other_reading(made, unfinished)
+    return _text(people, made, out)
+
+
+def _write(made: MadePairs, note: ListNote, path: Path) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        file.write(note.line() + "\n")
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["left", "right", "same", "fold"])
+        writer.writerows(
+            zip(made.left, made.right, made.same.astype(int).tolist(), made.fold.tolist(), strict=True)
+        )
+
+
+def _refuse_other_reading(made: MadePairs, path: Path) -> None:
+    """What is read must be what was drawn: a name may begin with a space, or hold a line break.
+
+    Raises:
+        InputError: it is something else.
+    """
+    try:
+        read = load_protocol(path)
+    except InputError as error:
+        raise _unlistable(str(error.got)) from error
+    drawn, found = (*made.left, *made.right), (*read.left, *read.right)
+    for one, other in zip(drawn, found, strict=True):
+        if one != other:
+            raise _unlistable(f"{one!r}, which would be read as {other!r}")
+
+
+def _unlistable(got: str) -> InputError:
+    rule = "must have names of photos that a list can hold"
+    return InputError("ALIGNED", rule, got=got, fix="Rename the photo, and align again.")
+
+
+def _text(people: People, made: MadePairs, out: Path) -> str:
+    """What was made, for a terminal."""
+    each = len(made.left) // (2 * made.folds)
+    used = len({*made.left, *made.right})
+    return printable_lines(
+        [
+            f"{out}: {len(made.left):,} pairs in {made.folds} folds that share no person, each with {each:,} "
+            f"genuine and {each:,} impostor pairs",
+            f"of {people.text()}; {used:,} photos stand in a pair",
+            *([f"left out: {people.left_out.text()}"] if people.left_out else []),
+        ]
+    )

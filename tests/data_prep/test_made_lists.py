@@ -1,0 +1,250 @@
+"""Lists made of aligned photos keep what they promise, whatever the people and their photos are."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from data_prep.alignment import find_template
+from data_prep.dataset.manifest import AlignedDataset, Status, header_for, write_manifest
+from data_prep.errors import InputError
+from data_prep.made_lists import spread
+from data_prep.made_lists.pair_file import make_pair_list
+from data_prep.made_lists.pairs import MadePairs, draw_pairs
+from data_prep.made_lists.people import People
+from data_prep.protocols import VerificationProtocol, load_protocol
+from data_prep.sources.base import Skipped
+
+
+def row(photo: str, identity: str | None, *, crop: str | None = None, failed: bool = False) -> dict[str, Any]:
+    return {
+        "photo": photo,
+        "identity": identity,
+        "crop": None if failed else f"crops/{photo}.png",
+        "crop_sha256": crop,
+        "status": (Status.FAILED if failed else Status.ALIGNED).value,
+        "reason": "truncated" if failed else None,
+    }
+
+
+def dataset(folder: Path, rows: list[dict[str, Any]]) -> AlignedDataset:
+    folder.mkdir(parents=True, exist_ok=True)
+    header = header_for(find_template("arcface-112"), policy="centred-largest", min_face_px=20)
+    write_manifest(folder, header, rows)
+    return AlignedDataset.load(folder)
+
+
+def rows_of(counts: list[int]) -> list[dict[str, Any]]:
+    return [row(f"p{p:02d}/{i}.jpg", f"p{p:02d}") for p, photos in enumerate(counts) for i in range(photos)]
+
+
+def people_of(counts: list[int]) -> People:
+    names = [f"p{p:02d}" for p in range(len(counts))]
+    photos = [f"{name}/{i}.jpg" for name, photos in zip(names, counts, strict=True) for i in range(photos)]
+    first = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    return People(tuple(names), pa.array(photos), first, Skipped())
+
+
+def person(photo: str) -> str:
+    return photo.split("/")[0]
+
+
+def pairs_of(made: MadePairs | VerificationProtocol) -> list[tuple[str, str, bool, int]]:
+    return list(zip(made.left, made.right, made.same.tolist(), made.fold.tolist(), strict=True))
+
+
+def folds_of(made: MadePairs) -> dict[str, set[int]]:
+    """Person -> the folds that it is in."""
+    found: dict[str, set[int]] = {}
+    for left, right, _, fold in pairs_of(made):
+        for photo in (left, right):
+            found.setdefault(person(photo), set()).add(fold)
+    return found
+
+
+COUNTS = st.lists(st.integers(1, 7), min_size=1, max_size=14)
+
+
+@settings(max_examples=150, deadline=None)
+@given(COUNTS, st.integers(2, 5), st.one_of(st.none(), st.integers(1, 40)), st.integers(0, 3))
+def test_pairs_keep_their_promises_or_the_way_out_works(
+    counts: list[int], folds: int, per_fold: int | None, seed: int
+) -> None:
+    people = people_of(counts)
+    pairs = None if per_fold is None else per_fold * 2 * folds
+    try:
+        made = draw_pairs(people, folds=folds, pairs=pairs, seed=seed)
+    except InputError as error:
+        way_out(people, error, folds=folds, pairs=pairs)
+        return
+    assert pairs is None or len(made.left) == pairs
+    each = len(made.left) // (2 * folds)
+    assert Counter(zip(made.fold.tolist(), made.same.tolist(), strict=True)) == {
+        (fold, same): each for fold in range(1, folds + 1) for same in (True, False)
+    }
+    assert all((person(left) == person(right)) == same for left, right, same, _ in pairs_of(made))
+    together = [frozenset(pair[:2]) for pair in pairs_of(made)]
+    assert len(set(together)) == len(together)
+    assert all(len(pair) == 2 for pair in together)
+    assert all(len(found) == 1 for found in folds_of(made).values())
+    assert pairs_of(made) == pairs_of(draw_pairs(people, folds=folds, pairs=pairs, seed=seed))
+
+
+def way_out(people: People, error: InputError, *, folds: int, pairs: int | None) -> None:
+    """What the message advises works, and only just."""
+    if error.field == "--pairs":
+        number = int(error.fix.split("--pairs ")[1].split()[0])
+        assert pairs is not None
+        assert number < pairs
+        assert len(draw_pairs(people, folds=folds, pairs=number, seed=0).left) == number
+        with pytest.raises(InputError):
+            draw_pairs(people, folds=folds, pairs=number + 2 * folds, seed=0)
+        return
+    assert error.field == "--folds"
+    several, everybody = int((people.counts > 1).sum()), len(people.names)
+    assert several < folds or everybody < 2 * folds
+    if "--folds" in error.fix:
+        fewer = int(error.fix.split("--folds ")[1].split(",")[0])
+        assert draw_pairs(people, folds=fewer, pairs=None, seed=0).folds == fewer
+        with pytest.raises(InputError):
+            draw_pairs(people, folds=fewer + 1, pairs=None, seed=0)
+    else:
+        assert several < 2 or everybody < 4
+
+
+def test_a_seed_is_a_list_and_another_seed_another_one() -> None:
+    people = people_of([5] * 20)
+    lists = [pairs_of(draw_pairs(people, folds=5, pairs=100, seed=seed)) for seed in (0, 1)]
+    assert lists[0] != lists[1]
+
+
+def test_no_few_people_and_photos_make_most_of_the_pairs() -> None:
+    people = people_of([300, *[4] * 39, *[1] * 60])
+    made = draw_pairs(people, folds=5, pairs=None, seed=0)
+    genuine, impostor = (Counter[str]() for _ in range(2))
+    for left, right, same, _ in pairs_of(made):
+        (genuine if same else impostor).update([left, right])
+    assert max(genuine.values()) <= 2  # each photo in two pairs of its person
+    assert max(impostor.values()) <= 10
+    by_person = Counter[str]()
+    for photo, uses in impostor.items():
+        by_person[person(photo)] += uses
+    assert set(by_person) == set(people.names)
+    assert max(by_person.values()) - min(by_person.values()) <= 3
+    assert {person(photo) for photo in genuine} == set(people.names[:40])
+
+
+@pytest.mark.parametrize("pairs", [1, 19, 21, 1001])
+def test_a_number_that_cannot_be_divided_names_its_neighbours(pairs: int) -> None:
+    people = people_of([6] * 60)
+    with pytest.raises(InputError, match="--pairs: must be a multiple of 20") as raised:
+        draw_pairs(people, folds=10, pairs=pairs, seed=0)
+    below, above = pairs // 20 * 20, (pairs // 20 + 1) * 20
+    said = f"Use --pairs {below} or {above}." if below else f"Use --pairs {above}."
+    assert raised.value.fix == said
+
+
+def test_orders_hold_each_pair_once_and_spread() -> None:
+    for things in range(2, 30):
+        pairs = [spread.circle_pair(number, things) for number in range(spread.pair_count(things))]
+        assert {frozenset(pair) for pair in pairs} == set(map(frozenset, combinations(range(things), 2)))
+        assert len({thing for pair in pairs[: things // 2] for thing in pair}) == 2 * (things // 2)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.integers(1, 5), min_size=1, max_size=6))
+def test_impostor_pairs_are_all_pairs_across_people(counts: list[int]) -> None:
+    photos = [(who, photo) for who, its in enumerate(counts) for photo in range(its)]
+    across = {frozenset(pair) for pair in combinations(photos, 2) if pair[0][0] != pair[1][0]}
+    drawn = [
+        frozenset([(one, photo), (other, its)]) for one, photo, other, its in spread.pairs_across(counts)
+    ]
+    assert len(drawn) == len(across)
+    assert set(drawn) == across
+
+
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=9), st.data())
+def test_dealing_evenly(most: list[int], data: st.DataObject) -> None:
+    total = data.draw(st.integers(0, sum(most)))
+    has = np.array(most)
+    given = spread.dealt_evenly(has, total, np.random.default_rng(0))
+    assert given.sum() == total
+    assert (given <= has).all()
+    assert given.max() - given[given < has].min(initial=10) <= 1
+
+
+# --- from a manifest to a list
+
+
+def test_the_order_of_the_manifest_does_not_matter(tmp_path: Path) -> None:
+    rows = rows_of([4] * 8 + [1] * 3)
+    texts = []
+    for name, ordered in (("a", rows), ("b", rows[::-1]), ("c", rows[7:] + rows[:7])):
+        make_pair_list(dataset(tmp_path / name, ordered), tmp_path / f"{name}.csv", folds=4, pairs=40, seed=3)
+        texts.append((tmp_path / f"{name}.csv").read_bytes())
+    assert texts[0] == texts[1] == texts[2]
+
+
+def test_verify_reads_the_list_and_knows_how_it_was_made(tmp_path: Path) -> None:
+    rows = rows_of([4] * 8)
+    rows[0] |= {"photo": 'p00/a, "b".jpg', "crop": "crops/comma.png"}
+    rows[1] |= {"photo": "p00/ü #1.jpg"}
+    made = draw_pairs(People.of(dataset(tmp_path / "a", rows)), folds=4, pairs=40, seed=3)
+    said = make_pair_list(AlignedDataset.load(tmp_path / "a"), tmp_path / "m.csv", folds=4, pairs=40, seed=3)
+    protocol = load_protocol(tmp_path / "m.csv")
+    assert pairs_of(protocol) == pairs_of(made)
+    assert (protocol.name, protocol.title) == ("m", "m")
+    assert "`faceverif data pairs` made it: no person in two folds; seed 3; of 32 photos of 8 people" in (
+        protocol.reading
+    )
+    assert "40 pairs in 4 folds that share no person, each with 5 genuine and 5 impostor pairs" in said
+
+
+def test_a_list_that_was_changed_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "m.csv"
+    make_pair_list(dataset(tmp_path / "a", rows_of([4] * 8)), path, folds=4, pairs=40, seed=3)
+    note, header, *lines = path.read_text().splitlines()
+    path.write_text("\n".join([note, header, lines[1], lines[0], *lines[2:]]))
+    assert "its pairs were changed after `faceverif data pairs` made it" in load_protocol(path).reading
+    path.write_text("\n".join([note, header, *lines[:-1]]))
+    with pytest.raises(InputError, match="m has 40 pairs in 4 folds; got 39 pairs in 4"):
+        load_protocol(path)
+    assert load_protocol(path, allow_partial=True).partial == "39 of 40 pairs, 4 of 4 folds"
+
+
+def test_what_no_list_may_name_is_counted(tmp_path: Path) -> None:
+    rows = rows_of([4] * 4)
+    rows += [
+        row("p00/broken.jpg", "p00", failed=True),
+        row("nobody.jpg", None),
+        row("p01/one.jpg", "p01", crop="a" * 64),
+        row("p01/one (copy).jpg", "p01", crop="a" * 64),
+        row("p02/both.jpg", "p02", crop="b" * 64),
+        row("p03/both.jpg", "p03", crop="b" * 64),
+    ]
+    people = People.of(dataset(tmp_path, rows))
+    photos = people.photos.to_pylist()
+    assert len(photos) == 17
+    assert "p01/one (copy).jpg" in photos  # the first of both by name
+    assert people.left_out.text() == (
+        "skipped 5: no_crop 1 (p00/broken.jpg), no_identity 1 (nobody.jpg), "
+        "same_crop_under_several_people 2 (p02/both.jpg, p03/both.jpg), copy 1 (p01/one.jpg)"
+    )
+
+
+def test_names_that_no_list_can_hold_are_refused(tmp_path: Path) -> None:
+    rows = rows_of([4] * 4)
+    rows[0] |= {"photo": "p00/a\nb.jpg"}
+    with pytest.raises(InputError, match=r"can hold; got .*Rename the photo"):
+        make_pair_list(dataset(tmp_path / "a", rows), tmp_path / "m.csv", folds=2, pairs=None, seed=0)
+    assert not (tmp_path / "m.csv").exists()
+    with pytest.raises(InputError, match="must hold photos of people with a name"):
+        People.of(dataset(tmp_path / "b", [row("a.jpg", None)]))
