@@ -23,6 +23,25 @@ AS_CSV = (
 )
 
 
+class ListKind(NamedTuple):
+    """What a list must be, for messages.
+
+    Attributes:
+        option: that names it.
+        name: as in "must be a list of pairs".
+        holds: what stands in its lines.
+        form: how to write one.
+    """
+
+    option: str
+    name: str
+    holds: str
+    form: str
+
+
+PAIRS = ListKind("--protocol", "a list of pairs", "pairs", AS_CSV)
+
+
 class Separator(NamedTuple):
     """What stands between the fields of a line.
 
@@ -111,7 +130,7 @@ def unknown_list(path: Path) -> InputError:
     )
 
 
-def read_lines(path: Path) -> list[str]:
+def read_lines(path: Path, kind: ListKind = PAIRS) -> list[str]:
     """The lines of a list, without their ends and without empty ones at its end; at least one.
 
     Comments above the list are empty lines here, so that every line keeps its number.
@@ -120,22 +139,22 @@ def read_lines(path: Path) -> list[str]:
         InputError: no such file, not UTF-8 text, or empty.
     """
     if not path.is_file():
-        raise InputError("--protocol", "must be a list of pairs", got=path, fix="Check the path.")
+        raise InputError(kind.option, f"must be {kind.name}", got=path, fix="Check the path.")
     if path.stat().st_size > _LARGEST_FILE:
-        raise InputError(
-            str(path), "must be a list of pairs", got="a file over 256 MiB", fix="Check the path."
-        )
+        raise InputError(str(path), f"must be {kind.name}", got="a file over 256 MiB", fix="Check the path.")
     try:
         lines = path.read_text(encoding="utf-8-sig").rstrip().split("\n")
     except UnicodeDecodeError as error:
         raise InputError(
             str(path),
-            "must be a list of pairs in UTF-8 text",
+            f"must be {kind.name} in UTF-8 text",
             got=f"other bytes from number {error.start + 1:,} on",
-            fix="If it is a text file, save it again as UTF-8. " + AS_CSV,
+            fix="If it is a text file, save it again as UTF-8. " + kind.form,
         ) from error
     if lines == [""]:
-        raise InputError(str(path), "must hold pairs", got="an empty file", fix="Get a complete copy of it.")
+        raise InputError(
+            str(path), f"must hold {kind.holds}", got="an empty file", fix="Get a complete copy of it."
+        )
     if "\0" in lines[0]:
         raise InputError(
             f"{path}, line 1",
