@@ -250,25 +250,31 @@ class VerificationResult:
         }
 
     def _sources(self) -> dict[str, Any]:
-        header = self.dataset.header
-        return {
-            "model": self.model.name,
-            "model_sha256": self.model.sha256,
-            "device": self.model.device,
-            "preprocessing": self.model.preprocessing,
-            "input_px": self.model.input_px,
-            "training": self.model.training,
-            "training_exclusions": self.model.exclusions,
-            "data": str(self.dataset.root),
-            "data_sha256": self.dataset.sha256,
-            "template": header.template,
-            "template_sha256": header.template_sha256,
-            "policy": header.policy,
-            "colour_order": header.colour_order,
-            "min_face_px": header.min_face_px,
-            "data_versions": header.versions,
+        return made_with(self.model, self.dataset) | {
             "protocol_sha256": self.protocol.sha256,
             "versions": self.versions,
             "git_commit": self.git_commit,
             "seconds": round(self.seconds, 3),
         }
+
+
+def made_with(model: ModelFacts, dataset: AlignedDataset) -> dict[str, Any]:
+    """What every result says of its model and its crops, JSON-able."""
+    header = dataset.header
+    return {
+        "model": model.name,
+        "model_sha256": model.sha256,
+        "device": model.device,
+        "preprocessing": model.preprocessing,
+        "input_px": model.input_px,
+        "training": model.training,
+        "training_exclusions": model.exclusions,
+        "data": str(dataset.root),
+        "data_sha256": dataset.sha256,
+        "template": header.template,
+        "template_sha256": header.template_sha256,
+        "policy": header.policy,
+        "colour_order": header.colour_order,
+        "min_face_px": header.min_face_px,
+        "data_versions": header.versions,
+    }

@@ -81,10 +81,15 @@ def evaluate(
         similarity=(Score.COSINE if fitted is None else Score.PCA_MAHALANOBIS).value,
         similarity_rule="cosine similarity" if fitted is None else fitted.rule,
         seconds=time.monotonic() - start,
-        versions={"python": platform.python_version()} | {tool: version(tool) for tool in _TOOLS},
+        versions=tool_versions(),
         git_commit=git_commit(),
         warnings=() if warning is None else (warning,),
     )
+
+
+def tool_versions() -> dict[str, str]:
+    """Of Python and of the packages that a result depends on."""
+    return {"python": platform.python_version()} | {tool: version(tool) for tool in _TOOLS}
 
 
 def verify(
