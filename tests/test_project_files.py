@@ -47,7 +47,7 @@ def test_where_to_add_names_folders_and_files_that_exist() -> None:
 
 def test_architecture_is_one_page_and_names_rooms_that_exist() -> None:
     text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
-    assert len(text.splitlines()) <= 120
+    assert len(text.splitlines()) <= 140
     rooms = re.findall(r"`((?:faceverif|robustness|data_prep)(?:\.\w+)+)`", text)
     assert rooms
     for room in rooms:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import compress
 from pathlib import Path
 from typing import NamedTuple
@@ -41,6 +41,7 @@ class VerificationProtocol:
         reading: one line saying what the list is taken for and how it was read.
         official: size of the whole protocol, where its authors fixed one.
         partial: which part this is, such as `1,234 of 7,000 pairs, 2 of 10 folds`; null where it is whole.
+        columns: what else the list says of its pairs: name -> (pairs,) texts, empty where a line has none.
     """
 
     name: str
@@ -54,6 +55,7 @@ class VerificationProtocol:
     reading: str
     official: ProtocolSize | None = None
     partial: str | None = None
+    columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @classmethod
     def of_files(
@@ -68,6 +70,7 @@ class VerificationProtocol:
         reading: str,
         scored_folds: tuple[int, ...] | None = None,
         official: ProtocolSize | None = None,
+        columns: Mapping[str, tuple[str, ...]] | None = None,
     ) -> VerificationProtocol:
         """What was read from these files, whose content it is hashed by; without `scored_folds` all count."""
         digest = hashlib.sha256()
@@ -84,6 +87,7 @@ class VerificationProtocol:
             sha256=digest.hexdigest(),
             reading=reading,
             official=official,
+            columns=columns or {},
         )
 
     @property
@@ -120,6 +124,7 @@ class VerificationProtocol:
             same=self.same[kept],
             fold=fold,
             scored_folds=tuple(number for number in self.scored_folds if number in fold),
+            columns={name: tuple(compress(texts, kept)) for name, texts in self.columns.items()},
         )
         if not chosen.scored_folds or one_sided_fold(chosen.same, fold, chosen.scored_folds) is not None:
             return chosen._dealt_again(whole)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from data_prep.protocols.labels import is_label
+from data_prep.protocols.sizes import letters
 
 _PLAIN = 3  # fields of a line without header: two photos and a label
 _SIDES = (("left", "right"), ("1", "2"), ("a", "b"), ("first", "second"), ("0", "1"), ("l", "r"))
@@ -49,6 +50,16 @@ class Columns(NamedTuple):
         ignored = f", without {', '.join(rest)}" if rest else ""
         return f"columns {', '.join(self.names[place] for place in used)}{ignored}"
 
+    @property
+    def further(self) -> dict[str, int]:
+        """The other columns that have a name: name -> position; of two with one name the first."""
+        used = {self.left, self.right, self.same, self.fold}
+        found: dict[str, int] = {}
+        for place, name in enumerate(self.names or ()):
+            if name and place not in used:
+                found.setdefault(name, place)
+        return found
+
     def fit(self, fields: Sequence[str]) -> bool:
         """Whether a line has these columns, none of them empty, and no more than the header names."""
         places = [place for place in (self.left, self.right, self.same, self.fold) if place is not None]
@@ -65,7 +76,7 @@ def columns_in(rows: Sequence[Sequence[str]]) -> Columns | None:
     the pair with the most distinct names is taken, and the first pair on a tie.
     """
     names = _uncommented(*rows[:2])
-    header = [re.sub(r"[^a-z0-9]", "", name.lower()) for name in names]
+    header = [letters(name) for name in names]
     pairs = _photo_columns(header)
     same = next((place for place, name in enumerate(header) if name in _LABELS), None)
     if not pairs or same is None:
@@ -73,6 +84,24 @@ def columns_in(rows: Sequence[Sequence[str]]) -> Columns | None:
     fold = next((place for place, name in enumerate(header) if name in _FOLDS), None)
     left, right = max(pairs, key=lambda pair: _photos_told_apart(rows[1:], pair))
     return Columns(left, right, same, fold, tuple(names))
+
+
+def sides_of(name: str, columns: Iterable[str]) -> tuple[str, str] | None:
+    """The two columns that say something of a pair's photos, as `race1` and `race2` do; null without them.
+
+    Args:
+        name: what they say, such as `race`.
+        columns: the names that there are.
+    """
+    by_letters = {letters(column): column for column in columns}
+    for one, other in _SIDES:
+        for begin, end in (
+            (f"{letters(name)}{one}", f"{letters(name)}{other}"),
+            (f"{one}{letters(name)}", f"{other}{letters(name)}"),
+        ):
+            if begin in by_letters and end in by_letters:
+                return by_letters[begin], by_letters[end]
+    return None
 
 
 def columns_without_header(rows: Sequence[Sequence[str]]) -> Columns | None:

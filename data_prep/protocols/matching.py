@@ -116,7 +116,7 @@ def find_rows(keys: Sequence[str], dataset: AlignedDataset) -> NDArray[np.int64]
     Raises:
         InputError: photos are missing, or a key fits several.
     """
-    rows = _names_of(dataset).rows_of(keys)
+    rows = names_of(dataset).rows_of(keys)
     missing = [key for key, row in rows.items() if row is None]
     _refuse_missing(missing, len(rows), [str(photo) for photo in dataset.column("photo")])
     return np.array([rows[key] for key in keys], dtype=np.int64)
@@ -128,7 +128,7 @@ def pairs_within(protocol: VerificationProtocol, dataset: AlignedDataset) -> Ver
     Raises:
         InputError: too few are left to choose a threshold, or a key fits several photos.
     """
-    rows = _names_of(dataset).rows_of([*protocol.left, *protocol.right])
+    rows = names_of(dataset).rows_of([*protocol.left, *protocol.right])
     there = pairs_there(protocol, rows)
     return protocol if there.all() else protocol.part(there)
 
@@ -141,11 +141,12 @@ def pairs_there(protocol: VerificationProtocol, rows: dict[str, int | None]) -> 
 
 def names_any(protocol: VerificationProtocol, dataset: AlignedDataset) -> bool:
     """Whether the data set holds any photo of the protocol."""
-    rows = _names_of(dataset).rows_of([*protocol.left, *protocol.right])
+    rows = names_of(dataset).rows_of([*protocol.left, *protocol.right])
     return any(row is not None for row in rows.values())
 
 
-def _names_of(dataset: AlignedDataset) -> PhotoNames:
+def names_of(dataset: AlignedDataset) -> PhotoNames:
+    """The photos of a data set by the names that a list may use."""
     photos = [str(photo) for photo in dataset.column("photo")]
     reasons = dataset.column("reason")
     failed = np.flatnonzero(dataset.column("status") == Status.FAILED.value).tolist()

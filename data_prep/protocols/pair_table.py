@@ -86,6 +86,10 @@ def _load(path: Path) -> VerificationProtocol:
         fold_rule=fold_rule,
         reading="; ".join([f"the authors' own pairs of {name}", *said] if name else said),
         official=note.size if note is not None else None,
+        columns={
+            name: tuple(row.fields[place] if place < len(row.fields) else "" for row in rows)
+            for name, place in columns.further.items()
+        },
     )
 
 

@@ -25,7 +25,12 @@ from faceverif.cli.options import (
     Thresholds,
     engine_on,
 )
-from faceverif.verification.options import Score, VerificationOptions, refuse_unfitted_score
+from faceverif.verification.options import (
+    Score,
+    VerificationOptions,
+    refuse_unfitted_score,
+    refuse_unused_options,
+)
 
 
 def embed(
@@ -111,6 +116,35 @@ AllowPartial = Annotated[
     ),
 ]
 
+Groups = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--groups",
+        metavar="COLUMN",
+        help="Error rates of groups, by a column of the list of pairs, of --attributes or of the manifest. "
+        "Numbers in bins: age:10, age:18,40 or age:q4. May be repeated.",
+    ),
+]
+AttributesFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--attributes",
+        callback=exists,
+        help="For --groups: a CSV with a column photo or identity and further columns, or CelebA's "
+        "list_attr_celeba.txt or LFW's lfw_attributes.txt.",
+    ),
+]
+FarOfGroups = Annotated[
+    float | None,
+    typer.Option(
+        "--far",
+        min=0,
+        max=1,
+        help="For --groups: the false accept rate of all pairs whose threshold every group is measured at; "
+        "default: 0.01, or 0.1 with fewer than 100 impostor pairs.",
+    ),
+]
+
 
 def verify(
     data: AlignedSets,
@@ -125,6 +159,9 @@ def verify(
     score: ScoreName = Score.COSINE,
     fit: FittedOn = None,
     allow_partial: AllowPartial = False,
+    groups: Groups = None,
+    attributes: AttributesFile = None,
+    far: FarOfGroups = None,
     device: Device = "auto",
 ) -> None:
     """Verify pairs of photos by a protocol or a suite: accuracy, AUC, EER, TAR at FAR, and a report."""
@@ -133,7 +170,21 @@ def verify(
 
     _refuse_unclear_task(data, protocol, suite)
     refuse_unfitted_score(score, fit, subtract_mean=subtract_mean)
-    if protocol is not None and protocol.suffix != ".bin":  # one that is large is read once, later
+    options = VerificationOptions(
+        flip=flip,
+        subtract_mean=subtract_mean,
+        fit=fit,
+        allow_partial=allow_partial,
+        groups=tuple(groups or ()),
+        attributes=attributes,
+        far=far,
+    )
+    refuse_unused_options(options, suite)
+    if protocol is not None and options.groups:
+        from faceverif.verification.groups.checks import refuse_unfit_groups  # reads the data set
+
+        refuse_unfit_groups(data[0], protocol, options)
+    elif protocol is not None and protocol.suffix != ".bin":  # one that is large is read once, later
         load_protocol(protocol, allow_partial=allow_partial)
     say(f"verifying {model[0]} by {protocol or suite}: {out}")
     embedder = load_embedder(model[0], preprocess=preprocess, output=output, device=device)
@@ -141,9 +192,6 @@ def verify(
     from faceverif.verification.runner import verify as run_protocol
     from faceverif.verification.suite import verify_suite
 
-    options = VerificationOptions(
-        flip=flip, subtract_mean=subtract_mean, fit=fit, allow_partial=allow_partial
-    )
     if protocol is not None:
         typer.echo(run_protocol(embedder, data[0], protocol, out=out, options=options).text())
     elif suite is not None:

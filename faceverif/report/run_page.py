@@ -21,6 +21,7 @@ from faceverif.report.plotting import house_style
 from faceverif.report.svg import Drawing, draw, save_panels
 from faceverif.verification.figures import ScoredPairs, verification_panels
 from faceverif.verification.files import FIGURES_NAME, PAIRS_NAME, RESULT_NAME, SCORES_NAME
+from faceverif.verification.groups.figure import group_panels
 
 _MAIN_NUMBERS = ("accuracy", "accuracy_se", "eer", "auc", "tar_at_far")
 _MIME = {".png": "image/png", ".jpg": "image/jpeg"}
@@ -45,6 +46,19 @@ class ShownPair:
 
 
 @dataclass(frozen=True)
+class ShownGroups:
+    """Error rates of groups as the page shows them.
+
+    Attributes:
+        facts: of one column in `result.json`.
+        figures: both rates.
+    """
+
+    facts: Mapping[str, Any]
+    figures: list[Drawing]
+
+
+@dataclass(frozen=True)
 class ShownVerification:
     """A verification as the pages show it.
 
@@ -54,6 +68,7 @@ class ShownVerification:
         figures: ROC, DET and scores.
         genuine: the hardest genuine pairs, hardest first.
         impostor: the hardest impostor pairs, hardest first.
+        groups: error rates by each column that was asked for.
     """
 
     title: str
@@ -61,22 +76,25 @@ class ShownVerification:
     figures: list[Drawing]
     genuine: list[ShownPair]
     impostor: list[ShownPair]
+    groups: list[ShownGroups]
 
     @property
     def numbers(self) -> dict[str, Any]:
         """Its main results, for the summary of a page."""
-        return {name: self.facts[name] for name in _MAIN_NUMBERS}
+        ratios = {shown.facts["column"]: shown.facts["largest_ratio"] for shown in self.groups}
+        return {name: self.facts[name] for name in _MAIN_NUMBERS} | ({"groups": ratios} if ratios else {})
 
     @classmethod
     def read(cls, folder: Path) -> ShownVerification:
         """The results in a folder that `faceverif verify` wrote."""
-        pairs = _read_pairs(folder)
+        pairs, facts = _read_pairs(folder), read_json(folder / RESULT_NAME)
         return cls(
             title=folder.name,
-            facts=read_json(folder / RESULT_NAME),
+            facts=facts,
             figures=_figures(folder),
             genuine=sorted(pairs[True], key=lambda pair: pair.score),
             impostor=sorted(pairs[False], key=lambda pair: -pair.score),
+            groups=[_shown_groups(each) for each in facts.get("groups", [])],
         )
 
 
@@ -189,6 +207,11 @@ def _figures(folder: Path) -> list[Drawing]:
             return drawings
     with house_style():
         return draw(verification_panels(ScoredPairs.read(folder)))
+
+
+def _shown_groups(facts: Mapping[str, Any]) -> ShownGroups:
+    with house_style():
+        return ShownGroups(facts, draw(group_panels(facts)))
 
 
 def _curves(path: Path) -> list[Drawing]:

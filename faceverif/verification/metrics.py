@@ -26,7 +26,7 @@ TAR_RULE = "lowest threshold whose FAR does not exceed the target; needs at leas
 
 TARGET_FARS = (0.1, 0.01, 0.001, 0.0001)
 
-_NORMAL_QUANTILE_95 = 1.959963984540054
+NORMAL_QUANTILE_95 = 1.959963984540054
 
 
 @dataclass(frozen=True)
@@ -218,6 +218,29 @@ def resolves(far: float, impostors: int) -> bool:
     return far * impostors >= 1.0 - 1e-9
 
 
+def chosen_far(far: float | None, impostors: int) -> float:
+    """The false accept rate that was asked for, or 0.01, or 0.1 where too few impostor pairs resolve that.
+
+    Raises:
+        InputError: they do not resolve it.
+    """
+    wanted = far if far is not None else 0.01 if resolves(0.01, impostors) else 0.1
+    if wanted <= 0:
+        raise InputError("far", "must lie above 0", got=f"{wanted:g}", fix="Give a rate such as 0.01.")
+    if not resolves(wanted, impostors):
+        raise _unresolved(wanted, impostors)
+    return wanted
+
+
+def _unresolved(far: float, impostors: int) -> InputError:
+    return InputError(
+        "far",
+        f"must be resolvable: {far:g} needs at least {math.ceil(1 / far - 1e-9):,} impostor pairs",
+        got=f"{impostors:,}",
+        fix=f"Ask for {1 / impostors:.2g} or more, or use a protocol with more impostor pairs.",
+    )
+
+
 def tar_at_far(roc: Roc, far: float) -> OperatingPoint:
     """The operating point with the most genuine pairs accepted at a FAR of at most `far`.
 
@@ -225,12 +248,7 @@ def tar_at_far(roc: Roc, far: float) -> OperatingPoint:
         InputError: fewer than 1 / far impostor pairs.
     """
     if not resolves(far, roc.impostors):
-        raise InputError(
-            "far",
-            f"must be resolvable: {far:g} needs at least {math.ceil(1 / far - 1e-9):,} impostor pairs",
-            got=f"{roc.impostors:,}",
-            fix=f"Ask for {1 / roc.impostors:.2g} or more, or use a protocol with more impostor pairs.",
-        )
+        raise _unresolved(far, roc.impostors)
     allowed = math.floor(far * roc.impostors + 1e-9)
     return roc.point(int(np.searchsorted(roc.false_accepts, allowed, side="right")) - 1)
 
@@ -314,8 +332,8 @@ def measure(
 
 def wilson_interval(count: int, total: int) -> tuple[float, float]:
     """95 % interval of a rate that was measured as `count` in `total`; Wilson (1927)."""
-    rate, z2 = count / total, _NORMAL_QUANTILE_95**2
+    rate, z2 = count / total, NORMAL_QUANTILE_95**2
     centre = rate + z2 / (2 * total)
-    spread = _NORMAL_QUANTILE_95 * math.sqrt(rate * (1 - rate) / total + z2 / (4 * total**2))
+    spread = NORMAL_QUANTILE_95 * math.sqrt(rate * (1 - rate) / total + z2 / (4 * total**2))
     scale = 1 + z2 / total
     return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)

@@ -43,9 +43,31 @@ class VerificationOptions:
         subtract_mean: subtract, for each fold, the mean embedding of all other folds' photos.
         fit: aligned training photos to fit PCA and Mahalanobis distance on; null: the cosine.
         allow_partial: run the pairs that are there of a protocol that is not whole, and say so everywhere.
+        groups: columns by whose values the error rates are told apart: see `find_groupings`.
+        attributes: a file with more such columns; null: none.
+        far: false accept rate of all pairs whose threshold these rates are measured at; null: `chosen_far`.
     """
 
     flip: bool
     subtract_mean: bool = False
     fit: Path | None = None
     allow_partial: bool = False
+    groups: tuple[str, ...] = ()
+    attributes: Path | None = None
+    far: float | None = None
+
+
+def refuse_unused_options(options: VerificationOptions, suite: Path | None) -> None:
+    """Stop where an option has nothing to work on.
+
+    Raises:
+        InputError: groups of a suite, whose lists differ in their columns; or an option of groups alone.
+    """
+    if suite is not None and options.groups:
+        fix = "Run verify once for each list, with --protocol."
+        raise InputError("--groups", "is for one protocol", got=f"--suite {suite}", fix=fix)
+    given = {"--attributes": options.attributes, "--far": options.far}
+    unused = [name for name, value in given.items() if value is not None]
+    if unused and not options.groups:
+        fix = f"Add --groups COLUMN, or leave {unused[0]} out."
+        raise InputError(unused[0], "is for --groups", got="no --groups", fix=fix)

@@ -19,6 +19,7 @@ from faceverif.models import Embedder
 from faceverif.report.numbers import percent
 from faceverif.verification import metrics as rules
 from faceverif.verification.embeddings import FLIP_RULE
+from faceverif.verification.groups.rates import GroupRates
 from faceverif.verification.metrics import VerificationMetrics
 from faceverif.verification.scoring import MEAN_RULE, NO_CROP_RULE, NO_FACE_RULE, PairPhotos
 
@@ -81,6 +82,7 @@ class VerificationResult:
         versions: of the tools.
         git_commit: of the code that verified; null outside a checkout.
         warnings: why the numbers may mean nothing, in words.
+        groups: error rates by each column that was asked for.
     """
 
     protocol: VerificationProtocol
@@ -96,6 +98,7 @@ class VerificationResult:
     versions: dict[str, str]
     git_commit: str | None
     warnings: tuple[str, ...] = ()
+    groups: tuple[GroupRates, ...] = ()
 
     @property
     def accuracy(self) -> float:
@@ -161,6 +164,7 @@ class VerificationResult:
                 f"data        {self.dataset.root}, {self.dataset.sha256[:12]}  "
                 f"({header.template}, {header.policy})",
                 *(f"warning     {warning}" for warning in self.warnings),
+                *(line for rates in self.groups for line in rates.lines()),
             ]
         )
 
@@ -187,7 +191,7 @@ class VerificationResult:
 
     def as_json(self) -> dict[str, Any]:
         """Everything but the scores, JSON-able; rates are fractions."""
-        return self._numbers() | self._pair_counts() | self._rules() | self._sources()
+        return self._numbers() | self._pair_counts() | self._further() | self._rules() | self._sources()
 
     def _numbers(self) -> dict[str, Any]:
         folds, eer = self.metrics.folds, self.metrics.eer
@@ -231,6 +235,10 @@ class VerificationResult:
             "photos_without_crop": int(photos.no_crop.sum()),
             "fallback_pairs": int((self.fallback & scored).sum()),
         }
+
+    def _further(self) -> dict[str, Any]:
+        """What was measured because it was asked for."""
+        return {"groups": [rates.as_json() for rates in self.groups]} if self.groups else {}
 
     def _rules(self) -> dict[str, Any]:
         return {

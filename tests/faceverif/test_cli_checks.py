@@ -165,6 +165,15 @@ WRONG = [
     ("verify --data there --suite nowhere --model m --out o", "--suite: there is no such"),
     ("verify --data there --model m --out o", "verify: needs --protocol FILE or --suite FOLDER"),
     ("verify --data there --protocol file --onnx no.onnx --out o", "--model: there is no such"),
+    (
+        "verify --data there --suite there --model m --out o --groups sex",
+        "--groups: is for one protocol; got --suite there",
+    ),
+    ("verify --data there --protocol file --model m --out o --far 0.1", "--far: is for --groups"),
+    (
+        "verify --data there --protocol file --model m --out o --groups sex --attributes no.csv",
+        "--attributes: there is no such",
+    ),
     ("compare nowhere.jpg photo.jpg --model m", "FIRST: there is no such"),
     ("compare photo.jpg nowhere.jpg --model m", "SECOND: there is no such"),
     ("compare photo.jpg photo.jpg --run nowhere", "--model: there is no such"),

@@ -1,0 +1,89 @@
+"""What files say of photos and people: each form that people publish, and what is wrong with a torn one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from small_faces import write_faces
+
+from data_prep.dataset.manifest import AlignedDataset
+from data_prep.errors import InputError
+from data_prep.protocols.attributes import Attributes
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> AlignedDataset:
+    return write_faces(tmp_path_factory.mktemp("data"), people=2, photos=2)
+
+
+def read(folder: Path, text: str) -> Attributes:
+    path = folder / "attributes.txt"
+    path.write_text(text)
+    return Attributes.read(path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "photo,sex\nP00/P00_0001.jpg,F\nP01/P01_0002.jpg,M\n",
+        "\ufeffimage_id;sex\r\nP00_0001.jpg;F\r\nP01_0002.jpg;M\r\n",
+        "sex\tfile\nF\tP00/P00_0001\nM\tP01\\P01_0002\n",
+        "2\nsex old\nP00_0001.jpg   F  1\nP01_0002.jpg   M -1\n",
+        "# of LFW\n#\tperson\timagenum\tsex\nP00\t1\tF\nP01\t2\tM\n",
+        "name,sex,age\nP00_0001.jpg,F,3\nP01_0002.jpg,M,NA\n",
+        'photo,sex\n"P00/P00_0001.jpg",F\nP01/P01_0002.jpg,M\nP09/P09_0001.jpg,F\n\n',
+    ],
+)
+def test_attributes_of_photos(tmp_path: Path, dataset: AlignedDataset, text: str) -> None:
+    assert read(tmp_path, text).of(dataset, "sex") == ["F", None, None, "M"]
+
+
+@pytest.mark.parametrize("text", ["identity,sex\nP00,F\nP01,NaN\n", "name sex\nP00 F\nP07 M\n"])
+def test_attributes_of_people(tmp_path: Path, dataset: AlignedDataset, text: str) -> None:
+    assert read(tmp_path, text).of(dataset, "sex") == ["F", "F", None, None]
+
+
+def test_a_persons_name_with_spaces_is_that_of_the_folder(tmp_path: Path) -> None:
+    attributes = read(tmp_path, "#\tperson\timagenum\tMale\nAaron Eckhart\t1\t1.5\n")
+    assert attributes.keys == ("Aaron_Eckhart/Aaron_Eckhart_0001",)
+    assert attributes.columns == {"Male": 2}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("photo,sex\na.jpg,F\nb.jpg\n", "line 3: must have 2 fields, as the header has; got 1: 'b.jpg'"),
+        ("photo,sex\na.jpg,F\nb.jpg,F,9\n", "line 3: must have 2 fields"),
+        ("3\nsex old\na.jpg 1 1\nb.jpg 1 1\n", "got 2 photos, although its first line says 3,"),
+        ("2\nsex old\na.jpg 1 1\nb.jpg 1\n", "line 4: must have 3 fields"),
+        ("photo,sex\na.jpg,F\na.jpg,F\n", "line 3: must name each photo once; got a.jpg, as in line 2"),
+        ("identity,sex\nA,F\nB,F\nA,M\n", "line 4: must name each identity once; got A, as in line 2"),
+        ("photo,sex\n", "its header alone"),
+        ("photo,\na.jpg,\n", "the columns photo"),
+        ("age,sex\n3,F\n", "got first line 'age,sex'"),
+        ("", "an empty file"),
+        ('photo,sex\n"a.jpg,F\n', "line 2"),
+    ],
+)
+def test_broken_files_are_one_error(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(InputError) as refused:
+        read(tmp_path, text)
+    assert said in str(refused.value)
+
+
+def test_other_bytes_and_no_file_are_told(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"photo,sex\nM\xfcller,F\n")
+    with pytest.raises(InputError, match="other bytes from number 12"):
+        Attributes.read(tmp_path / "a")
+    with pytest.raises(InputError, match="got no file"):
+        Attributes.read(tmp_path / "b")
+
+
+def test_a_file_of_other_data_is_refused(tmp_path: Path, dataset: AlignedDataset) -> None:
+    with pytest.raises(
+        InputError, match=r"must say something of the photo of the data set, such as P00/P00_"
+    ):
+        read(tmp_path, "photo,sex\nQ/9.jpg,F\n").of(dataset, "sex")
+    with pytest.raises(InputError, match=r"must name each photo once; got P00_0001 and P00/P00_0001\.jpg"):
+        read(tmp_path, "photo,sex\nP00_0001,F\nP00/P00_0001.jpg,M\n").of(dataset, "sex")

@@ -1,0 +1,197 @@
+"""Error rates of groups: where columns come from, which pairs are counted where, against a literal count."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from groups import counted, walter_interval
+from small_faces import pattern_embedder, write_faces, write_pairs
+
+from data_prep.dataset.manifest import AlignedDataset
+from data_prep.errors import InputError
+from data_prep.protocols import VerificationProtocol, load_protocol
+from faceverif.verification.groups.grouping import MIXED, UNKNOWN, Grouping, find_groupings
+from faceverif.verification.groups.rates import Rate, group_rates, largest_ratio, ratio_interval
+from faceverif.verification.metrics import chosen_far, roc_curve, tar_at_far
+from faceverif.verification.options import VerificationOptions
+from faceverif.verification.runner import verify
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("groups")
+    write_faces(root / "data", noise=110)
+    pairs = write_pairs(root / "pairs.csv").read_text().splitlines()
+    header, *lines = pairs
+    sided = [
+        f"{line},{'xy'[number % 2]},{'xxy'[number % 3]},{number % 40}" for number, line in enumerate(lines)
+    ]
+    (root / "sided.csv").write_text("\n".join([f"{header},race1,race2,year", *sided]) + "\n")
+    people = [f"P{person:02d},{'FM'[person % 2] if person else ''},{20 + 3 * person}" for person in range(12)]
+    (root / "people.csv").write_text("\n".join(["identity,sex,age", *people]) + "\n")
+    return root
+
+
+def grouped(folder: Path, wanted: str, *, pairs: str = "sided.csv", attributes: bool = True) -> Grouping:
+    protocol, dataset = load_protocol(folder / pairs), AlignedDataset.load(folder / "data")
+    file = folder / "people.csv" if attributes else None
+    [grouping] = find_groupings([wanted], protocol, dataset, file)
+    return grouping
+
+
+def test_counts_are_those_of_a_literal_count() -> None:
+    rng = np.random.default_rng(5)
+    values = np.array(["a", "b", "c", None], dtype=object)
+    left, right = (values[rng.choice(4, 3000, p=[0.5, 0.28, 0.2, 0.02])] for _ in range(2))
+    same = rng.random(3000) < 0.5
+    right[same] = left[same]
+    scores = rng.normal(np.where(same, 1.0, 0.0), np.where(left == "b", 1.5, 0.7)).round(2)
+    protocol = VerificationProtocol(
+        "p",
+        ("l",) * 3000,
+        ("r",) * 3000,
+        same,
+        np.zeros(3000, np.int64),
+        (0,),
+        "",
+        "",
+        "",
+        columns={"g1": tuple(each or "" for each in left), "g2": tuple(each or "" for each in right)},
+    )
+    [grouping] = find_groupings(["g"], protocol, None, None)  # type: ignore[arg-type]
+    point = tar_at_far(roc_curve(scores, same), 0.2)
+    found = group_rates(scores, same, grouping, point=point, target=0.2)
+    expected = counted(list(zip(left, right, scores, same, strict=True)), point.threshold)
+    assert {
+        row.group: [
+            row.false_match.pairs,
+            row.false_match.errors,
+            row.false_non_match.pairs,
+            row.false_non_match.errors,
+        ]
+        for row in found.rows
+    } == expected
+    assert sum(row.false_match.pairs + row.false_non_match.pairs for row in found.rows) == 3000
+    ratio = found.false_match_ratio
+    assert ratio is not None
+    assert ratio.highest == "b"
+    assert ratio.by_chance < 0.05
+    (n, a), (m, b) = (expected[name][:2] for name in (ratio.highest, ratio.lowest))
+    assert ratio.ratio == pytest.approx((a / n) / (b / m))
+    assert (ratio.low, ratio.high) == pytest.approx(walter_interval(a, n, b, m))
+
+
+def test_a_ratio_that_chance_explains_says_so() -> None:
+    rates = {name: Rate(errors, 400, True) for name, errors in {"a": 10, "b": 12, "c": 14, "d": 9}.items()}
+    found = largest_ratio(rates)
+    assert found is not None
+    assert found.by_chance > 0.5
+    assert found.low < 1 < (found.high or 0)
+
+
+def test_a_rate_of_zero_has_a_ratio_without_upper_end() -> None:
+    found = largest_ratio({"a": Rate(30, 300, True), "b": Rate(0, 300, True), "c": Rate(9, 9, False)})
+    assert found is not None
+    assert (found.highest, found.lowest, found.ratio, found.high) == ("a", "b", None, None)
+    assert found.low == pytest.approx(walter_interval(30, 300, 0, 300)[0])
+    assert found.low > 1
+    assert "above" in found.text
+    assert largest_ratio({"a": Rate(0, 300, True), "b": Rate(0, 300, True)}) is None
+    assert largest_ratio({"a": Rate(9, 300, True), "b": Rate(9, 20, False)}) is None
+    assert ratio_interval(Rate(3, 40, True), Rate(5, 70, True)) == pytest.approx(
+        walter_interval(3, 40, 5, 70)
+    )
+
+
+@pytest.mark.parametrize(
+    ("wanted", "names", "origin"),
+    [
+        ("race", ("x", "y"), "columns race1 and race2 of the list of pairs"),
+        ("race1", ("x", "y"), "the list of pairs"),
+        ("sex", ("F", "M"), "people.csv"),
+        ("age:10", ("20 to 30", "30 to 40", "40 to 50", "50 to 60"), "people.csv"),
+        ("age:25,50", ("below 25", "25 to 50", "50 and more"), "people.csv"),
+        ("age:40,", ("below 40", "40 and more"), "people.csv"),
+        ("year", ("below 9", "9 to 18", "18 to 27", "27 and more"), "the list of pairs"),
+        ("year:q2", ("below 18", "18 and more"), "the list of pairs"),
+        ("identity", tuple(f"P{number:02d}" for number in range(12)), "the manifest"),
+        ("folder", tuple(f"P{number:02d}" for number in range(12)), "the names of the photos"),
+    ],
+)
+def test_columns_come_from_the_list_a_file_or_the_manifest(
+    folder: Path, wanted: str, names: tuple[str, ...], origin: str
+) -> None:
+    grouping = grouped(folder, wanted)
+    assert grouping.names == names
+    assert grouping.origin.endswith(origin)
+
+
+def test_pairs_of_two_groups_and_of_unknown_ones_are_counted_apart(folder: Path) -> None:
+    protocol = load_protocol(folder / "pairs.csv")
+    grouping = grouped(folder, "sex", pairs="pairs.csv")
+    for pair in range(len(protocol)):
+        people = {int(protocol.left[pair][1:3]), int(protocol.right[pair][1:3])}
+        sexes = {"?FM"[1 + person % 2] if person else "?" for person in people}
+        expected = UNKNOWN if "?" in sexes else MIXED if len(sexes) > 1 else "FM".index(*sexes)
+        assert grouping.group[pair] == expected
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said"),
+    [
+        ("nose", "got nose. There are: race1, race2, year, sex, age, folder, identity, status, "),
+        ("width", "--groups width: must have two groups or more; got one, 250, for all pairs."),
+        ("score", "got no value for any pair"),
+        (
+            "age:0",
+            "--groups: bins must be a width above 0, rising bounds, or q and a number of parts; got age:0",
+        ),
+        ("age:9,3", "bins must be"),
+        ("age:", "bins must be"),
+        ("age:old", "bins must be"),
+        ("age:q1", "bins must be"),
+        ("age:nan", "bins must be"),
+        ("year:1", "must have at most 24 groups; got 40: 0 to 1, 1 to 2, 2 to 3 and 37 more"),
+        ("sex:10", "--groups sex:10: bins are for columns of numbers; got values such as F, M."),
+    ],
+)
+def test_columns_that_are_no_groups_are_refused(folder: Path, wanted: str, said: str) -> None:
+    with pytest.raises(InputError) as refused:
+        grouped(folder, wanted)
+    assert said in str(refused.value)
+
+
+def test_the_false_accept_rate_must_be_resolved() -> None:
+    assert [chosen_far(far, 100) for far in (None, 0.05)] == [0.01, 0.05]
+    assert chosen_far(None, 99) == 0.1
+    for far, impostors in ((0.001, 100), (None, 9)):
+        with pytest.raises(InputError, match="must be resolvable"):
+            chosen_far(far, impostors)
+    with pytest.raises(InputError, match="must lie above 0"):
+        chosen_far(0, 100)
+
+
+def test_the_rates_stand_in_every_output(folder: Path, tmp_path: Path) -> None:
+    options = VerificationOptions(
+        flip=False, groups=("sex", "race"), attributes=folder / "people.csv", far=0.2
+    )
+    result = verify(pattern_embedder(), folder / "data", folder / "sided.csv", out=tmp_path, options=options)
+    facts = json.loads((tmp_path / "result.json").read_text())["groups"]
+    assert [each["column"] for each in facts] == ["sex", "race"]
+    for each in facts:
+        assert (
+            sum(row[kind]["pairs"] for row in each["rows"] for kind in ("false_match", "false_non_match"))
+            == 72
+        )
+        assert each["threshold"] == result.groups[0].point.threshold
+    assert [row["group"] for row in facts[0]["rows"]] == ["F", "M", "mixed pairs", "unknown pairs"]
+    assert any("too few" in warning for warning in facts[0]["warnings"])
+    assert set(json.loads((tmp_path / "summary.json").read_text())["numbers"]["groups"]) == {"sex", "race"}
+    text, page = result.text(), (tmp_path / "report.html").read_text()
+    assert "by sex (from " in text
+    assert "largest ratio of false match rates: " in text
+    assert "Error rates by race" in page
+    assert "mixed pairs" in page
