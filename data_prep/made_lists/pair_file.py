@@ -10,11 +10,11 @@ from data_prep.dataset.manifest import AlignedDataset
 from data_prep.errors import InputError, printable_lines
 from data_prep.made_lists.pairs import MadePairs, draw_pairs
 from data_prep.made_lists.people import People
+from data_prep.made_lists.reading_back import refuse_other_names, unlistable
 from data_prep.protocols import load_protocol
 from data_prep.protocols.list_note import ListNote
 
 _COMMAND = "faceverif data pairs"
-_SHORT = 12  # letters of a hash for people
 
 
 def make_pair_list(dataset: AlignedDataset, out: Path, *, folds: int, pairs: int | None, seed: int) -> str:
@@ -34,8 +34,8 @@ def make_pair_list(dataset: AlignedDataset, out: Path, *, folds: int, pairs: int
     refuse_busy(out, command=_COMMAND)
     people = People.of(dataset)
     made = draw_pairs(people, folds=folds, pairs=pairs, seed=seed)
-    how = f"no person in two folds; seed {seed}; of {people.text()}, sha256 {people.sha256()[:_SHORT]}"
-    note = ListNote.of(made.left, made.right, made.same, made.fold, how=how)
+    how = f"no person in two folds; seed {seed}; of {people.stated()}"
+    note = ListNote.of_pairs(made.left, made.right, made.same, made.fold, how=how)
     with written_whole(out) as unfinished:
         _write(made, note, unfinished)
         _refuse_other_reading(made, unfinished)
@@ -53,24 +53,11 @@ def _write(made: MadePairs, note: ListNote, path: Path) -> None:
 
 
 def _refuse_other_reading(made: MadePairs, path: Path) -> None:
-    """What is read must be what was drawn: a name may begin with a space, or hold a line break.
-
-    Raises:
-        InputError: it is something else.
-    """
     try:
         read = load_protocol(path)
     except InputError as error:
-        raise _unlistable(str(error.got)) from error
-    drawn, found = (*made.left, *made.right), (*read.left, *read.right)
-    for one, other in zip(drawn, found, strict=True):
-        if one != other:
-            raise _unlistable(f"{one!r}, which would be read as {other!r}")
-
-
-def _unlistable(got: str) -> InputError:
-    rule = "must have names of photos that a list can hold"
-    return InputError("ALIGNED", rule, got=got, fix="Rename the photo, and align again.")
+        raise unlistable(str(error.got)) from error
+    refuse_other_names([*made.left, *made.right], [*read.left, *read.right])
 
 
 def _text(people: People, made: MadePairs, out: Path) -> str:
@@ -82,6 +69,6 @@ def _text(people: People, made: MadePairs, out: Path) -> str:
             f"{out}: {len(made.left):,} pairs in {made.folds} folds that share no person, each with {each:,} "
             f"genuine and {each:,} impostor pairs",
             f"of {people.text()}; {used:,} photos stand in a pair",
-            *([f"left out: {people.left_out.text()}"] if people.left_out else []),
+            *people.left_out_text(),
         ]
     )

@@ -16,6 +16,7 @@ from data_prep.repeated_text import holds
 from data_prep.sources.base import Skipped
 
 _AT_ONCE = 2**16  # photos
+_SHORT = 12  # letters of a hash for people
 _HASH_LETTERS = 16  # of a crop's hash: 64 bits tell millions of photos apart in a quarter of the memory
 
 
@@ -73,7 +74,19 @@ class People:
         """The key of a person's photo, counted from 0."""
         return str(self.photos[int(self.first[person]) + number].as_py())
 
-    def sha256(self) -> str:
+    def text(self) -> str:
+        """How many there are."""
+        return f"{len(self.photos):,} photos of {len(self.names):,} people"
+
+    def stated(self) -> str:
+        """How many there are, and a hash of their names, for a list made of them."""
+        return f"{self.text()}, whose names have the sha256 {self._sha256()[:_SHORT]}"
+
+    def left_out_text(self) -> list[str]:
+        """A line on the photos that no list names; none where there are none."""
+        return [f"left out: {self.left_out.text()}"] if self.left_out else []
+
+    def _sha256(self) -> str:
         """Hash of the people and their photos, by name."""
         digest = hashlib.sha256()
         person = np.repeat(np.arange(len(self.names)), self.counts)
@@ -85,10 +98,6 @@ class People:
             )
             digest.update("".join(lines).encode())
         return digest.hexdigest()
-
-    def text(self) -> str:
-        """How many there are."""
-        return f"{len(self.photos):,} photos of {len(self.names):,} people"
 
 
 def _sorted_rows(dataset: AlignedDataset) -> pa.Table:

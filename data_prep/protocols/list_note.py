@@ -1,8 +1,10 @@
-"""The line above a list that `faceverif data pairs` made: how it was made, and what it must hold."""
+"""The line above a list that faceverif made: how it was made, and what it must hold."""
 
 from __future__ import annotations
 
+import hashlib
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -13,28 +15,29 @@ from data_prep.protocols.base import ProtocolSize
 from data_prep.protocols.list_text import opening_comments
 from data_prep.protocols.own_lists import fingerprint
 
-_MAKER = "faceverif data pairs"
 _LINE = re.compile(
-    rf"# {_MAKER}: (?P<pairs>[0-9,]+) pairs in (?P<folds>[0-9,]+) folds; (?P<how>.+); "
-    r"pairs sha256 (?P<sha256>[0-9a-f]{64})"
+    r"# (?P<maker>faceverif data [a-z]+): (?P<holds>[^;]+); (?P<how>.+); sha256 (?P<sha256>[0-9a-f]{64})"
 )
+_PAIRS = re.compile(r"(?P<pairs>[0-9,]+) pairs in (?P<folds>[0-9,]+) folds")
 
 
 class ListNote(NamedTuple):
     """What the line says.
 
     Attributes:
-        size: of the whole list.
+        maker: the command that made the list.
+        holds: what is in it, in words.
         how: it was made, in words.
-        sha256: the fingerprint of its pairs; see `own_lists`.
+        sha256: hash of its pairs or photos.
     """
 
-    size: ProtocolSize
+    maker: str
+    holds: str
     how: str
     sha256: str
 
     @classmethod
-    def of(
+    def of_pairs(
         cls,
         left: tuple[str, ...],
         right: tuple[str, ...],
@@ -43,29 +46,42 @@ class ListNote(NamedTuple):
         *,
         how: str,
     ) -> Self:
-        """The note of these pairs."""
-        size = ProtocolSize(len(left), len(np.unique(fold)))
-        return cls(size, how, fingerprint(left, right, same, fold))
+        """The note of a list of pairs."""
+        holds = f"{len(left):,} pairs in {len(np.unique(fold)):,} folds"
+        return cls("faceverif data pairs", holds, how, fingerprint(left, right, same, fold))
+
+    @classmethod
+    def of_photos(cls, photos: Iterable[tuple[str, str]], *, holds: str, how: str) -> Self:
+        """The note of a list of photos with their people."""
+        return cls("faceverif data gallery", holds, how, photos_sha256(photos))
 
     @classmethod
     def above(cls, path: Path) -> Self | None:
         """The note of a list; null where it has none."""
         found = next(filter(None, map(_LINE.fullmatch, opening_comments(path))), None)
-        if found is None:
-            return None
-        pairs, folds = (int(found[name].replace(",", "")) for name in ("pairs", "folds"))
-        return cls(ProtocolSize(pairs, folds), found["how"], found["sha256"])
+        return None if found is None else cls(**found.groupdict())
+
+    @property
+    def size(self) -> ProtocolSize | None:
+        """Of a whole list of pairs."""
+        found = _PAIRS.fullmatch(self.holds)
+        return found and ProtocolSize(*(int(number.replace(",", "")) for number in found.groups()))
 
     def line(self) -> str:
         """As it stands in the list."""
-        pairs, folds = self.size
-        return f"# {_MAKER}: {pairs:,} pairs in {folds:,} folds; {self.how}; pairs sha256 {self.sha256}"
+        return f"# {self.maker}: {self.holds}; {self.how}; sha256 {self.sha256}"
 
     def reading(self, found: str) -> str:
         """What is said of a list with this note.
 
         Args:
-            found: the fingerprint of its pairs.
+            found: the hash of what it holds.
         """
-        made = f"`{_MAKER}` made it: {self.how}"
-        return made if found == self.sha256 else f"its pairs were changed after {made}"
+        made = f"`{self.maker}` made it: {self.how}"
+        return made if found == self.sha256 else f"it was changed after {made}"
+
+
+def photos_sha256(photos: Iterable[tuple[str, str]]) -> str:
+    """Hash of photos with their people, in their order."""
+    lines = (f"{photo}\t{identity}\n" for photo, identity in photos)
+    return hashlib.sha256("".join(lines).encode()).hexdigest()

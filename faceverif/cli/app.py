@@ -12,7 +12,7 @@ from faceverif.cli.browser import app as serve_app
 from faceverif.cli.certification import certify
 from faceverif.cli.configs import config_keys, config_list, config_show
 from faceverif.cli.hub import hub_pull, hub_push
-from faceverif.cli.lists import data_pairs
+from faceverif.cli.lists import data_gallery, data_pairs
 from faceverif.cli.models import export_model_file, fit_head, import_model_file
 from faceverif.cli.preparation import align, data_audit, data_check, data_export, data_fetch
 from faceverif.cli.rejection import attack, calibrate_rejection, reject
@@ -73,6 +73,7 @@ DATA_TREE: tuple[Command, ...] = (
     Command(data_fetch, "fetch", continues=True),
     Command(data_audit, "audit", continues=True),
     Command(data_pairs, "pairs"),
+    Command(data_gallery, "gallery"),
     Command(data_export, "export"),
 )
 CONFIG_TREE: tuple[Command, ...] = (

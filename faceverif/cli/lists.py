@@ -1,4 +1,4 @@
-"""Commands that make lists of aligned photos: data pairs."""
+"""Commands that make lists of aligned photos: data pairs, data gallery."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from faceverif.cli.checks import can_be_file, made_by
+from faceverif.cli.checks import can_be_file, can_be_folder, made_by
 
 AlignedPhotos = Annotated[
     Path,
@@ -45,3 +45,28 @@ def data_pairs(
     typer.echo(
         f"next: faceverif verify --model MODEL --data {aligned} --protocol {out} --out results/{out.stem}"
     )
+
+
+def data_gallery(
+    aligned: AlignedPhotos,
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out", callback=can_be_folder, help="Folder for gallery.csv and probes.csv: new or empty."
+        ),
+    ],
+    strangers: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="Share of the people who are not in the gallery, only searched."),
+    ] = 0.5,
+    enrol: Annotated[
+        int, typer.Option(min=1, help="Photos of a person in the gallery; others are probes.")
+    ] = 1,
+    seed: Seed = 0,
+) -> None:
+    """Make lists for identification of your own photos: a gallery, probes of its people and of strangers."""
+    from data_prep.dataset.packed import load_aligned
+    from data_prep.made_lists.gallery_files import make_gallery_lists
+
+    dataset = load_aligned(aligned, field="ALIGNED")
+    typer.echo(make_gallery_lists(dataset, out, strangers=strangers, enrol=enrol, seed=seed))

@@ -17,10 +17,13 @@ from data_prep.alignment import find_template
 from data_prep.dataset.manifest import AlignedDataset, Status, header_for, write_manifest
 from data_prep.errors import InputError
 from data_prep.made_lists import spread
+from data_prep.made_lists.gallery import draw_gallery
+from data_prep.made_lists.gallery_files import make_gallery_lists
 from data_prep.made_lists.pair_file import make_pair_list
 from data_prep.made_lists.pairs import MadePairs, draw_pairs
 from data_prep.made_lists.people import People
 from data_prep.protocols import VerificationProtocol, load_protocol
+from data_prep.protocols.identification import load_identification
 from data_prep.sources.base import Skipped
 
 
@@ -213,7 +216,7 @@ def test_a_list_that_was_changed_says_so(tmp_path: Path) -> None:
     make_pair_list(dataset(tmp_path / "a", rows_of([4] * 8)), path, folds=4, pairs=40, seed=3)
     note, header, *lines = path.read_text().splitlines()
     path.write_text("\n".join([note, header, lines[1], lines[0], *lines[2:]]))
-    assert "its pairs were changed after `faceverif data pairs` made it" in load_protocol(path).reading
+    assert "it was changed after `faceverif data pairs` made it" in load_protocol(path).reading
     path.write_text("\n".join([note, header, *lines[:-1]]))
     with pytest.raises(InputError, match="m has 40 pairs in 4 folds; got 39 pairs in 4"):
         load_protocol(path)
@@ -248,3 +251,54 @@ def test_names_that_no_list_can_hold_are_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "m.csv").exists()
     with pytest.raises(InputError, match="must hold photos of people with a name"):
         People.of(dataset(tmp_path / "b", [row("a.jpg", None)]))
+
+
+# --- a gallery and probes
+
+
+@settings(max_examples=150, deadline=None)
+@given(COUNTS, st.sampled_from([0.0, 0.1, 0.3, 0.5, 0.9]), st.integers(1, 3), st.integers(0, 3))
+def test_a_gallery_keeps_its_promises_or_says_why_not(
+    counts: list[int], strangers: float, enrol: int, seed: int
+) -> None:
+    people = people_of(counts)
+    try:
+        made = draw_gallery(people, strangers=strangers, enrol=enrol, seed=seed)
+    except InputError:
+        number = max(1, round(strangers * len(counts))) if strangers else 0
+        assert max(counts) == 1 or number >= len(counts)
+        return
+    photos = [photo for photo, _ in [*made.gallery, *made.probes]]
+    assert sorted(photos) == people.photos.to_pylist()
+    assert all(person(photo) == identity for photo, identity in [*made.gallery, *made.probes])
+    enrolled = Counter(identity for _, identity in made.gallery)
+    searched = Counter(identity for _, identity in made.probes)
+    assert len(enrolled) == made.people == len(counts) - made.strangers
+    assert made.strangers == (max(1, round(strangers * len(counts))) if strangers else 0)
+    assert made.mated == sum(times for identity, times in searched.items() if identity in enrolled) > 0
+    for identity, times in enrolled.items():
+        assert times == min(enrol, max(1, times + searched[identity] - 1))
+    assert made == draw_gallery(people, strangers=strangers, enrol=enrol, seed=seed)
+
+
+def test_the_lists_are_read_as_they_are_and_both_or_none_are_written(tmp_path: Path) -> None:
+    rows = rows_of([4] * 6 + [1] * 4)
+    said = []
+    for name, ordered in (("a", rows), ("b", rows[::-1])):
+        data = dataset(tmp_path / name, ordered)
+        said.append(make_gallery_lists(data, tmp_path / f"{name}-lists", strangers=0.5, enrol=2, seed=1))
+    for name in ("gallery.csv", "probes.csv"):
+        assert (tmp_path / "a-lists" / name).read_bytes() == (tmp_path / "b-lists" / name).read_bytes()
+    read = load_identification(tmp_path / "a-lists")
+    made = draw_gallery(People.of(data), strangers=0.5, enrol=2, seed=1)
+    assert list(zip(read.gallery.photos, read.gallery.identities, strict=True)) == made.gallery
+    assert list(zip(read.probes.photos, read.probes.identities, strict=True)) == made.probes
+    assert "5 people in the gallery, 5 strangers (asked for: 0.5); up to 2 photos enrolled" in read.reading
+    assert "a gallery of 8 photos of 5 people; 20 probes, 6 of these people and 14 of 5 strangers" in said[0]
+    with pytest.raises(InputError, match="--out: must be a new or empty folder"):
+        make_gallery_lists(data, tmp_path / "a-lists", strangers=0.5, enrol=2, seed=1)
+    path = tmp_path / "a-lists/probes.csv"
+    path.write_text("\n".join(path.read_text().splitlines()[:-1]))
+    assert "probes.csv separated by commas; columns photo, identity; it was changed after" in (
+        load_identification(tmp_path / "a-lists").reading
+    )

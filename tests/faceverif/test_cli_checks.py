@@ -209,6 +209,8 @@ WRONG = [
     ("data pairs there --out p.csv", "ALIGNED: must be a folder made by `faceverif align`"),
     ("data pairs there --out p.txt", "--out: must be a .csv file; got p.txt. Use p.csv."),
     ("data pairs there --out file/p.csv", "--out: must be a folder"),
+    ("data gallery nowhere --out g", "ALIGNED: there is no such"),
+    ("data gallery there --out file", "--out: must be a folder"),
     ("app --model nowhere", "--model: there is no such"),
     ("app --runs nowhere", "--runs: there is no such"),
     ("app --device gpu", "--device: must be auto"),

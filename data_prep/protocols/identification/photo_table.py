@@ -22,6 +22,7 @@ from data_prep.protocols.identification.base import (
     sha256_of,
 )
 from data_prep.protocols.labels import words_of
+from data_prep.protocols.list_note import ListNote, photos_sha256
 from data_prep.protocols.list_text import (
     SEPARATORS,
     ListKind,
@@ -133,6 +134,9 @@ def _read(path: Path, option: str) -> _Table:
         refuse_name_outside(name, field=f"{path}, line {row.line}")
     identities = tuple(_field(row, columns.identity) for row in rows)
     reading = "; ".join([f"{path.name} separated by {separator.name}", columns.text, *notes])
+    note = ListNote.above(path)
+    if note is not None:
+        reading = f"{reading}; {note.reading(photos_sha256(zip(names, identities, strict=True)))}"
     mated = _mated(path, rows, columns)
     return _Table(PhotoList(tuple(names), identities, str(path)), mated, [row.line for row in rows], reading)
 
