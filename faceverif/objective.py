@@ -104,6 +104,10 @@ class Objective(nn.Module):
         """Put that share of the head's margin in force."""
         self.head.set_margin_progress(progress)
 
+    def start_draws(self, seed: int) -> None:
+        """Let the head draw for the next batch from that seed, the same in all processes."""
+        self.head.start_draws(seed)
+
     def end_epoch(self) -> None:
         """To be called after an epoch's last step, for what changes from epoch to epoch."""
         self.criterion.end_epoch()

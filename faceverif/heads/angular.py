@@ -54,7 +54,7 @@ def replace_true_class(logits: Tensor, labels: Tensor, true_logits: Tensor) -> T
         labels: (batch,), int64; one outside [0, classes) names a class that is not among these.
         true_logits: (batch,).
     """
-    return OwnClass.among(labels, logits.shape[1]).put(logits.clone(), true_logits)
+    return OwnClass.among(labels, logits.shape[1]).replaced(logits, true_logits)
 
 
 def scaled_cosines(embeddings: Tensor, weight: Tensor, *, scale: float) -> Tensor:

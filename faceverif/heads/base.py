@@ -161,5 +161,12 @@ class Head(nn.Module, ABC):
             labels: (batch,), int64 in [0, classes).
         """
 
+    def start_draws(self, seed: int) -> None:
+        """Take what the head draws of the next batch from that seed, which all processes share.
+
+        What is drawn depends on the seed and on a sample's place in the batch of all processes, so a run that
+        continues needs nothing stored. Most heads draw nothing.
+        """
+
     def set_margin_progress(self, progress: float) -> None:
         """Grow the margin with training; `progress` runs from 0 (no margin) to 1 (the whole margin)."""

@@ -179,6 +179,11 @@ class _Comparing(nn.Module):
 
 def _compare_with(head: Head, rows: Tensor, embeddings: Tensor, labels: Tensor) -> HeadOutput:
     """The comparison with some classes, of which the others get a gradient of zero."""
-    chosen = {f"head.{name}": getattr(head, name)[rows] for name in head.by_class}
-    output: HeadOutput = torch.func.functional_call(_Comparing(head), chosen, (embeddings, labels))
+    whole = {name: getattr(head, name) for name in head.by_class}
+    chosen = {name: tensor[rows] for name, tensor in whole.items()}
+    named = {f"head.{name}": tensor for name, tensor in chosen.items()}
+    output: HeadOutput = torch.func.functional_call(_Comparing(head), named, (embeddings, labels))
+    for name, tensor in whole.items():
+        if not isinstance(tensor, nn.Parameter):
+            tensor[rows] = chosen[name]  # statistics that the comparison has changed in place
     return output

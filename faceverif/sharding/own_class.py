@@ -35,6 +35,12 @@ class OwnClass(NamedTuple):
         before = matrix.gather(1, place).squeeze(1)
         return matrix.scatter_(1, place, torch.where(self.here, values, before)[:, None])
 
+    def replaced(self, matrix: Tensor, values: Tensor | float) -> Tensor:
+        """A (batch, classes) matrix with (batch,) values where the class is at hand; has a gradient."""
+        place = self.place[:, None]
+        before = matrix.gather(1, place).squeeze(1)
+        return matrix.scatter(1, place, torch.where(self.here, values, before)[:, None])
+
     def rows_of(self, weight: Tensor) -> Tensor:
         """(batch, dim), the rows of (classes, dim) weights; zeros where the class is not at hand."""
         return torch.where(self.here[:, None], weight[self.place], 0.0)

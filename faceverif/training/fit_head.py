@@ -136,6 +136,7 @@ def _fit(objective: Objective, embeddings: Tensor, labels: Tensor, config: Fitte
             set_learning_rate(
                 optimizer, config.fit.learning_rate * 0.5 * (1 + math.cos(math.pi * step / steps))
             )
+            objective.start_draws(counted_seed(config.seed, "margins", step))
             loss = objective(embeddings[which], labels[which]).loss
             _refuse_not_finite(loss)
             optimizer.zero_grad()

@@ -201,6 +201,7 @@ class OneStep(ABC, Generic[Batch]):
         measured = torch.zeros(3, device=self.fabric.device)
         extra = (self.attack_share(step),) if self._hardened else ()
         for number, (pictures, labels, *more) in enumerate(self.parts(batch, step=step), start=1):
+            self._objective.start_draws(counted_seed(self._settings.seed, "margins", step, number))
             with self.fabric.no_backward_sync(self.model, enabled=number < count):
                 output = self.model(pictures, labels, *extra, *more)
                 loss = output.loss / count
