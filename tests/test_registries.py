@@ -61,11 +61,11 @@ SIZES = frozenset({"classes", "embedding_dim"})
 REGISTRIES = {
     "head": Registry(HeadConfig, HEADS, TESTED_HEADS, computed=SIZES),
     "criterion": Registry(CriterionConfig, CRITERIA, TESTED_CRITERIA, computed=SIZES),
-    # likelihood needs a head with densities: it has tests of its own.
+    # likelihood and magnitude need heads of their own, and have tests of their own.
     "penalty": Registry(
         PenaltyConfig,
         PENALTIES,
-        {*TESTED_PENALTIES, "likelihood"},
+        {*TESTED_PENALTIES, "likelihood", "magnitude"},
         given=frozenset({"weight"}),
         computed=SIZES,
     ),

@@ -62,7 +62,18 @@ class ImprovedConfig(Section):
     gamma: Annotated[float, Field(le=50)] = 5.0
 
 
+class UnifiedCrossEntropyConfig(Section):
+    """UniFace: one learned threshold between the logits of true classes and all others."""
+
+    name: Literal["unified_cross_entropy"]
+
+
 CriterionConfig = Annotated[
-    CrossEntropyConfig | FocalConfig | LabelSmoothingConfig | OnlineLabelSmoothingConfig | ImprovedConfig,
+    CrossEntropyConfig
+    | FocalConfig
+    | LabelSmoothingConfig
+    | OnlineLabelSmoothingConfig
+    | ImprovedConfig
+    | UnifiedCrossEntropyConfig,
     Field(discriminator="name"),
 ]

@@ -7,7 +7,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from faceverif.config.section import NotNegative, Positive, Section
+from faceverif.config.section import Count, NotNegative, Positive, Section, broken_rule
+
+_MarginRad = Annotated[float, Field(ge=0, le=math.pi / 2)]
 
 
 class SoftmaxConfig(Section):
@@ -56,7 +58,117 @@ class ArcFaceConfig(Section):
 
     name: Literal["arcface"]
     scale: Positive = 30.0
-    margin_rad: Annotated[float, Field(ge=0, le=math.pi / 2)] = 0.5
+    margin_rad: _MarginRad = 0.5
+
+
+class AdaFaceConfig(Section):
+    """A margin on angle and cosine, shared out by how long an embedding is among those of recent batches.
+
+    Attributes:
+        scale: factor of the cosines.
+        margin: m of the paper.
+        h: how fast the margin's form changes with the length; 0 is CosFace.
+        step: share of the newest batch in the running mean and deviation of the lengths.
+    """
+
+    name: Literal["adaface"]
+    scale: Positive = 64.0
+    margin: _MarginRad = 0.4
+    h: NotNegative = 0.333
+    step: Annotated[float, Field(gt=0, le=1)] = 0.01
+
+
+class MagFaceConfig(Section):
+    """A margin on the angle that grows with the embedding's length; the penalty magnitude belongs to it.
+
+    Attributes:
+        scale: factor of the cosines.
+        lower_norm, upper_norm: lengths between which the margin grows. They must hold those that the backbone
+            gives; outside nothing depends on the length.
+        lower_margin_rad, upper_margin_rad: the margins at these lengths, in radians.
+    """
+
+    name: Literal["magface"]
+    scale: Positive = 64.0
+    lower_norm: Positive = 10.0
+    upper_norm: Positive = 110.0
+    lower_margin_rad: _MarginRad = 0.45
+    upper_margin_rad: _MarginRad = 0.8
+
+    @model_validator(mode="after")
+    def _grows(self) -> MagFaceConfig:
+        if not self.upper_norm > self.lower_norm:
+            rule = f"must be above lower_norm, {self.lower_norm:g}"
+            raise broken_rule("upper_norm", rule, got=self.upper_norm)
+        if self.upper_margin_rad < self.lower_margin_rad:
+            rule = f"must be at least lower_margin_rad, {self.lower_margin_rad:g}"
+            raise broken_rule("upper_margin_rad", rule, got=self.upper_margin_rad)
+        return self
+
+
+class CurricularFaceConfig(Section):
+    """ArcFace's margin; hard negative classes count little at first, and more as training goes on.
+
+    Attributes:
+        scale: factor of the cosines.
+        margin_rad: what the true class's angle is widened by, in radians.
+    """
+
+    name: Literal["curricularface"]
+    scale: Positive = 64.0
+    margin_rad: _MarginRad = 0.5
+
+
+class _ElasticSection(Section):
+    """Heads that draw a margin for every sample.
+
+    Attributes:
+        scale: factor of the cosines.
+        spread: standard deviation of the margins.
+        assign: to the samples at random, or by_angle: the larger margins of a batch to the samples that are
+            farther from their class (ElasticFace+).
+    """
+
+    scale: Positive = 64.0
+    spread: NotNegative = 0.05
+    assign: Literal["random", "by_angle"] = "random"
+
+
+class ElasticArcFaceConfig(_ElasticSection):
+    """ElasticFace-Arc: ArcFace with a margin drawn for every sample.
+
+    Attributes:
+        margin_rad: mean of the margins, in radians.
+    """
+
+    name: Literal["elastic_arcface"]
+    margin_rad: _MarginRad = 0.5
+
+
+class ElasticCosFaceConfig(_ElasticSection):
+    """ElasticFace-Cos: CosFace with a margin drawn for every sample.
+
+    Attributes:
+        margin: mean of the margins.
+    """
+
+    name: Literal["elastic_cosface"]
+    margin: Annotated[float, Field(ge=0, le=2)] = 0.35
+
+
+class SubcenterArcFaceConfig(Section):
+    """ArcFace with several centres for a class, of which the nearest one counts.
+
+    Attributes:
+        scale: factor of the cosines.
+        margin_rad: what the angle with the true class's nearest centre is widened by, in radians.
+        centres_per_class: how many; time and memory of the head grow with it.
+    """
+
+    name: Literal["subcenter_arcface"]
+    scale: Positive = 64.0
+    margin_rad: _MarginRad = 0.5
+    centres_per_class: Count = 3
 
 
 class _MultipliedAngleSection(Section):
@@ -128,6 +240,12 @@ HeadConfig = Annotated[
     | NormalisedSoftmaxConfig
     | CosFaceConfig
     | ArcFaceConfig
+    | AdaFaceConfig
+    | MagFaceConfig
+    | CurricularFaceConfig
+    | ElasticArcFaceConfig
+    | ElasticCosFaceConfig
+    | SubcenterArcFaceConfig
     | SphereFaceConfig
     | LSoftmaxConfig
     | WSoftmaxConfig

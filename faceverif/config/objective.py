@@ -59,6 +59,10 @@ class ObjectiveConfig(Section):
         lgm = self.head.name == "lgm"
         if penalty == "likelihood" and not lgm:
             return "likelihood needs the lgm head, since no other models densities; try center"
+        if penalty == "magnitude" and self.head.name != "magface":
+            return (
+                "magnitude needs the magface head, since no other margin depends on such a range of lengths"
+            )
         if penalty == "center" and lgm:
             return "center doubles the likelihood of the lgm head; use likelihood"
         if penalty == "mhe" and lgm:

@@ -87,6 +87,12 @@ class LikelihoodConfig(_PenaltySection):
     name: Literal["likelihood"]
 
 
+class MagnitudeConfig(_PenaltySection):
+    """MagFace's regulariser of the embeddings' lengths; its weight is the paper's lambda_g."""
+
+    name: Literal["magnitude"]
+
+
 class MHEConfig(_PenaltySection):
     """Class weights pushed apart."""
 
@@ -164,6 +170,7 @@ PenaltyConfig = Annotated[
     | CenterConfig
     | SNRConfig
     | LikelihoodConfig
+    | MagnitudeConfig
     | MHEConfig
     | TripletConfig
     | MarginConfig

@@ -12,6 +12,7 @@ from faceverif.criteria.focal import FocalLoss
 from faceverif.criteria.improved import ImprovedLoss
 from faceverif.criteria.label_smoothing import LabelSmoothing
 from faceverif.criteria.online_label_smoothing import OnlineLabelSmoothing
+from faceverif.criteria.unified_cross_entropy import UnifiedCrossEntropy
 
 if TYPE_CHECKING:
     from faceverif.config.criteria import CriterionConfig
@@ -22,6 +23,7 @@ CRITERIA: dict[str, Callable[..., Criterion]] = {
     "label_smoothing": LabelSmoothing,
     "online_label_smoothing": OnlineLabelSmoothing,
     "improved": ImprovedLoss,
+    "unified_cross_entropy": UnifiedCrossEntropy,
 }
 
 

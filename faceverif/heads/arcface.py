@@ -17,7 +17,7 @@ LARGEST_MARGIN_RAD = math.pi / 2
 _SMALLEST_SINE = 1e-3
 
 
-def turned_cosine(cosine: Tensor, *, margin_rad: float) -> Tensor:
+def turned_cosine(cosine: Tensor, *, margin_rad: float | Tensor) -> Tensor:
     """cos(theta + m), with its true gradient.
 
     Deng et al., "ArcFace" (2019), Eq. 3. Some ports add the margin outside autograd, which leaves the loss as
@@ -27,12 +27,19 @@ def turned_cosine(cosine: Tensor, *, margin_rad: float) -> Tensor:
 
     Args:
         cosine: cos(theta), any shape.
-        margin_rad: m in [0, pi / 2], in radians.
+        margin_rad: m in [0, pi / 2], in radians; one for all, or of the cosine's shape.
     """
-    sine = (1.0 - cosine.square()).clamp_min(_SMALLEST_SINE**2).sqrt()
-    turned = cosine * math.cos(margin_rad) - sine * math.sin(margin_rad)
-    beyond = cosine - margin_rad * math.sin(margin_rad)
-    return torch.where(cosine > -math.cos(margin_rad), turned, beyond)
+    if isinstance(margin_rad, Tensor):
+        along, across = margin_rad.cos(), margin_rad.sin()
+    else:
+        along, across = math.cos(margin_rad), math.sin(margin_rad)  # type: ignore[assignment]
+    turned = cosine * along - sine_of(cosine) * across
+    return torch.where(cosine > -along, turned, cosine - margin_rad * across)
+
+
+def sine_of(cosine: Tensor) -> Tensor:
+    """sin(theta) of cos(theta), theta in [0, pi], any shape; see `turned_cosine` for its gradient."""
+    return (1.0 - cosine.square()).clamp_min(_SMALLEST_SINE**2).sqrt()
 
 
 def arcface_logits(
@@ -55,7 +62,7 @@ def arcface_logits(
     Raises:
         InputError: a margin or labels out of range.
     """
-    _require_margin(margin_rad)
+    require_margin_rad(margin_rad)
     refuse_bad_labels(labels, batch=len(embeddings), classes=len(weight))
 
     def lower(cosine: Tensor, norms: Tensor) -> Tensor:
@@ -64,17 +71,22 @@ def arcface_logits(
     return angular_logits(embeddings, weight, labels, lower, scale=scale)[0]
 
 
-def _require_margin(margin_rad: float) -> None:
-    require_not_negative("margin_rad", margin_rad)
+def require_margin_rad(margin_rad: float, *, name: str = "margin_rad") -> None:
+    """Stop on a margin at which `turned_cosine` breaks its promise.
+
+    Raises:
+        InputError: it does not lie in [0, pi / 2].
+    """
+    require_not_negative(name, margin_rad)
     if margin_rad > LARGEST_MARGIN_RAD:
-        raise InputError("margin_rad", "must be at most pi / 2", got=margin_rad, fix="The paper's is 0.5.")
+        raise InputError(name, "must be at most pi / 2", got=margin_rad, fix="ArcFace's is 0.5.")
 
 
 class ArcFaceHead(AngularHead):
     """Angular head with the margin of `arcface_logits`."""
 
     def __init__(self, *, classes: int, embedding_dim: int, scale: float, margin_rad: float) -> None:
-        _require_margin(margin_rad)
+        require_margin_rad(margin_rad)
         super().__init__(classes=classes, embedding_dim=embedding_dim, scale=scale, margin=margin_rad)
 
     def lower_own(self, cosine: Tensor, norms: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from faceverif.penalties.distill import Distill
 from faceverif.penalties.entropy import Entropy
 from faceverif.penalties.gsc import GSC
 from faceverif.penalties.likelihood import Likelihood
+from faceverif.penalties.magnitude import Magnitude
 from faceverif.penalties.mhe import MHE
 from faceverif.penalties.pairs import Contrastive, Margin, NPair, ProxyNCA, Triplet
 from faceverif.penalties.snr import SNR
@@ -25,6 +26,7 @@ PENALTIES: dict[str, Callable[..., Penalty]] = {
     "center": Center,
     "snr": SNR,
     "likelihood": Likelihood,
+    "magnitude": Magnitude,
     "mhe": MHE,
     "triplet": Triplet,
     "margin": Margin,

@@ -13,6 +13,7 @@ from criteria import (
     improved_oracle,
     label_smoothing_oracle,
     soft_label_oracle,
+    unified_cross_entropy_oracle,
 )
 from numeric import numeric_gradient
 from torch import Tensor
@@ -24,6 +25,7 @@ from faceverif.criteria.focal import focal_loss
 from faceverif.criteria.improved import improved_loss
 from faceverif.criteria.label_smoothing import smoothed_cross_entropy
 from faceverif.criteria.online_label_smoothing import OnlineLabelSmoothing, soft_label_cross_entropy
+from faceverif.criteria.unified_cross_entropy import UnifiedCrossEntropy, unified_cross_entropy
 
 BATCH, CLASSES = 5, 4
 SOFT = torch.tensor([[0.7, 0.1, 0.1, 0.1], [0, 1, 0, 0], [0.25] * 4, [0.1, 0.2, 0.3, 0.4]]).double()
@@ -49,6 +51,10 @@ CRITERIA: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], Callable[[list[flo
     "improved, fashion": (
         partial(improved_loss, beta=0.5, gamma=10.0),
         partial(improved_oracle, beta=0.5, gamma=10.0),
+    ),
+    "unified": (
+        partial(unified_cross_entropy, threshold=torch.tensor(1.5)),
+        partial(unified_cross_entropy_oracle, threshold=1.5),
     ),
 }
 
@@ -140,6 +146,29 @@ def test_improved_loss_lets_go_of_easy_samples_and_not_of_hard_ones() -> None:
     ratio = improved_loss(logits, labels, beta=4.0, gamma=0.0) / plain
     assert ratio[0] < 1e-8
     assert ratio[1] == pytest.approx(1.0)
+
+
+def test_the_unified_threshold_begins_where_many_classes_cost_little_and_learns() -> None:
+    for classes in (4, 1000):
+        criterion = UnifiedCrossEntropy(classes=classes)
+        logits = torch.zeros(2, classes)
+        logits[:, 0] = 100.0
+        losses = criterion(logits, torch.zeros(2, dtype=torch.int64))
+        assert losses.tolist() == pytest.approx([0.1, 0.1], rel=0.3)
+    threshold = criterion.threshold.item()
+    criterion(torch.zeros(1, 1000), torch.tensor([3])).sum().backward()
+    with torch.no_grad():
+        criterion.threshold -= 0.1 * criterion.threshold.grad
+    assert criterion.threshold.item() < threshold  # the true class is below it
+
+
+def test_one_unified_threshold_parts_all_samples_where_the_softmax_is_content_with_each() -> None:
+    logits = torch.tensor([[10.0, 5.0], [0.0, 5.0]])  # every argmax is right, and no threshold parts them
+    shifted = torch.tensor([[10.0, 0.0], [0.0, 10.0]])
+    labels = torch.tensor([0, 1])
+    losses = [unified_cross_entropy(each, labels, torch.tensor(5.0)).sum() for each in (logits, shifted)]
+    assert losses[0] > 20 * losses[1]
+    assert cross_entropy(logits, labels).sum() < 0.02
 
 
 class TestOnlineLabelSmoothing:

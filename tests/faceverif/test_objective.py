@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -24,14 +25,21 @@ from faceverif.criteria.focal import focal_loss
 from faceverif.criteria.improved import improved_loss
 from faceverif.criteria.label_smoothing import smoothed_cross_entropy
 from faceverif.criteria.online_label_smoothing import soft_label_cross_entropy
+from faceverif.criteria.unified_cross_entropy import unified_cross_entropy
 from faceverif.heads import HEADS
+from faceverif.heads.adaface import adaface_logits
+from faceverif.heads.angular import cosines
 from faceverif.heads.arcface import arcface_logits
 from faceverif.heads.cosface import cosface_logits
+from faceverif.heads.curricularface import curricularface_logits
+from faceverif.heads.elasticface import elastic_arcface_logits, elastic_cosface_logits
 from faceverif.heads.lgm import lgm_logits
 from faceverif.heads.lsoftmax import lsoftmax_logits
+from faceverif.heads.magface import MagnitudeRange, magface_logits
 from faceverif.heads.normalised_softmax import normalised_softmax_logits
 from faceverif.heads.softmax import softmax_logits
 from faceverif.heads.sphereface import sphereface_logits
+from faceverif.heads.subcenter_arcface import subcenter_arcface_logits
 from faceverif.heads.wsoftmax import wsoftmax_logits
 from faceverif.objective import Objective
 from faceverif.penalties import EmbeddedBatch
@@ -70,7 +78,8 @@ def drawn() -> tuple[torch.Tensor, torch.Tensor]:
 
 def penalties_for(head: str) -> tuple[str, ...]:
     """All that go together with the head."""
-    of_the_head = ("likelihood",) if head == "lgm" else ("center", "mhe")
+    own = {"lgm": ("likelihood",), "magface": ("center", "mhe", "magnitude")}
+    of_the_head = own.get(head, ("center", "mhe"))
     return ("gsc", "entropy", "snr", "triplet", "margin", "n_pair", "proxy_nca", "contrastive", *of_the_head)
 
 
@@ -108,6 +117,10 @@ def test_the_sum_is_criterion_plus_weighted_penalties() -> None:
     torch.testing.assert_close(output.loss, expected)
 
 
+def own_cosines(x: torch.Tensor, head: Any, y: torch.Tensor) -> torch.Tensor:
+    return cosines(x, head.centres()).gather(1, y[:, None]).squeeze(1)
+
+
 # The pure function, which the oracles vouch for, that each module must equal; no settings are defaults.
 OF_HEADS: dict[
     str, tuple[dict[str, Any], Callable[[torch.Tensor, Any, torch.Tensor, float], torch.Tensor]]
@@ -124,6 +137,52 @@ OF_HEADS: dict[
     "arcface": (
         {"scale": 7.0, "margin_rad": 0.3},
         lambda x, head, y, now: arcface_logits(x, head.centres(), y, scale=7.0, margin_rad=0.3 * now),
+    ),
+    "adaface": (
+        {"scale": 7.0, "margin": 0.3, "h": 0.5, "step": 0.9},
+        lambda x, head, y, now: adaface_logits(
+            x, head.centres(), y, head.quality(x.norm(dim=1)), scale=7.0, margin=0.3 * now
+        ),
+    ),
+    "magface": (
+        {
+            "scale": 7.0,
+            "lower_norm": 1.0,
+            "upper_norm": 3.0,
+            "lower_margin_rad": 0.1,
+            "upper_margin_rad": 0.4,
+        },
+        lambda x, head, y, now: magface_logits(
+            x,
+            head.centres(),
+            y,
+            scale=7.0,
+            magnitudes=MagnitudeRange(1.0, 3.0),
+            lower_margin_rad=0.1 * now,
+            upper_margin_rad=0.4 * now,
+        ),
+    ),
+    "curricularface": (
+        {"scale": 7.0, "margin_rad": 0.3},
+        lambda x, head, y, now: curricularface_logits(
+            x, head.centres(), y, head.stage, scale=7.0, margin_rad=0.3 * now
+        ),
+    ),
+    "elastic_arcface": (
+        {"scale": 7.0, "margin_rad": 0.3, "spread": 0.1, "assign": "by_angle"},
+        lambda x, head, y, now: elastic_arcface_logits(
+            x, head.centres(), y, head.margins(own_cosines(x, head, y)), scale=7.0
+        ),
+    ),
+    "elastic_cosface": (
+        {"scale": 7.0, "margin": 0.3, "spread": 0.1, "assign": "random"},
+        lambda x, head, y, now: elastic_cosface_logits(
+            x, head.centres(), y, head.margins(own_cosines(x, head, y)), scale=7.0
+        ),
+    ),
+    "subcenter_arcface": (
+        {"scale": 7.0, "margin_rad": 0.3, "centres_per_class": 2},
+        lambda x, head, y, now: subcenter_arcface_logits(x, head.weight, y, scale=7.0, margin_rad=0.3 * now),
     ),
     "sphereface": (
         {"margin": 3, "smallest_lambda": 1.0},
@@ -153,6 +212,10 @@ OF_CRITERIA: dict[str, tuple[dict[str, Any], Callable[[torch.Tensor, torch.Tenso
         ),
     ),
     "improved": ({"beta": 2.0, "gamma": 1.5}, partial(improved_loss, beta=2.0, gamma=1.5)),
+    "unified_cross_entropy": (
+        {},
+        partial(unified_cross_entropy, threshold=torch.tensor(math.log(10.0 * CLASSES))),
+    ),
 }
 OF_PENALTIES: dict[str, tuple[dict[str, Any], Callable[[EmbeddedBatch], torch.Tensor]]] = {
     "gsc": ({"top_c": 3}, lambda batch: gsc_penalty(batch.output.margin_logits, top_c=3)),
@@ -223,6 +286,11 @@ def test_gsc_sees_the_logits_that_the_criterion_sees() -> None:
             ("gsc", "likelihood"),
             r"penalties\.1\.name: likelihood needs the lgm head, .*; got likelihood beside arcface",
         ),
+        (
+            "arcface",
+            ("magnitude",),
+            r"penalties\.0\.name: magnitude needs the magface head, .*; got magnitude beside arcface",
+        ),
         ("lgm", ("center",), r"penalties\.0\.name: center doubles the likelihood .*; got center beside lgm"),
         ("lgm", ("mhe",), r"penalties\.0\.name: .*means of lgm are places; got mhe beside lgm"),
         ("softmax", ("gsc", "snr", "gsc"), r"penalties\.2\.name: must not stand twice .*; got gsc"),
@@ -242,7 +310,15 @@ def test_what_makes_no_sense_is_refused(head: Any, penalties: tuple[str, ...], m
 @pytest.mark.parametrize(
     ("head", "message"),
     [
-        ({"name": "magface"}, r"head\.name: must be one of .*'wsoftmax'.*got magface"),
+        ({"name": "vplface"}, r"head\.name: must be one of .*'wsoftmax'.*got vplface"),
+        ({"name": "magface", "upper_norm": 5}, r"head\.upper_norm: must be above lower_norm, 10; got 5"),
+        (
+            {"name": "magface", "upper_margin_rad": 0.3},
+            r"head\.upper_margin_rad: must be at least lower_margin_rad, 0\.45; got 0\.3",
+        ),
+        ({"name": "adaface", "step": 0}, r"head\.step: .*greater than 0.*got 0"),
+        ({"name": "subcenter_arcface", "centres_per_class": 0}, r"head\.centres_per_class: .*got 0"),
+        ({"name": "elastic_cosface", "assign": "sorted"}, r"head\.assign: .*'by_angle'.*got sorted"),
         ({"name": "cosface", "margin": -0.1}, r"head\.margin: .*greater than or equal to 0.*got -0.1"),
         ({"name": "wsoftmax", "alpha": -1.0}, r"head\.alpha: .*got -1"),
         ({"name": "lgm"}, r"head\.alpha: .*got nothing"),

@@ -494,7 +494,7 @@ class TestPairLosses:
 
 
 def test_every_penalty_is_tested() -> None:
-    assert set(MODULES) | {"likelihood"} == set(PENALTIES)
+    assert set(MODULES) | {"likelihood", "magnitude"} == set(PENALTIES)
 
 
 @pytest.mark.parametrize("name", MODULES)

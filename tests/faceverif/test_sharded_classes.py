@@ -40,12 +40,19 @@ HEADS: list[dict[str, Any]] = [
     {"name": "lgm", "alpha": 0.6, "covariance": "isotropic"},
     {"name": "lgm", "alpha": 0.6, "covariance": "diagonal"},
     {"name": "lgm", "alpha": 0.6, "covariance": "shared"},
+    {"name": "adaface", "scale": 7.0, "margin": 0.3, "h": 0.5, "step": 0.9},
+    {"name": "magface", "scale": 7.0, "lower_norm": 1.0, "upper_norm": 6.0, "lower_margin_rad": 0.1},
+    {"name": "curricularface", "scale": 7.0, "margin_rad": 0.3},
+    {"name": "elastic_arcface", "scale": 7.0, "margin_rad": 0.3, "spread": 0.1},
+    {"name": "elastic_cosface", "scale": 7.0, "margin": 0.3, "spread": 0.1, "assign": "by_angle"},
+    {"name": "subcenter_arcface", "scale": 7.0, "margin_rad": 0.3},
 ]
 CRITERIA: list[dict[str, Any]] = [
     {"name": "cross_entropy"},
     {"name": "focal", "gamma": 1.3},
     {"name": "label_smoothing", "smoothing": 0.2},
     {"name": "improved", "beta": 2.0, "gamma": 1.5},
+    {"name": "unified_cross_entropy"},
 ]
 # The three largest scores of 7 classes over 3 processes: two of these hold two.
 OF_ALL = [{"name": "gsc", "top_c": 3}, {"name": "entropy"}, {"name": "snr", "update": "batch"}]
@@ -65,7 +72,8 @@ def cases() -> list[ObjectiveConfig]:
     """Every head with all penalties that go with it; the criteria take turns."""
     found = []
     for place, head in enumerate(HEADS):
-        of_head = [{"name": "likelihood"}] if head["name"] == "lgm" else OF_CENTRES
+        own = {"lgm": [{"name": "likelihood"}], "magface": [{"name": "magnitude"}, *OF_CENTRES]}
+        of_head = own.get(head["name"], OF_CENTRES)
         found.append(config(head, CRITERIA[place % len(CRITERIA)], *OF_ALL, *of_head))
     return found
 
@@ -150,7 +158,7 @@ def compares_with_a_share(rank: int) -> None:
     """All classes drawn: the whole loss. Some of them: that of a head which has no others."""
     shard, share = ClassShard(CLASSES, processes(), rank), own_share(rank)
     x, labels = drawn()
-    for head in (HEADS[0], HEADS[3], HEADS[6], HEADS[10]):
+    for head in (HEADS[0], HEADS[3], HEADS[6], HEADS[10], HEADS[14], HEADS[17]):
         settings = config(head)
         all_drawn = two_steps(objective(settings, Sharding(shard, sampled=1.0)), x[share], labels[share])
         torch.testing.assert_close(

@@ -36,3 +36,9 @@ def improved_oracle(logits: list[float], label: int, *, beta: float, gamma: floa
     """Wen et al. (2021), Eq. 4: -softmax(-beta x) exp(gamma) log softmax(x), at the true class."""
     weight = softmax_of([-beta * logit for logit in logits])[label]
     return weight * math.exp(gamma) * cross_entropy_oracle(logits, label)
+
+
+def unified_cross_entropy_oracle(logits: list[float], label: int, *, threshold: float) -> float:
+    """Zhou et al. (2023), Sec. 3: log(1 + e^(b - z_y)) + sum over the others of log(1 + e^(z_j - b))."""
+    above = [logit - threshold for logit in logits]
+    return sum(math.log1p(math.exp(-each if k == label else each)) for k, each in enumerate(above))

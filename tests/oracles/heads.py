@@ -44,6 +44,83 @@ def arcface_oracle(
     return logits
 
 
+def turned_oracle(cos: float, margin_rad: float) -> float:
+    """cos(theta + m), by the angle; cos(theta) - m sin(m) beyond theta + m = pi, as ArcFace's first code."""
+    theta = math.acos(max(-1.0, min(1.0, cos)))
+    if theta + margin_rad < math.pi:
+        return math.cos(theta + margin_rad)
+    return cos - margin_rad * math.sin(margin_rad)
+
+
+def adaface_oracle(
+    x: list[float], weights: list[list[float]], label: int, *, quality: float, scale: float, margin: float
+) -> list[float]:
+    """AdaFace, Sec. 3.3: s (cos(theta_y + g_angle) - g_add), g_angle = -m q, g_add = m q + m."""
+    logits = []
+    for j, w in enumerate(weights):
+        cos = cosine(x, w)
+        if j == label:
+            g_angle, g_add = -margin * quality, margin * quality + margin
+            theta = math.acos(max(-1.0, min(1.0, cos)))
+            cos = math.cos(max(theta + g_angle, 0.0)) if g_angle < 0 else turned_oracle(cos, g_angle)
+            cos -= g_add
+        logits.append(scale * cos)
+    return logits
+
+
+def quality_oracle(norm: float, norms: list[float], *, h: float) -> float:
+    """AdaFace, Sec. 3.3: (|z| - mean) / (deviation / h), clipped to [-1, 1]; 1e-3 as in the authors' code."""
+    mean = sum(norms) / len(norms)
+    deviation = math.sqrt(sum((each - mean) ** 2 for each in norms) / (len(norms) - 1))
+    return max(-1.0, min(1.0, (norm - mean) / (deviation + 1e-3) * h))
+
+
+def magface_oracle(
+    x: list[float],
+    weights: list[list[float]],
+    label: int,
+    *,
+    scale: float,
+    norms: tuple[float, float],
+    margins_rad: tuple[float, float],
+) -> list[float]:
+    """MagFace, Sec. 3.2: the margin of ArcFace is m(a), a line from (l_a, l_m) to (u_a, u_m)."""
+    a = min(max(math.sqrt(sum(value * value for value in x)), norms[0]), norms[1])
+    share = (a - norms[0]) / (norms[1] - norms[0])
+    margin_rad = (1 - share) * margins_rad[0] + share * margins_rad[1]
+    return arcface_oracle(x, weights, label, scale=scale, margin_rad=margin_rad)
+
+
+def curricularface_oracle(
+    x: list[float],
+    weights: list[list[float]],
+    label: int,
+    *,
+    stage: float,
+    scale: float,
+    margin_rad: float,
+) -> list[float]:
+    """CurricularFace, Sec. 3.2: N(t, cos) = cos where T(cos_y) >= cos, else cos (t + cos)."""
+    logits = []
+    own = turned_oracle(cosine(x, weights[label]), margin_rad)
+    for j, w in enumerate(weights):
+        cos = cosine(x, w)
+        negative = cos if own >= cos else cos * (stage + cos)
+        logits.append(scale * (own if j == label else negative))
+    return logits
+
+
+def subcenter_arcface_oracle(
+    x: list[float], centres: list[list[list[float]]], label: int, *, scale: float, margin_rad: float
+) -> list[float]:
+    """Sub-center ArcFace, Sec. 3.2: ArcFace on the largest cosine with the centres of each class."""
+    logits = []
+    for j, of_class in enumerate(centres):
+        cos = max(cosine(x, centre) for centre in of_class)
+        logits.append(scale * (turned_oracle(cos, margin_rad) if j == label else cos))
+    return logits
+
+
 def multiplied_angle_oracle(cos: float, margin: int) -> float:
     """L-Softmax, Eq. 6: (-1)^k cos(m theta) - 2 k, theta in [k pi / m, (k + 1) pi / m], by the angle."""
     theta = math.acos(max(-1.0, min(1.0, cos)))

@@ -23,6 +23,12 @@ def gsc_oracle(logits: list[float], *, top_c: int) -> float:
     )
 
 
+def magnitude_oracle(x: list[float], *, norms: tuple[float, float]) -> float:
+    """MagFace, Sec. 3.2: g(a) = a / u_a^2 + 1 / a, a within [l_a, u_a]."""
+    a = min(max(math.sqrt(sum(value * value for value in x)), norms[0]), norms[1])
+    return a / norms[1] ** 2 + 1 / a
+
+
 def center_oracle(x: list[float], center: list[float]) -> float:
     """Wen et al. (2016), Eq. 2, one sample."""
     return 0.5 * sum((a - c) ** 2 for a, c in zip(x, center, strict=True))

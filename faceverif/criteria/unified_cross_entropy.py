@@ -1,0 +1,62 @@
+"""UniFace's unified cross entropy: every logit is judged by one threshold that all samples share."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from faceverif.checked_tensors import refuse_bad_labels
+from faceverif.criteria.base import Criterion
+from faceverif.sharding.logits import ShardedLogits
+from faceverif.sharding.own_class import OwnClass
+
+
+def unified_cross_entropy(margin_logits: Tensor, labels: Tensor, threshold: Tensor) -> Tensor:
+    """log(1 + exp(b - z_y)) + sum_{j != y} log(1 + exp(z_j - b)).
+
+    Zhou et al., "UniFace" (2023), Sec. 3: the softmax only asks that the true class has the largest logit of
+    its own sample; this asks that every true class's logit exceeds b, and every other one lies below it. So
+    one threshold parts all pairs of the same and of different people. The paper's UniFace takes CosFace's
+    logits, z_j = s cos(theta_j) and z_y = s (cos(theta_y) - m). The authors' code clips each z - b to
+    [-s, s], where it loses its gradient.
+
+    Args:
+        margin_logits: z, (batch, classes).
+        labels: (batch,), int64 in [0, classes).
+        threshold: b, a single number.
+
+    Returns:
+        (batch,).
+
+    Raises:
+        InputError: labels out of range.
+    """
+    refuse_bad_labels(labels, batch=len(margin_logits), classes=margin_logits.shape[1])
+    own = OwnClass.among(labels, margin_logits.shape[1])
+    negatives = own.replaced(F.softplus(margin_logits - threshold), 0.0).sum(dim=1)
+    return F.softplus(threshold - own.of(margin_logits)) + negatives
+
+
+class UnifiedCrossEntropy(Criterion):
+    """See `unified_cross_entropy`; its threshold is learned.
+
+    Args:
+        classes: C. The threshold begins at log(10 C), as in the authors' code. Logits near zero, as a fresh
+            network gives them, then add 0.1 to the loss, however many classes there are.
+    """
+
+    def __init__(self, *, classes: int) -> None:
+        super().__init__()
+        self.threshold = nn.Parameter(torch.tensor(math.log(10.0 * classes)))
+
+    def forward(self, margin_logits: Tensor, labels: Tensor) -> Tensor:
+        """Loss per sample, (batch,)."""
+        return unified_cross_entropy(margin_logits, labels, self.threshold)
+
+    def of_shards(self, logits: ShardedLogits) -> Tensor:
+        """Loss per sample, (batch,)."""
+        negatives = logits.own.replaced(F.softplus(logits.columns - self.threshold), 0.0)
+        return F.softplus(self.threshold - logits.own_logits) + logits.summed(negatives)

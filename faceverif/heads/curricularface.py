@@ -1,0 +1,143 @@
+"""CurricularFace: hard negative classes count little at first, and more as training goes on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from faceverif.checked_tensors import refuse_bad_labels
+from faceverif.heads.angular import AngularHead, angular_logits, replace_true_class
+from faceverif.heads.arcface import require_margin_rad, turned_cosine
+from faceverif.heads.base import HeadOutput
+from faceverif.process_sums import sum_over_processes
+from faceverif.sharding.own_class import OwnClass
+
+_SHARE_OF_NEWEST = 0.01  # alpha of the running mean; the paper prints it as 0.99 of the mean before
+
+
+def curricularface_logits(
+    embeddings: Tensor,
+    weight: Tensor,
+    labels: Tensor,
+    stage: Tensor | float,
+    *,
+    scale: float,
+    margin_rad: float,
+) -> Tensor:
+    """ArcFace's logits, those of the hard negative classes multiplied with t + cos(theta_j).
+
+    Huang et al., "CurricularFace" (2020), Sec. 3.2: a class j is hard for a sample where cos(theta_j) exceeds
+    the true class's cosine with its margin. With t = 0 a hard class counts less than in ArcFace, from
+    t + cos(theta_j) = 1 on it counts more. Where no class is hard, these are ArcFace's logits. The margin
+    beyond theta + m > pi is that of `turned_cosine` here, also for what is hard; the authors' code compares
+    with cos(theta + m) there.
+
+    Args:
+        embeddings: (batch, dim), any norm.
+        weight: (classes, dim), any norm.
+        labels: (batch,), int64 in [0, classes).
+        stage: t, the running mean of the true classes' cosines; a single number without a gradient.
+        scale: s > 0.
+        margin_rad: m in [0, pi / 2], in radians.
+
+    Returns:
+        (batch, classes).
+
+    Raises:
+        InputError: a margin or labels out of range.
+    """
+    require_margin_rad(margin_rad)
+    refuse_bad_labels(labels, batch=len(embeddings), classes=len(weight))
+
+    def lower(cosine: Tensor, norms: Tensor) -> Tensor:
+        return turned_cosine(cosine, margin_rad=margin_rad)
+
+    logits, _ = angular_logits(embeddings, weight, labels, lower, scale=scale)
+    own = OwnClass.among(labels, len(weight)).of(logits.detach())
+    return modulated(
+        logits, own, torch.as_tensor(stage, dtype=logits.dtype, device=logits.device), scale=scale
+    )
+
+
+def modulated(logits: Tensor, own: Tensor, stage: Tensor, *, scale: float) -> Tensor:
+    """The curriculum of `curricularface_logits`, on logits with the margin.
+
+    Args:
+        logits: (batch, classes), scaled cosines, with the margin at the true class.
+        own: (batch,), those of the true classes, wherever they are held; without a gradient.
+        stage: t, a single number.
+        scale: s.
+
+    Returns:
+        (batch, classes): z (t + z / s) for logits z above those of the own class, the others as they are.
+    """
+    changed: Tensor = _Modulated.apply(logits, own, stage, scale)
+    return changed
+
+
+class _Modulated(torch.autograd.Function):
+    """By hand, since autograd would keep two matrices of (batch, classes) more."""
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, own: Tensor, stage: Tensor, scale: float) -> Tensor:
+        ctx.save_for_backward(logits, own, stage)
+        ctx.scale = scale
+        changed = (logits / scale).add_(stage).mul_(logits)
+        return torch.where(logits > own[:, None], changed, logits)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
+        logits, own, stage = ctx.saved_tensors
+        slope = (logits * (2.0 / ctx.scale)).add_(stage)
+        return torch.where(logits > own[:, None], slope.mul_(gradient), gradient), None, None, None
+
+
+class CurricularFaceHead(AngularHead):
+    """ArcFace's head with the curriculum of `curricularface_logits`.
+
+    t begins at 0. Each batch moves it by a hundredth towards the mean cosine with the own classes, before the
+    batch is compared, as in the authors' code; the mean is of the batch of all processes, where their DDP
+    leaves each GPU its own t. Margin warm-up lets the margin grow; the curriculum is there from the first
+    step.
+
+    Args:
+        classes: how many identities.
+        embedding_dim: length of an embedding.
+        scale: s.
+        margin_rad: m in [0, pi / 2], in radians; it may grow in training.
+
+    Attributes:
+        stage: t.
+    """
+
+    stage: Tensor
+
+    def __init__(self, *, classes: int, embedding_dim: int, scale: float, margin_rad: float) -> None:
+        require_margin_rad(margin_rad)
+        super().__init__(classes=classes, embedding_dim=embedding_dim, scale=scale, margin=margin_rad)
+        self.register_buffer("stage", torch.zeros(()))
+
+    def lower_own(self, cosine: Tensor, norms: Tensor) -> Tensor:
+        """The margin is added to the angle."""
+        return turned_cosine(cosine, margin_rad=self.margin_now)
+
+    def compare(self, embeddings: Tensor, labels: Tensor) -> HeadOutput:
+        """Scaled cosines without and with margin and curriculum."""
+        lowered, own = angular_logits(embeddings, self.weight, labels, self.lower_own, scale=self.scale)
+        at = OwnClass.among(labels, lowered.shape[1])
+        if self.training:
+            self._advance(own / self.scale, at)
+        # A class that another process holds has a logit of zero here.
+        own_lowered = self.over_processes(at.of(lowered.detach()))
+        logits = modulated(lowered, own_lowered, self.stage, scale=self.scale)
+        return HeadOutput(logits, lambda: replace_true_class(lowered, labels, own))
+
+    def _advance(self, own_cosines: Tensor, at: OwnClass) -> None:
+        """Move t; where classes are spread, each process adds the samples of its own."""
+        total, count = sum_over_processes(torch.stack((own_cosines.sum(), at.here.sum().to(own_cosines))))
+        share = _SHARE_OF_NEWEST * (count > 0)
+        # A new tensor: the old one may be part of a graph still to be differentiated.
+        self.stage = self.stage.lerp(total / count.clamp_min(1.0), share.to(self.stage))

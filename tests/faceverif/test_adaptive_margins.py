@@ -1,0 +1,359 @@
+"""Heads whose margin follows the batch, the length of an embedding or chance: what is special to each."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from forked import run_forked
+from heads import quality_oracle
+from numeric import numeric_gradient
+from penalties import magnitude_oracle
+from test_objective import OF_HEADS
+from torch import Tensor
+from torch.autograd import gradcheck
+from torch.nn import functional as F
+
+from data_prep.errors import InputError
+from faceverif.criteria.cross_entropy import cross_entropy
+from faceverif.heads import HEADS, Head
+from faceverif.heads.adaface import AdaFaceHead, adaface_logits, image_quality
+from faceverif.heads.arcface import arcface_logits
+from faceverif.heads.cosface import cosface_logits
+from faceverif.heads.curricularface import CurricularFaceHead, curricularface_logits, modulated
+from faceverif.heads.elasticface import (
+    ElasticArcFaceHead,
+    ElasticCosFaceHead,
+    by_angle,
+    drawn_margins,
+    elastic_arcface_logits,
+    elastic_cosface_logits,
+)
+from faceverif.heads.magface import MagFaceHead, MagnitudeRange, magface_logits, magnitude_margin
+from faceverif.heads.moments import ClassMoments
+from faceverif.heads.sharding import Sharding, spread_classes
+from faceverif.heads.subcenter_arcface import SubcenterArcFaceHead, subcenter_arcface_logits
+from faceverif.penalties import EmbeddedBatch
+from faceverif.penalties.magnitude import Magnitude, magnitude_penalty
+from faceverif.sharding.shard import ClassShard
+
+CLASSES, DIM, BATCH = 5, 4, 8
+SIZES = {"classes": CLASSES, "embedding_dim": DIM}
+OF_TODAY = [
+    "adaface",
+    "magface",
+    "curricularface",
+    "elastic_arcface",
+    "elastic_cosface",
+    "subcenter_arcface",
+]
+
+
+def built(name: str) -> Head:
+    torch.manual_seed(0)
+    return HEADS[name](**SIZES, **OF_HEADS[name][0])
+
+
+def drawn(dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(3)
+    x = 2.0 * torch.randn(BATCH, DIM, generator=generator, dtype=torch.float64)
+    weight = torch.randn(CLASSES, DIM, generator=generator, dtype=torch.float64)
+    return x.to(dtype), weight.to(dtype), torch.arange(BATCH) % CLASSES
+
+
+class TestAdaFace:
+    def test_it_lies_between_arcface_and_cosface(self) -> None:
+        x, weight, labels = drawn()
+        worst, middle, best = (
+            adaface_logits(x, weight, labels, x.new_full((BATCH,), quality), scale=16.0, margin=0.4)
+            for quality in (-1.0, 0.0, 1.0)
+        )
+        torch.testing.assert_close(worst, arcface_logits(x, weight, labels, scale=16.0, margin_rad=0.4))
+        torch.testing.assert_close(middle, cosface_logits(x, weight, labels, scale=16.0, margin=0.4))
+        own = F.one_hot(labels, CLASSES).bool()
+        assert (best[own] < middle[own]).any()
+
+    def test_without_concentration_it_is_cosface(self) -> None:
+        x, _, labels = drawn(torch.float32)
+        head = AdaFaceHead(**SIZES, scale=16.0, margin=0.4, h=0.0, step=0.5)
+        expected = cosface_logits(x, head.weight, labels, scale=16.0, margin=0.4)
+        torch.testing.assert_close(head(x, labels).margin_logits, expected)
+
+    def test_the_quality_is_that_of_the_batch_where_the_newest_batch_is_all(self) -> None:
+        x, _, labels = drawn()
+        head = AdaFaceHead(**SIZES, scale=16.0, margin=0.4, h=0.9, step=1.0).double()
+        head(x, labels)
+        norms = x.norm(dim=1)
+        expected = [quality_oracle(norm, norms.tolist(), h=0.9) for norm in norms.tolist()]
+        assert head.quality(norms).tolist() == pytest.approx(expected)
+        assert max(expected) == 1.0 or min(expected) == -1.0
+
+    def test_statistics_run_from_the_authors_beginning(self) -> None:
+        x, _, labels = drawn(torch.float32)
+        head = AdaFaceHead(**SIZES, scale=16.0, margin=0.4, h=0.3, step=0.25)
+        head(x, labels)
+        norms = x.norm(dim=1)
+        assert head.mean.item() == pytest.approx(0.75 * 20 + 0.25 * norms.mean().item())
+        assert head.deviation.item() == pytest.approx(0.75 * 100 + 0.25 * norms.std().item())
+
+    @pytest.mark.parametrize("count", [1, 4])
+    def test_lengths_that_do_not_vary_leave_finite_margins(self, count: int) -> None:
+        head = AdaFaceHead(**SIZES, scale=16.0, margin=0.4, h=0.3, step=1.0)
+        x = F.normalize(drawn(torch.float32)[0][:count])
+        for _ in range(2):
+            output = head(x, torch.zeros(count, dtype=torch.int64))
+        assert head.deviation.item() == pytest.approx(0.0, abs=1e-3)
+        assert output.margin_logits.isfinite().all()
+
+    def test_no_gradient_reaches_the_length(self) -> None:
+        x, _, labels = drawn(torch.float32)
+        x.requires_grad_()
+        head = AdaFaceHead(**SIZES, scale=16.0, margin=0.4, h=0.3, step=1.0)
+        cross_entropy(head(x, labels).margin_logits, labels).sum().backward()
+        assert x.grad is not None
+        torch.testing.assert_close((x.grad * x).sum(dim=1), torch.zeros(BATCH), rtol=0, atol=1e-4)
+        assert not image_quality(x.norm(dim=1), mean=2.0, deviation=1.0, h=1.0).requires_grad
+
+
+class TestMagFace:
+    def test_equal_margins_are_arcface(self) -> None:
+        x, weight, labels = drawn()
+        logits = magface_logits(
+            x,
+            weight,
+            labels,
+            scale=16.0,
+            magnitudes=MagnitudeRange(1.0, 5.0),
+            lower_margin_rad=0.5,
+            upper_margin_rad=0.5,
+        )
+        torch.testing.assert_close(logits, arcface_logits(x, weight, labels, scale=16.0, margin_rad=0.5))
+
+    def test_the_margin_is_a_line_between_its_ends(self) -> None:
+        norms = torch.tensor([1.0, 10.0, 60.0, 110.0, 500.0])
+        margins = magnitude_margin(
+            norms, magnitudes=MagnitudeRange(10.0, 110.0), lower_margin_rad=0.45, upper_margin_rad=0.8
+        )
+        assert margins.tolist() == pytest.approx([0.45, 0.45, 0.625, 0.8, 0.8])
+
+    def test_the_loss_asks_for_shorter_embeddings_and_the_penalty_for_longer_ones(self) -> None:
+        x, _, labels = drawn(torch.float32)
+        x = (4.0 * F.normalize(x)).requires_grad_()
+        head = MagFaceHead(
+            **SIZES,
+            scale=16.0,
+            lower_norm=1.0,
+            upper_norm=9.0,
+            lower_margin_rad=0.1,
+            upper_margin_rad=0.8,
+        )
+        output = head(x, labels)
+        [of_loss] = torch.autograd.grad(cross_entropy(output.margin_logits, labels).sum(), x)
+        batch = EmbeddedBatch(x, labels, output, head)
+        [of_penalty] = torch.autograd.grad(Magnitude()(batch).sum(), x)
+        assert ((of_loss * x).sum(dim=1) > 0).all()
+        assert ((of_penalty * x).sum(dim=1) < 0).all()
+
+    def test_the_penalty_equals_the_oracle(self) -> None:
+        x, magnitudes = drawn()[0].requires_grad_(), MagnitudeRange(2.0, 5.0)
+        assert (x.norm(dim=1) < 2.0).any()
+
+        def total(x: Tensor) -> float:
+            return sum(magnitude_oracle(row, norms=(2.0, 5.0)) for row in x.tolist())
+
+        def ours(x: Tensor) -> Tensor:
+            return magnitude_penalty(x.norm(dim=1), magnitudes=magnitudes)
+
+        penalty = ours(x)
+        penalty.sum().backward()
+        assert penalty.sum().item() == pytest.approx(total(x))
+        torch.testing.assert_close(x.grad, numeric_gradient(total, x.detach()), rtol=1e-6, atol=1e-8)
+        assert gradcheck(ours, (x,))
+
+    def test_the_penalty_is_flat_at_the_upper_end(self) -> None:
+        norms = torch.tensor([9.999], dtype=torch.float64, requires_grad=True)
+        magnitude_penalty(norms, magnitudes=MagnitudeRange(1.0, 10.0)).sum().backward()
+        assert norms.grad is not None
+        assert norms.grad.item() == pytest.approx(0.0, abs=1e-5)
+
+    def test_the_penalty_of_another_head_is_refused(self) -> None:
+        head, (x, _, labels) = built("adaface"), drawn(torch.float32)
+        with pytest.raises(
+            InputError, match=r"penalties\.magnitude: needs the magface head.*got AdaFaceHead"
+        ):
+            Magnitude()(EmbeddedBatch(x, labels, head(x, labels), head))
+
+
+class TestCurricularFace:
+    @pytest.mark.parametrize("stage", [0.0, 0.8])
+    def test_where_no_class_is_hard_it_is_arcface(self, stage: float) -> None:
+        x, weight, labels = torch.eye(4), torch.eye(4), torch.arange(4)
+        logits = curricularface_logits(x, weight, labels, stage, scale=16.0, margin_rad=0.5)
+        torch.testing.assert_close(logits, arcface_logits(x, weight, labels, scale=16.0, margin_rad=0.5))
+
+    def test_hard_classes_count_less_than_in_arcface_at_first_and_more_later(self) -> None:
+        x, weight, labels = drawn()
+        plain = arcface_logits(x, weight, labels, scale=16.0, margin_rad=0.5)
+        hard = (plain > plain.gather(1, labels[:, None])) & (plain > 0)
+        first, last = (
+            curricularface_logits(x, weight, labels, stage, scale=16.0, margin_rad=0.5)
+            for stage in (0.0, 1.0)
+        )
+        assert hard.any()
+        assert (first[hard] < plain[hard]).all()
+        assert (last[hard] > plain[hard]).all()
+
+    def test_the_stage_follows_the_cosines_with_the_own_classes(self) -> None:
+        x, _, labels = drawn(torch.float32)
+        head = CurricularFaceHead(**SIZES, scale=16.0, margin_rad=0.5)
+        own = (F.normalize(x) * F.normalize(head.weight[labels])).sum(dim=1).mean().item()
+        head(x, labels)
+        assert head.stage.item() == pytest.approx(0.01 * own, rel=1e-5)
+        head(x, labels)
+        assert head.stage.item() == pytest.approx(0.01 * own * 1.99, rel=1e-5)
+        head.eval()(x, labels)
+        assert head.stage.item() == pytest.approx(0.01 * own * 1.99, rel=1e-5)
+
+    def test_the_backward_pass_by_hand_is_that_of_autograd(self) -> None:
+        logits = torch.randn(6, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+        own, stage = torch.full((6,), 0.1, dtype=torch.float64), torch.tensor(0.3, dtype=torch.float64)
+        assert gradcheck(lambda z: modulated(z, own, stage, scale=2.0), (logits.requires_grad_(),))
+
+
+class TestElasticFace:
+    def test_without_spread_they_are_arcface_and_cosface(self) -> None:
+        x, _, labels = drawn(torch.float32)
+        arc = ElasticArcFaceHead(**SIZES, scale=16.0, margin_rad=0.5, spread=0.0, assign="by_angle")
+        cos = ElasticCosFaceHead(**SIZES, scale=16.0, margin=0.35, spread=0.0, assign="random")
+        expected = arcface_logits(x, arc.weight, labels, scale=16.0, margin_rad=0.5)
+        torch.testing.assert_close(arc(x, labels).margin_logits, expected)
+        expected = cosface_logits(x, cos.weight, labels, scale=16.0, margin=0.35)
+        torch.testing.assert_close(cos(x, labels).margin_logits, expected)
+
+    def test_margins_are_those_of_the_seed_and_the_mean_in_evaluation(self) -> None:
+        head, cosines = built("elastic_cosface"), torch.zeros(1000)
+        head.start_draws(7)
+        first, again = head.margins(cosines), head.margins(cosines)
+        head.start_draws(8)
+        assert torch.equal(first, again)
+        assert not torch.equal(first, head.margins(cosines))
+        assert first.mean().item() == pytest.approx(0.3, abs=0.02)
+        assert first.std().item() == pytest.approx(0.1, abs=0.01)
+        assert (head.eval().margins(cosines) == 0.3).all()
+
+    def test_the_larger_margins_go_to_the_samples_that_are_farther_away(self) -> None:
+        margins = by_angle(torch.tensor([0.3, 0.1, 0.2]), torch.tensor([0.9, -0.5, 0.4]))
+        assert margins.tolist() == pytest.approx([0.1, 0.3, 0.2])
+
+    def test_margins_stay_within_bounds(self) -> None:
+        normal = torch.tensor([-9.0, 0.0, 9.0])
+        margins = drawn_margins(normal, margin=0.5, spread=0.3, largest=1.5)
+        assert margins.tolist() == pytest.approx([0.0, 0.5, 1.5])
+
+    def test_a_margin_is_the_samples_own(self) -> None:
+        x, weight, labels = drawn()
+        margins = torch.linspace(0.0, 0.7, BATCH, dtype=x.dtype)
+        arc = elastic_arcface_logits(x, weight, labels, margins, scale=16.0)
+        cos = elastic_cosface_logits(x, weight, labels, margins, scale=16.0)
+        for row, margin in enumerate(margins.tolist()):
+            one = slice(row, row + 1)
+            sample = (x[one], weight, labels[one])
+            torch.testing.assert_close(arc[one], arcface_logits(*sample, scale=16.0, margin_rad=margin))
+            torch.testing.assert_close(cos[one], cosface_logits(*sample, scale=16.0, margin=margin))
+
+
+class TestSubcenterArcFace:
+    def test_one_centre_a_class_is_arcface(self) -> None:
+        x, weight, labels = drawn()
+        logits = subcenter_arcface_logits(x, weight[:, None], labels, scale=16.0, margin_rad=0.5)
+        torch.testing.assert_close(logits, arcface_logits(x, weight, labels, scale=16.0, margin_rad=0.5))
+
+    def head(self, centres: int = 3) -> SubcenterArcFaceHead:
+        torch.manual_seed(0)
+        return SubcenterArcFaceHead(**SIZES, scale=16.0, margin_rad=0.5, centres_per_class=centres)
+
+    def test_the_dominant_centre_is_the_one_that_most_samples_are_nearest_to(self) -> None:
+        head = self.head()
+        with torch.no_grad():
+            head.weight[2] = torch.eye(DIM)[:3]
+        x = torch.eye(DIM)[[0, 1, 1, 2, 1]] + 0.1
+        head(x, torch.full((5,), 2))
+        assert head.visits[2].tolist() == [1, 3, 1]
+        assert head.visits.sum() == 5
+        assert torch.equal(head.centres()[2], head.weight[2, 1])
+        head.eval()(x, torch.full((5,), 2))
+        assert head.visits.sum() == 5
+
+    def test_only_the_nearest_centre_of_a_class_learns(self) -> None:
+        head, (x, _, labels) = self.head(), drawn(torch.float32)
+        cross_entropy(head(x[:1], labels[:1]).margin_logits, labels[:1]).sum().backward()
+        assert head.weight.grad is not None
+        assert (head.weight.grad.abs().sum(dim=2) > 0).sum(dim=1).tolist() == [1] * CLASSES
+
+    def test_it_starts_with_one_centre_at_the_mean_and_the_others_apart(self) -> None:
+        head, means = self.head(), drawn()[1]
+        head.start_at(ClassMoments(means, 0.25 * torch.eye(DIM, dtype=torch.float64), samples=50))
+        expected = F.normalize(means).float()
+        torch.testing.assert_close(head.weight[:, 0].detach(), expected)
+        torch.testing.assert_close(head.centres().detach(), expected)
+        torch.testing.assert_close(head.weight.norm(dim=2), torch.ones(CLASSES, 3))
+        assert ((head.weight[:, 1:] - head.weight[:, :1]).norm(dim=2) > 1e-2).all()
+
+    def test_visits_of_drawn_classes_are_kept(self) -> None:
+        head, (x, _, _) = self.head(), drawn(torch.float32)
+        spread_classes(head, Sharding(ClassShard(CLASSES, 1, 0), sampled=0.5))
+        head(x[:2], torch.tensor([1, 4]))
+        assert head.visits.sum(dim=1).tolist() == [0, 1, 0, 0, 1]
+
+    def test_no_centre_is_refused(self) -> None:
+        with pytest.raises(InputError, match="centres_per_class: must be at least 1; got 0"):
+            self.head(0)
+
+
+def outcome(head: Head, x: Tensor, labels: Tensor) -> dict[str, Any]:
+    """Of two steps: the logits of the second, and the buffers after it."""
+    head.start_draws(5)
+    head(x, labels)
+    head.start_draws(6)
+    logits = head(x, labels).margin_logits.detach()
+    return {"logits": logits, **{name: buffer.clone() for name, buffer in head.named_buffers()}}
+
+
+def in_a_share(rank: int, folder: Path) -> None:
+    x, _, labels = drawn(torch.float32)
+    half = slice(rank * BATCH // 2, (rank + 1) * BATCH // 2)
+    torch.save(
+        {name: outcome(built(name), x[half], labels[half]) for name in OF_TODAY}, folder / f"{rank}.pt"
+    )
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a process that has used a GPU cannot be forked")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_two_processes_agree_with_one_on_margins_and_statistics(tmp_path: Path) -> None:
+    run_forked(in_a_share, 2, tmp_path, tmp_path)
+    x, _, labels = drawn(torch.float32)
+    shares = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
+    for name in OF_TODAY:
+        expected = outcome(built(name), x, labels)
+        logits = torch.cat([share[name].pop("logits") for share in shares])
+        torch.testing.assert_close(logits, expected.pop("logits"), msg=lambda m, name=name: f"{name}: {m}")
+        for share in shares:
+            torch.testing.assert_close(share[name], expected)
+
+
+@pytest.mark.parametrize("name", OF_TODAY)
+def test_a_head_goes_on_from_its_state_as_if_it_had_not_stopped(name: str) -> None:
+    x, _, labels = drawn(torch.float32)
+    head, other = built(name), built(name)
+    for step in range(3):
+        head.start_draws(step)
+        head(x, labels)
+    other.load_state_dict(copy.deepcopy(head.state_dict()))
+    outputs = []
+    for each in (head, other):
+        each.start_draws(3)
+        outputs.append(each(x, labels).margin_logits)
+    assert torch.equal(*outputs)
