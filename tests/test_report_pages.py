@@ -15,12 +15,14 @@ from PIL import Image
 from small_faces import pattern_embedder, write_faces, write_pairs
 
 from data_prep.check import CheckReport
+from data_prep.protocols.identification import load_identification
 from faceverif.classification.report import write_classifier_report
 from faceverif.demo import DemoSize
 from faceverif.demo_comparison import DrawnPair, ShownFace
 from faceverif.experiment.config import load_experiment
 from faceverif.experiment.report import write_experiment_report
 from faceverif.experiment.table import Cell, Table
+from faceverif.identification.runner import rank
 from faceverif.report.check_page import write_check_page
 from faceverif.report.pages import write_page
 from faceverif.report.plotting import Mark, Panel, house_style, legend_below, line_styles, new_panel
@@ -81,6 +83,17 @@ def suite_in(folder: Path, data: Path) -> Path:
     options = VerificationOptions(flip=False)
     verify_suite(pattern_embedder(), folder / "lists", [data], out=folder / "suite", options=options)
     return folder / "suite" / "report.html"
+
+
+def identification_in(folder: Path, data: Path) -> Path:
+    photos = [f"P{person:02d}/P{person:02d}_{number:04d}" for person in range(12) for number in range(1, 5)]
+    enrolled = [photo for photo in photos if photo < "P06" and photo.endswith("1")]
+    folder.mkdir()
+    for name, listed in (("gallery", enrolled), ("probes", sorted(set(photos) - set(enrolled)))):
+        lines = [f"{photo},{photo[:3]}" for photo in listed]
+        (folder / f"{name}.csv").write_text("\n".join(["photo,identity", *lines]))
+    rank(pattern_embedder(), data, load_identification(folder), out=folder / "out", flip=False)
+    return folder / "out" / "report.html"
 
 
 def experiment_in(folder: Path) -> Path:
@@ -308,6 +321,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         write_page_of_two(compare_runs(run, folder / "other"), folder / "two"),
         classifier_in(folder / "classifier"),
         suite_in(folder, run / "data"),
+        identification_in(folder / "lists-of-a-gallery-and-probes", run / "data"),
         experiment_in(folder),
         audit_in(folder, picture),
         rejection_in(folder),

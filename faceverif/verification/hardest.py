@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from PIL import Image
 
 from data_prep.atomic import written_whole
 from data_prep.dataset.crops import side_by_side
+from data_prep.dataset.manifest import AlignedDataset
 from faceverif.verification.result import VerificationResult
 
 HARDEST = 8
@@ -31,6 +33,12 @@ def write_hardest_pairs(result: VerificationResult, folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)  # those of an earlier verification are of other rows
     photos = result.photos
     for pair in [*hardest_pairs(result, same=True), *hardest_pairs(result, same=False)]:
-        crops = result.dataset.crops.read(photos.rows[[photos.left[pair], photos.right[pair]]])
-        with written_whole(folder / f"{pair}.jpg") as unfinished:
-            Image.fromarray(side_by_side(crops)).save(unfinished, quality=_JPEG_QUALITY)
+        rows = [photos.rows[photos.left[pair]], photos.rows[photos.right[pair]]]
+        save_pair(result.dataset, rows, folder / f"{pair}.jpg")
+
+
+def save_pair(dataset: AlignedDataset, rows: Sequence[int], path: Path) -> None:
+    """Write the crops of two manifest rows, side by side, as a JPEG."""
+    crops = dataset.crops.read(np.array(rows))
+    with written_whole(path) as unfinished:
+        Image.fromarray(side_by_side(crops)).save(unfinished, quality=_JPEG_QUALITY)

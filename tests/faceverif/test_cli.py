@@ -28,6 +28,7 @@ COMMANDS = (
     "experiment",
     "embed",
     "verify",
+    "rank",
     "compare",
     "calibrate-rejection",
     "report",

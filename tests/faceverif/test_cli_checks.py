@@ -174,6 +174,17 @@ WRONG = [
         "verify --data there --protocol file --model m --out o --groups sex --attributes no.csv",
         "--attributes: there is no such",
     ),
+    ("rank --data nowhere --gallery file --probes file --model m --out o", "--data: there is no such"),
+    ("rank --data there --gallery nowhere --probes file --model m --out o", "--gallery: there is no such"),
+    (
+        "rank --data there --gallery run.yaml --probes file --model m --out o",
+        "run.yaml: must be a list of ph",
+    ),
+    (
+        "rank --data there --gallery file --model m --out o",
+        "--probes FILE, or --protocol FOLDER; got --gallery",
+    ),
+    ("rank --data there --protocol there --model m --out o", "--protocol: must be a folder with gallery.csv"),
     ("compare nowhere.jpg photo.jpg --model m", "FIRST: there is no such"),
     ("compare photo.jpg nowhere.jpg --model m", "SECOND: there is no such"),
     ("compare photo.jpg photo.jpg --run nowhere", "--model: there is no such"),

@@ -1,0 +1,121 @@
+"""An identification protocol on a model: embed each photo once, search every probe, measure, write."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from data_prep.atomic import refuse_file, write_text, written_whole
+from data_prep.dataset.packed import load_aligned
+from data_prep.lock import filled
+from data_prep.protocols.identification import IdentificationProtocol
+from faceverif.identification.files import FIGURES_NAME, RESULT_NAME, SEARCHES_NAME
+from faceverif.identification.listed import ListedPhotos, copies, find_listed, unit_embeddings
+from faceverif.identification.metrics import MOST_RANKS, IdentificationMetrics, Searches
+from faceverif.identification.pictures import write_pictures
+from faceverif.identification.result import IdentificationResult
+from faceverif.identification.search import Gallery, search
+from faceverif.models import Embedder
+from faceverif.provenance import git_commit
+from faceverif.verification.collapse import collapse_warning, different_photos
+from faceverif.verification.embeddings import EmbeddedPhotos
+from faceverif.verification.result import ModelFacts
+from faceverif.verification.runner import tool_versions
+
+COMMAND = "faceverif rank"  # for the message to a second process that fills the same folder
+
+
+def evaluate(
+    embedded: EmbeddedPhotos,
+    protocol: IdentificationProtocol,
+    *,
+    found: tuple[ListedPhotos, ListedPhotos] | None = None,
+) -> IdentificationResult:
+    """Search every probe in the gallery, without writing anything.
+
+    Args:
+        embedded: a model on aligned crops of every photo that the lists name.
+        protocol: the lists.
+        found: the photos of gallery and probes, where they were looked up before.
+
+    Raises:
+        InputError: photos are missing from the data set or stand twice, or no probe is mated.
+    """
+    start = time.monotonic()
+    dataset, people = embedded.dataset, protocol.people()
+    listed, probes = found or find_listed(protocol, dataset)
+    unit, usable = unit_embeddings(embedded, listed)
+    gallery = Gallery.of(unit, people.gallery[usable])
+    unit, searched = unit_embeddings(embedded, probes)
+    begin = time.monotonic()
+    candidates = search(unit, gallery, count=MOST_RANKS + 1)
+    seconds = time.monotonic() - begin
+    searches = Searches.of(
+        candidates, searched=searched, person=people.probes, mated=people.probes >= 0, people=gallery.people
+    )
+    best = np.full(len(searched), -1)
+    best[searched] = np.flatnonzero(usable)[candidates.entry[:, 0]]
+    return IdentificationResult(
+        protocol=protocol,
+        people=people,
+        gallery=listed,
+        probes=probes,
+        best=best,
+        metrics=IdentificationMetrics.of(searches),
+        dataset=dataset,
+        model=ModelFacts.of(embedded.embedder),
+        flip=embedded.flip,
+        seconds=(time.monotonic() - start, seconds),
+        versions=tool_versions(),
+        git_commit=git_commit(),
+        warnings=tuple(_warnings(embedded, listed.rows[usable], copies(listed, probes, dataset))),
+    )
+
+
+def rank(
+    embedder: Embedder, data: Path, protocol: IdentificationProtocol, *, out: Path, flip: bool
+) -> IdentificationResult:
+    """Search every probe and write result, searches, figures and report into a folder.
+
+    Args:
+        embedder: the model.
+        data: an aligned folder.
+        protocol: the lists.
+        out: the folder for `result.json`, `searches.parquet`, `report.html` and `figures/`.
+        flip: average each embedding with that of the mirrored crop.
+
+    Raises:
+        InputError: see `evaluate`; or the template differs, or `out` is a file, cannot be written, or is in
+            use.
+    """
+    refuse_file(out)
+    embedded = EmbeddedPhotos(embedder, load_aligned(data), flip=flip)
+    found = find_listed(protocol, embedded.dataset)
+    with filled(out, command=COMMAND):
+        result = evaluate(embedded, protocol, found=found)
+        write_result(result, out)
+    return result
+
+
+def write_result(result: IdentificationResult, out: Path) -> None:
+    """Write the files of searches into a folder: what each found, pictures, numbers, and the report."""
+    with written_whole(out / SEARCHES_NAME) as unfinished:
+        pq.write_table(result.table(), unfinished)
+    write_pictures(result, out / FIGURES_NAME)
+    write_text(out / RESULT_NAME, json.dumps(result.as_json(), indent=2) + "\n")
+    from faceverif.identification.page import write_identification_report  # brings matplotlib
+
+    write_identification_report(out)
+
+
+def _warnings(embedded: EmbeddedPhotos, rows: NDArray[np.int64], copied: int) -> list[str]:
+    """Why the numbers may mean nothing: a collapsed model, or probes that are copies of gallery photos."""
+    seen = different_photos(embedded.dataset, rows)
+    collapsed = collapse_warning(embedded.embedder, embedded.of(rows[seen])) if len(seen) else None
+    same = f"{copied:,} probes have the bytes of a gallery photo: they find a copy of themselves"
+    return [*([collapsed] if collapsed else []), *([same] if copied else [])]
