@@ -36,6 +36,7 @@ import pyarrow.parquet as pq
 from data_prep.alignment import find_template
 from data_prep.dataset.manifest import SCHEMA, AlignedDataset, Status, header_for, write_manifest
 from data_prep.dataset.packed import RecordCrops, load_aligned
+from data_prep.quality.columns import QUALITY_COLUMNS
 from data_prep.sources import webdataset
 from data_prep.sources.base import Skipped
 from data_prep.sources.recordio import list_photos
@@ -262,17 +263,21 @@ def manifest_rows(start: int, count: int, photos: int) -> pa.Table:
     random = np.random.default_rng(start)
     person, photo = names(start, count, photos)
     numbers = {"width": 250, "height": 250, "score": 0.99, "faces": 1, "detection_pass": 1}
-    known: dict[str, Any] = {name: np.full(count, value) for name, value in numbers.items()} | {
-        "photo": photo,
-        "identity": person,
-        "crop": pc.binary_join_element_wise("crops/", photo, ".jpg", ""),
-        "sha256": hashes(random, count),
-        "crop_sha256": hashes(random, count),
-        "status": pa.array(["aligned"]).take(pa.array(np.zeros(count, int))),
-        "reason": pa.nulls(count),
-        "box": points(random, count, 4),
-        "landmarks": points(random, count, 10),
-    }
+    known: dict[str, Any] = (
+        {name: np.full(count, value) for name, value in numbers.items()}
+        | {
+            "photo": photo,
+            "identity": person,
+            "crop": pc.binary_join_element_wise("crops/", photo, ".jpg", ""),
+            "sha256": hashes(random, count),
+            "crop_sha256": hashes(random, count),
+            "status": pa.array(["aligned"]).take(pa.array(np.zeros(count, int))),
+            "reason": pa.nulls(count),
+            "box": points(random, count, 4),
+            "landmarks": points(random, count, 10),
+        }
+        | {name: random.normal(30, 9, count) for name in QUALITY_COLUMNS}
+    )
     return pa.table([known[name] for name in SCHEMA.names], names=SCHEMA.names).cast(SCHEMA)
 
 

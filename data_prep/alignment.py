@@ -16,7 +16,7 @@ from data_prep.errors import InputError
 
 # The ArcFace template on 112 x 112 pixels (METHODS, Alignment): left eye, right eye, nose, left and right
 # mouth corner as they lie in the picture, (x, y).
-_ARCFACE_112 = (
+ARCFACE_112 = (
     (38.2946, 51.6963),
     (73.5318, 51.5014),
     (56.0252, 71.7366),
@@ -159,7 +159,7 @@ class BoxTemplate(Template):
 def _scaled(name: str, crop_px: int) -> LandmarkTemplate:
     # Pixel centres lie at half-integers, so (p + 0.5) scales, not p.
     scale = crop_px / 112
-    points = tuple(((x + 0.5) * scale - 0.5, (y + 0.5) * scale - 0.5) for x, y in _ARCFACE_112)
+    points = tuple(((x + 0.5) * scale - 0.5, (y + 0.5) * scale - 0.5) for x, y in ARCFACE_112)
     return LandmarkTemplate(name, crop_px, points)
 
 
@@ -167,7 +167,7 @@ TEMPLATES: dict[str, Template] = {
     template.name: template
     for template in (
         _scaled("arcface-64", 64),  # a third of the work: training on a CPU
-        LandmarkTemplate("arcface-112", 112, _ARCFACE_112),
+        LandmarkTemplate("arcface-112", 112, ARCFACE_112),
         _scaled("arcface-128", 128),  # L-GM: random 120 x 120 crops of 128 x 128
         _scaled("arcface-160", 160),  # W-Softmax
         # facenet-pytorch, MTCNN(image_size=160, margin=14) in its examples/lfw_evaluate.ipynb

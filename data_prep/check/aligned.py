@@ -14,9 +14,11 @@ from data_prep.check.look import Broken, Look
 from data_prep.check.report import CheckReport, report_looked
 from data_prep.dataset.crops import Crops, decode_crop
 from data_prep.dataset.manifest import AlignedDataset, Status
+from data_prep.quality.columns import MEASURES, photo_quality
 from data_prep.work.job import Job
 
 _CHANGED, _UNREADABLE = "changed", "unreadable"
+_SPREAD = (0.05, 0.5, 0.95)
 
 
 def examine_aligned(path: Path, report: CheckReport, look: Look) -> None:
@@ -27,7 +29,19 @@ def examine_aligned(path: Path, report: CheckReport, look: Look) -> None:
     counts = ", ".join(f"{len(dataset.with_status(status)):,} {status.value}" for status in Status)
     identities = len(dataset.table.column("identity").drop_null().unique())
     report.facts.append(f"{len(dataset):,} photos of {identities:,} identities: {counts}")
+    report.facts.append(_quality_text(dataset))
     _examine_crops(dataset, report, look)
+
+
+def _quality_text(dataset: AlignedDataset) -> str:
+    """How the measures of quality are spread, as far as they are known without reading crops."""
+    rows = dataset.with_status(Status.ALIGNED)
+    told = []
+    for name, values in photo_quality(dataset, rows, MEASURES, read_crops=False).items():
+        there = values[np.isfinite(values)]
+        spread = np.quantile(there, _SPREAD, method="closest_observation") if len(there) else ()
+        told.append(f"{name} {', '.join(f'{value:.4g}' for value in spread) or 'not known'}")
+    return f"quality, lowest twentieth, median, highest twentieth: {'; '.join(told)}"
 
 
 def _examine_crops(dataset: AlignedDataset, report: CheckReport, look: Look) -> None:

@@ -67,6 +67,11 @@ class _Row:
     score: float | None
     faces: _Pixels | None
     detection_pass: Annotated[int, Field(ge=1, le=2)] | None = None
+    eye_distance_px: float | None = None
+    yaw_deg: float | None = None
+    pitch_deg: float | None = None
+    roll_deg: float | None = None
+    sharpness: float | None = None
 
     __pydantic_config__ = ConfigDict(extra="forbid", allow_inf_nan=False)
 

@@ -35,10 +35,17 @@ SCHEMA = pa.schema(
         ("landmarks", pa.list_(pa.float32(), 10)),  # x, y of five points in photo pixels
         ("score", pa.float32()),  # the detector's, of the chosen face
         ("faces", pa.int32()),  # how many the detector saw
-        ("detection_pass", pa.int8()),  # the pass that found the face, 1 or 2; null: none did, or not known
+        ("detection_pass", pa.int8()),  # the pass that found the face, 1 or 2; null: none, or not known
+        # Of an aligned face; null where an earlier version aligned, or a crop came without landmarks.
+        ("eye_distance_px", pa.float32()),  # in photo pixels
+        ("yaw_deg", pa.float32()),  # positive: to the right of the picture; see `data_prep.quality.pose`
+        ("pitch_deg", pa.float32()),  # positive: looks down
+        ("roll_deg", pa.float32()),  # positive: clockwise in the picture
+        ("sharpness", pa.float32()),  # of the crop: variance of the Laplacian
     ]
 )
-_NEWER_COLUMNS = {"crop_sha256", "detection_pass"}  # earlier versions wrote manifests without them
+_QUALITY = ("eye_distance_px", "yaw_deg", "pitch_deg", "roll_deg", "sharpness")
+_NEWER_COLUMNS = {"crop_sha256", "detection_pass", *_QUALITY}  # earlier versions did not write them
 # Training and verification read no others, which are three quarters of a manifest's bytes.
 _IN_MEMORY = ("photo", "identity", "crop", "status", "reason")
 _REPEATED = {"identity", "status", "reason"}  # text that stands in memory once, with a number per row

@@ -22,6 +22,8 @@ from data_prep.detection.faces import GIVEN_POLICY, POLICY, SeenFaces, centred_l
 from data_prep.photos import PhotoError, decode_photo
 from data_prep.prepare.crop_names import crop_name
 from data_prep.prepare.task import AlignSettings, Row, Task
+from data_prep.quality.columns import quality_of_face
+from data_prep.quality.sharpness import sharpness
 from data_prep.sources import SourcePhoto
 from data_prep.work.job import Job
 
@@ -152,7 +154,7 @@ class _Aligner:
             "detection_pass": seen.detection_pass,
         }
         crop = self._template.cut(read.pixels, box=faces.boxes[chosen], landmarks=landmarks)
-        return row | _write_pixels(self._out, read.photo, crop)
+        return row | quality_of_face(landmarks, crop) | _write_pixels(self._out, read.photo, crop)
 
 
 class _GivenAligner:
@@ -180,9 +182,10 @@ class _GivenAligner:
         given = read.photo.given
         if given is None or len(set(given.landmarks[0::2])) == len(set(given.landmarks[1::2])) == 1:
             return row | {"status": Status.FAILED, "reason": "unusable_landmarks"}  # in one point: no scale
-        crop = align_face(read.pixels, np.array(given.landmarks).reshape(5, 2), self._template)
+        landmarks = np.array(given.landmarks).reshape(5, 2)
+        crop = align_face(read.pixels, landmarks, self._template)
         row |= {"status": Status.ALIGNED, "landmarks": list(given.landmarks), "score": given.score}
-        return row | _write_pixels(self._out, read.photo, crop)
+        return row | quality_of_face(landmarks, crop) | _write_pixels(self._out, read.photo, crop)
 
 
 class _CropKeeper:
@@ -212,8 +215,10 @@ class _CropKeeper:
         # JPEG is lossy, so its bytes are kept where they can be; all else is stored without loss.
         keeps_bytes = self._form.is_whole and read.data.startswith(_JPEG_MAGIC)
         crop = crop_name(read.photo.key, ending="jpg" if keeps_bytes else "png")
-        data = read.data if keeps_bytes else _encoded(self._form.widened(read.pixels), "PNG")
-        return row | {"status": Status.ALIGNED} | _write_crop(self._out, crop, data)
+        pixels = self._form.widened(read.pixels)
+        data = read.data if keeps_bytes else _encoded(pixels, "PNG")
+        row |= {"status": Status.ALIGNED, "sharpness": round(sharpness(pixels), 3)}
+        return row | _write_crop(self._out, crop, data)
 
 
 def _write_pixels(out: Path, photo: SourcePhoto, pixels: NDArray[np.uint8]) -> Row:

@@ -22,6 +22,7 @@ from data_prep.dataset.manifest import (
     write_manifest,
 )
 from data_prep.errors import InputError
+from data_prep.quality.columns import QUALITY_COLUMNS
 
 
 def row(photo: str, status: Status = Status.ALIGNED, **known: Any) -> dict[str, Any]:
@@ -146,7 +147,7 @@ def test_other_files_of_that_name_are_refused(tmp_path: Path, header: DatasetHea
 def test_a_missing_column_is_named(tmp_path: Path, header: DatasetHeader, column: str) -> None:
     path = write_manifest(tmp_path, header, [row("A/1.jpg")])
     pq.write_table(pq.read_table(path).drop_columns(column), path)
-    if column in ("crop_sha256", "detection_pass"):  # which earlier versions did not write
+    if column in ("crop_sha256", "detection_pass", *QUALITY_COLUMNS):  # which earlier versions did not write
         assert AlignedDataset.load(tmp_path).table[column].to_pylist() == [None]
         return
     with pytest.raises(InputError, match=rf"{path} \(no column {column}\)"):
