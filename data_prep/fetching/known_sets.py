@@ -67,6 +67,7 @@ _TORCHVISION = "torchvision 0.29"
 _SKLEARN = "scikit-learn 1.9"
 _FIGSHARE = "https://ndownloader.figshare.com/files/"
 _BY_HAND = "The page links file shares for a browser; no address for a program is known."
+_FETCHED_BY_OTHERS = "public code that fetches it; the authors publish none"
 
 _LFW_FILES = (
     RemoteFile(
@@ -120,7 +121,7 @@ CFP = KnownSet(
             "cfp-dataset.zip",
             "http://www.cfpw.io/cfp-dataset.zip",
             "sha256:666b87635e6af028177ac72a85f03099fac263baf09c21f333fa445f930f65b1",
-            "public code that fetches it; the authors publish none",
+            _FETCHED_BY_OTHERS,
             size_bytes=86_312_557,
             folder="cfp-dataset",
         ),
@@ -159,6 +160,44 @@ CELEBA = KnownSet(
     request=f"{_BY_HAND} The identities are the authors' to give: write to them.",
 )
 
+_XQLFW_RELEASE = "https://github.com/Martlgap/xqlfw/releases/download/1.0/"
+XQLFW = KnownSet(
+    "xqlfw",
+    "Cross-Quality LFW (Knoche et al. 2021), 6,000 pairs",
+    "https://martlgap.github.io/xqlfw/",
+    f"{UNKNOWN}; LFW's photos, some of them degraded",
+    photos=13_233,
+    identities=5_749,
+    files=(
+        RemoteFile(
+            "xqlfw.zip",
+            f"{_XQLFW_RELEASE}xqlfw.zip",
+            "sha256:1af459679fba23a12f4d83c82a81523eb930a4aec759eebefcbdde69a678962c",
+            _FETCHED_BY_OTHERS,
+            size_bytes=195_229_543,
+            folder="lfw_original_imgs_min_qual0.85variant11",
+        ),
+        RemoteFile(
+            "xqlfw_pairs.txt",
+            f"{_XQLFW_RELEASE}xqlfw_pairs.txt",
+            "sha256:636852f90b886f3f56c73b13c9775f7ffcd37662dbb189c694f6a0a605b63b84",
+            _FETCHED_BY_OTHERS,
+            size_bytes=160_795,
+        ),
+    ),
+)
+SLLFW = KnownSet(
+    "sllfw",
+    "Similar-looking LFW, first called FGLFW (Deng et al. 2017): 6,000 pairs of LFW's photos",
+    "http://www.whdeng.cn/SLLFW/index.html",
+    f"{UNKNOWN}; the list alone, its photos are LFW's",
+    files=(
+        RemoteFile(
+            "pair_SLLFW.txt", "http://whdeng.cn/SLLFW/pair_SLLFW.txt", None, "public code that links it"
+        ),
+    ),
+)
+
 KNOWN_SETS: dict[str, KnownSet] = {
     known.name: known
     for known in (
@@ -185,6 +224,29 @@ KNOWN_SETS: dict[str, KnownSet] = {
             "http://whdeng.cn/CPLFW/index.html",
             UNKNOWN,
             request=_BY_HAND,
+        ),
+        XQLFW,
+        SLLFW,
+        KnownSet(
+            "mlfw",
+            "Masked LFW (Wang et al. 2021): 6,000 pairs of CALFW's photos with masks drawn on them",
+            "http://whdeng.cn/mlfw/",
+            UNKNOWN,
+            request=_BY_HAND,
+        ),
+        KnownSet(
+            "talfw",
+            "Transferable Adversarial LFW (Zhong & Deng 2020): LFW's photos under attack, for LFW's pairs",
+            "https://arxiv.org/abs/2004.05790",
+            UNKNOWN,
+            request="The paper says where the photos are. There is no list: use LFW's pairs.txt.",
+        ),
+        KnownSet(
+            "rfw",
+            "Racial Faces in-the-Wild (Wang et al. 2019): four groups of 6,000 pairs each",
+            "http://whdeng.cn/RFW/testing.html",
+            "non-commercial research, by the authors' agreement",
+            request="The authors hand it out on request, by mail from an academic address: see the page.",
         ),
         CASIA,
         CELEBA,

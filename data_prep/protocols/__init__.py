@@ -7,12 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
+from data_prep.dataset.manifest import AlignedDataset
 from data_prep.errors import InputError
-from data_prep.protocols import cfp, insightface_bin, lfw, pair_table, two_lines
+from data_prep.protocols import cfp, insightface_bin, lfw, pair_table, rfw, sllfw, two_lines
 from data_prep.protocols.base import PairFormat, ProtocolSize, VerificationProtocol
 from data_prep.protocols.folds import refuse_one_sided
 from data_prep.protocols.list_text import read_lines, unknown_list
 from data_prep.protocols.matching import find_rows, names_any, pairs_within
+from data_prep.protocols.photo_sets import on_photos
 
 __all__ = [
     "FORMATS",
@@ -22,11 +24,14 @@ __all__ = [
     "load_protocol",
     "names_any",
     "pairs_within",
+    "protocol_on",
 ]
 
 FORMATS: tuple[PairFormat, ...] = (
     cfp.FORMAT,
+    rfw.FORMAT,
     insightface_bin.FORMAT,
+    sllfw.FORMAT,
     two_lines.FORMAT,
     lfw.FORMAT,
     pair_table.FORMAT,
@@ -55,6 +60,21 @@ def load_protocol(
             return protocol
     read_lines(path)  # says so where it is no text, or nothing
     raise unknown_list(path)
+
+
+def protocol_on(path: Path, dataset: AlignedDataset, *, allow_partial: bool) -> VerificationProtocol:
+    """Read a protocol for some photos, under the name that it has on them.
+
+    Args:
+        path: as for `load_protocol`.
+        dataset: the photos.
+        allow_partial: as for `load_protocol`; pairs whose photos are missing are left out too.
+
+    Raises:
+        InputError: as for `load_protocol`; or it is a benchmark's, and the photos are another one's.
+    """
+    protocol = on_photos(load_protocol(path, allow_partial=allow_partial), dataset)
+    return pairs_within(protocol, dataset) if allow_partial else protocol
 
 
 def _whole(path: Path, protocol: VerificationProtocol, *, allow_partial: bool) -> VerificationProtocol:

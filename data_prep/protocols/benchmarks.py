@@ -1,19 +1,17 @@
 """What a suite consists of: which files below a folder are protocols, what each is called, and its photos.
 
-LFW and CFP are known by their pairs (`own_lists`), LFW also as a `.bin`. The others are known by their names.
-So are the aligned sets: CALFW and CPLFW call their photos as LFW does, and they are others.
+Lists have the names that `list_names` says; a `.bin` is LFW's by its photos, another benchmark's by its file.
+Aligned sets are known by their names: CALFW and CPLFW call their photos as LFW does, and they are others.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from data_prep.alignment import TEMPLATES
 from data_prep.dataset.manifest import MANIFEST_NAME
 from data_prep.errors import InputError, printable
 from data_prep.protocols import FORMATS, VerificationProtocol, cfp, insightface_bin, load_protocol
@@ -21,7 +19,15 @@ from data_prep.protocols.halves import is_second_half, is_training_half
 from data_prep.protocols.lfw import TRAIN_NAME
 from data_prep.protocols.list_text import LIST_ENDINGS, unknown_list
 from data_prep.protocols.own_lists import BENCHMARK_OF, BENCHMARKS_OF_BINS, file_name
-from data_prep.protocols.sizes import BENCHMARKS, benchmark_named, letters, without_pairs
+from data_prep.protocols.photo_sets import set_letters
+from data_prep.protocols.sizes import (
+    BENCHMARKS,
+    FURTHER_BENCHMARKS,
+    benchmark_named,
+    letters,
+    size_of,
+    without_pairs,
+)
 from data_prep.walk import walk
 
 _SHORTEST = 3  # letters by which a set may serve several lists, as `cfp` serves CFP-FF and CFP-FP
@@ -59,7 +65,7 @@ def find_lists(folder: Path, aligned: Sequence[Path], *, allow_partial: bool) ->
     Raises:
         InputError: no such folder, or no protocol in it.
     """
-    sets = {_set_letters(place) for place in aligned}
+    sets = {set_letters(place) for place in aligned}
     found = [
         _suite_list(path, allow_partial=allow_partial)
         for path in _everything_below(folder)
@@ -100,8 +106,8 @@ def set_of(called: str, aligned: Sequence[Path], *, others: Collection[str] = ()
     Raises:
         InputError: several fit equally well.
     """
-    known = {called, *others, *map(letters, BENCHMARKS)}
-    names = {folder: _set_letters(folder) for folder in aligned}
+    known = {called, *others, *map(letters, (*BENCHMARKS, *FURTHER_BENCHMARKS))}
+    names = {folder: set_letters(folder) for folder in aligned}
     opening = {
         folder: max((each for each in known if name.startswith(each)), key=len, default="")
         for folder, name in names.items()
@@ -149,8 +155,8 @@ def _suite_list(path: Path, *, allow_partial: bool) -> SuiteList:
             raise unknown_list(path)
         protocol = load_protocol(path, allow_partial=allow_partial)
         title, called = _title(path, protocol.name)
-        if title in BENCHMARKS and protocol.official is None:
-            protocol = load_protocol(path, allow_partial=allow_partial, official=BENCHMARKS[title])
+        if benchmark_named(title) == title and protocol.official is None:
+            protocol = load_protocol(path, allow_partial=allow_partial, official=size_of(title))
     except InputError as error:
         return SuiteList(path, title, called, reason=str(error))
     if len(protocol.scored_folds) < len(np.unique(protocol.fold)):
@@ -205,9 +211,3 @@ def _aligned_in(place: Path) -> Iterator[Path]:
             fix=f"Run: faceverif align PHOTOS {place}/lfw",
         )
     yield from folders
-
-
-def _set_letters(folder: Path) -> str:
-    """The letters of an aligned set's name, without the size of its crops at the end."""
-    sizes = "|".join(sorted({str(template.crop_px) for template in TEMPLATES.values()}))
-    return letters(re.sub(rf"[-_. ]({sizes})$", "", folder.resolve().name))

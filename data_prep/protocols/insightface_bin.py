@@ -10,7 +10,7 @@ from data_prep.errors import InputError
 from data_prep.protocols.base import PairFormat, VerificationProtocol
 from data_prep.protocols.folds import given_or_dealt
 from data_prep.protocols.own_lists import BENCHMARK_OF, BENCHMARKS_OF_BINS, own_bin_name
-from data_prep.protocols.sizes import BENCHMARKS, benchmark_named
+from data_prep.protocols.sizes import benchmark_named, size_of
 from data_prep.sources.insightface_bin import is_bin, pair_keys, read_bin
 
 _FOLDS = 10
@@ -25,8 +25,9 @@ def _load(path: Path) -> VerificationProtocol:
         )
     # In order, the first folds one longer where ten does not divide: as the field cuts them.
     consecutive = np.repeat(np.arange(_FOLDS), [len(part) for part in np.array_split(same, _FOLDS)])
-    own = own_bin_name(photos, same)
-    benchmark = BENCHMARK_OF[own] if own else benchmark_named(path.stem)
+    called = benchmark_named(path.stem)
+    own = own_bin_name(photos, same) if called != "TALFW" else None  # whose photos repeat as LFW's
+    benchmark = BENCHMARK_OF[own] if own else called
     fold, fold_rule = consecutive, _FOLD_RULE
     if benchmark is None:  # of no known size
         fold, fold_rule = given_or_dealt(str(path), same, fold, rule=fold_rule)
@@ -40,7 +41,7 @@ def _load(path: Path) -> VerificationProtocol:
         fold=fold,
         fold_rule=fold_rule,
         reading=_reading(own, benchmark),
-        official=BENCHMARKS[benchmark] if benchmark else None,
+        official=size_of(benchmark) if benchmark else None,
     )
 
 

@@ -21,6 +21,7 @@ from data_prep.errors import InputError
 from data_prep.protocols.base import PairFormat, ProtocolSize, VerificationProtocol
 from data_prep.protocols.folds import alternating_sets, deal_folds
 from data_prep.protocols.halves import other_half, training_half
+from data_prep.protocols.list_names import RFW_COLUMN, ListName, list_name, rfw_group
 from data_prep.protocols.list_text import (
     SEPARATORS,
     Row,
@@ -31,7 +32,7 @@ from data_prep.protocols.list_text import (
     split_rows,
     unknown_list,
 )
-from data_prep.protocols.own_lists import file_name, own_name
+from data_prep.protocols.own_lists import BENCHMARK_OF, LFW_VIEW1, LFW_VIEW2, file_name, own_name
 from data_prep.protocols.photo_names import refuse_names_outside
 
 TRAIN_NAME, _TEST_NAME = "pairsDevTrain.txt", "pairsDevTest.txt"
@@ -110,18 +111,22 @@ def _load(path: Path) -> VerificationProtocol:
 
 def _one_list(path: Path, listed: _List) -> VerificationProtocol:
     fold, fold_rule = _folds(path, listed)
-    name = own_name(listed.left, listed.right, listed.same, fold)
-    promised, size = listed.counts if len(listed.counts) == 2 else (0, 0)
+    sets, size = listed.counts if len(listed.counts) == 2 else (0, 0)
+    promised = ProtocolSize(2 * sets * size, sets) if sets > 1 else None
+    called = list_name(listed.files[0], listed.left, listed.right, listed.same, fold, promised=promised)
+    group = rfw_group(called.name)
+    below = f"{group}/" if group is not None else ""
     return VerificationProtocol.of_files(
         *listed.files,
-        name=name or file_name(listed.files[0]),
-        left=listed.left,
-        right=listed.right,
+        name=called.name,
+        left=[f"{below}{photo}" for photo in listed.left],
+        right=[f"{below}{photo}" for photo in listed.right],
         same=listed.same,
         fold=fold,
         fold_rule=fold_rule,
-        reading=_reading(name, listed),
-        official=ProtocolSize(2 * promised * size, promised) if promised > 1 else None,
+        reading=_reading(called, listed),
+        official=promised or called.official,
+        columns={} if group is None else {RFW_COLUMN: (group,) * len(listed.same)},
     )
 
 
@@ -136,9 +141,14 @@ def _folds(path: Path, listed: _List) -> tuple[NDArray[np.int64], str]:
     return np.repeat(np.arange(sets), 2 * size), f"{sets} sets of {size} + {size} pairs, in file order"
 
 
-def _reading(name: str | None, listed: _List) -> str:
-    own = "a list in LFW's form, not LFW's own" if name is None else "LFW's own pairs"
-    return f"{own}; separated by {listed.separator.name}; {_NAMED}"
+def _reading(called: ListName, listed: _List) -> str:
+    if called.name in (LFW_VIEW2, LFW_VIEW1):
+        said = ["LFW's own pairs"]
+    elif called.name in BENCHMARK_OF:  # TALFW
+        said = [called.why]
+    else:
+        said = [*([called.why] if called.why else []), "a list in LFW's form, not LFW's own"]
+    return "; ".join([*said, f"separated by {listed.separator.name}", _NAMED])
 
 
 # --- View 1: two files, one that chooses the threshold and one that is scored
@@ -148,7 +158,7 @@ def _view1(train: _List, test: _List) -> VerificationProtocol:
     left, right = train.left + test.left, train.right + test.right
     same = np.concatenate([train.same, test.same])
     fold = np.repeat([0, 1], [len(train.same), len(test.same)])
-    name = own_name(left, right, same, fold)
+    called = ListName(own_name(left, right, same, fold) or file_name(test.files[0]))
     parts = [
         f"{' and '.join(file.name for file in half.files)} "
         f"({int(half.same.sum()):,} + {int((~half.same).sum()):,})"
@@ -157,14 +167,14 @@ def _view1(train: _List, test: _List) -> VerificationProtocol:
     return VerificationProtocol.of_files(
         *train.files,
         *test.files,
-        name=name or file_name(test.files[0]),
+        name=called.name,
         left=left,
         right=right,
         same=same,
         fold=fold,
         scored_folds=(1,),
         fold_rule=f"threshold from {parts[0]}, scored on {parts[1]}",
-        reading=_reading(name, test),
+        reading=_reading(called, test),
     )
 
 

@@ -18,18 +18,19 @@ from numpy.typing import NDArray
 from data_prep.protocols.photo_names import common_folder, without_picture_ending
 from data_prep.protocols.sizes import benchmark_named, letters
 
+LFW_VIEW1, LFW_VIEW2 = "lfw-view1", "lfw-view2"
 # From LFW's files, whose checksums `fetching.known_sets` has, and from Protocol/ as CFP's authors publish it.
 _OWN = {
-    "2ec8a35d4e41577de6f863fec76fdb2b52f7b2c27609e3b799b0ad240b87ec64": "lfw-view2",
-    "06552e89c60f30121e3e85e3133cfe95d4bfec2d52e7e1712314790ca836aa01": "lfw-view1",
+    "2ec8a35d4e41577de6f863fec76fdb2b52f7b2c27609e3b799b0ad240b87ec64": LFW_VIEW2,
+    "06552e89c60f30121e3e85e3133cfe95d4bfec2d52e7e1712314790ca836aa01": LFW_VIEW1,
     "b28549c6ba02fb5f7c90b8a44cab812f9fbe701ce358b709fdaf471a206727e8": "cfp-ff",
     "29129c5029850ddea34c29f9c3ffb877e6c2a56790eb12352e011c795f02b902": "cfp-fp",
 }
 
 # The repeats and flags of lfw-view2's pairs, which InsightFace's lfw.bin has in their order.
-_OWN_BINS = {"449ffd8a763123d513b28a4415b7d2b07bbc0dba11e4b4d05670bb845ef268e5": "lfw-view2"}
+_OWN_BINS = {"449ffd8a763123d513b28a4415b7d2b07bbc0dba11e4b4d05670bb845ef268e5": LFW_VIEW2}
 
-BENCHMARK_OF = {"lfw-view2": "LFW", "cfp-ff": "CFP-FF", "cfp-fp": "CFP-FP"}
+BENCHMARK_OF = {LFW_VIEW2: "LFW", "cfp-ff": "CFP-FF", "cfp-fp": "CFP-FP", "talfw": "TALFW"}
 BENCHMARKS_OF_BINS = {BENCHMARK_OF[name] for name in _OWN_BINS.values()}
 
 

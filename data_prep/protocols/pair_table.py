@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from data_prep.errors import InputError
 from data_prep.protocols.base import PairFormat, VerificationProtocol
 from data_prep.protocols.columns import Columns, columns_in, columns_without_header
-from data_prep.protocols.folds import deal_folds
+from data_prep.protocols.folds import deal_folds, given_or_dealt
 from data_prep.protocols.labels import words_of
+from data_prep.protocols.list_names import ListName, list_name
 from data_prep.protocols.list_note import ListNote
 from data_prep.protocols.list_text import (
     SEPARATORS,
@@ -31,10 +32,10 @@ from data_prep.protocols.list_text import (
     split_rows,
     unknown_list,
 )
-from data_prep.protocols.own_lists import file_name, fingerprint, own_name
+from data_prep.protocols.own_lists import fingerprint
 from data_prep.protocols.photo_names import refuse_names_outside, tidied
 
-_OWN_FOLDS = 10  # of every protocol that is known by its pairs
+_KNOWN_FOLDS = 10  # of every benchmark
 
 
 class _Layout(NamedTuple):
@@ -71,21 +72,20 @@ def _load(path: Path) -> VerificationProtocol:
     names, notes = tidied([row.fields[place] for place in (columns.left, columns.right) for row in rows])
     left, right = tuple(names[: len(rows)]), tuple(names[len(rows) :])
     refuse_names_outside(left, right, [row.line for row in rows], file=str(path))
-    name, fold, fold_rule = _name_and_folds(path, rows, columns, same, left=left, right=right)
-    said = [f"separated by {layout.separator.name}", columns.text, f"{words[0]} is the same person", *notes]
+    called, fold, fold_rule = _name_and_folds(path, rows, columns, same, left=left, right=right)
     note = ListNote.above(path)
-    if note is not None:
-        said.insert(0, note.reading(fingerprint(left, right, same, fold)))
+    made = note.reading(fingerprint(left, right, same, fold)) if note is not None else ""
+    said = [f"separated by {layout.separator.name}", columns.text, f"{words[0]} is the same person", *notes]
     return VerificationProtocol.of_files(
         path,
-        name=name or file_name(path),
+        name=called.name,
         left=left,
         right=right,
         same=same,
         fold=fold,
         fold_rule=fold_rule,
-        reading="; ".join([f"the authors' own pairs of {name}", *said] if name else said),
-        official=note.size if note is not None else None,
+        reading="; ".join(filter(None, [called.why, made, *said])),
+        official=note.size if note is not None else called.official,
         columns={
             name: tuple(row.fields[place] if place < len(row.fields) else "" for row in rows)
             for name, place in columns.further.items()
@@ -131,18 +131,19 @@ def _name_and_folds(
     *,
     left: tuple[str, ...],
     right: tuple[str, ...],
-) -> tuple[str | None, NDArray[np.int64], str]:
-    """The authors' name where the pairs are theirs, and the folds: the list's, the authors', or dealt."""
+) -> tuple[ListName, NDArray[np.int64], str]:
+    """What the list is called, and its folds: the list's own, a known benchmark's in file order, or dealt."""
     if columns.fold is not None:
         fold = np.array([int(row.fields[columns.fold]) for row in rows], dtype=np.int64)
-        name = own_name(left, right, same, fold)
-        return name, fold, f"{len(np.unique(fold))} folds, from the column {columns.fold_name}"
-    consecutive = np.arange(len(rows)) * _OWN_FOLDS // len(rows)
-    name = own_name(left, right, same, consecutive)
-    if name is not None:
-        return name, consecutive, f"the {_OWN_FOLDS} folds of {name}, in file order"
+        called = list_name(path, left, right, same, fold)
+        return called, fold, f"{len(np.unique(fold))} folds, from the column {columns.fold_name}"
+    consecutive = np.arange(len(rows)) * _KNOWN_FOLDS // len(rows)
+    called = list_name(path, left, right, same, consecutive)
+    if called.why:
+        rule = f"the {_KNOWN_FOLDS} folds of {called.name}, in file order"
+        return called, *given_or_dealt(str(path), same, consecutive, rule=rule)
     fold, rule = deal_folds(str(path), same)
-    return None, fold, f"no fold column: {rule}"
+    return called, fold, f"no fold column: {rule}"
 
 
 FORMAT = PairFormat(

@@ -4,8 +4,8 @@ Zheng et al. (2017), "Cross-Age LFW", and Zheng & Deng (2018), "Cross-Pose LFW".
 lines: 0 for an impostor pair; for a genuine one CALFW writes its fold, 1 to 10, and CPLFW writes 1. Impostors
 carry no fold in either. As the field does, we deal both kinds in file order, 300 per fold.
 
-The pairs themselves are not known here. A list is called CALFW or CPLFW where its file name says so and its
-flags do not say otherwise.
+The pairs themselves are not known here. A list is called CALFW or CPLFW where its file or folder is called so
+and its flags do not say otherwise.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ from numpy.typing import NDArray
 
 from data_prep.errors import InputError
 from data_prep.inside import refuse_name_outside
-from data_prep.protocols.base import PairFormat, VerificationProtocol
+from data_prep.protocols.base import PairFormat, ProtocolSize, VerificationProtocol
 from data_prep.protocols.folds import given_or_dealt
+from data_prep.protocols.list_names import ListName, called_after, further_name
 from data_prep.protocols.list_text import opening_lines, read_lines
 from data_prep.protocols.own_lists import file_name
-from data_prep.protocols.sizes import BENCHMARKS, benchmark_named
+from data_prep.protocols.sizes import size_of
 
 _PER_FOLD_AND_KIND = 300
 _FOLD_RULE = f"folds of {_PER_FOLD_AND_KIND} + {_PER_FOLD_AND_KIND} pairs, each kind in file order"
@@ -35,50 +36,48 @@ def _load(path: Path) -> VerificationProtocol:
     flags = np.array([flag for _, _, flag in pairs])
     same = flags > 0
     order = np.where(same, np.cumsum(same), np.cumsum(~same)) - 1
-    benchmark = _benchmark(path, flags)
     fold, fold_rule = order // _PER_FOLD_AND_KIND, _FOLD_RULE
-    if benchmark is None:  # of no known size
+    called = _called(path, flags, ProtocolSize(len(pairs), len(np.unique(fold))))
+    if called.official is None:
         fold, fold_rule = given_or_dealt(str(path), same, fold, rule=fold_rule)
     return VerificationProtocol.of_files(
         path,
-        name=benchmark.lower() if benchmark else file_name(path),
+        name=called.name,
         left=[left for left, _, _ in pairs],
         right=[right for _, right, _ in pairs],
         same=same,
         fold=fold,
         fold_rule=fold_rule,
-        reading=_reading(benchmark),
-        official=BENCHMARKS[benchmark] if benchmark else None,
+        reading=called.why or "a list in CALFW's and CPLFW's form, of another name",
+        official=called.official,
     )
 
 
-def _benchmark(path: Path, flags: NDArray[np.int64]) -> str | None:
-    """CALFW or CPLFW, where the file is called so; CPLFW's flags are 0 and 1 alone."""
-    named = benchmark_named(path.stem)
-    agrees = named == "CALFW" or (named == "CPLFW" and flags.max() <= 1)
-    return named if agrees else None
-
-
-def _reading(benchmark: str | None) -> str:
-    if benchmark is None:
-        return "a list in CALFW's and CPLFW's form, of another name"
-    return f"{benchmark} by its file name and its form; its pairs are not known here"
+def _called(path: Path, flags: NDArray[np.int64], size: ProtocolSize) -> ListName:
+    """CALFW or CPLFW, where the file or its folder is called so; CPLFW's flags are 0 and 1 alone."""
+    called = called_after(path)
+    named = called.benchmark if called is not None else None
+    if called is not None and (named == "CALFW" or (named == "CPLFW" and flags.max() <= 1)):
+        why = f"{called.benchmark} by its {called.by} and its form; its pairs are not known here"
+        return ListName(called.benchmark.lower(), why, size_of(called.benchmark))
+    return further_name(path, size) or ListName(file_name(path))
 
 
 def _pairs(path: Path) -> Iterator[tuple[str, str, int]]:
-    lines = read_lines(path)
-    for number in range(0, len(lines), 2):
-        found = [_LINE.fullmatch(line) for line in lines[number : number + 2]]
+    lines = [(number, line) for number, line in enumerate(read_lines(path), start=1) if line.strip()]
+    for place in range(0, len(lines), 2):
+        number, _ = lines[place]
+        found = [_LINE.fullmatch(line) for _, line in lines[place : place + 2]]
         match found:
             case [re.Match() as first, re.Match() as second] if first.group(2) == second.group(2):
-                field = f"{path}, line {number + 1}"
+                field = f"{path}, line {number}"
                 left, right = (refuse_name_outside(line.group(1), field=field) for line in (first, second))
                 yield left, right, int(first.group(2))
             case _:
                 raise InputError(
-                    f"{path}, line {number + 1}",
+                    f"{path}, line {number}",
                     "must begin a pair: two lines of a photo and a flag, the same on both",
-                    got=repr(lines[number : number + 2])[:160],
+                    got=repr([line for _, line in lines[place : place + 2]])[:160],
                     fix="Get a complete copy of the file.",
                 )
 

@@ -108,7 +108,12 @@ def data_check(
 
 
 def data_fetch(
-    name: Annotated[str, typer.Argument(help="lfw, cfp, agedb, calfw, cplfw, casia-webface or celeba.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="lfw, cfp, agedb, calfw, cplfw, xqlfw, sllfw, mlfw, talfw, rfw, casia-webface or celeba."
+        ),
+    ],
     out: Annotated[Path | None, typer.Option("--out", help="Folder for it; default: data/NAME.")] = None,
     accept: Annotated[
         bool, typer.Option("--accept", help="Fetch it: you have read the terms and accept them.")

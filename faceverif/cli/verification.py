@@ -77,8 +77,9 @@ ProtocolFile = Annotated[
     typer.Option(
         "--protocol",
         callback=exists,
-        help="LFW pairs.txt or pairsDevTest.txt, CFP's Split/FF or Split/FP, a .bin file, CALFW's or "
-        "CPLFW's list, or any list with two photos and a label per line.",
+        help="LFW pairs.txt or pairsDevTest.txt, CFP's Split/FF or Split/FP, a .bin file, the list of CALFW, "
+        "CPLFW, XQLFW, MLFW, SLLFW or a group of RFW (or RFW's folder txts), or any list with two photos and "
+        "a label per line.",
     ),
 ]
 SuiteFolder = Annotated[

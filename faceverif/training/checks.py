@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from data_prep.dataset.manifest import AlignedDataset
 from data_prep.dataset.packed import load_aligned
-from data_prep.protocols import VerificationProtocol, load_protocol, pairs_within
+from data_prep.protocols import VerificationProtocol, protocol_on
 from faceverif.config.run import VerificationConfig
 from faceverif.models import PreprocessingSpec
 from faceverif.verification.embeddings import EmbeddedPhotos
@@ -40,9 +40,7 @@ class VerificationCheck:
         """
         dataset = load_aligned(config.data, field=f"verification.{config.name}.data")
         spec.refuse_other(dataset.header)
-        protocol = load_protocol(config.protocol, allow_partial=config.allow_partial)
-        if config.allow_partial:
-            protocol = pairs_within(protocol, dataset)
+        protocol = protocol_on(config.protocol, dataset, allow_partial=config.allow_partial)
         return cls(config, dataset, protocol, PairPhotos.of(protocol, dataset))
 
     def is_due(self, epoch: int, *, last: bool) -> bool:

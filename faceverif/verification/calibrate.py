@@ -8,7 +8,7 @@ from pathlib import Path
 from data_prep.atomic import write_text
 from data_prep.dataset.packed import load_aligned
 from data_prep.errors import printable_lines
-from data_prep.protocols import load_protocol, pairs_within
+from data_prep.protocols import protocol_on
 from faceverif.models import Embedder
 from faceverif.report.numbers import percent
 from faceverif.verification.calibration import Calibration, calibration_of
@@ -65,9 +65,8 @@ def calibrate(
     Raises:
         InputError: the crops are not the model's, photos are missing, or the impostor pairs are too few.
     """
-    dataset, pairs = load_aligned(data), load_protocol(protocol, allow_partial=options.allow_partial)
-    if options.allow_partial:
-        pairs = pairs_within(pairs, dataset)
+    dataset = load_aligned(data)
+    pairs = protocol_on(protocol, dataset, allow_partial=options.allow_partial)
     embedded = EmbeddedPhotos(embedder, dataset, flip=options.flip)
     result = evaluate(embedded, pairs, subtract_mean=False, found=PairPhotos.of(pairs, dataset))
     found = calibration_of(result)

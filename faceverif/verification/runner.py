@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from data_prep.atomic import refuse_file, write_text, written_whole
 from data_prep.dataset.packed import load_aligned
 from data_prep.lock import filled
-from data_prep.protocols import VerificationProtocol, load_protocol, pairs_within
+from data_prep.protocols import VerificationProtocol, protocol_on
 from faceverif.models import Embedder
 from faceverif.provenance import git_commit
 from faceverif.verification.collapse import collapse_warning, different_photos
@@ -118,9 +118,8 @@ def verify(
             used, or `out` is a file, cannot be written, or is in use.
     """
     refuse_file(out)
-    dataset, pairs = load_aligned(data), load_protocol(protocol, allow_partial=options.allow_partial)
-    if options.allow_partial:
-        pairs = pairs_within(pairs, dataset)
+    dataset = load_aligned(data)
+    pairs = protocol_on(protocol, dataset, allow_partial=options.allow_partial)
     groupings = find_groupings(options.groups, pairs, dataset, options.attributes)
     embedded = EmbeddedPhotos(embedder, dataset, flip=options.flip)
     found = PairPhotos.of(pairs, dataset)

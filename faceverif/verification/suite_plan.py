@@ -11,7 +11,8 @@ from data_prep.dataset.manifest import AlignedDataset
 from data_prep.errors import InputError
 from data_prep.protocols import VerificationProtocol, names_any, pairs_within
 from data_prep.protocols.benchmarks import SuiteList, find_aligned_sets, find_lists, set_of
-from data_prep.protocols.sizes import BENCHMARKS
+from data_prep.protocols.photo_sets import as_talfw
+from data_prep.protocols.sizes import BENCHMARKS, PHOTOS_OF, letters
 from faceverif.verification.scoring import PairPhotos
 
 
@@ -44,7 +45,7 @@ def plan_suite(
         InputError: nothing runs.
     """
     aligned = find_aligned_sets(data)
-    lists = find_lists(suite, aligned, allow_partial=allow_partial)
+    lists = _with_talfw(find_lists(suite, aligned, allow_partial=allow_partial), aligned)
     planned: dict[str, Planned] = {}
     missing: dict[str, str] = {}
     load_set = cache(AlignedDataset.load)  # two protocols may share it
@@ -67,6 +68,17 @@ def plan_suite(
     return planned, missing
 
 
+def _with_talfw(lists: list[SuiteList], aligned: Sequence[Path]) -> list[SuiteList]:
+    """TALFW has no list of its own: LFW's serves it where its photos are there."""
+    own = [each for each in lists if each.title == "LFW" and each.protocol is not None]
+    if not own or own[0].path.suffix == ".bin" or any(each.title == "TALFW" for each in lists):
+        return lists
+    if set_of("talfw", aligned) is None or own[0].protocol is None:
+        return lists
+    protocol = as_talfw(own[0].protocol, why="as the folder of the photos says")
+    return [*lists, SuiteList(own[0].path, "TALFW", "talfw", protocol)]
+
+
 def _nothing_runs(reasons: Mapping[str, str]) -> InputError:
     """The error of a suite whose protocols, by title, cannot run for these reasons."""
     listed = " ".join(f"{title}: {reason}" for title, reason in reasons.items())
@@ -80,6 +92,8 @@ def _nothing_runs(reasons: Mapping[str, str]) -> InputError:
 
 def _set_for(each: SuiteList, aligned: Sequence[Path], *, others: Collection[str]) -> Path:
     folder = set_of(each.called, aligned, others=others)
+    if folder is None and each.title in PHOTOS_OF:
+        folder = set_of(letters(PHOTOS_OF[each.title]), aligned, others=others)
     if folder is None:
         raise InputError(
             "--data",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from field_formats import picture, write_bin
 from numpy.typing import NDArray
@@ -12,9 +13,10 @@ from small_faces import pattern_embedder, write_faces, write_pairs
 
 from data_prep.errors import InputError
 from data_prep.lock import locked
-from data_prep.protocols import ProtocolSize
+from data_prep.protocols import ProtocolSize, load_protocol, own_lists
 from data_prep.protocols.benchmarks import find_aligned_sets, find_lists, set_of
-from data_prep.protocols.sizes import BENCHMARKS, letters
+from data_prep.protocols.own_lists import fingerprint
+from data_prep.protocols.sizes import BENCHMARKS, FURTHER_BENCHMARKS, letters
 from faceverif.models import TorchEmbedder
 from faceverif.verification.options import VerificationOptions
 from faceverif.verification.published import GSC_TABLE_5
@@ -152,7 +154,7 @@ def test_a_list_is_never_a_benchmark_whose_pairs_it_does_not_hold(suite: Path) -
     lists = find_lists(suite / "suite", [], allow_partial=False)
     titles = {str(each.path.relative_to(suite / "suite")): (each.title, each.called) for each in lists}
     assert titles["lfw/pairs.txt"] == ("lfw/pairs.txt", "lfw")
-    assert titles["xqlfw_pairs.txt"] == ("xqlfw_pairs", "xqlfw")
+    assert titles["xqlfw_pairs.txt"] == ("XQLFW", "xqlfw")
     assert titles["lfw.txt"] == ("lfw.txt", "lfwtxt")
     assert titles["cfp_ff.csv"] == ("cfp_ff.csv", "cfpffcsv")
     assert titles["b/calfw.csv"] == ("CALFW", "calfw")
@@ -232,3 +234,40 @@ def test_an_aligned_set_belongs_to_the_benchmark_that_its_name_begins_with(tmp_p
     assert set_of("rfwafrican", [*sets, tmp_path / "rfw-112"]) == tmp_path / "rfw-112"
     with pytest.raises(InputError, match="made by `faceverif align`, or one that holds some"):
         find_aligned_sets([tmp_path])
+
+
+def test_a_set_named_after_another_benchmark_is_not_taken(suite: Path) -> None:
+    for name in ("xqlfw", "mlfw-112"):
+        write_faces(suite / "aligned" / name, people=1)
+    sets = find_aligned_sets([suite / "aligned"])
+    found = {called: set_of(called, sets) for called in ("lfw", "xqlfw", "mlfw", "sllfw")}
+    names = {called: path.name if path else None for called, path in found.items()}
+    assert names == {"lfw": None, "xqlfw": "xqlfw", "mlfw": "mlfw-112", "sllfw": None}
+
+
+def test_lfws_list_serves_talfw_and_lfws_photos_serve_sllfw(
+    suite: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a/masks_hard.csv", "b/masks_easy.csv", "b/calfw.csv"):
+        (suite / "suite" / name).unlink()
+    protocol = load_protocol(write_pairs(suite / "suite/b/pairs.csv"))
+    printed = fingerprint(protocol.left, protocol.right, protocol.same, np.arange(72) * 10 // 72)
+    monkeypatch.setitem(own_lists._OWN, printed, "lfw-view2")
+    monkeypatch.setitem(BENCHMARKS, "LFW", ProtocolSize(pairs=72, folds=10))
+    monkeypatch.setitem(FURTHER_BENCHMARKS, "SLLFW", ProtocolSize(pairs=48, folds=2))
+    genuine = [f"P{one:02d}/P{one:02d}_0001.jpg\nP{one:02d}/P{one:02d}_0002.jpg" for one in range(12)]
+    impostors = [
+        f"P{one:02d}/P{one:02d}_0001.jpg\nP{one - 1:02d}/P{one - 1:02d}_0002.jpg" for one in range(1, 12)
+    ]
+    impostors.append("P00/P00_0001.jpg\nP11/P11_0002.jpg")
+    (suite / "suite/pair_SLLFW.txt").write_text("\n".join([*genuine, *impostors] * 2))
+    write_faces(suite / "aligned/lfw")
+    assert plan(suite)[0]["SLLFW"].dataset.root == suite / "aligned/lfw"
+    assert "TALFW" not in plan(suite)[0]
+    write_faces(suite / "aligned/talfw-112")
+    planned, _ = plan(suite)
+    assert planned["LFW"].protocol.name == "lfw-view2"
+    assert planned["TALFW"].protocol.name == "talfw"
+    assert planned["TALFW"].dataset.root == suite / "aligned/talfw-112"
+    reading = "LFW's own pairs, of TALFW's adversarial photos, as the folder of the photos says"
+    assert planned["TALFW"].protocol.reading == reading

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from data_prep.dataset.packed import load_aligned
-from data_prep.protocols import load_protocol, pairs_within
+from data_prep.protocols import protocol_on
 from faceverif.verification.groups.grouping import find_groupings
 from faceverif.verification.metrics import chosen_far
 from faceverif.verification.options import VerificationOptions
@@ -17,8 +17,7 @@ def refuse_unfit_groups(data: Path, protocol: Path, options: VerificationOptions
     Raises:
         InputError: see `find_groupings` and `chosen_far`; or photos are missing from the data set.
     """
-    dataset, pairs = load_aligned(data), load_protocol(protocol, allow_partial=options.allow_partial)
-    if options.allow_partial:
-        pairs = pairs_within(pairs, dataset)
+    dataset = load_aligned(data)
+    pairs = protocol_on(protocol, dataset, allow_partial=options.allow_partial)
     find_groupings(options.groups, pairs, dataset, options.attributes)
     chosen_far(options.far, int((pairs.scored & ~pairs.same).sum()))

@@ -1,0 +1,77 @@
+"""Whose photos an aligned set holds, by the name of its folder, and whether a protocol is about them.
+
+CALFW, CPLFW, XQLFW, MLFW and TALFW call their photos as LFW does, and they are others. So a list of one on
+the photos of another would run, and its result would bear the wrong name.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+from data_prep.alignment import TEMPLATES
+from data_prep.dataset.manifest import AlignedDataset
+from data_prep.errors import InputError
+from data_prep.protocols.base import VerificationProtocol
+from data_prep.protocols.list_names import TALFW_READING
+from data_prep.protocols.own_lists import BENCHMARK_OF, LFW_VIEW1, LFW_VIEW2
+from data_prep.protocols.sizes import (
+    BENCHMARKS,
+    FURTHER_BENCHMARKS,
+    PHOTOS_OF,
+    benchmark_named,
+    letters,
+    size_of,
+)
+
+
+def set_letters(folder: Path) -> str:
+    """The letters of an aligned set's name, without the size of its crops at the end."""
+    sizes = "|".join(sorted({str(template.crop_px) for template in TEMPLATES.values()}))
+    return letters(re.sub(rf"[-_. ]({sizes})$", "", folder.resolve().name))
+
+
+def benchmark_of_set(folder: Path) -> str | None:
+    """The benchmark whose name a set's begins with, as `lfw-deepfunneled`; null for another set."""
+    name = set_letters(folder)
+    opening = [each for each in (*BENCHMARKS, *FURTHER_BENCHMARKS) if name.startswith(letters(each))]
+    return max(opening, key=len, default=None)
+
+
+def on_photos(protocol: VerificationProtocol, dataset: AlignedDataset) -> VerificationProtocol:
+    """The protocol under the name that it has on these photos: LFW's pairs on TALFW's are TALFW.
+
+    Raises:
+        InputError: it is a benchmark's, and the set is called after another one.
+    """
+    there = benchmark_of_set(dataset.root)
+    if protocol.name == LFW_VIEW2 and there == "TALFW":
+        return as_talfw(protocol, why=f"as the folder {dataset.root.name} says")
+    wanted = _photos_of(protocol)
+    if wanted == there or wanted is None or (there is None and wanted != "TALFW"):
+        return protocol
+    raise InputError(
+        "--data",
+        f"must hold the photos of {wanted}, which {protocol.name} is about; other sets call theirs the same",
+        got=f"{dataset.root}, which is called after {there}" if there else dataset.root,
+        fix=f"Give the aligned photos of {wanted}; if these are they, name their folder {letters(wanted)}.",
+    )
+
+
+def as_talfw(protocol: VerificationProtocol, *, why: str) -> VerificationProtocol:
+    """LFW's own pairs under the name that they have on TALFW's photos."""
+    return replace(
+        protocol,
+        name="talfw",
+        reading=f"{TALFW_READING}, {why}",
+        official=protocol.official or size_of("TALFW"),
+    )
+
+
+def _photos_of(protocol: VerificationProtocol) -> str | None:
+    """The benchmark whose photos a protocol names; null for another protocol, and for a `.bin`."""
+    benchmark = "LFW" if protocol.name == LFW_VIEW1 else BENCHMARK_OF.get(protocol.name)
+    if benchmark is None and "." not in protocol.name:
+        benchmark = benchmark_named(protocol.name)
+    return PHOTOS_OF.get(benchmark, benchmark) if benchmark is not None else None
