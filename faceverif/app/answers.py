@@ -61,8 +61,8 @@ def found_people(session: Session, matcher: Matcher, point: int) -> str:
     matches = found.decisions(matcher, point)
     best, decision = matches[0]
     known = f"Most likely {best.person}" if decision.same else "Nobody in the gallery"
-    chance = found.chance_of_a_stranger(decision.point.measured_far)
-    return render("found", found=found, matches=matches, headline=known, chance=chance)
+    bound = found.bound_for_strangers(decision.point.measured_far)
+    return render("found", found=found, matches=matches, headline=known, bound=bound)
 
 
 def far_label(matcher: Matcher, point: int) -> str:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from data_prep.errors import InputError
-from data_prep.picture_formats import is_picture_file
-from data_prep.walk import walk_files
 from faceverif.app.matcher import Decision, Matcher
 from faceverif.app.photos import TakenPhoto
 from faceverif.app.pictures import picture_uri
 from faceverif.app.refusal import Refusal
+from faceverif.identification.enrolment import Enrolled, NamedPhoto, photos_of_people
+from faceverif.identification.naming_threshold import fpir_bound
 from faceverif.verification.photo_faces import find_face
 
 MOST_PHOTOS = 2000
@@ -55,10 +56,16 @@ class Gallery:
     members: tuple[Member, ...]
     left_out: tuple[str, ...]
 
+    @cached_property
+    def enrolled(self) -> Enrolled:
+        """What is searched."""
+        named = [NamedPhoto(member.person, member.photo) for member in self.members]
+        return Enrolled.of(named, np.stack([member.embedding for member in self.members]), left_out={})
+
     @property
     def people(self) -> int:
         """How many there are."""
-        return len({member.person for member in self.members})
+        return len(self.enrolled.people)
 
 
 @dataclass(frozen=True)
@@ -79,9 +86,9 @@ class Found:
         """What a threshold makes of each."""
         return [(member, matcher.decide(similarity, point)) for member, similarity in self.people]
 
-    def chance_of_a_stranger(self, far: float) -> float:
-        """How likely a stranger is taken for somebody: one false accept among all photos, if independent."""
-        return float(1 - (1 - far) ** len(self.gallery.members))
+    def bound_for_strangers(self, far: float) -> float:
+        """The largest share of searches for strangers that name somebody, at a FAR of each comparison."""
+        return fpir_bound(len(self.gallery.members), far)
 
 
 def open_gallery(folder: str, matcher: Matcher, *, progress: Progress) -> Gallery:
@@ -98,18 +105,18 @@ def open_gallery(folder: str, matcher: Matcher, *, progress: Progress) -> Galler
     root = Path(folder).expanduser()
     if not folder.strip() or not root.is_dir():
         raise Refusal(f"There is no folder {folder!r}. Give the path of a folder with photos.")
-    photos = [path for path in walk_files(root) if is_picture_file(path)]
+    photos = list(photos_of_people(root))
     if not photos:
         raise Refusal(f"{root} holds no photos.")
     if len(photos) > MOST_PHOTOS:
         raise Refusal(f"{root} holds {len(photos):,} photos; the page takes at most {MOST_PHOTOS:,}.")
     members, left_out = [], []
-    for done, path in enumerate(photos):
+    for done, (named, path) in enumerate(photos):
         progress(done, len(photos))
         try:
-            members.append(_member(path, root, matcher))
+            members.append(_member(named, path, matcher))
         except InputError:
-            left_out.append(path.relative_to(root).as_posix())
+            left_out.append(named.photo)
     if not members:
         raise Refusal(f"No face was found on any of the {len(photos):,} photos in {root}.")
     return Gallery(root, tuple(members), tuple(left_out))
@@ -125,16 +132,11 @@ def search(gallery: Gallery | None, photo: TakenPhoto | None, matcher: Matcher) 
         raise Refusal("Open a gallery first: a folder with photos of people.")
     if photo is None:
         raise Refusal("Give a first photo: its person is looked for in the gallery.")
-    similarities = np.stack([member.embedding for member in gallery.members]) @ matcher.embed(photo.face.crop)
-    best: dict[str, tuple[Member, float]] = {}
-    for place in np.argsort(-similarities, kind="stable"):
-        member = gallery.members[place]
-        best.setdefault(member.person, (member, float(similarities[place])))
-    return Found(photo.name, tuple(list(best.values())[:SHOWN]), gallery)
+    found = gallery.enrolled.most_similar(matcher.embed(photo.face.crop), count=SHOWN)
+    members = {member.photo: member for member in gallery.members}
+    return Found(photo.name, tuple((members[match.photo], match.similarity) for match in found), gallery)
 
 
-def _member(path: Path, root: Path, matcher: Matcher) -> Member:
+def _member(named: NamedPhoto, path: Path, matcher: Matcher) -> Member:
     crop = find_face(path, matcher.template).crop
-    below = path.relative_to(root)
-    person = below.parts[0] if len(below.parts) > 1 else below.stem
-    return Member(person, below.as_posix(), picture_uri(crop), matcher.embed(crop))
+    return Member(named.person, named.photo, picture_uri(crop), matcher.embed(crop))

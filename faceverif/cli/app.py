@@ -12,7 +12,7 @@ from faceverif.cli.browser import app as serve_app
 from faceverif.cli.certification import certify
 from faceverif.cli.configs import config_keys, config_list, config_show
 from faceverif.cli.hub import hub_pull, hub_push
-from faceverif.cli.identification import rank
+from faceverif.cli.identification import identify, rank
 from faceverif.cli.lists import data_gallery, data_pairs
 from faceverif.cli.models import export_model_file, fit_head, import_model_file
 from faceverif.cli.preparation import align, data_audit, data_check, data_export, data_fetch
@@ -45,6 +45,7 @@ TREE: dict[str, tuple[Command, ...]] = {
         Command(verify, "verify"),
         Command(rank, "rank"),
         Command(compare, "compare"),
+        Command(identify, "identify"),
         Command(attack, "attack"),
         Command(reject, "reject", continues=True),
         Command(serve_app, "app"),

@@ -69,6 +69,14 @@ def is_repository(parameter: typer.CallbackParam, value: str) -> str:
     return value
 
 
+def is_rate(parameter: typer.CallbackParam, value: float) -> float:
+    """A share above 0 and at most 1."""
+    if not 0 < value <= 1:
+        fix = "Give a share, such as 0.01 for one of a hundred."
+        raise InputError(_named(parameter), "must be above 0 and at most 1", got=f"{value:g}", fix=fix)
+    return value
+
+
 def known_device(value: str) -> str:
     """A name that some device has; whether it is here needs torch, and is asked later."""
     refuse_unknown_device(value)

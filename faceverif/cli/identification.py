@@ -1,4 +1,4 @@
-"""Commands that search a gallery: rank."""
+"""Commands that search a gallery: rank, identify."""
 
 from __future__ import annotations
 
@@ -7,10 +7,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from data_prep.device import choose_device
 from data_prep.errors import InputError
 from data_prep.progress import say
-from faceverif.cli.checks import exists
-from faceverif.cli.options import DataDir, Device, Flip, Model, OnnxOutput, OutDir, Preprocess
+from faceverif.cli.checks import exists, is_rate, made_by
+from faceverif.cli.options import (
+    DataDir,
+    Device,
+    Flip,
+    Model,
+    OnnxOutput,
+    OptionalModel,
+    OutDir,
+    Preprocess,
+    Thresholds,
+)
 
 if TYPE_CHECKING:
     from data_prep.protocols.identification import IdentificationProtocol
@@ -69,6 +80,64 @@ def rank(
 
     typer.echo(search_all(embedder, data, lists, out=out, flip=flip).text())
     typer.echo(f"report: {out / 'report.html'}")
+
+
+def identify(
+    photos: Annotated[list[Path], typer.Argument(callback=exists, help="Photos of people to look up.")],
+    gallery: Annotated[
+        Path,
+        typer.Option(
+            "--gallery",
+            callback=exists,
+            help="Who can be named: a folder with a folder or a photo per person, or an aligned set.",
+        ),
+    ],
+    model: OptionalModel = None,
+    preprocess: Preprocess = None,
+    output: OnnxOutput = None,
+    fpir: Annotated[
+        float,
+        typer.Option(
+            callback=is_rate, help="Share of strangers who may be taken for somebody of the gallery."
+        ),
+    ] = 0.01,
+    strangers: Annotated[
+        Path | None,
+        typer.Option(
+            "--strangers",
+            callback=made_by("faceverif align"),
+            help="Aligned photos of people who are not in the gallery, to measure the rate on. Default: "
+            "it is bounded by the model's calibration.",
+        ),
+    ] = None,
+    thresholds: Thresholds = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+    device: Device = "auto",
+) -> None:
+    """Say who of a gallery is on a photo, or that it is nobody of them.
+
+    The exit code is 0 whatever the answer is. With several photos it is 1 if one could not be searched.
+    """
+    from faceverif.cli.naming import print_answers, refuse_unclear_answer
+    from faceverif.models import model_or_shipped
+
+    refuse_unclear_answer(as_json=as_json, as_csv=as_csv, strangers=strangers, thresholds=thresholds)
+    chosen = model_or_shipped(model[0] if model else None)
+    choose_device(device)
+
+    from faceverif.identification.identify import Identifier
+
+    identifier = Identifier.load(
+        chosen,
+        gallery,
+        fpir=fpir,
+        strangers=strangers,
+        preprocess=preprocess,
+        output=output,
+        thresholds=thresholds,
+    )
+    raise typer.Exit(print_answers(identifier, photos, as_json=as_json, as_csv=as_csv))
 
 
 def _lists(gallery: Path | None, probes: Path | None, protocol: Path | None) -> IdentificationProtocol:

@@ -301,7 +301,8 @@ def test_the_person_of_a_photo_is_found_in_a_gallery(
     assert [member.person for member, _ in found.people] == ["Ann", "Cem"]
     assert "Most likely Ann" in answers.found_people(Session(found=found), matcher, 1)
     assert "Nobody in the gallery" in answers.found_people(Session(found=found), matcher, STRICT)
-    assert found.chance_of_a_stranger(0.1) == pytest.approx(1 - 0.9**2)
+    assert found.bound_for_strangers(0.1) == pytest.approx(0.2)
+    assert found.bound_for_strangers(0.7) == 1
 
 
 def test_a_gallery_that_is_none_is_refused(tmp_path: Path, photos: Photos, matcher: Matcher) -> None:

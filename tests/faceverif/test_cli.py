@@ -30,6 +30,7 @@ COMMANDS = (
     "verify",
     "rank",
     "compare",
+    "identify",
     "calibrate-rejection",
     "report",
     "data",

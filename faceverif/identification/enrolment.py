@@ -1,0 +1,161 @@
+"""A gallery of people with names: from a folder of photos, or from an aligned set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_prep.dataset.manifest import MANIFEST_NAME, AlignedDataset, Status
+from data_prep.errors import InputError, few
+from data_prep.picture_formats import is_picture_file
+from data_prep.progress import progress
+from data_prep.walk import walk_files
+from faceverif.identification.listed import unit_rows
+from faceverif.identification.search import Gallery, search
+from faceverif.models import Embedder
+from faceverif.verification.embeddings import EmbeddedPhotos
+from faceverif.verification.photo_faces import embed_faces, find_face
+
+_OPTION = "--gallery"
+
+
+class NamedPhoto(NamedTuple):
+    """A photo of a gallery: who it shows, and its path below the folder."""
+
+    person: str
+    photo: str
+
+
+class Match(NamedTuple):
+    """A person who is similar to a face, with the photo of theirs that is most similar."""
+
+    person: str
+    photo: str
+    similarity: float
+
+
+@dataclass(frozen=True)
+class Enrolled:
+    """The people who can be named.
+
+    Attributes:
+        gallery: what is searched; its people are positions in `people`.
+        people: their names.
+        photos: of the gallery, in the order that it was given in.
+        left_out: photos that could not be enrolled, with the reasons.
+    """
+
+    gallery: Gallery
+    people: tuple[str, ...]
+    photos: tuple[str, ...]
+    left_out: Mapping[str, str]
+
+    @classmethod
+    def of(
+        cls, named: Sequence[NamedPhoto], embeddings: NDArray[np.floating], *, left_out: Mapping[str, str]
+    ) -> Enrolled:
+        """From one or more photos and their embeddings, (photos, dim) of length 1."""
+        people = tuple(dict.fromkeys(photo.person for photo in named))
+        number = {name: place for place, name in enumerate(people)}
+        person = np.array([number[photo.person] for photo in named], np.int64)
+        photos = tuple(photo.photo for photo in named)
+        return cls(Gallery.of(embeddings, person), people, photos, left_out)
+
+    def most_similar(self, embedding: NDArray[np.floating], *, count: int) -> list[Match]:
+        """The people who are most similar to a face, best first.
+
+        Args:
+            embedding: (dim,) of length 1.
+            count: how many people, at most.
+        """
+        found = search(embedding[None], self.gallery, count=count)
+        rows = zip(
+            found.person[0].tolist(), found.entry[0].tolist(), found.similarity[0].tolist(), strict=True
+        )
+        return [
+            Match(self.people[person], self.photos[entry], similarity) for person, entry, similarity in rows
+        ]
+
+
+def photos_of_people(folder: Path) -> Iterator[tuple[NamedPhoto, Path]]:
+    """The photos below a folder: of a person per folder, or of a person per file directly in it."""
+    for path in walk_files(folder):
+        if is_picture_file(path):
+            below = path.relative_to(folder)
+            person = below.parts[0] if len(below.parts) > 1 else below.stem
+            yield NamedPhoto(person, below.as_posix()), path
+
+
+def enrol(source: Path, embedder: Embedder, *, flip: bool, admit: Callable[[int], object] = bool) -> Enrolled:
+    """The people of a folder of photos, or of an aligned set.
+
+    A photo that cannot be read or shows no face is left out. Of several faces the centred-largest counts.
+
+    Args:
+        source: where they are.
+        embedder: the model.
+        flip: average each embedding with that of the mirrored crop.
+        admit: is told how many photos are enrolled, and raises where a gallery of so many has no use.
+
+    Raises:
+        InputError: no folder, no photo, nobody with a face, or an aligned set for another model.
+    """
+    if (source / MANIFEST_NAME).is_file():
+        dataset = AlignedDataset.load(source, field=_OPTION)
+        admit(len(dataset.with_status(Status.ALIGNED)))
+        return _enrol_aligned(dataset, embedder, flip=flip)
+    if not source.is_dir():
+        fix = "Name a folder with a folder per person, or with a photo per person."
+        raise InputError(_OPTION, "must be a folder of photos, or an aligned set", got=source, fix=fix)
+    template, photos = embedder.spec.checked_template(), list(photos_of_people(source))
+    named, embeddings, left_out = [], [], {}
+    with progress("enrol", total=len(photos), unit="photos") as advance:
+        for photo, path in photos:
+            try:
+                face = find_face(path, template)
+            except InputError as error:
+                left_out[photo.photo] = str(error)
+            else:
+                # One by one, as the photo that is searched: in a batch the rounding depends on the others.
+                embeddings.append(embed_faces(embedder, [face], flip=flip)[0])
+                named.append(photo)
+                admit(len(named))
+            advance(1, "")
+    _refuse_nobody(source, named, len(photos))
+    return Enrolled.of(named, np.stack(embeddings), left_out=left_out)
+
+
+def _enrol_aligned(dataset: AlignedDataset, embedder: Embedder, *, flip: bool) -> Enrolled:
+    rows, status = dataset.with_status(Status.ALIGNED), dataset.column("status")
+    _refuse_nobody(dataset.root, rows, len(dataset))
+    embedded = EmbeddedPhotos(embedder, dataset, flip=flip)
+    identities = dataset.column("identity")
+    named = [
+        NamedPhoto(identities[row] or Path(photo).stem, photo)
+        for row, photo in zip(rows, dataset.photos(rows), strict=True)
+    ]
+    others = np.flatnonzero(status != Status.ALIGNED.value)
+    left_out = dict(zip(dataset.photos(others), dataset.column("reason")[others].tolist(), strict=True))
+    return Enrolled.of(named, unit_rows(embedded.of(rows)), left_out=left_out)
+
+
+def _refuse_nobody(source: Path, enrolled: Sequence[object] | NDArray[np.int64], photos: int) -> None:
+    if not len(enrolled):
+        got = f"no photo in {source}" if not photos else f"{photos:,} photos in {source}, none with a face"
+        fix = "Put a folder with photos there for each person, or a photo named after each."
+        raise InputError(_OPTION, "must show at least one face", got=got, fix=fix)
+
+
+def left_out_note(enrolled: Enrolled) -> list[str]:
+    """What is said of photos that could not be enrolled, and of people of whom no photo is left."""
+    if not enrolled.left_out:
+        return []
+    return [
+        f"{len(enrolled.left_out):,} gallery photos were left out, without a face or not readable: "
+        f"{few(list(enrolled.left_out))}"
+    ]

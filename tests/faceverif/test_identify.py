@@ -1,0 +1,216 @@
+"""Who of a gallery, or nobody: what the threshold rests on, and every photo's answer."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from app_photos import Photos, write_photos
+from small_faces import pattern_embedder, write_faces
+
+from data_prep.dataset.manifest import AlignedDataset, Status, write_manifest
+from data_prep.errors import InputError
+from faceverif.cli import main
+from faceverif.identification.enrolment import Enrolled, NamedPhoto, enrol, photos_of_people
+from faceverif.identification.identify import Identification
+from faceverif.identification.naming_threshold import (
+    bounded_threshold,
+    load_strangers,
+    measured_threshold,
+)
+from faceverif.verification.calibration import CalibratedPoint, Calibration
+from faceverif.verification.scoring import normalised
+
+
+def calibration(*fars: float) -> Calibration:
+    points = [
+        CalibratedPoint(
+            far=far,
+            threshold=0.5 - far,
+            measured_far=round(far * 10_000) / 10_000,
+            false_accepts=round(far * 10_000),
+            far_low=far / 2,
+            far_high=min(1.0, far * 2),
+            tar=0.9,
+        )
+        for far in fars
+    ]
+    words = dict.fromkeys(
+        ("protocol", "protocol_sha256", "data_sha256", "model_sha256", "template_sha256"), "made up"
+    )
+    return Calibration(
+        **words,
+        flip=True,
+        genuine_pairs=100,
+        impostor_pairs=10_000,
+        threshold_rule="r",
+        interval_rule="i",
+        points=tuple(points),
+    )
+
+
+@pytest.mark.parametrize(
+    ("photos", "fpir", "far"),
+    [(1, 0.1, 0.1), (5, 0.01, 0.001), (10, 0.01, 0.001), (11, 0.01, 0.0001), (100, 1, 0.01)],
+)
+def test_the_bound_takes_the_largest_far_that_keeps_it(photos: int, fpir: float, far: float) -> None:
+    found = bounded_threshold(calibration(0.1, 0.01, 0.001, 0.0001), photos, fpir=fpir)
+    assert found.point.far == far
+    assert found.bound == pytest.approx(photos * far)
+    assert found.threshold == 0.5 - far
+    assert found.as_json()["fpir_at_most"] <= fpir * (1 + 1e-9)
+    assert f"at most {photos} photos x FAR {far:g}" in found.text()
+
+
+def test_a_far_that_is_not_calibrated_is_refused_with_the_way_out() -> None:
+    with pytest.raises(
+        InputError, match=r"0.01 allows at most 10 gallery photos, .* smallest .* is 0.001"
+    ) as caught:
+        bounded_threshold(calibration(0.01, 0.001), 11, fpir=0.01)
+    assert "add --strangers ALIGNED with 100 or more photos" in str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def aligned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A gallery of three people, and strangers."""
+    root = tmp_path_factory.mktemp("aligned")
+    status = {"P00/P00_0002": Status.NO_FACE, "P01/P01_0001": Status.FAILED}
+    write_faces(root / "gallery", people=3, photos=2, status=status)
+    write_faces(root / "all", people=20, photos=2, noise=90)
+    strangers = AlignedDataset.load(root / "all").table.to_pylist()[6:]
+    write_manifest(root / "all", AlignedDataset.load(root / "all").header, strangers)
+    return root
+
+
+def test_an_aligned_set_is_a_gallery_without_its_faceless_photos(aligned: Path) -> None:
+    found = enrol(aligned / "gallery", pattern_embedder(), flip=False)
+    assert found.people == ("P00", "P01", "P02")
+    assert found.photos == ("P00/P00_0001.jpg", "P01/P01_0002.jpg", "P02/P02_0001.jpg", "P02/P02_0002.jpg")
+    assert set(found.left_out) == {"P00/P00_0002.jpg", "P01/P01_0001.jpg"}
+
+
+def test_strangers_give_the_threshold_that_comparing_all_of_them_gives(aligned: Path) -> None:
+    embedder = pattern_embedder()
+    enrolled = enrol(aligned / "gallery", embedder, flip=False)
+    strangers = load_strangers(aligned / "all", fpir=0.1)
+    found = measured_threshold(strangers, enrolled, embedder, flip=False, fpir=0.1)
+    raw = embedder.embed(strangers.crops.read(np.arange(len(strangers))))
+    cosines = normalised(raw) @ enrolled.gallery.embeddings.T.astype(np.float64)
+    highest = np.sort(cosines.max(axis=1))[::-1]
+    assert len(highest) == 34
+    assert found.threshold == pytest.approx(highest[2], abs=1e-6)  # of 34, 3 are at most a tenth
+    assert (found.point.false_positives, found.people) == (3, 17)
+    assert found.closest.similarity == pytest.approx(highest[0], abs=1e-6)
+    told = found.as_json()
+    assert (told["rests_on"], told["measured_fpir"]) == ("strangers", 3 / 34)
+    assert "34 photos of 17 strangers searched in this gallery: measured 8.82 %" in found.text()
+
+
+def test_strangers_who_are_too_few_or_in_the_gallery_are_refused(aligned: Path) -> None:
+    with pytest.raises(
+        InputError, match=r"must hold at least 100 photos with a face for --fpir 0.01; got 34"
+    ):
+        load_strangers(aligned / "all", fpir=0.01)
+    embedder = pattern_embedder()
+    known = Enrolled.of([NamedPhoto("p 05", "a")], normalised(np.ones((1, 147))), left_out={})
+    with pytest.raises(InputError, match=r"who are not in the gallery; got P05"):
+        measured_threshold(load_strangers(aligned / "all", fpir=0.1), known, embedder, flip=False, fpir=0.1)
+
+
+def test_a_tie_and_a_near_answer_are_said() -> None:
+    people = ["Ann", "Bo", "Bo"]
+    same = normalised(np.array([[1.0, 0, 0], [1, 0, 0], [0, 1, 0]]))
+    enrolled = Enrolled.of([NamedPhoto(name, f"{n}.jpg") for n, name in enumerate(people)], same, left_out={})
+    matches = tuple(enrolled.most_similar(np.array([0.8, 0.6, 0]), count=2))
+    answer = Identification("x.jpg", 0.5, matches, faces=2)
+    assert [(match.person, match.photo) for match in matches] == [("Ann", "0.jpg"), ("Bo", "1.jpg")]
+    assert answer.text() == "x.jpg: Ann: similarity 0.8000 >= 0.5000; next Bo 0.8000"
+    assert [note.partition(":")[0] for note in answer.notes()] == ["x.jpg shows 2 faces", "x.jpg"]
+    nobody = Identification("x.jpg", 0.9, matches)
+    assert nobody.person is None
+    assert nobody.text().startswith("x.jpg: nobody of the gallery: most similar is Ann, 0.8000 < 0.9000")
+
+
+def test_people_are_folders_or_files(tmp_path: Path) -> None:
+    for name in ("Ann/1.jpg", "Ann/old/2.png", "Bo.jpeg", "notes.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    found = sorted(named for named, _ in photos_of_people(tmp_path))
+    assert found == [("Ann", "Ann/1.jpg"), ("Ann", "Ann/old/2.png"), ("Bo", "Bo.jpeg")]
+
+
+# --- the command, on drawn people and the model of the package
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Photos:
+    folder = tmp_path_factory.mktemp("photos")
+    found = write_photos(folder)
+    gallery = folder / "gallery"
+    for name, path in (("Ann/1.jpg", found.same), ("Cem.jpg", found.second), ("notes.jpg", found.text)):
+        (gallery / name).parent.mkdir(parents=True, exist_ok=True)
+        (gallery / name).write_bytes(path.read_bytes())
+    return found
+
+
+def run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: object
+) -> tuple[int, str, str]:
+    monkeypatch.setattr(sys, "argv", ["faceverif", "identify", *map(str, arguments)])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    output, errors = capsys.readouterr()
+    return int(stopped.value.code or 0), output, errors
+
+
+def test_photos_are_named_or_belong_to_nobody(
+    photos: Photos, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gallery = photos.people.parent / "gallery"
+    asked = ("--gallery", gallery, "--fpir", "0.2")
+    code, output, errors = run(monkeypatch, capsys, photos.first, photos.empty, photos.both, *asked, "--json")
+    told = json.loads(output)
+    assert code == 1
+    named, faceless, two = told["photos"]
+    assert (named["person"], named["runner_up"]["person"], named["error"]) == ("Ann", "Cem", None)
+    assert named["similarity"] >= told["threshold"] > named["runner_up"]["similarity"]
+    assert (faceless["person"], faceless["similarity"]) == (None, None)
+    assert "must show a face" in faceless["error"]
+    assert two["faces"] == 2
+    assert (told["rests_on"], told["fpir_at_most"], told["far"]) == ("calibration", 0.2, 0.1)
+    assert (told["gallery"]["people"], list(told["gallery"]["left_out"])) == (2, ["notes.jpg"])
+    assert "1 gallery photos were left out, without a face or not readable: notes.jpg" in errors
+    assert "1 of 3 photos could not be searched" in errors
+
+    code, output, _ = run(monkeypatch, capsys, photos.first, *asked, "--csv")
+    [row] = csv.DictReader(io.StringIO(output))
+    assert (code, row["person"], row["gallery_photo"], row["error"]) == (0, "Ann", "Ann/1.jpg", "")
+    assert float(row["similarity"]) == named["similarity"]
+
+    code, output, _ = run(monkeypatch, capsys, photos.first, "--gallery", gallery, "--fpir", "0.0002")
+    assert (code, "nobody of the gallery: most similar is Ann" in output) == (0, True)
+    assert "at most 2 photos x FAR 0.0001 = 0.0002" in output
+
+
+def test_what_cannot_be_searched_is_one_line(
+    photos: Photos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gallery = photos.people.parent / "gallery"
+    refused = [
+        ((photos.empty, "--gallery", gallery, "--fpir", "0.2"), "photo: must show a face"),
+        ((photos.first, "--gallery", gallery, "--fpir", "0.0001"), "0.0001 allows at most 1 gallery photos"),
+        ((photos.first, "--gallery", tmp_path), f"got no photo in {tmp_path}"),
+        (
+            (photos.first, "--gallery", photos.first),
+            "--gallery: must be a folder of photos, or an aligned set",
+        ),
+    ]
+    for arguments, said in refused:
+        code, output, errors = run(monkeypatch, capsys, *arguments)
+        assert (code, output) == (2, "")
+        assert said in errors
