@@ -15,6 +15,7 @@ from faceverif.backbones.lsoftmax_face import lsoftmax_face
 from faceverif.backbones.mobilefacenet import mobilefacenet
 from faceverif.backbones.onnx_graph import GRAPH_KEY, OnnxBackbone, onnx_backbone
 from faceverif.backbones.sphereface import sphereface
+from faceverif.backbones.vit import vit
 
 if TYPE_CHECKING:
     from faceverif.config.backbones import BackboneConfig
@@ -26,6 +27,7 @@ BACKBONES: dict[str, Callable[..., Backbone]] = {
     "lgm_resnet": lgm_resnet,
     "lsoftmax_face": lsoftmax_face,
     "inception_resnet_v1": inception_resnet_v1,
+    "vit": vit,
     "onnx": onnx_backbone,
 }
 

@@ -26,13 +26,14 @@ def iresnet(
     embedding_dim: int,
     input_px: int,
     dropout: float,
+    last_norm: str = "plain",
 ) -> Backbone:
     """ResNet-IR with the "E" output: a full-resolution stem, pre-normalised blocks, BN-dropout-FC-BN.
 
     Deng et al., "ArcFace" (2019), Sec. 3.1. At 112 pixels and 512 dimensions InsightFace's `arcface_torch`
     has 24.02, 34.14, 43.59 and 65.16 million parameters at depth 18, 34, 50, 100, and so has ours. Its last
     normalisation keeps its scale at one and learns an offset; ours has neither, since a head measures angles
-    at the origin.
+    at the origin. MagFace's learns both.
 
     Args:
         depth: 18, 34, 50, 100 or 200.
@@ -43,6 +44,8 @@ def iresnet(
         embedding_dim: 512 in the paper.
         input_px: 112 in the paper; the fully connected layer follows it.
         dropout: share of the flattened features that is dropped in training; 0.4 in the paper.
+        last_norm: `plain`, or `affine`: the last normalisation learns scale and offset, so embeddings may
+            become longer. With plain, the mean of their squared lengths is embedding_dim.
     """
     trunk = nn.Sequential(
         nn.Conv2d(3, width, 3, stem_stride, padding=1, bias=False), nn.BatchNorm2d(width), PReLU(width)
@@ -59,7 +62,7 @@ def iresnet(
         nn.Flatten(),
         nn.Dropout(dropout),
         nn.Linear(channels * side**2, embedding_dim),
-        nn.BatchNorm1d(embedding_dim, affine=False),
+        nn.BatchNorm1d(embedding_dim, affine=last_norm == "affine"),
     )
     backbone = Backbone(trunk, embed, embedding_dim=embedding_dim, input_px=input_px)
     backbone.apply(_initialise)

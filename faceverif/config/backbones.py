@@ -85,6 +85,8 @@ class IResNetConfig(_NormedSection):
         stem_stride: the paper's is 1; 2 quarters the work, for small machines.
         shortcut: of a block that halves the features but keeps their channels: `convolution` as in
             InsightFace, or `subsampling` as in AdaFace and CVLface.
+        last_norm: the batch normalisation of the embedding: `plain`, or `affine` with scale and offset, for
+            the magface head, which needs embeddings that may become longer.
     """
 
     name: Literal["iresnet"]
@@ -92,6 +94,7 @@ class IResNetConfig(_NormedSection):
     width: Annotated[int, Field(ge=8, lt=2**31)] = 64
     stem_stride: Literal[1, 2] = 1
     shortcut: Literal["convolution", "subsampling"] = "convolution"
+    last_norm: Literal["plain", "affine"] = "plain"
 
 
 class _LastLayersSection(_BackboneSection):
@@ -139,6 +142,19 @@ class InceptionResNetV1Config(_NormedSection):
     input_px: Annotated[int, Field(ge=80, le=512, multiple_of=8)] = 160
 
 
+class ViTConfig(_NormedSection):
+    """A vision transformer with patches of 8 pixels, by timm.
+
+    Attributes:
+        size: tiny, small or base; 22, 96 or 115 million parameters at 112 pixels.
+        drop_path: share of the samples for which training skips the last block; smaller for earlier blocks.
+    """
+
+    name: Literal["vit"]
+    size: Literal["tiny", "small", "base"] = "tiny"
+    drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.1
+
+
 class OnnxConfig(_EmbeddingSection):
     """The graph of an imported ONNX file. `faceverif import` prints this section.
 
@@ -162,6 +178,7 @@ BackboneConfig = Annotated[
     | LSoftmaxFaceConfig
     | LGMResNetConfig
     | InceptionResNetV1Config
+    | ViTConfig
     | OnnxConfig,
     Field(discriminator="name"),
 ]

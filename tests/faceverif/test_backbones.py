@@ -16,11 +16,15 @@ FAMILIES: list[tuple[str, dict[str, Any]]] = [
     ("mobilefacenet", {"channel_scale": 1, "expand": "output"}),
     ("mobilefacenet", {"channel_scale": 2, "expand": "input"}),
     ("iresnet", {"depth": 18, "width": 16, "stem_stride": 1, "shortcut": "convolution"}),
-    ("iresnet", {"depth": 18, "width": 16, "stem_stride": 2, "shortcut": "subsampling"}),
+    (
+        "iresnet",
+        {"depth": 18, "width": 16, "stem_stride": 2, "shortcut": "subsampling", "last_norm": "affine"},
+    ),
     ("sphereface", {"depth": 20, "last_layers": "none"}),
     ("lgm_resnet", {}),
     ("lsoftmax_face", {"last_layers": "prelu_norm"}),
     ("inception_resnet_v1", {}),
+    ("vit", {"size": "tiny", "drop_path": 0.0}),
 ]
 
 SMALLEST = {"inception_resnet_v1": 80}  # pixels, where a family needs more than 32
@@ -55,11 +59,44 @@ def test_iresnet_has_the_published_size(depth: int, millions: float) -> None:
     assert parameters(backbone) / 1e6 == pytest.approx(millions, abs=0.006)
 
 
+@pytest.mark.parametrize("last_norm", ["plain", "affine"])
+def test_only_an_affine_last_norm_lets_embeddings_become_longer(last_norm: str) -> None:
+    torch.manual_seed(0)
+    arguments = {"depth": 18, "width": 8, "stem_stride": 2, "shortcut": "subsampling", "last_norm": last_norm}
+    backbone = build("iresnet", embedding_dim=16, input_px=32, **arguments)
+    optimizer = torch.optim.SGD(backbone.parameters(), lr=0.5)
+    pixels = torch.rand(8, 3, 32, 32)
+    for _ in range(3):
+        optimizer.zero_grad()
+        (-backbone(pixels).square().sum(dim=1).mean()).backward()
+        optimizer.step()
+    squares = backbone(pixels).square().sum(dim=1).mean().item()
+    assert squares == pytest.approx(16, rel=0.01) if last_norm == "plain" else squares > 20
+
+
 def test_mobilefacenet_has_the_published_size() -> None:
     with torch.device("meta"):
         backbone = build("mobilefacenet", channel_scale=1, expand="output", embedding_dim=128)
     projection = 512 * 128 + 2 * 128
     assert (parameters(backbone) - projection) / 1e6 == pytest.approx(0.99, abs=0.005)
+
+
+@pytest.mark.parametrize(("size", "millions"), [("tiny", 22.6), ("small", 96.0), ("base", 114.9)])
+def test_vit_has_the_size_that_it_says(size: str, millions: float) -> None:
+    with torch.device("meta"):
+        backbone = build("vit", size=size, drop_path=0.1)
+    assert parameters(backbone) / 1e6 == pytest.approx(millions, abs=0.1)
+
+
+def test_vit_skips_blocks_in_training_only() -> None:
+    torch.manual_seed(0)
+    backbone = build("vit", size="tiny", drop_path=0.9, embedding_dim=16, input_px=32)
+    backbone.embed.eval()  # batch normalisation tells batches apart
+    pixels = torch.rand(2, 3, 32, 32)
+    with torch.no_grad():
+        assert not torch.equal(backbone(pixels), backbone(pixels))
+        backbone.eval()
+        assert torch.equal(backbone(pixels), backbone(pixels))
 
 
 @pytest.mark.parametrize("depth", [20, 36, 64])

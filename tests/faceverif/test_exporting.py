@@ -41,6 +41,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "lgm_resnet": {"input_px": 32},
     "lsoftmax_face": {"input_px": 32},
     "inception_resnet_v1": {"input_px": 80},
+    "vit": {"size": "tiny", "drop_path": 0.0, "input_px": 32},
 }
 KINDS: list[tuple[Target, Precision]] = [
     ("onnx", "float32"),
