@@ -7,14 +7,18 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from data_prep.protocols.labels import is_label
+from data_prep.protocols.labels import are_labels
 from data_prep.protocols.sizes import letters
 
 _PLAIN = 3  # fields of a line without header: two photos and a label
-_SIDES = (("left", "right"), ("1", "2"), ("a", "b"), ("first", "second"), ("0", "1"), ("l", "r"))
-_PHOTO = r"(?:image|img|im|photo|picture|pic|face|file|path|name|id)"
+_SIDES = (
+    *(("left", "right"), ("1", "2"), ("a", "b"), ("first", "second"), ("0", "1"), ("l", "r")),
+    *(("reference", "probe"), ("ref", "probe"), ("anchor", "other")),
+)
+_PHOTO = r"(?:image|img|im|photo|picture|pic|face|file|path|name|id|p)"
 _LABELS = {
     *("same", "issame", "sameperson", "issameperson", "sameidentity", "issameidentity", "actualissame"),
+    *("decision", "matched", "pairlabel", "pairtype", "issamepair"),
     *("label", "labels", "match", "ismatch", "genuine", "isgenuine", "target", "groundtruth", "gt", "y"),
 }
 _FOLDS = {"fold", "folds", "foldid", "foldidx", "foldindex", "foldnumber", "foldno"}
@@ -109,7 +113,10 @@ def columns_without_header(rows: Sequence[Sequence[str]]) -> Columns | None:
     if any(len(fields) != _PLAIN for fields in rows):
         return None
     for same, (left, right) in ((2, (0, 1)), (0, (1, 2))):
-        if all(is_label(row[same]) and _is_photo(row[left]) and _is_photo(row[right]) for row in rows):
+        labels = [row[same] for row in rows]
+        photos = [row[place] for row in rows for place in (left, right)]
+        # Words of two pairs of labels are the name of a column, and a label below it.
+        if are_labels(labels) and all(map(_is_photo, photos)):
             return Columns(left, right, same)
     return None
 

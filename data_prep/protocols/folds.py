@@ -65,6 +65,22 @@ def alternating_sets(same: NDArray[np.bool_]) -> int | None:
     return sets if alternate and 2 <= sets <= _MOST_FOLDS else None
 
 
+def blocks_of(lines: Sequence[int], same: NDArray[np.bool_]) -> NDArray[np.int64] | None:
+    """Folds that a list sets apart by empty lines: blocks of one length, each with both kinds of pair.
+
+    Args:
+        lines: (pairs,) where each stands in its file.
+        same: (pairs,).
+
+    Returns:
+        (pairs,) the block of each; null where there are no such blocks.
+    """
+    block = np.cumsum(np.diff(lines, prepend=lines[0]) > 1).astype(np.int64)
+    length, genuine = np.bincount(block), np.bincount(block, weights=same)
+    alike = len(length) > 1 and len(set(length.tolist())) == 1
+    return block if alike and ((genuine > 0) & (genuine < length)).all() else None
+
+
 def refuse_one_sided(
     name: str, same: NDArray[np.bool_], fold: NDArray[np.int64], *, scored_folds: Sequence[int]
 ) -> None:

@@ -26,12 +26,11 @@ WORDS = (
     ("positive", "negative"),
     ("pos", "neg"),
 )
-_KNOWN = {word for pair in WORDS for word in pair}
 
 
-def is_label(word: str) -> bool:
-    """Whether a field may be a label."""
-    return word.lower() in _KNOWN
+def are_labels(words: Sequence[str]) -> bool:
+    """Whether these may be labels of one list."""
+    return any(all(word.lower() in pair for word in words) for pair in WORDS)
 
 
 def words_of(labels: Sequence[str]) -> tuple[tuple[str, str], int | None]:

@@ -58,6 +58,7 @@ SEPARATORS = (
     Separator("tabs", "\t"),
     Separator("semicolons", ";"),
     Separator("commas", ","),
+    Separator("bars", "|"),
     Separator("spaces", " "),
 )
 

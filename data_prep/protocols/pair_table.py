@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from data_prep.errors import InputError
 from data_prep.protocols.base import PairFormat, VerificationProtocol
 from data_prep.protocols.columns import Columns, columns_in, columns_without_header
-from data_prep.protocols.folds import deal_folds, given_or_dealt
+from data_prep.protocols.folds import blocks_of, deal_folds, given_or_dealt
 from data_prep.protocols.labels import words_of
 from data_prep.protocols.list_names import ListName, list_name
 from data_prep.protocols.list_note import ListNote
@@ -142,6 +142,9 @@ def _name_and_folds(
     if called.why:
         rule = f"the {_KNOWN_FOLDS} folds of {called.name}, in file order"
         return called, *given_or_dealt(str(path), same, consecutive, rule=rule)
+    blocks = blocks_of([row.line for row in rows], same)
+    if blocks is not None:
+        return called, blocks, f"{blocks[-1] + 1} folds, which empty lines set apart"
     fold, rule = deal_folds(str(path), same)
     return called, fold, f"no fold column: {rule}"
 

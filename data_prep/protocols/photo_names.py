@@ -31,7 +31,7 @@ def tidied(names: Sequence[str]) -> tuple[list[str], list[str]]:
     if names and all(_ABSOLUTE.match(name) for name in names):
         shared = common_folder(names)
         notes.append(f"without {shared}/, where all names begin")
-        names = [name[len(shared) + 1 :] for name in names]
+        names = [name[len(shared) + 1 :] if shared else _ABSOLUTE.sub("", name, count=1) for name in names]
     return [_plain(name) for name in names], notes
 
 

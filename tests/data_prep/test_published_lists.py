@@ -31,7 +31,7 @@ def same_pairs(protocol: VerificationProtocol) -> bool:
 
 
 @pytest.mark.parametrize("order", ["as they are", "genuine first"])
-@pytest.mark.parametrize("sign", ["\t", ",", ";", " ", "   ", ", ", " \t"])
+@pytest.mark.parametrize("sign", ["\t", ",", ";", "|", " ", "   ", ", ", " \t"])
 @pytest.mark.parametrize("words", ["1 0", "1 -1", "True False", "same diff", "genuine impostor", "1.0 0.0"])
 def test_separators_and_labels(tmp_path: Path, sign: str, words: str, order: str) -> None:
     same, different = words.split()
@@ -58,6 +58,9 @@ def test_the_label_may_come_first(tmp_path: Path) -> None:
         "path_a;path_b;is_same",
         "img1\timg2\tmatch",
         "First,Second,Y",
+        "p1,p2,label",
+        "reference,probe,genuine",
+        "anchor,other,decision",
         "#left,right,same",
         "# left right same",
     ],
@@ -136,6 +139,46 @@ def test_names_of_another_machine(tmp_path: Path, names: str, said: str) -> None
     protocol = load_protocol(write(tmp_path, "\n".join(lines)))
     assert same_pairs(protocol)
     assert said in protocol.reading
+
+
+def test_names_of_two_machines_keep_all_but_the_root(tmp_path: Path) -> None:
+    lines = [f"/data/{left},C:/lfw/{right},{int(kind)}" for left, right, kind in PAIRS]
+    protocol = load_protocol(write(tmp_path, "\n".join(lines)))
+    assert (protocol.left[0], protocol.right[0]) == ("data/Ann/Ann_0001.jpg", "lfw/Ann/Ann_0002.jpg")
+
+
+def test_the_columns_of_photos_are_not_those_of_people(tmp_path: Path) -> None:
+    """As in BFW's table of pairs."""
+    lines = ["ID,fold,p1,p2,label,id1,id2,att1,att2"]
+    lines += [
+        f"{number},{number // 2},{left},{right},{int(kind)},{number},{number},f,f"
+        for number, (left, right, kind) in enumerate(PAIRS)
+    ]
+    protocol = load_protocol(write(tmp_path, "\n".join(lines)))
+    assert same_pairs(protocol)
+    assert protocol.fold.tolist() == [0, 0, 1, 1]
+
+
+def test_a_header_of_unknown_names_is_no_pair(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"got first line 'enrolled,tried,same'. Write a pair per line"):
+        load_protocol(write(tmp_path, "enrolled,tried,same\na.jpg,b.jpg,1\na.jpg,c.jpg,0\n" * 2))
+
+
+def test_empty_lines_may_set_folds_apart(tmp_path: Path) -> None:
+    lines = [f"{left} {right} {int(kind)}" for left, right, kind in PAIRS]
+    text = "\n".join([*lines[:2], "", *lines[2:], "", "", *lines[:2]])
+    protocol = load_protocol(write(tmp_path, f"{text}\n\n"))
+    assert (protocol.fold.tolist(), protocol.fold_rule) == (
+        [0, 0, 1, 1, 2, 2],
+        "3 folds, which empty lines set apart",
+    )
+    for other in (
+        [*lines[:1], "", *lines[1:]],  # of other lengths
+        [lines[0], lines[2], "", lines[1], lines[3]],  # one kind in each
+    ):
+        assert load_protocol(write(tmp_path, "\n".join(other))).fold_rule.startswith(
+            "no fold column: the i-th"
+        )
 
 
 def test_names_with_commas_and_spaces(tmp_path: Path) -> None:
