@@ -9,13 +9,18 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import ijb_release
 import pytest
 from pages import check_page, too_wide
 from PIL import Image
-from small_faces import pattern_embedder, write_faces, write_pairs
+from small_faces import face, pattern_embedder, write_faces, write_pairs
 
 from data_prep.check import CheckReport
+from data_prep.ijb import IjbFiles
+from data_prep.prepare.align_folder import align_folder
+from data_prep.prepare.task import AlignSettings
 from data_prep.protocols.identification import load_identification
+from data_prep.work.here import ThisProcess
 from faceverif.classification.report import write_classifier_report
 from faceverif.demo import DemoSize
 from faceverif.demo_comparison import DrawnPair, ShownFace
@@ -29,6 +34,9 @@ from faceverif.report.plotting import Mark, Panel, house_style, legend_below, li
 from faceverif.report.run_page import picture_uri, write_page_of_run, write_run_report
 from faceverif.report.svg import save_panels
 from faceverif.report.two_runs import compare_runs, write_page_of_two
+from faceverif.template_matching.options import Pooling
+from faceverif.template_matching.run import verify_templates
+from faceverif.template_matching.task import TemplateTask
 from faceverif.verification.calibration import write_calibration
 from faceverif.verification.options import VerificationOptions
 from faceverif.verification.runner import verify
@@ -75,6 +83,17 @@ def classifier_in(folder: Path) -> Path:
     facts = {"classes": [wrong, right], "evaluated_on": "test", "hours": 0.5, "parameters": 10**7}
     (folder / "result.json").write_text(json.dumps({"metrics": metrics, "images": 1010} | facts))
     return write_classifier_report(folder)
+
+
+def templates_in(folder: Path) -> Path:
+    release, out = folder / "SMALL", folder / "templates"
+    ijb_release.write_lists(release)
+    ijb_release.write_pictures(release, lambda person, photo: face(person, photo, side=112, noise=600))
+    align_folder(release, folder / "small-112", settings=AlignSettings(), engine=ThisProcess())
+    files = IjbFiles(release / "meta", "small")
+    task = TemplateTask.of(files, folder / "small-112", Pooling.NORM, VerificationOptions(flip=False))
+    verify_templates(pattern_embedder(), task, out=out)
+    return out / "report.html"
 
 
 def suite_in(folder: Path, data: Path) -> Path:
@@ -320,6 +339,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         run / "verification" / "dev" / "report.html",
         write_page_of_two(compare_runs(run, folder / "other"), folder / "two"),
         classifier_in(folder / "classifier"),
+        templates_in(folder),
         suite_in(folder, run / "data"),
         identification_in(folder / "lists-of-a-gallery-and-probes", run / "data"),
         experiment_in(folder),

@@ -9,6 +9,7 @@ import numpy as np
 
 from data_prep.dataset.manifest import AlignedDataset
 from data_prep.errors import InputError
+from data_prep.ijb import find_ijb_files
 from data_prep.protocols import cfp, insightface_bin, lfw, pair_table, rfw, sllfw, two_lines
 from data_prep.protocols.base import PairFormat, ProtocolSize, VerificationProtocol
 from data_prep.protocols.folds import refuse_one_sided
@@ -51,6 +52,7 @@ def load_protocol(
     Raises:
         InputError: nothing there, an unknown format, a line that breaks it, or a protocol that is not whole.
     """
+    _refuse_templates(path)
     for known in FORMATS:
         if known.recognises(path):
             protocol = known.load(path)
@@ -75,6 +77,16 @@ def protocol_on(path: Path, dataset: AlignedDataset, *, allow_partial: bool) -> 
     """
     protocol = on_photos(load_protocol(path, allow_partial=allow_partial), dataset)
     return pairs_within(protocol, dataset) if allow_partial else protocol
+
+
+def _refuse_templates(path: Path) -> None:
+    if (files := find_ijb_files(path)) is not None:
+        raise InputError(
+            str(path),
+            "must be pairs of photos here",
+            got=f"{files.name}'s lists of IJB templates",
+            fix=f"Run: faceverif verify --protocol {files.folder} --data ALIGNED --model MODEL --out RESULTS",
+        )
 
 
 def _whole(path: Path, protocol: VerificationProtocol, *, allow_partial: bool) -> VerificationProtocol:

@@ -25,6 +25,7 @@ from faceverif.cli.options import (
     Thresholds,
     engine_on,
 )
+from faceverif.template_matching.options import DEFAULT_POOLING, Pooling
 from faceverif.verification.options import (
     Score,
     VerificationOptions,
@@ -78,8 +79,8 @@ ProtocolFile = Annotated[
         "--protocol",
         callback=exists,
         help="LFW pairs.txt or pairsDevTest.txt, CFP's Split/FF or Split/FP, a .bin file, the list of CALFW, "
-        "CPLFW, XQLFW, MLFW, SLLFW or a group of RFW (or RFW's folder txts), or any list with two photos and "
-        "a label per line.",
+        "CPLFW, XQLFW, MLFW, SLLFW or a group of RFW (or RFW's folder txts), IJB-B's or IJB-C's folder meta, "
+        "or any list with two photos and a label per line.",
     ),
 ]
 SuiteFolder = Annotated[
@@ -145,6 +146,15 @@ FarOfGroups = Annotated[
         "default: 0.01, or 0.1 with fewer than 100 impostor pairs.",
     ),
 ]
+PoolingName = Annotated[
+    Pooling | None,
+    typer.Option(
+        "--pooling",
+        help="For IJB-B and IJB-C: what a photo counts within its IJB template, beside the others. Its "
+        "detector score, the norm of its embedding, or both, as InsightFace's evaluation does; that is "
+        "the default.",
+    ),
+]
 
 
 def verify(
@@ -159,6 +169,7 @@ def verify(
     subtract_mean: SubtractMean = False,
     score: ScoreName = Score.COSINE,
     fit: FittedOn = None,
+    pooling: PoolingName = None,
     allow_partial: AllowPartial = False,
     groups: Groups = None,
     attributes: AttributesFile = None,
@@ -166,8 +177,9 @@ def verify(
     device: Device = "auto",
 ) -> None:
     """Verify pairs of photos by a protocol or a suite: accuracy, AUC, EER, TAR at FAR, and a report."""
-    from data_prep.protocols import load_protocol
+    from data_prep.ijb import find_ijb_files
     from faceverif.models import load_embedder
+    from faceverif.template_matching.task import TemplateTask, refuse_options_of_pairs, refuse_pooling
 
     _refuse_unclear_task(data, protocol, suite)
     refuse_unfitted_score(score, fit, subtract_mean=subtract_mean)
@@ -181,23 +193,41 @@ def verify(
         far=far,
     )
     refuse_unused_options(options, suite)
-    if protocol is not None and options.groups:
-        from faceverif.verification.groups.checks import refuse_unfit_groups  # reads the data set
-
-        refuse_unfit_groups(data[0], protocol, options)
-    elif protocol is not None and protocol.suffix != ".bin":  # one that is large is read once, later
-        load_protocol(protocol, allow_partial=allow_partial)
+    lists = None if protocol is None else find_ijb_files(protocol)
+    task = None
+    if lists is not None:
+        refuse_options_of_pairs(options, score)
+        task = TemplateTask.of(lists, data[0], pooling or DEFAULT_POOLING, options)
+    else:
+        refuse_pooling(pooling)
+        _refuse_unfit_list(data[0], protocol, options)
     say(f"verifying {model[0]} by {protocol or suite}: {out}")
     embedder = load_embedder(model[0], preprocess=preprocess, output=output, device=device)
 
     from faceverif.verification.runner import verify as run_protocol
     from faceverif.verification.suite import verify_suite
 
-    if protocol is not None:
+    if task is not None:
+        from faceverif.template_matching.run import verify_templates
+
+        typer.echo(verify_templates(embedder, task, out=out).text())
+    elif protocol is not None:
         typer.echo(run_protocol(embedder, data[0], protocol, out=out, options=options).text())
     elif suite is not None:
         typer.echo(verify_suite(embedder, suite, data, out=out, options=options).markdown())
     typer.echo(f"report: {out / 'report.html'}")
+
+
+def _refuse_unfit_list(data: Path, protocol: Path | None, options: VerificationOptions) -> None:
+    """Stop where a list of pairs, if one is given, cannot be run as the options say."""
+    from data_prep.protocols import load_protocol
+
+    if protocol is not None and options.groups:
+        from faceverif.verification.groups.checks import refuse_unfit_groups  # reads the data set
+
+        refuse_unfit_groups(data, protocol, options)
+    elif protocol is not None and protocol.suffix != ".bin":  # one that is large is read once, later
+        load_protocol(protocol, allow_partial=options.allow_partial)
 
 
 def _refuse_unclear_task(data: list[Path], protocol: Path | None, suite: Path | None) -> None:
@@ -242,13 +272,13 @@ def calibrate(
     """Set the thresholds of any model for false accept rates, for `faceverif compare`."""
     from faceverif.models import load_embedder
 
+    options = VerificationOptions(flip=flip, allow_partial=allow_partial)
+    _refuse_unfit_list(data, protocol, options)
     embedder = load_embedder(model[0], preprocess=preprocess, output=output, device=device)
 
     from faceverif.verification.calibrate import calibrate as set_thresholds
     from faceverif.verification.calibration import calibration_file
-    from faceverif.verification.options import VerificationOptions
 
-    options = VerificationOptions(flip=flip, allow_partial=allow_partial)
     path = out or calibration_file(model[0])
     typer.echo(set_thresholds(embedder, data, protocol, out=path, options=options).text())
 

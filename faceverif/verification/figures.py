@@ -33,6 +33,7 @@ from faceverif.verification.metrics import Roc, equal_error_rate, roc_curve, wil
 
 # Points of a curve that tell their numbers.
 _POINTS = 24
+_DRAWN = 20_000  # points of a curve that are drawn: more than a picture shows
 _ALONE: LineStyle = {"color": ACCENT, "linestyle": "-"}
 
 
@@ -41,13 +42,13 @@ class ScoredPairs:
     """What the figures of a verification are drawn from.
 
     Attributes:
-        scores: (pairs,) of the scored folds.
+        scores: (pairs,) of the scored folds, or of all pairs.
         same: (pairs,) True for genuine pairs.
-        thresholds: (scored folds,) each read from the other folds.
+        thresholds: (scored folds,) each read from the other folds; empty where there are no folds.
         similarity: by which pairs are scored.
     """
 
-    scores: NDArray[np.float64]
+    scores: NDArray[np.floating]
     same: NDArray[np.bool_]
     thresholds: NDArray[np.float64]
     similarity: str
@@ -131,8 +132,9 @@ def roc_panel(rocs: Mapping[str, Roc], *, styles: Mapping[str, LineStyle], name:
     marks, misses = [], 0.005
     for model, roc in rocs.items():
         # A step at FAR 0 has no place on a logarithmic axis: it enters from the left edge.
-        far = np.maximum(roc.far, smallest)
-        axes.step(far, roc.tar, where="post", linewidth=1.8, label=model, **styles[model])
+        drawn = roc.thinned(_DRAWN)
+        far = np.maximum(drawn.far, smallest)
+        axes.step(far, drawn.tar, where="post", linewidth=1.8, label=model, **styles[model])
         misses = max(misses, 1 - float(roc.tar[np.searchsorted(roc.false_accepts, 1, side="right") - 1]))
         marks += [
             Mark(max(point.far, smallest), point.tar, point.numbers(), model, styles[model]["color"])
@@ -153,7 +155,8 @@ def det_panel(rocs: Mapping[str, Roc], *, styles: Mapping[str, LineStyle], name:
     bottom = 0.5 / max(roc.genuine for roc in rocs.values())
     axes.plot([max(left, bottom), 1], [max(left, bottom), 1], color=FAINT, linewidth=1, linestyle=(0, (4, 4)))
     for model, roc in rocs.items():
-        far, frr = np.maximum(roc.far, left), np.maximum(1 - roc.tar, bottom)
+        drawn = roc.thinned(_DRAWN)
+        far, frr = np.maximum(drawn.far, left), np.maximum(1 - drawn.tar, bottom)
         axes.step(far, frr, where="post", linewidth=1.8, label=model, **styles[model])
         _dot_eer(axes, roc, styles[model], at=(left, bottom), up="frr")
     axes.set_yscale("log")
@@ -179,16 +182,18 @@ def scores_panel(pairs: ScoredPairs) -> Panel:
         axes.stairs(share, bins, fill=True, color=colour, alpha=0.35, label=name)
         axes.stairs(share, bins, color=colour, linewidth=1.2)
         medians.append(f"{name} have a median of {np.median(pairs.scores[kind]):.3f}")
-    middle = float(pairs.thresholds.mean())
-    axes.axvspan(pairs.thresholds.min(), pairs.thresholds.max(), color=INK, alpha=0.15, linewidth=0)
-    axes.axvline(middle, color=INK, linewidth=1, label=f"threshold {middle:.3f}")
+    told = f"Histogram of the scores: {medians[0]}, {medians[1]}"
+    if len(pairs.thresholds):
+        middle = float(pairs.thresholds.mean())
+        axes.axvspan(pairs.thresholds.min(), pairs.thresholds.max(), color=INK, alpha=0.15, linewidth=0)
+        axes.axvline(middle, color=INK, linewidth=1, label=f"threshold {middle:.3f}")
+        told += f"; the threshold is {middle:.3f}"
     axes.margins(x=0.01)
     axes.set_ylim(bottom=0)
     axes.yaxis.set_major_formatter(PERCENT)
     axes.set(title="Scores", xlabel=f"{pairs.similarity} similarity", ylabel="share of the pairs")
     legend_below(figure)
-    told = f"Histogram of the scores: {medians[0]}, {medians[1]}; the threshold is {middle:.3f}."
-    return Panel("scores", figure, told)
+    return Panel("scores", figure, f"{told}.")
 
 
 def _dot_eer(axes: Axes, roc: Roc, style: LineStyle, *, at: tuple[float, float], up: str) -> None:
@@ -244,7 +249,7 @@ def _far_axis(axes: Axes, impostors: int) -> float:
     return smallest
 
 
-def _score_bins(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+def _score_bins(scores: NDArray[np.floating]) -> NDArray[np.float64]:
     """Bins of one width for both kinds, as fine as the number of pairs allows."""
     low, high = float(scores.min()), float(scores.max())
     count = int(np.clip(2 * math.sqrt(len(scores)), 12, 90))

@@ -7,6 +7,7 @@ genuine pairs rejected, TAR = 1 - FRR; all are fractions. Every number comes fro
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,10 +19,10 @@ THRESHOLD_RULE = (
     "most accurate threshold on all other folds, midway between two neighbouring scores; "
     "of several equally accurate ones the middle one"
 )
-EER_RULE = (
-    "pooled scores of the scored folds; threshold with the smallest |FAR - FRR|, of two the higher; "
-    "the EER is (FAR + FRR) / 2 there"
+EER_POINT_RULE = (
+    "threshold with the smallest |FAR - FRR|, of two the higher; the EER is (FAR + FRR) / 2 there"
 )
+EER_RULE = f"pooled scores of the scored folds; {EER_POINT_RULE}"
 TAR_RULE = "lowest threshold whose FAR does not exceed the target; needs at least 1 / FAR impostor pairs"
 
 TARGET_FARS = (0.1, 0.01, 0.001, 0.0001)
@@ -92,6 +93,14 @@ class Roc:
         """(points,) true accept rate, rising."""
         return self.true_accepts / self.genuine
 
+    def thinned(self, most: int) -> Roc:
+        """A curve for drawing: `most` of its points, evenly over the logarithm of the FAR, or all."""
+        if len(self.thresholds) <= most:
+            return self
+        counts = np.unique(np.geomspace(1, self.impostors, most).astype(np.int64))
+        kept = np.unique(np.searchsorted(self.false_accepts, np.append(0, counts), side="right") - 1)
+        return Roc(self.thresholds[kept], self.true_accepts[kept], self.false_accepts[kept])
+
     def point(self, index: int) -> OperatingPoint:
         """The operating point at `thresholds[index]`."""
         false_accepts = int(self.false_accepts[index])
@@ -142,6 +151,32 @@ class FoldAccuracy:
         if len(self.accuracies) == 1:
             return "binomial: sqrt(p (1 - p) / pairs) of the one scored fold"
         return f"standard deviation of {len(self.accuracies)} folds (ddof 1) / sqrt({len(self.accuracies)})"
+
+
+@dataclass(frozen=True)
+class RocNumbers:
+    """What is read from the sorted scores of pairs, without folds.
+
+    Attributes:
+        roc: the curve.
+        auc: area under it, ties counted half.
+        eer: the operating point where FAR and FRR meet.
+        tar_at_far: target FAR -> operating point; None where too few impostor pairs resolve it.
+    """
+
+    roc: Roc
+    auc: float
+    eer: OperatingPoint
+    tar_at_far: dict[float, OperatingPoint | None]
+
+    @classmethod
+    def of(
+        cls, scores: NDArray[np.floating], same: NDArray[np.bool_], *, fars: Sequence[float] = TARGET_FARS
+    ) -> RocNumbers:
+        """Measure; arguments and errors as of `roc_curve`, `fars` are the targets."""
+        roc = roc_curve(scores, same)
+        points = {far: tar_at_far(roc, far) if resolves(far, roc.impostors) else None for far in fars}
+        return cls(roc, area_under(roc), equal_error_rate(roc), points)
 
 
 @dataclass(frozen=True)
@@ -317,15 +352,13 @@ def measure(
     for index, number in enumerate(scored_folds if scores.ndim == 2 else ()):
         pooled[fold == number] = scores[index, fold == number]
     scored = np.isin(fold, scored_folds)
-    roc = roc_curve(pooled[scored], same[scored])
+    numbers = RocNumbers.of(pooled[scored], same[scored])
     return VerificationMetrics(
         folds=folds,
-        roc=roc,
-        auc=area_under(roc),
-        eer=equal_error_rate(roc),
-        tar_at_far={
-            far: tar_at_far(roc, far) if resolves(far, roc.impostors) else None for far in TARGET_FARS
-        },
+        roc=numbers.roc,
+        auc=numbers.auc,
+        eer=numbers.eer,
+        tar_at_far=numbers.tar_at_far,
         pooled=pooled,
     )
 

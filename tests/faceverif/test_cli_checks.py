@@ -71,6 +71,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / f"{name}.yaml").write_text(text)
     (folder / "wrong.yaml").write_text(RUN + "sed: 3\n")
     (folder / "there").mkdir()
+    (folder / "ijb").mkdir()
+    (folder / "ijb/x_face_tid_mid.txt").write_text("1.jpg 1 1\n")
     for name in ("photo.jpg", "file", "net.pth", "m/model.safetensors", "parent/m/model.safetensors"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).touch()
@@ -163,6 +165,15 @@ WRONG = [
     ("verify --data there --protocol nowhere --model m --out o", "--protocol: there is no such"),
     ("verify --data there --protocol run.yaml --model m --out o", "run.yaml: must be a list of pairs"),
     ("verify --data there --suite nowhere --model m --out o", "--suite: there is no such"),
+    ("verify --data there --protocol ijb --model m --out o", "data: must be a folder made by"),
+    ("verify --data there --protocol ijb --model m --out o --subtract-mean", "--subtract-mean: is for pairs"),
+    ("verify --data there --protocol ijb --model m --out o --groups sex", "--groups: is for pairs of photos"),
+    (
+        "verify --data there --protocol file --model m --out o --pooling mean",
+        "--pooling: is for a --protocol of IJB templates",
+    ),
+    ("verify --data there --protocol ijb --model m --out o --pooling median", "--pooling"),
+    ("calibrate --model m --data there --protocol ijb", "ijb: must be pairs of photos here"),
     ("verify --data there --model m --out o", "verify: needs --protocol FILE or --suite FOLDER"),
     ("verify --data there --protocol file --onnx no.onnx --out o", "--model: there is no such"),
     (
@@ -335,4 +346,5 @@ def test_no_command_is_left_out() -> None:
 def test_nothing_was_written(folder: Path, ended: dict[str, tuple[int, str, str, list[str]]]) -> None:
     configs = {f"{name}.yaml" for name in ("run", "images", "table", "reject", "runs", "wrong")}
     names = configs | {"there", "photo.jpg", "file", "net.pth", "m", "model.safetensors", "parent"}
+    names |= {"ijb", "x_face_tid_mid.txt"}
     assert {path.name for path in folder.rglob("*")} == names
