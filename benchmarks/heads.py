@@ -7,8 +7,10 @@
 
 Goals: heads with one product within 1.3 times the time of linear + cross entropy, those with two
 (W-Softmax, diagonal L-GM) within 2.5; all within 1.5 times its peak memory, also where logits lie far
-apart. W-Softmax is at least 20 times faster than its Algorithm 1 written literally, L-GM at least 8 times
-faster than broadcasting. The heads of pytorch-metric-learning run in the same turns.
+apart. CurricularFace changes all logits and may take 1.6 times the time; sub-center ArcFace has three times
+the classes and may take 3.9 times time and memory. W-Softmax is at least 20 times faster than its Algorithm 1
+written literally, L-GM at least 8 times faster than broadcasting. The heads of pytorch-metric-learning run in
+the same turns.
 
 A turn runs every head once; the median over the turns counts, so that other work on the machine affects
 them alike. Memory is the peak above what the process held before the head was built. Each head is measured
@@ -36,14 +38,19 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from data_prep.host_memory import keep_freed_memory
+from faceverif.heads.adaface import AdaFaceHead
 from faceverif.heads.arcface import ArcFaceHead
 from faceverif.heads.base import Head
 from faceverif.heads.cosface import CosFaceHead
+from faceverif.heads.curricularface import CurricularFaceHead
+from faceverif.heads.elasticface import ElasticArcFaceHead, ElasticCosFaceHead
 from faceverif.heads.lgm import LGMHead
 from faceverif.heads.lsoftmax import LSoftmaxHead
+from faceverif.heads.magface import MagFaceHead
 from faceverif.heads.normalised_softmax import NormalisedSoftmaxHead
 from faceverif.heads.softmax import SoftmaxHead
 from faceverif.heads.sphereface import SphereFaceHead
+from faceverif.heads.subcenter_arcface import SubcenterArcFaceHead
 from faceverif.heads.wsoftmax import WSoftmaxHead
 
 DIM = 512
@@ -55,6 +62,33 @@ OURS: dict[str, tuple[Callable[..., Head], float]] = {
     "normalised_softmax": (lambda **sizes: NormalisedSoftmaxHead(scale=64.0, **sizes), 1.3),
     "cosface": (lambda **sizes: CosFaceHead(scale=64.0, margin=0.35, **sizes), 1.3),
     "arcface": (lambda **sizes: ArcFaceHead(scale=64.0, margin_rad=0.5, **sizes), 1.3),
+    "adaface": (lambda **sizes: AdaFaceHead(scale=64.0, margin=0.4, h=0.333, step=0.01, **sizes), 1.3),
+    "magface": (
+        lambda **sizes: MagFaceHead(
+            scale=64.0,
+            lower_norm=10.0,
+            upper_norm=110.0,
+            lower_margin_rad=0.45,
+            upper_margin_rad=0.8,
+            **sizes,
+        ),
+        1.3,
+    ),
+    "curricularface": (lambda **sizes: CurricularFaceHead(scale=64.0, margin_rad=0.5, **sizes), 1.6),
+    "elastic_arcface": (
+        lambda **sizes: ElasticArcFaceHead(
+            scale=64.0, margin_rad=0.5, spread=0.0175, assign="by_angle", **sizes
+        ),
+        1.3,
+    ),
+    "elastic_cosface": (
+        lambda **sizes: ElasticCosFaceHead(scale=64.0, margin=0.35, spread=0.05, assign="random", **sizes),
+        1.3,
+    ),
+    "subcenter_arcface": (
+        lambda **sizes: SubcenterArcFaceHead(scale=64.0, margin_rad=0.5, centres_per_class=3, **sizes),
+        3.9,
+    ),
     "sphereface": (lambda **sizes: SphereFaceHead(margin=4, smallest_lambda=5.0, **sizes), 1.3),
     "lsoftmax": (lambda **sizes: LSoftmaxHead(margin=4, smallest_lambda=5.0, **sizes), 1.3),
     "lgm identity": (lambda **sizes: LGMHead(alpha=0.1, covariance="identity", **sizes), 1.3),
@@ -63,6 +97,7 @@ OURS: dict[str, tuple[Callable[..., Head], float]] = {
     "wsoftmax": (lambda **sizes: WSoftmaxHead(alpha=1.0, **sizes), 2.5),
 }
 MEMORY_GOAL = 1.5
+MEMORY_GOALS = {"subcenter_arcface": 3.9}
 LITERAL_SIZES = [(128, 10_575), (64, 10_575)]  # broadcasting takes about 10 GB at the second
 
 PEERS: dict[str, Callable[[int], nn.Module]] = {
@@ -135,8 +170,9 @@ def compare(
         larger = memory[name] / memory[BASELINE] if memory[BASELINE] else math.nan  # --tiny fits in old pages
         line = f"{name:30s} {seconds[name]:8.4f} s {slower:6.2f}x {memory[name]:8.0f} MB {larger:6.2f}x"
         if name in OURS:
-            met = slower <= OURS[name][1] and larger <= MEMORY_GOAL
-            line += f"   {'meets' if met else 'MISSES'} {OURS[name][1]}x, {MEMORY_GOAL}x"
+            memory_goal = MEMORY_GOALS.get(name, MEMORY_GOAL)
+            met = slower <= OURS[name][1] and larger <= memory_goal
+            line += f"   {'meets' if met else 'MISSES'} {OURS[name][1]}x, {memory_goal}x"
         print(line, flush=True)
 
 
@@ -175,7 +211,7 @@ def build(name: str, batch: int, classes: int, *, scale: float) -> tuple[Loss, n
         loss = lambda x, y: F.cross_entropy(module(x, y).margin_logits, y)  # noqa: E731
     module.to(device())
     for parameter in module.parameters():
-        if parameter.ndim == 2 and parameter.shape[1] > 1:
+        if parameter.ndim >= 2 and parameter.shape[1] > 1:
             nn.init.normal_(parameter, std=scale)
     if name in ("lgm isotropic", "lgm diagonal"):
         nn.init.normal_(module.log_variances, std=0.1)

@@ -11,13 +11,15 @@ import time
 from collections.abc import Callable
 from multiprocessing import active_children
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from small_faces import write_faces
-from small_runs import checkpoint, run_config, settings, tensors
+from small_runs import checkpoint, settings, tensors
 
 from data_prep.errors import InputError
+from faceverif.config.run import RunConfig, validate_run_config
 from faceverif.config.yaml_text import yaml_text
 from faceverif.training.checkpoint import checkpoint_path
 from faceverif.training.learner import Learner
@@ -25,6 +27,13 @@ from faceverif.training.loop import train
 from faceverif.training.metrics_log import CSV_NAME, MetricsLog
 
 pytestmark = pytest.mark.usefixtures("small_inputs")
+
+# A head that draws too, beside augmentation, dropout and the order of the photos.
+HEAD = {"name": "elastic_cosface", "scale": 16, "margin": 0.2, "spread": 0.1}
+
+
+def run_config(root: Path, **sections: Any) -> RunConfig:
+    return validate_run_config(settings(root, **{"head": HEAD} | sections), source="test")
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +123,7 @@ def test_a_stopped_run_saves_first_and_the_same_call_continues_it(
 @pytest.mark.slow
 def test_sigkill_leaves_a_loadable_checkpoint(data: Path, whole: Path, tmp_path: Path) -> None:
     config, run = tmp_path / "run.yaml", tmp_path / "run"
-    config.write_text(yaml_text(settings(data)))
+    config.write_text(yaml_text(settings(data, head=HEAD)))
     code = "from data_prep import alignment; alignment.SMALLEST_CUT = 0.25\n"  # as conftest does here
     code += "from faceverif.cli import main; main()"
     command = [sys.executable, "-c", code, "train", str(config), "--run", str(run)]
@@ -150,7 +159,7 @@ def test_resume_needs_a_checkpoint(data: Path, tmp_path: Path) -> None:
 
 
 def test_resume_refuses_other_settings_and_names_them(data: Path, whole: Path) -> None:
-    other = run_config(data, head={"margin": 0.3}, optimizer={"learning_rate": 1.0})
+    other = run_config(data, head=HEAD | {"margin": 0.3}, optimizer={"learning_rate": 1.0})
     with pytest.raises(InputError, match=r"head.margin 0.2 -> 0.3, optimizer.learning_rate 0.05 -> 1.0"):
         train(other, whole, resume=True)
 
@@ -162,7 +171,7 @@ def test_resume_refuses_other_photos(whole: Path, tmp_path: Path) -> None:
 
 
 def test_a_folder_with_another_run_is_not_written_over(data: Path, whole: Path) -> None:
-    other = run_config(data, head={"margin": 0.3})
+    other = run_config(data, head=HEAD | {"margin": 0.3})
     with pytest.raises(InputError, match=r"whole\d holds a run that began with other settings; .*0.2 -> 0.3"):
         train(other, whole)
 
