@@ -45,7 +45,8 @@ class UnifiedCrossEntropy(Criterion):
 
     Args:
         classes: C. The threshold begins at log(10 C), as in the authors' code. Logits near zero, as a fresh
-            network gives them, then add 0.1 to the loss, however many classes there are.
+            network gives them, then add 0.1 to the loss, however many classes there are. With a share r of
+            drawn classes the authors begin at log(10 C r).
     """
 
     def __init__(self, *, classes: int) -> None:

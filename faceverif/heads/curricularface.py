@@ -98,10 +98,9 @@ class _Modulated(torch.autograd.Function):
 class CurricularFaceHead(AngularHead):
     """ArcFace's head with the curriculum of `curricularface_logits`.
 
-    t begins at 0. Each batch moves it by a hundredth towards the mean cosine with the own classes, before the
-    batch is compared, as in the authors' code; the mean is of the batch of all processes, where their DDP
-    leaves each GPU its own t. Margin warm-up lets the margin grow; the curriculum is there from the first
-    step.
+    t begins at 0. Each batch moves it by a hundredth towards the mean cosine with the own classes, before it
+    is compared, as in the authors' code. The mean is of the batch of all processes; DDP alone would take one
+    process's share. Margin warm-up lets the margin grow; the curriculum is there from the first step.
 
     Args:
         classes: how many identities.
