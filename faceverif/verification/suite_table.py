@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from data_prep.dataset.exclusions import exclusions_text
 from data_prep.errors import printable_lines
 from data_prep.protocols.sizes import BENCHMARKS
 from faceverif.report.numbers import percent
-from faceverif.verification.published import GSC_TABLE_5, SOURCE
+from faceverif.verification.published import PUBLISHED, PublishedTable
 from faceverif.verification.result import VerificationResult
 
 _NOTHING = "-"
@@ -38,10 +39,17 @@ class SuiteTable:
         """Our row: accuracy and standard error in percent, `*` for a part of a protocol."""
         return [self._cell(title) for title in self.columns]
 
-    def published(self) -> list[list[str]]:
-        """Method and accuracies of the paper's rows, which has the six benchmarks alone."""
+    def published(self) -> list[tuple[PublishedTable, list[list[str]]]]:
+        """Published tables, each with method and accuracies of its rows; none has more than the six."""
         return [
-            [row.method, *(row.percent.get(title, _NOTHING) for title in self.columns)] for row in GSC_TABLE_5
+            (
+                each,
+                [
+                    [row.method, *(row.percent.get(title, _NOTHING) for title in self.columns)]
+                    for row in each.rows
+                ],
+            )
+            for each in PUBLISHED
         ]
 
     def notes(self) -> list[str]:
@@ -51,6 +59,8 @@ class SuiteTable:
         notes = [
             f"Ours: mean and standard error over folds, in percent; {', '.join(flags)}; {', '.join(rules)}."
         ]
+        training = {exclusions_text(result.model.exclusions) for result in self.results.values()}
+        notes += [f"Ours, training: {text}." for text in sorted(training)]
         warnings = {warning for result in self.results.values() for warning in result.warnings}
         notes += [f"Warning: {warning}." for warning in sorted(warnings)]
         notes += [f"{title}, its list: {result.protocol.reading}." for title, result in self.results.items()]
@@ -59,8 +69,7 @@ class SuiteTable:
             for title, result in self.results.items()
             if result.protocol.partial
         ]
-        notes += [f"{title} was not run: {reason}" for title, reason in self.missing.items()]
-        return [*notes, f"Published: {SOURCE}."]
+        return notes + [f"{title} was not run: {reason}" for title, reason in self.missing.items()]
 
     def markdown(self) -> str:
         """The table and its notes."""
@@ -68,10 +77,12 @@ class SuiteTable:
             ["", *self.columns],
             ["---"] * (1 + len(self.columns)),
             [self.model, *self.cells()],
-            *self.published(),
         ]
+        for each, published in self.published():
+            rows += [[f"*{each.heading}*", *([""] * len(self.columns))], *published]
         lines = [f"| {' | '.join(row)} |" for row in rows]
-        return printable_lines([*lines, "", *(f"- {note}" for note in self.notes())]) + "\n"
+        sources = [f"{each.name}: {each.source}." for each in PUBLISHED]
+        return printable_lines([*lines, "", *(f"- {note}" for note in [*self.notes(), *sources])]) + "\n"
 
     def as_json(self) -> dict[str, Any]:
         """Everything that the protocols' own result.json say, by title; JSON-able."""
@@ -79,7 +90,10 @@ class SuiteTable:
             "model": self.model,
             "results": {title: result.as_json() for title, result in self.results.items()},
             "missing": dict(self.missing),
-            "published": {"source": SOURCE, "percent": {row.method: row.percent for row in GSC_TABLE_5}},
+            "published": [
+                each._asdict() | {"rows": {row.method: row.percent for row in each.rows}}
+                for each in PUBLISHED
+            ],
         }
 
     def _cell(self, title: str) -> str:

@@ -19,7 +19,7 @@ from data_prep.protocols.own_lists import fingerprint
 from data_prep.protocols.sizes import BENCHMARKS, FURTHER_BENCHMARKS, letters
 from faceverif.models import TorchEmbedder
 from faceverif.verification.options import VerificationOptions
-from faceverif.verification.published import GSC_TABLE_5
+from faceverif.verification.published import PUBLISHED
 from faceverif.verification.suite import folders_of, verify_suite
 from faceverif.verification.suite_plan import Planned, plan_suite
 from faceverif.verification.suite_table import SuiteTable
@@ -71,6 +71,8 @@ def test_what_is_there_runs_once_a_photo_and_the_rest_is_marked_or_named(suite: 
     told = json.loads((suite / "out/suite.json").read_text())
     assert told["results"]["masks_hard"] == json.loads((suite / "out/masks_hard/result.json").read_text())
     assert told["missing"].keys() == table.missing.keys()
+    assert told["published"][2]["rows"]["AdaFace, IR50"]["CFP-FP"] == "97.04"
+    assert "- Ours, training: exclusion list" in markdown
     assert 'href="masks_easy/report.html"' in (suite / "out/report.html").read_text()
     assert (suite / "out/masks_easy/report.html").is_file()
 
@@ -88,8 +90,16 @@ def test_published_numbers_stand_beside_with_their_source() -> None:
     markdown = SuiteTable("model", {}, {}).markdown()
     assert "| CosFace | 99.100 | 93.033 | 99.429 | 86.783 | 92.871 | 93.167 |" in markdown
     assert "| ArcFace + GSC (0.03, 5; 0.02, 3) | 99.250 |" in markdown
-    assert "Table 5" in markdown
-    assert all(set(row.percent) == set(BENCHMARKS) for row in GSC_TABLE_5)
+    assert "| AdaFace, R50 | 99.42 | 93.23 | - | 89.97 | 96.41 | 94.38 |" in markdown
+    lines = markdown.splitlines()
+    for table in PUBLISHED:
+        [heading] = [place for place, line in enumerate(lines) if f"| *{table.heading}* |" in line]
+        assert lines[heading + 1].startswith(f"| {table.rows[0].method} |")
+        assert f"- {table.name}: {table.source}." in lines
+        assert table.trained_on.startswith("CASIA-WebFace")
+        assert all(set(row.percent) == set(BENCHMARKS) for row in table.rows)
+    assert "people of the test sets: left out" in PUBLISHED[0].heading
+    assert all("people of the test sets: not stated" in table.heading for table in PUBLISHED[1:])
 
 
 def test_without_allow_partial_a_part_is_missing(suite: Path) -> None:
