@@ -36,7 +36,7 @@ import pyarrow.parquet as pq
 from data_prep.alignment import find_template
 from data_prep.dataset.manifest import SCHEMA, AlignedDataset, Status, header_for, write_manifest
 from data_prep.dataset.packed import RecordCrops, load_aligned
-from data_prep.quality.columns import QUALITY_COLUMNS
+from data_prep.quality.names import QUALITY_COLUMNS
 from data_prep.sources import webdataset
 from data_prep.sources.base import Skipped
 from data_prep.sources.recordio import list_photos

@@ -14,7 +14,8 @@ from data_prep.check.look import Broken, Look
 from data_prep.check.report import CheckReport, report_looked
 from data_prep.dataset.crops import Crops, decode_crop
 from data_prep.dataset.manifest import AlignedDataset, Status
-from data_prep.quality.columns import MEASURES, photo_quality
+from data_prep.quality.columns import photo_quality
+from data_prep.quality.names import MEASURES
 from data_prep.work.job import Job
 
 _CHANGED, _UNREADABLE = "changed", "unreadable"

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from data_prep.errors import InputError
 from data_prep.inside import LEAVES_FOLDER, refuse_name_outside
+from data_prep.quality.names import QUALITY_COLUMNS
 from data_prep.repeated_text import holds, repeated
 
 MANIFEST_RULE = "the manifest must be one that `faceverif align` wrote"
@@ -44,8 +45,7 @@ SCHEMA = pa.schema(
         ("sharpness", pa.float32()),  # of the crop: variance of the Laplacian
     ]
 )
-_QUALITY = ("eye_distance_px", "yaw_deg", "pitch_deg", "roll_deg", "sharpness")
-_NEWER_COLUMNS = {"crop_sha256", "detection_pass", *_QUALITY}  # earlier versions did not write them
+_NEWER_COLUMNS = {"crop_sha256", "detection_pass", *QUALITY_COLUMNS}  # earlier versions did not write them
 # Training and verification read no others, which are three quarters of a manifest's bytes.
 _IN_MEMORY = ("photo", "identity", "crop", "status", "reason")
 _REPEATED = {"identity", "status", "reason"}  # text that stands in memory once, with a number per row

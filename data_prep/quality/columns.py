@@ -10,18 +10,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from data_prep.dataset.manifest import AlignedDataset, Status
+from data_prep.quality.names import FRONTAL, POSE, QUALITY_COLUMNS
 from data_prep.quality.pose import eye_distance, frontal, head_pose
 from data_prep.quality.sharpness import sharpness
 
-FRONTAL = "frontal"  # made of two columns
-MEASURES = {  # of a photo; a higher value is better
-    "score": "the detector's score of the face",
-    "eye_distance_px": "distance of the eyes in the photo, in pixels",
-    FRONTAL: "cosine of the angle between the direction of the face and the camera's",
-    "sharpness": "variance of the Laplacian of the crop",
-}
-_POSE = ("yaw_deg", "pitch_deg", "roll_deg")
-QUALITY_COLUMNS = ("eye_distance_px", *_POSE, "sharpness")
 _AT_ONCE = 256
 
 
@@ -59,13 +51,14 @@ def photo_quality(
         InputError: a crop cannot be read.
     """
     wanted = list(dict.fromkeys(names))
-    columns = {each for name in wanted for each in (_POSE[:2] if name == FRONTAL else (name,))}
+    columns = {each for name in wanted for each in (POSE[:2] if name == FRONTAL else (name,))}
     found = {name: _column(dataset, name)[rows] for name in columns}
     _fill_from_landmarks(dataset, rows, found)
     if "sharpness" in found and read_crops:
         _fill_sharpness(dataset, rows, found["sharpness"])
+    without_face = ~np.isin(rows, dataset.with_status(Status.ALIGNED))
     for values in found.values():
-        values[~np.isin(rows, dataset.with_status(Status.ALIGNED))] = np.nan
+        values[without_face] = np.nan
     if FRONTAL in wanted:
         found[FRONTAL] = frontal(found["yaw_deg"], found["pitch_deg"])
     return {name: found[name] for name in wanted}
@@ -85,7 +78,7 @@ def _fill_from_landmarks(
     known = np.flatnonzero(column.is_valid().to_numpy())
     if len(known):
         points = column.drop_null().combine_chunks().flatten().to_numpy().reshape(-1, 5, 2)
-        values: dict[str, Any] = dict(zip(_POSE, head_pose(points).T, strict=True))
+        values: dict[str, Any] = dict(zip(POSE, head_pose(points).T, strict=True))
         values["eye_distance_px"] = eye_distance(points)
         for name in lacking:
             found[name][known] = np.where(np.isnan(found[name][known]), values[name], found[name][known])

@@ -32,6 +32,7 @@ from faceverif.verification.options import (
     refuse_unfitted_score,
     refuse_unused_options,
 )
+from faceverif.verification.quality.names import least_quality
 
 
 def embed(
@@ -142,8 +143,25 @@ FarOfGroups = Annotated[
         "--far",
         min=0,
         max=1,
-        help="For --groups: the false accept rate of all pairs whose threshold every group is measured at; "
-        "default: 0.01, or 0.1 with fewer than 100 impostor pairs.",
+        help="For --groups and --quality: the false accept rate of all pairs whose threshold they are "
+        "measured at; default: 0.01, or 0.1 with fewer than 100 impostor pairs.",
+    ),
+]
+Quality = Annotated[
+    bool,
+    typer.Option(
+        "--quality",
+        help="Measure how many false non-matches remain without the photos of lowest quality: by norm, "
+        "detector score, size, pose and sharpness.",
+    ),
+]
+MinQuality = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--min-quality",
+        metavar="MEASURE=VALUE",
+        help="Verify only the pairs whose photos both have this quality or a higher one: norm, "
+        "score, eye_distance_px, frontal or sharpness. The result is called partial. May be repeated.",
     ),
 ]
 PoolingName = Annotated[
@@ -173,6 +191,8 @@ def verify(
     allow_partial: AllowPartial = False,
     groups: Groups = None,
     attributes: AttributesFile = None,
+    quality: Quality = False,
+    min_quality: MinQuality = None,
     far: FarOfGroups = None,
     device: Device = "auto",
 ) -> None:
@@ -190,7 +210,9 @@ def verify(
         allow_partial=allow_partial,
         groups=tuple(groups or ()),
         attributes=attributes,
+        quality=quality,
         far=far,
+        least_quality=least_quality(min_quality or ()),
     )
     refuse_unused_options(options, suite)
     lists = None if protocol is None else find_ijb_files(protocol)
@@ -222,7 +244,7 @@ def _refuse_unfit_list(data: Path, protocol: Path | None, options: VerificationO
     """Stop where a list of pairs, if one is given, cannot be run as the options say."""
     from data_prep.protocols import load_protocol
 
-    if protocol is not None and options.groups:
+    if protocol is not None and (options.groups or options.far is not None):
         from faceverif.verification.groups.checks import refuse_unfit_groups  # reads the data set
 
         refuse_unfit_groups(data, protocol, options)

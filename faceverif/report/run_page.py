@@ -22,6 +22,7 @@ from faceverif.report.svg import Drawing, draw, save_panels
 from faceverif.verification.figures import ScoredPairs, verification_panels
 from faceverif.verification.files import FIGURES_NAME, PAIRS_NAME, RESULT_NAME, SCORES_NAME
 from faceverif.verification.groups.figure import group_panels
+from faceverif.verification.quality.figure import discard_panel
 
 _MAIN_NUMBERS = ("accuracy", "accuracy_se", "eer", "auc", "tar_at_far")
 _MIME = {".png": "image/png", ".jpg": "image/jpeg"}
@@ -69,6 +70,7 @@ class ShownVerification:
         genuine: the hardest genuine pairs, hardest first.
         impostor: the hardest impostor pairs, hardest first.
         groups: error rates by each column that was asked for.
+        discard: the figure of errors over discarded pairs; none where it was not asked for.
     """
 
     title: str
@@ -77,12 +79,18 @@ class ShownVerification:
     genuine: list[ShownPair]
     impostor: list[ShownPair]
     groups: list[ShownGroups]
+    discard: list[Drawing]
 
     @property
     def numbers(self) -> dict[str, Any]:
         """Its main results, for the summary of a page."""
-        ratios = {shown.facts["column"]: shown.facts["largest_ratio"] for shown in self.groups}
-        return {name: self.facts[name] for name in _MAIN_NUMBERS} | ({"groups": ratios} if ratios else {})
+        numbers = {name: self.facts[name] for name in _MAIN_NUMBERS}
+        if self.groups:
+            numbers["groups"] = {each.facts["column"]: each.facts["largest_ratio"] for each in self.groups}
+        if self.discard:
+            measures = self.facts["discard"]["measures"]
+            numbers["discard_area"] = {each["measure"]: each["area"] for each in measures}
+        return numbers
 
     @classmethod
     def read(cls, folder: Path) -> ShownVerification:
@@ -95,6 +103,7 @@ class ShownVerification:
             genuine=sorted(pairs[True], key=lambda pair: pair.score),
             impostor=sorted(pairs[False], key=lambda pair: -pair.score),
             groups=[_shown_groups(each) for each in facts.get("groups", [])],
+            discard=_discard_figure(facts.get("discard")),
         )
 
 
@@ -107,7 +116,7 @@ def write_verification_report(folder: Path) -> Path:
         folder / REPORT_NAME,
         "verification.html.j2",
         kind="Face verification",
-        title=shown.facts["protocol"],
+        title=shown.facts["protocol"] + (" (partial)" if shown.facts["partial"] else ""),
         numbers=shown.numbers,
         verification=shown,
     )
@@ -212,6 +221,11 @@ def _figures(folder: Path) -> list[Drawing]:
 def _shown_groups(facts: Mapping[str, Any]) -> ShownGroups:
     with house_style():
         return ShownGroups(facts, draw(group_panels(facts)))
+
+
+def _discard_figure(facts: Mapping[str, Any] | None) -> list[Drawing]:
+    with house_style():
+        return [] if facts is None else draw([discard_panel(facts)])
 
 
 def _curves(path: Path) -> list[Drawing]:

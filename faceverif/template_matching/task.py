@@ -63,6 +63,8 @@ def refuse_options_of_pairs(options: VerificationOptions, score: Score) -> None:
         "--subtract-mean": options.subtract_mean,
         "--score": score is not Score.COSINE,
         "--groups": bool(options.groups),
+        "--quality": options.quality,
+        "--min-quality": bool(options.least_quality),
     }
     for option, given in unfit.items():
         if given:

@@ -369,4 +369,5 @@ def wilson_interval(count: int, total: int) -> tuple[float, float]:
     centre = rate + z2 / (2 * total)
     spread = NORMAL_QUANTILE_95 * math.sqrt(rate * (1 - rate) / total + z2 / (4 * total**2))
     scale = 1 + z2 / total
-    return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
+    low = (centre - spread) / scale if count else 0.0  # exactly, whatever rounding leaves
+    return low, (centre + spread) / scale if count < total else 1.0

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
@@ -45,7 +46,9 @@ class VerificationOptions:
         allow_partial: run the pairs that are there of a protocol that is not whole, and say so everywhere.
         groups: columns by whose values the error rates are told apart: see `find_groupings`.
         attributes: a file with more such columns; null: none.
-        far: false accept rate of all pairs whose threshold these rates are measured at; null: `chosen_far`.
+        quality: measure the errors over discarded pairs of low quality.
+        far: false accept rate of all pairs whose threshold these errors are measured at; null: `chosen_far`.
+        least_quality: measure -> the least value that both photos of a pair must have: see `ALL_MEASURES`.
     """
 
     flip: bool
@@ -54,20 +57,29 @@ class VerificationOptions:
     allow_partial: bool = False
     groups: tuple[str, ...] = ()
     attributes: Path | None = None
+    quality: bool = False
     far: float | None = None
+    least_quality: Mapping[str, float] = field(default_factory=dict)
 
 
 def refuse_unused_options(options: VerificationOptions, suite: Path | None) -> None:
     """Stop where an option has nothing to work on.
 
     Raises:
-        InputError: groups of a suite, whose lists differ in their columns; or an option of groups alone.
+        InputError: groups or qualities of a suite, which compares whole lists; or an option of these alone.
     """
-    if suite is not None and options.groups:
-        fix = "Run verify once for each list, with --protocol."
-        raise InputError("--groups", "is for one protocol", got=f"--suite {suite}", fix=fix)
-    given = {"--attributes": options.attributes, "--far": options.far}
-    unused = [name for name, value in given.items() if value is not None]
-    if unused and not options.groups:
-        fix = f"Add --groups COLUMN, or leave {unused[0]} out."
-        raise InputError(unused[0], "is for --groups", got="no --groups", fix=fix)
+    of_one = {
+        "--groups": options.groups,
+        "--quality": options.quality,
+        "--min-quality": options.least_quality,
+    }
+    for name, value in of_one.items():
+        if suite is not None and value:
+            fix = "Run verify once for each list, with --protocol."
+            raise InputError(name, "is for one protocol", got=f"--suite {suite}", fix=fix)
+    if options.attributes is not None and not options.groups:
+        fix = "Add --groups COLUMN, or leave --attributes out."
+        raise InputError("--attributes", "is for --groups", got="no --groups", fix=fix)
+    if options.far is not None and not options.groups and not options.quality:
+        fix = "Add --groups COLUMN or --quality, or leave --far out."
+        raise InputError("--far", "is for --groups and --quality", got="neither", fix=fix)

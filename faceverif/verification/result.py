@@ -21,6 +21,7 @@ from faceverif.verification import metrics as rules
 from faceverif.verification.embeddings import FLIP_RULE
 from faceverif.verification.groups.rates import GroupRates
 from faceverif.verification.metrics import VerificationMetrics
+from faceverif.verification.quality.discard import DiscardReport
 from faceverif.verification.scoring import MEAN_RULE, NO_CROP_RULE, NO_FACE_RULE, PairPhotos
 
 # What a result repeats of its model's provenance: enough to know the training when its run is gone.
@@ -83,6 +84,7 @@ class VerificationResult:
         git_commit: of the code that verified; null outside a checkout.
         warnings: why the numbers may mean nothing, in words.
         groups: error rates by each column that was asked for.
+        discard: errors over discarded pairs of low quality; null where it was not asked for.
     """
 
     protocol: VerificationProtocol
@@ -99,6 +101,7 @@ class VerificationResult:
     git_commit: str | None
     warnings: tuple[str, ...] = ()
     groups: tuple[GroupRates, ...] = ()
+    discard: DiscardReport | None = None
 
     @property
     def accuracy(self) -> float:
@@ -165,6 +168,7 @@ class VerificationResult:
                 f"({header.template}, {header.policy})",
                 *(f"warning     {warning}" for warning in self.warnings),
                 *(line for rates in self.groups for line in rates.lines()),
+                *(self.discard.lines() if self.discard else ()),
             ]
         )
 
@@ -238,7 +242,8 @@ class VerificationResult:
 
     def _further(self) -> dict[str, Any]:
         """What was measured because it was asked for."""
-        return {"groups": [rates.as_json() for rates in self.groups]} if self.groups else {}
+        groups = {"groups": [rates.as_json() for rates in self.groups]} if self.groups else {}
+        return groups | ({"discard": self.discard.as_json()} if self.discard else {})
 
     def _rules(self) -> dict[str, Any]:
         return {

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import platform
 import time
-from collections.abc import Sequence
-from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -18,15 +16,16 @@ from data_prep.lock import filled
 from data_prep.protocols import VerificationProtocol, protocol_on
 from faceverif.models import Embedder
 from faceverif.provenance import git_commit
+from faceverif.verification.breakdown import with_breakdown
 from faceverif.verification.collapse import collapse_warning, different_photos
 from faceverif.verification.embeddings import EmbeddedPhotos
 from faceverif.verification.files import FIGURES_NAME, PAIRS_NAME, RESULT_NAME, SCORES_NAME
-from faceverif.verification.groups.grouping import Grouping, find_groupings
-from faceverif.verification.groups.rates import GroupRates, group_rates
+from faceverif.verification.groups.grouping import find_groupings
 from faceverif.verification.hardest import write_hardest_pairs
 from faceverif.verification.mahalanobis import FittedMahalanobis
-from faceverif.verification.metrics import chosen_far, measure, tar_at_far
+from faceverif.verification.metrics import measure
 from faceverif.verification.options import Score, VerificationOptions
+from faceverif.verification.quality.least import pairs_of_quality
 from faceverif.verification.result import ModelFacts, VerificationResult
 from faceverif.verification.scoring import (
     PairPhotos,
@@ -115,45 +114,23 @@ def verify(
 
     Raises:
         InputError: the template differs, photos are missing from the data set, a column of groups cannot be
-            used, or `out` is a file, cannot be written, or is in use.
+            used, too few pairs have the least quality, or `out` is a file, cannot be written, or is in use.
     """
     refuse_file(out)
     dataset = load_aligned(data)
     pairs = protocol_on(protocol, dataset, allow_partial=options.allow_partial)
-    groupings = find_groupings(options.groups, pairs, dataset, options.attributes)
     embedded = EmbeddedPhotos(embedder, dataset, flip=options.flip)
     found = PairPhotos.of(pairs, dataset)
+    if options.least_quality:
+        pairs = pairs_of_quality(pairs, found, embedded, options.least_quality)
+        found = PairPhotos.of(pairs, dataset)
+    groupings = find_groupings(options.groups, pairs, dataset, options.attributes)
     with filled(out, command=COMMAND):
         fitted = fitted_score(embedder, options)
         result = evaluate(embedded, pairs, subtract_mean=options.subtract_mean, found=found, fitted=fitted)
-        result = replace(result, groups=rates_of_groups(result, groupings, far=options.far))
+        result = with_breakdown(result, groupings, embedded, options)
         write_result(result, out)
     return result
-
-
-def rates_of_groups(
-    result: VerificationResult, groupings: Sequence[Grouping], *, far: float | None
-) -> tuple[GroupRates, ...]:
-    """The error rates of groups of a verification's scored pairs, at the threshold of all of them.
-
-    Raises:
-        InputError: too few impostor pairs resolve the false accept rate.
-    """
-    if not groupings:
-        return ()
-    scored, roc = result.protocol.scored, result.metrics.roc
-    target = chosen_far(far, roc.impostors)
-    point = tar_at_far(roc, target)
-    return tuple(
-        group_rates(
-            result.scores[scored],
-            result.protocol.same[scored],
-            replace(grouping, group=grouping.group[scored]),
-            point=point,
-            target=target,
-        )
-        for grouping in groupings
-    )
 
 
 def fitted_score(embedder: Embedder, options: VerificationOptions) -> FittedMahalanobis | None:

@@ -22,7 +22,7 @@ from data_prep.dataset.manifest import (
     write_manifest,
 )
 from data_prep.errors import InputError
-from data_prep.quality.columns import QUALITY_COLUMNS
+from data_prep.quality.names import QUALITY_COLUMNS
 
 
 def row(photo: str, status: Status = Status.ALIGNED, **known: Any) -> dict[str, Any]:

@@ -16,7 +16,8 @@ from small_faces import manifest_row, write_faces
 
 from data_prep.check import check
 from data_prep.dataset.manifest import MANIFEST_NAME, AlignedDataset, Status, write_manifest
-from data_prep.quality.columns import MEASURES, QUALITY_COLUMNS, photo_quality, quality_of_face
+from data_prep.quality.columns import photo_quality, quality_of_face
+from data_prep.quality.names import MEASURES, QUALITY_COLUMNS
 from data_prep.quality.pose import MEAN_FACE, eye_distance, frontal, head_pose
 from data_prep.quality.sharpness import sharpness
 

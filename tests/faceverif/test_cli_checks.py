@@ -180,7 +180,18 @@ WRONG = [
         "verify --data there --suite there --model m --out o --groups sex",
         "--groups: is for one protocol; got --suite there",
     ),
-    ("verify --data there --protocol file --model m --out o --far 0.1", "--far: is for --groups"),
+    (
+        "verify --data there --suite there --model m --out o --quality",
+        "--quality: is for one protocol; got --suite there",
+    ),
+    (
+        "verify --data there --protocol file --model m --out o --min-quality sharp=3",
+        "--min-quality: must be MEASURE=VALUE, such as sharpness=200; got sharp=3. Measures: norm, score,",
+    ),
+    (
+        "verify --data there --protocol file --model m --out o --far 0.1",
+        "--far: is for --groups and --quality",
+    ),
     (
         "verify --data there --protocol file --model m --out o --groups sex --attributes no.csv",
         "--attributes: there is no such",

@@ -14,11 +14,14 @@ from data_prep.errors import InputError
 from data_prep.protocols import VerificationProtocol, find_rows
 from data_prep.protocols.attributes import Attributes, known
 from data_prep.protocols.columns import sides_of
+from data_prep.quality.columns import photo_quality
+from data_prep.quality.names import FRONTAL, QUALITY_COLUMNS
 
 OPTION = "--groups"
 FOLDER = "folder"  # the first folder of a photo's name, such as African in RFW's
 # What a manifest says of a photo that pairs can be grouped by; hashes and places are no groups.
 _OF_MANIFEST = ("identity", "status", "width", "height", "score", "faces", "detection_pass")
+_OF_QUALITY = (*QUALITY_COLUMNS, FRONTAL)
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,8 @@ def find_column(
     if name == FOLDER:
         folders = [photo.partition("/")[0] if "/" in photo else None for photo in dataset.column("photo")]
         return _of_photos(name, "the names of the photos", folders, protocol, dataset)
+    if name in _OF_QUALITY:
+        return _of_quality(name, protocol, dataset)
     if name in _OF_MANIFEST:
         return _of_photos(name, "the manifest", _plain(dataset.column(name)), protocol, dataset)
     raise InputError(
@@ -78,12 +83,20 @@ def find_column(
 def column_names(protocol: VerificationProtocol, attributes: Attributes | None) -> list[str]:
     """All columns that pairs can be grouped by."""
     of_file = () if attributes is None else attributes.columns
-    return list(dict.fromkeys([*protocol.columns, *of_file, FOLDER, *_OF_MANIFEST]))
+    return list(dict.fromkeys([*protocol.columns, *of_file, FOLDER, *_OF_MANIFEST, *_OF_QUALITY]))
 
 
 def _plain(column: NDArray[Any]) -> list[Any]:
     """Values, with null for what is not known."""
     return [None if value is None or value != value else value for value in column.tolist()]
+
+
+def _of_quality(name: str, protocol: VerificationProtocol, dataset: AlignedDataset) -> PairColumn:
+    """A measure of quality, which an earlier manifest may lack; asked for the photos of the pairs alone."""
+    rows, place = np.unique(find_rows([*protocol.left, *protocol.right], dataset), return_inverse=True)
+    values = _plain(photo_quality(dataset, rows, [name], read_crops=True)[name])
+    found = [values[number] for number in place.tolist()]
+    return PairColumn(name, "the manifest", found[: len(protocol)], found[len(protocol) :])
 
 
 def _of_photos(

@@ -10,7 +10,7 @@ from typing import Any
 from faceverif.report.plotting import FAINT, GENUINE, IMPOSTOR, PERCENT, Panel, new_panel
 
 _NAME_LETTERS = 16
-_ROW_IN = 0.3
+_ROW_IN, _LINE_IN = 0.3, 0.15
 
 
 def group_panels(facts: Mapping[str, Any]) -> list[Panel]:
@@ -28,7 +28,9 @@ def group_panels(facts: Mapping[str, Any]) -> list[Panel]:
 
 def _panel(facts: Mapping[str, Any], kind: str, overall: float, colour: str, name: str) -> Panel:
     rows = facts["rows"]
-    figure, axes = new_panel(height_in=0.9 + _ROW_IN * len(rows))
+    names = ["\n".join(textwrap.wrap(row["group"], _NAME_LETTERS)) for row in rows]
+    lines = max(name.count("\n") + 1 for name in names)
+    figure, axes = new_panel(height_in=0.9 + (_ROW_IN + _LINE_IN * (lines - 1)) * len(rows))
     axes.axvline(overall, color=FAINT, linewidth=1.2, linestyle=(0, (4, 4)))
     for place, row in enumerate(rows):
         found = row[kind]
@@ -36,16 +38,13 @@ def _panel(facts: Mapping[str, Any], kind: str, overall: float, colour: str, nam
             axes.plot(found["interval"], [place, place], color=colour, linewidth=1.6)
             face = colour if found["resolved"] else "white"
             axes.plot([found["rate"]], [place], "o", color=colour, markerfacecolor=face, markersize=5.5)
-    axes.set_yticks(range(len(rows)), ["\n".join(textwrap.wrap(row["group"], _NAME_LETTERS)) for row in rows])
+    axes.set_yticks(range(len(rows)), names)
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_xlim(left=0)
     axes.locator_params(axis="x", nbins=4)
     axes.xaxis.set_major_formatter(PERCENT)
     words = kind.replace("_", " ").replace("non match", "non-match")
-    axes.set(
-        title=f"{words.capitalize()} rate by {facts['column']}",
-        xlabel="dashed: all pairs; hollow: too few pairs",
-    )
+    axes.set(title=f"{words.capitalize()} rate", xlabel="dashed: all pairs; hollow: too few pairs")
     told = "; ".join(f"{row['group']} {_rate(row[kind])}" for row in rows)
     return Panel(
         name,

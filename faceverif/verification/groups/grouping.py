@@ -59,12 +59,14 @@ class _Bins:
         return np.searchsorted(self.bounds, values, side="right")
 
     def name(self, number: int) -> str:
-        """What the bin holds."""
+        """What the bin holds, with as many digits as tell the bounds apart, at least four."""
+        texts = ([f"{bound:.{digits}g}" for bound in self.bounds] for digits in (4, 6, 9, 17))
+        bounds = next(each for each in texts if len(set(each)) == len(each))
         if number == 0:
-            return f"below {self.bounds[0]:.6g}"
-        if number == len(self.bounds):
-            return f"{self.bounds[-1]:.6g} and more"
-        return f"{self.bounds[number - 1]:.6g} to {self.bounds[number]:.6g}"
+            return f"below {bounds[0]}"
+        return (
+            f"{bounds[-1]} and more" if number == len(bounds) else f"{bounds[number - 1]} to {bounds[number]}"
+        )
 
 
 def find_groupings(

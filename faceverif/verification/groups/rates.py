@@ -38,6 +38,7 @@ RATIO_RULE = (
 )
 _KINDS = {MIXED: "mixed", UNKNOWN: "unknown"}
 _ASSIGNMENTS = 2000
+_RATES = (("false_match", "false match", "impostor"), ("false_non_match", "false non-match", "genuine"))
 
 
 @dataclass(frozen=True)
@@ -141,11 +142,11 @@ class GroupRates:
     def warnings(self) -> list[str]:
         """Groups that are too small to be compared, in words."""
         told = []
-        for kind, pairs in (("false_match", "impostor"), ("false_non_match", "genuine")):
+        for kind, words, pairs in _RATES:
             small = [row for row in self.rows if row.kind == "group" and not getattr(row, kind).resolved]
             if small:
                 names = ", ".join(f"{row.group} ({getattr(row, kind).pairs:,})" for row in small)
-                told.append(f"too few {pairs} pairs to compare the {kind.replace('_', ' ')} rate: {names}")
+                told.append(f"too few {pairs} pairs to compare the {words} rate: {names}")
         return told
 
     def as_json(self) -> dict[str, Any]:
