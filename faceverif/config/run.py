@@ -21,6 +21,27 @@ from faceverif.config.section import Change, Count, NotNegative, Positive, Secti
 from faceverif.config.teacher import TeacherConfig
 
 
+class LeastQuality(Section):
+    """The quality that a photo must have to be trained on; photos of which it is not known are left out.
+
+    Attributes:
+        score: of the detector. null: any, as for the others.
+        eye_distance_px: distance of the eyes in the photo, in pixels.
+        frontal: cosine of the angle between the directions of face and camera; 1: the face looks into it.
+        sharpness: variance of the Laplacian of the crop, as the manifest has it.
+    """
+
+    score: float | None = None
+    eye_distance_px: float | None = None
+    frontal: Annotated[float, Field(ge=-1, le=1)] | None = None
+    sharpness: float | None = None
+
+    @property
+    def values(self) -> dict[str, float]:
+        """Measure -> its least value, of those that are written."""
+        return self.model_dump(exclude_none=True)
+
+
 class DataConfig(Section):
     """What is trained on.
 
@@ -30,6 +51,7 @@ class DataConfig(Section):
             s3://bucket/shards, gs://bucket/shards.
         min_photos_per_identity: people with fewer aligned photos are left out.
         exclude: a list of photos and identities to leave out, as `faceverif data audit` writes it.
+        min_quality: the least quality of a photo; others are left out.
         held_out_per_identity: number of photos per person that are kept out of the training, to attack or to
             calibrate on people whom the model knows. Every person who has that many beyond
             min_photos_per_identity gives them; the seed chooses them. null: none.
@@ -38,6 +60,7 @@ class DataConfig(Section):
     path: Annotated[AlignedPath, Change.FREE]
     min_photos_per_identity: Count = 1
     exclude: Annotated[InputPath | None, Change.FREE] = None
+    min_quality: LeastQuality = LeastQuality()
     held_out_per_identity: Count | None = None
 
 

@@ -119,6 +119,9 @@ def _training(model: TorchEmbedder) -> list[str]:
     else:
         facts.append("Photos: unknown.")
     facts.append(f"Photos left out: {exclusions_text(model.exclusions)}.")
+    if isinstance(data, Mapping) and data.get("min_quality"):
+        least = ", ".join(f"{name} below {value:g}" for name, value in data["min_quality"].items())
+        facts.append(f"Photos left out for their quality: {data.get('below_quality', 0):,}, with {least}.")
     facts += [f"{key.capitalize()}: {provenance[key]}." for key in ("seed", "steps") if key in provenance]
     if commit := provenance.get("git_commit"):
         facts.append(f"Code: faceverif, commit {commit}.")

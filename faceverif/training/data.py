@@ -6,8 +6,8 @@ import hashlib
 import os
 import signal
 import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import cv2
@@ -22,6 +22,7 @@ from data_prep.dataset.exclusions import ExclusionList
 from data_prep.dataset.manifest import AlignedDataset, Status
 from data_prep.dataset.packed import load_aligned
 from data_prep.errors import InputError
+from data_prep.quality.least import of_least_quality
 from faceverif.config.run import DataConfig
 from faceverif.training.order import RemainingBatches
 from faceverif.training.randomness import counted_generator
@@ -41,6 +42,8 @@ class TrainingPhotos:
         identities: names, sorted.
         held_out: rows of the photos of the same people that are kept from the training.
         exclusions: the list of what was left out; null where there is none.
+        least_quality: measure -> the least value that a photo must have.
+        below_quality: number of photos that do not have it.
     """
 
     dataset: AlignedDataset
@@ -49,13 +52,16 @@ class TrainingPhotos:
     identities: tuple[str, ...]
     held_out: NDArray[np.int64]
     exclusions: ExclusionList | None = None
+    least_quality: Mapping[str, float] = field(default_factory=dict)
+    below_quality: int = 0
 
     @property
     def sha256(self) -> str:
-        """Hash of the manifest, or of it and the list: the same only for the same photos and labels."""
-        if self.exclusions is None:
-            return self.dataset.sha256
-        return hashlib.sha256(f"{self.dataset.sha256} {self.exclusions.sha256}".encode()).hexdigest()
+        """Hash of the manifest, or of it and of what leaves photos out: another one for other photos."""
+        decisive = [self.dataset.sha256]
+        decisive += [] if self.exclusions is None else [self.exclusions.sha256]
+        decisive += [f"{name}={value!r}" for name, value in sorted(self.least_quality.items())]
+        return decisive[0] if len(decisive) == 1 else hashlib.sha256(" ".join(decisive).encode()).hexdigest()
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -86,12 +92,16 @@ def load_training_photos(config: DataConfig, *, input_px: int, seed: int) -> Tra
 
     Raises:
         InputError: no data set, crops that do not fit the input, missing files, a list of exclusions that
-            does not fit, nobody or one person left, or nobody with enough photos to hold some out.
+            does not fit, a quality that is not known or that no photo has, nobody or one person left, or
+            nobody with enough photos to hold some out.
     """
     dataset = load_aligned(config.path)
     refuse_unfit_input(dataset.template, input_px=input_px)
     exclusions = None if config.exclude is None else ExclusionList.read(config.exclude)
-    rows = _trainable(dataset, exclusions)
+    least = config.min_quality.values
+    trainable = _trainable(dataset, exclusions)
+    rows = of_least_quality(dataset, trainable, least, field="data.min_quality")
+    below = len(trainable) - len(rows)
     names, labels = dataset.people(rows)
     counts = np.bincount(labels)
     kept = counts >= config.min_photos_per_identity
@@ -113,7 +123,8 @@ def load_training_photos(config: DataConfig, *, input_px: int, seed: int) -> Tra
             got=f"{len(missing)} missing in {config.path}, the first {missing[0]}",
             fix=dataset.crops.way_out,
         )
-    return TrainingPhotos(dataset, rows, labels, tuple(names[kept].tolist()), held_out, exclusions)
+    people = tuple(names[kept].tolist())
+    return TrainingPhotos(dataset, rows, labels, people, held_out, exclusions, least, below)
 
 
 def refuse_long_temporary_folder(workers: int) -> None:

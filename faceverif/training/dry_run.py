@@ -104,9 +104,13 @@ def _data_text(photos: TrainingPhotos, *, sampled: int) -> str:
     dataset, header = photos.dataset, photos.dataset.header
     return (
         f"{dataset.root}, {dataset.sha256[:12]}: {header.template}, {header.policy}, {header.colour_order}; "
-        f"{len(dataset) - len(photos):,} of {len(dataset):,} photos are left out; "
+        f"{len(dataset) - len(photos):,} of {len(dataset):,} photos are left out{_below(photos)}; "
         f"none is missing, {sampled:,} were decoded"
     )
+
+
+def _below(photos: TrainingPhotos) -> str:
+    return f", {photos.below_quality:,} of them for data.min_quality" if photos.least_quality else ""
 
 
 def _beside(training: TrainingRun) -> str:

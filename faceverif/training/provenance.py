@@ -27,6 +27,8 @@ def describe_photos(photos: TrainingPhotos) -> dict[str, Any]:
         "identities": len(photos.identities),
         "held_out": len(photos.held_out),
         "exclusions": None if photos.exclusions is None else photos.exclusions.described(),
+        "min_quality": dict(photos.least_quality),
+        "below_quality": photos.below_quality,
         "left_out": len(dataset) - len(photos) - len(photos.held_out),
     }
 

@@ -7,16 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_faces import write_faces, write_pairs
+from small_faces import manifest_row, write_faces, write_pairs
 from small_runs import checkpoint, run_config
 
 from data_prep.dataset.exclusions import ExclusionList
+from data_prep.dataset.manifest import write_manifest
 from data_prep.errors import InputError
 from faceverif.config.run import DataConfig
 from faceverif.models import MODEL_NAME, load_model
 from faceverif.training.checkpoint import load_checkpoint
 from faceverif.training.data import load_training_photos
 from faceverif.training.loop import train
+from faceverif.training.provenance import describe_photos
 
 pytestmark = pytest.mark.usefixtures("small_inputs")
 
@@ -82,3 +84,56 @@ def test_every_number_of_a_run_says_which_list(data: Path, tmp_path: Path) -> No
     write_list(moved, LIST + "photo,P00/P00_0001.jpg\n")
     with pytest.raises(InputError, match="a run that began with other data"):
         train(short(data, moved), run, resume=True)
+
+
+def of_quality(data: Path, **least: float) -> Any:
+    return load_training_photos(DataConfig(path=data, min_quality=least), input_px=32, seed=0)
+
+
+def test_photos_below_a_quality_are_left_out_and_counted(tmp_path: Path) -> None:
+    """Photos number 1 to 5 have these scores; sharpness is known of the last two of each person."""
+    dataset = write_faces(tmp_path, people=3, photos=5)
+    rows = [
+        manifest_row(photo.removesuffix(".jpg"))
+        | {"score": int(photo[-5]), "sharpness": 50.0 if int(photo[-5]) > 3 else None}
+        for photo in dataset.column("photo").tolist()
+    ]
+    write_manifest(tmp_path, dataset.header, rows)
+    whole, scored, sharp = (
+        of_quality(tmp_path),
+        of_quality(tmp_path, score=3),
+        of_quality(tmp_path, sharpness=9),
+    )
+    assert [len(each) for each in (whole, scored, sharp)] == [15, 9, 6]
+    assert [each.below_quality for each in (whole, scored, sharp)] == [0, 6, 9]
+    assert len(of_quality(tmp_path, score=5, sharpness=9)) == 3
+    assert len({whole.sha256, scored.sha256, sharp.sha256, of_quality(tmp_path, score=2).sha256}) == 4
+    assert describe_photos(scored)["min_quality"] == {"score": 3}
+    assert describe_photos(scored)["below_quality"] == 6
+    assert describe_photos(scored)["left_out"] == 6
+
+
+@pytest.mark.parametrize(
+    ("least", "said"),
+    [
+        ({"frontal": 0.5}, r"data\.min_quality\.frontal: must be known of the photos; got none of 20 in"),
+        ({"score": 1}, r"data\.min_quality\.score: must be known of the photos"),
+    ],
+)
+def test_a_quality_that_is_not_known_is_refused(data: Path, least: dict[str, float], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        of_quality(data, **least)
+
+
+def test_a_quality_that_no_photo_has_is_refused(tmp_path: Path) -> None:
+    dataset = write_faces(tmp_path, people=3, photos=5)
+    rows = [manifest_row(photo.removesuffix(".jpg")) | {"score": 7} for photo in dataset.column("photo")]
+    write_manifest(tmp_path, dataset.header, rows)
+    said = r"must be reached by some photos; got 8; of the 15 photos so far the best has 7. Lower it: half of"
+    with pytest.raises(InputError, match=said):
+        of_quality(tmp_path, score=8)
+
+
+def test_an_unknown_measure_in_a_config_is_named(data: Path) -> None:
+    with pytest.raises(InputError, match=r"data\.min_quality\.sharp: is not a key"):
+        run_config(data, data={"min_quality": {"sharp": 3}})

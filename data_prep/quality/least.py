@@ -1,0 +1,50 @@
+"""The photos of a data set that have a least quality."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_prep.dataset.manifest import AlignedDataset
+from data_prep.errors import InputError
+from data_prep.quality.columns import photo_quality
+
+
+def of_least_quality(
+    dataset: AlignedDataset, rows: NDArray[np.int64], least: Mapping[str, float], *, field: str
+) -> NDArray[np.int64]:
+    """The rows whose photos have it; one of which a measure is not known does not.
+
+    No crop is read: what the manifest does not say, and its landmarks do not either, is not known.
+
+    Args:
+        dataset: of any kind.
+        rows: of some photos.
+        least: measure -> its least value.
+        field: what the user named it with, for the message.
+
+    Raises:
+        InputError: a measure is known of no photo, or no photo has the quality.
+    """
+    kept = np.ones(len(rows), dtype=bool)
+    for name, values in photo_quality(dataset, rows, least, read_crops=False).items():
+        if np.isnan(values).all():
+            raise InputError(
+                f"{field}.{name}",
+                "must be known of the photos",
+                got=f"none of {len(rows):,} in {dataset.root} has it",
+                fix=f"Align them again, which measures it: faceverif align PHOTOS {dataset.root}-new",
+            )
+        fitting = kept & (values >= least[name])
+        if not fitting.any():
+            best = f"of the {kept.sum():,} photos so far the best has {np.nanmax(values[kept]):.4g}"
+            raise InputError(
+                f"{field}.{name}",
+                "must be reached by some photos",
+                got=f"{least[name]:g}; {best}",
+                fix=f"Lower it: half of all photos have {np.nanmedian(values):.4g}.",
+            )
+        kept = fitting
+    return rows[kept]
