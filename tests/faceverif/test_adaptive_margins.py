@@ -217,6 +217,13 @@ class TestCurricularFace:
         head.eval()(x, labels)
         assert head.stage.item() == pytest.approx(0.01 * own * 1.99, rel=1e-5)
 
+    def test_the_stage_moves_where_some_classes_are_drawn(self) -> None:
+        head, (x, _, _) = built("curricularface"), drawn(torch.float32)
+        spread_classes(head, Sharding(ClassShard(CLASSES, 1, 0), sampled=0.5))
+        own = (F.normalize(x[:2]) * F.normalize(head.weight[[1, 4]])).sum(dim=1).mean().item()
+        head(x[:2], torch.tensor([1, 4]))
+        assert head.stage.item() == pytest.approx(0.01 * own, rel=1e-5)
+
     def test_the_backward_pass_by_hand_is_that_of_autograd(self) -> None:
         logits = torch.randn(6, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
         own, stage = torch.full((6,), 0.1, dtype=torch.float64), torch.tensor(0.3, dtype=torch.float64)
