@@ -92,7 +92,7 @@ def test_every_head_learns_with_every_criterion_and_all_penalties(head: str, cri
     x, y = drawn()
     optimizer = torch.optim.Adam([*body.parameters(), *model.parameters()], lr=0.02)
     losses = []
-    for _ in range(12):
+    for _ in range(8):
         optimizer.zero_grad()
         loss = model(body(x), y).loss
         loss.backward()
@@ -100,7 +100,7 @@ def test_every_head_learns_with_every_criterion_and_all_penalties(head: str, cri
         losses.append(loss.item())
     model.end_epoch()
     assert all(parameter.grad is None or parameter.grad.isfinite().all() for parameter in model.parameters())
-    assert min(losses[6:]) < losses[1]
+    assert min(losses[4:]) < losses[1]
 
 
 def test_the_sum_is_criterion_plus_weighted_penalties() -> None:
