@@ -29,6 +29,7 @@ from data_prep.dataset.manifest_table import (
     SCHEMA,
     Status,
     foreign,
+    own_columns,
     read_checked,
     read_columns,
     refuse_crops_outside,
@@ -254,6 +255,18 @@ class AlignedDataset:
         for name in there:
             found = found.append_column(name, self.table[name])
         return found.select(names)
+
+    def own_columns(self) -> dict[str, list[Any]]:
+        """What somebody added to the manifest: name -> (rows,) values, null where there is none.
+
+        Raises:
+            InputError: the manifest has changed since it was opened.
+        """
+        path = self.root / MANIFEST_NAME
+        if not path.is_file():
+            return {}
+        with read_guarded("data", MANIFEST_RULE, got=path, fix=MANIFEST_FIX):
+            return pq.read_table(path, columns=own_columns(path)).to_pydict()
 
     def with_status(self, status: Status) -> NDArray[np.int64]:
         """Indices of the rows of that status, in manifest order."""

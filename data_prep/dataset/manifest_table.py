@@ -125,6 +125,19 @@ def read_columns(path: Path, names: set[str]) -> pa.Table:
     return _of_schema(table, pa.schema([field for field in SCHEMA if field.name in names]))
 
 
+def own_columns(path: Path) -> list[str]:
+    """The columns that somebody added to a manifest: texts, numbers and flags beside those of `SCHEMA`."""
+    return [
+        each.name for each in pq.read_schema(path) if each.name not in SCHEMA.names and _is_plain(each.type)
+    ]
+
+
+def _is_plain(kind: pa.DataType) -> bool:
+    tests = (pa.types.is_string, pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean)
+    inner = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return any(test(inner) for test in tests) or pa.types.is_large_string(inner)
+
+
 def _of_schema(table: pa.Table, schema: pa.Schema) -> pa.Table:
     for name in set(schema.names) - set(table.column_names):
         table = table.append_column(name, pa.nulls(len(table)))

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from groups import counted, walter_interval
 from small_faces import pattern_embedder, write_faces, write_pairs
@@ -61,7 +64,8 @@ def test_counts_are_those_of_a_literal_count() -> None:
         "",
         columns={"g1": tuple(each or "" for each in left), "g2": tuple(each or "" for each in right)},
     )
-    [grouping] = find_groupings(["g"], protocol, None, None)  # type: ignore[arg-type]
+    nothing = SimpleNamespace(own_columns=dict)  # of the data set nothing is asked
+    [grouping] = find_groupings(["g"], protocol, nothing, None)  # type: ignore[arg-type]
     point = tar_at_far(roc_curve(scores, same), 0.2)
     found = group_rates(scores, same, grouping, point=point, target=0.2)
     expected = counted(list(zip(left, right, scores, same, strict=True)), point.threshold)
@@ -127,6 +131,21 @@ def test_columns_come_from_the_list_a_file_or_the_manifest(
     grouping = grouped(folder, wanted)
     assert grouping.names == names
     assert grouping.origin.endswith(origin)
+
+
+def test_a_column_that_somebody_added_to_the_manifest_is_found(tmp_path: Path) -> None:
+    dataset = write_faces(tmp_path / "data", people=4, photos=2)
+    write_pairs(tmp_path / "pairs.csv", people=4, photos=2)
+    path = tmp_path / "data" / "manifest.parquet"
+    table = pq.read_table(path)
+    told = [None if "P03" in photo else photo[1:3] > "01" for photo in dataset.column("photo")]
+    pq.write_table(table.append_column("glasses", pa.array(told)).append_column("box2", table["box"]), path)
+    protocol, dataset = load_protocol(tmp_path / "pairs.csv"), AlignedDataset.load(tmp_path / "data")
+    [grouping] = find_groupings(["glasses"], protocol, dataset, None)
+    assert grouping.names == ("False", "True")
+    assert grouping.group.tolist() == [0, 0, 0, MIXED, 1, UNKNOWN, UNKNOWN, UNKNOWN]
+    with pytest.raises(InputError, match=r"There are: glasses, folder,"):
+        find_groupings(["box2"], protocol, dataset, None)
 
 
 def test_pairs_of_two_groups_and_of_unknown_ones_are_counted_apart(folder: Path) -> None:

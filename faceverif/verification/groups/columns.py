@@ -68,6 +68,9 @@ def find_column(
     if name == FOLDER:
         folders = [photo.partition("/")[0] if "/" in photo else None for photo in dataset.column("photo")]
         return _of_photos(name, "the names of the photos", folders, protocol, dataset)
+    own = dataset.own_columns()
+    if name in own:
+        return _of_photos(name, "the manifest, where somebody added it", own[name], protocol, dataset)
     if name in _OF_QUALITY:
         return _of_quality(name, protocol, dataset)
     if name in _OF_MANIFEST:
@@ -76,14 +79,17 @@ def find_column(
         OPTION,
         "must name a column of the list of pairs, of --attributes or of the manifest",
         got=name,
-        fix=f"There are: {', '.join(column_names(protocol, attributes))}.",
+        fix=f"There are: {', '.join(column_names(protocol, dataset, attributes))}.",
     )
 
 
-def column_names(protocol: VerificationProtocol, attributes: Attributes | None) -> list[str]:
+def column_names(
+    protocol: VerificationProtocol, dataset: AlignedDataset, attributes: Attributes | None
+) -> list[str]:
     """All columns that pairs can be grouped by."""
     of_file = () if attributes is None else attributes.columns
-    return list(dict.fromkeys([*protocol.columns, *of_file, FOLDER, *_OF_MANIFEST, *_OF_QUALITY]))
+    added = dataset.own_columns()
+    return list(dict.fromkeys([*protocol.columns, *of_file, *added, FOLDER, *_OF_MANIFEST, *_OF_QUALITY]))
 
 
 def _plain(column: NDArray[Any]) -> list[Any]:

@@ -91,7 +91,7 @@ def find_groupings(
 def _grouping(
     wanted: str, protocol: VerificationProtocol, dataset: AlignedDataset, attributes: Attributes | None
 ) -> Grouping:
-    names = column_names(protocol, attributes)
+    names = column_names(protocol, dataset, attributes)
     name, colon, bins = (wanted, "", "") if wanted in names else wanted.partition(":")
     column = find_column(name, protocol, dataset, attributes)
     numbers = _numbers(column)
