@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import socket
+import subprocess
 import sys
 import traceback
 from collections.abc import Callable
@@ -52,11 +54,22 @@ def _in_group(
     torch.distributed.destroy_process_group()
 
 
+# What is sent: where modules lie, then a function of one of them with its arguments.
+_CALL = """
+import pickle, sys
+sys.path[:] = pickle.load(sys.stdin.buffer)
+function, *arguments = pickle.load(sys.stdin.buffer)
+function(*arguments)
+"""
+
+
 def run_agents(work: Callable[..., Any], folder: Path, *arguments: Any, restarts: int = 0) -> str:
     """`torchrun --nnodes=2` on two machines, which are both this one, with a process each.
 
     The agents are torchrun's own, started from its own arguments; but they fork `work` where torchrun starts
-    a program, which would import everything again.
+    a program, which would import everything again. Both are forked from a new process, which imports the
+    module of `work` once: torchrun's handlers of signals do not survive a fork from a process in which other
+    tests ran. What a fixture has patched, `work` patches again.
 
     Returns:
         What all of them said.
@@ -66,6 +79,16 @@ def run_agents(work: Callable[..., Any], folder: Path, *arguments: Any, restarts
         port = free.getsockname()[1]
     words = ["--nnodes=2", "--nproc-per-node=1", "--local-addr=127.0.0.1", f"--max-restarts={restarts}"]
     words += ["--rdzv-backend=c10d", f"--rdzv-endpoint=127.0.0.1:{port}", "--rdzv-id=test", "program"]
+    call = pickle.dumps(sys.path) + pickle.dumps((_fork_agents, work, arguments, words, folder))
+    ended = subprocess.run([sys.executable, "-c", _CALL], input=call, capture_output=True, timeout=450)
+    said = "".join(path.read_text() for path in sorted(folder.glob("agent-*.txt")))
+    assert said, f"the agents said nothing; {ended.stdout!r}, {ended.stderr.decode()}"
+    return said
+
+
+def _fork_agents(
+    work: Callable[..., Any], arguments: tuple[Any, ...], words: list[str], folder: Path
+) -> None:
     fork = multiprocessing.get_context("fork")
     agents = [
         fork.Process(target=_agent, args=(work, arguments, words, folder / f"agent-{machine}.txt"))
@@ -77,9 +100,7 @@ def run_agents(work: Callable[..., Any], folder: Path, *arguments: Any, restarts
         agent.join(400)
         if agent.is_alive():
             agent.kill()
-    said = "".join(path.read_text() for path in sorted(folder.glob("agent-*.txt")))
-    assert said, f"the agents ended with {[agent.exitcode for agent in agents]} and said nothing"
-    return said
+    print(f"the agents ended with {[agent.exitcode for agent in agents]}", file=sys.stderr)
 
 
 def _agent(work: Callable[..., Any], arguments: tuple[Any, ...], words: list[str], said: Path) -> None:

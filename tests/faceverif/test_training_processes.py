@@ -18,6 +18,7 @@ from small_faces import write_faces
 from small_runs import checkpoint, run_config, settings, tensors
 from torch import nn
 
+from data_prep import alignment
 from data_prep.errors import InputError
 from faceverif.backbones import BACKBONES
 from faceverif.backbones.base import Backbone
@@ -104,6 +105,7 @@ def commands(folder: Path) -> None:
 
     torchrun starts the processes once more; that training continues, until SIGTERM stops both agents.
     """
+    BACKBONES["sphereface"], alignment.SMALLEST_CUT = smallest_net, 0.25  # as the fixtures do
     os.chdir(folder)
     if not Path("vanished").exists():
         assert command(folder, "short") == 0
