@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,7 +76,8 @@ def _strangers(several: NDArray[np.int64], single: NDArray[np.int64], share: flo
     number = max(1, round(share * people)) if share else 0
     most = people - 1 if len(several) else -1
     if number > most:
-        way_out = f"Use --strangers {most / people:.2g} or less, or align" if most > 0 else "Align"
+        largest = math.floor(100 * most / people) / 100  # no more digits than somebody would type
+        way_out = f"Use --strangers {largest:g} or less, or align" if largest > 0 else "Align"
         raise InputError(
             "--strangers",
             "must leave a person with two photos for the gallery: one to enrol, one to search",
