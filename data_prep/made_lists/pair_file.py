@@ -11,45 +11,73 @@ from data_prep.errors import InputError, printable_lines
 from data_prep.made_lists.pairs import MadePairs, draw_pairs
 from data_prep.made_lists.people import People
 from data_prep.made_lists.reading_back import refuse_other_names, unlistable
+from data_prep.made_lists.within import groups_of
 from data_prep.protocols import load_protocol
 from data_prep.protocols.list_note import ListNote
 
 _COMMAND = "faceverif data pairs"
 
 
-def make_pair_list(dataset: AlignedDataset, out: Path, *, folds: int, pairs: int | None, seed: int) -> str:
+def make_pair_list(
+    dataset: AlignedDataset,
+    out: Path,
+    *,
+    folds: int,
+    pairs: int | None,
+    seed: int,
+    within: str | None = None,
+    attributes: Path | None = None,
+) -> str:
     """Draw pairs of a data set and write their list, whole or not at all.
 
     Args:
         dataset: the photos.
         out: the file.
         folds, pairs, seed: as for `draw_pairs`.
+        within: the column of the groups within which impostor pairs are drawn; it stands in the list too.
+        attributes: a file that may have this column.
 
     Returns:
         What was made, in a few lines.
 
     Raises:
-        InputError: too few people or photos, a name that no list can hold, or the file is being written.
+        InputError: too few people or photos, no such column, a name that no list can hold, or the file is
+            being written.
     """
     refuse_busy(out, command=_COMMAND)
     people = People.of(dataset)
-    made = draw_pairs(people, folds=folds, pairs=pairs, seed=seed)
-    how = f"no person in two folds; seed {seed}; of {people.stated()}"
+    groups = groups_of(people, dataset, within, attributes) if within is not None else None
+    made = draw_pairs(people, folds=folds, pairs=pairs, seed=seed, groups=groups)
+    alike = f"impostor pairs within one {within}; " if within is not None else ""
+    how = f"no person in two folds; {alike}seed {seed}; of {people.stated()}"
     note = ListNote.of_pairs(made.left, made.right, made.same, made.fold, how=how)
     with written_whole(out) as unfinished:
-        _write(made, note, unfinished)
+        _write(made, note, unfinished, within=within)
         _refuse_other_reading(made, unfinished)
     return _text(people, made, out)
 
 
-def _write(made: MadePairs, note: ListNote, path: Path) -> None:
+def _write(made: MadePairs, note: ListNote, path: Path, *, within: str | None) -> None:
+    columns = {
+        "left": made.left,
+        "right": made.right,
+        "same": made.same.astype(int).tolist(),
+        "fold": made.fold.tolist(),
+    }
+    if within in columns:
+        raise InputError(
+            "--within",
+            f"must not be {', '.join(columns)}, as the list's own columns",
+            got=within,
+            fix="Rename it.",
+        )
+    if within is not None:
+        columns[within] = made.group
     with path.open("w", encoding="utf-8", newline="") as file:
         file.write(note.line() + "\n")
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["left", "right", "same", "fold"])
-        writer.writerows(
-            zip(made.left, made.right, made.same.astype(int).tolist(), made.fold.tolist(), strict=True)
-        )
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))
 
 
 def _refuse_other_reading(made: MadePairs, path: Path) -> None:

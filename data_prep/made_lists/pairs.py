@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,12 +26,14 @@ class MadePairs:
         left, right: (pairs,) photo keys.
         same: (pairs,).
         fold: (pairs,) from 1.
+        group: (pairs,) of the people on both photos; empty where it is not known, or nobody asked for groups.
     """
 
     left: tuple[str, ...]
     right: tuple[str, ...]
     same: NDArray[np.bool_]
     fold: NDArray[np.int64]
+    group: tuple[str, ...]
 
     @property
     def folds(self) -> int:
@@ -38,41 +41,89 @@ class MadePairs:
         return int(self.fold.max())
 
 
+class _Pair(NamedTuple):
+    left: str
+    right: str
+    group: str
+
+
+@dataclass(frozen=True)
+class _Everybody:
+    """Of all people: (people,) how many photos each has, and their group; -1 where it is not known."""
+
+    people: People
+    counts: NDArray[np.int64]
+    names: tuple[str, ...]
+    group: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, people: People, groups: Sequence[str] | None) -> _Everybody:
+        """Everybody is in one group where nobody asked for groups."""
+        if groups is None:
+            return cls(people, people.counts, ("",), np.zeros(len(people.names), np.int64))
+        names = tuple(sorted(set(groups) - {""}))
+        place = {name: number for number, name in enumerate(names)}
+        return cls(
+            people, people.counts, names, np.array([place.get(group, -1) for group in groups], np.int64)
+        )
+
+    def each_group(self, members: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        """Some people by the groups that are known."""
+        return [members[self.group[members] == number] for number in range(len(self.names))]
+
+    def name(self, person: int) -> str:
+        """The group's; empty where it is not known."""
+        return self.names[self.group[person]] if self.group[person] >= 0 else ""
+
+
 class _Fold:
     """The people of a fold, in an order of chance, and so are their photos.
 
     Args:
-        people: of the whole set.
-        members: (people,) their numbers.
+        everybody: of the whole set.
+        members: their numbers.
         rng: draws the orders.
     """
 
-    def __init__(self, people: People, members: NDArray[np.int64], rng: np.random.Generator) -> None:
-        self._people, self._rng = people, rng
+    def __init__(self, everybody: _Everybody, members: NDArray[np.int64], rng: np.random.Generator) -> None:
+        self._all, self._rng = everybody, rng
         self._members = rng.permutation(members)
-        self._counts = people.counts[self._members]
-        self._order = [rng.permutation(int(photos)) for photos in self._counts]
+        counts = everybody.counts[self._members]
+        self._order = {
+            person: rng.permutation(photos)
+            for person, photos in zip(self._members.tolist(), counts.tolist(), strict=True)
+        }
 
-    def genuine(self, pairs: int) -> Iterator[tuple[str, str]]:
+    def genuine(self, pairs: int) -> Iterator[_Pair]:
         """Genuine pairs, equally many of each person as far as there are."""
-        own = _genuine(self._counts)
-        most = np.minimum(own, self._counts)
+        counts = self._all.counts[self._members]
+        own = _genuine(counts)
+        most = np.minimum(own, counts)
         given = dealt_evenly(most if most.sum() >= pairs else own, pairs, self._rng)
-        for member, number in enumerate(given.tolist()):
+        for person, photos, number in zip(
+            self._members.tolist(), counts.tolist(), given.tolist(), strict=True
+        ):
             for pair in range(number):
-                one, other = circle_pair(pair, int(self._counts[member]))
-                yield self._photo(member, one), self._photo(member, other)
+                one, other = circle_pair(pair, photos)
+                yield _Pair(self._photo(person, one), self._photo(person, other), self._all.name(person))
 
-    def impostors(self, pairs: int) -> Iterator[tuple[str, str]]:
-        """Impostor pairs, each person in equally many."""
-        for one, photo, other, its in islice(pairs_across(self._counts.tolist()), pairs):
-            yield self._photo(one, photo), self._photo(other, its)
+    def impostors(self, pairs: int) -> Iterator[_Pair]:
+        """Impostor pairs, equally many of each group, and each person of a group in equally many."""
+        groups = self._all.each_group(self._members)
+        most = np.array([_impostors(self._all.counts[group]) for group in groups], np.int64)
+        for group, number in zip(groups, dealt_evenly(most, pairs, self._rng).tolist(), strict=True):
+            drawn = pairs_across(self._all.counts[group].tolist())
+            for one, photo, other, its in islice(drawn, number):
+                left, right = self._photo(int(group[one]), photo), self._photo(int(group[other]), its)
+                yield _Pair(left, right, self._all.name(int(group[one])))
 
-    def _photo(self, member: int, number: int) -> str:
-        return self._people.photo(int(self._members[member]), int(self._order[member][number]))
+    def _photo(self, person: int, number: int) -> str:
+        return self._all.people.photo(person, int(self._order[person][number]))
 
 
-def draw_pairs(people: People, *, folds: int, pairs: int | None, seed: int) -> MadePairs:
+def draw_pairs(
+    people: People, *, folds: int, pairs: int | None, seed: int, groups: Sequence[str] | None = None
+) -> MadePairs:
     """Draw as many genuine as impostor pairs in each fold.
 
     A person is in one fold. No pair stands twice, and none is a photo with itself. Where the length is not
@@ -84,36 +135,47 @@ def draw_pairs(people: People, *, folds: int, pairs: int | None, seed: int) -> M
         folds: how many.
         pairs: of both kinds in all folds; null: as many as the photos give by the rule above.
         seed: of every draw.
+        groups: (people,) of each; empty where it is not known. Impostor pairs are then drawn within a group,
+            and people without one serve in genuine pairs alone.
 
     Raises:
         InputError: too few people for the folds, or too few photos for the pairs.
     """
-    counts = people.counts
-    members = _members(counts, folds, np.random.default_rng([seed, folds]))
-    if _most(counts, members) == 0:
-        raise _too_few_people(people, folds)
-    each = _default(counts, members) if pairs is None else _asked(pairs, people, members)
-    left, right = [], []
+    everybody = _Everybody.of(people, groups)
+    members = _members(everybody, folds, seed)
+    if _most(everybody, members) == 0:
+        raise _too_few_people(everybody, folds, seed)
+    each = _default(everybody, members) if pairs is None else _asked(pairs, everybody, members)
+    drawn: list[_Pair] = []
     for number, fold in enumerate(members):
-        drawn = _Fold(people, fold, np.random.default_rng([seed, folds, number]))
-        for one, other in [*drawn.genuine(each), *drawn.impostors(each)]:
-            left.append(one)
-            right.append(other)
+        of_fold = _Fold(everybody, fold, np.random.default_rng([seed, folds, number]))
+        drawn += [*of_fold.genuine(each), *of_fold.impostors(each)]
+    left, right, group = zip(*drawn, strict=True)
     same = np.tile(np.repeat([True, False], each), folds)
-    return MadePairs(tuple(left), tuple(right), same, np.repeat(np.arange(1, folds + 1), 2 * each))
+    return MadePairs(left, right, same, np.repeat(np.arange(1, folds + 1), 2 * each), group)
 
 
-def _members(counts: NDArray[np.int64], folds: int, rng: np.random.Generator) -> list[NDArray[np.int64]]:
-    """The people of each fold: equally many, and with about as many genuine pairs.
+def _members(everybody: _Everybody, folds: int, seed: int) -> list[NDArray[np.int64]]:
+    """The people of each fold: of each group equally many, and with about as many genuine pairs.
 
     Those with the most photos are dealt first, one to each fold; of each such round the fold that has the
     fewest pairs gets the person with the most.
     """
-    order = rng.permutation(len(counts))
+    counts = everybody.counts
+    order = np.random.default_rng([seed, folds]).permutation(len(counts))
     order = order[np.argsort(-counts[order], kind="stable")]
-    own = np.minimum(_genuine(counts), counts)
-    members: list[list[int]] = [[] for _ in range(folds)]
+    groups = [*everybody.each_group(order), order[everybody.group[order] < 0]]
     sums = np.zeros(folds, dtype=np.int64)
+    dealt = [_dealt(group, np.minimum(_genuine(counts), counts), sums) for group in groups]
+    return [np.concatenate(parts) for parts in zip(*dealt, strict=True)]
+
+
+def _dealt(
+    order: NDArray[np.int64], own: NDArray[np.int64], sums: NDArray[np.int64]
+) -> list[NDArray[np.int64]]:
+    """The people of a group by fold; `sums`, the pairs of each fold, grows by theirs."""
+    folds = len(sums)
+    members: list[list[int]] = [[] for _ in range(folds)]
     for start in range(0, len(order), folds):
         dealt = order[start : start + folds]
         sizes = np.array([len(fold) for fold in members])
@@ -128,32 +190,39 @@ def _genuine(counts: NDArray[np.int64]) -> NDArray[np.int64]:
     return counts * (counts - 1) // 2
 
 
-def _most(counts: NDArray[np.int64], members: Sequence[NDArray[np.int64]]) -> int:
+def _most(everybody: _Everybody, members: Sequence[NDArray[np.int64]]) -> int:
     """The pairs of a kind that every fold has."""
-    return min(min(int(_genuine(counts[fold]).sum()), _impostors(counts[fold])) for fold in members)
+    counts = everybody.counts
+    impostors = [sum(_impostors(counts[group]) for group in everybody.each_group(fold)) for fold in members]
+    return min(*(int(_genuine(counts[fold]).sum()) for fold in members), *impostors)
 
 
 def _impostors(counts: NDArray[np.int64]) -> int:
     return pair_count(int(counts.sum())) - int(_genuine(counts).sum())
 
 
-def _default(counts: NDArray[np.int64], members: Sequence[NDArray[np.int64]]) -> int:
+def _default(everybody: _Everybody, members: Sequence[NDArray[np.int64]]) -> int:
     """The pairs of a kind in a fold where nobody asked for a number; see `draw_pairs`."""
-    own = np.minimum(_genuine(counts), counts)
+    own = np.minimum(_genuine(everybody.counts), everybody.counts)
     most = _MOST_PAIRS // (2 * len(members))
     for fold in members:
-        few = _USES * int(counts[fold].min()) * len(fold) // 2
-        most = min(most, int(own[fold].sum()), _impostors(counts[fold]), few)
+        impostors = sum(_few_impostors(everybody.counts[group]) for group in everybody.each_group(fold))
+        most = min(most, int(own[fold].sum()), impostors)
     return max(most, 1)
 
 
-def _asked(pairs: int, people: People, members: Sequence[NDArray[np.int64]]) -> int:
+def _few_impostors(counts: NDArray[np.int64]) -> int:
+    """Impostor pairs of some people of which no photo is in more than `_USES`, if all serve equally."""
+    return min(_impostors(counts), _USES * int(counts.min(initial=1)) * len(counts) // 2)
+
+
+def _asked(pairs: int, everybody: _Everybody, members: Sequence[NDArray[np.int64]]) -> int:
     """The pairs of a kind in a fold, as asked for.
 
     Raises:
         InputError: they cannot be divided so, or there are not as many.
     """
-    kinds, most = 2 * len(members), _most(people.counts, members)
+    kinds, most = 2 * len(members), _most(everybody, members)
     if pairs > kinds * most:
         raise InputError(
             "--pairs",
@@ -173,13 +242,14 @@ def _asked(pairs: int, people: People, members: Sequence[NDArray[np.int64]]) -> 
     return pairs // kinds
 
 
-def _too_few_people(people: People, folds: int) -> InputError:
-    several = int((people.counts > 1).sum())
-    most = min(several, len(people.names) // 2)
-    way_out = f"Use --folds {most}, or align" if most > 1 else "Align"
+def _too_few_people(everybody: _Everybody, folds: int, seed: int) -> InputError:
+    several, people = int((everybody.counts > 1).sum()), len(everybody.counts)
+    fewer = range(min(folds - 1, several, people // 2), 1, -1)
+    most = next((each for each in fewer if _most(everybody, _members(everybody, each, seed))), 0)
+    alike = " of one group" if len(everybody.names) != 1 else ""
     return InputError(
         "--folds",
-        "needs two people in each fold, one of them with two photos or more",
-        got=f"{folds} folds and {len(people.names):,} people, {several:,} of them with two photos or more",
-        fix=f"{way_out} photos of more people.",
+        f"needs two people{alike} in each fold, and somebody with two photos or more",
+        got=f"{folds} folds and {people:,} people, {several:,} of them with two photos or more",
+        fix=f"{f'Use --folds {most}, or align' if most else 'Align'} photos of more people.",
     )

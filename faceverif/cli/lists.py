@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from faceverif.cli.checks import can_be_file, can_be_folder, made_by
+from data_prep.errors import InputError
+from faceverif.cli.checks import can_be_file, can_be_folder, exists, made_by
 
 AlignedPhotos = Annotated[
     Path,
@@ -32,6 +33,20 @@ def data_pairs(
         ),
     ] = None,
     seed: Seed = 0,
+    within: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="Draw impostor pairs of people alike in this column, such as sex: of --attributes, or one "
+            "that you added to the manifest. It stands in the list, for `verify --groups`.",
+        ),
+    ] = None,
+    attributes: Annotated[
+        Path | None,
+        typer.Option(
+            "--attributes", callback=exists, help="For --within: a CSV with a column photo or identity."
+        ),
+    ] = None,
 ) -> None:
     """Make a protocol of your own photos: genuine and impostor pairs in balanced folds without shared people.
 
@@ -40,8 +55,16 @@ def data_pairs(
     from data_prep.dataset.packed import load_aligned
     from data_prep.made_lists.pair_file import make_pair_list
 
+    if attributes is not None and within is None:
+        raise InputError(
+            "--attributes", "belongs to --within", got="it alone", fix="Add --within with one of its columns."
+        )
     dataset = load_aligned(aligned, field="ALIGNED")
-    typer.echo(make_pair_list(dataset, out, folds=folds, pairs=pairs, seed=seed))
+    typer.echo(
+        make_pair_list(
+            dataset, out, folds=folds, pairs=pairs, seed=seed, within=within, attributes=attributes
+        )
+    )
     typer.echo(
         f"next: faceverif verify --model MODEL --data {aligned} --protocol {out} --out results/{out.stem}"
     )
@@ -70,3 +93,6 @@ def data_gallery(
 
     dataset = load_aligned(aligned, field="ALIGNED")
     typer.echo(make_gallery_lists(dataset, out, strangers=strangers, enrol=enrol, seed=seed))
+    typer.echo(
+        f"next: faceverif rank --model MODEL --data {aligned} --protocol {out} --out results/{out.name}"
+    )

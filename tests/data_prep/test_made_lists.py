@@ -101,6 +101,35 @@ def test_pairs_keep_their_promises_or_the_way_out_works(
     assert pairs_of(made) == pairs_of(draw_pairs(people, folds=folds, pairs=pairs, seed=seed))
 
 
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(1, 5), st.sampled_from(["", "f", "m", "x"])), min_size=1, max_size=16),
+    st.integers(2, 4),
+    st.one_of(st.none(), st.integers(1, 20)),
+)
+def test_impostor_pairs_stay_within_a_group(
+    counted: list[tuple[int, str]], folds: int, per_fold: int | None
+) -> None:
+    counts, groups = [list(each) for each in zip(*counted, strict=True)]
+    people = people_of(counts)
+    group_of = dict(zip(people.names, groups, strict=True))
+    pairs = None if per_fold is None else per_fold * 2 * folds
+    try:
+        made = draw_pairs(people, folds=folds, pairs=pairs, seed=1, groups=groups)
+    except InputError as error:
+        if "--folds" in error.fix and error.field == "--folds":
+            fewer = int(error.fix.split("--folds ")[1].split(",")[0])
+            assert draw_pairs(people, folds=fewer, pairs=None, seed=1, groups=groups).folds == fewer
+        return
+    together = [frozenset(pair[:2]) for pair in pairs_of(made)]
+    assert len(set(together)) == len(together)
+    assert all(len(found) == 1 for found in folds_of(made).values())
+    for (left, right, same, _), group in zip(pairs_of(made), made.group, strict=True):
+        assert group_of[person(left)] == group_of[person(right)] == group
+        assert (person(left) == person(right)) == same
+        assert same or group
+
+
 def way_out(people: People, error: InputError, *, folds: int, pairs: int | None) -> None:
     """What the message advises works, and only just."""
     if error.field == "--pairs":
@@ -251,6 +280,33 @@ def test_names_that_no_list_can_hold_are_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "m.csv").exists()
     with pytest.raises(InputError, match="must hold photos of people with a name"):
         People.of(dataset(tmp_path / "b", [row("a.jpg", None)]))
+
+
+def test_the_group_of_each_pair_stands_in_the_list(tmp_path: Path) -> None:
+    data = dataset(tmp_path / "a", rows_of([4] * 12))
+    people = tmp_path / "people.csv"
+    people.write_text("identity,sex,left\n" + "".join(f"p{i:02d},{'fm'[i % 2]},1\n" for i in range(11)))
+    path = tmp_path / "m.csv"
+    settings: dict[str, Any] = {"folds": 2, "pairs": 80, "seed": 0, "attributes": people}
+    make_pair_list(data, path, within="sex", **settings)
+    protocol = load_protocol(path)
+    told = {(left[:3], sex) for left, sex in zip(protocol.left, protocol.columns["sex"], strict=True)}
+    assert told == {*((f"p{i:02d}", "fm"[i % 2]) for i in range(11)), ("p11", "")}
+    assert Counter(protocol.columns["sex"][20:40]) == {"f": 10, "m": 10}  # the first fold's impostors
+    assert "impostor pairs within one sex; seed 0" in protocol.reading
+    with pytest.raises(InputError, match=r"--within: must name a column .* got age. There are: sex, left."):
+        make_pair_list(data, path, within="age", **settings)
+    with pytest.raises(InputError, match="--within: must not be left, right, same, fold"):
+        make_pair_list(data, path, within="left", **settings)
+    photos = tmp_path / "photos.csv"
+    photos.write_text(
+        "photo,age\n" + "".join(f"p{i:02d}/{j}.jpg,{j // 3}\n" for i in range(12) for j in range(4))
+    )
+    with pytest.raises(
+        InputError, match="--within age: must have one value per person; got several for p00, p01"
+    ):
+        make_pair_list(data, path, within="age", **settings | {"attributes": photos})
+    assert "within one sex" in load_protocol(path).reading  # what was there stays
 
 
 # --- a gallery and probes

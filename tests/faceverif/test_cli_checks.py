@@ -251,6 +251,8 @@ WRONG = [
     ("data pairs there --out p.csv", "ALIGNED: must be a folder made by `faceverif align`"),
     ("data pairs there --out p.txt", "--out: must be a .csv file; got p.txt. Use p.csv."),
     ("data pairs there --out file/p.csv", "--out: must be a folder"),
+    ("data pairs there --out p.csv --attributes file", "--attributes: belongs to --within; got it alone"),
+    ("data pairs there --out p.csv --within a --attributes no.csv", "--attributes: there is no such file"),
     ("data gallery nowhere --out g", "ALIGNED: there is no such"),
     ("data gallery there --out file", "--out: must be a folder"),
     ("app --model nowhere", "--model: there is no such"),
