@@ -6,7 +6,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from data_prep.errors import InputError
-from data_prep.sources import celeba, cfp, folder, ijb, insightface_bin, named_files, recordio, webdataset
+from data_prep.sources import (
+    celeba,
+    cfp,
+    folder,
+    ijb,
+    insightface_bin,
+    named_files,
+    recordio,
+    rfw,
+    webdataset,
+)
 from data_prep.sources.base import Listing, Skipped, SourceFormat, SourcePhoto
 from data_prep.walk import left_by_the_system
 
@@ -20,6 +30,7 @@ FORMATS: tuple[SourceFormat, ...] = (
     ijb.FORMAT,
     celeba.FORMAT,
     cfp.FORMAT,
+    rfw.FORMAT,
     named_files.AGEDB,
     named_files.LFW_LIKE,
     folder.FORMAT,

@@ -23,6 +23,7 @@ from data_prep.protocols import (
 )
 from data_prep.protocols.own_lists import fingerprint, repeats_fingerprint
 from data_prep.protocols.sizes import BENCHMARKS, FURTHER_BENCHMARKS, RFW_GROUPS
+from data_prep.sources import list_source
 
 # Two sets of two genuine and two impostor pairs.
 NUMBERED = ["Ann\t1\t2", "Bo\t1\t2", "Ann\t1\tBo\t1", "Ann\t2\tCy\t1"] * 2
@@ -146,6 +147,29 @@ def test_rfw_as_a_whole_joins_the_folds_of_its_groups(tmp_path: Path) -> None:
     (txts / "Indian/Indian_pairs.txt").unlink()
     with pytest.raises(InputError):
         load_protocol(txts)
+
+
+@pytest.mark.parametrize("place", ["", "test", "test/data"])
+def test_rfw_is_aligned_as_a_whole_and_its_lists_find_their_photos(tmp_path: Path, place: str) -> None:
+    names = {(line.split()[0], number) for line in NUMBERED for number in (1, 2)} | {("Cy", 1)}
+    people = {"Ann": "m.0A0", "Bo": "m.0_b1", "Cy": "Cy"}  # who are in all groups
+    lines = [" ".join(people.get(field, field) for field in line.split()) for line in NUMBERED]
+    txts = rfw_lists(tmp_path / "RFW", lines=[line.replace(" ", "\t") for line in lines])
+    for group in RFW_GROUPS:
+        for name, number in names:
+            photo = tmp_path / f"RFW/test/data/{group}/{people[name]}/{people[name]}_000{number}.jpg"
+            photo.parent.mkdir(parents=True, exist_ok=True)
+            photo.write_bytes(picture(number))
+        write(tmp_path / f"RFW/test/data/{group}/stray.jpg", [""])
+    listing = list_source(tmp_path / "RFW" / place)
+    assert listing.skipped.text().startswith("skipped 4: outside_the_layout 4 (African/stray.jpg")
+    by_identity = {photo.identity for photo in listing.photos}
+    assert by_identity == {"m.0A0", "m.0_b1", *(f"{group}/Cy" for group in RFW_GROUPS)}
+    dataset = dataset_of(tmp_path / "aligned/rfw", [photo.key for photo in listing.photos])
+    for path in (txts, txts / "Asian/Asian_pairs.txt"):
+        protocol = protocol_on(path, dataset, allow_partial=False)
+        found = dataset.photos(find_rows(protocol.left, dataset))
+        assert found == [f"{photo}.jpg" for photo in protocol.left]
 
 
 @pytest.mark.parametrize("name", ["TALFW/pairs.txt", "talfw_pairs.txt"])
