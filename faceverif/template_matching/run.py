@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from pathlib import Path
 
@@ -26,8 +25,8 @@ from faceverif.verification.collapse import collapse_warning_of_photos
 from faceverif.verification.embedding_parts import (
     EmbeddedPortions,
     about_portions,
-    are_of,
     embed_in_portions,
+    remove_others,
 )
 from faceverif.verification.embeddings import embed_rows
 from faceverif.verification.files import RESULT_NAME, SCORES_NAME
@@ -52,7 +51,8 @@ def verify_templates(embedder: Embedder, task: TemplateTask, *, out: Path) -> Te
 
     Raises:
         InputError: the data set was cut for another model, a crop cannot be read, the model gives embeddings
-            that are not finite, or `out` is a file, cannot be written, or is in use.
+            that are not finite, or `out` is a file, cannot be written, is in use, or holds a folder
+            `embeddings` of something else.
     """
     embedder.spec.refuse_other(task.dataset.header)
     with filled(out, command=COMMAND):
@@ -71,10 +71,11 @@ def compare_templates(embedder: Embedder, task: TemplateTask, *, folder: Path) -
             does one with another pooling; those of another model or other data are replaced.
 
     Raises:
-        InputError: the data set was cut for another model, a crop cannot be read, or the model gives
-            embeddings that are not finite.
+        InputError: the data set was cut for another model, a crop cannot be read, the model gives embeddings
+            that are not finite, or the folder holds something else.
     """
     embedder.spec.refuse_other(task.dataset.header)
+    remove_others(folder, about_portions(embedder, task.dataset, flip=task.flip))
     start = time.monotonic()
     warnings = _warnings(embedder, task)
     unit = pooled(_embedded(embedder, task, folder), task)
@@ -113,8 +114,6 @@ def write_result(result: TemplateResult, out: Path) -> None:
 
 def _embedded(embedder: Embedder, task: TemplateTask, folder: Path) -> EmbeddedPortions:
     """Of all crops, so that what is in the folder does not depend on the lists."""
-    if not are_of(folder, about_portions(embedder, task.dataset, flip=task.flip)):
-        shutil.rmtree(folder, ignore_errors=True)
     return embed_in_portions(
         embedder, task.dataset, task.photos.rows, flip=task.flip, folder=folder, engine=ThisProcess()
     )

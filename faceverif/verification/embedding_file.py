@@ -22,7 +22,7 @@ from data_prep.repeated_text import written_out
 from data_prep.work.job import Engine
 from faceverif.models import Embedder
 from faceverif.verification.collapse import collapse_warning, different_photos
-from faceverif.verification.embedding_parts import about_portions, are_of, embed_in_portions
+from faceverif.verification.embedding_parts import about_portions, embed_in_portions, remove_others
 from faceverif.verification.embeddings import BATCH, FLIP_RULE, embed_rows, embedded_batches
 
 _METADATA_KEY = b"faceverif.embeddings"
@@ -71,8 +71,7 @@ def embed_to_file(
             _write_batches(unfinished, dataset, rows, batches, about=json.dumps(about))
             return
         folder = out.with_name(f"{out.name}.portions")
-        if not are_of(folder, about_portions(embedder, dataset, flip=flip)):
-            shutil.rmtree(folder, ignore_errors=True)
+        remove_others(folder, about_portions(embedder, dataset, flip=flip))
         done = embed_in_portions(embedder, dataset, rows, flip=flip, folder=folder, engine=engine)
         batches = (part[at : at + BATCH] for part in done for at in range(0, len(part), BATCH))
         _write_batches(unfinished, dataset, rows, batches, about=json.dumps(about | {"device": done.device}))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +18,9 @@ from safetensors import SafetensorError
 from data_prep.atomic import write_text
 from data_prep.dataset.crops import Crops
 from data_prep.dataset.manifest import AlignedDataset
-from data_prep.errors import DAMAGE, InputError
+from data_prep.errors import DAMAGE, InputError, few
 from data_prep.json_object import read_json
-from data_prep.progress import progress
+from data_prep.progress import progress, say
 from data_prep.storage import address_of
 from data_prep.work.job import Engine, Job, WorkStopped
 from faceverif.models import Embedder
@@ -28,6 +30,13 @@ from faceverif.verification.embeddings import BATCH, embed_crops
 
 _PORTION = 4 * BATCH  # crops of a shard: 20 MB
 _ABOUT_NAME = "about.json"
+_OURS = re.compile(r"about\.json|\d{8}\.safetensors|\.unfinished-.*")
+_SPOKEN = {
+    "model_sha256": "another model",
+    "preprocessing": "another preprocessing",
+    "data_sha256": "other data",
+    "flip": "the other --flip",
+}
 _METADATA_KEY, _EMBEDDINGS = "faceverif.embeddings", "embeddings"
 
 
@@ -213,12 +222,38 @@ def about_portions(embedder: Embedder, dataset: AlignedDataset, *, flip: bool) -
     }
 
 
-def are_of(folder: Path, about: dict[str, str | bool]) -> bool:
-    """Whether a folder was begun with the same; false where it was not begun."""
+def remove_others(folder: Path, about: dict[str, str | bool]) -> None:
+    """Remove portions that were begun with something else, and say so; those of the same stay.
+
+    Args:
+        folder: for the portions; it need not exist.
+        about: what they will be of.
+
+    Raises:
+        InputError: the path is a file, or a folder that holds anything else.
+    """
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    others = (
+        [path.name for path in folder.iterdir() if not _OURS.fullmatch(path.name)] if folder.is_dir() else []
+    )
+    if others or not (folder / _ABOUT_NAME).is_file():
+        raise InputError(
+            "--out",
+            "must have room for a folder of embeddings",
+            got=f"{folder}" + (f", which holds {few(sorted(others), most=2)}" if others else ""),
+            fix=f"Name another --out, or move {folder} elsewhere.",
+        )
     try:
-        return read_json(folder / _ABOUT_NAME) == about
-    except (InputError, OSError):
-        return False
+        begun = read_json(folder / _ABOUT_NAME)
+    except InputError:  # damaged
+        begun = {}
+    if begun != about:
+        differs = [spoken for key, spoken in _SPOKEN.items() if begun.get(key) != about[key]]
+        say(
+            f"replacing the embeddings in {folder}, which are of {' and '.join(differs) or 'another version'}"
+        )
+        shutil.rmtree(folder)
 
 
 def _kept(path: Path, count: int) -> SealedTensors | None:

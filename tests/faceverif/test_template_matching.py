@@ -265,6 +265,24 @@ def test_embeddings_of_another_model_are_replaced(release: Path, aligned: Path, 
     assert (first.scores != second.scores).any()
 
 
+def test_only_embeddings_of_ours_are_replaced_and_it_is_said(
+    release: Path, aligned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, task = tmp_path / "embeddings", _task(release, aligned)
+    run.compare_templates(pattern_embedder(), task, folder=folder)
+    run.compare_templates(pattern_embedder(), replace(task, flip=True), folder=folder)
+    assert f"replacing the embeddings in {folder}, which are of the other --flip" in capsys.readouterr().err
+    (folder / "lfw.parquet").write_bytes(b"of the user")
+    for flip in (True, False):
+        with pytest.raises(InputError, match=r"holds lfw\.parquet\. Name another --out"):
+            run.compare_templates(pattern_embedder(), replace(task, flip=flip), folder=folder)
+    assert (folder / "lfw.parquet").read_bytes() == b"of the user"
+    assert (folder / "about.json").is_file()
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="must have room for a folder of embeddings"):
+        run.compare_templates(pattern_embedder(), task, folder=tmp_path / "file")
+
+
 def _result(release: Path, data: Path, out: Path, pooling: Pooling = Pooling.NORM_SCORE) -> TemplateResult:
     return run.compare_templates(pattern_embedder(), _task(release, data, pooling), folder=out)
 
