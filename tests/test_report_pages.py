@@ -56,7 +56,11 @@ def run_in(folder: Path) -> Path:
     (folder / "config.yaml").write_text("seed: 1\nhead: {name: cosface}\n# " + "a long line of a config " * 9)
     (folder / "provenance.json").write_text(json.dumps({"data": {"path": LONG, "sha256": "0" * 64}}))
     (folder / "metrics.csv").write_text(METRICS)
-    options = VerificationOptions(flip=False)
+    people = [f"P{person:02d},{(LONG, 'b')[person % 2]}" for person in range(12)]
+    (folder / "people.csv").write_text("\n".join(["identity,group", *people]))
+    options = VerificationOptions(
+        flip=False, quality=True, groups=("group",), attributes=folder / "people.csv", far=0.1
+    )
     out = folder / "verification" / "dev"
     result = verify(
         pattern_embedder(), folder / "data", write_pairs(folder / "p.csv"), out=out, options=options

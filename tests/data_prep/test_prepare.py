@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import math
 import os
 import shutil
 import signal
@@ -30,6 +31,9 @@ from data_prep.prepare import align_folder as prepare
 from data_prep.prepare import workers
 from data_prep.prepare.align_folder import AlignSummary, align_folder
 from data_prep.prepare.task import AlignSettings
+from data_prep.quality.names import POSE
+from data_prep.quality.pose import head_pose
+from data_prep.quality.sharpness import sharpness
 from data_prep.sources.folder import list_photos
 from data_prep.system_errors import disk_is_full
 from data_prep.work import here
@@ -105,6 +109,10 @@ def test_crops_are_the_warped_photos_each_in_a_file_of_its_own(
         landmarks = np.array(row["landmarks"]).reshape(5, 2)
         expected = align_face(read_photo(source / str(row["photo"])), landmarks, template)
         assert np.abs(read_photo(out / str(row["crop"])).astype(int) - expected).mean() < 2
+        [pose] = head_pose(landmarks[None])
+        assert [row[name] for name in POSE] == pytest.approx(pose, abs=1e-2)
+        assert row["eye_distance_px"] == pytest.approx(math.dist(*landmarks[:2]), abs=1e-2)
+        assert row["sharpness"] == pytest.approx(sharpness(expected), abs=1e-2)
         assert row["crop_sha256"] == hashlib.sha256((out / str(row["crop"])).read_bytes()).hexdigest()
 
 
