@@ -7,6 +7,7 @@
   first line. XQLFW's own file is also known by its hash.
 - TALFW (Zhong & Deng 2020) is LFW's pairs on other photos, so a list is it where it holds LFW's own pairs and
   its file or folder is called TALFW.
+- A list that `faceverif data pairs` made, as the note above it says, is none of these.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_prep.protocols.base import ProtocolSize
+from data_prep.protocols.list_note import ListNote
 from data_prep.protocols.own_lists import LFW_VIEW2, file_name, own_name
 from data_prep.protocols.sizes import (
     FURTHER_BENCHMARKS,
@@ -94,6 +96,8 @@ def list_name(
         return ListName("talfw", f"{TALFW_READING}, as its {called.by} says")
     if own is not None:
         return ListName(own, f"the authors' own pairs of {own}")
+    if ListNote.above(path) is not None:
+        return ListName(file_name(path) if called is None else path.name)
     size = ProtocolSize(len(left), len(np.unique(fold)))
     named = further_name(path, size, promised=promised)
     return named or ListName(file_name(path))

@@ -1,7 +1,8 @@
 """Whose photos an aligned set holds, by the name of its folder, and whether a protocol is about them.
 
 CALFW, CPLFW, XQLFW, MLFW and TALFW call their photos as LFW does, and they are others. So a list of one on
-the photos of another would run, and its result would bear the wrong name.
+the photos of another would run, and its result would bear the wrong name. The folder in XQLFW's own archive
+even has a name that begins with LFW's: a set that is called as the folder of a known archive is that one's.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 from data_prep.alignment import TEMPLATES
 from data_prep.dataset.manifest import AlignedDataset
 from data_prep.errors import InputError
+from data_prep.fetching.known_sets import KNOWN_SETS
 from data_prep.protocols.base import VerificationProtocol
 from data_prep.protocols.list_names import TALFW_READING
 from data_prep.protocols.own_lists import BENCHMARK_OF, LFW_VIEW1, LFW_VIEW2
@@ -25,18 +27,34 @@ from data_prep.protocols.sizes import (
     size_of,
 )
 
+# The folders of known archives that are not called after their set.
+_SET_OF_FOLDER = {
+    letters(file.folder): letters(known.name)
+    for known in KNOWN_SETS.values()
+    for file in known.files
+    if file.folder is not None and not letters(file.folder).startswith(letters(known.name))
+}
+
 
 def set_letters(folder: Path) -> str:
-    """The letters of an aligned set's name, without the size of its crops at the end."""
+    """The letters of an aligned set's name, without the size of its crops at the end.
+
+    A set that is called as the folder of a known archive has the name of that one.
+    """
     sizes = "|".join(sorted({str(template.crop_px) for template in TEMPLATES.values()}))
-    return letters(re.sub(rf"[-_. ]({sizes})$", "", folder.resolve().name))
+    name = letters(re.sub(rf"[-_. ]({sizes})$", "", folder.resolve().name))
+    for published, known in _SET_OF_FOLDER.items():
+        if name.startswith(published):
+            return known + name.removeprefix(published)
+    return name
 
 
-def benchmark_of_set(folder: Path) -> str | None:
-    """The benchmark whose name a set's begins with, as `lfw-deepfunneled`; null for another set."""
+def photos_of_set(folder: Path) -> str | None:
+    """The benchmark whose photos a set holds, by how its name begins (`lfw-deepfunneled`); null for none."""
     name = set_letters(folder)
     opening = [each for each in (*BENCHMARKS, *FURTHER_BENCHMARKS) if name.startswith(letters(each))]
-    return max(opening, key=len, default=None)
+    benchmark = max(opening, key=len, default=None)
+    return PHOTOS_OF.get(benchmark, benchmark) if benchmark is not None else None
 
 
 def on_photos(protocol: VerificationProtocol, dataset: AlignedDataset) -> VerificationProtocol:
@@ -45,7 +63,7 @@ def on_photos(protocol: VerificationProtocol, dataset: AlignedDataset) -> Verifi
     Raises:
         InputError: it is a benchmark's, and the set is called after another one.
     """
-    there = benchmark_of_set(dataset.root)
+    there = photos_of_set(dataset.root)
     if protocol.name == LFW_VIEW2 and there == "TALFW":
         return as_talfw(protocol, why=f"as the folder {dataset.root.name} says")
     wanted = _photos_of(protocol)

@@ -26,8 +26,8 @@ FURTHER_BENCHMARKS: dict[str, ProtocolSize] = {
     "TALFW": _SIX,
     **{f"RFW-{group}": _SIX for group in RFW_GROUPS},
 }
-# Benchmarks whose authors publish pairs of another one's photos.
-PHOTOS_OF = {"SLLFW": "LFW"}
+# Benchmarks that are about photos of another one, or share theirs.
+PHOTOS_OF = {"SLLFW": "LFW", "CFP-FF": "CFP", "CFP-FP": "CFP"}
 
 
 def size_of(benchmark: str) -> ProtocolSize:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from field_formats import picture, write_bin
 from test_protocols import dataset_of
 
 from data_prep.errors import InputError
+from data_prep.fetching.known_sets import KNOWN_SETS
 from data_prep.protocols import (
     ProtocolSize,
     VerificationProtocol,
@@ -21,7 +23,10 @@ from data_prep.protocols import (
     own_lists,
     protocol_on,
 )
+from data_prep.protocols.benchmarks import find_lists
+from data_prep.protocols.list_note import ListNote
 from data_prep.protocols.own_lists import fingerprint, repeats_fingerprint
+from data_prep.protocols.photo_sets import on_photos, photos_of_set, set_letters
 from data_prep.protocols.sizes import BENCHMARKS, FURTHER_BENCHMARKS, RFW_GROUPS
 from data_prep.sources import list_source
 
@@ -213,6 +218,39 @@ def test_a_benchmark_is_not_run_on_the_photos_of_another(
     called = {"lfw-112": "lfw-view2", "talfw": "talfw", "mine": "lfw-view2", "lfwcrop": "lfw-view2"}
     assert names(lfw) == called
     assert names(write(tmp_path / "TALFW/pairs.txt", ["2\t2", *NUMBERED])) == {"talfw": "talfw"}
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"), [(file.folder, known.name) for known in KNOWN_SETS.values() for file in known.files]
+)
+def test_a_set_called_as_the_folder_of_an_archive_holds_its_photos(folder: str | None, name: str) -> None:
+    if folder is not None:
+        assert photos_of_set(Path(f"{folder}-112")) in (name.upper(), None)
+        assert set_letters(Path(f"{folder}-112")).startswith(name)
+
+
+def test_both_halves_of_cfp_are_about_one_set_of_photos(tmp_path: Path) -> None:
+    mine = load_protocol(write(tmp_path / "mine.csv", PAIRS))
+    halves = [replace(mine, name=name) for name in ("cfp-ff", "cfp-fp")]
+    for folder in ("cfp", "cfp-112", "cfp_fp-112", "CFP_FF", "cfp-dataset"):
+        dataset = dataset_of(tmp_path / folder, ["Ann_1.jpg"])
+        assert [on_photos(half, dataset).name for half in halves] == ["cfp-ff", "cfp-fp"]
+    with pytest.raises(InputError, match=r"called after LFW.* name their folder cfp\."):
+        on_photos(halves[0], dataset_of(tmp_path / "lfw", ["Ann_1.jpg"]))
+
+
+@pytest.mark.parametrize("name", ["xqlfw.csv", "MLFW/pairs.csv", "Asian_pairs.csv"])
+def test_a_list_that_was_made_here_is_no_benchmark(tmp_path: Path, name: str) -> None:
+    lines = ["left,right,same,fold", *(f"{PAIRS[i % 4]}\t{i // 4}".replace("\t", ",") for i in range(8))]
+    path = write(tmp_path / name, lines)
+    assert load_protocol(path).name in ("xqlfw", "mlfw", "rfw-asian", "Asian_pairs")
+    found = load_protocol(path)
+    note = ListNote.of_pairs(found.left, found.right, found.same, found.fold, how="seed 0")
+    write(path, [note.line(), *lines])
+    assert load_protocol(path).name == path.name
+    [listed] = find_lists(path.parent, [], allow_partial=False)
+    assert listed.title == path.name
+    assert on_photos(load_protocol(path), dataset_of(tmp_path / "lfw", ["Ann_1.jpg"])).name == path.name
 
 
 def test_calfw_may_be_told_by_its_folder(tmp_path: Path) -> None:
