@@ -36,7 +36,8 @@ from faceverif.report.svg import save_panels
 from faceverif.report.two_runs import compare_runs, write_page_of_two
 from faceverif.template_matching.options import Pooling
 from faceverif.template_matching.run import verify_templates
-from faceverif.template_matching.task import TemplateTask
+from faceverif.template_matching.search_run import rank_templates
+from faceverif.template_matching.task import SearchTask, TemplateTask
 from faceverif.verification.calibration import write_calibration
 from faceverif.verification.options import VerificationOptions
 from faceverif.verification.runner import verify
@@ -89,15 +90,17 @@ def classifier_in(folder: Path) -> Path:
     return write_classifier_report(folder)
 
 
-def templates_in(folder: Path) -> Path:
-    release, out = folder / "SMALL", folder / "templates"
-    ijb_release.write_lists(release)
+def templates_in(folder: Path) -> list[Path]:
+    release = folder / "SMALL"
+    ijb_release.write_galleries(ijb_release.write_lists(release))
     ijb_release.write_pictures(release, lambda person, photo: face(person, photo, side=112, noise=600))
     align_folder(release, folder / "small-112", settings=AlignSettings(), engine=ThisProcess())
     files = IjbFiles(release / "meta", "small")
     task = TemplateTask.of(files, folder / "small-112", Pooling.NORM, VerificationOptions(flip=False))
-    verify_templates(pattern_embedder(), task, out=out)
-    return out / "report.html"
+    verify_templates(pattern_embedder(), task, out=folder / "pairs")
+    searched = SearchTask.of(files, folder / "small-112", Pooling.NORM, flip=False, allow_partial=False)
+    rank_templates(pattern_embedder(), searched, out=folder / "searches")
+    return [folder / "pairs" / "report.html", folder / "searches" / "report.html"]
 
 
 def suite_in(folder: Path, data: Path) -> Path:
@@ -343,7 +346,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         run / "verification" / "dev" / "report.html",
         write_page_of_two(compare_runs(run, folder / "other"), folder / "two"),
         classifier_in(folder / "classifier"),
-        templates_in(folder),
+        *templates_in(folder),
         suite_in(folder, run / "data"),
         identification_in(folder / "lists-of-a-gallery-and-probes", run / "data"),
         experiment_in(folder),

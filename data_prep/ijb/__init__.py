@@ -18,15 +18,19 @@ Fields are separated by one space. IJB-B's names begin with `ijbb`.
 from data_prep.ijb.files import IjbFiles, find_ijb_files
 from data_prep.ijb.landmarks import GivenLandmarks, read_landmarks
 from data_prep.ijb.protocol import TemplatePairs, TemplateProtocol, load_template_protocol
+from data_prep.ijb.searches import SearchProtocol, TemplateList, load_search_protocol
 from data_prep.ijb.templates import TemplatePhotos, read_template_photos
 
 __all__ = [
     "GivenLandmarks",
     "IjbFiles",
+    "SearchProtocol",
+    "TemplateList",
     "TemplatePairs",
     "TemplatePhotos",
     "TemplateProtocol",
     "find_ijb_files",
+    "load_search_protocol",
     "load_template_protocol",
     "read_landmarks",
     "read_template_photos",

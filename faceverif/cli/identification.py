@@ -12,6 +12,7 @@ from data_prep.errors import InputError
 from data_prep.progress import say
 from faceverif.cli.checks import exists, is_rate, made_by
 from faceverif.cli.options import (
+    AllowPartial,
     DataDir,
     Device,
     Flip,
@@ -19,9 +20,11 @@ from faceverif.cli.options import (
     OnnxOutput,
     OptionalModel,
     OutDir,
+    PoolingName,
     Preprocess,
     Thresholds,
 )
+from faceverif.template_matching.options import DEFAULT_POOLING
 
 if TYPE_CHECKING:
     from data_prep.protocols.identification import IdentificationProtocol
@@ -49,7 +52,8 @@ Lists = Annotated[
     typer.Option(
         "--protocol",
         callback=exists,
-        help="Instead of the two: a folder with gallery.csv and probes.csv, or TinyFace's Testing_Set.",
+        help="Instead of the two: a folder with gallery.csv and probes.csv, TinyFace's Testing_Set, or "
+        "IJB-B's or IJB-C's folder meta.",
     ),
 ]
 
@@ -61,6 +65,8 @@ def rank(
     gallery: GalleryList = None,
     probes: ProbeList = None,
     protocol: Lists = None,
+    pooling: PoolingName = None,
+    allow_partial: AllowPartial = False,
     preprocess: Preprocess = None,
     output: OnnxOutput = None,
     flip: Flip = True,
@@ -70,9 +76,23 @@ def rank(
 
     To find the person on a photo of your own, use `faceverif identify`.
     """
-    lists = _lists(gallery, probes, protocol)
+    from data_prep.ijb import find_ijb_files
     from faceverif.models import load_embedder
+    from faceverif.template_matching.task import SearchTask, refuse_options_of_templates
 
+    if protocol is not None and gallery is probes is None and (files := find_ijb_files(protocol)) is not None:
+        weights = pooling or DEFAULT_POOLING
+        task = SearchTask.of(files, data, weights, flip=flip, allow_partial=allow_partial)
+        say(f"searching {task.protocol.reading}: {out}")
+        embedder = load_embedder(model[0], preprocess=preprocess, output=output, device=device)
+
+        from faceverif.template_matching.search_run import rank_templates
+
+        typer.echo(rank_templates(embedder, task, out=out).text())
+        typer.echo(f"report: {out / 'report.html'}")
+        return
+    refuse_options_of_templates(pooling, allow_partial=allow_partial)
+    lists = _lists(gallery, probes, protocol)
     say(f"searching {len(lists.probes):,} probes in {len(lists.gallery):,} gallery photos: {out}")
     embedder = load_embedder(model[0], preprocess=preprocess, output=output, device=device)
 

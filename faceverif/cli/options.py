@@ -18,6 +18,7 @@ from faceverif.cli.checks import (
     made_by,
     one_model,
 )
+from faceverif.template_matching.options import Pooling
 
 ConfigFile = Annotated[Path, typer.Argument(help="A YAML file; configs/ has examples.")]
 NewRun = Annotated[
@@ -112,6 +113,21 @@ DryRun = Annotated[
     typer.Option(
         "--dry-run",
         help="Check everything, measure a few steps, print what the run needs; write nothing.",
+    ),
+]
+AllowPartial = Annotated[
+    bool,
+    typer.Option(
+        "--allow-partial", help="Leave out pairs whose photos are missing, and say so in every output."
+    ),
+]
+PoolingName = Annotated[
+    Pooling | None,
+    typer.Option(
+        "--pooling",
+        help="For IJB-B and IJB-C: what a photo counts within its IJB template, beside the others. Its "
+        "detector score, the norm of its embedding, or both, as InsightFace's evaluation does; that is "
+        "the default.",
     ),
 ]
 Workers = Annotated[int, typer.Option(min=0, help="Processes that decode photos; 0: one per core.")]

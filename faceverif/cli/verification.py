@@ -12,6 +12,7 @@ from data_prep.errors import InputError
 from data_prep.progress import say
 from faceverif.cli.checks import THIS_MACHINE, can_be_file, can_be_folder, exists, made_by
 from faceverif.cli.options import (
+    AllowPartial,
     DataDir,
     Device,
     Flip,
@@ -20,12 +21,13 @@ from faceverif.cli.options import (
     OnnxOutput,
     OptionalModel,
     OutDir,
+    PoolingName,
     Preprocess,
     RejectAt,
     Thresholds,
     engine_on,
 )
-from faceverif.template_matching.options import DEFAULT_POOLING, Pooling
+from faceverif.template_matching.options import DEFAULT_POOLING
 from faceverif.verification.options import (
     Score,
     VerificationOptions,
@@ -112,12 +114,6 @@ FittedOn = Annotated[
         help="For --score pca-mahalanobis: aligned photos that the model was trained on.",
     ),
 ]
-AllowPartial = Annotated[
-    bool,
-    typer.Option(
-        "--allow-partial", help="Leave out pairs whose photos are missing, and say so in every output."
-    ),
-]
 
 Groups = Annotated[
     list[str] | None,
@@ -162,15 +158,6 @@ MinQuality = Annotated[
         metavar="MEASURE=VALUE",
         help="Verify only the pairs whose photos both have this quality or a higher one: norm, "
         "score, eye_distance_px, frontal or sharpness. The result is called partial. May be repeated.",
-    ),
-]
-PoolingName = Annotated[
-    Pooling | None,
-    typer.Option(
-        "--pooling",
-        help="For IJB-B and IJB-C: what a photo counts within its IJB template, beside the others. Its "
-        "detector score, the norm of its embedding, or both, as InsightFace's evaluation does; that is "
-        "the default.",
     ),
 ]
 

@@ -197,7 +197,7 @@ class IdentificationResult:
             "rank1_fallback_as_misses": self.rank1_fallback_as_misses,
             "cmc": cmc.rate.tolist(),
             "tpir_at_fpir": {
-                f"{target:g}": None if point is None else _point_json(point)
+                f"{target:g}": None if point is None else point_json(point)
                 for target, point in self.metrics.tpir_at_fpir.items()
             },
             **self.counts(),
@@ -224,7 +224,8 @@ class IdentificationResult:
         }
 
 
-def _point_json(point: IdentificationPoint) -> dict[str, Any]:
+def point_json(point: IdentificationPoint) -> dict[str, Any]:
+    """An operating point as results have it, JSON-able."""
     return {
         "tpir": point.tpir,
         "tpir_interval": list(point.tpir_interval),

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from data_prep.dataset.manifest import AlignedDataset, Status
 from data_prep.errors import InputError
-from data_prep.ijb import TemplatePhotos, TemplateProtocol
+from data_prep.ijb import TemplatePhotos
 from data_prep.protocols.matching import find_rows, names_of
 from data_prep.repeated_text import holds
 from faceverif.template_matching.options import Pooling
@@ -96,14 +96,17 @@ class PooledPhotos:
         return self.rows[self.crop[first]]
 
 
-def within(protocol: TemplateProtocol, dataset: AlignedDataset) -> TemplateProtocol:
-    """The part of a protocol whose photos the data set holds; the protocol itself where it holds all."""
-    names = protocol.photos.names
-    if pc.all(pc.is_in(names, value_set=_keys(dataset))).as_py():
-        return protocol
-    found = names_of(dataset).rows_of(names.to_pylist())
-    there = np.array([row is not None for row in found.values()])
-    return protocol if there.all() else protocol.part(there)
+def photos_there(photos: TemplatePhotos, dataset: AlignedDataset) -> NDArray[np.bool_]:
+    """(photos,) True for those that the data set holds.
+
+    Raises:
+        InputError: a name fits several of its photos.
+    """
+    there = pc.is_in(photos.names, value_set=_keys(dataset)).to_numpy()
+    if there.all():
+        return there
+    found = names_of(dataset).rows_of(photos.names.to_pylist())
+    return np.array([row is not None for row in found.values()])
 
 
 def rows_of(photos: TemplatePhotos, dataset: AlignedDataset) -> NDArray[np.int64]:

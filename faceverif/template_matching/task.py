@@ -8,29 +8,68 @@ from pathlib import Path
 from data_prep.dataset.manifest import AlignedDataset
 from data_prep.dataset.packed import load_aligned
 from data_prep.errors import InputError
-from data_prep.ijb import IjbFiles, TemplateProtocol, load_template_protocol
+from data_prep.ijb import (
+    IjbFiles,
+    SearchProtocol,
+    TemplateProtocol,
+    load_search_protocol,
+    load_template_protocol,
+)
 from faceverif.template_matching.options import Pooling
-from faceverif.template_matching.photos import PooledPhotos, within
+from faceverif.template_matching.photos import PooledPhotos, photos_there
 from faceverif.verification.options import Score, VerificationOptions
 
 
 @dataclass(frozen=True, kw_only=True)
-class TemplateTask:
-    """What is compared.
+class PoolingTask:
+    """Which crops are pooled into IJB templates, and how.
 
     Attributes:
-        protocol: the pairs.
-        dataset: where the crops of its photos are.
+        dataset: where the crops of the photos are.
         photos: what these contribute.
         pooling: what a photo counts.
         flip: average each embedding with that of the mirrored crop.
     """
 
-    protocol: TemplateProtocol
     dataset: AlignedDataset
     photos: PooledPhotos
     pooling: Pooling
     flip: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchTask(PoolingTask):
+    """What is searched.
+
+    Attributes:
+        protocol: galleries and probes.
+    """
+
+    protocol: SearchProtocol
+
+    @classmethod
+    def of(
+        cls, lists: IjbFiles, data: Path, pooling: Pooling, *, flip: bool, allow_partial: bool
+    ) -> SearchTask:
+        """Read the lists and find their photos; arguments and errors as of `TemplateTask.of`."""
+        dataset = load_aligned(data)
+        protocol = load_search_protocol(lists, allow_partial=allow_partial)
+        there = photos_there(protocol.photos, dataset) if allow_partial else None
+        if there is not None and not there.all():
+            protocol = protocol.part(there)
+        photos = PooledPhotos.of(protocol.photos, dataset, pooling=pooling)
+        return cls(protocol=protocol, dataset=dataset, photos=photos, pooling=pooling, flip=flip)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TemplateTask(PoolingTask):
+    """What is compared.
+
+    Attributes:
+        protocol: the pairs.
+    """
+
+    protocol: TemplateProtocol
 
     @classmethod
     def of(cls, lists: IjbFiles, data: Path, pooling: Pooling, options: VerificationOptions) -> TemplateTask:
@@ -47,8 +86,9 @@ class TemplateTask:
         """
         dataset = load_aligned(data)
         protocol = load_template_protocol(lists, allow_partial=options.allow_partial)
-        if options.allow_partial:
-            protocol = within(protocol, dataset)
+        there = photos_there(protocol.photos, dataset) if options.allow_partial else None
+        if there is not None and not there.all():
+            protocol = protocol.part(there)
         photos = PooledPhotos.of(protocol.photos, dataset, pooling=pooling)
         return cls(protocol=protocol, dataset=dataset, photos=photos, pooling=pooling, flip=options.flip)
 
@@ -74,6 +114,22 @@ def refuse_options_of_pairs(options: VerificationOptions, score: Score) -> None:
                 got="a --protocol of IJB templates",
                 fix="Leave it out: IJB templates are compared by their cosine, all pairs together.",
             )
+
+
+def refuse_options_of_templates(pooling: Pooling | None, *, allow_partial: bool) -> None:
+    """`rank` takes these for IJB's lists alone.
+
+    Raises:
+        InputError: one of them is given.
+    """
+    refuse_pooling(pooling)
+    if allow_partial:
+        raise InputError(
+            "--allow-partial",
+            "is for a --protocol of IJB templates here",
+            got="other lists",
+            fix="Leave it out, and search the photos that are there.",
+        )
 
 
 def refuse_pooling(pooling: Pooling | None) -> None:

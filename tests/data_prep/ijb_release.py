@@ -67,6 +67,29 @@ def write_lists(
     return meta
 
 
+def searches() -> dict[str, list[tuple[int, int]]]:
+    """IJB template and person of each list: of each person the first is enrolled, in G1 or G2."""
+    templates = range(FIRST, FIRST + PEOPLE * TEMPLATES)
+    rows = {"gallery_G1": [], "gallery_G2": [], "probe_mixed": []}
+    for template in templates:
+        first, person = (template - FIRST) % TEMPLATES == 0, person_of(template)
+        rows[f"gallery_G{1 + person % 2}" if first else "probe_mixed"].append((template, 50 + person))
+    return rows
+
+
+def write_galleries(meta: Path, *, prefix: str = "small") -> None:
+    """The lists of both galleries and of the probes, a row per photo, with the columns of IJB-C."""
+    for name, rows in searches().items():
+        header = "TEMPLATE_ID,SUBJECT_ID,FILENAME,SIGHTING_ID,FACE_X"
+        lines = [
+            f"{template},{subject},img/{photo},{place},"
+            for template, subject in rows
+            for place, (photo, its, _) in enumerate(photos())
+            if its == template
+        ]
+        _write(meta / f"{prefix}_1N_{name}.csv", [header, *lines])
+
+
 def write_pictures(release: Path, draw: Draw) -> None:
     """`loose_crop` with a turned and enlarged face in each picture; `draw` makes its crop of 112 px."""
     folder = release / "loose_crop"

@@ -206,6 +206,11 @@ WRONG = [
         "rank --data there --gallery file --model m --out o",
         "--probes FILE, or --protocol FOLDER; got --gallery",
     ),
+    ("rank --data there --protocol ijb --model m --out o", "data: must be a folder made by"),
+    (
+        "rank --data there --gallery file --probes file --model m --out o --pooling mean",
+        "--pooling: is for a --protocol of IJB templates",
+    ),
     ("rank --data there --protocol there --model m --out o", "--protocol: must be a folder with gallery.csv"),
     ("compare nowhere.jpg photo.jpg --model m", "FIRST: there is no such"),
     ("compare photo.jpg nowhere.jpg --model m", "SECOND: there is no such"),
