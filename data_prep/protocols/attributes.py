@@ -100,10 +100,10 @@ class Attributes:
         by_photo = self.keyed_by == PHOTO
         found = self._by_photo(dataset) if by_photo else self._by_identity(dataset)
         if not found:
-            known = dataset.photos([0]) if by_photo else dataset.column("identity")[:1].tolist()
+            there = dataset.photos([0]) if by_photo else dataset.column("identity")[:1].tolist()
             raise InputError(
                 OPTION,
-                f"must say something of the {self.keyed_by} of the data set, such as {known[0]}",
+                f"must say something of the {self.keyed_by} of the data set, such as {there[0]}",
                 got=f"{len(self.keys):,} others, such as {self.keys[0]} ({self.path})",
                 fix=f"Take the file of these data, or write its {self.keyed_by} as the manifest does.",
             )
@@ -181,7 +181,7 @@ def _table(path: Path) -> tuple[list[str], list[_Line]]:
     notes = 0
     while notes + 1 < len(texts) and texts[notes + 1].startswith("#"):  # LFW's header is such a line
         notes += 1
-    opening = texts[notes].removeprefix("#").strip()
+    opening = texts[notes][1:].lstrip() if texts[notes].startswith("#") else texts[notes].strip(" ")
     for separator in SEPARATORS:
         header = [name.strip() for name in next(csv.reader([opening], delimiter=separator.sign), [])]
         if len(header) > 1 and _is_key(header):

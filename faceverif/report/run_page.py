@@ -116,7 +116,7 @@ def write_verification_report(folder: Path) -> Path:
         folder / REPORT_NAME,
         "verification.html.j2",
         kind="Face verification",
-        title=shown.facts["protocol"] + (" (partial)" if shown.facts["partial"] else ""),
+        title=shown.facts["protocol"] + (" (partial)" if shown.facts.get("partial") else ""),
         numbers=shown.numbers,
         verification=shown,
     )

@@ -6,6 +6,7 @@ import html
 import io
 import json
 import re
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,7 +94,9 @@ def panel_svg(panel: Panel) -> str:
     """The text of an SVG file that names what it shows and stands alone."""
     file = io.StringIO()
     # The salt names clip paths: equal drawings give equal files, and others in one page other names.
-    with rc_context({"svg.hashsalt": f"{panel.name} {panel.alt}"}):
+    with rc_context({"svg.hashsalt": f"{panel.name} {panel.alt}"}), warnings.catch_warnings():
+        # Text stays text, and the reader's browser has the letters that matplotlib's font lacks.
+        warnings.filterwarnings("ignore", message="Glyph", category=UserWarning)
         panel.figure.savefig(file, format="svg", dpi=_DOTS_PER_INCH)
     drawing = _NEEDLESS_ID.sub("", _METADATA.sub("", file.getvalue()))
     drawing = _PATH.sub(lambda path: _LONG_NUMBER.sub(r"\1", path[0]), drawing)

@@ -31,6 +31,7 @@ def read(folder: Path, text: str) -> Attributes:
         "sex\tfile\nF\tP00/P00_0001\nM\tP01\\P01_0002\n",
         "2\nsex old\nP00_0001.jpg   F  1\nP01_0002.jpg   M -1\n",
         "# of LFW\n#\tperson\timagenum\tsex\nP00\t1\tF\nP01\t2\tM\n",
+        "\tphoto\tsex\n0\tP00_0001\tF\n1\tP01_0002\tM\n",
         "name,sex,age\nP00_0001.jpg,F,3\nP01_0002.jpg,M,NA\n",
         'photo,sex\n"P00/P00_0001.jpg",F\nP01/P01_0002.jpg,M\nP09/P09_0001.jpg,F\n\n',
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +17,9 @@ from small_faces import pattern_embedder, write_faces, write_pairs
 from data_prep.dataset.manifest import AlignedDataset
 from data_prep.errors import InputError
 from data_prep.protocols import VerificationProtocol, load_protocol
+from faceverif.report.plotting import house_style
+from faceverif.report.svg import draw
+from faceverif.verification.groups.figure import group_panels
 from faceverif.verification.groups.grouping import MIXED, UNKNOWN, Grouping, find_groupings
 from faceverif.verification.groups.rates import Rate, group_rates, largest_ratio, ratio_interval
 from faceverif.verification.metrics import chosen_far, roc_curve, tar_at_far
@@ -181,6 +185,17 @@ def test_columns_that_are_no_groups_are_refused(folder: Path, wanted: str, said:
     with pytest.raises(InputError) as refused:
         grouped(folder, wanted)
     assert said in str(refused.value)
+
+
+def test_names_of_groups_are_drawn_as_they_are() -> None:
+    """No mathematics, no markup, and letters that the font of the figures lacks."""
+    rate = {"rate": 0.1, "interval": (0.05, 0.2), "resolved": True}
+    names = ("$x$^{", "亚洲", "a<b&c")
+    rows = [{"group": name, "false_match": rate, "false_non_match": rate} for name in names]
+    with house_style():
+        drawings = draw(group_panels({"column": "a", "far": 0.1, "frr": 0.1, "rows": rows}))
+    for drawing in drawings:
+        assert all(html.escape(name, quote=False) in drawing.svg for name in names)
 
 
 def test_the_false_accept_rate_must_be_resolved() -> None:

@@ -38,7 +38,7 @@ def _panel(facts: Mapping[str, Any], kind: str, overall: float, colour: str, nam
             axes.plot(found["interval"], [place, place], color=colour, linewidth=1.6)
             face = colour if found["resolved"] else "white"
             axes.plot([found["rate"]], [place], "o", color=colour, markerfacecolor=face, markersize=5.5)
-    axes.set_yticks(range(len(rows)), names)
+    axes.set_yticks(range(len(rows)), names, parse_math=False)
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_xlim(left=0)
     axes.locator_params(axis="x", nbins=4)
