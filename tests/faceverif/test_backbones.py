@@ -88,13 +88,18 @@ def test_vit_has_the_size_that_it_says(size: str, millions: float) -> None:
     assert parameters(backbone) / 1e6 == pytest.approx(millions, abs=0.1)
 
 
-def test_vit_skips_blocks_in_training_only() -> None:
+def test_vit_skips_blocks_in_training_only_and_by_torchs_generator() -> None:
     torch.manual_seed(0)
     backbone = build("vit", size="tiny", drop_path=0.9, embedding_dim=16, input_px=32)
     backbone.embed.eval()  # batch normalisation tells batches apart
     pixels = torch.rand(2, 3, 32, 32)
     with torch.no_grad():
         assert not torch.equal(backbone(pixels), backbone(pixels))
+        outputs = []
+        for _ in range(2):
+            torch.manual_seed(1)  # as every step of a training does, so that a resumed run skips the same
+            outputs.append(backbone(pixels))
+        assert torch.equal(*outputs)
         backbone.eval()
         assert torch.equal(backbone(pixels), backbone(pixels))
 
