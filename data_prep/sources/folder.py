@@ -7,7 +7,6 @@ from pathlib import Path
 
 from data_prep.errors import InputError
 from data_prep.picture_formats import is_picture_file
-from data_prep.progress import say
 from data_prep.sources import celeba
 from data_prep.sources.base import (
     FilePhoto,
@@ -18,7 +17,7 @@ from data_prep.sources.base import (
     name_below,
     picture_files,
 )
-from data_prep.sources.people_folders import people_level
+from data_prep.sources.people_folders import named_by_folders
 
 
 def list_photos(source: Path) -> Listing[FilePhoto]:
@@ -64,20 +63,11 @@ def _refuse_part_of_celeba(source: Path, photo: Path) -> None:
 
 def _named(source: Path, paths: Sequence[Path]) -> list[FilePhoto]:
     names = [name_below(path, source) for path in paths]
-    level = people_level(names, source)
-    deepest = max(names, key=lambda name: name.count("/"))
-    above = "/".join(deepest.split("/")[:level]) + "/"
-    shared = level > 0 and all(name.startswith(above) for name in names)
-    if level:
-        much = "everything" if shared else "almost everything"
-        say(f"{source}: {much} lies in {above}, so the folders in it name the people")
-    photos = []
-    for path, name in zip(paths, names, strict=True):
-        folders = name.split("/")[:-1]
-        identity = folders[level] if len(folders) > level else None
-        key = name.removeprefix(above) if shared else name
-        photos.append(FilePhoto(path=path, key=key, identity=identity))
-    return photos
+    identities, shared = named_by_folders(names, source)
+    return [
+        FilePhoto(path=path, key=name.removeprefix(shared), identity=identity)
+        for path, name, identity in zip(paths, names, identities, strict=True)
+    ]
 
 
 def _recognises(source: Path) -> bool:

@@ -105,7 +105,7 @@ def open_gallery(folder: str, matcher: Matcher, *, progress: Progress) -> Galler
     root = Path(folder).expanduser()
     if not folder.strip() or not root.is_dir():
         raise Refusal(f"There is no folder {folder!r}. Give the path of a folder with photos.")
-    photos = list(photos_of_people(root))
+    photos = photos_of_people(root, option="folder")
     if not photos:
         raise Refusal(f"{root} holds no photos.")
     if len(photos) > MOST_PHOTOS:

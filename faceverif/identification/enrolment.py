@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +15,8 @@ from data_prep.dataset.manifest import MANIFEST_NAME, AlignedDataset, Status
 from data_prep.errors import InputError, few
 from data_prep.picture_formats import is_picture_file
 from data_prep.progress import progress
+from data_prep.sources.base import name_below
+from data_prep.sources.people_folders import named_by_folders
 from data_prep.walk import walk_files
 from faceverif.identification.listed import unit_rows
 from faceverif.identification.search import Gallery, search
@@ -48,23 +51,36 @@ class Enrolled:
         people: their names.
         photos: of the gallery, in the order that it was given in.
         left_out: photos that could not be enrolled, with the reasons.
+        hashes: SHA-256 of the photos' files, as far as they are known.
     """
 
     gallery: Gallery
     people: tuple[str, ...]
     photos: tuple[str, ...]
-    left_out: Mapping[str, str]
+    left_out: Mapping[NamedPhoto, str]
+    hashes: frozenset[str] = frozenset()
 
     @classmethod
     def of(
-        cls, named: Sequence[NamedPhoto], embeddings: NDArray[np.floating], *, left_out: Mapping[str, str]
+        cls,
+        named: Sequence[NamedPhoto],
+        embeddings: NDArray[np.floating],
+        *,
+        left_out: Mapping[NamedPhoto, str],
+        hashes: Iterable[str] = (),
     ) -> Enrolled:
         """From one or more photos and their embeddings, (photos, dim) of length 1."""
         people = tuple(dict.fromkeys(photo.person for photo in named))
         number = {name: place for place, name in enumerate(people)}
         person = np.array([number[photo.person] for photo in named], np.int64)
         photos = tuple(photo.photo for photo in named)
-        return cls(Gallery.of(embeddings, person), people, photos, left_out)
+        return cls(Gallery.of(embeddings, person), people, photos, left_out, frozenset(hashes))
+
+    @property
+    def lost(self) -> tuple[str, ...]:
+        """People of whom no photo could be enrolled."""
+        left = dict.fromkeys(photo.person for photo in self.left_out)
+        return tuple(person for person in left if person not in set(self.people))
 
     def most_similar(self, embedding: NDArray[np.floating], *, count: int) -> list[Match]:
         """The people who are most similar to a face, best first.
@@ -82,13 +98,23 @@ class Enrolled:
         ]
 
 
-def photos_of_people(folder: Path) -> Iterator[tuple[NamedPhoto, Path]]:
-    """The photos below a folder: of a person per folder, or of a person per file directly in it."""
-    for path in walk_files(folder):
-        if is_picture_file(path):
-            below = path.relative_to(folder)
-            person = below.parts[0] if len(below.parts) > 1 else below.stem
-            yield NamedPhoto(person, below.as_posix()), path
+def photos_of_people(folder: Path, *, option: str = _OPTION) -> list[tuple[NamedPhoto, Path]]:
+    """The photos below a folder: of a person per folder, as `align` reads it, or of a person per file.
+
+    Args:
+        folder: the gallery.
+        option: what the user named it with, for the message.
+
+    Raises:
+        InputError: splits or groups lie above the people's folders, or a folder cannot be read.
+    """
+    paths = [path for path in walk_files(folder) if is_picture_file(path)]
+    names = [name_below(path, folder) for path in paths]
+    people = named_by_folders(names, folder, option=option).identities
+    return [
+        (NamedPhoto(person or path.stem, name), path)
+        for person, name, path in zip(people, names, paths, strict=True)
+    ]
 
 
 def enrol(source: Path, embedder: Embedder, *, flip: bool, admit: Callable[[int], object] = bool) -> Enrolled:
@@ -103,7 +129,8 @@ def enrol(source: Path, embedder: Embedder, *, flip: bool, admit: Callable[[int]
         admit: is told how many photos are enrolled, and raises where a gallery of so many has no use.
 
     Raises:
-        InputError: no folder, no photo, nobody with a face, or an aligned set for another model.
+        InputError: no folder, folders above those of the people, no photo, nobody with a face, or an aligned
+            set for another model.
     """
     if (source / MANIFEST_NAME).is_file():
         dataset = AlignedDataset.load(source, field=_OPTION)
@@ -112,36 +139,41 @@ def enrol(source: Path, embedder: Embedder, *, flip: bool, admit: Callable[[int]
     if not source.is_dir():
         fix = "Name a folder with a folder per person, or with a photo per person."
         raise InputError(_OPTION, "must be a folder of photos, or an aligned set", got=source, fix=fix)
-    template, photos = embedder.spec.checked_template(), list(photos_of_people(source))
-    named, embeddings, left_out = [], [], {}
+    template, photos = embedder.spec.checked_template(), photos_of_people(source)
+    named, embeddings, left_out, hashes = [], [], {}, []
     with progress("enrol", total=len(photos), unit="photos") as advance:
         for photo, path in photos:
             try:
                 face = find_face(path, template)
             except InputError as error:
-                left_out[photo.photo] = str(error)
+                left_out[photo] = str(error)
             else:
                 # One by one, as the photo that is searched: in a batch the rounding depends on the others.
                 embeddings.append(embed_faces(embedder, [face], flip=flip)[0])
                 named.append(photo)
+                hashes.append(hashlib.sha256(path.read_bytes()).hexdigest())
                 admit(len(named))
             advance(1, "")
     _refuse_nobody(source, named, len(photos))
-    return Enrolled.of(named, np.stack(embeddings), left_out=left_out)
+    return Enrolled.of(named, np.stack(embeddings), left_out=left_out, hashes=hashes)
 
 
 def _enrol_aligned(dataset: AlignedDataset, embedder: Embedder, *, flip: bool) -> Enrolled:
     rows, status = dataset.with_status(Status.ALIGNED), dataset.column("status")
     _refuse_nobody(dataset.root, rows, len(dataset))
     embedded = EmbeddedPhotos(embedder, dataset, flip=flip)
-    identities = dataset.column("identity")
-    named = [
-        NamedPhoto(identities[row] or Path(photo).stem, photo)
-        for row, photo in zip(rows, dataset.photos(rows), strict=True)
-    ]
     others = np.flatnonzero(status != Status.ALIGNED.value)
-    left_out = dict(zip(dataset.photos(others), dataset.column("reason")[others].tolist(), strict=True))
-    return Enrolled.of(named, unit_rows(embedded.of(rows)), left_out=left_out)
+    left_out = dict(zip(_named(dataset, others), dataset.column("reason")[others].tolist(), strict=True))
+    hashes = {sha256 for sha256 in dataset.column("sha256")[rows] if sha256 is not None}
+    return Enrolled.of(_named(dataset, rows), unit_rows(embedded.of(rows)), left_out=left_out, hashes=hashes)
+
+
+def _named(dataset: AlignedDataset, rows: NDArray[np.int64]) -> list[NamedPhoto]:
+    identities = dataset.column("identity")[rows]
+    return [
+        NamedPhoto(identity or Path(photo).stem, photo)
+        for identity, photo in zip(identities, dataset.photos(rows), strict=True)
+    ]
 
 
 def _refuse_nobody(source: Path, enrolled: Sequence[object] | NDArray[np.int64], photos: int) -> None:
@@ -155,7 +187,12 @@ def left_out_note(enrolled: Enrolled) -> list[str]:
     """What is said of photos that could not be enrolled, and of people of whom no photo is left."""
     if not enrolled.left_out:
         return []
-    return [
+    notes = [
         f"{len(enrolled.left_out):,} gallery photos were left out, without a face or not readable: "
-        f"{few(list(enrolled.left_out))}"
+        f"{few([photo.photo for photo in enrolled.left_out])}"
     ]
+    if enrolled.lost:
+        notes.append(
+            f"not in the gallery, because no photo of theirs could be enrolled: {', '.join(enrolled.lost)}"
+        )
+    return notes

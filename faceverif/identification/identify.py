@@ -169,7 +169,8 @@ class Identifier:
             "gallery": {
                 "people": len(self.enrolled.people),
                 "photos": len(self.enrolled.photos),
-                "left_out": dict(self.enrolled.left_out),
+                "left_out": {photo.photo: reason for photo, reason in self.enrolled.left_out.items()},
+                "people_without_photo": list(self.enrolled.lost),
             },
             **self.decision.as_json(),
         }

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,12 +72,14 @@ class MeasuredThreshold(NamingThreshold):
         point: the threshold and what it does to the strangers.
         people: how many strangers there are; 0 where it is unknown.
         dataset: their photos.
+        same_numbers: identities that are mere numbers, of which the gallery has the same.
         closest_photo, closest: the photo that is most similar to somebody, and to whom.
     """
 
     point: IdentificationPoint
     people: int
     dataset: AlignedDataset
+    same_numbers: tuple[str, ...]
     closest_photo: str
     closest: Match
 
@@ -113,6 +116,16 @@ class MeasuredThreshold(NamingThreshold):
                 "closest": self.closest._asdict(),
             },
         }
+
+    def notes(self) -> list[str]:
+        """That strangers may be people of the gallery, where both are called by the same numbers."""
+        if not self.same_numbers:
+            return []
+        return [
+            f"{len(self.same_numbers):,} strangers have the number of somebody in the gallery "
+            f"({few(self.same_numbers, most=3)}): if both come from one data set, they are the same people "
+            "and the threshold is too high"
+        ]
 
 
 @dataclass(frozen=True)
@@ -227,7 +240,10 @@ def measured_threshold(
         InputError: a set for another model, or people of the gallery among the strangers.
     """
     rows = strangers.with_status(Status.ALIGNED)
-    people = _refuse_known(strangers, rows, enrolled)
+    _refuse_copies(strangers, rows, enrolled)
+    identities = {str(name) for name in strangers.column("identity")[rows] if name is not None}
+    _refuse_known(identities, enrolled)
+    numbers = tuple(sorted(identities.intersection(enrolled.people)))
     unit = unit_rows(EmbeddedPhotos(embedder, strangers, flip=flip).of(rows))
     found = search(unit, enrolled.gallery, count=1)
     nearest = found.similarity[:, 0]
@@ -235,19 +251,27 @@ def measured_threshold(
     most = int(nearest.argmax())
     person, entry = enrolled.people[found.person[most, 0]], enrolled.photos[found.entry[most, 0]]
     closest = Match(person, entry, float(nearest[most]))
-    return MeasuredThreshold(fpir, point, people, strangers, strangers.photos(rows[[most]])[0], closest)
+    photo = strangers.photos(rows[[most]])[0]
+    return MeasuredThreshold(fpir, point, len(identities), strangers, numbers, photo, closest)
 
 
-def _refuse_known(dataset: AlignedDataset, rows: NDArray[np.int64], enrolled: Enrolled) -> int:
-    """Stop where a stranger has the name of somebody in the gallery; returns how many people there are."""
-    identities = {str(name) for name in dataset.column("identity")[rows] if name is not None}
+def _refuse_copies(dataset: AlignedDataset, rows: NDArray[np.int64], enrolled: Enrolled) -> None:
+    """Stop where a photo of a stranger is one of the gallery: it would find itself."""
+    content = dataset.column("sha256")[rows]
+    copies = rows[[sha256 is not None and sha256 in enrolled.hashes for sha256 in content]]
+    if len(copies):
+        raise _known(f"{few(dataset.photos(copies))}, with the bytes of gallery photos")
+
+
+def _refuse_known(identities: Collection[str], enrolled: Enrolled) -> None:
+    """Stop where a stranger has the name of somebody in the gallery."""
     known = {plain for name in enrolled.people if (plain := plain_name(name))}
     shared = sorted(name for name in identities if plain_name(name) in known)
     if shared:
-        raise InputError(
-            _STRANGERS,
-            "must show people who are not in the gallery",
-            got=f"{few(shared)}, of the gallery too",
-            fix="Align a set without them.",
-        )
-    return len(identities)
+        raise _known(f"{few(shared)}, of the gallery too")
+
+
+def _known(got: str) -> InputError:
+    return InputError(
+        _STRANGERS, "must show people who are not in the gallery", got=got, fix="Align a set without them."
+    )

@@ -6,9 +6,11 @@ import csv
 import io
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from app_photos import Photos, write_photos
 from small_faces import pattern_embedder, write_faces
@@ -16,7 +18,13 @@ from small_faces import pattern_embedder, write_faces
 from data_prep.dataset.manifest import AlignedDataset, Status, write_manifest
 from data_prep.errors import InputError
 from faceverif.cli import main
-from faceverif.identification.enrolment import Enrolled, NamedPhoto, enrol, photos_of_people
+from faceverif.identification.enrolment import (
+    Enrolled,
+    NamedPhoto,
+    enrol,
+    left_out_note,
+    photos_of_people,
+)
 from faceverif.identification.identify import Identification
 from faceverif.identification.naming_threshold import (
     bounded_threshold,
@@ -82,7 +90,8 @@ def aligned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     status = {"P00/P00_0002": Status.NO_FACE, "P01/P01_0001": Status.FAILED}
     write_faces(root / "gallery", people=3, photos=2, status=status)
     write_faces(root / "all", people=20, photos=2, noise=90)
-    strangers = AlignedDataset.load(root / "all").table.to_pylist()[6:]
+    rows = AlignedDataset.load(root / "all").table.to_pylist()[6:]
+    strangers = [row | {"sha256": f"{place:064x}"} for place, row in enumerate(rows, 1)]
     write_manifest(root / "all", AlignedDataset.load(root / "all").header, strangers)
     return root
 
@@ -91,7 +100,7 @@ def test_an_aligned_set_is_a_gallery_without_its_faceless_photos(aligned: Path) 
     found = enrol(aligned / "gallery", pattern_embedder(), flip=False)
     assert found.people == ("P00", "P01", "P02")
     assert found.photos == ("P00/P00_0001.jpg", "P01/P01_0002.jpg", "P02/P02_0001.jpg", "P02/P02_0002.jpg")
-    assert set(found.left_out) == {"P00/P00_0002.jpg", "P01/P01_0001.jpg"}
+    assert {photo for _, photo in found.left_out} == {"P00/P00_0002.jpg", "P01/P01_0001.jpg"}
 
 
 def test_strangers_give_the_threshold_that_comparing_all_of_them_gives(aligned: Path) -> None:
@@ -122,6 +131,30 @@ def test_strangers_who_are_too_few_or_in_the_gallery_are_refused(aligned: Path) 
         measured_threshold(load_strangers(aligned / "all", fpir=0.1), known, embedder, flip=False, fpir=0.1)
 
 
+def test_photos_and_numbers_of_the_gallery_among_the_strangers_are_noticed(aligned: Path) -> None:
+    strangers, embedder = load_strangers(aligned / "all", fpir=0.1), pattern_embedder()
+    own = strangers.column("sha256")[4]
+    photo, unit = NamedPhoto("7", "7/1.jpg"), normalised(np.ones((1, 147)))
+    copied = Enrolled.of([photo], unit, left_out={}, hashes=[own])
+    with pytest.raises(InputError, match=rf"got {strangers.photos([4])[0]}, with the bytes of gallery"):
+        measured_threshold(strangers, copied, embedder, flip=False, fpir=0.1)
+    numbered = strangers.table.set_column(
+        strangers.table.schema.get_field_index("identity"),
+        "identity",
+        pa.array([str(row // 2) for row in range(len(strangers))]),
+    )
+    other = Enrolled.of([photo], unit, left_out={}, hashes=["another"])
+    found = measured_threshold(replace(strangers, table=numbered), other, embedder, flip=False, fpir=0.1)
+    assert "1 strangers have the number of somebody in the gallery (7)" in found.notes()[0]
+
+
+def test_people_of_whom_no_photo_is_left_are_named() -> None:
+    here, lost = NamedPhoto("Ann", "Ann/1.jpg"), NamedPhoto("Bo", "Bo.jpg")
+    reasons = {NamedPhoto("Ann", f"Ann/{n}.jpg"): "no face" for n in range(2, 9)} | {lost: "no face"}
+    enrolled = Enrolled.of([here], normalised(np.ones((1, 3))), left_out=reasons)
+    assert left_out_note(enrolled)[1].endswith("no photo of theirs could be enrolled: Bo")
+
+
 def test_a_tie_and_a_near_answer_are_said() -> None:
     people = ["Ann", "Bo", "Bo"]
     same = normalised(np.array([[1.0, 0, 0], [1, 0, 0], [0, 1, 0]]))
@@ -136,12 +169,23 @@ def test_a_tie_and_a_near_answer_are_said() -> None:
     assert nobody.text().startswith("x.jpg: nobody of the gallery: most similar is Ann, 0.8000 < 0.9000")
 
 
-def test_people_are_folders_or_files(tmp_path: Path) -> None:
-    for name in ("Ann/1.jpg", "Ann/old/2.png", "Bo.jpeg", "notes.txt"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_bytes(b"x")
-    found = sorted(named for named, _ in photos_of_people(tmp_path))
-    assert found == [("Ann", "Ann/1.jpg"), ("Ann", "Ann/old/2.png"), ("Bo", "Bo.jpeg")]
+def put(folder: Path, *names: str) -> Path:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"x")
+    return folder
+
+
+def test_people_are_folders_or_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    put(tmp_path / "a", "Ann/1.jpg", "Ann/old/2.png", "Bo.jpeg", "Cy/3.jpg", "notes.txt")
+    found = sorted(named for named, _ in photos_of_people(tmp_path / "a"))
+    assert found == [("Ann", "Ann/1.jpg"), ("Ann", "Ann/old/2.png"), ("Bo", "Bo.jpeg"), ("Cy", "Cy/3.jpg")]
+    put(tmp_path / "b", "staff/anna/1.jpg", "staff/bob/1.jpg", "Cem.jpg")
+    assert {named.person for named, _ in photos_of_people(tmp_path / "b")} == {"anna", "bob", "Cem"}
+    assert "almost everything lies in staff/" in capsys.readouterr().err
+    put(tmp_path / "c", "train/Ann/1.jpg", "test/Ann/2.jpg")
+    with pytest.raises(InputError, match=rf"^--gallery: .*Name one of them, such as {tmp_path}/c/test; or"):
+        photos_of_people(tmp_path / "c")
 
 
 # --- the command, on drawn people and the model of the package
