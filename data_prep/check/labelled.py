@@ -42,6 +42,12 @@ def examine_templates(path: Path, report: CheckReport, look: Look) -> None:
         report.problems.append(f"this is a part: {protocol.partial}")
     elif protocol.name in SIZES:
         report.facts.append(f"as many of each as {protocol.name} has")
+    pairs, ids = protocol.pairs, protocol.photos.ids
+    again, both = pairs.repeated()
+    if len(again):
+        report.facts.append(f"{len(again):,} pairs stand in the list before, and count again")
+    named = [f"{ids[pairs.left[place]]} and {ids[pairs.right[place]]}" for place in both]
+    report.count("pairs of IJB templates stand in the list as genuine and as impostor", named)
 
 
 def _report_contradictions(protocol: VerificationProtocol, report: CheckReport) -> None:

@@ -75,6 +75,9 @@ def _broken(path: Path, columns: Mapping[str, pa.DataType], rule: str, *, reason
             number += 1
             content = line.removeprefix(_BYTE_ORDER_MARK if number == 1 else b"").rstrip(b"\r\n")
             if content and not _fits(content, form, numbers):
+                if _fits(b" ".join(content.split()), form, numbers):
+                    fix = "Write single spaces between the fields, and none around them, in every line."
+                    return _unfit(path, number, rule, _shown(line), fix=fix)
                 return _unfit(path, number, rule, _shown(line))
     if number == 0:
         return InputError(str(path), rule, got="an empty file", fix="Get a complete copy of it.")
@@ -94,8 +97,10 @@ def _fits(line: bytes, form: re.Pattern[bytes], numbers: list[int]) -> bool:
     return True
 
 
-def _unfit(path: Path, number: int, rule: str, got: str) -> InputError:
-    return InputError(f"{path}, line {number:,}", rule, got=got, fix="Get a complete copy of the list.")
+def _unfit(
+    path: Path, number: int, rule: str, got: str, *, fix: str = "Get a complete copy of the list."
+) -> InputError:
+    return InputError(f"{path}, line {number:,}", rule, got=got, fix=fix)
 
 
 def _shown(line: bytes) -> str:

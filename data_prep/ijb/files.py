@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data_prep.errors import InputError
+from data_prep.walk import left_by_the_system
 
 _PHOTOS, _PAIRS, _LANDMARKS = "_face_tid_mid.txt", "_template_pair_label.txt", "_name_5pts_score.txt"
 _META, _PICTURES = "meta", "loose_crop"
@@ -79,5 +80,7 @@ def find_ijb_files(path: Path) -> IjbFiles | None:
 
 
 def _prefix(path: Path) -> str | None:
+    if left_by_the_system(path.name):  # `._ijbc_face_tid_mid.txt` of a Mac
+        return None
     endings = (ending for ending in (_PHOTOS, _PAIRS, _LANDMARKS) if path.name.lower().endswith(ending))
     return next((path.name[: -len(ending)] for ending in endings), None)

@@ -41,6 +41,16 @@ class TemplatePairs:
         """Some of the pairs, (pairs,) True for those."""
         return TemplatePairs(self.left[kept], self.right[kept], self.same[kept])
 
+    def repeated(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Places of pairs that stand before, in either order: with the same label, and with the other."""
+        low, high = np.minimum(self.left, self.right), np.maximum(self.left, self.right)
+        pair = low.astype(np.int64) << 32 | high
+        first, number = np.unique(pair, return_index=True, return_inverse=True)[1:]
+        earlier = first[number]
+        again = earlier != np.arange(len(self))
+        agrees = self.same == self.same[earlier]
+        return np.flatnonzero(again & agrees), np.flatnonzero(again & ~agrees)
+
     def with_any(self, templates: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """(pairs,) True where either IJB template is one of these, (templates,)."""
         return np.asarray(templates[self.left] | templates[self.right])

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from data_prep.check import check
 from data_prep.errors import InputError
 from data_prep.ijb import (
     find_ijb_files,
@@ -72,6 +73,25 @@ def test_lists_are_found_from_the_release_its_meta_or_a_list(meta: Path, place: 
 @pytest.mark.parametrize(("prefix", "name"), [("ijbb", "IJB-B"), ("ijbc", "IJB-C"), ("IJBC", "IJB-C")])
 def test_the_benchmark_is_told_by_the_names(tmp_path: Path, prefix: str, name: str) -> None:
     assert IjbFiles(tmp_path, prefix).name == name
+
+
+def test_what_a_system_leaves_beside_the_lists_is_none(meta: Path) -> None:
+    for path in list(meta.iterdir()):
+        (meta / f"._{path.name}").write_bytes(b"\0\5\26\7")
+    assert find_ijb_files(meta) == IjbFiles(meta, "small")
+
+
+def test_pairs_that_come_again_are_counted_by_check(meta: Path) -> None:
+    pairs = meta / "small_template_pair_label.txt"
+    one, two, same = pairs.read_text().splitlines()[0].split()
+    added = [f"{one} {two} {same}", f"{two} {one} {same}", f"{two} {one} {1 - int(same)}"]
+    pairs.write_text(pairs.read_text() + "\n".join(added) + "\n")
+    report = check(meta)
+    assert any("2 pairs stand in the list before, and count again" in fact for fact in report.facts)
+    [problem] = report.problems
+    assert (
+        f"1 pairs of IJB templates stand in the list as genuine and as impostor: {two} and {one}" in problem
+    )
 
 
 def test_other_folders_and_files_hold_no_lists(tmp_path: Path) -> None:
@@ -147,7 +167,9 @@ _BAD_PHOTOS = {
     "twice": ("1.jpg 1001 7", "got '1.jpg'"),
     "outside": ("../1.jpg 1001 7", "inside its folder"),
     "torn": ("9.jp", "single spaces"),
-    "no number": ("9.jpg a 7", "single spaces"),
+    "no number": ("9.jpg a 7", "Get a complete copy"),
+    "tabs": ("9.jpg\t1001\t7", "Write single spaces between the fields, and none around them"),
+    "space at the end": ("9.jpg 1001 7 ", "Write single spaces between the fields"),
 }
 
 
