@@ -112,7 +112,7 @@ def _receive(file: RemoteFile, part: Path) -> None:
 def _length(response: Any, begun: int) -> int | None:
     """The whole file's length; null where the server does not say."""
     rest = response.headers.get("Content-Length")
-    return begun + int(rest) if rest is not None and rest.isdigit() else None
+    return begun + int(rest) if rest is not None and rest.isdecimal() else None
 
 
 def _blocks(response: Any, name: str, *, begun: int, expected: int | None) -> Iterator[bytes]:

@@ -125,9 +125,8 @@ PoolingName = Annotated[
     Pooling | None,
     typer.Option(
         "--pooling",
-        help="For IJB-B and IJB-C: what a photo counts within its IJB template, beside the others. Its "
-        "detector score, the norm of its embedding, or both, as InsightFace's evaluation does; that is "
-        "the default.",
+        help="For IJB-B and IJB-C: the weight of a photo in its IJB template: equal, the detector's "
+        "score, the norm of its embedding, or both. Default: both, as InsightFace's evaluation does.",
     ),
 ]
 Workers = Annotated[int, typer.Option(min=0, help="Processes that decode photos; 0: one per core.")]

@@ -139,8 +139,8 @@ FarOfGroups = Annotated[
         "--far",
         min=0,
         max=1,
-        help="For --groups and --quality: the false accept rate of all pairs whose threshold they are "
-        "measured at; default: 0.01, or 0.1 with fewer than 100 impostor pairs.",
+        help="For --groups and --quality: they are measured at the threshold where all pairs together "
+        "have this false accept rate; default: 0.01, or 0.1 with fewer than 100 impostor pairs.",
     ),
 ]
 Quality = Annotated[

@@ -15,8 +15,9 @@ from faceverif.verification.embeddings import EmbeddedPhotos
 from faceverif.verification.scoring import normalised
 
 NO_CROP_RULE = (
-    "a photo that could not be read is not searched and not enrolled: a mated probe of it, or of a person "
-    "without another gallery photo, is a miss at every rank and threshold; a stranger's names nobody"
+    "a photo that could not be read is neither searched nor enrolled. A mated probe is a miss at every rank "
+    "and threshold if it could not be read, or if no gallery photo of its person could. A stranger's probe "
+    "that could not be read names nobody"
 )
 
 _AT_ONCE = 65_536  # embeddings that are normalised in float64

@@ -90,8 +90,8 @@ class IdentificationResult:
             return f"{first}."
         target, point = known[-1]
         return (
-            f"{first}; with a threshold that names somebody for {100 * target:g} % of the strangers, "
-            f"{percent(point.tpir)} %."
+            f"{first}; {percent(point.tpir)} % are identified at a threshold that names somebody for at most "
+            f"{100 * target:g} % of the strangers."
         )
 
     def text(self) -> str:

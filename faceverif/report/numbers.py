@@ -6,3 +6,9 @@ from __future__ import annotations
 def percent(rate: float, digits: int = 2) -> str:
     """A rate in percent, without the sign; also the filter `percent` of the templates."""
     return f"{100 * rate:.{digits}f}"
+
+
+def significant(number: float, digits: int = 3) -> str:
+    """A number in significant digits, a large one without an exponent; also a filter of the templates."""
+    rounded = float(f"{number:.{digits}g}")
+    return f"{rounded:,.0f}" if abs(rounded) >= 10**digits else f"{number:.{digits}g}"

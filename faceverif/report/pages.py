@@ -13,7 +13,7 @@ from markupsafe import Markup, escape
 from data_prep.atomic import write_text
 from data_prep.dataset.exclusions import exclusions_text
 from faceverif.report.contents import with_contents
-from faceverif.report.numbers import percent
+from faceverif.report.numbers import percent, significant
 
 REPORT_NAME = "report.html"
 
@@ -81,6 +81,7 @@ _ENVIRONMENT = Environment(
 )
 _ENVIRONMENT.filters |= {
     "percent": percent,
+    "significant": significant,
     "grouped": _grouped,
     "flat": flat_text,
     "exclusions": exclusions_text,

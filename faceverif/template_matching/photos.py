@@ -18,8 +18,8 @@ from faceverif.template_matching.options import Pooling
 
 FALLBACK_RULE = (
     "a photo without a detected face counts only where no photo of its IJB template has one: then the "
-    "centre crops are pooled, as if of equal detector scores; a pair with an IJB template of which no photo "
-    "could be read scores as an error: -1 if genuine, +1 if impostor"
+    "centre crops are pooled, with equal weights in place of the detector's score; a pair with an IJB "
+    "template of which no photo could be read scores as an error: -1 if genuine, +1 if impostor"
 )
 
 

@@ -121,7 +121,7 @@ def refuse_other_launchers() -> None:
     if "WORLD_SIZE" in os.environ:
         return
     for launcher, names in _OTHER_LAUNCHERS.items():
-        told = next((os.environ[name] for name in names if os.environ.get(name, "").isdigit()), "1")
+        told = next((os.environ[name] for name in names if os.environ.get(name, "").isdecimal()), "1")
         if int(told) > 1:
             raise InputError(
                 launcher.split()[0],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -97,6 +98,11 @@ def test_a_ratio_that_chance_explains_says_so() -> None:
     found = largest_ratio(rates)
     assert found is not None
     assert found.by_chance > 0.5
+    assert replace(found, by_chance=1.0, high=1534.0).text.endswith("by chance as large in 100 %")
+    assert f"to 1,500), {found.highest} over" in replace(found, high=1534.0).text
+    equal = largest_ratio({"a": Rate(10, 400, True), "b": Rate(5, 200, True)})
+    assert equal is not None
+    assert (equal.text, equal.highest != equal.lowest) == ("1, all rates are equal", True)
     assert found.low < 1 < (found.high or 0)
 
 
@@ -176,6 +182,7 @@ def test_pairs_of_two_groups_and_of_unknown_ones_are_counted_apart(folder: Path)
         ("age:", "bins must be"),
         ("age:old", "bins must be"),
         ("age:q1", "bins must be"),
+        ("age:q\N{SUPERSCRIPT TWO}", "bins must be"),
         ("age:nan", "bins must be"),
         ("year:1", "must have at most 24 groups; got 40: 0 to 1, 1 to 2, 2 to 3 and 37 more"),
         ("sex:10", "--groups sex:10: bins are for columns of numbers; got values such as F, M."),

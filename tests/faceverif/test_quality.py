@@ -20,6 +20,7 @@ from faceverif.verification.embeddings import EmbeddedPhotos
 from faceverif.verification.metrics import roc_curve, tar_at_far
 from faceverif.verification.options import VerificationOptions
 from faceverif.verification.quality.discard import DiscardCurve, by_chance, discard_report, ideal_curve
+from faceverif.verification.quality.figure import discard_panel
 from faceverif.verification.quality.measures import pair_quality
 from faceverif.verification.quality.names import ALL_MEASURES, least_quality
 from faceverif.verification.runner import verify
@@ -79,7 +80,12 @@ def test_a_report_orders_measures_and_names_those_that_are_not_known() -> None:
     assert norm["by_chance"] < 0.01 < sharp["by_chance"]
     assert norm["rate_at"]["0"] == sharp["rate_at"]["0"] == facts["frr"] == point.frr
     assert facts["false_non_matches"] == point.false_rejects
-    assert any("score: not known of any pair" in line for line in found.lines())
+    assert any("score: not known of any genuine pair" in line for line in found.lines())
+    nothing = discard_report({"score": unknown}, scores, same, point=point, target=0.05)
+    assert nothing.lines()[-1] == "  no measure is known of any genuine pair"
+    empty = nothing.as_json()
+    assert (empty["measures"], empty["genuine_pairs"], empty["not_known"]) == ([], same.sum(), ["score"])
+    assert "no measure is known of any of them" in discard_panel(empty).alt
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -156,7 +157,7 @@ def _of_pairs(left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.i
 def _bins(wanted: str, text: str, numbers: NDArray[np.float64]) -> _Bins:
     """Bins as the user wrote them."""
     there = numbers[~np.isnan(numbers)]
-    if text.startswith("q") and text[1:].isdigit() and int(text[1:]) > 1:
+    if re.fullmatch("q0*[1-9][0-9]{0,5}", text) and int(text[1:]) > 1:
         parts = int(text[1:])
         begins = np.arange(1, parts) * len(there) // parts
         bounds = np.unique(np.sort(there)[begins])

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from faceverif.report.numbers import significant
 from faceverif.verification.groups.grouping import (
     MIXED,
     MIXED_RULE,
@@ -25,8 +26,8 @@ from faceverif.verification.metrics import NORMAL_QUANTILE_95, OperatingPoint, w
 
 FEWEST_PAIRS = 30
 RESOLVED_RULE = (
-    f"a rate is compared where the group has {FEWEST_PAIRS} pairs of the kind or more, and one error or more "
-    "is expected among them by the rate of all pairs"
+    f"a rate is compared where the group has {FEWEST_PAIRS} pairs of the kind or more, and the rate of all "
+    "pairs predicts at least one error among them"
 )
 INTERVAL_RULE = (
     "95 % Wilson interval, as if pairs were independent: pairs that share people make it too narrow"
@@ -92,7 +93,7 @@ class LargestRatio:
     """The highest rate of a group over the lowest: see `RATIO_RULE`.
 
     Attributes:
-        highest, lowest: the groups.
+        highest, lowest: the groups; any two where all rates are equal.
         ratio: null where the lowest rate is 0.
         low: lower end of its interval.
         high: the upper end; null where there is none.
@@ -109,14 +110,14 @@ class LargestRatio:
     @property
     def text(self) -> str:
         """In a line."""
-        ratio = (
-            f"above {self.low:.2g}"
-            if self.ratio is None
-            else f"{self.ratio:.3g} ({self.low:.2g} to {self.high:.2g})"
-        )
-        return (
-            f"{ratio}, {self.highest} over {self.lowest}; by chance as large in {100 * self.by_chance:.2g} %"
-        )
+        if self.ratio == 1:
+            return "1, all rates are equal"
+        ratio = f"above {significant(self.low, 2)}"
+        if self.ratio is not None and self.high is not None:
+            ends = f"{significant(self.low, 2)} to {significant(self.high, 2)}"
+            ratio = f"{significant(self.ratio)} ({ends})"
+        chance = significant(100 * self.by_chance)
+        return f"{ratio}, {self.highest} over {self.lowest}; by chance as large in {chance} %"
 
 
 @dataclass(frozen=True)
@@ -258,7 +259,8 @@ def largest_ratio(rates: dict[str, Rate]) -> LargestRatio | None:
         return None
     names = list(compared)
     shares = errors / pairs
-    highest, lowest = int(shares.argmax()), int(shares.argmin())
+    order = np.argsort(shares, kind="stable")
+    highest, lowest = int(order[-1]), int(order[0])  # two groups, also where all are equal
     low, high = ratio_interval(compared[names[highest]], compared[names[lowest]])
     none = errors[lowest] == 0
     return LargestRatio(

@@ -109,21 +109,18 @@ class DiscardReport:
     Attributes:
         target: false accept rate of all pairs at which the threshold was set.
         point: the threshold, and the rates of all pairs there.
+        genuine: all genuine pairs.
         curves: measure -> its curve; the most useful first.
         unknown: measure -> genuine pairs with a photo of which it is not known.
-        missing: measures that are known of no pair.
+        missing: measures that are known of no genuine pair.
     """
 
     target: float
     point: OperatingPoint
+    genuine: int
     curves: Mapping[str, DiscardCurve]
     unknown: Mapping[str, int]
     missing: tuple[str, ...]
-
-    @property
-    def genuine(self) -> int:
-        """All genuine pairs."""
-        return next(iter(self.curves.values())).genuine
 
     def as_json(self) -> dict[str, Any]:
         """All of it, JSON-able; rates are fractions."""
@@ -155,13 +152,15 @@ class DiscardReport:
             f"error versus discard, at threshold {self.point.threshold:.4f}, FAR {self.target:g} of all "
             f"pairs: {self.point.false_rejects:,} of {self.genuine:,} genuine pairs are false non-matches"
         ]
-        wide = max(map(len, self.curves))
+        wide = max(map(len, [*self.curves, "ideal"]))
         for name, curve in self.curves.items():
             left = (f"{_percent(curve.rate_at(share))} at {100 * share:g} %" for share in SHARES[1:])
             told.append(f"  {name:<{wide}}  {', '.join(left)} discarded; area {_percent(curve.area())}")
         ideal = ideal_curve(self.genuine, self.point.false_rejects).area()
         told.append(f"  {'ideal':<{wide}}  area {_percent(ideal)}; none discarded {_percent(self.point.frr)}")
-        return told + [f"  {name}: not known of any pair" for name in self.missing]
+        if not self.curves:
+            return [*told, "  no measure is known of any genuine pair"]
+        return told + [f"  {name}: not known of any genuine pair" for name in self.missing]
 
 
 def discard_report(
@@ -188,6 +187,7 @@ def discard_report(
     return DiscardReport(
         target=target,
         point=point,
+        genuine=int(same.sum()),
         curves=dict(sorted(curves.items(), key=lambda each: each[1].area())),
         unknown={name: int(np.isnan(quality).sum()) for name, quality in there.items()},
         missing=tuple(name for name in known if name not in there),

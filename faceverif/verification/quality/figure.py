@@ -32,7 +32,10 @@ def discard_panel(facts: Mapping[str, Any]) -> Panel:
         f"{each['measure']} {_percent(each['rate_at']['0'])} to {_percent(each['rate_at']['0.2'])}"
         for each in facts["measures"]
     )
-    text = f"False non-match rate while the 20 % of genuine pairs of lowest quality are discarded: {told}."
+    text = (
+        "False non-match rate while the 20 % of genuine pairs of lowest quality are discarded: "
+        f"{told or 'no measure is known of any of them'}."
+    )
     return Panel("error-versus-discard", figure, text)
 
 
