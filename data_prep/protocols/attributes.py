@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -178,18 +179,30 @@ def _table(path: Path) -> tuple[list[str], list[_Line]]:
         if len(lines) != int(texts[0]):
             raise _unfit(path, f"{len(lines):,} photos, although its first line says {texts[0].strip()},")
         return ["photo", *texts[1].split()], lines
-    notes = 0
-    while notes + 1 < len(texts) and texts[notes + 1].startswith("#"):  # LFW's header is such a line
-        notes += 1
-    opening = texts[notes][1:].lstrip() if texts[notes].startswith("#") else texts[notes].strip(" ")
-    for separator in SEPARATORS:
-        header = [name.strip() for name in next(csv.reader([opening], delimiter=separator.sign), [])]
-        if len(header) > 1 and _is_key(header):
-            lines = list(_split(path, texts[notes + 1 :], separator.sign, first=notes + 2))
-            if not lines:
-                raise _unfit(path, "its header alone")
-            return header, lines
-    raise _unfit(path, f"first line {texts[0][:80]!r}")
+    notes = sum(1 for _ in takewhile(lambda text: text.startswith("#"), texts))
+    begin = notes + 1
+    found = _header(texts[notes:begin])
+    if found is None:  # LFW's header is the last of its notes
+        begin = notes
+        found = _header([text[1:].lstrip() for text in texts[:notes][-1:] if "\t" in text])
+    if found is None:
+        raise _unfit(path, f"first line {texts[0][:80]!r}")
+    header, sign = found
+    lines = list(_split(path, texts[begin:], sign, first=begin + 1))
+    if not lines:
+        raise _unfit(path, "its header alone")
+    return header, lines
+
+
+def _header(texts: Sequence[str]) -> tuple[list[str], str] | None:
+    """The names in a line, and what separates them; null without a line, or where none is that of a key."""
+    for text in texts:
+        for separator in SEPARATORS:
+            names = next(csv.reader([text.strip(" ")], delimiter=separator.sign, skipinitialspace=True), [])
+            header = [name.strip() for name in names]
+            if len(header) > 1 and _is_key(header):
+                return header, separator.sign
+    return None
 
 
 def _is_key(header: Sequence[str]) -> bool:

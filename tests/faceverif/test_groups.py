@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from groups import counted, walter_interval
-from small_faces import pattern_embedder, write_faces, write_pairs
+from small_faces import manifest_row, pattern_embedder, write_faces, write_pairs
 
-from data_prep.dataset.manifest import AlignedDataset
+from data_prep.dataset.manifest import AlignedDataset, write_manifest
 from data_prep.errors import InputError
 from data_prep.protocols import VerificationProtocol, load_protocol
 from faceverif.report.plotting import house_style
@@ -192,6 +192,18 @@ def test_columns_that_are_no_groups_are_refused(folder: Path, wanted: str, said:
     with pytest.raises(InputError) as refused:
         grouped(folder, wanted)
     assert said in str(refused.value)
+
+
+def test_names_that_are_numbers_are_not_put_into_bins(tmp_path: Path) -> None:
+    dataset = write_faces(tmp_path / "data", people=30, photos=2)
+    rows = [
+        manifest_row(photo.removesuffix(".jpg")) | {"identity": photo[1:3]}
+        for photo in dataset.column("photo")
+    ]
+    write_manifest(tmp_path / "data", dataset.header, rows)
+    protocol = load_protocol(write_pairs(tmp_path / "pairs.csv", people=30, photos=2))
+    with pytest.raises(InputError, match="must have at most 24 groups; got 30: 00, 01, 02 and 27 more"):
+        find_groupings(["identity"], protocol, AlignedDataset.load(tmp_path / "data"), None)
 
 
 def test_names_of_groups_are_drawn_as_they_are() -> None:

@@ -21,6 +21,7 @@ OPTION = "--groups"
 FOLDER = "folder"  # the first folder of a photo's name, such as African in RFW's
 # What a manifest says of a photo that pairs can be grouped by; hashes and places are no groups.
 _OF_MANIFEST = ("identity", "status", "width", "height", "score", "faces", "detection_pass")
+_OF_NAMES = (FOLDER, "identity", "status")
 _OF_QUALITY = (*QUALITY_COLUMNS, FRONTAL)
 
 
@@ -32,12 +33,14 @@ class PairColumn:
         name: of the column.
         origin: where it comes from, in words.
         left, right: (pairs,) texts or numbers; null where nothing is known.
+        of_names: whether its values are names, also where they are written as numbers.
     """
 
     name: str
     origin: str
     left: Sequence[Any]
     right: Sequence[Any]
+    of_names: bool = False
 
 
 def find_column(
@@ -110,4 +113,5 @@ def _of_photos(
 ) -> PairColumn:
     rows = find_rows([*protocol.left, *protocol.right], dataset)
     found = np.array(values, dtype=object)[rows]
-    return PairColumn(name, origin, found[: len(protocol)].tolist(), found[len(protocol) :].tolist())
+    left, right = found[: len(protocol)].tolist(), found[len(protocol) :].tolist()
+    return PairColumn(name, origin, left, right, of_names=name in _OF_NAMES)

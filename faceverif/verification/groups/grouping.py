@@ -114,6 +114,8 @@ def _grouping(
 
 def _numbers(column: PairColumn) -> NDArray[np.float64] | None:
     """(2, pairs) numbers, NaN where nothing is known; null for a column of texts."""
+    if column.of_names:
+        return None
     try:
         sides = [
             [math.nan if value is None else float(value) for value in side]
