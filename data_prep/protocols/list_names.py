@@ -117,13 +117,14 @@ def further_name(path: Path, size: ProtocolSize, *, promised: ProtocolSize | Non
     if called is None or called.benchmark not in FURTHER_BENCHMARKS or called.benchmark == "TALFW":
         return None
     benchmark, by = called
-    if size_of(benchmark) in (size, promised) or _in_rfw(path, benchmark):
-        unlike = "its pairs are not known here"
-        if benchmark in _OWN_FILES.values():
-            unlike = "not the authors' own file, or saved again by others"
-        why = f"{benchmark} by its {by} and its size; {unlike}"
-        return ListName(benchmark.lower(), why, size_of(benchmark))
-    return None
+    whole = size_of(benchmark) in (size, promised)
+    if not whole and not _in_rfw(path, benchmark):
+        return None
+    also = "its size" if whole else "its folder"
+    unlike = "its pairs are not known here"
+    if benchmark in _OWN_FILES.values():
+        unlike = "not the authors' own file, or saved again by others"
+    return ListName(benchmark.lower(), f"{benchmark} by its {by} and {also}; {unlike}", size_of(benchmark))
 
 
 def rfw_group(name: str) -> str | None:

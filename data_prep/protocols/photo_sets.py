@@ -69,11 +69,12 @@ def on_photos(protocol: VerificationProtocol, dataset: AlignedDataset) -> Verifi
     wanted = _photos_of(protocol)
     if wanted == there or wanted is None or (there is None and wanted != "TALFW"):
         return protocol
+    folder = letters(wanted.partition("-")[0])
     raise InputError(
         "--data",
         f"must hold the photos of {wanted}, which {protocol.name} is about; other sets call theirs the same",
         got=f"{dataset.root}, which is called after {there}" if there else dataset.root,
-        fix=f"Give the aligned photos of {wanted}; if these are they, name their folder {letters(wanted)}.",
+        fix=f"Give the aligned photos of {wanted}; if these are they, name their folder {folder}.",
     )
 
 

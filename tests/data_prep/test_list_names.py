@@ -137,6 +137,8 @@ def test_rfws_groups_are_called_so_and_find_their_photos(tmp_path: Path) -> None
     assert find_rows(protocol.left[:1], dataset_of(tmp_path / "one", photos)).tolist() == [0]
     with pytest.raises(InputError, match="rfw-asian has 8 pairs in 2 folds; got 4 pairs"):
         load_protocol(rfw_lists(tmp_path / "RFW", lines=NUMBERED[:4]) / "Asian/Asian_pairs.txt")
+    part = load_protocol(txts / "Asian/Asian_pairs.txt", allow_partial=True)
+    assert part.reading.startswith("RFW-Asian by its file name and its folder; its pairs are not known here")
     loose = load_protocol(write(tmp_path / "Asian_pairs.txt", NUMBERED[:4]))
     assert (loose.name, loose.left[0], dict(loose.columns)) == ("Asian_pairs", "Ann/Ann_0001", {})
     assert load_protocol(write(tmp_path / "Asian.txt", NUMBERED)).name == "Asian"

@@ -1,0 +1,52 @@
+"""From a folder of crops to a result: the lists that faceverif makes, run as any other."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from small_faces import pattern_embedder, write_faces
+
+from data_prep.dataset.manifest import AlignedDataset
+from data_prep.protocols import load_protocol
+from data_prep.protocols.identification import load_identification
+from faceverif.cli import main
+from faceverif.verification.embeddings import EmbeddedPhotos
+from faceverif.verification.runner import evaluate
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
+    monkeypatch.setattr(sys, "argv", ["faceverif", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert not ended.value.code
+
+
+def test_a_made_list_is_verified_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_faces(tmp_path / "mine", people=12, photos=4)
+    run(monkeypatch, "data", "pairs", "mine", "--out", "mine.csv", "--folds", "3", "--seed", "5")
+    said = capsys.readouterr().out
+    assert "mine.csv: 96 pairs in 3 folds that share no person, each with 16 genuine and 16 impostor" in said
+    assert "next: faceverif verify --model MODEL --data mine --protocol mine.csv --out results/mine" in said
+    photos = EmbeddedPhotos(pattern_embedder(), AlignedDataset.load(tmp_path / "mine"), flip=False)
+    result = evaluate(photos, load_protocol(Path("mine.csv")), subtract_mean=False)
+    assert (result.accuracy, result.metrics.roc.genuine, result.metrics.roc.impostors) == (1.0, 48, 48)
+    assert (
+        "list        `faceverif data pairs` made it: no person in two folds; seed 5; of 48 photos"
+        in result.text()
+    )
+
+
+def test_made_lists_of_a_gallery_are_read_by_rank(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_faces(tmp_path / "mine", people=12, photos=4)
+    run(monkeypatch, "data", "gallery", "mine", "--out", "lists", "--strangers", "0.25")
+    assert "next: faceverif rank --model MODEL --data mine --protocol lists --out" in capsys.readouterr().out
+    lists = load_identification(Path("lists"))
+    assert (len(lists.gallery), len(lists.probes)) == (9, 39)
