@@ -17,10 +17,10 @@ from typing import NamedTuple
 from data_prep.dataset.manifest import AlignedDataset
 from data_prep.errors import InputError, few, first_line
 from data_prep.picture_formats import is_picture_name
+from data_prep.protocols.column_names import PEOPLE_COLUMNS, PHOTO_COLUMNS, place_of
 from data_prep.protocols.list_text import SEPARATORS
 from data_prep.protocols.matching import names_of
 from data_prep.protocols.photo_names import tidied
-from data_prep.protocols.sizes import letters
 
 PHOTO, IDENTITY = "photo", "identity"
 OPTION = "--attributes"
@@ -28,12 +28,7 @@ _RULE = (
     "must be a table in UTF-8: a header, a column photo or identity, and further columns; CelebA's "
     "list_attr_celeba.txt and LFW's lfw_attributes.txt are read too"
 )
-_PHOTOS = {
-    *("photo", "photoid", "photoname", "image", "imageid", "imagename", "img", "imgid", "imgname"),
-    *("file", "filename", "filepath", "path", "picture"),
-}
-_PEOPLE = {"identity", "identityid", "person", "personid", "people", "subject", "subjectid", "celebrity"}
-_EITHER = {"id", "name", "key"}  # of a photo where the values are names of pictures
+_EITHER = ("name", "key", "id")  # of a photo where the values are names of pictures
 _NOTHING = {"", "nan", "na", "n/a", "null", "none"}
 _LARGEST_FILE = 2**30
 
@@ -153,18 +148,17 @@ def _refuse_twice(path: Path, keyed_by: str, keys: Sequence[str], lines: Sequenc
 
 def _keys(path: Path, header: Sequence[str], lines: Sequence[_Line]) -> tuple[str, list[str], set[int]]:
     """What the file is about, the keys, and the columns that they were made of."""
-    places = {letters(name): place for place, name in reversed(list(enumerate(header)))}
-    if {"person", "imagenum"} <= set(places):  # LFW's
-        person, number = places["person"], places["imagenum"]
+    person, number = place_of(("person",), header), place_of(("imagenum",), header)
+    if person is not None and number is not None:  # LFW's
         names = [(line.fields[person].replace(" ", "_"), line.fields[number]) for line in lines]
         return PHOTO, [f"{name}/{name}_{index:0>4}" for name, index in names], {person, number}
-    place = next((places[name] for name in places if name in _PHOTOS), None)
+    place = place_of(PHOTO_COLUMNS, header)
     if place is not None:
         return PHOTO, tidied([line.fields[place] for line in lines])[0], {place}
-    place = next((places[name] for name in places if name in _PEOPLE), None)
+    place = place_of(PEOPLE_COLUMNS, header)
     if place is not None:
         return IDENTITY, [line.fields[place] for line in lines], {place}
-    place = next((places[name] for name in places if name in _EITHER), None)
+    place = place_of(_EITHER, header)
     if place is None:
         raise _unfit(path, f"the columns {few(header)}")
     keys = [line.fields[place] for line in lines]
@@ -179,7 +173,7 @@ def _table(path: Path) -> tuple[list[str], list[_Line]]:
         if len(lines) != int(texts[0]):
             raise _unfit(path, f"{len(lines):,} photos, although its first line says {texts[0].strip()},")
         return ["photo", *texts[1].split()], lines
-    notes = sum(1 for _ in takewhile(lambda text: text.startswith("#"), texts))
+    notes = sum(1 for _ in takewhile(lambda text: not text.strip() or text.startswith("#"), texts))
     begin = notes + 1
     found = _header(texts[notes:begin])
     if found is None:  # LFW's header is the last of its notes
@@ -206,7 +200,7 @@ def _header(texts: Sequence[str]) -> tuple[list[str], str] | None:
 
 
 def _is_key(header: Sequence[str]) -> bool:
-    return any(letters(name) in _PHOTOS | _PEOPLE | _EITHER for name in header)
+    return place_of((*PHOTO_COLUMNS, *PEOPLE_COLUMNS, *_EITHER), header) is not None
 
 
 def _filled(texts: Sequence[str]) -> Iterator[tuple[int, str]]:

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from data_prep.protocols.column_names import PHOTO_WORDS
 from data_prep.protocols.labels import are_labels
 from data_prep.protocols.sizes import letters
 
@@ -15,7 +16,7 @@ _SIDES = (
     *(("left", "right"), ("1", "2"), ("a", "b"), ("first", "second"), ("0", "1"), ("l", "r")),
     *(("reference", "probe"), ("ref", "probe"), ("anchor", "other")),
 )
-_PHOTO = r"(?:image|img|im|photo|picture|pic|face|file|path|name|id|p)"
+_PHOTO = f"(?:{'|'.join(PHOTO_WORDS)})"
 _LABELS = {
     *("same", "issame", "sameperson", "issameperson", "sameidentity", "issameidentity", "actualissame"),
     *("decision", "matched", "pairlabel", "pairtype", "issamepair"),

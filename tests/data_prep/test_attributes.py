@@ -11,6 +11,8 @@ from data_prep.dataset.manifest import AlignedDataset
 from data_prep.errors import InputError
 from data_prep.protocols.attributes import Attributes
 
+_VGG = 'Class_ID, Name, sex\nP00, "A,_Adam", F\nP07, "B_Bob", M\n'
+
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> AlignedDataset:
@@ -34,6 +36,10 @@ def read(folder: Path, text: str) -> Attributes:
         "# of LFW\n#\tperson\timagenum\tsex\nP00\t1\tF\nP01\t2\tM\n",
         "\tphoto\tsex\n0\tP00_0001\tF\n1\tP01_0002\tM\n",
         "name,sex,age\nP00_0001.jpg,F,3\nP01_0002.jpg,M,NA\n",
+        "photo,path,sex\nP00_0001.jpg,x/1.jpg,F\nP01_0002.jpg,x/2.jpg,M\n",
+        "path,photo,id,sex\nx/1.jpg,P00_0001.jpg,1,F\nx/2.jpg,P01_0002.jpg,2,M\n",
+        "# made by me\nphoto,sex\nP00_0001.jpg,F\nP01_0002.jpg,M\n",
+        "# a photo per line\n# by me, and others\n\nphoto,sex\nP00_0001.jpg,F\nP01_0002.jpg,M\n",
         'photo,sex\n"P00/P00_0001.jpg",F\nP01/P01_0002.jpg,M\nP09/P09_0001.jpg,F\n\n',
     ],
 )
@@ -41,7 +47,7 @@ def test_attributes_of_photos(tmp_path: Path, dataset: AlignedDataset, text: str
     assert read(tmp_path, text).of(dataset, "sex") == ["F", None, None, "M"]
 
 
-@pytest.mark.parametrize("text", ["identity,sex\nP00,F\nP01,NaN\n", "name sex\nP00 F\nP07 M\n"])
+@pytest.mark.parametrize("text", ["identity,sex\nP00,F\nP01,NaN\n", "name sex\nP00 F\nP07 M\n", _VGG])
 def test_attributes_of_people(tmp_path: Path, dataset: AlignedDataset, text: str) -> None:
     assert read(tmp_path, text).of(dataset, "sex") == ["F", "F", None, None]
 
@@ -66,6 +72,7 @@ def test_a_persons_name_with_spaces_is_that_of_the_folder(tmp_path: Path) -> Non
         ("age,sex\n3,F\n", "got first line 'age,sex'"),
         ("# a note by people on photo files\nleft,right,same\na,b,1\n", "got first line '# a note by"),
         ("", "an empty file"),
+        ("# made by me\n# and others\n", "got first line '# made by me'"),
         ('photo,sex\n"a.jpg,F\n', "line 2"),
     ],
 )

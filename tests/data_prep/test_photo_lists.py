@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from scipy.io import savemat
 
 from data_prep.errors import InputError
 from data_prep.protocols.identification import load_identification, load_lists
+from data_prep.protocols.list_note import ListNote
 
 GALLERY = "photo,identity\nAnn/1.jpg,Ann\nBo/1.jpg,Bo\nBo/2.jpg,Bo\nx/1.jpg,\ny/1.jpg,\n"
 PROBES = "photo,identity\nBo/3.jpg,Bo\nCy/1.jpg,Cy\nz.jpg,\n"
@@ -49,6 +51,65 @@ def test_other_columns_backslashes_and_folders_of_another_machine(tmp_path: Path
     found = load_lists(*write(tmp_path, gallery=gallery))
     assert found.gallery.photos == ("Ann/1.jpg", "Bo/1.jpg")
     assert "without quality" in found.reading
+
+
+def test_a_row_number_is_nobodys_name(tmp_path: Path) -> None:
+    gallery, probes = "id,file,name\n1,a.jpg,Anna\n2,b.jpg,Bob\n", "id,file,name\n1,c.jpg,Bob\n2,d.jpg,Anna\n"
+    found = load_lists(*write(tmp_path, gallery=gallery, probes=probes))
+    assert found.people().probes.tolist() == [1, 0]
+    assert "; name names the people, not id; probes" in found.reading
+    alone = load_lists(*write(tmp_path, gallery="id,file\n7,a.jpg\n", probes="id,file\n7,b.jpg\n"))
+    assert alone.people().probes.tolist() == [0]
+
+
+def test_nobody_is_an_empty_field(tmp_path: Path) -> None:
+    probes = "photo,identity\na.jpg,Bo\nb.jpg,NA\nc.jpg,nan\nd.jpg,None\ne.jpg,nan\n"
+    found = load_lists(*write(tmp_path, probes=probes))
+    assert found.people().probes.tolist() == [1, -1, -1, -1, -1]
+    assert found.probes.identities == ("Bo", "", "", "", "")
+    assert found.reading.endswith("NA, nan, None of 4 photos is nobody")
+    for word in ("-1", "Unknown", "stranger"):
+        with pytest.raises(
+            InputError, match=r"probes\.csv, line 3: an identity must .* leave the identity empty"
+        ):
+            load_lists(*write(tmp_path, probes=f"photo,identity\na.jpg,Bo\nb.jpg,{word}\n"))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("Anna", "anna"), ("1", "1.0"), ("7", "007"), ("José", "Jose"), ("Al Gore", "al_gore")]
+)
+def test_a_person_is_spelled_in_one_way(tmp_path: Path, one: str, other: str) -> None:
+    gallery, probes = f"photo,identity\na.jpg,{one}\n", f"photo,identity\nb.jpg,{other}\n"
+    with pytest.raises(
+        InputError, match=r"probes\.csv: must spell each person in one way, as .*gallery\.csv"
+    ):
+        load_lists(*write(tmp_path, gallery, probes))
+    with pytest.raises(InputError, match="must spell each person in one way"):
+        load_lists(*write(tmp_path, f"{gallery}c.jpg,{other}\n", PROBES))
+    assert load_lists(*write(tmp_path, GALLERY, f"{probes}c.jpg,{one}\n")).people().probes.tolist() == [
+        -1,
+        -1,
+    ]
+
+
+def test_an_accent_may_be_one_letter_or_two(tmp_path: Path) -> None:
+    one, two = (unicodedata.normalize(form, "José") for form in ("NFC", "NFD"))
+    assert one != two
+    gallery, probes = f"photo,identity\na.jpg,{two}\n", f"photo,identity,mated\nb.jpg,{one}\tyes\n"
+    found = load_lists(*write(tmp_path, gallery, probes.replace("\t", ",")))
+    assert (found.people().probes.tolist(), found.people().names) == ([0], [one])
+
+
+def test_lists_as_they_were_made_keep_the_names_of_their_data(tmp_path: Path) -> None:
+    gallery, probes = [("a.jpg", "NA"), ("b.jpg", "Bo"), ("c.jpg", "bo")], [("d.jpg", "-1"), ("e.jpg", "BO")]
+    texts = []
+    for photos in (gallery, probes):
+        note = ListNote.of_photos(photos, holds=f"{len(photos)} photos", how="seed 0")
+        texts.append("\n".join([note.line(), "photo,identity", *map(",".join, photos)]) + "\n")
+    found = load_lists(*write(tmp_path, *texts))
+    assert found.people().names == ["Bo", "NA", "bo"]
+    with pytest.raises(InputError, match=r"probes\.csv, line 3: an identity must name a person; got '-1'"):
+        load_lists(*write(tmp_path, texts[0], texts[1] + "f.jpg,Cy\n"))
 
 
 def test_who_is_mated_may_be_said_and_must_be_true(tmp_path: Path) -> None:

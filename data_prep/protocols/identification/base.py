@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -85,12 +86,12 @@ class IdentificationProtocol:
 
     def people(self) -> People:
         """The photos' people as numbers."""
-        named = sorted(set(self.gallery.identities) - {""})
+        named = sorted({composed(name) for name in self.gallery.identities} - {""})
         number = {name: place for place, name in enumerate(named)}
-        gallery = np.array([number.get(name, -1) for name in self.gallery.identities], np.int64)
+        gallery = np.array([number.get(composed(name), -1) for name in self.gallery.identities], np.int64)
         distractors = np.flatnonzero(gallery < 0)
         gallery[distractors] = len(named) + np.arange(len(distractors))
-        probes = np.array([number.get(name, -1) for name in self.probes.identities], np.int64)
+        probes = np.array([number.get(composed(name), -1) for name in self.probes.identities], np.int64)
         return People(gallery, probes, named + [""] * len(distractors))
 
 
@@ -106,6 +107,11 @@ class IdentificationFormat(NamedTuple):
     description: str
     recognises: Callable[[Path], bool]
     load: Callable[[Path], IdentificationProtocol]
+
+
+def composed(name: str) -> str:
+    """A name in Unicode's composed form (NFC): macOS writes an accent behind its letter, others as one."""
+    return unicodedata.normalize("NFC", name)
 
 
 def refuse_repeated(photos: Sequence[str], *, field: str) -> None:

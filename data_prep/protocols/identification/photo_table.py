@@ -1,26 +1,28 @@
 """Lists of photos with the person on each, such as gallery.csv and probes.csv.
 
 Fields are separated by tabs, semicolons, commas or spaces. A first line that names the columns decides which
-is the photo and which the identity; without one, a line is a photo and an identity. An identity may be empty:
-a gallery's distractor, or a probe of a stranger. A list of probes may have the column `mated`, which must
-then agree with the gallery.
+is the photo and which the identity; without one, a line is a photo and an identity. An identity may be empty
+or say `NA`: a gallery's distractor, or a probe of a stranger. A list of probes may have the column `mated`,
+which must then agree with the gallery.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from data_prep.errors import InputError
 from data_prep.inside import refuse_name_outside
+from data_prep.protocols.column_names import PEOPLE_COLUMNS, PHOTO_COLUMNS, place_of
 from data_prep.protocols.identification.base import (
     IdentificationFormat,
     IdentificationProtocol,
     PhotoList,
+    composed,
     sha256_of,
 )
+from data_prep.protocols.identification.identities import read_identities, refuse_two_spellings
 from data_prep.protocols.labels import words_of
 from data_prep.protocols.list_note import ListNote, photos_sha256
 from data_prep.protocols.list_text import (
@@ -34,6 +36,7 @@ from data_prep.protocols.list_text import (
     split_rows,
 )
 from data_prep.protocols.photo_names import tidied
+from data_prep.protocols.sizes import letters
 
 GALLERY_NAME, PROBES_NAME = "gallery.csv", "probes.csv"
 
@@ -41,30 +44,8 @@ _AS_CSV = (
     "Write a photo and its person per line, under a first line that names the columns: `photo,identity`. "
     "Leave the identity empty where nobody is named."
 )
-_PHOTO = (
-    "photo",
-    "image",
-    "img",
-    "picture",
-    "path",
-    "file",
-    "filename",
-    "filepath",
-    "imagepath",
-    "photopath",
-)
-_IDENTITY = (
-    "identity",
-    "person",
-    "subject",
-    "subjectid",
-    "identityid",
-    "personid",
-    "id",
-    "label",
-    "class",
-    "name",
-)
+# A person may be called by any of these in a list of photos. An `id` may as well be the number of a line.
+_IDENTITY = (*PEOPLE_COLUMNS, "label", "class", "name", "id")
 _MATED = ("mated", "ismated", "enrolled", "isenrolled", "ingallery")
 
 
@@ -83,16 +64,22 @@ class _Columns(NamedTuple):
         places = [place for place in (self.photo, self.identity, self.mated) if place is not None]
         rest = [name or repr(name) for place, name in enumerate(self.header) if place not in places]
         ignored = f", without {', '.join(rest)}" if rest else ""
-        return f"columns {', '.join(self.header[place] for place in places)}{ignored}"
+        also = [name for name in rest if letters(name) in _IDENTITY]
+        chosen = f"; {self.header[self.identity]} names the people, not {', '.join(also)}" if also else ""
+        return f"columns {', '.join(self.header[place] for place in places)}{ignored}{chosen}"
 
 
 class _Table(NamedTuple):
-    """A list as it was read; `mated` is what its column says, (photos,), null without one."""
+    """A list as it was read; `mated` is what its column says, (photos,), null without one.
+
+    `is_made` says whether it is as faceverif made it, so that the names are those of a data set.
+    """
 
     photos: PhotoList
     mated: list[bool] | None
     lines: list[int]
     reading: str
+    is_made: bool
 
 
 def load_lists(gallery: Path, probes: Path) -> IdentificationProtocol:
@@ -103,10 +90,12 @@ def load_lists(gallery: Path, probes: Path) -> IdentificationProtocol:
         probes: what is searched.
 
     Raises:
-        InputError: no such file, no such list, a line that breaks it, a photo that stands twice, or a probe
-            that the list calls mated and the gallery does not hold.
+        InputError: no such file, no such list, a line that breaks it, a photo that stands twice, a person
+            who is spelled in two ways, or a probe that the list calls mated and the gallery does not hold.
     """
     enrolled, searched = _read(gallery, "--gallery"), _read(probes, "--probes")
+    if not (enrolled.is_made and searched.is_made):
+        refuse_two_spellings(enrolled.photos, searched.photos)
     _refuse_contradiction(enrolled.photos, searched)
     return IdentificationProtocol(
         _name(gallery, probes),
@@ -132,13 +121,22 @@ def _read(path: Path, option: str) -> _Table:
     names, notes = tidied([row.fields[columns.photo] for row in rows])
     for name, row in zip(names, rows, strict=True):
         refuse_name_outside(name, field=f"{path}, line {row.line}")
-    identities = tuple(_field(row, columns.identity) for row in rows)
-    reading = "; ".join([f"{path.name} separated by {separator.name}", columns.text, *notes])
-    note = ListNote.above(path)
+    identities, note = tuple(_field(row, columns.identity) for row in rows), ListNote.above(path)
+    sha256 = photos_sha256(zip(names, identities, strict=True))
+    is_made = note is not None and note.sha256 == sha256
     if note is not None:
-        reading = f"{reading}; {note.reading(photos_sha256(zip(names, identities, strict=True)))}"
-    mated = _mated(path, rows, columns)
-    return _Table(PhotoList(tuple(names), identities, str(path)), mated, [row.line for row in rows], reading)
+        notes.append(note.reading(sha256))
+    if not is_made:
+        identities, said = read_identities(path, rows, identities)
+        notes.append(said)
+    reading = [f"{path.name} separated by {separator.name}", columns.text, *notes]
+    return _Table(
+        PhotoList(tuple(names), identities, str(path)),
+        _mated(path, rows, columns),
+        [row.line for row in rows],
+        "; ".join(filter(None, reading)),
+        is_made=is_made,
+    )
 
 
 def _layout(path: Path) -> tuple[Separator, _Columns] | None:
@@ -157,15 +155,10 @@ def _layout(path: Path) -> tuple[Separator, _Columns] | None:
 
 
 def _columns_in(header: Sequence[str]) -> _Columns | None:
-    names = [re.sub(r"[^a-z0-9]", "", name.lower()) for name in header]
-
-    def place(known: Sequence[str]) -> int | None:
-        return next((names.index(name) for name in known if name in names), None)
-
-    photo, identity = place(_PHOTO), place(_IDENTITY)
+    photo, identity = place_of(PHOTO_COLUMNS, header), place_of(_IDENTITY, header)
     if photo is None or identity is None:
         return None
-    return _Columns(photo, identity, place(_MATED), tuple(header))
+    return _Columns(photo, identity, place_of(_MATED, header), tuple(header))
 
 
 def _is_photo(field: str) -> bool:
@@ -204,10 +197,10 @@ def _mated(path: Path, rows: Sequence[Row], columns: _Columns) -> list[bool] | N
 
 def _refuse_contradiction(gallery: PhotoList, probes: _Table) -> None:
     """Where the list of probes says who is mated, the gallery must say the same."""
-    enrolled = set(gallery.identities) - {""}
+    enrolled = {composed(name) for name in gallery.identities} - {""}
     said = zip(probes.photos.photos, probes.photos.identities, probes.mated or (), probes.lines, strict=False)
     for photo, identity, mated, line in said:
-        if mated != (identity in enrolled):
+        if mated != (composed(identity) in enrolled):
             raise InputError(
                 f"{probes.photos.field}, line {line}",
                 "a probe that is called mated must show a person of the gallery, and no other probe may",
