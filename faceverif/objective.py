@@ -110,6 +110,7 @@ class Objective(nn.Module):
 
     def end_epoch(self) -> None:
         """To be called after an epoch's last step, for what changes from epoch to epoch."""
+        self.head.end_epoch()
         self.criterion.end_epoch()
         for _, penalty in self._weighted:
             penalty.end_epoch()

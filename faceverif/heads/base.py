@@ -72,12 +72,14 @@ class Head(nn.Module, ABC):
         by_class: names of parameters and buffers that have a row for every class. A head that names them can
             be spread over processes: its `compare` then gets labels outside [0, rows) for classes that
             another process holds.
+        centres_per_class: with how many a sample is compared for every class.
         sharding: how its classes are spread over processes; None: all are here.
     """
 
     undecayed: ClassVar[frozenset[str]] = frozenset()
     learning_rate_factors: Mapping[str, float] = _NOTHING
     by_class: ClassVar[frozenset[str]] = frozenset()
+    centres_per_class: int = 1
     sharding: Sharding | None = None
 
     def __init__(self, *, classes: int, embedding_dim: int) -> None:
@@ -150,6 +152,20 @@ class Head(nn.Module, ABC):
         """
         self.centres().copy_(self.held(F.normalize(moments.means)))
 
+    def can_continue(self, trained: Mapping[str, Tensor]) -> bool:
+        """Whether another run's head, whose state that is, has class weights that mean the same here.
+
+        Args:
+            trained: parameters and buffers by name, with all classes.
+        """
+        own, theirs = dict(self.named_parameters()).get("weight"), trained.get("weight")
+        return own is not None and theirs is not None and theirs.shape == (self.classes, *own.shape[1:])
+
+    @torch.no_grad()
+    def continue_from(self, trained: Mapping[str, Tensor]) -> None:
+        """Take over the class weights of a head that `can_continue` has looked at; before classes are spread."""
+        self.get_parameter("weight").copy_(trained["weight"])
+
     def observe(self, embeddings: Tensor, labels: Tensor) -> None:
         """Update running statistics, or what else changes with a step; called before `compare`, in training.
 
@@ -170,3 +186,6 @@ class Head(nn.Module, ABC):
 
     def set_margin_progress(self, progress: float) -> None:
         """Grow the margin with training; `progress` runs from 0 (no margin) to 1 (the whole margin)."""
+
+    def end_epoch(self) -> None:
+        """To be called after an epoch's last step; most heads know no epochs."""

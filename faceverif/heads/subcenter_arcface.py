@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -74,9 +76,10 @@ def _with_margin(nearest: Tensor, labels: Tensor, *, scale: float, margin_rad: f
 class SubcenterArcFaceHead(Head):
     """The centres and the margin of `subcenter_arcface_logits`.
 
-    The dominant centre of a class is the one that was nearest for most of its samples in training. It stands
-    for the class where one centre is asked for. Dropping the samples of the others, the paper's second step,
-    is left to the user: `faceverif data audit` finds wrong labels.
+    The dominant centre of a class is the one that was nearest for most of its samples in the last whole epoch
+    of training (in the first epoch: so far). It stands for the class where one centre is asked for. The
+    authors count once, under the finished model. Dropping the samples of the other centres, the paper's second
+    step, is left to the user: `faceverif data audit` finds wrong labels.
 
     Args:
         classes: how many identities.
@@ -89,11 +92,13 @@ class SubcenterArcFaceHead(Head):
         InputError: a scale, a margin or a number of centres out of range.
 
     Attributes:
-        visits: (classes, K), for how many samples of the class a centre was the nearest one, in training.
+        visits: (classes, K), for how many samples of the class a centre was the nearest one in this epoch.
+        visits_before: the same, of the last whole epoch that had samples of the class.
     """
 
     visits: Tensor
-    by_class = frozenset({"weight", "visits"})
+    visits_before: Tensor
+    by_class = frozenset({"weight", "visits", "visits_before"})
 
     def __init__(
         self,
@@ -111,10 +116,17 @@ class SubcenterArcFaceHead(Head):
             raise InputError("centres_per_class", "must be at least 1", got=centres_per_class, fix=fix)
         super().__init__(classes=classes, embedding_dim=embedding_dim)
         self.scale = scale
+        self.centres_per_class = centres_per_class
         self.margin_rad = self.margin_now = margin_rad
         drawn = torch.randn(classes, centres_per_class, embedding_dim) * embedding_dim**-0.5
         self.weight = nn.Parameter(drawn)
         self.register_buffer("visits", torch.zeros(classes, centres_per_class))
+        self.register_buffer("visits_before", torch.zeros(classes, centres_per_class))
+
+    @property
+    def precision(self) -> torch.dtype:
+        """That of all centres; the dominant ones need not be looked up for it."""
+        return self.weight.dtype
 
     def compare(self, embeddings: Tensor, labels: Tensor) -> HeadOutput:
         """Scaled cosines with the nearest centres, without and with the margin."""
@@ -135,7 +147,26 @@ class SubcenterArcFaceHead(Head):
 
     def dominant(self) -> Tensor:
         """(classes,), which centre of each class is the dominant one; 0 before any was visited."""
-        return self.visits.argmax(dim=1)
+        known = self.visits_before.any(dim=1, keepdim=True)
+        return torch.where(known, self.visits_before, self.visits).argmax(dim=1)
+
+    def can_continue(self, trained: Mapping[str, Tensor]) -> bool:
+        """Also from the class weights of a head with one centre for a class."""
+        weight = trained.get("weight")
+        single = weight is not None and weight.shape == (self.classes, self.embedding_dim)
+        return single or super().can_continue(trained)
+
+    @torch.no_grad()
+    def continue_from(self, trained: Mapping[str, Tensor]) -> None:
+        """From its own kind with what is dominant; a single centre becomes the first, the others stay random.
+
+        At one place they would never part: the nearest of equal centres is always the first.
+        """
+        if trained["weight"].ndim == 2:
+            self.weight[:, 0] = trained["weight"]
+            return
+        for name in self.by_class & trained.keys():
+            getattr(self, name).copy_(trained[name])
 
     @torch.no_grad()
     def start_at(self, moments: ClassMoments) -> None:
@@ -151,6 +182,13 @@ class SubcenterArcFaceHead(Head):
     def set_margin_progress(self, progress: float) -> None:
         """Put that share of the margin in force."""
         self.margin_now = progress * self.margin_rad
+
+    @torch.no_grad()
+    def end_epoch(self) -> None:
+        """Keep what was counted, and count anew: early in training other centres were the nearest."""
+        seen = self.visits.any(dim=1, keepdim=True)
+        self.visits_before.copy_(torch.where(seen, self.visits, self.visits_before))
+        self.visits.zero_()
 
     def _count(self, products: Tensor, labels: Tensor) -> None:
         """Note which centre of its own class was the nearest for each sample of all processes."""

@@ -17,7 +17,7 @@ def head_memory(learner: Learner) -> str:
     photos = training.batch_size // training.accumulate
     photos = photos if sharding is not None else photos // fabric.world_size
     columns = held if sharding is None else sharding.drawn(held, batch=photos)
-    logits = photos * columns * 4 / 1e6
+    logits = photos * columns * head.centres_per_class * 4 / 1e6
     text = (
         f"{weights:,.1f} MB in each process for {held:,} of {head.classes:,} classes with gradients and "
         f"optimizer state, {logits:,.1f} MB for the logits of {photos:,} photos"

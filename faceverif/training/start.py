@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from data_prep.errors import InputError
@@ -26,13 +25,13 @@ class Start:
     Attributes:
         run: its folder.
         model: its exported backbone.
-        class_weights: (classes, dim) of its head; null where it has none, or was trained on other people.
+        head: parameters and buffers of its head by name; empty where it was trained on other people.
         moments: of its embeddings of the photos that are trained on now; null where no head starts there.
     """
 
     run: Path
     model: TorchEmbedder
-    class_weights: Tensor | None
+    head: Mapping[str, Tensor] = field(default_factory=dict)
     moments: ClassMoments | None = None
 
     @classmethod
@@ -56,15 +55,15 @@ class Start:
                 fix="Start from another run, or align the photos as for that one.",
             )
         if not checkpoint_path(run).is_file():
-            return cls(run, model, None)
+            return cls(run, model)
         alone = f"move it away: {run / MODEL_NAME} is then taken alone, without class weights."
         with only_a_whole_checkpoint(run, field=_FIELD, fix=f"Copy the file again, or {alone}"):
             content = read_checkpoint(run)
             same = content.get("identities") == list(identities)
-            weights = content["objective"].get("head.weight") if same else None
-            if not isinstance(weights, Tensor | None):
+            head = _below("head.", content["objective"]) if same else {}
+            if not all(isinstance(tensor, Tensor) for tensor in head.values()):
                 raise TypeError("no tensor")
-        return cls(run, model, weights)
+        return cls(run, model, head)
 
     def give(self, model: RecognitionModel) -> None:
         """Put the backbone's weights into a new model, and the class weights where its head has such.
@@ -82,9 +81,8 @@ class Start:
                 fix=f"Details: {str(error).splitlines()[-1].strip()}",
             ) from error
         self._refuse_other_pixels(model)
-        if self.class_weights is not None and self._fits(model):
-            with torch.no_grad():
-                model.objective.head.get_parameter("weight").copy_(self.class_weights)
+        if model.objective.head.can_continue(self.head):
+            model.objective.head.continue_from(self.head)
         if self.moments is not None:
             model.objective.head.start_at(self.moments)
 
@@ -93,7 +91,7 @@ class Start:
         return {
             "run": str(self.run),
             "model_sha256": self.model.sha256,
-            "class_weights": self._fits(model),
+            "class_weights": model.objective.head.can_continue(self.head),
         }
 
     def _refuse_other_pixels(self, model: RecognitionModel) -> None:
@@ -108,12 +106,9 @@ class Start:
                 fix=f"Set backbone.pixel_mean: {mean} and backbone.pixel_std: {std}.",
             )
 
-    def _fits(self, model: RecognitionModel) -> bool:
-        """Whether the model's head has class weights like those of the run."""
-        head, weights = model.objective.head, self.class_weights
-        if weights is None or "weight" not in dict(head.named_parameters()):
-            return False
-        return weights.shape == (head.classes, head.embedding_dim)
+
+def _below(prefix: str, state: Mapping[str, Any]) -> dict[str, Any]:
+    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
 
 
 def _in_words(spec: PreprocessingSpec) -> str:

@@ -294,6 +294,49 @@ class TestSubcenterArcFace:
         head.eval()(x, torch.full((5,), 2))
         assert head.visits.sum() == 5
 
+    def test_the_dominant_centre_is_that_of_the_last_epoch(self) -> None:
+        head = self.head()
+        with torch.no_grad():
+            head.weight[2] = torch.eye(DIM)[:3]
+        x, labels = torch.eye(DIM)[[0, 0, 0, 1, 1]] + 0.1, torch.full((5,), 2)
+        head(x, labels)
+        head.end_epoch()
+        head(x[:1], labels[:1])
+        assert head.visits.sum() == 1
+        head(x[3:], labels[3:])
+        assert head.dominant()[2] == 0  # the present epoch has not seen all photos yet
+        head.end_epoch()
+        assert head.dominant()[2] == 1  # though the first was the nearest more often, counted from the start
+        head.end_epoch()
+        assert head.dominant()[2] == 1  # an epoch without a sample of the class says nothing of it
+
+    def test_its_precision_costs_no_look_at_the_centres(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        head, (x, _, labels) = self.head(), drawn(torch.float32)
+        monkeypatch.setattr(SubcenterArcFaceHead, "centres", lambda _: 1 / 0)
+        head(x, labels)
+        assert head.double().precision == torch.float64
+
+    def test_it_continues_from_a_single_centre_which_becomes_the_first(self) -> None:
+        head, weight = self.head(), drawn(torch.float32)[1]
+        others = head.weight[:, 1:].clone()
+        assert head.can_continue({"weight": weight})
+        head.continue_from({"weight": weight})
+        assert torch.equal(head.weight[:, 0], weight)
+        assert torch.equal(head.centres(), weight)
+        assert torch.equal(head.weight[:, 1:], others)
+
+    def test_it_continues_from_its_own_kind_with_what_is_dominant(self) -> None:
+        trained, (x, _, labels) = self.head(), drawn(torch.float32)
+        trained(x, labels)
+        trained.end_epoch()
+        trained(x[:3], labels[:3])
+        torch.manual_seed(1)
+        head = SubcenterArcFaceHead(**SIZES, scale=16.0, margin_rad=0.5, centres_per_class=3)
+        assert head.can_continue(trained.state_dict())
+        head.continue_from(trained.state_dict())
+        assert all(torch.equal(tensor, head.state_dict()[name]) for name, tensor in trained.state_dict().items())
+        assert not self.head(CLASSES).can_continue(trained.state_dict())
+
     def test_only_the_nearest_centre_of_a_class_learns(self) -> None:
         head, (x, _, labels) = self.head(), drawn(torch.float32)
         cross_entropy(head(x[:1], labels[:1]).margin_logits, labels[:1]).sum().backward()
@@ -318,6 +361,17 @@ class TestSubcenterArcFace:
     def test_no_centre_is_refused(self) -> None:
         with pytest.raises(InputError, match="centres_per_class: must be at least 1; got 0"):
             self.head(0)
+
+
+@pytest.mark.parametrize("name", [name for name in HEADS if "weight" in dict(built(name).named_parameters())])
+def test_a_head_continues_from_class_weights_that_fit_alone(name: str) -> None:
+    head, weight = built(name), drawn(torch.float32)[1]
+    assert head.can_continue({"weight": weight})
+    head.continue_from({"weight": weight})
+    assert torch.equal(head.centres(), weight)
+    unfit = [weight[1:], weight[:, 1:], weight[:, None].expand(-1, CLASSES, -1)]
+    assert not any(head.can_continue({"weight": each}) for each in unfit)
+    assert not head.can_continue({})
 
 
 def outcome(head: Head, x: Tensor, labels: Tensor) -> dict[str, Any]:

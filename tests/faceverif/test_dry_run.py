@@ -51,6 +51,12 @@ def test_it_says_what_the_run_takes_and_writes_nothing(data: Path, tmp_path: Pat
     assert lines["head"].endswith("0.0 MB for the logits of 8 photos")
 
 
+def test_several_centres_a_class_take_several_times_the_memory(data: Path, tmp_path: Path) -> None:
+    head = {"name": "subcenter_arcface", "centres_per_class": 10_000}
+    text = rehearse(run_config(data, head=head), tmp_path / "run", resume=False).text()
+    assert "1.3 MB for the logits of 8 photos" in text  # 8 photos x 4 classes x 10,000 centres x 4 bytes
+
+
 def test_the_disk_it_names_is_what_training_writes(data: Path, tmp_path: Path) -> None:
     config = mobile_run_config(data, backbone={"embedding_dim": 128}, training={"epochs": 1})
     said = rehearse(config, tmp_path / "run", resume=False).text().splitlines()[-1]

@@ -65,6 +65,17 @@ def test_class_weights_of_other_people_or_another_shape_are_left(first: Path, tm
     assert means.folder.provenance["start_from"]["class_weights"] is False
 
 
+def test_centres_of_several_a_class_start_at_the_single_ones(first: Path, tmp_path: Path) -> None:
+    """As many a class as there are classes: the shapes would broadcast."""
+    several = {"name": "subcenter_arcface", "centres_per_class": 4}
+    run = begun(first, tmp_path / "run", head=several)
+    weights = checkpoint(first / "run")["objective"]["head.weight"]
+    own = run.learner.network.objective.head.get_parameter("weight")
+    assert torch.equal(own[:, 0], weights)
+    assert not torch.equal(own[:, 1], weights)
+    assert run.folder.provenance["start_from"]["class_weights"] is True
+
+
 def without_first(folder: Path, out: Path) -> Path:
     dataset = AlignedDataset.load(folder)
     shutil.copytree(folder, out)
