@@ -97,7 +97,8 @@ class AdaFaceHead(AngularHead):
         margin: m, in [0, pi / 2]; it may grow in training.
         h: concentration of the quality, >= 0; 0 is CosFace.
         step: share of the newest batch in the running statistics, in (0, 1]. The authors' command line has
-            0.01, their head alone 1.
+            0.01, their head alone 1, and the paper prints 0.99 (their issue 155). With training.accumulate
+            above 1 each part of a batch is one.
 
     Attributes:
         mean, deviation: of the lengths, running.
@@ -118,13 +119,15 @@ class AdaFaceHead(AngularHead):
 
     def observe(self, embeddings: Tensor, labels: Tensor) -> None:
         """Move the statistics towards those of the batch of all processes, before it is compared."""
-        norms = torch.linalg.vector_norm(embeddings, dim=1).double()  # sums of squares cancel
+        norms = torch.linalg.vector_norm(embeddings, dim=1)
+        # From the running mean, or sums of squares would cancel; not every device has float64.
+        norms = norms.to(torch.promote_types(norms.dtype, torch.float32)) - self.mean
         sums = torch.stack((torch.ones_like(norms), norms, norms.square())).sum(dim=1)
         count, total, squares = sum_over_processes(sums)
-        mean = total / count.clamp_min(1.0)
-        variance = (squares - total * mean).clamp_min(0.0) / (count - 1.0).clamp_min(1.0)
+        offset = total / count.clamp_min(1.0)
+        variance = (squares - total * offset).clamp_min(0.0) / (count - 1.0).clamp_min(1.0)
         step = self.step * (count > 0)
-        self.mean = self.mean.lerp(mean.to(self.mean), step.to(self.mean))
+        self.mean = self.mean + step.to(self.mean) * offset.to(self.mean)
         self.deviation = self.deviation.lerp(variance.sqrt().to(self.mean), step.to(self.mean))
 
     def quality(self, norms: Tensor) -> Tensor:

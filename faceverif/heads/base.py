@@ -163,14 +163,15 @@ class Head(nn.Module, ABC):
 
     @torch.no_grad()
     def continue_from(self, trained: Mapping[str, Tensor]) -> None:
-        """Take over the class weights of a head that `can_continue` has looked at; before classes are spread."""
+        """Take over the class weights of a head, where `can_continue`; call it before classes are spread."""
         self.get_parameter("weight").copy_(trained["weight"])
 
     def observe(self, embeddings: Tensor, labels: Tensor) -> None:
         """Update running statistics, or what else changes with a step; called before `compare`, in training.
 
         Each process sees its share of a batch. What is gathered goes through `sum_over_processes`, so that
-        all processes hold the same statistics, and a batch gives the same ones on any number of them.
+        all processes hold the same statistics, and a batch gives the same ones on any number of them. With
+        training.accumulate above 1 it is called for each part of a batch.
 
         Args:
             embeddings: (batch, dim), raw, in the head's precision, without a gradient.
@@ -181,7 +182,8 @@ class Head(nn.Module, ABC):
         """Take what the head draws of the next batch from that seed, which all processes share.
 
         What is drawn depends on the seed and on a sample's place in the batch of all processes, so a run that
-        continues needs nothing stored. Most heads draw nothing.
+        continues needs nothing stored. With training.accumulate above 1 each part of a batch has a seed. Most
+        heads draw nothing.
         """
 
     def set_margin_progress(self, progress: float) -> None:

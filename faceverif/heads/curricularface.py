@@ -14,7 +14,8 @@ from faceverif.heads.base import HeadOutput
 from faceverif.process_sums import sum_over_processes
 from faceverif.sharding.own_class import OwnClass
 
-_SHARE_OF_NEWEST = 0.01  # alpha of the running mean; the paper prints it as 0.99 of the mean before
+# alpha of the running mean. The paper prints 0.99; the authors say that their code is right (their issue 8).
+_SHARE_OF_NEWEST = 0.01
 
 
 def curricularface_logits(
@@ -100,7 +101,8 @@ class CurricularFaceHead(AngularHead):
 
     t begins at 0. Each batch moves it by a hundredth towards the mean cosine with the own classes, before it
     is compared, as in the authors' code. The mean is of the batch of all processes; DDP alone would take one
-    process's share. Margin warm-up lets the margin grow; the curriculum is there from the first step.
+    process's share. With training.accumulate above 1 each part of a batch moves it. Margin warm-up lets the
+    margin grow; the curriculum is there from the first step.
 
     Args:
         classes: how many identities.

@@ -36,8 +36,9 @@ def drawn_margins(normal: Tensor, *, margin: float, spread: float, largest: floa
 def by_angle(margins: Tensor, cosines: Tensor) -> Tensor:
     """The margins of a batch, given out anew: the farther a sample is from its own class, the larger.
 
-    ElasticFace+ of Boutros et al. (2022), Sec. 3. Public ports index the sorted margins with the order of the
-    cosines, where the rank of each cosine is meant; they give out a random order.
+    ElasticFace+ of Boutros et al. (2022), Sec. 3. The authors' code indexes the sorted margins with the order
+    of the cosines, where the rank of each cosine is meant, so its margins do not follow the angles. The
+    published numbers of ElasticFace+ presumably come from that code.
 
     Args:
         margins: (batch,).
@@ -105,7 +106,9 @@ class _ElasticHead(AngularHead):
 
     The draws of a batch follow from the seed that `start_draws` was given and from each sample's place in the
     batch of all processes. So a resumed run draws the same, on any number of processes, and a batch that
-    passes twice within a step has the same margins twice. In evaluation mode every margin is the mean.
+    passes twice within a step has the same margins twice. With training.accumulate above 1 each part of a
+    batch has a seed and an order by angle of its own, and another number of processes puts other photos into
+    the parts. In evaluation mode every margin is the mean.
 
     Args:
         classes: how many identities.

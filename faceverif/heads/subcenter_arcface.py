@@ -78,8 +78,8 @@ class SubcenterArcFaceHead(Head):
 
     The dominant centre of a class is the one that was nearest for most of its samples in the last whole epoch
     of training (in the first epoch: so far). It stands for the class where one centre is asked for. The
-    authors count once, under the finished model. Dropping the samples of the other centres, the paper's second
-    step, is left to the user: `faceverif data audit` finds wrong labels.
+    authors count once, under the finished model. Dropping the samples of the other centres, the paper's
+    second step, is left to the user: `faceverif data audit` finds wrong labels.
 
     Args:
         classes: how many identities.

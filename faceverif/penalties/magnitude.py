@@ -17,7 +17,7 @@ def magnitude_penalty(norms: Tensor, *, magnitudes: MagnitudeRange) -> Tensor:
     [l_a, u_a] counts as the nearer end, as in the authors' code: such an embedding gets no gradient from it.
     So the range must hold the lengths that the backbone gives.
 
-    Its weight is the paper's lambda_g: 35 in the paper, 20 in the authors' code. Their proof that a better
+    Its weight is the paper's lambda_g, 35 there and in the authors' scripts. Their proof that a better
     embedding becomes longer needs at least s K u_a^2 l_a^2 / (u_a^2 - l_a^2), K = (u_m - l_m) / (u_a - l_a):
     22.6 with the paper's margins, range and s = 64.
 

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from data_prep.errors import InputError
 from faceverif.criteria.cross_entropy import cross_entropy
-from faceverif.heads import HEADS, Head
+from faceverif.heads import HEADS, Head, adaface
 from faceverif.heads.adaface import AdaFaceHead, adaface_logits, image_quality
 from faceverif.heads.arcface import arcface_logits
 from faceverif.heads.cosface import cosface_logits
@@ -98,6 +98,20 @@ class TestAdaFace:
         norms = x.norm(dim=1)
         assert head.mean.item() == pytest.approx(0.75 * 20 + 0.25 * norms.mean().item())
         assert head.deviation.item() == pytest.approx(0.75 * 100 + 0.25 * norms.std().item())
+
+    def test_its_statistics_need_no_float64_which_not_every_device_has(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        head = AdaFaceHead(**SIZES, scale=16.0, margin=0.4, h=0.3, step=1.0)
+        summed: list[Tensor] = []
+        kept = lambda tensor: summed.append(tensor) or tensor  # noqa: E731
+        monkeypatch.setattr(adaface, "sum_over_processes", kept)
+        norms = 1000.0 + torch.arange(4.0)
+        for _ in range(2):  # the first brings the mean near
+            head(norms[:, None] * F.normalize(torch.ones(4, DIM)), torch.arange(4))
+        assert {tensor.dtype for tensor in summed} == {torch.float32}
+        assert head.mean.item() == pytest.approx(norms.mean().item())
+        assert head.deviation.item() == pytest.approx(norms.std().item(), rel=1e-3)
 
     @pytest.mark.parametrize("count", [1, 4])
     def test_lengths_that_do_not_vary_leave_finite_margins(self, count: int) -> None:
@@ -334,7 +348,9 @@ class TestSubcenterArcFace:
         head = SubcenterArcFaceHead(**SIZES, scale=16.0, margin_rad=0.5, centres_per_class=3)
         assert head.can_continue(trained.state_dict())
         head.continue_from(trained.state_dict())
-        assert all(torch.equal(tensor, head.state_dict()[name]) for name, tensor in trained.state_dict().items())
+        assert all(
+            torch.equal(tensor, head.state_dict()[name]) for name, tensor in trained.state_dict().items()
+        )
         assert not self.head(CLASSES).can_continue(trained.state_dict())
 
     def test_only_the_nearest_centre_of_a_class_learns(self) -> None:

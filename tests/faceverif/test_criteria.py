@@ -162,6 +162,14 @@ def test_the_unified_threshold_begins_where_many_classes_cost_little_and_learns(
     assert criterion.threshold.item() < threshold  # the true class is below it
 
 
+def test_random_logits_of_a_fresh_network_cost_five_at_the_unified_threshold() -> None:
+    classes, deviation = 10_572, 64 / 512**0.5
+    logits = deviation * torch.randn(64, classes, generator=torch.Generator().manual_seed(0))
+    logits[:, 0] = 100.0
+    losses = UnifiedCrossEntropy(classes=classes)(logits, torch.zeros(64, dtype=torch.int64))
+    assert losses.mean().item() == pytest.approx(5, abs=0.4)
+
+
 def test_one_unified_threshold_parts_all_samples_where_the_softmax_is_content_with_each() -> None:
     logits = torch.tensor([[10.0, 5.0], [0.0, 5.0]])  # every argmax is right, and no threshold parts them
     shifted = torch.tensor([[10.0, 0.0], [0.0, 10.0]])
