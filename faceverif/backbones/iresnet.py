@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from faceverif.backbones.base import Backbone, halved
+from faceverif.backbones.lengthening import LengtheningNorm
 from faceverif.backbones.prelu import PReLU
 
 # Blocks of the four stages, by depth; 200 is InsightFace's.
@@ -33,7 +34,7 @@ def iresnet(
     Deng et al., "ArcFace" (2019), Sec. 3.1. At 112 pixels and 512 dimensions InsightFace's `arcface_torch`
     has 24.02, 34.14, 43.59 and 65.16 million parameters at depth 18, 34, 50, 100, and so has ours. Its last
     normalisation keeps its scale at one and learns an offset; ours has neither, since a head measures angles
-    at the origin. MagFace's learns both.
+    at the origin. MagFace's learns both, and both decay.
 
     Args:
         depth: 18, 34, 50, 100 or 200.
@@ -62,7 +63,9 @@ def iresnet(
         nn.Flatten(),
         nn.Dropout(dropout),
         nn.Linear(channels * side**2, embedding_dim),
-        nn.BatchNorm1d(embedding_dim, affine=last_norm == "affine"),
+        LengtheningNorm(embedding_dim)
+        if last_norm == "affine"
+        else nn.BatchNorm1d(embedding_dim, affine=False),
     )
     backbone = Backbone(trunk, embed, embedding_dim=embedding_dim, input_px=input_px)
     backbone.apply(_initialise)

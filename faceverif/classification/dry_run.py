@@ -12,6 +12,7 @@ from faceverif.classification.config import ClassificationConfig
 from faceverif.classification.evaluation import predict
 from faceverif.classification.training import ATTACKED_IMAGES, ClassifierRun, prepare
 from faceverif.images.labelled import Images, spread_evenly
+from faceverif.training.lengths import warnings_of_lengths
 from faceverif.training.rehearsal import (
     Pace,
     Rehearsal,
@@ -51,6 +52,7 @@ def rehearse(config: ClassificationConfig, run: Path, *, resume: bool = False) -
         (
             ("run", begins),
             *([("", warning)] if warning else []),
+            *(("", told) for told in warnings_of_lengths(config)),
             ("data", _data_text(training)),
             ("pace", pace_text(training, pace)),
             ("memory", memory_text(training, pace, beside="data included")),

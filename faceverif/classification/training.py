@@ -34,6 +34,7 @@ from faceverif.training.adversarial import Robustness
 from faceverif.training.checkpoint import load_checkpoint, only_a_whole_checkpoint, standing_in
 from faceverif.training.fabric import launch_fabric
 from faceverif.training.interval import Interval
+from faceverif.training.lengths import warnings_of_lengths
 from faceverif.training.opposite import OppositeEmbeddings
 from faceverif.training.order import RemainingBatches, steps_per_epoch
 from faceverif.training.run_folder import RunFolder, held
@@ -165,6 +166,8 @@ class ClassifierRun:
             self._write_history()
             say(self.headline())
             self.opposite.warn()
+            for warning in warnings_of_lengths(self.config):
+                say(warning)
             if absence := warning_of_absence(self.train):
                 say(f"warning: {absence}")
 

@@ -37,6 +37,11 @@ class _EmbeddingSection(Section):
         return False
 
     @property
+    def mean_square(self) -> int | None:
+        """Of the embeddings' lengths in training, where the last layer fixes it; else null."""
+        return None
+
+    @property
     def fewest_photos(self) -> int:
         """In a training step: batch normalisation of an embedding needs two."""
         return 2 if self.normed_embedding else 1
@@ -86,7 +91,7 @@ class IResNetConfig(_NormedSection):
         shortcut: of a block that halves the features but keeps their channels: `convolution` as in
             InsightFace, or `subsampling` as in AdaFace and CVLface.
         last_norm: the batch normalisation of the embedding: `plain`, or `affine` with scale and offset, for
-            the magface head, which needs embeddings that may become longer.
+            the magface head, which needs embeddings that may become longer. Weight decay does not spare them.
     """
 
     name: Literal["iresnet"]
@@ -95,6 +100,11 @@ class IResNetConfig(_NormedSection):
     stem_stride: Literal[1, 2] = 1
     shortcut: Literal["convolution", "subsampling"] = "convolution"
     last_norm: Literal["plain", "affine"] = "plain"
+
+    @property
+    def mean_square(self) -> int | None:
+        """Without a scale each number of an embedding has the mean square 1."""
+        return self.embedding_dim if self.last_norm == "plain" else None
 
 
 class _LastLayersSection(_BackboneSection):
@@ -110,6 +120,11 @@ class _LastLayersSection(_BackboneSection):
     def normed_embedding(self) -> bool:
         """Where such layers were asked for."""
         return self.last_layers != "none"
+
+    @property
+    def mean_square(self) -> int | None:
+        """Without scale and offset each number of an embedding has the mean square 1."""
+        return self.embedding_dim if self.last_layers == "prelu_norm" else None
 
 
 class SphereFaceNetConfig(_LastLayersSection):

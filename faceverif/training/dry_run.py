@@ -13,6 +13,7 @@ from faceverif.config.run import RunConfig
 from faceverif.training.checks import VerificationCheck
 from faceverif.training.data import TrainingPhotos
 from faceverif.training.head_memory import head_memory
+from faceverif.training.lengths import warnings_of_lengths
 from faceverif.training.loop import TrainingRun, prepare
 from faceverif.training.on_screen import headline
 from faceverif.training.rehearsal import (
@@ -55,6 +56,7 @@ def rehearse(config: RunConfig, run: Path, *, resume: bool = False) -> Rehearsal
         (
             ("run", begins),
             *([("", training.log.opposite.warning)] if training.log.opposite.warning else []),
+            *(("", told) for told in warnings_of_lengths(config, mean_square=config.backbone.mean_square)),
             ("data", _data_text(training.photos, sampled=len(sampled))),
             *((check.name, check.text()) for check in checks),
             ("pace", pace_text(training, pace)),

@@ -21,6 +21,7 @@ from faceverif.training.finished_run import export_weights, write_results
 from faceverif.training.frozen_part import FrozenPart, Photos
 from faceverif.training.inputs import RunInputs
 from faceverif.training.learner import Learner
+from faceverif.training.lengths import warnings_of_lengths
 from faceverif.training.on_screen import headline, steps_shown
 from faceverif.training.order import RemainingBatches, steps_per_epoch
 from faceverif.training.provenance import describe_others, describe_photos
@@ -164,6 +165,8 @@ class TrainingRun:
             self.log.open(step=self.step)
             say(headline(self))
             self.log.opposite.warn()
+            for warning in warnings_of_lengths(self.config, mean_square=self.config.backbone.mean_square):
+                say(warning)
         self._begin_teacher()
         self._begin_features()
 

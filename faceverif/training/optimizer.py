@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from faceverif.backbones.lengthening import LengtheningNorm
 from faceverif.config.optimisation import AdamConfig, OptimizerConfig, SGDConfig
 from faceverif.heads import Head
 
@@ -13,8 +14,8 @@ def build_optimizer(config: OptimizerConfig, model: nn.Module) -> torch.optim.Op
     """SGD with momentum, Adam or AdamW, in PyTorch's fused form: one pass over the parameters a step.
 
     Biases, norms and PReLU slopes, which are vectors, do not decay: they scale or shift, and pulling them to
-    zero regularises nothing. A head may spare more of its own, or have them learn slower. What does not
-    require a gradient is left out.
+    zero regularises nothing. The scale of embeddings is an exception: see `LengtheningNorm`. A head may spare
+    more of its own, or have them learn slower. What does not require a gradient is left out.
 
     Args:
         config: the section of the run.
@@ -51,7 +52,13 @@ def _grouped(model: nn.Module, *, backbone_rate: float) -> dict[tuple[bool, floa
         for name, parameter in module.named_parameters(recurse=False):
             if not parameter.requires_grad:
                 continue
-            decays = parameter.ndim >= 2 and (head is None or name not in head.undecayed)
+            decays = _decays(module, name, parameter)
             factor = head.learning_rate_factors.get(name, 1.0) if head is not None else rate
             groups.setdefault((decays, factor), []).append(parameter)
     return groups
+
+
+def _decays(module: nn.Module, name: str, parameter: nn.Parameter) -> bool:
+    if isinstance(module, LengtheningNorm):
+        return True
+    return parameter.ndim >= 2 and not (isinstance(module, Head) and name in module.undecayed)

@@ -10,6 +10,7 @@ import torch
 from pydantic import TypeAdapter
 from torch import Tensor, nn
 
+from faceverif.backbones.iresnet import iresnet
 from faceverif.config.optimisation import OptimizerConfig
 from faceverif.criteria.improved import improved_loss
 from faceverif.training.optimizer import build_optimizer
@@ -46,6 +47,17 @@ def test_adam_adds_the_decay_to_the_gradient() -> None:
         adam.step()
     assert layer.weight.item() == pytest.approx(adam_oracle(0.7, gradients, decay=DECAY), rel=1e-9)
     assert layer.bias.item() == pytest.approx(adam_oracle(-0.4, gradients, decay=0.0), rel=1e-9)
+
+
+def test_vectors_are_spared_but_for_the_length_of_embeddings() -> None:
+    arguments = {"depth": 18, "width": 8, "stem_stride": 2, "shortcut": "subsampling", "dropout": 0.0}
+    net = iresnet(**arguments, embedding_dim=16, input_px=32, last_norm="affine")
+    built = optimizer(net, name="sgd", learning_rate=RATE, weight_decay=DECAY)
+    named = {parameter: name for name, parameter in net.named_parameters()}
+    decays = {named[each]: group["weight_decay"] for group in built.param_groups for each in group["params"]}
+    vectors = {name for name, parameter in net.named_parameters() if parameter.ndim == 1}
+    assert {name for name in vectors if decays[name]} == {"embed.3.weight", "embed.3.bias"}
+    assert all(decays[name] == DECAY for name in decays.keys() - vectors)
 
 
 def trained(gamma: float, *, name: str, clip_norm: float = math.inf) -> Tensor:
