@@ -18,9 +18,12 @@ from toy_models import band_images, lgm_model
 from data_prep import device
 from data_prep.alignment import find_template
 from data_prep.detection.second_pass import TwoPassDetector
+from faceverif import similarities
 from faceverif.backbones import build_backbone
 from faceverif.config.backbones import IResNetConfig
 from faceverif.config.run import AugmentationConfig, validate_run_config
+from faceverif.identification import search as search_module
+from faceverif.identification.search import Gallery, search
 from faceverif.models import PreprocessingSpec, TorchEmbedder
 from faceverif.objective import Objective
 from faceverif.perturbation.threat_model import ThreatModel
@@ -87,6 +90,19 @@ def test_an_embedder_gives_the_same_there(second: None) -> None:
     there = TorchEmbedder(backbone.to(PRETENDED), spec)
     assert there.device == "meta"
     np.testing.assert_allclose(there.embed(crops), here, atol=1e-5)
+
+
+def test_a_gallery_is_searched_there(second: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search_module, "COLUMNS", 7)
+    rng = np.random.default_rng(0)
+    vectors = rng.standard_normal((50, 8))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    gallery = Gallery.of(vectors[:40], rng.integers(0, 25, 40))
+    there = search(vectors[40:], gallery, count=5)
+    monkeypatch.setattr(similarities, "computing_device", lambda: torch.device("cpu"))
+    here = search(vectors[40:], gallery, count=5)
+    for one, other in zip(there, here, strict=True):
+        assert one.tolist() == other.tolist()
 
 
 def test_faces_are_found_there(second: None) -> None:
