@@ -42,7 +42,7 @@ from data_prep.sources.base import Skipped
 from data_prep.sources.recordio import list_photos
 from data_prep.sources.shard_file import ShardFile
 from data_prep.sources.shard_index import INDEX, IndexedShard
-from faceverif.audit.cells import nearest_cells
+from faceverif.audit.cells import PER_CELL, PROBES, nearest_cells
 from faceverif.audit.people import People
 from faceverif.audit.similarity import nearest_other, pairs_from, pairs_in_cells
 from faceverif.training.order import RemainingBatches
@@ -202,11 +202,12 @@ def audit(photos: int, folder: Path, like: Path | None = None) -> Iterator[tuple
         "one photo in 10,000 with all centres",
         lambda: nearest_other(vectors[far], found.centres, labels[far]),
     )
-    cells = max(1, photos // 2000)
+    cells = max(1, photos // PER_CELL)
     kept: list[Any] = []
-    yield timed(f"cells, {cells:,}", lambda: kept.append(nearest_cells(vectors, cells=cells, probes=4)))
-    yield from found_in(vectors, kept[0])
-    yield timed("copies, in cells", lambda: pairs_in_cells(ALIKE, vectors, cells=cells, probes=4))
+    yield timed(f"cells, {cells:,}", lambda: kept.append(nearest_cells(vectors, cells=cells, probes=PROBES)))
+    yield from found_in(vectors, kept.pop())
+    yield timed("copies, in cells", lambda: pairs_in_cells(ALIKE, vectors, cells=cells, probes=PROBES))
+    yield timed("people under two names", lambda: pairs_from(ONE_PERSON, found.centres))
     if photos <= 200_000:
         yield timed("copies, all pairs", lambda: pairs_from(ALIKE, vectors))
 
