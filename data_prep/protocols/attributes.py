@@ -31,6 +31,7 @@ _RULE = (
 _EITHER = ("name", "key", "id")  # of a photo where the values are names of pictures
 _NOTHING = {"", "nan", "na", "n/a", "null", "none"}
 _LARGEST_FILE = 2**30
+_LONGEST_HEADER = 2**16  # characters; csv takes twice as many in a field
 
 
 class _Line(NamedTuple):
@@ -192,8 +193,8 @@ def _header(texts: Sequence[str]) -> tuple[list[str], str] | None:
     """The names in a line, and what separates them; null without a line, or where none is that of a key."""
     for text in texts:
         for separator in SEPARATORS:
-            names = next(csv.reader([text.strip(" ")], delimiter=separator.sign, skipinitialspace=True), [])
-            header = [name.strip() for name in names]
+            reader = csv.reader([text[:_LONGEST_HEADER].strip(" ")], delimiter=separator.sign)
+            header = [name.strip() for name in next(reader, []) if name or separator.sign != " "]
             if len(header) > 1 and _is_key(header):
                 return header, separator.sign
     return None
@@ -223,6 +224,8 @@ def _texts(path: Path) -> list[str]:
         texts = path.read_text(encoding="utf-8-sig").rstrip().split("\n")
     except UnicodeDecodeError as error:
         raise _unfit(path, f"other bytes from number {error.start + 1:,} on") from error
+    if "\0" in texts[0]:
+        raise _unfit(path, "a zero byte, as in UTF-16,")
     if not texts[0]:
         raise _unfit(path, "an empty file" if len(texts) == 1 else "an empty first line")
     return [text.rstrip("\r") for text in texts]

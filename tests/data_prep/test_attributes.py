@@ -86,6 +86,11 @@ def test_other_bytes_and_no_file_are_told(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"photo,sex\nM\xfcller,F\n")
     with pytest.raises(InputError, match="other bytes from number 12"):
         Attributes.read(tmp_path / "a")
+    (tmp_path / "a").write_bytes("photo,sex\na.jpg,F\n".encode("utf-16-le"))
+    with pytest.raises(InputError, match="a zero byte, as in UTF-16"):
+        Attributes.read(tmp_path / "a")
+    (tmp_path / "a").write_text("photo," + "x" * 200_000 + "\na.jpg,F\n")
+    assert len(Attributes.read(tmp_path / "a").columns) == 1
     with pytest.raises(InputError, match="got no file"):
         Attributes.read(tmp_path / "b")
 
