@@ -51,7 +51,7 @@ from faceverif.verification.collapse import collapse_warning, different_photos
 from faceverif.verification.embedding_parts import embed_in_portions
 from faceverif.verification.scoring import normalised
 
-_EMBEDDINGS, _JOINED_NAME = "embeddings", "all.npy"
+_EMBEDDINGS, _AGAINST, _JOINED_NAME = "embeddings", "against", "all.npy"
 _IN_MEMORY = 1_000_000  # photos: 2 GB at 512 numbers each
 _SHOWN = 24  # pictures per question
 _JPEG_QUALITY = 92
@@ -111,7 +111,7 @@ def audit(
     with filled(out, command="faceverif data audit"):
         # The evaluation set first: it shows whether the model can tell people apart.
         embed = partial(_embedded, embedder, flip=settings.flip, engine=engine or ThisProcess())
-        evaluated, device = embed(sets[1], rows[1], folder=out / _EMBEDDINGS / "against")
+        evaluated, device = embed(sets[1], rows[1], folder=out / _EMBEDDINGS / _AGAINST)
         trained, _ = embed(sets[0], rows[0], folder=out / _EMBEDDINGS / "train")
         found = _examine(trained, evaluated, settings=settings)
         _write(found, out, about=_about(embedder, found, settings) | {"device": device})
@@ -120,7 +120,8 @@ def audit(
 
 def _check_out(out: Path) -> None:
     names = {path.name for path in out.iterdir()} if out.is_dir() else set()
-    if (out.exists() and not out.is_dir()) or (names - {LOCK_NAME} and _EMBEDDINGS not in names):
+    begun = (out / _EMBEDDINGS / _AGAINST).is_dir()  # others have a folder `embeddings` too
+    if (out.exists() and not out.is_dir()) or (names - {LOCK_NAME} and not begun):
         raise InputError(
             "--out",
             "must be empty, new, or begun by `faceverif data audit`",

@@ -22,6 +22,7 @@ from data_prep.errors import DAMAGE, InputError, few
 from data_prep.json_object import read_json
 from data_prep.progress import progress, say
 from data_prep.storage import address_of
+from data_prep.walk import left_by_the_system
 from data_prep.work.job import Engine, Job, WorkStopped
 from faceverif.models import Embedder
 from faceverif.models.embedder import naming
@@ -230,30 +231,39 @@ def remove_others(folder: Path, about: dict[str, str | bool]) -> None:
         about: what they will be of.
 
     Raises:
-        InputError: the path is a file, or a folder that holds anything else.
+        InputError: the path is a file, or a folder that was not begun for portions or holds other files too.
     """
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+    try:
+        begun = read_json(folder / _ABOUT_NAME)
+    except (InputError, OSError):  # none, or damaged
+        begun = {}
+    if begun == about:
         return
-    others = (
-        [path.name for path in folder.iterdir() if not _OURS.fullmatch(path.name)] if folder.is_dir() else []
+    _refuse_foreign(folder)
+    if folder.is_dir() and any(folder.iterdir()):
+        differs = [spoken for key, spoken in _SPOKEN.items() if begun.get(key) != about[key]]
+        told = " and ".join(differs) or "another version"
+        say(f"replacing the embeddings in {folder}, which are of {told}")
+        shutil.rmtree(folder)
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """Stop where a path is no folder of portions, so that nothing of somebody else is removed."""
+    there = list(folder.iterdir()) if folder.is_dir() else []
+    others = sorted(
+        path.name
+        for path in there
+        if not _OURS.fullmatch(path.name) and not (path.is_file() and left_by_the_system(path.name))
     )
-    if others or not (folder / _ABOUT_NAME).is_file():
+    begun = (folder / _ABOUT_NAME).is_file()
+    is_free = not folder.exists() or (folder.is_dir() and not there)
+    if others or not (begun or is_free):
         raise InputError(
             "--out",
             "must have room for a folder of embeddings",
-            got=f"{folder}" + (f", which holds {few(sorted(others), most=2)}" if others else ""),
+            got=f"{folder}" + (f", which holds {few(others, most=2)}" if others else ""),
             fix=f"Name another --out, or move {folder} elsewhere.",
         )
-    try:
-        begun = read_json(folder / _ABOUT_NAME)
-    except InputError:  # damaged
-        begun = {}
-    if begun != about:
-        differs = [spoken for key, spoken in _SPOKEN.items() if begun.get(key) != about[key]]
-        say(
-            f"replacing the embeddings in {folder}, which are of {' and '.join(differs) or 'another version'}"
-        )
-        shutil.rmtree(folder)
 
 
 def _kept(path: Path, count: int) -> SealedTensors | None:

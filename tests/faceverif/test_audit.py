@@ -280,6 +280,7 @@ def test_a_killed_audit_keeps_its_embeddings(
 def test_what_does_not_belong_together_is_refused(out: Path, sets: tuple[Path, Path], tmp_path: Path) -> None:
     train, against = sets
     (tmp_path / "thesis.txt").touch()
+    (tmp_path / "embeddings").mkdir()
     nameless = write_set(tmp_path / "nameless", [Planted("x", 1, 1)])
     rows = AlignedDataset.load(nameless).table.to_pylist()
     header = AlignedDataset.load(nameless).header
