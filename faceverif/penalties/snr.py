@@ -159,6 +159,7 @@ class SNR(Penalty):
         self.start_after_epochs = start_after_epochs
         self.register_buffer("thresholds", torch.full((classes,), torch.nan))
         # Count, sum and sum of squares of each class's own logit. In float64: sums of squares cancel.
+        # So it does not train on mps, which has no float64.
         self.register_buffer("gathered", torch.zeros(3, classes, dtype=torch.float64))
         self.register_buffer("epochs", torch.zeros((), dtype=torch.int64))
         self._waiting: bool | None = None if start_after_epochs else False
