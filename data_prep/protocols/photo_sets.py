@@ -61,7 +61,7 @@ def on_photos(protocol: VerificationProtocol, dataset: AlignedDataset) -> Verifi
     """The protocol under the name that it has on these photos: LFW's pairs on TALFW's are TALFW.
 
     Raises:
-        InputError: it is a benchmark's, and the set is called after another one.
+        InputError: it is a benchmark's, and the set has the name of another one's photos.
     """
     there = photos_of_set(dataset.root)
     if protocol.name == LFW_VIEW2 and there == "TALFW":
@@ -73,7 +73,7 @@ def on_photos(protocol: VerificationProtocol, dataset: AlignedDataset) -> Verifi
     raise InputError(
         "--data",
         f"must hold the photos of {wanted}, which {protocol.name} is about; other sets call theirs the same",
-        got=f"{dataset.root}, which is called after {there}" if there else dataset.root,
+        got=f"{dataset.root}, whose name is that of {there}'s photos" if there else dataset.root,
         fix=f"Give the aligned photos of {wanted}; if these are they, name their folder {folder}.",
     )
 

@@ -209,7 +209,8 @@ def test_a_benchmark_is_not_run_on_the_photos_of_another(
 
     assert names(xqlfw) == {"xqlfw": "xqlfw", "mine": "xqlfw"}
     with pytest.raises(
-        InputError, match=r"photos of XQLFW, which xqlfw is about; .* called after LFW. Give the"
+        InputError,
+        match=r"photos of XQLFW, which xqlfw is about; .* whose name is that of LFW's photos. Give",
     ):
         protocol_on(xqlfw, sets["lfw-112"], allow_partial=True)
     mine = write(tmp_path / "lists/mine.txt", ["2\t2", *NUMBERED])
@@ -237,7 +238,7 @@ def test_both_halves_of_cfp_are_about_one_set_of_photos(tmp_path: Path) -> None:
     for folder in ("cfp", "cfp-112", "cfp_fp-112", "CFP_FF", "cfp-dataset"):
         dataset = dataset_of(tmp_path / folder, ["Ann_1.jpg"])
         assert [on_photos(half, dataset).name for half in halves] == ["cfp-ff", "cfp-fp"]
-    with pytest.raises(InputError, match=r"called after LFW.* name their folder cfp\."):
+    with pytest.raises(InputError, match=r"that of LFW's photos.* name their folder cfp\."):
         on_photos(halves[0], dataset_of(tmp_path / "lfw", ["Ann_1.jpg"]))
 
 

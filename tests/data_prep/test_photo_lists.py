@@ -98,6 +98,7 @@ def test_an_accent_may_be_one_letter_or_two(tmp_path: Path) -> None:
     gallery, probes = f"photo,identity\na.jpg,{two}\n", f"photo,identity,mated\nb.jpg,{one}\tyes\n"
     found = load_lists(*write(tmp_path, gallery, probes.replace("\t", ",")))
     assert (found.people().probes.tolist(), found.people().names) == ([0], [one])
+    assert found.gallery.identities == found.probes.identities == (one,)
 
 
 def test_lists_as_they_were_made_keep_the_names_of_their_data(tmp_path: Path) -> None:

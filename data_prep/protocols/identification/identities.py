@@ -37,7 +37,7 @@ def read_identities(path: Path, rows: Sequence[Row], fields: Sequence[str]) -> t
                 got=repr(field),
                 fix="Where nobody is named, leave the identity empty.",
             )
-    identities = tuple(known(field) or "" for field in fields)
+    identities = tuple(composed(known(field) or "") for field in fields)
     words = [field for field, identity in zip(fields, identities, strict=True) if field and not identity]
     return (
         identities,
