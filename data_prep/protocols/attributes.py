@@ -169,7 +169,7 @@ def _keys(path: Path, header: Sequence[str], lines: Sequence[_Line]) -> tuple[st
 def _table(path: Path) -> tuple[list[str], list[_Line]]:
     """Header and lines of a file of any of the three forms."""
     texts = _texts(path)
-    if len(texts) > 2 and texts[0].strip().isdigit():  # CelebA's
+    if len(texts) > 2 and texts[0].strip().isdecimal():  # CelebA's
         lines = [_Line(place + 3, text.split()) for place, text in _filled(texts[2:])]
         if len(lines) != int(texts[0]):
             raise _unfit(path, f"{len(lines):,} photos, although its first line says {texts[0].strip()},")

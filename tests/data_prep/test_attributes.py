@@ -64,6 +64,7 @@ def test_a_persons_name_with_spaces_is_that_of_the_folder(tmp_path: Path) -> Non
         ("photo,sex\na.jpg,F\nb.jpg\n", "line 3: must have 2 fields, as the header has; got 1: 'b.jpg'"),
         ("photo,sex\na.jpg,F\nb.jpg,F,9\n", "line 3: must have 2 fields"),
         ("3\nsex old\na.jpg 1 1\nb.jpg 1 1\n", "got 2 photos, although its first line says 3,"),
+        ("\N{SUPERSCRIPT TWO}\nsex old\na.jpg 1 1\nb.jpg 1 1\n", "got first line"),
         ("2\nsex old\na.jpg 1 1\nb.jpg 1\n", "line 4: must have 3 fields"),
         ("photo,sex\na.jpg,F\na.jpg,F\n", "line 3: must name each photo once; got a.jpg, as in line 2"),
         ("identity,sex\nA,F\nB,F\nA,M\n", "line 4: must name each identity once; got A, as in line 2"),
