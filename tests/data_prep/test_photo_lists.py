@@ -67,7 +67,7 @@ def test_nobody_is_an_empty_field(tmp_path: Path) -> None:
     found = load_lists(*write(tmp_path, probes=probes))
     assert found.people().probes.tolist() == [1, -1, -1, -1, -1]
     assert found.probes.identities == ("Bo", "", "", "", "")
-    assert found.reading.endswith("NA, nan, None of 4 photos is nobody")
+    assert found.reading.endswith("nobody is meant by NA, nan, None (4 photos)")
     for word in ("-1", "Unknown", "stranger"):
         with pytest.raises(
             InputError, match=r"probes\.csv, line 3: an identity must .* leave the identity empty"
@@ -90,6 +90,14 @@ def test_a_person_is_spelled_in_one_way(tmp_path: Path, one: str, other: str) ->
         -1,
         -1,
     ]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("かな", "がな"), ("m.0_1", "m.01"), ("n1", "n01"), ("Ann Li", "Annli"), ("1.5", "15")]
+)
+def test_names_that_differ_more_are_of_two_people(tmp_path: Path, one: str, other: str) -> None:
+    gallery, probes = f"photo,identity\na.jpg,{one}\n", f"photo,identity\nb.jpg,{other}\nc.jpg,{one}\n"
+    assert load_lists(*write(tmp_path, gallery, probes)).people().probes.tolist() == [-1, 0]
 
 
 def test_an_accent_may_be_one_letter_or_two(tmp_path: Path) -> None:

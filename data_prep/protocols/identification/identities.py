@@ -15,6 +15,7 @@ from data_prep.protocols.list_text import Row
 
 # What some lists write for strangers. As an identity it would make one person of them all.
 _NOBODY = {"-1", "-1.0", "?", "-", "unknown", "stranger", "strangers", "nobody", "distractor", "distractors"}
+_ACCENTS = re.compile("[\u0300-\u036f]")  # of European scripts; in others such a mark makes another letter
 _WHOLE_NUMBER = re.compile(r"\+?0*([0-9]+)(?:\.0*)?")
 
 
@@ -41,7 +42,7 @@ def read_identities(path: Path, rows: Sequence[Row], fields: Sequence[str]) -> t
     words = [field for field, identity in zip(fields, identities, strict=True) if field and not identity]
     return (
         identities,
-        f"{few(list(dict.fromkeys(words)))} of {len(words):,} photos is nobody" if words else "",
+        f"nobody is meant by {few(list(dict.fromkeys(words)))} ({len(words):,} photos)" if words else "",
     )
 
 
@@ -70,5 +71,5 @@ def _plain(name: str) -> str:
     number = _WHOLE_NUMBER.fullmatch(name)
     if number is not None:
         return number[1]
-    letters = unicodedata.normalize("NFKD", name).casefold()
-    return re.sub(r"[\s_]+", " ", "".join(each for each in letters if not unicodedata.combining(each)))
+    letters = _ACCENTS.sub("", unicodedata.normalize("NFKD", name)).casefold()
+    return re.sub(r"[\s_]+", " ", letters)
