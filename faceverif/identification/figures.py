@@ -6,8 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
-from matplotlib.axes import Axes
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
 from data_prep.json_object import read_json
@@ -21,13 +20,13 @@ from faceverif.identification.metrics import (
 from faceverif.report.numbers import percent
 from faceverif.report.plotting import (
     ACCENT,
-    FAINT,
     GENUINE,
     IMPOSTOR,
     INK,
     PERCENT,
     Mark,
     Panel,
+    error_rate_axis,
     legend_below,
     new_panel,
 )
@@ -78,7 +77,8 @@ def cmc_panel(measured: IdentificationMetrics) -> Panel:
 def identification_det_panel(curve: OpenSetCurve) -> Panel:
     """FNIR over FPIR, both logarithmic, from one false positive to all."""
     figure, axes = new_panel()
-    left, bottom = _log_axis(axes, curve.non_mated), 0.5 / curve.mated
+    left = error_rate_axis(axes, "false positive identification rate", count=curve.non_mated, of="strangers")
+    bottom = 0.5 / curve.mated
     fpir = np.maximum(curve.false_positives / curve.non_mated, left)
     fnir = np.maximum(1 - curve.hits / curve.mated, bottom)
     axes.step(fpir, fnir, where="post", linewidth=1.8, color=ACCENT)
@@ -156,16 +156,3 @@ def _numbers(point: IdentificationPoint) -> dict[str, str]:
 def _with_interval(rate: float, interval: tuple[float, float]) -> str:
     low, high = interval
     return f"{100 * rate:.3g} % ({100 * low:.3g} to {100 * high:.3g} %)"
-
-
-def _log_axis(axes: Axes, strangers: int) -> float:
-    """A logarithmic FPIR axis down to half of one false positive; returns its left end."""
-    smallest = 0.5 / strangers
-    axes.set_xscale("log")
-    axes.set_xlim(smallest, 1)
-    axes.axvspan(smallest, 1 / strangers, color=FAINT, alpha=0.25, linewidth=0)
-    axes.xaxis.set_major_locator(LogLocator(numticks=6))
-    axes.xaxis.set_major_formatter(PERCENT)
-    axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set_xlabel(f"false positive identification rate\n(grey: less than one of {strangers:,} strangers)")
-    return smallest

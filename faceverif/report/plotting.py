@@ -10,7 +10,7 @@ from typing import Any
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 INK = "#1f2933"
 SOFT = "#52606d"
@@ -124,6 +124,26 @@ def new_panel(*, height_in: float = _HEIGHT_IN) -> tuple[Figure, Axes]:
     """An empty figure of a panel's width with its axes."""
     figure = Figure(figsize=(PANEL_IN, height_in), layout="constrained")
     return figure, figure.add_subplot()
+
+
+def error_rate_axis(axes: Axes, rate: str, *, count: int, of: str) -> float:
+    """A logarithmic axis across, down to half of one error, grey below one; returns its left end.
+
+    Args:
+        axes: whose.
+        rate: what it shows, in words.
+        count: of what could be errors.
+        of: what they are, in words.
+    """
+    smallest = 0.5 / count
+    axes.set_xscale("log")
+    axes.set_xlim(smallest, 1)
+    axes.axvspan(smallest, 1 / count, color=FAINT, alpha=0.25, linewidth=0)
+    axes.xaxis.set_major_locator(LogLocator(numticks=6))
+    axes.xaxis.set_major_formatter(PERCENT)
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_xlabel(f"{rate}\n(grey: less than one of {count:,} {of})")
+    return smallest
 
 
 def legend_below(figure: Figure) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 from matplotlib.axes import Axes
-from matplotlib.ticker import LogLocator, NullFormatter
+from matplotlib.ticker import NullFormatter
 from numpy.typing import NDArray
 
 from data_prep.json_object import read_json
@@ -25,6 +25,7 @@ from faceverif.report.plotting import (
     LineStyle,
     Mark,
     Panel,
+    error_rate_axis,
     legend_below,
     new_panel,
 )
@@ -128,7 +129,7 @@ def roc_panel(rocs: Mapping[str, Roc], *, styles: Mapping[str, LineStyle], name:
         name: of the panel.
     """
     figure, axes = new_panel()
-    smallest = _far_axis(axes, max(roc.impostors for roc in rocs.values()))
+    smallest = _far_axis(axes, rocs.values())
     marks, misses = [], 0.005
     for model, roc in rocs.items():
         # A step at FAR 0 has no place on a logarithmic axis: it enters from the left edge.
@@ -151,7 +152,7 @@ def roc_panel(rocs: Mapping[str, Roc], *, styles: Mapping[str, LineStyle], name:
 def det_panel(rocs: Mapping[str, Roc], *, styles: Mapping[str, LineStyle], name: str = "det") -> Panel:
     """FRR over FAR, both logarithmic, with the line on which they meet; arguments as of `roc_panel`."""
     figure, axes = new_panel()
-    left = _far_axis(axes, max(roc.impostors for roc in rocs.values()))
+    left = _far_axis(axes, rocs.values())
     bottom = 0.5 / max(roc.genuine for roc in rocs.values())
     axes.plot([max(left, bottom), 1], [max(left, bottom), 1], color=FAINT, linewidth=1, linestyle=(0, (4, 4)))
     for model, roc in rocs.items():
@@ -236,21 +237,12 @@ def _eer_text(roc: Roc) -> str:
     return f"{percent(equal_error_rate(roc).equal_error)} %"
 
 
-def _far_axis(axes: Axes, impostors: int) -> float:
-    """A logarithmic FAR axis down to half of one false accept; returns its left end."""
-    smallest = 0.5 / impostors
-    axes.set_xscale("log")
-    axes.set_xlim(smallest, 1)
-    axes.axvspan(smallest, 1 / impostors, color=FAINT, alpha=0.25, linewidth=0)
-    axes.xaxis.set_major_locator(LogLocator(numticks=6))
-    axes.xaxis.set_major_formatter(PERCENT)
-    axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set_xlabel(f"false accept rate\n(grey: less than one of {impostors:,} pairs)")
-    return smallest
-
-
 def _score_bins(scores: NDArray[np.floating]) -> NDArray[np.float64]:
     """Bins of one width for both kinds, as fine as the number of pairs allows."""
     low, high = float(scores.min()), float(scores.max())
     count = int(np.clip(2 * math.sqrt(len(scores)), 12, 90))
     return np.linspace(low, max(high, low + 1e-3), count + 1)
+
+
+def _far_axis(axes: Axes, rocs: Iterable[Roc]) -> float:
+    return error_rate_axis(axes, "false accept rate", count=max(roc.impostors for roc in rocs), of="pairs")
