@@ -170,8 +170,8 @@ def _refuse_mixed_data(finished: Sequence[FinishedRun]) -> None:
     """
     first: dict[tuple[object, ...], FinishedRun] = {}
     for run in finished:
-        asked_for = run.config.data.model_dump(mode="json", exclude={"download"})
-        earlier = first.setdefault((run.case, run.config.seed, *asked_for.items()), run)
+        asked_for = run.config.data.model_dump_json(exclude={"download"})
+        earlier = first.setdefault((run.case, run.config.seed, asked_for), run)
         if run.result.data != earlier.result.data:
             raise InputError(
                 "--out",
