@@ -2,20 +2,24 @@
 
 A person is as similar to a probe as the most similar of their entries. Blocks of similarities in float32 find
 every entry that could be among the best; those are scored again in float64. So neither the size of the blocks
-nor the device changes a result, and equal similarities stay in the gallery's order.
+nor the device changes a result, and equal similarities stay in the gallery's order. faiss, where it is used,
+lists entries in place of the blocks, and a list that may lack somebody is not used.
 """
 
 from __future__ import annotations
 
+import math
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from data_prep.errors import InputError
 from data_prep.progress import progress
+from faceverif.identification.flat_index import PROBES, flat_index
 from faceverif.similarities import COLUMNS, ROWS, alike, products
 
 PERSON_RULE = (
@@ -91,6 +95,9 @@ class _Hits(NamedTuple):
     similarity: NDArray[np.float64]
 
 
+_NO_HITS = _Hits(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))
+
+
 def search(probes: NDArray[np.floating], gallery: Gallery, *, count: int) -> Candidates:
     """The `count` people of a gallery who are most like each probe; all of them, if it holds fewer.
 
@@ -103,12 +110,15 @@ def search(probes: NDArray[np.floating], gallery: Gallery, *, count: int) -> Can
         InputError: an embedding is not finite or not of length 1.
     """
     unit, count = checked_unit(probes, field="probes"), min(count, gallery.people)
-    found = [_empty(count)]
-    told = progress("search", total=len(unit), unit="probes") if len(unit) > ROWS else nullcontext(_unheard)
+    found, index = [_empty(count)], flat_index(gallery.embeddings, probes=len(unit))
+    best, most = (_best, ROWS) if index is None else (partial(_listed, index=index), PROBES)
+    parts = max(1, math.ceil(len(unit) / most))
+    rows = max(1, math.ceil(len(unit) / parts))
+    told = progress("search", total=len(unit), unit="probes") if len(unit) > most else nullcontext(_unheard)
     with told as advance:
-        for start in range(0, len(unit), ROWS):
-            part = unit[start : start + ROWS]
-            found.append(_best(part, gallery, count))
+        for start in range(0, len(unit), rows):
+            part = unit[start : start + rows]
+            found.append(best(part, gallery, count))
             advance(len(part), "")
     return Candidates(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
 
@@ -147,7 +157,7 @@ def similarities(
 
 
 def _best(probes: NDArray[np.float32], gallery: Gallery, count: int) -> Candidates:
-    kept = _Hits(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))
+    kept = _NO_HITS
     floor = _first_floor(probes, gallery, count)
     for column in range(0, len(gallery), COLUMNS):
         block = gallery.embeddings[column : column + COLUMNS]
@@ -157,12 +167,40 @@ def _best(probes: NDArray[np.float32], gallery: Gallery, count: int) -> Candidat
             kept = _best_of(kept, hits, gallery, count)
             last = np.flatnonzero(_nth_of_row(kept.row) == count - 1)
             floor[kept.row[last]] = kept.similarity[last]
-    shape = (len(probes), count)
-    return Candidates(
-        gallery.person[kept.place].reshape(shape),
-        gallery.entry[kept.place].reshape(shape),
-        kept.similarity.reshape(shape),
-    )
+    return _candidates(kept, gallery, count)
+
+
+def _listed(probes: NDArray[np.float32], gallery: Gallery, count: int, *, index: Any) -> Candidates:
+    """The same, from the entries that an index lists; in blocks for probes whose list may be too short."""
+    most = min(len(gallery), 2 * count * -(-len(gallery) // gallery.people))
+    scores, places = index.search(probes, most)
+    rows = np.repeat(np.arange(len(probes)), most)
+    hits = _Hits(rows, places.ravel(), similarities(probes, gallery.embeddings, rows, places.ravel()))
+    kept = _best_of(_NO_HITS, hits, gallery, count)
+    last = np.full(len(probes), -np.inf)  # of `count` people; an entry outside the list must stay below it
+    whole = _nth_of_row(kept.row) == count - 1
+    last[kept.row[whole]] = kept.similarity[whole]
+    sure = (last > scores[:, -1] + _ROUNDING) | ((most == len(gallery)) & (last > -np.inf))
+    answer = _empty(count, rows=len(probes))
+    for part, found in zip(answer, _candidates(_rows_of(kept, sure), gallery, count), strict=True):
+        part[sure] = found
+    if not sure.all():
+        for part, found in zip(answer, _best(probes[~sure], gallery, count), strict=True):
+            part[~sure] = found
+    return answer
+
+
+def _rows_of(hits: _Hits, chosen: NDArray[np.bool_]) -> _Hits:
+    """The hits of some rows, (rows,) True."""
+    those = chosen[hits.row]
+    return _Hits(hits.row[those], hits.place[those], hits.similarity[those])
+
+
+def _candidates(kept: _Hits, gallery: Gallery, count: int) -> Candidates:
+    """From the hits of rows that have `count` of them each."""
+    person, entry = gallery.person[kept.place], gallery.entry[kept.place]
+    shape = (-1, count)
+    return Candidates(person.reshape(shape), entry.reshape(shape), kept.similarity.reshape(shape))
 
 
 def _first_floor(probes: NDArray[np.float32], gallery: Gallery, count: int) -> NDArray[np.float32]:
@@ -201,5 +239,6 @@ def _unheard(_count: int, _note: str) -> None:
     """A search that is done at once tells nothing of its progress."""
 
 
-def _empty(count: int) -> Candidates:
-    return Candidates(np.empty((0, count), np.int64), np.empty((0, count), np.int64), np.empty((0, count)))
+def _empty(count: int, rows: int = 0) -> Candidates:
+    shape = (rows, count)
+    return Candidates(np.empty(shape, np.int64), np.empty(shape, np.int64), np.empty(shape))

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from data_prep.errors import InputError
+from faceverif.identification import flat_index
 from faceverif.identification import search as engine
 from faceverif.identification.metrics import (
     MOST_RANKS,
@@ -84,6 +85,29 @@ def test_equal_similarities_stay_in_the_gallery_order_whatever_the_blocks(data: 
         found = search(few, Gallery.of(few[entries], np.array(person)), count=4)
     gallery = few[entries].astype(np.float64)
     assert found.person.tolist() == literal_candidates(few.astype(np.float64), gallery, person, 4)
+
+
+@pytest.mark.parametrize("people", [300, 60, 4])
+@pytest.mark.parametrize("alike", [False, True])
+def test_faiss_lists_give_the_same_result(monkeypatch: pytest.MonkeyPatch, people: int, alike: bool) -> None:
+    pytest.importorskip("faiss")
+    gallery, probes = drawn(300, seed=1), drawn(20, seed=2)
+    person = np.random.default_rng(3).permutation(np.arange(300) % people)
+    if alike:  # whole lists of equals, which an index cuts anywhere
+        gallery, probes[:10] = np.tile(gallery[:3], (100, 1)), gallery[0]
+    enrolled = Gallery.of(gallery, person)
+    plain = search(probes, enrolled, count=5)
+    searched: list[int] = []
+    blocks = engine._best
+    monkeypatch.setattr(
+        engine, "_best", lambda part, *rest: (searched.append(len(part)), blocks(part, *rest))[1]
+    )
+    monkeypatch.setattr(flat_index, "LARGE", 0)
+    monkeypatch.setattr(flat_index, "_BY_PRODUCTS", 0)
+    listed = search(probes, enrolled, count=5)
+    for one, other in zip(listed, plain, strict=True):
+        assert one.tolist() == other.tolist()
+    assert (sum(searched) > 0) == (alike and people > 4)  # the lists were used, but where they cannot do
 
 
 def test_embeddings_nearer_than_float32_tells_apart_keep_their_order() -> None:
