@@ -7,6 +7,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,7 +23,14 @@ from faceverif.report.plotting import house_style
 from faceverif.report.svg import draw
 from faceverif.verification.groups.figure import group_panels
 from faceverif.verification.groups.grouping import MIXED, UNKNOWN, Grouping, find_groupings
-from faceverif.verification.groups.rates import Rate, group_rates, largest_ratio, ratio_interval
+from faceverif.verification.groups.rates import (
+    GroupRates,
+    GroupRow,
+    Rate,
+    group_rates,
+    largest_ratio,
+    ratio_interval,
+)
 from faceverif.verification.metrics import chosen_far, roc_curve, tar_at_far
 from faceverif.verification.options import VerificationOptions
 from faceverif.verification.runner import verify
@@ -204,6 +212,14 @@ def test_names_that_are_numbers_are_not_put_into_bins(tmp_path: Path) -> None:
     protocol = load_protocol(write_pairs(tmp_path / "pairs.csv", people=30, photos=2))
     with pytest.raises(InputError, match="must have at most 24 groups; got 30: 00, 01, 02 and 27 more"):
         find_groupings(["identity"], protocol, AlignedDataset.load(tmp_path / "data"), None)
+
+
+def test_a_warning_names_a_few_of_many_small_groups() -> None:
+    proper, none = Rate(9, 300, True), Rate(0, 0, False)
+    rows = tuple(GroupRow(f"g{number}", "group", none, proper) for number in range(7))
+    nothing: Any = None
+    [warning] = GroupRates(nothing, 0.1, nothing, rows, None, None).warnings
+    assert warning.endswith(": g0 (0), g1 (0), g2 (0), g3 (0), g4 (0) and 2 more")
 
 
 def test_names_of_groups_are_drawn_as_they_are() -> None:

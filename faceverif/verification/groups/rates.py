@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from data_prep.errors import few
 from faceverif.report.numbers import significant
 from faceverif.verification.groups.grouping import (
     MIXED,
@@ -146,7 +147,7 @@ class GroupRates:
         for kind, words, pairs in _RATES:
             small = [row for row in self.rows if row.kind == "group" and not getattr(row, kind).resolved]
             if small:
-                names = ", ".join(f"{row.group} ({getattr(row, kind).pairs:,})" for row in small)
+                names = few([f"{row.group} ({getattr(row, kind).pairs:,})" for row in small])
                 told.append(f"too few {pairs} pairs to compare the {words} rate: {names}")
         return told
 
