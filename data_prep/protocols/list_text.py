@@ -82,7 +82,7 @@ def opening_lines(path: Path) -> list[str]:
 
 
 def opening_comments(path: Path) -> list[str]:
-    """The comments above a list: lines that begin with `#`, but for a header that does."""
+    """The comments above a list: lines that begin with `#`, except a header that begins so too."""
     lines = _beginning(path)
     return [line for line in lines[: _comments(lines)] if line.strip()]
 

@@ -7,9 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from faceverif.checked_tensors import refuse_bad_labels
 from faceverif.heads.angular import AngularHead, angular_logits, replace_true_class
-from faceverif.heads.arcface import require_margin_rad, turned_cosine
+from faceverif.heads.arcface import arcface_logits, require_margin_rad, turned_cosine
 from faceverif.heads.base import HeadOutput
 from faceverif.process_sums import sum_over_processes
 from faceverif.sharding.own_class import OwnClass
@@ -49,13 +48,7 @@ def curricularface_logits(
     Raises:
         InputError: a margin or labels out of range.
     """
-    require_margin_rad(margin_rad)
-    refuse_bad_labels(labels, batch=len(embeddings), classes=len(weight))
-
-    def lower(cosine: Tensor, norms: Tensor) -> Tensor:
-        return turned_cosine(cosine, margin_rad=margin_rad)
-
-    logits, _ = angular_logits(embeddings, weight, labels, lower, scale=scale)
+    logits = arcface_logits(embeddings, weight, labels, scale=scale, margin_rad=margin_rad)
     own = OwnClass.among(labels, len(weight)).of(logits.detach())
     return modulated(
         logits, own, torch.as_tensor(stage, dtype=logits.dtype, device=logits.device), scale=scale

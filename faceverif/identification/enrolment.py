@@ -79,8 +79,8 @@ class Enrolled:
     @property
     def lost(self) -> tuple[str, ...]:
         """People of whom no photo could be enrolled."""
-        left = dict.fromkeys(photo.person for photo in self.left_out)
-        return tuple(person for person in left if person not in set(self.people))
+        left, enrolled = dict.fromkeys(photo.person for photo in self.left_out), set(self.people)
+        return tuple(person for person in left if person not in enrolled)
 
     def most_similar(self, embedding: NDArray[np.floating], *, count: int) -> list[Match]:
         """The people who are most similar to a face, best first.
@@ -126,7 +126,7 @@ def enrol(source: Path, embedder: Embedder, *, flip: bool, admit: Callable[[int]
         source: where they are.
         embedder: the model.
         flip: average each embedding with that of the mirrored crop.
-        admit: is told how many photos are enrolled, and raises where a gallery of so many has no use.
+        admit: called with the number of photos enrolled so far; it raises if the gallery is too large.
 
     Raises:
         InputError: no folder, folders above those of the people, no photo, nobody with a face, or an aligned

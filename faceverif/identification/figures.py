@@ -119,15 +119,8 @@ def similarities_panel(measured: IdentificationMetrics) -> Panel:
         medians.append(f"{name} have a median of {np.median(values):.3f}")
     for target, point in measured.tpir_at_fpir.items():
         if point is not None:
-            axes.axvline(point.threshold, color=INK, linewidth=1, linestyle="-" if target < 0.05 else "--")
-            axes.plot(
-                [],
-                [],
-                color=INK,
-                linewidth=1,
-                linestyle="-" if target < 0.05 else "--",
-                label=f"threshold for FPIR {target:g}",
-            )
+            dash, label = "-" if target < 0.05 else "--", f"threshold for FPIR {target:g}"
+            axes.axvline(point.threshold, color=INK, linewidth=1, linestyle=dash, label=label)
     axes.margins(x=0.01)
     axes.set_ylim(bottom=0)
     axes.yaxis.set_major_formatter(PERCENT)

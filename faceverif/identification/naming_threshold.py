@@ -185,7 +185,7 @@ def bounded_threshold(calibration: Calibration, photos: int, *, fpir: float) -> 
         fpir: the rate, above 0.
 
     Raises:
-        InputError: no calibrated FAR is as small as a gallery of so many photos asks for.
+        InputError: the gallery is so large that no calibrated FAR is small enough.
     """
     fitting = [point for point in calibration.points if photos * point.far <= fpir * _SLACK]
     if fitting:
