@@ -33,7 +33,7 @@ from data_prep.ijb import IjbFiles, TemplatePairs, load_template_protocol
 from data_prep.ijb.sizes import SIZES
 from faceverif.template_matching.run import FARS
 from faceverif.template_matching.scoring import template_scores
-from faceverif.verification.metrics import RocNumbers
+from faceverif.verification.roc import RocNumbers
 
 AT_ONCE = 100_000
 

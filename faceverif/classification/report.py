@@ -9,6 +9,7 @@ from typing import Any
 from data_prep.json_object import read_json
 from faceverif.classification.training import METRICS_NAME, RESULT_NAME
 from faceverif.config.reading import read_yaml
+from faceverif.intervals import wilson_interval
 from faceverif.report.curves import Line, Metrics, known, lines_panel, read_metrics
 from faceverif.report.numbers import percent
 from faceverif.report.pages import REPORT_NAME, flat_text, write_page
@@ -16,7 +17,6 @@ from faceverif.report.plotting import Panel, house_style, line_styles
 from faceverif.report.run_page import own_files, refuse_no_run
 from faceverif.report.svg import draw
 from faceverif.training.adversarial import Robustness
-from faceverif.verification.metrics import wilson_interval
 
 # Figure of result.json -> its printed name. Each is a share; the first two head the page.
 _SHARES = {

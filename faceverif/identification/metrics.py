@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from data_prep.errors import InputError
 from faceverif.identification.search import Candidates
-from faceverif.verification.metrics import resolves, wilson_interval
+from faceverif.intervals import wilson_interval
+from faceverif.verification.roc import resolves
 
 RANKS = (1, 5, 10)
 MOST_RANKS = 20  # of the CMC

@@ -15,13 +15,13 @@ from data_prep.dataset.exclusions import exclusions_text
 from data_prep.dataset.manifest import AlignedDataset
 from data_prep.errors import printable_lines
 from data_prep.ijb import TemplateProtocol
+from faceverif.intervals import wilson_interval
 from faceverif.report.numbers import percent
 from faceverif.template_matching.options import Pooling
 from faceverif.template_matching.photos import FALLBACK_RULE, PooledPhotos
-from faceverif.verification import metrics as rules
 from faceverif.verification.embeddings import FLIP_RULE
-from faceverif.verification.metrics import OperatingPoint, RocNumbers, wilson_interval
 from faceverif.verification.result import ModelFacts, made_with
+from faceverif.verification.roc import EER_POINT_RULE, TAR_RULE, OperatingPoint, RocNumbers
 
 INTERVAL_RULE = (
     "95 % Wilson interval of the genuine pairs at that threshold; it takes pairs as independent, but pairs "
@@ -172,8 +172,8 @@ class TemplateResult:
             "flip": self.flip,
             "flip_rule": FLIP_RULE if self.flip else "none",
             "protocol_reading": self.protocol.reading,
-            "eer_rule": rules.EER_POINT_RULE,
-            "tar_rule": rules.TAR_RULE,
+            "eer_rule": EER_POINT_RULE,
+            "tar_rule": TAR_RULE,
             "interval_rule": INTERVAL_RULE,
             "fallback_rule": FALLBACK_RULE,
         }

@@ -18,8 +18,8 @@ from faceverif.template_matching.result import TemplateResult
 from faceverif.template_matching.scoring import template_scores, with_certain_errors
 from faceverif.template_matching.task import TemplateTask
 from faceverif.verification.files import RESULT_NAME, SCORES_NAME
-from faceverif.verification.metrics import RocNumbers
 from faceverif.verification.result import ModelFacts
+from faceverif.verification.roc import RocNumbers
 from faceverif.verification.runner import COMMAND, tool_versions
 
 FARS = (0.1, 0.01, 0.001, 1e-4, 1e-5, 1e-6)

@@ -8,12 +8,12 @@ from dataclasses import replace
 from faceverif.verification.embeddings import EmbeddedPhotos
 from faceverif.verification.groups.grouping import Grouping
 from faceverif.verification.groups.rates import group_rates
-from faceverif.verification.metrics import chosen_far, tar_at_far
 from faceverif.verification.options import VerificationOptions
 from faceverif.verification.quality.discard import discard_report
 from faceverif.verification.quality.measures import pair_quality
 from faceverif.verification.quality.names import ALL_MEASURES
 from faceverif.verification.result import VerificationResult
+from faceverif.verification.roc import chosen_far, tar_at_far
 
 
 def with_breakdown(

@@ -11,9 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from data_prep.atomic import write_text
 from data_prep.errors import InputError
+from faceverif.intervals import wilson_interval
 from faceverif.models.location import MODEL_OPTION, is_onnx
-from faceverif.verification.metrics import TAR_RULE, OperatingPoint, wilson_interval
 from faceverif.verification.result import VerificationResult
+from faceverif.verification.roc import TAR_RULE, OperatingPoint
 from faceverif.verification.score_histogram import ScoreHistogram
 
 CALIBRATION_NAME = "calibration.json"

@@ -14,6 +14,7 @@ from matplotlib.ticker import NullFormatter
 from numpy.typing import NDArray
 
 from data_prep.json_object import read_json
+from faceverif.intervals import wilson_interval
 from faceverif.report.numbers import percent
 from faceverif.report.plotting import (
     ACCENT,
@@ -30,7 +31,7 @@ from faceverif.report.plotting import (
     new_panel,
 )
 from faceverif.verification.files import RESULT_NAME, SCORES_NAME
-from faceverif.verification.metrics import Roc, equal_error_rate, roc_curve, wilson_interval
+from faceverif.verification.roc import Roc, equal_error_rate, roc_curve
 
 # Points of a curve that tell their numbers.
 _POINTS = 24

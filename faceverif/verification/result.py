@@ -17,11 +17,11 @@ from data_prep.errors import printable_lines
 from data_prep.protocols import VerificationProtocol
 from faceverif.models import Embedder
 from faceverif.report.numbers import percent
-from faceverif.verification import metrics as rules
 from faceverif.verification.embeddings import FLIP_RULE
 from faceverif.verification.groups.rates import GroupRates
-from faceverif.verification.metrics import VerificationMetrics
+from faceverif.verification.metrics import EER_RULE, THRESHOLD_RULE, VerificationMetrics
 from faceverif.verification.quality.discard import DiscardReport
+from faceverif.verification.roc import TAR_RULE
 from faceverif.verification.scoring import MEAN_RULE, NO_CROP_RULE, NO_FACE_RULE, PairPhotos
 
 # What a result repeats of its model's provenance: enough to know the training when its run is gone.
@@ -255,10 +255,10 @@ class VerificationResult:
             "mean_rule": MEAN_RULE if self.subtract_mean else "none",
             "protocol_reading": self.protocol.reading,
             "fold_rule": self.protocol.fold_rule,
-            "threshold_rule": rules.THRESHOLD_RULE,
+            "threshold_rule": THRESHOLD_RULE,
             "accuracy_se_rule": self.metrics.folds.standard_error_rule,
-            "eer_rule": rules.EER_RULE,
-            "tar_rule": rules.TAR_RULE,
+            "eer_rule": EER_RULE,
+            "tar_rule": TAR_RULE,
             "fallback_rule": f"{NO_FACE_RULE}; {NO_CROP_RULE}",
         }
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from faceverif.intervals import wilson_interval
 from faceverif.provenance import describe_software
 from faceverif.report.curves import Line, lines_panel
 from faceverif.report.numbers import percent
 from faceverif.report.pages import REPORT_NAME, flat_text, write_page
 from faceverif.report.plotting import Panel, house_style, line_styles
 from faceverif.report.svg import save_panels
-from faceverif.verification.metrics import wilson_interval
 
 FIGURES_NAME = "figures"
 _CURVE_POINTS = 200

@@ -82,7 +82,7 @@ class DrawnRoc:
     def rates(self, counts: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """AUC and EER, (draws,) each, of images drawn so often, (draws, N).
 
-        The same definitions as in `faceverif.verification.metrics`.
+        The same definitions as in `faceverif.verification.roc`.
         """
         weights = counts[:, self._image]
         true, false = (

@@ -24,7 +24,7 @@ from faceverif.report.plotting import (
     new_panel,
 )
 from faceverif.verification.figures import roc_points
-from faceverif.verification.metrics import equal_error_rate
+from faceverif.verification.roc import equal_error_rate
 from robustness.rejection.findings import Finding, Row, Spread
 from robustness.rejection.outcome import clean_against_attacked
 from robustness.rejection.trial_files import TrialScores

@@ -17,7 +17,7 @@ from data_prep.protocols import VerificationProtocol, load_protocol
 from faceverif.images.faces import FaceImages
 from faceverif.images.labelled import as_pixels
 from faceverif.models import PreprocessingSpec
-from faceverif.verification.metrics import OperatingPoint, roc_curve, tar_at_far
+from faceverif.verification.roc import OperatingPoint, roc_curve, tar_at_far
 from faceverif.verification.scoring import PairPhotos, cosine_scores, normalised
 from robustness.attacked_model import AttackedModel
 from robustness.attacks.knowledge import Knowledge

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from data_prep.errors import InputError
-from faceverif.verification.metrics import Roc, area_under, equal_error_rate, roc_curve
+from faceverif.verification.roc import Roc, area_under, equal_error_rate, roc_curve
 from robustness.attacks.base import AttackResult
 from robustness.detectors.rejection_threshold import RejectionThreshold
 from robustness.rejection.bootstrap import DrawnRoc, Estimate, drawn_counts

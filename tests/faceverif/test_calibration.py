@@ -12,9 +12,9 @@ from small_faces import pattern_embedder, write_faces, write_pairs
 
 from data_prep.errors import InputError
 from data_prep.protocols import load_protocol
+from faceverif.intervals import wilson_interval
 from faceverif.verification.calibration import load_calibration, write_calibration
 from faceverif.verification.embeddings import EmbeddedPhotos
-from faceverif.verification.metrics import wilson_interval
 from faceverif.verification.result import VerificationResult
 from faceverif.verification.runner import evaluate
 from faceverif.verification.score_histogram import bin_edges

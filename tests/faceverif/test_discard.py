@@ -17,12 +17,12 @@ from data_prep.errors import InputError
 from data_prep.protocols import load_protocol
 from data_prep.quality.sharpness import sharpness
 from faceverif.verification.embeddings import EmbeddedPhotos
-from faceverif.verification.metrics import roc_curve, tar_at_far
 from faceverif.verification.options import VerificationOptions
 from faceverif.verification.quality.discard import DiscardCurve, by_chance, discard_report, ideal_curve
 from faceverif.verification.quality.figure import discard_panel
 from faceverif.verification.quality.measures import pair_quality
 from faceverif.verification.quality.names import ALL_MEASURES, least_quality
+from faceverif.verification.roc import roc_curve, tar_at_far
 from faceverif.verification.runner import verify
 from faceverif.verification.scoring import PairPhotos
 

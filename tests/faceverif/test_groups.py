@@ -31,8 +31,8 @@ from faceverif.verification.groups.rates import (
     largest_ratio,
     ratio_interval,
 )
-from faceverif.verification.metrics import chosen_far, roc_curve, tar_at_far
 from faceverif.verification.options import VerificationOptions
+from faceverif.verification.roc import chosen_far, roc_curve, tar_at_far
 from faceverif.verification.runner import verify
 
 

@@ -12,15 +12,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from data_prep.errors import InputError
-from faceverif.verification.metrics import (
-    area_under,
-    best_threshold,
-    equal_error_rate,
-    fold_accuracy,
-    measure,
-    roc_curve,
-    tar_at_far,
-)
+from faceverif.verification.metrics import best_threshold, fold_accuracy, measure
+from faceverif.verification.roc import area_under, equal_error_rate, roc_curve, tar_at_far
 
 Pairs = tuple[NDArray[np.float64], NDArray[np.bool_]]
 

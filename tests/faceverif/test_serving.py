@@ -36,7 +36,7 @@ from faceverif.serving.recognition import Recognition
 from faceverif.serving.server import listen
 from faceverif.verification.calibration import INTERVAL_RULE, CalibratedPoint, Calibration
 from faceverif.verification.compare import Comparer
-from faceverif.verification.metrics import TAR_RULE
+from faceverif.verification.roc import TAR_RULE
 
 Port = int
 

@@ -31,6 +31,7 @@ from data_prep.prepare.task import AlignSettings
 from data_prep.protocols import load_protocol
 from data_prep.work.here import ThisProcess
 from faceverif.cli import main
+from faceverif.intervals import wilson_interval
 from faceverif.models import PreprocessingSpec, TorchEmbedder
 from faceverif.template_matching import run
 from faceverif.template_matching.options import Pooling
@@ -39,8 +40,8 @@ from faceverif.template_matching.pooling import TemplateSums
 from faceverif.template_matching.result import TemplateResult
 from faceverif.template_matching.scoring import template_scores, with_certain_errors
 from faceverif.template_matching.task import TemplateTask, refuse_options_of_pairs, refuse_pooling
-from faceverif.verification.metrics import Roc, RocNumbers, wilson_interval
 from faceverif.verification.options import Score, VerificationOptions
+from faceverif.verification.roc import Roc, RocNumbers
 
 SIDE = 112
 

@@ -10,7 +10,7 @@ from toy_models import band_images, lgm_model
 
 from data_prep.errors import InputError
 from faceverif.perturbation.threat_model import ThreatModel
-from faceverif.verification.metrics import area_under, equal_error_rate
+from faceverif.verification.roc import area_under, equal_error_rate
 from robustness.attacks.base import AttackResult
 from robustness.attacks.fgsm import FGSM
 from robustness.detectors import build_detector

@@ -7,8 +7,8 @@ from pathlib import Path
 from data_prep.dataset.packed import load_aligned
 from data_prep.protocols import protocol_on
 from faceverif.verification.groups.grouping import find_groupings
-from faceverif.verification.metrics import chosen_far
 from faceverif.verification.options import VerificationOptions
+from faceverif.verification.roc import chosen_far
 
 
 def refuse_unfit_groups(data: Path, protocol: Path, options: VerificationOptions) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_prep.errors import few
+from faceverif.intervals import NORMAL_QUANTILE_95, wilson_interval
 from faceverif.report.numbers import significant
 from faceverif.verification.groups.grouping import (
     MIXED,
@@ -23,7 +24,7 @@ from faceverif.verification.groups.grouping import (
     UNKNOWN_RULE,
     Grouping,
 )
-from faceverif.verification.metrics import NORMAL_QUANTILE_95, OperatingPoint, wilson_interval
+from faceverif.verification.roc import OperatingPoint
 
 FEWEST_PAIRS = 30
 RESOLVED_RULE = (

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from faceverif.verification.metrics import OperatingPoint
 from faceverif.verification.quality.names import ALL_MEASURES
+from faceverif.verification.roc import OperatingPoint
 
 AREA_TO = 0.2
 SHARES = (0.0, 0.05, 0.1, 0.2)

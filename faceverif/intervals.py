@@ -1,0 +1,17 @@
+"""The interval of a rate that was counted."""
+
+from __future__ import annotations
+
+import math
+
+NORMAL_QUANTILE_95 = 1.959963984540054
+
+
+def wilson_interval(count: int, total: int) -> tuple[float, float]:
+    """95 % interval of a rate that was measured as `count` in `total`; Wilson (1927)."""
+    rate, z2 = count / total, NORMAL_QUANTILE_95**2
+    centre = rate + z2 / (2 * total)
+    spread = NORMAL_QUANTILE_95 * math.sqrt(rate * (1 - rate) / total + z2 / (4 * total**2))
+    scale = 1 + z2 / total
+    low = (centre - spread) / scale if count else 0.0  # exactly, whatever rounding leaves
+    return low, (centre + spread) / scale if count < total else 1.0
