@@ -19,8 +19,8 @@ from faceverif.cli.preparation import align, data_audit, data_check, data_export
 from faceverif.cli.rejection import attack, calibrate_rejection, reject
 from faceverif.cli.serving import serve
 from faceverif.cli.synthetic import demo, fit_faces, synthesise
-from faceverif.cli.training import classify, experiment, train
-from faceverif.cli.verification import calibrate, compare, embed, report, verify
+from faceverif.cli.training import classify, experiment, report, train
+from faceverif.cli.verification import calibrate, compare, embed, verify
 from faceverif.cli.version import show_version
 
 

@@ -1,4 +1,4 @@
-"""Commands that train: train, classify, experiment."""
+"""Commands that train, and the report of a training run: train, classify, experiment, report."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import typer
 from data_prep.device import choose_device
 from data_prep.errors import InputError
 from data_prep.progress import say
-from faceverif.cli.checks import load_checked
+from faceverif.cli.checks import can_be_folder, load_checked, made_by
 from faceverif.cli.options import (
     ConfigFile,
     Device,
@@ -123,3 +123,40 @@ def _show(rehearsal: Rehearsal) -> None:
 def _speaks() -> bool:
     """Of the processes of a torchrun one is enough to say something."""
     return os.environ.get("RANK", "0") == "0"
+
+
+def report(
+    run: Annotated[
+        Path,
+        typer.Argument(
+            callback=made_by("faceverif train` or `faceverif classify"), help="Folder of a training run."
+        ),
+    ],
+    other: Annotated[
+        Path | None,
+        typer.Argument(callback=made_by("faceverif train"), help="Another one, to compare it with."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", callback=can_be_folder, help="Folder for report-compare.html, for two runs."),
+    ] = None,
+) -> None:
+    """Write report.html of a run again from its files; with OTHER, compare the two runs."""
+    from faceverif.classification.report import is_classifier_run, write_classifier_report
+    from faceverif.report.run_page import write_run_report
+    from faceverif.report.two_runs import compare_runs, write_page_of_two
+
+    if (other is None) != (out is None):
+        raise InputError(
+            "--out",
+            "belongs to two runs, and they need it",
+            got="RUN OTHER without it" if out is None else "it with one run",
+            fix=f"Run: faceverif report {run} {other or 'OTHER'} --out {out or 'runs/comparison'}",
+        )
+    if other is None or out is None:
+        write = write_classifier_report if is_classifier_run(run) else write_run_report
+        typer.echo(f"report: {write(run)}")
+        return
+    two = compare_runs(run, other)
+    typer.echo(two.text())
+    typer.echo(f"report: {write_page_of_two(two, out)}")
