@@ -67,8 +67,8 @@ def _report_identities(
     photos: Sequence[SourcePhoto], identities: set[str], report: CheckReport, *, pairs: bool
 ) -> None:
     """How many people there are, and whether that is believable; a set of `pairs` needs no identities."""
-    of = f"of {len(identities):,} identities" if identities else "whose identities it does not say"
-    report.facts.append(f"{len(photos):,} photos {of}")
+    people = f"of {len(identities):,} identities" if identities else "whose identities it does not say"
+    report.facts.append(f"{len(photos):,} photos {people}")
     nameless = [photo.key for photo in photos if photo.identity is None]
     if pairs:
         return

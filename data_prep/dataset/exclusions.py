@@ -91,7 +91,7 @@ class ExclusionList:
         with read_guarded("data.exclude", "must be a readable list", got=path, fix=_FIX):
             data = path.read_bytes()
             names = list(_names(path, data))
-        photos, identities = (frozenset(name for of, name in names if of == kind) for kind in _KINDS)
+        photos, identities = (frozenset(name for listed, name in names if listed == kind) for kind in _KINDS)
         return cls(path, hashlib.sha256(data).hexdigest(), photos, identities)
 
     def kept(self, dataset: AlignedDataset) -> NDArray[np.bool_]:

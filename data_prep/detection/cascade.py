@@ -101,16 +101,16 @@ class FaceDetector:
         verdict = self._propose(_as_input(canvas[None]).to(self._device), filler=filler)
         face, shifts = (each.cpu() for each in verdict)
         y, x = (face[0] >= self._thresholds.proposal).nonzero().unbind(1)
-        of = torch.bucketize(x, starts // _STRIDE_PX, right=True) - 1
-        column = x - starts[of] // _STRIDE_PX
+        tile_of = torch.bucketize(x, starts // _STRIDE_PX, right=True) - 1
+        column = x - starts[tile_of] // _STRIDE_PX
         rows, columns = (torch.tensor(side) for side in zip(*(tile.cells for tile in strip), strict=True))
-        inside = (y < rows[of]) & (column < columns[of])  # the others look at two tiles at once
-        y, x, of, column = y[inside], x[inside], of[inside], column[inside]
-        origin = torch.tensor([(tile.columns.start, tile.rows.start) for tile in strip])[of]
-        scale = torch.tensor([tile.scale for tile in strip])[of, None]
+        inside = (y < rows[tile_of]) & (column < columns[tile_of])  # the others look at two tiles at once
+        y, x, tile_of, column = y[inside], x[inside], tile_of[inside], column[inside]
+        origin = torch.tensor([(tile.columns.start, tile.rows.start) for tile in strip])[tile_of]
+        scale = torch.tensor([tile.scale for tile in strip])[tile_of, None]
         corner = torch.stack([column, y], 1) * _STRIDE_PX + origin
         boxes = torch.cat([(corner + 1) / scale, (corner + _CELL_PX) / scale], 1).floor()
-        photo, level = torch.tensor([(tile.photo, tile.level) for tile in strip])[of].unbind(1)
+        photo, level = torch.tensor([(tile.photo, tile.level) for tile in strip])[tile_of].unbind(1)
         return _Candidates(photo, boxes, face[0, y, x], shifts[0, y, x]), level
 
     def _refined(self, sampler: AreaSampler, candidates: _Candidates) -> _Candidates:

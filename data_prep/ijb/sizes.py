@@ -28,7 +28,7 @@ class IjbSize(NamedTuple):
 
     def within(self, whole: IjbSize) -> bool:
         """Whether nothing is more than in the whole."""
-        return all(mine <= its for mine, its in zip(self, whole, strict=True))
+        return all(part <= most for part, most in zip(self, whole, strict=True))
 
 
 SIZES = {

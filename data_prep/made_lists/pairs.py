@@ -113,8 +113,8 @@ class _Fold:
         most = np.array([_impostors(self._all.counts[group]) for group in groups], np.int64)
         for group, number in zip(groups, dealt_evenly(most, pairs, self._rng).tolist(), strict=True):
             drawn = pairs_across(self._all.counts[group].tolist())
-            for one, photo, other, its in islice(drawn, number):
-                left, right = self._photo(int(group[one]), photo), self._photo(int(group[other]), its)
+            for one, photo, other, facing in islice(drawn, number):
+                left, right = self._photo(int(group[one]), photo), self._photo(int(group[other]), facing)
                 yield _Pair(left, right, self._all.name(int(group[one])))
 
     def _photo(self, person: int, number: int) -> str:

@@ -73,7 +73,7 @@ def pairs_across(counts: Sequence[int]) -> Iterator[tuple[int, int, int, int]]:
         meetings = [meeting for meeting in meetings if again < counts[meeting[0]] * counts[meeting[2]]]
         if not meetings:
             return
-        for one, photo, other, its in meetings:
+        for one, photo, other, facing in meetings:
             # On the grid of both people's photos, along one diagonal after the other.
             turn = again // math.lcm(counts[one], counts[other])
-            yield one, (photo + again) % counts[one], other, (its + again + turn) % counts[other]
+            yield one, (photo + again) % counts[one], other, (facing + again + turn) % counts[other]

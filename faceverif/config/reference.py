@@ -77,13 +77,13 @@ def _parts(schema: Schema, known: dict[str, Schema], *, path: str, meaning: str)
         return
     properties = about.get("properties", {})
     # A name without a meaning only says which section of a choice it is.
-    told = {name: of for name, of in properties.items() if name != "name" or "description" in of}
-    keys = tuple(_key(name, of, about, known) for name, of in told.items())
+    told = {name: key for name, key in properties.items() if name != "name" or "description" in key}
+    keys = tuple(_key(name, key, about, known) for name, key in told.items())
     yield Part(path, about.get("description", meaning), keys, (), about)
-    for name, of in properties.items():
-        if (below := _section_of(of, known)) is not None:
+    for name, key in properties.items():
+        if (below := _section_of(key, known)) is not None:
             place = f"{path}.{name}".lstrip(".")
-            yield from _parts(below, known, path=place, meaning=of.get("description", ""))
+            yield from _parts(below, known, path=place, meaning=key.get("description", ""))
 
 
 def _in_order(union: Schema, known: dict[str, Schema]) -> list[tuple[str, str]]:
@@ -96,60 +96,60 @@ def _resolved(schema: Schema, known: dict[str, Schema]) -> Schema:
     return known[schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
 
 
-def _section_of(of: Schema, known: dict[str, Schema]) -> Schema | None:
+def _section_of(key: Schema, known: dict[str, Schema]) -> Schema | None:
     """The section, or the choice of sections, that a key holds, once or as a list; null: plain values."""
-    if "discriminator" in of or ("$ref" in of and "properties" in _resolved(of, known)):
-        return of
-    for inner in (*of.get("anyOf", ()), of.get("items"), of.get("additionalProperties")):
+    if "discriminator" in key or ("$ref" in key and "properties" in _resolved(key, known)):
+        return key
+    for inner in (*key.get("anyOf", ()), key.get("items"), key.get("additionalProperties")):
         if isinstance(inner, dict) and (found := _section_of(inner, known)) is not None:
             return found
     return None
 
 
-def _key(name: str, of: Schema, section: Schema, known: dict[str, Schema]) -> Key:
+def _key(name: str, key: Schema, section: Schema, known: dict[str, Schema]) -> Key:
     required = name in section.get("required", ())
-    return Key(name, _kind(of, known), "" if required else _default(of), of.get("description", ""))
+    return Key(name, _kind(key, known), "" if required else _default(key), key.get("description", ""))
 
 
-def _default(of: Schema) -> str:
-    value = of.get("default", {})  # pydantic leaves out what a function makes: an empty mapping
+def _default(key: Schema) -> str:
+    value = key.get("default", {})  # pydantic leaves out what a function makes: an empty mapping
     if isinstance(value, dict) and value:
         return f"{{name: {value['name']}}}" if "name" in value else "all defaults"
     return value if isinstance(value, str) and value else json.dumps(value)
 
 
-def _kind(of: Schema, known: dict[str, Schema]) -> str:
+def _kind(key: Schema, known: dict[str, Schema]) -> str:
     """Type and bounds in words."""
-    if "anyOf" in of:
-        return " or ".join(_kind(inner, known) for inner in of["anyOf"])
-    if _section_of(of, known) is of:
+    if "anyOf" in key:
+        return " or ".join(_kind(inner, known) for inner in key["anyOf"])
+    if _section_of(key, known) is key:
         return "section"
-    if "enum" in of or "const" in of:
-        return "one of " + ", ".join(map(str, of.get("enum", [of.get("const")])))
-    if of.get("type") == "array":
-        return _list_kind(of, known)
-    if of.get("type") == "object":
-        inner = of.get("additionalProperties")
+    if "enum" in key or "const" in key:
+        return "one of " + ", ".join(map(str, key.get("enum", [key.get("const")])))
+    if key.get("type") == "array":
+        return _list_kind(key, known)
+    if key.get("type") == "object":
+        inner = key.get("additionalProperties")
         return f"mapping of {_kind(inner, known)}s" if isinstance(inner, dict) else "mapping"
-    if of.get("type") == "string":
-        return "path" if of.get("format") == "path" else "text"
-    return " ".join(filter(None, [_KINDS[of["type"]], _bounds(of)]))
+    if key.get("type") == "string":
+        return "path" if key.get("format") == "path" else "text"
+    return " ".join(filter(None, [_KINDS[key["type"]], _bounds(key)]))
 
 
-def _list_kind(of: Schema, known: dict[str, Schema]) -> str:
-    if "prefixItems" in of:
-        return f"{len(of['prefixItems'])} x {_kind(of['prefixItems'][0], known)}"
-    at_least = f", at least {of['minItems']}" if of.get("minItems") else ""
-    return f"list of {_plural(_kind(of['items'], known))}{at_least}"
+def _list_kind(key: Schema, known: dict[str, Schema]) -> str:
+    if "prefixItems" in key:
+        return f"{len(key['prefixItems'])} x {_kind(key['prefixItems'][0], known)}"
+    at_least = f", at least {key['minItems']}" if key.get("minItems") else ""
+    return f"list of {_plural(_kind(key['items'], known))}{at_least}"
 
 
 def _plural(kind: str) -> str:
     return re.sub(r"^(whole number|number|section|path|mapping)\b", r"\1s", kind)
 
 
-def _bounds(of: Schema) -> str:
-    low, high = of.get("minimum"), of.get("maximum")
-    above, below = of.get("exclusiveMinimum"), of.get("exclusiveMaximum")
+def _bounds(key: Schema) -> str:
+    low, high = key.get("minimum"), key.get("maximum")
+    above, below = key.get("exclusiveMinimum"), key.get("exclusiveMaximum")
     below = below if below is not None and below < _LARGE else None
     if low is not None and high is not None:
         words = [f"from {low:g} to {high:g}"]
@@ -158,6 +158,6 @@ def _bounds(of: Schema) -> str:
     else:
         signs = (">=", low), (">", above), ("<=", high), ("<", below)
         words = [" and ".join(f"{sign} {bound:g}" for sign, bound in signs if bound is not None)]
-    if "multipleOf" in of:
-        words.append(f"in steps of {of['multipleOf']:g}")
+    if "multipleOf" in key:
+        words.append(f"in steps of {key['multipleOf']:g}")
     return ", ".join(filter(None, words))

@@ -91,9 +91,9 @@ class MeasuredThreshold(NamingThreshold):
     def text(self) -> str:
         """What the threshold rests on, for a terminal."""
         low, high = self.point.fpir_interval
-        of = f" of {self.people:,} strangers" if self.people else " of strangers"
+        among = f" of {self.people:,} strangers" if self.people else " of strangers"
         return (
-            f"threshold for FPIR {self.fpir:g}, from {self.point.non_mated:,} photos{of} searched in this "
+            f"threshold for FPIR {self.fpir:g}, from {self.point.non_mated:,} photos{among} searched in this "
             f"gallery: measured {percent(self.point.fpir)} %, 95 % interval {percent(low)} to "
             f"{percent(high)} %; most similar of them is {self.closest_photo}, "
             f"{self.closest.similarity:.4f} to {self.closest.person}"

@@ -132,7 +132,7 @@ def _compared(first: Path, second: Path) -> TwoRuns:
 
 def _refuse_two_kinds(runs: tuple[Path, Path], settings: list[dict[str, Any]]) -> None:
     """The config of an image classifier names a network, that of a face run a backbone."""
-    images = [any(key.startswith("network.") for key in its) for its in settings]
+    images = [any(key.startswith("network.") for key in one) for one in settings]
     if images[0] != images[1]:
         raise InputError(
             "OTHER",
@@ -172,7 +172,7 @@ def _named(first: Path, second: Path) -> dict[str, Path]:
 
 def _curves(runs: Mapping[str, Path], styles: Mapping[str, LineStyle]) -> list[Panel]:
     metrics = {name: read_metrics(run / "metrics.csv") for name, run in runs.items()}
-    columns = dict.fromkeys(column for its in metrics.values() for column in its)
+    columns = dict.fromkeys(column for table in metrics.values() for column in table)
     titles = {
         "loss": "Loss",
         "accuracy": "Accuracy in training",

@@ -51,20 +51,20 @@ def plan_suite(
     load_set = cache(AlignedDataset.load)  # two protocols may share it
     called = {each.called for each in lists if each.protocol is not None}
     for title in dict.fromkeys([*BENCHMARKS, *sorted(each.title for each in lists)]):
-        its = [each for each in lists if each.title == title and each.protocol is not None]
+        usable = [each for each in lists if each.title == title and each.protocol is not None]
         unusable = [each for each in lists if each.title == title and each.protocol is None]
-        missing |= {(each.path.name if its else title): each.reason for each in unusable}
+        missing |= {(each.path.name if usable else title): each.reason for each in unusable}
         try:
-            if its:
-                folder = _set_for(its[0], aligned, others=called)
-                planned[title] = _planned(its, load_set(folder), allow_partial=allow_partial)
+            if usable:
+                folder = _set_for(usable[0], aligned, others=called)
+                planned[title] = _planned(usable, load_set(folder), allow_partial=allow_partial)
             elif not unusable:
                 missing[title] = f"no protocol in {suite}."
         except InputError as error:
             missing[title] = str(error)
     if not planned:
-        there = {each.title for each in lists}
-        raise _nothing_runs({title: reason for title, reason in missing.items() if title in there})
+        listed = {each.title for each in lists}
+        raise _nothing_runs({title: reason for title, reason in missing.items() if title in listed})
     return planned, missing
 
 
