@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from data_prep.dataset.packed import load_aligned
 from data_prep.errors import InputError
 from data_prep.progress import say
-from data_prep.protocols import load_protocol
+from data_prep.protocols import protocol_on
 from faceverif.config.reading import read_yaml
 from faceverif.images.faces import FaceImages
 from faceverif.images.labelled import as_pixels
@@ -114,7 +114,7 @@ def certify_pairs(
     """
     embedder, dataset = load_differentiable(run), load_aligned(data)
     embedder.spec.refuse_other(dataset.header)
-    network, listed = embedder.backbone, load_protocol(protocol)
+    network, listed = embedder.backbone, protocol_on(protocol, dataset, allow_partial=False)
     photos = PairPhotos.of(listed, dataset)
     images = FaceImages.of_strangers(dataset, photos.rows, input_px=embedder.spec.input_px)
     same = np.asarray(listed.same)

@@ -11,9 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from data_prep.dataset.manifest import AlignedDataset
 from data_prep.dataset.packed import load_aligned
 from data_prep.errors import InputError
-from data_prep.protocols import VerificationProtocol, load_protocol
+from data_prep.protocols import VerificationProtocol, protocol_on
 from faceverif.images.faces import FaceImages
 from faceverif.images.labelled import as_pixels
 from faceverif.models import PreprocessingSpec
@@ -146,7 +147,7 @@ class _Strangers:
         dataset = load_aligned(settings.data)
         spec.refuse_other(dataset.header)
         protocol, calibration = (
-            _protocol(path, key)
+            _protocol(path, dataset, key=key)
             for key, path in (
                 ("protocol", settings.protocol),
                 ("calibration_protocol", settings.calibration_protocol),
@@ -200,10 +201,14 @@ class _Strangers:
         return tar_at_far(roc_curve(cosine_scores(pairs, embeddings), self.same), far)
 
 
-def _protocol(path: Path, key: str) -> VerificationProtocol:
+def _protocol(path: Path, dataset: AlignedDataset, *, key: str) -> VerificationProtocol:
     if not path.exists():
         raise InputError(f"pairs.{key}", "must be a list of pairs", got=path, fix="Check the path.")
-    return load_protocol(path)
+    try:
+        return protocol_on(path, dataset, allow_partial=False)
+    except InputError as error:  # of the photos, it speaks as the command `verify` calls them
+        field = "pairs.data" if error.field == "--data" else error.field
+        raise InputError(field, error.rule, got=error.got, fix=error.fix) from error
 
 
 def _chosen(usable: NDArray[np.bool_], pairs: int, goal: PairGoal, *, seed: int) -> NDArray[np.int64]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -235,6 +236,12 @@ def test_a_face_models_pairs_are_certified(tmp_path: Path) -> None:
     check_page(tmp_path / "out" / "report.html")
     rows = (tmp_path / "out" / CSV_NAME).read_text().splitlines()[1:]
     assert [row.split(",")[1] for row in rows].count("1") == 2
+    settings |= {
+        "data": shutil.copytree(data, tmp_path / "cplfw-112"),
+        "protocol": shutil.copy(tmp_path / "pairs.csv", tmp_path / "calfw.csv"),
+    }
+    with pytest.raises(InputError, match="--data: must hold the photos of CALFW"):
+        certify_pairs(run, tmp_path / "other", pairs=4, **settings)  # type: ignore[arg-type]
 
 
 def test_noise_is_for_plain_training() -> None:

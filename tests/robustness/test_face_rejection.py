@@ -296,6 +296,19 @@ def test_bad_input_is_said_before_anything_is_attacked(
     assert not list(tmp_path.rglob("*.parquet"))
 
 
+@pytest.mark.parametrize("key", ["protocol", "calibration_protocol"])
+def test_a_benchmarks_pairs_are_refused_on_the_photos_of_another(
+    root: Path, tmp_path: Path, key: str
+) -> None:
+    pairs = plain_pairs(root) | {
+        "data": str(shutil.copytree(root / "aligned", tmp_path / "cplfw-112")),
+        key: str(shutil.copy(root / "others.csv", tmp_path / "calfw.csv")),
+    }
+    config = settings(root, attacks=[], pairs=pairs)
+    with pytest.raises(InputError, match=r"pairs\.data: must hold the photos of CALFW.* got .*cplfw-112"):
+        run_rejection(config, tmp_path / "out", train=never_trained)
+
+
 def test_what_a_run_lacks_is_said(root: Path, tmp_path: Path) -> None:
     older = tmp_path / "older"
     older.mkdir()
