@@ -40,6 +40,7 @@ from faceverif.training.order import RemainingBatches, steps_per_epoch
 from faceverif.training.run_folder import RunFolder, held
 from faceverif.training.step_figures import StepFigures
 from faceverif.training.stop import StopRequest
+from faceverif.training.together import lost_processes_named, refuse_differences
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -77,10 +78,11 @@ def train_classifier(config: ClassificationConfig, run: Path, *, resume: bool = 
     """
     with held(run, command="faceverif classify"):
         training = prepare(config, run, resume=resume)
-        training.begin()
-        with StopRequest() as stop:
-            training.fit(stop)
-        training.finish()
+        with lost_processes_named(run):
+            training.begin()
+            with StopRequest() as stop:
+                training.fit(stop)
+            training.finish()
 
 
 def prepare(config: ClassificationConfig, run: Path, *, resume: bool = False) -> ClassifierRun:
@@ -100,7 +102,9 @@ def prepare(config: ClassificationConfig, run: Path, *, resume: bool = False) ->
     sha256 = data_sha256(*sets)
     checkpoint = load_checkpoint(run, config, data_sha256=sha256, required=resume)
     keep_freed_memory()
-    training = ClassifierRun(config, run, launch_fabric(config), *sets, sha256=sha256)
+    fabric = launch_fabric(config)
+    refuse_differences(config, data_sha256=sha256, checkpoint=checkpoint)
+    training = ClassifierRun(config, run, fabric, *sets, sha256=sha256)
     if checkpoint is not None:
         with only_a_whole_checkpoint(run):
             training.continue_from(checkpoint)

@@ -81,7 +81,7 @@ def prepare(config: RunConfig, run: Path, *, resume: bool = False) -> TrainingRu
     inputs = RunInputs.read(config, run, resume=resume)
     keep_freed_memory()
     fabric = launch_fabric(config)
-    refuse_differences(config, data_sha256=inputs.photos.sha256)
+    refuse_differences(config, data_sha256=inputs.photos.sha256, checkpoint=inputs.checkpoint)
     training = TrainingRun(
         config,
         run,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,7 @@ from torch import distributed
 
 from data_prep.errors import InputError
 from data_prep.work.code import code_identity
-from faceverif.config.run import RunConfig
-from faceverif.config.section import Change, changed_settings, may_change
+from faceverif.config.section import Change, Section, changed_settings, may_change
 from faceverif.sharding.collectives import processes
 
 # What gloo says of a process that it no longer reaches; NCCL's errors have a type of their own.
@@ -23,12 +22,13 @@ _MUST_AGREE = {"training.shard_classes"}
 _FIELD = "torchrun"
 
 
-def refuse_differences(config: RunConfig, *, data_sha256: str) -> None:
+def refuse_differences(config: Section, *, data_sha256: str, checkpoint: Mapping[str, Any] | None) -> None:
     """Stop all processes where one of them runs other code, settings or data than the first.
 
     Args:
         config: of this process.
-        data_sha256: of its photos.
+        data_sha256: of its photos or images.
+        checkpoint: from which it continues; None: it begins.
 
     Raises:
         InputError: another process differs; all of them raise it.
@@ -36,35 +36,34 @@ def refuse_differences(config: RunConfig, *, data_sha256: str) -> None:
     if processes() == 1:
         return
     everybody: list[Any] = [None] * processes()
-    distributed.all_gather_object(everybody, _described(config, data_sha256=data_sha256))
-    free = may_change(RunConfig, Change.FREE)
+    distributed.all_gather_object(everybody, _described(config, data_sha256, checkpoint))
+    free = may_change(type(config), Change.FREE)
     for rank, other in enumerate(everybody):
         difference = _difference(everybody[0], other, free)
         if difference:
             raise InputError(
                 _FIELD,
-                "all processes must run the same code with the same config and data",
+                "all processes must run the same code with the same config, data and checkpoint",
                 got=f"process {rank} on {other['host']} with {difference}",
-                fix=f"Make {other['host']} like {everybody[0]['host']}, and start again.",
+                fix=f"Make {other['host']} like {everybody[0]['host']}, and start again. "
+                "The run's folder must be one that all machines share.",
             )
 
 
-def _described(config: RunConfig, *, data_sha256: str) -> dict[str, Any]:
+def _described(config: Section, data_sha256: str, checkpoint: Mapping[str, Any] | None) -> dict[str, Any]:
     return {
         "host": socket.gethostname(),
         "software": code_identity(),
         "data": {"sha256": data_sha256[:12]},
+        "checkpoint": {"checkpoint": "none" if checkpoint is None else f"of step {checkpoint.get('step')}"},
         "config": config.model_dump(mode="json"),
     }
 
 
 def _difference(first: dict[str, Any], other: dict[str, Any], free: set[str]) -> str:
     """What differs, as `a.b old -> new`."""
-    parts = (
-        changed_settings(first["software"], other["software"], may_change=()),
-        changed_settings(first["data"], other["data"], may_change=()),
-        changed_settings(first["config"], other["config"], may_change=free - _MUST_AGREE),
-    )
+    may_differ = {"software": set(), "data": set(), "checkpoint": set(), "config": free - _MUST_AGREE}
+    parts = (changed_settings(first[part], other[part], may_change=keys) for part, keys in may_differ.items())
     return ", ".join(part for part in parts if part)
 
 

@@ -182,14 +182,16 @@ def two_more_steps(rank: int, config: Any, run: Path, until: int) -> None:
 
 def refuses_another_config(rank: int, data: Path) -> None:
     other = run_config(data, head={"margin": 0.1 * (1 + rank)}, training={"workers": rank})
-    rule = "^torchrun: all processes must run the same code with the same config and data; got process 1 on"
-    with pytest.raises(InputError, match=rf"{rule} .* with head\.margin 0\.1 -> 0\.2\. Make"):
-        refuse_differences(other, data_sha256="abc")
+    rule = "^torchrun: all processes must run the same code with the same config, data and checkpoint; got "
+    with pytest.raises(InputError, match=rf"{rule}process 1 on .* with head\.margin 0\.1 -> 0\.2\. Make"):
+        refuse_differences(other, data_sha256="abc", checkpoint=None)
     with pytest.raises(InputError, match=r"process 1 on .* with sha256 abc0 -> abc1\. Make"):
-        refuse_differences(run_config(data), data_sha256=f"abc{rank}")
+        refuse_differences(run_config(data), data_sha256=f"abc{rank}", checkpoint=None)
+    with pytest.raises(InputError, match=r"process 1 on .* with checkpoint of step 7 -> none\. Make"):
+        refuse_differences(run_config(data), data_sha256="abc", checkpoint=None if rank else {"step": 7})
     together.code_identity = lambda: {"faceverif": f"0.1, code {rank}f00"}
     with pytest.raises(InputError, match=r"1 on .* with faceverif 0\.1, code 0f00 -> 0\.1, code 1f00\. Make"):
-        refuse_differences(run_config(data), data_sha256="abc")
+        refuse_differences(run_config(data), data_sha256="abc", checkpoint=None)
 
 
 def test_a_process_with_other_code_settings_or_data_stops_all(data: Path, tmp_path: Path) -> None:

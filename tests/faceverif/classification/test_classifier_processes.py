@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from safetensors.torch import load_file
 
 from data_prep.errors import InputError
 from faceverif.classification.config import ClassificationConfig
+from faceverif.classification.learner import ClassifierLearner
 from faceverif.classification.training import train_classifier
 from faceverif.config.reading import validate_config
 from faceverif.training.fabric import launch_fabric
@@ -50,6 +52,26 @@ def test_two_processes_train_the_classifier_that_one_trains(tmp_path: Path) -> N
     said = [(tmp_path / f"said-{rank}.txt").read_text() for rank in (0, 1)]
     assert said[0].count("strided_conv (") == 1
     assert "strided_conv (" not in said[1]  # one process speaks
+
+
+def classify_differently_then_alone(rank: int, run: Path) -> None:
+    """Two processes that disagree, then two of which one vanishes."""
+    different = COMMON | {"seed": rank, "optimizer": {"name": "sgd", "learning_rate": 0.05 * (1 + rank)}}
+    differences = r"with optimizer\.learning_rate 0\.05 -> 0\.1, seed 0 -> 1\. Make"
+    with pytest.raises(InputError, match=rf"^torchrun: .* got process 1 on .* {differences}"):
+        train_classifier(validate_config(ClassificationConfig, different, source="test"), run)
+    assert not (run / "config.yaml").exists()
+    if rank == 1:
+        ClassifierLearner.update = lambda *_, **__: os._exit(0)  # type: ignore[method-assign]
+    with pytest.raises(InputError, match=r"^torchrun: all processes of a training must stay alive"):
+        train_classifier(validate_config(ClassificationConfig, COMMON, source="test"), run)
+    os._exit(0)  # the group has lost a process, and cannot end together
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a process that has used a GPU cannot be forked")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_processes_that_differ_or_vanish_stop_the_others(tmp_path: Path) -> None:
+    run_forked(classify_differently_then_alone, 2, tmp_path, tmp_path / "run")
 
 
 @pytest.mark.parametrize(("processes", "advice"), [(3, "48 does"), (40, "80 does")])
