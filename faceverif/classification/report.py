@@ -14,25 +14,11 @@ from faceverif.report.curves import Line, Metrics, known, lines_panel, read_metr
 from faceverif.report.numbers import percent
 from faceverif.report.pages import REPORT_NAME, flat_text, write_page
 from faceverif.report.plotting import Panel, house_style, line_styles
+from faceverif.report.run_metrics import IMAGE_METRICS, TEN_CROP_METRICS, Metric
 from faceverif.report.run_page import own_files, refuse_no_run
 from faceverif.report.svg import draw
 from faceverif.training.adversarial import Robustness
 
-# Figure of result.json -> its printed name. Each is a share; the first two head the page.
-_SHARES = {
-    "error": "error",
-    "macro_f1": "macro F1",
-    "top5_error": "top-5 error",
-    "ten_crop_error": "error over ten crops",
-    "ten_crop_top5_error": "top-5 error over ten crops",
-    "ece": "expected calibration error",
-    "nmi": "NMI of classes and clusters",
-    "recall_at_1": "recall at 1",
-    "recall_at_2": "recall at 2",
-    "recall_at_4": "recall at 4",
-    "recall_at_8": "recall at 8",
-    "all_negative": "all logits negative",
-}
 _ROBUSTNESS = dict(zip(Robustness._fields, ("clean", "one step", "ten steps"), strict=True))
 
 
@@ -65,7 +51,7 @@ def write_classifier_report(run: Path) -> Path:
             numbers=result.get("metrics", {}) | robustness,
             result=result,
             interval=_interval(result),
-            shares=_named_shares(result),
+            measured=_measured(result),
             robustness={_ROBUSTNESS[name]: value for name, value in robustness.items()},
             attack=attack,
             curves=curves,
@@ -83,9 +69,11 @@ def _interval(result: Mapping[str, Any]) -> str:
     return f"{percent(low)} to {percent(high)} %"
 
 
-def _named_shares(result: Mapping[str, Any]) -> dict[str, float]:
-    measured = result.get("metrics", {})
-    return {name: measured[key] for key, name in _SHARES.items() if key in measured}
+def _measured(result: Mapping[str, Any]) -> list[tuple[Metric, float]]:
+    """What the run is judged by, with its values."""
+    values = result.get("metrics", {})
+    metrics = (*IMAGE_METRICS, *TEN_CROP_METRICS)
+    return [(metric, values[metric.name]) for metric in metrics if metric.name in values]
 
 
 def _last_robustness(metrics: Metrics) -> dict[str, float]:

@@ -16,12 +16,11 @@ from faceverif.config.reading import load_config, validate_config
 from faceverif.config.run import RunConfig
 from faceverif.config.section import NotNegative, Section, Seed, merged
 from faceverif.experiment.kinds import RUN_KINDS
+from faceverif.report.run_metrics import metric_named
 
 # Names become folders, beside the files of the table.
 Name = Annotated[str, Field(pattern=r"^\w[\w.+=-]*$", max_length=100)]
 _RESERVED = {"table.json", "table.md", "report.html", "summary.json", "figures"}
-_LOWER_IS_BETTER = {"error", "top5_error", "ten_crop_error", "ten_crop_top5_error", "ece", "nll", "eer"}
-_NO_RATES = {"nll"}
 
 
 class PublishedNumberConfig(Section):
@@ -82,8 +81,8 @@ class ExperimentConfig(Section):
         source: paper and table that it repeats; empty: none.
         task: what its runs are: images, as for `faceverif classify`, or faces, as for `faceverif train`.
         metric: what is compared. Of images: error, top5_error, macro_f1, nmi, recall_at_1 (2, 4, 8), ece,
-            nll or all_negative; of faces: the accuracy, eer or auc of a protocol that `common` verifies,
-            as in lfw-view2/accuracy.
+            nll or all_negative, and ten_crop_error or ten_crop_top5_error where `training.test_crops` is 10;
+            of faces: the accuracy, eer or auc of a protocol that `common` verifies, as in lfw-view2/accuracy.
         beside: further metrics, a column each, without a comparison.
         quoted: rows that the paper quotes from others and that are not run here, with their numbers.
         baseline: the method that the others are compared with.
@@ -181,14 +180,14 @@ class ExperimentConfig(Section):
                 for case in self.cases or (None,)
             ]
         for metric, number in numbers:
-            if metric not in _NO_RATES and number.mean is not None and not 0 <= number.mean <= 1:
+            if metric_named(metric).is_rate and number.mean is not None and not 0 <= number.mean <= 1:
                 raise ValueError(f"published rates are fractions, in [0, 1]; {number.mean:g} is none")
         return self
 
     @property
     def lower_is_better(self) -> bool:
         """Whether a smaller number of its metric is the better one."""
-        return self.metric.rpartition("/")[2] in _LOWER_IS_BETTER
+        return metric_named(self.metric).lower_is_better
 
     def published(self, method: str, case: str | None, metric: str) -> PublishedNumberConfig:
         """The paper's number of a cell of the table, of the metric that is compared or of one beside it."""

@@ -8,10 +8,10 @@ from pathlib import Path
 from data_prep.json_object import read_json
 from faceverif.config.reading import read_yaml
 from faceverif.config.run import RunConfig
-from faceverif.experiment.kinds import FACE_FIGURES
 from faceverif.experiment.task import FinishedRun, PageFigure, RunResult, Task
 from faceverif.report.curves import TRAINING_TITLES, panels_of_runs, read_metrics
 from faceverif.report.plotting import LineStyle
+from faceverif.report.run_metrics import FACE_METRICS
 from faceverif.training.loop import train
 from faceverif.verification.figures import ScoredPairs, det_panel, roc_panel
 from faceverif.verification.files import RESULT_NAME
@@ -34,7 +34,8 @@ class FaceTask(Task[RunConfig]):
         found = {name: read_json(_verification(run, name) / RESULT_NAME) for name in _protocols(run)}
         if not all(found.values()):
             return None
-        metrics = {f"{name}/{figure}": found[name][figure] for name in found for figure in FACE_FIGURES}
+        figures = [metric.name for metric in FACE_METRICS]
+        metrics = {f"{name}/{figure}": found[name][figure] for name in found for figure in figures}
         evaluated_on = "; ".join(f"{name}, {result['pairs']:,} pairs" for name, result in found.items())
         photos = provenance["data"]
         data = [photos["manifest_sha256"], (photos["exclusions"] or {}).get("sha256", "")]

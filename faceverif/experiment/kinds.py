@@ -11,19 +11,7 @@ from typing import Any, NamedTuple
 
 from faceverif.classification.config import ClassificationConfig
 from faceverif.config.run import RunConfig
-
-FACE_FIGURES = ("accuracy", "eer", "auc")
-IMAGE_FIGURES = (
-    "error",
-    "top5_error",
-    "macro_f1",
-    "nmi",
-    *(f"recall_at_{k}" for k in (1, 2, 4, 8)),
-    "ece",
-    "nll",
-    "all_negative",
-)
-TEN_CROP_FIGURES = ("ten_crop_error", "ten_crop_top5_error")
+from faceverif.report.run_metrics import FACE_METRICS, IMAGE_METRICS, TEN_CROP_METRICS
 
 
 class RunKind(NamedTuple):
@@ -39,11 +27,12 @@ class RunKind(NamedTuple):
 
 
 def _of_protocols(config: RunConfig) -> tuple[str, ...]:
-    return tuple(f"{entry.name}/{figure}" for entry in config.verification for figure in FACE_FIGURES)
+    return tuple(f"{entry.name}/{metric.name}" for entry in config.verification for metric in FACE_METRICS)
 
 
 def _of_images(config: ClassificationConfig) -> tuple[str, ...]:
-    return (*IMAGE_FIGURES, *(TEN_CROP_FIGURES if config.training.test_crops > 1 else ()))
+    measured = (*IMAGE_METRICS, *(TEN_CROP_METRICS if config.training.test_crops > 1 else ()))
+    return tuple(metric.name for metric in measured)
 
 
 RUN_KINDS = {

@@ -10,12 +10,13 @@ from typing import Any
 from data_prep.json_object import read_json
 from faceverif.experiment.config import ExperimentConfig
 from faceverif.experiment.figures import seeds_panel, series_panel
-from faceverif.experiment.table import Cell, Table, metric_figure, metric_label, metric_text
+from faceverif.experiment.table import Cell, Table
 from faceverif.experiment.task import FinishedRun, PageFigure
 from faceverif.experiment.tasks import TASKS
 from faceverif.report.curves import Line
 from faceverif.report.pages import REPORT_NAME, write_page
 from faceverif.report.plotting import LineStyle, house_style, line_styles
+from faceverif.report.run_metrics import Metric, metric_named
 from faceverif.report.svg import save_panels
 
 
@@ -42,10 +43,9 @@ def write_experiment_report(table: Table, finished: Sequence[FinishedRun], out: 
         title=table.experiment.title,
         numbers=counts
         | {"metric": table.experiment.metric, "means": {cell.title: cell.mean for cell in table.cells}},
-        metric_text=metric_text,
         table=table,
         pictures=pictures,
-        others=[(name, metric_label(name)) for name in others],
+        others=[metric_named(name) for name in others],
         counts=counts,
         machines=_machines(finished),
         evaluated=sorted({run.result.evaluated_on for run in finished}),
@@ -80,7 +80,7 @@ def _over_cases(
     table: Table, finished: Sequence[FinishedRun], styles: Mapping[str, LineStyle]
 ) -> Iterator[PageFigure]:
     """The metric over the setting that makes the cases, where it is a number."""
-    axis, metric = case_axis(table.experiment), table.experiment.metric
+    axis, metric = case_axis(table.experiment), metric_named(table.experiment.metric)
     cells = [cell for cell in table.cells if cell.mean is not None]
     if axis is None or not cells:
         return
@@ -88,7 +88,7 @@ def _over_cases(
     by_method: dict[str, list[Cell]] = {}
     for cell in sorted(cells, key=lambda cell: places[cell.case or ""]):
         by_method.setdefault(cell.method, []).append(cell)
-    label = "accuracy in %" if metric == "error" else metric_label(metric)
+    label = "accuracy in %" if metric.name == "error" else metric.heading
     lines = [
         Line(
             name,
@@ -138,13 +138,13 @@ def _over_seeds(table: Table, styles: Mapping[str, LineStyle]) -> Iterator[PageF
     """What each seed gave, where any method has two."""
     if all(len(cell.values) < 2 for cell in table.cells):
         return
-    metric = table.experiment.metric
+    metric = metric_named(table.experiment.metric)
     cells = {cell.title: cell for cell in table.cells if cell.values}
     panel = seeds_panel(
-        {name: [metric_figure(value, metric) for value in cell.values] for name, cell in cells.items()},
-        label=metric_label(metric),
+        {name: [metric.in_its_unit(value) for value in cell.values] for name, cell in cells.items()},
+        label=metric.heading,
         published={
-            name: metric_figure(cell.published.mean, metric)
+            name: metric.in_its_unit(cell.published.mean)
             for name, cell in cells.items()
             if cell.published.mean is not None
         },
@@ -170,8 +170,8 @@ def _of_case(
         )
 
 
-def _drawn(mean: float, metric: str) -> float:
-    return 100 * (1 - mean) if metric == "error" else metric_figure(mean, metric)
+def _drawn(mean: float, metric: Metric) -> float:
+    return metric.in_its_unit(1 - mean if metric.name == "error" else mean)
 
 
 def _saved(picture: PageFigure, out: Path) -> dict[str, Any]:

@@ -12,23 +12,10 @@ from scipy import stats
 from data_prep.errors import InputError
 from faceverif.experiment.config import ExperimentConfig, PublishedNumberConfig
 from faceverif.experiment.task import FinishedRun
+from faceverif.report.run_metrics import metric_named
 
 # Above it a difference is not called better or worse.
 _SIGNIFICANT = 0.05
-# Not rates: printed as they are.
-_PLAIN_METRICS = {"nll"}
-_METRIC_NAMES = {
-    "auc": "AUC",
-    "eer": "EER",
-    "macro_f1": "macro-F1",
-    "nmi": "NMI",
-    "ece": "ECE",
-    "nll": "NLL",
-    "top5_error": "top-5 error",
-    "ten_crop_error": "10-crop error",
-    "ten_crop_top5_error": "10-crop top-5 error",
-    "all_negative": "all negative",
-}
 
 
 @dataclass(frozen=True)
@@ -125,11 +112,13 @@ class Table:
     def columns(self) -> list[str]:
         """Headings of `rows`."""
         case = ["case"] if self.experiment.cases else []
-        metric = metric_label(self.experiment.metric)
+        metric = metric_named(self.experiment.metric).heading
         beside = [
             heading
             for name in self.experiment.beside
-            for heading in (f"{metric_label(name)}, ours", "paper")[: 2 if self._has_published(name) else 1]
+            for heading in (f"{metric_named(name).heading}, ours", "paper")[
+                : 2 if self._has_published(name) else 1
+            ]
         ]
         against = "against " + self.experiment.baseline
         return ["method", *case, f"{metric}, ours", "seeds", "paper", against, *beside]
@@ -188,7 +177,7 @@ class Table:
         if p_value is not None and p_value >= _SIGNIFICANT:
             verdict = "not told apart"
         test = cell.comparison.note if p_value is None else f"p = {p_value:.2g}, n = {cell.comparison.seeds}"
-        return f"{_number(difference, self.experiment.metric, sign='+')}, {verdict} ({test})"
+        return f"{metric_named(self.experiment.metric).text(difference, sign='+')}, {verdict} ({test})"
 
 
 def build_table(
@@ -228,23 +217,6 @@ def compare_paired(values: Sequence[float], baseline: Sequence[float]) -> Paired
     if len({round(difference, 12) for difference in differences}) == 1:
         return PairedDifference(seeds, mean, None, "the same difference for every seed: no test")
     return PairedDifference(seeds, mean, float(stats.ttest_rel(values, baseline).pvalue), "")
-
-
-def metric_label(metric: str) -> str:
-    """A metric's name as printed, with its unit."""
-    protocol, _, figure = metric.rpartition("/")
-    name = _METRIC_NAMES.get(figure, figure.replace("recall_at_", "Recall@"))
-    return f"{protocol} {name}".lstrip() + ("" if metric in _PLAIN_METRICS else " in %")
-
-
-def metric_figure(value: float, metric: str) -> float:
-    """A metric's value in the unit of its label."""
-    return value if metric in _PLAIN_METRICS else 100 * value
-
-
-def metric_text(value: float | None, metric: str) -> str:
-    """A metric's value as printed; rates in percent, without the sign for it."""
-    return "" if value is None else _number(value, metric)
 
 
 def _cell(
@@ -318,8 +290,5 @@ def _mean_metrics(results: Sequence[Mapping[str, Any]], *, without: str) -> dict
 def _with_sd(mean: float | None, sd: float | None, metric: str) -> str:
     if mean is None:
         return ""
-    return _number(mean, metric) + (f" ± {_number(sd, metric)}" if sd is not None else "")
-
-
-def _number(value: float, metric: str, *, sign: str = "") -> str:
-    return f"{metric_figure(value, metric):{sign}.{4 if metric in _PLAIN_METRICS else 2}f}"
+    text = metric_named(metric).text
+    return text(mean) + (f" ± {text(sd)}" if sd is not None else "")

@@ -17,6 +17,7 @@ from faceverif.report.curves import panels_of_runs, read_metrics
 from faceverif.report.numbers import percent
 from faceverif.report.pages import write_page
 from faceverif.report.plotting import LineStyle, Panel, house_style, line_styles
+from faceverif.report.run_metrics import metric_named
 from faceverif.report.run_page import own_files, refuse_no_run
 from faceverif.report.svg import draw, page_colour
 from faceverif.verification.figures import ScoredPairs, det_panel, roc_panel
@@ -40,8 +41,6 @@ _FIGURES = {
     "eer": ("EER", 2),
     "auc": ("AUC", 3),
 }
-# Those of an image classifier; the rest of its metrics are printed as they are.
-_ERRORS = ("error", "top5_error", "ten_crop_error", "ten_crop_top5_error")
 # Two results are comparable only if these agree.
 _SAME_TEST = (
     "protocol_sha256",
@@ -272,8 +271,8 @@ def _numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
 def _classified(name: str, value: float | None, *, signed: bool = False) -> str:
     if value is None:
         return _ABSENT
-    sign = "+" if signed else ""
-    return f"{100 * value:{sign}.2f} %" if name in _ERRORS else f"{value:{sign}.4f}"
+    metric = metric_named(name)
+    return metric.text(value, sign="+" if signed else "") + (" %" if metric.is_rate else "")
 
 
 def _paired_error(first: Mapping[str, Any], second: Mapping[str, Any]) -> str:

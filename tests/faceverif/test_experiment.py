@@ -9,20 +9,24 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from scipy import stats
 
 from data_prep.errors import InputError
 from data_prep.lock import locked
 from faceverif.classification.config import ClassificationConfig
+from faceverif.classification.evaluation import Predictions, measure_predictions
 from faceverif.config.section import merged
 from faceverif.config.yaml_text import parse_yaml, yaml_text
 from faceverif.experiment import images, report, run
-from faceverif.experiment.config import load_experiment, plan_runs
+from faceverif.experiment.config import ExperimentConfig, load_experiment, plan_runs
 from faceverif.experiment.report import case_axis
 from faceverif.experiment.run import run_experiment
 from faceverif.experiment.table import compare_paired
 from faceverif.experiment.task import FinishedRun
+from faceverif.heads.softmax import SoftmaxHead
 from faceverif.report.curves import Line
+from faceverif.report.run_metrics import FACE_METRICS, IMAGE_METRICS, TEN_CROP_METRICS, metric_named
 from faceverif.training.checkpoint import checkpoint_path
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -405,11 +409,32 @@ def test_tables_that_make_no_sense(tmp_path: Path, key: str, value: Any, rule: s
         load_experiment(write(tmp_path, settings() | {key: value}))
 
 
-@pytest.mark.parametrize("metric", ["error", "nll", "lfw/eer"])
+@pytest.mark.parametrize("metric", ["error", "nll", "all_negative", "ten_crop_error", "lfw/eer"])
 def test_which_way_is_better_follows_from_the_metric(tmp_path: Path, metric: str) -> None:
     assert load_experiment(write(tmp_path, settings() | {"metric": metric})).lower_is_better
-    for higher in ("nmi", "macro_f1", "lfw/accuracy", "lfw/auc"):
+    for higher in ("nmi", "macro_f1", "recall_at_8", "lfw/accuracy", "lfw/auc"):
         assert not load_experiment(write(tmp_path, settings() | {"metric": higher})).lower_is_better
+
+
+def test_every_measured_number_has_a_metric_and_every_metric_stands_in_the_reference() -> None:
+    logits = torch.randn(40, 10, generator=torch.manual_seed(0))
+    labels = torch.arange(40) % 10
+    predictions = Predictions(torch.randn(40, 3, generator=torch.manual_seed(1)), logits, labels)
+    measured = measure_predictions(predictions, SoftmaxHead(classes=10, embedding_dim=3), seed=0)
+    single = {name for name, value in measured.items() if isinstance(value, float)}
+    assert single == {metric.name for metric in IMAGE_METRICS}
+    attributes = ExperimentConfig.__doc__ or ""
+    explained = attributes[attributes.index("metric:") : attributes.index("beside:")]
+    for metric in (*IMAGE_METRICS, *TEN_CROP_METRICS, *FACE_METRICS):
+        stem, _, k = metric.name.rpartition("_at_")
+        assert (metric.name in explained) or (f"{stem}_at_1 (" in explained and k in explained), metric.name
+
+
+def test_metrics_are_printed_in_their_unit() -> None:
+    nll, eer = metric_named("nll"), metric_named("lfw/eer")
+    assert (nll.heading, nll.text(0.5), nll.text(0.5, sign="+")) == ("NLL", "0.5000", "+0.5000")
+    assert (eer.heading, eer.text(0.5), eer.text(None)) == ("lfw EER in %", "50.00", "")
+    assert metric_named("of_tomorrow").heading == "of tomorrow"
 
 
 def test_laying_settings_over_each_other() -> None:
