@@ -8,7 +8,7 @@ from faceverif.app.photos import TakenPhoto
 from faceverif.app.rendering import rate_text, render
 from faceverif.app.scale import scale_of
 from faceverif.app.sessions import FIRST, SECOND, Session
-from faceverif.verification.compare import weakness
+from faceverif.verification.compare import doubts
 
 
 def compared(session: Session, matcher: Matcher, point: int) -> str:
@@ -26,7 +26,7 @@ def compared(session: Session, matcher: Matcher, point: int) -> str:
         drawn=scale_of(matcher.calibration, decision.point.threshold, [("these photos", similarity)]),
         calibration=matcher.calibration,
         rejected=_rejections(matcher, first, second),
-        notes=weakness(decision.point),
+        notes=doubts(matcher.calibration, decision.point),
     )
 
 

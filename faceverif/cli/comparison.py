@@ -103,7 +103,7 @@ def print_comparison(request: ComparisonRequest, comparer: Comparer, *, model: P
 
 
 def _print_pairs(request: ComparisonRequest, comparer: Comparer, path: Path) -> int:
-    from faceverif.verification.compare import grounds, weakness
+    from faceverif.verification.compare import doubts, grounds
     from faceverif.verification.compare_pairs import compare_pairs
     from faceverif.verification.photo_pairs import read_photo_pairs
 
@@ -117,7 +117,7 @@ def _print_pairs(request: ComparisonRequest, comparer: Comparer, path: Path) -> 
     else:
         typer.echo("\n".join(row.text() for row in rows))
     failed = sum(bool(row.error) for row in rows)
-    for note in weakness(comparer.point):
+    for note in doubts(comparer.calibration, comparer.point):
         say(note)
     if warning is not None:
         say(f"warning: {warning}")

@@ -29,7 +29,7 @@ from faceverif.identification.search import search
 from faceverif.models import Embedder
 from faceverif.report.numbers import percent
 from faceverif.verification.calibration import CalibratedPoint, Calibration
-from faceverif.verification.compare import grounds, weakness
+from faceverif.verification.compare import doubts, grounds
 from faceverif.verification.embeddings import EmbeddedPhotos
 
 _STRANGERS = "--strangers"
@@ -167,8 +167,8 @@ class BoundedThreshold(NamingThreshold):
         return {"fpir": self.fpir, "rests_on": "calibration", "fpir_at_most": self.bound, **told}
 
     def notes(self) -> list[str]:
-        """That the model is too weak, where it is."""
-        return weakness(self.point)
+        """Why the threshold may mean nothing, in words."""
+        return doubts(self.calibration, self.point)
 
 
 def fpir_bound(photos: int, far: float) -> float:

@@ -26,6 +26,7 @@ from faceverif.verification.collapse import collapse_warning, different_photos
 from faceverif.verification.embeddings import EmbeddedPhotos
 from faceverif.verification.result import ModelFacts
 from faceverif.verification.runner import tool_versions
+from faceverif.verification.seen_photos import seen_warning
 
 COMMAND = "faceverif rank"  # for the message to a second process that fills the same folder
 
@@ -114,8 +115,11 @@ def write_result(result: IdentificationResult, out: Path) -> None:
 
 
 def _warnings(embedded: EmbeddedPhotos, rows: NDArray[np.int64], copied: int) -> list[str]:
-    """Why the numbers may mean nothing: a collapsed model, or probes that are copies of gallery photos."""
+    """Why the numbers may mean nothing: a collapsed model, photos that it was trained on, or probes that are
+    copies of gallery photos.
+    """
     seen = different_photos(embedded.dataset, rows)
     collapsed = collapse_warning(embedded.embedder, embedded.of(rows[seen])) if len(seen) else None
+    trained_on = seen_warning(embedded.embedder.provenance, embedded.dataset)
     same = f"{copied:,} probes have the bytes of a gallery photo: they find a copy of themselves"
-    return [*([collapsed] if collapsed else []), *([same] if copied else [])]
+    return list(filter(None, [collapsed, trained_on, same if copied else None]))

@@ -14,6 +14,7 @@ from faceverif.heads.moments import ClassMoments
 from faceverif.models import MODEL_NAME, PreprocessingSpec, TorchEmbedder, load_model
 from faceverif.training.checkpoint import checkpoint_path, only_a_whole_checkpoint, read_checkpoint
 from faceverif.training.recognition_model import RecognitionModel
+from faceverif.verification.seen_photos import training_sets
 
 _FIELD = "training.start_from"
 
@@ -92,6 +93,7 @@ class Start:
             "run": str(self.run),
             "model_sha256": self.model.sha256,
             "class_weights": model.objective.head.can_continue(self.head),
+            "training_sets": training_sets(self.model.provenance),
         }
 
     def _refuse_other_pixels(self, model: RecognitionModel) -> None:

@@ -25,12 +25,10 @@ class WrittenCalibration:
     Attributes:
         calibration: the thresholds.
         path: the file.
-        warnings: why they may mean nothing, in words.
     """
 
     calibration: Calibration
     path: Path
-    warnings: tuple[str, ...] = ()
 
     def text(self) -> str:
         """A line per threshold, for a terminal."""
@@ -45,7 +43,7 @@ class WrittenCalibration:
                 f"  FAR {point.far:<6g} threshold {point.threshold:.4f}  TAR {percent(point.tar)} %, "
                 f"95 % interval {percent(low)} to {percent(high)} %"
             )
-        lines += [f"warning: {warning}" for warning in self.warnings]
+        lines += [f"warning: {warning}" for warning in made_of.warnings]
         return printable_lines([*lines, f"thresholds: {self.path}"])
 
 
@@ -71,4 +69,4 @@ def calibrate(
     result = evaluate(embedded, pairs, subtract_mean=False, found=PairPhotos.of(pairs, dataset))
     found = calibration_of(result)
     write_text(out, found.model_dump_json(indent=2) + "\n")
-    return WrittenCalibration(found, out, result.warnings)
+    return WrittenCalibration(found, out)

@@ -64,6 +64,7 @@ class Calibration(BaseModel):
         interval_rule: in words.
         points: one per resolvable FAR, in falling order.
         scores: how the pairs' similarities are spread; None in files of earlier versions.
+        warnings: why the thresholds may mean nothing, in words.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -80,6 +81,7 @@ class Calibration(BaseModel):
     interval_rule: str
     points: Annotated[tuple[CalibratedPoint, ...], Field(min_length=1)]
     scores: ScoreHistogram | None = None
+    warnings: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Calibration:
@@ -146,6 +148,7 @@ def calibration_of(result: VerificationResult) -> Calibration:
         interval_rule=INTERVAL_RULE,
         points=tuple(_calibrated(far, point, impostors) for far, point in points),
         scores=ScoreHistogram.of(result.scores[scored], result.protocol.same[scored]),
+        warnings=result.warnings,
     )
 
 

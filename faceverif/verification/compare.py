@@ -70,7 +70,7 @@ class Comparison:
     def notes(self) -> list[str]:
         """What the user should know beside the decision."""
         return [
-            *weakness(self.point),
+            *doubts(self.calibration, self.point),
             *(
                 f"{face.photo} shows {face.faces} faces: the {POLICY} was taken"
                 for face in self.faces
@@ -110,14 +110,14 @@ def grounds(point: CalibratedPoint, calibration: Calibration) -> dict[str, Any]:
     }
 
 
-def weakness(point: CalibratedPoint) -> list[str]:
-    """A warning where a model misses most pairs that show the same person."""
-    if point.tar >= WEAK_TAR:
-        return []
-    return [
+def doubts(calibration: Calibration, point: CalibratedPoint) -> list[str]:
+    """Warnings: the model misses most pairs of the same person, or something spoke against its thresholds."""
+    weak = (
         f"warning: the model is too weak to decide: at FAR {point.far:g} it accepts less than "
         f"{percent(WEAK_TAR, digits=0)} % of the pairs that show the same person"
-    ]
+    )
+    grounds = [f"warning: when the thresholds were set: {warning}" for warning in calibration.warnings]
+    return [*([weak] if point.tar < WEAK_TAR else []), *grounds]
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ from faceverif.verification.scoring import (
     normalised,
     with_certain_errors,
 )
+from faceverif.verification.seen_photos import seen_warning
 
 COMMAND = "faceverif verify"  # for the message to a second process that fills the same folder
 
@@ -71,7 +72,7 @@ def evaluate(
     else:
         scores = cosine_scores(photos, normalised(raw))
     seen = photos.with_crop
-    warning = collapse_warning(embedder, embedded.of(seen[different_photos(dataset, seen)]))
+    collapsed = collapse_warning(embedder, embedded.of(seen[different_photos(dataset, seen)]))
     scores = with_certain_errors(scores, protocol.same, photos.pairs_with(photos.no_crop))
     return VerificationResult(
         protocol=protocol,
@@ -86,7 +87,7 @@ def evaluate(
         seconds=time.monotonic() - start,
         versions=tool_versions(),
         git_commit=git_commit(),
-        warnings=() if warning is None else (warning,),
+        warnings=tuple(filter(None, [collapsed, seen_warning(embedder.provenance, dataset)])),
     )
 
 

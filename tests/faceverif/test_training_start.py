@@ -95,8 +95,12 @@ def test_the_start_stays_in_the_provenance_and_is_not_needed_again(first: Path, 
     settings["training"]["epochs"] = 2
     train(run_config(copy / "data", **settings), run, resume=True)
     told = json.loads((run / "provenance.json").read_text())["start_from"]
-    wanted = load_model(first / "run" / MODEL_NAME).sha256
-    assert told == {"run": str(copy / "run"), "model_sha256": wanted, "class_weights": True}
+    assert told == {
+        "run": str(copy / "run"),
+        "model_sha256": load_model(first / "run" / MODEL_NAME).sha256,
+        "class_weights": True,
+        "training_sets": [AlignedDataset.load(first / "data").sha256],
+    }
 
 
 def test_what_cannot_be_refined_is_refused(first: Path, tmp_path: Path) -> None:
