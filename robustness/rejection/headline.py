@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import get_args
 
+from faceverif.perturbation.norm import Norm
 from robustness.config.attacks import PairGoal
 from robustness.rejection.findings import Finding, Row, is_limited, rows_of
 
@@ -17,12 +19,13 @@ _GREY_LEVELS = 255
 
 @dataclass(frozen=True)
 class Headline:
-    """The sentence about one model, for the person who decides whether to use it.
+    """What is said of one model, for the person who decides whether to use it.
 
     Attributes:
         model: which.
         goal: of the attacks on pairs; None for those on images of the classes.
-        text: the sentence. A model that errs without an attack has that said first.
+        text: a sentence for each norm that was tried, and one for patches. A model that errs without an
+            attack has that said first.
     """
 
     model: str
@@ -59,9 +62,9 @@ _WORDS: dict[PairGoal | None, _Words] = {
 
 
 def headlines(findings: Sequence[Finding], *, rate: float) -> list[Headline]:
-    """The sentence about each model and goal, in the order of the findings.
+    """What is said of each model and goal, in the order of the findings.
 
-    It is about small changes of the whole image. Where none was tried, it says so.
+    Changes without a limit are left out. Where no other was tried, the text says so.
 
     Args:
         findings: of finished trials.
@@ -71,58 +74,60 @@ def headlines(findings: Sequence[Finding], *, rate: float) -> list[Headline]:
     for row in rows_of(findings):
         groups.setdefault((row.model, row.goal), []).append(row)
     return [
-        Headline(model, goal, _errors(rows, _WORDS[goal]) + _sentence(rows, _WORDS[goal], rate=f"{rate:g}"))
+        Headline(model, goal, _errors(rows, _WORDS[goal]) + _sentences(rows, _WORDS[goal], rate=f"{rate:g}"))
         for (model, goal), rows in groups.items()
     ]
 
 
-def _sentence(rows: Sequence[Row], words: _Words, *, rate: str) -> str:
+def _sentences(rows: Sequence[Row], words: _Words, *, rate: str) -> str:
+    """One for each way of measuring a change, since sizes of different kinds cannot be compared."""
     attacks = [row for row in rows if is_limited(row) and not row.control]
-    small = [row for row in attacks if not row.local]  # a patch has another size than epsilon
-    if small:
-        return _of_small_changes(_of_one_norm(small), words, rate=rate)
-    if attacks:
-        return _of_patches(attacks, words, rate=rate)
-    fool = words.fool.format(model=rows[0].model)
-    return f"No attack with a limited change has finished, so nothing is known of what it takes to {fool}."
-
-
-def _of_one_norm(rows: Sequence[Row]) -> list[Row]:
-    """Sizes in two norms cannot be compared: those in linf, if there are any."""
-    return [row for row in rows if row.norm == "linf"] or list(rows)
+    whole = [[row for row in attacks if row.norm == norm and not row.local] for norm in get_args(Norm)]
+    texts = [_of_whole_images(same_norm, words, rate=rate) for same_norm in whole if same_norm]
+    if patches := [row for row in attacks if row.local]:  # whose size is no epsilon
+        texts.append(_of_patches(patches, words, rate=rate))
+    if not texts:
+        fool = words.fool.format(model=rows[0].model)
+        return (
+            f"No attack with a limited change has finished, so nothing is known of what it takes to {fool}."
+        )
+    return " ".join(texts)
 
 
 def _of_patches(rows: Sequence[Row], words: _Words, *, rate: str) -> str:
     row = max(rows, key=lambda row: (row.success.mean, row.undetected[rate].mean))
+    fool = words.fool.format(model=row.model)
+    if row.success.mean == 0:
+        return f"Of the attacks tried that change a region of the face only, none manages to {fool}."
     return (
-        f"By changing a region of the face only, {row.label} manages to {words.fool.format(model=row.model)} "
-        f"on {_percent(row.success.mean)} of the {words.right}; {_noticed(row, rate)}."
+        f"By changing a region of the face only, {row.label} manages to {fool} on "
+        f"{_percent(row.success.mean)} of the {words.right}; {_noticed(row, rate)}."
     )
 
 
-def _of_small_changes(rows: Sequence[Row], words: _Words, *, rate: str) -> str:
+def _of_whole_images(rows: Sequence[Row], words: _Words, *, rate: str) -> str:
+    """Of attacks in one norm."""
     fool = words.fool.format(model=rows[0].model)
     fooled = [row for row in rows if row.success.mean >= _FOOLED]
-    smallest = min((row.epsilon for row in fooled), default=None)
-    # Of the attacks that suffice at the smallest size, the one that most escapes the detector.
-    row = max(
-        (row for row in fooled if row.epsilon == smallest) if fooled else rows,
-        key=lambda row: (row.undetected[rate].mean, row.success.mean) if fooled else row.success.mean,
-    )
-    if row.success.mean == 0:
-        largest = max(rows, key=lambda row: row.epsilon)
-        return f"No attack that was tried manages to {fool}; the strongest of them may {_change(largest)}."
     if fooled:
-        taken = (
+        # Of the attacks that suffice at the smallest size, the one that most escapes the detector.
+        smallest = min(row.epsilon for row in fooled)
+        row = max(
+            (row for row in fooled if row.epsilon == smallest),
+            key=lambda row: (row.undetected[rate].mean, row.success.mean),
+        )
+        return (
             f"To {fool} on at least half of the {words.right}, it is enough to {_change(row)}: "
-            f"{row.label} succeeds on {_percent(row.success.mean)}"
+            f"{row.label} succeeds on {_percent(row.success.mean)}; {_noticed(row, rate)}."
         )
-    else:
-        taken = (
-            f"No attack that was tried manages to {fool} on half of the {words.right}: "
-            f"the most is {_percent(row.success.mean)}, by {row.label}, which may {_change(row)}"
-        )
-    return f"{taken}; {_noticed(row, rate)}."
+    row, largest = max(rows, key=lambda row: row.success.mean), max(rows, key=lambda row: row.epsilon)
+    none = f"Of the attacks tried that {_change(largest)}, none manages to {fool}"
+    if row.success.mean == 0:
+        return f"{none}."
+    return (
+        f"{none} on half of the {words.right}: the most is {_percent(row.success.mean)}, by {row.label} at "
+        f"epsilon {row.epsilon:.3g}; {_noticed(row, rate)}."
+    )
 
 
 def _errors(rows: Sequence[Row], words: _Words) -> str:
@@ -142,12 +147,10 @@ def _change(row: Row) -> str:
 
 
 def _noticed(row: Row, rate: str) -> str:
-    """At that rate of false rejections."""
-    success, undetected = row.success.mean, row.undetected[rate].mean
-    if success == 0:
-        return f"there was nothing for the detector {row.detector} to notice"
+    """Of an attack that succeeds, at that rate of false rejections."""
+    share = 1 - row.undetected[rate].mean / row.success.mean
     return (
-        f"the detector {row.detector} notices {_percent(1 - undetected / success)} of these successes at "
+        f"the detector {row.detector} notices {_percent(share)} of these successes at "
         f"{_percent(float(rate))} false rejections"
     )
 

@@ -53,6 +53,12 @@ def measured(label: str, epsilon: float, tmp_path: Path, *, success: float, unde
     return made
 
 
+def patched(tmp_path: Path, *, success: float, undetected: float) -> Finding:
+    """A patch on pairs of one person, with these shares."""
+    pairs = PairTrial("a", 0, "patch", "linf", 1.0, PatchConfig(name="patch"), None, "dodging")
+    return replace(measured("pgd", 0.2, tmp_path, success=success, undetected=undetected), trial=pairs)
+
+
 def test_the_headline_says_what_suffices_and_how_much_of_it_is_noticed(tmp_path: Path) -> None:
     """The smallest size that fools half; there, the attack that gets most past the detector."""
     weak = measured("fgsm", 0.1, tmp_path, success=0.4, undetected=0.4)
@@ -66,15 +72,38 @@ def test_the_headline_says_what_suffices_and_how_much_of_it_is_noticed(tmp_path:
         "20 % of these successes at 20 % false rejections."
     )
     assert said(weak, whole) == (
-        "No attack that was tried manages to fool a on half of the images that it classifies correctly: the "
-        "most is 40 %, by fgsm, which may change each pixel by at most 0.1 (25.5 of 255 grey levels); the "
-        "detector x notices 0 % of these successes at 20 % false rejections."
+        "Of the attacks tried that change each pixel by at most 0.1 (25.5 of 255 grey levels), none manages "
+        "to fool a on half of the images that it classifies correctly: the most is 40 %, by fgsm at epsilon "
+        "0.1; the detector x notices 0 % of these successes at 20 % false rejections."
     )
     none = measured("fgsm", 0.1, tmp_path, success=0.0, undetected=0.0)
     smaller = measured("pgd", 0.05, tmp_path, success=0.0, undetected=0.0)
     assert said(smaller, none) == (
-        "No attack that was tried manages to fool a; the strongest of them may change each pixel by at most "
-        "0.1 (25.5 of 255 grey levels)."
+        "Of the attacks tried that change each pixel by at most 0.1 (25.5 of 255 grey levels), none manages "
+        "to fool a."
+    )
+
+
+def test_a_failure_in_one_norm_hides_no_success_in_another_or_of_a_patch(tmp_path: Path) -> None:
+    """Every way of measuring a change has its own sentence, whatever the order of the attacks."""
+    tiny = measured("fgsm", 0.001, tmp_path, success=0.0, undetected=0.0)
+    large = measured("deepfool", 3.0, tmp_path, success=1.0, undetected=0.25)
+    none = "Of the attacks tried that change each pixel by at most 0.001 (0.255 of 255 grey levels), none"
+    deepfool = (
+        "To fool a on at least half of the images that it classifies correctly, it is enough to change an "
+        "image by an l2 norm of at most 3, for pixels in [0, 1]: deepfool succeeds on 100 %; the detector x "
+        "notices 75 % of these successes at 20 % false rejections."
+    )
+    for findings in ((tiny, large), (large, tiny)):
+        assert said(*findings) == f"{none} manages to fool a. {deepfool}"
+    weak = replace(tiny, trial=PairTrial("a", 0, "fgsm", "linf", 0.001, tiny.trial.attack, None, "dodging"))
+    dodged = said(patched(tmp_path, success=0.75, undetected=0.3), weak)
+    assert dodged.startswith(
+        f"{none} manages to hide a person from a. By changing a region of the face only, patch"
+    )
+    assert "on 75 % of the pairs" in dodged
+    assert said(patched(tmp_path, success=0.0, undetected=0.0)) == (
+        "Of the attacks tried that change a region of the face only, none manages to hide a person from a."
     )
 
 
@@ -87,10 +116,7 @@ def test_where_no_small_change_of_the_whole_image_was_tried_the_headline_says_so
     assert said(control) == nothing
     control.own["clean_accuracy"]["value"] = 0.1
     assert said(control).startswith("a decides wrongly on 90 % of the images without any attack, so what")
-    section = PatchConfig(name="patch")
-    pairs = PairTrial("a", 0, "patch", "linf", 1.0, section, None, "dodging")
-    patch = replace(measured("pgd", 0.2, tmp_path, success=0.75, undetected=0.3), trial=pairs)
-    assert said(patch) == (
+    assert said(patched(tmp_path, success=0.75, undetected=0.3)) == (
         "By changing a region of the face only, patch manages to hide a person from a on 75 % of the pairs "
         "of one person that it recognises; the detector x notices 60 % of these successes at 20 % false "
         "rejections."
@@ -100,8 +126,8 @@ def test_where_no_small_change_of_the_whole_image_was_tried_the_headline_says_so
 def test_the_headline_says_first_that_a_model_is_bad(tmp_path: Path) -> None:
     made = measured("fgsm", 0.1, tmp_path, success=0.0, undetected=0.0)
     for accuracy, opening in (
-        (0.95, "No attack that was tried"),
-        (0.8, "a decides wrongly on 20 % of the images without any attack. No attack"),
+        (0.95, "Of the attacks tried"),
+        (0.8, "a decides wrongly on 20 % of the images without any attack. Of the attacks tried"),
         (0.1, "a decides wrongly on 90 % of the images without any attack, so what follows is about the few"),
     ):
         made.own["clean_accuracy"]["value"] = accuracy
