@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from data_prep.atomic import write_text
-from data_prep.protocols import VerificationProtocol, load_protocol
+from data_prep.protocols import VerificationProtocol, protocol_alone
 
 Pair = tuple[str, str]
 
@@ -67,7 +67,7 @@ def main() -> None:
         source, out = (
             (made_list(Path(folder)), Path(folder) / "pairs.csv") if tiny else map(Path, sys.argv[1:3])
         )
-        genuine, photos = training_half(load_protocol(source, allow_partial=tiny))
+        genuine, photos = training_half(protocol_alone(source, allow_partial=tiny))
         impostors = impostor_pairs(photos, 20 if tiny else 100_000, seed=0)
         write_pairs(out, genuine, impostors)
         print(

@@ -22,7 +22,7 @@ from data_prep.dataset.manifest import JOURNAL_NAME, MANIFEST_NAME
 from data_prep.errors import InputError
 from data_prep.ijb import find_ijb_files
 from data_prep.protocols import FORMATS as PROTOCOL_FORMATS
-from data_prep.protocols import load_protocol
+from data_prep.protocols import protocol_alone
 from data_prep.protocols.list_text import LIST_ENDINGS, opening_lines
 from data_prep.sources import FORMATS as SOURCE_FORMATS
 from data_prep.sources import find_format, folder, ijb, insightface_bin, webdataset
@@ -74,7 +74,7 @@ def check(path: Path, look: Look | None = None) -> CheckReport:
         raise InputError("PATH", "must be a data set or a list of pairs", got=path, fix="Check the path.")
     kind = _kind_of(path)
     if kind is None and (opening_lines(path) or path.suffix.lower() in LIST_ENDINGS):
-        load_protocol(path)  # says what is wrong, in the words of `verify`
+        protocol_alone(path)  # says what is wrong, in the words of `verify`
     if kind is None:
         raise InputError(
             "PATH",

@@ -9,7 +9,7 @@ from data_prep.check.look import Look
 from data_prep.check.report import CheckReport
 from data_prep.ijb import find_ijb_files, load_template_protocol
 from data_prep.ijb.sizes import SIZES
-from data_prep.protocols import VerificationProtocol, load_protocol
+from data_prep.protocols import VerificationProtocol, protocol_alone
 from data_prep.sources.idx import Part, read_idx_images
 from data_prep.sources.picture_tar import holds_small_pictures, pictures_in, read_pictures
 
@@ -18,7 +18,7 @@ _SPLITS = ("train", "test")  # of a set of pictures
 
 def examine_protocol(path: Path, report: CheckReport, look: Look) -> None:
     """The pairs, and whether they are all that the benchmark of this name has."""
-    protocol = load_protocol(path, allow_partial=True)
+    protocol = protocol_alone(path, allow_partial=True)
     genuine = int(protocol.same.sum())
     report.facts.append(
         f"{protocol.name}: {len(protocol):,} pairs, {genuine:,} genuine and "

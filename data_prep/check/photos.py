@@ -15,8 +15,9 @@ from data_prep.dataset.crops import is_missing
 from data_prep.errors import InputError
 from data_prep.fetching.known_sets import CASIA, CASIA_PACK, CELEBA, CFP, LFW, KnownSet
 from data_prep.photos import PhotoError, decode_photo
-from data_prep.protocols import load_protocol
+from data_prep.protocols import protocol_alone
 from data_prep.protocols.matching import PhotoNames, pairs_there
+from data_prep.protocols.photo_sets import photos_missed
 from data_prep.sources import SourcePhoto, celeba, cfp, folder, ijb, insightface_bin, recordio
 from data_prep.sources.base import FilePhoto, SourceFormat, some
 from data_prep.work.job import Job
@@ -129,7 +130,10 @@ def _report_pair_lists(path: Path, photos: Sequence[SourcePhoto], report: CheckR
     for place in (place / name for place in (path, path.parent) for name in _PAIR_LISTS):
         if place.exists():
             try:
-                protocol = load_protocol(place, allow_partial=True)
+                protocol = protocol_alone(place, allow_partial=True)
+                if (wanted := photos_missed(protocol, path)) is not None:
+                    report.facts.append(f"{place.name} is about the photos of {wanted}, not about these")
+                    continue
                 there = int(pairs_there(protocol, names.rows_of([*protocol.left, *protocol.right])).sum())
             except InputError as error:  # the photos are checked all the same
                 report.problems.append(str(error))

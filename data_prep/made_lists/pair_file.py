@@ -12,7 +12,7 @@ from data_prep.made_lists.pairs import MadePairs, draw_pairs
 from data_prep.made_lists.people import People
 from data_prep.made_lists.reading_back import refuse_other_names, unlistable
 from data_prep.made_lists.within import groups_of
-from data_prep.protocols import load_protocol
+from data_prep.protocols import protocol_alone
 from data_prep.protocols.list_note import ListNote
 
 _COMMAND = "faceverif data pairs"
@@ -82,7 +82,7 @@ def _write(made: MadePairs, note: ListNote, path: Path, *, within: str | None) -
 
 def _refuse_other_reading(made: MadePairs, path: Path) -> None:
     try:
-        read = load_protocol(path)
+        read = protocol_alone(path)
     except InputError as error:
         raise unlistable(str(error.got)) from error
     refuse_other_names([*made.left, *made.right], [*read.left, *read.right])

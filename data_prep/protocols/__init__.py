@@ -22,9 +22,9 @@ __all__ = [
     "ProtocolSize",
     "VerificationProtocol",
     "find_rows",
-    "load_protocol",
     "names_any",
     "pairs_within",
+    "protocol_alone",
     "protocol_on",
 ]
 
@@ -39,10 +39,12 @@ FORMATS: tuple[PairFormat, ...] = (
 )
 
 
-def load_protocol(
+def protocol_alone(
     path: Path, *, allow_partial: bool = False, official: ProtocolSize | None = None
 ) -> VerificationProtocol:
     """Read a protocol of any known format, told by its name and how it begins.
+
+    For a list without photos. Where there are photos, `protocol_on` also says whether it is about them.
 
     Args:
         path: a pair file, a `.bin`, or CFP's folder `Split/FF` or `Split/FP`.
@@ -68,14 +70,14 @@ def protocol_on(path: Path, dataset: AlignedDataset, *, allow_partial: bool) -> 
     """Read a protocol for some photos, under the name that it has on them.
 
     Args:
-        path: as for `load_protocol`.
+        path: as for `protocol_alone`.
         dataset: the photos.
-        allow_partial: as for `load_protocol`; pairs whose photos are missing are left out too.
+        allow_partial: as for `protocol_alone`; pairs whose photos are missing are left out too.
 
     Raises:
-        InputError: as for `load_protocol`; or it is a benchmark's, and the photos are another one's.
+        InputError: as for `protocol_alone`; or it is a benchmark's, and the photos are another one's.
     """
-    protocol = on_photos(load_protocol(path, allow_partial=allow_partial), dataset)
+    protocol = on_photos(protocol_alone(path, allow_partial=allow_partial), dataset.root)
     return pairs_within(protocol, dataset) if allow_partial else protocol
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from data_prep.dataset.manifest import MANIFEST_NAME
 from data_prep.errors import InputError, printable
-from data_prep.protocols import FORMATS, VerificationProtocol, cfp, insightface_bin, load_protocol
+from data_prep.protocols import FORMATS, VerificationProtocol, cfp, insightface_bin, protocol_alone
 from data_prep.protocols.halves import is_second_half, is_training_half
 from data_prep.protocols.lfw import TRAIN_NAME
 from data_prep.protocols.list_text import LIST_ENDINGS, unknown_list
@@ -60,7 +60,7 @@ def find_lists(folder: Path, aligned: Sequence[Path], *, allow_partial: bool) ->
     Args:
         folder: where to look; links are followed.
         aligned: the aligned sets.
-        allow_partial: as for `load_protocol`.
+        allow_partial: as for `protocol_alone`.
 
     Raises:
         InputError: no such folder, or no protocol in it.
@@ -153,10 +153,10 @@ def _suite_list(path: Path, *, allow_partial: bool) -> SuiteList:
     try:
         if not any(known.recognises(path) for known in FORMATS):
             raise unknown_list(path)
-        protocol = load_protocol(path, allow_partial=allow_partial)
+        protocol = protocol_alone(path, allow_partial=allow_partial)
         title, called = _title(path, protocol.name)
         if benchmark_named(title) == title and protocol.official is None:
-            protocol = load_protocol(path, allow_partial=allow_partial, official=size_of(title))
+            protocol = protocol_alone(path, allow_partial=allow_partial, official=size_of(title))
     except InputError as error:
         return SuiteList(path, title, called, reason=str(error))
     if len(protocol.scored_folds) < len(np.unique(protocol.fold)):

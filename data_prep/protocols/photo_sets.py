@@ -12,7 +12,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from data_prep.alignment import TEMPLATES
-from data_prep.dataset.manifest import AlignedDataset
 from data_prep.errors import InputError
 from data_prep.fetching.known_sets import KNOWN_SETS
 from data_prep.protocols.base import VerificationProtocol
@@ -57,25 +56,37 @@ def photos_of_set(folder: Path) -> str | None:
     return PHOTOS_OF.get(benchmark, benchmark) if benchmark is not None else None
 
 
-def on_photos(protocol: VerificationProtocol, dataset: AlignedDataset) -> VerificationProtocol:
+def on_photos(protocol: VerificationProtocol, folder: Path) -> VerificationProtocol:
     """The protocol under the name that it has on these photos: LFW's pairs on TALFW's are TALFW.
 
+    Args:
+        protocol: the pairs.
+        folder: where the photos lie; only its name counts.
+
     Raises:
-        InputError: it is a benchmark's, and the set has the name of another one's photos.
+        InputError: it is a benchmark's, and the folder has the name of another one's photos.
     """
-    there = photos_of_set(dataset.root)
+    there = photos_of_set(folder)
     if protocol.name == LFW_VIEW2 and there == "TALFW":
-        return as_talfw(protocol, why=f"as the folder {dataset.root.name} says")
-    wanted = _photos_of(protocol)
-    if wanted == there or wanted is None or (there is None and wanted != "TALFW"):
+        return as_talfw(protocol, why=f"as the folder {folder.name} says")
+    wanted = photos_missed(protocol, folder)
+    if wanted is None:
         return protocol
-    folder = letters(wanted.partition("-")[0])
+    called = letters(wanted.partition("-")[0])
     raise InputError(
         "--data",
         f"must hold the photos of {wanted}, which {protocol.name} is about; other sets call theirs the same",
-        got=f"{dataset.root}, whose name is that of {there}'s photos" if there else dataset.root,
-        fix=f"Give the aligned photos of {wanted}; if these are they, name their folder {folder}.",
+        got=f"{folder}, whose name is that of {there}'s photos" if there else folder,
+        fix=f"Give the aligned photos of {wanted}; if these are they, name their folder {called}.",
     )
+
+
+def photos_missed(protocol: VerificationProtocol, folder: Path) -> str | None:
+    """The benchmark that a protocol is about, if a folder has the name of another one's photos; else null."""
+    there, wanted = photos_of_set(folder), _photos_of(protocol)
+    if protocol.name == LFW_VIEW2 and there == "TALFW":
+        return None
+    return None if wanted == there or (there is None and wanted != "TALFW") else wanted
 
 
 def as_talfw(protocol: VerificationProtocol, *, why: str) -> VerificationProtocol:

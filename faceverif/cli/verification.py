@@ -229,14 +229,15 @@ def verify(
 
 def _refuse_unfit_list(data: Path, protocol: Path | None, options: VerificationOptions) -> None:
     """Stop where a list of pairs, if one is given, cannot be run as the options say."""
-    from data_prep.protocols import load_protocol
+    from data_prep.protocols import protocol_alone
+    from data_prep.protocols.photo_sets import on_photos
 
     if protocol is not None and (options.groups or options.far is not None):
         from faceverif.verification.groups.checks import refuse_unfit_groups  # reads the data set
 
         refuse_unfit_groups(data, protocol, options)
     elif protocol is not None and protocol.suffix != ".bin":  # one that is large is read once, later
-        load_protocol(protocol, allow_partial=options.allow_partial)
+        on_photos(protocol_alone(protocol, allow_partial=options.allow_partial), data)
 
 
 def _refuse_unclear_task(data: list[Path], protocol: Path | None, suite: Path | None) -> None:

@@ -15,7 +15,7 @@ from data_prep.atomic import write_text, written_whole
 from data_prep.dataset.crops import centre_square
 from data_prep.dataset.packed import load_aligned
 from data_prep.errors import printable_lines
-from data_prep.protocols import load_protocol
+from data_prep.protocols import protocol_on
 from faceverif.exporting.card import model_card
 from faceverif.exporting.check_crops import CheckCrops, check_crops
 from faceverif.exporting.checks import AccuracyCheck, CosineCheck, compare_accuracy, compare_embeddings
@@ -85,9 +85,11 @@ def export_model(request: ExportRequest) -> Exported:
     model = load_differentiable(request.model)
     model.backbone.cpu()  # the example that is traced lies there
     dataset = None if request.data is None else load_aligned(request.data)
+    pairs = None
     if dataset is not None:
         model.spec.refuse_other(dataset.header)
-    pairs = None if request.protocol is None else load_protocol(request.protocol)
+        if request.protocol is not None:
+            pairs = protocol_on(request.protocol, dataset, allow_partial=False)
     crops = check_crops(dataset, model.spec.checked_template(), without=pairs)
     with TemporaryDirectory() as folder:
         file = Path(folder) / request.out.name

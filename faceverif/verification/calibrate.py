@@ -56,7 +56,7 @@ def calibrate(
         embedder: the model.
         data: an aligned folder with the photos of the pairs. People whom the model was trained on, or pairs
             on which it will be tested, would make the thresholds too good.
-        protocol: a pair file that `load_protocol` knows.
+        protocol: a pair file that `protocol_alone` knows.
         out: the file, which is replaced.
         options: how pairs are scored.
 

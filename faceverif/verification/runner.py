@@ -109,7 +109,7 @@ def verify(
     Args:
         embedder: the model.
         data: an aligned folder.
-        protocol: a pair file that `load_protocol` knows.
+        protocol: a pair file that `protocol_alone` knows.
         out: the folder for `result.json`, `scores.parquet`, `report.html` and `figures/`.
         options: how it is run.
 

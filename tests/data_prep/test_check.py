@@ -21,7 +21,7 @@ from data_prep.check import photos as photo_check
 from data_prep.dataset.manifest import MANIFEST_NAME, Status, header_for, write_manifest
 from data_prep.errors import InputError
 from data_prep.fetching.known_sets import KnownSet
-from data_prep.protocols import load_protocol
+from data_prep.protocols import protocol_alone
 
 
 def write_photos(folder: Path, *names: str) -> Path:
@@ -116,6 +116,16 @@ def test_lfw_is_known_by_its_names_and_compared_with_its_counts(
     small = KnownSet("lfw", "LFW", "page", "terms", photos=2, identities=1)
     monkeypatch.setattr(photo_check, "LFW", small)
     assert "as many as LFW has" in check(lfw).facts
+
+
+def test_a_list_beside_the_photos_of_another_benchmark_is_not_compared_with_them(tmp_path: Path) -> None:
+    """CALFW and CPLFW call their photos alike."""
+    photos = [write_photos(tmp_path / name, "Ann_1.jpg", "Bob_1.jpg") for name in ("calfw", "cplfw")]
+    lines = "Ann_1.jpg 1\nAnn_1.jpg 1\n\nAnn_1.jpg 0\nBob_1.jpg 0\n"
+    (tmp_path / "pairs_CALFW.txt").write_text(lines * 2)
+    calfw, cplfw = map(check, photos)
+    assert "pairs_CALFW.txt: both photos of 4 of 4 pairs are there" in calfw.facts
+    assert "pairs_CALFW.txt is about the photos of CALFW, not about these" in cplfw.facts
 
 
 def test_celeba_misses_photos_by_name(tmp_path: Path) -> None:
@@ -225,7 +235,7 @@ def test_a_text_that_is_no_list_is_refused_in_the_words_of_verify(tmp_path: Path
     ):
         path.write_bytes(content)
         said = []
-        for read in (check, load_protocol):
+        for read in (check, protocol_alone):
             with pytest.raises(InputError) as raised:
                 read(path)
             said.append(str(raised.value))

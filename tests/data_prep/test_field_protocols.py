@@ -16,7 +16,7 @@ from data_prep.alignment import find_template
 from data_prep.dataset.manifest import AlignedDataset, header_for, write_manifest
 from data_prep.errors import InputError
 from data_prep.inside import LEAVES_FOLDER
-from data_prep.protocols import VerificationProtocol, find_rows, load_protocol, pairs_within
+from data_prep.protocols import VerificationProtocol, find_rows, pairs_within, protocol_alone
 
 
 def dataset_of(root: Path, photos: list[str]) -> AlignedDataset:
@@ -45,7 +45,7 @@ def write_cfp(root: Path, *, people: int = 20, per_kind: int = 350) -> Path:
 
 def test_cfp_counts_ff_in_one_list_and_fp_in_two(tmp_path: Path) -> None:
     split = write_cfp(tmp_path)
-    ff, fp = load_protocol(split / "FF"), load_protocol(split / "FP")
+    ff, fp = protocol_alone(split / "FF"), protocol_alone(split / "FP")
     assert (ff.name, fp.name) == ("FF in CFP's form", "FP in CFP's form")
     assert "not CFP's own" in ff.reading
     assert (ff.left[0], ff.right[0], ff.right[350]) == (
@@ -82,14 +82,14 @@ def test_a_broken_line_of_cfp_is_named(tmp_path: Path, file: str, line: str, sai
     (tmp_path / "Protocol" / file).write_text(line + "\n")
     kind = "FP" if "_P" in file else "FF"
     with pytest.raises(InputError, match=rf"{Path(file).name}, line 1: .*{said}"):
-        load_protocol(split / kind)
+        protocol_alone(split / kind)
 
 
 def test_cfp_without_its_lists(tmp_path: Path) -> None:
     split = write_cfp(tmp_path)
     (tmp_path / "Protocol/Pair_list_P.txt").unlink()
     with pytest.raises(InputError, match=r"need Pair_list_P\.txt beside the folder Split"):
-        load_protocol(split / "FP")
+        protocol_alone(split / "FP")
 
 
 def lose_a_fold(split: Path) -> str:
@@ -108,8 +108,8 @@ def test_cfp_in_part_is_refused_or_says_so(tmp_path: Path, lose: Callable[[Path]
     split = write_cfp(tmp_path)
     said = lose(split)
     with pytest.raises(InputError, match=r"form has 7,000 pairs in 10 folds; got 6,.* use --allow-partial"):
-        load_protocol(split / "FF")
-    part = load_protocol(split / "FF", allow_partial=True)
+        protocol_alone(split / "FF")
+    part = protocol_alone(split / "FF", allow_partial=True)
     assert part.partial == said
     assert part.title == f"FF in CFP's form (partial: {said})"
 
@@ -118,7 +118,7 @@ def test_more_pairs_than_the_protocol_has_are_never_taken(tmp_path: Path) -> Non
     split = write_cfp(tmp_path)
     (split / "FF/01/same.txt").write_text("1,2\n" * 351)
     with pytest.raises(InputError, match="got 7,001 pairs"):
-        load_protocol(split / "FF", allow_partial=True)
+        protocol_alone(split / "FF", allow_partial=True)
 
 
 def two_lines(path: Path, *, cross_age: bool, per_fold: int = 300) -> Path:
@@ -134,7 +134,7 @@ def two_lines(path: Path, *, cross_age: bool, per_fold: int = 300) -> Path:
 
 @pytest.mark.parametrize(("name", "cross_age"), [("calfw", True), ("cplfw", False)])
 def test_calfw_and_cplfw(tmp_path: Path, name: str, cross_age: bool) -> None:
-    protocol = load_protocol(two_lines(tmp_path / f"pairs_{name.upper()}.txt", cross_age=cross_age))
+    protocol = protocol_alone(two_lines(tmp_path / f"pairs_{name.upper()}.txt", cross_age=cross_age))
     assert (protocol.name, len(protocol), int(protocol.same.sum()), protocol.partial) == (
         name,
         6000,
@@ -164,15 +164,15 @@ def test_a_broken_pair_of_lines_is_named(tmp_path: Path, lines: list[str]) -> No
     path = tmp_path / "pairs_CALFW.txt"
     path.write_text("\n".join(["x.jpg 1", "y.jpg 1", *lines]))
     with pytest.raises(InputError, match=r"pairs_CALFW\.txt, line 3"):
-        load_protocol(path)
+        protocol_alone(path)
 
 
 def test_part_of_calfw(tmp_path: Path) -> None:
     path = two_lines(tmp_path / "pairs_CALFW.txt", cross_age=True)
     path.write_text("\n".join(path.read_text().splitlines()[: 2 * 3500]))
     with pytest.raises(InputError, match="calfw has 6,000 pairs in 10 folds; got 3,500"):
-        load_protocol(path)
-    assert load_protocol(path, allow_partial=True).partial == "3,500 of 6,000 pairs, 10 of 10 folds"
+        protocol_alone(path)
+    assert protocol_alone(path, allow_partial=True).partial == "3,500 of 6,000 pairs, 10 of 10 folds"
 
 
 # --- data that lack photos
@@ -181,7 +181,7 @@ def test_part_of_calfw(tmp_path: Path) -> None:
 def small(root: Path) -> VerificationProtocol:
     pairs = [f"a/{i}.jpg,{'a' if same else 'b'}/{i + 1}.jpg,{same},{i}" for i in range(3) for same in (1, 0)]
     (root / "small.csv").write_text("\n".join(["left,right,same,fold", *pairs]))
-    return load_protocol(root / "small.csv")
+    return protocol_alone(root / "small.csv")
 
 
 def test_pairs_within_a_data_set(tmp_path: Path) -> None:
@@ -250,7 +250,7 @@ def test_random_pair_files_never_crash(tmp_path: Path, name: str, opening: bytes
     path = tmp_path / name
     path.write_bytes(opening + tail)
     try:
-        protocol = load_protocol(path)
+        protocol = protocol_alone(path)
     except InputError:
         return
     assert_holds(protocol)
@@ -269,7 +269,7 @@ def test_random_cfp_files_never_crash(tmp_path: Path, content: bytes, file: str)
         write_cfp(tmp_path, people=3, per_kind=2)
     (tmp_path / "Protocol" / file).write_bytes(content)
     try:
-        protocol = load_protocol(tmp_path / "Protocol/Split/FF", allow_partial=True)
+        protocol = protocol_alone(tmp_path / "Protocol/Split/FF", allow_partial=True)
     except InputError:
         return
     assert_holds(protocol)
@@ -279,7 +279,7 @@ def test_random_cfp_files_never_crash(tmp_path: Path, content: bytes, file: str)
 @pytest.mark.real_data
 def test_cfps_own_files(shared: Path, tmp_path: Path) -> None:
     split = shared / "data/cfp/Protocol/Split"
-    ff, fp = load_protocol(split / "FF"), load_protocol(split / "FP")
+    ff, fp = protocol_alone(split / "FF"), protocol_alone(split / "FP")
     for protocol in (ff, fp):
         assert (len(protocol), int(protocol.same.sum())) == (7000, 3500)
         assert protocol.reading == "CFP's own pairs"

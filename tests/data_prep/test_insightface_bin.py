@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from data_prep.errors import InputError
 from data_prep.photos import decode_photo
-from data_prep.protocols import ProtocolSize, load_protocol, own_lists
+from data_prep.protocols import ProtocolSize, own_lists, protocol_alone
 from data_prep.protocols.benchmarks import find_lists
 from data_prep.protocols.own_lists import repeats_fingerprint
 from data_prep.protocols.sizes import BENCHMARKS
@@ -130,7 +130,7 @@ def attacks(mark: Path) -> dict[str, bytes]:
 def test_a_file_that_would_run_code_is_refused_and_runs_nothing(tmp_path: Path, name: str) -> None:
     path = tmp_path / "lfw.bin"
     path.write_bytes(attacks(tmp_path / "mark")[name])
-    for read in (read_bin, list_source, load_protocol):
+    for read in (read_bin, list_source, protocol_alone):
         with pytest.raises(InputError, match="no part of it was run"):
             read(path)
     assert not (tmp_path / "mark").exists()
@@ -274,7 +274,7 @@ def test_random_opcodes_never_crash(tmp_path: Path, body: bytes) -> None:
 
 def test_ten_folds_in_order(tmp_path: Path) -> None:
     same = [i % 2 == 0 for i in range(23)]
-    protocol = load_protocol(write_bin(tmp_path / "mine.bin", [b"x"] * 46, same))
+    protocol = protocol_alone(write_bin(tmp_path / "mine.bin", [b"x"] * 46, same))
     assert (protocol.name, len(protocol), protocol.partial) == ("mine.bin", 23, None)
     assert np.bincount(protocol.fold).tolist() == [3, 3, 3, 2, 2, 2, 2, 2, 2, 2]
     assert protocol.fold.tolist() == sorted(protocol.fold)
@@ -285,12 +285,12 @@ def test_ten_folds_in_order(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("name", "pairs"), [("agedb_30", 6000), ("cfp_fp", 7000), ("cplfw", 6000)])
 def test_a_known_set_must_be_whole(tmp_path: Path, name: str, pairs: int) -> None:
     same = [i % 2 == 0 for i in range(pairs)]
-    whole = load_protocol(write_bin(tmp_path / f"{name}.bin", [b"x"] * 2 * pairs, same))
+    whole = protocol_alone(write_bin(tmp_path / f"{name}.bin", [b"x"] * 2 * pairs, same))
     assert (len(whole), whole.partial, len(whole.scored_folds)) == (pairs, None, 10)
     part = write_bin(tmp_path / f"{name}.bin", [b"x"] * 200, same[:100])
     with pytest.raises(InputError, match=f"has {pairs:,} pairs in 10 folds; got 100 pairs"):
-        load_protocol(part)
-    assert load_protocol(part, allow_partial=True).partial == f"100 of {pairs:,} pairs, 10 of 10 folds"
+        protocol_alone(part)
+    assert protocol_alone(part, allow_partial=True).partial == f"100 of {pairs:,} pairs, 10 of 10 folds"
 
 
 def test_lfws_bin_is_known_by_where_its_photos_repeat(
@@ -313,14 +313,14 @@ def test_lfws_bin_is_known_by_where_its_photos_repeat(
     assert named("mine", photos) == ("LFW", "mine", "lfw-view2")
     assert named("LFW", [*photos[:-1], b"another"]) == ("LFW.bin", "lfw", "LFW.bin")
     assert named("lfw", photos, [*flags[:-2], False, True]) == ("lfw.bin", "lfw", "lfw.bin")
-    assert "called after LFW, with other pairs" in load_protocol(tmp_path / "LFW/LFW.bin").reading
+    assert "called after LFW, with other pairs" in protocol_alone(tmp_path / "LFW/LFW.bin").reading
 
 
 @pytest.mark.real_data
 def test_lfws_own_pairs_as_a_bin(shared: Path, tmp_path: Path) -> None:
-    own = load_protocol(shared / "data/lfw/pairs.txt")
+    own = protocol_alone(shared / "data/lfw/pairs.txt")
     photos = [name.encode() for pair in zip(own.left, own.right, strict=True) for name in pair]
-    assert load_protocol(write_bin(tmp_path / "some.bin", photos, own.same.tolist())).name == own.name
+    assert protocol_alone(write_bin(tmp_path / "some.bin", photos, own.same.tolist())).name == own.name
 
 
 @pytest.mark.real_data
@@ -333,7 +333,7 @@ def test_insightfaces_own_sample(shared: Path) -> None:
     expected, _ = pickle.loads(path.read_bytes())
     assert read.photos == [photo.tobytes() for photo in expected]
     with pytest.raises(InputError, match="0 impostor"):
-        load_protocol(path, allow_partial=True)
+        protocol_alone(path, allow_partial=True)
 
 
 def test_pictures_inside_are_decodable(tmp_path: Path) -> None:

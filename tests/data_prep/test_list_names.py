@@ -19,8 +19,8 @@ from data_prep.protocols import (
     VerificationProtocol,
     find_rows,
     list_names,
-    load_protocol,
     own_lists,
+    protocol_alone,
     protocol_on,
 )
 from data_prep.protocols.benchmarks import find_lists
@@ -56,29 +56,29 @@ def write(path: Path, lines: list[str]) -> Path:
 
 def as_lfws(path: Path, monkeypatch: pytest.MonkeyPatch) -> VerificationProtocol:
     """A list whose pairs are LFW's own from now on."""
-    protocol = load_protocol(path)
+    protocol = protocol_alone(path)
     printed = fingerprint(protocol.left, protocol.right, protocol.same, protocol.fold)
     monkeypatch.setitem(own_lists._OWN, printed, "lfw-view2")
-    return load_protocol(path)
+    return protocol_alone(path)
 
 
 @pytest.mark.parametrize("name", ["xqlfw_pairs.txt", "XQLFW.txt", "XQLFW/pairs.txt", "pairs-xqlfw.csv"])
 def test_xqlfw_is_called_so_by_name_and_size(tmp_path: Path, name: str) -> None:
-    protocol = load_protocol(write(tmp_path / name, ["2\t2", *NUMBERED]))
+    protocol = protocol_alone(write(tmp_path / name, ["2\t2", *NUMBERED]))
     assert protocol.name == "xqlfw"
     by = "folder's name" if "/" in name else "file name"
     why = f"XQLFW by its {by} and its size; not the authors' own file, or saved again by others; a list"
     assert protocol.reading.startswith(why)
     with pytest.raises(InputError, match="xqlfw has 8 pairs in 2 folds; got 4 pairs"):
-        load_protocol(write(tmp_path / name, ["2\t2", *NUMBERED[:4]]))
-    other = load_protocol(write(tmp_path / name, ["3\t2", *NUMBERED, *NUMBERED[:4]]))
+        protocol_alone(write(tmp_path / name, ["2\t2", *NUMBERED[:4]]))
+    other = protocol_alone(write(tmp_path / name, ["3\t2", *NUMBERED, *NUMBERED[:4]]))
     assert other.name in ("xqlfw_pairs", "XQLFW", "pairs", "pairs-xqlfw")
 
 
 def test_xqlfws_own_file_is_known_by_its_hash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path / "renamed.txt", ["2\t2", *NUMBERED])
     monkeypatch.setitem(list_names._OWN_FILES, hashlib.sha256(path.read_bytes()).hexdigest(), "XQLFW")
-    protocol = load_protocol(path)
+    protocol = protocol_alone(path)
     assert (protocol.name, protocol.title) == ("xqlfw", "xqlfw")
     assert protocol.reading.startswith("XQLFW's own file, by its hash; a list in LFW's form, not LFW's own")
 
@@ -87,17 +87,17 @@ def test_mlfw_keeps_the_folds_of_its_order(tmp_path: Path) -> None:
     pairs = [line for line in PAIRS for _ in range(5)]
     pairs = [pairs[place] for place in np.argsort(np.arange(20) % 10, kind="stable")]
     FURTHER_BENCHMARKS["MLFW"] = ProtocolSize(pairs=20, folds=10)
-    protocol = load_protocol(write(tmp_path / "MLFW/pairs.txt", pairs))
+    protocol = protocol_alone(write(tmp_path / "MLFW/pairs.txt", pairs))
     assert (protocol.name, protocol.fold.tolist()) == ("mlfw", np.repeat(np.arange(10), 2).tolist())
     assert protocol.fold_rule == "the 10 folds of mlfw, in file order"
-    assert load_protocol(write(tmp_path / "MLFW/pairs.txt", pairs[:12])).name == "pairs"
+    assert protocol_alone(write(tmp_path / "MLFW/pairs.txt", pairs[:12])).name == "pairs"
 
 
 def test_sllfw_needs_no_flags(tmp_path: Path) -> None:
     genuine = ["Ann/Ann_0001.jpg", "Ann/Ann_0002.jpg", "Bo/Bo_0001.jpg", "Bo/Bo_0002.jpg"]
     impostors = ["Ann/Ann_0001.jpg", "Bo/Bo_0001.jpg", r"Cy\Cy_0001.jpg", "Bo/Bo_0002.jpg"]
     lines = [*genuine, *impostors] * 2
-    protocol = load_protocol(write(tmp_path / "pair_SLLFW.txt", lines))
+    protocol = protocol_alone(write(tmp_path / "pair_SLLFW.txt", lines))
     assert protocol.name == "sllfw"
     assert protocol.same.tolist() == [True, True, False, False] * 2
     assert protocol.fold_rule == "2 sets of 2 + 2 pairs, in file order"
@@ -106,13 +106,13 @@ def test_sllfw_needs_no_flags(tmp_path: Path) -> None:
         "SLLFW by its file name and its form; its pairs are not known here; gen"
     )
     with pytest.raises(InputError, match="sllfw has 8 pairs in 2 folds; got 4"):
-        load_protocol(write(tmp_path / "SLLFW/pairs.txt", lines[:8]))
+        protocol_alone(write(tmp_path / "SLLFW/pairs.txt", lines[:8]))
     with pytest.raises(
         InputError, match=r"line 7: must be a photo with its folder, and two such lines a pair"
     ):
-        load_protocol(write(tmp_path / "pair_SLLFW.txt", lines[:7]))
+        protocol_alone(write(tmp_path / "pair_SLLFW.txt", lines[:7]))
     with pytest.raises(InputError, match=r"got first line 'Ann/Ann_0001.jpg'"):  # a list of photos
-        load_protocol(write(tmp_path / "images.txt", lines))
+        protocol_alone(write(tmp_path / "images.txt", lines))
 
 
 def rfw_lists(folder: Path, *, lines: list[str] = NUMBERED) -> Path:
@@ -123,7 +123,7 @@ def rfw_lists(folder: Path, *, lines: list[str] = NUMBERED) -> Path:
 
 def test_rfws_groups_are_called_so_and_find_their_photos(tmp_path: Path) -> None:
     txts = rfw_lists(tmp_path / "RFW")
-    protocol = load_protocol(txts / "Asian/Asian_pairs.txt")
+    protocol = protocol_alone(txts / "Asian/Asian_pairs.txt")
     assert (protocol.name, protocol.left[0]) == ("rfw-asian", "Asian/Ann/Ann_0001")
     assert protocol.columns == {"race": ("Asian",) * 8}
     assert protocol.reading.startswith(
@@ -136,24 +136,24 @@ def test_rfws_groups_are_called_so_and_find_their_photos(tmp_path: Path) -> None
     assert find_rows(protocol.left[:1], both).tolist() == [2]  # a person may be in two groups
     assert find_rows(protocol.left[:1], dataset_of(tmp_path / "one", photos)).tolist() == [0]
     with pytest.raises(InputError, match="rfw-asian has 8 pairs in 2 folds; got 4 pairs"):
-        load_protocol(rfw_lists(tmp_path / "RFW", lines=NUMBERED[:4]) / "Asian/Asian_pairs.txt")
-    part = load_protocol(txts / "Asian/Asian_pairs.txt", allow_partial=True)
+        protocol_alone(rfw_lists(tmp_path / "RFW", lines=NUMBERED[:4]) / "Asian/Asian_pairs.txt")
+    part = protocol_alone(txts / "Asian/Asian_pairs.txt", allow_partial=True)
     assert part.reading.startswith("RFW-Asian by its file name and its folder; its pairs are not known here")
-    loose = load_protocol(write(tmp_path / "Asian_pairs.txt", NUMBERED[:4]))
+    loose = protocol_alone(write(tmp_path / "Asian_pairs.txt", NUMBERED[:4]))
     assert (loose.name, loose.left[0], dict(loose.columns)) == ("Asian_pairs", "Ann/Ann_0001", {})
-    assert load_protocol(write(tmp_path / "Asian.txt", NUMBERED)).name == "Asian"
+    assert protocol_alone(write(tmp_path / "Asian.txt", NUMBERED)).name == "Asian"
 
 
 def test_rfw_as_a_whole_joins_the_folds_of_its_groups(tmp_path: Path) -> None:
     txts = rfw_lists(tmp_path / "RFW")
-    protocol = load_protocol(txts)
+    protocol = protocol_alone(txts)
     assert (protocol.name, protocol.size) == ("rfw", ProtocolSize(32, 2))
     assert protocol.columns["race"] == tuple(group for group in RFW_GROUPS for _ in range(8))
     assert protocol.fold.tolist() == ([0] * 4 + [1] * 4) * 4
     assert protocol.reading.startswith("RFW's four groups: RFW-African by its file name and its size; its pa")
     (txts / "Indian/Indian_pairs.txt").unlink()
     with pytest.raises(InputError):
-        load_protocol(txts)
+        protocol_alone(txts)
 
 
 @pytest.mark.parametrize("place", ["", "test", "test/data"])
@@ -184,7 +184,7 @@ def test_talfw_is_lfws_pairs_under_that_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     path = write(tmp_path / name, ["2\t2", *NUMBERED])
-    assert load_protocol(path).name in ("pairs", "talfw_pairs.txt")  # other pairs
+    assert protocol_alone(path).name in ("pairs", "talfw_pairs.txt")  # other pairs
     protocol = as_lfws(path, monkeypatch)
     assert protocol.name == "talfw"
     assert protocol.reading.startswith("LFW's own pairs, of TALFW's adversarial photos, as its ")
@@ -233,32 +233,32 @@ def test_a_set_called_as_the_folder_of_an_archive_holds_its_photos(folder: str |
 
 
 def test_both_halves_of_cfp_are_about_one_set_of_photos(tmp_path: Path) -> None:
-    mine = load_protocol(write(tmp_path / "mine.csv", PAIRS))
+    mine = protocol_alone(write(tmp_path / "mine.csv", PAIRS))
     halves = [replace(mine, name=name) for name in ("cfp-ff", "cfp-fp")]
     for folder in ("cfp", "cfp-112", "cfp_fp-112", "CFP_FF", "cfp-dataset"):
         dataset = dataset_of(tmp_path / folder, ["Ann_1.jpg"])
-        assert [on_photos(half, dataset).name for half in halves] == ["cfp-ff", "cfp-fp"]
+        assert [on_photos(half, dataset.root).name for half in halves] == ["cfp-ff", "cfp-fp"]
     with pytest.raises(InputError, match=r"that of LFW's photos.* name their folder cfp\."):
-        on_photos(halves[0], dataset_of(tmp_path / "lfw", ["Ann_1.jpg"]))
+        on_photos(halves[0], tmp_path / "lfw")
 
 
 @pytest.mark.parametrize("name", ["xqlfw.csv", "MLFW/pairs.csv", "Asian_pairs.csv"])
 def test_a_list_that_was_made_here_is_no_benchmark(tmp_path: Path, name: str) -> None:
     lines = ["left,right,same,fold", *(f"{PAIRS[i % 4]}\t{i // 4}".replace("\t", ",") for i in range(8))]
     path = write(tmp_path / name, lines)
-    assert load_protocol(path).name in ("xqlfw", "mlfw", "rfw-asian", "Asian_pairs")
-    found = load_protocol(path)
+    assert protocol_alone(path).name in ("xqlfw", "mlfw", "rfw-asian", "Asian_pairs")
+    found = protocol_alone(path)
     note = ListNote.of_pairs(found.left, found.right, found.same, found.fold, how="seed 0")
     write(path, [note.line(), *lines])
-    assert load_protocol(path).name == path.name
+    assert protocol_alone(path).name == path.name
     [listed] = find_lists(path.parent, [], allow_partial=False)
     assert listed.title == path.name
-    assert on_photos(load_protocol(path), dataset_of(tmp_path / "lfw", ["Ann_1.jpg"])).name == path.name
+    assert on_photos(protocol_alone(path), tmp_path / "lfw").name == path.name
 
 
 def test_calfw_may_be_told_by_its_folder(tmp_path: Path) -> None:
     lines = ["a_1.jpg 1", "a_2.jpg 1", "", "a_1.jpg 0", "b_1.jpg 0"] * 4
-    protocol = load_protocol(write(tmp_path / "calfw/pairs.txt", lines), allow_partial=True)
+    protocol = protocol_alone(write(tmp_path / "calfw/pairs.txt", lines), allow_partial=True)
     assert (protocol.name, len(protocol)) == ("calfw", 8)
     assert protocol.reading.startswith(
         "CALFW by its folder's name and its form; its pairs are not known here"
@@ -272,5 +272,5 @@ def test_a_bin_of_talfw_is_not_lfws(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     for name in ("LFW", "TALFW"):
         (FURTHER_BENCHMARKS if name == "TALFW" else BENCHMARKS)[name] = ProtocolSize(20, 10)
         write_bin(tmp_path / f"{name.lower()}.bin", pictures, same)
-    assert load_protocol(tmp_path / "lfw.bin").name == "lfw-view2"
-    assert load_protocol(tmp_path / "talfw.bin").name == "talfw.bin"
+    assert protocol_alone(tmp_path / "lfw.bin").name == "lfw-view2"
+    assert protocol_alone(tmp_path / "talfw.bin").name == "talfw.bin"

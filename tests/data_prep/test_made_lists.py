@@ -22,7 +22,7 @@ from data_prep.made_lists.gallery_files import make_gallery_lists
 from data_prep.made_lists.pair_file import make_pair_list
 from data_prep.made_lists.pairs import MadePairs, draw_pairs
 from data_prep.made_lists.people import People
-from data_prep.protocols import VerificationProtocol, load_protocol
+from data_prep.protocols import VerificationProtocol, protocol_alone
 from data_prep.protocols.identification import load_identification
 from data_prep.sources.base import Skipped
 
@@ -231,7 +231,7 @@ def test_verify_reads_the_list_and_knows_how_it_was_made(tmp_path: Path) -> None
     rows[1] |= {"photo": "p00/ü #1.jpg"}
     made = draw_pairs(People.of(dataset(tmp_path / "a", rows)), folds=4, pairs=40, seed=3)
     said = make_pair_list(AlignedDataset.load(tmp_path / "a"), tmp_path / "m.csv", folds=4, pairs=40, seed=3)
-    protocol = load_protocol(tmp_path / "m.csv")
+    protocol = protocol_alone(tmp_path / "m.csv")
     assert pairs_of(protocol) == pairs_of(made)
     assert (protocol.name, protocol.title) == ("m", "m")
     assert "`faceverif data pairs` made it: no person in two folds; seed 3; of 32 photos of 8 people" in (
@@ -245,11 +245,11 @@ def test_a_list_that_was_changed_says_so(tmp_path: Path) -> None:
     make_pair_list(dataset(tmp_path / "a", rows_of([4] * 8)), path, folds=4, pairs=40, seed=3)
     note, header, *lines = path.read_text().splitlines()
     path.write_text("\n".join([note, header, lines[1], lines[0], *lines[2:]]))
-    assert "it was changed after `faceverif data pairs` made it" in load_protocol(path).reading
+    assert "it was changed after `faceverif data pairs` made it" in protocol_alone(path).reading
     path.write_text("\n".join([note, header, *lines[:-1]]))
     with pytest.raises(InputError, match="m has 40 pairs in 4 folds; got 39 pairs in 4"):
-        load_protocol(path)
-    assert load_protocol(path, allow_partial=True).partial == "39 of 40 pairs, 4 of 4 folds"
+        protocol_alone(path)
+    assert protocol_alone(path, allow_partial=True).partial == "39 of 40 pairs, 4 of 4 folds"
 
 
 def test_what_no_list_may_name_is_counted(tmp_path: Path) -> None:
@@ -289,7 +289,7 @@ def test_the_group_of_each_pair_stands_in_the_list(tmp_path: Path) -> None:
     path = tmp_path / "m.csv"
     settings: dict[str, Any] = {"folds": 2, "pairs": 80, "seed": 0, "attributes": people}
     make_pair_list(data, path, within="sex", **settings)
-    protocol = load_protocol(path)
+    protocol = protocol_alone(path)
     told = {(left[:3], sex) for left, sex in zip(protocol.left, protocol.columns["sex"], strict=True)}
     assert told == {*((f"p{i:02d}", "fm"[i % 2]) for i in range(11)), ("p11", "")}
     assert Counter(protocol.columns["sex"][20:40]) == {"f": 10, "m": 10}  # the first fold's impostors
@@ -306,7 +306,7 @@ def test_the_group_of_each_pair_stands_in_the_list(tmp_path: Path) -> None:
         InputError, match="--within age: must have one value per person; got several for p00, p01"
     ):
         make_pair_list(data, path, within="age", **settings | {"attributes": photos})
-    assert "within one sex" in load_protocol(path).reading  # what was there stays
+    assert "within one sex" in protocol_alone(path).reading  # what was there stays
 
 
 # --- a gallery and probes

@@ -11,7 +11,7 @@ import pytest
 from data_prep.alignment import find_template
 from data_prep.dataset.manifest import AlignedDataset, header_for, write_manifest
 from data_prep.errors import InputError
-from data_prep.protocols import ProtocolSize, find_rows, load_protocol
+from data_prep.protocols import ProtocolSize, find_rows, protocol_alone
 
 
 def genuine(name: str, first: int, second: int) -> str:
@@ -46,7 +46,7 @@ def write(folder: Path, name: str, text: str) -> Path:
 
 
 def test_view2_keeps_file_order_and_folds(tmp_path: Path) -> None:
-    protocol = load_protocol(view2(tmp_path))
+    protocol = protocol_alone(view2(tmp_path))
     assert protocol.left[:3] == ("Ann_Lee/Ann_Lee_0001", "Bo/Bo_0003", "Ann_Lee/Ann_Lee_0001")
     assert protocol.right[:4] == ("Ann_Lee/Ann_Lee_0002", "Bo/Bo_0004", "Bo/Bo_0003", "Cy/Cy_0010")
     assert protocol.same.tolist() == [True, True, False, False] * 2
@@ -58,7 +58,7 @@ def test_view2_keeps_file_order_and_folds(tmp_path: Path) -> None:
 def test_counts_that_differ_from_the_header_are_refused(tmp_path: Path, lines: list[str]) -> None:
     for allow_partial in (False, True):
         with pytest.raises(InputError, match=rf"got {len(lines)} lines|got first line"):
-            load_protocol(view2(tmp_path, lines=lines), allow_partial=allow_partial)
+            protocol_alone(view2(tmp_path, lines=lines), allow_partial=allow_partial)
 
 
 def test_a_list_that_lacks_a_set_of_its_counts_is_a_part(tmp_path: Path) -> None:
@@ -66,13 +66,13 @@ def test_a_list_that_lacks_a_set_of_its_counts_is_a_part(tmp_path: Path) -> None
     with pytest.raises(
         InputError, match=r"pairs has 8 pairs in 2 folds; got 4 pairs.* or use --allow-partial"
     ):
-        load_protocol(path)
-    title = load_protocol(path, allow_partial=True).title
+        protocol_alone(path)
+    title = protocol_alone(path, allow_partial=True).title
     assert title == "pairs (partial: 4 of 8 pairs, in folds of its own)"
 
 
 def test_a_list_of_other_counts_is_not_view2(tmp_path: Path) -> None:
-    protocol = load_protocol(view2(tmp_path))
+    protocol = protocol_alone(view2(tmp_path))
     assert (protocol.title, protocol.official) == ("pairs", ProtocolSize(pairs=8, folds=2))
     assert protocol.reading.startswith("a list in LFW's form, not LFW's own; separated by tabs")
 
@@ -89,21 +89,21 @@ def test_view2_cut_short_is_refused_or_says_so(tmp_path: Path, lines: int, parti
     one_set = [genuine("Ann_Lee", 1, 2)] * 300 + [impostor("Ann_Lee", 1, "Bo", 3)] * 300
     path = view2(tmp_path, header="10\t300", lines=(one_set * 10)[:lines])
     with pytest.raises(InputError, match=r"pairs has 6,000 pairs in 10 folds; .* or use --allow-partial"):
-        load_protocol(path)
-    assert load_protocol(path, allow_partial=True).title == f"pairs (partial: {partial})"
+        protocol_alone(path)
+    assert protocol_alone(path, allow_partial=True).title == f"pairs (partial: {partial})"
 
 
 def test_a_part_is_offered_only_where_pairs_are_missing(tmp_path: Path) -> None:
     path = write(tmp_path, "p.csv", "left,right,same\n" + "a,b,1\na,c,0\n" * 4)
     for official in (ProtocolSize(pairs=4, folds=2), ProtocolSize(pairs=8, folds=2)):
         with pytest.raises(InputError, match=r"Get a complete copy\.$"):
-            load_protocol(path, official=official, allow_partial=True)
+            protocol_alone(path, official=official, allow_partial=True)
 
 
 def test_numbers_by_twos_are_no_pairs(tmp_path: Path) -> None:
     path = write(tmp_path, "train.idx", "0\t16\n1\t5432\n2\t9876\n")
     with pytest.raises(InputError, match=r"must be a list of pairs: .*; got first line '0\\t16'"):
-        load_protocol(path)
+        protocol_alone(path)
 
 
 @pytest.mark.parametrize(
@@ -123,13 +123,13 @@ def test_a_broken_line_is_named(tmp_path: Path, number: int, broken: str) -> Non
         InputError,
         match=rf"pairs.txt, line {number + 2}: must be (an? (genuine|impostor) pair|`name number number`)",
     ):
-        load_protocol(view2(tmp_path, lines=lines))
+        protocol_alone(view2(tmp_path, lines=lines))
 
 
 def test_view1_takes_its_threshold_from_the_training_half(tmp_path: Path) -> None:
     write(tmp_path, "pairsDevTrain.txt", "\n".join(["2", *SETS[0]]))
     path = write(tmp_path, "pairsDevTest.txt", "\n".join(["2", *SETS[1]]))
-    protocol = load_protocol(path)
+    protocol = protocol_alone(path)
     assert (protocol.title, protocol.partial) == ("pairsDevTest", None)
     assert "not LFW's own" in protocol.reading
     assert protocol.left[4] == "Cy/Cy_0001"
@@ -140,12 +140,12 @@ def test_view1_takes_its_threshold_from_the_training_half(tmp_path: Path) -> Non
 @pytest.mark.parametrize("name", ["pairsDevTrain.txt", "pairsDevTest.txt"])
 def test_half_a_view1_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(InputError, match=r"Give pairsDevTest.txt and keep pairsDevTrain.txt beside it"):
-        load_protocol(write(tmp_path, name, "\n".join(["2", *SETS[0]])))
+        protocol_alone(write(tmp_path, name, "\n".join(["2", *SETS[0]])))
 
 
 def test_csv_without_folds_deals_both_kinds_into_every_fold(tmp_path: Path) -> None:
     pairs = [f"a{i},b{i},{'true' if i < 25 else 'False'}" for i in range(50)]
-    protocol = load_protocol(write(tmp_path, "my pairs.csv", "\n".join(["left,right,same", *pairs])))
+    protocol = protocol_alone(write(tmp_path, "my pairs.csv", "\n".join(["left,right,same", *pairs])))
     assert protocol.name == "my pairs"
     assert protocol.fold[:25].tolist() == protocol.fold[25:].tolist() == [i % 10 for i in range(25)]
     assert "i mod 10" in protocol.fold_rule
@@ -153,7 +153,7 @@ def test_csv_without_folds_deals_both_kinds_into_every_fold(tmp_path: Path) -> N
 
 def test_csv_with_few_pairs_has_as_many_folds_as_the_rarer_kind(tmp_path: Path) -> None:
     rows = ["left,right,same", "a,b,1", "a,c,1", "a,d,1", "a,e,0", "b,f,0"]
-    protocol = load_protocol(write(tmp_path, "few.csv", "\n".join(rows)))
+    protocol = protocol_alone(write(tmp_path, "few.csv", "\n".join(rows)))
     assert protocol.fold.tolist() == [0, 1, 0, 0, 1]
 
 
@@ -161,7 +161,7 @@ def test_csv_with_folds_keeps_them_and_reads_as_spreadsheets_write(tmp_path: Pat
     path = tmp_path / "sheet.csv"
     lines = ["\ufeffleft, right, same, fold", '"Lee, Ann/1.jpg",b,1,3', "a,c,0,3", "", "d,e,1,7", "d,f,0,7"]
     path.write_bytes("\r\n".join(lines).encode())
-    protocol = load_protocol(path)
+    protocol = protocol_alone(path)
     assert protocol.left[0] == "Lee, Ann/1.jpg"
     assert (protocol.fold.tolist(), protocol.scored_folds) == ([3, 3, 7, 7], (3, 7))
 
@@ -169,7 +169,7 @@ def test_csv_with_folds_keeps_them_and_reads_as_spreadsheets_write(tmp_path: Pat
 @pytest.mark.parametrize("line", ["a,b", "a,b,yes", "a,,1", "a,b,1,0"])
 def test_a_broken_csv_line_is_named(tmp_path: Path, line: str) -> None:
     with pytest.raises(InputError, match=r"p.csv, line 3: must be two photos"):
-        load_protocol(write(tmp_path, "p.csv", f"left,right,same\na,b,1\n{line}\n"))
+        protocol_alone(write(tmp_path, "p.csv", f"left,right,same\na,b,1\n{line}\n"))
 
 
 @pytest.mark.parametrize(
@@ -184,16 +184,16 @@ def test_a_broken_csv_line_is_named(tmp_path: Path, line: str) -> None:
 )
 def test_other_files_are_refused(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(InputError, match=said):
-        load_protocol(write(tmp_path, "p.csv", text))
+        protocol_alone(write(tmp_path, "p.csv", text))
 
 
 def test_binary_and_missing_files_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "pairs.txt"
     with pytest.raises(InputError, match="must be a list of pairs; got"):
-        load_protocol(path)
+        protocol_alone(path)
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(InputError, match="UTF-8"):
-        load_protocol(path)
+        protocol_alone(path)
 
 
 def dataset_of(root: Path, photos: list[str], *, no_picture: Collection[str] = ()) -> AlignedDataset:
@@ -264,8 +264,8 @@ def test_a_key_that_fits_two_photos_is_refused_unless_it_says_which(tmp_path: Pa
 
 @pytest.mark.real_data
 def test_lfws_own_files(shared: Path) -> None:
-    view2 = load_protocol(shared / "data/lfw/pairs.txt")
-    view1 = load_protocol(shared / "data/lfw/pairsDevTest.txt")
+    view2 = protocol_alone(shared / "data/lfw/pairs.txt")
+    view1 = protocol_alone(shared / "data/lfw/pairsDevTest.txt")
     assert (view2.name, len(view2), int(view2.same.sum())) == ("lfw-view2", 6000, 3000)
     assert [int((view2.fold == fold).sum()) for fold in view2.scored_folds] == [600] * 10
     assert view2.left[0] == "Abel_Pacheco/Abel_Pacheco_0001"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from data_prep.errors import InputError
-from data_prep.protocols import VerificationProtocol, find_rows, load_protocol
+from data_prep.protocols import VerificationProtocol, find_rows, protocol_alone
 from data_prep.protocols.benchmarks import find_lists
 from data_prep.protocols.own_lists import fingerprint
 from data_prep.protocols.photo_names import common_folder
@@ -37,7 +37,7 @@ def test_separators_and_labels(tmp_path: Path, sign: str, words: str, order: str
     same, different = words.split()
     pairs = PAIRS if order == "as they are" else sorted(PAIRS, key=lambda pair: not pair[2])
     lines = [sign.join([left, right, same if kind else different]) for left, right, kind in pairs]
-    protocol = load_protocol(write(tmp_path, "\n".join(lines)))
+    protocol = protocol_alone(write(tmp_path, "\n".join(lines)))
     assert list(zip(protocol.left, protocol.right, protocol.same.tolist(), strict=True)) == pairs
     assert f"{same.lower()} is the same person" in protocol.reading
     assert "no header: the label is the last of three fields" in protocol.reading
@@ -45,7 +45,7 @@ def test_separators_and_labels(tmp_path: Path, sign: str, words: str, order: str
 
 def test_the_label_may_come_first(tmp_path: Path) -> None:
     lines = [f"{int(kind)}\t{left}\t{right}" for left, right, kind in PAIRS]
-    protocol = load_protocol(write(tmp_path, "\r\n".join(lines)))
+    protocol = protocol_alone(write(tmp_path, "\r\n".join(lines)))
     assert same_pairs(protocol)
     assert "the label is the first of three fields" in protocol.reading
 
@@ -69,7 +69,7 @@ def test_headers(tmp_path: Path, header: str) -> None:
     sign = next(sign for sign in "\t;, " if sign in header)
     lines = [header, *(sign.join([left, right, str(int(kind))]) for left, right, kind in PAIRS)]
     text = "\ufeff" + "\r\n".join(lines) + "\r\n"
-    protocol = load_protocol(write(tmp_path, text))
+    protocol = protocol_alone(write(tmp_path, text))
     assert same_pairs(protocol)
     assert f"columns {', '.join(header.strip('# ').split(sign))};" in protocol.reading
 
@@ -86,15 +86,15 @@ def test_headers(tmp_path: Path, header: str) -> None:
 @pytest.mark.parametrize("header", ["left,right,same", ""])
 def test_comments_above_a_list_are_no_part_of_it(tmp_path: Path, above: str, header: str) -> None:
     lines = [above, header, *(f"{left},{right},{int(kind)}" for left, right, kind in PAIRS)]
-    assert same_pairs(load_protocol(write(tmp_path, "\ufeff" + "\r\n".join(lines))))
+    assert same_pairs(protocol_alone(write(tmp_path, "\ufeff" + "\r\n".join(lines))))
     lines.append("a.jpg")
     with pytest.raises(InputError, match=rf"line {above.count(chr(10)) + 7}: must be two photos"):
-        load_protocol(write(tmp_path, "\n".join(lines)))
+        protocol_alone(write(tmp_path, "\n".join(lines)))
 
 
 def test_comments_above_numbered_photos(tmp_path: Path) -> None:
     text = "\n".join(["# as published", "2\t2", *numbered("\t")])
-    assert load_protocol(write(tmp_path, text)).fold_rule == "2 sets of 2 + 2 pairs, in file order"
+    assert protocol_alone(write(tmp_path, text)).fold_rule == "2 sets of 2 + 2 pairs, in file order"
 
 
 @pytest.mark.parametrize("name", ["", "#"])
@@ -102,7 +102,7 @@ def test_row_numbers_are_no_photos(tmp_path: Path, name: str) -> None:
     path = tmp_path / "pandas.csv"
     rows = [f"{i},a{i}.jpg,b{i}.jpg,{i % 2}" for i in range(4)]
     path.write_text("\n".join([f"{name},image1,image2,label", *rows]), encoding="utf-8")
-    protocol = load_protocol(path)
+    protocol = protocol_alone(path)
     assert protocol.left == ("a0.jpg", "a1.jpg", "a2.jpg", "a3.jpg")
     assert protocol.same.tolist() == [False, True, False, True]
 
@@ -113,12 +113,12 @@ def test_of_several_columns_of_names_those_count_that_tell_most_photos_apart(tmp
         f"{i},{i // 2 + 1},{int(kind)},{left.split('/')[1]},{right.split('/')[1]},{left},{right}"
         for i, (left, right, kind) in enumerate(PAIRS)
     ]
-    protocol = load_protocol(write(tmp_path, "\n".join([header, *lines])))
+    protocol = protocol_alone(write(tmp_path, "\n".join([header, *lines])))
     assert protocol.left[0] == "Ann_0001.jpg"  # as good as the path, and independent of the folders
     assert (protocol.fold.tolist(), protocol.fold_rule) == ([1, 1, 2, 2], "2 folds, from the column fold_id")
     assert "columns image_a, image_b, is_same, fold_id, without pair_id, image_a_path" in protocol.reading
     by_number = [line.replace("Ann_0", "0").replace("Bo_0", "0").replace("Cy_0", "0") for line in lines]
-    protocol = load_protocol(write(tmp_path, "\n".join([header, *by_number])))
+    protocol = protocol_alone(write(tmp_path, "\n".join([header, *by_number])))
     assert protocol.left[0] == "Ann/0001.jpg"
 
 
@@ -136,14 +136,14 @@ def test_names_of_another_machine(tmp_path: Path, names: str, said: str) -> None
         return names.replace("Ann_0001.jpg", Path(photo).name).replace("Ann", Path(photo).parent.name, 1)
 
     lines = [f"{named(left)},{named(right)},{int(kind)}" for left, right, kind in PAIRS]
-    protocol = load_protocol(write(tmp_path, "\n".join(lines)))
+    protocol = protocol_alone(write(tmp_path, "\n".join(lines)))
     assert same_pairs(protocol)
     assert said in protocol.reading
 
 
 def test_names_of_two_machines_keep_all_but_the_root(tmp_path: Path) -> None:
     lines = [f"/data/{left},C:/lfw/{right},{int(kind)}" for left, right, kind in PAIRS]
-    protocol = load_protocol(write(tmp_path, "\n".join(lines)))
+    protocol = protocol_alone(write(tmp_path, "\n".join(lines)))
     assert (protocol.left[0], protocol.right[0]) == ("data/Ann/Ann_0001.jpg", "lfw/Ann/Ann_0002.jpg")
 
 
@@ -154,20 +154,20 @@ def test_the_columns_of_photos_are_not_those_of_people(tmp_path: Path) -> None:
         f"{number},{number // 2},{left},{right},{int(kind)},{number},{number},f,f"
         for number, (left, right, kind) in enumerate(PAIRS)
     ]
-    protocol = load_protocol(write(tmp_path, "\n".join(lines)))
+    protocol = protocol_alone(write(tmp_path, "\n".join(lines)))
     assert same_pairs(protocol)
     assert protocol.fold.tolist() == [0, 0, 1, 1]
 
 
 def test_a_header_of_unknown_names_is_no_pair(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"got first line 'enrolled,tried,same'. Write a pair per line"):
-        load_protocol(write(tmp_path, "enrolled,tried,same\na.jpg,b.jpg,1\na.jpg,c.jpg,0\n" * 2))
+        protocol_alone(write(tmp_path, "enrolled,tried,same\na.jpg,b.jpg,1\na.jpg,c.jpg,0\n" * 2))
 
 
 def test_empty_lines_may_set_folds_apart(tmp_path: Path) -> None:
     lines = [f"{left} {right} {int(kind)}" for left, right, kind in PAIRS]
     text = "\n".join([*lines[:2], "", *lines[2:], "", "", *lines[:2]])
-    protocol = load_protocol(write(tmp_path, f"{text}\n\n"))
+    protocol = protocol_alone(write(tmp_path, f"{text}\n\n"))
     assert (protocol.fold.tolist(), protocol.fold_rule) == (
         [0, 0, 1, 1, 2, 2],
         "3 folds, which empty lines set apart",
@@ -176,17 +176,17 @@ def test_empty_lines_may_set_folds_apart(tmp_path: Path) -> None:
         [*lines[:1], "", *lines[1:]],  # of other lengths
         [lines[0], lines[2], "", lines[1], lines[3]],  # one kind in each
     ):
-        assert load_protocol(write(tmp_path, "\n".join(other))).fold_rule.startswith(
+        assert protocol_alone(write(tmp_path, "\n".join(other))).fold_rule.startswith(
             "no fold column: the i-th"
         )
 
 
 def test_names_with_commas_and_spaces(tmp_path: Path) -> None:
     lines = ['"Lee, Ann/1.jpg",Bo/1.jpg,1', '"Lee, Ann/1.jpg",My dog/1.jpg,0'] * 2
-    assert load_protocol(write(tmp_path, "\n".join(lines))).left[0] == "Lee, Ann/1.jpg"
+    assert protocol_alone(write(tmp_path, "\n".join(lines))).left[0] == "Lee, Ann/1.jpg"
     lines = [line.replace('"', "").replace(",1", "\t1").replace(",0", "\t0") for line in lines]
     lines = [line.replace(",Bo", "\tBo").replace(",My", "\tMy") for line in lines]
-    protocol = load_protocol(write(tmp_path, "\n".join(lines)))
+    protocol = protocol_alone(write(tmp_path, "\n".join(lines)))
     assert (protocol.left[0], protocol.right[1]) == ("Lee, Ann/1.jpg", "My dog/1.jpg")
 
 
@@ -203,7 +203,7 @@ def test_names_with_commas_and_spaces(tmp_path: Path) -> None:
 )
 def test_what_is_no_list_shows_its_first_line_and_what_to_do(tmp_path: Path, line: str) -> None:
     with pytest.raises(InputError) as raised:
-        load_protocol(write(tmp_path, f"\n{line}\n{line}\n"))
+        protocol_alone(write(tmp_path, f"\n{line}\n{line}\n"))
     assert f"got first line {line!r}. Write a pair per line" in str(raised.value)
 
 
@@ -211,20 +211,20 @@ def test_what_is_no_list_shows_its_first_line_and_what_to_do(tmp_path: Path, lin
 def test_a_line_unlike_the_others_is_named(tmp_path: Path, line: str) -> None:
     lines = [f"{left},{right},{int(kind)}" for left, right, kind in PAIRS]
     with pytest.raises(InputError, match=r"list\.txt, line 5: must be two photos and 1 for the same person"):
-        load_protocol(write(tmp_path, "\n".join([*lines, line])))
+        protocol_alone(write(tmp_path, "\n".join([*lines, line])))
 
 
 def test_utf16_says_what_to_do(tmp_path: Path) -> None:
     path = tmp_path / "list.csv"
     path.write_text("left,right,same\n", encoding="utf-16")
     with pytest.raises(InputError, match=r"in UTF-8 text; .* save it again as UTF-8"):
-        load_protocol(path)
+        protocol_alone(path)
 
 
 def test_a_name_that_leads_out_of_its_folder_is_refused(tmp_path: Path) -> None:
     for name in ("../Ann.jpg", "Ann/../../b.jpg", r"..\Ann.jpg"):
         with pytest.raises(InputError, match="line 2: a photo's name must stay inside"):
-            load_protocol(write(tmp_path, f"a.jpg,b.jpg,1\n{name},b.jpg,0\n" * 2))
+            protocol_alone(write(tmp_path, f"a.jpg,b.jpg,1\n{name},b.jpg,0\n" * 2))
 
 
 # --- LFW's form without LFW's counts
@@ -244,7 +244,7 @@ def test_numbers_count_the_photos_of_a_name(tmp_path: Path, sign: str, header: s
     lines = numbered(sign)
     if header is not None:
         lines.insert(0, header.replace("10 300", "2 2").replace(" ", sign).replace(",", sign))
-    protocol = load_protocol(write(tmp_path, "\r\n".join(lines), "African_pairs.txt"))
+    protocol = protocol_alone(write(tmp_path, "\r\n".join(lines), "African_pairs.txt"))
     assert (protocol.name, len(protocol)) == ("African_pairs", 8)
     assert (protocol.left[0], protocol.right[0]) == ("m.0ab/m.0ab_0001", "m.0ab/m.0ab_0002")
     assert protocol.right[2] == "m.0cd/m.0cd_0012"
@@ -255,13 +255,13 @@ def test_numbers_count_the_photos_of_a_name(tmp_path: Path, sign: str, header: s
 def test_kinds_in_another_order_are_dealt(tmp_path: Path) -> None:
     for kinds in ("GGGIII", "IIGGIIGG", "GIGIGI" * 10, "GGIIGGIG"):
         path = write(tmp_path, "\n".join(numbered("\t", kinds=kinds)))
-        assert load_protocol(path).fold_rule.startswith("no sets: the i-th genuine")
+        assert protocol_alone(path).fold_rule.startswith("no sets: the i-th genuine")
 
 
 def test_kaggles_pairs_csv_is_read_as_lfws_sets(tmp_path: Path) -> None:
     rows = [row if row.count(",") == 3 else f"{row}," for row in numbered(",", kinds="GGIIGGII")]
     path = write(tmp_path, "\n".join(["name,imagenum1,imagenum2,", *rows]), "pairs.csv")
-    protocol = load_protocol(path)
+    protocol = protocol_alone(path)
     assert protocol.same.tolist() == [True, True, False, False] * 2
     assert protocol.fold_rule == "2 sets of 2 + 2 pairs, in file order"
 
@@ -283,18 +283,18 @@ def write_halves(folder: Path, ending: str, *, pairs: int = 4) -> list[Path]:
 @pytest.mark.parametrize("given", [0, 1])
 def test_two_halves_of_a_list_are_joined_whichever_is_given(tmp_path: Path, given: int) -> None:
     halves = write_halves(tmp_path, "pairsDevTest.csv")
-    protocol = load_protocol(halves[given])
+    protocol = protocol_alone(halves[given])
     assert protocol.same.tolist() == [True] * 4 + [False] * 4
     assert protocol.name == "matchpairsDevTest"
     assert protocol.fold_rule.startswith("no sets: the i-th genuine")
     halves[1 - given].write_text(halves[1 - given].read_text() + "\n" + numbered(",", kinds="GI")[1 - given])
-    assert load_protocol(halves[given]).sha256 != protocol.sha256
+    assert protocol_alone(halves[given]).sha256 != protocol.sha256
 
 
 def test_two_halves_of_view_1_choose_the_threshold_on_its_training_half(tmp_path: Path) -> None:
     test, _ = write_halves(tmp_path, "pairsDevTest.csv", pairs=3)
     write_halves(tmp_path, "pairsDevTrain.csv", pairs=5)
-    protocol = load_protocol(test)
+    protocol = protocol_alone(test)
     assert (protocol.fold.tolist(), protocol.scored_folds) == ([0] * 10 + [1] * 6, (1,))
     rule = "threshold from matchpairsDevTrain.csv and mismatchpairsDevTrain.csv (5 + 5), scored on "
     assert protocol.fold_rule == f"{rule}matchpairsDevTest.csv and mismatchpairsDevTest.csv (3 + 3)"
@@ -309,7 +309,7 @@ def test_lfws_view_1_in_halves_is_lfws_view_1(shared: Path, tmp_path: Path) -> N
         for (word, (header, _)), fields in zip(HALVES.items(), (3, 4), strict=True):
             own = [row.replace("\t", ",") for row in rows if len(row.split()) == fields]
             (tmp_path / f"{word}pairs{part}.csv").write_text("\n".join([header, *own]))
-    assert load_protocol(tmp_path / "mismatchpairsDevTest.csv").name == "lfw-view1"
+    assert protocol_alone(tmp_path / "mismatchpairsDevTest.csv").name == "lfw-view1"
 
 
 @pytest.mark.parametrize(("word", "missing"), [("match", "mismatch"), ("mismatch", "match")])
@@ -318,22 +318,22 @@ def test_half_a_list_says_how_the_other_half_is_called(tmp_path: Path, word: str
     halves[missing].unlink()
     said = rf"a name that begins with {word} goes with one that begins with {missing} and"
     with pytest.raises(InputError, match=said):
-        load_protocol(halves[word])
+        protocol_alone(halves[word])
     write(tmp_path, halves[word].read_text(), f"{missing}pairs.csv")
     with pytest.raises(InputError, match=rf"{missing}pairs\.csv: must hold genuine pairs .* pairs alone"):
-        load_protocol(halves[word])
+        protocol_alone(halves[word])
 
 
 def test_single_quotes_are_quotes(tmp_path: Path) -> None:
     lines = [f"'{left}', '{right}', {int(kind)}" for left, right, kind in PAIRS]
-    assert same_pairs(load_protocol(write(tmp_path, "\n".join(lines))))
+    assert same_pairs(protocol_alone(write(tmp_path, "\n".join(lines))))
 
 
 def test_utf_16_without_its_mark_is_named(tmp_path: Path) -> None:
     text = "\n".join(["left,right,same", *(f"{left},{right},{int(kind)}" for left, right, kind in PAIRS)])
     (tmp_path / "list.csv").write_bytes(text.encode("utf-16-le"))
     with pytest.raises(InputError, match=r"line 1: must be text in UTF-8; got a zero byte, as in UTF-16"):
-        load_protocol(tmp_path / "list.csv")
+        protocol_alone(tmp_path / "list.csv")
 
 
 @pytest.mark.parametrize(
@@ -341,7 +341,7 @@ def test_utf_16_without_its_mark_is_named(tmp_path: Path) -> None:
 )
 def test_json_is_refused_with_the_form_of_a_list(tmp_path: Path, text: str) -> None:
     with pytest.raises(InputError, match=r"must be a list of pairs.* first line .* Write a pair per line"):
-        load_protocol(write(tmp_path, text))
+        protocol_alone(write(tmp_path, text))
 
 
 # --- whose list it is
@@ -349,7 +349,7 @@ def test_json_is_refused_with_the_form_of_a_list(tmp_path: Path, text: str) -> N
 
 def test_the_fingerprint_is_of_the_pairs_and_not_of_the_file(tmp_path: Path) -> None:
     def printed(text: str) -> str:
-        protocol = load_protocol(write(tmp_path, text))
+        protocol = protocol_alone(write(tmp_path, text))
         return fingerprint(protocol.left, protocol.right, protocol.same, protocol.fold)
 
     rows = [
@@ -365,15 +365,15 @@ def test_the_fingerprint_is_of_the_pairs_and_not_of_the_file(tmp_path: Path) -> 
 
 def test_a_list_that_claims_to_be_lfws_keeps_its_ending(tmp_path: Path) -> None:
     for name in ("lfw.txt", "lfw-view2.txt", "pairs_lfw.txt", "LFW_pairs.txt"):
-        assert load_protocol(write(tmp_path, "\n".join(numbered("\t")), name)).name == name
-    assert load_protocol(write(tmp_path, "\n".join(numbered("\t")), "xqlfw_pairs.txt")).name == "xqlfw_pairs"
+        assert protocol_alone(write(tmp_path, "\n".join(numbered("\t")), name)).name == name
+    assert protocol_alone(write(tmp_path, "\n".join(numbered("\t")), "xqlfw_pairs.txt")).name == "xqlfw_pairs"
 
 
 @pytest.mark.real_data
 def test_lfws_own_list_is_known_in_every_form(shared: Path, tmp_path: Path) -> None:
     text = (shared / "data/lfw/pairs.txt").read_text()
     header, *rows = text.splitlines()
-    own = load_protocol(shared / "data/lfw/pairs.txt")
+    own = protocol_alone(shared / "data/lfw/pairs.txt")
     table = [
         f"/data/lfw/{left}.jpg,/data/lfw/{right}.jpg,{same}"
         for left, right, same in zip(own.left, own.right, own.same.tolist(), strict=True)
@@ -383,10 +383,10 @@ def test_lfws_own_list_is_known_in_every_form(shared: Path, tmp_path: Path) -> N
         "\n".join(["name,imagenum1,imagenum2,", *(row.replace("\t", ",") for row in rows)]),
         "\n".join(["left,right,same", *table]),
     ):
-        protocol = load_protocol(write(tmp_path, each))
+        protocol = protocol_alone(write(tmp_path, each))
         assert (protocol.name, protocol.fold.tolist()) == ("lfw-view2", own.fold.tolist())
     for other in ([*rows[600:], *rows[:600]], [*rows[1:300], rows[0], *rows[300:]]):
-        assert load_protocol(write(tmp_path, "\n".join([header, *other]))).name == "list"
+        assert protocol_alone(write(tmp_path, "\n".join([header, *other]))).name == "list"
 
 
 # --- the same two lines a pair under other names
@@ -405,7 +405,7 @@ def test_lfws_own_list_is_known_in_every_form(shared: Path, tmp_path: Path) -> N
 )
 def test_two_lines_are_called_by_name_and_flags(tmp_path: Path, name: str, flag: int, called: str) -> None:
     pairs = f"a_1.jpg {flag}\na_2.jpg {flag}\na_1.jpg 0\nb_1.jpg 0\n" * 4
-    protocol = load_protocol(write(tmp_path, pairs, name), allow_partial=True)
+    protocol = protocol_alone(write(tmp_path, pairs, name), allow_partial=True)
     assert protocol.name == called
     assert (protocol.partial is not None) == (called in ("calfw", "cplfw"))
 

@@ -24,7 +24,7 @@ from data_prep.inside import refuse_link_outside, refuse_name_outside
 from data_prep.photos import read_photo
 from data_prep.prepare.align_folder import align_folder
 from data_prep.prepare.task import AlignSettings
-from data_prep.protocols import load_protocol
+from data_prep.protocols import protocol_alone
 from data_prep.sources import FORMATS, cfp, list_source
 from data_prep.sources.base import FilePhoto
 
@@ -65,7 +65,7 @@ def test_names_that_leave_are_refused_everywhere(tmp_path: Path, name: str) -> N
         refuse_name_outside(name, field="list")
     csv = put(tmp_path / "p.csv", f'left,right,same\na,b,1\n"{name}",b,0\n'.encode())
     with pytest.raises(InputError, match=r"p\.csv, line 3: a photo's name must stay inside"):
-        load_protocol(csv)
+        protocol_alone(csv)
     row = dict.fromkeys(("crop", "sha256", "reason", "width", "height", "box", "landmarks", "score", "faces"))
     row |= {"identity": "x", "status": "aligned"}
     header = header_for(TEMPLATE, policy="centred-largest", min_face_px=20)

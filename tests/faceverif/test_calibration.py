@@ -11,7 +11,7 @@ import pytest
 from small_faces import pattern_embedder, write_faces, write_pairs
 
 from data_prep.errors import InputError
-from data_prep.protocols import load_protocol
+from data_prep.protocols import protocol_alone
 from faceverif.intervals import wilson_interval
 from faceverif.verification.calibration import load_calibration, write_calibration
 from faceverif.verification.embeddings import EmbeddedPhotos
@@ -22,7 +22,7 @@ from faceverif.verification.score_histogram import bin_edges
 
 def result_on(folder: Path, *, subtract_mean: bool = False, people: int = 12) -> VerificationResult:
     dataset = write_faces(folder / "data", people=people, noise=110)
-    pairs = load_protocol(write_pairs(folder / "pairs.csv", people=people))
+    pairs = protocol_alone(write_pairs(folder / "pairs.csv", people=people))
     return evaluate(
         EmbeddedPhotos(pattern_embedder(), dataset, flip=True), pairs, subtract_mean=subtract_mean
     )
@@ -62,7 +62,7 @@ def test_the_histogram_is_of_the_scored_pairs(tmp_path: Path) -> None:
     """View 1 has a part that only chooses the threshold."""
     dataset = write_faces(tmp_path / "data", people=12, noise=110)
     pairs = replace(
-        load_protocol(write_pairs(tmp_path / "pairs.csv", people=12)), scored_folds=(0, 1, 2, 3, 4)
+        protocol_alone(write_pairs(tmp_path / "pairs.csv", people=12)), scored_folds=(0, 1, 2, 3, 4)
     )
     photos = EmbeddedPhotos(pattern_embedder(), dataset, flip=True)
     write_calibration(tmp_path, evaluate(photos, pairs, subtract_mean=False))

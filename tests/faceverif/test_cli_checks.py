@@ -71,6 +71,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / f"{name}.yaml").write_text(text)
     (folder / "wrong.yaml").write_text(RUN + "sed: 3\n")
     (folder / "there").mkdir()
+    (folder / "cplfw").mkdir()
+    (folder / "calfw.csv").write_text("left,right,same\n" + "a,b,1\na,c,0\n" * 2)
     (folder / "ijb").mkdir()
     (folder / "ijb/x_face_tid_mid.txt").write_text("1.jpg 1 1\n")
     for name in ("photo.jpg", "file", "net.pth", "m/model.safetensors", "parent/m/model.safetensors"):
@@ -195,6 +197,10 @@ WRONG = [
     (
         "verify --data there --protocol file --model m --out o --groups sex --attributes no.csv",
         "--attributes: there is no such",
+    ),
+    (
+        "verify --data cplfw --protocol calfw.csv --model m --out o",
+        "--data: must hold the photos of CALFW, which calfw is about; other sets call theirs the same",
     ),
     ("rank --data nowhere --gallery file --probes file --model m --out o", "--data: there is no such"),
     ("rank --data there --gallery nowhere --probes file --model m --out o", "--gallery: there is no such"),
@@ -364,5 +370,5 @@ def test_no_command_is_left_out() -> None:
 def test_nothing_was_written(folder: Path, ended: dict[str, tuple[int, str, str, list[str]]]) -> None:
     configs = {f"{name}.yaml" for name in ("run", "images", "table", "reject", "runs", "wrong")}
     names = configs | {"there", "photo.jpg", "file", "net.pth", "m", "model.safetensors", "parent"}
-    names |= {"ijb", "x_face_tid_mid.txt"}
+    names |= {"ijb", "x_face_tid_mid.txt", "cplfw", "calfw.csv"}
     assert {path.name for path in folder.rglob("*")} == names

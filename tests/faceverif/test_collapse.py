@@ -13,7 +13,7 @@ from small_faces import PatternNet, pattern_embedder, write_faces, write_pairs
 from torch import Tensor
 
 from data_prep.dataset.manifest import AlignedDataset, write_manifest
-from data_prep.protocols import load_protocol
+from data_prep.protocols import protocol_alone
 from faceverif.verification.calibrate import calibrate
 from faceverif.verification.collapse import (
     collapse_warning,
@@ -76,7 +76,7 @@ def test_the_warning_is_in_every_output(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     dataset = write_faces(tmp_path / "data", people=8)
-    pairs = load_protocol(write_pairs(tmp_path / "pairs.csv", people=8))
+    pairs = protocol_alone(write_pairs(tmp_path / "pairs.csv", people=8))
     calm = evaluate(EmbeddedPhotos(pattern_embedder(), dataset, flip=False), pairs, subtract_mean=False)
     assert (calm.warnings, calm.as_json()["warnings"]) == ((), [])
 

@@ -12,7 +12,7 @@ from small_faces import write_faces, write_pairs
 
 from data_prep.alignment import find_template
 from data_prep.errors import InputError
-from data_prep.protocols import load_protocol
+from data_prep.protocols import protocol_alone
 from faceverif.backbones import build_backbone
 from faceverif.config.backbones import MobileFaceNetConfig
 from faceverif.models import MODEL_NAME, PreprocessingSpec, load_model, save_model
@@ -33,7 +33,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     backbone = build_backbone(config)
     save_model(folder / MODEL_NAME, backbone, backbone_config=config.model_dump(), spec=spec, provenance={})
     dataset = write_faces(folder / "data", people=6, photos=3)
-    pairs = load_protocol(write_pairs(folder / "pairs.csv", people=6, photos=3))
+    pairs = protocol_alone(write_pairs(folder / "pairs.csv", people=6, photos=3))
     embedded = EmbeddedPhotos(load_model(folder / MODEL_NAME), dataset, flip=True)
     result = evaluate(embedded, pairs, subtract_mean=False)
     write_calibration(folder, result)

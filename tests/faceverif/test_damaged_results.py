@@ -13,7 +13,7 @@ import pytest
 from small_faces import pattern_embedder, write_faces, write_pairs
 
 from data_prep.errors import InputError
-from data_prep.protocols import load_protocol
+from data_prep.protocols import protocol_alone
 from faceverif.report.run_page import write_run_report
 from faceverif.report.two_runs import compare_runs
 from faceverif.verification.calibration import CALIBRATION_NAME, load_calibration, write_calibration
@@ -28,7 +28,7 @@ FOREIGN: list[Any] = [None, True, -1, 10**400, 1.5, float("nan"), "", "x", "\ud8
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("whole")
     dataset = write_faces(folder / "data", people=6, noise=110)
-    pairs = load_protocol(write_pairs(folder / "pairs.csv", people=6))
+    pairs = protocol_alone(write_pairs(folder / "pairs.csv", people=6))
     result = evaluate(EmbeddedPhotos(pattern_embedder(), dataset, flip=False), pairs, subtract_mean=False)
     run = folder / "run"
     write_result(result, run / "verification/dev")

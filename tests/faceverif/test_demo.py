@@ -12,7 +12,7 @@ import pytest
 import faceverif.demo
 from data_prep.alignment import find_template, refuse_unfit_input
 from data_prep.prepare import align_folder
-from data_prep.protocols import load_protocol
+from data_prep.protocols import protocol_alone
 from faceverif.config.run import load_run_config
 from faceverif.demo import CONFIG, FOLDS, DemoSize, People, run_demo, write_pairs
 from faceverif.experiment.images import ImageTask
@@ -65,7 +65,7 @@ def reject_little(run: Path, out: Path) -> None:
 def test_pairs_are_balanced_and_folds_share_nobody(tmp_path: Path) -> None:
     people = People("held-out", seed=2, identities=35, photos=4)
     write_pairs(people, tmp_path / "pairs.csv", per_fold=12)
-    protocol = load_protocol(tmp_path / "pairs.csv")
+    protocol = protocol_alone(tmp_path / "pairs.csv")
     assert len(protocol) == 2 * 12 * FOLDS
     assert len(set(zip(protocol.left, protocol.right, strict=True))) == len(protocol)
     seen: set[str] = set()

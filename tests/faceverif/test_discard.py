@@ -14,7 +14,7 @@ from small_faces import manifest_row, pattern_embedder, write_faces, write_pairs
 
 from data_prep.dataset.manifest import AlignedDataset, Status, write_manifest
 from data_prep.errors import InputError
-from data_prep.protocols import load_protocol
+from data_prep.protocols import protocol_alone
 from data_prep.quality.sharpness import sharpness
 from faceverif.verification.embeddings import EmbeddedPhotos
 from faceverif.verification.options import VerificationOptions
@@ -107,7 +107,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_pair_is_as_good_as_its_worse_photo(folder: Path) -> None:
-    dataset, protocol = AlignedDataset.load(folder / "data"), load_protocol(folder / "pairs.csv")
+    dataset, protocol = AlignedDataset.load(folder / "data"), protocol_alone(folder / "pairs.csv")
     photos, embedded = (
         PairPhotos.of(protocol, dataset),
         EmbeddedPhotos(pattern_embedder(), dataset, flip=False),
@@ -146,7 +146,7 @@ def test_the_curves_stand_in_every_output(folder: Path, tmp_path: Path) -> None:
 
 def test_pairs_of_a_least_quality_are_a_part_that_says_what_is_left_out(folder: Path, tmp_path: Path) -> None:
     """A photo's number is its size, and a hundredth of it its score; the first of each person has neither."""
-    protocol = load_protocol(folder / "pairs.csv")
+    protocol = protocol_alone(folder / "pairs.csv")
     number = {f"P{row // 4:02d}/P{row // 4:02d}_{row % 4 + 1:04d}": row for row in range(48)}
     sides = zip(protocol.left, protocol.right, strict=True)
     kept = np.array([all(number[key] >= 7 and number[key] % 4 for key in pair) for pair in sides])

@@ -10,7 +10,7 @@ import pytest
 
 from data_prep.prepare.align_folder import align_folder
 from data_prep.prepare.task import AlignSettings
-from data_prep.protocols import load_protocol
+from data_prep.protocols import protocol_alone
 from faceverif.models import load_embedder
 from faceverif.verification.options import VerificationOptions
 from faceverif.verification.runner import verify
@@ -20,7 +20,7 @@ PAIRS_PER_FOLD_AND_KIND = 25
 
 def write_subset(pairs_txt: Path, photos: Path, out: Path) -> tuple[Path, Path]:
     """The first pairs of each kind of View 2's first two folds, as a CSV, and their photos."""
-    whole = load_protocol(pairs_txt)
+    whole = protocol_alone(pairs_txt)
     lines = ["left,right,same,fold"]
     for fold in (0, 1):
         for same in (True, False):

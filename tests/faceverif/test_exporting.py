@@ -255,6 +255,13 @@ def test_accuracy_is_measured_before_and_after(kept: Any, tmp_path: Path) -> Non
 # --- what is refused
 
 
+def test_accuracy_on_the_photos_of_another_benchmark_is_refused(kept: Any, tmp_path: Path) -> None:
+    write_faces(tmp_path / "cplfw-112", template=CROP)
+    with pytest.raises(InputError, match="--data: must hold the photos of CALFW"):
+        kept(data=tmp_path / "cplfw-112", protocol=write_pairs(tmp_path / "calfw.csv"))
+    assert not (tmp_path / "out").exists()
+
+
 def test_an_export_that_differs_is_not_kept(
     kept: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

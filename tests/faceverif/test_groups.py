@@ -18,7 +18,7 @@ from small_faces import manifest_row, pattern_embedder, write_faces, write_pairs
 
 from data_prep.dataset.manifest import AlignedDataset, write_manifest
 from data_prep.errors import InputError
-from data_prep.protocols import VerificationProtocol, load_protocol
+from data_prep.protocols import VerificationProtocol, protocol_alone
 from faceverif.report.plotting import house_style
 from faceverif.report.svg import draw
 from faceverif.verification.groups.figure import group_panels
@@ -52,7 +52,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def grouped(folder: Path, wanted: str, *, pairs: str = "sided.csv", attributes: bool = True) -> Grouping:
-    protocol, dataset = load_protocol(folder / pairs), AlignedDataset.load(folder / "data")
+    protocol, dataset = protocol_alone(folder / pairs), AlignedDataset.load(folder / "data")
     file = folder / "people.csv" if attributes else None
     [grouping] = find_groupings([wanted], protocol, dataset, file)
     return grouping
@@ -158,7 +158,7 @@ def test_a_column_that_somebody_added_to_the_manifest_is_found(tmp_path: Path) -
     table = pq.read_table(path)
     told = [None if "P03" in photo else photo[1:3] > "01" for photo in dataset.column("photo")]
     pq.write_table(table.append_column("glasses", pa.array(told)).append_column("box2", table["box"]), path)
-    protocol, dataset = load_protocol(tmp_path / "pairs.csv"), AlignedDataset.load(tmp_path / "data")
+    protocol, dataset = protocol_alone(tmp_path / "pairs.csv"), AlignedDataset.load(tmp_path / "data")
     [grouping] = find_groupings(["glasses"], protocol, dataset, None)
     assert grouping.names == ("False", "True")
     assert grouping.group.tolist() == [0, 0, 0, MIXED, 1, UNKNOWN, UNKNOWN, UNKNOWN]
@@ -167,7 +167,7 @@ def test_a_column_that_somebody_added_to_the_manifest_is_found(tmp_path: Path) -
 
 
 def test_pairs_of_two_groups_and_of_unknown_ones_are_counted_apart(folder: Path) -> None:
-    protocol = load_protocol(folder / "pairs.csv")
+    protocol = protocol_alone(folder / "pairs.csv")
     grouping = grouped(folder, "sex", pairs="pairs.csv")
     for pair in range(len(protocol)):
         people = {int(protocol.left[pair][1:3]), int(protocol.right[pair][1:3])}
@@ -209,7 +209,7 @@ def test_names_that_are_numbers_are_not_put_into_bins(tmp_path: Path) -> None:
         for photo in dataset.column("photo")
     ]
     write_manifest(tmp_path / "data", dataset.header, rows)
-    protocol = load_protocol(write_pairs(tmp_path / "pairs.csv", people=30, photos=2))
+    protocol = protocol_alone(write_pairs(tmp_path / "pairs.csv", people=30, photos=2))
     with pytest.raises(InputError, match="must have at most 24 groups; got 30: 00, 01, 02 and 27 more"):
         find_groupings(["identity"], protocol, AlignedDataset.load(tmp_path / "data"), None)
 

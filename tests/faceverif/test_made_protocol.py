@@ -9,7 +9,7 @@ import pytest
 from small_faces import pattern_embedder, write_faces
 
 from data_prep.dataset.manifest import AlignedDataset
-from data_prep.protocols import load_protocol
+from data_prep.protocols import protocol_alone
 from data_prep.protocols.identification import load_identification
 from faceverif.cli import main
 from faceverif.verification.embeddings import EmbeddedPhotos
@@ -33,7 +33,7 @@ def test_a_made_list_is_verified_as_it_is(
     assert "mine.csv: 96 pairs in 3 folds that share no person, each with 16 genuine and 16 impostor" in said
     assert "next: faceverif verify --model MODEL --data mine --protocol mine.csv --out results/mine" in said
     photos = EmbeddedPhotos(pattern_embedder(), AlignedDataset.load(tmp_path / "mine"), flip=False)
-    result = evaluate(photos, load_protocol(Path("mine.csv")), subtract_mean=False)
+    result = evaluate(photos, protocol_alone(Path("mine.csv")), subtract_mean=False)
     assert (result.accuracy, result.metrics.roc.genuine, result.metrics.roc.impostors) == (1.0, 48, 48)
     assert (
         "list        `faceverif data pairs` made it: no person in two folds; seed 5; of 48 photos"

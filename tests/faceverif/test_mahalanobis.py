@@ -11,7 +11,7 @@ from small_faces import pattern_embedder, write_faces, write_pairs
 
 from data_prep.dataset.manifest import AlignedDataset
 from data_prep.errors import InputError
-from data_prep.protocols import load_protocol
+from data_prep.protocols import protocol_alone
 from faceverif.verification.embeddings import EmbeddedPhotos
 from faceverif.verification.mahalanobis import FittedMahalanobis
 from faceverif.verification.options import Score, VerificationOptions, refuse_unfitted_score
@@ -49,7 +49,7 @@ def test_the_kept_directions_are_white_and_hold_the_variance(folder: Path, fitte
 
 
 def test_scores_are_mahalanobis_distances_by_brute_force(folder: Path, fitted: FittedMahalanobis) -> None:
-    dataset, protocol = AlignedDataset.load(folder / "data"), load_protocol(folder / "pairs.csv")
+    dataset, protocol = AlignedDataset.load(folder / "data"), protocol_alone(folder / "pairs.csv")
     result = evaluate(
         EmbeddedPhotos(pattern_embedder(), dataset, flip=False), protocol, subtract_mean=False, fitted=fitted
     )

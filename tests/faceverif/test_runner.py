@@ -18,7 +18,7 @@ from data_prep.atomic import written_whole
 from data_prep.dataset.manifest import AlignedDataset, Status
 from data_prep.errors import InputError
 from data_prep.lock import locked
-from data_prep.protocols import VerificationProtocol, load_protocol
+from data_prep.protocols import VerificationProtocol, protocol_alone
 from faceverif.models import TorchEmbedder
 from faceverif.verification.embedding_file import embed_to_file
 from faceverif.verification.embeddings import EmbeddedPhotos, embed_crops, embed_dataset
@@ -44,7 +44,7 @@ def dataset(folder: Path) -> AlignedDataset:
 
 @pytest.fixture(scope="module")
 def protocol(folder: Path) -> VerificationProtocol:
-    return load_protocol(folder / "pairs.csv")
+    return protocol_alone(folder / "pairs.csv")
 
 
 def run(
@@ -135,7 +135,7 @@ def test_each_photo_is_embedded_once(
 def test_missing_faces_are_counted_and_never_dropped(tmp_path: Path) -> None:
     status = {"P00/P00_0001": Status.NO_FACE, "P01/P01_0002": Status.FAILED}
     dataset = write_faces(tmp_path / "data", status=status)
-    protocol = load_protocol(write_pairs(tmp_path / "pairs.csv"))
+    protocol = protocol_alone(write_pairs(tmp_path / "pairs.csv"))
     result = run(dataset, protocol)
     lost = np.array(["P01/P01_0002" in pair for pair in zip(protocol.left, protocol.right, strict=True)])
     gone = np.array(["P00/P00_0001" in pair for pair in zip(protocol.left, protocol.right, strict=True)])
@@ -151,7 +151,7 @@ def test_missing_faces_are_counted_and_never_dropped(tmp_path: Path) -> None:
 
 
 def test_a_pair_without_picture_cannot_raise_the_accuracy(tmp_path: Path) -> None:
-    protocol = load_protocol(write_pairs(tmp_path / "pairs.csv"))
+    protocol = protocol_alone(write_pairs(tmp_path / "pairs.csv"))
     whole = run(write_faces(tmp_path / "whole", noise=HARD), protocol).accuracy
     for key in ("P03/P03_0001", "P07/P07_0004"):
         lacking = write_faces(tmp_path / key[:3], noise=HARD, status={key: Status.FAILED})
@@ -226,7 +226,7 @@ def test_a_data_set_without_any_crop_is_refused(tmp_path: Path) -> None:
     keys = [f"P{person:02d}/P{person:02d}_{photo:04d}" for person in range(12) for photo in range(1, 5)]
     dataset = write_faces(tmp_path / "data", status=dict.fromkeys(keys, Status.FAILED))
     with pytest.raises(InputError, match="photos without a crop"):
-        run(dataset, load_protocol(write_pairs(tmp_path / "pairs.csv")))
+        run(dataset, protocol_alone(write_pairs(tmp_path / "pairs.csv")))
 
 
 def test_a_broken_crop_is_named(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from small_faces import pattern_embedder, write_faces, write_pairs
 
 from data_prep.errors import InputError
 from data_prep.lock import locked
-from data_prep.protocols import ProtocolSize, load_protocol, own_lists
+from data_prep.protocols import ProtocolSize, own_lists, protocol_alone
 from data_prep.protocols.benchmarks import find_aligned_sets, find_lists, set_of
 from data_prep.protocols.own_lists import fingerprint
 from data_prep.protocols.sizes import BENCHMARKS, FURTHER_BENCHMARKS, letters
@@ -260,7 +260,7 @@ def test_lfws_list_serves_talfw_and_lfws_photos_serve_sllfw(
 ) -> None:
     for name in ("a/masks_hard.csv", "b/masks_easy.csv", "b/calfw.csv"):
         (suite / "suite" / name).unlink()
-    protocol = load_protocol(write_pairs(suite / "suite/b/pairs.csv"))
+    protocol = protocol_alone(write_pairs(suite / "suite/b/pairs.csv"))
     printed = fingerprint(protocol.left, protocol.right, protocol.same, np.arange(72) * 10 // 72)
     monkeypatch.setitem(own_lists._OWN, printed, "lfw-view2")
     monkeypatch.setitem(BENCHMARKS, "LFW", ProtocolSize(pairs=72, folds=10))

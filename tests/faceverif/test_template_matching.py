@@ -28,7 +28,7 @@ from data_prep.errors import InputError
 from data_prep.ijb import TemplatePairs, TemplatePhotos, find_ijb_files
 from data_prep.prepare.align_folder import align_folder
 from data_prep.prepare.task import AlignSettings
-from data_prep.protocols import load_protocol
+from data_prep.protocols import protocol_alone
 from data_prep.work.here import ThisProcess
 from faceverif.cli import main
 from faceverif.intervals import wilson_interval
@@ -406,7 +406,7 @@ def test_pooling_is_refused_elsewhere_and_ijbs_lists_are_no_pairs_of_photos(rele
         refuse_pooling(Pooling.MEAN)
     refuse_pooling(None)
     with pytest.raises(InputError, match=r"must be pairs of photos here.*faceverif verify --protocol .*meta"):
-        load_protocol(release)
+        protocol_alone(release)
 
 
 def test_a_thinned_curve_holds_points_of_the_whole() -> None:

@@ -18,7 +18,7 @@ from small_runs import run_config
 from data_prep.errors import InputError
 from data_prep.face_model import load_face_model
 from data_prep.lock import locked
-from data_prep.protocols import load_protocol
+from data_prep.protocols import protocol_alone
 from data_prep.synthetic import synthesise_photos
 from faceverif.cli import main
 from faceverif.models import MODEL_NAME, load_model
@@ -218,7 +218,7 @@ def test_compare_asks_the_guard(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     dataset = write_faces(tmp_path / "aligned", people=4, photos=4)
-    pairs = load_protocol(write_pairs(tmp_path / "pairs.csv", people=4, photos=4))
+    pairs = protocol_alone(write_pairs(tmp_path / "pairs.csv", people=4, photos=4))
     embedded = EmbeddedPhotos(load_model(run / MODEL_NAME), dataset, flip=False)
     write_calibration(run, evaluate(embedded, pairs, subtract_mean=False))
     synthesise_photos(load_face_model(), tmp_path / "photos", identities=1, photos=2, seed=3)
