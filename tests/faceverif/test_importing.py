@@ -191,6 +191,27 @@ def test_wrappers_of_training_scripts_are_looked_through(
     np.testing.assert_allclose(embedder.embed(crops(1)), wanted, atol=1e-5 * np.abs(wanted).max(), rtol=0)
 
 
+def test_of_two_networks_side_by_side_none_is_chosen_in_silence(tmp_path: Path) -> None:
+    state, _ = insightface(18)
+    two = {f"{name}.{key}": value for name in ("student", "teacher") for key, value in state.items()}
+    with pytest.raises(InputError, match=r"one network; got 2, below student\. and teacher\."):
+        imported(tmp_path, two)
+    _, told = imported(tmp_path, {"model": state, "ema": state})
+    assert "the first of 2 networks in the file; to import another" in told.text()
+
+
+def test_layers_that_two_publishers_name_alike_are_said_to_be_a_guess(tmp_path: Path) -> None:
+    state = {key.removeprefix("model."): value for key, value in adaface(18)[0].items()}
+    _, told = imported(tmp_path, state)
+    assert "TFace and face.evoLVe name their layers alike and take RGB" in told.text()
+    for said in ({"colours": "rgb"}, {"preprocess": "rgb-127.5"}):
+        told.path.unlink()
+        _, told = imported(tmp_path, state, **said)
+        assert "TFace" not in told.text()
+    told.path.unlink()
+    assert "TFace" not in imported(tmp_path, adaface(18)[0])[1].text()
+
+
 def test_cvlface_is_fed_rgb_in_its_safetensors_form_too_unless_its_model_yaml_says_bgr(
     tmp_path: Path,
 ) -> None:
@@ -296,19 +317,38 @@ class Evil:
         return (Path.touch, (self.path,))
 
 
-def test_no_file_runs_code(tmp_path: Path) -> None:
-    state, _ = insightface(18)
+@pytest.mark.parametrize("as_zip", [True, False])
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_no_file_runs_code(as_zip: bool, protocol: int, tmp_path: Path) -> None:
+    content = insightface(18)[0] | {"hook": Evil(tmp_path / "ran")}
+    file = tmp_path / "net.pth"
+    torch.save(content, file, _use_new_zipfile_serialization=as_zip, pickle_protocol=protocol)
     with pytest.raises(InputError, match=r"which asks for .*save model\.state_dict\(\) alone"):
-        imported(tmp_path, state | {"hook": Evil(tmp_path / "ran")})
+        import_model(file, tmp_path / "out", settings=ImportSettings())
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_pickle_that_torch_did_not_write_is_refused(tmp_path: Path) -> None:
     (tmp_path / "plain.pth").write_bytes(pickle.dumps(Evil(tmp_path / "ran")))
     with pytest.raises(InputError, match=r"FILE: must"):
         import_model(tmp_path / "plain.pth", tmp_path / "out", settings=ImportSettings())
     assert not (tmp_path / "ran").exists()
 
 
-@pytest.mark.parametrize("kept", [0, 10, 1000])
-def test_a_truncated_file_is_refused(kept: int, tmp_path: Path) -> None:
-    torch.save(insightface(18)[0], tmp_path / "whole.pth")
+def test_a_file_by_torch_before_1_6_is_read_as_the_same_network(tmp_path: Path) -> None:
+    state, _ = insightface(18)
+    embedder, _ = imported(tmp_path, state)
+    older = tmp_path / "older.pth"
+    wrapped = {"state_dict": state, "args": argparse.Namespace(lr=0.1)}
+    torch.save(wrapped, older, _use_new_zipfile_serialization=False)
+    told = import_model(older, tmp_path / "again", settings=ImportSettings())
+    assert load_model(told.path).sha256 == embedder.sha256
+
+
+@pytest.mark.parametrize("as_zip", [True, False])
+@pytest.mark.parametrize("kept", [0, 10, 1000, 100_000])
+def test_a_truncated_file_is_refused(kept: int, as_zip: bool, tmp_path: Path) -> None:
+    torch.save(insightface(18)[0], tmp_path / "whole.pth", _use_new_zipfile_serialization=as_zip)
     for name in ("cut.pth", "cut.safetensors"):
         (tmp_path / name).write_bytes((tmp_path / "whole.pth").read_bytes()[:kept])
         with pytest.raises(InputError, match="FILE: must be a whole checkpoint"):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pickle
+import pickletools
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from safetensors import SafetensorError
@@ -20,6 +21,7 @@ _FIELD = "FILE"
 _LONGEST_LINE = 160  # characters of another library's message that are repeated
 # What torch and safetensors raise for files that are no checkpoints, or are cut off.
 _DAMAGE = (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError, SafetensorError)
+_PICKLES_BEFORE_STORAGES = 4  # of the older format: magic number, version, system, and what was saved
 _DEEPEST = 4  # mappings inside mappings that are searched for weights
 # Settings and call-backs that trainers pickle beside the weights. Loading them runs nothing: an inert object
 # takes the place of each.
@@ -88,13 +90,34 @@ def _load(path: Path) -> Any:
             fix="Save the state_dict() of the network, or export the network to ONNX.",
         )
     with _damage_as_input_error(path):
-        asked = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+        asked = _asked(path)
     _refuse_code(path, asked)
     with (
         _damage_as_input_error(path),
         torch.serialization.safe_globals([(_Inert, name) for name in asked]),
     ):
         return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _asked(path: Path) -> list[str]:
+    """What a file wants to import beyond tensors and plain values; found without importing it."""
+    if zipfile.is_zipfile(path):
+        return torch.serialization.get_unsafe_globals_in_checkpoint(path)
+    with path.open("rb") as file:  # as torch.save wrote until version 1.6
+        named = {name for _ in range(_PICKLES_BEFORE_STORAGES) for name in _globals_of_pickle(file)}
+    return [name for name in named if not name.startswith(("torch.", "collections."))]
+
+
+def _globals_of_pickle(file: IO[bytes]) -> Iterator[str]:
+    """The names that the pickle at this place imports; the file then stands behind it."""
+    texts: list[str] = []
+    for operation, argument, _ in pickletools.genops(file):
+        if operation.name == "GLOBAL":
+            yield str(argument).replace(" ", ".")
+        elif operation.name == "STACK_GLOBAL":
+            yield ".".join(texts[-2:])
+        elif isinstance(argument, str):
+            texts.append(argument)
 
 
 def _is_torchscript(path: Path) -> bool:

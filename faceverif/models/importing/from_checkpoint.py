@@ -15,7 +15,7 @@ from faceverif.backbones import Backbone, build_backbone
 from faceverif.config.backbones import BackboneConfig
 from faceverif.models.importing.checkpoint import read_weights
 from faceverif.models.importing.incoming import ImportSettings, Incoming, fitting_spec
-from faceverif.models.importing.layouts import Pixels, Recognised, recognise
+from faceverif.models.importing.layouts import Pixels, Recognised, may_be_network, recognise
 from faceverif.models.preprocessing import find_preprocessing
 
 
@@ -32,7 +32,7 @@ def from_checkpoint(file: Path, settings: ImportSettings) -> Incoming:
     """
     if settings.output is not None:
         raise InputError("--output", "belongs to .onnx files", got=settings.output, fix="Leave it out.")
-    found = _find(file)
+    found, notes = _find(file)
     pixels = _pixels(found.layout.pixels, settings)
     config = TypeAdapter(BackboneConfig).validate_python(
         found.config | {"pixel_mean": pixels.mean, "pixel_std": pixels.std}
@@ -47,7 +47,14 @@ def from_checkpoint(file: Path, settings: ImportSettings) -> Incoming:
         spec=fitting_spec(settings.template or found.layout.template, input_px=config.input_px),
         pixels=str(pixels),
         left_out=found.left_out,
+        notes=(*notes, *_doubt(found, settings)),
     )
+
+
+def _doubt(found: Recognised, settings: ImportSettings) -> list[str]:
+    """That the colours are a guess, where they are one and the user has not said them."""
+    said = settings.colours is not None or settings.preprocess is not None
+    return [] if said or found.layout.doubt is None else [found.layout.doubt]
 
 
 def _pixels(published: Pixels, settings: ImportSettings) -> Pixels:
@@ -65,13 +72,16 @@ def _pixels(published: Pixels, settings: ImportSettings) -> Pixels:
     return Pixels(said.colour_order, said.unit_mean, said.unit_std)
 
 
-def _find(file: Path) -> Recognised:
+def _find(file: Path) -> tuple[Recognised, list[str]]:
+    """The first network in a file, and a note where it holds others too."""
     candidates = list(read_weights(file))
-    for tensors in candidates:
+    for place, tensors in enumerate(candidates):
         if (found := recognise(tensors)) is not None:
             if found.unknown:
                 raise _unknown(file, found.unknown, f"it looks like {found.name}")
-            return found
+            networks = 1 + sum(map(may_be_network, candidates[place + 1 :]))
+            first = f"the first of {networks} networks in the file; to import another, save it alone"
+            return found, [first] if networks > 1 else []
     largest = max(candidates, key=len)
     raise _unknown(file, tuple(largest), f"{len(largest)} tensors")
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from data_prep.errors import InputError
 from faceverif.backbones.iresnet import BLOCKS
 
 State = Mapping[str, Tensor]
@@ -64,6 +65,7 @@ class Layout:
         template: of the crops it was trained on.
         spare: layers beside the network that belong to the training.
         norm_eps: epsilon of its batch normalisation.
+        doubt: what else the pixels may be, where other publishers name their layers alike.
     """
 
     markers: tuple[str, ...]
@@ -72,6 +74,7 @@ class Layout:
     template: str = "arcface-112"
     spare: tuple[str, ...] = ()
     norm_eps: float = _NORM_EPS
+    doubt: str | None = None
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,9 @@ def recognise(tensors: State) -> Recognised | None:
 
     Args:
         tensors: under the names that their file gives them.
+
+    Raises:
+        InputError: they are two networks side by side.
     """
     for layout in LAYOUTS:
         prefix = _prefix_of(layout.markers, tensors)
@@ -109,6 +115,8 @@ def recognise(tensors: State) -> Recognised | None:
             layout = _MAGFACE  # MagFace's wrapper calls the same network "features"
         if layout is _ADAFACE and prefix.endswith("net."):
             layout = _CVLFACE  # CVLface's wrapper calls AdaFace's network "net", and feeds it RGB
+        if layout is _ADAFACE and not prefix.endswith("model."):
+            layout = _BARE_IR
         own = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
         try:
             name, config, places = layout.describe(own)
@@ -122,12 +130,29 @@ def recognise(tensors: State) -> Recognised | None:
     return None
 
 
+def may_be_network(tensors: State) -> bool:
+    """Whether tensors have the names by which a published network is told; raises as `recognise` does."""
+    return any(_prefix_of(layout.markers, tensors) is not None for layout in LAYOUTS)
+
+
 def _prefix_of(markers: tuple[str, ...], tensors: State) -> str | None:
-    """What stands before every marker, such as `module.`; None where they are not all there."""
+    """What stands before every marker, such as `module.`; None where they are not all there.
+
+    Raises:
+        InputError: two networks stand side by side, such as a teacher and a student.
+    """
     first, *others = markers
-    prefixes = {key.removesuffix(first) for key in tensors if key == first or key.endswith("." + first)}
+    prefixes = [key.removesuffix(first) for key in tensors if key == first or key.endswith("." + first)]
     fitting = [prefix for prefix in prefixes if all(prefix + other in tensors for other in others)]
-    return min(fitting, key=len) if fitting else None
+    outermost = [prefix for prefix in fitting if len(prefix) == min(map(len, fitting))]
+    if len(outermost) > 1:
+        raise InputError(
+            "FILE",
+            "must hold one network",
+            got=f"{len(outermost)}, below {' and '.join(outermost)}",
+            fix="Save the tensors of the one that you want, with torch.save, and import that file.",
+        )
+    return outermost[0] if outermost else None
 
 
 def _renamed(
@@ -300,6 +325,12 @@ _ADAFACE = Layout(
     ("body.0.res_layer.0.weight", "input_layer.0.weight", "output_layer.3.weight"),
     _adaface,
     _SYMMETRIC_BGR,
+)
+# AdaFace's checkpoints hold it as "model". Without that it may also come from those who use the same code.
+_BARE_IR = replace(
+    _ADAFACE,
+    doubt="colours: BGR, as AdaFace has them; TFace and face.evoLVe name their layers alike and take RGB: "
+    "for those give --colours rgb",
 )
 # Its configurations (models/iresnet/configs) say color_space: RGB; a model.yaml with BGR swaps the channels.
 _CVLFACE = Layout(_ADAFACE.markers, _adaface, _SYMMETRIC_RGB)
