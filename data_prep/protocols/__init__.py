@@ -1,4 +1,4 @@
-"""Lists of pairs in every known format -> one `VerificationProtocol`. A format is a file and a line below."""
+"""Lists of pairs in every known format -> one `VerificationProtocol`. A form is a file and a line below."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ __all__ = [
     "protocol_on",
 ]
 
+# The first that recognises a file reads it: narrow forms stand before wide ones.
 FORMATS: tuple[PairFormat, ...] = (
     cfp.FORMAT,
     rfw.FORMAT,

@@ -15,9 +15,9 @@ import numpy as np
 from data_prep.errors import InputError
 from data_prep.inside import refuse_name_outside
 from data_prep.protocols.base import PairFormat, VerificationProtocol
+from data_prep.protocols.benchmarks import BENCHMARKS
 from data_prep.protocols.list_text import read_lines
 from data_prep.protocols.own_lists import own_name
-from data_prep.protocols.sizes import BENCHMARKS
 
 _FOLDS = tuple(f"{number:02d}" for number in range(1, 11))
 _KINDS = {"same.txt": True, "diff.txt": False}

@@ -1,10 +1,10 @@
-"""What columns are called in tables that others made: of photos, and of people; by `sizes.letters`."""
+"""What columns are called in tables that others made: of photos, and of people; by `spelling.letters`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from data_prep.protocols.sizes import letters
+from data_prep.protocols.spelling import letters
 
 _PICTURES = ("photo", "image", "img", "picture", "pic")
 # Words that make up the name of a column with one of a pair's photos.

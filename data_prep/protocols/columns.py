@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from data_prep.protocols.column_names import PHOTO_WORDS
 from data_prep.protocols.labels import are_labels
-from data_prep.protocols.sizes import letters
+from data_prep.protocols.spelling import letters
 
 _PLAIN = 3  # fields of a line without header: two photos and a label
 _SIDES = (

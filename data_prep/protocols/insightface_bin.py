@@ -8,9 +8,9 @@ import numpy as np
 
 from data_prep.errors import InputError
 from data_prep.protocols.base import PairFormat, VerificationProtocol
+from data_prep.protocols.benchmarks import benchmark_named, size_of
 from data_prep.protocols.folds import given_or_dealt
 from data_prep.protocols.own_lists import BENCHMARK_OF, BENCHMARKS_OF_BINS, own_bin_name
-from data_prep.protocols.sizes import benchmark_named, size_of
 from data_prep.sources.insightface_bin import is_bin, pair_keys, read_bin
 
 _FOLDS = 10

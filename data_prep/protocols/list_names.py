@@ -21,16 +21,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_prep.protocols.base import ProtocolSize
-from data_prep.protocols.list_note import ListNote
-from data_prep.protocols.own_lists import LFW_VIEW2, file_name, own_name
-from data_prep.protocols.sizes import (
+from data_prep.protocols.benchmarks import (
     FURTHER_BENCHMARKS,
     RFW_GROUPS,
     benchmark_named,
-    letters,
     size_of,
     without_pairs,
 )
+from data_prep.protocols.list_note import ListNote
+from data_prep.protocols.own_lists import LFW_VIEW2, file_name, own_name
+from data_prep.protocols.spelling import letters
 
 RFW_COLUMN = "race"  # what RFW's authors call its groups
 TALFW_READING = "LFW's own pairs, of TALFW's adversarial photos"

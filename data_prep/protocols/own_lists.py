@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from data_prep.protocols.benchmarks import benchmark_named
 from data_prep.protocols.photo_names import common_folder, without_picture_ending
-from data_prep.protocols.sizes import benchmark_named, letters
+from data_prep.protocols.spelling import letters
 
 LFW_VIEW1, LFW_VIEW2 = "lfw-view1", "lfw-view2"
 # From LFW's files, whose checksums `fetching.known_sets` has, and from Protocol/ as CFP's authors publish it.

@@ -15,16 +15,10 @@ from data_prep.alignment import TEMPLATES
 from data_prep.errors import InputError
 from data_prep.fetching.known_sets import KNOWN_SETS
 from data_prep.protocols.base import VerificationProtocol
+from data_prep.protocols.benchmarks import BENCHMARKS, FURTHER_BENCHMARKS, PHOTOS_OF, benchmark_named, size_of
 from data_prep.protocols.list_names import TALFW_READING
 from data_prep.protocols.own_lists import BENCHMARK_OF, LFW_VIEW1, LFW_VIEW2
-from data_prep.protocols.sizes import (
-    BENCHMARKS,
-    FURTHER_BENCHMARKS,
-    PHOTOS_OF,
-    benchmark_named,
-    letters,
-    size_of,
-)
+from data_prep.protocols.spelling import letters
 
 # The folders of known archives that are not called after their set.
 _SET_OF_FOLDER = {

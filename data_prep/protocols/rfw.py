@@ -13,8 +13,8 @@ import numpy as np
 
 from data_prep.protocols import lfw
 from data_prep.protocols.base import PairFormat, ProtocolSize, VerificationProtocol
+from data_prep.protocols.benchmarks import RFW_GROUPS, size_of
 from data_prep.protocols.list_names import RFW_COLUMN
-from data_prep.protocols.sizes import RFW_GROUPS, size_of
 
 
 def _lists(folder: Path) -> list[Path]:

@@ -15,11 +15,11 @@ import numpy as np
 
 from data_prep.errors import InputError
 from data_prep.protocols.base import PairFormat, VerificationProtocol
+from data_prep.protocols.benchmarks import size_of
 from data_prep.protocols.folds import alternating_sets, deal_folds
 from data_prep.protocols.list_names import called_after
 from data_prep.protocols.list_text import opening_lines, read_lines
 from data_prep.protocols.photo_names import refuse_names_outside, tidied
-from data_prep.protocols.sizes import size_of
 
 _NAME = "SLLFW"
 _PHOTO = re.compile(r"[^\s/\\,;]+[/\\][^\s/\\,;]+\.(?:jpe?g|png|bmp)", re.IGNORECASE)

@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 from data_prep.errors import InputError
 from data_prep.inside import refuse_name_outside
 from data_prep.protocols.base import PairFormat, ProtocolSize, VerificationProtocol
+from data_prep.protocols.benchmarks import size_of
 from data_prep.protocols.folds import given_or_dealt
 from data_prep.protocols.list_names import ListName, called_after, further_name
 from data_prep.protocols.list_text import opening_lines, read_lines
 from data_prep.protocols.own_lists import file_name
-from data_prep.protocols.sizes import size_of
 
 _PER_FOLD_AND_KIND = 300
 _FOLD_RULE = f"folds of {_PER_FOLD_AND_KIND} + {_PER_FOLD_AND_KIND} pairs, each kind in file order"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from data_prep.protocols.sizes import RFW_GROUPS
+from data_prep.protocols.benchmarks import RFW_GROUPS
 from data_prep.sources.base import (
     FilePhoto,
     Listing,

@@ -10,9 +10,10 @@ from pathlib import Path
 from data_prep.dataset.manifest import AlignedDataset
 from data_prep.errors import InputError
 from data_prep.protocols import VerificationProtocol, names_any, pairs_within
-from data_prep.protocols.benchmarks import SuiteList, find_aligned_sets, find_lists, set_of
+from data_prep.protocols.benchmarks import BENCHMARKS, PHOTOS_OF
 from data_prep.protocols.photo_sets import as_talfw
-from data_prep.protocols.sizes import BENCHMARKS, PHOTOS_OF, letters
+from data_prep.protocols.spelling import letters
+from data_prep.protocols.suite_lists import SuiteList, find_aligned_sets, find_lists, set_of
 from faceverif.verification.scoring import PairPhotos
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from data_prep.dataset.exclusions import exclusions_text
 from data_prep.errors import printable_lines
-from data_prep.protocols.sizes import BENCHMARKS
+from data_prep.protocols.benchmarks import BENCHMARKS
 from faceverif.report.numbers import percent
 from faceverif.verification.published import PUBLISHED, PublishedTable
 from faceverif.verification.result import VerificationResult

@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from data_prep.errors import InputError
 from data_prep.photos import decode_photo
 from data_prep.protocols import ProtocolSize, own_lists, protocol_alone
-from data_prep.protocols.benchmarks import find_lists
+from data_prep.protocols.benchmarks import BENCHMARKS
 from data_prep.protocols.own_lists import repeats_fingerprint
-from data_prep.protocols.sizes import BENCHMARKS
+from data_prep.protocols.suite_lists import find_lists
 from data_prep.sources import list_source
 from data_prep.sources.insightface_bin import list_photos, read_bin
 from data_prep.sources.plain_pickle import read_plain_pickle

@@ -23,11 +23,11 @@ from data_prep.protocols import (
     protocol_alone,
     protocol_on,
 )
-from data_prep.protocols.benchmarks import find_lists
+from data_prep.protocols.benchmarks import BENCHMARKS, FURTHER_BENCHMARKS, RFW_GROUPS
 from data_prep.protocols.list_note import ListNote
 from data_prep.protocols.own_lists import fingerprint, repeats_fingerprint
 from data_prep.protocols.photo_sets import on_photos, photos_of_set, set_letters
-from data_prep.protocols.sizes import BENCHMARKS, FURTHER_BENCHMARKS, RFW_GROUPS
+from data_prep.protocols.suite_lists import find_lists
 from data_prep.sources import list_source
 
 # Two sets of two genuine and two impostor pairs.

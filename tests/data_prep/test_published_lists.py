@@ -8,9 +8,9 @@ import pytest
 
 from data_prep.errors import InputError
 from data_prep.protocols import VerificationProtocol, find_rows, protocol_alone
-from data_prep.protocols.benchmarks import find_lists
 from data_prep.protocols.own_lists import fingerprint
 from data_prep.protocols.photo_names import common_folder
+from data_prep.protocols.suite_lists import find_lists
 
 PAIRS = [
     ("Ann/Ann_0001.jpg", "Ann/Ann_0002.jpg", True),

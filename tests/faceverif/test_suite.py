@@ -14,9 +14,10 @@ from small_faces import pattern_embedder, write_faces, write_pairs
 from data_prep.errors import InputError
 from data_prep.lock import locked
 from data_prep.protocols import ProtocolSize, own_lists, protocol_alone
-from data_prep.protocols.benchmarks import find_aligned_sets, find_lists, set_of
+from data_prep.protocols.benchmarks import BENCHMARKS, FURTHER_BENCHMARKS
 from data_prep.protocols.own_lists import fingerprint
-from data_prep.protocols.sizes import BENCHMARKS, FURTHER_BENCHMARKS, letters
+from data_prep.protocols.spelling import letters
+from data_prep.protocols.suite_lists import find_aligned_sets, find_lists, set_of
 from faceverif.models import TorchEmbedder
 from faceverif.verification.options import VerificationOptions
 from faceverif.verification.published import PUBLISHED

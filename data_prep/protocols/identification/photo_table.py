@@ -36,7 +36,7 @@ from data_prep.protocols.list_text import (
     split_rows,
 )
 from data_prep.protocols.photo_names import tidied
-from data_prep.protocols.sizes import letters
+from data_prep.protocols.spelling import letters
 
 GALLERY_NAME, PROBES_NAME = "gallery.csv", "probes.csv"
 
