@@ -219,6 +219,7 @@ class PairAttack(ABC):
             changed = self.perturb(chase, clean, threat=threat) if threat.epsilon > 0 else clean
             with torch.no_grad():
                 before, after = (sign * chase.gain(network(pixels)) for pixels in (clean, changed))
+        _refuse_no_decision(before, after)
         if not threat.kept_by(changed, clean):
             raise RuntimeError("the attack left the ball or the box, or made a NaN")
         return PairAttackResult(
@@ -254,14 +255,28 @@ def unasked_result(
     before, after, reference = (
         F.normalize(embeddings_of(network, images)) for images in (probes, changed, references)
     )
+    similarities = [torch.linalg.vecdot(each, reference) for each in (before, after)]
+    _refuse_no_decision(*similarities)
     return PairAttackResult(
         goal=goal,
         images=changed,
-        clean_similarity=torch.linalg.vecdot(before, reference),
-        similarity=torch.linalg.vecdot(after, reference),
+        clean_similarity=similarities[0],
+        similarity=similarities[1],
         sizes=threat.sizes(probes, changed),
         zero_gradient=None,
     )
+
+
+def _refuse_no_decision(*similarities: Tensor) -> None:
+    """Stop on cosines, (N,), that are NaN: they are below every threshold, and would count as decisions."""
+    undecided = torch.stack([cosines.isnan() for cosines in similarities]).any(dim=0)
+    if undecided.any():
+        raise InputError(
+            "network",
+            "must give finite embeddings",
+            got=f"NaN or infinity for {int(undecided.sum()):,} of {len(undecided):,} pairs",
+            fix="Check its weights.",
+        )
 
 
 def _joined(parts: list[PairAttackResult]) -> PairAttackResult:

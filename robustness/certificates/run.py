@@ -68,7 +68,7 @@ def certify_images(run: Path, out: Path, *, smoothing: Smoothing, images: int) -
 
     def one(item: int, generator: torch.Generator) -> Certificate:
         return certify_class(
-            lambda pixels: model(pixels.to(device)).argmax(dim=1),
+            lambda pixels: model(pixels.to(device)),
             as_pixels(chosen.read(torch.tensor([item])))[0],
             sd=smoothing.sd,
             samples=smoothing.samples,

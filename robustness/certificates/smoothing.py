@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from scipy import stats
 from torch import Tensor
 
+from data_prep.errors import InputError
+
 # Class -1: the counts do not allow a decision at the confidence asked for.
 ABSTAIN = -1
 
@@ -60,7 +62,7 @@ def certified(decision: int, hits: int, samples: int, *, sd: float, error: float
 
 
 def certify_class(
-    classify: Callable[[Tensor], Tensor],
+    logits: Callable[[Tensor], Tensor],
     image: Tensor,
     *,
     sd: float,
@@ -72,16 +74,23 @@ def certify_class(
     """CERTIFY of Cohen et al., "Certified Adversarial Robustness via Randomized Smoothing" (2019), Sec. 3.2.
 
     Args:
-        classify: (batch, C, H, W) -> (batch,) classes.
+        logits: (batch, C, H, W) -> (batch, classes); the largest is the answer.
         image: (C, H, W) in [0, 1].
         sd: standard deviation of the noise.
         samples: noisy versions that are counted.
         selection: other noisy versions, which choose the class.
         error: chance that the certificate is wrong.
         generator: of the noise, on the CPU.
+
+    Raises:
+        InputError: a logit is not finite.
     """
-    chosen = int(answers(classify, image, sd=sd, samples=selection, generator=generator).mode().values)
-    counted = answers(classify, image, sd=sd, samples=samples, generator=generator)
+
+    def classes(count: int) -> Tensor:
+        return answers(logits, image, sd=sd, samples=count, generator=generator).argmax(dim=1)
+
+    chosen = int(classes(selection).mode().values)
+    counted = classes(samples)
     return certified(chosen, int((counted == chosen).sum()), samples, sd=sd, error=error)
 
 
@@ -113,6 +122,9 @@ def certify_pair(
 
     Returns:
         Decision 1: the same person; 0: another.
+
+    Raises:
+        InputError: a similarity is not finite.
     """
     found = answers(similarity, image, sd=sd, samples=samples, generator=generator)
     above = int((found >= threshold).sum())
@@ -157,9 +169,23 @@ def answers(
     generator: torch.Generator,
     portion: int = 500,
 ) -> Tensor:
-    """What a function says of noisy versions of an image, (samples,) on the CPU; memory stays flat."""
+    """What a function says of noisy versions of an image, (samples, ...) on the CPU.
+
+    Raises:
+        InputError: an answer is not finite. NaN is below every threshold, and the first NaN is taken for the
+            largest logit: it would count as a decision that never changes.
+    """
     found = []
     for start in range(0, samples, portion):
         noise = torch.randn(min(portion, samples - start), *image.shape, generator=generator)
         found.append(asked(image + sd * noise).cpu())
-    return torch.cat(found)
+    said = torch.cat(found)
+    finite = said.reshape(samples, -1).isfinite().all(dim=1)
+    if not finite.all():
+        raise InputError(
+            "--model",
+            "must answer with finite numbers, also under noise",
+            got=f"NaN or infinity for {int((~finite).sum()):,} of {samples:,} noisy versions of a picture",
+            fix="A training that diverged leaves such a model: train it again, or certify another one.",
+        )
+    return said

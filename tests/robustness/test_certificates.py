@@ -67,12 +67,11 @@ def test_the_radius_approaches_the_distance_to_the_border_of_a_linear_model(dist
     """There the smoothed decision changes exactly at the border, Cohen et al., Appendix B."""
     normal, height = side_of(distance)
 
-    def classify(pixels: Tensor) -> Tensor:
-        return ((pixels * normal).flatten(1).sum(dim=1) > height).long()
+    def logits(pixels: Tensor) -> Tensor:
+        above = (pixels * normal).flatten(1).sum(dim=1) - height
+        return torch.stack([torch.zeros_like(above), above], dim=1)
 
-    found = certify_class(
-        classify, IMAGE, sd=SD, samples=20_000, selection=50, error=0.001, generator=fresh()
-    )
+    found = certify_class(logits, IMAGE, sd=SD, samples=20_000, selection=50, error=0.001, generator=fresh())
     assert found.decision == 1
     assert 0.85 * distance < found.radius <= distance
 
@@ -92,6 +91,23 @@ def test_it_abstains_where_the_counts_do_not_decide() -> None:
     assert certified(1, 100, 100, sd=SD, error=0.001).radius == pytest.approx(
         SD * stats.norm.ppf(0.001**0.01)
     )
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("share", [1.0, 0.01])
+def test_an_answer_that_is_not_finite_is_no_certificate(value: float, share: float) -> None:
+    """NaN is below every threshold and the largest of NaNs is class 0: both would never change."""
+
+    def answer(*shape: int) -> Tensor:
+        said = torch.zeros(shape)
+        said[: math.ceil(share * len(said))] = value
+        return said
+
+    asked = {"sd": SD, "samples": 100, "error": 0.001}
+    with pytest.raises(InputError, match=r"NaN or infinity for \d+ of 100 noisy versions"):
+        certify_pair(lambda seen: answer(len(seen)), IMAGE, threshold=0.3, generator=fresh(), **asked)
+    with pytest.raises(InputError, match=r"NaN or infinity for \d+ of 50 noisy versions"):
+        certify_class(lambda seen: answer(len(seen), 3), IMAGE, selection=50, generator=fresh(), **asked)
 
 
 def test_a_pairs_decision_holds_up_to_the_radius_and_not_far_beyond() -> None:

@@ -179,6 +179,19 @@ def test_who_knows_the_detector_gets_past_it(goal: PairGoal) -> None:
     assert undetected[1] > undetected[0] + 0.1
 
 
+@pytest.mark.parametrize("name", SMALL)
+def test_a_network_that_answers_nan_is_not_called_robust_or_deceived(name: str) -> None:
+    class Broken(Bands):
+        def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+            return super().forward(pixels) * torch.nan
+
+    probes, references = (band_images(6, seed=seed)[0] for seed in (0, 1))
+    attack = SMALL[name]("dodging")
+    threat = ThreatModel(min(attack.norms), 0.1)
+    with pytest.raises(InputError, match=r"must (give|be) finite.*; got NaN .* of 6"):
+        attack(Broken().eval(), probes, references, threat=threat, seed=0)
+
+
 def test_bad_input_is_refused() -> None:
     probes, references = pairs("impersonation")
     attack, threat = PairPGD("impersonation", steps=1, restarts=1), ThreatModel("linf", 0.1)
