@@ -21,6 +21,8 @@ from robustness.config.chosen import LEVELS, ROUNDING
 from robustness.face_regions import seen_landmarks
 from robustness.joint_model import joint_network
 
+_BISECTIONS = 30
+
 
 @dataclass(frozen=True)
 class ChangedPixels:
@@ -205,9 +207,26 @@ def pixels_of(crop: NDArray[np.uint8]) -> Tensor:
 
 
 def with_8_bits(clean: NDArray[np.uint8], image: Tensor, threat: ThreatModel) -> NDArray[np.uint8]:
-    """An attacked image, (3, height, width) in [0, 1], rounded to grey levels; with linf within epsilon."""
-    levels = np.rint(image.permute(1, 2, 0).numpy() * LEVELS)
+    """An attacked image, (3, height, width) in [0, 1], rounded to grey levels and within epsilon.
+
+    Rounding can lengthen a change. With linf it is cut; with l2 it is shrunk before it is rounded.
+    """
+    levels, most = image.permute(1, 2, 0).numpy() * LEVELS, (threat.epsilon + ROUNDING) * LEVELS
     if threat.norm == "linf":
-        most = int(threat.epsilon * LEVELS + ROUNDING * LEVELS)
-        levels = clean + (levels - clean).clip(-most, most)
-    return levels.astype(np.uint8)
+        change = (np.rint(levels) - clean).clip(-int(most), int(most))
+    else:
+        change = _rounded_within(levels.astype(np.float64) - clean, most)
+    return (clean + change).astype(np.uint8)
+
+
+def _rounded_within(change: NDArray[np.float64], most: float) -> NDArray[np.float64]:
+    """The largest share of a change whose rounded grey levels have an l2 norm of at most `most`."""
+    whole = np.rint(change)
+    if np.linalg.norm(whole) <= most:
+        return whole
+    fits, too_much = 0.0, 1.0  # a larger share never rounds to a shorter change
+    for _ in range(_BISECTIONS):
+        share = (fits + too_much) / 2
+        short = np.linalg.norm(np.rint(share * change)) <= most
+        fits, too_much = (share, too_much) if short else (fits, share)
+    return np.rint(fits * change)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from small_faces import face, pattern_embedder
 
 import faceverif
@@ -16,7 +17,8 @@ from data_prep.errors import InputError
 from data_prep.face_model import load_face_model
 from data_prep.synthetic import synthesise_photos
 from faceverif.own_packages import refuse_foreign_robustness
-from robustness.photo_attack import impersonate
+from faceverif.perturbation.threat_model import ThreatModel
+from robustness.photo_attack import impersonate, with_8_bits
 
 MODEL = faceverif.Recogniser(pattern_embedder(input_px=96))
 ONE, OTHER = (face(person, 1, side=112) for person in (0, 1))
@@ -72,6 +74,31 @@ def test_a_photo_alone_can_be_dodged() -> None:
 @pytest.mark.parametrize("levels", [0, 1, 2.5, 7.9])
 def test_rounding_to_8_bits_stays_within_epsilon(levels: float) -> None:
     assert attacked(ONE, OTHER, epsilon=levels / 255).largest_change <= levels
+
+
+@pytest.mark.parametrize("epsilon", [0.1, 0.5, 1.0, 2.0])
+def test_rounding_stays_within_epsilon_in_l2_too_and_shrinks_no_more_than_it_must(epsilon: float) -> None:
+    """Of 0.2 to 4.6 grey levels per pixel: rounding shortens the first, and lengthens the others."""
+    drawn = np.random.default_rng(0)
+    clean = drawn.integers(20, 235, (64, 64, 3), dtype=np.uint8)
+    change = drawn.normal(size=clean.shape)
+    change *= epsilon / np.linalg.norm(change)
+    image = torch.from_numpy((clean / 255 + change).astype(np.float32)).permute(2, 0, 1)
+    rounded = with_8_bits(clean, image, ThreatModel("l2", epsilon)).astype(float) - clean
+    plain = np.rint((clean / 255 + change) * 255) - clean
+    most = 255 * epsilon + 1e-3
+    if np.linalg.norm(plain) <= most:
+        np.testing.assert_array_equal(rounded, plain)
+    else:
+        assert most - 0.5 < np.linalg.norm(rounded) <= most
+        assert (rounded * plain >= 0).all()
+
+
+@pytest.mark.parametrize("name", ["pgd", "evolutionary"])
+def test_an_attack_in_l2_keeps_its_size_in_8_bits(name: str) -> None:
+    more = {"norm": "l2"} if name == "pgd" else {"threshold": 0.5, "steps": None, "queries": 20}
+    change = attacked(ONE, OTHER, name=name, epsilon=0.5, **more).change / 255
+    assert 0.4 < np.linalg.norm(change) <= 0.5 + 1e-6
 
 
 def test_photos_are_aligned_first(tmp_path: Path) -> None:
