@@ -151,6 +151,21 @@ def _refuse_not_finite(embeddings: Tensor) -> None:
         )
 
 
+def require_two_classes(classes: int) -> None:
+    """Stop where nothing can be told apart: a single class is always right, and its entropy is 0 / 0.
+
+    Raises:
+        InputError: fewer than two.
+    """
+    if classes < 2:
+        raise InputError(
+            "classes",
+            "must be two or more",
+            got=classes,
+            fix="Take images or photos of at least two classes.",
+        )
+
+
 def require_positive(name: str, value: float) -> None:
     """Stop on a scale that is not above zero.
 

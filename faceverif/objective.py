@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from data_prep.errors import InputError
-from faceverif.checked_tensors import valid_labels
+from faceverif.checked_tensors import require_two_classes, valid_labels
 from faceverif.config.objective import ObjectiveConfig
 from faceverif.criteria import Criterion, build_criterion
 from faceverif.heads import HeadOutput, build_head
@@ -39,11 +39,12 @@ class Objective(nn.Module):
         embedding_dim: length of an embedding.
 
     Raises:
-        InputError: a setting does not fit the number of classes.
+        InputError: a single class, or a setting does not fit the number of classes.
     """
 
     def __init__(self, config: ObjectiveConfig, *, classes: int, embedding_dim: int) -> None:
         super().__init__()
+        require_two_classes(classes)
         self.head = build_head(config.head, classes=classes, embedding_dim=embedding_dim)
         self.criterion = build_criterion(config.criterion, classes=classes)
         self._weighted = []

@@ -7,6 +7,7 @@ import math
 from torch import Tensor
 from torch.nn import functional as F
 
+from faceverif.checked_tensors import require_two_classes
 from faceverif.heads import Head
 from faceverif.heads.sharding import ShardedOutput
 from faceverif.penalties.base import EmbeddedBatch, Penalty
@@ -19,17 +20,26 @@ def scaled_entropy(log_scores: Tensor) -> Tensor:
     Zhao et al., "GSC Loss" (2022), Eqs. 7, 8. A score that underflows adds nothing: 0 log 0 = 0.
 
     Args:
-        log_scores: (batch, classes), a log softmax; at least two classes.
+        log_scores: (batch, classes), a log softmax.
 
     Returns:
         (batch,).
+
+    Raises:
+        InputError: a single class.
     """
-    return -_terms(log_scores).sum(dim=1) / math.log(log_scores.shape[1])
+    return -_terms(log_scores).sum(dim=1) / _largest(log_scores.shape[1])
 
 
 def entropy_of_shards(logits: ShardedLogits) -> Tensor:
     """`scaled_entropy`, (batch,), of logits whose classes are spread over processes."""
-    return -logits.summed(_terms(logits.log_scores)) / math.log(logits.classes)
+    return -logits.summed(_terms(logits.log_scores)) / _largest(logits.classes)
+
+
+def _largest(classes: int) -> float:
+    """The entropy of scores that are all the same."""
+    require_two_classes(classes)
+    return math.log(classes)
 
 
 def _terms(log_scores: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from faceverif.checked_tensors import require_two_classes
 from faceverif.heads import Head
 from faceverif.heads.angular import cosines
 from faceverif.heads.sharding import ShardedOutput, sharding_of
@@ -23,12 +24,16 @@ def hyperspherical_energy(weight: Tensor, labels: Tensor) -> Tensor:
     a batch against all, as SphereFace+ trains. All classes as labels give the energy itself.
 
     Args:
-        weight: (classes, dim), at least two classes.
+        weight: (classes, dim).
         labels: (batch,), int64 in [0, classes).
 
     Returns:
         (batch,).
+
+    Raises:
+        InputError: a single class.
     """
+    require_two_classes(len(weight))
     return _energies(weight[labels], weight, labels).sum(dim=1) / (len(weight) - 1)
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from data_prep.errors import InputError
-from faceverif.checked_tensors import refuse_bad_labels
+from faceverif.checked_tensors import refuse_bad_labels, require_two_classes
 from faceverif.perturbation.norm import Norm
 from faceverif.perturbation.threat_model import ThreatModel
 from robustness.attacked_model import (
@@ -164,10 +164,11 @@ class Attack(ABC):
             portion: images at once; apart from the result, memory does not depend on N.
 
         Raises:
-            InputError: the model is in training mode, pixels are not float32 in [0, 1], or the attack does
-                not know the norm or the goal.
+            InputError: the model is in training mode or knows a single class, pixels are not float32 in
+                [0, 1], or the attack does not know the norm or the goal.
         """
         self._refuse_unknown(threat, targets)
+        require_two_classes(model.head.classes)
         refuse_unfit_model(model)
         refuse_bad_pixels(images)
         for classes in (labels,) if targets is None else (labels, targets):

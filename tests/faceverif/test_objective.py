@@ -356,6 +356,12 @@ def test_top_c_above_the_number_of_classes() -> None:
         Objective(wanted, classes=CLASSES, embedding_dim=DIM)
 
 
+@pytest.mark.parametrize("penalties", [(), ("entropy",), ("gsc",)])
+def test_a_single_class_leaves_nothing_to_learn(penalties: tuple[str, ...]) -> None:
+    with pytest.raises(InputError, match="classes: must be two or more; got 1"):
+        Objective(config("softmax", penalties=penalties), classes=1, embedding_dim=DIM)
+
+
 def test_a_probe_leaves_the_backbone_to_the_pair_loss() -> None:
     x, y = drawn()
     x.requires_grad_()

@@ -168,6 +168,16 @@ def test_gsc_of_as_many_scores_as_it_takes_stays_in_float32(classes: int) -> Non
         gsc_penalty(logits, top_c=65)
 
 
+@pytest.mark.parametrize(
+    "penalty",
+    [entropy, partial(gsc_penalty, top_c=1), lambda one: hyperspherical_energy(one.T, torch.zeros(3).long())],
+)
+def test_a_single_class_has_no_entropy_and_no_energy(penalty: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    """Both would be 0 / 0, in the value and in the gradient."""
+    with pytest.raises(InputError, match="classes: must be two or more; got 1"):
+        penalty(torch.ones(3, 1))
+
+
 def test_entropy_of_uniform_and_certain_scores() -> None:
     values = entropy(torch.tensor([[0.0, 0, 0, 0], [1e4, 0, 0, 0]]))
     assert values.tolist() == pytest.approx([1.0, 0.0])

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 from toy_models import (
+    CLASSES,
     Bands,
     band_images,
     carlini_wagner,
@@ -22,6 +23,7 @@ from toy_models import (
 )
 
 from data_prep.errors import InputError
+from faceverif.heads.softmax import SoftmaxHead
 from faceverif.perturbation.norm import Norm
 from faceverif.perturbation.threat_model import ThreatModel
 from robustness.attacked_model import AttackedModel, GradientCount, Watched
@@ -41,6 +43,7 @@ from robustness.attacks.transfer import Transfer
 from robustness.detectors import build_detector
 from robustness.detectors.rejection_threshold import calibrate
 from robustness.features import extract_features
+from robustness.no_head import NoObjective
 
 MODEL = lgm_model()
 IMAGES, LABELS = band_images(12)
@@ -69,6 +72,20 @@ SMALL: dict[str, Callable[[], Attack]] = {
     "adaptive": adaptive,
     "feature_matching": lambda: FeatureMatching(extract_features(MODEL, IMAGES, LABELS), steps=5, restarts=1),
 }
+
+
+@pytest.mark.parametrize("targeted", [False, True])
+@pytest.mark.parametrize("name", SMALL)
+def test_a_single_class_is_not_called_robust(name: str, targeted: bool) -> None:
+    """It is always right, and there is no second class to lead to."""
+    attack = SMALL[name]()
+    if ("targeted" if targeted else "untargeted") not in attack.goals:
+        return
+    alone = NoObjective(embedding_dim=CLASSES)
+    alone.head = SoftmaxHead(classes=1, embedding_dim=CLASSES)
+    threat = ThreatModel(min(attack.norms), 0.1, targeted=targeted)
+    with pytest.raises(InputError, match="classes: must be two or more; got 1"):
+        attack(AttackedModel(Bands(), alone).eval(), IMAGES, 0 * LABELS, threat=threat, seed=0)
 
 
 def threats(attack: Attack, epsilon: float) -> list[ThreatModel]:
