@@ -201,7 +201,7 @@ def test_of_two_networks_side_by_side_none_is_chosen_in_silence(tmp_path: Path) 
 
 
 def test_layers_that_two_publishers_name_alike_are_said_to_be_a_guess(tmp_path: Path) -> None:
-    state = {key.removeprefix("model."): value for key, value in adaface(18)[0].items()}
+    state = published.adaface_weights(18, side=SIDE, dim=DIM)
     _, told = imported(tmp_path, state)
     assert "TFace and face.evoLVe name their layers alike and take RGB" in told.text()
     for said in ({"colours": "rgb"}, {"preprocess": "rgb-127.5"}):
