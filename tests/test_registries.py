@@ -13,10 +13,10 @@ from typing import Any, NamedTuple, get_args
 
 import pytest
 from classification.test_networks import KNOWN as TESTED_NETWORKS
+from head_cases import SETTINGS as TESTED_HEADS
 from test_attacks import SMALL as TESTED_ATTACKS
 from test_backbones import FAMILIES as TESTED_BACKBONES
 from test_objective import OF_CRITERIA as TESTED_CRITERIA
-from test_objective import OF_HEADS as TESTED_HEADS
 from test_pair_attacks import SMALL as TESTED_PAIR_ATTACKS
 from test_penalties import MODULES as TESTED_PENALTIES
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from faceverif.checked_tensors import refuse_bad_labels, require_not_negative
-from faceverif.heads.angular import AngularHead, angular_logits
+from faceverif.checked_tensors import require_not_negative
+from faceverif.heads.angular import AngularHead
 from faceverif.heads.arcface import require_margin_rad, sine_of, turned_cosine
 from faceverif.process_sums import sum_over_processes
 
@@ -52,43 +52,14 @@ def adapted_cosine(cosine: Tensor, quality: Tensor, *, margin: float) -> Tensor:
     return torch.where(angle < 0, turned_towards, turned_away) - margin * (1.0 + quality)
 
 
-def adaface_logits(
-    embeddings: Tensor, weight: Tensor, labels: Tensor, quality: Tensor, *, scale: float, margin: float
-) -> Tensor:
-    """s (cos(theta_y + g_angle) - g_add) at the true class, s cos(theta_j) elsewhere; see `adapted_cosine`.
-
-    Kim et al., "AdaFace" (2022), Sec. 3.3.
-
-    Args:
-        embeddings: (batch, dim), any norm.
-        weight: (classes, dim), any norm.
-        labels: (batch,), int64 in [0, classes).
-        quality: (batch,), in [-1, 1]; see `image_quality`.
-        scale: s > 0.
-        margin: m in [0, pi / 2].
-
-    Returns:
-        (batch, classes).
-
-    Raises:
-        InputError: a margin or labels out of range.
-    """
-    require_margin_rad(margin, name="margin")
-    refuse_bad_labels(labels, batch=len(embeddings), classes=len(weight))
-
-    def lower(cosine: Tensor, norms: Tensor) -> Tensor:
-        return adapted_cosine(cosine, quality, margin=margin)
-
-    return angular_logits(embeddings, weight, labels, lower, scale=scale)[0]
-
-
 class AdaFaceHead(AngularHead):
-    """Angular head with the margin of `adaface_logits`, and running statistics of the embeddings' lengths.
+    """s (cos(theta_y + g_angle) - g_add) at the true class, s cos(theta_j) elsewhere.
 
-    Mean and standard deviation begin at 20 and 100, as in the authors' code, so every sample counts as of
-    middle quality at first. The standard deviation is that of a sample (n - 1); a batch of one photo has 0
-    there, where the authors' code would give NaN from then on. The lengths are not clipped to [1e-3, 100]
-    as in their code: a backbone with longer embeddings would have one quality for all.
+    Kim et al., "AdaFace" (2022), Sec. 3.3: see `adapted_cosine`, and `image_quality` by the running mean and
+    standard deviation of the embeddings' lengths. These begin at 20 and 100, as in the authors' code, so
+    every sample counts as of middle quality at first. The standard deviation is that of a sample (n - 1); a
+    batch of one photo has 0 there, where the authors' code would give NaN from then on. The lengths are not
+    clipped to [1e-3, 100] as in their code: a backbone with longer embeddings would have one quality for all.
 
     Args:
         classes: how many identities.
@@ -126,14 +97,14 @@ class AdaFaceHead(AngularHead):
         count, total, squares = sum_over_processes(sums)
         offset = total / count.clamp_min(1.0)
         variance = (squares - total * offset).clamp_min(0.0) / (count - 1.0).clamp_min(1.0)
-        step = self.step * (count > 0)
-        self.mean = self.mean + step.to(self.mean) * offset.to(self.mean)
-        self.deviation = self.deviation.lerp(variance.sqrt().to(self.mean), step.to(self.mean))
+        step = self.step * (count > 0).to(self.mean)
+        self.mean = self.mean + step * offset.to(self.mean)
+        self.deviation = self.deviation.lerp(variance.sqrt().to(self.mean), step)
 
     def quality(self, norms: Tensor) -> Tensor:
         """(batch,) `image_quality` of lengths, (batch,), by the running statistics."""
         return image_quality(norms, mean=self.mean, deviation=self.deviation, h=self.h)
 
     def lower_own(self, cosine: Tensor, norms: Tensor) -> Tensor:
-        """The margin of its quality is split between the angle and the cosine."""
+        """cos(theta_y + g_angle) - g_add, both of the image's quality."""
         return adapted_cosine(cosine, self.quality(norms), margin=self.margin_now)

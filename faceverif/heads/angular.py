@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -14,9 +13,6 @@ from faceverif.heads.products import products_with_margin, unit_weight_products
 from faceverif.sharding.own_class import OwnClass
 
 _SHORTEST = 1e-6
-# From cosines with the own class and norms of the raw embeddings, each (batch,), to cosines with a margin.
-# Gradients flow through both; a margin that must not change the norms detaches them.
-LowerOwn = Callable[[Tensor, Tensor], Tensor]
 
 
 def cosines(embeddings: Tensor, weight: Tensor) -> Tensor:
@@ -57,47 +53,10 @@ def replace_true_class(logits: Tensor, labels: Tensor, true_logits: Tensor) -> T
     return OwnClass.among(labels, logits.shape[1]).replaced(logits, true_logits)
 
 
-def scaled_cosines(embeddings: Tensor, weight: Tensor, *, scale: float) -> Tensor:
-    """s * cos(theta_j), the scale put on the embeddings: there it costs nothing."""
-    return unit_weight_products(directions(embeddings, length=scale), weight)
-
-
-def angular_logits(
-    embeddings: Tensor,
-    weight: Tensor,
-    labels: Tensor,
-    lower_own: LowerOwn,
-    *,
-    scale: float,
-) -> tuple[Tensor, Tensor]:
-    """Scaled cosines, that with the own class lowered by a margin.
-
-    Args:
-        embeddings: (batch, dim), any norm.
-        weight: (classes, dim), any norm.
-        labels: (batch,), int64 in [0, classes): checked by those who call this.
-        lower_own: see `LowerOwn`.
-        scale: s > 0.
-
-    Returns:
-        (batch, classes) logits; (batch,) scaled cosines with the own class, without a gradient.
-
-    Raises:
-        InputError: a scale of zero or less.
-    """
-    require_positive("scale", scale)
-    return products_with_margin(
-        directions(embeddings, length=scale),
-        weight,
-        labels,
-        lambda own, norms, weight_norms: scale * lower_own(own / scale, norms),
-        unit_weight=True,
-        norms=torch.linalg.vector_norm(embeddings, dim=1),
-    )
-
-
 class AngularHead(Head):
-    """Class centres compared by angle, with a margin that may grow in training.
+    """s cos(theta_j) of every class, with a margin at the true class that may grow in training.
+
+    A subclass is its margin: `lower_own` is all that one adds whose margin depends on its own sample alone.
 
     Args:
         classes: how many identities.
@@ -122,16 +81,47 @@ class AngularHead(Head):
 
     @abstractmethod
     def lower_own(self, cosine: Tensor, norms: Tensor) -> Tensor:
-        """What the margin now in force makes of the cosines with the own class; see `LowerOwn`."""
+        """What the margin now in force, `margin_now`, makes of cos(theta_y).
+
+        Args:
+            cosine: cos(theta_y), (batch,), of each embedding with its own class.
+            norms: (batch,), of the raw embeddings.
+
+        Returns:
+            (batch,). Gradients flow through both; a margin that must not change the norms detaches them.
+        """
+
+    def with_margin(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Scaled cosines, that with the own class lowered by the margin.
+
+        Args:
+            embeddings: (batch, dim), any norm.
+            labels: (batch,); one outside [0, classes) names a class that is not among these.
+
+        Returns:
+            (batch, classes) logits; (batch,) scaled cosines with the own class, without a gradient.
+        """
+        return products_with_margin(
+            self._scaled(embeddings),
+            self.weight,
+            labels,
+            lambda own, norms, weight_norms: self.scale * self.lower_own(own / self.scale, norms),
+            unit_weight=True,
+            norms=torch.linalg.vector_norm(embeddings, dim=1),
+        )
 
     def compare(self, embeddings: Tensor, labels: Tensor) -> HeadOutput:
         """Scaled cosines without and with the margin."""
-        logits, own = angular_logits(embeddings, self.weight, labels, self.lower_own, scale=self.scale)
+        logits, own = self.with_margin(embeddings, labels)
         return HeadOutput(logits, lambda: replace_true_class(logits, labels, own))
 
     def compare_plainly(self, embeddings: Tensor) -> Tensor:
         """Scaled cosines, (batch, classes)."""
-        return scaled_cosines(embeddings, self.weight, scale=self.scale)
+        return unit_weight_products(self._scaled(embeddings), self.weight)
+
+    def _scaled(self, embeddings: Tensor) -> Tensor:
+        """The scale is put on the embeddings: there it costs nothing."""
+        return directions(embeddings, length=self.scale)
 
     def centres(self) -> Tensor:
         """The class weights; only their direction counts."""

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from data_prep.errors import InputError
-from faceverif.checked_tensors import refuse_bad_labels, require_not_negative
-from faceverif.heads.angular import AngularHead, angular_logits
+from faceverif.checked_tensors import require_not_negative
+from faceverif.heads.angular import AngularHead
 
 LARGEST_MARGIN_RAD = math.pi / 2
 # Below this the sine stands still: float32 cannot tell it from rounding, and its derivative -cos / sin,
@@ -42,35 +42,6 @@ def sine_of(cosine: Tensor) -> Tensor:
     return (1.0 - cosine.square()).clamp_min(_SMALLEST_SINE**2).sqrt()
 
 
-def arcface_logits(
-    embeddings: Tensor, weight: Tensor, labels: Tensor, *, scale: float, margin_rad: float
-) -> Tensor:
-    """s * cos(theta_y + m) at the true class, s * cos(theta_j) elsewhere.
-
-    Deng et al., "ArcFace" (2019), Eq. 3; see `turned_cosine` for what happens beyond pi.
-
-    Args:
-        embeddings: (batch, dim), any norm.
-        weight: (classes, dim), any norm.
-        labels: (batch,), int64 in [0, classes).
-        scale: s > 0.
-        margin_rad: m in [0, pi / 2], in radians.
-
-    Returns:
-        (batch, classes).
-
-    Raises:
-        InputError: a margin or labels out of range.
-    """
-    require_margin_rad(margin_rad)
-    refuse_bad_labels(labels, batch=len(embeddings), classes=len(weight))
-
-    def lower(cosine: Tensor, norms: Tensor) -> Tensor:
-        return turned_cosine(cosine, margin_rad=margin_rad)
-
-    return angular_logits(embeddings, weight, labels, lower, scale=scale)[0]
-
-
 def require_margin_rad(margin_rad: float, *, name: str = "margin_rad") -> None:
     """Stop on a margin at which `turned_cosine` breaks its promise.
 
@@ -83,12 +54,24 @@ def require_margin_rad(margin_rad: float, *, name: str = "margin_rad") -> None:
 
 
 class ArcFaceHead(AngularHead):
-    """Angular head with the margin of `arcface_logits`."""
+    """s cos(theta_y + m) at the true class, s cos(theta_j) elsewhere.
+
+    Deng et al., "ArcFace" (2019), Eq. 3; see `turned_cosine` for what happens beyond pi.
+
+    Args:
+        classes: how many identities.
+        embedding_dim: length of an embedding.
+        scale: s.
+        margin_rad: m in [0, pi / 2], in radians; it may grow in training.
+
+    Raises:
+        InputError: a scale or a margin out of range.
+    """
 
     def __init__(self, *, classes: int, embedding_dim: int, scale: float, margin_rad: float) -> None:
         require_margin_rad(margin_rad)
         super().__init__(classes=classes, embedding_dim=embedding_dim, scale=scale, margin=margin_rad)
 
     def lower_own(self, cosine: Tensor, norms: Tensor) -> Tensor:
-        """The margin is added to the angle."""
+        """cos(theta_y + m)."""
         return turned_cosine(cosine, margin_rad=self.margin_now)

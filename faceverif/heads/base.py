@@ -59,8 +59,9 @@ class Head(nn.Module, ABC):
     """Class centres and the rule that compares embeddings with them.
 
     A head receives raw embeddings, (batch, dim), whatever their norm, and owns its class centres. A new head
-    is a pure function with the maths, a subclass that stores its arguments, a config, and a line in the
-    registry of `faceverif.heads`.
+    is a subclass whose docstring states the formula, a config, a line in the registry of `faceverif.heads`,
+    and an oracle that its logits must equal in training. Where only the cosine with the own class changes, it
+    is an `AngularHead` with one method, `lower_own`.
 
     Args:
         classes: how many there are.

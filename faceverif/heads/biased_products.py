@@ -36,8 +36,8 @@ def biased_weight_products(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """x . w'_j, each unit weight w_j pulled towards that of the sample's own class.
 
-    w'_j = (alpha w_c + w_j) / |alpha w_c + w_j| with unit w; its product with x needs only x . w_j, x . w_c
-    and w_c . w_j.
+    w'_j = (alpha w_c + w_j) / |alpha w_c + w_j| with unit w, Eq. 12 of Li & Wang (2020); its product with x
+    needs only x . w_j, x . w_c and w_c . w_j.
 
     Args:
         embeddings: (batch, dim).

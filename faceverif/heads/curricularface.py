@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from faceverif.heads.angular import AngularHead, angular_logits, replace_true_class
-from faceverif.heads.arcface import arcface_logits, require_margin_rad, turned_cosine
+from faceverif.heads.angular import AngularHead, replace_true_class
+from faceverif.heads.arcface import require_margin_rad, turned_cosine
 from faceverif.heads.base import HeadOutput
 from faceverif.process_sums import sum_over_processes
 from faceverif.sharding.own_class import OwnClass
@@ -17,46 +17,12 @@ from faceverif.sharding.own_class import OwnClass
 _SHARE_OF_NEWEST = 0.01
 
 
-def curricularface_logits(
-    embeddings: Tensor,
-    weight: Tensor,
-    labels: Tensor,
-    stage: Tensor | float,
-    *,
-    scale: float,
-    margin_rad: float,
-) -> Tensor:
-    """ArcFace's logits, those of the hard negative classes multiplied with t + cos(theta_j).
+def modulated(logits: Tensor, own: Tensor, stage: Tensor, *, scale: float) -> Tensor:
+    """N(t, cos(theta_j)) of logits with the margin: s cos(theta_j) (t + cos(theta_j)) for the hard classes.
 
     Huang et al., "CurricularFace" (2020), Sec. 3.2: a class j is hard for a sample where cos(theta_j) exceeds
     the true class's cosine with its margin. With t = 0 a hard class counts less than in ArcFace, from
-    t + cos(theta_j) = 1 on it counts more. Where no class is hard, these are ArcFace's logits. The margin
-    beyond theta + m > pi is that of `turned_cosine` here, also for what is hard; the authors' code compares
-    with cos(theta + m) there.
-
-    Args:
-        embeddings: (batch, dim), any norm.
-        weight: (classes, dim), any norm.
-        labels: (batch,), int64 in [0, classes).
-        stage: t, the running mean of the true classes' cosines; a single number without a gradient.
-        scale: s > 0.
-        margin_rad: m in [0, pi / 2], in radians.
-
-    Returns:
-        (batch, classes).
-
-    Raises:
-        InputError: a margin or labels out of range.
-    """
-    logits = arcface_logits(embeddings, weight, labels, scale=scale, margin_rad=margin_rad)
-    own = OwnClass.among(labels, len(weight)).of(logits.detach())
-    return modulated(
-        logits, own, torch.as_tensor(stage, dtype=logits.dtype, device=logits.device), scale=scale
-    )
-
-
-def modulated(logits: Tensor, own: Tensor, stage: Tensor, *, scale: float) -> Tensor:
-    """The curriculum of `curricularface_logits`, on logits with the margin.
+    t + cos(theta_j) = 1 on it counts more.
 
     Args:
         logits: (batch, classes), scaled cosines, with the margin at the true class.
@@ -90,7 +56,11 @@ class _Modulated(torch.autograd.Function):
 
 
 class CurricularFaceHead(AngularHead):
-    """ArcFace's head with the curriculum of `curricularface_logits`.
+    """s cos(theta_y + m) at the true class, s N(t, cos(theta_j)) elsewhere; see `modulated` for N.
+
+    Huang et al., "CurricularFace" (2020), Sec. 3.2. Where no class is hard, these are ArcFace's logits. The
+    margin beyond theta + m > pi is that of `turned_cosine` here, also for what is hard; the authors' code
+    compares with cos(theta + m) there.
 
     t begins at 0. Each batch moves it by a hundredth towards the mean cosine with the own classes, before it
     is compared, as in the authors' code. The mean is of the batch of all processes; DDP alone would take one
@@ -115,12 +85,12 @@ class CurricularFaceHead(AngularHead):
         self.register_buffer("stage", torch.zeros(()))
 
     def lower_own(self, cosine: Tensor, norms: Tensor) -> Tensor:
-        """The margin is added to the angle."""
+        """cos(theta_y + m)."""
         return turned_cosine(cosine, margin_rad=self.margin_now)
 
     def compare(self, embeddings: Tensor, labels: Tensor) -> HeadOutput:
         """Scaled cosines without and with margin and curriculum."""
-        lowered, own = angular_logits(embeddings, self.weight, labels, self.lower_own, scale=self.scale)
+        lowered, own = self.with_margin(embeddings, labels)
         at = OwnClass.among(labels, lowered.shape[1])
         if self.training:
             self._advance(own / self.scale, at)
@@ -132,6 +102,6 @@ class CurricularFaceHead(AngularHead):
     def _advance(self, own_cosines: Tensor, at: OwnClass) -> None:
         """Move t; where classes are spread, each process adds the samples of its own."""
         total, count = sum_over_processes(torch.stack((own_cosines.sum(), at.here.sum().to(own_cosines))))
-        share = _SHARE_OF_NEWEST * (count > 0)
+        share = _SHARE_OF_NEWEST * (count > 0).to(self.stage)
         # A new tensor: the old one may be part of a graph still to be differentiated.
-        self.stage = self.stage.lerp(total / count.clamp_min(1.0), share.to(self.stage))
+        self.stage = self.stage.lerp(total / count.clamp_min(1.0), share)

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from data_prep.errors import InputError
-from faceverif.checked_tensors import refuse_bad_labels, require_not_negative
-from faceverif.heads.angular import AngularHead, angular_logits
+from faceverif.checked_tensors import require_not_negative
+from faceverif.heads.angular import AngularHead
 from faceverif.heads.arcface import LARGEST_MARGIN_RAD, require_margin_rad, turned_cosine
 from faceverif.sharding.collectives import gathered, processes
 
@@ -46,59 +46,6 @@ def by_angle(margins: Tensor, cosines: Tensor) -> Tensor:
     """
     farthest_last = cosines.argsort(descending=True, stable=True)
     return torch.empty_like(margins).scatter(0, farthest_last, margins.sort().values)
-
-
-def elastic_arcface_logits(
-    embeddings: Tensor, weight: Tensor, labels: Tensor, margins_rad: Tensor, *, scale: float
-) -> Tensor:
-    """s cos(theta_y + m_i) at the true class of sample i, s cos(theta_j) elsewhere.
-
-    Boutros et al., "ElasticFace" (2022), Sec. 3: ElasticFace-Arc. Beyond pi see `turned_cosine`.
-
-    Args:
-        embeddings: (batch, dim), any norm.
-        weight: (classes, dim), any norm.
-        labels: (batch,), int64 in [0, classes).
-        margins_rad: m_i in [0, pi / 2], (batch,); see `drawn_margins`.
-        scale: s > 0.
-
-    Returns:
-        (batch, classes).
-
-    Raises:
-        InputError: labels out of range.
-    """
-    refuse_bad_labels(labels, batch=len(embeddings), classes=len(weight))
-
-    def lower(cosine: Tensor, norms: Tensor) -> Tensor:
-        return turned_cosine(cosine, margin_rad=margins_rad)
-
-    return angular_logits(embeddings, weight, labels, lower, scale=scale)[0]
-
-
-def elastic_cosface_logits(
-    embeddings: Tensor, weight: Tensor, labels: Tensor, margins: Tensor, *, scale: float
-) -> Tensor:
-    """s (cos(theta_y) - m_i) at the true class of sample i, s cos(theta_j) elsewhere.
-
-    Boutros et al., "ElasticFace" (2022), Sec. 3: ElasticFace-Cos.
-
-    Args:
-        embeddings: (batch, dim), any norm.
-        weight: (classes, dim), any norm.
-        labels: (batch,), int64 in [0, classes).
-        margins: m_i >= 0, (batch,); see `drawn_margins`.
-        scale: s > 0.
-
-    Returns:
-        (batch, classes).
-
-    Raises:
-        InputError: labels out of range.
-    """
-    refuse_bad_labels(labels, batch=len(embeddings), classes=len(weight))
-    lower = lambda cosine, norms: cosine - margins  # noqa: E731
-    return angular_logits(embeddings, weight, labels, lower, scale=scale)[0]
 
 
 class _ElasticHead(AngularHead):
@@ -173,7 +120,11 @@ class _ElasticHead(AngularHead):
 
 
 class ElasticArcFaceHead(_ElasticHead):
-    """ElasticFace-Arc: the margins of `elastic_arcface_logits`, in radians."""
+    """s cos(theta_y + m_i) at the true class of sample i, s cos(theta_j) elsewhere.
+
+    Boutros et al., "ElasticFace" (2022), Sec. 3: ElasticFace-Arc. Margins, in radians, are those of
+    `drawn_margins`, within [0, pi / 2]. Beyond pi see `turned_cosine`.
+    """
 
     largest = LARGEST_MARGIN_RAD
 
@@ -198,15 +149,19 @@ class ElasticArcFaceHead(_ElasticHead):
         )
 
     def lower_own(self, cosine: Tensor, norms: Tensor) -> Tensor:
-        """Each sample's margin is added to its angle."""
+        """cos(theta_y + m_i)."""
         return turned_cosine(cosine, margin_rad=self.margins(cosine))
 
 
 class ElasticCosFaceHead(_ElasticHead):
-    """ElasticFace-Cos: the margins of `elastic_cosface_logits`."""
+    """s (cos(theta_y) - m_i) at the true class of sample i, s cos(theta_j) elsewhere.
+
+    Boutros et al., "ElasticFace" (2022), Sec. 3: ElasticFace-Cos. Margins, in cosine, are those of
+    `drawn_margins`, within [0, 2].
+    """
 
     largest = _LARGEST_MARGIN
 
     def lower_own(self, cosine: Tensor, norms: Tensor) -> Tensor:
-        """Each sample's margin is subtracted from its cosine."""
+        """cos(theta_y) - m_i."""
         return cosine - self.margins(cosine)

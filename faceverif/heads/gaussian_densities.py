@@ -39,6 +39,8 @@ def margin_log_densities(
 ) -> tuple[Tensor, Tensor]:
     """`gaussian_log_densities`, the squared distance to the own class multiplied by 1 + alpha.
 
+    Wan et al., "Rethinking Feature Distribution for Loss Functions" (2018), Eqs. 17, 18.
+
     Args:
         embeddings: (batch, dim).
         means: (classes, dim).

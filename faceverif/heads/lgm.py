@@ -8,11 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from data_prep.errors import InputError
-from faceverif.checked_tensors import refuse_bad_labels, require_not_negative
+from faceverif.checked_tensors import require_not_negative
 from faceverif.heads.angular import replace_true_class
 from faceverif.heads.base import Head, HeadOutput
 from faceverif.heads.gaussian_densities import gaussian_log_densities, margin_log_densities
 from faceverif.heads.moments import ClassMoments
+from faceverif.heads.products import linear_products
 
 Covariance = Literal["identity", "isotropic", "diagonal", "shared"]
 MeansFrom = Literal["random", "from_data"]
@@ -22,42 +23,6 @@ MeansFrom = Literal["random", "from_data"]
 _LARGEST_LOG_VARIANCE = 4.0
 # A direction in which a data set hardly varies has at least this share of its largest variance, as a start.
 _SMALLEST_VARIANCE = 1e-6
-
-
-def lgm_logits(
-    embeddings: Tensor,
-    means: Tensor,
-    log_variances: Tensor,
-    labels: Tensor | None,
-    *,
-    alpha: float,
-) -> Tensor:
-    """-d_k (1 + alpha [k = y]) - 1/2 log |var_k|, the logits of Eq. 17 of Wan et al. (2018).
-
-    Their softmax is the posterior of a mixture of Gaussians with equal priors, the true class moved away by
-    alpha times its distance d_k = 1/2 sum_j (x_j - mu_kj)^2 / var_kj (Eq. 18). A constant dim / 2 log(2 pi)
-    is left out. The own class's distance is exact wherever it lies; those to others, multiplied out, carry
-    rounding errors of about 1e-7 (|x|^2 + |mu|^2) / var in float32.
-
-    Args:
-        embeddings: (batch, dim), not normalised.
-        means: (classes, dim).
-        log_variances: (classes, dim) diagonal, or (classes, 1) one variance a class; zeros: identity.
-        labels: (batch,), int64 in [0, classes); None: margin-free, whatever alpha.
-        alpha: margin in shares of the true class's distance, >= 0.
-
-    Returns:
-        (batch, classes).
-
-    Raises:
-        InputError: a negative alpha, log variances of another shape, or labels out of range.
-    """
-    require_not_negative("alpha", alpha)
-    _refuse_bad_shape(log_variances, means)
-    if labels is None:
-        return gaussian_log_densities(embeddings, means, log_variances)
-    refuse_bad_labels(labels, batch=len(embeddings), classes=len(means))
-    return margin_log_densities(embeddings, means, log_variances, labels, alpha=alpha)[0]
 
 
 def log_densities(
@@ -82,7 +47,12 @@ def log_densities(
 
 
 class LGMHead(Head):
-    """A mixture of Gaussians; see `lgm_logits`.
+    """-d_k (1 + alpha [k = y]) - 1/2 log |var_k|, the logits of Eq. 17 of Wan et al. (2018).
+
+    Their softmax is the posterior of a mixture of Gaussians with equal priors, the true class moved away by
+    alpha times its distance d_k = 1/2 sum_j (x_j - mu_kj)^2 / var_kj (Eq. 18). A constant dim / 2 log(2 pi)
+    is left out. The own class's distance is exact wherever it lies; those to others, multiplied out, carry
+    rounding errors of about 1e-7 (|x|^2 + |mu|^2) / var in float32.
 
     Args:
         classes: how many there are.
@@ -156,14 +126,16 @@ class LGMHead(Head):
     def compare_plainly(self, embeddings: Tensor) -> Tensor:
         """Log densities up to a constant, (batch, classes)."""
         x, means = self._whitened(embeddings)
-        logits = lgm_logits(x, means, self.log_variances, None, alpha=0.0)
+        logits = gaussian_log_densities(x, means, self.log_variances)
         return logits if self.whitening is None else logits + _log_volume(self.whitening)
 
     def _whitened(self, embeddings: Tensor) -> tuple[Tensor, Tensor]:
         """Embeddings and means where a shared covariance is the identity."""
         if self.whitening is None:
             return embeddings, self.means
-        return embeddings @ self.whitening, self.means @ self.whitening
+        columns = self.whitening.T
+        # Not `@`, whose backward pass under autocast has the three digits of bfloat16.
+        return linear_products(embeddings, columns), linear_products(self.means, columns)
 
     @torch.no_grad()
     def start_at(self, moments: ClassMoments) -> None:
@@ -207,14 +179,3 @@ def _whitening(moments: ClassMoments) -> Tensor:
         )
     variances, directions = torch.linalg.eigh(moments.within)
     return directions / variances.clamp_min(_SMALLEST_VARIANCE * variances[-1]).sqrt()
-
-
-def _refuse_bad_shape(log_variances: Tensor, means: Tensor) -> None:
-    classes, dim = means.shape
-    if log_variances.shape not in ((classes, dim), (classes, 1)):
-        raise InputError(
-            "log_variances",
-            f"must be ({classes}, {dim}) or ({classes}, 1)",
-            got=tuple(log_variances.shape),
-            fix="One per class and dimension, or one per class; zeros for the identity.",
-        )

@@ -7,8 +7,8 @@ from typing import NamedTuple
 from torch import Tensor
 
 from data_prep.errors import InputError
-from faceverif.checked_tensors import refuse_bad_labels, require_positive
-from faceverif.heads.angular import AngularHead, angular_logits
+from faceverif.checked_tensors import require_positive
+from faceverif.heads.angular import AngularHead
 from faceverif.heads.arcface import require_margin_rad, turned_cosine
 
 
@@ -61,52 +61,6 @@ def magnitude_margin(
     return lower_margin_rad + steepness * (magnitudes.within(norms) - magnitudes.lower)
 
 
-def magface_logits(
-    embeddings: Tensor,
-    weight: Tensor,
-    labels: Tensor,
-    *,
-    scale: float,
-    magnitudes: MagnitudeRange,
-    lower_margin_rad: float,
-    upper_margin_rad: float,
-) -> Tensor:
-    """s cos(theta_y + m(a)) at the true class, s cos(theta_j) elsewhere; a is the embedding's length.
-
-    Meng et al., "MagFace" (2021), Sec. 3.2. The gradient reaches the length: a shorter embedding has the
-    smaller margin, and the penalty `magnitude` pulls the other way. Beyond theta + m > pi see
-    `turned_cosine`; the authors' code drops the margin for every cosine below 0 instead (easy_margin).
-
-    Args:
-        embeddings: (batch, dim), raw.
-        weight: (classes, dim), any norm.
-        labels: (batch,), int64 in [0, classes).
-        scale: s > 0.
-        magnitudes: l_a and u_a.
-        lower_margin_rad: l_m in [0, pi / 2], in radians.
-        upper_margin_rad: u_m in [l_m, pi / 2], in radians.
-
-    Returns:
-        (batch, classes).
-
-    Raises:
-        InputError: a range or a margin that breaks its rule, or labels out of range.
-    """
-    _require_margins(magnitudes, lower_margin_rad, upper_margin_rad)
-    refuse_bad_labels(labels, batch=len(embeddings), classes=len(weight))
-
-    def lower(cosine: Tensor, norms: Tensor) -> Tensor:
-        margin_rad = magnitude_margin(
-            norms,
-            magnitudes=magnitudes,
-            lower_margin_rad=lower_margin_rad,
-            upper_margin_rad=upper_margin_rad,
-        )
-        return turned_cosine(cosine, margin_rad=margin_rad)
-
-    return angular_logits(embeddings, weight, labels, lower, scale=scale)[0]
-
-
 def _require_margins(magnitudes: MagnitudeRange, lower_margin_rad: float, upper_margin_rad: float) -> None:
     magnitudes.refuse_empty()
     for name, margin in (("lower_margin_rad", lower_margin_rad), ("upper_margin_rad", upper_margin_rad)):
@@ -121,7 +75,12 @@ def _require_margins(magnitudes: MagnitudeRange, lower_margin_rad: float, upper_
 
 
 class MagFaceHead(AngularHead):
-    """Angular head with the margin of `magface_logits`; the penalty `magnitude` belongs to it.
+    """s cos(theta_y + m(a)) at the true class, s cos(theta_j) elsewhere; a is the embedding's length.
+
+    Meng et al., "MagFace" (2021), Sec. 3.2; see `magnitude_margin` for m(a). The gradient reaches the length:
+    a shorter embedding has the smaller margin, and the penalty `magnitude`, which belongs to this head, pulls
+    the other way. Beyond theta + m > pi see `turned_cosine`; the authors' code drops the margin for every
+    cosine below 0 instead (easy_margin).
 
     Args:
         classes: how many identities.
@@ -131,6 +90,9 @@ class MagFaceHead(AngularHead):
         upper_norm: u_a.
         lower_margin_rad: l_m, in [0, pi / 2].
         upper_margin_rad: u_m, in [l_m, pi / 2]; both margins may grow in training.
+
+    Raises:
+        InputError: a scale, a range or a margin that breaks its rule.
 
     Attributes:
         magnitudes: l_a and u_a.
@@ -153,7 +115,7 @@ class MagFaceHead(AngularHead):
         self.lower_share = lower_margin_rad / upper_margin_rad if upper_margin_rad else 0.0
 
     def lower_own(self, cosine: Tensor, norms: Tensor) -> Tensor:
-        """The margin of its length is added to the angle."""
+        """cos(theta_y + m(a))."""
         margin_rad = magnitude_margin(
             norms,
             magnitudes=self.magnitudes,

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from data_prep.errors import InputError
-from faceverif.checked_tensors import refuse_bad_labels, require_not_negative
+from faceverif.checked_tensors import require_not_negative
 from faceverif.heads.angular import replace_true_class, unit_length_on_average
 from faceverif.heads.base import Head, HeadOutput
 from faceverif.heads.products import products_with_margin
@@ -53,50 +53,11 @@ def _require_polynomial(margin: int) -> None:
         raise InputError("margin", "must be 1, 2, 3 or 4", got=margin, fix="The papers' largest is 4.")
 
 
-def multiplied_angle_logits(
-    embeddings: Tensor, weight: Tensor, labels: Tensor, *, margin: int, share: float, unit_weight: bool
-) -> tuple[Tensor, Tensor]:
-    """Products, the cosine in that with the own class partly replaced by psi.
+class MultipliedAngleHead(Head):
+    """|w_y| |x| ((1 - share) cos(theta_y) + share psi(theta_y)) at the true class, w_j . x elsewhere.
 
     The authors of both papers train on (lambda cos + psi) / (1 + lambda) with lambda falling from 1,000 to a
     few, without which it does not converge; share = 1 / (1 + lambda).
-
-    Args:
-        embeddings: (batch, dim), raw.
-        weight: (classes, dim).
-        labels: (batch,), int64 in [0, classes).
-        margin: m, 1 to 4.
-        share: of psi, in [0, 1].
-        unit_weight: take the class weights as unit vectors.
-
-    Returns:
-        (batch, classes) logits; (batch,) products with the own class, without a gradient.
-
-    Raises:
-        InputError: a margin or share out of range, or labels out of range.
-    """
-    require_not_negative("share", share)
-    if share > 1:
-        raise InputError("share", "must be at most 1", got=share, fix="1 is psi alone, 0 the plain cosine.")
-    refuse_bad_labels(labels, batch=len(embeddings), classes=len(weight))
-    return _bent_products(embeddings, weight, labels, margin=margin, share=share, unit_weight=unit_weight)
-
-
-def _bent_products(
-    embeddings: Tensor, weight: Tensor, labels: Tensor, *, margin: int, share: float, unit_weight: bool
-) -> tuple[Tensor, Tensor]:
-    """`multiplied_angle_logits` of checked values, and of labels whose class may not be among these."""
-
-    def bend(own: Tensor, norms: Tensor, weight_norms: Tensor) -> Tensor:
-        lengths = norms * weight_norms
-        cosine = (own / lengths.clamp_min(1e-12)).clamp(-1.0, 1.0)
-        return lengths * torch.lerp(cosine, multiplied_angle(cosine, margin=margin), share)
-
-    return products_with_margin(embeddings, weight, labels, bend, unit_weight=unit_weight)
-
-
-class MultipliedAngleHead(Head):
-    """Class weights and how much of the multiplied angle is in force.
 
     Args:
         classes: how many there are.
@@ -124,15 +85,22 @@ class MultipliedAngleHead(Head):
 
     def compare(self, embeddings: Tensor, labels: Tensor) -> HeadOutput:
         """Products, the own class's angle multiplied in the margin logits."""
-        logits, own = _bent_products(
-            embeddings,
-            self.weight,
-            labels,
-            margin=self.margin,
-            share=self.share_now,
-            unit_weight=self.unit_weight,
+        logits, own = products_with_margin(
+            embeddings, self.weight, labels, self.bent, unit_weight=self.unit_weight
         )
         return HeadOutput(logits, lambda: replace_true_class(logits, labels, own))
+
+    def bent(self, own: Tensor, norms: Tensor, weight_norms: Tensor) -> Tensor:
+        """(batch,) products with the own class, of which the cosine is partly replaced by psi.
+
+        Args:
+            own: (batch,) products.
+            norms: (batch,), |x|.
+            weight_norms: (batch,), |w_y|, or ones.
+        """
+        lengths = norms * weight_norms
+        cosine = (own / lengths.clamp_min(1e-12)).clamp(-1.0, 1.0)
+        return lengths * torch.lerp(cosine, multiplied_angle(cosine, margin=self.margin), self.share_now)
 
     def centres(self) -> Tensor:
         """The class weights."""

@@ -4,25 +4,17 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from faceverif.heads.angular import AngularHead, scaled_cosines
-
-
-def normalised_softmax_logits(embeddings: Tensor, weight: Tensor, *, scale: float) -> Tensor:
-    """s * cos(theta_j): NormFace, Wang et al. (2017), Eq. 6.
-
-    Args:
-        embeddings: (batch, dim), any norm.
-        weight: (classes, dim), any norm.
-        scale: s > 0.
-
-    Returns:
-        (batch, classes).
-    """
-    return scaled_cosines(embeddings, weight, scale=scale)
+from faceverif.heads.angular import AngularHead
 
 
 class NormalisedSoftmaxHead(AngularHead):
-    """Class centres compared by angle alone; see `normalised_softmax_logits`."""
+    """s cos(theta_j): NormFace, Wang et al. (2017), Eq. 6.
+
+    Args:
+        classes: how many identities.
+        embedding_dim: length of an embedding.
+        scale: s.
+    """
 
     def __init__(self, *, classes: int, embedding_dim: int, scale: float) -> None:
         super().__init__(classes=classes, embedding_dim=embedding_dim, scale=scale, margin=0.0)

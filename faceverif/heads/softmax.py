@@ -9,22 +9,8 @@ from faceverif.heads.base import Head, HeadOutput
 from faceverif.heads.products import linear_products
 
 
-def softmax_logits(embeddings: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """W x + b.
-
-    Args:
-        embeddings: (batch, dim), raw.
-        weight: (classes, dim).
-        bias: (classes,).
-
-    Returns:
-        (batch, classes).
-    """
-    return linear_products(embeddings, weight).add_(bias)
-
-
 class SoftmaxHead(Head):
-    """A linear layer; see `softmax_logits`.
+    """W x + b, a linear layer.
 
     Args:
         classes: how many there are.
@@ -47,8 +33,8 @@ class SoftmaxHead(Head):
         return HeadOutput(logits, logits.detach)
 
     def compare_plainly(self, embeddings: Tensor) -> Tensor:
-        """Products with the class weights, (batch, classes)."""
-        return softmax_logits(embeddings, self.weight, self.bias)
+        """W x + b, (batch, classes)."""
+        return linear_products(embeddings, self.weight).add_(self.bias)
 
     def centres(self) -> Tensor:
         """The class weights."""

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from data_prep.errors import InputError
-from faceverif.checked_tensors import refuse_bad_labels, require_positive
+from faceverif.checked_tensors import require_positive
 from faceverif.heads.angular import directions
 from faceverif.heads.arcface import require_margin_rad, turned_cosine
 from faceverif.heads.base import Head, HeadOutput
@@ -34,47 +34,18 @@ def subcenter_products(embeddings: Tensor, weight: Tensor, *, scale: float) -> T
     return products.unflatten(1, weight.shape[:2])
 
 
-def subcenter_arcface_logits(
-    embeddings: Tensor, weight: Tensor, labels: Tensor, *, scale: float, margin_rad: float
-) -> Tensor:
-    """ArcFace on theta_j = arccos(max_k cos(theta_jk)), the angle with the nearest centre of each class.
-
-    Deng et al., "Sub-center ArcFace" (2020), Sec. 3.2. Samples with a wrong label, or unlike the others of
-    their class, may gather at a centre of their own, and pull less at the dominant one. With one centre for a
-    class this is ArcFace. Only the nearest centre of a class gets a gradient from a sample.
-
-    Args:
-        embeddings: (batch, dim), any norm.
-        weight: (classes, centres, dim), any norm.
-        labels: (batch,), int64 in [0, classes).
-        scale: s > 0.
-        margin_rad: m in [0, pi / 2], in radians.
-
-    Returns:
-        (batch, classes).
-
-    Raises:
-        InputError: a margin or labels out of range.
-    """
-    require_margin_rad(margin_rad)
-    refuse_bad_labels(labels, batch=len(embeddings), classes=len(weight))
-    nearest = _nearest(subcenter_products(embeddings, weight, scale=scale))
-    return _with_margin(nearest, labels, scale=scale, margin_rad=margin_rad)
-
-
 def _nearest(products: Tensor) -> Tensor:
     """(batch, classes), the largest of (batch, classes, centres)."""
     # The backward pass of `amax` would share a gradient among equal centres, which then never part.
     return products.max(dim=2).values if products.shape[2] > 1 else products.squeeze(2)
 
 
-def _with_margin(nearest: Tensor, labels: Tensor, *, scale: float, margin_rad: float) -> Tensor:
-    own = OwnClass.among(labels, nearest.shape[1])
-    return own.replaced(nearest, scale * turned_cosine(own.of(nearest) / scale, margin_rad=margin_rad))
-
-
 class SubcenterArcFaceHead(Head):
-    """The centres and the margin of `subcenter_arcface_logits`.
+    """ArcFace on theta_j = arccos(max_k cos(theta_jk)), the angle with the nearest centre of each class.
+
+    Deng et al., "Sub-center ArcFace" (2020), Sec. 3.2. Samples with a wrong label, or unlike the others of
+    their class, may gather at a centre of their own, and pull less at the dominant one. With one centre for a
+    class this is ArcFace. Only the nearest centre of a class gets a gradient from a sample.
 
     The dominant centre of a class is the one that was nearest for most of its samples in the last whole epoch
     of training (in the first epoch: so far). It stands for the class where one centre is asked for. The
@@ -134,8 +105,9 @@ class SubcenterArcFaceHead(Head):
         if self.training:
             self._count(products.detach(), labels)
         nearest = _nearest(products)
-        logits = _with_margin(nearest, labels, scale=self.scale, margin_rad=self.margin_now)
-        return HeadOutput(logits, nearest.detach)
+        at = OwnClass.among(labels, nearest.shape[1])
+        lowered = self.scale * turned_cosine(at.of(nearest) / self.scale, margin_rad=self.margin_now)
+        return HeadOutput(at.replaced(nearest, lowered), nearest.detach)
 
     def compare_plainly(self, embeddings: Tensor) -> Tensor:
         """Scaled cosines with the nearest centres, (batch, classes)."""

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import math
-
-import torch
 from torch import Tensor
 
-from data_prep.errors import InputError
-from faceverif.checked_tensors import refuse_bad_labels, require_not_negative
+from faceverif.checked_tensors import require_not_negative
 from faceverif.heads.angular import unit_length_on_average
 from faceverif.heads.base import Head, HeadOutput
 from faceverif.heads.biased_products import biased_weight_products
@@ -16,7 +12,7 @@ from faceverif.heads.products import unit_weight_products
 from faceverif.sharding.own_class import OwnClass
 
 
-def wsoftmax_logits(embeddings: Tensor, weight: Tensor, labels: Tensor, *, alpha: float) -> Tensor:
+class WSoftmaxHead(Head):
     """Logits of the weights-biased softmax, Eq. 12 of Li & Wang (2020).
 
     For a sample of class c every other class j is compared through (alpha w_c + w_j) / |alpha w_c + w_j|
@@ -29,53 +25,6 @@ def wsoftmax_logits(embeddings: Tensor, weight: Tensor, labels: Tensor, *, alpha
     that of the true class: a loss near 0 for every label, once a is large. Trainings run into this second
     minimum. The batch normalisation of the paper's networks rules it out where it has no offset (see
     `faceverif.backbones.last_layers`): the products of a batch with a weight then add up to zero.
-
-    Args:
-        embeddings: (batch, dim), not normalised.
-        weight: (classes, dim), any norm; taken as unit vectors.
-        labels: (batch,), int64 in [0, classes).
-        alpha: pull towards the true class, >= 0.
-
-    Returns:
-        (batch, classes); the column of the true class is the plain product.
-
-    Raises:
-        InputError: a negative alpha, or labels out of range.
-    """
-    require_not_negative("alpha", alpha)
-    refuse_bad_labels(labels, batch=len(embeddings), classes=len(weight))
-    return biased_weight_products(embeddings, weight, labels, alpha=alpha)[0]
-
-
-def simplex_weights(classes: int) -> Tensor:
-    """The optimal class weights in the fewest dimensions: unit vectors, every angle the same.
-
-    Li & Wang (2020), Eq. 3; their dot products are -1 / (C - 1), Eq. 4. No fewer than C - 1 dimensions hold
-    C such vectors, which is the paper's smallest useful number of fully connected units.
-
-    Args:
-        classes: C >= 2.
-
-    Returns:
-        (classes, classes - 1), float64.
-
-    Raises:
-        InputError: fewer than two classes.
-    """
-    if classes < 2:
-        raise InputError("classes", "must be at least 2", got=classes, fix="One class has no angle.")
-    columns = torch.tensor([[1.0, -1.0]], dtype=torch.float64)
-    for count in range(3, classes + 1):
-        shrunk = columns * math.sqrt(1.0 - 1.0 / (count - 1) ** 2)
-        top = torch.cat([shrunk, torch.zeros(count - 2, 1, dtype=torch.float64)], dim=1)
-        bottom = torch.full((1, count), -1.0 / (count - 1), dtype=torch.float64)
-        bottom[0, -1] = 1.0
-        columns = torch.cat([top, bottom])
-    return columns.T.contiguous()
-
-
-class WSoftmaxHead(Head):
-    """The weights-biased softmax; see `wsoftmax_logits`.
 
     Args:
         classes: how many there are.

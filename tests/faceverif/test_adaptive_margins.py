@@ -9,33 +9,28 @@ from typing import Any
 import pytest
 import torch
 from forked import run_forked
+from head_cases import SETTINGS
+from head_cases import built as built_in
 from heads import quality_oracle
 from numeric import numeric_gradient
 from penalties import magnitude_oracle
-from test_objective import OF_HEADS
 from torch import Tensor
 from torch.autograd import gradcheck
+from torch.func import functional_call
 from torch.nn import functional as F
 
 from data_prep.errors import InputError
 from faceverif.criteria.cross_entropy import cross_entropy
 from faceverif.heads import HEADS, Head, adaface
-from faceverif.heads.adaface import AdaFaceHead, adaface_logits, image_quality
-from faceverif.heads.arcface import arcface_logits
-from faceverif.heads.cosface import cosface_logits
-from faceverif.heads.curricularface import CurricularFaceHead, curricularface_logits, modulated
-from faceverif.heads.elasticface import (
-    ElasticArcFaceHead,
-    ElasticCosFaceHead,
-    by_angle,
-    drawn_margins,
-    elastic_arcface_logits,
-    elastic_cosface_logits,
-)
-from faceverif.heads.magface import MagFaceHead, MagnitudeRange, magface_logits, magnitude_margin
+from faceverif.heads.adaface import AdaFaceHead, image_quality
+from faceverif.heads.arcface import ArcFaceHead
+from faceverif.heads.cosface import CosFaceHead
+from faceverif.heads.curricularface import CurricularFaceHead, modulated
+from faceverif.heads.elasticface import ElasticArcFaceHead, ElasticCosFaceHead, by_angle, drawn_margins
+from faceverif.heads.magface import MagFaceHead, MagnitudeRange, magnitude_margin
 from faceverif.heads.moments import ClassMoments
 from faceverif.heads.sharding import Sharding, spread_classes
-from faceverif.heads.subcenter_arcface import SubcenterArcFaceHead, subcenter_arcface_logits
+from faceverif.heads.subcenter_arcface import SubcenterArcFaceHead
 from faceverif.penalties import EmbeddedBatch
 from faceverif.penalties.magnitude import Magnitude, magnitude_penalty
 from faceverif.sharding.shard import ClassShard
@@ -53,8 +48,7 @@ OF_TODAY = [
 
 
 def built(name: str) -> Head:
-    torch.manual_seed(0)
-    return HEADS[name](**SIZES, **OF_HEADS[name][0])
+    return built_in(name, **SIZES)
 
 
 def drawn(dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor, Tensor]:
@@ -64,22 +58,34 @@ def drawn(dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor, Tensor]:
     return x.to(dtype), weight.to(dtype), torch.arange(BATCH) % CLASSES
 
 
+def arcface(x: Tensor, weight: Tensor, labels: Tensor, *, margin_rad: float) -> Tensor:
+    head = ArcFaceHead(**SIZES, scale=16.0, margin_rad=margin_rad)
+    return functional_call(head, {"weight": weight}, (x, labels)).margin_logits
+
+
+def cosface(x: Tensor, weight: Tensor, labels: Tensor, *, margin: float) -> Tensor:
+    head = CosFaceHead(**SIZES, scale=16.0, margin=margin)
+    return functional_call(head, {"weight": weight}, (x, labels)).margin_logits
+
+
 class TestAdaFace:
     def test_it_lies_between_arcface_and_cosface(self) -> None:
-        x, weight, labels = drawn()
-        worst, middle, best = (
-            adaface_logits(x, weight, labels, x.new_full((BATCH,), quality), scale=16.0, margin=0.4)
-            for quality in (-1.0, 0.0, 1.0)
-        )
-        torch.testing.assert_close(worst, arcface_logits(x, weight, labels, scale=16.0, margin_rad=0.4))
-        torch.testing.assert_close(middle, cosface_logits(x, weight, labels, scale=16.0, margin=0.4))
+        x, _, labels = drawn()
+        head = AdaFaceHead(**SIZES, scale=16.0, margin=0.4, h=1.0, step=1.0).double().eval()
+        logits = []
+        for mean in (1e3, x.norm(dim=1), -1e3):  # the quality is -1, 0 and 1
+            head.mean, head.deviation = torch.as_tensor(mean), torch.tensor(1.0)
+            logits.append(head(x, labels).margin_logits)
+        worst, middle, best = logits
+        torch.testing.assert_close(worst, arcface(x, head.weight, labels, margin_rad=0.4))
+        torch.testing.assert_close(middle, cosface(x, head.weight, labels, margin=0.4))
         own = F.one_hot(labels, CLASSES).bool()
         assert (best[own] < middle[own]).any()
 
     def test_without_concentration_it_is_cosface(self) -> None:
         x, _, labels = drawn(torch.float32)
         head = AdaFaceHead(**SIZES, scale=16.0, margin=0.4, h=0.0, step=0.5)
-        expected = cosface_logits(x, head.weight, labels, scale=16.0, margin=0.4)
+        expected = cosface(x, head.weight, labels, margin=0.4)
         torch.testing.assert_close(head(x, labels).margin_logits, expected)
 
     def test_the_quality_is_that_of_the_batch_where_the_newest_batch_is_all(self) -> None:
@@ -87,7 +93,8 @@ class TestAdaFace:
         head = AdaFaceHead(**SIZES, scale=16.0, margin=0.4, h=0.9, step=1.0).double()
         head(x, labels)
         norms = x.norm(dim=1)
-        expected = [quality_oracle(norm, norms.tolist(), h=0.9) for norm in norms.tolist()]
+        moments = {"mean": norms.mean().item(), "deviation": norms.std().item()}
+        expected = [quality_oracle(norm, **moments, h=0.9) for norm in norms.tolist()]
         assert head.quality(norms).tolist() == pytest.approx(expected)
         assert max(expected) == 1.0 or min(expected) == -1.0
 
@@ -134,17 +141,11 @@ class TestAdaFace:
 
 class TestMagFace:
     def test_equal_margins_are_arcface(self) -> None:
-        x, weight, labels = drawn()
-        logits = magface_logits(
-            x,
-            weight,
-            labels,
-            scale=16.0,
-            magnitudes=MagnitudeRange(1.0, 5.0),
-            lower_margin_rad=0.5,
-            upper_margin_rad=0.5,
-        )
-        torch.testing.assert_close(logits, arcface_logits(x, weight, labels, scale=16.0, margin_rad=0.5))
+        x, _, labels = drawn(torch.float32)
+        equal = {"lower_margin_rad": 0.5, "upper_margin_rad": 0.5}
+        head = MagFaceHead(**SIZES, **{**SETTINGS["magface"], **equal})
+        expected = arcface(x, head.weight, labels, margin_rad=0.5)
+        torch.testing.assert_close(head(x, labels).margin_logits, expected)
 
     def test_the_margin_is_a_line_between_its_ends(self) -> None:
         norms = torch.tensor([1.0, 10.0, 60.0, 110.0, 500.0])
@@ -202,20 +203,23 @@ class TestMagFace:
 
 
 class TestCurricularFace:
+    def at_stage(self, stage: float, x: Tensor, weight: Tensor, labels: Tensor) -> Tensor:
+        """Logits in evaluation mode, where the stage stands."""
+        head = CurricularFaceHead(**{**SIZES, "classes": len(weight)}, scale=16.0, margin_rad=0.5).eval()
+        given = {"weight": weight, "stage": weight.new_tensor(stage)}
+        return functional_call(head, given, (x, labels)).margin_logits
+
     @pytest.mark.parametrize("stage", [0.0, 0.8])
     def test_where_no_class_is_hard_it_is_arcface(self, stage: float) -> None:
         x, weight, labels = torch.eye(4), torch.eye(4), torch.arange(4)
-        logits = curricularface_logits(x, weight, labels, stage, scale=16.0, margin_rad=0.5)
-        torch.testing.assert_close(logits, arcface_logits(x, weight, labels, scale=16.0, margin_rad=0.5))
+        expected = arcface(x, weight, labels, margin_rad=0.5)
+        torch.testing.assert_close(self.at_stage(stage, x, weight, labels), expected)
 
     def test_hard_classes_count_less_than_in_arcface_at_first_and_more_later(self) -> None:
         x, weight, labels = drawn()
-        plain = arcface_logits(x, weight, labels, scale=16.0, margin_rad=0.5)
+        plain = arcface(x, weight, labels, margin_rad=0.5)
         hard = (plain > plain.gather(1, labels[:, None])) & (plain > 0)
-        first, last = (
-            curricularface_logits(x, weight, labels, stage, scale=16.0, margin_rad=0.5)
-            for stage in (0.0, 1.0)
-        )
+        first, last = (self.at_stage(stage, x, weight, labels) for stage in (0.0, 1.0))
         assert hard.any()
         assert (first[hard] < plain[hard]).all()
         assert (last[hard] > plain[hard]).all()
@@ -249,9 +253,9 @@ class TestElasticFace:
         x, _, labels = drawn(torch.float32)
         arc = ElasticArcFaceHead(**SIZES, scale=16.0, margin_rad=0.5, spread=0.0, assign="by_angle")
         cos = ElasticCosFaceHead(**SIZES, scale=16.0, margin=0.35, spread=0.0, assign="random")
-        expected = arcface_logits(x, arc.weight, labels, scale=16.0, margin_rad=0.5)
+        expected = arcface(x, arc.weight, labels, margin_rad=0.5)
         torch.testing.assert_close(arc(x, labels).margin_logits, expected)
-        expected = cosface_logits(x, cos.weight, labels, scale=16.0, margin=0.35)
+        expected = cosface(x, cos.weight, labels, margin=0.35)
         torch.testing.assert_close(cos(x, labels).margin_logits, expected)
 
     def test_margins_are_those_of_the_seed_and_the_mean_in_evaluation(self) -> None:
@@ -274,23 +278,12 @@ class TestElasticFace:
         margins = drawn_margins(normal, margin=0.5, spread=0.3, largest=1.5)
         assert margins.tolist() == pytest.approx([0.0, 0.5, 1.5])
 
-    def test_a_margin_is_the_samples_own(self) -> None:
-        x, weight, labels = drawn()
-        margins = torch.linspace(0.0, 0.7, BATCH, dtype=x.dtype)
-        arc = elastic_arcface_logits(x, weight, labels, margins, scale=16.0)
-        cos = elastic_cosface_logits(x, weight, labels, margins, scale=16.0)
-        for row, margin in enumerate(margins.tolist()):
-            one = slice(row, row + 1)
-            sample = (x[one], weight, labels[one])
-            torch.testing.assert_close(arc[one], arcface_logits(*sample, scale=16.0, margin_rad=margin))
-            torch.testing.assert_close(cos[one], cosface_logits(*sample, scale=16.0, margin=margin))
-
 
 class TestSubcenterArcFace:
     def test_one_centre_a_class_is_arcface(self) -> None:
-        x, weight, labels = drawn()
-        logits = subcenter_arcface_logits(x, weight[:, None], labels, scale=16.0, margin_rad=0.5)
-        torch.testing.assert_close(logits, arcface_logits(x, weight, labels, scale=16.0, margin_rad=0.5))
+        head, (x, _, labels) = self.head(1), drawn(torch.float32)
+        expected = arcface(x, head.weight[:, 0], labels, margin_rad=0.5)
+        torch.testing.assert_close(head(x, labels).margin_logits, expected)
 
     def head(self, centres: int = 3) -> SubcenterArcFaceHead:
         torch.manual_seed(0)

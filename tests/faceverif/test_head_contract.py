@@ -12,24 +12,21 @@ import pytest
 import torch
 from device_readings import Readings
 from forked import run_forked
-from test_objective import OF_HEADS
+from head_cases import SETTINGS
 from torch import Tensor
 from torch.autograd import gradcheck
+from torch.func import functional_call
 from torch.nn import functional as F
 
 from data_prep.errors import InputError
 from faceverif.checked_tensors import DeferredChecks, valid_labels
 from faceverif.criteria.online_label_smoothing import OnlineLabelSmoothing
 from faceverif.heads import HEADS, biased_products, gaussian_densities
-from faceverif.heads.angular import AngularHead, angular_logits
+from faceverif.heads.angular import AngularHead
 from faceverif.process_sums import sum_over_processes
 
 CLASSES, DIM, BATCH = 5, 4, 8
 SIZES = {"classes": CLASSES, "embedding_dim": DIM}
-
-
-def by_norm(cosine: Tensor, norms: Tensor) -> Tensor:
-    return cosine - 0.1 * norms.clamp(1.0, 10.0)
 
 
 class MarginByNorm(AngularHead):
@@ -72,22 +69,25 @@ def drawn(dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor, Tensor]:
 
 def test_a_margin_sees_the_norms_of_the_raw_embeddings_and_its_gradient_reaches_them() -> None:
     x, weight, labels = drawn(torch.float64)
-    logits, own = angular_logits(x, weight, labels, by_norm, scale=16.0)
+    head = MarginByNorm(**SIZES, scale=16.0, margin=0.1).double()
+    with torch.no_grad():
+        head.weight.copy_(weight)
+    logits, own = head.with_margin(x, labels)
     cosines = F.normalize(x) @ F.normalize(weight).T
     lowered = 0.1 * x.norm(dim=1).clamp(1.0, 10.0)[:, None] * F.one_hot(labels, CLASSES)
     torch.testing.assert_close(logits, 16.0 * (cosines - lowered))
     torch.testing.assert_close(own, 16.0 * cosines.gather(1, labels[:, None]).squeeze(1))
     assert gradcheck(
-        lambda x, w: angular_logits(x, w, labels, by_norm, scale=16.0)[0],
+        lambda x, w: functional_call(head, {"weight": w}, (x, labels)).margin_logits,
         (x.requires_grad_(), weight.requires_grad_()),
     )
 
 
 def test_a_detached_norm_gets_no_gradient() -> None:
-    x, weight, labels = drawn()
+    x, _, labels = drawn()
     x.requires_grad_()
-    logits, _ = angular_logits(x, weight, labels, lambda c, n: by_norm(c, n.detach()), scale=16.0)
-    logits.sum().backward()
+    head = MarginByStatistics().eval()
+    head(x, labels).margin_logits.sum().backward()
     along = (x.grad * x).sum(dim=1)  # a cosine does not change with the length
     torch.testing.assert_close(along, torch.zeros(BATCH), rtol=0, atol=1e-4)
 
@@ -143,13 +143,13 @@ def test_two_processes_hold_the_statistics_of_the_whole_batch(tmp_path: Path) ->
         torch.testing.assert_close(share["variance"], head.variance)
 
 
-@pytest.mark.parametrize("name", OF_HEADS)
+@pytest.mark.parametrize("name", SETTINGS)
 def test_forward_and_backward_of_a_head_read_nothing_from_the_device(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in (biased_products, gaussian_densities):
         monkeypatch.setattr(module, "asking_waits", lambda tensor: True)  # as on a GPU
-    head = HEADS[name](**SIZES, **OF_HEADS[name][0])
+    head = HEADS[name](**SIZES, **SETTINGS[name])
     x, _, labels = drawn()
     x.requires_grad_()
     criterion = OnlineLabelSmoothing(classes=CLASSES, hard=0.5)
@@ -171,7 +171,7 @@ def test_forward_and_backward_of_a_head_read_nothing_from_the_device(
 def test_deferred_checks_refuse_with_the_words_of_the_immediate_ones(
     labels: list[int], embeddings: float, message: str
 ) -> None:
-    head = HEADS["cosface"](**SIZES, **OF_HEADS["cosface"][0])
+    head = HEADS["cosface"](**SIZES, **SETTINGS["cosface"])
     x, y = torch.full((3, DIM), embeddings), torch.tensor(labels)
     with pytest.raises(InputError, match=message):
         head(x, y)

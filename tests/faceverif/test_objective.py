@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from head_cases import CASES, logits_in_training, oracle_of
 from small_runs import settings
 from torch import nn
 
@@ -27,20 +28,6 @@ from faceverif.criteria.label_smoothing import smoothed_cross_entropy
 from faceverif.criteria.online_label_smoothing import soft_label_cross_entropy
 from faceverif.criteria.unified_cross_entropy import unified_cross_entropy
 from faceverif.heads import HEADS
-from faceverif.heads.adaface import adaface_logits
-from faceverif.heads.angular import cosines
-from faceverif.heads.arcface import arcface_logits
-from faceverif.heads.cosface import cosface_logits
-from faceverif.heads.curricularface import curricularface_logits
-from faceverif.heads.elasticface import elastic_arcface_logits, elastic_cosface_logits
-from faceverif.heads.lgm import lgm_logits
-from faceverif.heads.lsoftmax import lsoftmax_logits
-from faceverif.heads.magface import MagnitudeRange, magface_logits
-from faceverif.heads.normalised_softmax import normalised_softmax_logits
-from faceverif.heads.softmax import softmax_logits
-from faceverif.heads.sphereface import sphereface_logits
-from faceverif.heads.subcenter_arcface import subcenter_arcface_logits
-from faceverif.heads.wsoftmax import wsoftmax_logits
 from faceverif.objective import Objective
 from faceverif.penalties import EmbeddedBatch
 from faceverif.penalties.entropy import scaled_entropy
@@ -117,90 +104,6 @@ def test_the_sum_is_criterion_plus_weighted_penalties() -> None:
     torch.testing.assert_close(output.loss, expected)
 
 
-def own_cosines(x: torch.Tensor, head: Any, y: torch.Tensor) -> torch.Tensor:
-    return cosines(x, head.centres()).gather(1, y[:, None]).squeeze(1)
-
-
-# The pure function, which the oracles vouch for, that each module must equal; no settings are defaults.
-OF_HEADS: dict[
-    str, tuple[dict[str, Any], Callable[[torch.Tensor, Any, torch.Tensor, float], torch.Tensor]]
-] = {
-    "softmax": ({}, lambda x, head, y, now: softmax_logits(x, head.centres(), head.bias)),
-    "normalised_softmax": (
-        {"scale": 7.0},
-        lambda x, head, y, now: normalised_softmax_logits(x, head.centres(), scale=7.0),
-    ),
-    "cosface": (
-        {"scale": 7.0, "margin": 0.2},
-        lambda x, head, y, now: cosface_logits(x, head.centres(), y, scale=7.0, margin=0.2 * now),
-    ),
-    "arcface": (
-        {"scale": 7.0, "margin_rad": 0.3},
-        lambda x, head, y, now: arcface_logits(x, head.centres(), y, scale=7.0, margin_rad=0.3 * now),
-    ),
-    "adaface": (
-        {"scale": 7.0, "margin": 0.3, "h": 0.5, "step": 0.9},
-        lambda x, head, y, now: adaface_logits(
-            x, head.centres(), y, head.quality(x.norm(dim=1)), scale=7.0, margin=0.3 * now
-        ),
-    ),
-    "magface": (
-        {
-            "scale": 7.0,
-            "lower_norm": 1.0,
-            "upper_norm": 3.0,
-            "lower_margin_rad": 0.1,
-            "upper_margin_rad": 0.4,
-        },
-        lambda x, head, y, now: magface_logits(
-            x,
-            head.centres(),
-            y,
-            scale=7.0,
-            magnitudes=MagnitudeRange(1.0, 3.0),
-            lower_margin_rad=0.1 * now,
-            upper_margin_rad=0.4 * now,
-        ),
-    ),
-    "curricularface": (
-        {"scale": 7.0, "margin_rad": 0.3},
-        lambda x, head, y, now: curricularface_logits(
-            x, head.centres(), y, head.stage, scale=7.0, margin_rad=0.3 * now
-        ),
-    ),
-    "elastic_arcface": (
-        {"scale": 7.0, "margin_rad": 0.3, "spread": 0.1, "assign": "by_angle"},
-        lambda x, head, y, now: elastic_arcface_logits(
-            x, head.centres(), y, head.margins(own_cosines(x, head, y)), scale=7.0
-        ),
-    ),
-    "elastic_cosface": (
-        {"scale": 7.0, "margin": 0.3, "spread": 0.1, "assign": "random"},
-        lambda x, head, y, now: elastic_cosface_logits(
-            x, head.centres(), y, head.margins(own_cosines(x, head, y)), scale=7.0
-        ),
-    ),
-    "subcenter_arcface": (
-        {"scale": 7.0, "margin_rad": 0.3, "centres_per_class": 2},
-        lambda x, head, y, now: subcenter_arcface_logits(x, head.weight, y, scale=7.0, margin_rad=0.3 * now),
-    ),
-    "sphereface": (
-        {"margin": 3, "smallest_lambda": 1.0},
-        lambda x, head, y, now: sphereface_logits(x, head.centres(), y, margin=3, share=0.5 * now),
-    ),
-    "lsoftmax": (
-        {"margin": 2, "smallest_lambda": 3.0},
-        lambda x, head, y, now: lsoftmax_logits(x, head.centres(), y, margin=2, share=0.25 * now),
-    ),
-    "wsoftmax": (
-        {"alpha": 0.8},
-        lambda x, head, y, now: wsoftmax_logits(x, head.centres(), y, alpha=0.8 * now),
-    ),
-    "lgm": (
-        {"alpha": 0.6, "covariance": "diagonal"},
-        lambda x, head, y, now: lgm_logits(x, head.centres(), head.log_variances, y, alpha=0.6 * now),
-    ),
-}
 OF_CRITERIA: dict[str, tuple[dict[str, Any], Callable[[torch.Tensor, torch.Tensor], torch.Tensor]]] = {
     "cross_entropy": ({}, cross_entropy),
     "focal": ({"gamma": 1.3}, partial(focal_loss, gamma=1.3)),
@@ -225,17 +128,15 @@ OF_PENALTIES: dict[str, tuple[dict[str, Any], Callable[[EmbeddedBatch], torch.Te
 }
 
 
-@pytest.mark.parametrize("name", HEADS)
+@pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("progress", [0.0, 0.5, 1.0])
-def test_a_head_from_yaml_is_its_function(name: str, progress: float) -> None:
-    settings, function = OF_HEADS[name]
-    head = objective({"name": name, **settings}).head
-    with torch.no_grad():
-        for parameter in head.parameters():
-            parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(3)) / 2)
-    x, y = drawn()
+def test_a_head_from_yaml_is_its_oracle_with_that_share_of_the_margin(name: str, progress: float) -> None:
+    case, (x, y) = CASES[name], drawn()
+    x, weight = x.double(), torch.randn(CLASSES, DIM, generator=torch.Generator().manual_seed(3)).double()
+    head = objective({"name": case.head, **case.settings}).head
     head.set_margin_progress(progress)
-    torch.testing.assert_close(head(x, y).margin_logits, function(x, head, y, progress))
+    expected = oracle_of(name, x, weight, y, progress=progress)(x, weight)
+    torch.testing.assert_close(logits_in_training(head, name, x, weight, y), expected)
 
 
 @pytest.mark.parametrize("name", CRITERIA)

@@ -29,27 +29,20 @@ def cosface_oracle(
     return [scale * (cosine(x, w) - (margin if j == label else 0.0)) for j, w in enumerate(weights)]
 
 
-def arcface_oracle(
-    x: list[float], weights: list[list[float]], label: int, *, scale: float, margin_rad: float
-) -> list[float]:
-    """ArcFace, Eq. 3: s cos(theta_y + m), by the angle; cos(theta) - m sin(m) beyond theta + m = pi."""
-    logits = []
-    for j, w in enumerate(weights):
-        cos = max(-1.0, min(1.0, cosine(x, w)))
-        if j == label:
-            theta = math.acos(cos)
-            within = theta + margin_rad < math.pi
-            cos = math.cos(theta + margin_rad) if within else cos - margin_rad * math.sin(margin_rad)
-        logits.append(scale * cos)
-    return logits
-
-
 def turned_oracle(cos: float, margin_rad: float) -> float:
     """cos(theta + m), by the angle; cos(theta) - m sin(m) beyond theta + m = pi, as ArcFace's first code."""
     theta = math.acos(max(-1.0, min(1.0, cos)))
     if theta + margin_rad < math.pi:
         return math.cos(theta + margin_rad)
     return cos - margin_rad * math.sin(margin_rad)
+
+
+def arcface_oracle(
+    x: list[float], weights: list[list[float]], label: int, *, scale: float, margin_rad: float
+) -> list[float]:
+    """ArcFace, Eq. 3: s cos(theta_y + m), s cos(theta_j)."""
+    cosines = [cosine(x, w) for w in weights]
+    return [scale * (turned_oracle(cos, margin_rad) if j == label else cos) for j, cos in enumerate(cosines)]
 
 
 def adaface_oracle(
@@ -68,10 +61,8 @@ def adaface_oracle(
     return logits
 
 
-def quality_oracle(norm: float, norms: list[float], *, h: float) -> float:
+def quality_oracle(norm: float, *, mean: float, deviation: float, h: float) -> float:
     """AdaFace, Sec. 3.3: (|z| - mean) / (deviation / h), clipped to [-1, 1]; 1e-3 as in the authors' code."""
-    mean = sum(norms) / len(norms)
-    deviation = math.sqrt(sum((each - mean) ** 2 for each in norms) / (len(norms) - 1))
     return max(-1.0, min(1.0, (norm - mean) / (deviation + 1e-3) * h))
 
 
@@ -185,6 +176,20 @@ def lgm_oracle(
         margin = alpha if k == label else 0.0
         determinant = math.prod(math.exp(v) for v in variances)
         logits.append(-0.5 * math.log(determinant) - (1 + margin) * lgm_distance_oracle(x, mean, variances))
+    return logits
+
+
+def shared_lgm_oracle(
+    x: list[float], means: list[list[float]], whitening: list[list[float]], label: int, *, alpha: float
+) -> list[float]:
+    """L-GM, Eq. 17, with one precision W W' for all classes, W upper triangular."""
+    logits = []
+    for k, mean in enumerate(means):
+        away = [a - m for a, m in zip(x, mean, strict=True)]
+        along = [sum(a * row[j] for a, row in zip(away, whitening, strict=True)) for j in range(len(x))]
+        distance = 0.5 * sum(a * a for a in along)
+        root = math.prod(whitening[j][j] for j in range(len(x)))
+        logits.append(math.log(abs(root)) - (1 + (alpha if k == label else 0.0)) * distance)
     return logits
 
 
