@@ -6,7 +6,7 @@
 
 Everything is measured in one run on the same cores, in turns, so that other work on the machine slows all of
 them alike. `faceverif align` reads, detects, warps and writes, with a process per core. The others only
-detect, in decoded photos: `FaceDetector` on one thread, facenet-pytorch on one per core.
+detect, in decoded photos: `CascadeDetector` on one thread, facenet-pytorch on one per core.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from facenet_pytorch import MTCNN
 from numpy.typing import NDArray
 from PIL import Image
 
-from data_prep.detection.cascade import FaceDetector
+from data_prep.detection.cascade import CascadeDetector
 from data_prep.detection.faces import Faces, centred_largest
 from data_prep.face_model import load_face_model
 from data_prep.host_memory import keep_freed_memory
@@ -55,7 +55,7 @@ _BATCH = 32
 _ROUNDS = 4
 _CORES = os.cpu_count() or 1
 _ALIGN = "faceverif align"
-_DETECT = f"FaceDetector, batches of {_BATCH}"
+_DETECT = f"CascadeDetector, batches of {_BATCH}"
 _ONE_BY_ONE = "facenet-pytorch one by one"
 _BATCHED = f"facenet-pytorch, batches of {_BATCH}"
 
@@ -125,7 +125,7 @@ def time_in_turns(
     timed = partial(add_time, seconds, clock)
     ours: list[Faces] = []
     theirs: list[Faces] = []
-    detector = FaceDetector(min_face_px)
+    detector = CascadeDetector(min_face_px)
     reference = MTCNN(min_face_size=min_face_px, keep_all=True)
     settings = AlignSettings(min_face_px=min_face_px)
     with tempfile.TemporaryDirectory() as out, aligners(Path(out), settings, workers=workers) as align:
@@ -158,7 +158,7 @@ def add_time(
     return result
 
 
-def detect_ours(detector: FaceDetector, photos: Photos) -> list[Faces]:
+def detect_ours(detector: CascadeDetector, photos: Photos) -> list[Faces]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     found = [faces for batch in batches(photos) for faces in detector.detect(batch)]

@@ -151,9 +151,9 @@ def _lie_at_template(crops: list[NDArray[np.uint8]], form: CropForm) -> bool:
 
 def _distance_px(crops: list[NDArray[np.uint8]], template: LandmarkTemplate) -> float | None:
     """Median over the crops of the mean distance from the template; null where most show no face."""
-    from data_prep.detection.cascade import FaceDetector  # brings torch, which crops do not need
+    from data_prep.detection.cascade import CascadeDetector  # brings torch, which crops do not need
 
-    found = FaceDetector(max(12, MIN_FACE_PX * template.crop_px // 112)).detect(crops)
+    found = CascadeDetector(max(12, MIN_FACE_PX * template.crop_px // 112)).detect(crops)
     distances = [distance for faces in found if (distance := _crop_distance_px(faces, template)) is not None]
     return float(np.median(distances)) if 2 * len(distances) >= len(crops) else None
 

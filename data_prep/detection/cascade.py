@@ -47,8 +47,8 @@ class Thresholds(NamedTuple):
 _THRESHOLDS = Thresholds(proposal=0.6, refinement=0.7, output=0.7)
 
 
-class FaceDetector:
-    """MTCNN's cascade of three networks.
+class CascadeDetector:
+    """MTCNN's cascade of three networks, once over each photo.
 
     The networks run on this process's device; sampling and the choice of boxes stay on the CPU.
 

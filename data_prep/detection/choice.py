@@ -1,11 +1,11 @@
-"""Which detector finds the faces: MTCNN, which needs no file, or a network in the user's .onnx file."""
+"""Which face detector is used: MTCNN, which needs no file, or a network in the user's .onnx file."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,43 +14,69 @@ from data_prep.detection.faces import SeenFaces
 from data_prep.errors import InputError, first_line
 
 MTCNN = "mtcnn"
-_SCRFD, _YUNET = "scrfd", "yunet"
 _RULE = "must be mtcnn, or an .onnx file of SCRFD with landmarks or of YuNet"
 _LONGEST_LINE = 200  # characters of what another library says
 
 
-class Detector(Protocol):
+class FaceDetector(Protocol):
     """Finds faces in photos."""
 
     def detect(self, photos: Sequence[NDArray[np.uint8]]) -> list[SeenFaces]:
         """The faces of photos, (height, width, 3) RGB each, of any sizes."""
 
 
-def load_detector(name: str, min_face_px: int) -> Detector:
-    """A detector.
+class FileKind(NamedTuple):
+    """A kind of face detector whose network lies in the user's file.
+
+    Attributes:
+        name: in a data set's header.
+        recognises: whether a file with outputs of these names is of this kind.
+        load: the detector, of a file and the smallest face that is looked for.
+    """
+
+    name: str
+    recognises: Callable[[Sequence[str]], bool]
+    load: Callable[[Path, int], FaceDetector]
+
+
+def _yunet(path: Path, min_face_px: int) -> FaceDetector:
+    from data_prep.detection.yunet import YuNetDetector
+
+    return YuNetDetector(path, min_face_px)
+
+
+def _scrfd(path: Path, min_face_px: int) -> FaceDetector:
+    from data_prep.detection.scrfd import ScrfdDetector
+
+    return ScrfdDetector(path, min_face_px)
+
+
+# The first that recognises a file takes it: by names before a mere number.
+FILE_KINDS = (
+    FileKind("yunet", lambda outputs: {"cls_8", "obj_8", "bbox_8", "kps_8"} <= set(outputs), _yunet),
+    FileKind("scrfd", lambda outputs: len(outputs) == 9, _scrfd),
+)
+
+
+def load_detector(name: str, min_face_px: int) -> FaceDetector:
+    """A face detector.
 
     Args:
         name: mtcnn, or the path of an .onnx file.
         min_face_px: smallest face that is looked for, at least 12.
 
     Raises:
-        InputError: the file holds neither SCRFD nor YuNet.
+        InputError: the file is of no known kind.
     """
     if name == MTCNN:
         from data_prep.detection.second_pass import TwoPassDetector
 
         return TwoPassDetector(min_face_px)
-    if kind_of_detector(name) == _SCRFD:
-        from data_prep.detection.scrfd import ScrfdDetector
-
-        return ScrfdDetector(Path(name), min_face_px)
-    from data_prep.detection.yunet import YuNetDetector
-
-    return YuNetDetector(Path(name), min_face_px)
+    return _kind_of_file(Path(name)).load(Path(name), min_face_px)
 
 
 def second_pass_of(name: str) -> str:
-    """How a detector searches photos without a face again: for a data set's header."""
+    """How a face detector searches photos without a face again: for a data set's header."""
     if name != MTCNN:
         return "none"
     from data_prep.detection.second_pass import SECOND_PASS
@@ -59,7 +85,7 @@ def second_pass_of(name: str) -> str:
 
 
 def described_detector(name: str) -> str:
-    """A detector with the hash of its file: for a data set's header."""
+    """A face detector with the hash of its file: for a data set's header."""
     if name == MTCNN:
         return MTCNN
     with Path(name).open("rb") as file:
@@ -67,23 +93,24 @@ def described_detector(name: str) -> str:
 
 
 def kind_of_detector(name: str) -> str:
-    """mtcnn, scrfd or yunet, by the names and the number of a file's outputs; nothing is run.
+    """mtcnn, or a kind of file, by the names and the number of the file's outputs; nothing is run.
 
     Raises:
         InputError: no such file, no ONNX model, or another network.
     """
-    if name == MTCNN:
-        return MTCNN
-    if not Path(name).is_file():
-        raise _refused(f"{name}, which is no file", fix="Check the path.")
-    outputs = _outputs(Path(name))
-    if {"cls_8", "obj_8", "bbox_8", "kps_8"} <= set(outputs):
-        return _YUNET
-    if len(outputs) == 9:
-        return _SCRFD
+    return MTCNN if name == MTCNN else _kind_of_file(Path(name)).name
+
+
+def _kind_of_file(path: Path) -> FileKind:
+    if not path.is_file():
+        raise _refused(f"{path}, which is no file", fix="Check the path.")
+    outputs = _outputs(path)
+    for kind in FILE_KINDS:
+        if kind.recognises(outputs):
+            return kind
     if len(outputs) == 6:
-        raise _refused(f"{name}, with 6 outputs and so without landmarks", fix="Take the file with kps.")
-    raise _refused(f"{name}, with {len(outputs)} outputs", fix="Leave --detector out for MTCNN.")
+        raise _refused(f"{path}, with 6 outputs and so without landmarks", fix="Take the file with kps.")
+    raise _refused(f"{path}, with {len(outputs)} outputs", fix="Leave --detector out for MTCNN.")
 
 
 def _outputs(path: Path) -> list[str]:

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from data_prep.detection.cascade import FaceDetector, Thresholds
+from data_prep.detection.cascade import CascadeDetector, Thresholds
 from data_prep.detection.faces import Faces, SeenFaces
 
 _BORDER = 0.5  # its width, as a share of the photo's longer side
@@ -39,8 +39,8 @@ class TwoPassDetector:
     """
 
     def __init__(self, min_face_px: int = 30) -> None:
-        self._first = FaceDetector(min_face_px)
-        self._second = FaceDetector(min_face_px, thresholds=_THRESHOLDS)
+        self._first = CascadeDetector(min_face_px)
+        self._second = CascadeDetector(min_face_px, thresholds=_THRESHOLDS)
 
     def detect(self, photos: Sequence[NDArray[np.uint8]]) -> list[SeenFaces]:
         """The faces of photos of any sizes.

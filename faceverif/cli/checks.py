@@ -99,7 +99,7 @@ def can_run_on(value: str) -> str:
 
 
 def known_detector(value: str) -> str:
-    """mtcnn, or an .onnx file with a detector."""
+    """mtcnn, or an .onnx file with a face detector."""
     from data_prep.detection.choice import kind_of_detector
 
     kind_of_detector(value)

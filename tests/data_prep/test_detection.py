@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from data_prep.detection import cascade as detection
-from data_prep.detection.cascade import FaceDetector
+from data_prep.detection.cascade import CascadeDetector
 from data_prep.detection.faces import Faces, centred_largest
 from data_prep.detection.networks import OutputNetwork, ProposalNetwork, RefinementNetwork
 from data_prep.photos import read_photo
@@ -24,8 +24,8 @@ Photo = NDArray[np.uint8]
 
 
 @pytest.fixture(scope="module")
-def detector() -> FaceDetector:
-    return FaceDetector(20)
+def detector() -> CascadeDetector:
+    return CascadeDetector(20)
 
 
 @pytest.fixture(scope="module")
@@ -105,18 +105,18 @@ def test_output_network_computes_what_onet_does(batch: int) -> None:
 
 
 def test_agrees_with_facenet_pytorch_away_from_the_border(
-    detector: FaceDetector, photos: list[Photo]
+    detector: CascadeDetector, photos: list[Photo]
 ) -> None:
     wide = [bordered(photo, 60) for photo in photos]
     for photo, faces in zip(wide, detector.detect(wide), strict=True):
         assert_same(faces, by_facenet_pytorch(photo))
 
 
-def test_every_synthetic_face_is_found(detector: FaceDetector, photos: list[Photo]) -> None:
+def test_every_synthetic_face_is_found(detector: CascadeDetector, photos: list[Photo]) -> None:
     assert [len(faces) for faces in detector.detect(photos)] == [1] * len(photos)
 
 
-def test_company_changes_nothing(detector: FaceDetector, photos: list[Photo]) -> None:
+def test_company_changes_nothing(detector: CascadeDetector, photos: list[Photo]) -> None:
     rng = np.random.default_rng(0)
     noise = [rng.integers(0, 256, (*size, 3), np.uint8) for size in ((20, 200), (91, 57), (13, 13))]
     mixed = [photo[: 100 + 7 * i, 3 * i :] for i, photo in enumerate(photos)] + noise
@@ -128,7 +128,7 @@ def test_company_changes_nothing(detector: FaceDetector, photos: list[Photo]) ->
 
 
 def test_cutting_levels_into_tiles_changes_nothing(
-    detector: FaceDetector, photos: list[Photo], monkeypatch: pytest.MonkeyPatch
+    detector: CascadeDetector, photos: list[Photo], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = detector.detect(photos)
     monkeypatch.setattr(detection, "_TILE_PX", 34)
@@ -139,14 +139,14 @@ def test_cutting_levels_into_tiles_changes_nothing(
 @pytest.mark.parametrize("shape", [(20, 20, 3), (20, 500, 3), (300, 12, 3), (64, 64, 3)])
 @pytest.mark.parametrize("min_face_px", [12, 20, 80])
 def test_nothing_to_see(shape: tuple[int, int, int], min_face_px: int) -> None:
-    faces = FaceDetector(min_face_px).detect([np.full(shape, 90, np.uint8)] * 2)
+    faces = CascadeDetector(min_face_px).detect([np.full(shape, 90, np.uint8)] * 2)
     assert [len(each) for each in faces] == [0, 0]
     assert faces[0].boxes.shape == (0, 4)
     assert faces[0].landmarks.shape == (0, 5, 2)
-    assert FaceDetector(min_face_px).detect([]) == []
+    assert CascadeDetector(min_face_px).detect([]) == []
 
 
-def test_a_black_border_does_not_move_landmarks(detector: FaceDetector, photos: list[Photo]) -> None:
+def test_a_black_border_does_not_move_landmarks(detector: CascadeDetector, photos: list[Photo]) -> None:
     moves = landmark_moves(lambda photo: detector.detect([photo])[0], photos, border=40)
     assert moves.mean() < 0.02
 
@@ -181,7 +181,7 @@ def test_no_face_to_choose() -> None:
 
 
 @pytest.mark.real_data
-def test_lfw_agrees_with_facenet_pytorch(detector: FaceDetector, shared: Path) -> None:
+def test_lfw_agrees_with_facenet_pytorch(detector: CascadeDetector, shared: Path) -> None:
     paths = sorted((shared / "data/lfw/lfw-deepfunneled").rglob("*.jpg"))
     sample = [read_photo(path) for path in random.Random(0).sample(paths, 24)]
     distances = []
@@ -194,7 +194,7 @@ def test_lfw_agrees_with_facenet_pytorch(detector: FaceDetector, shared: Path) -
 
 
 @pytest.mark.real_data
-def test_tight_crops_keep_their_landmarks(detector: FaceDetector, shared: Path) -> None:
+def test_tight_crops_keep_their_landmarks(detector: CascadeDetector, shared: Path) -> None:
     """The photos' borders cut the head; with facenet-pytorch such landmarks move several times as far."""
     paths = sorted((shared / "data/lfw/lfw-deepfunneled").rglob("*.jpg"))
     sample = [read_photo(path) for path in random.Random(1).sample(paths, 16)]
@@ -206,7 +206,7 @@ def test_tight_crops_keep_their_landmarks(detector: FaceDetector, shared: Path) 
 
 
 @pytest.mark.real_data
-def test_cfp_keeps_its_landmarks(detector: FaceDetector, shared: Path) -> None:
+def test_cfp_keeps_its_landmarks(detector: CascadeDetector, shared: Path) -> None:
     paths = [path for path in sorted((shared / "data/cfp").rglob("*.jpg")) if "frontal" in path.parts]
     sample = [read_photo(path) for path in random.Random(2).sample(paths, 12)]
     moves = landmark_moves(lambda photo: detector.detect([photo])[0], sample, border=50)

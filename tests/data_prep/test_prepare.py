@@ -22,7 +22,7 @@ from PIL import Image
 
 from data_prep.alignment import LandmarkTemplate, align_face, find_template
 from data_prep.dataset.manifest import JOURNAL_NAME, MANIFEST_NAME, AlignedDataset
-from data_prep.detection.cascade import FaceDetector
+from data_prep.detection.cascade import CascadeDetector
 from data_prep.detection.faces import Faces
 from data_prep.errors import InputError
 from data_prep.own_names import LOCK_NAME
@@ -268,10 +268,10 @@ def test_a_name_that_the_system_does_not_take_costs_one_row(people: Path, tmp_pa
 def test_a_face_of_the_second_pass_is_recorded(
     people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    detect = FaceDetector.detect
-    first_pass = FaceDetector(40)._thresholds
+    detect = CascadeDetector.detect
+    first_pass = CascadeDetector(40)._thresholds
     monkeypatch.setattr(
-        FaceDetector,
+        CascadeDetector,
         "detect",
         lambda self, photos: [
             _NO_FACES if self._thresholds == first_pass else faces for faces in detect(self, photos)

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from data_prep.detection import second_pass
-from data_prep.detection.cascade import FaceDetector
+from data_prep.detection.cascade import CascadeDetector
 from data_prep.detection.faces import Faces, centred_largest
 from data_prep.detection.second_pass import TwoPassDetector, _confirmed
 from data_prep.photos import read_photo
@@ -25,7 +25,7 @@ def detector() -> TwoPassDetector:
 @pytest.fixture(scope="module")
 def tight(people: Path) -> tuple[Photo, NDArray[np.float32]]:
     """A photo cut to a little less than its face, in which the first pass finds none, and its landmarks."""
-    first = FaceDetector(40)
+    first = CascadeDetector(40)
     for path in sorted(people.rglob("*.jpg")):
         photo = read_photo(path)
         faces = first.detect([photo])[0]
@@ -77,7 +77,7 @@ def test_photos_with_a_face_are_searched_once(people: Path, monkeypatch: pytest.
     monkeypatch.setattr(detector._second, "detect", search)
     seen = detector.detect(photos)
     assert not searched
-    for each, faces in zip(seen, FaceDetector(40).detect(photos), strict=True):
+    for each, faces in zip(seen, CascadeDetector(40).detect(photos), strict=True):
         np.testing.assert_array_equal(each.faces.landmarks, faces.landmarks)
 
 

@@ -18,7 +18,7 @@ from PIL import Image
 from data_prep.alignment import align_face, find_template
 from data_prep.dataset.already_aligned import FORMS, CropForm, Sample
 from data_prep.dataset.manifest import AlignedDataset, header_for, write_manifest
-from data_prep.detection.cascade import FaceDetector
+from data_prep.detection.cascade import CascadeDetector
 from data_prep.errors import InputError
 from data_prep.inside import refuse_link_outside, refuse_name_outside
 from data_prep.photos import read_photo
@@ -230,7 +230,7 @@ def crops(people: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, P
     """The same faces aligned to the template, and cut by their boxes to the same size."""
     root = tmp_path_factory.mktemp("crops")
     photos = [read_photo(path) for path in sorted(people.rglob("*.jpg"))]
-    for number, (photo, faces) in enumerate(zip(photos, FaceDetector(30).detect(photos), strict=True)):
+    for number, (photo, faces) in enumerate(zip(photos, CascadeDetector(30).detect(photos), strict=True)):
         x1, y1, x2, y2 = faces.boxes[0].astype(int).clip(0)
         aligned = align_face(photo, faces.landmarks[0], TEMPLATE)
         save(root / f"aligned/p{number % 2}/{number}.jpg", aligned)
@@ -284,7 +284,7 @@ def test_crops_of_every_template_are_known(people: Path, tmp_path: Path, templat
     wanted = find_template(template)
     for number, path in enumerate(sorted(people.rglob("*.jpg"))[:4]):
         photo = read_photo(path)
-        faces = FaceDetector(30).detect([photo])[0]
+        faces = CascadeDetector(30).detect([photo])[0]
         save(tmp_path / f"p/{number}.jpg", align_face(photo, faces.landmarks[0], wanted))
     form = form_of_source(tmp_path)
     assert form is not None

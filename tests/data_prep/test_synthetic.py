@@ -13,7 +13,7 @@ from PIL import Image
 
 from data_prep.alignment import find_template
 from data_prep.dataset.manifest import AlignedDataset, Status, header_for, write_manifest
-from data_prep.detection.cascade import FaceDetector
+from data_prep.detection.cascade import CascadeDetector
 from data_prep.detection.faces import centred_largest
 from data_prep.errors import InputError
 from data_prep.face_model import SHIPPED_MODEL, FaceModel, fit_face_model, load_face_model, within_covariance
@@ -252,7 +252,7 @@ def test_people_differ_more_than_photos_of_one() -> None:
 def test_every_shipped_face_is_found_near_the_middle(tmp_path: Path) -> None:
     synthesise_photos(load_face_model(), tmp_path / "photos", identities=16, photos=2, seed=5)
     photos = [read_photo(path) for path in sorted((tmp_path / "photos").rglob("*.jpg"))]
-    for photo, faces in zip(photos, FaceDetector().detect(photos), strict=True):
+    for photo, faces in zip(photos, CascadeDetector().detect(photos), strict=True):
         height, width = photo.shape[:2]
         chosen = centred_largest(faces, width=width, height=height)
         assert chosen is not None
