@@ -318,14 +318,17 @@ class Evil:
 
 
 @pytest.mark.parametrize("as_zip", [True, False])
-@pytest.mark.parametrize("protocol", [2, 4])
-def test_no_file_runs_code(as_zip: bool, protocol: int, tmp_path: Path) -> None:
+def test_no_file_runs_code(as_zip: bool, tmp_path: Path) -> None:
     content = insightface(18)[0] | {"hook": Evil(tmp_path / "ran")}
     file = tmp_path / "net.pth"
-    torch.save(content, file, _use_new_zipfile_serialization=as_zip, pickle_protocol=protocol)
-    with pytest.raises(InputError, match=r"which asks for .*save model\.state_dict\(\) alone"):
-        import_model(file, tmp_path / "out", settings=ImportSettings())
-    assert not (tmp_path / "ran").exists()
+    for protocol, said in (
+        (2, r"which asks for .*save model\.state_dict\(\) alone"),
+        (4, "FILE: must"),  # torch reads protocol 2 alone
+    ):
+        torch.save(content, file, _use_new_zipfile_serialization=as_zip, pickle_protocol=protocol)
+        with pytest.raises(InputError, match=said):
+            import_model(file, tmp_path / "out", settings=ImportSettings())
+        assert not (tmp_path / "ran").exists()
 
 
 def test_a_pickle_that_torch_did_not_write_is_refused(tmp_path: Path) -> None:
