@@ -77,11 +77,22 @@ def decode_photo(data: bytes, *, allow_huge: bool = False) -> NDArray[np.uint8]:
     """What `read_photo` does, for a file that is in memory already."""
     if not data:
         raise PhotoError("empty_file")
-    image = _opened(data)
+    return upright_pixels(_opened(data), data=data, allow_huge=allow_huge)
+
+
+def upright_pixels(image: Image.Image, *, data: bytes = b"", allow_huge: bool = False) -> NDArray[np.uint8]:
+    """What `read_photo` gives, of a picture that Pillow has opened.
+
+    Args:
+        image: the picture.
+        data: its file: Pillow keeps the upper 8 of 16 bits, which leaves a colour picture with fewer bits
+            dark, so the others are read from here. Without it, such a picture stays dark.
+        allow_huge: as for `read_photo`.
+    """
     _check_size(image, allow_huge=allow_huge)
     with quiet_pillow():
         try:
-            deep = _is_deep(image)
+            deep = bool(data) and _is_deep(image)
             image.load()
         except Exception as error:
             raise PhotoError("truncated" if "truncated" in str(error) else "damaged") from error

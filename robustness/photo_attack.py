@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor, nn
 
 from data_prep.errors import InputError
+from faceverif.option_names import names_arguments
 from faceverif.perturbation.threat_model import ThreatModel
-from faceverif.recogniser import Recogniser
+from faceverif.recogniser import Recogniser, as_recogniser
 from faceverif.verification.photo_faces import Photo, find_face
 from robustness.chosen_attack import choose_attack
 from robustness.config.attacks import PairGoal
@@ -64,15 +67,16 @@ class AttackedPhoto(ChangedPixels):
     similarity_after: float
 
 
+@names_arguments
 def attack(
     photo: Photo,
     reference: Photo | None = None,
     *,
-    model: Recogniser,
+    model: Recogniser | Path | str,
     name: str = "pgd",
     goal: PairGoal = "impersonation",
     epsilon: float | None = None,
-    source: Recogniser | Sequence[Recogniser] | None = None,
+    source: Recogniser | Path | str | Sequence[Recogniser | Path | str] | None = None,
     threshold: float | None = None,
     seed: int = 0,
     aligned: bool = False,
@@ -84,10 +88,10 @@ def attack(
     `attack_photo` for an attack on the whole photo.
 
     Args:
-        photo: the photo that is changed: a file, or (height, width, 3) uint8 RGB.
+        photo: the photo that is changed: a file, a PIL picture, or (height, width, 3) uint8 RGB.
         reference: the photo that it is compared with; None: the photo itself, for dodging.
-        model: what is deceived.
-        name: `fgsm`, `pgd`, `mi_fgsm`, `square`, `evolutionary` or `patch`.
+        model: what is deceived: by `faceverif.load`, or its path.
+        name: `fgsm`, `pgd`, `mi_fgsm`, `apgd`, `square`, `evolutionary` or `patch`.
         goal: `impersonation` raises the similarity, `dodging` lowers it.
         epsilon: largest change of a pixel, of pixels in [0, 1]; of `evolutionary` the l2 norm. None: 8 / 255,
             of `patch` 1, of `evolutionary` 4.
@@ -102,6 +106,7 @@ def attack(
         InputError: a photo is unreadable or shows no face, a crop does not fit the model, the model has no
             gradients, a source takes other crops, or an argument is unknown or out of range.
     """
+    model = as_recogniser(model)
     chosen = choose_attack(
         name,
         goal,
@@ -133,7 +138,9 @@ def impersonate(
     return attack(photo, other, model=model, name=name, epsilon=epsilon, aligned=True)
 
 
-def known_models(model: Recogniser, source: Recogniser | Sequence[Recogniser] | None) -> Sequence[Recogniser]:
+def known_models(
+    model: Recogniser, source: Recogniser | Path | str | Sequence[Recogniser | Path | str] | None
+) -> Sequence[Recogniser]:
     """The models that the attacker knows: the sources if they are given, else the model itself.
 
     Raises:
@@ -141,7 +148,8 @@ def known_models(model: Recogniser, source: Recogniser | Sequence[Recogniser] | 
     """
     if source is None:
         return [model]
-    sources = [source] if isinstance(source, Recogniser) else list(source)
+    given = [source] if isinstance(source, Recogniser | Path | str) else list(source)
+    sources = [as_recogniser(each, argument="source") for each in given]
     if not sources:
         raise InputError("source", "must hold a model", got="none", fix="Leave it out to attack the model.")
     return sources
@@ -165,6 +173,8 @@ def _crop(photo: Photo, model: Recogniser, *, aligned: bool) -> NDArray[np.uint8
     if not aligned:
         return find_face(photo, template).crop
     side = template.crop_px
+    if isinstance(photo, Image.Image):
+        photo = np.array(photo.convert("RGB"))
     if not isinstance(photo, np.ndarray) or photo.dtype != np.uint8 or photo.shape != (side, side, 3):
         got = f"{photo.dtype} {photo.shape}" if isinstance(photo, np.ndarray) else repr(photo)
         raise InputError(

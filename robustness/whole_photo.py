@@ -20,7 +20,8 @@ from data_prep.atomic import refuse_folder, refuse_other_ending, written_whole
 from data_prep.dataset.crops import centre_square
 from data_prep.errors import InputError
 from data_prep.photos import read_photo
-from faceverif.recogniser import Recogniser
+from faceverif.option_names import names_arguments
+from faceverif.recogniser import Recogniser, as_recogniser
 from faceverif.verification.photo_faces import NoFaceError, Photo, PhotoFaces, find_faces
 from robustness.attacked_model import device_of
 from robustness.attacks.pairs import PairAttackResult
@@ -94,16 +95,17 @@ class AttackedWholePhoto(ChangedPixels):
         return "\n".join([*lines, f"photo: {self.path}"])
 
 
+@names_arguments
 def attack_photo(
     photo: Photo,
     reference: Photo | None = None,
     *,
     out: Path | str,
-    model: Recogniser,
+    model: Recogniser | Path | str,
     name: str = "pgd",
     goal: PairGoal = "impersonation",
     epsilon: float | None = None,
-    source: Recogniser | Sequence[Recogniser] | None = None,
+    source: Recogniser | Path | str | Sequence[Recogniser | Path | str] | None = None,
     threshold: float | None = None,
     seed: int = 0,
     **settings: Any,
@@ -134,6 +136,7 @@ def attack_photo(
         "reference": reference,
     }
     chosen_section(name, goal, **asked)
+    model = as_recogniser(model)
     models = known_models(model, source)
     templates = [landmark_template(each) for each in [model, *models]]
     face = find_faces(photo)

@@ -134,13 +134,14 @@ class Embedder(ABC):
         """Embeddings of crops, not normalised, not flip-averaged.
 
         Args:
-            crops: (n, crop_px, crop_px, 3), uint8 RGB, n >= 1, in the template of `spec`.
+            crops: (n, crop_px, crop_px, 3), uint8 RGB, n >= 1, in the template of `spec`; or what the model
+                sees of them, their middle `input_px` pixels.
 
         Returns:
             (n, dim) float32.
 
         Raises:
-            ValueError: crops of another shape or type.
+            ValueError: crops of another shape or type, as of another template.
             NotFiniteError: the model gives embeddings with NaN or infinity.
         """
         embeddings = self._run(self._middle(crops))
@@ -150,11 +151,13 @@ class Embedder(ABC):
         return embeddings
 
     def _middle(self, crops: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        side, height = self.spec.input_px, crops.shape[1] if crops.ndim == 4 else 0
-        if crops.dtype != np.uint8 or crops.shape[1:] != (height, height, 3) or height < side:
+        # Larger crops have a larger face: their middle would be another picture, and its embedding wrong.
+        crop_px, side = find_template(self.spec.template).crop_px, self.spec.input_px
+        known = [(each, each, 3) for each in (crop_px, side)]
+        if crops.dtype != np.uint8 or crops.ndim != 4 or crops.shape[1:] not in known:
             raise ValueError(
-                f"embed: crops must be uint8 (n, crop_px, crop_px, 3) with crop_px >= {side}; "
-                f"got {crops.dtype} {crops.shape}"
+                f"embed: crops must be uint8 (n, {crop_px}, {crop_px}, 3), of the template "
+                f"{self.spec.template}, or their middle {side} pixels; got {crops.dtype} {crops.shape}"
             )
         return centre_square(crops, side)
 

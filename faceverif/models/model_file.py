@@ -67,7 +67,10 @@ class TorchEmbedder(Embedder):
 
     def _run(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         # uint8 travels to the device, a quarter of the bytes; the permuted view is channels-last already.
-        pixels = torch.from_numpy(np.ascontiguousarray(crops)).to(self.device).permute(0, 3, 1, 2)
+        # Crops that may not be written, as `np.asarray(picture)` gives them, are copied: torch warns of them.
+        pixels = (
+            torch.from_numpy(np.require(crops, requirements=["C", "W"])).to(self.device).permute(0, 3, 1, 2)
+        )
         portions = pixels.split(_CPU_PORTION) if pixels.device.type == "cpu" else [pixels]
         with torch.inference_mode(), evaluating(self.backbone):
             parts = [self.backbone(part.float().div_(255)).float() for part in portions]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -9,18 +10,20 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from data_prep.alignment import Template
 from data_prep.detection.faces import Faces, centred_largest
 from data_prep.detection.second_pass import TwoPassDetector
 from data_prep.errors import InputError
-from data_prep.photos import PhotoError, read_photo
+from data_prep.photos import PhotoError, read_photo, upright_pixels
 from faceverif.models.embedder import Embedder, naming
 from faceverif.verification.embeddings import embed_crops
 from faceverif.verification.scoring import normalised
 
-# A file, or (height, width, 3) uint8 RGB.
-Photo = Path | str | NDArray[np.uint8]
+# A file, a picture by Pillow, or (height, width, 3) uint8 RGB.
+Photo = Path | str | Image.Image | NDArray[np.uint8]
+_LONGEST = 40  # characters of a value in a message
 
 
 class NoFaceError(InputError):
@@ -32,7 +35,7 @@ class FoundFace:
     """The face that was taken from a photo.
 
     Attributes:
-        photo: its file, or its size where it is an array.
+        photo: its file, or its size where it has none.
         crop: (crop_px, crop_px, 3) uint8 RGB, in the template that was asked for.
         faces: how many the photo shows.
     """
@@ -47,7 +50,7 @@ class PhotoFaces:
     """Every face of a photo, at least one.
 
     Attributes:
-        photo: its file, or its size where it is an array.
+        photo: its file, or its size where it has none.
         pixels: (height, width, 3) uint8 RGB.
         faces: best score first.
         main: index of the centred-largest one.
@@ -128,19 +131,44 @@ def _detector() -> TwoPassDetector:
     return TwoPassDetector()
 
 
+def described(given: object) -> str:
+    """A value that is no photo or no crop, in a message: type and shape, or how it begins."""
+    if isinstance(given, np.ndarray):
+        return f"{given.dtype} {given.shape}"
+    if isinstance(given, Image.Image):
+        return f"a picture of {given.width} x {given.height} pixels"
+    if isinstance(given, list | tuple):
+        return f"a {type(given).__name__} of {len(given)}"
+    return f"{type(given).__name__} {str(given)[:_LONGEST]!r}"
+
+
 def _named_pixels(photo: Photo) -> tuple[str, NDArray[np.uint8]]:
     if isinstance(photo, np.ndarray):
-        if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3 or not photo.size:
-            raise InputError(
-                "photo",
-                "as an array it must be (height, width, 3), uint8, RGB",
-                got=f"{photo.dtype} {photo.shape}",
-                fix="Convert it, or give the path of a file.",
-            )
+        _refuse_other_array(photo)
         return f"an array of {photo.shape[1]} x {photo.shape[0]} pixels", photo
+    name = described(photo) if isinstance(photo, Image.Image) else str(photo)
     try:
-        return str(photo), read_photo(Path(photo))
+        if isinstance(photo, Image.Image):
+            return name, upright_pixels(photo)
+        if isinstance(photo, str | os.PathLike):
+            return name, read_photo(Path(photo))
     except PhotoError as error:
         raise InputError(
-            "photo", "must be a readable picture", got=f"{photo} ({error.reason})", fix="Give another one."
+            "photo", "must be a readable picture", got=f"{name} ({error.reason})", fix="Give another one."
         ) from error
+    raise InputError(
+        "photo",
+        "must be one photo: a file, a PIL picture, or an array (height, width, 3), uint8, RGB",
+        got=described(photo),
+        fix="PIL.Image.open(io.BytesIO(data)) makes a picture of bytes, np.asarray(tensor) an array.",
+    )
+
+
+def _refuse_other_array(photo: NDArray[np.uint8]) -> None:
+    if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3 or not photo.size:
+        raise InputError(
+            "photo",
+            "as an array it must be (height, width, 3), uint8, RGB",
+            got=described(photo),
+            fix="Convert it, or give the path of a file.",
+        )

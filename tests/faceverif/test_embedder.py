@@ -45,7 +45,14 @@ def test_the_middle_of_larger_crops_reaches_the_model() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [crops(2, side=100), crops(2)[0], crops(2).astype(np.float32), crops(2).transpose(0, 3, 1, 2)]
+    "wrong",
+    [
+        crops(2, side=100),
+        crops(2, side=160),
+        crops(2)[0],
+        crops(2).astype(np.float32),
+        crops(2).transpose(0, 3, 1, 2),
+    ],
 )
 def test_other_shapes_and_types_are_refused(wrong: NDArray[Any]) -> None:
     with pytest.raises(ValueError, match="crops must be uint8"):

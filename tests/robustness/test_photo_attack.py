@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from small_faces import face, pattern_embedder
 
 import faceverif
@@ -71,6 +72,11 @@ def test_a_photo_alone_can_be_dodged() -> None:
     assert found.similarity_after < 0.99
 
 
+def test_pictures_are_attacked_as_arrays_are() -> None:
+    found = attacked(Image.fromarray(ONE), Image.fromarray(OTHER))
+    np.testing.assert_array_equal(found.attacked, attacked(ONE, OTHER).attacked)
+
+
 @pytest.mark.parametrize("levels", [0, 1, 2.5, 7.9])
 def test_rounding_to_8_bits_stays_within_epsilon(levels: float) -> None:
     assert attacked(ONE, OTHER, epsilon=levels / 255).largest_change <= levels
@@ -125,6 +131,10 @@ def test_photos_are_aligned_first(tmp_path: Path) -> None:
         ((ONE, OTHER), {"epsilon": 0.001}, "epsilon: must be at least 1 / 255"),
         ((ONE,), {}, "reference: must be a photo of the other person"),
         ((ONE[:50], OTHER), {}, r"as an aligned crop it must be \(112, 112, 3\).*got uint8 \(50, 112, 3\)"),
+        ((ONE, OTHER), {"model": "gone"}, "^model: there is no such file or folder; got gone"),
+        ((ONE, OTHER), {"model": MODEL.embedder}, "^model: must be a model by faceverif.load"),
+        ((ONE, OTHER), {"source": ["gone"]}, "there is no such file or folder; got gone"),
+        ((ONE, OTHER), {"source": [None]}, "^source: must be a model by faceverif.load"),
         (("a.jpg", OTHER), {}, "got 'a.jpg'"),
         (("a.jpg", OTHER), {"aligned": False}, "photo: must be a readable picture; got a.jpg"),
     ],

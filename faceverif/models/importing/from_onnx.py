@@ -9,6 +9,8 @@ from faceverif.config.backbones import OnnxConfig
 from faceverif.models.embedder import PreprocessingSpec
 from faceverif.models.importing.incoming import ImportSettings, Incoming, fitting_spec
 from faceverif.models.importing.onnx_layers import differentiable
+from faceverif.models.location import MODEL_OPTION
+from faceverif.option_names import renamed_options
 
 
 def from_onnx(file: Path, settings: ImportSettings) -> Incoming:
@@ -28,7 +30,8 @@ def from_onnx(file: Path, settings: ImportSettings) -> Incoming:
             got=settings.colours,
             fix="Leave it out.",
         )
-    found = differentiable(file, settings.preprocess, output=settings.output)
+    with renamed_options({MODEL_OPTION: "FILE"}):
+        found = differentiable(file, settings.preprocess, output=settings.output)
     backbone, source = found.backbone, found.source
     config = OnnxConfig(
         name="onnx",

@@ -13,6 +13,7 @@ from onnx import ModelProto
 from data_prep.errors import InputError, first_line
 from faceverif.backbones.onnx_graph import OnnxBackbone, has_layer
 from faceverif.models.importing.onnx_cleaning import cleaned, holds_half, load_whole, with_open_batch
+from faceverif.models.location import MODEL_OPTION
 from faceverif.models.model_file import TorchEmbedder
 from faceverif.models.onnx_file import OnnxEmbedder
 
@@ -78,7 +79,7 @@ def differentiable(path: Path, preprocess: str | None, *, output: str | None = N
             return Differentiable(converted, source, difference)
         tried.append(f"embeddings that differ by {difference:.2g} of their largest number")
     raise InputError(
-        "FILE",
+        MODEL_OPTION,
         f"{path.name} must give the same embeddings as PyTorch layers, to {tolerance:g} of their largest",
         got="; ".join(dict.fromkeys(tried)),
         fix="verify, embed and audit take it as it is; for gradients, export it in float32 with a dynamic "
@@ -108,14 +109,14 @@ def _refuse_missing_operators(path: Path, model: ModelProto) -> None:
     missing = sorted({node.op_type for node in model.graph.node if not has_layer(node, opsets)})
     if any(operator in _QUANTISED or operator.startswith("QLinear") for operator in missing):
         raise InputError(
-            "FILE",
+            MODEL_OPTION,
             f"{path.name} must be in floating point: quantised operators have no gradients",
             got=", ".join(missing),
             fix="Import the file that was quantised; verify, embed and audit take this one as it is.",
         )
     if missing:
         raise InputError(
-            "FILE",
+            MODEL_OPTION,
             f"{path.name} must be made of operators that onnx2torch turns into layers with gradients",
             got=", ".join(missing),
             fix="verify, embed and audit take it as it is; for gradients, export it without these.",
@@ -140,7 +141,7 @@ def _refuse_without_gradient(path: Path, converted: TorchEmbedder) -> None:
     )
     if not gradient.isfinite().all() or not gradient.flatten(1).any(dim=1).all():
         raise InputError(
-            "FILE",
+            MODEL_OPTION,
             f"{path.name} must pass gradients on to its pixels",
             got="none, or some that are not finite",
             fix="verify, embed and audit take it as it is; for gradients, export it without rounding or "
