@@ -12,6 +12,7 @@ import typer
 from data_prep.atomic import refuse_file, refuse_folder, refuse_other_ending
 from data_prep.device import refuse_unknown_device
 from data_prep.errors import InputError
+from data_prep.result_folder import refuse_photos
 from data_prep.work import CLUSTERS
 from faceverif.extras import require_extra
 
@@ -107,9 +108,16 @@ def known_detector(value: str) -> str:
 
 
 def can_be_folder(parameter: typer.CallbackParam, value: OnePath) -> OnePath:
-    """A folder for results, if one is given: there already, or one that can be made."""
+    """A folder for results, if one is given: there already, or one that can be made; not one of photos."""
     if value is not None:
         refuse_file(value, option=_named(parameter))
+        refuse_photos(value, option=_named(parameter))
+    return value
+
+
+def can_hold_photos(parameter: typer.CallbackParam, value: Path) -> Path:
+    """A folder that photos or crops are written into: there already, or one that can be made."""
+    refuse_file(value, option=_named(parameter))
     return value
 
 

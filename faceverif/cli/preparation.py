@@ -11,7 +11,7 @@ import typer
 from data_prep.atomic import refuse_file
 from data_prep.device import choose_device
 from data_prep.progress import say
-from faceverif.cli.checks import THIS_MACHINE, can_be_folder, exists, known_detector, made_by
+from faceverif.cli.checks import THIS_MACHINE, can_be_folder, can_hold_photos, exists, known_detector, made_by
 from faceverif.cli.options import (
     Device,
     Flip,
@@ -37,7 +37,7 @@ def align(
     out: Annotated[
         Path,
         typer.Argument(
-            callback=can_be_folder, help="Folder for crops and manifest: new, or one to continue."
+            callback=can_hold_photos, help="Folder for crops and manifest: new, or one to continue."
         ),
     ],
     template: Annotated[

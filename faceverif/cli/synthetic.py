@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from faceverif.cli.checks import can_be_file, can_be_folder, made_by
+from faceverif.cli.checks import can_be_file, can_be_folder, can_hold_photos, made_by
 from faceverif.cli.options import (
     DataDir,
 )
@@ -36,7 +36,7 @@ def synthesise(
     out: Annotated[
         Path,
         typer.Argument(
-            callback=can_be_folder, help="Folder for the photos; each identity gets a folder in it."
+            callback=can_hold_photos, help="Folder for the photos; each identity gets a folder in it."
         ),
     ],
     identities: Annotated[int, typer.Option(min=1, help="How many people.")] = 60,
