@@ -13,7 +13,7 @@ draws. For comparison we also take one draw per theta_i, and the most accurate t
 
 The paper's weights follow from arcsin(theta), which does not solve its Eq. 12. The solution is
 2 arcsin(sqrt(theta)); squared as Eq. 14 asks, it gives the weights 4 arccos(sqrt(p_i))^2 of the last column
-(`faceverif.classification.parametric` has the classifier for any density).
+(`examples/parametric_classifier.py` has the classifier for any density).
 
 With the half-way threshold the paper's classifier is one to two hundredths better, as in the paper. With
 the most accurate threshold there is no difference: both classifiers then choose the second class if one

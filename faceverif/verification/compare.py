@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from data_prep.atomic import refuse_other_ending, written_whole
+from data_prep.atomic import written_whole
 from data_prep.dataset.crops import side_by_side
 from data_prep.detection.faces import POLICY
 from data_prep.errors import printable_lines
@@ -173,38 +173,6 @@ class Comparer:
         faces = [self.find(photo) for photo in (first, second)]
         one, other = self.embed(faces)
         return Comparison(faces, float(one @ other), self.point, self.calibration, self.embedder.name)
-
-
-def compare_photos(
-    first: Path,
-    second: Path,
-    *,
-    model: Path,
-    far: float,
-    picture: Path | None = None,
-    preprocess: str | None = None,
-    output: str | None = None,
-) -> Comparison:
-    """Find a face in each of two photos and compare them with a calibrated model.
-
-    Args:
-        first: a photo.
-        second: another one.
-        model: a run, an imported model or an .onnx file, as for `load_embedder`.
-        far: the false accept rate whose threshold decides.
-        picture: where to save both crops side by side, a .png; None: nowhere.
-        preprocess, output: of an .onnx file, as for `load_embedder`.
-
-    Raises:
-        InputError: a photo is unreadable or shows no face, or the model has no threshold for `far`.
-    """
-    if picture is not None:
-        refuse_other_ending(picture, ".png")
-    comparer = Comparer.load(model, far=far, preprocess=preprocess, output=output)
-    comparison = comparer.compare(first, second)
-    if picture is not None:
-        save_side_by_side(comparison.crops, picture)
-    return comparison
 
 
 def save_side_by_side(crops: NDArray[np.uint8], path: Path) -> None:

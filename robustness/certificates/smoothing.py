@@ -5,13 +5,10 @@ All bounds are exact for binomial counts; nothing is known of the network but it
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy import stats
 from torch import Tensor
 
@@ -130,33 +127,6 @@ def certify_pair(
     above = int((found >= threshold).sum())
     decision, hits = (1, above) if 2 * above >= samples else (0, samples - above)
     return certified(decision, hits, samples, sd=sd, error=error / 2)
-
-
-def median_bounds(
-    similarities: NDArray[np.float64], *, radius: float, sd: float, error: float
-) -> tuple[float, float]:
-    """Bounds of the median similarity for all changes up to a radius, by order statistics (Chiang et al.).
-
-    The median moves at most to the quantiles Phi(-+ radius / sd) of the clean distribution.
-
-    Args:
-        similarities: (samples,) under noise.
-        radius: l2 of the change.
-        sd: standard deviation of the noise.
-        error: chance that one of the two bounds is wrong.
-
-    Returns:
-        Lower and upper bound; infinite where the samples do not resolve the quantile.
-    """
-    ordered, samples = np.sort(similarities), len(similarities)
-    share = float(stats.norm.cdf(radius / sd))
-    # The largest k with P(Bin(samples, 1 - share) < k) <= error / 2: the k-th smallest is the bound.
-    k = int(stats.binom.ppf(error / 2, samples, 1 - share))
-    if stats.binom.cdf(k - 1, samples, 1 - share) > error / 2:
-        k -= 1
-    low = ordered[k - 1] if k >= 1 else -math.inf
-    high = ordered[samples - k] if k >= 1 else math.inf
-    return float(low), float(high)
 
 
 @torch.no_grad()

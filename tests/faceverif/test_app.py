@@ -29,7 +29,7 @@ from faceverif.app.sessions import FIRST, SECOND, Session, Sessions
 from faceverif.app.visits import Visits
 from faceverif.cli import browser
 from faceverif.models.location import SHIPPED
-from faceverif.verification.compare import compare_photos
+from faceverif.verification.compare import Comparer
 from faceverif.verification.score_histogram import BINS, bin_edges
 from robustness.guard import GUARD_NAME, Guard, GuardedModel
 
@@ -112,7 +112,7 @@ def test_a_change_is_magnified_to_the_full_range_around_grey() -> None:
 def test_the_page_decides_as_the_command_does(
     photos: Photos, taken: dict[str, TakenPhoto], matcher: Matcher
 ) -> None:
-    told = compare_photos(photos.first, photos.same, model=SHIPPED, far=0.01, picture=None)
+    told = Comparer.load(SHIPPED, far=0.01).compare(photos.first, photos.same)
     similarity = float(matcher.embed(taken["first"].face.crop) @ matcher.embed(taken["same"].face.crop))
     decision = matcher.decide(similarity, matcher.usual_point)
     assert decision.similarity == pytest.approx(told.similarity, abs=1e-5)

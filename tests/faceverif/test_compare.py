@@ -17,7 +17,7 @@ from faceverif.backbones import build_backbone
 from faceverif.config.backbones import MobileFaceNetConfig
 from faceverif.models import MODEL_NAME, PreprocessingSpec, load_model, save_model
 from faceverif.verification.calibration import CalibratedPoint, Calibration, write_calibration
-from faceverif.verification.compare import Comparison, compare_photos
+from faceverif.verification.compare import Comparer, Comparison, save_side_by_side
 from faceverif.verification.embeddings import EmbeddedPhotos
 from faceverif.verification.photo_faces import FoundFace
 from faceverif.verification.runner import evaluate
@@ -49,26 +49,24 @@ def photo(path: Path, *, side: int = 64) -> Path:
 def test_a_photo_without_a_face_is_named(run: Path, tmp_path: Path) -> None:
     noise = photo(tmp_path / "noise.png")
     with pytest.raises(InputError, match=r"must show a face; got .*noise.png"):
-        compare_photos(noise, noise, model=run, far=0.1, picture=None)
+        Comparer.load(run, far=0.1).compare(noise, noise)
 
 
 def test_a_file_that_is_no_photo_is_named(run: Path, tmp_path: Path) -> None:
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(b"no picture")
     with pytest.raises(InputError, match=r"readable picture; got .*broken.jpg \(not_an_image\)"):
-        compare_photos(broken, broken, model=run, far=0.1, picture=None)
+        Comparer.load(run, far=0.1).compare(broken, broken)
     with pytest.raises(InputError, match=r"gone.jpg \(unreadable\)"):
-        compare_photos(tmp_path / "gone.jpg", broken, model=run, far=0.1, picture=None)
+        Comparer.load(run, far=0.1).compare(tmp_path / "gone.jpg", broken)
 
 
 def test_what_the_run_lacks_is_said_before_photos_are_read(run: Path, tmp_path: Path) -> None:
     nowhere = tmp_path / "x.jpg"
     with pytest.raises(InputError, match=r"gave 0\.1; got 0\.01"):
-        compare_photos(nowhere, nowhere, model=run, far=0.01, picture=None)
+        Comparer.load(run, far=0.01).compare(nowhere, nowhere)
     with pytest.raises(InputError, match=r"a folder with a model\.safetensors"):
-        compare_photos(nowhere, nowhere, model=tmp_path, far=0.1, picture=None)
-    with pytest.raises(InputError, match=r"must be a .png file; got a.jpg. Use a.png"):
-        compare_photos(nowhere, nowhere, model=run, far=0.1, picture=Path("a.jpg"))
+        Comparer.load(tmp_path, far=0.1).compare(nowhere, nowhere)
 
 
 @pytest.mark.parametrize(
@@ -117,11 +115,12 @@ def comparison(similarity: float, *, tar: float) -> Comparison:
 def test_a_photo_is_the_same_person_as_itself(run: Path, shared: Path, tmp_path: Path) -> None:
     faces = shared / "data/lfw/lfw-deepfunneled"
     one, other = faces / "Aaron_Peirsol/Aaron_Peirsol_0001.jpg", faces / "Zico/Zico_0001.jpg"
-    itself = compare_photos(one, one, model=run, far=0.1, picture=None)
+    itself = Comparer.load(run, far=0.1).compare(one, one)
     assert itself.same
     assert itself.similarity == pytest.approx(1.0, abs=1e-5)
-    there = compare_photos(one, other, model=run, far=0.1, picture=tmp_path / "both.png")
-    back = compare_photos(other, one, model=run, far=0.1, picture=None)
+    there = Comparer.load(run, far=0.1).compare(one, other)
+    save_side_by_side(there.crops, tmp_path / "both.png")
+    back = Comparer.load(run, far=0.1).compare(other, one)
     assert there.similarity == pytest.approx(back.similarity, abs=1e-5)
     saved = np.asarray(Image.open(tmp_path / "both.png"))
     np.testing.assert_array_equal(saved[:, :112], there.faces[0].crop)

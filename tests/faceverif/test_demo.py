@@ -17,7 +17,7 @@ from faceverif.config.run import load_run_config
 from faceverif.demo import CONFIG, FOLDS, DemoSize, People, run_demo, write_pairs
 from faceverif.experiment.images import ImageTask
 from faceverif.recogniser import Recogniser
-from faceverif.verification.compare import compare_photos
+from faceverif.verification.compare import Comparer
 from robustness.photo_attack import AttackedPhoto, attack
 from robustness.rejection.demo_experiment import demo_rejection
 from robustness.rejection.run import run_rejection
@@ -116,7 +116,7 @@ def test_demo_goes_on_after_a_kill_and_leaves_a_run_to_compare_with(
     result = json.loads((tmp_path / "run" / "verification" / "synthetic" / "result.json").read_text())
     assert result["pairs"] == 40
     first, second = (tmp_path / "photos" / "held-out" / "person-0001" / name for name in ("01.jpg", "02.jpg"))
-    comparison = compare_photos(first, second, model=tmp_path / "run", far=0.1, picture=None)
+    comparison = Comparer.load(tmp_path / "run", far=0.1).compare(first, second)
     assert -1 <= comparison.similarity <= 1
     said = capsys.readouterr().err
     assert f"faceverif compare {first} {second}" in said

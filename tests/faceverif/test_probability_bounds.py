@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-
-from faceverif.penalties.probability_bounds import (
+from probability_bounds import (
     cantelli_upper,
     cdf_bounds,
     interval_lower,

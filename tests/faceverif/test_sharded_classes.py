@@ -13,6 +13,7 @@ import torch
 from forked import run_forked
 from torch import Tensor
 
+from benchmarks.communication import Collective, of_sharded_head
 from data_prep.errors import InputError
 from faceverif.config.adversarial import AdversarialConfig
 from faceverif.config.objective import ObjectiveConfig
@@ -23,7 +24,6 @@ from faceverif.perturbation.threat_model import ThreatModel
 from faceverif.sharding import collectives
 from faceverif.sharding.collectives import processes, total
 from faceverif.sharding.shard import ClassShard
-from faceverif.sharding.traffic import Collective, of_sharded_head
 from faceverif.training.adversarial import AdversarialModel, Robustness, measure_robustness
 
 CLASSES, DIM, BATCH = 7, 4, 12

@@ -21,7 +21,7 @@ from faceverif.models import MODEL_NAME, load_model
 from faceverif.models.location import SHIPPED
 from faceverif.training.loop import train
 from faceverif.verification.calibration import load_calibration
-from faceverif.verification.compare import compare_photos
+from faceverif.verification.compare import Comparer
 
 pytestmark = pytest.mark.usefixtures("small_inputs")
 
@@ -54,7 +54,7 @@ def test_it_is_what_load_and_compare_take_where_no_model_is_named(tmp_path: Path
     first, second = sorted(tmp_path.rglob("*.jpg"))
     model = faceverif.load()
     assert model.embed(faceverif.align(first, template=model.template)).shape == (128,)
-    comparison = compare_photos(first, second, model=SHIPPED, far=0.001, picture=None)
+    comparison = Comparer.load(SHIPPED, far=0.001).compare(first, second)
     assert comparison.similarity == pytest.approx(model.similarity(first, second), abs=1e-5)
 
 

@@ -29,7 +29,6 @@ from robustness.certificates.smoothing import (
     certify_class,
     certify_pair,
     lower_bound,
-    median_bounds,
 )
 from robustness.certificates.table import CSV_NAME, RESULT_NAME, Row, pair_shares
 from robustness.config.smoothing import Smoothing
@@ -127,33 +126,6 @@ def test_a_pairs_decision_holds_up_to_the_radius_and_not_far_beyond() -> None:
         for size, holds in ((found.radius, True), (0.45, False)):
             median = similarity((IMAGE + size * toward)[None]).item()
             assert ((median >= threshold) == bool(decision)) == holds
-
-
-def test_the_medians_bounds_hold_for_changes_in_every_direction_and_are_tight() -> None:
-    rng = np.random.default_rng(1)
-    radius, trials, outside = 0.2, 300, 0
-    lows = []
-    for _ in range(trials):
-        low, high = median_bounds(rng.normal(0, SD, 400), radius=radius, sd=SD, error=0.05)
-        outside += low > -radius or high < radius  # a linear similarity of slope 1 moves by the radius
-        lows.append(low)
-    assert outside / trials <= 0.07
-    assert -0.3 < np.mean(lows) < -radius
-    assert median_bounds(rng.normal(0, SD, 20), radius=2.0, sd=SD, error=0.05) == (-math.inf, math.inf)
-
-
-def test_the_bounds_order_statistic_is_the_largest_allowed() -> None:
-    samples, radius, error = 60, 0.25, 0.1
-    values = np.arange(samples, dtype=np.float64)
-    share = stats.norm.cdf(-radius / SD)
-    allowed = [
-        k
-        for k in range(1, samples + 1)
-        if sum(math.comb(samples, j) * share**j * (1 - share) ** (samples - j) for j in range(k)) <= error / 2
-    ]
-    low, high = median_bounds(values, radius=radius, sd=SD, error=error)
-    assert low == max(allowed) - 1
-    assert high == samples - max(allowed)
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from faceverif.cli import main
 from faceverif.models import MODEL_NAME, load_model
 from faceverif.training.loop import train
 from faceverif.verification.calibration import write_calibration
-from faceverif.verification.compare import compare_photos
+from faceverif.verification.compare import Comparer
 from faceverif.verification.embeddings import EmbeddedPhotos
 from faceverif.verification.runner import evaluate
 from robustness import guard
@@ -238,6 +238,6 @@ def test_compare_asks_the_guard(
     with pytest.raises(SystemExit) as stopped:
         main()
     assert stopped.value.code in (0, None)
-    comparison = compare_photos(photos[0], photos[1], model=run, far=0.1, picture=None)
+    comparison = Comparer.load(run, far=0.1).compare(photos[0], photos[1])
     answer = load_guard(run, rate=0.5).answer(photos, comparison.crops, decision=comparison.text())
     assert capsys.readouterr().out == answer + "\n"

@@ -10,8 +10,9 @@ import torch
 from parametric import INFORMATION, STABILISED, signal_to_noise_oracle
 
 from data_prep.errors import InputError
-from faceverif.classification.parametric import (
+from examples.parametric_classifier import (
     ParametricClassifier,
+    poisson_accuracy,
     signal_to_noise,
     squared_distance,
     stabilise,
@@ -108,16 +109,7 @@ def test_of_binary_variables_it_is_a_linear_classifier() -> None:
 
 
 def test_it_separates_rates_of_poisson_counts() -> None:
-    """Rates below and above (3, 5): the estimate is the count, held within the class."""
-    start = torch.tensor([3.0, 5.0], dtype=torch.float64)
-    statistic = squared_distance(lambda theta: stabilise(lambda rate: 1 / rate, theta, start=start))
-    generator = torch.Generator().manual_seed(0)
-    labels = torch.arange(400) % 2
-    rates = torch.where(labels[:, None] == 0, start - 2, start + 5)
-    counts = torch.poisson(rates, generator=generator)
-    estimates = [counts.clamp_min(1e-9).minimum(start), counts.maximum(start)]
-    decided = ParametricClassifier([statistic, statistic], [0.0, 0.0]).decide(estimates)
-    assert (decided == labels).double().mean() > 0.95
+    assert poisson_accuracy(samples=200, seed=0) > 0.95
 
 
 def test_parameters_outside_their_range_are_refused() -> None:

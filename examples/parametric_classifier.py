@@ -1,13 +1,20 @@
 """The general parametric classifier of Ghobadzadeh & Lashkari, "Signal to Noise Ratio Loss Function", Sec. 3.
 
+    python examples/parametric_classifier.py           # --tiny: fewer draws, to see that it runs
+
 Each class is a set of parameters theta of a known family of densities. A sample belongs to the class with the
 highest statistic g(theta estimated from it). The paper asks for the g with the highest signal-to-noise ratio,
 of which Theorem 1 promises most true positives, and takes the squared distance to the class's boundary after
 a change of parameters in which Fisher's information is the identity.
+
+The example separates Poisson counts whose rates lie below and above (3, 5). It then gives the weights of the
+toy of Sec. 3.1, found by integration, beside the closed form 4 arccos(sqrt(p))^2; with these
+`examples/snr_toy_classifier.py` measures the classifier.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -122,3 +129,45 @@ def _root(information: Tensor) -> Tensor:
             fix="Choose start and estimates inside the range of the parameter.",
         )
     return information.sqrt()
+
+
+def poisson_accuracy(*, samples: int, seed: int) -> float:
+    """Share of pairs of counts that are assigned to the right class.
+
+    The rates of the first class are (1, 3), those of the second one (8, 10); the boundary is (3, 5).
+
+    Args:
+        samples: of each class.
+        seed: of the counts.
+    """
+    boundary = torch.tensor([3.0, 5.0], dtype=torch.float64)
+    statistic = squared_distance(lambda theta: stabilise(lambda rate: 1 / rate, theta, start=boundary))
+    labels = torch.arange(2 * samples) % 2
+    rates = torch.where(labels[:, None] == 0, boundary - 2, boundary + 5)
+    counts = torch.poisson(rates, generator=torch.Generator().manual_seed(seed))
+    # The maximum likelihood estimate of a rate is the count, held within the class.
+    estimates = [counts.clamp_min(1e-9).minimum(boundary), counts.maximum(boundary)]
+    decided = ParametricClassifier([statistic, statistic], [0.0, 0.0]).decide(estimates)
+    return (decided == labels).double().mean().item()
+
+
+def toy_weights(chances: Tensor) -> Tensor:
+    """What a binary variable that is 1 adds to the statistic, for each chance p of the boundary, (N,)."""
+    information = lambda theta: 1 / (theta * (1 - theta))  # noqa: E731
+    return stabilise(information, torch.ones(1, len(chances)), start=chances).square().squeeze(0)
+
+
+def main() -> None:
+    """Print the accuracy on counts, and the toy's weights beside their closed form."""
+    samples = 200 if "--tiny" in sys.argv else 50_000
+    print(
+        f"Poisson counts, rates (1, 3) or (8, 10): accuracy {poisson_accuracy(samples=samples, seed=0):.4f}"
+    )
+    chances = torch.tensor([0.001, 0.1], dtype=torch.float64)
+    for chance, weight in zip(chances.tolist(), toy_weights(chances).tolist(), strict=True):
+        closed = 4 * np.arccos(np.sqrt(chance)) ** 2
+        print(f"weight of a binary variable with p = {chance:g}: {weight:.6f}, closed form {closed:.6f}")
+
+
+if __name__ == "__main__":
+    main()
