@@ -141,7 +141,7 @@ def _create(place: Path, path: Path, *, folder: bool) -> None:
 
 
 def _lock(place: Path) -> int | None:
-    """A descriptor that holds a file or folder until it is closed; null where the system has no such locks.
+    """A descriptor that holds a file or folder until it is closed; None where the system has no such locks.
 
     Raises:
         BlockingIOError: another process holds it.

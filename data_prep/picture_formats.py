@@ -73,7 +73,7 @@ def opened(data: bytes) -> Image.Image:
 
 
 def declared_size(data: bytes) -> tuple[int, int] | None:
-    """Width and height in px as a picture's header says, before it is decoded; null where it says none.
+    """Width and height in px as a picture's header says, before it is decoded; None where it says none.
 
     JPEG and PNG are read here, since every crop of a training passes through: Pillow takes 30 times as long.
     """

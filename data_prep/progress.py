@@ -120,7 +120,7 @@ class _Pace:
 
     @property
     def rate(self) -> float | None:
-        """Units per second since the first were done; null while that is too short ago."""
+        """Units per second since the first were done; None while that is too short ago."""
         elapsed_s = time.monotonic() - self._first_s
         if self.done == self._first or elapsed_s < _SHORTEST_S:
             return None

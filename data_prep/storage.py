@@ -45,7 +45,7 @@ class RemoteFile(NamedTuple):
 
 
 def address_of(path: Path) -> str | None:
-    """The address that a path stands for; null for a path of this machine's own disks."""
+    """The address that a path stands for; None for a path of this machine's own disks."""
     found = _ADDRESS.fullmatch(path.as_posix())
     if found is None:
         return None

@@ -91,10 +91,10 @@ class GradientCount:
 
 
 def joined_marks(marks: Sequence[Tensor | None], portions: Sequence[Tensor]) -> Tensor | None:
-    """Marks of all images, (N,) bool; False in a portion that has none, and null where none has any.
+    """Marks of all images, (N,) bool; False in a portion that has none, and None where none has any.
 
     Args:
-        marks: of each portion, (n,) bool; null for a portion that an attack found done before it began.
+        marks: of each portion, (n,) bool; None for a portion that an attack found done before it began.
         portions: (n, ...), what each is of.
     """
     if all(mark is None for mark in marks):

@@ -65,7 +65,7 @@ def _examine_crops(dataset: AlignedDataset, report: CheckReport, look: Look) -> 
 def _crop_hashes(
     dataset: AlignedDataset, rows: NDArray[np.int64], report: CheckReport
 ) -> Sequence[str | None]:
-    """The crops' hashes in the manifest, (all rows,); null where an earlier version wrote none."""
+    """The crops' hashes in the manifest, (all rows,); None where an earlier version wrote none."""
     hashes = dataset.columns(["crop_sha256"])["crop_sha256"].to_pylist()
     if any(hashes[row] is None for row in rows):
         report.facts.append("made by an earlier version: the manifest has no hashes of the crops")
@@ -79,7 +79,7 @@ class _ReadCrops(Job[list[int], tuple[int, list[Broken]]]):
     Attributes:
         root: the data set's folder.
         crops: its crops.
-        hashes: (rows,) of what was written; null where an earlier version wrote none.
+        hashes: (rows,) of what was written; None where an earlier version wrote none.
     """
 
     root: Path

@@ -71,7 +71,7 @@ FORMS: tuple[CropForm, ...] = (
 
 
 def form_of(template: str, policy: str) -> CropForm | None:
-    """The form that a data set's template and policy name; null where its photos were no crops."""
+    """The form that a data set's template and policy name; None where its photos were no crops."""
     return next((form for form in FORMS if (form.template.name, form.policy) == (template, policy)), None)
 
 
@@ -94,7 +94,7 @@ class Sample:
         return hashlib.sha256(b"".join(hashes)).hexdigest()
 
     def form(self) -> CropForm | None:
-        """The form of aligned crops that the photos are in; null: they are other photos.
+        """The form of aligned crops that the photos are in; None: they are other photos.
 
         Nine in ten must have the size of a form, and the landmarks that the detector finds in half of them
         or more must lie near the template's.
@@ -150,7 +150,7 @@ def _lie_at_template(crops: list[NDArray[np.uint8]], form: CropForm) -> bool:
 
 
 def _distance_px(crops: list[NDArray[np.uint8]], template: LandmarkTemplate) -> float | None:
-    """Median over the crops of the mean distance from the template; null where most show no face."""
+    """Median over the crops of the mean distance from the template; None where most show no face."""
     from data_prep.detection.cascade import CascadeDetector  # brings torch, which crops do not need
 
     found = CascadeDetector(max(12, MIN_FACE_PX * template.crop_px // 112)).detect(crops)

@@ -54,7 +54,7 @@ class Crops(ABC):
         return []
 
     def decoded(self, rows: Rows) -> Iterator[NDArray[np.uint8] | None]:
-        """Each crop, (crop_px, crop_px, 3) RGB; null for one that is missing, broken or of another size.
+        """Each crop, (crop_px, crop_px, 3) RGB; None for one that is missing, broken or of another size.
 
         Errors are for the caller to raise, with `unreadable`: this runs in worker processes, and an exception
         that crosses processes comes out as a page of traceback.
@@ -133,7 +133,7 @@ def is_missing(path: Path) -> bool:
 
 
 def decode_crop(content: bytes, crop_px: int) -> NDArray[np.uint8] | None:
-    """A crop, (crop_px, crop_px, 3) RGB; null where the bytes are no picture of that size."""
+    """A crop, (crop_px, crop_px, 3) RGB; None where the bytes are no picture of that size."""
     if declared_size(content) != (crop_px, crop_px):  # a header of few bytes may claim gigabytes
         return None
     try:

@@ -129,7 +129,7 @@ def exclusions_text(described: Mapping[str, Any] | str | None) -> str:
     """Whether a model's training left out what a list names, in words.
 
     Args:
-        described: as `ExclusionList.described` has it; null: there was no list; a text: why it is unknown.
+        described: as `ExclusionList.described` has it; None: there was no list; a text: why it is unknown.
     """
     if described is None:
         return "no exclusion list applied"

@@ -91,7 +91,7 @@ def export_webdataset(
         dataset: of any kind.
         out: a folder, new or empty.
         shard_mb: largest size of a shard, in MB; a shard holds at least one crop, however large.
-        rows: of the aligned crops to write; null: all.
+        rows: of the aligned crops to write; None: all.
         part: which part of a data set they are. Its shards have names of their own and say so, and they are
             read once those of all parts lie together.
 

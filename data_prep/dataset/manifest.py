@@ -81,7 +81,7 @@ _ROW = TypeAdapter(_Row)
 
 
 def photo_of_row(line: bytes) -> str | None:
-    """The photo of a manifest row that is written as JSON; null where the line is no such row."""
+    """The photo of a manifest row that is written as JSON; None where the line is no such row."""
     try:
         row = _ROW.validate_json(line, strict=True)
     except ValidationError:
@@ -179,8 +179,8 @@ class AlignedDataset:
             a large data set some stay on disk, and `columns` reads them.
         crops: where the crops lie, by row.
         files: whose content names the data set: the manifest, or what the crops are packed in.
-        digest: the name of data in a storage, whose files are not read whole; null for others.
-        others: reads columns that are not in the table, those of that name; null where all are.
+        digest: the name of data in a storage, whose files are not read whole; None for others.
+        others: reads columns that are not in the table, those of that name; None where all are.
     """
 
     root: Path
@@ -257,7 +257,7 @@ class AlignedDataset:
         return found.select(names)
 
     def own_columns(self) -> dict[str, list[Any]]:
-        """What somebody added to the manifest: name -> (rows,) values, null where there is none.
+        """What somebody added to the manifest: name -> (rows,) values, None where there is none.
 
         Raises:
             InputError: the manifest has changed since it was opened.

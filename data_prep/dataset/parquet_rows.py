@@ -258,7 +258,7 @@ def _numbered(stem: str, count: int) -> pa.Array:
 
 
 def _group(file: RemoteFile, group: int, image: str) -> pa.Array | None:
-    """The pictures of a row group; null where it cannot be read, or the file has another size by now."""
+    """The pictures of a row group; None where it cannot be read, or the file has another size by now."""
     try:
         with open_file(file.path, field="data") as opened:
             if opened.size() != file.size:

@@ -38,7 +38,7 @@ class SeenFaces:
 
     Attributes:
         faces: in photo pixels.
-        detection_pass: the pass that found them, 1 or 2; null where neither did.
+        detection_pass: the pass that found them, 1 or 2; None where neither did.
     """
 
     faces: Faces

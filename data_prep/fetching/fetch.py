@@ -110,7 +110,7 @@ def _receive(file: RemoteFile, part: Path) -> None:
 
 
 def _length(response: Any, begun: int) -> int | None:
-    """The whole file's length; null where the server does not say."""
+    """The whole file's length; None where the server does not say."""
     rest = response.headers.get("Content-Length")
     return begun + int(rest) if rest is not None and rest.isdecimal() else None
 
@@ -123,7 +123,7 @@ def _blocks(response: Any, name: str, *, begun: int, expected: int | None) -> It
 
 
 def _other_digest(file: RemoteFile, path: Path) -> str | None:
-    """The digest of a file that is not the known one; null where it is, or where none is known.
+    """The digest of a file that is not the known one; None where it is, or where none is known.
 
     Says the sha256, so that it can be compared with others'.
     """

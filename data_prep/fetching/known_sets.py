@@ -19,10 +19,10 @@ class RemoteFile:
 
     Attributes:
         name: what it is called.
-        address: where a program can fetch it; null where it needs a browser or a request.
-        checksum: `sha256:...` or `md5:...`; null where none is known.
-        size_bytes: null where it is not known.
-        folder: the one folder that an archive holds; null for a file that is no archive.
+        address: where a program can fetch it; None where it needs a browser or a request.
+        checksum: `sha256:...` or `md5:...`; None where none is known.
+        size_bytes: None where it is not known.
+        folder: the one folder that an archive holds; None for a file that is no archive.
         source: who names the checksum.
     """
 
@@ -43,10 +43,10 @@ class KnownSet:
         title: for people, with the paper.
         page: the authors'.
         terms: licence or terms of use, as far as known.
-        photos: of a whole copy; null where it is not counted here.
+        photos: of a whole copy; None where it is not counted here.
         identities: likewise.
         files: what it consists of.
-        request: how to come by it, where no program can; null where the files can be fetched.
+        request: how to come by it, where no program can; None where the files can be fetched.
     """
 
     name: str

@@ -53,7 +53,7 @@ class IjbFiles:
 
 
 def find_ijb_files(path: Path) -> IjbFiles | None:
-    """The lists that lie in a folder, in `meta` within it, or beside a list; null where there are none.
+    """The lists that lie in a folder, in `meta` within it, or beside a list; None where there are none.
 
     Args:
         path: a folder, or one of the lists, which then says whose.

@@ -66,7 +66,7 @@ class TemplateProtocol:
         pairs: of IJB templates.
         sha256: hash of both lists.
         reading: what was read, in words.
-        partial: which part this is of the whole; null where it is whole or no whole is known.
+        partial: which part this is of the whole; None where it is whole or no whole is known.
     """
 
     name: str

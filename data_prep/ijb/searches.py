@@ -64,7 +64,7 @@ class SearchProtocol:
         galleries: G1 and G2.
         probes: what is searched in each.
         sha256: hash of all four lists.
-        partial: which part this is of the whole; null where it is whole or no whole is known.
+        partial: which part this is of the whole; None where it is whole or no whole is known.
     """
 
     name: str

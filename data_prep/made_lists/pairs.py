@@ -133,7 +133,7 @@ def draw_pairs(
     Args:
         people: the photos; a person with one photo serves in impostor pairs alone.
         folds: how many.
-        pairs: of both kinds in all folds; null: as many as the photos give by the rule above.
+        pairs: of both kinds in all folds; None: as many as the photos give by the rule above.
         seed: of every draw.
         groups: (people,) of each; empty where it is not known. Impostor pairs are then drawn within a group,
             and people without one serve in genuine pairs alone.

@@ -82,7 +82,7 @@ class Attributes:
         return cls(path, keyed_by, tuple(keys), tuple(line.fields for line in lines), columns)
 
     def of(self, dataset: AlignedDataset, column: str) -> list[str | None]:
-        """(rows,) what the file says of each photo of a data set; null where it says nothing.
+        """(rows,) what the file says of each photo of a data set; None where it says nothing.
 
         Raises:
             InputError: it names no photo or identity of the data set, or fits a photo twice.
@@ -131,7 +131,7 @@ class Attributes:
 
 
 def known(text: str) -> str | None:
-    """A text of a table; null where it says nothing, as `NA`."""
+    """A text of a table; None where it says nothing, as `NA`."""
     return None if text.lower() in _NOTHING else text
 
 
@@ -190,7 +190,7 @@ def _table(path: Path) -> tuple[list[str], list[_Line]]:
 
 
 def _header(texts: Sequence[str]) -> tuple[list[str], str] | None:
-    """The names in a line, and what separates them; null without a line, or where none is that of a key."""
+    """The names in a line, and what separates them; None without a line, or where none is that of a key."""
     for text in texts:
         for separator in SEPARATORS:
             reader = csv.reader([text[:_LONGEST_HEADER].strip(" ")], delimiter=separator.sign)

@@ -40,7 +40,7 @@ class VerificationProtocol:
         sha256: hash of the pair file(s).
         reading: one line saying what the list is taken for and how it was read.
         official: size of the whole protocol, where its authors fixed one.
-        partial: which part this is, such as `1,234 of 7,000 pairs, 2 of 10 folds`; null where it is whole.
+        partial: which part this is, such as `1,234 of 7,000 pairs, 2 of 10 folds`; None where it is whole.
         columns: what else the list says of its pairs: name -> (pairs,) texts, empty where a line has none.
     """
 

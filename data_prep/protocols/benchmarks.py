@@ -37,7 +37,7 @@ def size_of(benchmark: str) -> ProtocolSize:
 
 
 def benchmark_named(name: str) -> str | None:
-    """The benchmark that a list is called after, as `pairs_CALFW` or `agedb_30`; null for another."""
+    """The benchmark that a list is called after, as `pairs_CALFW` or `agedb_30`; None for another."""
     return _BY_LETTERS.get(without_pairs(name))
 
 

@@ -22,7 +22,7 @@ PEOPLE_COLUMNS = (
 
 
 def place_of(known: Sequence[str], header: Sequence[str]) -> int | None:
-    """Where a header has the first of some names that it has at all; null without one.
+    """Where a header has the first of some names that it has at all; None without one.
 
     Args:
         known: in the order in which they are preferred.

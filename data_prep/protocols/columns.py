@@ -30,8 +30,8 @@ class Columns(NamedTuple):
 
     Attributes:
         left, right, same: positions, from 0.
-        fold: likewise; null where the list gives no folds.
-        names: of the header; null where there is none.
+        fold: likewise; None where the list gives no folds.
+        names: of the header; None where there is none.
     """
 
     left: int
@@ -75,7 +75,7 @@ class Columns(NamedTuple):
 
 
 def columns_in(rows: Sequence[Sequence[str]]) -> Columns | None:
-    """The columns by the header, the first row; null where it is none.
+    """The columns by the header, the first row; None where it is none.
 
     Where there are several pairs of columns, such as `image_a`, `image_b` and `image_a_path`, `image_b_path`,
     the pair with the most distinct names is taken, and the first pair on a tie.
@@ -92,7 +92,7 @@ def columns_in(rows: Sequence[Sequence[str]]) -> Columns | None:
 
 
 def sides_of(name: str, columns: Iterable[str]) -> tuple[str, str] | None:
-    """The two columns that say something of a pair's photos, as `race1` and `race2` do; null without them.
+    """The two columns that say something of a pair's photos, as `race1` and `race2` do; None without them.
 
     Args:
         name: what they say, such as `race`.
@@ -110,7 +110,7 @@ def sides_of(name: str, columns: Iterable[str]) -> tuple[str, str] | None:
 
 
 def columns_without_header(rows: Sequence[Sequence[str]]) -> Columns | None:
-    """The columns by what the rows hold: three fields, the label first or last; null for anything else."""
+    """The columns by what the rows hold: three fields, the label first or last; None for anything else."""
     if any(len(fields) != _PLAIN for fields in rows):
         return None
     for same, (left, right) in ((2, (0, 1)), (0, (1, 2))):
@@ -148,7 +148,7 @@ def _photo_columns(header: Sequence[str]) -> list[tuple[int, int]]:
 
 
 def _without_side(name: str, side: str) -> str | None:
-    """What a column's name says beside the side, as `image` in `image1`; null where it is of another kind."""
+    """What a column's name says beside the side, as `image` in `image1`; None where it is of another kind."""
     word = len(side) > 1 and side.isalpha()
     match = re.fullmatch(rf"({_PHOTO}*){side}({_PHOTO}*)", name)
     if match is None or not (word or match.group(1) or match.group(2)):

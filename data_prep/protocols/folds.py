@@ -56,7 +56,7 @@ def alternating_sets(same: NDArray[np.bool_]) -> int | None:
         same: (pairs,).
 
     Returns:
-        2 to 10 sets of as many genuine as impostor pairs; null for another order.
+        2 to 10 sets of as many genuine as impostor pairs; None for another order.
     """
     starts = np.flatnonzero(np.diff(same, prepend=~same[:1]))
     lengths = np.diff(starts, append=len(same))
@@ -73,7 +73,7 @@ def blocks_of(lines: Sequence[int], same: NDArray[np.bool_]) -> NDArray[np.int64
         same: (pairs,).
 
     Returns:
-        (pairs,) the block of each; null where there are no such blocks.
+        (pairs,) the block of each; None where there are no such blocks.
     """
     block = np.cumsum(np.diff(lines, prepend=lines[0]) > 1).astype(np.int64)
     length, genuine = np.bincount(block), np.bincount(block, weights=same)
@@ -115,7 +115,7 @@ def _refuse_few(name: str, same: NDArray[np.bool_]) -> None:
 def one_sided_fold(
     same: NDArray[np.bool_], fold: NDArray[np.int64], scored_folds: Sequence[int]
 ) -> int | None:
-    """A scored fold outside which a kind is missing; null where there is none."""
+    """A scored fold outside which a kind is missing; None where there is none."""
     for number in scored_folds:
         others = same[fold != number]
         if others.all() or not others.any():

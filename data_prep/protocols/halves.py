@@ -10,7 +10,7 @@ _SHORTEST_WORD = 3  # shorter ones begin many names
 
 
 def other_half(path: Path, *, genuine: bool) -> Path | None:
-    """The file beside it with the pairs of the other kind; null where the name tells of none that is there.
+    """The file beside it with the pairs of the other kind; None where the name tells of none that is there.
 
     Args:
         path: of one half.
@@ -33,7 +33,7 @@ def is_second_half(path: Path) -> bool:
 
 
 def training_half(path: Path) -> Path | None:
-    """The list beside it that chooses the threshold where this one is scored, as in View 1; else null."""
+    """The list beside it that chooses the threshold where this one is scored, as in View 1; else None."""
     return _beside(path, "DevTest", "DevTrain")
 
 

@@ -41,7 +41,7 @@ def words_of(labels: Sequence[str]) -> tuple[tuple[str, str], int | None]:
 
     Returns:
         the words for same and for different that fit the longest run of labels from the first one on, and the
-        position of the first label that does not fit; null where all fit.
+        position of the first label that does not fit; None where all fit.
     """
     lowered = [label.lower() for label in labels]
 

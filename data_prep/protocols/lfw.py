@@ -66,7 +66,7 @@ def _recognises(path: Path) -> bool:
 
 
 def _separator(path: Path) -> Separator | None:
-    """What separates names and numbers in the opening lines; null for another kind of file."""
+    """What separates names and numbers in the opening lines; None for another kind of file."""
     lines = opening_lines(path)
     for separator in SEPARATORS:
         rows = opening_rows(lines, separator)

@@ -104,7 +104,7 @@ def list_name(
 
 
 def further_name(path: Path, size: ProtocolSize, *, promised: ProtocolSize | None = None) -> ListName | None:
-    """The name of a further benchmark; null for a list that is called otherwise, or not all of it.
+    """The name of a further benchmark; None for a list that is called otherwise, or not all of it.
 
     Args:
         path: of the list.
@@ -128,7 +128,7 @@ def further_name(path: Path, size: ProtocolSize, *, promised: ProtocolSize | Non
 
 
 def rfw_group(name: str) -> str | None:
-    """The group of RFW whose protocol is called so; null for another protocol.
+    """The group of RFW whose protocol is called so; None for another protocol.
 
     A person may be in two groups, so RFW's photos are named with the folder of their group.
     """

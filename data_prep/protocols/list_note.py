@@ -57,7 +57,7 @@ class ListNote(NamedTuple):
 
     @classmethod
     def above(cls, path: Path) -> Self | None:
-        """The note of a list; null where it has none."""
+        """The note of a list; None where it has none."""
         found = next(filter(None, map(_LINE.fullmatch, opening_comments(path))), None)
         return None if found is None else cls(**found.groupdict())
 

@@ -44,7 +44,7 @@ class PhotoNames:
         self._tails: dict[int, dict[str, list[int]]] = {}
 
     def rows_of(self, keys: Iterable[str]) -> dict[str, int | None]:
-        """Key -> row; null where there is no such photo.
+        """Key -> row; None where there is no such photo.
 
         Raises:
             InputError: a key fits several photos.

@@ -38,7 +38,7 @@ BENCHMARKS_OF_BINS = {BENCHMARK_OF[name] for name in _OWN_BINS.values()}
 def own_name(
     left: Iterable[str], right: Iterable[str], same: NDArray[np.bool_], fold: NDArray[np.int64]
 ) -> str | None:
-    """The name of the protocol whose authors published exactly these pairs and folds; null for other pairs.
+    """The name of the protocol whose authors published exactly these pairs and folds; None for other pairs.
 
     Args:
         left, right: (pairs,) names of photos, with or without their endings and the folder above them all.
@@ -49,7 +49,7 @@ def own_name(
 
 
 def own_bin_name(photos: Iterable[Hashable], same: NDArray[np.bool_]) -> str | None:
-    """The name of the protocol whose photos repeat like these; null for other pairs, and for all but LFW's.
+    """The name of the protocol whose photos repeat like these; None for other pairs, and for all but LFW's.
 
     Args:
         photos: two a pair: 0 and 1, 2 and 3, ...; equal where they are the same photo.

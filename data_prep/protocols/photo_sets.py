@@ -43,7 +43,7 @@ def set_letters(folder: Path) -> str:
 
 
 def photos_of_set(folder: Path) -> str | None:
-    """The benchmark whose photos a set holds, by how its name begins (`lfw-deepfunneled`); null for none."""
+    """The benchmark whose photos a set holds, by how its name begins (`lfw-deepfunneled`); None for none."""
     name = set_letters(folder)
     opening = [each for each in (*BENCHMARKS, *FURTHER_BENCHMARKS) if name.startswith(letters(each))]
     benchmark = max(opening, key=len, default=None)
@@ -76,7 +76,7 @@ def on_photos(protocol: VerificationProtocol, folder: Path) -> VerificationProto
 
 
 def photos_missed(protocol: VerificationProtocol, folder: Path) -> str | None:
-    """The benchmark that a protocol is about, if a folder has the name of another one's photos; else null."""
+    """The benchmark that a protocol is about, if a folder has the name of another one's photos; else None."""
     there, wanted = photos_of_set(folder), _photos_of(protocol)
     if protocol.name == LFW_VIEW2 and there == "TALFW":
         return None
@@ -94,7 +94,7 @@ def as_talfw(protocol: VerificationProtocol, *, why: str) -> VerificationProtoco
 
 
 def _photos_of(protocol: VerificationProtocol) -> str | None:
-    """The benchmark whose photos a protocol names; null for another protocol, and for a `.bin`."""
+    """The benchmark whose photos a protocol names; None for another protocol, and for a `.bin`."""
     benchmark = "LFW" if protocol.name == LFW_VIEW1 else BENCHMARK_OF.get(protocol.name)
     if benchmark is None and "." not in protocol.name:
         benchmark = benchmark_named(protocol.name)

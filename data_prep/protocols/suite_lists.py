@@ -41,7 +41,7 @@ class SuiteList:
         path: where it lies.
         title: of its column: the benchmark's name, or else the list's own.
         called: the letters of its name, by which its aligned set is found.
-        protocol: its pairs; null where it cannot be used.
+        protocol: its pairs; None where it cannot be used.
         reason: why not.
     """
 

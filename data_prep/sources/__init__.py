@@ -40,7 +40,7 @@ _ARCHIVES = (".zip", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar")
 
 
 def find_format(source: Path) -> tuple[SourceFormat, Path] | None:
-    """The kind of a source, and where it lies: in `source`, or in the only folder in that; null for none."""
+    """The kind of a source, and where it lies: in `source`, or in the only folder in that; None for none."""
     for place in _nested(source):
         for known in FORMATS:
             if known is not folder.FORMAT and known.recognises(place):

@@ -38,7 +38,7 @@ class SourcePhoto(ABC):
 
     Attributes:
         key: its name in the source, with forward slashes; unique and the same in every run.
-        identity: who it shows; null where the source does not say.
+        identity: who it shows; None where the source does not say.
         refused: why it cannot be used, where that is known already: a word as of `PhotoError`.
         given: its face, where the source says so.
     """

@@ -56,7 +56,7 @@ def missing_photos(source: Path) -> list[str]:
 
 
 def identity_file_above(folder: Path) -> Path | None:
-    """The folder, of the three above a folder of photos, that holds an identity file; null without one."""
+    """The folder, of the three above a folder of photos, that holds an identity file; None without one."""
     return next((above for above in folder.resolve().parents[:3] if _recognises(above)), None)
 
 

@@ -36,7 +36,7 @@ class NamedByFolders(NamedTuple):
     """Who is on photos, by their folders.
 
     Attributes:
-        identities: (photos,) null for a photo that lies in no person's folder.
+        identities: (photos,) None for a photo that lies in no person's folder.
         shared: the folders above the people's, such as `lfw/`, where every photo lies in them; else empty.
     """
 

@@ -44,7 +44,7 @@ class Pictures:
 
 
 def pictures_in(path: Path) -> Path | None:
-    """The folder or tar of pictures at a path, or the only tar in a folder there; else null."""
+    """The folder or tar of pictures at a path, or the only tar in a folder there; else None."""
     if path.is_file() or (path / "train").is_dir():
         return path
     tars = [each for each in path.glob("*.t*") if each.name.endswith(_TARS) and each.name not in _PICKLED]
@@ -128,7 +128,7 @@ def _is_small(content: bytes) -> bool:
 
 
 def _below_split(path: PurePosixPath, splits: tuple[str, ...]) -> PurePosixPath | None:
-    """The path from the split's folder on; null for what lies in none."""
+    """The path from the split's folder on; None for what lies in none."""
     start = next((place for place, part in enumerate(path.parts[:-1]) if part in splits), None)
     return None if start is None else PurePosixPath(*path.parts[start:])
 

@@ -202,7 +202,7 @@ def _in_sequence(records: RecordFile) -> _Labels:
 
 
 def _announced(head: RecordHead) -> int | None:
-    """How many photos the first record says there are; null where it is a photo itself."""
+    """How many photos the first record says there are; None where it is a photo itself."""
     known = head.is_header and 1 <= head.label < _LARGEST_EXACT and head.label.is_integer()
     return int(head.label) - 1 if known else None
 

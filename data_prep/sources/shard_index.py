@@ -211,7 +211,7 @@ def indexed_in_storage(
 
 
 def _known(file: RemoteFile) -> IndexedShard | None:
-    """What is remembered of a shard in this version; null where nothing is, or it is damaged."""
+    """What is remembered of a shard in this version; None where nothing is, or it is damaged."""
     try:
         rows = pq.read_table(_memory(file), page_checksum_verification=True)
         about = json.loads(rows.schema.metadata[_ABOUT_KEY])

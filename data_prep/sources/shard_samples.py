@@ -26,8 +26,8 @@ class Sample(NamedTuple):
     Attributes:
         name: of the picture, in the shard.
         picture: its member.
-        about: the JSON; null without one.
-        label: a text that names the identity; null without one.
+        about: the JSON; None without one.
+        label: a text that names the identity; None without one.
     """
 
     name: str

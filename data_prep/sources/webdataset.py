@@ -64,7 +64,7 @@ class Shards(NamedTuple):
 
 
 class _Described(NamedTuple):
-    """A sample of one shard with its JSON: null where that is broken, empty without one."""
+    """A sample of one shard with its JSON: None where that is broken, empty without one."""
 
     shard: ShardFile
     sample: Sample
@@ -217,7 +217,7 @@ def _has_label(described: _Described) -> bool:
 
 
 def _label(described: _Described) -> tuple[str | None, str | None]:
-    """The identity, null for nobody; and `damaged_label` for what names nobody."""
+    """The identity, None for nobody; and `damaged_label` for what names nobody."""
     shard, sample, about = described
     key = next((key for key in _JSON_LABELS if key in (about or {})), None)
     if about is not None and key is not None:

@@ -28,7 +28,7 @@ class Job(ABC, Generic[Shard, Result]):
 
     @property
     def writes(self) -> Path | None:
-        """The folder that results go to; null where they only come back."""
+        """The folder that results go to; None where they only come back."""
         return None
 
     @abstractmethod

@@ -51,7 +51,7 @@ class Answer:
         rule: how it was decided.
         suspicions: worst first.
         compared: how many pairs or photos were.
-        expected_false_alarms: among the suspicions; null where the rule is not calibrated.
+        expected_false_alarms: among the suspicions; None where the rule is not calibrated.
         excludes: whether the suspicions go into the list; those about the evaluation set do not.
     """
 

@@ -98,7 +98,7 @@ def measure_predictions(predictions: Predictions, head: Head, *, seed: int) -> d
         seed: of k-means.
 
     Returns:
-        Shares as fractions, angles in degrees, null for the angle of a class without an image. There is no
+        Shares as fractions, angles in degrees, None for the angle of a class without an image. There is no
         top5_error with five classes or fewer, no recall_at_K with no more than K images, and no all_negative
         for L-GM, whose logits are log densities.
 

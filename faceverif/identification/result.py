@@ -41,7 +41,7 @@ class IdentificationResult:
         flip: whether embeddings were averaged with those of the mirrored crops.
         seconds: embedding and searching; and searching alone.
         versions: of the tools.
-        git_commit: of the code that searched; null outside a checkout.
+        git_commit: of the code that searched; None outside a checkout.
         warnings: why the numbers may mean nothing, in words.
     """
 

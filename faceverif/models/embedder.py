@@ -93,7 +93,7 @@ class Embedder(ABC):
         name: the run or the file, for messages and reports.
         sha256: hash of the weights, or of the files.
         preprocessing: what happens to the pixels, in words.
-        recipe: how another process loads it; null where it comes from no file.
+        recipe: how another process loads it; None where it comes from no file.
         provenance: where the weights come from; empty for a model from elsewhere.
         alike_cause: why different people may get nearly the same embedding, in words.
         not_finite_fix: what to do about embeddings that are not finite.

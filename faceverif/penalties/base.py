@@ -31,7 +31,7 @@ class EmbeddedBatch(NamedTuple):
         labels: (batch,), int64.
         output: what the head said of them.
         head: the head itself, for its class centres.
-        lesson: what a teacher makes of them; null where there is none.
+        lesson: what a teacher makes of them; None where there is none.
     """
 
     embeddings: Tensor

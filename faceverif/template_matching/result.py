@@ -45,7 +45,7 @@ class TemplateResult:
         pooling: what a photo counts.
         seconds: pooling, scoring and measuring; and embedding, where that was not done before.
         versions: of the tools.
-        git_commit: of the code that compared; null outside a checkout.
+        git_commit: of the code that compared; None outside a checkout.
         warnings: why the numbers may mean nothing, in words.
     """
 

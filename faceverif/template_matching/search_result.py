@@ -57,7 +57,7 @@ class SearchResult:
         model: which model.
         seconds: all of it; embedding too, where that was not done before.
         versions: of the tools.
-        git_commit: of the code; null outside a checkout.
+        git_commit: of the code; None outside a checkout.
         warnings: why the numbers may mean nothing, in words.
     """
 

@@ -32,7 +32,7 @@ class Standing(Section):
         started: when the run began, as its provenance says.
         interval: sums over the steps since the last row of the log.
         history: rows of the log, where it is written as a whole.
-        logged: rows of a log that grows row by row; null in checkpoints of earlier versions.
+        logged: rows of a log that grows row by row; None in checkpoints of earlier versions.
         start_from: what the run took over from another one.
     """
 

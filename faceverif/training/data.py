@@ -41,7 +41,7 @@ class TrainingPhotos:
         labels: (photos,) int64, an index into identities.
         identities: names, sorted.
         held_out: rows of the photos of the same people that are kept from the training.
-        exclusions: the list of what was left out; null where there is none.
+        exclusions: the list of what was left out; None where there is none.
         least_quality: measure -> the least value that a photo must have.
         below_quality: number of photos that do not have it.
     """

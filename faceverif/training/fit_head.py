@@ -46,7 +46,7 @@ class FittedHead:
         run: the folder of model and head.
         head: its name.
         people, trained, held_out: how many people, photos that it was fitted to, and photos kept apart.
-        accuracy, unseen_accuracy: shares of those photos that get their own label; the second is null where
+        accuracy, unseen_accuracy: shares of those photos that get their own label; the second is None where
             no photo is kept apart.
     """
 

@@ -38,7 +38,7 @@ class FrozenPart:
 
     @classmethod
     def of(cls, config: RunConfig, backbone: nn.Module, spec: PreprocessingSpec) -> FrozenPart | None:
-        """The part that a config names; null where it stores no features."""
+        """The part that a config names; None where it stores no features."""
         stored = config.training.stored_features
         return None if stored is None else cls(backbone, stored.layer, spec=spec, folder=stored.folder)
 

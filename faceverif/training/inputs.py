@@ -24,9 +24,9 @@ class RunInputs:
         photos: what is trained on.
         spec: the crops that the model is made for.
         checks: verifications on the way.
-        checkpoint: from which the run continues; null: it begins.
-        start: what an earlier run learnt; null: from scratch, or the checkpoint has it.
-        teacher: whom the backbone imitates; null: nobody.
+        checkpoint: from which the run continues; None: it begins.
+        start: what an earlier run learnt; None: from scratch, or the checkpoint has it.
+        teacher: whom the backbone imitates; None: nobody.
     """
 
     photos: TrainingPhotos

@@ -39,8 +39,8 @@ class Learner(OneStep[Batch]):
         fabric: device, precision and processes.
         classes: how many identities.
         steps_per_epoch: for schedules, which count in epochs.
-        start: what an earlier run learnt; null: from scratch.
-        teacher: whom the backbone imitates; null: nobody.
+        start: what an earlier run learnt; None: from scratch.
+        teacher: whom the backbone imitates; None: nobody.
 
     Attributes:
         result: the backbone that is verified and exported: the moving average where there is one.

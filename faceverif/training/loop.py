@@ -108,8 +108,8 @@ class TrainingRun:
         photos: what is trained on.
         spec: the crops that the model is made for.
         checks: verifications on the way.
-        start: what an earlier run learnt; null: from scratch, or a checkpoint follows.
-        teacher: whom the backbone imitates; null: nobody.
+        start: what an earlier run learnt; None: from scratch, or a checkpoint follows.
+        teacher: whom the backbone imitates; None: nobody.
     """
 
     def __init__(

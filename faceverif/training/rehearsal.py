@@ -77,8 +77,8 @@ class Pace:
         steps: how many were measured.
         step_s: of one.
         loss: of the last.
-        peak_mb: memory of this process, or of the GPU; null where the system does not tell.
-        plain_step_s: of a step without the attack of an adversarial training; null where there is none.
+        peak_mb: memory of this process, or of the GPU; None where the system does not tell.
+        plain_step_s: of a step without the attack of an adversarial training; None where there is none.
     """
 
     steps: int

@@ -27,7 +27,7 @@ class Start:
         run: its folder.
         model: its exported backbone.
         head: parameters and buffers of its head by name; empty where it was trained on other people.
-        moments: of its embeddings of the photos that are trained on now; null where no head starts there.
+        moments: of its embeddings of the photos that are trained on now; None where no head starts there.
     """
 
     run: Path

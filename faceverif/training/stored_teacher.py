@@ -61,7 +61,7 @@ class StoredTeacher(Teacher):
         return TeacherOutput(found.to(pixels.device), {})
 
     def _read(self, photos: int) -> Tensor | None:
-        """(2, photos, dim); null where there is no file, or a damaged one: it is made again."""
+        """(2, photos, dim); None where there is no file, or a damaged one: it is made again."""
         try:
             found = read_sealed(self.path, metadata_key=_METADATA_KEY).tensors["embeddings"]
         except (SafetensorError, OSError, *DAMAGE):

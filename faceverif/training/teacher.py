@@ -65,7 +65,7 @@ class Teacher(ABC):
 
 
 def read_teacher(config: RunConfig, photos: TrainingPhotos, run: Path) -> Teacher | None:
-    """The teacher that a config names; null where it names none.
+    """The teacher that a config names; None where it names none.
 
     Args:
         config: the run.

@@ -64,7 +64,7 @@ class ComparedPairs(NamedTuple):
 
     Attributes:
         rows: in the order of the pairs.
-        warning: that nearly all photos look alike to the model; null where they do not.
+        warning: that nearly all photos look alike to the model; None where they do not.
     """
 
     rows: list[ComparedPair]

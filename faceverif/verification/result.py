@@ -38,8 +38,8 @@ class ModelFacts:
         device: where it computed.
         preprocessing: what happens to the pixels.
         input_px: side of its input.
-        training: seed, config, code and data of its training; null for a model from elsewhere.
-        exclusions: the list that its training left out; null: there was none; a text where it is unknown.
+        training: seed, config, code and data of its training; None for a model from elsewhere.
+        exclusions: the list that its training left out; None: there was none; a text where it is unknown.
     """
 
     name: str
@@ -81,10 +81,10 @@ class VerificationResult:
         similarity_rule: how, in words.
         seconds: embedding and scoring.
         versions: of the tools.
-        git_commit: of the code that verified; null outside a checkout.
+        git_commit: of the code that verified; None outside a checkout.
         warnings: why the numbers may mean nothing, in words.
         groups: error rates by each column that was asked for.
-        discard: errors over discarded pairs of low quality; null where it was not asked for.
+        discard: errors over discarded pairs of low quality; None where it was not asked for.
     """
 
     protocol: VerificationProtocol

@@ -54,7 +54,7 @@ class TrialRecord(_Part):
         images: how many, or pairs.
         mean_size: of the changes.
         seconds: that the trial took.
-        unsteady: what answered differently when it was asked twice; null: an earlier version did not ask.
+        unsteady: what answered differently when it was asked twice; None: an earlier version did not ask.
         detectors: the model's own first.
         files: hashes of the other two files; earlier versions kept none.
     """

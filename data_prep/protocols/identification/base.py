@@ -61,7 +61,7 @@ class IdentificationProtocol:
         probes: photos that are searched.
         sha256: hash of the lists.
         reading: one line saying how the lists were read.
-        partial: which part this is; null where it is whole.
+        partial: which part this is; None where it is whole.
     """
 
     name: str

@@ -70,7 +70,7 @@ class _Columns(NamedTuple):
 
 
 class _Table(NamedTuple):
-    """A list as it was read; `mated` is what its column says, (photos,), null without one.
+    """A list as it was read; `mated` is what its column says, (photos,), None without one.
 
     `is_made` says whether it is as faceverif made it, so that the names are those of a data set.
     """
@@ -140,7 +140,7 @@ def _read(path: Path, option: str) -> _Table:
 
 
 def _layout(path: Path) -> tuple[Separator, _Columns] | None:
-    """What separates the fields, and which is which; null for another kind of list."""
+    """What separates the fields, and which is which; None for another kind of list."""
     lines = opening_lines(path)
     for separator in SEPARATORS:
         rows = opening_rows(lines, separator)

@@ -32,7 +32,7 @@ class PairColumn:
     Attributes:
         name: of the column.
         origin: where it comes from, in words.
-        left, right: (pairs,) texts or numbers; null where nothing is known.
+        left, right: (pairs,) texts or numbers; None where nothing is known.
         of_names: whether its values are names, also where they are written as numbers.
     """
 
@@ -96,7 +96,7 @@ def column_names(
 
 
 def _plain(column: NDArray[Any]) -> list[Any]:
-    """Values, with null for what is not known."""
+    """Values, with None for what is not known."""
     return [None if value is None or value != value else value for value in column.tolist()]
 
 

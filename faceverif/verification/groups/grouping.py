@@ -113,7 +113,7 @@ def _grouping(
 
 
 def _numbers(column: PairColumn) -> NDArray[np.float64] | None:
-    """(2, pairs) numbers, NaN where nothing is known; null for a column of texts."""
+    """(2, pairs) numbers, NaN where nothing is known; None for a column of texts."""
     if column.of_names:
         return None
     try:

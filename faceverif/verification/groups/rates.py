@@ -60,7 +60,7 @@ class Rate:
 
     @property
     def rate(self) -> float | None:
-        """The share of errors; null without pairs."""
+        """The share of errors; None without pairs."""
         return self.errors / self.pairs if self.pairs else None
 
     @property
@@ -96,9 +96,9 @@ class LargestRatio:
 
     Attributes:
         highest, lowest: the groups; any two where all rates are equal.
-        ratio: null where the lowest rate is 0.
+        ratio: None where the lowest rate is 0.
         low: lower end of its interval.
-        high: the upper end; null where there is none.
+        high: the upper end; None where there is none.
         by_chance: share of random assignments with a ratio as large.
     """
 
@@ -131,7 +131,7 @@ class GroupRates:
         target: false accept rate of all pairs at which the threshold was set.
         point: the threshold, and the rates of all pairs there.
         rows: one per group, then the mixed and the unknown pairs where there are some.
-        false_match_ratio, false_non_match_ratio: null where fewer than two groups resolve the rate.
+        false_match_ratio, false_non_match_ratio: None where fewer than two groups resolve the rate.
     """
 
     grouping: Grouping
@@ -249,7 +249,7 @@ def _rate(pairs: NDArray[np.bool_], wrong: NDArray[np.bool_], *, overall: float)
 
 
 def largest_ratio(rates: dict[str, Rate]) -> LargestRatio | None:
-    """The largest ratio of two groups' rates; null where fewer than two are resolved, or nobody errs.
+    """The largest ratio of two groups' rates; None where fewer than two are resolved, or nobody errs.
 
     Args:
         rates: group -> its rate.
