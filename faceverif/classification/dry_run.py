@@ -12,7 +12,6 @@ from faceverif.classification.config import ClassificationConfig
 from faceverif.classification.evaluation import predict
 from faceverif.classification.training import ATTACKED_IMAGES, ClassifierRun, prepare
 from faceverif.images.labelled import Images, spread_evenly
-from faceverif.training.lengths import warnings_of_lengths
 from faceverif.training.rehearsal import (
     Pace,
     Rehearsal,
@@ -47,12 +46,10 @@ def rehearse(config: ClassificationConfig, run: Path, *, resume: bool = False) -
     evaluation_s, attack_s = _evaluation_s(training), _attack_s(training)
     times = 1 + sum(map(training.evaluates_after, epochs))  # once more at the end, for all figures
     measuring_s = times * evaluation_s + len(epochs) * attack_s
-    warning = training.opposite.warning
     return Rehearsal(
         (
             ("run", begins),
-            *([("", warning)] if warning else []),
-            *(("", told) for told in warnings_of_lengths(config)),
+            *(("", warning) for warning in training.warnings()),
             ("data", _data_text(training)),
             ("pace", pace_text(training, pace)),
             ("memory", memory_text(training, pace, beside="data included")),

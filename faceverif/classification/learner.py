@@ -50,6 +50,7 @@ class ClassifierLearner(OneStep[ImageBatch]):
         steps_per_epoch: for schedules, which count in epochs.
     """
 
+    config: ClassificationConfig
     network: Classifier
 
     def __init__(
@@ -66,8 +67,7 @@ class ClassifierLearner(OneStep[ImageBatch]):
         if config.training.start_from is not None:
             start_from(config.training.start_from, classifier)
         classifier.to(memory_format=torch.channels_last)
-        super().__init__(config, fabric, classifier, classifier.objective, steps_per_epoch=steps_per_epoch)
-        self.config = config
+        super().__init__(config, fabric, classifier, steps_per_epoch=steps_per_epoch)
         if config.training.compile:
             self._compile(shape)
 

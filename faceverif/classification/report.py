@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.json_object import read_json
-from faceverif.classification.training import METRICS_NAME, RESULT_NAME
+from faceverif.classification.epoch_log import METRICS_NAME
+from faceverif.classification.training import RESULT_NAME
 from faceverif.config.reading import read_yaml
 from faceverif.intervals import wilson_interval
 from faceverif.report.curves import Line, Metrics, known, lines_panel, read_metrics

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from data_prep.json_object import read_json
 from faceverif.classification.config import ClassificationConfig
+from faceverif.classification.epoch_log import METRICS_NAME
 from faceverif.classification.figures import (
     angles_panels,
     likelihood_panels,
@@ -15,7 +16,7 @@ from faceverif.classification.figures import (
 )
 from faceverif.classification.outputs import RunOutputs, likelihood_map, run_outputs
 from faceverif.classification.trained import MODEL_NAME
-from faceverif.classification.training import METRICS_NAME, RESULT_NAME, train_classifier
+from faceverif.classification.training import RESULT_NAME, train_classifier
 from faceverif.experiment.task import FinishedRun, PageFigure, RunResult, Task
 from faceverif.report.curves import TRAINING_TITLES, panels_of_runs, read_metrics
 from faceverif.report.plotting import LineStyle

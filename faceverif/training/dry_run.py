@@ -13,9 +13,7 @@ from faceverif.config.run import RunConfig
 from faceverif.training.checks import VerificationCheck
 from faceverif.training.data import TrainingPhotos
 from faceverif.training.head_memory import head_memory
-from faceverif.training.lengths import warnings_of_lengths
 from faceverif.training.loop import TrainingRun, prepare
-from faceverif.training.on_screen import headline
 from faceverif.training.rehearsal import (
     Pace,
     Rehearsal,
@@ -45,7 +43,7 @@ def rehearse(config: RunConfig, run: Path, *, resume: bool = False) -> Rehearsal
     training = prepare(config, run, resume=resume)
     left = steps_left(training)
     epochs = range(training.step // training.steps_per_epoch + 1, config.training.epochs + 1)
-    begins, rows = headline(training), training.photos.rows
+    begins, rows = training.headline(), training.photos.rows
     sampled = rows[np.linspace(0, len(rows) - 1, min(_SAMPLED_CROPS, len(rows))).astype(int)]
     training.photos.dataset.crops.read(sampled)
     features = _features_lines(training)
@@ -55,8 +53,7 @@ def rehearse(config: RunConfig, run: Path, *, resume: bool = False) -> Rehearsal
     return Rehearsal(
         (
             ("run", begins),
-            *([("", training.log.opposite.warning)] if training.log.opposite.warning else []),
-            *(("", told) for told in warnings_of_lengths(config, mean_square=config.backbone.mean_square)),
+            *(("", warning) for warning in training.warnings()),
             ("data", _data_text(training.photos, sampled=len(sampled))),
             *((check.name, check.text()) for check in checks),
             ("pace", pace_text(training, pace)),

@@ -46,6 +46,7 @@ class Learner(OneStep[Batch]):
         result: the backbone that is verified and exported: the moving average where there is one.
     """
 
+    config: RunConfig
     network: RecognitionModel
     result: nn.Module
 
@@ -71,11 +72,10 @@ class Learner(OneStep[Batch]):
             config,
             fabric,
             model,
-            model.objective,
             steps_per_epoch=steps_per_epoch,
             parts=config.training.accumulate,
         )
-        self.config, self.teacher = config, teacher
+        self.teacher = teacher
         self.result = model.backbone
         self.average: AveragedModel | None = None
         if config.training.ema_decay is not None:

@@ -15,7 +15,7 @@ from faceverif.checked_tensors import DeferredChecks
 from faceverif.config.adversarial import AdversarialConfig
 from faceverif.config.optimisation import OptimizerConfig, ScheduleConfig
 from faceverif.heads.sharding import sharded_names
-from faceverif.objective import LearningModel, Objective
+from faceverif.objective import LearningModel
 from faceverif.training.adversarial import Robustness, hardening, measure_robustness
 from faceverif.training.clipping import clip_spread_gradients
 from faceverif.training.fabric import leave_to_processes
@@ -59,10 +59,9 @@ class OneStep(ABC, Generic[Batch]):
     state that a checkpoint holds.
 
     Args:
-        settings: seed, optimizer, schedule, epochs and the longest gradient.
+        config: seed, optimizer, schedule, epochs and the longest gradient.
         fabric: device, precision and processes.
         network: called on pictures and labels it gives an `ObjectiveOutput`.
-        objective: the part of it that owns the head.
         steps_per_epoch: for schedules, which count in epochs.
         parts: in how many a process works off its share of a batch.
 
@@ -72,19 +71,18 @@ class OneStep(ABC, Generic[Batch]):
 
     def __init__(
         self,
-        settings: _Settings,
+        config: _Settings,
         fabric: Fabric,
         network: LearningModel,
-        objective: Objective,
         *,
         steps_per_epoch: int,
         parts: int = 1,
     ) -> None:
-        self._settings, self._objective, self._parts = settings, objective, parts
+        self.config, self._parts = config, parts
         self.attacking = True
         self.fabric, self.network, self.steps_per_epoch = fabric, network, steps_per_epoch
-        self.optimizer = build_optimizer(settings.optimizer, network)
-        seen = hardening(network, attack=settings.training.adversarial, noise=settings.training.noise)
+        self.optimizer = build_optimizer(config.optimizer, network)
+        seen = hardening(network, attack=config.training.adversarial, noise=config.training.noise)
         self._hardened = seen is not network
         self._spread = {name for name, _ in sharded_names(network)}
         leave_to_processes(seen)
@@ -110,17 +108,17 @@ class OneStep(ABC, Generic[Batch]):
 
     def learning_rate(self, step: int) -> float:
         """Of the step with that number, counted from 0."""
-        epoch, epochs = (step + 1) / self.steps_per_epoch, self._settings.training.epochs
-        factor = learning_rate_factor(self._settings.schedule, epoch=epoch, epochs=epochs)
-        return self._settings.optimizer.learning_rate * factor
+        epoch, epochs = (step + 1) / self.steps_per_epoch, self.config.training.epochs
+        factor = learning_rate_factor(self.config.schedule, epoch=epoch, epochs=epochs)
+        return self.config.optimizer.learning_rate * factor
 
     def margin_progress(self, step: int) -> float:
         """Of the step with that number, counted from 0."""
-        return margin_progress(self._settings.schedule, epoch=step / self.steps_per_epoch)
+        return margin_progress(self.config.schedule, epoch=step / self.steps_per_epoch)
 
     def attack_share(self, step: int) -> float:
         """Of the attack's epsilon in force at the step with that number; 0 without an attack."""
-        attack = self._settings.training.adversarial
+        attack = self.config.training.adversarial
         if attack is None or not self.attacking:
             return 0.0
         return min(1.0, (step + 1) / self.steps_per_epoch / max(attack.warmup_epochs, 1e-9))
@@ -142,8 +140,8 @@ class OneStep(ABC, Generic[Batch]):
             InputError: labels or embeddings break a rule of the head or of a penalty.
         """
         self.network.train()
-        self._objective.set_margin_progress(self.margin_progress(step))
-        torch.manual_seed(counted_seed(self._settings.seed, "dropout", step, self.fabric.global_rank))
+        self.network.objective.set_margin_progress(self.margin_progress(step))
+        torch.manual_seed(counted_seed(self.config.seed, "dropout", step, self.fabric.global_rank))
         self._fabric_optimizer.zero_grad(set_to_none=True)
         with DeferredChecks() as checks:
             try:
@@ -151,7 +149,7 @@ class OneStep(ABC, Generic[Batch]):
             except RuntimeError:
                 checks.refuse()  # what a check will refuse may have been the cause
                 raise
-        longest = self._settings.training.clip_norm or float("inf")
+        longest = self.config.training.clip_norm or float("inf")
         norm = self._clip_gradients(longest)
         asked = torch.tensor((stop, save), dtype=torch.float32).to(measured)
         shared = torch.hstack([measured, checks.failed.to(measured), asked])
@@ -181,10 +179,10 @@ class OneStep(ABC, Generic[Batch]):
         Raises:
             ValueError: the training is not adversarial.
         """
-        attack = self._settings.training.adversarial
+        attack = self.config.training.adversarial
         if attack is None:
             raise ValueError("robustness is of adversarial training")
-        seed = counted_seed(self._settings.seed, "robustness", step)
+        seed = counted_seed(self.config.seed, "robustness", step)
         found = measure_robustness(self.network, pictures, labels, config=attack, seed=seed)
         # Bounds are no attack of one step that a model could learn by heart.
         if attack.attack != "ibp" and self.fabric.is_global_zero and (warning := found.warning()):
@@ -193,7 +191,7 @@ class OneStep(ABC, Generic[Batch]):
 
     def end_epoch(self) -> None:
         """To be called after the last step of an epoch."""
-        self._objective.end_epoch()
+        self.network.objective.end_epoch()
 
     def _measured(self, batch: Batch, *, step: int) -> Tensor:
         """(3,) loss, accuracy and all-negative share, on the device; leaves the gradients of its share."""
@@ -201,7 +199,7 @@ class OneStep(ABC, Generic[Batch]):
         measured = torch.zeros(3, device=self.fabric.device)
         extra = (self.attack_share(step),) if self._hardened else ()
         for number, (pictures, labels, *more) in enumerate(self.parts(batch, step=step), start=1):
-            self._objective.start_draws(counted_seed(self._settings.seed, "margins", step, number))
+            self.network.objective.start_draws(counted_seed(self.config.seed, "margins", step, number))
             with self.fabric.no_backward_sync(self.model, enabled=number < count):
                 output = self.model(pictures, labels, *extra, *more)
                 loss = output.loss / count

@@ -26,22 +26,17 @@ class OppositeEmbeddings:
         normed: a batch normalisation stands behind the embedding layer.
 
     Attributes:
-        warning: of W-Softmax on a raw embedding; empty where nothing speaks against the combination.
+        warnings: of W-Softmax on a raw embedding; none where nothing speaks against the combination.
     """
 
     def __init__(self, config: ObjectiveConfig, *, normed: bool) -> None:
         head = config.head
         self._head, self._pulls = head.name, isinstance(head, WSoftmaxConfig) and head.alpha > 0
-        self.warning = ""
+        self.warnings: list[str] = []
         if self._pulls and not normed:
-            self.warning = (
+            self.warnings = [
                 f"warning: W-Softmax on a raw embedding: {_REASON}, and trainings end there. {_FIX}"
-            )
-
-    def warn(self) -> None:
-        """Say the warning, where there is one."""
-        if self.warning:
-            say(self.warning)
+            ]
 
     def logged(self, means: dict[str, float]) -> dict[str, float]:
         """A row's figures; warns once where W-Softmax has too many all-negative samples.

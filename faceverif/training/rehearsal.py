@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,55 +17,12 @@ from data_prep.progress import duration
 from faceverif.config.adversarial import AdversarialConfig
 from faceverif.provenance import peak_memory_mb
 from faceverif.sharding.collectives import largest
-from faceverif.training.one_step import OneStep
-
-if TYPE_CHECKING:
-    from lightning_fabric import Fabric
+from faceverif.training.epochs import EpochLoop
 
 _WARM_UP_STEPS = 2
 _MEASURED_STEPS = 20
 _MEASURED_S = 30.0
 _PLAIN_STEPS = 5  # without the attack, for its cost
-
-
-class _Length(Protocol):
-    @property
-    def batch_size(self) -> int: ...
-    @property
-    def adversarial(self) -> AdversarialConfig | None: ...
-
-
-class _Settings(Protocol):
-    @property
-    def training(self) -> _Length: ...
-
-
-class _Run(Protocol):
-    """What both kinds of runs have, of faces and of images; its steps are made and never saved.
-
-    Attributes:
-        run: its folder.
-        step: steps made so far.
-        last_step: steps of the whole run.
-    """
-
-    step: int
-
-    @property
-    def config(self) -> _Settings: ...
-    @property
-    def run(self) -> Path: ...
-    @property
-    def fabric(self) -> Fabric: ...
-    @property
-    def learner(self) -> OneStep[Any]: ...
-    @property
-    def steps_per_epoch(self) -> int: ...
-    @property
-    def last_step(self) -> int: ...
-    def batches(self) -> Iterator[Any]:
-        """This process's shares of the batches that are left."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -104,11 +60,11 @@ class Rehearsal:
         return "\n".join(f"{name:{width}}  {text}" for name, text in self.lines)
 
 
-def steps_left(training: _Run) -> int:
+def steps_left(training: EpochLoop[Any]) -> int:
     """How many steps a run has before it.
 
     Raises:
-        InputError: none.
+        InputError: the run has ended.
     """
     left = training.last_step - training.step
     if not left:
@@ -121,7 +77,7 @@ def steps_left(training: _Run) -> int:
     return left
 
 
-def measure(training: _Run, *, with_reading: bool = True) -> Pace:
+def measure(training: EpochLoop[Any], *, with_reading: bool = True) -> Pace:
     """Real steps, attacked where the training is adversarial, and then a few without the attack.
 
     Args:
@@ -143,7 +99,7 @@ def measure(training: _Run, *, with_reading: bool = True) -> Pace:
     return Pace(steps, mean, loss, _peak_mb(training.fabric.device), plain)
 
 
-def _timed(training: _Run, steps: int, *, with_reading: bool) -> tuple[list[float], float]:
+def _timed(training: EpochLoop[Any], steps: int, *, with_reading: bool) -> tuple[list[float], float]:
     """Seconds of each step on a real batch, and the last loss."""
     seconds: list[float] = []
     loss, begun = float("nan"), time.monotonic()
@@ -166,7 +122,7 @@ def _mean(seconds: list[float]) -> tuple[int, float]:
     return len(warm), sum(warm) / len(warm)
 
 
-def _step(training: _Run, batch: Any) -> float:
+def _step(training: EpochLoop[Any], batch: Any) -> float:
     figures = training.learner.compute_gradients(batch, step=training.step)
     figures.refuse_not_finite()
     training.learner.update(step=training.step)
@@ -182,7 +138,7 @@ def span(seconds: float) -> str:
     return duration(seconds) if seconds >= 60 else f"{seconds:.2g} s"
 
 
-def pace_text(training: _Run, pace: Pace) -> str:
+def pace_text(training: EpochLoop[Any], pace: Pace) -> str:
     """Images and steps in a second, and how many were measured."""
     batch_size = training.config.training.batch_size
     return (
@@ -191,7 +147,7 @@ def pace_text(training: _Run, pace: Pace) -> str:
     )
 
 
-def memory_text(training: _Run, pace: Pace, *, beside: str) -> str:
+def memory_text(training: EpochLoop[Any], pace: Pace, *, beside: str) -> str:
     """The peak so far, and what it was taken with."""
     if pace.peak_mb is None:
         return "unknown: this system does not tell"
@@ -199,7 +155,7 @@ def memory_text(training: _Run, pace: Pace, *, beside: str) -> str:
     return f"{pace.peak_mb:,} MB at the peak {where}, {beside}"
 
 
-def epoch_text(training: _Run, pace: Pace) -> str:
+def epoch_text(training: EpochLoop[Any], pace: Pace) -> str:
     """What the steps of an epoch take; of an adversarial training also what it adds to plain steps."""
     steps, attack = training.steps_per_epoch, training.config.training.adversarial
     text = f"{span(steps * pace.step_s)} for {steps:,} steps"
@@ -218,7 +174,7 @@ def _named(attack: AdversarialConfig) -> str:
     return f"{attack.attack} of {attack.inner_steps} step{'s' if attack.inner_steps > 1 else ''}"
 
 
-def disk_text(training: _Run, model: Mapping[str, Any]) -> str:
+def disk_text(training: EpochLoop[Any], model: Mapping[str, Any]) -> str:
     """What the run writes, and what is free where it lies.
 
     Args:

@@ -85,7 +85,8 @@ def test_share_of_negative_logits() -> None:
 )
 def test_a_raw_embedding_is_warned_of(head: dict[str, Any], normed: bool, warned: bool) -> None:
     config = ObjectiveConfig.model_validate({"head": head})
-    assert ("raw embedding" in OppositeEmbeddings(config, normed=normed).warning) == warned
+    warnings = OppositeEmbeddings(config, normed=normed).warnings
+    assert ["raw embedding" in warning for warning in warnings] == [True] * warned
 
 
 def test_too_many_opposite_samples_are_warned_of_once(capsys: pytest.CaptureFixture[str]) -> None:

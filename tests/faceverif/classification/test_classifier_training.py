@@ -219,8 +219,8 @@ def test_a_diverging_run_stops_before_its_weights_are_spoilt(
 ) -> None:
     compute = ClassifierLearner.compute_gradients
 
-    def diverging(self: ClassifierLearner, *args: Any, step: int, stop: bool) -> Any:
-        return compute(self, *args, step=step, stop=stop)._replace(loss=math.nan if step == 3 else 1.0)
+    def diverging(self: ClassifierLearner, *args: Any, step: int, **asked: bool) -> Any:
+        return compute(self, *args, step=step, **asked)._replace(loss=math.nan if step == 3 else 1.0)
 
     updated = []
     monkeypatch.setattr(ClassifierLearner, "compute_gradients", diverging)
