@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from data_prep.dataset.packed import load_aligned
@@ -112,49 +113,21 @@ def certify_pairs(
     Raises:
         InputError: files are missing or do not fit, or `out` holds other certificates.
     """
-    embedder, dataset = load_differentiable(run), load_aligned(data)
-    embedder.spec.refuse_other(dataset.header)
-    network, listed = embedder.backbone, protocol_on(protocol, dataset, allow_partial=False)
-    photos = PairPhotos.of(listed, dataset)
-    images = FaceImages.of_strangers(dataset, photos.rows, input_px=embedder.spec.input_px)
-    same = np.asarray(listed.same)
-    which = _some_of_both(same, ~photos.pairs_with(photos.no_crop), pairs, seed=smoothing.seed)
-    if not len(which):
-        raise InputError(
-            "--protocol",
-            "must have pairs of which both photos can be read",
-            got=f"{protocol}, none of whose {len(same):,} pairs has both in {data}",
-            fix="Name the protocol and the photos that belong together.",
-        )
-    device = device_of(network)
-
-    def one(item: int, generator: torch.Generator) -> Certificate:
-        pair = torch.tensor([int(side[which[item]]) for side in (photos.left, photos.right)])
-        probe, other = as_pixels(images.read(pair))
-        with torch.no_grad():
-            reference = network(other[None].to(device))
-
-        def similarity(pixels: Tensor) -> Tensor:
-            return F.cosine_similarity(network(pixels.to(device)), reference)
-
-        return certify_pair(
-            similarity,
-            probe,
-            threshold=threshold,
-            sd=smoothing.sd,
-            samples=smoothing.samples,
-            error=smoothing.error,
-            generator=generator,
-        )
-
+    listed = _ListedPairs.load(run, data=data, protocol=protocol, pairs=pairs, seed=smoothing.seed)
     about = {
         "model_sha256": run_sha256(run),
-        "data_sha256": dataset.sha256,
+        "data_sha256": listed.data_sha256,
         "threshold": threshold,
-        "pairs": which.tolist(),
+        "pairs": listed.chosen.tolist(),
     }
     _warn_of_other_noise(run, smoothing.sd)
-    rows = certified_rows(one, same[which].astype(int).tolist(), out, smoothing=smoothing, about=about)
+    rows = certified_rows(
+        partial(listed.certificate, threshold=threshold, smoothing=smoothing),
+        listed.same.astype(int).tolist(),
+        out,
+        smoothing=smoothing,
+        about=about,
+    )
     genuine = sum(row.truth for row in rows)
     counts = {"certified_true_accepts": genuine, "false_accepts_at_most": len(rows) - genuine}
     return _reported(
@@ -168,6 +141,77 @@ def certify_pairs(
         provenance={"model": str(run), "data": str(data), "protocol": str(protocol)}
         | {name: value for name, value in about.items() if name != "pairs"},
     )
+
+
+@dataclass(frozen=True)
+class _ListedPairs:
+    """The pairs of a protocol that are certified.
+
+    Attributes:
+        network: pixels in [0, 1] -> embedding.
+        images: every photo that the protocol names.
+        left, right: (pairs,) positions in `images`.
+        same: (pairs,) True for genuine ones.
+        chosen: (pairs,) which of the protocol's pairs these are.
+        data_sha256: of the aligned photos.
+    """
+
+    network: nn.Module
+    images: FaceImages
+    left: NDArray[np.int64]
+    right: NDArray[np.int64]
+    same: NDArray[np.bool_]
+    chosen: NDArray[np.int64]
+    data_sha256: str
+
+    @classmethod
+    def load(cls, run: Path, *, data: Path, protocol: Path, pairs: int, seed: int) -> _ListedPairs:
+        """Choose them at random; see `certify_pairs`."""
+        embedder, dataset = load_differentiable(run), load_aligned(data)
+        embedder.spec.refuse_other(dataset.header)
+        listed = protocol_on(protocol, dataset, allow_partial=False)
+        photos, same = PairPhotos.of(listed, dataset), np.asarray(listed.same)
+        chosen = _some_of_both(same, ~photos.pairs_with(photos.no_crop), pairs, seed=seed)
+        if not len(chosen):
+            raise InputError(
+                "--protocol",
+                "must have pairs of which both photos can be read",
+                got=f"{protocol}, none of whose {len(same):,} pairs has both in {data}",
+                fix="Name the protocol and the photos that belong together.",
+            )
+        images = FaceImages.of_strangers(dataset, photos.rows, input_px=embedder.spec.input_px)
+        return cls(
+            network=embedder.backbone,
+            images=images,
+            left=photos.left[chosen],
+            right=photos.right[chosen],
+            same=same[chosen],
+            chosen=chosen,
+            data_sha256=dataset.sha256,
+        )
+
+    def certificate(
+        self, item: int, generator: torch.Generator, *, threshold: float, smoothing: Smoothing
+    ) -> Certificate:
+        """Of the pair at that position, whose left photo may be changed."""
+        device = device_of(self.network)
+        pair = torch.tensor([int(self.left[item]), int(self.right[item])])
+        probe, other = as_pixels(self.images.read(pair))
+        with torch.no_grad():
+            reference = self.network(other[None].to(device))
+
+        def similarity(pixels: Tensor) -> Tensor:
+            return F.cosine_similarity(self.network(pixels.to(device)), reference)
+
+        return certify_pair(
+            similarity,
+            probe,
+            threshold=threshold,
+            sd=smoothing.sd,
+            samples=smoothing.samples,
+            error=smoothing.error,
+            generator=generator,
+        )
 
 
 def _reported(
