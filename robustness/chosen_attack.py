@@ -31,19 +31,27 @@ def choose_attack(
     landmarks: NDArray[np.float64] | None,
     threshold: float | None,
     reference: object,
+    source: object,
 ) -> ChosenAttack:
     """The attack of that name.
 
     Args:
-        name, goal, epsilon, settings, threshold, reference: as for `chosen_section`.
+        name, goal, epsilon, settings, threshold, reference, source: as for `chosen_section`. The threshold is
+            not told to an attack on sources: it is of the model that judges.
         landmarks: (5, 2) of the face in the picture that is changed; None: not known.
 
     Raises:
         InputError: as by `chosen_section`, or a patch where the landmarks are not known.
     """
     section = chosen_section(
-        name, goal, epsilon=epsilon, settings=settings, threshold=threshold, reference=reference
+        name,
+        goal,
+        epsilon=epsilon,
+        settings=settings,
+        threshold=threshold,
+        reference=reference,
+        source=source,
     )
-    known = Knowledge(accept_from=threshold, landmarks=landmarks)
+    known = Knowledge(accept_from=threshold if source is None else None, landmarks=landmarks)
     method = PAIR_ATTACKS[name].configured(section, goal, known)
     return ChosenAttack(method, ThreatModel(section.norm, section.epsilons[0]))

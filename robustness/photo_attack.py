@@ -96,8 +96,8 @@ def attack(
         epsilon: largest change of a pixel, of pixels in [0, 1]; of `evolutionary` the l2 norm. None: 8 / 255,
             of `patch` 1, of `evolutionary` 4.
         source: one or several other models that are attacked instead: does the change deceive `model` too?
-        threshold: the verification accepts a pair from this cosine on. `square` stops there; `evolutionary`
-            needs it.
+        threshold: `model` accepts a pair from this cosine on. `square` stops there, without a source;
+            `evolutionary` needs it, and takes no source.
         seed: of what is random.
         aligned: the photos are crops by `faceverif.align` already.
         settings: of the attack, as `steps` or `region`; see its section in docs/reference/config.md.
@@ -115,6 +115,7 @@ def attack(
         landmarks=seen_landmarks(model.embedder.spec),
         threshold=threshold,
         reference=reference,
+        source=source,
     )
     attacked_models = known_models(model, source)
     _refuse_other_crops(attacked_models, model)

@@ -42,11 +42,13 @@ class AttackedWholePhoto(ChangedPixels):
         attacked: the same photo as the file holds it.
         path: the file.
         similarity_before: of the clean photo and the reference, as `Recogniser.similarity` has it.
-        similarity_aimed: what the attack reached in its own view, before 8 bits, detection and alignment.
+        similarity_aimed: what the attack reached in its own view, before 8 bits, detection and alignment; of
+            the sources, where there are some.
         similarity_after: of the file and the reference, detected and aligned again; None where the file shows
             no face.
         landmarks_moved_px: of the five, the furthest that one moved, in photo pixels; None without a face.
         queries: that a black-box attack made; None for others.
+        sources: how many other models were attacked in place of the model; 0: none.
     """
 
     path: Path
@@ -55,6 +57,7 @@ class AttackedWholePhoto(ChangedPixels):
     similarity_after: float | None
     landmarks_moved_px: float | None
     queries: int | None
+    sources: int
 
     @property
     def l2_change(self) -> float:
@@ -70,7 +73,8 @@ class AttackedWholePhoto(ChangedPixels):
         """What was changed and what survives, for a terminal.
 
         Args:
-            threshold: the verification accepts a pair from this cosine on; None: no decisions are named.
+            threshold: the model accepts a pair from this cosine on; None: no decisions are named. None is
+                named of what sources see, whose thresholds are others.
         """
 
         def told(similarity: float) -> str:
@@ -78,10 +82,11 @@ class AttackedWholePhoto(ChangedPixels):
                 return f"{similarity:.4f}"
             return f"{similarity:.4f}, {'same person' if similarity >= threshold else 'different people'}"
 
+        aimed = f"{self.similarity_aimed:.4f}, to the source" if self.sources else told(self.similarity_aimed)
         after = "no face is found" if self.similarity_after is None else told(self.similarity_after)
         lines = [
             f"before the attack:  {told(self.similarity_before)}",
-            f"in the attack:      {told(self.similarity_aimed)}",
+            f"in the attack:      {aimed}",
             f"in the saved photo: {after}",
             f"changed: {self.changed_share:.1%} of the pixels, by at most {self.largest_change} of 255 grey "
             f"levels (l2 {self.l2_change:.2f})",
@@ -134,6 +139,7 @@ def attack_photo(
         "settings": settings,
         "threshold": threshold,
         "reference": reference,
+        "source": source,
     }
     chosen_section(name, goal, **asked)
     model = as_recogniser(model)
@@ -153,7 +159,7 @@ def attack_photo(
     attacked[part] = with_8_bits(face.pixels[part], found.images[0], chosen.threat)
     with written_whole(path) as unfinished:
         Image.fromarray(attacked).save(unfinished, format="PNG")
-    return _judged(path, face, their_face, model, found)
+    return _judged(path, face, their_face, model, found, sources=0 if source is None else len(models))
 
 
 def _refuse_overwriting(out: Path, *photos: Photo | None) -> None:
@@ -170,7 +176,13 @@ def _landmarks(face: PhotoFaces) -> NDArray[np.float64]:
 
 
 def _judged(
-    path: Path, face: PhotoFaces, their_face: PhotoFaces, model: Recogniser, found: PairAttackResult
+    path: Path,
+    face: PhotoFaces,
+    their_face: PhotoFaces,
+    model: Recogniser,
+    found: PairAttackResult,
+    *,
+    sources: int,
 ) -> AttackedWholePhoto:
     """What the model makes of the saved photo."""
     template = model.embedder.spec.checked_template()
@@ -189,6 +201,7 @@ def _judged(
         similarity_after=float(after[0] @ wanted) if after else None,
         landmarks_moved_px=None if again is None else _furthest(_landmarks(face), _landmarks(again)),
         queries=None if found.queries is None else int(found.queries[0]),
+        sources=sources,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -67,11 +67,11 @@ Reference = Annotated[
 AttackedPhoto = Annotated[
     Path, typer.Option("--out", callback=can_be_file(".png"), help="The attacked photo, a PNG.")
 ]
-AttackName = Annotated[
-    str, typer.Option("--attack", help="fgsm, pgd, mi_fgsm, square, evolutionary or patch.")
-]
+AttackName = Literal["fgsm", "pgd", "apgd", "mi_fgsm", "square", "evolutionary", "patch"]
+Name = Annotated[AttackName, typer.Option("--attack", help="How the photo is attacked.")]
 Goal = Annotated[
-    str, typer.Option(help="impersonation: pass for the other person. dodging: be taken for another one.")
+    Literal["impersonation", "dodging"],
+    typer.Option(help="impersonation: pass for the other person. dodging: be taken for another one."),
 ]
 Epsilon = Annotated[
     float | None,
@@ -105,7 +105,7 @@ def attack(
     out: AttackedPhoto,
     reference: Reference = None,
     model: OptionalModel = None,
-    name: AttackName = "pgd",
+    name: Name = "pgd",
     goal: Goal = "impersonation",
     epsilon: Epsilon = None,
     source: Sources = None,
@@ -123,7 +123,9 @@ def attack(
     for setting in settings or []:
         given = override_settings(given, setting)
     # The threshold is known once the model is loaded.
-    chosen_section(name, goal, epsilon=epsilon, settings=given, threshold=0.0, reference=reference)
+    chosen_section(
+        name, goal, epsilon=epsilon, settings=given, threshold=0.0, reference=reference, source=source or None
+    )
     path = model_or_shipped(model[0] if model else None)
     choose_device(device)
 
@@ -138,7 +140,7 @@ def attack(
         out=out,
         model=Recogniser(comparer.embedder, flip=comparer.calibration.flip),
         name=name,
-        goal="dodging" if goal == "dodging" else "impersonation",
+        goal=goal,
         epsilon=epsilon,
         source=[load(each) for each in source] if source else None,
         threshold=comparer.point.threshold,

@@ -35,6 +35,7 @@ def chosen_section(
     settings: Mapping[str, Any],
     threshold: float | None,
     reference: object,
+    source: object,
 ) -> AttackSection:
     """The section of the attack of that name, with one epsilon.
 
@@ -45,10 +46,11 @@ def chosen_section(
         settings: over the defaults of the section; None stands for the default.
         threshold: the verification accepts a pair from this cosine on; None: not known.
         reference: the other photo; None: there is none.
+        source: the models that are attacked in place of the one that judges; None: there are none.
 
     Raises:
         InputError: an unknown name or goal, a setting that the attack does not have or that is out of range,
-            or nobody to impersonate.
+            nobody to impersonate, or a source that would have to decide.
     """
     if goal not in get_args(PairGoal):
         raise InputError("goal", "must be a known one", got=goal, fix="Use impersonation or dodging.")
@@ -59,6 +61,13 @@ def chosen_section(
             "reference", "must be a photo of the other person", got="nothing", fix="Give it, or dodge."
         )
     kind, settings = CHOICES[name], {key: value for key, value in settings.items() if value is not None}
+    if source is not None and kind is EvolutionaryConfig:
+        raise InputError(
+            "source",
+            f"must be left out with {name}, which asks for decisions: the threshold is not a source's",
+            got="a source",
+            fix="Leave it out, or take square, which asks for similarities.",
+        )
     if threshold is None and kind is EvolutionaryConfig:
         raise InputError(
             "threshold",

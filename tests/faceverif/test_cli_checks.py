@@ -251,9 +251,9 @@ WRONG = [
     ("attack photo.jpg --out x.png", "reference: must be a photo of the other person"),
     (
         "attack photo.jpg photo.jpg --out x.png --attack cw",
-        "name: must be a known attack; got cw. Use one of fgsm",
+        "'--attack': 'cw' is not one of 'fgsm', 'pgd'",
     ),
-    ("attack photo.jpg photo.jpg --out x.png --goal theft", "goal: must be a known one; got theft"),
+    ("attack photo.jpg photo.jpg --out x.png --goal theft", "'theft' is not one of 'impersonation'"),
     ("attack photo.jpg photo.jpg --out x.png --epsilon 8", "epsilon: must be at most 1 with linf"),
     ("attack photo.jpg photo.jpg --out x.png --set stepz=3", "stepz: is not a key of the settings of pgd"),
     ("attack photo.jpg photo.jpg --out x.png --set epsilons=[1]", "epsilons: belongs to experiments"),

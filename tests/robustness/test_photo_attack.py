@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -17,8 +17,10 @@ import faceverif
 from data_prep.errors import InputError
 from data_prep.face_model import load_face_model
 from data_prep.synthetic import synthesise_photos
+from faceverif.cli.rejection import AttackName
 from faceverif.own_packages import refuse_foreign_robustness
 from faceverif.perturbation.threat_model import ThreatModel
+from robustness.config.chosen import CHOICES
 from robustness.photo_attack import impersonate, with_8_bits
 
 MODEL = faceverif.Recogniser(pattern_embedder(input_px=96))
@@ -129,6 +131,11 @@ def test_photos_are_aligned_first(tmp_path: Path) -> None:
         ((ONE, OTHER), {"goal": "theft"}, "goal: must be a known one; got theft"),
         ((ONE, OTHER), {"epsilon": 8}, "epsilon: must be at most 1"),
         ((ONE, OTHER), {"epsilon": 0.001}, "epsilon: must be at least 1 / 255"),
+        (
+            (ONE, OTHER),
+            {"source": MODEL, "name": "evolutionary", "threshold": 0.3, "steps": None},
+            "source: must be left out with evolutionary, which asks for decisions",
+        ),
         ((ONE,), {}, "reference: must be a photo of the other person"),
         ((ONE[:50], OTHER), {}, r"as an aligned crop it must be \(112, 112, 3\).*got uint8 \(50, 112, 3\)"),
         ((ONE, OTHER), {"model": "gone"}, "^model: there is no such file or folder; got gone"),
@@ -142,6 +149,10 @@ def test_photos_are_aligned_first(tmp_path: Path) -> None:
 def test_wrong_arguments_are_named(photos: Any, changes: dict[str, Any], complaint: str) -> None:
     with pytest.raises(InputError, match=complaint):
         attacked(*photos, **changes)
+
+
+def test_the_command_offers_every_attack_that_needs_no_more_than_a_model_and_two_photos() -> None:
+    assert set(get_args(AttackName)) == set(CHOICES)
 
 
 def test_another_package_of_this_name_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -103,6 +103,12 @@ def test_black_box_and_sources(photos: list[Path], tmp_path: Path) -> None:
     found = attacked(photos, tmp_path, source=[MODEL, other])
     assert found.similarity_after is not None
     assert found.similarity_after > found.similarity_before
+    _, in_the_attack, saved, *_ = found.text(threshold=0.5).splitlines()
+    assert in_the_attack == f"in the attack:      {found.similarity_aimed:.4f}, to the source"
+    assert saved.endswith(("same person", "different people"))
+    # The threshold is of the model that judges, so an attack on another one cannot stop there.
+    found = attacked(photos, tmp_path, name="square", source=other, threshold=-1.0, queries=7, steps=None)
+    assert found.queries == 7
 
 
 def test_a_photo_without_a_face_left_is_told(
