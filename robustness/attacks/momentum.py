@@ -26,9 +26,9 @@ class MomentumAscent:
         steps: T, >= 1.
         momentum: mu of MI-FGSM: g <- mu g + gradient / |gradient|_1. Dong et al., "Boosting Adversarial
             Attacks with Momentum" (2018), Algorithm 1. With 0 this is I-FGSM.
-        diversity: p of DI: the chance that an image is shrunk and padded with black before a gradient,
-            grad J(T(x; p)). Xie et al., "Improving Transferability of Adversarial Examples with Input
-            Diversity" (2019).
+        diversity: p of DI: the chance that the images of a batch are shrunk and padded with black before a
+            gradient, grad J(T(x; p)). One draw is for the whole batch, as in the authors' program. Xie et
+            al., "Improving Transferability of Adversarial Examples with Input Diversity" (2019).
         smoothing_px: k of TI: the gradient becomes W * gradient, with a Gaussian W of 2 k + 1 pixels and
             standard deviation k / sqrt(3). Dong et al., "Evading Defenses to Transferable Adversarial
             Examples by Translation-Invariant Attacks" (2019). 0: not.
@@ -89,7 +89,7 @@ def diverse(images: Tensor, *, chance: float) -> Tensor:
 
     Args:
         images: (batch, C, H, W).
-        chance: that it happens; else they stay as they are.
+        chance: that it happens, to all of them alike; else they stay as they are.
     """
     if torch.rand(()) >= chance:
         return images

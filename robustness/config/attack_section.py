@@ -77,7 +77,8 @@ class MomentumSettings(Section):
 
     Attributes:
         momentum: of MI-FGSM, the weight of earlier gradients; 0: I-FGSM.
-        diversity: of DI, the chance that the image is shrunk and padded before a gradient.
+        diversity: of DI, the chance that the images of a batch, all alike, are shrunk and padded before a
+            gradient.
         smoothing_px: of TI, the radius of the Gaussian that the gradient is convolved with; 0: not.
         nesterov: of NI, take the gradient where the momentum leads.
         scales: of SI, average the gradients of the image divided by 1, 2, 4, ...; 1: the image alone.
