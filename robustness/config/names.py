@@ -17,3 +17,5 @@ DETECTORS = (
     "crop_disagreement",
 )
 CONTROLS = ("noise", "blur", "jpeg")
+# In the label of a control whose changes have the l2 norms of an attack's: between the two names.
+LIKE = "-like-"

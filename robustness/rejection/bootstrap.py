@@ -1,4 +1,4 @@
-"""Bootstrap over images: all draws at once, the same draws for every figure."""
+"""Intervals: exact ones of shares; of AUC and EER a bootstrap over images, all draws at once."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from faceverif.intervals import exact_interval
+
 INTERVAL_RULE = (
-    "95 % percentile bootstrap over images with fixed thresholds. Each drawn image contributes its clean and "
-    "its attacked score. A share of 0 or 100 % has the exact interval of Clopper and Pearson"
+    "95 % with fixed thresholds: of a share the exact interval of Clopper and Pearson, of AUC and EER the "
+    "percentile bootstrap over images. Each drawn image contributes its clean and its attacked score"
 )
 
 _TAIL_PERCENT = 2.5
@@ -20,7 +22,7 @@ _PORTION = 2**23
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure and its bootstrap interval.
+    """A figure and its interval.
 
     Attributes:
         value: on all images.
@@ -32,20 +34,15 @@ class Estimate:
     high: float
 
     @classmethod
-    def of(cls, value: float, drawn: NDArray[np.float64]) -> Estimate:
-        """The figure with the interval of its draws, (draws,); NaN where a draw left it undefined."""
-        if np.isnan(value):
-            return cls(value, value, value)
-        low, high = np.nanpercentile(drawn, (_TAIL_PERCENT, 100 - _TAIL_PERCENT))
-        return cls(float(value), float(low), float(high))
+    def of_draws(cls, value: float, drawn: NDArray[np.float64]) -> Estimate:
+        """The figure with the percentile interval of its draws, (draws,)."""
+        low, high = np.percentile(drawn, (_TAIL_PERCENT, 100 - _TAIL_PERCENT))
+        return cls(float(value), min(float(low), value), max(float(high), value))
 
     @classmethod
-    def of_share(cls, value: float, drawn: NDArray[np.float64], *, whole: int) -> Estimate:
-        """`of` for a share of `whole` images; a share of 0 or 1 gets the exact interval, not an empty one."""
-        furthest = (_TAIL_PERCENT / 100) ** (1 / whole) if whole else np.nan
-        if value == 0:
-            return cls(0.0, 0.0, 1.0 - furthest)
-        return cls(1.0, furthest, 1.0) if value == 1 else cls.of(value, drawn)
+    def of_share(cls, hits: NDArray[np.bool_]) -> Estimate:
+        """The share of hits, (N,), N >= 1, with its exact interval."""
+        return cls(float(hits.mean()), *exact_interval(int(hits.sum()), len(hits)))
 
 
 def drawn_counts(images: int, *, draws: int, seed: int) -> Iterator[NDArray[np.int64]]:
@@ -75,9 +72,21 @@ class DrawnRoc:
     def __init__(self, clean: NDArray[np.float64], attacked: NDArray[np.float64]) -> None:
         pooled = np.concatenate([clean, attacked])
         order = np.argsort(-pooled, kind="stable")
+        self._of_itself = float(((attacked > clean) + 0.5 * (attacked == clean)).mean())
+        self._images = len(clean)
         self._image = order % len(clean)
         self._is_attacked = order >= len(clean)
         self._last_of_tie = np.append(np.flatnonzero(np.diff(pooled[order])), len(pooled) - 1)
+
+    def auc_bias(self, auc: float) -> float:
+        """How much larger the AUC of drawn images is on average than that of all images.
+
+        In a draw of n, an image meets itself 2 - 1/n times on average, and any other image 1 - 1/n times.
+
+        Args:
+            auc: of all images.
+        """
+        return (self._of_itself - auc) / self._images
 
     def rates(self, counts: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """AUC and EER, (draws,) each, of images drawn so often, (draws, N).

@@ -46,7 +46,7 @@ class CalibratedModel:
         return self.fitted.detectors
 
     @property
-    def own(self) -> str:
+    def own_detector(self) -> str:
         """The name of the model's own detector."""
         return next(iter(self.detectors))
 
@@ -58,8 +58,10 @@ class CalibratedModel:
         """
         return Knowledge(
             guides=self.fitted.fitted_on,
-            detector=self.detectors[self.own],
-            thresholds={point.false_rejection_rate: point.threshold for point in self.points[self.own]},
+            detector=self.detectors[self.own_detector],
+            thresholds={
+                point.false_rejection_rate: point.threshold for point in self.points[self.own_detector]
+            },
             head=self.model.head,
             source=source,
         )

@@ -13,7 +13,7 @@ from faceverif.config.section import Count, NotNegative, Section, Seed, broken_r
 from robustness.calibration_size import smallest_calibration, smallest_rate
 from robustness.config.attack_section import AttackSection, Name, Rate, includes
 from robustness.config.attacks import AttackConfig, PairAttackConfig, PairGoal
-from robustness.config.names import CONTROLS, DETECTORS
+from robustness.config.names import CONTROLS, DETECTORS, LIKE
 
 
 class ModelConfig(Section):
@@ -165,11 +165,13 @@ class RejectionConfig(Section):
         for key, labels in (("attacks", attacks), ("pairs.attacks", pairs)):
             _refuse_twice(key, "must differ in their labels; give them some", labels)
             for label in labels:
-                if label.split("-like-")[0] in self.controls.changes:
+                if label.partition(LIKE)[0] in self.controls.changes:
                     raise broken_rule(
                         key, "must not be labelled as a control is: they share files", got=label
                     )
         _refuse_unknown_detectors("detectors", self.detectors)
+        for key, tried in (("attacks", self.attacks), ("pairs.attacks", self.pair_attacks)):
+            _refuse_alike(f"{key}.epsilons", [epsilon for attack in tried for epsilon in attack.epsilons])
         for row in self.published:
             if row.model not in models or row.attack not in attacks:
                 raise broken_rule(
@@ -205,11 +207,8 @@ class RejectionConfig(Section):
         for model in self.models:
             tried = (attack for _, attack in self._attacks_by_key() if attack.attacks(model.name))
             if not any(max(attack.epsilons) > 0 for attack in tried):
-                raise broken_rule(
-                    "attacks",
-                    f"must hold one with an epsilon above 0 for {model.name}; a transfer spares its source",
-                    got="none",
-                )
+                rule = f"must hold one with an epsilon above 0 for {model.name}"
+                raise broken_rule("attacks", f"{rule}; a transfer does not attack its source", got="none")
         return self
 
     @model_validator(mode="after")
@@ -243,6 +242,14 @@ def _refuse_twice(key: str, rule: str, names: Sequence[str]) -> None:
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise broken_rule(key, rule, got=f"{twice[0]} twice")
+
+
+def _refuse_alike(key: str, numbers: Sequence[float]) -> None:
+    """Files are named by six digits."""
+    by_name: dict[str, float] = {}
+    for number in numbers:
+        if by_name.setdefault(f"{number:g}", number) != number:
+            raise broken_rule(key, "must differ in six digits, or not at all", got=f"two that are {number:g}")
 
 
 def _refuse_unknown_detectors(key: str, names: Sequence[str]) -> None:

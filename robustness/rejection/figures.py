@@ -39,7 +39,7 @@ _CUT = 0.005
 _LEVEL_TICKS = 6
 
 
-def sweep_panels(rows: Sequence[Row], styles: Mapping[str, LineStyle], *, rate: str) -> list[Panel]:
+def sweep_panels(rows: Sequence[Row], styles: Mapping[str, LineStyle], *, rate: float) -> list[Panel]:
     """Over the size of an attack: its success, the detector's EER, and what gets through undetected.
 
     Args:
@@ -50,7 +50,7 @@ def sweep_panels(rows: Sequence[Row], styles: Mapping[str, LineStyle], *, rate: 
     figures: tuple[tuple[str, str, Callable[[Row], Spread]], ...] = (
         ("success", "Success", lambda row: row.success),
         ("eer", "Equal error rate", lambda row: row.eer),
-        ("undetected", f"Undetected at {100 * float(rate):g} %", lambda row: row.undetected[rate]),
+        ("undetected", f"Undetected at {100 * rate:g} %", lambda row: row.undetected[rate]),
     )
     # Evenly spaced: on a true scale the whole box would squeeze the small sizes together.
     places = {epsilon: place for place, epsilon in enumerate(sorted({row.epsilon for row in rows}))}
@@ -60,7 +60,7 @@ def sweep_panels(rows: Sequence[Row], styles: Mapping[str, LineStyle], *, rate: 
     panels = []
     for name, title, of_row in figures:
         lines = [_line(model, own, places, styles[model], of_row) for model, own in by_model.items()]
-        panel = lines_panel(name, title, lines, across="epsilon, not to scale", rates=True)
+        panel = lines_panel(name, title, lines, across=f"epsilon ({rows[0].norm}), not to scale", rates=True)
         [axes] = panel.figure.axes
         axes.set_ylim(-0.03, 1.03)
         axes.set_xticks(list(places.values()), [f"{epsilon:.2g}" for epsilon in places])
@@ -70,7 +70,7 @@ def sweep_panels(rows: Sequence[Row], styles: Mapping[str, LineStyle], *, rate: 
     return panels
 
 
-def escapes_panels(rows: Sequence[Row], *, rate: str, models: Sequence[str]) -> list[Panel]:
+def escapes_panels(rows: Sequence[Row], *, rate: float, models: Sequence[str]) -> list[Panel]:
     """Over epsilon, the success of every attack that escapes the model's detector; one panel per model.
 
     Args:
@@ -88,7 +88,7 @@ def escapes_panels(rows: Sequence[Row], *, rate: str, models: Sequence[str]) -> 
             _line(label, own, None, styles[label], lambda row: row.undetected[rate])
             for label, own in by_label.items()
         ]
-        panel = lines_panel(model, model, lines, across="epsilon", rates=True)
+        panel = lines_panel(model, model, lines, across=f"epsilon ({rows[0].norm})", rates=True)
         panel.figure.axes[0].set_ylim(-0.03, 1.03)
         told = _sweep_told(f"Undetected success on {model}", by_label, lambda row: row.undetected[rate])
         panels.append(replace(panel, alt=told))
@@ -212,7 +212,7 @@ def histogram_panels(
     panels = []
     for model, its in scores.items():
         figure, axes = new_panel()
-        detector = next(iter(findings[model].detectors))
+        detector = findings[model].own_detector
         clean, attacked = its.clean[detector], its.attacked[detector]
         bins = _bins(np.concatenate([clean, attacked]))
         medians = _draw_histograms(axes, clean, attacked, bins, colour=styles[model]["color"])

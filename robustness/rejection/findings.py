@@ -14,12 +14,10 @@ from numpy.typing import NDArray
 from data_prep.errors import InputError
 from robustness.config.attacks import PairGoal
 from robustness.detectors.rejection_threshold import RejectionThreshold
+from robustness.rejection.bootstrap import Estimate
 from robustness.rejection.pair_trial import PairTrial
-from robustness.rejection.trial import Trial
+from robustness.rejection.trial import Trial, is_limited
 from robustness.rejection.trial_files import TrialScores, file_at, read_pictures, read_record, read_scores
-
-# A change of this size can turn any image into any other, so epsilon no longer limits the attack.
-WHOLE_BOX = 1.0
 
 
 @dataclass(frozen=True)
@@ -52,9 +50,19 @@ class Finding:
         return self.record["detectors"]
 
     @property
+    def own_detector(self) -> str:
+        """The name of the model's own detector."""
+        return next(iter(self.detectors))
+
+    @property
     def own(self) -> dict[str, Any]:
         """The outcome of the model's own detector."""
-        return next(iter(self.detectors.values()))
+        return self.detectors[self.own_detector]
+
+    @property
+    def attackable(self) -> bool:
+        """Whether any image was right before the attack; without one its success is not defined."""
+        return self.own["success"] is not None
 
     @property
     def points(self) -> dict[float, RejectionThreshold]:
@@ -62,11 +70,11 @@ class Finding:
         points = (RejectionThreshold(**detection["point"]) for detection in self.own["detections"])
         return {point.false_rejection_rate: point for point in points}
 
-    def undetected_error(self, rate: float) -> float:
+    def undetected_error(self, rate: float) -> Estimate:
         """Share of all images that are wrong after the attack and not rejected at that rate."""
         scores = self.scores()
-        rejected = self.points[rate].rejects(scores.attacked[next(iter(self.detectors))])
-        return float((~scores.verdicts.correct & ~rejected).mean())
+        rejected = self.points[rate].rejects(scores.attacked[self.own_detector])
+        return Estimate.of_share(~scores.verdicts.correct & ~rejected)
 
     def scores(self) -> TrialScores:
         """What every image scored."""
@@ -143,26 +151,20 @@ class Row:
     success: Spread
     auc: Spread
     eer: Spread
-    detection: dict[str, Spread]
-    undetected: dict[str, Spread]
-    false_rejection: dict[str, Spread]
+    detection: dict[float, Spread]
+    undetected: dict[float, Spread]
+    false_rejection: dict[float, Spread]
     zero_gradient: Spread | None
 
+    @property
+    def limited(self) -> bool:
+        """Whether there is a change, and it is limited by epsilon or to the region."""
+        return is_limited(self.norm, self.epsilon, local=self.local)
 
-@dataclass(frozen=True)
-class WorstCase:
-    """The attack and size under which a model gives most wrong answers; means over its trainings.
-
-    Attributes:
-        label, epsilon: which attack.
-        wrong: share of all images that are wrong under it and not rejected, those wrong before it included.
-        clean_error: share of these images that are wrong before it.
-    """
-
-    label: str
-    epsilon: float
-    wrong: float
-    clean_error: float
+    @property
+    def attackable(self) -> int:
+        """How many images or pairs of all trainings are right before the attack."""
+        return round(self.images * self.clean_accuracy.mean * self.clean_accuracy.trainings)
 
 
 def read_findings(trials: Sequence[Trial], out: Path) -> list[Finding]:
@@ -197,13 +199,13 @@ def rows_of(findings: Sequence[Finding], detector: str | None = None) -> list[Ro
     """One row per model, goal, label, norm and epsilon, in the order of the findings.
 
     Args:
-        findings: of all trainings.
+        findings: of all trainings. Those without an attackable image are left out.
         detector: whose figures; None: each model's own. Models without it are left out.
     """
     groups: dict[tuple[object, ...], list[Finding]] = {}
     for finding in findings:
         trial = finding.trial
-        if detector is None or detector in finding.detectors:
+        if finding.attackable and (detector is None or detector in finding.detectors):
             key = (trial.model, trial.goal, trial.label, trial.norm, trial.epsilon)
             groups.setdefault(key, []).append(finding)
     return [_row(group, detector) for group in groups.values()]
@@ -219,69 +221,19 @@ def facts_of_pairs(findings: Sequence[Finding]) -> list[dict[str, Any]]:
     return [{"model": model, "training": training} | its for (model, training), its in facts.items()]
 
 
-def worst_rows(rows: Sequence[Row], *, rate: str) -> dict[str, Row]:
-    """The attack and size of each model with the most undetected successes; the whole box is left out.
-
-    Args:
-        rows: of one goal, with the models' own detectors.
-        rate: of false rejections.
-    """
-    worst: dict[str, Row] = {}
-    for row in rows:
-        if is_limited(row) and not row.control:
-            so_far = worst.setdefault(row.model, row)
-            if row.undetected[rate].mean > so_far.undetected[rate].mean:
-                worst[row.model] = row
-    return worst
-
-
-def worst_cases(findings: Sequence[Finding], *, rate: float) -> dict[str, WorstCase]:
-    """The worst case of each model; the whole box is left out.
-
-    Unlike the success of an attack, it cannot be small because the model is wrong without an attack.
-
-    Args:
-        findings: of one goal.
-        rate: of false rejections, of the models' own detectors.
-    """
-    groups: dict[tuple[str, str, str, float], list[Finding]] = {}
-    for finding in findings:
-        trial = finding.trial
-        if trial.attack is not None and is_limited(trial):
-            groups.setdefault((trial.model, trial.label, trial.norm, trial.epsilon), []).append(finding)
-    worst: dict[str, WorstCase] = {}
-    for (model, label, _, epsilon), group in groups.items():
-        clean_error = statistics.fmean(1 - each.own["clean_accuracy"]["value"] for each in group)
-        wrong = statistics.fmean(each.undetected_error(rate) for each in group)
-        if model not in worst or wrong > worst[model].wrong:
-            worst[model] = WorstCase(label, epsilon, wrong, clean_error)
-    return worst
-
-
 def headline_epsilon(label: str, findings: Sequence[Finding]) -> float | None:
     """The largest size below the whole box at which an attack has been run."""
     sizes = [
         finding.trial.epsilon
         for finding in findings
-        if finding.trial.label == label and is_limited(finding.trial)
+        if finding.trial.label == label and finding.trial.limited
     ]
     return max(sizes, default=None)
 
 
-def is_limited(change: Trial | Row) -> bool:
-    """Whether there is a change, and it is limited by epsilon or to a region."""
-    local = change.local if isinstance(change, Row) else is_local(change)
-    return change.epsilon > 0 and (local or change.norm != "linf" or change.epsilon < WHOLE_BOX)
-
-
-def is_local(trial: Trial) -> bool:
-    """Whether it changes a region only, whose epsilon says little of the whole change."""
-    return trial.traits is not None and trial.traits.local
-
-
 def _row(group: Sequence[Finding], detector: str | None) -> Row:
     trial = group[0].trial
-    name = detector or next(iter(group[0].detectors))
+    name = detector or group[0].own_detector
     outcomes = [finding.detectors[name] for finding in group]
     points = outcomes[0]["detections"]
 
@@ -293,9 +245,9 @@ def _row(group: Sequence[Finding], detector: str | None) -> Row:
     size = Spread.of([finding.record["mean_size"] for finding in group])
     assert size is not None  # each record has it
 
-    def at_points(key: str) -> dict[str, Spread]:
+    def at_points(key: str) -> dict[float, Spread]:
         spreads = {
-            f"{point['point']['false_rejection_rate']:g}": Spread.of(
+            float(point["point"]["false_rejection_rate"]): Spread.of(
                 [outcome["detections"][number][key] for outcome in outcomes]
             )
             for number, point in enumerate(points)
@@ -309,7 +261,7 @@ def _row(group: Sequence[Finding], detector: str | None) -> Row:
         norm=trial.norm,
         epsilon=trial.epsilon,
         control=trial.attack is None,
-        local=is_local(trial),
+        local=trial.local,
         detector=name,
         images=group[0].record["images"],
         size=size,

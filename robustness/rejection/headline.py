@@ -8,12 +8,13 @@ from typing import get_args
 
 from faceverif.perturbation.norm import Norm
 from robustness.config.attacks import PairGoal
-from robustness.rejection.findings import Finding, Row, is_limited, rows_of
+from robustness.rejection.findings import Finding, Row, rows_of
+from robustness.rejection.masking import MANY_ERRORS
 
 # A model is called fooled from this share of successes on.
 _FOOLED = 0.5
-# Errors without an attack are said above the first share; above the second, the rest describes few images.
-_SOME_ERRORS, _MANY_ERRORS = 0.1, 0.5
+# Errors without an attack are said above this share.
+_SOME_ERRORS = 0.1
 _GREY_LEVELS = 255
 
 
@@ -39,8 +40,8 @@ class _Words:
 
     Attributes:
         fool: what an attack does to the model.
-        right: what it does it to.
-        wrong: what the model gets wrong without an attack.
+        right: what it does it to; a number stands before.
+        wrong: what the model gets wrong without an attack; a number stands before.
     """
 
     fool: str
@@ -70,18 +71,27 @@ def headlines(findings: Sequence[Finding], *, rate: float) -> list[Headline]:
         findings: of finished trials.
         rate: of false rejections, of the models' own detectors.
     """
-    groups: dict[tuple[str, PairGoal | None], list[Row]] = {}
-    for row in rows_of(findings):
-        groups.setdefault((row.model, row.goal), []).append(row)
-    return [
-        Headline(model, goal, _errors(rows, _WORDS[goal]) + _sentences(rows, _WORDS[goal], rate=f"{rate:g}"))
-        for (model, goal), rows in groups.items()
-    ]
+    groups: dict[tuple[str, PairGoal | None], list[Finding]] = {}
+    for finding in findings:
+        groups.setdefault((finding.trial.model, finding.trial.goal), []).append(finding)
+    return [Headline(*whose, _text(group, rate=rate)) for whose, group in groups.items()]
 
 
-def _sentences(rows: Sequence[Row], words: _Words, *, rate: str) -> str:
+def _text(findings: Sequence[Finding], *, rate: float) -> str:
+    """Of one model and goal."""
+    words, rows = _WORDS[findings[0].trial.goal], rows_of(findings)
+    if not rows:
+        model, images = findings[0].trial.model, max(finding.record["images"] for finding in findings)
+        return (
+            f"{model} decides wrongly on all of {images:,} {words.wrong} without any attack, so there was "
+            "nothing to attack."
+        )
+    return _errors(rows, words) + _sentences(rows, words, rate=rate)
+
+
+def _sentences(rows: Sequence[Row], words: _Words, *, rate: float) -> str:
     """One for each way of measuring a change, since sizes of different kinds cannot be compared."""
-    attacks = [row for row in rows if is_limited(row) and not row.control]
+    attacks = [row for row in rows if row.limited and not row.control]
     whole = [[row for row in attacks if row.norm == norm and not row.local] for norm in get_args(Norm)]
     texts = [_of_whole_images(same_norm, words, rate=rate) for same_norm in whole if same_norm]
     if patches := [row for row in attacks if row.local]:  # whose size is no epsilon
@@ -94,18 +104,19 @@ def _sentences(rows: Sequence[Row], words: _Words, *, rate: str) -> str:
     return " ".join(texts)
 
 
-def _of_patches(rows: Sequence[Row], words: _Words, *, rate: str) -> str:
+def _of_patches(rows: Sequence[Row], words: _Words, *, rate: float) -> str:
     row = max(rows, key=lambda row: (row.success.mean, row.undetected[rate].mean))
     fool = words.fool.format(model=row.model)
     if row.success.mean == 0:
-        return f"Of the attacks tried that change a region of the face only, none manages to {fool}."
+        none = f"Of the attacks tried that change a region of the face only, none manages to {fool}"
+        return f"{none} on any of up to {_most(rows):,} {words.right}."
     return (
         f"By changing a region of the face only, {row.label} manages to {fool} on "
-        f"{_percent(row.success.mean)} of the {words.right}; {_noticed(row, rate)}."
+        f"{_percent(row.success.mean)} of {row.attackable:,} {words.right}; {_noticed(row, rate)}."
     )
 
 
-def _of_whole_images(rows: Sequence[Row], words: _Words, *, rate: str) -> str:
+def _of_whole_images(rows: Sequence[Row], words: _Words, *, rate: float) -> str:
     """Of attacks in one norm."""
     fool = words.fool.format(model=rows[0].model)
     fooled = [row for row in rows if row.success.mean >= _FOOLED]
@@ -118,23 +129,31 @@ def _of_whole_images(rows: Sequence[Row], words: _Words, *, rate: str) -> str:
         )
         return (
             f"To {fool} on at least half of the {words.right}, it is enough to {_change(row)}: "
-            f"{row.label} succeeds on {_percent(row.success.mean)}; {_noticed(row, rate)}."
+            f"{row.label} succeeds on {_percent(row.success.mean)} of {row.attackable:,}; "
+            f"{_noticed(row, rate)}."
         )
     row, largest = max(rows, key=lambda row: row.success.mean), max(rows, key=lambda row: row.epsilon)
     none = f"Of the attacks tried that {_change(largest)}, none manages to {fool}"
     if row.success.mean == 0:
-        return f"{none}."
+        return f"{none} on any of up to {_most(rows):,} {words.right}."
     return (
-        f"{none} on half of the {words.right}: the most is {_percent(row.success.mean)}, by {row.label} at "
-        f"epsilon {row.epsilon:.3g}; {_noticed(row, rate)}."
+        f"{none} on half of the {words.right}: the most is {_percent(row.success.mean)} of "
+        f"{row.attackable:,}, by {row.label} at epsilon {row.epsilon:.3g}; {_noticed(row, rate)}."
     )
+
+
+def _most(rows: Sequence[Row]) -> int:
+    """The most images that one of the attacks was tried on."""
+    return max(row.attackable for row in rows)
 
 
 def _errors(rows: Sequence[Row], words: _Words) -> str:
     """What is wrong without an attack, measured on the most images; empty where that is little."""
-    wrong = 1 - max(rows, key=lambda row: row.images).clean_accuracy.mean
-    said = f"{rows[0].model} decides wrongly on {_percent(wrong)} of the {words.wrong} without any attack"
-    if wrong > _MANY_ERRORS:
+    most = max(rows, key=lambda row: row.images)
+    wrong = 1 - most.clean_accuracy.mean
+    images = f"{most.images:,} {words.wrong}"
+    said = f"{most.model} decides wrongly on {_percent(wrong)} of {images} without any attack"
+    if wrong > MANY_ERRORS:
         return f"{said}, so what follows is about the few others. "
     return f"{said}. " if wrong > _SOME_ERRORS else ""
 
@@ -146,12 +165,12 @@ def _change(row: Row) -> str:
     return f"change an image by an l2 norm of at most {row.epsilon:.3g}, for pixels in [0, 1]"
 
 
-def _noticed(row: Row, rate: str) -> str:
+def _noticed(row: Row, rate: float) -> str:
     """Of an attack that succeeds, at that rate of false rejections."""
     share = 1 - row.undetected[rate].mean / row.success.mean
     return (
         f"the detector {row.detector} notices {_percent(share)} of these successes at "
-        f"{_percent(float(rate))} false rejections"
+        f"{_percent(rate)} false rejections"
     )
 
 

@@ -77,6 +77,7 @@ class ImageTrial(Trial[ClosedSet]):
         self, model: ClosedSet, clean: Tensor, labels: Tensor, norms: Tensor, *, seed: int
     ) -> AttackResult:
         """A control reports as an attack does: it has no goal, but predictions may have changed."""
+        assert self.control is not None  # else it is an attack
         changed = controlled(self.control, clean, norms[: len(clean)], norm=self.norm, seed=seed)
         return AttackResult(
             images=changed,

@@ -15,7 +15,8 @@ from robustness.attacks import ATTACKS, PAIR_ATTACKS, Attack, PairAttack
 from robustness.attacks.traits import Traits
 from robustness.config.attacks import PairGoal
 from robustness.rejection.calibrated_model import MODEL
-from robustness.rejection.findings import WHOLE_BOX, Finding
+from robustness.rejection.findings import Finding
+from robustness.rejection.trial import WHOLE_BOX
 
 Verdict = Literal["warning", "not run", "pass"]
 # The worst first.
@@ -26,7 +27,8 @@ _FEW_ZERO_GRADIENTS = 0.01
 # Equal images in other batches have features that differ in their last digits, which moves single ranks.
 _ROUNDED_AREA = 0.01
 # Above this clean error, figures about correctly classified images describe few of the images.
-_MANY_ERRORS = 0.5
+MANY_ERRORS = 0.5
+_RIGHT = "most clean images are right"
 
 # Whether an attack is one of those that a check is about.
 Which = Callable[[Traits], bool]
@@ -68,10 +70,20 @@ def check_masking(findings: Sequence[Finding]) -> list[Check]:
         if trial.attack is not None:
             groups.setdefault((trial.model, trial.training, trial.goal), []).append(finding)
     return [
-        Check(*of, name, *check(group))
-        for of, group in groups.items()
-        for name, check in checks_for(of[-1]).items()
+        Check(*whose, name, *verdict)
+        for whose, group in groups.items()
+        for name, verdict in _verdicts(group, checks_for(whose[-1])).items()
     ]
+
+
+def _verdicts(
+    findings: Sequence[Finding], checks: Mapping[str, CheckFunction]
+) -> dict[str, tuple[Verdict, str]]:
+    """Name of the check -> what it says of one training; only the first is about images that are wrong."""
+    attackable = [finding for finding in findings if finding.attackable]
+    nothing: tuple[Verdict, str] = ("not run", "no image is right before an attack")
+    verdicts = {name: check(attackable) if attackable else nothing for name, check in checks.items()}
+    return verdicts | {_RIGHT: _mostly_right(findings)}
 
 
 def checks_for(goal: PairGoal | None) -> dict[str, CheckFunction]:
@@ -95,7 +107,9 @@ def _mostly_right(findings: Sequence[Finding]) -> tuple[Verdict, str]:
     """Success and detection are shares of what is right before the attack."""
     worst = max(1 - finding.own["clean_accuracy"]["value"] for finding in findings)
     text = f"at most {worst:.1%} of the clean images are wrong before an attack"
-    if worst > _MANY_ERRORS:
+    if none_right := [_size(finding) for finding in findings if not finding.attackable]:
+        return "warning", f"{text}; no image of {', '.join(none_right)} is right, so no table shows it"
+    if worst > MANY_ERRORS:
         return "warning", f"{text}: success and detection describe the few others"
     return "pass", text
 
@@ -130,7 +144,7 @@ def _answers_are_steady(findings: Sequence[Finding]) -> tuple[Verdict, str]:
     if not asked:
         return "not run", "the trials were made by a version that did not ask twice"
     random = {name for finding in asked for name in finding.record["unsteady"]}
-    relevant = {name for name in random if name == MODEL or name == next(iter(asked[0].detectors))}
+    relevant = {name for name in random if name == MODEL or name == asked[0].own_detector}
     if not relevant:
         others = f"; {', '.join(sorted(random))} did not" if random else ""
         return "pass", f"model and detector gave the same answer twice{others}"
@@ -212,20 +226,21 @@ def _size_helps_undetected(findings: Sequence[Finding]) -> tuple[Verdict, str]:
     loss, text = max(losses)
     if loss > 0:
         return "warning", (
-            f"{text}. An attack may stay within the smaller ball: detection at the larger epsilon flatters"
+            f"{text}. An attack may stay within the smaller ball, so detection at the larger epsilon is too "
+            "optimistic"
         )
     return "pass", f"in {len(losses)} comparisons of two sizes"
 
 
 _FIXED: dict[str, CheckFunction] = {
-    "most clean images are right": _mostly_right,
+    _RIGHT: _mostly_right,
     "nothing to detect at epsilon 0": _blind_at_zero,
     "gradients are not zero": _gradients_are_there,
     "random answers are averaged": _answers_are_steady,
     "a larger epsilon is no weaker": _size_helps,
     "an unbounded attack reaches all images": _reaches_all,
     "white box is no weaker than black box": _gradients_help,
-    "knowing the detector is no weaker than not knowing it, undetected": _detector_known_helps,
+    "attacks that know the detector have no fewer undetected successes": _detector_known_helps,
     "a larger epsilon has no fewer undetected successes": _size_helps_undetected,
 }
 CHECKS: dict[str, CheckFunction] = _FIXED | _declared(ATTACKS) | _declared(PAIR_ATTACKS)
@@ -237,7 +252,7 @@ def _successes(finding: Finding) -> NDArray[np.bool_]:
 
 def _undetected(finding: Finding, *, rate: float) -> NDArray[np.bool_]:
     """Which images succeed and are not rejected by the model's own detector at that rate."""
-    scores, name = finding.scores(), next(iter(finding.detectors))
+    scores, name = finding.scores(), finding.own_detector
     return scores.verdicts.success & ~finding.points[rate].rejects(scores.attacked[name])
 
 

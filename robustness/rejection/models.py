@@ -12,7 +12,7 @@ from robustness.fitted_model import FittedModel
 from robustness.joint_model import joint_classifier, joint_verifier
 from robustness.loaded_run import LoadedRun, load_run
 from robustness.rejection.calibrated_model import CalibratedModel, fit_model, fits
-from robustness.rejection.config import RejectionConfig
+from robustness.rejection.config import ModelConfig, RejectionConfig
 from robustness.rejection.trial import Key, Trial
 
 _Model = TypeVar("_Model", bound=CalibratedModel)
@@ -92,8 +92,18 @@ class CalibratedModels:
 
     def _fit(self, key: Key) -> FittedModel:
         if key not in self._fitted:
-            self._fitted[key] = fit_model(self._config, self._config.model(key[0]), self._run(key))
+            self._fitted[key] = self._fit_now(self._config.model(key[0]), self._run(key))
         return self._fitted[key]
+
+    def _fit_now(self, model: ModelConfig, run: LoadedRun) -> FittedModel:
+        try:
+            return fit_model(self._config, model, run)
+        except InputError as error:
+            if error.field != "detector":
+                raise
+            field = f"models.{self._config.models.index(model)}.{error.field}"
+            got = f"{model.detector} for {model.name}: {error.got}"
+            raise InputError(field, error.rule, got=got, fix=error.fix) from error
 
 
 def source_keys(config: RejectionConfig, trial: Trial[Any]) -> tuple[Key, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -146,51 +147,40 @@ class _Strangers:
         """Read both protocols and separate their photos."""
         dataset = load_aligned(settings.data)
         spec.refuse_other(dataset.header)
-        protocol, calibration = (
-            _protocol(path, dataset, key=key)
-            for key, path in (
-                ("protocol", settings.protocol),
-                ("calibration_protocol", settings.calibration_protocol),
-            )
-        )
-        theirs, ours = PairPhotos.of(protocol, dataset), PairPhotos.of(calibration, dataset)
-        usable = protocol.scored & ~theirs.pairs_with(theirs.no_crop)
-        chosen = {
-            goal: _chosen(usable & (protocol.same == (goal == "dodging")), settings.pairs, goal, seed=seed)
-            for goal in settings.goals
-        }
+        images = partial(FaceImages.of_strangers, dataset, input_px=spec.input_px)
+        protocol = _protocol(settings.protocol, dataset, key="protocol")
+        theirs = PairPhotos.of(protocol, dataset)
+        chosen = _chosen(protocol, theirs, settings, seed=seed)
         attacked = np.concatenate([*chosen.values()])
         touched = theirs.rows[np.concatenate([theirs.left[attacked], theirs.right[attacked]])]
+        calibration = _protocol(settings.calibration_protocol, dataset, key="calibration_protocol")
+        ours = PairPhotos.of(calibration, dataset)
         kept = ~ours.pairs_with(np.isin(ours.rows, touched) | ours.no_crop)
         photos, places = np.unique(np.stack([ours.left[kept], ours.right[kept]]), return_inverse=True)
         left, right = places.reshape(2, -1)
-
-        def images(rows: NDArray[np.int64]) -> FaceImages:
-            return FaceImages.of_strangers(dataset, rows, input_px=spec.input_px)
-
+        facts = {
+            "protocol": protocol.title,
+            "protocol_sha256": protocol.sha256,
+            "calibration_protocol": calibration.title,
+            "calibration_protocol_sha256": calibration.sha256,
+            "data_sha256": dataset.sha256,
+            "calibration_photos": len(photos),
+            "calibration_centre_crops": int(ours.no_face[photos].sum()),
+            "impostor_pairs": int((~calibration.same[kept]).sum()),
+            "genuine_pairs": int(calibration.same[kept].sum()),
+            "pairs_left_out": int((~kept).sum()),
+        }
+        pairs = {
+            goal: FacePairs(images(theirs.rows[theirs.left[which]]), images(theirs.rows[theirs.right[which]]))
+            for goal, which in chosen.items()
+        }
         return cls(
-            attacked={
-                goal: FacePairs(
-                    images(theirs.rows[theirs.left[which]]), images(theirs.rows[theirs.right[which]])
-                )
-                for goal, which in chosen.items()
-            },
+            attacked=pairs,
             photos=images(ours.rows[photos]),
             left=left,
             right=right,
             same=calibration.same[kept],
-            facts={
-                "protocol": protocol.title,
-                "protocol_sha256": protocol.sha256,
-                "calibration_protocol": calibration.title,
-                "calibration_protocol_sha256": calibration.sha256,
-                "data_sha256": dataset.sha256,
-                "calibration_photos": len(photos),
-                "calibration_centre_crops": int(ours.no_face[photos].sum()),
-                "impostor_pairs": int((~calibration.same[kept]).sum()),
-                "genuine_pairs": int(calibration.same[kept].sum()),
-                "pairs_left_out": int((~kept).sum()),
-            },
+            facts=facts,
         )
 
     def verification_threshold(self, features: Features, *, far: float) -> OperatingPoint:
@@ -211,8 +201,18 @@ def _protocol(path: Path, dataset: AlignedDataset, *, key: str) -> VerificationP
         raise InputError(field, error.rule, got=error.got, fix=error.fix) from error
 
 
-def _chosen(usable: NDArray[np.bool_], pairs: int, goal: PairGoal, *, seed: int) -> NDArray[np.int64]:
-    """Which pairs of a protocol are attacked, in random order."""
+def _chosen(
+    protocol: VerificationProtocol, photos: PairPhotos, settings: PairsConfig, *, seed: int
+) -> dict[PairGoal, NDArray[np.int64]]:
+    """Which pairs of a protocol are attacked for each goal, in random order."""
+    usable = protocol.scored & ~photos.pairs_with(photos.no_crop)
+    return {
+        goal: _some(usable & (protocol.same == (goal == "dodging")), settings.pairs, goal, seed=seed)
+        for goal in settings.goals
+    }
+
+
+def _some(usable: NDArray[np.bool_], pairs: int, goal: PairGoal, *, seed: int) -> NDArray[np.int64]:
     found = np.flatnonzero(usable)
     if len(found) < pairs:
         raise InputError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,7 @@ from robustness.attacks.base import AttackResult
 from robustness.detectors.rejection_threshold import RejectionThreshold
 from robustness.rejection.bootstrap import DrawnRoc, Estimate, drawn_counts
 
-_DRAWS = 1000
+DRAWS = 1000
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Verdicts:
     @property
     def zero_gradient_share(self) -> float | None:
         """Share of the initially correct images without a gradient to follow: a sign of false robustness."""
-        if self.zero_gradient is None:
+        if self.zero_gradient is None or not self.clean_correct.any():
             return None
         return float((self.zero_gradient & self.clean_correct).sum() / self.clean_correct.sum())
 
@@ -62,14 +62,14 @@ class Detection:
         detection: share of all attacked images rejected.
         detection_of_successes: share of the successful attacks rejected; None if none succeeds.
         undetected_success: share of the initially correct images on which the attack succeeds and is not
-            rejected.
+            rejected; None if none is initially correct.
     """
 
     point: RejectionThreshold
     false_rejection: Estimate
     detection: Estimate
     detection_of_successes: Estimate | None
-    undetected_success: Estimate
+    undetected_success: Estimate | None
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Outcome:
         images: how many.
         clean_accuracy: share that is correct before the attack.
         accuracy: share that is correct after it.
-        success: share of the initially correct images on which the attack succeeds.
+        success: share of the initially correct images on which the attack succeeds; None if there is none.
         zero_gradient_share: share of these whose first gradient was zero; None if none was asked for.
         roc: all clean scores against all attacked ones, as in L-GM, Fig. 5; accepted means
             taken for attacked.
@@ -93,7 +93,7 @@ class Outcome:
     images: int
     clean_accuracy: Estimate
     accuracy: Estimate
-    success: Estimate
+    success: Estimate | None
     zero_gradient_share: float | None
     roc: Roc
     auc: Estimate
@@ -116,7 +116,7 @@ def measure_outcome(
     *,
     points: Sequence[RejectionThreshold],
     seed: int,
-    draws: int = _DRAWS,
+    draws: int = DRAWS,
 ) -> Outcome:
     """Every figure of one attack against one detector.
 
@@ -129,121 +129,53 @@ def measure_outcome(
         draws: of the bootstrap.
 
     Raises:
-        InputError: other numbers of scores than images, scores that are not finite, or no image that is
-            correct before the attack.
+        InputError: other numbers of scores than images, or scores that are not finite.
     """
     clean, attacked = (
         _checked(scores, name, images=len(verdicts.correct))
         for scores, name in ((clean_scores, "clean_scores"), (attacked_scores, "attacked_scores"))
     )
-    if not verdicts.clean_correct.any():
-        raise InputError(
-            "images",
-            "must hold some that the model classifies correctly before the attack",
-            got=f"none of {len(clean)}",
-            fix="Check that labels and model belong together.",
-        )
-    shares = _Shares(_decided(verdicts) | _rejected(verdicts, clean, attacked, points))
-    drawn_shares, drawn_rates = [], []
     curve = DrawnRoc(clean, attacked)
-    for counts in drawn_counts(len(clean), draws=draws, seed=seed):
-        drawn_shares.append(shares.of(counts))
-        drawn_rates.append(np.stack(curve.rates(counts)))
-    estimates = shares.estimates(np.concatenate(drawn_shares, axis=1))
-    roc, (aucs, eers) = clean_against_attacked(clean, attacked), np.concatenate(drawn_rates, axis=1)
+    drawn = [curve.rates(counts) for counts in drawn_counts(len(clean), draws=draws, seed=seed)]
+    aucs, eers = (np.concatenate(rates) for rates in zip(*drawn, strict=True))
+    roc = clean_against_attacked(clean, attacked)
+    auc = area_under(roc)
     successes = attacked[verdicts.success]
     of_successes = clean_against_attacked(clean, successes) if len(successes) else None
     return Outcome(
         images=len(clean),
-        clean_accuracy=estimates["clean_accuracy"],
-        accuracy=estimates["accuracy"],
-        success=estimates["success"],
+        clean_accuracy=Estimate.of_share(verdicts.clean_correct),
+        accuracy=Estimate.of_share(verdicts.correct),
+        success=_share(verdicts.success, among=verdicts.clean_correct),
         zero_gradient_share=verdicts.zero_gradient_share,
         roc=roc,
-        auc=Estimate.of(area_under(roc), aucs),
-        eer=Estimate.of(equal_error_rate(roc).equal_error, eers),
+        auc=Estimate.of_draws(auc, aucs - curve.auc_bias(auc)),
+        eer=Estimate.of_draws(equal_error_rate(roc).equal_error, eers),
         successes_auc=area_under(of_successes) if of_successes else None,
         successes_eer=equal_error_rate(of_successes).equal_error if of_successes else None,
-        detections=tuple(_detection(point, estimates, any_success=len(successes) > 0) for point in points),
+        detections=tuple(_detection(point, verdicts, clean, attacked) for point in points),
     )
-
-
-# A share by what it is of: (N,) bool, which images count, and among which others.
-_Parts = dict[str, tuple[NDArray[np.bool_], NDArray[np.bool_]]]
-
-
-def _decided(verdicts: Verdicts) -> _Parts:
-    everyone = np.ones(len(verdicts.correct), bool)
-    return {
-        "clean_accuracy": (verdicts.clean_correct, everyone),
-        "accuracy": (verdicts.correct, everyone),
-        "success": (verdicts.success, verdicts.clean_correct),
-    }
-
-
-def _rejected(
-    verdicts: Verdicts,
-    clean: NDArray[np.float64],
-    attacked: NDArray[np.float64],
-    points: Sequence[RejectionThreshold],
-) -> _Parts:
-    """The shares of `Detection` at every threshold."""
-    everyone, success = np.ones(len(clean), bool), verdicts.success
-    parts: _Parts = {}
-    for point in points:
-        rejected = point.rejects(attacked)
-        parts |= {
-            _at(point, "false_rejection"): (point.rejects(clean), everyone),
-            _at(point, "detection"): (rejected, everyone),
-            _at(point, "detection_of_successes"): (rejected & success, success),
-            _at(point, "undetected_success"): (~rejected & success, verdicts.clean_correct),
-        }
-    return parts
-
-
-def _at(point: RejectionThreshold, name: str) -> str:
-    return f"{name} at {point.false_rejection_rate!r}"
 
 
 def _detection(
-    point: RejectionThreshold, estimates: Mapping[str, Estimate], *, any_success: bool
+    point: RejectionThreshold,
+    verdicts: Verdicts,
+    clean: NDArray[np.float64],
+    attacked: NDArray[np.float64],
 ) -> Detection:
+    rejected, success = point.rejects(attacked), verdicts.success
     return Detection(
         point=point,
-        false_rejection=estimates[_at(point, "false_rejection")],
-        detection=estimates[_at(point, "detection")],
-        detection_of_successes=estimates[_at(point, "detection_of_successes")] if any_success else None,
-        undetected_success=estimates[_at(point, "undetected_success")],
+        false_rejection=Estimate.of_share(point.rejects(clean)),
+        detection=Estimate.of_share(rejected),
+        detection_of_successes=_share(rejected, among=success),
+        undetected_success=_share(success & ~rejected, among=verdicts.clean_correct),
     )
 
 
-class _Shares:
-    """Shares as quotients of counts, so that two matrix products give all draws of all shares.
-
-    Args:
-        parts: by name.
-    """
-
-    def __init__(self, parts: _Parts) -> None:
-        self._names = list(parts)
-        self._parts, self._wholes = (
-            np.stack(side, axis=1).astype(np.float64) for side in zip(*parts.values(), strict=True)
-        )
-
-    def of(self, counts: NDArray[np.int64]) -> NDArray[np.float64]:
-        """(shares, draws) of images drawn so often, (draws, N); NaN where a whole is empty."""
-        drawn = counts.astype(np.float64)
-        part, whole = drawn @ self._parts, drawn @ self._wholes
-        return np.divide(part, whole, out=np.full_like(part, np.nan), where=whole > 0).T
-
-    def estimates(self, drawn: NDArray[np.float64]) -> dict[str, Estimate]:
-        """Every share by name, with the interval of its draws, (shares, draws)."""
-        values = self.of(np.ones((1, len(self._parts)), np.int64))[:, 0]
-        wholes = self._wholes.sum(axis=0).astype(int).tolist()
-        return {
-            name: Estimate.of_share(value, of_draws, whole=whole)
-            for name, value, of_draws, whole in zip(self._names, values, drawn, wholes, strict=True)
-        }
+def _share(hits: NDArray[np.bool_], *, among: NDArray[np.bool_]) -> Estimate | None:
+    """(N,) each; None where there are no images to count among."""
+    return Estimate.of_share(hits[among]) if among.any() else None
 
 
 def _checked(scores: ArrayLike, name: str, *, images: int) -> NDArray[np.float64]:

@@ -81,6 +81,7 @@ class PairTrial(Trial[OpenSet]):
     def _controlled(
         self, model: OpenSet, probes: Tensor, references: Tensor, norms: Tensor, *, seed: int
     ) -> PairAttackResult:
+        assert self.control is not None  # else it is an attack
         changed = controlled(self.control, probes, norms[: len(probes)], norm=self.norm, seed=seed)
         threat = ThreatModel(self.norm, self.epsilon)
         return unasked_result(self.goal, model.model.network, probes, changed, references, threat=threat)

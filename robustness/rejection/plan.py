@@ -10,13 +10,13 @@ from typing import Any
 
 from faceverif.perturbation.norm import Norm
 from robustness.config.attack_section import AttackSection, includes
+from robustness.config.names import LIKE
 from robustness.loaded_run import run_sha256
 from robustness.rejection.config import RejectionConfig
-from robustness.rejection.findings import WHOLE_BOX, is_local
 from robustness.rejection.image_trial import ImageTrial
 from robustness.rejection.models import source_keys
 from robustness.rejection.pair_trial import PairTrial
-from robustness.rejection.trial import Key, Trial, like_label
+from robustness.rejection.trial import Key, Trial
 
 
 @dataclass(frozen=True)
@@ -75,26 +75,27 @@ def _planned(
     trial: Callable[..., Trial[Any]],
 ) -> list[Trial[Any]]:
     attacks = [attack for attack in attacks if attack.attacks(model)]
+    of_training = partial(trial, model=model, training=training)
     trials = [
-        trial(model, training, attack.called, attack.norm, epsilon, attack, attack.images)
+        of_training(
+            label=attack.called, norm=attack.norm, epsilon=epsilon, attack=attack, images=attack.images
+        )
         for attack in attacks
         if includes(attack.trainings, training)
         for epsilon in sorted({*attack.epsilons, *((0.0,) if attack is attacks[0] else ())})
     ]
     # The first attack of each size: the controls take its norm and epsilon, or the l2 norms of its changes.
     first: dict[tuple[Norm, float], Trial[Any]] = {}
-    for each in sorted(trials, key=is_local):
+    for each in sorted(trials, key=lambda trial: trial.local):
         if each.epsilon > 0:
             first.setdefault((each.norm, each.epsilon), each)
-    controls = config.controls
-    for control in controls.names(training):
+    controls = partial(of_training, attack=None, images=config.controls.images)
+    for control in config.controls.names(training):
         for (norm, epsilon), attack in sorted(first.items(), key=lambda item: item[0]):
-            trials.append(trial(model, training, control, norm, epsilon, None, controls.images))
-            if norm == "linf" and epsilon < WHOLE_BOX and not is_local(attack):
-                label = like_label(control, attack.label)
-                trials.append(
-                    trial(model, training, label, "l2", epsilon, None, controls.images, like=attack)
-                )
+            trials.append(controls(control=control, label=control, norm=norm, epsilon=epsilon))
+            if norm == "linf" and attack.limited and not attack.local:
+                label = f"{control}{LIKE}{attack.label}"
+                trials.append(controls(control=control, label=label, norm="l2", epsilon=epsilon, like=attack))
     return trials
 
 

@@ -29,17 +29,14 @@ from robustness.rejection.figures import (
 from robustness.rejection.findings import (
     Finding,
     Row,
-    WorstCase,
     headline_epsilon,
-    is_limited,
     rows_of,
-    worst_cases,
-    worst_rows,
 )
 from robustness.rejection.headline import headlines
 from robustness.rejection.masking import CHECKS, VERDICTS, Verdict
 from robustness.rejection.strips import strip_panels
 from robustness.rejection.trial_files import TrialScores
+from robustness.rejection.worst import WorstCase, worst_cases, worst_rows
 
 
 @dataclass(frozen=True)
@@ -88,7 +85,7 @@ class ShownAttack:
     Attributes:
         label: of the attack.
         about: what it does, in one line.
-        epsilon: the size that the pictures are of.
+        norm, epsilon: the size that the pictures are of.
         rows: models x sizes.
         pictures: sweep, curves, histograms.
         strips: images, one strip per model.
@@ -96,6 +93,7 @@ class ShownAttack:
 
     label: str
     about: str
+    norm: str
     epsilon: float
     rows: list[Row]
     pictures: list[ShownFigure]
@@ -104,7 +102,7 @@ class ShownAttack:
     @property
     def heading(self) -> str:
         """The attack and the size."""
-        return f"{self.label} {self.epsilon:.3g}"
+        return f"{self.label} {self.norm} {self.epsilon:.3g}"
 
 
 @dataclass(frozen=True)
@@ -114,11 +112,10 @@ class Part:
     Attributes:
         goal: of the attacks on pairs; None for the closed set.
         sections: one per attack.
-        strongest: the same; attacks that get most past the detectors on average come first.
         escapes: every attack over epsilon, past the own detectors; None where there is one size only.
-        sentences: model -> what it takes to fool it, and how much of that is noticed.
-        headline: model -> the attack and size under which it gives most wrong answers.
-        worst: model -> the row of the attack and size with the most undetected successes.
+        headlines: model -> what it takes to fool it, and how much of that is noticed.
+        worst_cases: model -> the attack and size under which it gives most wrong answers.
+        worst_rows: model -> the row of the attack and size with the most undetected successes.
         summary: model -> its rows under every attack, each at its largest size below the whole box.
         controls: changes that are no attack.
         others: every detector against every attack, at the same sizes.
@@ -126,11 +123,10 @@ class Part:
 
     goal: PairGoal | None
     sections: list[ShownAttack]
-    strongest: list[ShownAttack]
     escapes: ShownFigure | None
-    sentences: dict[str, str]
-    headline: dict[str, WorstCase]
-    worst: dict[str, Row]
+    headlines: dict[str, str]
+    worst_cases: dict[str, WorstCase]
+    worst_rows: dict[str, Row]
     summary: dict[str, dict[str, Row]]
     controls: list[Row]
     others: list[Row]
@@ -139,9 +135,22 @@ class Part:
     def numbers(self) -> dict[str, Any]:
         """Model -> its sentence and its worst case, for the summary of the page."""
         return {
-            model: {"headline": self.sentences.get(model)} | asdict(case)
-            for model, case in self.headline.items()
+            model: {"headline": self.headlines[model]} | asdict(case)
+            for model, case in self.worst_cases.items()
         }
+
+    def strongest_first(self, rate: float) -> list[ShownAttack]:
+        """The sections; attacks that get most past the models' detectors on average come first.
+
+        Args:
+            rate: of false rejections.
+        """
+
+        def undetected(section: ShownAttack) -> float:
+            rows = (by_attack.get(section.label) for by_attack in self.summary.values())
+            return statistics.fmean(row.undetected[rate].mean for row in rows if row is not None)
+
+        return sorted(self.sections, key=undetected, reverse=True)
 
 
 def write_rejection_report(
@@ -158,7 +167,7 @@ def write_rejection_report(
     goals: list[PairGoal | None] = [None, *(config.pairs.goals if config.pairs else ())]
     with house_style():
         parts = [_part(config, goal, findings, out) for goal in goals]
-    parts = [part for part in parts if part.sections]
+    parts = [part for part in parts if part.headlines]
     return write_page(
         out / REPORT_NAME,
         "rejection.html.j2",
@@ -167,7 +176,7 @@ def write_rejection_report(
         numbers={part.goal or "closed set": part.numbers for part in parts},
         config=config,
         result=result,
-        rates=[f"{rate:g}" for rate in sorted(config.rates)],
+        rates=sorted(config.rates),
         parts=parts,
         checks=summed_checks(result["checks"]),
         published=_published(config, findings),
@@ -182,7 +191,8 @@ def write_rejection_report(
 
 def _part(config: RejectionConfig, goal: PairGoal | None, findings: Sequence[Finding], out: Path) -> Part:
     """What has finished of the closed set, or of one goal on pairs."""
-    mine = [finding for finding in findings if finding.trial.goal == goal]
+    told = [finding for finding in findings if finding.trial.goal == goal]
+    mine = [finding for finding in told if finding.attackable]
     attacks = config.attacks if goal is None else config.pair_attacks
     largest = {attack.called: headline_epsilon(attack.called, mine) for attack in attacks}
     sections = [
@@ -201,18 +211,16 @@ def _part(config: RejectionConfig, goal: PairGoal | None, findings: Sequence[Fin
         for row in rows_of(mine, detector=name)
         if not row.control and row.epsilon == largest[row.label]
     ]
-    rate = _largest_rate(config)
     return Part(
-        goal,
-        sections,
-        _strongest_first(sections, summary, rate=rate),
-        _escapes(rows, goal, config, out),
-        {each.model: each.text for each in headlines(mine, rate=max(config.rates))},
-        worst_cases(mine, rate=max(config.rates)),
-        worst_rows(rows, rate=rate),
-        summary,
-        [row for row in rows if row.control],
-        others,
+        goal=goal,
+        sections=sections,
+        escapes=_escapes(rows, goal, config, out),
+        headlines={each.model: each.text for each in headlines(told, rate=max(config.rates))},
+        worst_cases=worst_cases(mine, rate=max(config.rates)),
+        worst_rows=worst_rows(rows, rate=max(config.rates)),
+        summary=summary,
+        controls=[row for row in rows if row.control],
+        others=others,
     )
 
 
@@ -220,32 +228,17 @@ def _escapes(
     rows: Sequence[Row], goal: PairGoal | None, config: RejectionConfig, out: Path
 ) -> ShownFigure | None:
     """The curve of every attack on whole images in linf; those of others stand in their own sections."""
-    attacks = [row for row in rows if is_limited(row) and not (row.control or row.local)]
+    attacks = [row for row in rows if row.limited and not (row.control or row.local)]
     drawn = [row for row in attacks if row.norm == "linf"]
     if len({row.epsilon for row in drawn}) < 2:
         return None
-    rate = _largest_rate(config)
+    rate = max(config.rates)  # at which most is rejected
     caption = (
-        f"Success that the model's own detector does not notice at {100 * float(rate):g} % false rejections, "
-        "over epsilon. Only attacks that know the detector show what it withstands."
+        f"Success that the model's own detector does not notice at {100 * rate:g} % false rejections, "
+        "over epsilon in linf. Only attacks that know the detector show what it withstands."
     )
     panels = escapes_panels(drawn, rate=rate, models=[model.name for model in config.models])
     return _saved("-".join(filter(None, (goal, "escapes"))), panels, caption, out)
-
-
-def _largest_rate(config: RejectionConfig) -> str:
-    """The largest rate, at which most is rejected; in the form that rows use."""
-    return f"{max(config.rates):g}"
-
-
-def _strongest_first(
-    sections: Sequence[ShownAttack], summary: Mapping[str, Mapping[str, Row]], *, rate: str
-) -> list[ShownAttack]:
-    def undetected(section: ShownAttack) -> float:
-        rows = (its[section.label] for its in summary.values() if section.label in its)
-        return statistics.fmean(row.undetected[rate].mean for row in rows)
-
-    return sorted(sections, key=undetected, reverse=True)
 
 
 def _section(
@@ -262,16 +255,16 @@ def _section(
     stem = "-".join(filter(None, (rows[0].goal, label)))
     scores = {model: finding.scores() for model, finding in shown.items()}
     styles = line_styles(model.name for model in config.models)
-    detectors = {model: next(iter(finding.detectors)) for model, finding in shown.items()}
+    detectors = {model: finding.own_detector for model, finding in shown.items()}
     drawn: list[tuple[str, list[Panel], str]] = []
     if len({row.epsilon for row in rows}) > 1:
         note = "Bands: one standard deviation over trainings, or the 95 % bootstrap interval of a single one."
-        drawn.append((f"{stem}-sweep", sweep_panels(rows, styles, rate=_largest_rate(config)), note))
+        drawn.append((f"{stem}-sweep", sweep_panels(rows, styles, rate=max(config.rates)), note))
     drawn += [
         (
             f"{stem}-curves",
             curves_panels(scores, detectors, styles),
-            f"Epsilon {epsilon:g}, first training of each model; dots mark the equal error rate.",
+            f"{attack.norm} {epsilon:g}, first training of each model; dots mark the equal error rate.",
         ),
         (
             f"{stem}-scores",
@@ -289,7 +282,8 @@ def _section(
     strips = [(f"{stem}-images-{model}", strip_panels(finding), model) for model, finding in shown.items()]
     return ShownAttack(
         label,
-        (type(attack).__doc__ or "").splitlines()[0],
+        (type(attack).__doc__ or "").partition("\n")[0],
+        attack.norm,
         epsilon,
         rows,
         [_saved(name, panels, caption, out) for name, panels, caption in drawn],

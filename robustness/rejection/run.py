@@ -85,12 +85,14 @@ def _folders(config: RejectionConfig, model: ModelConfig, out: Path, *, train: T
 
 
 def _check_finished(plan: Plan, models: CalibratedModels, out: Path) -> None:
-    """Stop before the first trial where settings have changed, or a detector would be in no table."""
+    """Stop before the first trial where settings have changed, or a model or a detector cannot be used."""
     finished = read_findings(plan.trials, out)
     for finding in finished:
         refuse_other_settings(finding, plan.about[finding.trial])
     if len(finished) < len(plan.trials):
         models.refuse_needless_detectors()
+        done = {finding.trial for finding in finished}
+        models.prepare([trial for trial in plan.trials if trial not in done])
 
 
 def _run_missing(
@@ -101,7 +103,6 @@ def _run_missing(
     out: Path,
 ) -> None:
     """Run what is missing of one training, beside finished trials on the same images."""
-    models.prepare(missing)
     kinds = {type(trial) for trial in missing}
     for finding in read_findings([trial for trial in trials if type(trial) in kinds], out):
         refuse_other_facts(finding, models.of(finding.trial).facts)

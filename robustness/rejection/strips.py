@@ -77,7 +77,7 @@ def _write_below(axes: Axes, line: str, score: str, rejected: bool, *, at: tuple
 
 def _texts(finding: Finding) -> dict[str, list[tuple[str, str, bool]]]:
     """Two lines for every image, and whether it is rejected, before and after the attack."""
-    scores, detector = finding.scores(), next(iter(finding.detectors))
+    scores, detector = finding.scores(), finding.own_detector
     point = finding.points[max(finding.points)]
     sides = {"clean": scores.clean[detector], "attacked": scores.attacked[detector]}
     texts: dict[str, list[tuple[str, str, bool]]] = {}

@@ -23,6 +23,8 @@ from robustness.rejection.calibrated_model import CalibratedModel
 from robustness.rejection.config import RejectionConfig
 from robustness.rejection.outcome import Verdicts
 
+# A change of this size in linf can turn any image into any other, so epsilon no longer limits the attack.
+WHOLE_BOX = 1.0
 # A training of a model: the model's name and the number of the training.
 Key = tuple[str, int]
 _Model = TypeVar("_Model", bound=CalibratedModel)
@@ -57,13 +59,14 @@ class Trial(ABC, Generic[_Model]):
 
     Attributes:
         model, training: whose images.
-        label: of the attack, or the name of the control.
+        label: of the attack or control.
         norm, epsilon: size of the change.
         attack: how; None for a control.
         images: only the first of them; None: all.
         goal: of an attack on pairs, or whose pairs a control changes; None for images of the classes.
         like: of a control, the attack whose changes it equals in l2 norm, image by image; None: a control of
             the size epsilon, or an attack.
+        control: the name of the change; None for an attack.
         needs_classes: whether a transfer's source must know the classes of the attacked model.
     """
 
@@ -78,11 +81,22 @@ class Trial(ABC, Generic[_Model]):
     images: int | None
     goal: PairGoal | None
     like: Trial[_Model] | None = None
+    control: str | None = None
 
     @property
     def key(self) -> Key:
         """The training that is attacked."""
         return self.model, self.training
+
+    @property
+    def local(self) -> bool:
+        """Whether it changes a region only, whose epsilon says little of the whole change."""
+        return self.traits is not None and self.traits.local
+
+    @property
+    def limited(self) -> bool:
+        """Whether there is a change, and it is limited by epsilon or to a region."""
+        return is_limited(self.norm, self.epsilon, local=self.local)
 
     @property
     def path(self) -> str:
@@ -102,11 +116,6 @@ class Trial(ABC, Generic[_Model]):
         described = {name: getattr(self, name) for name in ("goal", "label", "norm", "epsilon", "images")}
         like = {} if self.like is None else {"like": self.like.settings()}
         return json.loads(json.dumps(described | like | {"attack": attack}))
-
-    @property
-    def control(self) -> str:
-        """The name of a control's change."""
-        return self.label if self.like is None else self.label.removesuffix(like_label("", self.like.label))
 
     @property
     @abstractmethod
@@ -159,6 +168,6 @@ class Trial(ABC, Generic[_Model]):
         """
 
 
-def like_label(control: str, attack: str) -> str:
-    """The label of a control whose changes have the l2 norms of an attack's."""
-    return f"{control}-like-{attack}"
+def is_limited(norm: str, epsilon: float, *, local: bool) -> bool:
+    """Whether a change of that size is one, and is limited by epsilon or to a region."""
+    return epsilon > 0 and (local or norm != "linf" or epsilon < WHOLE_BOX)

@@ -20,16 +20,16 @@ from data_prep.errors import InputError, first_line
 from data_prep.system_errors import system_trouble
 from faceverif.perturbation.threat_model import sizes
 from robustness.rejection.calibrated_model import CalibratedModel
-from robustness.rejection.outcome import Outcome, Verdicts, measure_outcome
+from robustness.rejection.outcome import DRAWS, Outcome, Verdicts, measure_outcome
 from robustness.rejection.trial import ChangedImages
-from robustness.rejection.trial_record import TrialRecord
+from robustness.rejection.trial_record import TrialRecord, with_exact_intervals
 
 PICTURES = 8
 # Images that model and detectors are asked about twice.
 _ASKED_TWICE = 8
 
 # The model's own detector is what tables show; the others are there to be compared with it.
-_DRAWS, _DRAWS_OF_OTHERS = 1000, 100
+_DRAWS_OF_OTHERS = 100
 _SEAL = "sha256"
 _Read = TypeVar("_Read")
 
@@ -152,7 +152,7 @@ def read_record(stem: Path) -> dict[str, Any]:
         seal = record.pop(_SEAL, None)  # earlier versions wrote none
         if seal is not None and seal != _seal(record):
             raise ValueError("its content is not what was written")
-        return record
+        return with_exact_intervals(record)
 
     return _guarded(read, stem, "json")
 
@@ -258,7 +258,7 @@ def _measured(scores: TrialScores, model: CalibratedModel, *, seed: int) -> dict
                 scores.attacked[name],
                 points=model.points[name],
                 seed=seed,
-                draws=_DRAWS if name == model.own else _DRAWS_OF_OTHERS,
+                draws=DRAWS if name == model.own_detector else _DRAWS_OF_OTHERS,
             )
         )
         for name in model.detectors

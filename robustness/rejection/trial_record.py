@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from faceverif.config.section import Count, Share
+from faceverif.intervals import exact_interval
 
 
 class _Part(BaseModel):
@@ -32,13 +33,13 @@ class _DetectionRecord(_Part):
     false_rejection: _EstimateRecord
     detection: _EstimateRecord
     detection_of_successes: _EstimateRecord | None
-    undetected_success: _EstimateRecord
+    undetected_success: _EstimateRecord | None
 
 
 class _OutcomeRecord(_Part):
     clean_accuracy: _EstimateRecord
     accuracy: _EstimateRecord
-    success: _EstimateRecord
+    success: _EstimateRecord | None
     zero_gradient_share: float | None
     auc: _EstimateRecord
     eer: _EstimateRecord
@@ -67,3 +68,32 @@ class TrialRecord(_Part):
     unsteady: tuple[str, ...] | None = None
     detectors: Annotated[dict[str, _OutcomeRecord], Field(min_length=1)]
     files: dict[str, str] = {}
+
+
+def with_exact_intervals(record: dict[str, Any]) -> dict[str, Any]:
+    """A record whose shares have exact intervals.
+
+    Earlier versions drew them, which is too narrow for rare shares.
+
+    Args:
+        record: a trial's JSON file, of any version; it is changed.
+    """
+    images = record["images"]
+    for outcome in record["detectors"].values():
+        right = outcome["clean_accuracy"]["value"] * images
+        successes = outcome["success"]["value"] * right if outcome["success"] else 0.0
+        totals = {
+            "clean_accuracy": images,
+            "accuracy": images,
+            "success": right,
+            "false_rejection": images,
+            "detection": images,
+            "detection_of_successes": successes,
+            "undetected_success": right,
+        }
+        for part in (outcome, *outcome["detections"]):
+            for name in totals.keys() & part.keys():
+                if (share := part[name]) is not None:
+                    count, total = round(share["value"] * totals[name]), round(totals[name])
+                    share["low"], share["high"] = exact_interval(count, total)
+    return record

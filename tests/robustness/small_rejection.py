@@ -113,4 +113,5 @@ def finding(
             for rate in (0.05, 0.2)
         ],
     }
-    return Finding(trial, {"detectors": {"x": outcome | own}, "unsteady": unsteady}, stem)
+    record = {"images": len(success), "detectors": {"x": outcome | own}, "unsteady": unsteady}
+    return Finding(trial, record, stem)

@@ -124,6 +124,14 @@ def test_epsilon_zero_leaves_the_images(name: str) -> None:
     assert result.zero_gradient_share is None
 
 
+@pytest.mark.parametrize("name", SMALL)
+def test_images_that_are_all_wrong_already_can_be_asked_for(name: str) -> None:
+    attack = SMALL[name]()
+    result = attack(MODEL, IMAGES, (LABELS + 1) % 3, threat=threats(attack, 0.1)[0], seed=1)
+    assert not result.success.any()
+    assert not result.clean_correct.any()
+
+
 @pytest.mark.parametrize("name", sorted(SMALL.keys() - {"targeted_fgsm", "transfer"}))
 def test_an_epsilon_without_bounds_reaches_everything(name: str) -> None:
     attack = SMALL[name]()

@@ -281,7 +281,10 @@ def plain_pairs(root: Path) -> dict[str, Any]:
         ({"pairs": {"pairs": 13}}, r"pairs\.pairs: must be at most 12, the impostor pairs"),
         ({"pairs": {"far": 0.001}}, r"far: must be resolvable: 0\.001 needs at least 1,000 impostor pairs"),
         ({"calibration": 24}, r"calibration: must be less than the 24 images"),
-        ({"models": [{"name": "a", "runs": ["run"], "detector": "center"}]}, r"center likelihood needs"),
+        (
+            {"models": [{"name": "a", "runs": ["run"], "detector": "center"}]},
+            r"^models\.0\.detector: the center likelihood needs .*got center for a",
+        ),
     ],
 )
 def test_bad_input_is_said_before_anything_is_attacked(

@@ -76,7 +76,7 @@ def test_each_size_has_its_own_share_without_a_gradient(tmp_path: Path) -> None:
 
 def test_who_knows_the_detector_must_get_more_past_it(tmp_path: Path) -> None:
     """Success alone is not compared: rejected successes are none, on the images that both were tried on."""
-    name = "knowing the detector is no weaker than not knowing it, undetected"
+    name = "attacks that know the detector have no fewer undetected successes"
     adaptive = finding("adaptive", 0.1, [True, True], tmp_path, rejected=[False, True])
     pgd = finding("pgd", 0.1, [True, True, True], tmp_path, rejected=[True, True, False])
     assert texts(adaptive, pgd)[name] == ("pass", "at 20 % false rejections, pgd 0.1: 1 against 0 of 2")

@@ -145,11 +145,37 @@ def test_scores_that_do_not_belong_are_refused() -> None:
 
 
 @pytest.mark.parametrize("whole", [1, 30, 209])
-def test_a_share_of_none_or_all_has_the_exact_interval(whole: int) -> None:
-    for value in (0.0, 1.0):
-        found = Estimate.of_share(value, np.full(100, value), whole=whole)
-        exact = binomtest(int(value * whole), whole).proportion_ci(method="exact")
+def test_a_share_has_the_exact_interval_which_grows_with_its_count(whole: int) -> None:
+    bounds = []
+    for count in sorted({0, 1, 2, whole // 2, whole - 1, whole} & {*range(whole + 1)}):
+        found = Estimate.of_share(np.arange(whole) < count)
+        exact = binomtest(count, whole).proportion_ci(method="exact")
         assert (found.low, found.high) == pytest.approx((exact.low, exact.high))
+        bounds.append((found.low, found.high))
+    for ends in zip(*bounds, strict=True):
+        assert list(ends) == sorted(set(ends))
+
+
+def test_the_interval_of_the_auc_holds_it_where_every_score_moves_a_little() -> None:
+    """Drawn with both of its scores, an image meets itself too often."""
+    clean = np.random.default_rng(0).normal(size=200)
+    right = np.ones(200, bool)
+    found = measure_outcome(Verdicts(right, right, ~right, None), clean, clean + 1e-9, points=[], seed=0).auc
+    assert found.value == pytest.approx(0.5025)
+    assert found.low <= found.value <= found.high
+    (counts,) = drawn_counts(200, draws=4000, seed=1)
+    curve = DrawnRoc(clean, clean + 1e-9)
+    drawn = curve.rates(counts)[0] - curve.auc_bias(found.value)
+    assert drawn.mean() == pytest.approx(found.value, abs=1e-4)
+
+
+def test_without_an_image_that_is_right_there_is_no_success_to_measure() -> None:
+    wrong = np.zeros(5, bool)
+    scores = np.arange(5.0)
+    points = [RejectionThreshold(3.0, 0.1, 10)]
+    outcome = measure_outcome(Verdicts(wrong, wrong, wrong, wrong), scores, scores, points=points, seed=0)
+    assert outcome.success is outcome.zero_gradient_share is outcome.detections[0].undetected_success is None
+    assert outcome.detections[0].detection.value == pytest.approx(1 / 5)
 
 
 def test_an_attack_that_never_succeeds_does_not_claim_that_it_never_could() -> None:

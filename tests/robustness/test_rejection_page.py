@@ -22,21 +22,21 @@ from robustness.rejection.figures import (
 from robustness.rejection.findings import (
     headline_epsilon,
     rows_of,
-    worst_cases,
 )
 from robustness.rejection.strips import strip_panels
+from robustness.rejection.worst import worst_cases
 
 
 def test_the_curve_of_all_attacks_holds_the_adaptive_one_at_every_size(done: Path) -> None:
     rows = [row for row in rows_of(findings_of(settings(), done)) if 0 < row.epsilon < 1 and not row.control]
     mine = [row for row in rows if row.model == "l-gm"]
-    [panel] = escapes_panels(mine, rate="0.2", models=["softmax", "l-gm"])
+    [panel] = escapes_panels(mine, rate=0.2, models=["softmax", "l-gm"])
     lines = {str(line.get_label()): line for line in panel.figure.axes[0].lines}
     styles = line_styles(["softmax", "l-gm"])
     assert not {line.get_color() for line in lines.values()} & {style["color"] for style in styles.values()}
     assert set(lines) == {"fgsm", "targeted_fgsm", "pgd", "transfer", "adaptive"}
     assert np.asarray(lines["adaptive"].get_xdata()).tolist() == [0.1, 0.3]
-    shown = {(row.label, row.epsilon): row.undetected["0.2"].mean for row in rows if row.model == "l-gm"}
+    shown = {(row.label, row.epsilon): row.undetected[0.2].mean for row in rows if row.model == "l-gm"}
     expected = [shown["adaptive", 0.1], shown["adaptive", 0.3]]
     assert np.asarray(lines["adaptive"].get_ydata()).tolist() == pytest.approx(expected)
     assert "Every attack over epsilon" in (done / "report.html").read_text()
@@ -68,8 +68,10 @@ def test_the_page_opens_with_the_worst_attack_of_each_model(done: Path) -> None:
     assert list(worst) == ["softmax", "l-gm"]
     for model, case in worst.items():
         limited = [each for each in findings if each.trial.model == model and 0 < each.trial.epsilon < 1]
-        assert case.wrong == max(each.undetected_error(0.2) for each in limited)
-        assert f"{model} wrong and not rejected, under {case.label} {case.epsilon:g}" in opening
+        assert case.wrong == max(each.undetected_error(0.2).value for each in limited)
+        assert case.compared == len(limited)
+        assert f"{model} wrong and not rejected, under {case.label} linf {case.epsilon:g} (95 %: " in opening
+        assert f"; {case.images} images, the worst of {case.compared} attacks" in opening
         assert f"clean error {100 * case.clean_error:.1f} %" in opening
         assert f"<b>{100 * case.wrong:.1f} <small>%</small></b>" in opening
 
@@ -90,13 +92,13 @@ def test_the_strongest_attack_stands_first_by_model(done: Path) -> None:
     page = (done / "report.html").read_text()
     table = page[page.index("By model") : page.index(">fgsm</h2>")].replace("<wbr>", "")
     shown = {
-        (row.label, row.model): row.undetected["0.2"].mean
+        (row.label, row.model): row.undetected[0.2].mean
         for row in rows_of(findings_of(settings(), done))
         if row.epsilon == 0.3 and not row.control
     }
     models = {label: [mean for (other, _), mean in shown.items() if other == label] for label, _ in shown}
     means = {label: np.mean(means) for label, means in models.items()}
-    places = {label: table.index(f">{label} 0.3</th>") for label in means}
+    places = {label: table.index(f">{label} linf 0.3</th>") for label in means}
     ordered = [means[label] for label in sorted(places, key=lambda label: places[label])]
     assert ordered == sorted(ordered, reverse=True)
     assert len(ordered) == 5
@@ -124,13 +126,13 @@ def test_a_model_keeps_its_colour_where_others_are_missing(done: Path) -> None:
     styles = line_styles(["softmax", "l-gm", *"abcdefghi"])
     assert len({tuple(style.items()) for style in styles.values()}) == 11
     rows = [row for row in rows_of(findings_of(settings(), done)) if row.label == "transfer"]
-    [line] = sweep_panels(rows, styles, rate="0.2")[0].figure.axes[0].lines
+    [line] = sweep_panels(rows, styles, rate=0.2)[0].figure.axes[0].lines
     assert (line.get_label(), line.get_color()) == ("l-gm", styles["l-gm"]["color"])
 
 
 def test_small_sizes_keep_their_distance_beside_the_whole_box(done: Path) -> None:
     rows = [row for row in rows_of(findings_of(settings(), done)) if row.label == "pgd"]
-    axes = sweep_panels(rows, line_styles(["softmax", "l-gm"]), rate="0.2")[0].figure.axes[0]
+    axes = sweep_panels(rows, line_styles(["softmax", "l-gm"]), rate=0.2)[0].figure.axes[0]
     assert [text.get_text() for text in axes.get_xticklabels()] == ["0.1", "0.3", "1"]
     assert np.unique(np.diff(axes.get_xticks())).tolist() == [1]
 
