@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from faceverif.checked_tensors import require_not_negative
 from faceverif.criteria.base import Criterion
@@ -37,9 +36,12 @@ def improved_loss(logits: Tensor, labels: Tensor, *, beta: float, gamma: float) 
         InputError: a negative beta, or labels out of range.
     """
     require_not_negative("beta", beta)
-    surprise = cross_entropy(logits, labels)
-    log_weight = F.log_softmax(-beta * logits, dim=1).gather(1, labels[:, None]).squeeze(1)
-    return torch.exp(gamma + log_weight) * surprise
+    return weighted(cross_entropy(logits, labels), cross_entropy(-beta * logits, labels), gamma=gamma)
+
+
+def weighted(surprise: Tensor, surprise_turned: Tensor, *, gamma: float) -> Tensor:
+    """`improved_loss` of two cross entropies, (batch,): of the logits x, and of -beta x."""
+    return torch.exp(gamma - surprise_turned) * surprise
 
 
 class ImprovedLoss(Criterion):
@@ -61,4 +63,4 @@ class ImprovedLoss(Criterion):
 
     def of_shards(self, logits: ShardedLogits) -> Tensor:
         """Loss per sample, (batch,)."""
-        return torch.exp(self.gamma - logits.times(-self.beta).surprise) * logits.surprise
+        return weighted(logits.surprise, logits.times(-self.beta).surprise, gamma=self.gamma)

@@ -36,8 +36,13 @@ def unified_cross_entropy(margin_logits: Tensor, labels: Tensor, threshold: Tens
     """
     refuse_bad_labels(labels, batch=len(margin_logits), classes=margin_logits.shape[1])
     own = OwnClass.among(labels, margin_logits.shape[1])
-    negatives = own.replaced(F.softplus(margin_logits - threshold), 0.0).sum(dim=1)
+    negatives = _above(margin_logits, own, threshold).sum(dim=1)
     return F.softplus(threshold - own.of(margin_logits)) + negatives
+
+
+def _above(logits: Tensor, own: OwnClass, threshold: Tensor) -> Tensor:
+    """(batch, classes) log(1 + exp(z_j - b)), zero at the own class."""
+    return own.replaced(F.softplus(logits - threshold), 0.0)
 
 
 class UnifiedCrossEntropy(Criterion):
@@ -60,5 +65,5 @@ class UnifiedCrossEntropy(Criterion):
 
     def of_shards(self, logits: ShardedLogits) -> Tensor:
         """Loss per sample, (batch,)."""
-        negatives = logits.own.replaced(F.softplus(logits.columns - self.threshold), 0.0)
-        return F.softplus(self.threshold - logits.own_logits) + logits.summed(negatives)
+        negatives = logits.summed(_above(logits.columns, logits.own, self.threshold))
+        return F.softplus(self.threshold - logits.own_logits) + negatives

@@ -56,7 +56,7 @@ def replace_true_class(logits: Tensor, labels: Tensor, true_logits: Tensor) -> T
 class AngularHead(Head):
     """s cos(theta_j) of every class, with a margin at the true class that may grow in training.
 
-    A subclass is its margin: `lower_own` is all that one adds whose margin depends on its own sample alone.
+    A subclass whose margin depends on nothing but the sample defines `lower_own` and no more.
 
     Args:
         classes: how many identities.
@@ -92,7 +92,7 @@ class AngularHead(Head):
         """
 
     def with_margin(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Scaled cosines, that with the own class lowered by the margin.
+        """Scaled cosines, of which the margin lowers the one with the own class.
 
         Args:
             embeddings: (batch, dim), any norm.

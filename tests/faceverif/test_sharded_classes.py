@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 from forked import run_forked
+from head_cases import SETTINGS
 from torch import Tensor
 
 from benchmarks.communication import Collective, of_sharded_head
@@ -18,8 +19,12 @@ from data_prep.errors import InputError
 from faceverif.config.adversarial import AdversarialConfig
 from faceverif.config.objective import ObjectiveConfig
 from faceverif.config.reading import validate_config
+from faceverif.criteria import CRITERIA as ALL_CRITERIA
+from faceverif.criteria.base import Criterion
+from faceverif.heads import HEADS as ALL_HEADS
 from faceverif.heads.sharding import Sharding, drawn_rows, sharded_names
 from faceverif.objective import LearningModel, Objective
+from faceverif.penalties import PENALTIES, Penalty
 from faceverif.perturbation.threat_model import ThreatModel
 from faceverif.sharding import collectives
 from faceverif.sharding.collectives import processes, total
@@ -46,6 +51,12 @@ HEADS: list[dict[str, Any]] = [
     {"name": "elastic_arcface", "scale": 7.0, "margin_rad": 0.3, "spread": 0.1},
     {"name": "elastic_cosface", "scale": 7.0, "margin": 0.3, "spread": 0.1, "assign": "by_angle"},
     {"name": "subcenter_arcface", "scale": 7.0, "margin_rad": 0.3},
+]
+# Whatever else can be spread, as it is compared with its oracle.
+HEADS += [
+    {"name": name, **settings}
+    for name, settings in SETTINGS.items()
+    if name not in {head["name"] for head in HEADS} and ALL_HEADS[name].by_class
 ]
 CRITERIA: list[dict[str, Any]] = [
     {"name": "cross_entropy"},
@@ -290,6 +301,16 @@ def in_all_processes(rank: int, expected: list[Expected]) -> None:
     compares_with_a_share(rank)
     is_attacked_like_the_whole(rank)
     exchanges_what_is_counted(rank)
+
+
+def test_every_loss_that_can_be_spread_is_compared() -> None:
+    own = {"likelihood", "magnitude"}  # beside the heads that they need
+    for base, registry, compared in (
+        (Criterion, ALL_CRITERIA, {each["name"] for each in CRITERIA}),
+        (Penalty, PENALTIES, {each["name"] for each in (*OF_ALL, *OF_CENTRES)} | own),
+    ):
+        spread = {name for name, part in registry.items() if part.of_shards is not base.of_shards}
+        assert spread <= compared
 
 
 def test_every_other_class_is_drawn_as_often_and_those_of_the_batch_always() -> None:
