@@ -120,6 +120,6 @@ def _warnings(embedded: EmbeddedPhotos, rows: NDArray[np.int64], copied: int) ->
     """
     seen = different_photos(embedded.dataset, rows)
     collapsed = collapse_warning(embedded.embedder, embedded.of(rows[seen])) if len(seen) else None
-    trained_on = seen_warning(embedded.embedder.provenance, embedded.dataset)
+    trained_on = seen_warning(embedded.embedder, embedded.dataset, rows)
     same = f"{copied:,} probes have the bytes of a gallery photo: they find a copy of themselves"
     return list(filter(None, [collapsed, trained_on, same if copied else None]))

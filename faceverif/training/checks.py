@@ -8,11 +8,13 @@ from data_prep.dataset.manifest import AlignedDataset
 from data_prep.dataset.packed import load_aligned
 from data_prep.protocols import VerificationProtocol, protocol_on
 from faceverif.config.run import VerificationConfig
-from faceverif.models import PreprocessingSpec
+from faceverif.models import Embedder, PreprocessingSpec
+from faceverif.training.data import TrainingPhotos
 from faceverif.verification.embeddings import EmbeddedPhotos
 from faceverif.verification.result import VerificationResult
 from faceverif.verification.runner import evaluate
 from faceverif.verification.scoring import PairPhotos
+from faceverif.verification.seen_photos import fingerprints, seen_warning
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,12 @@ class VerificationCheck:
         spec.refuse_other(dataset.header)
         protocol = protocol_on(config.protocol, dataset, allow_partial=config.allow_partial)
         return cls(config, dataset, protocol, PairPhotos.of(protocol, dataset))
+
+    def seen_warning(self, embedder: Embedder, photos: TrainingPhotos) -> str | None:
+        """A warning where it verifies the model on photos of the training."""
+        trained = fingerprints(photos.dataset, photos.rows)
+        warning = seen_warning(embedder, self.dataset, self.photos.with_crop, trained=trained)
+        return warning and f"warning: {self.config.name}: {warning}"
 
     def is_due(self, epoch: int, *, last: bool) -> bool:
         """Whether it runs after that epoch, counted from 1."""

@@ -87,7 +87,7 @@ def evaluate(
         seconds=time.monotonic() - start,
         versions=tool_versions(),
         git_commit=git_commit(),
-        warnings=tuple(filter(None, [collapsed, seen_warning(embedder.provenance, dataset)])),
+        warnings=tuple(filter(None, [collapsed, seen_warning(embedder, dataset, seen)])),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ def manifest_row(photo: str, *, status: Status = Status.ALIGNED, ending: str = "
         "photo": photo + ".jpg",
         "identity": photo.partition("/")[0],
         "crop": None if status is Status.FAILED else f"crops/{photo}{ending}",
-        "sha256": "0" * 64,
+        "sha256": hashlib.sha256(photo.encode()).hexdigest(),
         "status": status.value,
         "reason": None if status is Status.ALIGNED else "no_face",
         "width": 250,
