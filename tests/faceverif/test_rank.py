@@ -42,17 +42,7 @@ def write_lists(folder: Path, *, gallery_photos: int = 1, more: str = "") -> Ide
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("faces") / "data"
     write_faces(root, people=PEOPLE, photos=PHOTOS, noise=HARD)
-    with_checksums(root)
     return root
-
-
-def with_checksums(root: Path) -> None:
-    """The fixture gives all photos one checksum; here each has its own."""
-    dataset = AlignedDataset.load(root)
-    rows = dataset.table.to_pylist()
-    for number, row in enumerate(rows):
-        row["sha256"] = f"{number:064x}"
-    write_manifest(root, dataset.header, rows)
 
 
 def run(data: Path, protocol: IdentificationProtocol) -> IdentificationResult:
