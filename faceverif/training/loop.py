@@ -30,6 +30,7 @@ from faceverif.training.teacher import Teacher
 from faceverif.training.together import refuse_differences
 from faceverif.verification.embeddings import EmbeddedPhotos
 from faceverif.verification.result import VerificationResult
+from faceverif.verification.seen_photos import remember_photos
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -155,11 +156,21 @@ class TrainingRun(EpochLoop[Batch]):
     def warnings(self) -> list[str]:
         """What speaks against the objective with this backbone."""
         lengths = warnings_of_lengths(self.config, mean_square=self.config.backbone.mean_square)
-        return [*self.log.opposite.warnings, *lengths]
+        embedder = self.embedder()
+        seen = filter(None, (check.seen_warning(embedder, self.photos) for check in self.checks))
+        return [*self.log.opposite.warnings, *lengths, *seen]
 
     def begin(self) -> None:
         """Open the folder, and compute what is stored before the first step."""
         super().begin()
+        if self.fabric.is_global_zero:
+            earlier = self.folder.provenance.get("start_from")
+            remember_photos(
+                self.run,
+                self.photos.dataset,
+                self.photos.rows,
+                earlier=None if earlier is None else Path(earlier["run"]),
+            )
         self._begin_teacher()
         self._begin_features()
 

@@ -39,7 +39,8 @@ def test_it_says_what_the_run_takes_and_writes_nothing(data: Path, tmp_path: Pat
     assert everything(tmp_path) == before
     lines = dict(line.split("  ", 1) for line in text.splitlines())
     lines = {name.strip(): line.strip() for name, line in lines.items()}
-    assert list(lines) == ["run", "data", "own", "pace", "memory", "head", "an epoch", "in all", "disk"]
+    assert list(lines) == ["run", "", "data", "own", "pace", "memory", "head", "an epoch", "in all", "disk"]
+    assert lines[""].startswith("warning: own: the model was trained on 19 of these 20 photos: the numbers")
     assert "19 photos of 4 people, 5 epochs of 2 steps of 8 photos, from the start" in lines["run"]
     assert "arcface-112, centred-largest, rgb; 1 of 20 photos are left out" in lines["data"]
     assert lines["own"].startswith("32 pairs of 20 photos, all there; 3 times, ")  # after epochs 2, 4 and 5
