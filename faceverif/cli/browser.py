@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from data_prep.device import choose_device
-from data_prep.errors import InputError
 from data_prep.progress import say
 from faceverif.cli.checks import exists
 from faceverif.cli.options import Device, OnnxOutput, OptionalModel, Preprocess
+from faceverif.extras import require_extra
 
 _USUAL_RUNS = Path("runs")
 
@@ -42,10 +41,7 @@ def app(
     from faceverif.app.address import Address, listen, temporary_uploads
     from faceverif.models import model_or_shipped
 
-    if find_spec("gradio") is None:
-        raise InputError(
-            "app", "needs Gradio", got="an installation without it", fix="Run: pip install 'faceverif[app]'"
-        )
+    require_extra("app", "gradio", field="app")
     chosen = model_or_shipped(model[0] if model else None)
     with listen(Address(host, port)) as listening, temporary_uploads():
         address = Address(host, listening.getsockname()[1])

@@ -411,8 +411,10 @@ def test_pages_do_not_see_each_other_and_are_forgotten(
 
 
 def test_without_gradio_one_line_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(browser, "find_spec", lambda name: None)
-    with pytest.raises(InputError, match=r"^app: needs Gradio; .*Run: pip install 'faceverif\[app\]'$"):
+    monkeypatch.setattr("faceverif.extras.find_spec", lambda name: None)
+    with pytest.raises(
+        InputError, match=r"^app: needs .* got no gradio\. .*: pip install 'faceverif\[app\]'"
+    ):
         browser.app()
 
 
