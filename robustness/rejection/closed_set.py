@@ -52,14 +52,22 @@ def load_closed_set(config: RejectionConfig, fitted: FittedModel, run: LoadedRun
     Raises:
         InputError: there are too few unseen images.
     """
-    calibration, evaluation = _divided(run.unseen, config)
+    calibration, evaluation = divided(run.unseen, config)
     points = fitted.calibrated(fitted.features(calibration), config.rates)
     facts = {"data_sha256": evaluation.sha256(), "calibration_sha256": calibration.sha256()}
     return ClosedSet(fitted, points, facts, evaluation)
 
 
-def _divided(unseen: LabelledImages, config: RejectionConfig) -> tuple[LabelledImages, LabelledImages]:
-    """What sets the thresholds, and what is attacked."""
+def divided(unseen: LabelledImages, config: RejectionConfig) -> tuple[LabelledImages, LabelledImages]:
+    """What sets the thresholds, and what is attacked.
+
+    Args:
+        unseen: images of a model's classes that it was not trained on.
+        config: the experiment.
+
+    Raises:
+        InputError: there are no classes, or too few images.
+    """
     if not unseen.class_names:
         raise InputError(
             "attacks",

@@ -11,8 +11,8 @@ from robustness.attacked_model import AttackedModel
 from robustness.fitted_model import FittedModel
 from robustness.joint_model import joint_classifier, joint_verifier
 from robustness.loaded_run import LoadedRun, load_run
-from robustness.rejection.calibrated_model import CalibratedModel, fit_model, fits
-from robustness.rejection.config import ModelConfig, RejectionConfig
+from robustness.rejection.calibrated_model import CalibratedModel, fit_model
+from robustness.rejection.config import RejectionConfig
 from robustness.rejection.trial import Key, Trial
 
 _Model = TypeVar("_Model", bound=CalibratedModel)
@@ -33,21 +33,6 @@ class CalibratedModels:
         # Images of the classes and pairs have calibrations of their own.
         self._calibrated: dict[tuple[Key, type[Trial[Any]]], CalibratedModel] = {}
 
-    def refuse_needless_detectors(self) -> None:
-        """Stop where a detector asked for would be in no table.
-
-        Raises:
-            InputError: it fits none of the models.
-        """
-        for name in self._config.detectors:
-            if not any(fits(name, self._run(key).model) for key in self._runs):
-                raise InputError(
-                    "detectors",
-                    "must each fit one of the models",
-                    got=f"{name}, which fits none",
-                    fix="Leave it out, or add a model that has what it needs.",
-                )
-
     def prepare(self, trials: Sequence[Trial[Any]]) -> None:
         """Load what these trials need, so that the user learns of missing things before the first trial."""
         for trial in trials:
@@ -57,9 +42,7 @@ class CalibratedModels:
         """The model that a trial attacks, with the images or pairs of its kind."""
         kind = trial.key, type(trial)
         if kind not in self._calibrated:
-            self._calibrated[kind] = trial.calibrated(
-                self._config, self._fit(trial.key), self._run(trial.key)
-            )
+            self._calibrated[kind] = trial.calibrated(self._config, self._fit(trial.key), self.run(trial.key))
         return cast(_Model, self._calibrated[kind])
 
     def source_of(self, trial: Trial[Any]) -> AttackedModel | None:
@@ -69,9 +52,9 @@ class CalibratedModels:
             InputError: one takes other images, or knows other classes where classes are attacked.
         """
         keys = source_keys(self._config, trial)
-        attacked = self._run(trial.key)
+        attacked = self.run(trial.key)
         for key in keys:
-            if not self._run(key).sees_as(attacked, classes=trial.needs_classes):
+            if not self.run(key).sees_as(attacked, classes=trial.needs_classes):
                 raise InputError(
                     f"{trial.label}.source",
                     f"must take the images that {trial.model} takes"
@@ -79,11 +62,12 @@ class CalibratedModels:
                     got=f"{key[0]}, which does not",
                     fix="Name a model that was trained on the same data.",
                 )
-        sources = [self._run(key).model for key in keys]
+        sources = [self.run(key).model for key in keys]
         join = joint_classifier if trial.needs_classes else joint_verifier
         return join(sources) if sources else None
 
-    def _run(self, key: Key) -> LoadedRun:
+    def run(self, key: Key) -> LoadedRun:
+        """A finished training with its images."""
         if key not in self._loaded:
             self._loaded[key] = load_run(
                 self._runs[key], data_path=self._config.data_path, fit_data=self._config.fit_data
@@ -92,18 +76,8 @@ class CalibratedModels:
 
     def _fit(self, key: Key) -> FittedModel:
         if key not in self._fitted:
-            self._fitted[key] = self._fit_now(self._config.model(key[0]), self._run(key))
+            self._fitted[key] = fit_model(self._config, self._config.model(key[0]), self.run(key))
         return self._fitted[key]
-
-    def _fit_now(self, model: ModelConfig, run: LoadedRun) -> FittedModel:
-        try:
-            return fit_model(self._config, model, run)
-        except InputError as error:
-            if error.field != "detector":
-                raise
-            field = f"models.{self._config.models.index(model)}.{error.field}"
-            got = f"{model.detector} for {model.name}: {error.got}"
-            raise InputError(field, error.rule, got=got, fix=error.fix) from error
 
 
 def source_keys(config: RejectionConfig, trial: Trial[Any]) -> tuple[Key, ...]:

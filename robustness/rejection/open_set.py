@@ -95,18 +95,12 @@ def load_open_set(config: RejectionConfig, fitted: FittedModel, run: LoadedRun) 
         run: a finished face run.
 
     Raises:
-        InputError: no face run, photos or protocols are missing, the crops are not the model's, there are too
+        InputError: photos or protocols are missing, the crops are not the model's, there are too
             few pairs to attack, or too few others for the false accept rate or a false-rejection rate.
     """
     settings, spec = config.pairs, run.spec
     assert settings is not None  # the experiment asks only then
-    if spec is None:
-        raise InputError(
-            "pairs",
-            "are for face models",
-            got="an image classifier among the models",
-            fix="Give runs by faceverif train.",
-        )
+    assert spec is not None  # image classifiers were refused before any training
     strangers = _Strangers.load(settings, spec, seed=config.seed)
     features = fitted.features(strangers.photos)
     threshold = strangers.verification_threshold(features, far=settings.far)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,14 @@ from faceverif.config.reading import config_text
 from robustness.rejection.config import ModelConfig, RejectionConfig
 from robustness.rejection.findings import Finding, l2_norms, read_findings
 from robustness.rejection.models import CalibratedModels
-from robustness.rejection.plan import Plan
+from robustness.rejection.plan import Plan, plan_trials
 from robustness.rejection.report import write_rejection_report
 from robustness.rejection.result import write_result
 from robustness.rejection.resume import refuse_other_facts, refuse_other_settings
 from robustness.rejection.trainings import own_trainings
-from robustness.rejection.trial import Trial
+from robustness.rejection.trial import Key, Trial
 from robustness.rejection.trial_files import keep_trial
+from robustness.rejection.unfit_models import Prospect, prospect, refuse_unfit_models
 
 # Trains a classifier into a folder, continues a killed training, leaves a finished one alone.
 Trainer = Callable[[ClassificationConfig, Path], None]
@@ -43,12 +45,17 @@ def run_rejection(config: RejectionConfig, out: Path, *, train: Trainer) -> Path
         path of the page.
 
     Raises:
-        InputError: runs are missing, data are too few, a detector does not fit its model, or trials in OUT
-            were made with other settings or from other data; or OUT cannot be made or is in use.
+        InputError: before any training: runs are missing, data are too few, or a detector does not fit its
+            model. Before any attack: trials in OUT were made with other settings or from other data, or a
+            model lacks what an attack needs. OUT cannot be made or is in use.
     """
     with filled(out, command="faceverif reject"):
-        plan = Plan.of(config, _trained(config, out, train=train))
-        models = CalibratedModels(config, plan.runs)
+        runs = _folders(config, out)
+        models = CalibratedModels(config, runs)
+        _refuse_unfit(config, models, runs, out)
+        for run, settings in _own(config, out).items():
+            train(settings, run)
+        plan = Plan.of(config, runs)
         _check_finished(plan, models, out)
         write_text(out / "config.yaml", config_text(config))
         for number, ((model, training), trials) in enumerate(plan.by_training(), start=1):
@@ -67,30 +74,56 @@ def run_rejection(config: RejectionConfig, out: Path, *, train: Trainer) -> Path
         return write_rejection_report(config, findings, result, out)
 
 
-def _trained(config: RejectionConfig, out: Path, *, train: Trainer) -> dict[tuple[str, int], Path]:
-    """The folder of every training; those of the experiment's own models are finished first."""
+def _folders(config: RejectionConfig, out: Path) -> dict[Key, Path]:
+    """The folder of every training, finished or not."""
     return {
         (model.name, training): run
         for model in config.models
-        for training, run in enumerate(_folders(config, model, out, train=train))
+        for training, run in enumerate(
+            model.runs or [_folder(out, model, settings) for settings in own_trainings(config, model)]
+        )
     }
 
 
-def _folders(config: RejectionConfig, model: ModelConfig, out: Path, *, train: Trainer) -> Iterator[Path]:
-    yield from model.runs
-    for settings in own_trainings(config, model):
-        run = out / "models" / model.name / f"seed{settings.seed}"
-        train(settings, run)
-        yield run
+def _folder(out: Path, model: ModelConfig, settings: ClassificationConfig) -> Path:
+    return out / "models" / model.name / f"seed{settings.seed}"
+
+
+def _own(config: RejectionConfig, out: Path) -> dict[Path, ClassificationConfig]:
+    """The trainings that the experiment makes itself, by their folder."""
+    return {
+        _folder(out, model, settings): settings
+        for model in config.models
+        for settings in own_trainings(config, model)
+    }
+
+
+def _refuse_unfit(
+    config: RejectionConfig, models: CalibratedModels, runs: Mapping[Key, Path], out: Path
+) -> None:
+    """Stop before the first training where a trial is missing that could not be run."""
+    own, names = _own(config, out), [model.name for model in config.models]
+    waiting = [
+        key for key in runs if any(Finding.read(trial, out) is None for trial in plan_trials(config, *key))
+    ]
+
+    def prospects(keys: Iterable[Key]) -> Iterator[Prospect]:
+        for key in keys:
+            place, settings = names.index(key[0]), own.get(runs[key])
+            yield prospect(place, runs[key], settings, load=partial(models.run, key))
+
+    if waiting:  # else nothing but the report is left, which needs no model
+        refuse_unfit_models(
+            config, prospects(waiting), others=prospects(key for key in runs if key not in waiting)
+        )
 
 
 def _check_finished(plan: Plan, models: CalibratedModels, out: Path) -> None:
-    """Stop before the first trial where settings have changed, or a model or a detector cannot be used."""
+    """Stop before the first trial where settings have changed, or a model lacks what an attack needs."""
     finished = read_findings(plan.trials, out)
     for finding in finished:
         refuse_other_settings(finding, plan.about[finding.trial])
     if len(finished) < len(plan.trials):
-        models.refuse_needless_detectors()
         done = {finding.trial for finding in finished}
         models.prepare([trial for trial in plan.trials if trial not in done])
 

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-from small_rejection import findings_of, settings, unsealed
+from small_rejection import LGM, findings_of, settings, unsealed
 
 from data_prep.errors import InputError
 from data_prep.lock import locked
@@ -179,7 +179,9 @@ def test_a_detector_that_does_not_fit_its_model_and_data_that_do_not_suffice(
         attacks = [{"name": "fgsm", "epsilons": [0.1]}]
         return settings(models=[model], attacks=attacks, published=[], **changes)
 
-    with pytest.raises(InputError, match="LGMClassLikelihood needs a head that models a likelihood"):
+    with pytest.raises(
+        InputError, match=r"models\.0\.detector: LGMClassLikelihood needs a head .* got lgm_class for a: "
+    ):
         run_rejection(taken("softmax", "lgm_class", detectors=[]), tmp_path, train=ImageTask().finish)
     with pytest.raises(InputError, match=r"detectors: must each fit .*; got lgm_mixture, which fits none"):
         run_rejection(taken("softmax", "energy"), tmp_path / "out", train=ImageTask().finish)
@@ -188,6 +190,37 @@ def test_a_detector_that_does_not_fit_its_model_and_data_that_do_not_suffice(
         run_rejection(taken("l-gm", "lgm_class", calibration=400), tmp_path, train=ImageTask().finish)
     with pytest.raises(InputError, match=r"models\.runs: must be folders of finished runs"):
         run_rejection(taken("nobody", "lgm_class"), tmp_path, train=ImageTask().finish)
+
+
+def test_all_that_speaks_against_the_models_is_said_at_once_and_before_any_training(tmp_path: Path) -> None:
+    def train(*_: Any) -> None:
+        raise AssertionError("a training began")
+
+    models = [
+        {"name": "plain", "settings": {}, "detector": "lgm_class"},
+        {"name": "l-gm", "settings": LGM, "detector": "center"},
+        {"name": "twice", "settings": {}, "seeds": [0, 1], "detector": "energy"},
+    ]
+    attacks = [{"name": "fgsm", "epsilons": [0.1]}]
+    pairs = {"data": "there", "protocol": "a.csv", "calibration_protocol": "b.csv", "attacks": attacks}
+    wrong = settings(
+        models=models, attacks=attacks, pairs=pairs, published=[], calibration=5000, detectors=["center"]
+    )
+    with pytest.raises(InputError) as found:
+        run_rejection(wrong, tmp_path / "out", train=train)
+    assert found.value.field == "models.0.detector, calibration, pairs, models.1.detector, detectors"
+    said = str(found.value)
+    assert said.count("calibration: must be less than the 359 images") == 1
+    for got in (
+        "5,000 for plain, 5,000 for l-gm, 5,000 for twice",
+        "got lgm_class for plain: SoftmaxHead",
+        "got center for l-gm: no such penalty",
+        "got plain, an image classifier, l-gm, an image classifier, twice, an image classifier",
+        "center, which fits none",
+        "Lower calibration.",
+    ):
+        assert said.count(got) == 1
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_spread_over_trainings_and_of_a_single_one() -> None:
