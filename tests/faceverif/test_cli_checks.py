@@ -251,7 +251,7 @@ WRONG = [
     ("attack photo.jpg --out x.png", "reference: must be a photo of the other person"),
     (
         "attack photo.jpg photo.jpg --out x.png --attack cw",
-        "'--attack': 'cw' is not one of 'fgsm', 'pgd'",
+        "'cw' is not one of 'fgsm', 'pgd'",
     ),
     ("attack photo.jpg photo.jpg --out x.png --goal theft", "'theft' is not one of 'impersonation'"),
     ("attack photo.jpg photo.jpg --out x.png --epsilon 8", "epsilon: must be at most 1 with linf"),

@@ -23,6 +23,7 @@ from robustness.rejection.findings import (
     headline_epsilon,
     rows_of,
 )
+from robustness.rejection.report import write_rejection_report
 from robustness.rejection.strips import strip_panels
 from robustness.rejection.worst import worst_cases
 
@@ -74,6 +75,23 @@ def test_the_page_opens_with_the_worst_attack_of_each_model(done: Path) -> None:
         assert f"; {case.images} images, the worst of {case.compared} attacks" in opening
         assert f"clean error {100 * case.clean_error:.1f} %" in opening
         assert f"<b>{100 * case.wrong:.1f} <small>%</small></b>" in opening
+
+
+def test_a_trial_without_an_attackable_image_leaves_the_page_whole(done: Path, tmp_path: Path) -> None:
+    first, other = (
+        next(each for each in findings_of(settings(), done) if each.trial.path.endswith(f"{name}-linf-0.1"))
+        for name in ("softmax/training-0/fgsm", "softmax/training-0/pgd")
+    )
+    for outcome in other.detectors.values():
+        outcome |= {"clean_accuracy": {"value": 0.0}, "success": None, "zero_gradient_share": None}
+        for detection in outcome["detections"]:
+            detection |= {"detection_of_successes": None, "undetected_success": None}
+    result = json.loads((done / "result.json").read_text())
+    page = write_rejection_report(settings(), [first, other], result, tmp_path).read_text()
+    assert ">fgsm</h2>" in page
+    assert ">pgd</h2>" not in page
+    page = write_rejection_report(settings(), [other], result, tmp_path).read_text()
+    assert "softmax decides wrongly on all of 30 images without any attack" in page
 
 
 def test_every_model_has_its_headline_on_the_page_and_in_the_result(done: Path) -> None:
