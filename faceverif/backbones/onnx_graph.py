@@ -8,6 +8,7 @@ into the source of its forward pass, are numbered again first.
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -205,6 +206,7 @@ def _converted(model: ModelProto) -> fx.GraphModule:
         has_layer(node, opsets)
     layers = onnx2torch.convert(_axes_as_attributes(model))
     _fold_shapes(layers)
+    _fold_slices(layers)
     _sort_constants(layers)
     layers.recompile()
     return layers
@@ -269,6 +271,40 @@ def _fold_shapes(layers: fx.GraphModule) -> None:
         if not shape.users:
             layers.graph.erase_node(shape)
     layers.delete_all_unused_submodules()
+
+
+def _fold_slices(layers: fx.GraphModule) -> None:
+    """Slice by numbers, as onnx2torch's own layer does; that one indexes by lists, of which torch warns."""
+    for node in list(layers.graph.nodes):
+        if node.op != "call_module" or type(layers.get_submodule(node.target)).__name__ != "OnnxSlice":
+            continue
+        pixels, *given = node.args
+        if any(getattr(each, "op", None) != "get_attr" for each in given):
+            continue
+        index = _index(*(layers.get_buffer(each.target).tolist() for each in given))
+        if index is None:
+            continue
+        with layers.graph.inserting_after(node):
+            folded = layers.graph.call_function(operator.getitem, (pixels, index))
+        node.replace_all_uses_with(folded)
+        layers.graph.erase_node(node)
+        for each in given:
+            if not each.users:
+                layers.graph.erase_node(each)
+    layers.delete_all_unused_submodules()
+
+
+def _index(
+    starts: list[int], ends: list[int], axes: list[int] | None = None, steps: list[int] | None = None
+) -> tuple[Any, ...] | None:
+    """ONNX's Slice as an index of a tensor; None where torch has none: steps back, axes from both ends."""
+    axes, steps = axes or list(range(len(starts))), steps or [1] * len(starts)
+    if min(steps) < 0 or min(axes) < 0 <= max(axes):
+        return None
+    slices = {axis: slice(*part) for axis, *part in zip(axes, starts, ends, steps, strict=True)}
+    if min(axes) < 0:
+        return (..., *(slices.get(axis, slice(None)) for axis in range(min(axes), 0)))
+    return tuple(slices.get(axis, slice(None)) for axis in range(max(axes) + 1))
 
 
 def _sort_constants(layers: fx.GraphModule) -> None:

@@ -20,7 +20,7 @@ from data_prep.progress import say
 from faceverif.models.embedder import Embedder, PreprocessingSpec
 from faceverif.models.location import MODEL_OPTION
 from faceverif.models.onnx_graph import model_sha256, read_graph, unusable_file
-from faceverif.models.onnx_input import OnnxInput
+from faceverif.models.onnx_input import EXPORT_FOR_SMALLER, OnnxInput
 from faceverif.models.onnx_label import OnnxLabel, read_label
 from faceverif.models.preprocessing import Preprocessing, find_preprocessing
 
@@ -155,6 +155,8 @@ class OnnxEmbedder(Embedder):
         names = [output.name for output in self._session.get_outputs()]
         outputs = self._try([wanted] if wanted is not None else names, batch=batch, side=side)
         fitting = [name for name, found in outputs.items() if _is_embedding(found, batch=batch)]
+        if wanted is None:
+            fitting = self._without_classes(fitting, outputs, batch=batch, side=side)
         if not fitting:
             raise _unusable(
                 self.path,
@@ -173,15 +175,40 @@ class OnnxEmbedder(Embedder):
             )
         return fitting[0]
 
-    def _try(self, names: Sequence[str], *, batch: int, side: int) -> Mapping[str, Any]:
-        """These outputs for a batch of black images."""
-        black = self.input.feed(self.pixels(np.zeros((batch, side, side, 3), np.uint8)))
+    def _without_classes(
+        self, names: Sequence[str], outputs: Mapping[str, Any], *, batch: int, side: int
+    ) -> list[str]:
+        """The outputs that are not the probabilities of a classifier's classes.
+
+        Raises:
+            InputError: none is left.
+        """
+        classes = [name for name in names if _are_probabilities(outputs[name])]
+        if classes:  # black may give this by chance
+            noise = self._try(classes, batch=batch, side=side, black=False)
+            classes = [name for name in classes if _are_probabilities(noise[name])]
+        left = [name for name in names if name not in classes]
+        if classes and not left:
+            raise _unusable(
+                self.path,
+                "must give embeddings, not the probabilities of classes",
+                f"{_described({name: outputs[name] for name in classes})}: none negative, and their sum is 1",
+                fix="Export the network without its last layers, the class weights and the softmax. If this "
+                f"is the embedding all the same, add --output {classes[0]}.",
+            )
+        return left
+
+    def _try(self, names: Sequence[str], *, batch: int, side: int, black: bool = True) -> Mapping[str, Any]:
+        """These outputs for a batch of black images, or of noise."""
+        brightest = 1 if black else 256
+        images = np.random.default_rng(0).integers(0, brightest, (batch, side, side, 3), dtype=np.uint8)
+        pixels = self.input.feed(self.pixels(images))
         try:
-            return dict(zip(names, self._session.run(list(names), {self.input.name: black}), strict=True))
+            return dict(zip(names, self._session.run(list(names), {self.input.name: pixels}), strict=True))
         except Exception as error:  # onnxruntime has no common exception class
             raise _unusable(
                 self.path,
-                f"must run on a batch of {len(black)} images of {side} x {side} pixels",
+                f"must run on a batch of {batch} images of {side} x {side} pixels",
                 first_line(error)[:_LONGEST_LINE],
             ) from error
 
@@ -195,6 +222,12 @@ def _is_embedding(found: Any, *, batch: int) -> bool:
         and found.shape[0] == batch
         and [length for length in found.shape[1:] if length != 1] == [found.size // batch]
     )
+
+
+def _are_probabilities(found: NDArray[Any]) -> bool:
+    """Whether every row is one of probabilities; sums in half precision miss 1 by up to 1e-2."""
+    rows = found.reshape(len(found), -1).astype(np.float64)
+    return bool((rows >= 0).all() and np.allclose(rows.sum(axis=1), 1, rtol=0, atol=1e-2))
 
 
 def _described(outputs: Mapping[str, Any]) -> str:
@@ -281,7 +314,12 @@ def _template_for(path: Path, side: int) -> Template:
     fitting = [template for template in TEMPLATES.values() if template.crop_px >= side]
     if not fitting:
         largest = max(template.crop_px for template in TEMPLATES.values())
-        raise _unusable(path, f"must take at most {largest} x {largest} pixels", f"{side} x {side}")
+        raise _unusable(
+            path,
+            f"must take at most {largest} x {largest} pixels, the largest crops that `align` cuts",
+            f"{side} x {side}",
+            fix=EXPORT_FOR_SMALLER,
+        )
     return min(fitting, key=lambda template: template.crop_px)
 
 

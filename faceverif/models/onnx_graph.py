@@ -11,6 +11,7 @@ from typing import Any
 import onnx
 
 from data_prep.errors import InputError, first_line
+from faceverif.models.first_bytes import refuse_no_model
 from faceverif.models.location import MODEL_OPTION
 
 _LONGEST_LINE = 200  # characters of what another library says
@@ -93,6 +94,7 @@ def model_sha256(path: Path, external: list[Path]) -> str:
 
 def unusable_file(path: Path, why: str) -> InputError:
     """The error for a file that is no ONNX model, or a damaged one."""
+    refuse_no_model(path, field=MODEL_OPTION)
     return InputError(
         MODEL_OPTION,
         "must be a model that onnxruntime can open",

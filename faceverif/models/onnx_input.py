@@ -20,6 +20,11 @@ _TYPES: dict[str, type[np.generic]] = {
     "tensor(double)": np.float64,
     "tensor(uint8)": np.uint8,
 }
+# What helps where a network sees more pixels than any template has.
+EXPORT_FOR_SMALLER = (
+    "Take a network for 112 pixels, the usual input for faces; one whose weights fit any size can be built "
+    "for it and exported (timm: img_size=112)."
+)
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from data_prep.atomic import written_whole
 from data_prep.errors import DAMAGE, InputError, first_line
 from data_prep.system_errors import system_trouble
 from faceverif.config.paths import how_to_finish
+from faceverif.models.first_bytes import refuse_no_model
 
 UNSEALED = "not checked: an earlier version wrote the file, without a hash"
 
@@ -103,6 +104,7 @@ class ModelFormat:
         except (SafetensorError, OSError, *DAMAGE) as error:
             if system_trouble(error) is not None:  # no rights, no memory: the file may be whole
                 raise
+            refuse_no_model(path, field=field)
             raise self._unreadable(path, first_line(error)) from error
 
     def _unreadable(self, path: Path, why: str) -> InputError:

@@ -22,8 +22,9 @@ from torch.nn import functional as F
 from data_prep.errors import InputError
 from faceverif.backbones import build_backbone
 from faceverif.config.backbones import BackboneConfig
-from faceverif.models import MODEL_NAME, TorchEmbedder, load_model
+from faceverif.models import MODEL_NAME, TorchEmbedder, load_embedder, load_model
 from faceverif.models.importing import ImportedModel, ImportSettings, import_model
+from faceverif.models.importing.incoming import fitting_spec
 from faceverif.models.importing.layouts import recognise
 
 SIDE, PX, DIM = 2, 32, 24  # the smallest input, so that deep networks stay quick
@@ -283,7 +284,10 @@ def without(state: State, part: str) -> State:
     ("damage", "complaint"),
     [
         (lambda state: without(state, "layer3"), r"not understood: conv1\.weight"),
-        (lambda state: without(state, "layer3.1.conv2"), r"1 of \d+ tensors are missing, such as trunk"),
+        (
+            lambda state: without(state, "layer3.1.conv2"),
+            r"1 of \d+ tensors are missing, such as layer3\.1\.conv2\.weight\. It is another variant",
+        ),
         (
             lambda state: state | {"layer1.0.se.fc1.weight": torch.ones(4)},
             r"iResNet-18.*layer1\.0\.se\.fc1\.weight",
@@ -292,7 +296,7 @@ def without(state: State, part: str) -> State:
             lambda state: state | {"conv1.weight": torch.ones(64, 3, 7, 7)},
             r"\(64, 3, 7, 7\) where \(64, 3, 3, 3\)",
         ),
-        (lambda state: state | {"fc.bias": torch.full((DIM,), torch.nan)}, "holds NaN"),
+        (lambda state: state | {"fc.bias": torch.full((DIM,), torch.nan)}, r"fc\.bias holds NaN.*download"),
         (lambda _: {"w": torch.ones(3), "b": torch.ones(3)}, r"2 tensors\); not understood: w, b"),
         (lambda _: {"optimizer": {"lr": 0.1}, "epoch": 3}, r"which holds optimizer, epoch"),
         (lambda _: [1, 2], "which holds list"),
@@ -354,8 +358,87 @@ def test_a_truncated_file_is_refused(kept: int, as_zip: bool, tmp_path: Path) ->
     torch.save(insightface(18)[0], tmp_path / "whole.pth", _use_new_zipfile_serialization=as_zip)
     for name in ("cut.pth", "cut.safetensors"):
         (tmp_path / name).write_bytes((tmp_path / "whole.pth").read_bytes()[:kept])
-        with pytest.raises(InputError, match="FILE: must be a whole checkpoint"):
+        said = "FILE: must be a whole checkpoint" if kept else "FILE: .*, an empty file"
+        with pytest.raises(InputError, match=said):
             import_model(tmp_path / name, tmp_path / "out", settings=ImportSettings())
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"<!DOCTYPE html><html><title>Not found</title>", "a web page"),
+        (b"\n<HTML>", "a web page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "a pointer of Git LFS.*git lfs pull"),
+        (b"\x1f\x8b\x08\x00 packed", "a packed archive. Unpack it"),
+    ],
+)
+@pytest.mark.parametrize("name", ["net", "net.pth", "net.safetensors", "net.onnx"])
+def test_what_lies_in_a_models_place_is_named(name: str, content: bytes, said: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    settings = ImportSettings(preprocess="rgb-127.5" if name == "net.onnx" else None)
+    with pytest.raises(InputError, match=rf"^FILE: must be a model's file; got .*{said}"):
+        import_model(tmp_path / name, tmp_path / "out", settings=settings)
+
+
+def test_a_pointer_in_place_of_a_models_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / MODEL_NAME).write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
+    with pytest.raises(InputError, match=r"^--model: .*a pointer of Git LFS"):
+        load_embedder(tmp_path)
+
+
+def test_an_archive_around_a_checkpoint_is_named(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "net.zip", "w") as archive:
+        archive.writestr("net.pth", b"whatever")
+    with pytest.raises(InputError, match="a packed archive"):
+        import_model(tmp_path / "net.zip", tmp_path / "out", settings=ImportSettings())
+
+
+def test_the_form_of_a_file_is_told_without_its_name(tmp_path: Path) -> None:
+    """Hubs keep files under their hashes."""
+    state, forward = insightface(18)
+    wanted = forward(as_fed(crops(1), **RGB)).numpy()
+    save_file(state, tmp_path / "5ab3")
+    torch.save(state, tmp_path / "net.safetensors")
+    for number, name in enumerate(["5ab3", "net.safetensors"]):
+        told = import_model(tmp_path / name, tmp_path / f"{number}", settings=ImportSettings())
+        got = load_model(told.path).embed(crops(1))
+        np.testing.assert_allclose(got, wanted, atol=1e-5 * np.abs(wanted).max(), rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("px", "fix"),
+    [(128, "Add the one .*: --template arcface-128 or"), (224, "Take a network for 112 pixels")],
+)
+def test_an_input_larger_than_the_crops_names_the_templates_that_hold_it(px: int, fix: str) -> None:
+    with pytest.raises(InputError, match=rf"--template: .* input of {px} pixels; got arcface-112.* {fix}"):
+        fitting_spec("arcface-112", input_px=px)
+
+
+def test_a_learnt_last_scale_is_said_to_be_magfaces_perhaps(tmp_path: Path) -> None:
+    state = published.insightface_weights(18, side=SIDE, dim=DIM, unit_scale=False)
+    found = recognise(state)
+    assert found is not None
+    assert "for MagFace give --preprocess bgr-255" in str(found.layout.doubt)
+    embedder, told = imported(tmp_path, state, preprocess="bgr-255")
+    assert "MagFace" not in told.text()
+    assert "pixels: BGR, x / 255 (others: --preprocess, --colours)" in told.text()
+    wanted = published.insightface_forward(state, as_fed(crops(1), **UNIT_BGR), depth=18).numpy()
+    np.testing.assert_allclose(embedder.embed(crops(1)), wanted, atol=1e-5 * np.abs(wanted).max(), rtol=0)
+
+
+def test_blocks_of_five_layers_are_another_variant(tmp_path: Path) -> None:
+    """face.evoLVe's and CurricularFace's blocks lack AdaFace's second normalisation."""
+    shorter = {"0": "0", "1": "1", "3": "2", "4": "3", "5": "4"}
+    state = {}
+    for key, value in published.adaface_weights(18, side=SIDE, dim=DIM).items():
+        block, layer, rest = key.partition(".res_layer.")
+        if not layer:
+            state[key] = value
+        elif rest[0] in shorter:
+            state[f"{block}{layer}{shorter[rest[0]]}{rest[1:]}"] = value
+    said = r"missing, such as body\.\d\.res_layer\.\d.*\. It is another variant .*to ONNX"
+    with pytest.raises(InputError, match=said):
+        imported(tmp_path, state)
 
 
 def test_a_program_is_refused(tmp_path: Path) -> None:

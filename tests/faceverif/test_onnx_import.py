@@ -87,9 +87,35 @@ def test_a_graph_for_one_photo_alone_takes_them_one_by_one(tmp_path: Path) -> No
     assert "1 photos at a time" in told.text()
 
 
+def test_slices_by_numbers_are_those_of_the_graph_and_warn_of_nothing(tmp_path: Path) -> None:
+    """The middle of the pixels, cut from both ends, and every second number of the embedding."""
+    numbers = {
+        "from_axes": [1, -SIDE],
+        "to_axes": [2**62, SIDE],
+        "axes": [2, 3],
+        "start": [0],
+        "end": [DIM],
+        "last": [-1],
+        "two": [2],
+    }
+    whole = helper.make_node("Slice", ["photo", "from_axes", "to_axes", "axes"], ["cut"])
+    back = helper.make_node("Pad", ["cut", "pads"], ["pixels"])
+    second = helper.make_node("Slice", ["e", "start", "end", "last", "two"], ["e2"])
+    constants = {name: np.array(value, np.int64) for name, value in numbers.items()}
+    constants["pads"] = np.array([0, 0, 1, 0, 0, 0, 0, 0], np.int64)
+    embedder, _ = imported(
+        tmp_path, batch="n", before=[whole, back], more=[second], output="e2", constants=constants
+    )
+    pixels = fed(crops(7))
+    pixels[:, :, 0] = 0
+    assert_same(embedder, reference(STATE, pixels)[:, ::2])
+
+
 def test_an_operator_without_a_layer_is_named_and_nothing_is_written(tmp_path: Path) -> None:
     unit = helper.make_node("LpNormalization", ["e"], ["unit"], axis=1)
-    with pytest.raises(InputError, match=r"FILE: net\.onnx.*got LpNormalization\. verify, embed"):
+    with pytest.raises(
+        InputError, match=r"FILE: net\.onnx.*got LpNormalization\. verify, embed.*opset_version=17"
+    ):
         imported(tmp_path, more=[unit], output="unit")
     assert not (tmp_path / "out").exists()
 
@@ -173,10 +199,20 @@ def test_a_training_config_names_the_imported_model(tmp_path: Path) -> None:
         build_backbone(OnnxConfig(**section | {"model": tmp_path / "out", "input_px": 64}))
 
 
+def test_a_graph_without_a_name_that_ends_in_onnx_is_imported(tmp_path: Path) -> None:
+    file = write_net(tmp_path / "9f31", STATE)
+    told = import_model(file, tmp_path / "out", settings=ImportSettings(preprocess="rgb-127.5"))
+    assert_same(load_model(told.path), reference(STATE, fed(crops(2))))
+    assert "(others: --preprocess)" in told.text()
+
+
 def test_options_of_the_other_kind_of_file_are_refused(tmp_path: Path) -> None:
     file = write_net(tmp_path / "net.onnx", STATE)
     with pytest.raises(InputError, match="--colours: belongs to checkpoints"):
         import_model(file, tmp_path / "out", settings=ImportSettings(preprocess="rgb-255", colours="bgr"))
+    larger = write_net(tmp_path / "large", STATE, shape=[1, 3, 224, 224])
+    with pytest.raises(InputError, match=r"^FILE: large must take at most 160 x 160 .*img_size=112"):
+        import_model(larger, tmp_path / "out", settings=ImportSettings(preprocess="rgb-255"))
     with pytest.raises(InputError, match="--preprocess: must say"):
         import_model(file, tmp_path / "out", settings=ImportSettings())
     torch.save({}, tmp_path / "net.pth")

@@ -127,7 +127,7 @@ def test_an_output_that_is_no_embedding_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "m.onnx").write_bytes(b"<html>404</html>")
+    (tmp_path / "m.onnx").write_bytes(b"404: not found")
     with pytest.raises(InputError, match="must be a model that onnxruntime can open"):
         OnnxEmbedder(tmp_path / "m.onnx", "rgb-255")
 
@@ -321,6 +321,28 @@ def test_outputs_of_which_none_is_an_embedding_are_named(
 ) -> None:
     with pytest.raises(InputError, match=rf"must give embeddings.*got {outputs[0]}"):
         OnnxEmbedder(write_outputs(tmp_path / "m.onnx", nodes, outputs), "rgb-255")
+
+
+SOFTMAX = helper.make_node("Softmax", ["e"], ["classes"], axis=1)
+
+
+def test_the_probabilities_of_classes_are_no_embedding(tmp_path: Path) -> None:
+    path = write_outputs(tmp_path / "m.onnx", [SOFTMAX], ["classes"])
+    with pytest.raises(InputError, match=r"not the probabilities of classes; .*add --output classes\."):
+        OnnxEmbedder(path, "rgb-255")
+    assert OnnxEmbedder(path, "rgb-255", output="classes").embed(crops(2)).shape == (2, 3)
+    both = write_outputs(tmp_path / "both.onnx", [SOFTMAX], ["classes", "e"])
+    assert OnnxEmbedder(both, "rgb-255").output_name == "e"
+
+
+def test_an_embedding_whose_black_crop_sums_to_1_is_one(tmp_path: Path) -> None:
+    first = numpy_helper.from_array(np.array([[1, 0, 0]], np.float32))
+    nodes = [
+        helper.make_node("Constant", [], ["first"], value=first),
+        helper.make_node("Add", ["e", "first"], ["moved"]),
+    ]
+    path = write_outputs(tmp_path / "m.onnx", nodes, ["moved"])
+    assert OnnxEmbedder(path, "rgb-255").output_name == "moved"
 
 
 def test_an_output_that_does_not_follow_the_batch_is_refused(tmp_path: Path) -> None:

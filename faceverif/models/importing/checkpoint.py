@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from data_prep.errors import InputError, first_line
+from faceverif.models.first_bytes import form_of, refuse_no_model
 
 _FIELD = "FILE"
 _LONGEST_LINE = 160  # characters of another library's message that are repeated
@@ -79,7 +80,7 @@ def _load(path: Path) -> Any:
     if not path.is_file():
         got = f"a folder, {path}" if path.is_dir() else f"{path}, which does not exist"
         raise InputError(_FIELD, "must be a model's file", got=got, fix="Check the path.")
-    if path.suffix == ".safetensors":
+    if form_of(path) == "safetensors":
         with _damage_as_input_error(path):
             return load_file(path)
     if _is_torchscript(path):
@@ -95,8 +96,9 @@ def _load(path: Path) -> Any:
     with (
         _damage_as_input_error(path),
         torch.serialization.safe_globals([(_Inert, name) for name in asked]),
+        path.open("rb") as file,  # of a path, torch looks at the ending
     ):
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(file, map_location="cpu", weights_only=True)
 
 
 def _asked(path: Path) -> list[str]:
@@ -144,6 +146,7 @@ def _damage_as_input_error(path: Path) -> Iterator[None]:
     try:
         yield
     except _DAMAGE as error:
+        refuse_no_model(path, field=_FIELD)
         raise InputError(
             _FIELD,
             "must be a whole checkpoint by torch.save or a .safetensors file",

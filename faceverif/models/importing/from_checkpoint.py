@@ -18,6 +18,11 @@ from faceverif.models.importing.incoming import ImportSettings, Incoming, fittin
 from faceverif.models.importing.layouts import Pixels, Recognised, may_be_network, recognise
 from faceverif.models.preprocessing import find_preprocessing
 
+_VARIANT = (
+    "It is another variant of that network, or a part of one: export the network that made it to ONNX, and "
+    "import that file."
+)
+
 
 def from_checkpoint(file: Path, settings: ImportSettings) -> Incoming:
     """The network of a checkpoint by `torch.save`, or of a .safetensors file.
@@ -46,6 +51,7 @@ def from_checkpoint(file: Path, settings: ImportSettings) -> Incoming:
         config=config.model_dump(mode="json"),
         spec=fitting_spec(settings.template or found.layout.template, input_px=config.input_px),
         pixels=str(pixels),
+        pixel_options=("--preprocess", "--colours"),
         left_out=found.left_out,
         notes=(*notes, *_doubt(found, settings)),
     )
@@ -102,15 +108,17 @@ def _filled_backbone(found: Recognised, config: Any, pixels: Pixels, *, file: Pa
     wanted = {key for key in shapes if not key.endswith("num_batches_tracked")}
     state = dict(found.state)
     if missing := sorted(wanted - set(state)):
-        raise _incomplete(
-            file, found, f"{len(missing)} of {len(wanted)} tensors are missing, such as {missing[0]}"
-        )
+        lacking = f"{len(missing)} of {len(wanted)} tensors are missing, such as {found.in_file(missing[0])}"
+        raise _incomplete(file, found, lacking)
     wrong = [key for key in state if shapes.get(key) != state[key].shape]
     if wrong:
         ours = tuple(shapes[wrong[0]]) if wrong[0] in shapes else "nothing"
-        raise _incomplete(file, found, f"{wrong[0]} is {tuple(state[wrong[0]].shape)} where {ours} belongs")
+        raise _incomplete(
+            file, found, f"{found.in_file(wrong[0])} is {tuple(state[wrong[0]].shape)} where {ours} belongs"
+        )
     if broken := [key for key, tensor in state.items() if not torch.isfinite(tensor).all()]:
-        raise _incomplete(file, found, f"{broken[0]} holds NaN or infinity")
+        holds = f"{found.in_file(broken[0])} holds NaN or infinity"
+        raise _incomplete(file, found, holds, fix="Copy or download it again, or take an earlier checkpoint.")
     if pixels.colours == "bgr":
         first = next(key for key, tensor in state.items() if tensor.ndim == 4 and tensor.shape[1] == 3)
         state[first] = state[first].flip(1)
@@ -118,10 +126,10 @@ def _filled_backbone(found: Recognised, config: Any, pixels: Pixels, *, file: Pa
     return backbone
 
 
-def _incomplete(file: Path, found: Recognised, why: str) -> InputError:
+def _incomplete(file: Path, found: Recognised, why: str, *, fix: str = _VARIANT) -> InputError:
     return InputError(
         "FILE",
         f"must hold the whole {found.name}",
         got=f"{file}: {why}",
-        fix="Copy or download it again, or export the network that made it to ONNX.",
+        fix=fix,
     )

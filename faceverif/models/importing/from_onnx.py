@@ -52,6 +52,7 @@ def from_onnx(file: Path, settings: ImportSettings) -> Incoming:
         config=config.model_dump(mode="json"),
         spec=_spec(source.spec, settings.template),
         pixels=source.preprocessing,
+        pixel_options=("--preprocess",),
         notes=tuple(notes),
     )
 

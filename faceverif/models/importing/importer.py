@@ -8,6 +8,7 @@ from pathlib import Path
 
 from data_prep.errors import InputError, few, printable_lines
 from data_prep.lock import filled
+from faceverif.models.first_bytes import form_of
 from faceverif.models.importing.from_checkpoint import from_checkpoint
 from faceverif.models.importing.from_own import from_own
 from faceverif.models.importing.incoming import ImportSettings, Incoming
@@ -33,7 +34,7 @@ class ImportedModel:
         lines = [
             f"{found.name}: {found.parameters / 1e6:.2f} million parameters, "
             f"{found.embedding_dim} dimensions",
-            f"pixels: {found.pixels} (others: --preprocess, --colours)",
+            f"pixels: {found.pixels}{self._other_pixels()}",
             f"crops:  {spec.template}, the middle {spec.input_px} x {spec.input_px} pixels",
             *found.notes,
         ]
@@ -45,6 +46,10 @@ class ImportedModel:
             f"  backbone: {self._section()}",
         ]
         return printable_lines(lines)
+
+    def _other_pixels(self) -> str:
+        options = self.found.pixel_options
+        return f" (others: {', '.join(options)})" if options else ""
 
     def _section(self) -> str:
         """The backbone section of a config that trains it further, as one line of YAML."""
@@ -78,7 +83,7 @@ def import_model(file: Path, out: Path, *, settings: ImportSettings) -> Imported
         raise InputError(
             "--out", "must not hold a model yet", got=out / MODEL_NAME, fix="Name another folder."
         )
-    if file.suffix.lower() == ".onnx":
+    if file.is_file() and form_of(file) == "onnx":
         from faceverif.models.importing.from_onnx import from_onnx  # brings onnx, onnxruntime and onnx2torch
 
         found = from_onnx(file, settings)

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from data_prep.alignment import find_template
+from data_prep.alignment import TEMPLATES, Template, find_template
 from data_prep.errors import InputError
 from faceverif.backbones import Backbone
 from faceverif.models.embedder import PreprocessingSpec
+from faceverif.models.onnx_input import EXPORT_FOR_SMALLER
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class Incoming:
         config: its section, as JSON has it.
         spec: the crops that it takes.
         pixels: what its publishers fed it, in words.
+        pixel_options: of the command, that say it where the publishers did something else.
         left_out: keys of the file that are no part of the network.
         provenance: what the file itself says about its origin; JSON-able.
         notes: what else the user should know, a line each.
@@ -51,6 +53,7 @@ class Incoming:
     config: Mapping[str, Any]
     spec: PreprocessingSpec
     pixels: str
+    pixel_options: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -78,6 +81,14 @@ def fitting_spec(template: str, *, input_px: int) -> PreprocessingSpec:
             "--template",
             f"its crops must hold the network's input of {input_px} pixels",
             got=f"{template}, {chosen.crop_px} pixels",
-            fix="Name a larger one, or leave --template out.",
+            fix=_larger_template(chosen, input_px=input_px),
         )
     return PreprocessingSpec.of(chosen, input_px=input_px)
+
+
+def _larger_template(chosen: Template, *, input_px: int) -> str:
+    """The way out where a template's crops are too small; one that is drawn as it is comes first."""
+    fitting = [each for each in TEMPLATES.values() if each.crop_px >= input_px]
+    fitting.sort(key=lambda each: (type(each) is not type(chosen), each.crop_px))
+    names = " or ".join(f"--template {each.name}" for each in fitting)
+    return f"Add the one that it was trained on: {names}." if fitting else EXPORT_FOR_SMALLER

@@ -44,9 +44,12 @@ class Pixels:
                 f"{values[0]:.4g}" if len(set(values)) == 1 else f"({', '.join(f'{v:.4g}' for v in values)})"
             )
 
+        if (self.mean, self.std) == ((0, 0, 0), (1, 1, 1)):
+            return f"{self.colours.upper()}, x / 255"
         return f"{self.colours.upper()}, (x - {plain(self.mean)}) / {plain(self.std)} on [0, 1]"
 
 
+_ONE = torch.ones(())
 _HALF = (0.5, 0.5, 0.5)
 _SYMMETRIC_RGB, _SYMMETRIC_BGR = Pixels("rgb", _HALF, _HALF), Pixels("bgr", _HALF, _HALF)
 _UNIT_BGR = Pixels("bgr", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
@@ -88,6 +91,7 @@ class Recognised:
         state: tensors under our names, the last normalisation's scale and offset folded into its statistics.
         unknown: keys of the network that have no place in it.
         left_out: keys beside the network, such as the head.
+        places: where each of the file's layers goes in ours.
     """
 
     name: str
@@ -96,6 +100,12 @@ class Recognised:
     state: dict[str, Tensor]
     unknown: tuple[str, ...] = field(default=())
     left_out: tuple[str, ...] = field(default=())
+    places: Prefixes = field(default_factory=dict)
+
+    def in_file(self, key: str) -> str:
+        """What the publishers call a tensor of ours."""
+        layer, _, value = key.rpartition(".")
+        return next((f"{theirs}.{value}" for theirs, ours in self.places.items() if ours == layer), key)
 
 
 def recognise(tensors: State) -> Recognised | None:
@@ -118,6 +128,8 @@ def recognise(tensors: State) -> Recognised | None:
         if layout is _ADAFACE and not prefix.endswith("model."):
             layout = _BARE_IR
         own = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+        if layout is _INSIGHTFACE and (own.get("features.weight", _ONE) != 1).any():
+            layout = _LEARNT_SCALE
         try:
             name, config, places = layout.describe(own)
         except (KeyError, ValueError):
@@ -126,7 +138,7 @@ def recognise(tensors: State) -> Recognised | None:
         if config["name"] == "iresnet":
             state = _with_our_norms(state, eps=layout.norm_eps)
         left_out = tuple(key for key in tensors if not key.startswith(prefix))
-        return Recognised(name, layout, config, state, unknown, left_out)
+        return Recognised(name, layout, config, state, unknown, left_out, places)
     return None
 
 
@@ -321,6 +333,12 @@ _INSIGHTFACE = Layout(
     _SYMMETRIC_RGB,
 )
 _MAGFACE = Layout(_INSIGHTFACE.markers, _insightface, _UNIT_BGR, norm_eps=2e-5)
+# InsightFace leaves the last normalisation's scale at 1; MagFace learns it.
+_LEARNT_SCALE = replace(
+    _INSIGHTFACE,
+    doubt="pixels: as InsightFace feeds them; MagFace names its layers alike, and feeds BGR, x / 255: for "
+    "MagFace give --preprocess bgr-255",
+)
 _ADAFACE = Layout(
     ("body.0.res_layer.0.weight", "input_layer.0.weight", "output_layer.3.weight"),
     _adaface,

@@ -23,6 +23,8 @@ TOLERANCE, HALF_TOLERANCE = 1e-4, 3e-2
 _BATCHES = (1, 7)
 _QUANTISED = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "ConvInteger", "MatMulInteger")
 _LONGEST_LINE = 200
+# Today's exporter writes newer operators than onnx2torch knows, as Gelu of opset 20.
+_EXPORT_AGAIN = "export it with torch.onnx.export(..., dynamo=False, opset_version=17)"
 
 
 @dataclass(frozen=True)
@@ -82,8 +84,8 @@ def differentiable(path: Path, preprocess: str | None, *, output: str | None = N
         MODEL_OPTION,
         f"{path.name} must give the same embeddings as PyTorch layers, to {tolerance:g} of their largest",
         got="; ".join(dict.fromkeys(tried)),
-        fix="verify, embed and audit take it as it is; for gradients, export it in float32 with a dynamic "
-        "batch.",
+        fix=f"verify, embed and audit take it as it is; for gradients, {_EXPORT_AGAIN}, in float32 and with "
+        "a dynamic batch.",
     )
 
 
@@ -119,7 +121,7 @@ def _refuse_missing_operators(path: Path, model: ModelProto) -> None:
             MODEL_OPTION,
             f"{path.name} must be made of operators that onnx2torch turns into layers with gradients",
             got=", ".join(missing),
-            fix="verify, embed and audit take it as it is; for gradients, export it without these.",
+            fix=f"verify, embed and audit take it as it is; for gradients, {_EXPORT_AGAIN}.",
         )
 
 
