@@ -10,6 +10,7 @@ from data_prep.check.report import CheckReport
 from data_prep.ijb import find_ijb_files, load_template_protocol
 from data_prep.ijb.sizes import SIZES
 from data_prep.protocols import VerificationProtocol, protocol_alone
+from data_prep.protocols.repeated_pairs import RepeatedPairs
 from data_prep.sources.idx import Part, read_idx_images
 from data_prep.sources.picture_tar import holds_small_pictures, pictures_in, read_pictures
 
@@ -25,7 +26,7 @@ def examine_protocol(path: Path, report: CheckReport, look: Look) -> None:
         f"{len(protocol) - genuine:,} impostor, {protocol.size.folds} folds; {protocol.fold_rule}"
     )
     report.facts.append(f"{protocol.reading}; sha256 {protocol.sha256}")
-    _report_contradictions(protocol, report)
+    _report_repeats(protocol, report)
     if protocol.partial is not None:
         report.problems.append(f"this is a part: {protocol.partial}")
     elif protocol.official is not None:
@@ -50,13 +51,15 @@ def examine_templates(path: Path, report: CheckReport, look: Look) -> None:
     report.count("pairs of IJB templates stand in the list as genuine and as impostor", named)
 
 
-def _report_contradictions(protocol: VerificationProtocol, report: CheckReport) -> None:
+def _report_repeats(protocol: VerificationProtocol, report: CheckReport) -> None:
     """Pairs that no model gets right: a photo and itself as different people, or a pair with both labels."""
-    pairs = zip(protocol.left, protocol.right, protocol.same.tolist(), strict=True)
-    found = {(frozenset((left, right)), same) for left, right, same in pairs}
-    themselves = [next(iter(pair)) for pair, same in found if len(pair) == 1 and not same]
+    left, right = protocol.left, protocol.right
+    found = RepeatedPairs.of(left, right, protocol.same.tolist())
+    if found.again:
+        report.facts.append(f"{len(found.again):,} pairs stand in the list before, and count again")
+    themselves = {left[pair] for pair in found.impostor_itself}
     report.count("impostor pairs are a photo and itself", sorted(themselves))
-    both = [" and ".join(sorted(pair)) for pair, same in found if same and (pair, False) in found]
+    both = [" and ".join(sorted((left[pair], right[pair]))) for pair, _ in found.both]
     report.count("pairs stand in the list as genuine and as impostor", sorted(both))
 
 

@@ -16,6 +16,7 @@ from data_prep.protocols.folds import refuse_one_sided
 from data_prep.protocols.list_text import read_lines, unknown_list
 from data_prep.protocols.matching import find_rows, names_any, pairs_within
 from data_prep.protocols.photo_sets import on_photos
+from data_prep.protocols.repeated_pairs import with_repeats_told
 
 __all__ = [
     "FORMATS",
@@ -26,6 +27,7 @@ __all__ = [
     "pairs_within",
     "protocol_alone",
     "protocol_on",
+    "with_repeats_told",
 ]
 
 # The first that recognises a file reads it: narrow forms stand before wide ones.
@@ -76,10 +78,11 @@ def protocol_on(path: Path, dataset: AlignedDataset, *, allow_partial: bool) -> 
         allow_partial: as for `protocol_alone`; pairs whose photos are missing are left out too.
 
     Raises:
-        InputError: as for `protocol_alone`; or it is a benchmark's, and the photos are another one's.
+        InputError: as for `protocol_alone`; it is a benchmark's, and the photos are another one's; or two
+            photos stand in it with both labels.
     """
     protocol = on_photos(protocol_alone(path, allow_partial=allow_partial), dataset.root)
-    return pairs_within(protocol, dataset) if allow_partial else protocol
+    return with_repeats_told(pairs_within(protocol, dataset) if allow_partial else protocol, dataset)
 
 
 def _refuse_templates(path: Path) -> None:

@@ -42,6 +42,7 @@ class VerificationProtocol:
         official: size of the whole protocol, where its authors fixed one.
         partial: which part this is, such as `1,234 of 7,000 pairs, 2 of 10 folds`; None where it is whole.
         columns: what else the list says of its pairs: name -> (pairs,) texts, empty where a line has none.
+        lines: (pairs,) where each stands in its file; empty where its format does not say.
     """
 
     name: str
@@ -56,6 +57,7 @@ class VerificationProtocol:
     official: ProtocolSize | None = None
     partial: str | None = None
     columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    lines: tuple[int, ...] = ()
 
     @classmethod
     def of_files(
@@ -71,6 +73,7 @@ class VerificationProtocol:
         scored_folds: tuple[int, ...] | None = None,
         official: ProtocolSize | None = None,
         columns: Mapping[str, tuple[str, ...]] | None = None,
+        lines: Sequence[int] = (),
     ) -> VerificationProtocol:
         """What was read from these files, whose content it is hashed by; without `scored_folds` all count."""
         digest = hashlib.sha256()
@@ -88,6 +91,7 @@ class VerificationProtocol:
             reading=reading,
             official=official,
             columns=columns or {},
+            lines=tuple(lines),
         )
 
     @property
@@ -125,6 +129,7 @@ class VerificationProtocol:
             fold=fold,
             scored_folds=tuple(number for number in self.scored_folds if number in fold),
             columns={name: tuple(compress(texts, kept)) for name, texts in self.columns.items()},
+            lines=tuple(compress(self.lines, kept)),
         )
         if not chosen.scored_folds or one_sided_fold(chosen.same, fold, chosen.scored_folds) is not None:
             return chosen._dealt_again(whole)

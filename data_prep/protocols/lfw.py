@@ -51,6 +51,7 @@ class _List:
         left, right: (pairs,) keys of photos.
         same: (pairs,).
         separator: between the fields.
+        lines: (pairs,) where each stands in its file; empty where there are two files.
     """
 
     files: tuple[Path, ...]
@@ -59,6 +60,7 @@ class _List:
     right: tuple[str, ...]
     same: NDArray[np.bool_]
     separator: Separator
+    lines: tuple[int, ...] = ()
 
 
 def _recognises(path: Path) -> bool:
@@ -127,6 +129,7 @@ def _one_list(path: Path, listed: _List) -> VerificationProtocol:
         reading=_reading(called, listed),
         official=promised or called.official,
         columns={} if group is None else {RFW_COLUMN: (group,) * len(listed.same)},
+        lines=listed.lines,
     )
 
 
@@ -229,7 +232,7 @@ def _read_file(path: Path) -> _List:
     refuse_names_outside(left, right, [row.line for row in body], file=str(path))
     same = np.array([len(row.fields) == _GENUINE for row in body], dtype=bool)
     _refuse_other_order(path, body, same, counts)
-    return _List((path,), counts, left, right, same, separator)
+    return _List((path,), counts, left, right, same, separator, tuple(row.line for row in body))
 
 
 def _counted(path: Path, body: list[Row], counts: tuple[int, ...]) -> list[Row]:

@@ -90,6 +90,7 @@ def _load(path: Path) -> VerificationProtocol:
             name: tuple(row.fields[place] if place < len(row.fields) else "" for row in rows)
             for name, place in columns.further.items()
         },
+        lines=[row.line for row in rows],
     )
 
 
