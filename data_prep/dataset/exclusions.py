@@ -21,8 +21,9 @@ from data_prep.dataset.manifest import AlignedDataset
 from data_prep.errors import InputError
 from data_prep.own_files import read_guarded
 from data_prep.repeated_text import written_out
+from data_prep.text_encoding import encoding_of
 
-_FIX = "Correct it, or let `faceverif data audit` write it again."
+_FIX = "Correct it, or let `faceverif data audit` or `data pairs --hold-out` write it again."
 _KINDS = ("photo", "identity")
 _NAMED = 3  # how many of the unknown names the message lists
 
@@ -34,15 +35,15 @@ class Exclusion(NamedTuple):
         kind: photo or identity.
         name: as the manifest has it.
         reason: a stable word, such as `mislabelled`.
-        score: the evidence as a number, such as a cosine similarity.
-        evidence: the photo or identity that it was compared with.
+        score: the evidence as a number, such as a cosine similarity; null where none is needed.
+        evidence: the photo or identity that it was compared with; empty likewise.
     """
 
     kind: str
     name: str
     reason: str
-    score: float
-    evidence: str
+    score: float | None = None
+    evidence: str = ""
 
 
 def write_exclusions(path: Path, exclusions: Iterable[Exclusion], *, warnings: Iterable[str] = ()) -> None:
@@ -51,7 +52,9 @@ def write_exclusions(path: Path, exclusions: Iterable[Exclusion], *, warnings: I
     text.writelines(f"# warning: {warning}\n" for warning in warnings)
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(Exclusion._fields)
-    writer.writerows([*line[:3], f"{line.score:.4f}", line.evidence] for line in exclusions)
+    for line in exclusions:
+        score = "" if line.score is None else f"{line.score:.4f}"
+        writer.writerow([*line[:3], score, line.evidence])
     write_text(path, text.getvalue())
 
 
@@ -86,7 +89,7 @@ class ExclusionList:
                 "data.exclude",
                 "must be a list of photos and identities to leave out",
                 got=path,
-                fix="`faceverif data audit` writes one.",
+                fix="`faceverif data audit` writes one, and so does `faceverif data pairs --hold-out`.",
             )
         with read_guarded("data.exclude", "must be a readable list", got=path, fix=_FIX):
             data = path.read_bytes()
@@ -144,7 +147,7 @@ def exclusions_text(described: Mapping[str, Any] | str | None) -> str:
 def _names(path: Path, data: bytes) -> Iterator[tuple[str, str]]:
     """(kind, name) of each line."""
     try:
-        rows = list(io.StringIO(data.decode("utf-8-sig"), newline=""))
+        rows = list(io.StringIO(data.decode(encoding_of(data)), newline=""))
         notes = len(list(takewhile(lambda row: row.startswith("#"), rows)))
         lines = csv.DictReader(rows[notes:], strict=True)
         if not {"kind", "name"} <= set(lines.fieldnames or ()):

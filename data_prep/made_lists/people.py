@@ -74,6 +74,14 @@ class People:
         """The key of a person's photo, counted from 0."""
         return str(self.photos[int(self.first[person]) + number].as_py())
 
+    def part(self, members: NDArray[np.int64]) -> People:
+        """Some of the people, by number, with all their photos."""
+        counts = self.counts[members]
+        rows = [np.arange(self.first[member], self.first[member + 1]) for member in members.tolist()]
+        photos = self.photos.take(pa.array(np.concatenate(rows)))
+        first = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        return People(tuple(self.names[member] for member in members.tolist()), photos, first, self.left_out)
+
     def text(self) -> str:
         """How many there are."""
         return f"{len(self.photos):,} photos of {len(self.names):,} people"

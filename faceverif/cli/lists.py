@@ -47,12 +47,22 @@ def data_pairs(
             "--attributes", callback=exists, help="For --within: a CSV with a column photo or identity."
         ),
     ] = None,
+    hold_out: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Draw pairs of this share of the people alone, and name them in a second list, "
+            "NAME-exclude.csv beside NAME.csv, for data.exclude: a training leaves them out then.",
+        ),
+    ] = None,
 ) -> None:
     """Make a protocol of your own photos: genuine and impostor pairs in balanced folds without shared people.
 
     `faceverif verify --protocol` reads it as it is.
     """
     from data_prep.dataset.packed import load_aligned
+    from data_prep.made_lists.held_out import exclusions_beside
     from data_prep.made_lists.pair_file import make_pair_list
 
     if attributes is not None and within is None:
@@ -62,9 +72,21 @@ def data_pairs(
     dataset = load_aligned(aligned, field="ALIGNED")
     typer.echo(
         make_pair_list(
-            dataset, out, folds=folds, pairs=pairs, seed=seed, within=within, attributes=attributes
+            dataset,
+            out,
+            folds=folds,
+            pairs=pairs,
+            seed=seed,
+            within=within,
+            attributes=attributes,
+            hold_out=hold_out,
         )
     )
+    if hold_out is not None:
+        typer.echo(
+            f"next: faceverif train CONFIG --run runs/{out.stem} --set data.path={aligned} "
+            f"--set data.exclude={exclusions_beside(out)}"
+        )
     typer.echo(
         f"next: faceverif verify --model MODEL --data {aligned} --protocol {out} --out results/{out.stem}"
     )

@@ -14,11 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_prep.alignment import find_template
+from data_prep.dataset.exclusions import ExclusionList
 from data_prep.dataset.manifest import AlignedDataset, Status, header_for, write_manifest
 from data_prep.errors import InputError
 from data_prep.made_lists import spread
 from data_prep.made_lists.gallery import draw_gallery
 from data_prep.made_lists.gallery_files import make_gallery_lists
+from data_prep.made_lists.held_out import HeldOut
 from data_prep.made_lists.pair_file import make_pair_list
 from data_prep.made_lists.pairs import MadePairs, draw_pairs
 from data_prep.made_lists.people import People
@@ -250,6 +252,32 @@ def test_a_list_that_was_changed_says_so(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="m has 40 pairs in 4 folds; got 39 pairs in 4"):
         protocol_alone(path)
     assert protocol_alone(path, allow_partial=True).partial == "39 of 40 pairs, 4 of 4 folds"
+
+
+def test_photos_of_held_out_people_are_left_out_under_other_names_too(tmp_path: Path) -> None:
+    rows = rows_of([3, 3, 3, 3, 1, 1])
+    rows += [row(f"p{p:02d}/both.jpg", f"p{p:02d}", crop="b" * 64) for p in range(4)]
+    rows += [row("nobody.jpg", None, crop="b" * 64)]
+    data = dataset(tmp_path, rows)
+    held = HeldOut.draw(People.of(data), data, share=0.5, seed=1)
+    names = held.people.names
+    assert (len(names), held.others, [int(n) for n in held.people.counts]) == (3, 3, [3, 3, 1])
+    assert {person(photo) for photo in held.people.photos.to_pylist()} == set(names)
+    others = {f"p{p:02d}/both.jpg" for p in range(4)} - {f"{name}/both.jpg" for name in names}
+    assert set(held.copies) == {"nobody.jpg", *others}
+    held.write(tmp_path / "x.csv")
+    left = ExclusionList.read(tmp_path / "x.csv")
+    assert (left.identities, left.photos) == (set(names), set(held.copies))
+    for share, way_out in ((0.0, "larger"), (0.1, "larger"), (1.0, "smaller")):
+        with pytest.raises(InputError, match=f"--hold-out: .*Use a {way_out} share"):
+            HeldOut.draw(People.of(data), data, share=share, seed=1)
+
+
+def test_too_few_held_out_people_for_the_folds(tmp_path: Path) -> None:
+    data, settings = dataset(tmp_path / "a", rows_of([4] * 12)), {"pairs": None, "seed": 0, "hold_out": 0.4}
+    with pytest.raises(InputError, match=r"10 folds and 5 people.*Use --folds 2, .* A larger --hold-out"):
+        make_pair_list(data, tmp_path / "m.csv", folds=10, **settings)
+    assert sorted(tmp_path.iterdir()) == [tmp_path / "a"]
 
 
 def test_what_no_list_may_name_is_counted(tmp_path: Path) -> None:
