@@ -21,6 +21,7 @@ from data_prep.protocols.column_names import PEOPLE_COLUMNS, PHOTO_COLUMNS, plac
 from data_prep.protocols.list_text import SEPARATORS
 from data_prep.protocols.matching import names_of
 from data_prep.protocols.photo_names import tidied
+from data_prep.text_encoding import read_text
 
 PHOTO, IDENTITY = "photo", "identity"
 OPTION = "--attributes"
@@ -221,7 +222,7 @@ def _texts(path: Path) -> list[str]:
     if not path.is_file() or path.stat().st_size > _LARGEST_FILE:
         raise _unfit(path, "a file over 1 GiB" if path.is_file() else "no file")
     try:
-        texts = path.read_text(encoding="utf-8-sig").rstrip().split("\n")
+        texts = read_text(path).rstrip().split("\n")
     except UnicodeDecodeError as error:
         raise _unfit(path, f"other bytes from number {error.start + 1:,} on") from error
     if "\0" in texts[0]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import takewhile
@@ -10,6 +11,7 @@ from typing import NamedTuple
 
 from data_prep.errors import InputError, first_line
 from data_prep.protocols.columns import columns_in
+from data_prep.text_encoding import encoding_of, read_text
 
 LIST_ENDINGS = {".txt", ".csv", ".tsv"}
 _LONGEST_OPENING = 4096
@@ -76,7 +78,7 @@ class Row(NamedTuple):
 
 
 def opening_lines(path: Path) -> list[str]:
-    """The first two lines that hold something, without their ends; none for what is no UTF-8 text."""
+    """The first two lines that hold something, without their ends; none for what is no text."""
     lines = _beginning(path)
     return [line for line in lines[_comments(lines) :] if line.strip()][:_DECIDING]
 
@@ -92,10 +94,10 @@ def _beginning(path: Path) -> list[str]:
     if not path.is_file():
         return []
     with path.open("rb") as file:
-        lines = [file.readline(_LONGEST_OPENING) for _ in range(_LOOKED_AT)]
+        content = b"".join(file.readline(_LONGEST_OPENING) for _ in range(_LOOKED_AT))
     try:
-        # A line cut at the limit may end within a character, but no list has lines that long.
-        text = b"".join(lines).decode("utf-8-sig")
+        # What was read may end within a character: lines of UTF-16 do.
+        text = codecs.getincrementaldecoder(encoding_of(content))().decode(content)
     except UnicodeDecodeError:
         return []
     return [line.rstrip() for line in text.splitlines()]
@@ -137,14 +139,14 @@ def read_lines(path: Path, kind: ListKind = PAIRS) -> list[str]:
     Comments above the list are empty lines here, so that every line keeps its number.
 
     Raises:
-        InputError: no such file, not UTF-8 text, or empty.
+        InputError: no such file, neither UTF-8 text nor UTF-16 with its mark, or empty.
     """
     if not path.is_file():
         raise InputError(kind.option, f"must be {kind.name}", got=path, fix="Check the path.")
     if path.stat().st_size > _LARGEST_FILE:
         raise InputError(str(path), f"must be {kind.name}", got="a file over 256 MiB", fix="Check the path.")
     try:
-        lines = path.read_text(encoding="utf-8-sig").rstrip().split("\n")
+        lines = read_text(path).rstrip().split("\n")
     except UnicodeDecodeError as error:
         raise InputError(
             str(path),

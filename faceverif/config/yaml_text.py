@@ -28,6 +28,8 @@ from ruamel.yaml.nodes import ScalarNode
 from ruamel.yaml.representer import SafeRepresenter
 from ruamel.yaml.scanner import Scanner, ScannerError
 
+from data_prep.text_encoding import encoding_of
+
 # Far above any config, and low enough that whatever lies below is read within a second or two.
 _MOST_CHARACTERS = 100_000
 _MOST_VALUES = 100_000  # with what aliases repeat
@@ -67,9 +69,8 @@ def read_yaml_file(path: Path) -> Any:
     """
     with path.open("rb") as file:
         content = file.read(4 * _MOST_CHARACTERS + 1)
-    utf16 = content.startswith((b"\xff\xfe", b"\xfe\xff"))  # as PowerShell writes
     try:
-        text = content.decode("utf-16" if utf16 else "utf-8-sig")
+        text = content.decode(encoding_of(content))
     except UnicodeDecodeError as error:
         if len(content) > 4 * _MOST_CHARACTERS:
             raise _too_long() from None

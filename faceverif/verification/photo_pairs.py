@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data_prep.errors import InputError
+from data_prep.text_encoding import read_text
 
 COLUMNS = ("first", "second")
 _OPTION = "--pairs"
@@ -54,7 +55,7 @@ def read_photo_pairs(path: Path) -> list[PhotoPair]:
         InputError: not readable as such, or without rows.
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = read_text(path).splitlines()
         delimiter = next((mark for mark in (",", ";", "\t") if lines and mark in lines[0]), ",")
         rows = list(csv.reader(lines, delimiter=delimiter, strict=True))
     except (UnicodeDecodeError, csv.Error, IsADirectoryError) as error:

@@ -214,9 +214,17 @@ def test_a_line_unlike_the_others_is_named(tmp_path: Path, line: str) -> None:
         protocol_alone(write(tmp_path, "\n".join([*lines, line])))
 
 
-def test_utf16_says_what_to_do(tmp_path: Path) -> None:
-    path = tmp_path / "list.csv"
-    path.write_text("left,right,same\n", encoding="utf-16")
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be"])
+def test_a_list_as_excel_saves_unicode_text(tmp_path: Path, encoding: str) -> None:
+    names = [("Zoë/ą ć.jpg", "Zoë/2.jpg", 1), ("a/1.jpg", "a/2.jpg", 1), ("a/1.jpg", "Zoë/2.jpg", 0)]
+    rows = [*names, ("a/2.jpg", "Zoë/2.jpg", 0)]
+    text = "\r\n".join(["left\tright\tsame", *("\t".join(map(str, row)) for row in rows)]) + "\r\n"
+    mark = "\ufeff" if encoding == "utf-16-be" else ""
+    path = tmp_path / "list.txt"
+    path.write_bytes((mark + text).encode(encoding))
+    protocol = protocol_alone(path)
+    assert [*zip(protocol.left, protocol.right, protocol.same.tolist(), strict=True)] == rows
+    path.write_bytes(path.read_bytes()[:-1])  # torn
     with pytest.raises(InputError, match=r"in UTF-8 text; .* save it again as UTF-8"):
         protocol_alone(path)
 
