@@ -10,9 +10,9 @@ from data_prep.atomic import written_whole
 from faceverif.classification.config import ClassificationConfig
 from faceverif.training.adversarial import Robustness
 from faceverif.training.checkpoint import Standing
-from faceverif.training.interval import Interval
-from faceverif.training.opposite import OppositeEmbeddings
-from faceverif.training.step_figures import StepFigures
+from faceverif.training.logs.interval import Interval
+from faceverif.training.logs.step_figures import StepFigures
+from faceverif.training.wsoftmax_warnings import OppositeEmbeddings
 
 METRICS_NAME = "metrics.csv"
 _COLUMNS = (

@@ -30,9 +30,9 @@ from faceverif.provenance import describe_start
 from faceverif.training.checkpoint import load_checkpoint
 from faceverif.training.epochs import EpochLoop
 from faceverif.training.fabric import launch_fabric
-from faceverif.training.lengths import warnings_of_lengths
+from faceverif.training.magface_warnings import warnings_of_lengths
+from faceverif.training.processes import refuse_differences
 from faceverif.training.run_folder import RunFolder, held
-from faceverif.training.together import refuse_differences
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,6 +21,7 @@ from faceverif.cli.options import (
     Resume,
 )
 from faceverif.extras import require_extra
+from faceverif.torchrun import is_first_process
 
 if TYPE_CHECKING:
     from faceverif.training.rehearsal import Rehearsal
@@ -41,7 +41,7 @@ def train(
     settings = load_checked(RunConfig, config, override)
     if settings.logger is not None:
         require_extra(settings.logger, settings.logger, field="logger")
-    if os.environ.get("RANK", "0") == "0":
+    if is_first_process():
         say(f"training {settings.backbone.name} with {settings.head.name} on {settings.data.path}: {run}")
 
     choose_device(device)
@@ -78,7 +78,7 @@ def classify(
         _show(rehearse(settings, run, resume=resume))
         return
     train_classifier(settings, run, resume=resume)
-    if _speaks():
+    if is_first_process():
         say(f"report: {write_classifier_report(run)}")
 
 
@@ -110,19 +110,14 @@ def experiment(
     from faceverif.experiment.run import run_experiment
 
     table = run_experiment(config, out, only=only or [], overrides=override or [])
-    if _speaks():
+    if is_first_process():
         typer.echo(table.markdown())
         typer.echo(f"report: {out / 'report.html'}")
 
 
 def _show(rehearsal: Rehearsal) -> None:
-    if _speaks():
+    if is_first_process():
         typer.echo(rehearsal.text())
-
-
-def _speaks() -> bool:
-    """Of the processes of a torchrun one is enough to say something."""
-    return os.environ.get("RANK", "0") == "0"
 
 
 def report(

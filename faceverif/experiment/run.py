@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +23,7 @@ from faceverif.experiment.report import write_experiment_report
 from faceverif.experiment.table import Table, build_table
 from faceverif.experiment.task import FinishedRun, Task
 from faceverif.experiment.tasks import TASKS
+from faceverif.torchrun import is_first_process
 
 TABLE_NAME = "table"
 
@@ -89,20 +89,15 @@ def write_table(experiment: ExperimentConfig, runs: Sequence[PlannedRun], out: P
     _refuse_mixed_data(finished)
     planned = Counter((run.method, run.case) for run in _in_order_of_the_table(experiment, runs))
     table = build_table(experiment, finished, planned=planned)
-    if finished and _first_process():
+    if finished and is_first_process():
         write_text(out / f"{TABLE_NAME}.json", json.dumps(table.record(), indent=1))
         write_text(out / f"{TABLE_NAME}.md", table.markdown())
         write_experiment_report(table, finished, out)
     return table
 
 
-def _first_process() -> bool:
-    """Of those that torchrun started; alone it is."""
-    return os.environ.get("RANK", "0") == "0"
-
-
 def _say(text: str) -> None:
-    if _first_process():
+    if is_first_process():
         say(text)
 
 

@@ -19,7 +19,7 @@ from faceverif.perturbation.ascent import ascend
 from faceverif.perturbation.threat_model import ThreatModel
 from faceverif.sharding.collectives import gathered, total
 from faceverif.sharding.logits import log_softmax
-from faceverif.training.teacher import TeacherOutput
+from faceverif.training.teachers.base import TeacherOutput
 
 # Of the paper: TRADES starts beside the picture, where its divergence has a gradient.
 _TRADES_START_SD = 0.001

@@ -56,7 +56,7 @@ class AugmentationDraw:
 def draw_augmentation(
     config: AugmentationConfig, photos: int, *, generator: torch.Generator
 ) -> AugmentationDraw:
-    """Draw the parameters of `count` photos.
+    """Draw the parameters of every photo of a batch.
 
     Every parameter has its own random numbers, so that switching one on leaves the others as they were.
 

@@ -24,8 +24,10 @@ from data_prep.dataset.packed import load_aligned
 from data_prep.errors import InputError
 from data_prep.quality.least import of_least_quality
 from faceverif.config.run import DataConfig
+from faceverif.heads.moments import ClassMoments
 from faceverif.training.order import RemainingBatches
 from faceverif.training.randomness import counted_generator
+from faceverif.verification.embeddings import EmbeddedPhotos
 
 # Sockets have names of up to 103 bytes (macOS); multiprocessing adds /pymp-12345678/listener-12345678.
 _LONGEST_TEMPORARY_FOLDER = 103 - 32
@@ -65,6 +67,11 @@ class TrainingPhotos:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def class_moments(self, embedded: EmbeddedPhotos) -> ClassMoments:
+        """Class means and the covariance within the classes of these photos' embeddings."""
+        embeddings = torch.from_numpy(embedded.of(self.rows))
+        return ClassMoments.of(embeddings, torch.from_numpy(self.labels))
 
 
 class Batch(NamedTuple):

@@ -13,12 +13,12 @@ from data_prep.errors import InputError
 from data_prep.progress import progress, say
 from faceverif.config.adversarial import AdversarialConfig
 from faceverif.training.checkpoint import Standing, only_a_whole_checkpoint, standing_in
+from faceverif.training.logs.step_figures import StepFigures
 from faceverif.training.one_step import OneStep
 from faceverif.training.order import RemainingBatches, steps_per_epoch
+from faceverif.training.processes import lost_processes_named
 from faceverif.training.run_folder import RunFolder
-from faceverif.training.step_figures import StepFigures
 from faceverif.training.stop import StopRequest
-from faceverif.training.together import lost_processes_named
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

@@ -108,11 +108,6 @@ def _model(model: Path) -> TorchEmbedder:
     return load_model(file, field=MODEL_OPTION)
 
 
-def class_moments(embedder: TorchEmbedder, photos: TrainingPhotos) -> ClassMoments:
-    """Class means and the covariance within the classes, of a model's embeddings of training photos."""
-    return ClassMoments.of(_embeddings(embedder, photos, photos.rows), torch.from_numpy(photos.labels))
-
-
 def _refuse_model_in(run: Path) -> None:
     for name in (CLASSIFIER_NAME, MODEL_NAME):
         if (run / name).exists():

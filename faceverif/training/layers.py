@@ -19,7 +19,7 @@ def tapped(
     """A mapping that a forward pass within the block fills with the outputs of some layers.
 
     Args:
-        network: with layers of these names; see `find_layers`.
+        network: with layers of these names; see `refuse_unknown_layers`.
         layers: their names.
         handing_on: layer -> what the layers behind it see in place of its output.
     """

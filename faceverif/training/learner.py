@@ -24,8 +24,8 @@ from faceverif.training.sharded_state import (
     whole_optimizer_state,
     whole_state,
 )
-from faceverif.training.start import Start
-from faceverif.training.teacher import Teacher, refuse_unfit
+from faceverif.training.start_from import Start
+from faceverif.training.teachers.base import Teacher, refuse_unfit
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

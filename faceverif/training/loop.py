@@ -17,17 +17,17 @@ from faceverif.training.data import Batch, TrainingPhotos, read_batches
 from faceverif.training.epochs import EpochLoop
 from faceverif.training.fabric import launch_fabric
 from faceverif.training.finished_run import export_weights, write_results
-from faceverif.training.frozen_part import FrozenPart, Photos
-from faceverif.training.inputs import RunInputs
+from faceverif.training.frozen.part import FrozenPart, Photos
 from faceverif.training.learner import Learner
-from faceverif.training.lengths import warnings_of_lengths
+from faceverif.training.logs.run_log import RunLog
+from faceverif.training.magface_warnings import warnings_of_lengths
+from faceverif.training.processes import refuse_differences
 from faceverif.training.provenance import describe_others, describe_photos
 from faceverif.training.refused_batch import save_refused_batch
 from faceverif.training.run_folder import RunFolder, held
-from faceverif.training.run_log import RunLog
-from faceverif.training.start import Start
-from faceverif.training.teacher import Teacher
-from faceverif.training.together import refuse_differences
+from faceverif.training.run_inputs import RunInputs
+from faceverif.training.start_from import Start
+from faceverif.training.teachers.base import Teacher
 from faceverif.verification.embeddings import EmbeddedPhotos
 from faceverif.verification.result import VerificationResult
 from faceverif.verification.seen_photos import remember_photos
@@ -192,8 +192,8 @@ class TrainingRun(EpochLoop[Batch]):
             self.frozen.fill(self.wanted_photos())
         self.fabric.barrier()
         if self.config.starts_from_data and not self.step:
-            moments = self.frozen.class_moments(self.embedder(), self.photos)
-            self.learner.network.objective.head.start_at(moments)
+            embedded = self.frozen.embedded(self.embedder(), self.photos.dataset, flip=False)
+            self.learner.network.objective.head.start_at(self.photos.class_moments(embedded))
 
     def wanted_photos(self) -> list[Photos]:
         """The rows of every data set that are trained on or verified."""

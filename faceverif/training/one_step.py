@@ -19,10 +19,10 @@ from faceverif.objective import LearningModel
 from faceverif.training.adversarial import Robustness, hardening, measure_robustness
 from faceverif.training.clipping import clip_spread_gradients
 from faceverif.training.fabric import leave_to_processes
+from faceverif.training.logs.step_figures import StepFigures
 from faceverif.training.optimizer import build_optimizer, set_learning_rate
 from faceverif.training.randomness import counted_seed
 from faceverif.training.schedule import learning_rate_factor, margin_progress
-from faceverif.training.step_figures import StepFigures
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

@@ -7,8 +7,8 @@ from typing import Any
 from faceverif.config.run import RunConfig
 from faceverif.training.data import TrainingPhotos
 from faceverif.training.recognition_model import RecognitionModel
-from faceverif.training.start import Start
-from faceverif.training.teacher import Teacher
+from faceverif.training.start_from import Start
+from faceverif.training.teachers.base import Teacher
 
 
 def describe_photos(photos: TrainingPhotos) -> dict[str, Any]:

@@ -10,9 +10,9 @@ from faceverif.backbones import build_backbone
 from faceverif.config.run import RunConfig
 from faceverif.objective import LearningModel, Objective, ObjectiveOutput
 from faceverif.penalties import Lesson
+from faceverif.training.frozen.split import Split, split_at
 from faceverif.training.layers import refuse_unknown_layers, tapped
-from faceverif.training.split import Split, split_at
-from faceverif.training.teacher import TeacherOutput
+from faceverif.training.teachers.base import TeacherOutput
 
 
 class RecognitionModel(LearningModel):

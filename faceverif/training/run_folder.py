@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,9 +16,10 @@ from data_prep.progress import duration
 from faceverif.config.reading import config_text
 from faceverif.config.section import Section
 from faceverif.provenance import describe_end
+from faceverif.torchrun import is_first_process
 from faceverif.training.checkpoint import Standing, checkpoint_path, save_checkpoint
 from faceverif.training.fabric import refuse_other_launchers
-from faceverif.training.step_figures import StepFigures
+from faceverif.training.logs.step_figures import StepFigures
 
 
 @contextmanager
@@ -35,7 +35,7 @@ def held(run: Path, *, command: str) -> Iterator[None]:
             not know of each other.
     """
     refuse_other_launchers()
-    if int(os.environ.get("RANK", "0")) > 0:
+    if not is_first_process():
         yield
         return
     with filled(run, command=command, option="--run"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 import time
@@ -10,6 +9,7 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from data_prep.progress import say
+from faceverif.torchrun import is_first_process
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 # `timeout` signals the process that it started and then the group, in which that process is once more.
@@ -49,5 +49,5 @@ class StopRequest:
                 return
             raise KeyboardInterrupt
         self.made, self._made_at = True, now
-        if os.environ.get("RANK", "0") == "0":  # of the processes of a torchrun, which all get the signal
+        if is_first_process():  # all processes of a torchrun get the signal
             say("stopping after this step; a second Ctrl-C stops at once, without a checkpoint")

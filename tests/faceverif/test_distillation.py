@@ -27,7 +27,7 @@ from faceverif.penalties.distill import Distill, cosine_gap, feature_gap, simila
 from faceverif.training.adversarial import AdversarialModel, NoisyModel, changed_pixels
 from faceverif.training.dry_run import rehearse
 from faceverif.training.loop import TrainingRun, prepare, train
-from faceverif.training.teacher import TeacherOutput
+from faceverif.training.teachers.base import TeacherOutput
 
 pytestmark = pytest.mark.usefixtures("small_inputs")
 
@@ -148,7 +148,7 @@ def test_stored_embeddings_are_computed_once_per_teacher_and_data(
     )
     assert again is not None
     assert other is not None
-    monkeypatch.setattr("faceverif.training.stored_teacher._embedded", lambda *_: pytest.fail("computed"))
+    monkeypatch.setattr("faceverif.training.teachers.stored._embedded", lambda *_: pytest.fail("computed"))
     again.begin()
     shared = {"teacher": {"folder": str(tmp_path / "run" / "teacher")}}
     elsewhere = begun(teacher, tmp_path / "second", **shared).learner.teacher

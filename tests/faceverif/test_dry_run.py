@@ -15,8 +15,8 @@ from faceverif.training import rehearsal
 from faceverif.training.checkpoint import checkpoint_path
 from faceverif.training.dry_run import rehearse
 from faceverif.training.learner import Learner
+from faceverif.training.logs.step_figures import StepFigures
 from faceverif.training.loop import train
-from faceverif.training.step_figures import StepFigures
 
 pytestmark = pytest.mark.usefixtures("small_inputs")
 

@@ -23,9 +23,9 @@ from faceverif.heads.lgm import LGMHead
 from faceverif.models import MODEL_NAME, PreprocessingSpec, save_model
 from faceverif.models.face_classifier import CLASSIFIER_NAME, load_face_classifier
 from faceverif.training.data import load_training_photos
-from faceverif.training.fit_head import class_moments, fit_head
+from faceverif.training.fit_head import fit_head
 from faceverif.training.loop import prepare
-from faceverif.verification.embeddings import embed_dataset
+from faceverif.verification.embeddings import EmbeddedPhotos, embed_dataset
 
 pytestmark = pytest.mark.usefixtures("small_inputs")
 
@@ -145,7 +145,7 @@ def test_means_of_a_training_start_at_the_data(model: Path, data: Path, tmp_path
     head = training.learner.network.objective.head
     assert isinstance(head, LGMHead)
     photos = load_training_photos(config.data, input_px=config.backbone.input_px, seed=config.seed)
-    moments = class_moments(training.embedder(), photos)
+    moments = photos.class_moments(EmbeddedPhotos(training.embedder(), photos.dataset, flip=False))
     torch.testing.assert_close(head.means.double(), moments.means, atol=1e-5, rtol=1e-4)
     assert head.whitening is not None
     precision = (head.whitening @ head.whitening.T).double()

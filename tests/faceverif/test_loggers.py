@@ -12,10 +12,10 @@ from small_runs import run_config
 
 from data_prep.errors import InputError
 from faceverif import extras
-from faceverif.training import loggers
-from faceverif.training.loggers import LOGGERS, open_logger
-from faceverif.training.loggers.base import place_of
-from faceverif.training.metrics_log import CSV_NAME, MetricsLog
+from faceverif.training.logs import loggers
+from faceverif.training.logs.loggers import LOGGERS, open_logger
+from faceverif.training.logs.loggers.base import place_of
+from faceverif.training.logs.metrics_log import CSV_NAME, MetricsLog
 
 SETTINGS = {"head": {"name": "cosface", "margin": 0.4}, "seed": 0}
 

@@ -26,7 +26,7 @@ from faceverif.objective import LearningModel, Objective
 from faceverif.penalties import Lesson
 from faceverif.training.optimizer import build_optimizer
 from faceverif.training.recognition_model import RecognitionModel
-from faceverif.training.teacher import TeacherOutput
+from faceverif.training.teachers.base import TeacherOutput
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 TABLES = sorted(

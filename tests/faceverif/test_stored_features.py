@@ -17,11 +17,10 @@ from faceverif.config.run import RunConfig
 from faceverif.heads.moments import ClassMoments
 from faceverif.models import MODEL_NAME, load_model
 from faceverif.training.dry_run import rehearse
-from faceverif.training.fit_head import class_moments
+from faceverif.training.frozen.split import split_at
+from faceverif.training.frozen.stored_features import StoredFeatures
 from faceverif.training.loop import TrainingRun, prepare, train
-from faceverif.training.split import split_at
 from faceverif.training.stop import StopRequest
-from faceverif.training.stored_features import StoredFeatures
 from faceverif.verification.embeddings import EmbeddedPhotos
 
 pytestmark = pytest.mark.usefixtures("small_inputs")
@@ -139,7 +138,8 @@ def test_embeddings_and_centres_are_those_of_the_whole_network(first: Path, tmp_
         ours = training.frozen.embedded(embedder, photos.dataset, flip=flip).of(photos.rows)
         whole = EmbeddedPhotos(embedder, photos.dataset, flip=flip).of(photos.rows)
         np.testing.assert_allclose(ours, whole, atol=1e-5)
-    moments = class_moments(load_model(first / "run" / MODEL_NAME), photos)
+    model = load_model(first / "run" / MODEL_NAME)
+    moments = photos.class_moments(EmbeddedPhotos(model, photos.dataset, flip=False))
     centres = training.learner.network.objective.head.centres()
     torch.testing.assert_close(centres, nn.functional.normalize(moments.means).float(), atol=1e-5, rtol=0)
     assert isinstance(moments, ClassMoments)
@@ -147,7 +147,9 @@ def test_embeddings_and_centres_are_those_of_the_whole_network(first: Path, tmp_
 
 def test_centres_start_at_the_class_means_without_stored_features_too(first: Path, tmp_path: Path) -> None:
     training = prepare(refining(first, start_centres="class_means"), tmp_path / "run")
-    moments = class_moments(load_model(first / "run" / MODEL_NAME), training.photos)
+    photos = training.photos
+    model = load_model(first / "run" / MODEL_NAME)
+    moments = photos.class_moments(EmbeddedPhotos(model, photos.dataset, flip=False))
     centres = training.learner.network.objective.head.centres()
     torch.testing.assert_close(centres, nn.functional.normalize(moments.means).float())
 

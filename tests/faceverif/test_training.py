@@ -21,8 +21,8 @@ from faceverif.config.yaml_text import parse_yaml
 from faceverif.models import load_model
 from faceverif.training.fabric import launch_fabric
 from faceverif.training.learner import Learner
+from faceverif.training.logs.step_figures import StepFigures
 from faceverif.training.loop import train
-from faceverif.training.step_figures import StepFigures
 
 pytestmark = pytest.mark.usefixtures("small_inputs")
 

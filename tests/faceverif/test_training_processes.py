@@ -26,10 +26,10 @@ from faceverif.backbones.plain_residual import fully_connected
 from faceverif.cli import main
 from faceverif.config.yaml_text import yaml_text
 from faceverif.sharding.collectives import processes
-from faceverif.training import together
+from faceverif.training import processes as training_processes
 from faceverif.training.learner import Learner
 from faceverif.training.loop import train
-from faceverif.training.together import refuse_differences
+from faceverif.training.processes import refuse_differences
 
 pytestmark = [
     pytest.mark.usefixtures("small_inputs"),
@@ -189,7 +189,7 @@ def refuses_another_config(rank: int, data: Path) -> None:
         refuse_differences(run_config(data), data_sha256=f"abc{rank}", checkpoint=None)
     with pytest.raises(InputError, match=r"process 1 on .* with checkpoint of step 7 -> none\. Make"):
         refuse_differences(run_config(data), data_sha256="abc", checkpoint=None if rank else {"step": 7})
-    together.code_identity = lambda: {"faceverif": f"0.1, code {rank}f00"}
+    training_processes.code_identity = lambda: {"faceverif": f"0.1, code {rank}f00"}
     with pytest.raises(InputError, match=r"1 on .* with faceverif 0\.1, code 0f00 -> 0\.1, code 1f00\. Make"):
         refuse_differences(run_config(data), data_sha256="abc", checkpoint=None)
 

@@ -23,8 +23,8 @@ from faceverif.config.run import RunConfig, validate_run_config
 from faceverif.config.yaml_text import yaml_text
 from faceverif.training.checkpoint import checkpoint_path
 from faceverif.training.learner import Learner
+from faceverif.training.logs.metrics_log import CSV_NAME, MetricsLog
 from faceverif.training.loop import train
-from faceverif.training.metrics_log import CSV_NAME, MetricsLog
 
 pytestmark = pytest.mark.usefixtures("small_inputs")
 

@@ -9,13 +9,13 @@ from typing import Any
 
 from data_prep.errors import InputError, first_line
 from faceverif.extras import require_extra
-from faceverif.training.loggers.base import Logger
+from faceverif.training.logs.loggers.base import Logger
 
 # What `logger` may say, and the class behind it; the package to import has the same name.
 LOGGERS = {
-    "wandb": "faceverif.training.loggers.weights_and_biases.WandbLogger",
-    "mlflow": "faceverif.training.loggers.mlflow_tracking.MlflowLogger",
-    "trackio": "faceverif.training.loggers.trackio_board.TrackioLogger",
+    "wandb": "faceverif.training.logs.loggers.weights_and_biases.WandbLogger",
+    "mlflow": "faceverif.training.logs.loggers.mlflow_tracking.MlflowLogger",
+    "trackio": "faceverif.training.logs.loggers.trackio_board.TrackioLogger",
 }
 _OFFLINE = {
     "wandb": "Run `wandb login`, or set WANDB_MODE=offline.",

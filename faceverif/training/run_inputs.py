@@ -11,9 +11,9 @@ from faceverif.models import PreprocessingSpec
 from faceverif.training.checkpoint import load_checkpoint
 from faceverif.training.checks import VerificationCheck
 from faceverif.training.data import TrainingPhotos, load_training_photos, refuse_long_temporary_folder
-from faceverif.training.fit_head import class_moments
-from faceverif.training.start import Start
-from faceverif.training.teacher import Teacher, read_teacher
+from faceverif.training.start_from import Start
+from faceverif.training.teachers.base import Teacher, read_teacher
+from faceverif.verification.embeddings import EmbeddedPhotos
 
 
 @dataclass(frozen=True)
@@ -62,5 +62,6 @@ def _start(config: RunConfig, photos: TrainingPhotos, spec: PreprocessingSpec) -
         return None
     start = Start.read(config.training.start_from, photos.identities, spec=spec)
     if config.starts_from_data and config.training.stored_features is None:
-        start = replace(start, moments=class_moments(start.model, photos))
+        embedded = EmbeddedPhotos(start.model, photos.dataset, flip=False)
+        start = replace(start, moments=photos.class_moments(embedded))
     return start

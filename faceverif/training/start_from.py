@@ -1,4 +1,4 @@
-"""Where a run that refines another one starts: softmax first, then a head that finds no way of its own."""
+"""Where a run that refines a finished one starts: its backbone, and its class weights for the same people."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from faceverif.models import Embedder
 from faceverif.models.embedder import naming
 from faceverif.models.sealed_tensors import read_sealed, write_sealed
 from faceverif.training.data import TrainingPhotos
-from faceverif.training.teacher import Teacher, TeacherOutput
+from faceverif.training.teachers.base import Teacher, TeacherOutput
 
 _PORTION = 128  # crops in memory at a time: 5 MB
 _METADATA_KEY = "faceverif.teacher"

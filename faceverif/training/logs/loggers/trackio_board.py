@@ -8,7 +8,7 @@ from typing import Any
 
 import trackio
 
-from faceverif.training.loggers.base import PROJECT, place_of
+from faceverif.training.logs.loggers.base import PROJECT, place_of
 
 
 class TrackioLogger:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
-from faceverif.training.step_figures import StepFigures
+from faceverif.training.logs.step_figures import StepFigures
 
 
 @dataclass

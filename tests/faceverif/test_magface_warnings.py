@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from small_runs import run_config
 
-from faceverif.training.lengths import warnings_of_lengths
+from faceverif.training.magface_warnings import warnings_of_lengths
 
 HEAD = {"name": "magface", "scale": 64}
 

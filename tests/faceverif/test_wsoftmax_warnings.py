@@ -18,8 +18,8 @@ from faceverif.config.heads import WSoftmaxConfig
 from faceverif.config.objective import ObjectiveConfig
 from faceverif.config.run import RunConfig
 from faceverif.heads.wsoftmax import WSoftmaxHead
-from faceverif.training.interval import Interval
-from faceverif.training.opposite import OppositeEmbeddings
+from faceverif.training.logs.interval import Interval
+from faceverif.training.wsoftmax_warnings import OppositeEmbeddings
 
 DIM = 8
 W_SOFTMAX = ObjectiveConfig(head=WSoftmaxConfig(name="wsoftmax", alpha=1.0))

@@ -16,7 +16,7 @@ from faceverif.config.teacher import TeacherConfig
 from faceverif.models import Embedder, TorchEmbedder
 from faceverif.models.onnx_file import OnnxEmbedder
 from faceverif.training.layers import refuse_unknown_layers, tapped
-from faceverif.training.teacher import Teacher, TeacherOutput
+from faceverif.training.teachers.base import Teacher, TeacherOutput
 
 _LAYERS = "teacher.layers"
 

@@ -12,11 +12,10 @@ from torch import nn
 
 from data_prep.dataset.manifest import AlignedDataset
 from faceverif.config.run import RunConfig
-from faceverif.heads.moments import ClassMoments
 from faceverif.models import PreprocessingSpec, TorchEmbedder
 from faceverif.training.data import Batch, TrainingPhotos
+from faceverif.training.frozen.stored_features import EmbeddedFeatures, StoredFeatures
 from faceverif.training.order import RemainingBatches
-from faceverif.training.stored_features import EmbeddedFeatures, StoredFeatures
 
 Photos = tuple[AlignedDataset, NDArray[np.int64]]
 
@@ -64,8 +63,3 @@ class FrozenPart:
     def embedded(self, embedder: TorchEmbedder, dataset: AlignedDataset, *, flip: bool) -> EmbeddedFeatures:
         """Photos of a data set under a model whose part behind the layer has learnt."""
         return EmbeddedFeatures(embedder, self.features(dataset), flip=flip)
-
-    def class_moments(self, embedder: TorchEmbedder, photos: TrainingPhotos) -> ClassMoments:
-        """Class means and the covariance within the classes of the photos that are trained on."""
-        embeddings = self.embedded(embedder, photos.dataset, flip=False).of(photos.rows)
-        return ClassMoments.of(torch.from_numpy(embeddings), torch.from_numpy(photos.labels))

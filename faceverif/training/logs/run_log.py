@@ -8,11 +8,11 @@ from pathlib import Path
 from faceverif.config.run import RunConfig
 from faceverif.training.adversarial import Robustness
 from faceverif.training.checkpoint import Standing
-from faceverif.training.interval import Interval
-from faceverif.training.loggers import open_logger
-from faceverif.training.metrics_log import MetricsLog, keep_shortened_log
-from faceverif.training.opposite import OppositeEmbeddings
-from faceverif.training.step_figures import StepFigures
+from faceverif.training.logs.interval import Interval
+from faceverif.training.logs.loggers import open_logger
+from faceverif.training.logs.metrics_log import MetricsLog, keep_shortened_log
+from faceverif.training.logs.step_figures import StepFigures
+from faceverif.training.wsoftmax_warnings import OppositeEmbeddings
 
 
 class RunLog:

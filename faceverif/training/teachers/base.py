@@ -82,11 +82,11 @@ def read_teacher(config: RunConfig, photos: TrainingPhotos, run: Path) -> Teache
     embedder = _embedder(wanted)
     _refuse_other_crops(embedder, photos)
     if wanted.views == "stored":
-        from faceverif.training.stored_teacher import StoredTeacher
+        from faceverif.training.teachers.stored import StoredTeacher
 
         teacher: Teacher = StoredTeacher(embedder, photos, folder=wanted.folder or run / "teacher")
     else:
-        from faceverif.training.live_teacher import live_teacher
+        from faceverif.training.teachers.live import live_teacher
 
         teacher = live_teacher(embedder, wanted, input_px=config.backbone.input_px)
     return teacher

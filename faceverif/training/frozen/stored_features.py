@@ -19,7 +19,7 @@ from data_prep.progress import progress
 from faceverif.models import PreprocessingSpec, TorchEmbedder
 from faceverif.models.embedder import naming
 from faceverif.models.model_file import evaluating
-from faceverif.training.split import split_at
+from faceverif.training.frozen.split import split_at
 from faceverif.verification.embeddings import BATCH, EmbeddedPhotos
 
 _PORTION = 512  # photos in a file

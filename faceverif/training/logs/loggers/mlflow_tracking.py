@@ -11,7 +11,7 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # MLflow reads it whe
 
 from mlflow import MlflowClient
 
-from faceverif.training.loggers.base import PROJECT, remember, remembered
+from faceverif.training.logs.loggers.base import PROJECT, remember, remembered
 
 
 class MlflowLogger:

@@ -9,7 +9,7 @@ from typing import Any
 
 import wandb
 
-from faceverif.training.loggers.base import PROJECT, place_of
+from faceverif.training.logs.loggers.base import PROJECT, place_of
 
 
 class WandbLogger:

@@ -11,8 +11,8 @@ from data_prep.atomic import written_whole
 from data_prep.errors import first_line
 from data_prep.own_files import read_guarded
 from data_prep.progress import say
-from faceverif.training.loggers.base import Logger
-from faceverif.training.loggers.tensorboard import TensorBoardLogger
+from faceverif.training.logs.loggers.base import Logger
+from faceverif.training.logs.loggers.tensorboard import TensorBoardLogger
 
 CSV_NAME = "metrics.csv"
 _COLUMNS = (

@@ -1,0 +1,1 @@
+"""The part of a backbone that does not learn, and its stored features."""

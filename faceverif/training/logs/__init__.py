@@ -1,0 +1,1 @@
+"""What a run writes of its steps: rows of metrics.csv, and loggers that show them."""

@@ -1,0 +1,1 @@
+"""The model that a run imitates, seen live or stored before the first step."""
