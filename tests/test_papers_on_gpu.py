@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 
 from faceverif.classification.config import ClassificationConfig
-from faceverif.experiment.config import load_experiment, plan_runs
+from faceverif.experiment.config import load_experiment
+from faceverif.experiment.plan import plan_runs
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPT = ROOT / "benchmarks" / "papers_on_gpu.sh"

@@ -29,6 +29,8 @@ from faceverif.config.heads import HeadConfig
 from faceverif.config.penalties import PenaltyConfig
 from faceverif.config.section import Section
 from faceverif.criteria import CRITERIA
+from faceverif.experiment.kinds import RUN_KINDS, KindName
+from faceverif.experiment.tasks import TASKS
 from faceverif.heads import HEADS
 from faceverif.penalties import PENALTIES
 from robustness.attacks import ATTACKS, PAIR_ATTACKS
@@ -163,3 +165,7 @@ def test_no_default_has_two_values(kind: str, name: str) -> None:
 def test_detectors_and_controls_have_the_names_that_configs_may_use() -> None:
     assert tuple(DETECTORS) == names.DETECTORS
     assert tuple(CONTROLS) == names.CONTROLS
+
+
+def test_every_kind_of_run_of_an_experiment_can_be_named_and_trained() -> None:
+    assert tuple(RUN_KINDS) == tuple(TASKS) == get_args(KindName)

@@ -96,7 +96,8 @@ def experiment(
 ) -> None:
     """Run the table of a paper, methods x seeds, and show our numbers beside the paper's."""
     from faceverif.config.paths import refuse_missing_paths
-    from faceverif.experiment.config import advice_in_a_table, load_experiment, plan_runs
+    from faceverif.experiment.config import load_experiment
+    from faceverif.experiment.plan import advice_in_a_table, plan_runs
 
     for planned in plan_runs(load_experiment(config, override or []), source=str(config), only=only or []):
         try:

@@ -20,8 +20,6 @@ from faceverif.verification.files import RESULT_NAME
 class FaceTask(Task[RunConfig]):
     """Runs of `faceverif train`, judged by the protocols that their configs name: lfw-view2/accuracy."""
 
-    config_type = RunConfig
-
     def train(self, config: RunConfig, run: Path) -> None:
         """Train, and verify last."""
         train(config, run)

@@ -21,14 +21,11 @@ from faceverif.experiment.task import FinishedRun, PageFigure, RunResult, Task
 from faceverif.report.curves import TRAINING_TITLES, panels_of_runs, read_metrics
 from faceverif.report.plotting import LineStyle
 
-_WIDTH = "embedding_dim"
 _ACCURACY = "evaluation_accuracy"
 
 
 class ImageTask(Task[ClassificationConfig]):
     """Runs of `faceverif classify`, judged on their evaluation images."""
-
-    config_type = ClassificationConfig
 
     def train(self, config: ClassificationConfig, run: Path) -> None:
         """Train, evaluate, and write result.json last."""
@@ -42,19 +39,6 @@ class ImageTask(Task[ClassificationConfig]):
         evaluated_on = f"{result['evaluated_on']}, {result['images']:,} images"
         data = read_json(run / "provenance.json").get("data", {}).get("sha256", "")
         return RunResult(result["metrics"], result["hours"], evaluated_on, (data,))
-
-    def memory(self, setting: str, run: FinishedRun) -> float | None:
-        """MiB of the fully connected layers and the class weights, in float32 (W-Softmax, Fig. 4 d)."""
-        if setting != _WIDTH or not (run.folder / MODEL_NAME).is_file():
-            return None
-        return 4 * run_outputs(run.folder).dense_parameters / 2**20
-
-    def landmark(self, setting: str, run: FinishedRun) -> tuple[float, str] | None:
-        """W-Softmax's smallest number of units that can hold the classes at equal angles: classes - 1."""
-        if setting != _WIDTH:
-            return None
-        units = len(run.result.metrics["mean_angle_deg"]) - 1
-        return units, f"classes - 1 = {units}"
 
     def pictures(
         self, runs: Mapping[str, FinishedRun], styles: Mapping[str, LineStyle]

@@ -7,11 +7,14 @@ says how the runs are trained.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from faceverif.classification.config import ClassificationConfig
 from faceverif.config.run import RunConfig
 from faceverif.report.run_metrics import FACE_METRICS, IMAGE_METRICS, TEN_CROP_METRICS
+
+KindName = Literal["images", "faces"]
+RunSettings = ClassificationConfig | RunConfig
 
 
 class RunKind(NamedTuple):
@@ -22,7 +25,7 @@ class RunKind(NamedTuple):
         metrics: settings -> the names of the metrics that a table can compare.
     """
 
-    config_type: type[ClassificationConfig] | type[RunConfig]
+    config_type: type[RunSettings]
     metrics: Callable[[Any], tuple[str, ...]]
 
 
@@ -35,7 +38,7 @@ def _of_images(config: ClassificationConfig) -> tuple[str, ...]:
     return tuple(metric.name for metric in measured)
 
 
-RUN_KINDS = {
+RUN_KINDS: dict[KindName, RunKind] = {
     "images": RunKind(ClassificationConfig, _of_images),
     "faces": RunKind(RunConfig, _of_protocols),
 }

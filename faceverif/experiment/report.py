@@ -13,6 +13,7 @@ from faceverif.experiment.figures import seeds_panel, series_panel
 from faceverif.experiment.table import Cell, Table
 from faceverif.experiment.task import FinishedRun, PageFigure
 from faceverif.experiment.tasks import TASKS
+from faceverif.experiment.wsoftmax_figure import memory_over_widths, smallest_width
 from faceverif.report.curves import Line
 from faceverif.report.pages import REPORT_NAME, write_page
 from faceverif.report.plotting import LineStyle, house_style, line_styles
@@ -100,38 +101,10 @@ def _over_cases(
         for name, own in by_method.items()
     ]
     setting = key.rpartition(".")[2]
-    mark = TASKS[table.experiment.task].landmark(setting, finished[0])
+    mark = smallest_width(setting, finished[0])
     panel = series_panel(lines, setting=setting.replace("_", " "), value=label, mark=mark)
     yield PageFigure("cases", f"Over {key}", "The mean over the seeds that have finished.", [panel])
-    yield from _memory_over_cases(table, finished, styles, axis=axis)
-
-
-def _memory_over_cases(
-    table: Table,
-    finished: Sequence[FinishedRun],
-    styles: Mapping[str, LineStyle],
-    *,
-    axis: tuple[str, dict[str, float]],
-) -> Iterator[PageFigure]:
-    """The memory of the layers whose size makes the cases, where there are such (W-Softmax, Fig. 4 d)."""
-    task, (key, places) = TASKS[table.experiment.task], axis
-    setting = key.rpartition(".")[2]
-    by_method: dict[str, dict[float, float]] = {}
-    for run in finished:
-        memory = task.memory(setting, run)
-        if memory is not None:
-            by_method.setdefault(run.method, {})[places[run.case or ""]] = memory
-    if not by_method:
-        return
-    lines = [
-        Line(
-            name, sorted(memories), [memories[place] for place in sorted(memories)], styles[name], marker="o"
-        )
-        for name, memories in by_method.items()
-    ]
-    panel = series_panel(lines, setting=setting.replace("_", " "), value="Fully connected layers in MiB")
-    note = "Parameters of the fully connected layers and the class weights, in float32."
-    yield PageFigure("memory", f"Memory over {key}", note, [panel])
+    yield from memory_over_widths(key, places, finished, styles)
 
 
 def _over_seeds(table: Table, styles: Mapping[str, LineStyle]) -> Iterator[PageFigure]:

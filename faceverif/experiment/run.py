@@ -12,13 +12,8 @@ from data_prep.atomic import make_folder, refuse_file, write_text
 from data_prep.errors import InputError
 from data_prep.progress import say
 from faceverif.config.reading import read_yaml
-from faceverif.experiment.config import (
-    ExperimentConfig,
-    PlannedRun,
-    advice_in_a_table,
-    load_experiment,
-    plan_runs,
-)
+from faceverif.experiment.config import ExperimentConfig, load_experiment
+from faceverif.experiment.plan import PlannedRun, advice_in_a_table, plan_runs
 from faceverif.experiment.report import write_experiment_report
 from faceverif.experiment.table import Table, build_table
 from faceverif.experiment.task import FinishedRun, Task

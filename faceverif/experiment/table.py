@@ -175,7 +175,7 @@ class Table:
         better = (difference < 0) == self.experiment.lower_is_better
         verdict = "no difference" if difference == 0 else "better" if better else "worse"
         if p_value is not None and p_value >= _SIGNIFICANT:
-            verdict = "not told apart"
+            verdict = "no significant difference"
         test = cell.comparison.note if p_value is None else f"p = {p_value:.2g}, n = {cell.comparison.seeds}"
         return f"{metric_named(self.experiment.metric).text(difference, sign='+')}, {verdict} ({test})"
 

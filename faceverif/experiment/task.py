@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from data_prep.errors import InputError
-from faceverif.classification.config import ClassificationConfig
 from faceverif.config.reading import read_yaml, validate_config
-from faceverif.config.run import RunConfig
 from faceverif.config.section import Change, changed_settings, may_change
+from faceverif.experiment.kinds import RunSettings
 from faceverif.report.plotting import LineStyle, Panel
 
-Config = TypeVar("Config", ClassificationConfig, RunConfig)
+Config = TypeVar("Config", bound=RunSettings)
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ class FinishedRun:
 
     method: str
     case: str | None
-    config: ClassificationConfig | RunConfig
+    config: RunSettings
     folder: Path
     result: RunResult
 
@@ -71,13 +70,7 @@ class PageFigure:
 
 
 class Task(ABC, Generic[Config]):
-    """A kind of training that tables can be made of.
-
-    Attributes:
-        config_type: the settings of a run.
-    """
-
-    config_type: type[Config]
+    """A kind of training that tables can be made of."""
 
     @abstractmethod
     def train(self, config: Config, run: Path) -> None:
@@ -101,14 +94,6 @@ class Task(ABC, Generic[Config]):
             runs: name of a method -> one of its runs.
             styles: how each method is drawn, the same in all pictures.
         """
-
-    def landmark(self, setting: str, run: FinishedRun) -> tuple[float, str] | None:
-        """A value of a setting to point out where numbers are drawn over it, and its name."""
-        return None
-
-    def memory(self, setting: str, run: FinishedRun) -> float | None:
-        """MiB of the layers whose size a setting decides, to draw over it; None where it decides none."""
-        return None
 
     def finish(self, config: Config, run: Path) -> None:
         """Train a run, continue one that was killed, or leave one alone that has finished.
@@ -134,9 +119,9 @@ class Task(ABC, Generic[Config]):
                     f"{run.parent.name}/{run.name}", "must hold its config.yaml", got="none", fix=fix
                 )
             return
-        stored = validate_config(self.config_type, read_yaml(path), source=str(path))
+        stored = validate_config(type(config), read_yaml(path), source=str(path))
         then, now = (each.model_dump(mode="json") for each in (stored, config))
-        changes = changed_settings(then, now, may_change=may_change(self.config_type, Change.FREE))
+        changes = changed_settings(then, now, may_change=may_change(type(config), Change.FREE))
         if changes:
             raise InputError(
                 f"{run.parent.name}/{run.name}",

@@ -1,4 +1,4 @@
-"""The kinds of training that tables can be made of. A new one is a file and a line here."""
+"""How the runs of each of `kinds.RUN_KINDS` are trained and judged."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 from faceverif.experiment.faces import FaceTask
 from faceverif.experiment.images import ImageTask
+from faceverif.experiment.kinds import KindName
 from faceverif.experiment.task import Task
 
-TASKS: dict[str, Task[Any]] = {"images": ImageTask(), "faces": FaceTask()}
+TASKS: dict[KindName, Task[Any]] = {"images": ImageTask(), "faces": FaceTask()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import statistics
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,14 +17,16 @@ from data_prep.errors import InputError
 from data_prep.lock import locked
 from faceverif.classification.config import ClassificationConfig
 from faceverif.classification.evaluation import Predictions, measure_predictions
+from faceverif.classification.trained import MODEL_NAME
+from faceverif.config.reading import read_yaml
 from faceverif.config.section import merged
 from faceverif.config.yaml_text import parse_yaml, yaml_text
-from faceverif.experiment import images, report, run
-from faceverif.experiment.config import ExperimentConfig, load_experiment, plan_runs
+from faceverif.experiment import images, report, run, wsoftmax_figure
+from faceverif.experiment.config import ExperimentConfig, load_experiment
+from faceverif.experiment.plan import plan_runs
 from faceverif.experiment.report import case_axis
 from faceverif.experiment.run import run_experiment
 from faceverif.experiment.table import compare_paired
-from faceverif.experiment.task import FinishedRun
 from faceverif.heads.softmax import SoftmaxHead
 from faceverif.report.curves import Line
 from faceverif.report.run_metrics import FACE_METRICS, IMAGE_METRICS, TEN_CROP_METRICS, metric_named
@@ -140,7 +143,10 @@ def test_numbers_of_the_table(tmp_path: Path, trainer: Trainer) -> None:
     assert lgm["comparison"]["difference"] == pytest.approx(-0.125)
     text = (tmp_path / "out/table.md").read_text()
     assert "| softmax | 25.00 ± 7.07 | 2 of 2 | 1.82 ± 0.01 | baseline |" in text
-    assert f"| l-gm | 12.50 ± 3.54 | 2 of 2 |  | -12.50, not told apart (p = {p_value:.2g}, n = 2) |" in text
+    assert (
+        f"| l-gm | 12.50 ± 3.54 | 2 of 2 |  | -12.50, no significant difference (p = {p_value:.2g}, n = 2) |"
+        in text
+    )
 
 
 def test_metrics_beside_it_and_rows_that_are_only_quoted(tmp_path: Path, trainer: Trainer) -> None:
@@ -162,7 +168,7 @@ def test_metrics_beside_it_and_rows_that_are_only_quoted(tmp_path: Path, trainer
     [
         ({"beside": ["error"]}, "a metric has two columns"),
         ({"beside": ["precision"]}, r"beside: must be measured by every run; got precision"),
-        ({"quoted": {"l-gm": {"mean": 0.1}}}, "l-gm is quoted, and a method that is run"),
+        ({"quoted": {"l-gm": {"mean": 0.1}}}, "l-gm is both in `quoted` and in `methods`"),
         ({"quoted": {"others": {"mean": 2.0}}}, "published rates are fractions"),
     ],
 )
@@ -175,7 +181,7 @@ def test_columns_and_quoted_rows_are_checked(tmp_path: Path, changes: dict[str, 
 def test_published_numbers_need_their_column(tmp_path: Path) -> None:
     content = settings()
     content["methods"][0]["published_beside"] = {"nmi": {"mean": 0.5}}
-    with pytest.raises(InputError, match="published numbers of nmi, which is not beside"):
+    with pytest.raises(InputError, match="nmi has published numbers but is not listed in `beside`"):
         load_experiment(write(tmp_path, content))
 
 
@@ -244,19 +250,25 @@ def test_the_memory_of_a_layer_is_drawn_over_its_size(
     tmp_path: Path, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn: list[Line] = []
-    real = report.series_panel
+    real = wsoftmax_figure.series_panel
 
     def noting(lines: list[Line], **labels: Any) -> Any:
-        drawn.extend(lines if "MiB" in labels["value"] else [])
+        drawn.extend(lines)
         return real(lines, **labels)
 
-    def memory(self: images.ImageTask, setting: str, run: FinishedRun) -> float | None:
-        assert isinstance(run.config, ClassificationConfig)
-        return float(run.config.network.embedding_dim or 0) if setting == "embedding_dim" else None
+    def outputs(folder: Path) -> SimpleNamespace:
+        width = read_yaml(folder / "config.yaml")["network"]["embedding_dim"]
+        return SimpleNamespace(dense_parameters=width * 2**18)
+
+    def train(config: ClassificationConfig, folder: Path) -> None:
+        trainer(config, folder)
+        (folder / MODEL_NAME).touch()
 
     monkeypatch.setattr(run, "write_experiment_report", report.write_experiment_report)
-    monkeypatch.setattr(report, "series_panel", noting)
-    monkeypatch.setattr(images.ImageTask, "memory", memory)
+    monkeypatch.setattr(images, "train_classifier", train)
+    monkeypatch.setattr(images.ImageTask, "pictures", lambda *_: ())
+    monkeypatch.setattr(wsoftmax_figure, "series_panel", noting)
+    monkeypatch.setattr(wsoftmax_figure, "run_outputs", outputs)
     content = settings() | {
         "cases": [{"name": f"m{m}", "settings": {"network": {"embedding_dim": m}}} for m in (9, 2)]
     }
@@ -400,7 +412,11 @@ def test_a_training_that_stops_says_which(tmp_path: Path, monkeypatch: pytest.Mo
             "published rates are fractions",
         ),
         ("methods", [{"name": "softmax", "seeds": [1], "settings": {"seed": 2}}], "seed is set by the seeds"),
-        ("cases", [{"name": "k", "settings": {}, "published": {"x": {}}}], "of what is no method"),
+        (
+            "cases",
+            [{"name": "k", "settings": {}, "published": {"x": {}}}],
+            "a published number for x, which is not a method",
+        ),
         ("cases", [{"name": "k", "settings": {}}], "published numbers stand with the cases"),
     ],
 )

@@ -21,7 +21,8 @@ from faceverif.classification.networks import build_network
 from faceverif.classification.sources import PIXEL_STATISTICS
 from faceverif.config.run import RunConfig
 from faceverif.config.yaml_text import parse_yaml
-from faceverif.experiment.config import load_experiment, plan_runs
+from faceverif.experiment.config import load_experiment
+from faceverif.experiment.plan import plan_runs
 from faceverif.objective import LearningModel, Objective
 from faceverif.penalties import Lesson
 from faceverif.training.optimizer import build_optimizer
