@@ -10,6 +10,7 @@ import typer
 
 from faceverif.cli.browser import app as serve_app
 from faceverif.cli.certification import certify
+from faceverif.cli.comparison import compare
 from faceverif.cli.configs import config_keys, config_list, config_show
 from faceverif.cli.hub import hub_pull, hub_push
 from faceverif.cli.identification import identify, rank
@@ -20,7 +21,7 @@ from faceverif.cli.rejection import attack, calibrate_rejection, reject
 from faceverif.cli.serving import serve
 from faceverif.cli.synthetic import demo, fit_faces, synthesise
 from faceverif.cli.training import classify, experiment, report, train
-from faceverif.cli.verification import calibrate, compare, embed, verify
+from faceverif.cli.verification import calibrate, embed, verify
 from faceverif.cli.version import show_version
 
 

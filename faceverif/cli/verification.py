@@ -1,4 +1,4 @@
-"""Commands that use a model: embed, verify, calibrate, compare."""
+"""Commands that use a model: embed, verify, calibrate."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from data_prep.device import choose_device
 from data_prep.errors import InputError
 from data_prep.progress import say
 from faceverif.cli.checks import THIS_MACHINE, can_be_file, exists, made_by
@@ -19,12 +18,9 @@ from faceverif.cli.options import (
     Model,
     On,
     OnnxOutput,
-    OptionalModel,
     OutDir,
     PoolingName,
     Preprocess,
-    RejectAt,
-    Thresholds,
     engine_on,
 )
 from faceverif.template_matching.options import DEFAULT_POOLING
@@ -291,49 +287,3 @@ def calibrate(
 
     path = out or calibration_file(model[0])
     typer.echo(set_thresholds(embedder, data, protocol, out=path, options=options).text())
-
-
-def compare(
-    first: Annotated[Path | None, typer.Argument(callback=exists, help="A photo.")] = None,
-    second: Annotated[Path | None, typer.Argument(callback=exists, help="Another photo.")] = None,
-    pairs: Annotated[
-        Path | None,
-        typer.Option(
-            "--pairs",
-            callback=exists,
-            help="Instead of two photos: a CSV with the columns first,second. Paths are relative to it.",
-        ),
-    ] = None,
-    model: OptionalModel = None,
-    preprocess: Preprocess = None,
-    output: OnnxOutput = None,
-    far: Annotated[
-        float, typer.Option(min=0, max=1, help="False accept rate whose calibrated threshold decides.")
-    ] = 0.01,
-    thresholds: Thresholds = None,
-    reject: RejectAt = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out", callback=can_be_file(".png"), help="Save the two crops side by side, as a PNG."
-        ),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
-    device: Device = "auto",
-) -> None:
-    """Decide whether two photos show the same person.
-
-    The exit code is 0 whatever the decision is. With --pairs it is 1 if a row could not be compared.
-    """
-    from faceverif.cli.comparison import ComparisonRequest, print_comparison
-    from faceverif.models import model_or_shipped
-
-    request = ComparisonRequest(first, second, pairs, reject, out, as_json, as_csv)
-    chosen = model_or_shipped(model[0] if model else None)
-    choose_device(device)
-
-    from faceverif.verification.compare import Comparer
-
-    comparer = Comparer.load(chosen, far=far, preprocess=preprocess, output=output, thresholds=thresholds)
-    raise typer.Exit(print_comparison(request, comparer, model=chosen))
