@@ -30,7 +30,7 @@ docs: $(READY)  ## the documentation site, in site/; without a network, and a wa
 	NO_MKDOCS_2_WARNING=true $(VENV)/bin/mkdocs build --strict --quiet
 
 reference: $(READY)  ## docs/reference/config.md and configs/schema, from the config sections
-	$(VENV)/bin/python -m faceverif.cli.config_pages
+	$(VENV)/bin/python docs/from_code/config_pages.py
 
 clean:
 	rm -rf $(VENV)

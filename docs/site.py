@@ -9,13 +9,12 @@ import posixpath
 import re
 from pathlib import Path
 
+from from_code.command_page import command_page
+from from_code.equation_page import equation_page
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 from pymdownx.slugs import slugify
-
-from faceverif.cli.command_page import command_page
-from faceverif.cli.equation_page import equation_page
 
 ROOT = Path(__file__).resolve().parents[1]
 # Pages at the top of the project, and their names in the site.

@@ -10,7 +10,7 @@ import pytest
 from pydantic import Field
 from test_cli import run_main
 
-from faceverif.cli.config_pages import ROOT, pages
+from docs.from_code.config_pages import ROOT, pages
 from faceverif.cli.configs import all_parts, config_models
 from faceverif.config.reading import read_yaml
 from faceverif.config.reference import parts_of

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from docs.from_code.command_page import command_page
+from docs.from_code.equation_page import PAPERS, equation_page
 from faceverif.cli.app import all_commands, command_line
-from faceverif.cli.command_page import command_page
-from faceverif.cli.equation_page import PAPERS, equation_page
 from faceverif.config.reading import read_yaml
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -75,8 +75,11 @@ def exists(name: str) -> bool:
         ("data.md", "`[a](b.md)` and [a](../tests/x.py)", "`[a](b.md)` and a"),
     ],
 )
-def test_links_lead_to_the_pages_of_the_site(place: str, text: str, wanted: str) -> None:
+def test_links_lead_to_the_pages_of_the_site(
+    monkeypatch: pytest.MonkeyPatch, place: str, text: str, wanted: str
+) -> None:
     pytest.importorskip("mkdocs", reason="the extra docs is not installed")
+    monkeypatch.syspath_prepend(ROOT / "docs")  # as mkdocs does
     site = runpy.run_path(str(ROOT / "docs" / "site.py"))
     pages = {"index.md", "three_tasks.md", "RESULTS.md", "data.md", "report.png", "training.md"}
     files = SimpleNamespace(get_file_from_path=lambda path: path if path in pages else None)

@@ -15,13 +15,13 @@ import faceverif
 from data_prep.errors import InputError
 from data_prep.face_model import load_face_model
 from data_prep.synthetic import synthesise_photos
-from faceverif.cli import ship_model
-from faceverif.cli.ship_model import LARGEST_BYTES, ship
 from faceverif.models import MODEL_NAME, load_model
 from faceverif.models.location import SHIPPED
 from faceverif.training.loop import train
 from faceverif.verification.calibration import load_calibration
 from faceverif.verification.compare import Comparer
+from maintenance import ship_model
+from maintenance.ship_model import LARGEST_BYTES, ship
 
 pytestmark = pytest.mark.usefixtures("small_inputs")
 

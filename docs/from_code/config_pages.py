@@ -1,6 +1,6 @@
 """Writes what is generated from the config sections: the reference page, and a JSON schema for each command.
 
-    python -m faceverif.cli.config_pages
+    python docs/from_code/config_pages.py
 
 A test holds both to the sections.
 """

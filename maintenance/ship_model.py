@@ -1,8 +1,8 @@
 """Put a finished run into the package, as the model that commands take where none is named.
 
-`python -m faceverif.cli.ship_model RUN --data ALIGNED --protocol PAIRS` writes weights in float16, thresholds
-from the pairs, and what the model was trained on, without the paths of this
-machine. The card beside them is written by hand.
+`python maintenance/ship_model.py RUN --data ALIGNED --protocol PAIRS` writes weights in float16, thresholds
+from the pairs, and what the model was trained on, without the paths of this machine. The card
+beside them is written by hand.
 """
 
 from __future__ import annotations
