@@ -8,8 +8,9 @@ the two equal.
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple, get_args, get_type_hints
 
 import pytest
 from classification.test_networks import KNOWN as TESTED_NETWORKS
@@ -20,9 +21,11 @@ from test_objective import OF_CRITERIA as TESTED_CRITERIA
 from test_pair_attacks import SMALL as TESTED_PAIR_ATTACKS
 from test_penalties import MODULES as TESTED_PENALTIES
 
+from data_prep.alignment import TEMPLATES
 from faceverif.backbones import BACKBONES
 from faceverif.classification.config import NetworkConfig
 from faceverif.classification.networks import NETWORKS
+from faceverif.cli.preparation import align
 from faceverif.config.backbones import BackboneConfig
 from faceverif.config.criteria import CriterionConfig
 from faceverif.config.heads import HeadConfig
@@ -169,3 +172,9 @@ def test_detectors_and_controls_have_the_names_that_configs_may_use() -> None:
 
 def test_every_kind_of_run_of_an_experiment_can_be_named_and_trained() -> None:
     assert tuple(RUN_KINDS) == tuple(TASKS) == get_args(KindName)
+
+
+def test_the_help_of_align_names_every_template() -> None:
+    """It is written by hand: the registry brings OpenCV, which --help does without."""
+    text = get_type_hints(align, include_extras=True)["template"].__metadata__[0].help
+    assert re.findall(r"[a-z]+-\d+", text) == list(TEMPLATES)

@@ -100,7 +100,7 @@ def _in_storage(path: Path, *, field: str) -> AlignedDataset:
         field,
         "must hold WebDataset shards (.tar) or Parquet files of crops, to be read from a storage",
         got=f"{', '.join(sorted(names)[:3])} at {path}" if names else f"no file right at {path}",
-        fix="Write shards, faceverif data export ALIGNED SHARDS --format webdataset, and upload them.",
+        fix="Write shards, faceverif data export ALIGNED SHARDS, and upload them.",
     )
 
 

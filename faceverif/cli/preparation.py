@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from data_prep.atomic import refuse_file
 from data_prep.device import choose_device
+from data_prep.fetching.known_sets import KNOWN_SETS, find_known_set
 from data_prep.progress import say
 from faceverif.cli.checks import THIS_MACHINE, can_be_folder, can_hold_photos, exists, known_detector, made_by
 from faceverif.cli.options import (
@@ -110,9 +110,7 @@ def data_check(
 def data_fetch(
     name: Annotated[
         str,
-        typer.Argument(
-            help="lfw, cfp, agedb, calfw, cplfw, xqlfw, sllfw, mlfw, talfw, rfw, casia-webface or celeba."
-        ),
+        typer.Argument(help=f"One of {', '.join(KNOWN_SETS)}."),
     ],
     out: Annotated[Path | None, typer.Option("--out", help="Folder for it; default: data/NAME.")] = None,
     accept: Annotated[
@@ -121,7 +119,6 @@ def data_fetch(
 ) -> None:
     """Say where a data set can be fetched and on what terms; with --accept, fetch, verify and unpack it."""
     from data_prep.fetching.fetch import fetch, plan_text
-    from data_prep.fetching.known_sets import find_known_set
 
     known = find_known_set(name)
     folder = out or Path("data") / name
@@ -182,12 +179,6 @@ def data_audit(
     typer.echo(f"exclusions: {out / 'exclusions.csv'}\nreport: {out / 'report.html'}")
 
 
-class ExportFormat(StrEnum):
-    """What `faceverif data export` writes."""
-
-    WEBDATASET = "webdataset"
-
-
 def data_export(
     aligned: Annotated[
         Path,
@@ -197,7 +188,9 @@ def data_export(
         ),
     ],
     out: Annotated[Path, typer.Argument(callback=can_be_folder, help="Folder for the shards: new or empty.")],
-    to: Annotated[ExportFormat, typer.Option("--format", help="What to write.")],
+    to: Annotated[
+        Literal["webdataset"], typer.Option("--format", help="What to write: so far WebDataset shards alone.")
+    ] = "webdataset",
     shard_mb: Annotated[float, typer.Option(min=0, help="Largest size of a shard, in MB.")] = 500,
     part: Annotated[
         str | None,

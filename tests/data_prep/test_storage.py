@@ -192,9 +192,7 @@ def test_other_columns_are_named(tmp_path: Path, columns: dict[str, list[object]
 
 
 def test_what_is_no_pack_in_a_storage_is_sent_to_export(tmp_path: Path, folder: AlignedDataset) -> None:
-    assert "faceverif data export ALIGNED SHARDS --format webdataset" in refused(
-        Path(f"file://{folder.root}")
-    )
+    assert "faceverif data export ALIGNED SHARDS, and upload" in refused(Path(f"file://{folder.root}"))
     write_rec(tmp_path / "pack", [(0, CROPS["P0/0.jpg"])])
     assert "train.idx, train.rec at" in refused(Path(f"file://{tmp_path}/pack"))
     write_tar(tmp_path / "torn/a.tar", {"1.jpg": CROPS["P0/0.jpg"], "1.cls": b"0"})

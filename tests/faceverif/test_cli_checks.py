@@ -287,7 +287,7 @@ WRONG = [
     ("data audit nowhere --against there --out o --model m", "TRAIN: there is no such"),
     ("data audit there --against nowhere --out o --model m", "--against: there is no such"),
     ("data audit there --against there --out o", "Missing option '--model'"),
-    ("data export nowhere out --format webdataset", "ALIGNED: there is no such"),
+    ("data export nowhere out", "ALIGNED: there is no such"),
     ("data fetch lwf", "casia-webface"),
     ("data fetch lfw --out file", "--out: must be a folder"),
     ("data audit there --against there --out file/o", "--out: must be a folder; got the file file"),
