@@ -66,7 +66,9 @@ class ImageTask(Task[ClassificationConfig]):
             "curves", "Training", "", panels_of_runs(curves, titles, over="epoch", styles=styles)
         )
         errors = {name: run.result.metrics["ece"] for name, run in runs.items()}
-        note = "Bars: accuracy of the images by confidence. Lines: their mean confidence, to compare with it."
+        note = (
+            "Bars: accuracy of images of like confidence. Lines: their mean confidence; ideally both agree."
+        )
         panels = reliability_panels(outputs, ece=errors, styles=styles)
         yield PageFigure("reliability", "Reliability", note, panels)
         # The means of L-GM are places: an angle to them says little of a class.
