@@ -143,10 +143,12 @@ def known_preprocessing(value: str | None) -> str | None:
 
 
 def load_checked(model: type[Config], path: Path, overrides: list[str] | None) -> Config:
-    """A config, with every path in it that must exist."""
+    """A config of this command, with every path in it that must exist."""
+    from faceverif.cli.configs import refuse_other_command
     from faceverif.config.paths import refuse_missing_paths
     from faceverif.config.reading import load_config
 
+    refuse_other_command(path, model)
     config = load_config(model, path, overrides or [])
     refuse_missing_paths(config)
     return config

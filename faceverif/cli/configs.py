@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -9,6 +10,9 @@ import typer
 if TYPE_CHECKING:
     from faceverif.config.reference import Part
     from faceverif.config.section import Section
+
+# Where a command that takes a config writes to.
+_RESULTS = {"train": "run RUN", "classify": "run RUN", "experiment": "out OUT", "reject": "out OUT"}
 
 
 def config_list() -> None:
@@ -61,6 +65,34 @@ def config_models() -> dict[str, type[Section]]:
         "experiment": ExperimentConfig,
         "reject": RejectionConfig,
     }
+
+
+def refuse_other_command(path: Path, model: type[Section]) -> None:
+    """Stop where a config is one of another command, told by its keys.
+
+    Args:
+        path: of the config.
+        model: what it should be.
+
+    Raises:
+        InputError: it has keys of another command's config alone; or it cannot be read.
+    """
+    from data_prep.errors import InputError
+    from faceverif.config.reading import read_yaml
+
+    keys = set(read_yaml(path))
+    if keys <= set(model.model_fields):
+        return
+    models = config_models()
+    own = next(command for command, each in models.items() if each is model)
+    other = next((command for command, each in models.items() if keys <= set(each.model_fields)), None)
+    if other is not None:
+        raise InputError(
+            "config",
+            f"must be a config for `faceverif {own}`",
+            got=f"{path}, which is one for `faceverif {other}`",
+            fix=f"Give it to that command: faceverif {other} {path} --{_RESULTS[other]}",
+        )
 
 
 def all_parts() -> dict[str, Part]:

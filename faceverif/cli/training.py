@@ -11,6 +11,7 @@ from data_prep.device import choose_device
 from data_prep.errors import InputError
 from data_prep.progress import say
 from faceverif.cli.checks import can_be_folder, load_checked, made_by
+from faceverif.cli.configs import refuse_other_command
 from faceverif.cli.options import (
     ConfigFile,
     Device,
@@ -96,9 +97,10 @@ def experiment(
 ) -> None:
     """Run the table of a paper, methods x seeds, and show our numbers beside the paper's."""
     from faceverif.config.paths import refuse_missing_paths
-    from faceverif.experiment.config import load_experiment
+    from faceverif.experiment.config import ExperimentConfig, load_experiment
     from faceverif.experiment.plan import advice_in_a_table, plan_runs
 
+    refuse_other_command(config, ExperimentConfig)
     for planned in plan_runs(load_experiment(config, override or []), source=str(config), only=only or []):
         try:
             refuse_missing_paths(planned.config)

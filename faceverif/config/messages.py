@@ -76,9 +76,37 @@ def _explained(
         broken = first["ctx"]
         return ".".join(filter(None, (key, broken["key"]))), broken["rule"], broken["got"], ""
     if kind == "missing":
-        return key, _RULES[kind], "nothing", ""
+        return key, _RULES[kind], "nothing", _example(key.rpartition(".")[2], sections)
     said = first["msg"].removeprefix("Value error, ")
     return key, _RULES.get(kind, said[:1].lower() + said[1:]), None, _advice(kind, first["input"])
+
+
+def _example(key: str, parents: Sequence[type[Section]]) -> str:
+    """A section that is missing, as it may be written: the choice with the fewest required keys.
+
+    Args:
+        key: its name.
+        parents: the sections that it may stand in.
+
+    Returns:
+        A sentence; empty for a key that is no section.
+    """
+    fields = [parent.model_fields[key] for parent in parents if key in parent.model_fields]
+    sections = [section for field in fields for section in sections_in(field.annotation)]
+    if not sections:
+        return ""
+    written = [_required_keys(section) for section in sections]
+    shortest = min(written, key=len)
+    example = f"Example: {key}: {{{', '.join(shortest)}}}"
+    explained = any(each.endswith("...") for each in shortest) or len(written) > 1
+    return example + (f" (`faceverif config keys {key}` explains the keys)." if explained else ".")
+
+
+def _required_keys(section: type[Section]) -> list[str]:
+    """`name: cosine`, and `learning_rate: ...` for a key whose value only the user knows."""
+    tags = _tags(section)
+    required = [name for name, field in section.model_fields.items() if field.is_required()]
+    return [f"name: {tags[0]}" if name == "name" and tags else f"{name}: ..." for name in required]
 
 
 def _unknown_key(

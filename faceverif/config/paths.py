@@ -19,7 +19,7 @@ from data_prep.errors import InputError
 from data_prep.storage import address_of, files_at
 from faceverif.config.section import Section, broken_rule
 
-_ALIKE = 0.75  # difflib's ratio, from which one name is probably a misspelling of the other
+ALIKE = 0.75  # difflib's ratio, from which one name is probably a misspelling of the other
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def near_names(path: Path, *, pattern: str = "*", most: int = 3) -> str:
         names = sorted(entry.name for entry in path.parent.glob(pattern))
     except (OSError, ValueError):
         return ""
-    close = difflib.get_close_matches(path.name, names, n=most, cutoff=_ALIKE)
+    close = difflib.get_close_matches(path.name, names, n=most, cutoff=ALIKE)
     return f"There is {', '.join(str(path.with_name(name)) for name in close)}." if close else ""
 
 

@@ -13,7 +13,7 @@ from data_prep.errors import InputError, few
 from faceverif.config.messages import as_input_error, short
 from faceverif.config.paths import near_names
 from faceverif.config.section import Section
-from faceverif.config.shipped import shipped_in_place_of
+from faceverif.config.shipped import near_shipped, shipped_in_place_of
 from faceverif.config.yaml_text import YAMLProblem, parse_setting, read_yaml_file, yaml_text
 
 Config = TypeVar("Config", bound=Section)
@@ -106,8 +106,7 @@ def _require_file(path: Path) -> None:
     if path.exists():
         raise InputError("config", "must be a YAML file", got=f"{path}, which is no file", fix="Name a file.")
     near = near_names(path, pattern="*.yaml") or _offer(path.parent)
-    fix = near or "Check the name and the folder that you are in."
-    raise InputError("config", "there is no such file", got=path, fix=fix)
+    raise InputError("config", "there is no such file", got=path, fix=near or near_shipped(path))
 
 
 def _offer(folder: Path) -> str:

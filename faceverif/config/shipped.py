@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import textwrap
 from pathlib import Path
 
 from data_prep.errors import InputError
-from faceverif.config.paths import near_names
+from faceverif.config.paths import ALIKE, near_names
 
 # A checkout has them at its top; an installed package has them as a folder of its own.
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -56,12 +57,28 @@ def find_shipped_config(name: str) -> Path:
 def shipped_in_place_of(path: Path) -> Path:
     """The shipped config where a path names one and the user's folder has no such file; else the path.
 
-    README's commands name `configs/...`; after `pip install` there is no such folder.
+    README's commands name `configs/...`; after `pip install` there is no such folder. `faceverif config list`
+    names the same config without folder and ending.
     """
-    if path.parts[:1] != ("configs",) or path.exists():
+    in_folder = path.parts[:1] == ("configs",)
+    if path.is_absolute() or path.exists() or not (in_folder or path.suffix != ".yaml"):
         return path
-    shipped = (place / Path(*path.parts[1:]) for place in _PLACES)
+    below = Path(*path.parts[1:]) if in_folder else path
+    name = below.name.removesuffix(".yaml")
+    shipped = (place / below.with_name(f"{name}.yaml") for place in _PLACES if name)
     return next((file for file in shipped if file.is_file()), path)
+
+
+def near_shipped(path: Path) -> str:
+    """What to do where a path names neither a file nor a shipped config."""
+    wanted = path.as_posix().removeprefix("configs/").removesuffix(".yaml")
+    near = difflib.get_close_matches(wanted, shipped_configs(), n=1, cutoff=ALIKE)
+    if near:
+        return f"Of the configs of this project, {near[0]} has such a name."
+    return (
+        "Check the name and the folder that you are in. `faceverif config list` names the configs of this "
+        "project."
+    )
 
 
 def opening_of(config: Path) -> tuple[str, str]:
