@@ -38,7 +38,7 @@ def _forget(_path: Path, _reason: str) -> None:
     """For callers that need no account of what is passed over."""
 
 
-def walk(folder: Path, *, skip: Skip = _forget, field: str = "SRC") -> Iterator[tuple[Path, list[Path]]]:
+def walk(folder: Path, *, skip: Skip = _forget, field: str = "SOURCE") -> Iterator[tuple[Path, list[Path]]]:
     """Every folder from `folder` down, with its files, both sorted by name.
 
     Links are followed, but each real folder is visited once, under its own name if it lies below `folder`.

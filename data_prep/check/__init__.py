@@ -71,13 +71,13 @@ def check(path: Path, look: Look | None = None) -> CheckReport:
         InputError: nothing is there, nothing of a known kind, or the work was stopped where it ran.
     """
     if not path.exists():
-        raise InputError("PATH", "must be a data set or a list of pairs", got=path, fix="Check the path.")
+        raise InputError("SOURCE", "must be a data set or a list of pairs", got=path, fix="Check the path.")
     kind = _kind_of(path)
     if kind is None and (opening_lines(path) or path.suffix.lower() in LIST_ENDINGS):
         protocol_alone(path)  # says what is wrong, in the words of `verify`
     if kind is None:
         raise InputError(
-            "PATH",
+            "SOURCE",
             f"must be one of: {'; '.join(_known_kinds())}",
             got=path,
             fix="Check the path.",

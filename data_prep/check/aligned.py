@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_prep.check.look import Broken, Look
+from data_prep.check.names import doubtful_names
 from data_prep.check.report import CheckReport, report_looked
 from data_prep.dataset.crops import Crops, decode_crop
 from data_prep.dataset.manifest import AlignedDataset, Status
@@ -28,8 +29,10 @@ def examine_aligned(path: Path, report: CheckReport, look: Look) -> None:
     header = dataset.header
     report.facts.append(f"{header.template}, {header.policy}, manifest sha256 {dataset.sha256}")
     counts = ", ".join(f"{len(dataset.with_status(status)):,} {status.value}" for status in Status)
-    identities = len(dataset.table.column("identity").drop_null().unique())
-    report.facts.append(f"{len(dataset):,} photos of {identities:,} identities: {counts}")
+    identities = dataset.table.column("identity").drop_null().unique().to_pylist()
+    report.facts.append(f"{len(dataset):,} photos of {len(identities):,} identities: {counts}")
+    for what, names in doubtful_names(identities, map(str, dataset.column("photo"))).items():
+        report.count(what, names)
     report.facts.append(_quality_text(dataset))
     _examine_crops(dataset, report, look)
 

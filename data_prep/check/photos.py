@@ -10,6 +10,7 @@ from pathlib import Path
 
 from data_prep.check.labelled import examine_protocol, examine_templates
 from data_prep.check.look import Broken, Look
+from data_prep.check.names import doubtful_names
 from data_prep.check.report import CheckReport, report_looked
 from data_prep.dataset.crops import is_missing
 from data_prep.errors import InputError
@@ -50,6 +51,8 @@ def examine_photos(source: SourceFormat, place: Path, report: CheckReport, look:
     usable = [photo for photo in photos if photo.refused is None]
     identities = {photo.identity for photo in usable if photo.identity is not None}
     _report_identities(usable, identities, report, pairs=source in (insightface_bin.FORMAT, ijb.FORMAT))
+    for what, names in doubtful_names(identities, (photo.key for photo in usable)).items():
+        report.count(what, names)
     _report_refused(photos, report)
     if len(skipped):
         report.facts.append(skipped.text())

@@ -35,7 +35,7 @@ class Exclusion(NamedTuple):
         kind: photo or identity.
         name: as the manifest has it.
         reason: a stable word, such as `mislabelled`.
-        score: the evidence as a number, such as a cosine similarity; null where none is needed.
+        score: the evidence as a number, such as a cosine similarity; None where there is none.
         evidence: the photo or identity that it was compared with; empty likewise.
     """
 

@@ -38,7 +38,7 @@ def make_pair_list(
         folds, pairs, seed: as for `draw_pairs`.
         within: the column of the groups within which impostor pairs are drawn; it stands in the list too.
         attributes: a file that may have this column.
-        hold_out: share of the people whom the pairs show; a list for `data.exclude` names them. null: the
+        hold_out: share of the people whom the pairs show; a list for `data.exclude` names them. None: the
             pairs show everybody, and there is no such list.
 
     Returns:

@@ -186,7 +186,7 @@ def _header_of_given(photos: GivenPhotos, template: Template, settings: AlignSet
             "--template",
             "must be one that is cut by landmarks, for photos whose landmarks are given",
             got=f"{template.name}, which is cut by the detector's box",
-            fix=f"Use --template arcface-{template.crop_px}, or give the folder of the pictures as SRC.",
+            fix=f"Use --template arcface-{template.crop_px}, or give the folder of the pictures as SOURCE.",
         )
     if settings.detector != MTCNN:
         raise InputError(
@@ -203,7 +203,7 @@ def _header_of_given(photos: GivenPhotos, template: Template, settings: AlignSet
 def _check_out(source: Path, out: Path) -> None:
     if out.resolve().is_relative_to(source.resolve()):
         raise InputError(
-            "OUT", "must not lie in SRC, or crops would count as photos", got=out, fix="Name another."
+            "OUT", "must not lie in SOURCE, or crops would count as photos", got=out, fix="Name another."
         )
     if out.exists() and not out.is_dir():
         raise InputError("OUT", "must be a folder", got=f"a file, {out}", fix="Name another.")

@@ -114,7 +114,7 @@ class Journal:
             differs = ", ".join(f"{key} {begun.get(key)}" for key in header if begun.get(key) != header[key])
             raise InputError(
                 "OUT",
-                "must have been begun with the same SRC and options, by this version",
+                "must have been begun with the same SOURCE and options, by this version",
                 got=differs or f"other options in {self._path}",
                 fix="Name another OUT.",
             )

@@ -57,7 +57,7 @@ def list_source(source: Path) -> Listing[SourcePhoto]:
     found = find_format(source)
     if found is None:
         raise InputError(
-            "SRC",
+            "SOURCE",
             f"must be a folder or file of photos: {'; '.join(known.description for known in FORMATS)}",
             got=source,
             fix="Unpack it, and give the folder." if _is_archive(source) else "Check the path.",

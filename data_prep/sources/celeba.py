@@ -42,7 +42,7 @@ def list_photos(source: Path) -> Listing[FilePhoto]:
     named = sum(photo.identity is not None for photo in photos)
     if not named:
         raise InputError(
-            "SRC", f"must hold photos that {path.name} names", got="none", fix="Put them beside it."
+            "SOURCE", f"must hold photos that {path.name} names", got="none", fix="Put them beside it."
         )
     if named < len(identities):
         say(f"{source} holds {named:,} of the {len(identities):,} photos that {path.name} names")
@@ -108,7 +108,7 @@ def _broken(path: Path, number: int, got: str) -> InputError:
 
 def _twice(photo: FilePhoto, other: FilePhoto) -> InputError:
     return InputError(
-        "SRC",
+        "SOURCE",
         "must hold each photo once",
         got=f"{photo.path} and {other.path}",
         fix="Give a folder with one version of the photos, in the wild or aligned, and the identity file.",

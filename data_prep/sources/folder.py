@@ -37,13 +37,16 @@ def list_photos(source: Path) -> Listing[FilePhoto]:
         )
     if not source.is_dir():
         raise InputError(
-            "SRC", "must be a folder with a folder of photos per identity", got=source, fix="Check the path."
+            "SOURCE",
+            "must be a folder with a folder of photos per identity",
+            got=source,
+            fix="Check the path.",
         )
     skipped = Skipped()
     paths = list(picture_files(source, skipped))
     if not paths:
         found = f"none in {source}" + (f" ({skipped.text()})" if len(skipped) else "")
-        raise InputError("SRC", "must hold photos", got=found, fix="Check the path.")
+        raise InputError("SOURCE", "must hold photos", got=found, fix="Check the path.")
     photos = _named(source, paths)
     if all(photo.identity is None for photo in photos):
         _refuse_part_of_celeba(source, paths[0])
@@ -54,7 +57,7 @@ def _refuse_part_of_celeba(source: Path, photo: Path) -> None:
     above = celeba.identity_file_above(source) if photo.stem.isdecimal() else None
     if above is not None:
         raise InputError(
-            "SRC",
+            "SOURCE",
             "must hold CelebA's identity file beside its photos",
             got=source,
             fix=f"Give the folder above: {above}",

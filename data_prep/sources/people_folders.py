@@ -27,7 +27,7 @@ _CONTAINERS = {
 }
 _SHORTEST_NUMBER = 4  # digits of a number that names a person and the person's photos
 
-_ALIGNED = "SRC"  # the argument of `faceverif align`
+_ALIGNED = "SOURCE"  # the argument of `faceverif align`
 
 _Folders = Sequence[tuple[str, ...]]
 

@@ -133,7 +133,7 @@ def _rec_file(source: Path) -> Path:
         return source / "train.rec"
     if len(found) > 1:
         raise InputError(
-            "SRC",
+            "SOURCE",
             "must hold one .rec file",
             got=", ".join(path.name for path in found[:5]),
             fix="Give the file instead of its folder.",

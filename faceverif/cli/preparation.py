@@ -58,13 +58,19 @@ def align(
 ) -> None:
     """Find faces, cut them in a template, and write crops with a manifest."""
     from data_prep.alignment import find_template
+    from data_prep.check.names import doubtful_names
     from data_prep.prepare.task import AlignSettings
     from data_prep.sources import list_source
+    from data_prep.sources.base import some
     from data_prep.work.here import Processes
 
     find_template(template)
     engine = engine_on(on, here=Processes(workers), device=device, workers=workers)
     listing = list_source(source)
+    for what, names in doubtful_names(
+        (photo.identity for photo in listing.photos), (photo.key for photo in listing.photos)
+    ).items():
+        say(f"warning: {len(names):,} {what}: {some(names)}")
     say(f"aligning {len(listing.photos):,} photos of {source} to {template}: {out}")
     if not engine.outlasts:
         choose_device(device)
@@ -77,7 +83,7 @@ def align(
 
 
 def data_check(
-    path: Annotated[
+    source: Annotated[
         Path,
         typer.Argument(
             callback=exists, help="Photos in any form that `align` reads, an aligned set, or a list of pairs."
@@ -98,9 +104,9 @@ def data_check(
     from faceverif.report.check_page import refuse_inside, write_check_page
 
     if out is not None:
-        refuse_inside(out, path)
+        refuse_inside(out, source)
     look = Look(every, engine_on(on, here=ThisProcess(), device=None))
-    report = check(path, look)
+    report = check(source, look)
     typer.echo(report.text())
     if out is not None:
         typer.echo(f"report: {write_check_page(report, out)}")

@@ -7,6 +7,7 @@ import shutil
 import struct
 import tarfile
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +19,11 @@ from data_prep import photos
 from data_prep.alignment import find_template
 from data_prep.check import Look, check, look
 from data_prep.check import photos as photo_check
-from data_prep.dataset.manifest import MANIFEST_NAME, Status, header_for, write_manifest
+from data_prep.check.names import doubtful_names
+from data_prep.dataset.manifest import MANIFEST_NAME, AlignedDataset, Status, header_for, write_manifest
 from data_prep.errors import InputError
 from data_prep.fetching.known_sets import KnownSet
+from data_prep.made_lists.pair_file import make_pair_list
 from data_prep.protocols import protocol_alone
 
 
@@ -217,6 +220,32 @@ def test_lists_of_pairs(tmp_path: Path) -> None:
     assert "a list in LFW's form, not LFW's own" in check(tmp_path / "pairs.txt").facts[1]
 
 
+def test_names_that_make_trouble_later_are_named(tmp_path: Path) -> None:
+    one, two = "\u00e9mile", "e\u0301mile"
+    odd = ["a/new\nline.jpg", "a/back\\slash.jpg", "trail /1.jpg", "a/'quoted'.jpg", 'a/say "hi".jpg']
+    photos = write_photos(
+        tmp_path / "p", f"{one}/1.jpg", f"{two}/1.jpg", "Bo/1.jpg", "bo /1.jpg", "a/1.jpg", *odd
+    )
+    alike, unlistable = sorted(check(photos).named.items())
+    assert alike[0].startswith("4 identities have a name that differs from another one in case")
+    assert set(alike[1]) == {repr(one), repr(two), "'Bo'", "'bo '"}
+    assert set(unlistable[1]) == {"a/new\nline.jpg", "a/back\\slash.jpg", "trail ", "bo "}
+    assert check(write_photos(tmp_path / "q", "Anna/1.jpg", "Ann/1.jpg")).whole
+
+
+@pytest.mark.parametrize(
+    "name", ["a\rb", "a\tb", "'a'", " a", "a\x85b", "#a", "a//b", "./a", "a\u2028b", '"a"']
+)
+def test_only_names_that_a_list_loses_are_doubtful(tmp_path: Path, name: str) -> None:
+    photos = [name, *(f"p{person}/{photo}" for person in range(4) for photo in range(3))][:-1]
+    rows = [{"photo": photo, "identity": f"p{place // 3}", "crop": "c"} for place, photo in enumerate(photos)]
+    header = header_for(find_template("arcface-112"), policy="none", min_face_px=20)
+    write_manifest(tmp_path, header, [row | {"status": "aligned"} for row in rows])
+    refused = pytest.raises(InputError, match="must have names that a list can hold")
+    with refused if doubtful_names([], [name]) else nullcontext():
+        make_pair_list(AlignedDataset.load(tmp_path), tmp_path / "m.csv", folds=2, pairs=None, seed=0)
+
+
 def test_pairs_that_contradict_themselves_are_named(tmp_path: Path) -> None:
     path = tmp_path / "list.csv"
     rows = ["a/1,a/2,1", "a/1,b/1,0", "a/2,a/1,0", "b/1,b/1,0", "b/1,b/2,1", "a/2,b/1,0"]
@@ -230,7 +259,7 @@ def test_a_text_that_is_no_list_is_refused_in_the_words_of_verify(tmp_path: Path
     path = tmp_path / "thesis.txt"
     for content, got in (
         (b"Chapter 1\n", "got first line 'Chapter 1'. Write a pair per line"),
-        ("left,right,same\n".encode("utf-16"), "save it again as UTF-8"),
+        (b"left,right,same\n\xff,b,1\n", "save it again as UTF-8"),
         (b"", "got an empty file"),
     ):
         path.write_bytes(content)

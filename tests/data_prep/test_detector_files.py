@@ -167,7 +167,7 @@ def test_the_header_names_the_detector_and_the_journal_holds_to_it(tmp_path: Pat
     assert header.second_pass == "none"
     begun = json.loads((tmp_path / "out/journal.jsonl").read_text().splitlines()[0])
     assert begun["detector"] == header.detector
-    with pytest.raises(InputError, match="same SRC and options"):
+    with pytest.raises(InputError, match="same SOURCE and options"):
         align_folder(tmp_path / "photos", tmp_path / "out", settings=AlignSettings(min_face_px=12))
 
 

@@ -98,7 +98,7 @@ def test_a_stopped_alignment_continues_with_the_same_list_alone(
     assert len(_align(release, out)) == ijb_release.PHOTOS
     assert len(calls) == 40 + ijb_release.PHOTOS - 32  # a group of 32 was in the journal
     _break(release, "7.jpg", "")
-    with pytest.raises(InputError, match=r"same SRC and options.*detector landmarks of"):
+    with pytest.raises(InputError, match=r"same SOURCE and options.*detector landmarks of"):
         _align(release, out)
 
 

@@ -305,7 +305,7 @@ def test_unknown_template(people: Path, tmp_path: Path) -> None:
 
 
 def test_out_inside_the_source(people: Path) -> None:
-    with pytest.raises(InputError, match="must not lie in SRC"):
+    with pytest.raises(InputError, match="must not lie in SOURCE"):
         align_folder(people, people / "aligned", settings=_SETTINGS)
     assert not (people / "aligned").exists()
 
@@ -325,7 +325,7 @@ def test_other_settings_or_another_source(
     out = aligned[0]
     with pytest.raises(InputError, match="min_face_px 40"):
         align_folder(source, out, settings=AlignSettings(min_face_px=20))
-    with pytest.raises(InputError, match="same SRC"):
+    with pytest.raises(InputError, match="same SOURCE"):
         align_folder(people, out, settings=_SETTINGS)
 
 
