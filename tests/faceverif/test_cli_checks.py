@@ -117,7 +117,7 @@ WRONG = [
     ("classify images.yaml --run x", "data.path: there is no such file"),
     (
         "classify missing.yaml --run x",
-        "no such file; got missing.yaml. Check the name and the folder",
+        "config: there is no such file",
     ),
     ("experiment table.yaml --out x", "data.path: there is no such file"),
     (
