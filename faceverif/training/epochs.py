@@ -114,7 +114,11 @@ class EpochLoop(ABC, Generic[Batch]):
         return False
 
     def advice_after_refusal(self, fix: str) -> str:
-        """The advice where a step is refused; here, what can be looked at may be kept."""
+        """The advice where a step is refused; a run may keep the batch and say where it is.
+
+        Args:
+            fix: the advice so far.
+        """
         return fix
 
     # --- the loop

@@ -154,7 +154,7 @@ class TrainingRun(EpochLoop[Batch]):
         )
 
     def warnings(self) -> list[str]:
-        """What speaks against the objective with this backbone."""
+        """What speaks against the objective with this backbone, and verifications of photos trained on."""
         lengths = warnings_of_lengths(self.config, mean_square=self.config.backbone.mean_square)
         embedder = self.embedder()
         seen = filter(None, (check.seen_warning(embedder, self.photos) for check in self.checks))
