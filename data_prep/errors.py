@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 
 # Control characters, invisible ones, those that turn the writing direction, and bytes that are no UTF-8.
+_LONGEST_QUOTE = 200  # characters of another library's message
 _ADDRESS = re.compile(r"\b(s3|gs):/(?!/)")  # as pathlib writes one: see `storage`
 _UNPRINTABLE = re.compile(
     "[\x00-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
@@ -66,6 +67,9 @@ def few(names: Sequence[str], *, most: int = 5) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """What another library's error says first, for a message of one line; its type where it says nothing."""
+    """What another library's error says first, for a message of one line; its type where it says nothing.
+
+    A long line is cut.
+    """
     text = str(error).strip()
-    return text.splitlines()[0] if text else type(error).__name__
+    return text.splitlines()[0][:_LONGEST_QUOTE] if text else type(error).__name__

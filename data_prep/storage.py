@@ -205,4 +205,4 @@ _REASONS = {
 def _reason(error: OSError) -> str:
     """What the storage says, in words; its own first line where it says something else."""
     text = str(error)
-    return next((words for mark, words in _REASONS.items() if mark in text), first_line(error)[:200])
+    return next((words for mark, words in _REASONS.items() if mark in text), first_line(error))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from data_prep.dataset.manifest import Status
 from data_prep.dataset.packed import load_aligned
 from data_prep.device import computing_device
 from data_prep.errors import InputError
+from data_prep.file_hash import file_hash
 from faceverif.classification.data import load_image_sets
 from faceverif.classification.trained import MODEL_NAME, load_classifier
 from faceverif.images.base import LabelledImages
@@ -111,4 +111,4 @@ def run_sha256(run: Path) -> str:
             fix="Train them first: faceverif train, faceverif classify, or faceverif experiment.",
         )
     path = run / CLASSIFIER_NAME
-    return hashlib.sha256((path if path.is_file() else run / MODEL_NAME).read_bytes()).hexdigest()
+    return file_hash(path if path.is_file() else run / MODEL_NAME)

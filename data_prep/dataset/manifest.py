@@ -37,6 +37,7 @@ from data_prep.dataset.manifest_table import (
     rows_of,
 )
 from data_prep.errors import InputError
+from data_prep.file_hash import file_hash
 from data_prep.inside import LEAVES_FOLDER
 from data_prep.own_files import read_guarded
 from data_prep.repeated_text import holds, objects
@@ -232,7 +233,7 @@ class AlignedDataset:
         """The name of this data set in every result: the hash of its file, or of its files' hashes."""
         if self.digest is not None:
             return self.digest
-        hashes = [_file_sha256(file) for file in self.files]
+        hashes = [file_hash(file) for file in self.files]
         return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
 
     def column(self, name: str) -> NDArray[Any]:
@@ -331,8 +332,3 @@ def refuse_other_geometry(header: DatasetHeader) -> None:
             got=f"{header.crop_px} px, {header.template_sha256[:12]}",
             fix="Align the photos again with this version.",
         )
-
-
-def _file_sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -12,10 +11,10 @@ from numpy.typing import NDArray
 
 from data_prep.detection.faces import SeenFaces
 from data_prep.errors import InputError, first_line
+from data_prep.file_hash import file_hash
 
 MTCNN = "mtcnn"
 _RULE = "must be mtcnn, or an .onnx file of SCRFD with landmarks or of YuNet"
-_LONGEST_LINE = 200  # characters of what another library says
 
 
 class FaceDetector(Protocol):
@@ -88,8 +87,7 @@ def described_detector(name: str) -> str:
     """A face detector with the hash of its file: for a data set's header."""
     if name == MTCNN:
         return MTCNN
-    with Path(name).open("rb") as file:
-        return f"{kind_of_detector(name)} {hashlib.file_digest(file, 'sha256').hexdigest()}"
+    return f"{kind_of_detector(name)} {file_hash(Path(name))}"
 
 
 def kind_of_detector(name: str) -> str:
@@ -122,7 +120,7 @@ def _outputs(path: Path) -> list[str]:
         raise
     except Exception as error:  # protobuf's exceptions differ between its versions
         raise _refused(
-            f"{path} ({first_line(error)[:_LONGEST_LINE]})",
+            f"{path} ({first_line(error)})",
             fix="Download it again, or leave --detector out for MTCNN.",
         ) from error
     return [output.name for output in graph.output]

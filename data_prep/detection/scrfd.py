@@ -19,7 +19,6 @@ _INPUT_PX = 640  # where the file leaves its size open
 _STRIDES_PX = (8, 16, 32)
 _SCORE, _IOU = 0.5, 0.4  # InsightFace's
 _MEAN, _SCALE = 127.5, 128.0
-_LONGEST_LINE = 200  # characters of what the runtime says
 
 
 class ScrfdDetector:
@@ -125,6 +124,6 @@ def _unusable(path: Path, why: str) -> InputError:
     return InputError(
         "--detector",
         "must be SCRFD with landmarks, which onnxruntime can run",
-        got=f"{path} ({why[:_LONGEST_LINE]})",
+        got=f"{path} ({why})",
         fix="Download it again, or leave --detector out for MTCNN.",
     )

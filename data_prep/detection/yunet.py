@@ -14,7 +14,6 @@ from data_prep.errors import InputError, first_line
 
 _SCORE, _IOU, _CANDIDATES = 0.9, 0.3, 5000  # OpenCV's
 _LONGEST_PX = 640  # YuNet was trained on faces of 10 to 300 px
-_LONGEST_LINE = 200  # characters of what OpenCV says
 
 
 class YuNetDetector:
@@ -69,6 +68,6 @@ class YuNetDetector:
         return InputError(
             "--detector",
             "must be YuNet, which OpenCV can run",
-            got=f"{self._path} ({first_line(error)[:_LONGEST_LINE]})",
+            got=f"{self._path} ({first_line(error)})",
             fix="Download it again, or leave --detector out for MTCNN.",
         )

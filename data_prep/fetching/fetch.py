@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import http.client
 import os
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from urllib.request import Request, urlopen
 from data_prep.errors import InputError
 from data_prep.fetching.known_sets import UNKNOWN, KnownSet, RemoteFile
 from data_prep.fetching.unpack import unpack
+from data_prep.file_hash import file_hash
 from data_prep.lock import filled
 from data_prep.progress import progress, say
 
@@ -127,22 +127,17 @@ def _other_digest(file: RemoteFile, path: Path) -> str | None:
 
     Says the sha256, so that it can be compared with others'.
     """
-    say(f"{file.name}: sha256 {_digest(path, 'sha256')}")
+    say(f"{file.name}: sha256 {file_hash(path)}")
     if file.checksum is None:
         say(f"{file.name}: no checksum is known to compare with")
         return None
     method, _, known = file.checksum.partition(":")
-    found = _digest(path, method)
+    found = file_hash(path, method)
     return None if found == known else found
 
 
 def _checksum_text(file: RemoteFile) -> str:
     return str(file.checksum).replace(":", " ")
-
-
-def _digest(path: Path, method: str) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, method).hexdigest()
 
 
 def _unfetched(file: RemoteFile, rule: str, got: str) -> InputError:

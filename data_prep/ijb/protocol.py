@@ -12,6 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from data_prep.errors import InputError
+from data_prep.file_hash import file_hash
 from data_prep.ijb.fields import broken_row, column_of, read_fields
 from data_prep.ijb.files import IjbFiles
 from data_prep.ijb.sizes import SIZES, IjbSize
@@ -200,8 +201,4 @@ def _whole(files: IjbFiles, protocol: TemplateProtocol, *, allow_partial: bool) 
 
 
 def _sha256_of(paths: Iterable[Path]) -> str:
-    digests = []
-    for path in paths:
-        with path.open("rb") as file:
-            digests.append(hashlib.file_digest(file, "sha256").hexdigest())
-    return hashlib.sha256("".join(digests).encode()).hexdigest()
+    return hashlib.sha256("".join(map(file_hash, paths)).encode()).hexdigest()

@@ -12,7 +12,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from data_prep.file_hash import file_hash
 from data_prep.protocols.base import ProtocolSize
 from data_prep.protocols.benchmarks import (
     FURTHER_BENCHMARKS,
@@ -111,7 +111,7 @@ def further_name(path: Path, size: ProtocolSize, *, promised: ProtocolSize | Non
         size: of its pairs.
         promised: by its first line.
     """
-    own, called = _OWN_FILES.get(_sha256(path)), called_after(path)
+    own, called = _OWN_FILES.get(file_hash(path)), called_after(path)
     if own is not None:
         return ListName(own.lower(), f"{own}'s own file, by its hash", size_of(own))
     if called is None or called.benchmark not in FURTHER_BENCHMARKS or called.benchmark == "TALFW":
@@ -146,7 +146,3 @@ def _in_rfw(path: Path, benchmark: str) -> bool:
     """Whether a list lies where RFW has it, as in `RFW/test/txts/African`: then it may be a part."""
     *_, above, folder, _ = ("", "", *path.resolve().parts)
     return (f"RFW-{folder}", above) == (benchmark, "txts")
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from data_prep.errors import InputError
+from data_prep.file_hash import file_hash
 from data_prep.ijb import GivenLandmarks, IjbFiles, find_ijb_files, read_landmarks
 from data_prep.progress import say
 from data_prep.sources.base import (
@@ -86,8 +86,7 @@ def _photos(
     files: IjbFiles, keys: Sequence[str], places: NDArray[np.int64], given: GivenLandmarks
 ) -> GivenPhotos:
     refused = [None if place >= 0 else "no_landmarks" for place in places.tolist()]
-    with files.landmarks.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = file_hash(files.landmarks)
     return GivenPhotos(
         keys=pa.array(keys, pa.string()),
         identities=pa.nulls(len(keys), pa.string()),

@@ -21,7 +21,6 @@ from faceverif.models.embedder import Embedder, PreprocessingSpec
 
 SMALLEST_HALVED = 1024  # numbers; smaller tensors save nothing
 _ABOUT = "faceverif.json"  # in the file, beside the program
-_LONGEST_REASON = 200  # characters of what PyTorch says
 
 
 def traced(network: nn.Module, *, input_px: int) -> ExportedProgram:
@@ -55,7 +54,7 @@ def cannot_export(error: Exception) -> Exception:
     return InputError(
         "--model",
         "must be a network whose operators can be exported, for any batch",
-        got=first_line(error)[:_LONGEST_REASON],
+        got=first_line(error),
         fix="Use the model in PyTorch, or train or import another backbone.",
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from data_prep.dataset.manifest import MANIFEST_NAME, AlignedDataset, Status
 from data_prep.errors import InputError, few
+from data_prep.file_hash import file_hash
 from data_prep.picture_formats import is_picture_file
 from data_prep.progress import progress
 from data_prep.sources.base import name_below
@@ -151,7 +151,7 @@ def enrol(source: Path, embedder: Embedder, *, flip: bool, admit: Callable[[int]
                 # One by one, as the photo that is searched: in a batch the rounding depends on the others.
                 embeddings.append(embed_faces(embedder, [face], flip=flip)[0])
                 named.append(photo)
-                hashes.append(hashlib.sha256(path.read_bytes()).hexdigest())
+                hashes.append(file_hash(path))
                 admit(len(named))
             advance(1, "")
     _refuse_nobody(source, named, len(photos))

@@ -11,6 +11,7 @@ from typing import Any
 import onnx
 
 from data_prep.errors import InputError, first_line
+from data_prep.file_hash import file_hash
 from faceverif.models.first_bytes import refuse_no_model
 from faceverif.models.location import MODEL_OPTION
 
@@ -88,7 +89,7 @@ def model_sha256(path: Path, external: list[Path]) -> str:
     hash, then the hash of each external file in the order of their paths. The graph holds their names; that
     of the graph file does not count.
     """
-    digests = [_file_sha256(file) for file in (path, *external)]
+    digests = [file_hash(file) for file in (path, *external)]
     return hashlib.sha256("\n".join(digests).encode()).hexdigest() if external else digests[0]
 
 
@@ -101,11 +102,6 @@ def unusable_file(path: Path, why: str) -> InputError:
         got=f"{path} ({why[:_LONGEST_LINE]})",
         fix="Export or download it again.",
     )
-
-
-def _file_sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _nodes(graph: Any) -> Iterator[Any]:

@@ -8,6 +8,11 @@ def percent(rate: float, digits: int = 2) -> str:
     return f"{100 * rate:.{digits}f}"
 
 
+def rate_text(rate: float) -> str:
+    """A rate in percent with three significant digits, and the sign."""
+    return f"{100 * rate:.3g} %"
+
+
 def significant(number: float, digits: int = 3) -> str:
     """A number in significant digits, a large one without an exponent; also a filter of the templates."""
     rounded = float(f"{number:.{digits}g}")

@@ -183,7 +183,7 @@ def own_files(run: Path) -> Iterator[None]:
         raise InputError(
             "RUN",
             "must hold result files as they were written",
-            got=f"{run} ({type(error).__name__}: {first_line(error)[:200]})",
+            got=f"{run} ({type(error).__name__}: {first_line(error)})",
             fix="Copy the folder again, or write its files again: `faceverif verify` writes those of a "
             "verification, `faceverif train` or `classify` with --resume the others.",
         ) from error

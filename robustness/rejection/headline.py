@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import get_args
 
 from faceverif.perturbation.norm import Norm
+from faceverif.report.numbers import rate_text
 from robustness.config.attacks import PairGoal
 from robustness.rejection.findings import Finding, Row, rows_of
 from robustness.rejection.masking import MANY_ERRORS
@@ -112,7 +113,7 @@ def _of_patches(rows: Sequence[Row], words: _Words, *, rate: float) -> str:
         return f"{none} on any of up to {_most(rows):,} {words.right}."
     return (
         f"By changing a region of the face only, {row.label} manages to {fool} on "
-        f"{_percent(row.success.mean)} of {row.attackable:,} {words.right}; {_noticed(row, rate)}."
+        f"{rate_text(row.success.mean)} of {row.attackable:,} {words.right}; {_noticed(row, rate)}."
     )
 
 
@@ -129,7 +130,7 @@ def _of_whole_images(rows: Sequence[Row], words: _Words, *, rate: float) -> str:
         )
         return (
             f"To {fool} on at least half of the {words.right}, it is enough to {_change(row)}: "
-            f"{row.label} succeeds on {_percent(row.success.mean)} of {row.attackable:,}; "
+            f"{row.label} succeeds on {rate_text(row.success.mean)} of {row.attackable:,}; "
             f"{_noticed(row, rate)}."
         )
     row, largest = max(rows, key=lambda row: row.success.mean), max(rows, key=lambda row: row.epsilon)
@@ -137,7 +138,7 @@ def _of_whole_images(rows: Sequence[Row], words: _Words, *, rate: float) -> str:
     if row.success.mean == 0:
         return f"{none} on any of up to {_most(rows):,} {words.right}."
     return (
-        f"{none} on half of the {words.right}: the most is {_percent(row.success.mean)} of "
+        f"{none} on half of the {words.right}: the most is {rate_text(row.success.mean)} of "
         f"{row.attackable:,}, by {row.label} at epsilon {row.epsilon:.3g}; {_noticed(row, rate)}."
     )
 
@@ -152,7 +153,7 @@ def _errors(rows: Sequence[Row], words: _Words) -> str:
     most = max(rows, key=lambda row: row.images)
     wrong = 1 - most.clean_accuracy.mean
     images = f"{most.images:,} {words.wrong}"
-    said = f"{most.model} decides wrongly on {_percent(wrong)} of {images} without any attack"
+    said = f"{most.model} decides wrongly on {rate_text(wrong)} of {images} without any attack"
     if wrong > MANY_ERRORS:
         return f"{said}, so what follows is about the few others. "
     return f"{said}. " if wrong > _SOME_ERRORS else ""
@@ -169,10 +170,6 @@ def _noticed(row: Row, rate: float) -> str:
     """Of an attack that succeeds, at that rate of false rejections."""
     share = 1 - row.undetected[rate].mean / row.success.mean
     return (
-        f"the detector {row.detector} notices {_percent(share)} of these successes at "
-        f"{_percent(rate)} false rejections"
+        f"the detector {row.detector} notices {rate_text(share)} of these successes at "
+        f"{rate_text(rate)} false rejections"
     )
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.3g} %"

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from data_prep.atomic import write_text, written_whole
 from data_prep.errors import InputError, first_line
+from data_prep.file_hash import file_hash
 from data_prep.system_errors import system_trouble
 from faceverif.perturbation.threat_model import sizes
 from robustness.rejection.calibrated_model import CalibratedModel
@@ -134,7 +135,7 @@ def keep_trial(
         "seconds": round(time.monotonic() - begun, 1),
         "unsteady": unsteady,
         "detectors": _measured(scores, model, seed=seed),
-        "files": {suffix: _sha256(file_at(stem, suffix)) for suffix in ("parquet", "npz")},
+        "files": {suffix: file_hash(file_at(stem, suffix)) for suffix in ("parquet", "npz")},
     }
     write_text(file_at(stem, "json"), json.dumps(record | {_SEAL: _seal(record)}, indent=1))
 
@@ -213,19 +214,15 @@ def _guarded(read: Callable[[Path], _Read], stem: Path, suffix: str) -> _Read:
         raise InputError(
             "OUT",
             "must hold the files of finished trials as they were written",
-            got=f"{path} ({first_line(error)[:200]})",
+            got=f"{path} ({first_line(error)})",
             fix=f"Remove {file_at(stem, 'json')}: the same command then runs this trial again.",
         ) from error
 
 
 def _refuse_other_content(path: Path, record: Mapping[str, Any]) -> None:
     known = record.get("files", {}).get(path.suffix.removeprefix("."))  # earlier versions kept no hashes
-    if known is not None and known != _sha256(path):
+    if known is not None and known != file_hash(path):
         raise ValueError("its content is not what was written")
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _seal(record: Mapping[str, Any]) -> str:

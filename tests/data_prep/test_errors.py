@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_prep.errors import InputError, printable
+from data_prep.errors import InputError, first_line, printable
 from data_prep.progress import progress, say
 
 _FORGED = "a.jpg\nall good\r\x1b[1A\x9b2J\u202egpj\udcff"
@@ -54,3 +54,8 @@ def test_a_console_without_a_letter_costs_no_result(tmp_path: Path, encoding: st
     )
     assert run.stdout.decode(encoding).strip() in ("李 明", r"\u674e \u660e")
     assert run.stderr.decode(encoding).strip() in ("Ω", r"\u03a9")
+
+
+def test_what_another_library_says_is_cut_to_the_beginning_of_its_first_line() -> None:
+    assert first_line(ValueError("a" * 1000 + "\nb")) == "a" * 200
+    assert first_line(ValueError(" ")) == "ValueError"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import torch
 from pydantic import TypeAdapter
 
 from data_prep.errors import InputError, few
+from data_prep.file_hash import file_hash
 from faceverif.backbones import Backbone, build_backbone
 from faceverif.config.backbones import BackboneConfig
 from faceverif.models.importing.checkpoint import read_weights
@@ -42,11 +42,9 @@ def from_checkpoint(file: Path, settings: ImportSettings) -> Incoming:
     config = TypeAdapter(BackboneConfig).validate_python(
         found.config | {"pixel_mean": pixels.mean, "pixel_std": pixels.std}
     )
-    with file.open("rb") as content:
-        sha256 = hashlib.file_digest(content, "sha256").hexdigest()
     return Incoming(
         name=found.name,
-        sha256=sha256,
+        sha256=file_hash(file),
         backbone=_filled_backbone(found, config, pixels, file=file),
         config=config.model_dump(mode="json"),
         spec=fitting_spec(settings.template or found.layout.template, input_px=config.input_px),

@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any
 
+from faceverif.report.numbers import rate_text
 from faceverif.report.plotting import FAINT, GENUINE, IMPOSTOR, PERCENT, Panel, new_panel
 
 _NAME_LETTERS = 16
@@ -49,7 +50,7 @@ def _panel(facts: Mapping[str, Any], kind: str, overall: float, colour: str, nam
     return Panel(
         name,
         figure,
-        f"{words.capitalize()} rate by {facts['column']}: {told}; all pairs {_percent(overall)}.",
+        f"{words.capitalize()} rate by {facts['column']}: {told}; all pairs {rate_text(overall)}.",
     )
 
 
@@ -57,8 +58,4 @@ def _rate(found: Mapping[str, Any]) -> str:
     if found["rate"] is None:
         return "no pairs"
     low, high = found["interval"]
-    return f"{_percent(found['rate'])} ({_percent(low)} to {_percent(high)})"
-
-
-def _percent(rate: float) -> str:
-    return f"{100 * rate:.3g} %"
+    return f"{rate_text(found['rate'])} ({rate_text(low)} to {rate_text(high)})"

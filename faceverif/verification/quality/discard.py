@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from faceverif.report.numbers import rate_text
 from faceverif.verification.quality.names import ALL_MEASURES
 from faceverif.verification.roc import OperatingPoint
 
@@ -154,10 +155,12 @@ class DiscardReport:
         ]
         wide = max(map(len, [*self.curves, "ideal"]))
         for name, curve in self.curves.items():
-            left = (f"{_percent(curve.rate_at(share))} at {100 * share:g} %" for share in SHARES[1:])
-            told.append(f"  {name:<{wide}}  {', '.join(left)} discarded; area {_percent(curve.area())}")
+            left = (f"{rate_text(curve.rate_at(share))} at {100 * share:g} %" for share in SHARES[1:])
+            told.append(f"  {name:<{wide}}  {', '.join(left)} discarded; area {rate_text(curve.area())}")
         ideal = ideal_curve(self.genuine, self.point.false_rejects).area()
-        told.append(f"  {'ideal':<{wide}}  area {_percent(ideal)}; none discarded {_percent(self.point.frr)}")
+        told.append(
+            f"  {'ideal':<{wide}}  area {rate_text(ideal)}; none discarded {rate_text(self.point.frr)}"
+        )
         if not self.curves:
             return [*told, "  no measure is known of any genuine pair"]
         return told + [f"  {name}: not known of any genuine pair" for name in self.missing]
@@ -192,10 +195,6 @@ def discard_report(
         unknown={name: int(np.isnan(quality).sum()) for name, quality in there.items()},
         missing=tuple(name for name in known if name not in there),
     )
-
-
-def _percent(rate: float) -> str:
-    return f"{100 * rate:.3g} %"
 
 
 def _described(curve: DiscardCurve) -> dict[str, Any]:

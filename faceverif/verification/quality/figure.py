@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from faceverif.report.numbers import rate_text
 from faceverif.report.plotting import FAINT, INK, PERCENT, Panel, legend_below, line_styles, new_panel
 
 
@@ -29,7 +30,7 @@ def discard_panel(facts: Mapping[str, Any]) -> Panel:
     axes.set(title="Error versus discard", xlabel="genuine pairs discarded", ylabel="false non-match rate")
     legend_below(figure)
     told = "; ".join(
-        f"{each['measure']} {_percent(each['rate_at']['0'])} to {_percent(each['rate_at']['0.2'])}"
+        f"{each['measure']} {rate_text(each['rate_at']['0'])} to {rate_text(each['rate_at']['0.2'])}"
         for each in facts["measures"]
     )
     text = (
@@ -37,7 +38,3 @@ def discard_panel(facts: Mapping[str, Any]) -> Panel:
         f"{told or 'no measure is known of any of them'}."
     )
     return Panel("error-versus-discard", figure, text)
-
-
-def _percent(rate: float) -> str:
-    return f"{100 * rate:.3g} %"

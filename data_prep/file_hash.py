@@ -1,0 +1,17 @@
+"""The hash of a file's content."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+
+def file_hash(path: Path, method: str = "sha256") -> str:
+    """The hash of a file, in hexadecimal digits; it is read in portions.
+
+    Args:
+        path: the file.
+        method: of hashlib: sha256 or md5.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, method).hexdigest()
