@@ -70,7 +70,7 @@ def test_cut_files_are_refused(tmp_path: Path) -> None:
     whole = path.read_bytes()
     for length in range(0, len(whole), 11):
         path.write_bytes(whole[:length])
-        with pytest.raises(InputError, match="whole and of this version"):
+        with pytest.raises(InputError, match="whole and of this version" if length else "an empty file"):
             read(path)
 
 
