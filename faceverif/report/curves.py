@@ -83,7 +83,7 @@ def lines_panel(
             line.across,
             line.up,
             label=line.name,
-            marker=line.marker,
+            marker=line.marker or ("o" if len(line.across) == 1 else ""),  # a line of one point is not seen
             markersize=3.5,
             linewidth=1.6,
             **line.style,

@@ -127,14 +127,26 @@ class EpochLoop(ABC, Generic[Batch]):
         """Stand where a checkpoint was made.
 
         Raises:
-            InputError: it is damaged, or of another version.
+            InputError: it is damaged, of another version, or further than this run's epochs.
         """
         with only_a_whole_checkpoint(self.run):
             standing = standing_in(checkpoint)
+            self._refuse_fewer_epochs(standing.step)
             self.learner.load_state(checkpoint)
             self.step = standing.step
             self.log.continue_from(standing)
             self.folder.continue_from(standing)
+
+    def _refuse_fewer_epochs(self, steps: int) -> None:
+        """The config in the folder would state a run that never made this model."""
+        if steps > self.last_step:
+            needed = -(-steps // self.steps_per_epoch)
+            raise InputError(
+                "training.epochs",
+                f"must not be fewer than {self.run} has made",
+                got=f"{self.config.training.epochs}, with {steps:,} steps made of {self.last_step:,}",
+                fix=f"Set {needed} or more to continue it, or name another folder.",
+            )
 
     def complete(self) -> None:
         """From the first step that is left to the finished run.

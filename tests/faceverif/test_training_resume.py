@@ -153,6 +153,14 @@ def test_longer_run_goes_on_where_the_shorter_ended(data: Path, tmp_path: Path) 
     assert checkpoint(tmp_path)["step"] == 4
 
 
+def test_a_run_cannot_be_given_fewer_epochs_than_it_has_made(data: Path, tmp_path: Path) -> None:
+    train(run_config(data, training={"epochs": 2}), tmp_path, resume=False)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(InputError, match=r"^training\.epochs: must not be fewer .* Set 2 or more"):
+        train(run_config(data, training={"epochs": 1}), tmp_path, resume=True)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
 def test_resume_needs_a_checkpoint(data: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"needs .*last\.pt"):
         train(run_config(data), tmp_path, resume=True)
