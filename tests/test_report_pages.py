@@ -44,6 +44,7 @@ from faceverif.verification.runner import verify
 from faceverif.verification.suite import verify_suite
 from robustness.certificates.report import pairs_answer, radius_panel, write_certificate_page
 from robustness.certificates.table import Row, pair_shares
+from robustness.rejection.worst import WorstCase
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 LONG = "a_name_without_any_space_that_is_longer_than_the_screen_of_a_phone_is_wide/and_goes_on.png"
@@ -215,7 +216,7 @@ def drawing_in(folder: Path, names: list[str]) -> Any:
 def rejection_in(folder: Path) -> Path:
     models = ["softmax", "a-model-with-quite-a-long-name"]
     share = SimpleNamespace(mean=0.123, sd=None, low=0.1, high=0.2)
-    rates = ["0.01", "0.05"]
+    rates = [0.01, 0.05]
     rows = [
         SimpleNamespace(
             model=model,
@@ -225,6 +226,7 @@ def rejection_in(folder: Path) -> Path:
             epsilon=0.3,
             size=share,
             images=1000,
+            attackable=990,
             clean_accuracy=share,
             error=share,
             success=share,
@@ -240,23 +242,24 @@ def rejection_in(folder: Path) -> Path:
     section = SimpleNamespace(
         label="adaptive_pgd",
         about="Knows the detector.",
+        norm="linf",
         epsilon=0.3,
-        heading="adaptive_pgd 0.3",
+        heading="adaptive_pgd linf 0.3",
         rows=rows,
         pictures=[shown],
         strips=[shown],
     )
-    worst = SimpleNamespace(wrong=0.9, label="adaptive_pgd", epsilon=0.3, clean_error=0.1)
+    worst = WorstCase("adaptive_pgd", "linf", 0.3, 1000, 0.9, 0.88, 0.92, 0.1, compared=9)
     part = SimpleNamespace(
         goal=None,
         sections=[section] * 2,
-        strongest=[section] * 8,
+        strongest_first=lambda rate: [section] * 8,
         escapes=shown,
-        headline=dict.fromkeys(models, worst),
-        sentences={models[0]: "To fool softmax on half of the images, a change of 0.1 is enough."},
+        headlines={models[0]: "To fool softmax on half of the images, a change of 0.1 is enough."},
+        worst_cases=dict.fromkeys(models, worst),
         controls=rows,
         others=rows,
-        worst=dict(zip(models, rows, strict=True)),
+        worst_rows=dict(zip(models, rows, strict=True)),
         summary={row.model: {row.label: row} for row in rows},
     )
     check = SimpleNamespace(
