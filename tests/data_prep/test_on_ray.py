@@ -60,7 +60,7 @@ class DyingJob(AlignJob):
 
 
 def wait_for(path: Path) -> None:
-    """At most five minutes, in which a crowded machine starts a node: a test fails then, and does not hang."""
+    """At most five minutes, enough for a node on a crowded machine: a test fails then, and does not hang."""
     end = time.monotonic() + 300
     while not path.exists() and time.monotonic() < end:
         time.sleep(0.05)
