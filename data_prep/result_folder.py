@@ -10,7 +10,6 @@ from pathlib import Path
 from data_prep.errors import InputError
 from data_prep.own_names import LOCK_NAME
 
-_MANIFEST_NAME = "manifest.parquet"
 _FIGURES_NAME = "figures"  # of a report: pictures, but no photos
 _NAMES_READ = 1000  # of a folder; photos show in the first few
 _FOLDERS_READ = 50
@@ -30,7 +29,9 @@ def refuse_photos(folder: Path, *, option: str = "--out") -> None:
     """
     if not folder.is_dir():
         return
-    if (folder / _MANIFEST_NAME).is_file():
+    from data_prep.dataset.manifest import MANIFEST_NAME  # brings pyarrow, which a new folder does not need
+
+    if (folder / MANIFEST_NAME).is_file():
         raise _refused(folder, "an aligned data set", option=option)
     if (folder / LOCK_NAME).exists():
         return
@@ -50,7 +51,7 @@ def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
             yield from entries
-    except OSError:  # whoever writes there will hear of it
+    except OSError:  # the command that writes there reports it
         return
 
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from data_prep.dataset.manifest import AlignedDataset
 from data_prep.dataset.packed import load_aligned
 from data_prep.protocols import VerificationProtocol, protocol_on
 from faceverif.config.run import VerificationConfig
 from faceverif.models import Embedder, PreprocessingSpec
-from faceverif.training.data import TrainingPhotos
 from faceverif.verification.embeddings import EmbeddedPhotos
 from faceverif.verification.result import VerificationResult
 from faceverif.verification.runner import evaluate
 from faceverif.verification.scoring import PairPhotos
-from faceverif.verification.seen_photos import fingerprints, seen_warning
+from faceverif.verification.seen_photos import seen_warning
 
 
 @dataclass(frozen=True)
@@ -45,9 +47,8 @@ class VerificationCheck:
         protocol = protocol_on(config.protocol, dataset, allow_partial=config.allow_partial)
         return cls(config, dataset, protocol, PairPhotos.of(protocol, dataset))
 
-    def seen_warning(self, embedder: Embedder, photos: TrainingPhotos) -> str | None:
-        """A warning where it verifies the model on photos of the training."""
-        trained = fingerprints(photos.dataset, photos.rows)
+    def seen_warning(self, embedder: Embedder, trained: NDArray[np.uint64]) -> str | None:
+        """A warning where it verifies the model on photos whose `fingerprints` are those of the training."""
         warning = seen_warning(embedder, self.dataset, self.photos.with_crop, trained=trained)
         return warning and f"warning: {self.config.name}: {warning}"
 

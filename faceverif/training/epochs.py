@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from data_prep.errors import InputError
 from data_prep.progress import progress, say
-from faceverif.config.adversarial import AdversarialConfig
 from faceverif.training.checkpoint import Standing, only_a_whole_checkpoint, standing_in
 from faceverif.training.logs.step_figures import StepFigures
-from faceverif.training.one_step import OneStep
+from faceverif.training.one_step import LearningSettings, OneStep
 from faceverif.training.order import RemainingBatches, steps_per_epoch
 from faceverif.training.processes import lost_processes_named
 from faceverif.training.run_folder import RunFolder
@@ -24,22 +23,6 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 Batch = TypeVar("Batch")
-
-
-class _Length(Protocol):
-    @property
-    def epochs(self) -> int: ...
-    @property
-    def batch_size(self) -> int: ...
-    @property
-    def adversarial(self) -> AdversarialConfig | None: ...
-
-
-class _Settings(Protocol):
-    @property
-    def seed(self) -> int: ...
-    @property
-    def training(self) -> _Length: ...
 
 
 class _Log(Protocol):
@@ -68,12 +51,12 @@ class EpochLoop(ABC, Generic[Batch]):
         last_step: steps of the whole run.
     """
 
-    config: _Settings
+    config: LearningSettings
     learner: OneStep[Batch]
     log: _Log
     folder: RunFolder
 
-    def __init__(self, config: _Settings, run: Path, fabric: Fabric, *, images: int) -> None:
+    def __init__(self, config: LearningSettings, run: Path, fabric: Fabric, *, images: int) -> None:
         self.config, self.run, self.fabric = config, run, fabric
         self.images = images
         self.steps_per_epoch = steps_per_epoch(images, config.training.batch_size)

@@ -30,7 +30,7 @@ from faceverif.training.start_from import Start
 from faceverif.training.teachers.base import Teacher
 from faceverif.verification.embeddings import EmbeddedPhotos
 from faceverif.verification.result import VerificationResult
-from faceverif.verification.seen_photos import remember_photos
+from faceverif.verification.seen_photos import fingerprints, remember_photos
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -156,8 +156,8 @@ class TrainingRun(EpochLoop[Batch]):
     def warnings(self) -> list[str]:
         """What speaks against the objective with this backbone, and verifications of photos trained on."""
         lengths = warnings_of_lengths(self.config, mean_square=self.config.backbone.mean_square)
-        embedder = self.embedder()
-        seen = filter(None, (check.seen_warning(embedder, self.photos) for check in self.checks))
+        embedder, trained = self.embedder(), fingerprints(self.photos.dataset, self.photos.rows)
+        seen = filter(None, (check.seen_warning(embedder, trained) for check in self.checks))
         return [*self.log.opposite.warnings, *lengths, *seen]
 
     def begin(self) -> None:

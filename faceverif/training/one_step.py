@@ -34,6 +34,8 @@ class _Length(Protocol):
     @property
     def epochs(self) -> int: ...
     @property
+    def batch_size(self) -> int: ...
+    @property
     def clip_norm(self) -> float | None: ...
     @property
     def adversarial(self) -> AdversarialConfig | None: ...
@@ -41,15 +43,28 @@ class _Length(Protocol):
     def noise(self) -> float: ...
 
 
-class _Settings(Protocol):
+class LearningSettings(Protocol):
+    """What a config of faces or of images says of the learning."""
+
     @property
-    def seed(self) -> int: ...
+    def seed(self) -> int:
+        """Of every random draw."""
+        ...
+
     @property
-    def optimizer(self) -> OptimizerConfig: ...
+    def optimizer(self) -> OptimizerConfig:
+        """Which, with its rates."""
+        ...
+
     @property
-    def schedule(self) -> ScheduleConfig: ...
+    def schedule(self) -> ScheduleConfig:
+        """Of rate and margin."""
+        ...
+
     @property
-    def training(self) -> _Length: ...
+    def training(self) -> _Length:
+        """How long, and with which changes of the images."""
+        ...
 
 
 class OneStep(ABC, Generic[Batch]):
@@ -71,7 +86,7 @@ class OneStep(ABC, Generic[Batch]):
 
     def __init__(
         self,
-        config: _Settings,
+        config: LearningSettings,
         fabric: Fabric,
         network: LearningModel,
         *,
