@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import shlex
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NoReturn
 
 import typer
@@ -26,7 +29,8 @@ def main() -> None:
     try:
         _refuse_empty_arguments()
         refuse_foreign_robustness()
-        code = command_line()(standalone_mode=False)
+        with _stopped_as_by_ctrl_c():
+            code = command_line()(standalone_mode=False)
         if code == _INTERRUPTED:  # what typer makes of Ctrl-C
             raise KeyboardInterrupt
         sys.exit(code)
@@ -44,6 +48,24 @@ def main() -> None:
             sys.exit(1)  # its error is the cause, and says more
         report_failure(f"{type(error).__name__}: {error}")
         raise
+
+
+@contextmanager
+def _stopped_as_by_ctrl_c() -> Iterator[None]:
+    """SIGTERM, with which batch systems, containers and `timeout` stop a command, does what Ctrl-C does.
+
+    By itself it would end the process in the middle of a line, with temporary files left behind.
+    """
+
+    def stop(*_: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # `timeout` sends it twice
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _refuse_empty_arguments() -> None:

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -78,21 +79,25 @@ def run_main(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
         ),
     ],
 )
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_command_says_how_to_continue_or_start_again(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
+    number: signal.Signals,
     arguments: tuple[str, ...],
     target: str,
     says: str,
 ) -> None:
     def interrupted(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
+        signal.raise_signal(number)
 
+    before = signal.getsignal(signal.SIGTERM)
     Path("my photos").mkdir()
     Path("my photos/1.jpg").touch()
     monkeypatch.setattr(target, interrupted)
     assert run_main(monkeypatch, *arguments) == 130
     assert capsys.readouterr().err.splitlines()[-1] == f"faceverif: interrupted. {says}"
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 @pytest.mark.parametrize(
