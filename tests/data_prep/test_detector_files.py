@@ -88,9 +88,9 @@ def scrfd(path: Path, *, landmarks: bool = True) -> Path:
     return graph.saved(path)
 
 
-def yunet(path: Path) -> Path:
+def yunet(path: Path, *, height: int | str = 64, width: int | str = 64) -> Path:
     """One candidate a cell, whose box is twice the cell; only stride 8 sees anything."""
-    graph = Graph([1, 3, 64, 64])
+    graph = Graph([1, 3, height, width])
     for kind, biases in (("cls", [0]), ("obj", [1]), ("bbox", [0.5, 0.5, np.log(2), np.log(2)])):
         for stride in STRIDES:
             bias = np.float32(biases)
@@ -140,6 +140,17 @@ def test_yunet_finds_the_cell(tmp_path: Path) -> None:
     np.testing.assert_allclose(faces.boxes[0], [44 - 8, 20 - 8, 44 + 8, 20 + 8], atol=1e-3)
     np.testing.assert_allclose(faces.landmarks[0], np.array([44, 20]) + 8 * POINTS, atol=1e-3)
     assert faces.scores[0] > 0.99
+
+
+@pytest.mark.parametrize(("height", "width"), [(640, 640), ("height", "width")], ids=["2023", "2026"])
+@pytest.mark.parametrize("size", [(64, 64), (37, 53), (480, 200), (70, 640)])
+def test_yunet_takes_photos_of_any_size(
+    tmp_path: Path, height: int | str, width: int | str, size: tuple[int, int]
+) -> None:
+    """OpenCV's file of 2023 states a fixed input, that of May 2026 an open one."""
+    net = yunet(tmp_path / "net.onnx", height=height, width=width)
+    faces = only_face(net, white_cell(2, 5, size=size))
+    np.testing.assert_allclose(faces.boxes[0], [44 - 8, 20 - 8, 44 + 8, 20 + 8], atol=1e-3)
 
 
 @pytest.mark.parametrize("build", [scrfd, yunet])
