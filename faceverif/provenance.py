@@ -6,13 +6,16 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-_TOOLS = ("faceverif", "torch", "torchvision", "lightning-fabric", "numpy", "opencv-python-headless")
+from data_prep.package_versions import package_versions
+
+_TRAINING = ("faceverif", "torch", "torchvision", "lightning-fabric", "numpy", "opencv-python-headless")
+_RESULT = ("faceverif", "torch", "onnxruntime", "numpy", "opencv-python-headless")
 
 
 def describe_start(data: dict[str, Any], *, seed: int, device: str, processes: int = 1) -> dict[str, Any]:
@@ -36,7 +39,7 @@ def describe_software() -> dict[str, Any]:
     return {
         "command": " ".join([Path(sys.argv[0]).name.replace("__main__.py", "faceverif"), *sys.argv[1:]]),
         "git_commit": git_commit(),
-        "versions": {"python": platform.python_version()} | {tool: version(tool) for tool in _TOOLS},
+        "versions": _with_python(_TRAINING),
         "machine": {
             "system": platform.platform(),
             "processor": _processor(),
@@ -44,6 +47,15 @@ def describe_software() -> dict[str, Any]:
             "threads": torch.get_num_threads(),
         },
     }
+
+
+def result_versions() -> dict[str, str]:
+    """Of Python and of the packages that the result of a model depends on, whatever made it."""
+    return _with_python(_RESULT)
+
+
+def _with_python(packages: Iterable[str]) -> dict[str, str]:
+    return {"python": platform.python_version()} | package_versions(packages)
 
 
 def _processor() -> str:

@@ -133,7 +133,7 @@ def header_for(
     detector: str = "mtcnn",
 ) -> DatasetHeader:
     """The header of a data set that is made now, with the versions of the installed tools."""
-    from importlib.metadata import version
+    from data_prep.package_versions import package_versions  # not above: it takes a moment
 
     tools = ("faceverif", "facenet-pytorch", "torch", "numpy", "pillow")
     return DatasetHeader(
@@ -143,7 +143,7 @@ def header_for(
         policy=policy,
         colour_order="rgb",
         min_face_px=min_face_px,
-        versions={tool: version(tool) for tool in tools},
+        versions=package_versions(tools),
         second_pass=second_pass,
         detector=detector,
     )

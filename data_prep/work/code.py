@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import platform
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
+
+from data_prep.package_versions import package_versions
 
 _PACKAGES = ("data_prep", "faceverif")
 # What touches pixels or computes; a manifest's header names some of these too.
@@ -15,30 +16,24 @@ _TOOLS = (
     *("facenet-pytorch", "numpy", "onnxruntime", "opencv-python-headless"),
     *("pillow", "pyarrow", "torch", "torchvision"),
 )
+_NONE = "none"
 
 
 @cache
 def code_identity() -> dict[str, str]:
     """The versions of Python, faceverif and the packages that it computes with, and a hash of the code."""
-    tools = {tool: _version(tool) for tool in _TOOLS}
-    code = f"{_version('faceverif')}, code {_code_sha256()[:12]}"
+    tools = package_versions(("faceverif", *_TOOLS))
+    code = f"{tools.pop('faceverif', _NONE)}, code {_code_sha256()[:12]}"
     return {"faceverif": code, "python": platform.python_version()} | tools
 
 
 def differences(here: dict[str, str], there: dict[str, str]) -> str:
     """What another node has otherwise, in words; empty where all is the same."""
     return ", ".join(
-        f"{name} {there.get(name, 'none')} instead of {here[name]}"
-        for name in here
-        if there.get(name) != here[name]
+        f"{name} {there.get(name, _NONE)} instead of {here.get(name, _NONE)}"
+        for name in dict.fromkeys((*here, *there))
+        if there.get(name) != here.get(name)
     )
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "none"
 
 
 def _code_sha256() -> str:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import platform
 import shutil
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +45,7 @@ from faceverif.audit.thresholds import (
     stranger_threshold,
 )
 from faceverif.models import Embedder
+from faceverif.provenance import result_versions
 from faceverif.verification.collapse import collapse_warning, different_photos
 from faceverif.verification.embedding_parts import embed_in_portions
 from faceverif.verification.scoring import normalised
@@ -55,7 +54,6 @@ _EMBEDDINGS, _AGAINST, _JOINED_NAME = "embeddings", "against", "all.npy"
 _IN_MEMORY = 1_000_000  # photos: 2 GB at 512 numbers each
 _SHOWN = 24  # pictures per question
 _JPEG_QUALITY = 92
-_TOOLS = ("faceverif", "torch", "onnxruntime", "numpy", "opencv-python-headless")
 
 
 @dataclass(frozen=True)
@@ -261,7 +259,7 @@ def _about(embedder: Embedder, found: Audit, settings: AuditSettings) -> dict[st
         "match": asdict(found.match),
         "stranger": asdict(found.stranger),
         "expected_rule": EXPECTED_RULE,
-        "versions": {"python": platform.python_version()} | {tool: version(tool) for tool in _TOOLS},
+        "versions": result_versions(),
     }
 
 

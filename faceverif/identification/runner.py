@@ -21,11 +21,10 @@ from faceverif.identification.pictures import write_pictures
 from faceverif.identification.result import IdentificationResult
 from faceverif.identification.search import Gallery, search
 from faceverif.models import Embedder
-from faceverif.provenance import git_commit
+from faceverif.provenance import git_commit, result_versions
 from faceverif.verification.collapse import collapse_warning, different_photos
 from faceverif.verification.embeddings import EmbeddedPhotos
 from faceverif.verification.result import ModelFacts
-from faceverif.verification.runner import tool_versions
 from faceverif.verification.seen_photos import seen_warning
 
 COMMAND = "faceverif rank"  # for the message to a second process that fills the same folder
@@ -72,7 +71,7 @@ def evaluate(
         model=ModelFacts.of(embedded.embedder),
         flip=embedded.flip,
         seconds=(time.monotonic() - start, seconds),
-        versions=tool_versions(),
+        versions=result_versions(),
         git_commit=git_commit(),
         warnings=tuple(_warnings(embedded, listed.rows[usable], copies(listed, probes, dataset))),
     )

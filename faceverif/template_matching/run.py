@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from data_prep.atomic import write_text, written_whole
 from data_prep.lock import filled
 from faceverif.models import Embedder
-from faceverif.provenance import git_commit
+from faceverif.provenance import git_commit, result_versions
 from faceverif.template_matching.embedding import EMBEDDINGS_NAME, EmbeddedTemplates, embedded_templates
 from faceverif.template_matching.hardest import write_hardest
 from faceverif.template_matching.result import TemplateResult
@@ -20,7 +20,7 @@ from faceverif.template_matching.task import TemplateTask
 from faceverif.verification.files import RESULT_NAME, SCORES_NAME
 from faceverif.verification.result import ModelFacts
 from faceverif.verification.roc import RocNumbers
-from faceverif.verification.runner import COMMAND, tool_versions
+from faceverif.verification.runner import COMMAND
 
 FARS = (0.1, 0.01, 0.001, 1e-4, 1e-5, 1e-6)
 
@@ -96,7 +96,7 @@ def _measured(
         flip=task.flip,
         pooling=task.pooling,
         seconds=time.monotonic() - start,
-        versions=tool_versions(),
+        versions=result_versions(),
         git_commit=git_commit(),
         warnings=embedded.warnings,
     )

@@ -18,13 +18,12 @@ from faceverif.identification.metrics import MOST_RANKS, IdentificationMetrics, 
 from faceverif.identification.runner import COMMAND
 from faceverif.identification.search import Gallery, search
 from faceverif.models import Embedder
-from faceverif.provenance import git_commit
+from faceverif.provenance import git_commit, result_versions
 from faceverif.template_matching.embedding import EMBEDDINGS_NAME, embedded_templates
 from faceverif.template_matching.search_result import GallerySearch, SearchResult
 from faceverif.template_matching.task import SearchTask
 from faceverif.verification.files import FIGURES_NAME, RESULT_NAME
 from faceverif.verification.result import ModelFacts
-from faceverif.verification.runner import tool_versions
 
 
 def rank_templates(embedder: Embedder, task: SearchTask, *, out: Path) -> SearchResult:
@@ -55,7 +54,7 @@ def search_templates(embedder: Embedder, task: SearchTask, *, folder: Path) -> S
         galleries={each.name: search_gallery(unit, each, task.protocol) for each in task.protocol.galleries},
         model=ModelFacts.of(embedder),
         seconds=time.monotonic() - start,
-        versions=tool_versions(),
+        versions=result_versions(),
         git_commit=git_commit(),
         warnings=warnings,
     )

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import platform
 import time
-from importlib.metadata import version
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -15,7 +13,7 @@ from data_prep.dataset.packed import load_aligned
 from data_prep.lock import filled
 from data_prep.protocols import VerificationProtocol, protocol_on
 from faceverif.models import Embedder
-from faceverif.provenance import git_commit
+from faceverif.provenance import git_commit, result_versions
 from faceverif.verification.breakdown import with_breakdown
 from faceverif.verification.collapse import collapse_warning, different_photos
 from faceverif.verification.embeddings import EmbeddedPhotos
@@ -37,8 +35,6 @@ from faceverif.verification.scoring import (
 from faceverif.verification.seen_photos import seen_warning
 
 COMMAND = "faceverif verify"  # for the message to a second process that fills the same folder
-
-_TOOLS = ("faceverif", "torch", "onnxruntime", "numpy", "opencv-python-headless")
 
 
 def evaluate(
@@ -85,15 +81,10 @@ def evaluate(
         similarity=(Score.COSINE if fitted is None else Score.PCA_MAHALANOBIS).value,
         similarity_rule="cosine similarity" if fitted is None else fitted.rule,
         seconds=time.monotonic() - start,
-        versions=tool_versions(),
+        versions=result_versions(),
         git_commit=git_commit(),
         warnings=tuple(filter(None, [collapsed, seen_warning(embedder, dataset, seen)])),
     )
-
-
-def tool_versions() -> dict[str, str]:
-    """Of Python and of the packages that a result depends on."""
-    return {"python": platform.python_version()} | {tool: version(tool) for tool in _TOOLS}
 
 
 def verify(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from small_runs import run_config
 
 from data_prep.dataset.manifest import AlignedDataset
 from faceverif.models import MODEL_NAME, load_model
-from faceverif.provenance import git_commit
+from faceverif.provenance import describe_software, git_commit, result_versions
 from faceverif.training.loop import train
 from faceverif.verification.options import VerificationOptions
 from faceverif.verification.runner import verify
@@ -68,3 +69,15 @@ def test_the_model_of_somebody_else_has_no_training(folder: Path, tmp_path: Path
     )
     assert json.loads((tmp_path / "result.json").read_text())["training"] is None
     assert "elsewhere" in (tmp_path / "report.html").read_text()
+
+
+def test_onnxruntime_for_gpus_stands_in_a_result_under_its_own_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ONNX Runtime asks that only one of its packages is installed: the plain one may be missing."""
+    (tmp_path / "onnxruntime_gpu-1.99.dist-info").mkdir()
+    described = "Metadata-Version: 2.1\nName: onnxruntime-gpu\nVersion: 1.99\n"
+    (tmp_path / "onnxruntime_gpu-1.99.dist-info/METADATA").write_text(described)
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    assert {"python", "onnxruntime-gpu"} == set(result_versions())
+    assert set(describe_software()["versions"]) == {"python"}
