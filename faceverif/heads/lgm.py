@@ -18,11 +18,13 @@ from faceverif.heads.products import linear_products
 Covariance = Literal["identity", "isotropic", "diagonal", "shared"]
 MeansFrom = Literal["random", "from_data"]
 
-# A learned variance stays between e^-4 and e^4: a dimension in which a class collapses to a point would
-# otherwise outweigh all others.
+# The steps of a training hold a learned variance between e^-4 and e^4: a dimension in which a class collapses
+# to a point would otherwise outweigh all others.
 _LARGEST_LOG_VARIANCE = 4.0
-# A direction in which a data set hardly varies has at least this share of its largest variance, as a start.
+# As a start, a direction in which a data set hardly varies has at least this share of its largest variance.
 _SMALLEST_VARIANCE = 1e-6
+# A standard deviation below this share of the means' length is the rounding of float32.
+_ROUNDING = 1e-6
 
 
 def log_densities(
@@ -93,6 +95,7 @@ class LGMHead(Head):
             known = ", ".join(get_args(Covariance))
             raise InputError("covariance", f"must be one of {known}", got=covariance, fix="Take one of them.")
         self.alpha = self.alpha_now = alpha
+        self.covariance = covariance
         self.learning_rate_factors = {"log_variances": 0.1, "whitening": 0.1, "means": means_rate}
         self.starts_from_data = means == "from_data"
         self.means = nn.Parameter(spread * torch.randn(classes, embedding_dim))
@@ -108,7 +111,7 @@ class LGMHead(Head):
             self.log_variances = nn.Parameter(torch.zeros(classes, size))
 
     def observe(self, embeddings: Tensor, labels: Tensor) -> None:
-        """Hold the variances within their bounds."""
+        """Hold variances per class or dimension within their bounds."""
         if isinstance(self.log_variances, nn.Parameter):
             # As data, which autograd does not watch: of two forward passes before a backward one the second
             # finds nothing to change.
@@ -141,15 +144,21 @@ class LGMHead(Head):
     def start_at(self, moments: ClassMoments) -> None:
         """The Gaussians of maximum likelihood: class means, and one covariance in the form that the head has.
 
+        A direction has at least a millionth of the largest variance. Other bounds hold from the first step of
+        a training on: `observe` puts variances per class or dimension between e^-4 and e^4.
+
         Raises:
-            InputError: a shared covariance of too few samples, which is singular.
+            InputError: the samples of a class do not differ, or a shared covariance of too few samples, which
+                is singular.
         """
+        if self.covariance != "identity":
+            _refuse_points(moments, self.covariance)
         self.means.copy_(self.held(moments.means))
         if self.whitening is not None:
             self.whitening.copy_(_whitening(moments))
         elif isinstance(self.log_variances, nn.Parameter):
             variances = moments.within.diagonal()
-            variances = variances if self.log_variances.shape[1] > 1 else variances.mean()
+            variances = _raised(variances) if self.covariance == "diagonal" else variances.mean()
             self.log_variances.copy_(variances.log())
 
     def centres(self) -> Tensor:
@@ -166,6 +175,23 @@ def _log_volume(whitening: Tensor) -> Tensor:
     return torch.linalg.slogdet(whitening).logabsdet
 
 
+def _refuse_points(moments: ClassMoments, covariance: Covariance) -> None:
+    """A class whose samples are one point has no Gaussian."""
+    largest, length = moments.within.diagonal().max(), moments.means.square().sum(dim=1).max()
+    if largest <= _ROUNDING**2 * length:
+        raise InputError(
+            "head.covariance",
+            f"{covariance} needs embeddings that differ within a class",
+            got="the same embedding for all photos of each class",
+            fix="Take photos that differ, or covariance: identity.",
+        )
+
+
+def _raised(variances: Tensor) -> Tensor:
+    """Variances, those of directions in which hardly anything varies raised to a share of the largest."""
+    return variances.clamp_min(_SMALLEST_VARIANCE * variances.max())
+
+
 def _whitening(moments: ClassMoments) -> Tensor:
     """W such that W W' is the inverse of the covariance within the classes, (dim, dim) float64."""
     classes, dim = moments.means.shape
@@ -178,4 +204,4 @@ def _whitening(moments: ClassMoments) -> Tensor:
             fix="Train on more photos, or take covariance: diagonal.",
         )
     variances, directions = torch.linalg.eigh(moments.within)
-    return directions / variances.clamp_min(_SMALLEST_VARIANCE * variances[-1]).sqrt()
+    return directions / _raised(variances).sqrt()

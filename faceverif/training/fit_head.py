@@ -78,8 +78,8 @@ def fit_head(model: Path, config: FittedHeadConfig, run: Path) -> FittedHead:
         run: a folder, new or without a model.
 
     Raises:
-        InputError: no finished model, photos of other crops or too few of them, a loss that is not finite, or
-            RUN holds a model.
+        InputError: no finished model, photos of other crops or too few of them, a loss or logits that are not
+            finite, or RUN holds a model.
     """
     _refuse_model_in(run)
     embedder = _model(model)
@@ -174,7 +174,11 @@ def _judged(
 
 @torch.no_grad()
 def _accuracy(objective: Objective, embeddings: Tensor, labels: Tensor) -> float:
-    return (objective.head.logits(embeddings).argmax(dim=1) == labels).double().mean().item()
+    logits = objective.head.logits(embeddings)
+    if not logits.isfinite().all():
+        fix = "Take another head, or for lgm: --set head.covariance=identity"
+        raise InputError("head", "logits must be finite", got="NaN or infinity", fix=fix)
+    return (logits.argmax(dim=1) == labels).double().mean().item()
 
 
 def _write(

@@ -20,6 +20,7 @@ from faceverif.config.fitted_head import fitted_head_config
 from faceverif.config.reading import validate_config
 from faceverif.heads import HEADS
 from faceverif.heads.lgm import LGMHead
+from faceverif.heads.moments import ClassMoments
 from faceverif.models import MODEL_NAME, PreprocessingSpec, save_model
 from faceverif.models.face_classifier import CLASSIFIER_NAME, load_face_classifier
 from faceverif.training.data import load_training_photos
@@ -174,6 +175,41 @@ def test_a_shared_covariance_needs_photos(model: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"shared needs 11 photos or more.*got 6\..*covariance: diagonal"):
         fitted(model, few, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("covariance", ["identity", "isotropic", "diagonal", "shared"])
+def test_a_dimension_that_does_not_vary_is_no_trouble_for_lgm(covariance: Any) -> None:
+    """A ReLU that is dead, or a pruned unit."""
+    torch.manual_seed(0)
+    labels = torch.arange(3).repeat(20)
+    embeddings = 5.0 * torch.eye(3, 6)[labels] + torch.randn(60, 6)
+    embeddings[:, 4] = 0.0
+    embeddings[:, 5] = 7.0
+    head = LGMHead(classes=3, embedding_dim=6, alpha=0.0, covariance=covariance)
+    head.start_at(ClassMoments.of(embeddings, labels))
+    logits = head.logits(embeddings)
+    assert logits.isfinite().all()
+    assert (logits.argmax(dim=1) == labels).double().mean() > 0.9
+
+
+@pytest.mark.parametrize("covariance", ["isotropic", "diagonal", "shared"])
+@pytest.mark.parametrize("noise", [0.0, 1e-7])
+def test_classes_that_are_points_have_no_covariance(covariance: Any, noise: float) -> None:
+    torch.manual_seed(0)
+    labels = torch.arange(3).repeat(20)
+    embeddings = torch.randn(3, 4)[labels] * (1 + noise * torch.randn(60, 4))
+    head = LGMHead(classes=3, embedding_dim=4, alpha=0.0, covariance=covariance)
+    with pytest.raises(InputError, match=rf"head\.covariance: {covariance} needs embeddings that differ"):
+        head.start_at(ClassMoments.of(embeddings, labels))
+
+
+def test_a_head_whose_logits_are_not_finite_is_not_written(
+    model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LGMHead, "start_at", lambda head, moments: head.means.data.fill_(float("inf")))
+    with pytest.raises(InputError, match=r"head: logits must be finite"):
+        fitted(model, data, tmp_path / "run")
+    assert not (tmp_path / "run" / CLASSIFIER_NAME).exists()
 
 
 def test_an_onnx_file_is_imported_first(data: Path, tmp_path: Path) -> None:
