@@ -51,24 +51,25 @@ def predict(network: Network, head: Head, images: Images) -> Predictions:
 
 @torch.no_grad()
 def measure_ten_crops(network: Network, head: Head, images: ImageFiles) -> dict[str, float]:
-    """Errors over ten crops: the corners and the centre of a larger picture, each also mirrored.
+    """Errors over ten crops: the corners and the centre of the picture, each also mirrored.
 
-    Krizhevsky et al. (2012), Sec. 4.1: the probabilities are averaged over the crops.
+    Krizhevsky et al. (2012), Sec. 4.1: the crops come from the central square of the picture whose middle is
+    the one crop of `predict`, so every crop shows an object equally large; their probabilities are averaged.
 
     Args:
         network: as in `predict`.
         head: as in `predict`.
-        images: as evaluated with one crop; they are read again, 8/7 as large.
+        images: as evaluated with one crop; their squares of images.shorter_px are read.
 
     Returns:
         ten_crop_error and, with more than five classes, ten_crop_top5_error, as fractions.
     """
     device, side_px = next(network.parameters()).device, images.side_px
-    larger = replace(images, side_px=round(side_px * 8 / 7))
+    squares = replace(images, side_px=images.shorter_px)
     found = []
     with evaluating(network), evaluating(head):
         for which in torch.arange(len(images)).split(_PORTION // 10):
-            pictures = as_pixels(larger.read(which.to(images.labels.device)).to(device))
+            pictures = as_pixels(squares.read(which.to(images.labels.device)).to(device))
             crops = (head.logits(network(crop)).softmax(dim=1) for crop in ten_crops(pictures, side_px))
             found.append(torch.stack(tuple(crops)).mean(dim=0).cpu())
     scores, labels = torch.cat(found), images.labels.cpu()

@@ -17,7 +17,7 @@ from data_prep.sources.fer2013 import read_fer2013
 from data_prep.sources.idx import has_idx_files, read_idx_images
 from data_prep.sources.picture_tar import Pictures, pictures_in, read_pictures
 from faceverif.classification.config import ImageDataConfig
-from faceverif.images.labelled import ImageFiles, Images, ImageSet, scaled_centre
+from faceverif.images.labelled import ImageFiles, Images, ImageSet, read_scaled_centre
 
 _DIGITS = tuple(str(digit) for digit in range(10))
 _CLOTHES = (
@@ -32,7 +32,8 @@ _CLOTHES = (
     "Bag",
     "Ankle boot",
 )
-_LARGE_SIDE_PX = 224
+# Of large pictures the middle of this side, after the shorter side is scaled to the second number.
+_LARGE_SIDE_PX, _LARGE_SHORTER_PX = 224, 256
 _IDX, _PICTURES = " as four idx files, or", " as a tar or folder of train/CLASS/PICTURE and test/..., or"
 _OTHER_LAYOUTS = {"mnist": _IDX, "fashion_mnist": _IDX, "cifar10": _PICTURES, "cifar100": _PICTURES}
 _DIGITS_TESTED = 0.2
@@ -170,10 +171,12 @@ def _torchvision_flowers(root: Path, train: bool, download: bool) -> Images:
 
     splits = ("train", "val") if train else ("test",)
     found = [datasets.Flowers102(root, split=split, download=download) for split in splits]
-    pairs = [found_split[index] for found_split in found for index in range(len(found_split))]
-    images = torch.stack([scaled_centre(picture, _LARGE_SIDE_PX) for picture, _ in pairs])
+    # Read here, not through torchvision, whose errors do not name the file.
+    paths = [path for found_split in found for path in found_split._image_files]
+    labels = [label for found_split in found for label in found_split._labels]
+    images = [read_scaled_centre(path, _LARGE_SIDE_PX, shorter_px=_LARGE_SHORTER_PX) for path in paths]
     names = tuple(getattr(found[0], "classes", map(str, range(102))))
-    return ImageSet(images, torch.tensor([label for _, label in pairs]), names)
+    return ImageSet(torch.stack(images), torch.tensor(labels), names)
 
 
 def _torchvision_imagenet(root: Path, train: bool, download: bool) -> Images:
@@ -183,4 +186,10 @@ def _torchvision_imagenet(root: Path, train: bool, download: bool) -> Images:
     found = datasets.ImageNet(root, split="train" if train else "val")
     paths, labels = zip(*found.samples, strict=True)
     names = tuple(" / ".join(synonyms) for synonyms in found.classes)
-    return ImageFiles(tuple(map(Path, paths)), torch.tensor(labels), names, side_px=_LARGE_SIDE_PX)
+    return ImageFiles(
+        tuple(map(Path, paths)),
+        torch.tensor(labels),
+        names,
+        side_px=_LARGE_SIDE_PX,
+        shorter_px=_LARGE_SHORTER_PX,
+    )

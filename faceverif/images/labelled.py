@@ -12,10 +12,11 @@ from typing import Self
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 from torch import Tensor
 
-from data_prep.errors import InputError
+from data_prep.errors import InputError, first_line
+from data_prep.system_errors import system_trouble
 
 
 @dataclass(frozen=True)
@@ -65,20 +66,22 @@ class ImageSet:
 class ImageFiles:
     """Labelled images on disk, for sets that memory does not hold.
 
-    Each is decoded when it is read: upright, RGB, the shorter side scaled to 8/7 of side_px, the central
-    square of side_px cut out.
+    Each is decoded when it is read: upright, RGB, the shorter side scaled to shorter_px, the central square
+    of side_px cut out.
 
     Attributes:
         paths: of the images.
         labels: (N,) int64, an index into class_names.
         class_names: in the data set's own order.
         side_px: of an image as it is read.
+        shorter_px: to what its shorter side is scaled before, at least side_px.
     """
 
     paths: Sequence[Path]
     labels: Tensor
     class_names: tuple[str, ...]
     side_px: int
+    shorter_px: int
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -92,12 +95,12 @@ class ImageFiles:
         """Those images, (len(which), 3, side_px, side_px) uint8, where the labels lie.
 
         Raises:
-            InputError: a file is missing or no picture.
+            InputError: a file is missing, damaged or no picture.
         """
         paths = [self.paths[index] for index in which.tolist()]
         # Decoding lets go of Python's lock, so threads do.
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            images = list(pool.map(self._decode, paths))
+            images = list(pool.map(self._decoded, paths))
         return torch.stack(images).to(self.labels.device)
 
     def take(self, which: Tensor) -> Self:
@@ -115,17 +118,8 @@ class ImageFiles:
         digest.update(self.labels.cpu().numpy().tobytes())
         return digest.hexdigest()
 
-    def _decode(self, path: Path) -> Tensor:
-        try:
-            with Image.open(path) as picture:
-                return scaled_centre(picture, self.side_px)
-        except (OSError, UnidentifiedImageError) as error:
-            raise InputError(
-                "data.path",
-                "must hold readable pictures",
-                got=error,
-                fix="Replace the file, or fetch the data set again.",
-            ) from None
+    def _decoded(self, path: Path) -> Tensor:
+        return read_scaled_centre(path, self.side_px, shorter_px=self.shorter_px)
 
 
 Images = ImageSet | ImageFiles
@@ -143,18 +137,40 @@ def as_pixels(images: Tensor) -> Tensor:
     return images.to(torch.float32, memory_format=torch.channels_last).div_(255.0)
 
 
-def scaled_centre(picture: Image.Image, side_px: int) -> Tensor:
-    """The central square of a picture, after scaling its shorter side to 8/7 of that.
+def read_scaled_centre(path: Path, side_px: int, *, shorter_px: int) -> Tensor:
+    """`scaled_centre` of a picture file of a data set.
+
+    Raises:
+        InputError: it is missing, damaged or no picture.
+    """
+    try:
+        with Image.open(path) as picture:
+            return scaled_centre(picture, side_px, shorter_px=shorter_px)
+    except Exception as error:  # a decoder may raise anything on bytes that nobody ever encoded
+        if system_trouble(error) is not None:  # the file may be whole
+            raise
+        why = first_line(error).replace(f" {str(path)!r}", "").rstrip(":")  # the path is said anyway
+        raise InputError(
+            "data.path",
+            "must hold readable pictures",
+            got=f"{path} ({why})",
+            fix="Replace the file, or fetch the data set again.",
+        ) from error
+
+
+def scaled_centre(picture: Image.Image, side_px: int, *, shorter_px: int) -> Tensor:
+    """The central square of a picture, after its shorter side is scaled.
 
     Args:
         picture: of any mode and size.
         side_px: of the result.
+        shorter_px: of the scaled picture's shorter side, at least side_px.
 
     Returns:
         (3, side_px, side_px) uint8 RGB.
     """
     upright = ImageOps.exif_transpose(picture).convert("RGB")
-    scale = side_px * 8 / 7 / min(upright.size)
+    scale = shorter_px / min(upright.size)
     size = [max(side_px, round(extent * scale)) for extent in upright.size]
     left, top = ((extent - side_px) // 2 for extent in size)
     scaled = upright.resize((size[0], size[1]), Image.Resampling.BILINEAR)

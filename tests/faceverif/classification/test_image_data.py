@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import pickle
 import struct
 import tarfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -249,19 +251,59 @@ def test_files_are_decoded_when_read(tmp_path: Path) -> None:
     paths = [tmp_path / f"{number}.png" for number in range(3)]
     for number, path in enumerate(paths):
         Image.new("L", (40 + 10 * number, 30), 50 * number).save(path)
-    files = ImageFiles(paths, torch.tensor([0, 1, 0]), ("a", "b"), side_px=14)
+    files = ImageFiles(paths, torch.tensor([0, 1, 0]), ("a", "b"), side_px=14, shorter_px=16)
     chosen = files.take(torch.tensor([2, 0]))
     assert chosen.read(torch.tensor([0, 1]))[:, :, 7, 7].tolist() == [[100] * 3, [0] * 3]
     assert chosen.shape == (3, 14, 14)
-    paths[0].write_bytes(b"no picture")
-    with pytest.raises(InputError, match="readable pictures"):
-        files.read(torch.tensor([0]))
 
 
 def test_the_crop_is_the_middle() -> None:
     pixels = np.zeros((8, 24, 3), dtype=np.uint8)
     pixels[:, 8:16] = 255
-    assert scaled_centre(Image.fromarray(pixels), 7).min() == 255
+    assert scaled_centre(Image.fromarray(pixels), 7, shorter_px=8).min() == 255
+
+
+def of_claimed_size(width: int, height: int) -> bytes:
+    """A PNG file that claims a size and holds nothing."""
+    parts = [(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)), (b"IDAT", b""), (b"IEND", b"")]
+    chunks = [
+        struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+        for kind, content in parts
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+def test_a_damaged_picture_is_named_in_a_large_set(tmp_path: Path) -> None:
+    """Whatever the decoder raises, also where its message has no path or it is no OSError."""
+    whole, damaged = tmp_path / "whole.png", tmp_path / "damaged.png"
+    Image.effect_noise((40, 40), 50).convert("RGB").save(whole)
+    files = ImageFiles([whole, damaged], torch.tensor([0, 1]), ("a", "b"), side_px=14, shorter_px=16)
+    contents = {
+        "cannot identify image file": b"no picture",
+        "truncated": whole.read_bytes()[:500],
+        "exceeds limit of": of_claimed_size(20_000, 20_000),
+        "No such file": None,
+    }
+    for said, content in contents.items():
+        damaged.unlink(missing_ok=True)
+        if content is not None:
+            damaged.write_bytes(content)
+        with pytest.raises(
+            InputError, match=rf"^data\.path: .*; got {damaged} \([^/]*{said}[^/]*\)\. Replace"
+        ):
+            files.read(torch.tensor([0, 1]))
+
+
+def test_a_picture_that_the_system_does_not_open_is_not_called_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_many(path: Path) -> None:
+        raise OSError(errno.EMFILE, "Too many open files", str(path))
+
+    monkeypatch.setattr(Image, "open", too_many)
+    files = ImageFiles([tmp_path / "whole.png"], torch.tensor([0]), ("a",), side_px=14, shorter_px=16)
+    with pytest.raises(OSError, match="Too many open files"):
+        files.read(torch.tensor([0]))
 
 
 def test_hashes_know_pixels_and_labels() -> None:
@@ -297,8 +339,30 @@ def test_errors_over_ten_crops(tmp_path: Path) -> None:
         else:
             parameter.data[0] = 1.0
     labels = torch.tensor([0, 1, 0, 0])
-    files = ImageFiles(paths, labels, ("dark", "bright"), side_px=14)
+    files = ImageFiles(paths, labels, ("dark", "bright"), side_px=14, shorter_px=16)
     assert measure_ten_crops(network, head, files) == {"ten_crop_error": 0.25}
+
+
+def test_ten_crops_see_the_picture_that_one_crop_is_the_middle_of(tmp_path: Path) -> None:
+    """Krizhevsky et al. (2012): of a 256 px picture one crop is the middle; the corners reach its border."""
+    framed = np.zeros((1024, 1600, 3), np.uint8)
+    framed[64:-64, 352:-352] = 255  # a frame of 64 px around the central square: 16 px at 256
+    Image.fromarray(framed).save(tmp_path / "framed.png")
+    files = ImageFiles([tmp_path / "framed.png"], torch.tensor([0]), ("a",), side_px=224, shorter_px=256)
+    seen: list[torch.Tensor] = []
+
+    class Looking(torch.nn.Linear):
+        def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+            seen.append(pixels)
+            return super().forward(pixels.mean(dim=(2, 3)))
+
+    network: Any = Looking(3, 2)
+    measure_ten_crops(network, SoftmaxHead(classes=2, embedding_dim=2), files)
+    [one] = files.read(torch.tensor([0])).float() / 255
+    first, *_, centre = (crop[0] for crop in seen[:5])
+    torch.testing.assert_close(centre, one)
+    dark = (first[0] < 0.5).sum(dim=1)
+    assert dark.tolist() == [224] * 16 + [16] * 208
 
 
 def test_classes_without_a_training_image_are_told() -> None:
