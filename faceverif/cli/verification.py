@@ -9,7 +9,7 @@ import typer
 
 from data_prep.errors import InputError
 from data_prep.progress import say
-from faceverif.cli.checks import THIS_MACHINE, can_be_file, exists, made_by
+from faceverif.cli.checks import THIS_MACHINE, can_be_file, exists, is_rate, made_by
 from faceverif.cli.options import (
     AllowPartial,
     DataDir,
@@ -18,6 +18,7 @@ from faceverif.cli.options import (
     Model,
     On,
     OnnxOutput,
+    OptionalModel,
     OutDir,
     PoolingName,
     Preprocess,
@@ -252,7 +253,6 @@ def _refuse_unclear_task(data: list[Path], protocol: Path | None, suite: Path | 
 
 
 def calibrate(
-    model: Model,
     data: DataDir,
     protocol: Annotated[
         Path,
@@ -266,7 +266,18 @@ def calibrate(
         typer.Option(
             "--out",
             callback=can_be_file(".json"),
-            help="The file to write; default: with the model, where `compare` looks.",
+            help="The file to write, which `compare --calibration` reads; default: with the model, where "
+            "`compare` looks.",
+        ),
+    ] = None,
+    model: OptionalModel = None,
+    far: Annotated[
+        list[float] | None,
+        typer.Option(
+            "--far",
+            callback=is_rate,
+            help="A false accept rate to set a threshold for, beside 0.1, 0.01, 0.001 and 0.0001. It needs "
+            "1 / FAR impostor pairs or more. May be repeated.",
         ),
     ] = None,
     preprocess: Preprocess = None,
@@ -276,14 +287,19 @@ def calibrate(
     device: Device = "auto",
 ) -> None:
     """Set the thresholds of any model for false accept rates, for `faceverif compare`."""
-    from faceverif.models import load_embedder
+    from faceverif.models import load_embedder, model_or_shipped
 
     options = VerificationOptions(flip=flip, allow_partial=allow_partial)
+    if not model and out is None:
+        fix = "Give a file that `faceverif compare --calibration` is to read: --out thresholds.json"
+        raise InputError("--out", "must be given for the model of the package", got="nothing", fix=fix)
     _refuse_unfit_list(data, protocol, options)
-    embedder = load_embedder(model[0], preprocess=preprocess, output=output, device=device)
+    chosen = model_or_shipped(model[0] if model else None)
+    embedder = load_embedder(chosen, preprocess=preprocess, output=output, device=device)
 
     from faceverif.verification.calibrate import calibrate as set_thresholds
     from faceverif.verification.calibration import calibration_file
 
-    path = out or calibration_file(model[0])
-    typer.echo(set_thresholds(embedder, data, protocol, out=path, options=options).text())
+    path = out or calibration_file(chosen)
+    found = set_thresholds(embedder, data, protocol, out=path, options=options, fars=far or ())
+    typer.echo(found.text())

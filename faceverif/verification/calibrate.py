@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from faceverif.report.numbers import percent
 from faceverif.verification.calibration import Calibration, calibration_of
 from faceverif.verification.embeddings import EmbeddedPhotos
 from faceverif.verification.options import VerificationOptions
+from faceverif.verification.roc import chosen_far
 from faceverif.verification.runner import evaluate
 from faceverif.verification.scoring import PairPhotos
 
@@ -48,7 +50,13 @@ class WrittenCalibration:
 
 
 def calibrate(
-    embedder: Embedder, data: Path, protocol: Path, *, out: Path, options: VerificationOptions
+    embedder: Embedder,
+    data: Path,
+    protocol: Path,
+    *,
+    out: Path,
+    options: VerificationOptions,
+    fars: Sequence[float] = (),
 ) -> WrittenCalibration:
     """Set a model's thresholds on a protocol's pairs, and write them.
 
@@ -59,14 +67,18 @@ def calibrate(
         protocol: a pair file that `protocol_alone` knows.
         out: the file, which is replaced.
         options: how pairs are scored.
+        fars: false accept rates beside `TARGET_FARS`.
 
     Raises:
-        InputError: the crops are not the model's, photos are missing, or the impostor pairs are too few.
+        InputError: the crops are not the model's, photos are missing, or the impostor pairs are too few for
+            any rate, or for one of `fars`.
     """
     dataset = load_aligned(data)
     pairs = protocol_on(protocol, dataset, allow_partial=options.allow_partial)
+    for far in fars:  # before anything is embedded
+        chosen_far(far, int((pairs.scored & ~pairs.same).sum()))
     embedded = EmbeddedPhotos(embedder, dataset, flip=options.flip)
     result = evaluate(embedded, pairs, subtract_mean=False, found=PairPhotos.of(pairs, dataset))
-    found = calibration_of(result)
+    found = calibration_of(result, fars=fars)
     write_text(out, found.model_dump_json(indent=2) + "\n")
     return WrittenCalibration(found, out)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +15,7 @@ from data_prep.errors import InputError
 from faceverif.intervals import wilson_interval
 from faceverif.models.location import MODEL_OPTION, is_onnx
 from faceverif.verification.result import VerificationResult
-from faceverif.verification.roc import TAR_RULE, OperatingPoint
+from faceverif.verification.roc import TAR_RULE, OperatingPoint, pairs_to_resolve, resolves, tar_at_far
 from faceverif.verification.score_histogram import ScoreHistogram
 
 CALIBRATION_NAME = "calibration.json"
@@ -110,23 +111,37 @@ class Calibration(BaseModel):
             "--far",
             f"must be a calibrated false accept rate; {self.impostor_pairs:,} impostor pairs gave {known}",
             got=f"{far:g}",
-            fix="Ask for one of these, or verify on more impostor pairs.",
+            fix=self._way_to(far),
         )
+
+    def _way_to(self, far: float) -> str:
+        if not 0 < far <= 1:
+            return "Ask for one of these."
+        few = not resolves(far, self.impostor_pairs)
+        enough = f", with at least {pairs_to_resolve(far):,} impostor pairs" if few else ""
+        command = "faceverif calibrate --model MODEL --data ALIGNED --protocol PAIRS"
+        return f"Ask for one of these, or set it{enough}: {command} --far {far:g}"
 
     def tar_interval(self, point: CalibratedPoint) -> tuple[float, float]:
         """95 % interval of a point's true accept rate, as `INTERVAL_RULE` has it for the FAR."""
         return wilson_interval(round(point.tar * self.genuine_pairs), self.genuine_pairs)
 
 
-def calibration_of(result: VerificationResult) -> Calibration:
-    """The thresholds of a verification.
+def calibration_of(result: VerificationResult, *, fars: Sequence[float] = ()) -> Calibration:
+    """The thresholds of a verification, for `TARGET_FARS` as far as its pairs resolve them.
+
+    Args:
+        result: the verification.
+        fars: further false accept rates.
 
     Raises:
         InputError: it subtracted the folds' mean embeddings, which a single pair of photos does not have, or
-            its impostor pairs are too few for any rate.
+            its impostor pairs are too few for any rate, or for one of `fars`.
     """
-    impostors = result.metrics.roc.impostors
-    points = [(far, point) for far, point in result.metrics.tar_at_far.items() if point is not None]
+    roc = result.metrics.roc
+    impostors = roc.impostors
+    usual = {far: point for far, point in result.metrics.tar_at_far.items() if point is not None}
+    points = sorted((usual | {far: tar_at_far(roc, far) for far in fars}).items(), reverse=True)
     if result.subtract_mean or not points:
         raise InputError(
             "calibration",

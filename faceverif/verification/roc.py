@@ -200,10 +200,15 @@ def chosen_far(far: float | None, impostors: int) -> float:
     return wanted
 
 
+def pairs_to_resolve(far: float) -> int:
+    """The fewest impostor pairs that resolve a FAR."""
+    return math.ceil(1 / far - 1e-9)
+
+
 def _unresolved(far: float, impostors: int) -> InputError:
     return InputError(
         "far",
-        f"must be resolvable: {far:g} needs at least {math.ceil(1 / far - 1e-9):,} impostor pairs",
+        f"must be resolvable: {far:g} needs at least {pairs_to_resolve(far):,} impostor pairs",
         got=f"{impostors:,}",
         fix=f"Ask for {1 / impostors:.2g} or more, or use a protocol with more impostor pairs.",
     )

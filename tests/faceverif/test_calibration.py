@@ -13,7 +13,7 @@ from small_faces import pattern_embedder, write_faces, write_pairs
 from data_prep.errors import InputError
 from data_prep.protocols import protocol_alone
 from faceverif.intervals import wilson_interval
-from faceverif.verification.calibration import load_calibration, write_calibration
+from faceverif.verification.calibration import calibration_of, load_calibration, write_calibration
 from faceverif.verification.embeddings import EmbeddedPhotos
 from faceverif.verification.result import VerificationResult
 from faceverif.verification.runner import evaluate
@@ -89,6 +89,27 @@ def test_a_far_that_was_not_calibrated_names_those_that_were(tmp_path: Path) -> 
     calibration = load_calibration(tmp_path, model_sha256=pattern_embedder().sha256)
     with pytest.raises(InputError, match=r"36 impostor pairs gave 0.1; got 0.001"):
         calibration.point(0.001)
+
+
+def test_a_far_that_a_user_names_is_calibrated_beside_the_usual_ones(tmp_path: Path) -> None:
+    result = result_on(tmp_path)
+    calibration = calibration_of(result, fars=(0.05, 0.2, 0.1))
+    assert [point.far for point in calibration.points] == [0.2, 0.1, 0.05]
+    point = calibration.point(0.05)
+    assert point.false_accepts == 1  # of 36 pairs: two would be 0.056
+    assert (result.scores[~result.protocol.same] >= point.threshold).sum() == 1
+    with pytest.raises(InputError, match=r"0.001 needs at least 1,000 impostor pairs; got 36"):
+        calibration_of(result, fars=(0.001,))
+
+
+def test_the_way_to_a_far_names_the_pairs_that_it_needs(tmp_path: Path) -> None:
+    calibration = calibration_of(result_on(tmp_path))
+    with pytest.raises(InputError, match=r"or set it: faceverif calibrate .* --far 0.05$"):
+        calibration.point(0.05)
+    with pytest.raises(InputError, match=r"with at least 100,000 impostor pairs: .* --far 1e-05$"):
+        calibration.point(1e-5)
+    with pytest.raises(InputError, match=r"Ask for one of these\.$"):
+        calibration.point(0)
 
 
 def test_thresholds_of_another_model_are_refused(tmp_path: Path) -> None:

@@ -186,6 +186,8 @@ WRONG = [
     ),
     ("verify --data there --protocol ijb --model m --out o --pooling median", "--pooling"),
     ("calibrate --model m --data there --protocol ijb", "ijb: must be pairs of photos here"),
+    ("calibrate --data there --protocol file", "--out: must be given for the model of the package"),
+    ("calibrate --data there --protocol file --out t.json --far 0.1 --far 2", "--far: must be above 0"),
     ("verify --data there --model m --out o", "verify: needs --protocol FILE or --suite FOLDER"),
     ("verify --data there --protocol file --onnx no.onnx --out o", "--model: there is no such"),
     (
