@@ -1,24 +1,13 @@
-"""Where the page is served, and where uploads lie meanwhile: checked and made before anything heavy loads."""
+"""Where the page is served, checked before anything heavy loads."""
 
 from __future__ import annotations
 
 import errno
-import os
 import socket
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from data_prep.errors import InputError
 
-# Gradio and the libraries below it ask these before they call home.
-_SILENT = {
-    "GRADIO_ANALYTICS_ENABLED": "False",
-    "HF_HUB_DISABLE_TELEMETRY": "1",
-    "HF_HUB_OFFLINE": "1",
-}
 # Names by which a machine reaches itself and nobody else does.
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
@@ -72,19 +61,3 @@ def listen(address: Address) -> socket.socket:
         fix = f"Give another: --port {address.port % 65535 + 1}, or 0 for any that is free."
         raise InputError("--port", "must be free", got=f"{address.port}, which is in use", fix=fix) from error
     return listening
-
-
-@contextmanager
-def temporary_uploads() -> Iterator[Path]:
-    """A folder of its own for uploads, deleted at the end; Gradio would share one below /tmp and keep it."""
-    with tempfile.TemporaryDirectory(prefix="faceverif-app-") as folder:
-        changed = {**_SILENT, "GRADIO_TEMP_DIR": folder}
-        before = {name: os.environ.get(name) for name in changed}
-        os.environ.update(changed)
-        try:
-            yield Path(folder)
-        finally:
-            for name, value in before.items():
-                os.environ.pop(name, None)
-                if value is not None:
-                    os.environ[name] = value

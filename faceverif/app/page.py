@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from faceverif.app import answers
 from faceverif.app.fooling import GOALS, LARGEST_LEVELS, METHODS
+from faceverif.app.refusal import Refusal
 from faceverif.app.rendering import render
 from faceverif.app.sessions import FIRST, SECOND, Session
+from faceverif.app.uploads import Uploads
 from faceverif.app.visits import Visits
 
 _USUAL_LEVELS = 8
@@ -24,9 +25,28 @@ _PRIVATE: dict[str, Any] = {
 _QUIET: dict[str, Any] = {"show_progress": "hidden", **_PRIVATE}  # the answer comes at once: nothing dims
 
 
-def build_page(visits: Visits) -> gr.Blocks:
+class _Page(gr.Blocks):
+    """Blocks that take no file but an upload.
+
+    Gradio reads every file, and fetches every address, that a browser names in any input of any event.
+    Its own check of them begins with `launch`, which is not used here.
+    """
+
+    uploads: Uploads
+
+    def validate_inputs(self, block_fn: Any, inputs: list[Any]) -> None:
+        """As Gradio's, which calls it first of all with what a browser sent."""
+        try:
+            self.uploads.check_sent(inputs)
+        except Refusal as error:
+            raise gr.Error(str(error), print_exception=False) from error
+        super().validate_inputs(block_fn, inputs)
+
+
+def build_page(visits: Visits, uploads: Uploads) -> gr.Blocks:
     """The page as Gradio serves it."""
-    with gr.Blocks(title="faceverif", analytics_enabled=False, delete_cache=(60, 600)) as blocks:
+    with _Page(title="faceverif", analytics_enabled=False, delete_cache=(60, 600)) as blocks:
+        blocks.uploads = uploads
         gr.HTML(render("heading", model=visits.matcher.name))
         with gr.Row() as photos:
             slots = [_photo_slot(place) for place in (FIRST, SECOND)]
@@ -43,7 +63,7 @@ def build_page(visits: Visits) -> gr.Blocks:
             _reports_tab(visits)
         results = [compared, fooled, found]
         for slot in slots:
-            _connect_photo(visits, slot, point, results)
+            _connect_photo(visits, uploads, slot, point, results)
         _connect_far(visits, point, results)
         _hide_photos_beside_reports(tabs, photos, point)
 
@@ -163,12 +183,14 @@ def _reports_tab(visits: Visits) -> None:
     gr.on([listing.click, folder.submit], visits.list_reports, [folder], shown, **_QUIET)
 
 
-def _connect_photo(visits: Visits, slot: _Slot, point: gr.Slider, results: list[gr.HTML]) -> None:
+def _connect_photo(
+    visits: Visits, uploads: Uploads, slot: _Slot, point: gr.Slider, results: list[gr.HTML]
+) -> None:
     def on_photo(file: dict[str, Any] | None, point: int, request: gr.Request) -> list[Any]:
         if file is None:
             return [gr.skip()] * (3 + len(results))
         page, name = _page_of(request), str(file.get("orig_name") or "the photo")
-        given = visits.give_photo(page, slot.place, Path(file["path"]), name)
+        given = visits.give_photo(page, slot.place, uploads.checked(file.get("path")), name)
         choices = [str(number) for number in range(1, given.faces + 1)]
         face = gr.Radio(choices, value=str(given.chosen + 1) if choices else None, visible=given.faces > 1)
         return [None, given.shown, face, *visits.results(page, int(point))]

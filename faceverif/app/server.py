@@ -1,4 +1,4 @@
-"""The page behind HTTP: Gradio's routes, reports, and headers that keep the browser from asking others."""
+"""The page behind HTTP: Gradio's routes and the reports, behind the gate."""
 
 from __future__ import annotations
 
@@ -9,37 +9,20 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import urlsplit
 
 import gradio as gr
 import uvicorn
 from fastapi import FastAPI
 from fastapi.responses import FileResponse, PlainTextResponse, Response
-from starlette.datastructures import Headers, MutableHeaders
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp
 
-from faceverif.app.address import LOOPBACK
+from faceverif.app.gate import Gate
 from faceverif.app.page import build_page
 from faceverif.app.rendering import style
+from faceverif.app.uploads import Uploads
 from faceverif.app.visits import Visits
 
 _LARGEST_UPLOAD = 200 * 2**20  # bytes
-# The browser is told to fetch nothing from elsewhere. Gradio's page needs inline scripts and styles.
-_PAGE_POLICY = "; ".join(
-    (
-        "default-src 'self'",
-        "script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:",
-        "style-src 'self' 'unsafe-inline'",
-        "img-src 'self' data: blob:",
-        "media-src 'self' data: blob:",
-        "font-src 'self' data:",
-        "worker-src 'self' blob:",
-        "connect-src 'self' data: blob:",
-        "frame-ancestors 'none'",
-        "form-action 'self'",
-        "base-uri 'self'",
-    )
-)
 # A report may run its own scripts, but sees neither the page nor the network.
 _REPORT_POLICY = (
     "sandbox allow-scripts allow-popups; default-src 'none'; img-src data:; font-src data:; "
@@ -51,23 +34,24 @@ _REPORT_POLICY = (
 Ready = Callable[[Callable[[], None]], None]
 
 
-def serve(visits: Visits, listening: socket.socket, *, ready: Ready) -> None:
+def serve(visits: Visits, listening: socket.socket, *, uploads: Uploads, ready: Ready) -> None:
     """Serve the page until Ctrl-C or SIGTERM.
 
     Args:
         visits: what the page asks.
         listening: on the address.
+        uploads: where Gradio puts the photos that are given.
         ready: called once the page can be opened, with what ends the server from another thread.
     """
-    asyncio.run(_serve(visits, listening, ready))
+    asyncio.run(_serve(visits, listening, uploads, ready))
 
 
-async def _serve(visits: Visits, listening: socket.socket, ready: Ready) -> None:
+async def _serve(visits: Visits, listening: socket.socket, uploads: Uploads, ready: Ready) -> None:
     app = FastAPI(openapi_url=None)
     _add_reports(app, visits)
     gr.mount_gradio_app(
         app,
-        build_page(visits),
+        build_page(visits, uploads),
         path="/",
         theme=gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]),
         css=style(),
@@ -79,8 +63,8 @@ async def _serve(visits: Visits, listening: socket.socket, ready: Ready) -> None
         mcp_server=False,
         enable_monitoring=False,
     )
-    guarded = _OwnHeaders(app, own_machine=visits.own_machine)
-    await _Server(guarded, app, ready).serve([listening])
+    gate = Gate(app, uploads=uploads, own_machine=visits.own_machine)
+    await _Server(gate, app, ready).serve([listening])
 
 
 def _add_reports(app: FastAPI, visits: Visits) -> None:
@@ -92,50 +76,13 @@ def _add_reports(app: FastAPI, visits: Visits) -> None:
         return FileResponse(path, media_type="text/html", headers={"Content-Security-Policy": _REPORT_POLICY})
 
 
-class _OwnHeaders:
-    """Adds the policy to each answer, and answers only to the names of this machine.
-
-    A page elsewhere could give its own name the address 127.0.0.1, and so read what is served here.
-    """
-
-    def __init__(self, app: ASGIApp, *, own_machine: bool) -> None:
-        self._app, self._own_machine = app, own_machine
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        if self._own_machine and _host_name(Headers(scope=scope).get("host", "")) not in LOOPBACK:
-            await PlainTextResponse("Open the page at the address that faceverif printed.", 403)(
-                scope, receive, send
-            )
-            return
-
-        async def send_more(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                headers.setdefault("Content-Security-Policy", _PAGE_POLICY)
-                headers.setdefault("Referrer-Policy", "no-referrer")
-            await send(message)
-
-        await self._app(scope, receive, send_more)
-
-
-def _host_name(header: str) -> str | None:
-    """The name in a Host header, without its port."""
-    try:
-        return urlsplit(f"//{header}").hostname
-    except ValueError:
-        return None
-
-
 class _Server(uvicorn.Server):
     """Ends cleanly: a signal closes the pages' open connections, and is not raised again."""
 
-    def __init__(self, guarded: ASGIApp, app: FastAPI, ready: Ready) -> None:
+    def __init__(self, gate: ASGIApp, app: FastAPI, ready: Ready) -> None:
         super().__init__(
             uvicorn.Config(
-                guarded, log_level="error", access_log=False, timeout_graceful_shutdown=3, lifespan="on"
+                gate, log_level="error", access_log=False, timeout_graceful_shutdown=3, lifespan="on"
             )
         )
         self._ready = ready

@@ -38,12 +38,13 @@ def app(
 
     Nothing leaves the machine, and no photo is kept.
     """
-    from faceverif.app.address import Address, listen, temporary_uploads
+    from faceverif.app.address import Address, listen
+    from faceverif.app.uploads import temporary_uploads
     from faceverif.models import model_or_shipped
 
     require_extra("app", "gradio", field="app")
     chosen = model_or_shipped(model[0] if model else None)
-    with listen(Address(host, port)) as listening, temporary_uploads():
+    with listen(Address(host, port)) as listening, temporary_uploads() as uploads:
         address = Address(host, listening.getsockname()[1])
         choose_device(device)
 
@@ -58,5 +59,6 @@ def app(
         visits = Visits(
             matcher, gallery=str(gallery or ""), runs=str(shown_runs), own_machine=address.own_machine
         )
-        serve(visits, listening, ready=lambda _: say(f"faceverif app: {address.url} (Ctrl-C ends it)"))
+        told = f"faceverif app: {address.url} (Ctrl-C ends it)"
+        serve(visits, listening, uploads=uploads, ready=lambda _: say(told))
     say("ended; nothing was kept")

@@ -16,7 +16,7 @@ from app_photos import Photos, write_photos
 import faceverif
 from data_prep.errors import InputError
 from faceverif.app import answers
-from faceverif.app.address import Address, listen, temporary_uploads
+from faceverif.app.address import Address, listen
 from faceverif.app.fooling import Fooled, fool
 from faceverif.app.matcher import Matcher, _guard_beside
 from faceverif.app.photos import TakenPhoto, take_photo
@@ -26,6 +26,7 @@ from faceverif.app.reports import Shelf, find_reports
 from faceverif.app.scale import scale_of
 from faceverif.app.searching import open_gallery, search
 from faceverif.app.sessions import FIRST, SECOND, Session, Sessions
+from faceverif.app.uploads import temporary_uploads
 from faceverif.app.visits import Visits
 from faceverif.cli import browser
 from faceverif.models.location import SHIPPED
@@ -435,11 +436,11 @@ def test_a_busy_port_and_a_foreign_host_are_one_line() -> None:
 
 def test_uploads_lie_in_a_folder_that_is_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GRADIO_TEMP_DIR", raising=False)
-    with temporary_uploads() as folder:
-        assert os.environ["GRADIO_TEMP_DIR"] == str(folder)
+    with temporary_uploads() as uploads:
+        assert os.environ["GRADIO_TEMP_DIR"] == str(uploads.folder)
         assert os.environ["GRADIO_ANALYTICS_ENABLED"] == "False"
-        (folder / "photo.jpg").touch()
-    assert not folder.exists()
+        (uploads.folder / "photo.jpg").touch()
+    assert not uploads.folder.exists()
     assert "GRADIO_TEMP_DIR" not in os.environ
 
 

@@ -26,6 +26,7 @@ from app_photos import Photos, write_photos
 from PIL import Image
 from served import wait_until
 
+from faceverif.app.uploads import Uploads
 from faceverif.app.visits import Visits
 from faceverif.cli import browser as command
 
@@ -87,9 +88,14 @@ def running_server(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Se
     started: Queue[tuple[Visits, str, Callable[[], None]]] = Queue()
     plain = server.serve
 
-    def serve(visits: Visits, listening: socket.socket, *, ready: server.Ready) -> None:
+    def serve(visits: Visits, listening: socket.socket, *, uploads: Uploads, ready: server.Ready) -> None:
         url = f"http://127.0.0.1:{listening.getsockname()[1]}/"
-        plain(visits, listening, ready=lambda stop: (ready(stop), started.put((visits, url, stop)))[0])
+
+        def tell(stop: Callable[[], None]) -> None:
+            ready(stop)
+            started.put((visits, url, stop))
+
+        plain(visits, listening, uploads=uploads, ready=tell)
 
     monkeypatch.setattr(server, "serve", serve)
     asked = watched_hosts(monkeypatch)

@@ -1,0 +1,105 @@
+"""What stands before Gradio's routes: it answers only what the page asks, with headers of its own."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from faceverif.app.address import LOOPBACK
+from faceverif.app.uploads import Uploads
+
+# The browser is told to fetch nothing from elsewhere. Gradio's page needs inline scripts and styles.
+_PAGE_POLICY = "; ".join(
+    (
+        "default-src 'self'",
+        "script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:",
+        "style-src 'self' 'unsafe-inline'",
+        "img-src 'self' data: blob:",
+        "media-src 'self' data: blob:",
+        "font-src 'self' data:",
+        "worker-src 'self' blob:",
+        "connect-src 'self' data: blob:",
+        "frame-ancestors 'none'",
+        "form-action 'self'",
+        "base-uri 'self'",
+    )
+)
+# An upload is a picture; one that is opened as a page of its own runs no script.
+_UPLOAD_POLICY = "sandbox; default-src 'none'"
+
+_INTERFACE = "gradio_api"
+_FILE = "file="
+# Of Gradio's interface, what the page asks for. Other parts fetch addresses from elsewhere and keep files.
+_ASKED = (
+    "app_id",
+    "cancel",
+    "heartbeat",
+    "info",
+    "queue/data",
+    "queue/join",
+    "reset",
+    "startup-events",
+    "upload",
+    "upload_progress",
+)
+
+
+class Gate:
+    """Answers what the page asks, and only to the names of this machine where it is served to no other.
+
+    A page elsewhere could give its own name the address 127.0.0.1, and so read what is served here.
+
+    Args:
+        app: what answers.
+        uploads: the files that a browser may ask for.
+        own_machine: whether only this machine reaches the page.
+    """
+
+    def __init__(self, app: ASGIApp, *, uploads: Uploads, own_machine: bool) -> None:
+        self._app, self._uploads, self._own_machine = app, uploads, own_machine
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or refuse it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        refusal = self._refusal(scope)
+        if refusal is not None:
+            await refusal(scope, receive, send)
+            return
+        policy = _UPLOAD_POLICY if f"/{_INTERFACE}/{_FILE}" in scope["path"] else _PAGE_POLICY
+
+        async def send_more(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers.setdefault("Content-Security-Policy", policy)
+                headers.setdefault("Referrer-Policy", "no-referrer")
+            await send(message)
+
+        await self._app(scope, receive, send_more)
+
+    def _refusal(self, scope: Scope) -> PlainTextResponse | None:
+        if self._own_machine and _host_name(Headers(scope=scope).get("host", "")) not in LOOPBACK:
+            return PlainTextResponse("Open the page at the address that faceverif printed.", 403)
+        if not self._is_asked_by_the_page(scope["path"]):
+            return PlainTextResponse("The page does not use this address.", 404)
+        return None
+
+    def _is_asked_by_the_page(self, path: str) -> bool:
+        first, _, asked = path.lstrip("/").partition("/")
+        if first != _INTERFACE:
+            return True
+        if asked.startswith(_FILE):
+            return self._uploads.holds(asked.removeprefix(_FILE))
+        return any(f"{asked}/".startswith(f"{known}/") for known in _ASKED)
+
+
+def _host_name(header: str) -> str | None:
+    """The name in a Host header, without its port."""
+    try:
+        return urlsplit(f"//{header}").hostname
+    except ValueError:
+        return None
