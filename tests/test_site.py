@@ -19,6 +19,20 @@ from faceverif.config.reading import read_yaml
 ROOT = Path(__file__).resolve().parents[1]
 
 
+def test_each_method_has_a_paper_to_cite() -> None:
+    from faceverif.criteria import CRITERIA
+    from faceverif.heads import HEADS
+    from faceverif.penalties import PENALTIES
+    from robustness.attacks import ATTACKS, PAIR_ATTACKS
+    from robustness.detectors import DETECTORS
+
+    page = (ROOT / "docs/concepts/papers_to_cite.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[1] for line in page.splitlines() if line.startswith("|")]
+    named = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+    for registry in (HEADS, CRITERIA, PENALTIES, ATTACKS, PAIR_ATTACKS, DETECTORS):
+        assert set(registry) <= named
+
+
 def test_the_page_of_commands_has_every_command_with_every_option() -> None:
     blocks = dict(re.findall(r"^### (.+?)\n(.*?)(?=^##|\Z)", command_page(), re.MULTILINE | re.DOTALL))
     assert blocks.keys() == all_commands().keys()
