@@ -269,8 +269,8 @@ class ClassifierTrainingConfig(PerturbedTrainingConfig):
         test_crops: 10: also measure errors over ten crops, the corners and the centre, each mirrored too
             (ImageNet only).
         evaluate_every_epochs: how often the error is measured; after the last epoch it always is.
-        start_from: a finished run whose network, and class weights where the head has such, are refined
-            (W-Softmax: softmax first); null: from scratch.
+        start_from: a finished run whose network is refined; also its class centres, where the head has such
+            and the classes are the same (W-Softmax: softmax first); null: from scratch.
     """
 
     epochs: Annotated[Count, Change.LATER]

@@ -13,7 +13,7 @@ from data_prep.progress import say
 from faceverif.classification.augmentation import augment_images
 from faceverif.classification.classifier import Classifier
 from faceverif.classification.config import ClassificationConfig
-from faceverif.classification.trained import start_from
+from faceverif.classification.start_from import ClassifierStart
 from faceverif.images.labelled import as_pixels
 from faceverif.training.checkpoint import load_optimizer
 from faceverif.training.one_step import OneStep
@@ -48,6 +48,7 @@ class ClassifierLearner(OneStep[ImageBatch]):
         shape: channels, height and width of an image.
         classes: how many there are.
         steps_per_epoch: for schedules, which count in epochs.
+        start: what is taken over from a finished run; None where the run starts from scratch or continues.
     """
 
     config: ClassificationConfig
@@ -61,11 +62,12 @@ class ClassifierLearner(OneStep[ImageBatch]):
         shape: tuple[int, int, int],
         classes: int,
         steps_per_epoch: int,
+        start: ClassifierStart | None = None,
     ) -> None:
         torch.manual_seed(counted_seed(config.seed, "weights"))
         classifier = Classifier(config, shape=shape, classes=classes)
-        if config.training.start_from is not None:
-            start_from(config.training.start_from, classifier)
+        if start is not None:
+            start.give(classifier)
         classifier.to(memory_format=torch.channels_last)
         super().__init__(config, fabric, classifier, steps_per_epoch=steps_per_epoch)
         if config.training.compile:

@@ -7,7 +7,6 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from data_prep.errors import InputError
 from faceverif.classification.classifier import Classifier
 from faceverif.classification.config import ClassificationConfig
 from faceverif.config.reading import validate_config
@@ -16,7 +15,6 @@ from faceverif.images.labelled import as_pixels
 from faceverif.models.sealed_tensors import ModelFormat
 
 MODEL_NAME = "model.safetensors"
-_START = "training.start_from"
 _FILES = ModelFormat("faceverif.classifier", command="faceverif classify", run="classification run")
 _PORTION = 500
 
@@ -30,6 +28,7 @@ class TrainedClassifier(nn.Module):
         classifier: network and objective.
         config: of its run.
         class_names: in the order of the logits.
+        sha256: of its weights.
 
     Attributes:
         network: pixels -> raw embeddings.
@@ -37,10 +36,15 @@ class TrainedClassifier(nn.Module):
     """
 
     def __init__(
-        self, classifier: Classifier, *, config: ClassificationConfig, class_names: tuple[str, ...]
+        self,
+        classifier: Classifier,
+        *,
+        config: ClassificationConfig,
+        class_names: tuple[str, ...],
+        sha256: str = "",
     ) -> None:
         super().__init__()
-        self.config, self.class_names = config, class_names
+        self.config, self.class_names, self.sha256 = config, class_names, sha256
         self.network, self.objective = classifier.network, classifier.objective
         self.eval().requires_grad_(False)
 
@@ -97,38 +101,10 @@ def load_classifier(run: Path, *, field: str = "--run") -> TrainedClassifier:
         classifier = Classifier(config, shape=(channels, height, width), classes=len(names))
         classifier.load_state_dict(file.tensors)
     classifier.to(memory_format=torch.channels_last)
-    return TrainedClassifier(classifier, config=config, class_names=names)
+    return TrainedClassifier(classifier, config=config, class_names=names, sha256=file.sha256)
 
 
 def dense_parameters(classifier: TrainedClassifier) -> int:
     """How many numbers the fully connected layers and the head have: the embedding's length decides it."""
     layers = (layer for layer in classifier.network.modules() if isinstance(layer, nn.Linear))
     return sum(each.numel() for part in (*layers, classifier.head) for each in part.parameters())
-
-
-def start_from(run: Path, classifier: Classifier) -> None:
-    """Take over the network of a finished run, and its class weights where both heads have them.
-
-    Args:
-        run: a folder by `train_classifier`.
-        classifier: what takes over.
-
-    Raises:
-        InputError: no finished run, or one with another network.
-    """
-    earlier = load_classifier(run, field=_START)
-    try:
-        classifier.network.load_state_dict(earlier.network.state_dict())
-    except RuntimeError as error:
-        raise InputError(
-            _START,
-            "must be a run with the same network",
-            got=f"{run} with {earlier.config.network.name}",
-            fix=f"Details: {str(error).splitlines()[-1].strip()}",
-        ) from error
-    own, weight = (
-        dict(head.named_parameters()).get("weight") for head in (classifier.objective.head, earlier.head)
-    )
-    if own is not None and weight is not None and own.shape == weight.shape:
-        with torch.no_grad():
-            own.copy_(weight)

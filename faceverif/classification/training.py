@@ -24,6 +24,7 @@ from faceverif.classification.evaluation import (
 from faceverif.classification.learner import ClassifierLearner, ImageBatch
 from faceverif.classification.metrics import error
 from faceverif.classification.provenance import data_sha256, describe_images
+from faceverif.classification.start_from import ClassifierStart
 from faceverif.classification.trained import save_classifier
 from faceverif.images.labelled import ImageFiles, Images, spread_evenly
 from faceverif.provenance import describe_start
@@ -78,10 +79,13 @@ def prepare(config: ClassificationConfig, run: Path, *, resume: bool = False) ->
     sets = load_image_sets(config.data, config.seed)
     sha256 = data_sha256(*sets)
     checkpoint = load_checkpoint(run, config, data_sha256=sha256, required=resume)
+    start = None
+    if checkpoint is None and config.training.start_from is not None:
+        start = ClassifierStart.read(config.training.start_from, sets[0].class_names)
     keep_freed_memory()
     fabric = launch_fabric(config)
     refuse_differences(config, data_sha256=sha256, checkpoint=checkpoint)
-    training = ClassifierRun(config, run, fabric, *sets, sha256=sha256)
+    training = ClassifierRun(config, run, fabric, *sets, sha256=sha256, start=start)
     if checkpoint is not None:
         training.continue_from(checkpoint)
     return training
@@ -97,6 +101,7 @@ class ClassifierRun(EpochLoop[ImageBatch]):
         train: what is trained on.
         evaluation: what is evaluated.
         sha256: of both.
+        start: what is taken over from a finished run; None where the run starts from scratch or continues.
     """
 
     config: ClassificationConfig
@@ -112,6 +117,7 @@ class ClassifierRun(EpochLoop[ImageBatch]):
         evaluation: Images,
         *,
         sha256: str,
+        start: ClassifierStart | None = None,
     ) -> None:
         super().__init__(config, run, fabric, images=len(train))
         self.train, self.evaluation = train.to(fabric.device), evaluation
@@ -121,12 +127,15 @@ class ClassifierRun(EpochLoop[ImageBatch]):
             shape=train.shape,
             classes=len(train.class_names),
             steps_per_epoch=self.steps_per_epoch,
+            start=start,
         )
         self.log = EpochLog(run, config)
         described = describe_images(config.data, train, evaluation, sha256=sha256)
         provenance = describe_start(
             described, seed=config.seed, device=str(fabric.device), processes=fabric.world_size
         )
+        if start is not None:
+            provenance["start_from"] = start.describe(self.learner.network)
         self.folder = RunFolder(run, config, provenance, data_sha256=sha256)
 
     def headline(self) -> str:

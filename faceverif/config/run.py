@@ -125,7 +125,7 @@ class TrainingConfig(PerturbedTrainingConfig):
         sample_classes: share of the classes that each step compares with, in (0, 1]: those of the batch, and
             others drawn anew (Partial FC). Accuracy and all_negative are then among these. Needs
             shard_classes; null: all.
-        start_from: a finished run or an imported model whose backbone is refined; also its class weights,
+        start_from: a finished run or an imported model whose backbone is refined; also its class centres,
             where the head has such and the people are the same (W-Softmax: softmax first); null: from
             scratch.
         freeze: layers of the backbone that stay as they are, batch statistics included: `trunk` for all

@@ -73,6 +73,8 @@ class Head(nn.Module, ABC):
         by_class: names of parameters and buffers that have a row for every class. A head that names them can
             be spread over processes: its `compare` then gets labels outside [0, rows) for classes that
             another process holds.
+        centres_name: of the parameter that says where the classes are. Another run's head is taken over where
+            it has one of that name and shape.
         centres_per_class: with how many a sample is compared for every class.
         sharding: how its classes are spread over processes; None: all are here.
     """
@@ -80,6 +82,7 @@ class Head(nn.Module, ABC):
     undecayed: ClassVar[frozenset[str]] = frozenset()
     learning_rate_factors: Mapping[str, float] = _NOTHING
     by_class: ClassVar[frozenset[str]] = frozenset()
+    centres_name: ClassVar[str] = "weight"
     centres_per_class: int = 1
     sharding: Sharding | None = None
 
@@ -154,18 +157,23 @@ class Head(nn.Module, ABC):
         self.centres().copy_(self.held(F.normalize(moments.means)))
 
     def can_continue(self, trained: Mapping[str, Tensor]) -> bool:
-        """Whether another run's head, whose state that is, has class weights that mean the same here.
+        """Whether another run's head, whose state that is, has class centres that mean the same here.
 
         Args:
             trained: parameters and buffers by name, with all classes.
         """
-        own, theirs = dict(self.named_parameters()).get("weight"), trained.get("weight")
-        return own is not None and theirs is not None and theirs.shape == (self.classes, *own.shape[1:])
+        own, theirs = self.get_parameter(self.centres_name), trained.get(self.centres_name)
+        return theirs is not None and theirs.shape == (self.classes, *own.shape[1:])
 
     @torch.no_grad()
     def continue_from(self, trained: Mapping[str, Tensor]) -> None:
-        """Take over the class weights of a head, where `can_continue`; call it before classes are spread."""
-        self.get_parameter("weight").copy_(trained["weight"])
+        """Take over what a head has learnt of its classes, where `can_continue`: centres, bias, variances.
+
+        What it lacks, or has in another shape, stays as it was drawn. Call it before classes are spread.
+        """
+        for name, own in self.named_parameters():
+            if name in trained and trained[name].shape == own.shape:
+                own.copy_(trained[name])
 
     def observe(self, embeddings: Tensor, labels: Tensor) -> None:
         """Update running statistics, or what else changes with a step; called before `compare`, in training.

@@ -77,6 +77,7 @@ class LGMHead(Head):
     # Zero means nothing to a mean or a log variance. A variance follows from the spread of many samples.
     undecayed: ClassVar[frozenset[str]] = frozenset({"means", "log_variances", "whitening"})
     by_class = frozenset({"means", "log_variances"})
+    centres_name = "means"
 
     def __init__(
         self,

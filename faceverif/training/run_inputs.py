@@ -61,6 +61,8 @@ def _start(config: RunConfig, photos: TrainingPhotos, spec: PreprocessingSpec) -
     if config.training.start_from is None:
         return None
     start = Start.read(config.training.start_from, photos.identities, spec=spec)
+    if config.starts_from_data:
+        start = replace(start, head={})  # the photos say where the classes are
     if config.starts_from_data and config.training.stored_features is None:
         embedded = EmbeddedPhotos(start.model, photos.dataset, flip=False)
         start = replace(start, moments=photos.class_moments(embedded))

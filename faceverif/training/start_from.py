@@ -26,7 +26,8 @@ class Start:
     Attributes:
         run: its folder.
         model: its exported backbone.
-        head: parameters and buffers of its head by name; empty where it was trained on other people.
+        head: parameters and buffers of its head by name; empty where it was trained on other people, or the
+            head of the new run starts from its data.
         moments: of its embeddings of the photos that are trained on now; None where no head starts there.
     """
 

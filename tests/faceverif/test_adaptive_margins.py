@@ -27,6 +27,7 @@ from faceverif.heads.arcface import ArcFaceHead
 from faceverif.heads.cosface import CosFaceHead
 from faceverif.heads.curricularface import CurricularFaceHead, modulated
 from faceverif.heads.elasticface import ElasticArcFaceHead, ElasticCosFaceHead, by_angle, drawn_margins
+from faceverif.heads.lgm import LGMHead
 from faceverif.heads.magface import MagFaceHead, MagnitudeRange, magnitude_margin
 from faceverif.heads.moments import ClassMoments
 from faceverif.heads.sharding import Sharding, spread_classes
@@ -381,6 +382,34 @@ def test_a_head_continues_from_class_weights_that_fit_alone(name: str) -> None:
     unfit = [weight[1:], weight[:, 1:], weight[:, None].expand(-1, CLASSES, -1)]
     assert not any(head.can_continue({"weight": each}) for each in unfit)
     assert not head.can_continue({})
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_a_head_continues_from_all_that_its_own_kind_has_learnt(name: str) -> None:
+    trained, head, (x, _, _) = built(name), built(name), drawn(torch.float32)
+    with torch.no_grad():
+        for parameter in trained.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    assert head.can_continue(trained.state_dict())
+    head.continue_from(trained.state_dict())
+    assert torch.equal(head.logits(x), trained.logits(x))
+
+
+@pytest.mark.parametrize("covariance", ["identity", "isotropic", "diagonal", "shared"])
+@pytest.mark.parametrize("before", ["identity", "isotropic", "diagonal", "shared"])
+def test_lgm_continues_from_the_means_of_another_covariance(covariance: Any, before: Any) -> None:
+    trained, head = (LGMHead(**SIZES, alpha=0.1, covariance=each) for each in (before, covariance))
+    with torch.no_grad():
+        for parameter in trained.parameters():
+            parameter.add_(0.1)
+    assert head.can_continue(trained.state_dict())
+    head.continue_from(trained.state_dict())
+    assert torch.equal(head.means, trained.means)
+    if covariance == before:
+        assert all(map(torch.equal, head.parameters(), trained.parameters()))
+    else:
+        assert not head.log_variances.any()
+        assert head.whitening is None or torch.equal(head.whitening, torch.eye(DIM))
 
 
 def outcome(head: Head, x: Tensor, labels: Tensor) -> dict[str, Any]:

@@ -65,6 +65,18 @@ def test_class_weights_of_other_people_or_another_shape_are_left(first: Path, tm
     assert means.folder.provenance["start_from"]["class_weights"] is False
 
 
+def test_a_head_of_the_same_kind_starts_with_all_that_it_had_learnt(first: Path, tmp_path: Path) -> None:
+    earlier = checkpoint(first / "run")["objective"]
+    assert earlier["head.bias"].any()
+    run = begun(first, tmp_path / "run", head={"name": "softmax"})
+    assert torch.equal(run.learner.network.objective.head.get_parameter("bias"), earlier["head.bias"])
+    # Where the photos say where the classes are, nothing of the earlier head is left.
+    centred = {"head": {"name": "softmax"}, "training": {"start_centres": "class_means"}}
+    run = begun(first, tmp_path / "run", **centred)
+    assert not run.learner.network.objective.head.get_parameter("bias").any()
+    assert run.folder.provenance["start_from"]["class_weights"] is False
+
+
 def test_centres_of_several_a_class_start_at_the_single_ones(first: Path, tmp_path: Path) -> None:
     """As many a class as there are classes: the shapes would broadcast."""
     several = {"name": "subcenter_arcface", "centres_per_class": 4}

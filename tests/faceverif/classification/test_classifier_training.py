@@ -23,12 +23,12 @@ from faceverif.classification.evaluation import measure_predictions, predict
 from faceverif.classification.learner import ClassifierLearner
 from faceverif.classification.metrics import mean_angle_per_class
 from faceverif.classification.outputs import run_outputs
+from faceverif.classification.start_from import ClassifierStart
 from faceverif.classification.trained import load_classifier
-from faceverif.classification.training import train_classifier
+from faceverif.classification.training import prepare, train_classifier
 from faceverif.config.reading import validate_config
 from faceverif.images.labelled import spread_evenly
 from faceverif.training.checkpoint import read_checkpoint
-from faceverif.training.fabric import launch_fabric
 
 
 def config(**sections: Any) -> ClassificationConfig:
@@ -253,13 +253,44 @@ def test_a_run_refines_another(tmp_path: Path) -> None:
     train_classifier(config(**SOFTMAX, training={"epochs": 1}), first, resume=False)
     wanted = SOFTMAX | {"head": {"name": "wsoftmax", "alpha": 1.0}, "training": {"start_from": first}}
     refining = config(**wanted)
-    learner = ClassifierLearner(
-        refining, launch_fabric(refining), shape=(1, 8, 8), classes=10, steps_per_epoch=5
-    )
-    begun, earlier = learner.network.state_dict(), load_file(first / "model.safetensors")
+    run = prepare(refining, tmp_path / "run")
+    begun = run.learner.network.state_dict()
+    told = run.folder.provenance["start_from"]
+    assert told == {
+        "run": str(first),
+        "model_sha256": load_classifier(first).sha256,
+        "class_weights": True,
+    }
+    earlier = load_file(first / "model.safetensors")
     shared = [name for name in begun if name in earlier]
     assert "objective.head.weight" in shared
     assert all(torch.equal(begun[name], earlier[name]) for name in shared)
+
+
+def test_class_centres_are_taken_over_for_the_same_classes_alone(whole: Path, tmp_path: Path) -> None:
+    """L-GM's: means and variances. Digits' centres mean nothing for clothes, though there are ten of both."""
+    trained = load_classifier(whole)
+    training = prepare(config(training={"start_from": whole}), tmp_path / "run")
+    head = training.learner.network.objective.head
+    for name, tensor in trained.head.state_dict().items():
+        assert torch.equal(head.state_dict()[name], tensor), name
+    clothes = ClassifierStart.read(whole, tuple("abcdefghij"))
+    with torch.no_grad():
+        head.get_parameter("means").zero_()
+    clothes.give(training.learner.network)
+    assert not head.get_parameter("means").any()
+    assert clothes.describe(training.learner.network)["class_weights"] is False
+
+
+def test_a_run_that_continues_keeps_what_it_started_from(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refining = config(training={"start_from": whole, "epochs": 1})
+    train_classifier(refining, tmp_path, resume=False)
+    monkeypatch.setattr(ClassifierStart, "read", lambda *_: pytest.fail("it is not needed again"))
+    told = prepare(refining, tmp_path, resume=True).folder.provenance["start_from"]
+    assert told["class_weights"] is True
+    assert told == json.loads((tmp_path / "provenance.json").read_text())["start_from"]
 
 
 def test_a_run_cannot_refine_another_network(tmp_path: Path) -> None:
@@ -267,9 +298,8 @@ def test_a_run_cannot_refine_another_network(tmp_path: Path) -> None:
     train_classifier(config(**SOFTMAX, training={"epochs": 1}), first, resume=False)
     wider = {"name": "convmixer", "width": 24, "depth": 1, "kernel_px": 3, "embedding_dim": 6}
     refining = config(network=wider, training={"start_from": first})
-    fabric = launch_fabric(refining)
     with pytest.raises(InputError, match=r"training\.start_from: must be a run with the same network"):
-        ClassifierLearner(refining, fabric, shape=(1, 8, 8), classes=10, steps_per_epoch=5)
+        prepare(refining, tmp_path / "run")
     with pytest.raises(InputError, match=r"^training\.start_from: .* finished classification run"):
         train_classifier(config(training={"start_from": tmp_path}), tmp_path / "other", resume=False)
 
