@@ -86,6 +86,11 @@ class _NetworkSection(Section):
         """Whether the embedding layer is followed by a batch normalisation."""
         return False
 
+    @property
+    def centred_embedding(self) -> bool:
+        """Whether the embeddings of a batch add up to zero: behind that normalisation, without an offset."""
+        return False
+
 
 class SixConvConfig(_NetworkSection):
     """The six-convolution MNIST net of the center-loss, L-Softmax and L-GM papers.
@@ -145,6 +150,11 @@ class LSoftmaxNetConfig(_NetworkSection):
     def normed_embedding(self) -> bool:
         """Where such layers were asked for."""
         return self.last_layers != "none"
+
+    @property
+    def centred_embedding(self) -> bool:
+        """Of these layers, one kind has no offset."""
+        return self.last_layers == "prelu_norm"
 
 
 class _PooledSection(_NetworkSection):

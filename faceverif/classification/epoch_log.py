@@ -40,7 +40,9 @@ class EpochLog:
     def __init__(self, run: Path, config: ClassificationConfig) -> None:
         self._path, self._batch_size = run / METRICS_NAME, config.training.batch_size
         self._columns = (*_COLUMNS, *(Robustness._fields if config.training.adversarial else ()))
-        self.opposite = OppositeEmbeddings(config, normed=config.network.normed_embedding)
+        self.opposite = OppositeEmbeddings(
+            config, normed=config.network.normed_embedding, centred=config.network.centred_embedding
+        )
         self._interval = Interval()
         self._rows: list[dict[str, float]] = []
 

@@ -37,6 +37,11 @@ class _EmbeddingSection(Section):
         return False
 
     @property
+    def centred_embedding(self) -> bool:
+        """Whether the embeddings of a batch add up to zero: behind that normalisation, without an offset."""
+        return False
+
+    @property
     def mean_square(self) -> int | None:
         """Of the embeddings' lengths in training, where the last layer fixes it; else null."""
         return None
@@ -102,6 +107,11 @@ class IResNetConfig(_NormedSection):
     last_norm: Literal["plain", "affine"] = "plain"
 
     @property
+    def centred_embedding(self) -> bool:
+        """Without an offset they do."""
+        return self.last_norm == "plain"
+
+    @property
     def mean_square(self) -> int | None:
         """Without a scale each number of an embedding has the mean square 1."""
         return self.embedding_dim if self.last_norm == "plain" else None
@@ -120,6 +130,11 @@ class _LastLayersSection(_BackboneSection):
     def normed_embedding(self) -> bool:
         """Where such layers were asked for."""
         return self.last_layers != "none"
+
+    @property
+    def centred_embedding(self) -> bool:
+        """Of these layers, one kind has no offset."""
+        return self.last_layers == "prelu_norm"
 
     @property
     def mean_square(self) -> int | None:

@@ -11,12 +11,12 @@ import torch
 from classification.test_classifier_training import config as image_config
 from small_runs import run_config
 
+from faceverif.backbones import build_backbone
 from faceverif.backbones.last_layers import last_layers
 from faceverif.classification.metrics import all_negative
 from faceverif.classification.training import train_classifier
 from faceverif.config.heads import WSoftmaxConfig
 from faceverif.config.objective import ObjectiveConfig
-from faceverif.config.run import RunConfig
 from faceverif.heads.wsoftmax import WSoftmaxHead
 from faceverif.training.logs.interval import Interval
 from faceverif.training.wsoftmax_warnings import OppositeEmbeddings
@@ -75,29 +75,38 @@ def test_share_of_negative_logits() -> None:
 
 
 @pytest.mark.parametrize(
-    ("head", "normed", "warned"),
+    ("head", "normed", "centred", "warned"),
     [
-        ({"name": "wsoftmax", "alpha": 1.0}, False, True),
-        ({"name": "wsoftmax", "alpha": 0.0}, False, False),  # the weight-normalised softmax
-        ({"name": "wsoftmax", "alpha": 1.0}, True, False),
-        ({"name": "softmax"}, False, False),
+        ({"name": "wsoftmax", "alpha": 1.0}, False, False, ["on a raw embedding: "]),
+        ({"name": "wsoftmax", "alpha": 1.0}, True, False, ["behind a batch normalisation with an offset: "]),
+        ({"name": "wsoftmax", "alpha": 0.0}, False, False, []),  # the weight-normalised softmax
+        ({"name": "wsoftmax", "alpha": 1.0}, True, True, []),
+        ({"name": "softmax"}, False, False, []),
     ],
 )
-def test_a_raw_embedding_is_warned_of(head: dict[str, Any], normed: bool, warned: bool) -> None:
+def test_an_embedding_that_is_not_centred_is_warned_of(
+    head: dict[str, Any], normed: bool, centred: bool, warned: list[str]
+) -> None:
     config = ObjectiveConfig.model_validate({"head": head})
-    warnings = OppositeEmbeddings(config, normed=normed).warnings
-    assert ["raw embedding" in warning for warning in warnings] == [True] * warned
+    warnings = OppositeEmbeddings(config, normed=normed, centred=centred).warnings
+    assert len(warnings) == len(warned)
+    assert all(
+        text.startswith(f"warning: W-Softmax {part}") for text, part in zip(warnings, warned, strict=True)
+    )
 
 
 def test_too_many_opposite_samples_are_warned_of_once(capsys: pytest.CaptureFixture[str]) -> None:
-    watch = OppositeEmbeddings(W_SOFTMAX, normed=True)
+    watch = OppositeEmbeddings(W_SOFTMAX, normed=True, centred=True)
     for share in (0.0, 0.01, 0.02, 0.5):
         assert watch.logged({"loss": 1.0, "all_negative": share}) == {"loss": 1.0, "all_negative": share}
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("warning: 2.0% of the samples have negative products with all class weights")
-    lgm = OppositeEmbeddings(
-        ObjectiveConfig.model_validate({"head": {"name": "lgm", "alpha": 1}}), normed=True
-    )
+    assert "without offset" not in line  # it has none
+    open_minimum = OppositeEmbeddings(W_SOFTMAX, normed=True, centred=False)
+    open_minimum.logged({"loss": 1.0, "all_negative": 0.5})
+    assert "Batch normalisation without offset" in capsys.readouterr().err
+    densities = ObjectiveConfig.model_validate({"head": {"name": "lgm", "alpha": 1}})
+    lgm = OppositeEmbeddings(densities, normed=True, centred=True)
     assert lgm.logged({"loss": 1.0, "all_negative": 1.0}) == {"loss": 1.0}
     assert not capsys.readouterr().err
 
@@ -112,31 +121,36 @@ def test_it_is_logged_and_measured(tmp_path: Path, capsys: pytest.CaptureFixture
     assert '"all_negative": ' in (tmp_path / "result.json").read_text()
 
 
-def test_backbones_know_whether_their_embedding_is_normed() -> None:
-    sections = {
-        "iresnet": {"depth": 18},
-        "sphereface": {"depth": 20},
-        "mobilefacenet": {},
-        "lgm_resnet": {},
-        "inception_resnet_v1": {},
-    }
-    normed = {}
-    for name, settings in sections.items():
-        config = run_config(Path("data"), backbone={"name": name, **settings})
-        assert isinstance(config, RunConfig)
-        normed[name] = config.backbone.normed_embedding
-    assert normed == {
-        "iresnet": True,
-        "sphereface": False,
-        "mobilefacenet": True,
-        "lgm_resnet": False,
-        "inception_resnet_v1": True,
-    }
-    behind = run_config(
-        Path("data"), backbone={"name": "sphereface", "depth": 20, "last_layers": "prelu_norm"}
-    )
-    assert behind.backbone.normed_embedding
-    assert behind.backbone.fewest_photos == 2
+PLAIN_NET = {"name": "sphereface", "depth": 20}
+IMAGE_NET = {"name": "lsoftmax_net", "variant": "mnist", "embedding_dim": DIM}
+LAST_LAYERS = ["none", "prelu_norm", "prelu_affine_norm", "prelu_offset_norm", "norm_relu"]
+BACKBONES: list[dict[str, Any]] = [
+    {"name": "iresnet", "depth": 18, "width": 8},
+    {"name": "iresnet", "depth": 18, "width": 8, "last_norm": "affine"},
+    {"name": "mobilefacenet"},
+    {"name": "inception_resnet_v1", "input_px": 80},
+    {"name": "vit"},
+    {"name": "lgm_resnet"},
+    *({**PLAIN_NET, "last_layers": kind} for kind in LAST_LAYERS),
+]
+
+
+@pytest.mark.parametrize("section", BACKBONES, ids=lambda section: "-".join(map(str, section.values())))
+def test_backbones_know_how_their_embedding_ends(section: dict[str, Any]) -> None:
+    """As the network that is built of the section does."""
+    config = run_config(Path("data"), backbone={"embedding_dim": DIM, "input_px": 32, **section}).backbone
+    last = [each for each in build_backbone(config).modules() if not list(each.children())][-2:]
+    norms = [each for each in last if isinstance(each, torch.nn.BatchNorm1d)]
+    assert config.normed_embedding == bool(norms)
+    assert config.centred_embedding == (norms == last[-1:] and norms[0].bias is None)
+    assert config.fewest_photos == (2 if norms else 1)
+
+
+@pytest.mark.parametrize("kind", LAST_LAYERS)
+def test_image_networks_know_how_their_embedding_ends(kind: str) -> None:
+    network = image_config(network={**IMAGE_NET, "last_layers": kind}).network
+    assert network.normed_embedding == (kind != "none")
+    assert network.centred_embedding == (kind == "prelu_norm")
 
 
 def test_checkpoints_and_runs_of_earlier_versions() -> None:
