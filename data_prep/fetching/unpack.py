@@ -16,6 +16,7 @@ from data_prep.atomic import unfinished
 from data_prep.errors import InputError
 from data_prep.inside import refuse_name_outside
 from data_prep.system_errors import system_trouble
+from data_prep.tar_end import refuse_torn
 
 
 class _Member(NamedTuple):
@@ -61,6 +62,7 @@ def _extract(archive: Path, place: Path, folder: str) -> None:
         return
     with tarfile.open(archive) as tar:
         members = [_Member(each.name, each.size, each.isfile() or each.isdir()) for each in tar]
+        refuse_torn(tar)
         _check(archive, members, folder)
         tar.extractall(place, filter="data")
 

@@ -19,6 +19,7 @@ from data_prep.inside import refuse_name_outside
 from data_prep.picture_formats import declared_size, is_picture_name, opens_like_a_picture
 from data_prep.progress import say
 from data_prep.sources.base import Skipped
+from data_prep.tar_end import refuse_torn
 from data_prep.walk import left_by_the_system, walk_files
 
 _TARS = (".tar", ".tar.gz", ".tgz")
@@ -149,7 +150,7 @@ def _files(source: Path, skipped: Skipped) -> Iterator[tuple[PurePosixPath, Call
     with _whole_tar(source), tarfile.open(source) as archive:
         for member in archive:
             yield from _member(archive, member, source, skipped)
-        _refuse_without_end(archive)
+        refuse_torn(archive)
 
 
 @contextmanager
@@ -160,14 +161,6 @@ def _whole_tar(source: Path) -> Iterator[None]:
         raise _refused(
             source, "must be a whole tar", got=f"{type(error).__name__}: {first_line(error)}"
         ) from error
-
-
-def _refuse_without_end(archive: tarfile.TarFile) -> None:
-    """Cut between two files, a tar reads like a smaller one; only its last blocks, of zeros, tell."""
-    if archive.fileobj is not None:
-        archive.fileobj.seek(archive.offset)
-        if not archive.fileobj.read(tarfile.BLOCKSIZE):
-            raise tarfile.ReadError("it ends without its last blocks")
 
 
 def _member(

@@ -13,9 +13,10 @@ from data_prep.errors import InputError
 from data_prep.inside import refuse_name_outside
 from data_prep.picture_formats import is_picture_name
 from data_prep.storage import address_of, open_stream, read_ranges
+from data_prep.tar_end import refuse_torn, refuse_torn_end
 
 _COMPRESSED, _OPENING_BYTES = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"), 6
-_TAR_END = bytes(2 * tarfile.BLOCKSIZE)
+_AT_ONCE = 2**20
 _LARGEST_TEXT = 2**20
 _LARGEST_PICTURE = 2**26
 
@@ -68,14 +69,7 @@ class ShardFile:
             for member in archive:
                 if not member.isdir():
                     yield self._checked(member)
-            self._refuse_torn(archive)
-
-    def _refuse_torn(self, archive: tarfile.TarFile) -> None:
-        # Python takes anything that is no header for the end, and so a torn shard for a whole one.
-        if read_span(self.path, archive.offset, len(_TAR_END)) != _TAR_END:
-            raise refused_shard(
-                self.path, "must be whole", f"no end of the archive at byte {archive.offset:,}"
-            )
+            refuse_torn(archive)
 
     def _checked(self, member: tarfile.TarInfo) -> tarfile.TarInfo:
         refuse_name_outside(member.name, field=str(self.path))
@@ -127,8 +121,13 @@ class StreamedShard(ShardFile):
                     yield member
                 cast(Any, archive).members.clear()  # which it would otherwise keep, all of them
             end = archive.offset
-        archive.offset = end
-        self._refuse_torn(archive)
+        refuse_torn_end(self._rest(end), at=end)
+
+    def _rest(self, place: int) -> Iterator[bytes]:
+        """Its bytes from a place on; of a whole shard they are few."""
+        while portion := read_span(self.path, place, _AT_ONCE):
+            yield portion
+            place += len(portion)
 
     def _keep(self, archive: tarfile.TarFile, member: tarfile.TarInfo) -> None:
         picture = is_picture_name(member.name)
