@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import struct
 import warnings
 from collections.abc import Iterator
@@ -29,6 +30,9 @@ _OTHER_OPENINGS = (b"%!PS", b"\xc5\xd0\xd3\xc6", b"%PDF", b"8BPS", b"\0\0\1\0", 
 _OTHER_BRANDS = (b"ftyphei", b"ftyphev", b"ftypmif1", b"ftypmsf1", b"ftypcrx")
 # Frames that say the size: all of C0 to CF except Huffman tables, a reserved one and arithmetic tables.
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_JPEG_PICTURE = frozenset({0xD9, 0xDA})  # the end, and the beginning of the coded pixels: no frame follows
+_JPEG_ALONE = frozenset({0x01, *range(0xD0, 0xD9)})  # markers without a segment to jump over
+_JPEG_MARKER = re.compile(rb"\xff([^\x00\xff])")
 
 
 def is_picture_file(path: Path) -> bool:
@@ -89,16 +93,20 @@ def declared_size(data: bytes) -> tuple[int, int] | None:
 
 
 def _jpeg_size(data: bytes) -> tuple[int, int] | None:
-    """The size in the first frame header, ITU-T T.81, B.2.2."""
+    """The size in the first frame header, ITU-T T.81, B.2.2.
+
+    Decoders pass over stray bytes between two segments, and so does this.
+    """
     place = 2
-    while place + 9 <= len(data) and data[place] == 0xFF:
-        marker = data[place + 1]
+    while (found := _JPEG_MARKER.search(data, place)) and found.end() + 7 <= len(data):
+        marker, place = found[1][0], found.end()
         if marker in _JPEG_FRAMES:
-            height, width = struct.unpack_from(">HH", data, place + 5)
+            height, width = struct.unpack_from(">HH", data, place + 3)
             return width, height
-        # A fill byte or a marker without a length has no segment to jump over.
-        alone = marker == 0xFF or marker == 0x01 or 0xD0 <= marker <= 0xD8
-        place += (1 if marker == 0xFF else 2) if alone else 2 + struct.unpack_from(">H", data, place + 2)[0]
+        if marker in _JPEG_PICTURE:
+            return None
+        if marker not in _JPEG_ALONE:
+            place += struct.unpack_from(">H", data, place)[0]
     return None
 
 

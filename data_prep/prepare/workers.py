@@ -16,6 +16,7 @@ from PIL import Image
 
 from data_prep.alignment import LandmarkTemplate, Template, align_face, centre_crop, find_template
 from data_prep.dataset.already_aligned import CropForm, form_of
+from data_prep.dataset.crops import decode_crop
 from data_prep.dataset.manifest import SCHEMA, Status
 from data_prep.detection.choice import MTCNN, load_detector
 from data_prep.detection.faces import GIVEN_POLICY, POLICY, SeenFaces, centred_largest
@@ -212,13 +213,19 @@ class _CropKeeper:
         row = _row(read.photo, sha256=read.sha256, width=width, height=height)
         if (height, width) != self._form.size:
             return row | {"status": Status.FAILED, "reason": "other_size"}
-        # JPEG is lossy, so its bytes are kept where they can be; all else is stored without loss.
-        keeps_bytes = self._form.is_whole and read.data.startswith(_JPEG_MAGIC)
+        keeps_bytes = self._form.is_whole and self._stays(read.data)
         crop = crop_name(read.photo.key, ending="jpg" if keeps_bytes else "png")
         pixels = self._form.widened(read.pixels)
         data = read.data if keeps_bytes else _encoded(pixels, "PNG")
         row |= {"status": Status.ALIGNED, "sharpness": round(sharpness(pixels), 3)}
         return row | _write_crop(self._out, crop, data)
+
+    def _stays(self, data: bytes) -> bool:
+        """Whether a crop keeps its bytes; all others are stored without loss.
+
+        A JPEG does, because it is lossy, but for one that the reader of crops does not take.
+        """
+        return data.startswith(_JPEG_MAGIC) and decode_crop(data, self._form.template.crop_px) is not None
 
 
 def _write_pixels(out: Path, photo: SourcePhoto, pixels: NDArray[np.uint8]) -> Row:

@@ -214,6 +214,29 @@ def test_a_jpeg_says_its_size_in_its_frame_header(progressive: bool) -> None:
     assert all(declared_size(data[:length]) in (None, (60, 40)) for length in range(len(data)))
 
 
+def with_stray_bytes(jpeg: bytes, stray: bytes) -> bytes:
+    """The same picture with bytes before its second segment, which decoders pass over."""
+    place = 4 + struct.unpack_from(">H", jpeg, 4)[0]
+    assert jpeg[place] == 0xFF
+    return jpeg[:place] + stray + jpeg[place:]
+
+
+@pytest.mark.parametrize("stray", [b"\0\0", b"\xff", b"\xff\0", b"text", b"\xff\xd0", bytes(70_000)])
+def test_stray_bytes_between_the_segments_of_a_jpeg_change_nothing(stray: bytes) -> None:
+    whole = encoded(Image.fromarray(np.tile(_CORNERS, (2, 2, 1))[:64, :64]), "JPEG")
+    changed = with_stray_bytes(whole, stray)
+    assert declared_size(changed) == (64, 64)
+    np.testing.assert_array_equal(decode_crop(changed, 64), decode_crop(whole, 64))
+
+
+def test_a_size_behind_the_coded_pixels_is_none() -> None:
+    whole = encoded(Image.new("RGB", (60, 40)), "JPEG")
+    frame = whole.index(b"\xff\xc0")
+    end = frame + 2 + struct.unpack_from(">H", whole, frame + 2)[0]
+    assert declared_size(whole[:frame] + whole[end:] + whole[frame:end] + bytes(9)) is None
+    assert declared_size(b"\xff\xd8\xff" + b"\xff" * 2**22) is None  # at once
+
+
 def test_pipes_and_devices_are_never_opened_and_sparse_giants_never_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.jpg")
     with (tmp_path / "sparse.jpg").open("wb") as file:

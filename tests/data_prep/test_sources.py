@@ -22,6 +22,7 @@ from data_prep.detection.cascade import CascadeDetector
 from data_prep.errors import InputError
 from data_prep.inside import refuse_link_outside, refuse_name_outside
 from data_prep.photos import read_photo
+from data_prep.prepare import workers
 from data_prep.prepare.align_folder import align_folder
 from data_prep.prepare.task import AlignSettings
 from data_prep.protocols import protocol_alone
@@ -306,6 +307,18 @@ def test_narrow_crops_become_as_wide_as_their_template(crops: dict[str, Path], t
     assert not pixels[:, :, :8].any()
     assert not pixels[:, :, -8:].any()
     np.testing.assert_array_equal(pixels[:, :, 8:-8], np.stack([narrow[name] for name in sorted(narrow)]))
+
+
+def test_a_crop_that_the_reader_of_crops_does_not_take_is_stored_without_loss(
+    crops: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(workers, "decode_crop", lambda content, crop_px: None)
+        align_folder(crops["aligned"], tmp_path / "out", settings=AlignSettings())
+    dataset = AlignedDataset.load(tmp_path / "out")
+    photos = [read_photo(crops["aligned"] / photo) for photo in dataset.photos(range(len(dataset)))]
+    assert {Path(name).suffix for name in dataset.column("crop")} == {".png"}
+    np.testing.assert_array_equal(dataset.crops.read(range(len(dataset))), np.stack(photos))
 
 
 def test_crops_are_taken_over_byte_for_byte(crops: dict[str, Path], tmp_path: Path) -> None:
