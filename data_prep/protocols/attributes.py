@@ -125,8 +125,8 @@ class Attributes:
         return found
 
     def _by_identity(self, dataset: AlignedDataset) -> dict[int, int]:
-        line_of = {key: line for line, key in enumerate(self.keys)}
-        line_of |= {key.replace(" ", "_"): line for key, line in line_of.items()}  # as LFW's folders
+        exact = {key: line for line, key in enumerate(self.keys)}
+        line_of = {key.replace(" ", "_"): line for key, line in exact.items()} | exact  # as LFW's folders
         people = dataset.column("identity").tolist()
         return {row: line_of[person] for row, person in enumerate(people) if person in line_of}
 

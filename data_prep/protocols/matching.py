@@ -40,7 +40,7 @@ class PhotoNames:
             row for row, photo in enumerate(photos) if row not in no_picture or is_picture_name(photo)
         ]
         self._whole = {photo: row for row, photo in enumerate(photos)}
-        self._stems = self._rows_by(_stem(photo) for photo in self._picture_names())
+        self._stems = self._rows_by({_stem(photo)} for photo in self._picture_names())
         self._tails: dict[int, dict[str, list[int]]] = {}
 
     def rows_of(self, keys: Iterable[str]) -> dict[str, int | None]:
@@ -76,16 +76,18 @@ class PhotoNames:
         """The rows by the last parts of their keys, with and without their endings."""
         if parts not in self._tails:
             ends = ["/".join(name.split("/")[-parts:]) for name in self._picture_names()]
-            self._tails[parts] = self._rows_by(ends) | self._rows_by(_stem(end) for end in ends)
+            self._tails[parts] = self._rows_by({end, _stem(end)} for end in ends)
         return self._tails[parts]
 
     def _picture_names(self) -> Iterable[str]:
         return (self._photos[row] for row in self._pictures)
 
-    def _rows_by(self, names: Iterable[str]) -> dict[str, list[int]]:
+    def _rows_by(self, names: Iterable[set[str]]) -> dict[str, list[int]]:
+        """The rows of each name, given the names of each picture."""
         rows: defaultdict[str, list[int]] = defaultdict(list)
-        for row, name in zip(self._pictures, names, strict=True):
-            rows[name].append(row)
+        for row, each in zip(self._pictures, names, strict=True):
+            for name in each:
+                rows[name].append(row)
         return dict(rows)
 
     def _only(self, key: str, named: dict[str, list[int]]) -> int | None:

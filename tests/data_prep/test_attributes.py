@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from field_formats import write_aligned
 from small_faces import write_faces
 
 from data_prep.dataset.manifest import AlignedDataset
@@ -50,6 +51,15 @@ def test_attributes_of_photos(tmp_path: Path, dataset: AlignedDataset, text: str
 @pytest.mark.parametrize("text", ["identity,sex\nP00,F\nP01,NaN\n", "name sex\nP00 F\nP07 M\n", _VGG])
 def test_attributes_of_people(tmp_path: Path, dataset: AlignedDataset, text: str) -> None:
     assert read(tmp_path, text).of(dataset, "sex") == ["F", "F", None, None]
+
+
+def test_a_name_with_underscores_is_not_that_with_spaces_where_both_stand(tmp_path: Path) -> None:
+    people = write_aligned(
+        tmp_path / "data", {f"{name}/1.jpg": b"" for name in ("Ann Lee", "Ann_Lee", "B_C")}
+    )
+    for lines in (["Ann_Lee,F", "Ann Lee,M"], ["Ann Lee,M", "Ann_Lee,F"]):
+        attributes = read(tmp_path, "\n".join(["identity,sex", *lines, "B C,X\n"]))
+        assert attributes.of(people, "sex") == ["M", "F", "X"]
 
 
 def test_a_persons_name_with_spaces_is_that_of_the_folder(tmp_path: Path) -> None:

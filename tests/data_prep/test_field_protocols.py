@@ -17,6 +17,7 @@ from data_prep.dataset.manifest import AlignedDataset, header_for, write_manifes
 from data_prep.errors import InputError
 from data_prep.inside import LEAVES_FOLDER
 from data_prep.protocols import VerificationProtocol, find_rows, pairs_within, protocol_alone
+from data_prep.protocols.matching import PhotoNames
 
 
 def dataset_of(root: Path, photos: list[str]) -> AlignedDataset:
@@ -210,6 +211,13 @@ def test_a_key_may_be_the_end_of_a_photos_name(tmp_path: Path) -> None:
         find_rows(["b/1"], dataset)
     with pytest.raises(InputError, match="1 of 1 missing: nn_1"):
         find_rows(["nn_1.jpg"], dataset)
+
+
+@pytest.mark.parametrize("photos", [["x/J.Doe", "y/J.Doe.jpg"], ["y/J.Doe.jpg", "z/J.Doe"]])
+def test_a_key_that_ends_two_names_with_and_without_an_ending_fits_both(photos: list[str]) -> None:
+    with pytest.raises(InputError, match=f"J.Doe, which fits {', '.join(photos)}"):
+        PhotoNames(photos).rows_of(["J.Doe"])
+    assert PhotoNames(photos[:1]).rows_of(["J.Doe", "J.Doe.jpg"]) == {"J.Doe": 0, "J.Doe.jpg": 0}
 
 
 def assert_holds(protocol: VerificationProtocol) -> None:
