@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 
-# Control characters, invisible ones, those that turn the writing direction, and bytes that are no UTF-8.
 _LONGEST_QUOTE = 200  # characters of another library's message
 _ADDRESS = re.compile(r"\b(s3|gs):/(?!/)")  # as pathlib writes one: see `storage`
+# Control characters, invisible ones, those that turn the writing direction, and bytes that are no UTF-8.
 _UNPRINTABLE = re.compile(
     "[\x00-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
 )

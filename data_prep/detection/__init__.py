@@ -1,1 +1,1 @@
-"""Faces in photos: MTCNN's cascade."""
+"""Faces in photos: MTCNN's cascade, or SCRFD or YuNet from a file."""

@@ -39,12 +39,33 @@ def of_least_quality(
             )
         fitting = kept & (values >= least[name])
         if not fitting.any():
-            best = f"of the {kept.sum():,} photos so far the best has {np.nanmax(values[kept]):.4g}"
-            raise InputError(
-                f"{field}.{name}",
-                "must be reached by some photos",
-                got=f"{least[name]:g}; {best}",
-                fix=f"Lower it: half of all photos have {np.nanmedian(values):.4g}.",
-            )
+            raise _unreached(name, least, values, kept, field=field)
         kept = fitting
     return rows[kept]
+
+
+def _unreached(
+    name: str,
+    least: Mapping[str, float],
+    values: NDArray[np.float64],
+    kept: NDArray[np.bool_],
+    *,
+    field: str,
+) -> InputError:
+    """The error for a measure that none of the photos reaches that are left by the measures before it."""
+    left = values[kept & ~np.isnan(values)]
+    if not len(left):
+        before = list(least)[: list(least).index(name)]
+        reached = " and ".join(f"{each} >= {least[each]:g}" for each in before)
+        return InputError(
+            f"{field}.{name}",
+            "must be known of some photos",
+            got=f"none of the {kept.sum():,} photos with {reached} has it",
+            fix=f"Lower {' or '.join(before)}, or leave out {name}.",
+        )
+    return InputError(
+        f"{field}.{name}",
+        "must be reached by some photos",
+        got=f"{least[name]:g}; of the {kept.sum():,} photos so far the best has {left.max():.4g}",
+        fix=f"Lower it: half of all photos have {np.nanmedian(values):.4g}.",
+    )

@@ -14,7 +14,7 @@ from data_prep.sources.record_file import RecordFile
 
 _AT_ONCE = 2**24  # bytes of the file
 _ALLOWED = b"0123456789 \t\r\n"
-_NEW_LINE, _SPACE, _LONGEST = ord("\n"), ord(" "), 20
+_NEW_LINE, _SPACE, _LONGEST = ord("\n"), ord(" "), 19  # digits, of which 2^63 - 1 has as many
 
 
 class RecordIndex(NamedTuple):

@@ -141,6 +141,7 @@ def test_a_huge_record_is_refused_before_it_is_read(tmp_path: Path) -> None:
         ("0 0 0\n", "the line b'0 0 0'"),
         ("../../etc/passwd\t0\n", "the line"),
         ("0\t-4\n", "the line"),
+        ("1\t9223372036854775808\n", "the line b'1.t9223372036854775808'"),
         ("9" * 300 + "\t0\n", "the line"),
         ("0\t0\n1\t0\n", "listed twice"),
         ("0\t0\n0\t40\n", "listed twice"),

@@ -134,6 +134,16 @@ def test_a_quality_that_no_photo_has_is_refused(tmp_path: Path) -> None:
         of_quality(tmp_path, score=8)
 
 
+def test_a_quality_that_the_photos_left_do_not_have_is_refused(tmp_path: Path) -> None:
+    dataset = write_faces(tmp_path, people=3, photos=5)
+    rows = [manifest_row(photo.removesuffix(".jpg")) for photo in dataset.column("photo")]
+    known = [{"score": 7}, *[{"score": 2, "sharpness": 5.5}] * (len(rows) - 1)]
+    write_manifest(tmp_path, dataset.header, [row | each for row, each in zip(rows, known, strict=True)])
+    said = r"must be known of some photos; got none of the 1 photos with score >= 5 has it. Lower score, or"
+    with pytest.raises(InputError, match=said):
+        of_quality(tmp_path, score=5, sharpness=1)
+
+
 def test_an_unknown_measure_in_a_config_is_named(data: Path) -> None:
     with pytest.raises(InputError, match=r"data\.min_quality\.sharp: is not a key"):
         run_config(data, data={"min_quality": {"sharp": 3}})
