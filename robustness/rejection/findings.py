@@ -87,12 +87,13 @@ class Finding:
 
 @dataclass(frozen=True)
 class Spread:
-    """A figure over the trainings of a model, or of its only one with the bootstrap's interval.
+    """A figure over the trainings of a model, or of its only one with its interval.
 
     Attributes:
         mean: of the trainings.
         sd: over them, n - 1 in the denominator; None for a single one.
-        low, high: 95 % bootstrap interval of a single training; None for several, or where there is none.
+        low, high: 95 % interval of a single training (`INTERVAL_RULE`); None for several, or where there is
+            none.
         trainings: how many.
     """
 

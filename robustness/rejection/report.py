@@ -258,7 +258,7 @@ def _section(
     detectors = {model: finding.own_detector for model, finding in shown.items()}
     drawn: list[tuple[str, list[Panel], str]] = []
     if len({row.epsilon for row in rows}) > 1:
-        note = "Bands: one standard deviation over trainings, or the 95 % bootstrap interval of a single one."
+        note = "Bands: one standard deviation over trainings, or the 95 % interval of a single one."
         drawn.append((f"{stem}-sweep", sweep_panels(rows, styles, rate=max(config.rates)), note))
     drawn += [
         (
