@@ -22,6 +22,7 @@ from data_prep.errors import DAMAGE, InputError, few
 from data_prep.json_object import read_json
 from data_prep.progress import progress, say
 from data_prep.storage import address_of
+from data_prep.system_errors import system_trouble
 from data_prep.walk import left_by_the_system
 from data_prep.work.job import Engine, Job, WorkStopped
 from faceverif.models import Embedder
@@ -271,7 +272,9 @@ def _kept(path: Path, count: int) -> SealedTensors | None:
     try:
         kept = read_sealed(path, metadata_key=_METADATA_KEY)
         embeddings = kept.tensors[_EMBEDDINGS]
-    except (SafetensorError, OSError, *DAMAGE):
+    except (SafetensorError, OSError, *DAMAGE) as error:
+        if system_trouble(error) is not None:  # no rights, too many open files: the file may be whole
+            raise
         return None
     return kept if embeddings.ndim == 2 and len(embeddings) == count else None
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +22,8 @@ from faceverif.config.run import RunConfig
 from faceverif.heads.moments import ClassMoments
 from faceverif.models import MODEL_NAME, load_model
 from faceverif.training.dry_run import rehearse
+from faceverif.training.frozen import stored_features
+from faceverif.training.frozen.part import FrozenPart
 from faceverif.training.frozen.split import split_at
 from faceverif.training.frozen.stored_features import StoredFeatures
 from faceverif.training.loop import TrainingRun, prepare, train
@@ -113,6 +120,61 @@ def test_runs_share_what_is_stored_and_a_damaged_file_is_made_again(
     training = begun(config.model_copy(update={"seed": 8}), tmp_path / "three")
     batch = next(training.batches())
     assert batch.crops.shape[:2] == (8, 2)
+
+
+@contextmanager
+def few_more_files(most: int) -> Iterator[None]:
+    """A block in which so many files may be open besides those that are."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    now = max(int(name) for name in os.listdir("/dev/fd"))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (now + most, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_more_files_than_a_process_may_open_are_written_and_read(
+    first: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file holds 512 photos, so a large data set has thousands; here it holds one."""
+    monkeypatch.setattr(stored_features, "_PORTION", 1)
+    config = storing(first, tmp_path / "features")
+    training = prepare(config, tmp_path / "run")
+    dataset, rows = training.photos.dataset, training.photos.rows
+
+    def stored() -> StoredFeatures:
+        part = FrozenPart.of(config, training.learner.network.backbone, training.spec)
+        assert part is not None
+        return part.features(dataset)
+
+    with few_more_files(8):
+        features = stored()
+        features.fill(rows)
+        assert len(list((tmp_path / "features").glob("*/*.npy"))) == len(rows) > 10
+        views, again = features.views(rows), stored()
+        assert not len(again.missing(rows))
+    monkeypatch.setattr(StoredFeatures, "_computed", None)
+    assert torch.equal(again.views(rows[::-1].copy()), views.flip(0))
+    next(features.path.glob("*.npy")).unlink()
+    with pytest.raises(
+        InputError, match=r"must keep its files while a run reads them; got .*, which is gone"
+    ):
+        again.views(rows)
+
+
+def test_files_that_the_system_does_not_open_are_not_computed_again(
+    first: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = storing(first, tmp_path / "features")
+    begun(config, tmp_path / "one")
+
+    def too_many(path: Path, **_: Any) -> None:
+        raise OSError(errno.EMFILE, "Too many open files", str(path))
+
+    monkeypatch.setattr(np, "load", too_many)
+    with pytest.raises(OSError, match="Too many open files"):
+        begun(config, tmp_path / "two")
 
 
 def test_other_weights_and_other_photos_have_features_of_their_own(first: Path, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,8 +15,9 @@ from torch import Tensor, nn
 
 from data_prep.atomic import written_whole
 from data_prep.dataset.manifest import AlignedDataset
-from data_prep.errors import DAMAGE
+from data_prep.errors import DAMAGE, InputError
 from data_prep.progress import progress
+from data_prep.system_errors import system_trouble
 from faceverif.models import PreprocessingSpec, TorchEmbedder
 from faceverif.models.embedder import naming
 from faceverif.models.model_file import evaluating
@@ -23,6 +25,33 @@ from faceverif.training.frozen.split import split_at
 from faceverif.verification.embeddings import BATCH, EmbeddedPhotos
 
 _PORTION = 512  # photos in a file
+
+
+class _File(NamedTuple):
+    """Records on the disk, the first of them behind so many bytes.
+
+    It is opened for each read, since a process may hold only about a thousand files open.
+    """
+
+    path: Path
+    header_bytes: int
+
+    def read(self, record: int, dtype: np.dtype[np.void]) -> np.void:
+        """The record with that number.
+
+        Raises:
+            InputError: the file is gone or cut off since it was looked at.
+        """
+        start = self.header_bytes + record * dtype.itemsize
+        try:
+            return np.fromfile(self.path, dtype, count=1, offset=start)[0]
+        except (FileNotFoundError, IndexError):
+            raise InputError(
+                "training.stored_features.folder",
+                "must keep its files while a run reads them",
+                got=f"{self.path}, which is gone or cut off",
+                fix="Run the same command again: it computes that file again, and continues.",
+            ) from None
 
 
 class StoredFeatures:
@@ -65,8 +94,8 @@ class StoredFeatures:
         self._record = np.dtype([("row", "<i8"), ("views", "<f4", (2, *self.shape))])
         key = f"{_identity(before)} {spec} {dataset.sha256} {self.shape}"
         self.path = folder / f"features-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
-        self._files: list[NDArray[np.void]] = []
-        self._place = np.full((len(dataset), 2), -1)  # file and record of each row
+        self._portions: list[_File | NDArray[np.void]] = []
+        self._place = np.full((len(dataset), 2), -1)  # portion and record of each row
         for path in sorted(self.path.glob("[0-9]*.npy")):
             self._open(path)
 
@@ -107,10 +136,13 @@ class StoredFeatures:
         """
         missing = self.missing(rows)
         if len(missing):
-            self._take(self._computed(missing))
+            computed = self._computed(missing)
+            self._take(computed, rows=computed["row"])
         found = np.empty((len(rows), 2, *self.shape), np.float32)
-        for place, (file, record) in enumerate(self._place[rows].tolist()):
-            found[place] = self._files[file]["views"][record]
+        for place, (number, record) in enumerate(self._place[rows].tolist()):
+            portion = self._portions[number]
+            stored = portion.read(record, self._record) if isinstance(portion, _File) else portion[record]
+            found[place] = stored["views"]
         return torch.from_numpy(found)
 
     def _computed(self, rows: NDArray[np.int64]) -> NDArray[np.void]:
@@ -130,17 +162,18 @@ class StoredFeatures:
         """Take a file's photos, unless it is damaged: they are then computed again."""
         try:
             records = np.load(path, mmap_mode="r")
-            rows = np.asarray(records["row"])
+            rows = np.array(records["row"])
             if records.dtype != self._record or rows.min() < 0 or rows.max() >= len(self._place):
                 return
-        except (OSError, EOFError, *DAMAGE):
+        except (OSError, EOFError, *DAMAGE) as error:
+            if system_trouble(error) is not None:  # no rights, too many open files: the file may be whole
+                raise
             return
-        self._take(records)
+        self._take(_File(path, records.offset), rows=rows)
 
-    def _take(self, records: NDArray[np.void]) -> None:
-        rows = np.asarray(records["row"])
-        self._place[rows] = np.column_stack([np.full(len(rows), len(self._files)), np.arange(len(rows))])
-        self._files.append(records)
+    def _take(self, portion: _File | NDArray[np.void], *, rows: NDArray[np.int64]) -> None:
+        self._place[rows] = np.column_stack([np.full(len(rows), len(self._portions)), np.arange(len(rows))])
+        self._portions.append(portion)
 
 
 class EmbeddedFeatures(EmbeddedPhotos):
