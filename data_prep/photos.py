@@ -19,6 +19,7 @@ _LARGEST_BYTES = 2**30
 
 _EXIF_ORIENTATION = 0x0112
 _TIFF_PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0
+UNREADABLE = "unreadable"  # the reason where the system gives no bytes: it may give them later
 _DEPTHS = (8, 10, 12, 14, 16)  # bits of the cameras and scanners that write 16 bits per value
 _DARK = 64  # of 255: values of 14 bits or fewer come no higher when they are taken for 16
 _SEEN = 0.01  # the least share of a picture that its transparency must leave
@@ -65,12 +66,12 @@ def read_bytes(path: Path) -> bytes:
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):  # to open a named pipe may never return
-            raise PhotoError("unreadable")
+            raise PhotoError(UNREADABLE)
         if status.st_size > _LARGEST_BYTES:
             raise PhotoError("too_many_bytes")
         return path.read_bytes()
     except OSError as error:
-        raise PhotoError("unreadable") from error
+        raise PhotoError(UNREADABLE) from error
 
 
 def decode_photo(data: bytes, *, allow_huge: bool = False) -> NDArray[np.uint8]:

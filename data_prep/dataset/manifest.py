@@ -27,14 +27,16 @@ from data_prep.dataset.manifest_table import (
     MANIFEST_RULE,
     ROWS_AT_ONCE,
     SCHEMA,
+    Stamp,
     Status,
-    foreign,
+    changed,
     own_columns,
     read_checked,
     read_columns,
     refuse_crops_outside,
     refuse_rows_in_part,
     rows_of,
+    stamps_of,
 )
 from data_prep.errors import InputError
 from data_prep.file_hash import file_hash
@@ -52,7 +54,7 @@ _Landmarks = Annotated[list[float], Field(min_length=10, max_length=10)]
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Row:
+class ManifestRow:
     """A row as JSON has it: what `SCHEMA` can hold."""
 
     photo: str
@@ -78,18 +80,18 @@ class _Row:
     __pydantic_config__ = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
-_ROW = TypeAdapter(_Row)
+_ROW = TypeAdapter(ManifestRow)
 
 
-def photo_of_row(line: bytes) -> str | None:
-    """The photo of a manifest row that is written as JSON; None where the line is no such row."""
+def row_in_line(line: bytes) -> ManifestRow | None:
+    """The manifest row that is written as JSON; None where the line is no such row."""
     try:
         row = _ROW.validate_json(line, strict=True)
     except ValidationError:
         return None
     if row.crop is None:
-        return row.photo if row.status == Status.FAILED else None
-    return None if re.search(LEAVES_FOLDER, row.crop) else row.photo
+        return row if row.status == Status.FAILED else None
+    return None if re.search(LEAVES_FOLDER, row.crop) else row
 
 
 @dataclass(frozen=True)
@@ -182,6 +184,7 @@ class AlignedDataset:
         files: whose content names the data set: the manifest, or what the crops are packed in.
         digest: the name of data in a storage, whose files are not read whole; None for others.
         others: reads columns that are not in the table, those of that name; None where all are.
+        opened: what `stamps_of` said of the files when the table was read.
     """
 
     root: Path
@@ -191,6 +194,7 @@ class AlignedDataset:
     files: tuple[Path, ...]
     digest: str | None = None
     others: Callable[[set[str]], pa.Table] | None = None
+    opened: tuple[Stamp, ...] = ()
 
     @classmethod
     def load(cls, root: Path, *, field: str = "data") -> AlignedDataset:
@@ -214,6 +218,7 @@ class AlignedDataset:
                 got=root,
                 fix=f"If these are photos, align them first: faceverif align {root} {root}-aligned",
             )
+        opened = stamps_of((path,))
         with read_guarded(field, MANIFEST_RULE, got=path, fix=MANIFEST_FIX):
             header = HEADER.validate_json((pq.read_schema(path).metadata or {})[_HEADER_KEY])
             table = read_checked(path, field=field)
@@ -221,7 +226,8 @@ class AlignedDataset:
             refuse_crops_outside(path, table)
         refuse_other_geometry(header)
         crops = CropFiles(crop_px=header.crop_px, root=root, names=table.column("crop"))
-        return cls(root, header, table, crops, files=(path,), others=partial(_columns_on_disk, path))
+        others = partial(_columns_on_disk, path)
+        return cls(root, header, table, crops, files=(path,), others=others, opened=opened)
 
     @property
     def template(self) -> Template:
@@ -250,9 +256,10 @@ class AlignedDataset:
         there = [name for name in names if name in self.table.column_names]
         if self.others is None or len(there) == len(names):
             return self.table.select(names)
+        self._refuse_changed()  # a file of other photos may have as many rows
         found = self.others(set(names) - set(there))
         if len(found) != len(self):
-            raise foreign(self.root, "changed since it was opened", field="data")
+            raise changed(self.root)
         for name in there:
             found = found.append_column(name, self.table[name])
         return found.select(names)
@@ -266,6 +273,7 @@ class AlignedDataset:
         path = self.root / MANIFEST_NAME
         if not path.is_file():
             return {}
+        self._refuse_changed()
         with read_guarded("data", MANIFEST_RULE, got=path, fix=MANIFEST_FIX):
             return pq.read_table(path, columns=own_columns(path)).to_pydict()
 
@@ -297,6 +305,10 @@ class AlignedDataset:
     def photos(self, rows: Sequence[int] | NDArray[np.int64]) -> list[str]:
         """The keys of the photos of a few rows."""
         return rows_of(self.table.select(["photo"]), rows)["photo"].to_pylist()
+
+    def _refuse_changed(self) -> None:
+        if stamps_of(self.files) != self.opened:
+            raise changed(self.root)
 
     @cached_property
     def _numbered(self) -> tuple[pa.Array, NDArray[np.int32]]:

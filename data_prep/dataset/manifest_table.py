@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -60,6 +61,26 @@ class Status(StrEnum):
     FAILED = "failed"  # has no crop; the reason says why
 
 
+class Stamp(NamedTuple):
+    """By what a file is seen to have changed."""
+
+    size: int
+    mtime_ns: int
+
+
+def stamps_of(files: Iterable[Path]) -> tuple[Stamp, ...]:
+    """Size and time of the last change of each file; a file that is gone has neither."""
+    return tuple(map(_stamp, files))
+
+
+def _stamp(file: Path) -> Stamp:
+    try:
+        found = file.stat()
+    except OSError:
+        return Stamp(-1, -1)
+    return Stamp(found.st_size, found.st_mtime_ns)
+
+
 def foreign(path: Path, why: str, *, field: str) -> InputError:
     """The error for a file that is no manifest of ours."""
     return InputError(
@@ -67,6 +88,16 @@ def foreign(path: Path, why: str, *, field: str) -> InputError:
         MANIFEST_RULE,
         got=f"{path} ({why})",
         fix=MANIFEST_FIX,
+    )
+
+
+def changed(root: Path) -> InputError:
+    """The error for a data set that another command has written since it was opened."""
+    return InputError(
+        "data",
+        "a data set must stay as it is while it is in use",
+        got=f"{root}, which has changed since it was opened",
+        fix="Run the same command again.",
     )
 
 

@@ -32,6 +32,7 @@ from data_prep.dataset.manifest import (
     header_for,
     refuse_other_geometry,
 )
+from data_prep.dataset.manifest_table import changed, stamps_of
 from data_prep.dataset.parquet_rows import in_storage, parquet_files, read_rows
 from data_prep.dataset.part import Part
 from data_prep.errors import InputError
@@ -42,7 +43,7 @@ from data_prep.sources import SourcePhoto, recordio, webdataset
 from data_prep.sources.base import PhotoColumns
 from data_prep.sources.record_file import RecordFile
 from data_prep.sources.shard_file import read_span
-from data_prep.sources.shard_index import DETAILS, ShardPhotos
+from data_prep.sources.shard_index import DETAILS, ShardPhotos, shards_in_storage
 from data_prep.sources.webdataset import read_details, read_shards
 from data_prep.storage import RemoteFile, address_of, files_at, read_ranges, refuse_changed
 
@@ -217,7 +218,8 @@ def _of_records(path: Path, *, field: str, part: Part | None = None) -> AlignedD
         path=photos.path,
         offsets=photos.offsets,
     )
-    return AlignedDataset(path, header, _table(path, photos), crops, files=(photos.path,))
+    opened = stamps_of((photos.path,))
+    return AlignedDataset(path, header, _table(path, photos), crops, files=(photos.path,), opened=opened)
 
 
 def _of_shards(path: Path, *, field: str) -> AlignedDataset:
@@ -232,17 +234,29 @@ def _of_shards(path: Path, *, field: str) -> AlignedDataset:
         "offsets": photos.column("offset"),
         "sizes": photos.column("size"),
     }
-    table, others = _table(path, photos), partial(_details, path)
+    table, others = _table(path, photos), partial(_details, path, found.files)
     if not found.files:
-        return AlignedDataset(path, header, table, ShardCrops(**where), files=photos.paths, others=others)
+        kept: dict[str, Any] = {"files": photos.paths, "opened": stamps_of(photos.paths), "others": others}
+        return AlignedDataset(path, header, table, ShardCrops(**where), **kept)
     checksums = photos.table["checksum"].fill_null(0).to_numpy()
     crops = StoredShardCrops(**where, files=found.files, checksums=checksums)
     digest = _digest(about, table, checksums)
     return AlignedDataset(path, header, table, crops, files=(), digest=digest, others=others)
 
 
-def _details(path: Path, names: set[str]) -> pa.Table:
-    """`DETAILS` of shards, which are read again: of many photos they are not kept."""
+def _details(path: Path, stored: Sequence[RemoteFile], names: set[str]) -> pa.Table:
+    """`DETAILS` of shards, which are read again: of many photos they are not kept.
+
+    Args:
+        path: of the shards.
+        stored: as they were when they were opened, where they lie in a storage.
+        names: of the columns.
+
+    Raises:
+        InputError: one in the storage has changed.
+    """
+    if stored and list(stored) != shards_in_storage(path):
+        raise changed(path)
     return read_details(path).select(sorted(names))
 
 

@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Container, Sequence
 from dataclasses import asdict, dataclass
+from operator import eq
 from pathlib import Path
 
 from data_prep.alignment import LandmarkTemplate, Template, find_template
@@ -30,8 +31,10 @@ from data_prep.detection.faces import GIVEN_POLICY, POLICY
 from data_prep.errors import InputError, printable_lines
 from data_prep.lock import filled
 from data_prep.own_names import LOCK_NAME
+from data_prep.photos import UNREADABLE
 from data_prep.prepare.crop_names import merges_names, refuse_merged
 from data_prep.prepare.journal import Journal
+from data_prep.prepare.mended import forget_mended
 from data_prep.prepare.parts import KeepingRows, part_of, parts_folder
 from data_prep.prepare.task import AlignSettings, Row, Task
 from data_prep.prepare.workers import AlignJob
@@ -86,6 +89,8 @@ class AlignSummary:
         if self.failures:
             reasons = ", ".join(f"{reason} {count:,}" for reason, count in self.failures.items())
             lines.append(f"{sum(self.failures.values()):,} of {self.photos:,} photos have no crop: {reasons}")
+        if UNREADABLE in self.failures:
+            lines.append("unreadable photos are tried again when the same command runs again")
         if self.nameless:
             lines.append(
                 f"{self.nameless:,} of {self.photos:,} photos have no identity: nothing is trained on them"
@@ -119,7 +124,8 @@ def align_folder(
     """Align every photo of a source, or continue where a killed run stopped.
 
     A finished data set follows its source by name: new photos are aligned, together with their neighbours
-    in the list, and the rows of photos that are gone are removed.
+    in the list, and the rows of photos that are gone are removed. Photos that the system did not give are
+    aligned once it does.
 
     Photos that already are crops in the template are taken over unchanged.
 
@@ -143,6 +149,7 @@ def align_folder(
         if merges_names(out):
             refuse_merged(photo.key for photo in photos)
         journal.take_parts(parts_folder(out))
+        forget_mended(journal, photos, out)
         tasks = _tasks(photos, done=journal)
         if len(journal) and tasks:
             say(f"{out}: continuing after {len(journal):,} photos")
@@ -151,7 +158,7 @@ def align_folder(
             job = AlignJob(out, settings, header.policy, source)
             _run(tasks, job, engine=engine or Processes(), journal=journal)
         journal.take_parts(parts_folder(out))
-        if tasks or not _is_manifest_of(out, len(photos)):
+        if tasks or not _is_manifest_of(out, photos):
             write_manifest(out, header, (journal.row(photo.key) for photo in photos))
     seconds = time.monotonic() - start
     return _summary(out, skipped=skipped, done_now=sum(map(len, tasks)), seconds=seconds)
@@ -215,8 +222,14 @@ def _check_out(source: Path, out: Path) -> None:
         )
 
 
-def _is_manifest_of(out: Path, rows: int) -> bool:
-    return (out / MANIFEST_NAME).exists() and len(AlignedDataset.load(out)) == rows
+def _is_manifest_of(out: Path, photos: Sequence[SourcePhoto]) -> bool:
+    """Whether the manifest has the rows of these photos, as they stand in the journal."""
+    manifest = out / MANIFEST_NAME
+    if not manifest.exists() or manifest.stat().st_mtime_ns < (out / JOURNAL_NAME).stat().st_mtime_ns:
+        return False
+    column = AlignedDataset.load(out).table["photo"]
+    names = (name for chunk in column.chunks for name in chunk.to_pylist())
+    return len(column) == len(photos) and all(map(eq, names, (photo.key for photo in photos)))
 
 
 def _summary(out: Path, *, skipped: Skipped, done_now: int, seconds: float) -> AlignSummary:

@@ -12,6 +12,7 @@ from data_prep.errors import InputError
 from data_prep.own_names import LOCK_NAME
 
 CROPS_FOLDER = "crops"
+ENDINGS = ("jpg", "png")  # of the formats that crops have
 
 _LONGEST_BYTES = 255  # of a file or folder name, on nearly every file system
 _KEPT = 40  # characters of a refused name that stay readable
@@ -33,7 +34,7 @@ def crop_name(photo: str, *, ending: str) -> str:
 
     Args:
         photo: the photo's key, with forward slashes.
-        ending: of the crop's format: jpg or png.
+        ending: of the crop's format, one of `ENDINGS`.
     """
     *folders, file = photo.split("/")
     return "/".join([CROPS_FOLDER, *map(_folder, folders), _file(file, f".{ending}")])
@@ -41,7 +42,7 @@ def crop_name(photo: str, *, ending: str) -> str:
 
 def _folder(name: str) -> str:
     # A folder named like a crop could take its place: the crop of `a`, beside a folder `a.jpg`.
-    taken = name.lower().endswith((".jpg", ".png"))
+    taken = name.lower().endswith(tuple(f".{ending}" for ending in ENDINGS))
     return _with_hash(name) if taken or not _is_portable(name) else name
 
 

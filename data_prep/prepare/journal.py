@@ -9,13 +9,13 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from data_prep.dataset.manifest import JOURNAL_NAME, photo_of_row
+from data_prep.dataset.manifest import JOURNAL_NAME, row_in_line
 from data_prep.detection.choice import MTCNN
 from data_prep.detection.faces import POLICY
 from data_prep.errors import InputError
 from data_prep.own_files import read_guarded
 from data_prep.prepare.parts import PART_ENDING, rows_of_part
-from data_prep.prepare.task import Row, as_line
+from data_prep.prepare.task import BY_SYSTEM, Row, as_line
 from data_prep.progress import say
 
 
@@ -23,12 +23,19 @@ class Journal:
     """The rows so far, as lines of a file that is only ever appended to.
 
     In memory it keeps where each photo's line begins, not the row: half a million photos stay small.
+
+    Args:
+        path: the file.
+
+    Attributes:
+        refused_by_system: photo -> the reason, one of `BY_SYSTEM`, of those that failed for it.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file = path.open("a+b")
         self._begins: dict[str, int] = {}
+        self.refused_by_system: dict[str, str] = {}
 
     @classmethod
     @contextmanager
@@ -64,10 +71,15 @@ class Journal:
         self._file.seek(self._begins[key])
         return json.loads(self._file.readline())
 
+    def forget(self, photo: str) -> None:
+        """Count a photo as not done. Its line stays in the file, and a later line counts instead of it."""
+        del self._begins[photo]
+        self.refused_by_system.pop(photo, None)
+
     def add(self, rows: list[Row]) -> None:
         """Take rows whose crops are on disk."""
         for row in rows:
-            self._begins[row["photo"]] = self._append(row)
+            self._note(row["photo"], self._append(row), row["reason"])
         self._file.flush()
 
     def take_parts(self, folder: Path) -> None:
@@ -88,8 +100,8 @@ class Journal:
                 break
             if begin == 0:
                 self._require_same(line, header)
-            elif (photo := photo_of_row(line)) is not None:
-                self._begins[photo] = begin
+            elif (row := row_in_line(line)) is not None:
+                self._note(row.photo, begin, row.reason)
             else:
                 damaged += 1
             begin += len(line)
@@ -98,6 +110,13 @@ class Journal:
         if begin == 0:
             self._append(header)
             self._file.flush()
+
+    def _note(self, photo: str, begin: int, reason: str | None) -> None:
+        self._begins[photo] = begin
+        if reason in BY_SYSTEM:
+            self.refused_by_system[photo] = reason
+        else:
+            self.refused_by_system.pop(photo, None)
 
     def _append(self, line: Row) -> int:
         begin = self._file.seek(0, os.SEEK_END)

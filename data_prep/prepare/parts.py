@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data_prep.atomic import refuse_busy, written_whole
-from data_prep.dataset.manifest import photo_of_row
+from data_prep.dataset.manifest import row_in_line
 from data_prep.errors import InputError
 from data_prep.prepare.task import Row, Task, as_line
 from data_prep.prepare.workers import AlignJob
@@ -92,7 +92,7 @@ def rows_of_part(part: Path) -> list[Row] | None:
         lines = part.read_bytes().splitlines()
     except FileNotFoundError:
         return None
-    if any(photo_of_row(line) is None for line in lines):
+    if any(row_in_line(line) is None for line in lines):
         return None
     return [json.loads(line) for line in lines]
 

@@ -7,7 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from data_prep.detection.choice import MTCNN
+from data_prep.photos import UNREADABLE
 from data_prep.sources import SourcePhoto
+
+UNUSABLE_NAME = "unusable_name"  # the reason where the system does not take the name of the crop
+BY_SYSTEM = (UNREADABLE, UNUSABLE_NAME)  # reasons that say nothing about the photo's content
 
 Row = dict[str, Any]
 Task = list[SourcePhoto]

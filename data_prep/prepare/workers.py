@@ -22,7 +22,7 @@ from data_prep.detection.choice import MTCNN, load_detector
 from data_prep.detection.faces import GIVEN_POLICY, POLICY, SeenFaces, centred_largest
 from data_prep.photos import PhotoError, decode_photo
 from data_prep.prepare.crop_names import crop_name
-from data_prep.prepare.task import AlignSettings, Row, Task
+from data_prep.prepare.task import UNUSABLE_NAME, AlignSettings, Row, Task
 from data_prep.quality.columns import quality_of_face
 from data_prep.quality.sharpness import sharpness
 from data_prep.sources import SourcePhoto
@@ -253,7 +253,7 @@ def _write_crop(out: Path, crop: str, data: bytes) -> Row:
     except OSError as error:
         if error.errno not in _NAME_ERRORS:
             raise
-        return {"status": Status.FAILED, "reason": "unusable_name"}
+        return {"status": Status.FAILED, "reason": UNUSABLE_NAME}
     return {"crop": crop, "crop_sha256": hashlib.sha256(data).hexdigest()}
 
 
