@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from data_prep.errors import InputError
 from data_prep.protocols.column_names import PHOTO_WORDS
 from data_prep.protocols.labels import are_labels
 from data_prep.protocols.spelling import letters
@@ -97,16 +98,36 @@ def sides_of(name: str, columns: Iterable[str]) -> tuple[str, str] | None:
     Args:
         name: what they say, such as `race`.
         columns: the names that there are.
+
+    Raises:
+        InputError: two columns of one photo differ in spelling alone.
     """
-    by_letters = {letters(column): column for column in columns}
+    called = letters(name)
+    if not called:  # signs alone, which a column `1` would fit
+        return None
+    by_letters: defaultdict[str, list[str]] = defaultdict(list)
+    for column in columns:
+        by_letters[letters(column)].append(column)
     for one, other in _SIDES:
         for begin, end in (
-            (f"{letters(name)}{one}", f"{letters(name)}{other}"),
-            (f"{one}{letters(name)}", f"{other}{letters(name)}"),
+            (f"{called}{one}", f"{called}{other}"),
+            (f"{one}{called}", f"{other}{called}"),
         ):
             if begin in by_letters and end in by_letters:
-                return by_letters[begin], by_letters[end]
+                return _only(by_letters[begin]), _only(by_letters[end])
     return None
+
+
+def _only(columns: Sequence[str]) -> str:
+    """The one column of a spelling."""
+    if len(columns) > 1:
+        raise InputError(
+            "protocol",
+            "must have one column for each photo of a pair; names count without blanks, signs and case",
+            got=" and ".join(map(repr, columns)),
+            fix="Rename one of them in the list.",
+        )
+    return columns[0]
 
 
 def columns_without_header(rows: Sequence[Sequence[str]]) -> Columns | None:

@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
-import re
+import unicodedata
+
+_DROPPED = ("P", "Z", "Cc", "Cf")  # Unicode's categories of punctuation, blanks and invisible characters
 
 
 def letters(name: str) -> str:
-    """A name by its letters and digits alone, so that `agedb_30` and `AgeDB-30` are one."""
-    return re.sub(r"[^a-z0-9]", "", name.lower())
+    """A name by its letters and digits alone, so that `agedb_30` and `AgeDB-30` are one.
+
+    Names of every script keep what tells them apart: letters, their accents and vowel signs, and symbols
+    such as emoji. Characters of one meaning, such as full-width digits, are one (NFKC, UAX #15).
+    """
+    plain = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+    return "".join(filter(_counts, plain))
+
+
+def _counts(character: str) -> bool:
+    if character.isascii():
+        return character.isalnum()
+    return not unicodedata.category(character).startswith(_DROPPED)

@@ -65,7 +65,7 @@ def find_lists(folder: Path, aligned: Sequence[Path], *, allow_partial: bool) ->
     Raises:
         InputError: no such folder, or no protocol in it.
     """
-    sets = {set_letters(place) for place in aligned}
+    sets = {set_letters(place) for place in aligned} - {""}
     found = [
         _suite_list(path, allow_partial=allow_partial)
         for path in _everything_below(folder)
@@ -106,6 +106,8 @@ def set_of(called: str, aligned: Sequence[Path], *, others: Collection[str] = ()
     Raises:
         InputError: several fit equally well.
     """
+    if not called:  # a name of signs alone, which says nothing
+        return None
     known = {called, *others, *map(letters, (*BENCHMARKS, *FURTHER_BENCHMARKS))}
     names = {folder: set_letters(folder) for folder in aligned}
     opening = {

@@ -20,7 +20,7 @@ def group_panels(facts: Mapping[str, Any]) -> list[Panel]:
     Args:
         facts: as `GroupRates.as_json` writes them.
     """
-    column = re.sub(r"[^a-z0-9]+", "-", facts["column"].lower()).strip("-")
+    column = re.sub(r"[\W_]+", "-", facts["column"].lower()).strip("-")
     return [
         _panel(facts, "false_match", facts["far"], IMPOSTOR, f"false-match-by-{column}"),
         _panel(facts, "false_non_match", facts["frr"], GENUINE, f"false-non-match-by-{column}"),
