@@ -9,7 +9,7 @@ import secrets
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from data_prep.errors import InputError
@@ -76,7 +76,8 @@ def unfinished(path: Path, *, folder: bool) -> Iterator[Path]:
     try:
         yield place
     finally:
-        _remove(place)
+        with suppress(OSError):  # of a disk that is gone: it must not hide the error that ends the block
+            _remove(place)
         if held is not None:
             os.close(held)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -64,7 +64,17 @@ def filled(out: Path, *, command: str, option: str = "--out") -> Iterator[None]:
         try:
             yield
         finally:
-            if made and [path.name for path in out.iterdir()] == [LOCK_NAME]:
-                (out / LOCK_NAME).unlink()
-                for folder in made:
-                    folder.rmdir()
+            _remove_empty(made)
+
+
+def _remove_empty(made: list[Path]) -> None:
+    """Remove new folders, the innermost first, as far as nothing but a lock lies in them.
+
+    Meanwhile another command may put something there, or remove them. That is no error, and must not hide
+    the one that ends this command.
+    """
+    with suppress(OSError):
+        if made and [path.name for path in made[0].iterdir()] == [LOCK_NAME]:
+            (made[0] / LOCK_NAME).unlink()
+            for folder in made:
+                folder.rmdir()

@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 
 from data_prep.errors import InputError
-from data_prep.own_names import LOCK_NAME
+from data_prep.own_names import LOCK_NAME, SYNTHETIC_MARK
 
 _FIGURES_NAME = "figures"  # of a report: pictures, but no photos
 _NAMES_READ = 1000  # of a folder; photos show in the first few
@@ -18,21 +18,29 @@ _FOLDERS_READ = 50
 def refuse_photos(folder: Path, *, option: str = "--out") -> None:
     """Stop before results are written beside photos or crops.
 
-    A folder that a command of ours filled before is taken again.
+    A folder that a command of ours filled with results before is taken again.
 
     Args:
         folder: of the results; it need not be there yet.
         option: what the user named it with, for the message.
 
     Raises:
-        InputError: it is an aligned data set, or photos lie in it or in a folder of it.
+        InputError: it is an aligned data set, synthetic photos, or photos lie in it or in a folder of it.
     """
     if not folder.is_dir():
         return
-    from data_prep.dataset.manifest import MANIFEST_NAME  # brings pyarrow, which a new folder does not need
+    # Brings pyarrow, which a new folder does not need.
+    from data_prep.dataset.manifest import JOURNAL_NAME, MANIFEST_NAME
 
-    if (folder / MANIFEST_NAME).is_file():
-        raise _refused(folder, "an aligned data set", option=option)
+    # What these commands fill has a lock, too.
+    filled = {
+        MANIFEST_NAME: "an aligned data set",
+        JOURNAL_NAME: "an alignment that was begun",
+        SYNTHETIC_MARK: "photos made by `faceverif synthesise`",
+    }
+    for name, what in filled.items():
+        if (folder / name).is_file():
+            raise _refused(folder, what, option=option)
     if (folder / LOCK_NAME).exists():
         return
     from data_prep.picture_formats import is_picture_name  # brings PIL

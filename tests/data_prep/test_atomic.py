@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -188,3 +190,32 @@ def test_our_own_mistakes_stay_tracebacks() -> None:
     assert system_trouble(KeyError("head")) is None
     assert system_trouble(FileNotFoundError(errno.ENOENT, "No such file", "a")) is None
     assert not disk_is_full(None)
+
+
+def put(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "new.txt").touch()
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "left"),
+    [
+        (lambda out: None, []),
+        (lambda out: put(out.parent / "b"), ["sets", "sets/b", "sets/b/new.txt"]),
+        (lambda out: put(out / "c"), ["sets", "sets/a", "sets/a/.lock", "sets/a/c", "sets/a/c/new.txt"]),
+        (lambda out: shutil.rmtree(out.parent), []),
+    ],
+)
+def test_a_new_folder_that_stays_empty_is_removed_and_the_error_stays(
+    meanwhile: Callable[[Path], None], left: list[str], tmp_path: Path
+) -> None:
+    out = tmp_path / "sets" / "a"
+
+    def fail() -> None:
+        with filled(out, command="x"):
+            meanwhile(out)
+            raise InputError("field", "must be another", got=1, fix="Give another.")
+
+    with pytest.raises(InputError, match="must be another"):
+        fail()
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")) == left

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from data_prep.dataset.manifest import JOURNAL_NAME
 from data_prep.errors import InputError
-from data_prep.own_names import LOCK_NAME
+from data_prep.own_names import LOCK_NAME, SYNTHETIC_MARK
 from data_prep.result_folder import refuse_photos
 
 
@@ -28,6 +29,8 @@ def touched(*names: str) -> Callable[[Path], None]:
         (touched("notes.txt", "Ann/1.png"), r"such as .*Ann/1\.png"),
         (touched("manifest.parquet", "crops/1.jpg"), "an aligned data set"),
         (touched(LOCK_NAME, "manifest.parquet"), "an aligned data set"),  # by `align`, whose lock stays
+        (touched(LOCK_NAME, JOURNAL_NAME, "crops/Ann/1.jpg"), "an alignment that was begun"),
+        (touched(LOCK_NAME, SYNTHETIC_MARK, "person-0001/01.jpg"), "photos made by `faceverif synthesise`"),
     ],
 )
 def test_a_folder_of_photos_takes_no_results(fill: Callable[[Path], None], said: str, tmp_path: Path) -> None:
