@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from faceverif.classification.networks.base import Network
 from faceverif.heads import Head
@@ -20,6 +21,9 @@ from faceverif.heads.softmax import SoftmaxHead
 
 # Layers that never decrease where an input grows: the bounds are the outputs at the bounds.
 _MONOTONE = (nn.ReLU, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.Flatten, nn.Identity, nn.Dropout)
+
+# Floats of differences between class weights, (batch, classes, dim), that exist at a time.
+_PORTION = 2**22
 
 
 class Unbounded(ValueError):
@@ -90,7 +94,8 @@ def least_margins(model: nn.Module, head: Head, inside: Interval, labels: Tensor
     """The least that the true logit can exceed each other one by, (N, classes); 0 at the true class.
 
     The difference of two logits is linear in the embedding, so it is bounded as one layer (Gowal et al.,
-    Sec. 3).
+    Sec. 3). The differences are of every image with every class; they exist for a portion of the classes at a
+    time, and in training the backward pass makes them again.
 
     Args:
         model: pixels -> embeddings, in evaluation mode.
@@ -103,10 +108,24 @@ def least_margins(model: nn.Module, head: Head, inside: Interval, labels: Tensor
     """
     weight, bias = linear_form(head)
     embeddings = bounded(model, inside)
-    differences = weight[labels][:, None] - weight
-    middle = torch.einsum("nkd,nd->nk", differences, embeddings.middle)
-    spread = torch.einsum("nkd,nd->nk", differences.abs(), embeddings.radius)
-    return middle - spread + bias[labels][:, None] - bias
+    own, ends = weight[labels], (embeddings.middle, embeddings.radius)
+    portions = weight.split(max(1, _PORTION // max(1, own.numel())))
+    if len(portions) == 1:
+        margins = _least_without_bias(own, weight, *ends)
+    else:
+        again = [
+            checkpoint(_least_without_bias, own, others, *ends, use_reentrant=False, preserve_rng_state=False)
+            for others in portions
+        ]
+        margins = torch.cat(again, dim=1)
+    return margins + bias[labels][:, None] - bias
+
+
+def _least_without_bias(own: Tensor, others: Tensor, middle: Tensor, radius: Tensor) -> Tensor:
+    """The least of (own - other) . x within bounds, (batch, others); of (batch, dim) and (others, dim)."""
+    differences = own[:, None] - others
+    least = torch.einsum("nkd,nd->nk", differences, middle)
+    return least - torch.einsum("nkd,nd->nk", differences.abs(), radius)
 
 
 def linear_form(head: Head) -> tuple[Tensor, Tensor]:

@@ -5,17 +5,22 @@ from __future__ import annotations
 import json
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from pages import check_page
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from toy_models import band_images, lgm_model, softmax_model
 
 from data_prep.errors import InputError
 from faceverif.classification.config import ClassificationConfig
 from faceverif.classification.training import train_classifier
 from faceverif.config.reading import validate_config
+from faceverif.heads.softmax import SoftmaxHead
+from faceverif.perturbation import intervals
 from faceverif.perturbation.intervals import (
     Interval,
     Unbounded,
@@ -115,6 +120,43 @@ def test_margins_of_a_linear_model_are_those_of_its_worst_corner(head: str) -> N
         worst = (logits[:, labels] - logits).amin(dim=0)
         found = least_margins(network, model.head, inside, labels)
     torch.testing.assert_close(found[0], worst, atol=1e-4, rtol=1e-4)
+
+
+class LargestTensor(TorchDispatchMode):
+    """Notes how many numbers the largest tensor has that is made within."""
+
+    numbers = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = function(*args, **(kwargs or {}))
+        for each in tree_leaves(made):
+            if isinstance(each, Tensor):
+                self.numbers = max(self.numbers, each.numel())
+        return made
+
+
+@pytest.mark.parametrize("size", [1, 3, 4])
+def test_portions_of_the_classes_give_the_same_margins(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    batch, classes, dim = 6, 11, 5
+    torch.manual_seed(4)
+    network, head = nn.Linear(7, dim), SoftmaxHead(classes=classes, embedding_dim=dim)
+    nn.init.normal_(head.weight)
+    nn.init.normal_(head.bias)
+    labels, inside = torch.arange(batch), around(torch.rand(batch, 7), epsilon=0.1)
+    parameters = [*network.parameters(), *head.parameters()]
+
+    def margins_and_gradients() -> tuple[Tensor, ...]:
+        margins = least_margins(network, head, inside, labels)
+        loss = nn.functional.cross_entropy(-margins, labels)
+        return margins, *torch.autograd.grad(loss, parameters)
+
+    whole = margins_and_gradients()
+    assert (whole[0].gather(1, labels[:, None]) == 0).all()
+    monkeypatch.setattr(intervals, "_PORTION", size * batch * dim)
+    with LargestTensor() as largest:
+        found = margins_and_gradients()
+    torch.testing.assert_close(found, whole)
+    assert largest.numbers <= max(size * batch * dim, batch * classes)
 
 
 def test_the_linear_form_orders_classes_as_the_head_does() -> None:
