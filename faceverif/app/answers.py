@@ -61,7 +61,7 @@ def found_people(session: Session, matcher: Matcher, point: int) -> str:
     matches = found.decisions(matcher, point)
     best, decision = matches[0]
     known = f"Most likely {best.person}" if decision.same else "Nobody in the gallery"
-    bound = found.bound_for_strangers(decision.point.measured_far)
+    bound = found.bound_for_strangers(decision.point.far)
     return render("found", found=found, matches=matches, headline=known, bound=bound)
 
 

@@ -87,7 +87,11 @@ class Found:
         return [(member, matcher.decide(similarity, point)) for member, similarity in self.people]
 
     def bound_for_strangers(self, far: float) -> float:
-        """The largest share of searches for strangers that name somebody, at a FAR of each comparison."""
+        """The largest share of searches for strangers that name somebody, at a FAR of each comparison.
+
+        Args:
+            far: the rate that was asked for. The one measured on the calibration's pairs may be 0, by chance.
+        """
         return fpir_bound(len(self.gallery.members), far)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from data_prep.errors import InputError
 from data_prep.progress import say
 from faceverif.models import MODEL_NAME, PreprocessingSpec, save_model
 from faceverif.models.face_classifier import PhotoRows, save_face_classifier
@@ -63,12 +64,21 @@ def write_results(run: Path, results: Sequence[tuple[VerificationCheck, Verifica
         results: of every verification, in the order of the config.
     """
     from faceverif.report.run_page import write_run_report
-    from faceverif.verification.calibration import write_calibration
     from faceverif.verification.runner import write_result
 
-    for number, (check, result) in enumerate(results):
+    for check, result in results:
         write_result(result, run / "verification" / check.config.name)
-        if number == 0:
-            write_calibration(run, result)
+    if results:
+        _calibrate(run, results[0][1])
     say(f"model: {run / MODEL_NAME}")
     say(f"report: {write_run_report(run)}")
+
+
+def _calibrate(run: Path, result: VerificationResult) -> None:
+    """Write the thresholds of a verification, or say why it gives none; the report follows anyway."""
+    from faceverif.verification.calibration import write_calibration
+
+    try:
+        write_calibration(run, result)
+    except InputError as error:
+        say(f"no thresholds were set: {error}")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from data_prep.atomic import write_text
 from data_prep.dataset.packed import load_aligned
-from data_prep.errors import printable_lines
+from data_prep.errors import few, printable_lines
 from data_prep.protocols import protocol_on
 from faceverif.models import Embedder
 from faceverif.report.numbers import percent
@@ -27,10 +27,12 @@ class WrittenCalibration:
     Attributes:
         calibration: the thresholds.
         path: the file.
+        unreadable: photos of the pairs that could not be read.
     """
 
     calibration: Calibration
     path: Path
+    unreadable: tuple[str, ...] = ()
 
     def text(self) -> str:
         """A line per threshold, for a terminal."""
@@ -46,6 +48,8 @@ class WrittenCalibration:
                 f"95 % interval {percent(low)} to {percent(high)} %"
             )
         lines += [f"warning: {warning}" for warning in made_of.warnings]
+        if self.unreadable:
+            lines.append(f"not readable: {few(self.unreadable)}")
         return printable_lines([*lines, f"thresholds: {self.path}"])
 
 
@@ -75,10 +79,10 @@ def calibrate(
     """
     dataset = load_aligned(data)
     pairs = protocol_on(protocol, dataset, allow_partial=options.allow_partial)
+    photos = PairPhotos.of(pairs, dataset)
     for far in fars:  # before anything is embedded
-        chosen_far(far, int((pairs.scored & ~pairs.same).sum()))
+        chosen_far(far, int((pairs.scored & ~pairs.same & photos.readable_pairs).sum()))
     embedded = EmbeddedPhotos(embedder, dataset, flip=options.flip)
-    result = evaluate(embedded, pairs, subtract_mean=False, found=PairPhotos.of(pairs, dataset))
-    found = calibration_of(result, fars=fars)
+    found = calibration_of(evaluate(embedded, pairs, subtract_mean=False, found=photos), fars=fars)
     write_text(out, found.model_dump_json(indent=2) + "\n")
-    return WrittenCalibration(found, out)
+    return WrittenCalibration(found, out, tuple(dataset.photos(photos.rows[photos.no_crop])))

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from data_prep.atomic import write_text
@@ -15,7 +17,15 @@ from data_prep.errors import InputError
 from faceverif.intervals import wilson_interval
 from faceverif.models.location import MODEL_OPTION, is_onnx
 from faceverif.verification.result import VerificationResult
-from faceverif.verification.roc import TAR_RULE, OperatingPoint, pairs_to_resolve, resolves, tar_at_far
+from faceverif.verification.roc import (
+    TAR_RULE,
+    TARGET_FARS,
+    OperatingPoint,
+    RocNumbers,
+    pairs_to_resolve,
+    resolves,
+    tar_at_far,
+)
 from faceverif.verification.score_histogram import ScoreHistogram
 
 CALIBRATION_NAME = "calibration.json"
@@ -130,26 +140,26 @@ class Calibration(BaseModel):
 def calibration_of(result: VerificationResult, *, fars: Sequence[float] = ()) -> Calibration:
     """The thresholds of a verification, for `TARGET_FARS` as far as its pairs resolve them.
 
+    A pair of which a photo could not be read has no similarity. As an error of a verification it would count
+    like the most similar strangers, and set the threshold; so it is left out here.
+
     Args:
         result: the verification.
         fars: further false accept rates.
 
     Raises:
         InputError: it subtracted the folds' mean embeddings, which a single pair of photos does not have, or
-            its impostor pairs are too few for any rate, or for one of `fars`.
+            too few of its pairs could be read for any rate, or for one of `fars`.
     """
-    roc = result.metrics.roc
-    impostors = roc.impostors
-    usual = {far: point for far, point in result.metrics.tar_at_far.items() if point is not None}
-    points = sorted((usual | {far: tar_at_far(roc, far) for far in fars}).items(), reverse=True)
-    if result.subtract_mean or not points:
-        raise InputError(
-            "calibration",
-            "needs a verification without mean subtraction, with 10 or more impostor pairs",
-            got="mean subtraction" if result.subtract_mean else f"{impostors} impostor pairs",
-            fix="Take a protocol with more pairs of different people.",
-        )
-    scored = result.protocol.scored
+    used = result.protocol.scored & result.photos.readable_pairs
+    scores, same = result.scores[used], result.protocol.same[used]
+    lost = int(result.protocol.scored.sum()) - len(same)
+    _refuse_unfit(result, same, fewest=1 if fars else pairs_to_resolve(max(TARGET_FARS)), lost=lost)
+    numbers = RocNumbers.of(scores, same)
+    usual = {far: point for far, point in numbers.tar_at_far.items() if point is not None}
+    further = {far: tar_at_far(numbers.roc, far) for far in fars}
+    points = sorted((usual | further).items(), reverse=True)
+    left_out = f"{lost:,} of {lost + len(same):,} pairs were left out: a photo could not be read"
     return Calibration(
         protocol=result.protocol.name,
         protocol_sha256=result.protocol.sha256,
@@ -157,13 +167,43 @@ def calibration_of(result: VerificationResult, *, fars: Sequence[float] = ()) ->
         model_sha256=result.model.sha256,
         template_sha256=result.dataset.header.template_sha256,
         flip=result.flip,
-        genuine_pairs=result.metrics.roc.genuine,
-        impostor_pairs=impostors,
+        genuine_pairs=numbers.roc.genuine,
+        impostor_pairs=numbers.roc.impostors,
         threshold_rule=TAR_RULE,
         interval_rule=INTERVAL_RULE,
-        points=tuple(_calibrated(far, point, impostors) for far, point in points),
-        scores=ScoreHistogram.of(result.scores[scored], result.protocol.same[scored]),
-        warnings=result.warnings,
+        points=tuple(_calibrated(far, point, numbers.roc.impostors) for far, point in points),
+        scores=ScoreHistogram.of(scores, same),
+        warnings=(*result.warnings, left_out) if lost else result.warnings,
+    )
+
+
+def _refuse_unfit(result: VerificationResult, same: NDArray[np.bool_], *, fewest: int, lost: int) -> None:
+    """Stop where a verification gives no threshold.
+
+    Args:
+        result: the verification.
+        same: (pairs,) of those that could be read, whether they are genuine.
+        fewest: impostor pairs that are needed.
+        lost: pairs that could not be read.
+    """
+    impostors = int((~same).sum())
+    if result.subtract_mean:
+        raise InputError(
+            "calibration",
+            "needs a verification without mean subtraction",
+            got="mean subtraction",
+            fix="Run `faceverif calibrate`, or set subtract_mean of that verification to false.",
+        )
+    if impostors >= fewest and same.any():
+        return
+    got = f"{impostors:,} impostor pairs, {len(same) - impostors:,} genuine pairs"
+    raise InputError(
+        "calibration",
+        f"needs {fewest} or more impostor pairs and a genuine pair whose photos can be read",
+        got=got + (f", and {lost:,} pairs with a photo that could not be read" if lost else ""),
+        fix="See the reasons in the manifest, and align readable photos."
+        if lost
+        else "Take a protocol with more pairs of different people.",
     )
 
 

@@ -22,7 +22,7 @@ _JPEG_QUALITY = 92
 
 def hardest_pairs(result: VerificationResult, *, same: bool, count: int = HARDEST) -> NDArray[np.int64]:
     """Scored pairs with both pictures, hardest first: genuine ones of low, impostors of high similarity."""
-    there = ~result.photos.pairs_with(result.photos.no_crop)
+    there = result.photos.readable_pairs
     rows = np.flatnonzero(result.protocol.scored & (result.protocol.same == same) & there)
     order = np.argsort(result.scores[rows] if same else -result.scores[rows], kind="stable")
     return rows[order][:count]

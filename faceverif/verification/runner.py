@@ -69,7 +69,7 @@ def evaluate(
         scores = cosine_scores(photos, normalised(raw))
     seen = photos.with_crop
     collapsed = collapse_warning(embedder, embedded.of(seen[different_photos(dataset, seen)]))
-    scores = with_certain_errors(scores, protocol.same, photos.pairs_with(photos.no_crop))
+    scores = with_certain_errors(scores, protocol.same, photos.readable_pairs)
     return VerificationResult(
         protocol=protocol,
         metrics=measure(scores, protocol.same, protocol.fold, scored_folds=protocol.scored_folds),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,6 +62,11 @@ class PairPhotos:
         """(pairs,) True where either photo is one of these, (photos,)."""
         return photos[self.left] | photos[self.right]
 
+    @cached_property
+    def readable_pairs(self) -> NDArray[np.bool_]:
+        """(pairs,) True where there is a picture of both photos."""
+        return ~self.pairs_with(self.no_crop)
+
     @property
     def with_crop(self) -> NDArray[np.int64]:
         """Rows of the photos that there is a picture of."""
@@ -106,7 +112,7 @@ def mean_subtracted_scores(
 
 
 def with_certain_errors(
-    scores: NDArray[np.float64], same: NDArray[np.bool_], no_crop: NDArray[np.bool_]
+    scores: NDArray[np.float64], same: NDArray[np.bool_], readable: NDArray[np.bool_]
 ) -> NDArray[np.float64]:
     """Scores, (..., pairs), where pairs without a picture are surely wrong: see `NO_CROP_RULE`."""
-    return np.where(no_crop, np.where(same, -1.0, 1.0), scores)
+    return np.where(readable, scores, np.where(same, -1.0, 1.0))

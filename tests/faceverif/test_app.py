@@ -303,6 +303,13 @@ def test_the_person_of_a_photo_is_found_in_a_gallery(
     assert "Most likely Ann" in answers.found_people(Session(found=found), matcher, 1)
     assert "Nobody in the gallery" in answers.found_people(Session(found=found), matcher, STRICT)
     assert found.bound_for_strangers(0.1) == pytest.approx(0.2)
+    # By chance no pair of the calibration was accepted: that promises nothing.
+    lucky = [point.model_copy(update={"measured_far": 0.0}) for point in matcher.calibration.points]
+    luckily = replace(matcher, calibration=matcher.calibration.model_copy(update={"points": tuple(lucky)}))
+    far = luckily.decide(0.0, 1).point.far
+    assert f"At most {200 * far:.1f} % of the searches" in answers.found_people(
+        Session(found=found), luckily, 1
+    )
     assert found.bound_for_strangers(0.7) == 1
 
 

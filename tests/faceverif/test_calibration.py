@@ -5,16 +5,25 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
 from small_faces import pattern_embedder, write_faces, write_pairs
 
+from data_prep.dataset.manifest import Status
 from data_prep.errors import InputError
 from data_prep.protocols import protocol_alone
 from faceverif.intervals import wilson_interval
+from faceverif.report import run_page
+from faceverif.training.checks import VerificationCheck
+from faceverif.training.finished_run import write_results
+from faceverif.verification import runner
+from faceverif.verification.calibrate import calibrate
 from faceverif.verification.calibration import calibration_of, load_calibration, write_calibration
 from faceverif.verification.embeddings import EmbeddedPhotos
+from faceverif.verification.options import VerificationOptions
 from faceverif.verification.result import VerificationResult
 from faceverif.verification.runner import evaluate
 from faceverif.verification.score_histogram import bin_edges
@@ -132,6 +141,70 @@ def test_verifications_that_give_no_threshold_are_refused(tmp_path: Path) -> Non
     with pytest.raises(InputError, match="got 9 impostor pairs"):
         write_calibration(tmp_path, result_on(tmp_path / "b", people=3))
     assert not (tmp_path / "calibration.json").exists()
+
+
+def test_pairs_with_an_unreadable_photo_set_no_threshold(tmp_path: Path) -> None:
+    """As errors of a verification they would be the most similar strangers."""
+    broken = "P03/P03_0002"
+    dataset = write_faces(tmp_path / "data", noise=110, status={broken: Status.FAILED})
+    pairs = protocol_alone(write_pairs(tmp_path / "pairs.csv"))
+    made = calibrate(
+        pattern_embedder(),
+        dataset.root,
+        tmp_path / "pairs.csv",
+        out=tmp_path / "calibration.json",
+        options=VerificationOptions(flip=True),
+    )
+    readable = np.array([broken not in pair for pair in zip(pairs.left, pairs.right, strict=True)])
+    whole = evaluate(
+        EmbeddedPhotos(pattern_embedder(), write_faces(tmp_path / "whole", noise=110), flip=True),
+        pairs,
+        subtract_mean=False,
+    )
+    impostors = whole.scores[readable & ~pairs.same]
+    point = load_calibration(tmp_path, model_sha256=pattern_embedder().sha256).point(0.1)
+    assert (impostors >= point.threshold).sum() == point.false_accepts == len(impostors) // 10
+    assert point.threshold < 1
+    found = made.calibration
+    assert (found.genuine_pairs, found.impostor_pairs) == (
+        int((readable & pairs.same).sum()),
+        len(impostors),
+    )
+    lost = int((~readable).sum())
+    assert found.warnings == (f"{lost} of {len(pairs)} pairs were left out: a photo could not be read",)
+    assert f"not readable: {broken}.jpg" in made.text()
+
+
+def test_too_few_readable_pairs_are_refused(tmp_path: Path) -> None:
+    status = {
+        f"P{person:02d}/P{person:02d}_{photo:04d}": Status.FAILED
+        for person in range(10)
+        for photo in (1, 2, 3)
+    }
+    dataset = write_faces(tmp_path / "data", status=status)
+    pairs = protocol_alone(write_pairs(tmp_path / "pairs.csv"))
+    result = evaluate(EmbeddedPhotos(pattern_embedder(), dataset, flip=True), pairs, subtract_mean=False)
+    with pytest.raises(
+        InputError, match=r"got 3 impostor pairs.* and 63 pairs with a photo that could not be read\. See the"
+    ):
+        write_calibration(tmp_path, result)
+
+
+def test_a_verification_that_gives_no_threshold_leaves_a_training_its_results(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written = []
+    monkeypatch.setattr(run_page, "write_run_report", lambda run: run / "report.html")
+    monkeypatch.setattr(runner, "write_result", lambda _, out: written.append(out))
+    one, other = (
+        cast(VerificationCheck, SimpleNamespace(config=SimpleNamespace(name=name))) for name in ("one", "two")
+    )
+    result = result_on(tmp_path, subtract_mean=True)
+    write_results(tmp_path, [(one, result), (other, result)])
+    said = capsys.readouterr().err
+    assert "no thresholds were set: calibration: needs a verification without mean subtraction" in said
+    assert f"report: {tmp_path / 'report.html'}" in said
+    assert written == [tmp_path / "verification/one", tmp_path / "verification/two"]
 
 
 def test_the_interval_holds_the_rate_and_narrows_with_more_pairs() -> None:
