@@ -18,7 +18,7 @@ from data_prep.sources import SourcePhoto
 POLICY = "already aligned"
 MIN_FACE_PX = 30  # in a crop of 112 px
 
-_SAMPLED = 32
+SAMPLED = 32  # photos
 _OTHERS = 0.1  # the share of other sizes that a set of crops may hold: strays, which fail one by one
 # In crops of 112 px the median distance is 3 px to 4 px on InsightFace's own crops, 12 px and more on faces
 # that were cropped by a box.
@@ -83,7 +83,7 @@ class Sample:
     """
 
     def __init__(self, photos: Sequence[SourcePhoto]) -> None:
-        places = sorted({round(share * (len(photos) - 1)) for share in np.linspace(0, 1, _SAMPLED)})
+        places = sorted({round(share * (len(photos) - 1)) for share in np.linspace(0, 1, SAMPLED)})
         self._photos = [photos[place] for place in places if photos]
         self._decoded: dict[int, NDArray[np.uint8] | None] = {}
 

@@ -93,14 +93,16 @@ def export_webdataset(
         shard_mb: largest size of a shard, in MB; a shard holds at least one crop, however large.
         rows: of the aligned crops to write; None: all.
         part: which part of a data set they are. Its shards have names of their own and say so, and they are
-            read once those of all parts lie together.
+            read once those of all parts lie together. A part without crops has one shard, which says so.
 
     Raises:
         InputError: `out` is not empty, there is nothing to export, or a crop cannot be read.
     """
     aligned = dataset.with_status(Status.ALIGNED)
     rows = aligned if rows is None else rows
-    _check(dataset, out, crops=len(rows))
+    if part is None and not len(rows):
+        raise nothing_to_export(dataset)
+    _check(out)
     about = {"header": asdict(dataset.header), "photos": len(rows)}
     about |= {} if part is None else {"part": part.number, "parts": part.of}
     name = "shard" if part is None else f"part-{part.number:04d}-of-{part.of:04d}"
@@ -113,11 +115,14 @@ def export_webdataset(
     return ExportSummary(out, len(rows), len(dataset) - len(aligned), len(files), size)
 
 
-def _check(dataset: AlignedDataset, out: Path, *, crops: int) -> None:
-    if not crops:
-        raise InputError(
-            "ALIGNED", "must hold aligned crops", got=f"none in {dataset.root}", fix="Align photos."
-        )
+def nothing_to_export(dataset: AlignedDataset) -> InputError:
+    """The error for a data set without an aligned crop."""
+    return InputError(
+        "ALIGNED", "must hold aligned crops", got=f"none in {dataset.root}", fix="Align photos."
+    )
+
+
+def _check(out: Path) -> None:
     refuse_file(out, option="OUT")
     if out.is_dir() and any(out.iterdir()):
         raise _not_empty(out)
@@ -154,7 +159,7 @@ def _samples(dataset: AlignedDataset, rows: NDArray[np.int64]) -> Iterator[_Samp
 
 def _write_shards(stem: Path, samples: Iterator[_Sample], *, about: bytes, limit_bytes: int) -> None:
     waiting, number = next(samples, None), 0
-    while waiting is not None:
+    while waiting is not None or number == 0:
         with tarfile.open(f"{stem}-{number:06d}.tar", "w", format=tarfile.USTAR_FORMAT) as shard:
             _add(shard, ABOUT_NAME, about)
             opening = shard.offset

@@ -17,7 +17,7 @@ from data_prep.own_names import PACK_MEMORY
 from data_prep.storage import address_of
 
 
-def form_of_pack(path: Path, sample: Sample) -> CropForm | None:
+def form_of_pack(path: Path, sample: Sample, *, whole: bool = True) -> CropForm | None:
     """The form of a pack's crops: what is remembered of this sample, else what the detector says.
 
     A memory of other photos, a damaged one and folders that cannot be written to only cost time.
@@ -25,8 +25,10 @@ def form_of_pack(path: Path, sample: Sample) -> CropForm | None:
     Args:
         path: the pack, a file or a folder.
         sample: of its photos.
+        whole: whether it is of all photos. What a part of them says does not lie beside the pack, where it
+            would take the place of the answer for the others.
     """
-    places = list(_places(path, sample.sha256))
+    places = list(_places(path, sample.sha256, whole=whole))
     for place in places:
         if (remembered := _remembered(place, sample.sha256)) is not None:
             return remembered
@@ -36,9 +38,9 @@ def form_of_pack(path: Path, sample: Sample) -> CropForm | None:
     return form
 
 
-def _places(path: Path, sample_sha256: str) -> Iterator[Path]:
+def _places(path: Path, sample_sha256: str, *, whole: bool) -> Iterator[Path]:
     """Where the answer may lie, the preferred place first."""
-    if address_of(path) is None:
+    if whole and address_of(path) is None:
         yield path / PACK_MEMORY if path.is_dir() else path.with_name(f".{path.name}{PACK_MEMORY}")
     yield user_cache("packs") / f"{sample_sha256}.json"
 

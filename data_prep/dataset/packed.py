@@ -19,8 +19,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from data_prep.dataset.already_aligned import MIN_FACE_PX, Sample
+from data_prep.dataset.already_aligned import MIN_FACE_PX, SAMPLED, Sample
 from data_prep.dataset.crops import Crops, Rows
+from data_prep.dataset.export import nothing_to_export
 from data_prep.dataset.form_memory import form_of_pack
 from data_prep.dataset.manifest import (
     HEADER,
@@ -77,16 +78,19 @@ def load_aligned(path: Path, *, field: str = "data") -> AlignedDataset:
 def load_part(path: Path, part: Part, *, field: str = "data") -> tuple[AlignedDataset, NDArray[np.int64]]:
     """A data set, and the rows of one part of its aligned crops.
 
-    Of a train.rec nothing but its index and the part itself is read.
+    Of a train.rec nothing but its index and the part itself is read; where the part is too small to tell the
+    form of the crops, a sample of the others is.
 
     Raises:
-        InputError: as for `load_aligned`; or a train.rec has no index.
+        InputError: as for `load_aligned`; or a train.rec has no index, or no photo is aligned.
     """
     if address_of(path) is None and not (path / MANIFEST_NAME).is_file() and recordio.FORMAT.recognises(path):
         dataset = _of_records(path, field=field, part=part)
         return dataset, dataset.with_status(Status.ALIGNED)
     dataset = load_aligned(path, field=field)
     rows = dataset.with_status(Status.ALIGNED)
+    if not len(rows):
+        raise nothing_to_export(dataset)
     return dataset, rows[part.span(len(rows))]
 
 
@@ -211,7 +215,9 @@ def _record(records: RecordFile, offset: int) -> bytes:
 
 def _of_records(path: Path, *, field: str, part: Part | None = None) -> AlignedDataset:
     photos = recordio.read_records(path, part)
-    header = _taken_over(path, photos, field=field)
+    whole = part is None or len(photos) - len(photos.refused.drop_null()) < SAMPLED
+    seen = recordio.read_records(path) if whole and part is not None else photos
+    header = _taken_over(path, seen, field=field, whole=whole)
     crops = RecordCrops(
         crop_px=header.crop_px,
         way_out=_way_out(path),
@@ -276,9 +282,11 @@ def _of_parquet(path: Path, files: Sequence[RemoteFile], *, field: str) -> Align
     return AlignedDataset(path, header, _table(path, photos), crops, files=(), digest=photos.sha256)
 
 
-def _taken_over(path: Path, photos: Sequence[SourcePhoto], *, field: str) -> DatasetHeader:
+def _taken_over(
+    path: Path, photos: Sequence[SourcePhoto], *, field: str, whole: bool = True
+) -> DatasetHeader:
     """The header of crops that others aligned, as `faceverif align` writes it when it takes them over."""
-    form = form_of_pack(path, Sample(photos))
+    form = form_of_pack(path, Sample(photos), whole=whole)
     if form is None or not form.is_whole:
         raise InputError(
             field,

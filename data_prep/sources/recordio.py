@@ -101,7 +101,8 @@ def read_records(source: Path, part: Part | None = None) -> RecordPhotos:
 
     Args:
         source: a `.rec` file or the folder that holds it.
-        part: of the records that the `.idx` lists, in the order of the file; nothing else of it is read.
+        part: of the photos that the first record announces, in the order of the file; may hold none. Of other
+            photos nothing is read.
 
     Raises:
         InputError: no such file, no `.idx` for a part, several, one that is broken as a whole or holds fewer
@@ -111,9 +112,8 @@ def read_records(source: Path, part: Part | None = None) -> RecordPhotos:
     with RecordFile(path) as records:
         index = read_index(path.with_suffix(".idx"), records)
         if part is not None:
-            found = _part(records, index, part)
-        else:
-            found = _indexed(records, index) if len(index.numbers) else _in_sequence(records)
+            return _columns(path, _part(records, index, part))
+        found = _indexed(records, index) if len(index.numbers) else _in_sequence(records)
     if not (found.labels != _HEADER).any():
         raise InputError(str(path), "must hold photos", got="none", fix="Fetch it again.")
     _compare_property(path.with_name("property"), found.labels)
@@ -215,12 +215,28 @@ def _part(records: RecordFile, index: RecordIndex, part: Part) -> _Labels:
             got=f"no {records.path.with_suffix('.idx')}",
             fix="Fetch it too, or leave out --part.",
         )
-    own = RecordIndex(*(column[part.span(len(index.numbers))] for column in index))
+    places = _places_of_part(records, index, part)
+    own = RecordIndex(*(column[places] for column in index))
     labels = np.full(len(own.numbers), _BROKEN, np.int32)
     for place, offset in enumerate(_one_by_one(own.offsets)):
         with suppress(InputError):  # one broken record costs one photo
             labels[place] = _label(records.head(offset))
     return _Labels(*own, labels)
+
+
+def _places_of_part(records: RecordFile, index: RecordIndex, part: Part) -> NDArray[np.int64]:
+    """Where the index lists an equal share of the photos, and of what else there is.
+
+    The latter are the headers of identities, which stand at the end, and photos that nobody announced.
+    """
+    announced = 0
+    for offset in index.offsets[index.numbers == 0].tolist():
+        with suppress(InputError):  # where the first record is broken, nothing tells photos from headers
+            announced = _announced(records.head(offset)) or 0
+    _refuse_short_index(records.path, index.numbers, announced)
+    photos = (index.numbers >= 1) & (index.numbers <= announced)
+    shares = (np.flatnonzero(each) for each in (photos, ~photos))
+    return np.sort(np.concatenate([share[part.span(len(share))] for share in shares]))
 
 
 def _indexed(records: RecordFile, index: RecordIndex) -> _Labels:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from field_formats import picture, write_aligned, write_rec, write_tar
 
-from data_prep.dataset import already_aligned, export
+from data_prep.dataset import already_aligned, export, packed
 from data_prep.dataset.export import export_webdataset
 from data_prep.dataset.manifest import AlignedDataset, Status, write_manifest
 from data_prep.dataset.packed import load_aligned, load_part
@@ -37,6 +37,10 @@ def folder(tmp_path: Path) -> AlignedDataset:
 
 def files(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def contents_of(dataset: AlignedDataset) -> dict[str, bytes]:
+    return dict(zip(dataset.column("photo"), dataset.crops.contents(range(len(dataset))), strict=True))
 
 
 def refused(path: Path) -> str:
@@ -282,8 +286,20 @@ def test_a_pack_of_narrow_crops_is_sent_to_align(tmp_path: Path, monkeypatch: py
 # --- a part for each machine
 
 
+def only_part_of(path: Path, part: Part, *, photos: int) -> bytes:
+    """A `.rec` with zeros in place of all photos but those of a part."""
+    begins = [int(line.split()[1]) for line in path.with_suffix(".idx").read_text().splitlines()]
+    own = part.span(photos)
+    first, begin, end, last = (begins[at] for at in (1, 1 + own.start, 1 + own.stop, 1 + photos))
+    whole = path.read_bytes()
+    return whole[:first] + bytes(begin - first) + whole[begin:end] + bytes(last - end) + whole[last:]
+
+
 @pytest.mark.usefixtures("aligned_by_others")
-def test_parts_of_a_rec_give_the_whole_and_read_nothing_else(tmp_path: Path) -> None:
+def test_parts_of_a_rec_give_the_whole_and_read_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packed, "SAMPLED", 3)
     contents = [picture(seed, side=112) for seed in range(11)]
     path = write_rec(tmp_path / "pack", [(seed // 3, content) for seed, content in enumerate(contents)])
     whole = load_aligned(path)
@@ -292,12 +308,7 @@ def test_parts_of_a_rec_give_the_whole_and_read_nothing_else(tmp_path: Path) -> 
     together.mkdir()
     for number in (1, 2, 3):
         intact, part = path.read_bytes(), Part.parse(f"{number}/3")
-        index = path.with_suffix(".idx").read_text().splitlines()
-        own = part.span(len(index))
-        begin, end = (
-            [*(int(line.split()[1]) for line in index), len(intact)][at] for at in (own.start, own.stop)
-        )
-        path.write_bytes(bytes(begin) + intact[begin:end] + bytes(len(intact) - end))
+        path.write_bytes(only_part_of(path, part, photos=len(contents)))
         dataset, rows = load_part(path, part)
         export_webdataset(dataset, tmp_path / f"part-{number}", shard_mb=1, rows=rows, part=part)
         path.write_bytes(intact)
@@ -312,6 +323,58 @@ def test_parts_of_a_rec_give_the_whole_and_read_nothing_else(tmp_path: Path) -> 
     path.with_suffix(".idx").unlink()
     with pytest.raises(InputError, match="needs the index beside the records"):
         load_part(path, Part(1, 3))
+
+
+@pytest.mark.parametrize("of", [2, 4, 7])
+def test_parts_of_a_rec_are_equal_and_any_number_of_them_gives_the_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], of: int
+) -> None:
+    """Each person has a header record at the end of the file, here as many as there are photos."""
+    asked = Asked(monkeypatch)
+    path = write_rec(tmp_path / "pack", [(number, picture(number, side=112)) for number in range(5)])
+    path.with_name("property").write_text("5,112,112")
+    whole, memory = load_aligned(path), files(path.parent)
+    together = tmp_path / "together"
+    together.mkdir()
+    crops = []
+    for part in (Part(number, of) for number in range(1, of + 1)):
+        dataset, rows = load_part(path, part)
+        crops.append(export_webdataset(dataset, tmp_path / "part", shard_mb=1, rows=rows, part=part).crops)
+        for shard in (tmp_path / "part").glob("*.tar"):
+            shard.rename(together / shard.name)
+        (tmp_path / "part").rmdir()
+    assert sum(crops) == 5
+    assert max(crops) - min(crops) <= 1
+    assert len(files(together)) == of
+    assert contents_of(load_aligned(together)) == contents_of(whole)
+    assert "announces" not in capsys.readouterr().err
+    assert files(path.parent) == memory
+    assert asked.times == 1
+
+
+@pytest.mark.usefixtures("aligned_by_others")
+def test_a_part_has_no_say_in_the_form_of_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packed, "SAMPLED", 2)
+    path = write_rec(tmp_path / "pack", [(0, picture(number, side=112)) for number in range(5)])
+    load_part(path, Part(1, 2))
+    assert set(files(path.parent)) == {"train.rec", "train.idx"}
+
+
+@pytest.mark.usefixtures("aligned_by_others")
+def test_parts_are_told_without_a_first_record_and_not_with_a_short_index(tmp_path: Path) -> None:
+    path = write_rec(tmp_path, [(number, picture(number, side=112)) for number in range(5)])
+    index = path.with_suffix(".idx").read_text().splitlines()
+    path.with_suffix(".idx").write_text("\n".join(index[:4]) + "\n")
+    with pytest.raises(InputError, match="2 of the 5 photos missing"):
+        load_part(path, Part(1, 2))
+    path.with_suffix(".idx").write_text("\n".join(index[1:]) + "\n")
+    assert sum(len(load_part(path, Part(number, 3))[1]) for number in (1, 2, 3)) == 5
+
+
+def test_a_part_of_a_set_without_faces_is_refused(tmp_path: Path) -> None:
+    faceless = write_aligned(tmp_path / "aligned", PHOTOS, faceless=list(PHOTOS))
+    with pytest.raises(InputError, match="ALIGNED: must hold aligned crops; got none in"):
+        load_part(faceless.root, Part(1, 2))
 
 
 @pytest.mark.parametrize("text", ["0/8", "9/8", "1", "1/0", "-1/2", "a/b", "1/2/3", ""])
