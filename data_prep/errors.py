@@ -50,6 +50,11 @@ def printable(text: str) -> str:
     return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
 
 
+def is_printable(text: str) -> bool:
+    """Whether a text may go to a console as it is."""
+    return _UNPRINTABLE.search(text) is None
+
+
 def printable_lines(lines: Iterable[str]) -> str:
     """Lines for the console, each of them `printable`."""
     return "\n".join(map(printable, lines))

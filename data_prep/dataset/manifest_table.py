@@ -144,8 +144,15 @@ def stored(table: pa.Table) -> pa.Table:
     """Columns of `SCHEMA` as they are held in memory."""
     for place, name in enumerate(table.column_names):
         if name in _REPEATED:
-            table = table.set_column(place, name, repeated(table[name]))
+            column = _named(table[name]) if name == "identity" else table[name]
+            table = table.set_column(place, name, repeated(column))
     return table
+
+
+def _named(identities: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The same, null where the name is empty, as a table program may write what it does not know."""
+    empty = pc.equal(pc.utf8_trim_whitespace(identities), "")
+    return pc.if_else(empty, pa.scalar(None, pa.string()), identities)
 
 
 def read_columns(path: Path, names: set[str]) -> pa.Table:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -28,6 +28,7 @@ from data_prep.own_files import read_guarded
 from data_prep.photos import PhotoError
 from data_prep.repeated_text import REPEATED, repeated
 from data_prep.sources.base import PhotoColumns, SourcePhoto
+from data_prep.sources.labels import by_name_or_none
 from data_prep.storage import RemoteFile, address_of, files_at, open_file, refuse_changed
 
 COLUMNS_RULE = (
@@ -48,7 +49,8 @@ class _Rows(NamedTuple):
 
     image: str  # the column of the pictures' bytes
     keys: pa.Array
-    identities: pa.Array
+    identities: pa.DictionaryArray
+    refused: pa.DictionaryArray
     groups: NDArray[np.int64]  # rows of each row group
     footer_sha256: str
 
@@ -151,7 +153,7 @@ def read_rows(path: Path, files: Sequence[RemoteFile], *, field: str, way_out: s
     found = [_rows(file, field=field) for file in files]
     if len({rows.image for rows in found}) > 1:
         raise _unfit(path, "files whose columns differ", field=field)
-    keys, identities = (pa.concat_arrays(each) for each in zip(*(rows[1:3] for rows in found), strict=True))
+    keys = pa.concat_arrays(rows.keys for rows in found)
     if not len(keys) or pc.count_distinct(keys).as_py() != len(keys):
         raise _unfit(path, "a photo twice" if len(keys) else "no row", field=field)
     digest = hashlib.sha256("".join(rows.footer_sha256 for rows in found).encode())
@@ -160,8 +162,8 @@ def read_rows(path: Path, files: Sequence[RemoteFile], *, field: str, way_out: s
     )
     return RowPhotos(
         keys=keys,
-        identities=repeated(identities),
-        refused=pa.nulls(len(keys), REPEATED),
+        identities=_one_after_another(rows.identities for rows in found),
+        refused=_one_after_another(rows.refused for rows in found),
         crops=crops,
         sha256=digest.hexdigest(),
     )
@@ -187,10 +189,10 @@ def _rows(file: RemoteFile, *, field: str) -> _Rows:
         names = [label, *(["photo"] if "photo" in parquet.schema_arrow.names else [])]
         table = parquet.read(columns=names)
         keys = table["photo"].combine_chunks() if len(names) > 1 else _numbered(file.path.stem, len(table))
-        identities = _identities(table[label], parquet.schema_arrow, label)
+        identities, refused = _named(_identities(table[label], parquet.schema_arrow, label))
         footer = hashlib.sha256(json.dumps(parquet.metadata.to_dict(), default=str).encode())
         footer.update("\0".join(map(str, identities.to_pylist())).encode())
-        return _Rows(image, keys.cast(pa.string()), identities, groups, footer.hexdigest())
+        return _Rows(image, keys.cast(pa.string()), identities, refused, groups, footer.hexdigest())
 
 
 def _columns(schema: pa.Schema, path: Path, *, field: str) -> tuple[str, str]:
@@ -242,6 +244,19 @@ def _identities(column: pa.ChunkedArray, schema: pa.Schema, label: str) -> pa.Ar
     if names and (not len(numbers) or (pc.max(numbers).as_py() or 0) < len(names)):
         return pa.array(names, pa.string()).take(numbers)
     return pc.utf8_lpad(numbers.cast(pa.string()), 6, "0")
+
+
+def _named(labels: pa.Array) -> tuple[pa.DictionaryArray, pa.DictionaryArray]:
+    """Whom each row shows, and why it cannot be used; each label is looked at once."""
+    texts = repeated(labels)
+    named = [by_name_or_none(text) for text in texts.dictionary.to_pylist()]
+    identities = pa.array([each.identity for each in named], pa.string())
+    refused = pa.array([each.refused for each in named], pa.string())
+    return repeated(identities.take(texts.indices)), repeated(refused.take(texts.indices))
+
+
+def _one_after_another(columns: Iterable[pa.DictionaryArray]) -> pa.DictionaryArray:
+    return pa.chunked_array(list(columns), REPEATED).unify_dictionaries().combine_chunks()
 
 
 def _class_names(schema: pa.Schema, label: str) -> list[str]:

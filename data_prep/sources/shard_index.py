@@ -25,7 +25,7 @@ from data_prep.sources.base import PhotoColumns, Skipped, SourcePhoto
 from data_prep.sources.shard_file import ShardFile, StreamedShard, read_span, refused_shard
 from data_prep.storage import RemoteFile, address_of, files_at
 
-_ABOUT_KEY = b"faceverif.shard"
+_ABOUT_KEY = b"faceverif.shard.2"  # another number for another reading of the same shard
 
 INDEX = pa.schema(
     [

@@ -24,6 +24,7 @@ from data_prep.inside import refuse_name_outside
 from data_prep.picture_formats import is_picture_name
 from data_prep.repeated_text import repeated
 from data_prep.sources.base import Listing, Skipped, SourceFormat
+from data_prep.sources.labels import DAMAGED, NOBODY, Named, by_label, by_name
 from data_prep.sources.people_folders import people_level
 from data_prep.sources.shard_file import ShardFile, read_span, refused_shard
 from data_prep.sources.shard_index import (
@@ -42,7 +43,6 @@ from data_prep.walk import left_by_the_system
 
 ABOUT_NAME = "__faceverif__"
 _JSON_LABELS = ("identity", "label", "cls", "class")
-_LONGEST_LABEL = 200
 _LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 _TAR_MAGIC, _TAR_MAGIC_AT = b"ustar", 257
 
@@ -126,7 +126,7 @@ def index_shard(shard: ShardFile, skipped: Skipped) -> IndexedShard:
     for sample in samples(members, skipped, place=f"{shard.path.name}/"):
         described = _Described(shard, sample, {} if sample.about is None else _json(shard, sample.about))
         labelled = labelled or _has_label(described)
-        rows.append(_row(described, *_label(described)))
+        rows.append(_row(described, *_label(described, exported=bool(about))))
     return IndexedShard(dict(about), labelled, pa.Table.from_pylist(rows, schema=INDEX))
 
 
@@ -216,30 +216,21 @@ def _has_label(described: _Described) -> bool:
     return described.sample.label is not None or about is None or any(key in about for key in _JSON_LABELS)
 
 
-def _label(described: _Described) -> tuple[str | None, str | None]:
-    """The identity, None for nobody; and `damaged_label` for what names nobody."""
+def _label(described: _Described, *, exported: bool) -> Named:
+    """Whom a sample shows."""
     shard, sample, about = described
     key = next((key for key in _JSON_LABELS if key in (about or {})), None)
     if about is not None and key is not None:
         value = about[key]
-        if key == "identity" and isinstance(value, str):  # a name, as our exports write it
-            return value, None
+        if key == "identity" and isinstance(value, str):
+            # Our exports give back any name that a folder has.
+            return Named(value) if exported and value.strip() else by_name(value)
         if value is not None and (isinstance(value, bool) or not isinstance(value, (str, int))):
-            return None, "damaged_label"
-        return (None, None) if value is None else _identity(str(value))
+            return DAMAGED
+        return NOBODY if value is None else by_label(str(value))
     if sample.label is None:
-        return None, None
-    return _identity(shard.text(sample.label).decode("utf-8", "replace"))
-
-
-def _identity(label: str) -> tuple[str | None, str | None]:
-    """What `_label` returns for a label as other programs write it: a number, a name, or -1 for nobody."""
-    label = label.strip()
-    if label.startswith("-") and label[1:].isdigit():
-        return None, None
-    if not label.isprintable() or "\ufffd" in label or not 0 < len(label) <= _LONGEST_LABEL:
-        return None, "damaged_label"
-    return (f"{int(label):06d}" if label.isdecimal() and len(label) < 10 else label), None
+        return NOBODY
+    return by_label(shard.text(sample.label).decode("utf-8", "replace"))
 
 
 # --- members

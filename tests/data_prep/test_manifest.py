@@ -55,6 +55,14 @@ def test_round_trip(tmp_path: Path, header: DatasetHeader) -> None:
     assert len(dataset) == 3
 
 
+def test_an_empty_identity_is_nobody(tmp_path: Path, header: DatasetHeader) -> None:
+    rows = [row(f"{name}/{number}.jpg", identity=name) for number, name in enumerate(["", " ", "Ann"])]
+    write_manifest(tmp_path, header, rows)
+    dataset = AlignedDataset.load(tmp_path)
+    assert dataset.column("identity").tolist() == [None, None, "Ann"]
+    assert dataset.has_identity().tolist() == [False, False, True]
+
+
 def test_more_rows_than_a_batch_keep_their_order(tmp_path: Path, header: DatasetHeader) -> None:
     names = [f"A/{i}.jpg" for i in range(20_500)]
     write_manifest(tmp_path, header, (row(name) for name in names))

@@ -173,6 +173,17 @@ def test_rows_of_parquet_files_are_read_by_row_group(tmp_path: Path, server: S3S
     assert "changed since it was indexed" in str(stored.crops.unreadable(0))
 
 
+def test_an_empty_identity_in_a_parquet_file_is_nobody(tmp_path: Path) -> None:
+    names = ["", " ", None, "-1", "7", "Ann", "An\nn", "n" * 201, "Ann", "B", "B", "B"]
+    write_parquet(tmp_path / "rows/1.parquet", identity=pa.array(names, pa.string()))
+    write_parquet(tmp_path / "rows/2.parquet", identity=pa.nulls(12, pa.string()))
+    found = load_aligned(tmp_path / "rows")
+    named = [*[None] * 4, "7", "Ann", None, None, "Ann", "B", "B", "B"]
+    assert found.column("identity").tolist() == named + [None] * 12
+    assert found.column("reason").tolist() == [None] * 6 + ["damaged_label"] * 2 + [None] * 16
+    assert found.people(np.flatnonzero(found.has_identity()))[0].tolist() == ["7", "Ann", "B"]
+
+
 @pytest.mark.parametrize(
     ("columns", "said"),
     [

@@ -120,6 +120,38 @@ def test_a_label_means_the_same_in_json_and_in_a_text(tmp_path: Path) -> None:
     assert shard(tmp_path, "a.jpg", labels={"a.json": sample(identity="-1")}) == {"a.jpg": "-1"}
 
 
+LONG = "n" * 201
+NAMES_IN_JSON = {
+    "": (None, None),
+    " \t": (None, None),
+    "-1": ("-1", None),
+    "7": ("7", None),
+    " Ann": (" Ann", None),
+    "\u0645\u06cc\u200c\u0646\u0627": ("\u0645\u06cc\u200c\u0646\u0627", None),  # a Persian name
+    "An\nn": (None, "damaged_label"),
+    "\u202eAnn": (None, "damaged_label"),
+    LONG: (None, "damaged_label"),
+}
+
+
+def test_an_identity_in_json_is_a_name_and_an_empty_one_is_nobody(tmp_path: Path) -> None:
+    files = {}
+    for number, name in enumerate(NAMES_IN_JSON):
+        files |= {f"{number}.jpg": PHOTO, f"{number}.json": sample(identity=name)}
+    path = write_tar(tmp_path / "a.tar", files)
+    found = [(photo.identity, photo.refused) for photo in list_photos(path).photos]
+    assert found == list(NAMES_IN_JSON.values())
+    path = write_tar(path, {"__faceverif__": exported(photos=len(NAMES_IN_JSON)), **files})
+    found = [(photo.identity, photo.refused) for photo in list_photos(path).photos]
+    assert found == [(name if name.strip() else None, None) for name in NAMES_IN_JSON], "an export keeps them"
+
+
+@pytest.mark.parametrize("label", ["", " \n"])
+def test_an_empty_label_is_nobody(tmp_path: Path, label: str) -> None:
+    labels = {"a.cls": label.encode(), "b.json": sample(label=label), "c.json": sample(label="Ann")}
+    assert list(shard(tmp_path, "a.jpg", "b.jpg", "c.jpg", labels=labels).values()) == [None, None, "Ann"]
+
+
 def test_a_tar_of_a_folder_names_the_people(tmp_path: Path) -> None:
     people = {"Ann/1.jpg": "Ann", "Bob/1.jpg": "Bob"}
     for above in ("./", "lfw/", "./lfw/lfw-deepfunneled/"):
