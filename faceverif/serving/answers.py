@@ -14,7 +14,7 @@ Interval = tuple[float, float]
 
 def public_name(embedder: Embedder) -> str:
     """A model's folder or file without the path to it, which the machine keeps to itself."""
-    file = Path(embedder.name)
+    file = Path(embedder.name).resolve()  # of one in the folder where the service was started, too
     return file.parent.name if file.name == MODEL_NAME else file.name
 
 

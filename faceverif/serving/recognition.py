@@ -70,6 +70,11 @@ class Recognition:
         self._searchers = ThreadPoolExecutor(os.cpu_count(), "faces", lambda: torch.set_num_threads(1))
         self.batcher: Batcher[EmbeddedFace] = Batcher(self._embedded)
 
+    @property
+    def model_sha256(self) -> str:
+        """Of the model to which the thresholds belong; the model would hash all its weights each time."""
+        return self.comparer.calibration.model_sha256
+
     async def find(self, photo: bytes, *, field: str, several: SeveralFaces) -> FoundFace:
         """The face of an encoded photo.
 

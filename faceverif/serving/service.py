@@ -130,7 +130,7 @@ async def _embedded(recognition: Recognition, photo: UploadFile, *, several: Sev
         rejection_score=seen.rejection_score,
         rejection_threshold=verdict.get("rejection_threshold"),
         model=public_name(embedder),
-        model_sha256=embedder.sha256,
+        model_sha256=recognition.model_sha256,
     )
 
 
@@ -143,7 +143,7 @@ def _add_health(app: FastAPI, recognition: Recognition) -> None:
         return HealthAnswer(
             version=app.version,
             model=public_name(embedder),
-            model_sha256=embedder.sha256,
+            model_sha256=recognition.model_sha256,
             rejects=recognition.guard is not None,
         )
 

@@ -106,9 +106,17 @@ def test_two_photos_get_the_answer_of_compare(port: Port, comparer: Comparer, ph
     assert (told["same"], told["threshold"]) == (False, 1.0)
 
 
-def test_one_photo_gets_its_embedding(port: Port, comparer: Comparer, photos: list[Path]) -> None:
+def test_one_photo_gets_its_embedding(
+    port: Port, comparer: Comparer, photos: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hashed(_: object) -> str:
+        raise AssertionError("a request waits until all weights are hashed")
+
+    sha256 = comparer.embedder.sha256
+    monkeypatch.setattr(TorchEmbedder, "sha256", property(hashed))
     status, told, _ = ask(port, "/embed", photo=photos[0].read_bytes())
-    assert status == 200
+    assert (status, told["model_sha256"]) == (200, sha256)
+    assert ask(port, "/health", "GET")[1]["model_sha256"] == sha256
     np.testing.assert_allclose(told["embedding"], comparer.embed([comparer.find(photos[0])])[0], atol=1e-5)
     assert (told["dim"], told["faces"], told["template"]) == (16, 1, "arcface-64")
 
