@@ -35,8 +35,23 @@ class ReportFile:
     written: datetime
 
 
-def find_reports(folder: str) -> tuple[Path, list[ReportFile]]:
-    """The folder's path, and the report pages in it, newest first.
+@dataclass(frozen=True)
+class FoundReports:
+    """The report pages of a folder.
+
+    Attributes:
+        root: the folder's path.
+        pages: newest first, at most `MOST_REPORTS`.
+        left_out: how many more cannot be read, or are links out of the folder.
+    """
+
+    root: Path
+    pages: tuple[ReportFile, ...]
+    left_out: int
+
+
+def find_reports(folder: str) -> FoundReports:
+    """Look for report pages.
 
     Args:
         folder: of runs, experiments or verifications.
@@ -48,10 +63,14 @@ def find_reports(folder: str) -> tuple[Path, list[ReportFile]]:
     if not folder.strip() or not root.is_dir():
         raise Refusal(f"There is no folder {folder!r}. Give the path of a folder of runs.")
     root = root.resolve()
-    found = [_report(path, root) for path in _pages(root)]
+    named = _pages(root)
+    found = [report for path in named if (report := _report(path, root)) is not None]
     if not found:
-        raise Refusal(f"{root} holds no report. `faceverif verify`, `train` and `reject` write them.")
-    return root, sorted(found, key=lambda report: report.written, reverse=True)[:MOST_REPORTS]
+        raise Refusal(
+            f"{root} holds no report that can be read. `faceverif verify`, `train` and `reject` write them."
+        )
+    newest = sorted(found, key=lambda report: report.written, reverse=True)[:MOST_REPORTS]
+    return FoundReports(root, tuple(newest), len(named) - len(found))
 
 
 class Shelf:
@@ -74,8 +93,8 @@ class Shelf:
         root = self._roots.get(word)
         if root is None or not _NAME.fullmatch(place.rpartition("/")[2]):
             return None
-        path = (root / place).resolve()
-        return path if path.is_relative_to(root) and path.is_file() else None
+        path = root / place
+        return path.resolve() if _is_inside(path, root) else None
 
 
 def _pages(root: Path) -> list[Path]:
@@ -87,9 +106,23 @@ def _pages(root: Path) -> list[Path]:
     return pages
 
 
-def _report(path: Path, root: Path) -> ReportFile:
-    with path.open("rb") as file:
-        title = _TITLE.search(file.read(_HEAD_BYTES).decode("utf-8", "replace"))
-    written = datetime.fromtimestamp(path.stat().st_mtime)
+def _is_inside(path: Path, root: Path) -> bool:
+    """Whether it is a file of this folder: no link that leads out of it or nowhere, no pipe."""
+    try:
+        return path.resolve().is_relative_to(root) and path.is_file()
+    except (OSError, ValueError, RuntimeError):  # a circle of links, a name that no file can have
+        return False
+
+
+def _report(path: Path, root: Path) -> ReportFile | None:
+    """None for what the server would not hand out."""
+    if not _is_inside(path, root):
+        return None
+    try:
+        with path.open("rb") as file:
+            title = _TITLE.search(file.read(_HEAD_BYTES).decode("utf-8", "replace"))
+        written = datetime.fromtimestamp(path.stat().st_mtime)
+    except OSError:  # no rights, or it is gone by now
+        return None
     name = html.unescape(title[1]).strip() if title else path.parent.name
     return ReportFile(path.relative_to(root).as_posix(), name, written)

@@ -125,8 +125,8 @@ class Visits:
         """The reports in a folder, as links."""
 
         def listed() -> str:
-            root, reports = find_reports(folder if self.own_machine else self.runs)
-            return render("reports", reports=reports, word=self.shelf.put(root))
+            found = find_reports(folder if self.own_machine else self.runs)
+            return render("reports", found=found, word=self.shelf.put(found.root))
 
         return _told(listed)
 

@@ -336,12 +336,10 @@ def test_reports_are_found_newest_first_and_only_they_are_handed_out(tmp_path: P
     (tmp_path / "runs/new/secret.txt").write_text("no")
     (tmp_path / "report.html").write_text("outside")
     (tmp_path / "runs/report-link.html").symlink_to(tmp_path / "report.html")
-    root, reports = find_reports(str(tmp_path / "runs"))
-    assert [report.place for report in reports if "link" not in report.place] == [
-        "new/report.html",
-        "deep/verification/lfw/report.html",
-    ]
-    assert "new/report.html & more" in [report.title for report in reports]
+    found = find_reports(str(tmp_path / "runs"))
+    root, places = found.root, [report.place for report in found.pages]
+    assert places == ["new/report.html", "deep/verification/lfw/report.html"]
+    assert found.pages[0].title == "new/report.html & more"
     shelf = Shelf()
     word = shelf.put(root)
     assert shelf.put(root) == word
@@ -349,6 +347,31 @@ def test_reports_are_found_newest_first_and_only_they_are_handed_out(tmp_path: P
     for place in ("new/secret.txt", "../report.html", "report-link.html", "none/report.html"):
         assert shelf.page(word, place) is None
     assert shelf.page("guess", "new/report.html") is None
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no named pipes in folders")
+def test_a_report_that_cannot_be_read_hides_no_other(
+    matcher: Matcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "report.html").write_text("<title>Good</title>")
+    (tmp_path / "report-gone.html").symlink_to(tmp_path / "none")
+    (tmp_path / "report-circle.html").symlink_to(tmp_path / "report-circle.html")
+    (tmp_path / "report-folder.html").mkdir()
+    os.mkfifo(tmp_path / "report-pipe.html")
+    (tmp_path / "report-mine.html").write_text("<title>Mine</title>")
+    plain = Path.open
+
+    def opened(path: Path, *given: Any, **more: Any) -> Any:
+        if path.name == "report-mine.html":  # rights do not stop root
+            raise PermissionError(path)
+        return plain(path, *given, **more)
+
+    monkeypatch.setattr(Path, "open", opened)
+    page = " ".join(Visits(matcher).list_reports(str(tmp_path)).split())
+    assert "Good" in page
+    assert "4 more left out: no readable file of this folder." in page
+    (tmp_path / "report.html").unlink()
+    assert "holds no report that can be read" in Visits(matcher).list_reports(str(tmp_path))
 
 
 def test_a_folder_without_reports_is_refused(tmp_path: Path) -> None:
