@@ -10,6 +10,7 @@ from types import NoneType
 from typing import Any, Literal, get_args, get_origin
 
 from faceverif.cli.app import GROUPS, TREE, Command, command_line
+from faceverif.cli.continuing import always
 
 _OPENING = "# Commands\n\nGenerated from the code. `faceverif COMMAND --help` prints the same.\n"
 _KINDS = {Path: "path", str: "text", float: "number", int: "whole number", bool: "yes or no"}
@@ -29,7 +30,9 @@ def _blocks(group: Any, prefix: str, tree: dict[str, tuple[Command, ...]]) -> It
     for panel, commands in tree.items():
         yield f"## {panel}\n"
         for command in commands:
-            yield _block(prefix + command.name, group.commands[command.name], continues=command.continues)
+            yield _block(
+                prefix + command.name, group.commands[command.name], continues=command.continues is always
+            )
 
 
 def _block(words: str, command: Any, *, continues: bool) -> str:

@@ -12,6 +12,7 @@ from faceverif.cli.browser import app as serve_app
 from faceverif.cli.certification import certify
 from faceverif.cli.comparison import compare
 from faceverif.cli.configs import config_keys, config_list, config_show
+from faceverif.cli.continuing import Continues, always, by_ijb_lists, never, on_a_cluster
 from faceverif.cli.hub import hub_pull, hub_push
 from faceverif.cli.identification import identify, rank
 from faceverif.cli.lists import data_gallery, data_pairs
@@ -31,51 +32,52 @@ class Command(NamedTuple):
     Attributes:
         run: the function behind it; its docstring is the help text.
         name: as the user types it.
-        continues: whether an interrupted command continues when it is given again; else it starts again.
+        continues: by its arguments, whether an interrupted command continues when it is given again; else it
+            starts again.
     """
 
     run: Callable[..., None]
     name: str
-    continues: bool = False
+    continues: Continues = never
 
 
 TREE: dict[str, tuple[Command, ...]] = {
     "Everyday tasks": (
-        Command(align, "align", continues=True),
-        Command(train, "train", continues=True),
-        Command(verify, "verify"),
-        Command(rank, "rank"),
+        Command(align, "align", continues=always),
+        Command(train, "train", continues=always),
+        Command(verify, "verify", continues=by_ijb_lists),
+        Command(rank, "rank", continues=by_ijb_lists),
         Command(compare, "compare"),
         Command(identify, "identify"),
         Command(attack, "attack"),
-        Command(reject, "reject", continues=True),
+        Command(reject, "reject", continues=always),
         Command(serve_app, "app"),
     ),
     "Models": (
         Command(import_model_file, "import"),
         Command(export_model_file, "export"),
         Command(fit_head, "fit-head"),
-        Command(embed, "embed"),
+        Command(embed, "embed", continues=on_a_cluster),
         Command(calibrate, "calibrate"),
         Command(report, "report"),
         Command(calibrate_rejection, "calibrate-rejection"),
-        Command(certify, "certify", continues=True),
+        Command(certify, "certify", continues=always),
         Command(serve, "serve"),
     ),
     "Tables of papers": (
-        Command(experiment, "experiment", continues=True),
-        Command(classify, "classify", continues=True),
+        Command(experiment, "experiment", continues=always),
+        Command(classify, "classify", continues=always),
     ),
     "Without photos": (
-        Command(demo, "demo", continues=True),
+        Command(demo, "demo", continues=always),
         Command(synthesise, "synthesise"),
         Command(fit_faces, "fit-faces"),
     ),
 }
 DATA_TREE: tuple[Command, ...] = (
     Command(data_check, "check"),
-    Command(data_fetch, "fetch", continues=True),
-    Command(data_audit, "audit", continues=True),
+    Command(data_fetch, "fetch", continues=always),
+    Command(data_audit, "audit", continues=always),
     Command(data_pairs, "pairs"),
     Command(data_gallery, "gallery"),
     Command(data_export, "export"),
@@ -138,4 +140,4 @@ def continues(arguments: list[str]) -> bool:
     """Whether the command that these arguments call continues when it is given again."""
     words = [*(word for word in arguments if not word.startswith("-")), "", ""]
     command = all_commands().get(" ".join(words[:2]) if words[0] in GROUPS else words[0])
-    return command is not None and command.continues
+    return command is not None and command.continues(arguments)

@@ -41,25 +41,27 @@ def made_by(command: str) -> Callable[[typer.CallbackParam, Paths], Paths]:
 
 
 def one_model(parameter: typer.CallbackParam, value: list[Path] | None) -> list[Path] | None:
-    """At most one model is named, and it can be one."""
-    from faceverif.models.location import model_file_of
-
-    models, option = value or [], _named(parameter)
-    if len(models) > 1:
+    """At most one model is named; returned as by `names_model`."""
+    if value and len(value) > 1:
         raise InputError(
-            option, "must name one model", got=" and ".join(map(str, models)), fix="Leave one of them."
+            _named(parameter),
+            "must name one model",
+            got=" and ".join(map(str, value)),
+            fix="Leave one of them.",
         )
-    for model in models:
-        model_file_of(model, field=option)
-    return value
+    return some_models(parameter, value)
+
+
+def some_models(parameter: typer.CallbackParam, value: list[Path] | None) -> list[Path] | None:
+    """Any number of models."""
+    return value and [names_model(parameter, model) for model in value]
 
 
 def names_model(parameter: typer.CallbackParam, value: Path) -> Path:
-    """A path where a model lies."""
-    from faceverif.models.location import model_file_of
+    """A path where a model lies. Of a model's file the folder is taken: guard and thresholds lie there."""
+    from faceverif.models.location import named_model
 
-    model_file_of(value, field=_named(parameter))
-    return value
+    return named_model(value, field=_named(parameter))
 
 
 def is_repository(parameter: typer.CallbackParam, value: str) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from data_prep.device import choose_device
-from faceverif.cli.checks import can_be_folder, exists, made_by
+from faceverif.cli.checks import can_be_folder, exists, made_by, names_model
 from faceverif.cli.options import DataDir, Device, Model, OnnxOutput, Preprocess
 from faceverif.exporting.request import ExportRequest, Target, chosen_precision
 
@@ -91,9 +91,7 @@ def fit_head(
 def export_model_file(
     model: Annotated[
         Path,
-        typer.Option(
-            "--model", callback=made_by("faceverif train"), help="Folder of a run or of an imported model."
-        ),
+        typer.Option("--model", callback=names_model, help="Folder of a run or of an imported model."),
     ],
     to: Annotated[
         Target,

@@ -62,6 +62,16 @@ def model_file_of(model: Path, *, field: str = MODEL_OPTION) -> Path:
     )
 
 
+def named_model(model: Path, *, field: str = MODEL_OPTION) -> Path:
+    """What a model is named by, and where all that belongs to it lies: its folder, or its .onnx file.
+
+    Args:
+        model, field: as for `model_file_of`; raises as it does.
+    """
+    file = model_file_of(model, field=field)
+    return file if is_onnx(file) else file.parent
+
+
 def _way_to_a_model(path: Path) -> str:
     if path.is_file() and path.suffix.lower() in _CHECKPOINTS:
         return f"Import it first: {shlex.join(['faceverif', 'import', str(path)])} --out runs/imported"

@@ -17,7 +17,7 @@ from PIL import Image
 from data_prep.alignment import LandmarkTemplate, Template, find_template
 from data_prep.dataset.manifest import MANIFEST_NAME, Status, header_for, write_manifest
 from faceverif.cli import main
-from faceverif.cli.app import continues
+from faceverif.cli.app import command_line, continues
 from faceverif.cli.torchrun import report_failure
 
 pytestmark = pytest.mark.usefixtures("small_inputs")
@@ -103,6 +103,13 @@ def test_an_interrupted_command_says_how_to_continue_or_start_again(
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
+        (["verify", "--protocol", "ijb", "--data", "x"], True),
+        (["rank", "--data", "x", "--protocol=ijb/meta"], True),
+        (["verify", "--protocol", "pairs.txt"], False),
+        (["verify", "--protocol"], False),
+        (["embed", "--on", "ray"], True),
+        (["embed", "--on=ray"], True),
+        (["embed", "--on", "this-machine"], False),
         (["train", "run.yaml", "--run", "x"], True),
         (["data", "audit", "a"], True),
         (["data", "export", "a"], False),
@@ -113,7 +120,31 @@ def test_an_interrupted_command_says_how_to_continue_or_start_again(
     ],
 )
 def test_which_commands_continue(arguments: list[str], expected: bool) -> None:
+    Path("ijb/meta").mkdir(parents=True)
+    Path("ijb/meta/ijbc_face_tid_mid.txt").touch()
     assert continues(arguments) is expected
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "app --model {}",
+        "serve --model {}",
+        "compare --model {}",
+        "export --model {} --to onnx --out x.onnx",
+        "calibrate-rejection --model {}",
+        "hub push {} anna/model",
+    ],
+)
+def test_a_models_file_stands_for_its_folder_where_guard_and_thresholds_lie(words: str) -> None:
+    Path("runs/first").mkdir(parents=True)
+    Path("runs/first/model.safetensors").touch()
+    *group, name, rest = words.split(maxsplit=2 if words.startswith("hub") else 1)
+    command = command_line()
+    for word in [*group, name]:
+        command = command.commands[word]
+    parsed = command.make_context(name, rest.format("runs/first/model.safetensors").split()).params["model"]
+    assert parsed in (Path("runs/first"), [Path("runs/first")])
 
 
 def refusal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
