@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from faceverif.verification.compare import Comparer
 
 _COLUMNS = ("first", "second", "similarity", "threshold", "far", "tar", "same", "error")
+_REJECTED = {(False, False): "none", (True, False): "first", (False, True): "second", (True, True): "both"}
 
 
 def compare(
@@ -176,9 +177,12 @@ def _print_pairs(request: ComparisonRequest, comparer: Comparer, path: Path) -> 
 
 def _csv(rows: list[dict[str, Any]]) -> str:
     file = io.StringIO()
-    writer = csv.DictWriter(file, _COLUMNS, extrasaction="ignore", lineterminator="\n")
+    guarded = ["rejected"] if all("rejected" in row for row in rows) else []
+    writer = csv.DictWriter(file, [*_COLUMNS, *guarded], extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     for row in rows:
         same = row["same"]
-        writer.writerow(row | {"same": "" if same is None else str(same).lower()})
+        told = {"same": "" if same is None else str(same).lower()}
+        told |= {column: _REJECTED[tuple(row[column])] for column in guarded}
+        writer.writerow(row | told)
     return file.getvalue().rstrip("\n")

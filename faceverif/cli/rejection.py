@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from data_prep.device import choose_device
-from faceverif.cli.checks import can_be_file, exists, load_checked, made_by
-from faceverif.cli.options import Device, Model, OptionalModel, OutDir, Overrides
+from data_prep.errors import InputError
+from faceverif.cli.checks import can_be_file, exists, load_checked, made_by, some_models
+from faceverif.cli.options import Device, Model, OnnxOutput, OptionalModel, OutDir, Overrides, Preprocess
+
+if TYPE_CHECKING:
+    from faceverif.recogniser import Recogniser
+
+_ABOUT_ONNX = ("preprocess", "output")  # arguments that say what an .onnx file takes and gives
 
 
 def reject(
@@ -85,9 +92,10 @@ Sources = Annotated[
     list[Path] | None,
     typer.Option(
         "--source",
-        callback=exists,
+        callback=some_models,
         metavar="<path>",
-        help="A model that is attacked in place of --model; may be repeated. --model then judges.",
+        help="A model that is attacked in place of --model; may be repeated. --model then judges. An .onnx "
+        "file that was not written by `faceverif export` must be imported first.",
     ),
 ]
 FalseAcceptRate = Annotated[
@@ -105,6 +113,8 @@ def attack(
     out: AttackedPhoto,
     reference: Reference = None,
     model: OptionalModel = None,
+    preprocess: Preprocess = None,
+    output: OnnxOutput = None,
     name: Name = "pgd",
     goal: Goal = "impersonation",
     epsilon: Epsilon = None,
@@ -129,11 +139,11 @@ def attack(
     path = model_or_shipped(model[0] if model else None)
     choose_device(device)
 
-    from faceverif.recogniser import Recogniser, load
+    from faceverif.recogniser import Recogniser
     from faceverif.verification.compare import Comparer
     from robustness.whole_photo import attack_photo
 
-    comparer = Comparer.load(path, far=far)
+    comparer = Comparer.load(path, far=far, preprocess=preprocess, output=output)
     found = attack_photo(
         photo,
         reference,
@@ -142,9 +152,28 @@ def attack(
         name=name,
         goal=goal,
         epsilon=epsilon,
-        source=[load(each) for each in source] if source else None,
+        source=[_source(each) for each in source] if source else None,
         threshold=comparer.point.threshold,
         seed=seed,
         **given,
     )
     typer.echo(found.text(comparer.point.threshold))
+
+
+def _source(path: Path) -> Recogniser:
+    """A model to attack; of an .onnx file there is no option that says what it takes."""
+    from faceverif.models.location import is_onnx
+    from faceverif.recogniser import load
+
+    try:
+        return load(path)
+    except InputError as error:
+        if not is_onnx(path) or error.field not in _ABOUT_ONNX:
+            raise
+        raise InputError(
+            "--source",
+            "must be a model that says itself what it takes",
+            got=path,
+            fix=f"Import it: {shlex.join(['faceverif', 'import', str(path)])} --preprocess NAME --out "
+            f"{shlex.quote(f'models/{path.stem}')}; then name that folder.",
+        ) from error

@@ -270,6 +270,8 @@ WRONG = [
     ("attack photo.jpg photo.jpg --out x.png --set stepz=3", "stepz: is not a key of the settings of pgd"),
     ("attack photo.jpg photo.jpg --out x.png --set epsilons=[1]", "epsilons: belongs to experiments"),
     ("attack photo.jpg photo.jpg --out x.png --source nowhere", "--source: there is no such"),
+    ("attack photo.jpg photo.jpg --out x.png --source photo.jpg", "--source: must be a folder with a model"),
+    ("attack photo.jpg photo.jpg --out x.png --preprocess rgb-1", "--preprocess: "),
     ("data pairs nowhere --out p.csv", "ALIGNED: there is no such"),
     ("data pairs there --out p.csv", "ALIGNED: must be a folder made by `faceverif align`"),
     ("data pairs there --out p.txt", "--out: must be a .csv file; got p.txt. Use p.csv."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import sys
 from pathlib import Path
@@ -239,5 +240,14 @@ def test_compare_asks_the_guard(
         main()
     assert stopped.value.code in (0, None)
     comparison = Comparer.load(run, far=0.1).compare(photos[0], photos[1])
-    answer = load_guard(run, rate=0.5).answer(photos, comparison.crops, decision=comparison.text())
+    guarded = load_guard(run, rate=0.5)
+    answer = guarded.answer(photos, comparison.crops, decision=comparison.text())
     assert capsys.readouterr().out == answer + "\n"
+
+    monkeypatch.setattr(sys, "argv", [*command, "--csv"])
+    with pytest.raises(SystemExit):
+        main()
+    (row,) = csv.DictReader(capsys.readouterr().out.splitlines())
+    rejected = guarded.verdict(guarded.scores(comparison.crops).tolist())["rejected"]
+    assert row["rejected"] == {0: "none", 1: "first", 2: "second", 3: "both"}[rejected[0] + 2 * rejected[1]]
+    assert (row["same"] == "") is any(rejected)

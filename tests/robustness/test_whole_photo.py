@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from onnx_nets import weights, write_net
 from PIL import Image
 from small_faces import pattern_embedder
 
@@ -18,6 +20,8 @@ from data_prep.errors import InputError
 from data_prep.face_model import load_face_model
 from data_prep.photos import read_photo
 from data_prep.synthetic import synthesise_photos
+from faceverif.cli import rejection as command
+from faceverif.verification.compare import Comparer
 from faceverif.verification.photo_faces import NoFaceError, PhotoFaces, find_faces
 from robustness.face_regions import region_mask
 from robustness.photo_view import AlignedView
@@ -161,3 +165,24 @@ def test_the_model_of_the_package_is_deceived_by_a_photo_of_lfw(shared: Path, tm
     found = faceverif.attack_photo(*pair, model=model, out=tmp_path / "x.png", steps=10)
     assert found.similarity_after is not None
     assert found.similarity_after > found.similarity_before + 0.3
+
+
+def test_the_command_tells_how_an_onnx_file_is_attacked(
+    photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, Any] = {}
+
+    def loaded(path: Path, **options: Any) -> Comparer:
+        asked.update(options)
+        return Comparer(MODEL.embedder, SimpleNamespace(flip=True), SimpleNamespace(threshold=0.3))  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Comparer, "load", loaded)
+    write_net(tmp_path / "net.onnx", weights())
+    options = {"out": tmp_path / "x.png", "reference": photos[1], "model": [tmp_path / "net.onnx"]}
+    given = {"preprocess": "bgr-127.5", "output": "e", "settings": ["steps=1"]}
+    command.attack(photos[0], **options, **given)
+    assert (asked["preprocess"], asked["output"]) == ("bgr-127.5", "e")
+    with pytest.raises(
+        InputError, match=r"--source: must be a model that says itself .*faceverif import \S+net\.onnx"
+    ):
+        command.attack(photos[0], **options, source=[tmp_path / "net.onnx"])
