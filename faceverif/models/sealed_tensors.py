@@ -168,6 +168,7 @@ def refuse_damaged_models(run: Path) -> None:
 
 def _checked(path: Path) -> tuple[str, SealedTensors]:
     """The content, and where its description stands."""
+    path.open("rb").close()  # says why it cannot be opened; safetensors calls every such file missing
     with safe_open(path, framework="pt") as file:
         metadata = file.metadata() or {}
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping

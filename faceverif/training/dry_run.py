@@ -24,9 +24,10 @@ from faceverif.training.rehearsal import (
     pace_text,
     steps_left,
 )
+from faceverif.training.teachers.stored import StoredTeacher
 
 _SAMPLED_CROPS = 256
-_SAMPLED_PHOTOS = 64  # embedded to measure the pace of verification
+_SAMPLED_PHOTOS = 64  # embedded to measure the pace of verification, of features or of a teacher
 
 
 def rehearse(config: RunConfig, run: Path, *, resume: bool = False) -> Rehearsal:
@@ -46,7 +47,7 @@ def rehearse(config: RunConfig, run: Path, *, resume: bool = False) -> Rehearsal
     begins, rows = training.headline(), training.photos.rows
     sampled = rows[np.linspace(0, len(rows) - 1, min(_SAMPLED_CROPS, len(rows))).astype(int)]
     training.photos.dataset.crops.read(sampled)
-    features = _features_lines(training)
+    stored = [*_features_lines(training), *_teacher_lines(training)]
     # What is not stored yet is computed by reading; it has a line of its own.
     pace = measure(training, with_reading=training.frozen is None)
     checks = [_Verification.measured(training, check, epochs=epochs) for check in training.checks]
@@ -59,7 +60,7 @@ def rehearse(config: RunConfig, run: Path, *, resume: bool = False) -> Rehearsal
             ("pace", pace_text(training, pace)),
             ("memory", memory_text(training, pace, beside=_beside(training))),
             ("head", head_memory(training.learner)),
-            *features,
+            *stored,
             ("an epoch", epoch_text(training, pace)),
             ("in all", _total_text(left, pace, checks)),
             ("disk", disk_text(training, training.learner.result.state_dict())),
@@ -136,6 +137,17 @@ def _features_lines(training: TrainingRun) -> list[tuple[str, str]]:
     return [
         ("features", f"{count:,} photos to compute first: {duration(seconds)}, {size:,.0f} MB in {folder}")
     ]
+
+
+def _teacher_lines(training: TrainingRun) -> list[tuple[str, str]]:
+    """What is computed before the first step, where a teacher's embeddings are stored."""
+    teacher = training.learner.teacher
+    if not isinstance(teacher, StoredTeacher):
+        return []
+    photos, seconds, megabytes = teacher.rehearse(sampled=_SAMPLED_PHOTOS)
+    folder, begins = teacher.path.parent, f"{photos:,} photos to embed first: {duration(seconds)}"
+    told = f"{begins}, {megabytes:,.0f} MB in" if photos else f"all is stored, {megabytes:,.0f} MB in"
+    return [("teacher", f"{told} {folder}, and as much memory besides")]
 
 
 def _total_text(steps: int, pace: Pace, checks: list[_Verification]) -> str:

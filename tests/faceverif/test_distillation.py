@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 from pathlib import Path
@@ -21,12 +22,15 @@ from data_prep.errors import InputError
 from faceverif.classification.config import ClassificationConfig
 from faceverif.config.reading import validate_config
 from faceverif.heads.softmax import SoftmaxHead
-from faceverif.models import MODEL_NAME, load_model
+from faceverif.models import MODEL_NAME, Embedder, load_model
 from faceverif.penalties import EmbeddedBatch, Lesson
 from faceverif.penalties.distill import Distill, cosine_gap, feature_gap, similarity_gap
+from faceverif.training import dry_run
 from faceverif.training.adversarial import AdversarialModel, NoisyModel, changed_pixels
+from faceverif.training.data import TrainingPhotos
 from faceverif.training.dry_run import rehearse
 from faceverif.training.loop import TrainingRun, prepare, train
+from faceverif.training.teachers import stored
 from faceverif.training.teachers.base import TeacherOutput
 
 pytestmark = pytest.mark.usefixtures("small_inputs")
@@ -125,15 +129,13 @@ def test_stored_embeddings_are_the_teachers_own_mirrored_where_the_student_sees_
     training = begun(teacher, tmp_path / "run")
     told = training.learner.teacher
     assert told is not None
-    assert not (tmp_path / "run").exists()  # a rehearsal writes nothing
+    told.begin()
     photos, mirrored = torch.tensor([3, 7, 3]), torch.tensor([False, True, True])
     crops = training.photos.dataset.crops.read(training.photos.rows[[3, 7, 3]])
     crops[1:] = crops[1:, :, ::-1]
     wanted = torch.from_numpy(load_model(teacher / "run" / MODEL_NAME).embed(crops))
-    for _ in ("computed", "looked up"):
-        found = told.output(torch.zeros(3, 3, 32, 32), photos, mirrored).embeddings
-        torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
-        told.begin()
+    found = told.output(torch.zeros(3, 3, 32, 32), photos, mirrored).embeddings
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
 
 
 def test_stored_embeddings_are_computed_once_per_teacher_and_data(
@@ -148,7 +150,7 @@ def test_stored_embeddings_are_computed_once_per_teacher_and_data(
     )
     assert again is not None
     assert other is not None
-    monkeypatch.setattr("faceverif.training.teachers.stored._embedded", lambda *_: pytest.fail("computed"))
+    monkeypatch.setattr(stored, "_of_both_sides", lambda *_: pytest.fail("computed"))
     again.begin()
     shared = {"teacher": {"folder": str(tmp_path / "run" / "teacher")}}
     elsewhere = begun(teacher, tmp_path / "second", **shared).learner.teacher
@@ -158,6 +160,51 @@ def test_stored_embeddings_are_computed_once_per_teacher_and_data(
     file.write_bytes(file.read_bytes()[:-9])  # damaged: made again, not trusted
     with pytest.raises(pytest.fail.Exception, match="computed"):
         again.begin()
+
+
+def test_an_interrupted_teacher_continues_with_the_photos_that_are_left(
+    teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training, embed, asked = begun(teacher, tmp_path / "run"), stored._of_both_sides, list[int]()
+    told, photos = training.learner.teacher, len(training.photos)
+    assert isinstance(told, stored.StoredTeacher)
+
+    def of_both_sides(embedder: Embedder, photos: TrainingPhotos, rows: Any) -> Any:
+        if len(asked) == 3:
+            asked.append(0)
+            raise KeyboardInterrupt
+        asked.append(len(rows))
+        return embed(embedder, photos, rows)
+
+    monkeypatch.setattr(stored, "_BATCH", 4)
+    monkeypatch.setattr(stored, "_PORTION", 8)
+    monkeypatch.setattr(stored, "_of_both_sides", of_both_sides)
+    with pytest.raises(KeyboardInterrupt):
+        told.begin()
+    assert asked == [4, 4, 4, 0]  # the first portion is whole
+    assert told.rehearse(sampled=2).photos == photos - 8
+    told.begin()
+    assert sum(asked[5:]) == photos - 8
+    assert [path.name for path in (tmp_path / "run" / "teacher").iterdir()] == [told.path.name]
+    whole = embed(told.embedder, training.photos, training.photos.rows)
+    for side in (0, 1):
+        found = told.output(torch.zeros(1), torch.arange(photos), torch.full((photos,), side)).embeddings
+        torch.testing.assert_close(found, torch.from_numpy(whole[side]))
+
+
+def test_a_file_that_the_system_does_not_open_is_not_made_again(
+    teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = begun(teacher, tmp_path / "run").learner.teacher
+    assert told is not None
+    told.begin()
+
+    def too_many(path: Path, *_: Any) -> None:
+        raise OSError(errno.EMFILE, "Too many open files", str(path))
+
+    monkeypatch.setattr(Path, "open", too_many)
+    with pytest.raises(OSError, match="Too many open files"):
+        told.begin()
 
 
 def test_the_live_teacher_sees_the_students_pixels(teacher: Path, tmp_path: Path) -> None:
@@ -233,6 +280,8 @@ def test_a_student_under_attack_learns_what_its_teacher_says_of_the_clean_photos
 ) -> None:
     adversarial = {"attack": attack, "epsilon": 0.05, "steps": 1}
     training = begun(teacher, tmp_path / "run", training={"adversarial": adversarial})
+    assert training.learner.teacher is not None
+    training.learner.teacher.begin()
     assert np.isfinite(training.learner.compute_gradients(next(training.batches()), step=0).loss)
 
     network, config = training.learner.network.eval(), training.config.training.adversarial
@@ -257,9 +306,28 @@ def test_distillation_stands_beside_any_head(teacher: Path, tmp_path: Path) -> N
     assert (tmp_path / "run" / MODEL_NAME).is_file()
 
 
-def test_a_rehearsal_leaves_nothing_behind(teacher: Path, tmp_path: Path) -> None:
-    rehearse(run_config(teacher / "data", **taught(teacher)), tmp_path / "run")
+def test_a_rehearsal_asks_the_teacher_once_and_leaves_nothing_behind(
+    teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run asks it before the first step, or never; so the steps that are measured do not either."""
+    embed, asked = stored._of_both_sides, list[int]()
+
+    def of_both_sides(embedder: Embedder, photos: TrainingPhotos, rows: Any) -> Any:
+        asked.append(len(rows))
+        return embed(embedder, photos, rows)
+
+    monkeypatch.setattr(stored, "_of_both_sides", of_both_sides)
+    monkeypatch.setattr(dry_run, "_SAMPLED_PHOTOS", 3)
+    config = run_config(teacher / "data", **taught(teacher))
+    assert "teacher   20 photos to embed first: " in rehearse(config, tmp_path / "run").text()
+    assert asked == [3]
     assert not (tmp_path / "run").exists()
+    told = prepare(config, tmp_path / "run").learner.teacher
+    assert told is not None
+    told.begin()
+    del asked[:]
+    assert "teacher   all is stored, 0 MB in " in rehearse(config, tmp_path / "run").text()
+    assert not asked
 
 
 class TestOnnxTeacher:

@@ -42,7 +42,7 @@ class Teacher(ABC):
     embedder: Embedder
 
     def begin(self) -> None:  # noqa: B027 - a live teacher has nothing to do
-        """Make ready what a training needs; a rehearsal does without."""
+        """Make ready what a training needs."""
 
     @abstractmethod
     def output(self, pixels: Tensor, photos: Tensor, mirrored: Tensor) -> TeacherOutput:
