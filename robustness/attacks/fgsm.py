@@ -6,11 +6,11 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from faceverif.perturbation.ascent import ascend
 from faceverif.perturbation.threat_model import ThreatModel
 from robustness.attacked_model import Watched
 from robustness.attacks.base import Attack
-from robustness.attacks.goal import Goal
-from robustness.attacks.through_foolbox import foolbox_attacks, run_foolbox
+from robustness.attacks.goal import Goal, cross_entropy_gain
 from robustness.attacks.traits import Traits
 from robustness.config.attacks import FGSMConfig
 
@@ -18,7 +18,7 @@ from robustness.config.attacks import FGSMConfig
 class FGSM(Attack):
     """x + epsilon sign(grad CE(logits, y)), Goodfellow et al. (2015); with l2 along the gradient itself.
 
-    The loss is the cross entropy of the margin-free logits. Through foolbox.
+    The loss is the cross entropy of the margin-free logits.
     """
 
     section = FGSMConfig
@@ -27,6 +27,8 @@ class FGSM(Attack):
 
     def perturb(self, model: Watched, images: Tensor, goal: Goal, *, threat: ThreatModel) -> Tensor:
         """One step."""
-        linf = threat.norm == "linf"
-        attack = (foolbox_attacks.LinfFastGradientAttack if linf else foolbox_attacks.L2FastGradientAttack)()
-        return run_foolbox(attack, model, images, goal, epsilon=threat.epsilon)
+
+        def gain(pixels: Tensor) -> Tensor:
+            return cross_entropy_gain(model(pixels), goal)
+
+        return ascend(gain, images, images, threat=threat, lengths=[threat.epsilon])

@@ -19,10 +19,26 @@ from robustness.config.attack_section import Loss
 from robustness.config.attacks import PGDConfig
 
 
-class _MeanGradient:
-    """foolbox's gradient descent along the mean of several gradients (EOT)."""
+class _OurSteps:
+    """foolbox's gradient descent with our steps and projections, along the mean of several gradients (EOT).
 
+    foolbox divides by an l2 norm of at least 1e-12. The cross entropy of a confident model has a smaller
+    gradient, and its steps would be too short.
+    """
+
+    threat: ThreatModel
     samples = 1
+
+    def normalize(self, gradients: Any, *, x: Any, bounds: Any) -> Any:
+        return type(x)(self.threat.step(gradients.raw))
+
+    def project(self, x: Any, x0: Any, epsilon: float) -> Any:
+        return type(x)(self.threat.project(x.raw, x0.raw))
+
+    def get_random_start(self, x0: Any, epsilon: float) -> Any:
+        # Drawn on the CPU, so that the numbers do not depend on the device.
+        start = super().get_random_start(type(x0)(x0.raw.cpu()), epsilon)  # type: ignore[misc]
+        return type(x0)(start.raw.to(x0.raw.device))
 
     def value_and_grad(self, loss_fn: Callable[[Any], Any], x: Any) -> tuple[Any, Any]:
         gradient, values = gradient_and_notes(
@@ -35,7 +51,7 @@ def _twice(loss: Tensor) -> tuple[Tensor, Tensor]:
     return loss, loss.detach()
 
 
-class _MarginLoss(_MeanGradient):
+class _MarginLoss(_OurSteps):
     """The same on the margin in logits, which does not saturate as a probability does."""
 
     def get_loss_fn(self, model: Any, labels: Any) -> Callable[[Any], Any]:
@@ -44,11 +60,11 @@ class _MarginLoss(_MeanGradient):
         return lambda inputs: type(inputs)(-goal.margin(model(inputs).raw).sum())
 
 
-class _LinfOnCrossEntropy(_MeanGradient, foolbox_attacks.LinfProjectedGradientDescentAttack):
+class _LinfOnCrossEntropy(_OurSteps, foolbox_attacks.LinfProjectedGradientDescentAttack):
     pass
 
 
-class _L2OnCrossEntropy(_MeanGradient, foolbox_attacks.L2ProjectedGradientDescentAttack):
+class _L2OnCrossEntropy(_OurSteps, foolbox_attacks.L2ProjectedGradientDescentAttack):
     pass
 
 
@@ -104,7 +120,7 @@ class PGD(Attack):
         attack = _METHODS[threat.norm, self.loss](
             rel_stepsize=self.step, steps=self.steps, random_start=self.random_start
         )
-        attack.samples = self.samples
+        attack.threat, attack.samples = threat, self.samples
         runs = (
             run_foolbox(attack, model, images, goal, epsilon=threat.epsilon) for _ in range(self.restarts)
         )

@@ -12,7 +12,10 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 from toy_models import (
+    BRIGHT,
     CLASSES,
+    DARK,
+    SCALE,
     Bands,
     band_images,
     carlini_wagner,
@@ -251,6 +254,26 @@ def test_zero_gradients_of_a_saturated_softmax_are_counted_and_the_margin_gets_t
     (F.cross_entropy(watched(asked), LABELS) + asked.square().sum()).backward()
     assert watched.gradients.zero is not None
     assert watched.gradients.zero.all()
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        FGSM(),
+        pgd(steps=1, step=1.0, random_start=False),
+        MIFGSM(momentum_ascent(steps=1), loss="cross_entropy"),
+    ],
+    ids=lambda attack: type(attack).__name__,
+)
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_a_step_is_as_long_where_the_cross_entropy_has_nearly_no_gradient(attack: Attack, norm: Norm) -> None:
+    """With 45 logits between the classes the gradient is about 1e-19, and its square is 0 in float32."""
+    sharp = softmax_model(sharpness=45 / (SCALE * (BRIGHT - DARK)))
+    images, labels = band_images(6, noise=0.0)
+    assert Goal(labels).margin(sharp(images)).min() > 44
+    result = attack(sharp, images, labels, threat=ThreatModel(norm, 0.1), seed=0)
+    assert result.zero_gradient_share == 0.0
+    torch.testing.assert_close(result.sizes, torch.full((6,), 0.1))
 
 
 @pytest.mark.parametrize("name", SMALL)
