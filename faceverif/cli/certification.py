@@ -25,7 +25,7 @@ Noise = Annotated[
 ]
 Samples = Annotated[int, typer.Option(help="l2: noisy versions of each photo.")]
 Confidence = Annotated[float, typer.Option(help="l2: with which each certificate holds.")]
-Count = Annotated[int, typer.Option(min=1, help="Images or pairs to certify, drawn at random.")]
+Count = Annotated[int, typer.Option(min=1, help="Images or pairs to certify at most, drawn at random.")]
 Seed = Annotated[int, typer.Option(min=0, help="Of the choice and of the noise.")]
 PairPhotos = Annotated[
     Path | None, typer.Option("--data", callback=made_by("faceverif align"), help="Pairs: aligned photos.")

@@ -105,7 +105,8 @@ def certify_pairs(
         protocol: the pairs.
         threshold: a pair is accepted where its median similarity under noise is that high.
         smoothing: noise, samples, confidence.
-        pairs: how many at most, half of them genuine.
+        pairs: how many of the scored pairs at most, half of them genuine; where one kind has too few pairs,
+            more of the other are taken.
 
     Returns:
         A table for the terminal.
@@ -138,6 +139,7 @@ def certify_pairs(
         counts={name: count for name, count in counts.items() if count},
         answer=pairs_answer,
         decided=f"whether the median similarity under noise is {threshold:g} or more",
+        rules={"pairs": f"drawn at random from the scored pairs of {listed.title}: {listed.fold_rule}"},
         provenance={"model": str(run), "data": str(data), "protocol": str(protocol)}
         | {name: value for name, value in about.items() if name != "pairs"},
     )
@@ -153,6 +155,7 @@ class _ListedPairs:
         left, right: (pairs,) positions in `images`.
         same: (pairs,) True for genuine ones.
         chosen: (pairs,) which of the protocol's pairs these are.
+        title, fold_rule: of the protocol.
         data_sha256: of the aligned photos.
     """
 
@@ -162,6 +165,8 @@ class _ListedPairs:
     right: NDArray[np.int64]
     same: NDArray[np.bool_]
     chosen: NDArray[np.int64]
+    title: str
+    fold_rule: str
     data_sha256: str
 
     @classmethod
@@ -171,12 +176,14 @@ class _ListedPairs:
         embedder.spec.refuse_other(dataset.header)
         listed = protocol_on(protocol, dataset, allow_partial=False)
         photos, same = PairPhotos.of(listed, dataset), np.asarray(listed.same)
-        chosen = _some_of_both(same, ~photos.pairs_with(photos.no_crop), pairs, seed=seed)
+        # The others set the threshold, as View 1's training half does.
+        usable = listed.scored & ~photos.pairs_with(photos.no_crop)
+        chosen = some_of_both(same, usable, pairs, seed=seed)
         if not len(chosen):
             raise InputError(
                 "--protocol",
                 "must have pairs of which both photos can be read",
-                got=f"{protocol}, none of whose {len(same):,} pairs has both in {data}",
+                got=f"{protocol}, none of whose {listed.scored.sum():,} scored pairs has both in {data}",
                 fix="Name the protocol and the photos that belong together.",
             )
         images = FaceImages.of_strangers(dataset, photos.rows, input_px=embedder.spec.input_px)
@@ -187,6 +194,8 @@ class _ListedPairs:
             right=photos.right[chosen],
             same=same[chosen],
             chosen=chosen,
+            title=listed.title,
+            fold_rule=listed.fold_rule,
             data_sha256=dataset.sha256,
         )
 
@@ -224,6 +233,7 @@ def _reported(
     answer: Callable[[dict[str, float]], str],
     decided: str,
     provenance: dict[str, Any],
+    rules: dict[str, str] | None = None,
 ) -> str:
     """Write result.json and the page, and give the table for the terminal."""
     found = summarised(rows, shares, out, smoothing)
@@ -234,7 +244,7 @@ def _reported(
         counts=counts,
         panel=radius_panel(partial(shares, rows), largest=max(row.radius for row in rows)),
         answer=answer(found.at_radius[_ANSWERED]),
-        rules=_rules(smoothing, decided=decided),
+        rules=_rules(smoothing, decided=decided) | (rules or {}),
         provenance=provenance | {"seed": smoothing.seed},
     )
     return found.text
@@ -253,13 +263,26 @@ def _rules(smoothing: Smoothing, *, decided: str) -> dict[str, str]:
     }
 
 
-def _some_of_both(
+def some_of_both(
     same: NDArray[np.bool_], usable: NDArray[np.bool_], count: int, *, seed: int
 ) -> NDArray[np.int64]:
-    """Random pairs of which both photos are there, half of them genuine."""
+    """Which pairs are certified: random ones, half of them genuine as far as there are enough of both kinds.
+
+    Args:
+        same: (pairs,) True for genuine ones.
+        usable: (pairs,) True for those that may be chosen.
+        count: how many at most; of an odd number one more is genuine.
+        seed: of the choice.
+
+    Returns:
+        (chosen,) their numbers, ascending.
+    """
     order = np.random.default_rng(seed).permutation(len(same))
     order = order[usable[order]]
-    return np.sort(np.concatenate([order[same[order] == kind][: (count + 1) // 2] for kind in (True, False)]))
+    genuine, impostor = order[same[order]], order[~same[order]]
+    most_genuine = max(count - count // 2, count - len(impostor))
+    most_impostor = max(count // 2, count - len(genuine))
+    return np.sort(np.concatenate([genuine[:most_genuine], impostor[:most_impostor]]))
 
 
 def _warn_of_other_noise(run: Path, sd: float) -> None:

@@ -22,7 +22,7 @@ from faceverif.classification.training import train_classifier
 from faceverif.config.reading import validate_config
 from faceverif.training.loop import train
 from robustness.certificates.report import pairs_answer
-from robustness.certificates.run import certify_images, certify_pairs
+from robustness.certificates.run import certify_images, certify_pairs, some_of_both
 from robustness.certificates.smoothing import (
     ABSTAIN,
     certified,
@@ -209,6 +209,30 @@ def test_shares_never_improve_with_the_radius() -> None:
     assert at_radius[-1] == {"certified_true_accepts": 0.0, "false_accepts_at_most": 1.0}
 
 
+@pytest.mark.parametrize(
+    ("count", "genuine", "impostor"), [(1, 1, 0), (5, 3, 2), (6, 3, 3), (20, 8, 12), (100, 8, 30)]
+)
+def test_no_more_pairs_are_chosen_than_asked_and_one_kind_fills_up_the_other(
+    count: int, genuine: int, impostor: int
+) -> None:
+    """Eight genuine pairs of ten can be used, and 30 impostor pairs."""
+    same, usable = np.arange(40) < 10, np.arange(40) >= 2
+    chosen = some_of_both(same, usable, count, seed=0)
+    assert len({*chosen.tolist()}) == len(chosen) <= count
+    assert usable[chosen].all()
+    assert (same[chosen].sum(), (~same[chosen]).sum()) == (genuine, impostor)
+
+
+def write_view1(folder: Path) -> Path:
+    """Two genuine and two impostor pairs in either half, in LFW's form."""
+    for half, first in (("Train", 0), ("Test", 2)):
+        one, other = f"P{first:02d}", f"P{first + 1:02d}"
+        genuine = [f"{one}\t1\t2", f"{other}\t1\t2"]
+        impostor = [f"{one}\t{photo}\t{other}\t{photo}" for photo in (1, 2)]
+        (folder / f"pairsDev{half}.txt").write_text("\n".join(["2", *genuine, *impostor]) + "\n")
+    return folder / "pairsDevTest.txt"
+
+
 def test_a_face_models_pairs_are_certified(tmp_path: Path) -> None:
     data = write_faces(tmp_path / "data", people=4, photos=3).root
     run = tmp_path / "run"
@@ -224,6 +248,11 @@ def test_a_face_models_pairs_are_certified(tmp_path: Path) -> None:
     check_page(tmp_path / "out" / "report.html")
     rows = (tmp_path / "out" / CSV_NAME).read_text().splitlines()[1:]
     assert [row.split(",")[1] for row in rows].count("1") == 2
+    view1 = settings | {"protocol": write_view1(tmp_path)}
+    certify_pairs(run, tmp_path / "view1", pairs=100, **view1)  # type: ignore[arg-type]
+    assert len((tmp_path / "view1" / CSV_NAME).read_text().splitlines()[1:]) == 4  # not the eight of both
+    page = (tmp_path / "view1" / "report.html").read_text()
+    assert "drawn at random from the scored pairs of pairsDevTest: threshold from pairsDevTrain.txt" in page
     settings |= {
         "data": shutil.copytree(data, tmp_path / "cplfw-112"),
         "protocol": shutil.copy(tmp_path / "pairs.csv", tmp_path / "calfw.csv"),
