@@ -19,6 +19,7 @@ from data_prep.errors import InputError, printable_lines
 from data_prep.lock import locked
 from data_prep.progress import say
 from faceverif.config.paths import how_to_finish
+from faceverif.heads import Head
 from faceverif.heads.lgm import LGMHead
 from faceverif.images.base import LabelledImages
 from faceverif.images.faces import STRANGER, FaceImages
@@ -28,6 +29,8 @@ from faceverif.models.sealed_tensors import ModelFormat
 from robustness.attacked_model import AttackedModel
 from robustness.calibration_size import smallest_calibration, smallest_rate
 from robustness.detectors import Detector, build_detector
+from robustness.detectors.knn import NEIGHBOUR
+from robustness.detectors.mahalanobis import images_needed
 from robustness.detectors.rejection_threshold import RejectionThreshold, calibrate
 from robustness.features import Features, extract_features
 from robustness.fitted_model import FittedModel, evenly, features_of, whole_classes
@@ -145,7 +148,7 @@ class GuardedModel:
 def calibrate_guard(run: Path, *, data: Path | None = None) -> Guard:
     """Fit a run's detector, score clean photos, and write RUN/rejection.safetensors.
 
-    The likelihood of the lgm head, the Mahalanobis distance for others.
+    See `detector_for`.
 
     Args:
         run: a finished face run.
@@ -153,8 +156,8 @@ def calibrate_guard(run: Path, *, data: Path | None = None) -> Guard:
             threshold keeps its rate on photos like these.
 
     Raises:
-        InputError: no finished face run, no such photos, of another template, or those it was trained on; or
-            another command is filling the run's folder.
+        InputError: no finished face run, no such photos, of another template, or those it was trained on; too
+            few training photos for a detector; or another command is filling the run's folder.
     """
     finished, spec = _face_run(run)
     with locked(run, command=_FILES.command, option="--run"):
@@ -164,13 +167,44 @@ def calibrate_guard(run: Path, *, data: Path | None = None) -> Guard:
 
 
 def _calibrated(finished: LoadedRun, spec: PreprocessingSpec, data: Path | None) -> Guard:
-    name = "lgm_class" if isinstance(finished.model.head, LGMHead) else "mahalanobis"
-    clean = _clean_photos(finished, spec, data)
+    clean, fitted_on = _clean_photos(finished, spec, data), _to_fit_on(finished)
+    name = detector_for(finished.model.head, fitted_on.labels)
     say(f"fitting {name}, then scoring {len(clean):,} clean photos")
     detectors = {name: build_detector(name, finished.model)}
-    detector = FittedModel.of(finished.model, _to_fit_on(finished), detectors=detectors).detectors[name]
+    detector = FittedModel.of(finished.model, fitted_on, detectors=detectors).detectors[name]
     scores = detector.score(features_of(finished.model, clean)).double()
     return Guard(name, detector, scores.numpy(), _HELD_OUT if data is None else f"aligned photos in {data}")
+
+
+def detector_for(head: Head, labels: Tensor) -> str:
+    """The likelihood of the lgm head; of others the Mahalanobis distance, or neighbours where photos are few.
+
+    Args:
+        head: of the run.
+        labels: (N,) of the training photos that the detector is fitted on.
+
+    Raises:
+        InputError: too few photos for either.
+    """
+    if isinstance(head, LGMHead):
+        return "lgm_class"
+    photos, people = len(labels), len(labels.unique())
+    needed = images_needed(classes=people, embedding_dim=head.embedding_dim)
+    if photos >= needed:
+        return "mahalanobis"
+    if photos < NEIGHBOUR:
+        raise InputError(
+            "--model",
+            f"must be trained on {NEIGHBOUR} photos or more, on which a detector is fitted",
+            got=f"{photos:,}",
+            fix="Train on more photos, or fit the head that is its own detector: "
+            "faceverif fit-head --model RUN --data ALIGNED --out OTHER --head lgm",
+        )
+    say(
+        f"warning: mahalanobis needs {needed:,} training photos for {people:,} people and "
+        f"{head.embedding_dim:,} dimensions, and there are {photos:,}: knn takes its place"
+    )
+    return "knn"
 
 
 def load_guard(run: Path, *, rate: float) -> GuardedModel:

@@ -15,6 +15,9 @@ from robustness.attacked_model import AttackedModel
 from robustness.detectors.base import Detector, elsewhere
 from robustness.features import Features
 
+# Which neighbour counts, as in the paper for CIFAR-10.
+NEIGHBOUR = 50
+
 
 class NearestNeighbours(Detector):
     """Distance to the k-th nearest clean embedding, all of unit length: Sun et al. (2022), Sec. 3.
@@ -23,14 +26,14 @@ class NearestNeighbours(Detector):
 
     Args:
         model: whose features it will see.
-        k: which neighbour counts; 50 in the paper for CIFAR-10.
+        k: which neighbour counts.
     """
 
     needs_classes = False
     learnt = ("clean",)
     clean: Tensor
 
-    def __init__(self, model: AttackedModel, *, k: int = 50) -> None:
+    def __init__(self, model: AttackedModel, *, k: int = NEIGHBOUR) -> None:
         super().__init__(model)
         self.k = k
 

@@ -10,6 +10,11 @@ from robustness.detectors.base import Detector, elsewhere
 from robustness.features import Features
 
 
+def images_needed(*, classes: int, embedding_dim: int) -> int:
+    """How many images `Mahalanobis` is fitted on at least: with fewer the covariance would be singular."""
+    return classes + embedding_dim
+
+
 class Mahalanobis(Detector):
     """min_k 1/2 (x - mu_k)' P (x - mu_k), Lee et al., "A Simple Unified Framework" (2018), Eqs. 1 and 2.
 
@@ -41,7 +46,7 @@ class Mahalanobis(Detector):
         self.precision = torch.from_numpy(estimate.get_precision())
 
     def _refuse_too_few(self, images: int, *, classes: int) -> None:
-        needed = classes + self.embedding_dim
+        needed = images_needed(classes=classes, embedding_dim=self.embedding_dim)
         if images < needed:
             raise InputError(
                 "fit",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ from faceverif.verification.roc import OperatingPoint, roc_curve, tar_at_far
 from faceverif.verification.scoring import PairPhotos, cosine_scores, normalised
 from robustness.attacked_model import AttackedModel
 from robustness.attacks.knowledge import Knowledge
+from robustness.calibration_size import smallest_calibration, smallest_rate
 from robustness.config.attacks import PairGoal
 from robustness.face_regions import seen_landmarks
 from robustness.features import Features
@@ -102,6 +103,7 @@ def load_open_set(config: RejectionConfig, fitted: FittedModel, run: LoadedRun) 
     assert settings is not None  # the experiment asks only then
     assert spec is not None  # image classifiers were refused before any training
     strangers = _Strangers.load(settings, spec, seed=config.seed)
+    strangers.refuse_too_few(config.rates)
     features = fitted.features(strangers.photos)
     threshold = strangers.verification_threshold(features, far=settings.far)
     facts = strangers.facts | asdict(threshold) | {"far_asked": settings.far}
@@ -177,12 +179,37 @@ class _Strangers:
             facts=facts,
         )
 
+    def refuse_too_few(self, rates: Sequence[float]) -> None:
+        """Stop before the model has seen photos that are too few for a false-rejection rate.
+
+        Args:
+            rates: of the detectors' thresholds.
+
+        Raises:
+            InputError: they are.
+        """
+        rate, photos = min(rates), len(self.photos)
+        if photos < smallest_calibration(rate):
+            raise InputError(
+                "rates",
+                f"{rate:g} needs {smallest_calibration(rate):,} photos in pairs.calibration_protocol, beside "
+                "those of the attacked pairs",
+                got=f"{photos:,}",
+                fix="Give a longer pairs.calibration_protocol"
+                + (f", or rates of {smallest_rate(photos)} or more." if photos else "."),
+            )
+
     def verification_threshold(self, features: Features, *, far: float) -> OperatingPoint:
         """Read from the cosines of the calibration pairs."""
         embeddings = normalised(features.embeddings.numpy())
         everyone = np.zeros(len(embeddings), dtype=bool)
         pairs = PairPhotos(np.arange(len(embeddings)), self.left, self.right, everyone, everyone)
-        return tar_at_far(roc_curve(cosine_scores(pairs, embeddings), self.same), far)
+        curve = roc_curve(cosine_scores(pairs, embeddings), self.same)
+        try:
+            return tar_at_far(curve, far)
+        except InputError as error:  # it speaks as the command `verify`
+            fix = error.fix.replace("use a protocol", "give a pairs.calibration_protocol")
+            raise InputError("pairs.far", error.rule, got=error.got, fix=fix) from error
 
 
 def _protocol(path: Path, dataset: AlignedDataset, *, key: str) -> VerificationProtocol:
@@ -207,12 +234,18 @@ def _chosen(
 
 
 def _some(usable: NDArray[np.bool_], pairs: int, goal: PairGoal, *, seed: int) -> NDArray[np.int64]:
-    found = np.flatnonzero(usable)
+    found, kind = np.flatnonzero(usable), "genuine" if goal == "dodging" else "impostor"
+    if not len(found):
+        raise InputError(
+            "pairs.goals",
+            f"must be goals that the protocol has pairs for; {goal} needs {kind} pairs",
+            got=f"{goal}, and no {kind} pair whose photos can both be read",
+            fix=f"Leave {goal} out of pairs.goals, or name another pairs.protocol.",
+        )
     if len(found) < pairs:
         raise InputError(
             "pairs.pairs",
-            f"must be at most {len(found):,}, the {'genuine' if goal == 'dodging' else 'impostor'} pairs "
-            "of the protocol",
+            f"must be at most {len(found):,}, the {kind} pairs of the protocol",
             got=f"{pairs:,}",
             fix="Lower it.",
         )

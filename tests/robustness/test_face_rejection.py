@@ -28,7 +28,7 @@ from robustness.rejection.calibrated_model import fit_model
 from robustness.rejection.config import RejectionConfig
 from robustness.rejection.findings import Finding
 from robustness.rejection.masking import check_masking, checks_for
-from robustness.rejection.open_set import load_open_set
+from robustness.rejection.open_set import _some, load_open_set
 from robustness.rejection.pair_trial import verdicts_of
 from robustness.rejection.plan import plan_trials
 from robustness.rejection.run import run_rejection
@@ -279,7 +279,14 @@ def plain_pairs(root: Path) -> dict[str, Any]:
     [
         ({"pairs": {"protocol": "gone.csv"}}, r"pairs\.protocol: must be a list of pairs; got .*gone\.csv"),
         ({"pairs": {"pairs": 13}}, r"pairs\.pairs: must be at most 12, the impostor pairs"),
-        ({"pairs": {"far": 0.001}}, r"far: must be resolvable: 0\.001 needs at least 1,000 impostor pairs"),
+        (
+            {"pairs": {"far": 0.001}},
+            r"pairs\.far: must be resolvable: 0\.001 needs at least 1,000 impostor pairs",
+        ),
+        (
+            {"attacks": [], "rates": [0.001], "pairs": {"far": 0.1}},
+            r"rates: 0\.001 needs 999 photos in pairs\.calibration_protocol.* got \d+\. .* or rates of 0\.0",
+        ),
         ({"calibration": 24}, r"calibration: must be less than the 24 images"),
         (
             {"models": [{"name": "a", "runs": ["run"], "detector": "center"}]},
@@ -297,6 +304,13 @@ def test_bad_input_is_said_before_anything_is_attacked(
     with pytest.raises(InputError, match=said):
         run_rejection(settings(root, **changes), tmp_path, train=never_trained)
     assert not list(tmp_path.rglob("*.parquet"))
+
+
+def test_a_goal_without_pairs_is_left_out_by_the_advice() -> None:
+    with pytest.raises(
+        InputError, match=r"pairs\.goals: .*dodging needs genuine pairs.*Leave dodging out of"
+    ):
+        _some(np.zeros(3, dtype=bool), 1, "dodging", seed=0)
 
 
 @pytest.mark.parametrize("key", ["protocol", "calibration_protocol"])

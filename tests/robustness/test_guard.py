@@ -22,6 +22,7 @@ from data_prep.lock import locked
 from data_prep.protocols import protocol_alone
 from data_prep.synthetic import synthesise_photos
 from faceverif.cli import main
+from faceverif.heads.softmax import SoftmaxHead
 from faceverif.models import MODEL_NAME, load_model
 from faceverif.training.loop import train
 from faceverif.verification.calibration import write_calibration
@@ -29,7 +30,7 @@ from faceverif.verification.compare import Comparer
 from faceverif.verification.embeddings import EmbeddedPhotos
 from faceverif.verification.runner import evaluate
 from robustness import guard
-from robustness.guard import GUARD_NAME, _to_fit_on, calibrate_guard, load_guard
+from robustness.guard import GUARD_NAME, _to_fit_on, calibrate_guard, detector_for, load_guard
 from robustness.loaded_run import load_run
 
 pytestmark = pytest.mark.usefixtures("small_inputs")
@@ -75,6 +76,31 @@ def test_of_very_many_people_some_are_taken_whole(run: Path, monkeypatch: pytest
     assert not set(taken.rows) - set(finished.trained_on.rows)  # type: ignore[union-attr]
     monkeypatch.setattr(guard, "_FIT", 5 * PEOPLE)
     assert _to_fit_on(finished).labels.bincount().tolist() == 4 * [5]
+
+
+def test_where_mahalanobis_would_need_more_photos_neighbours_take_its_place(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wide = SoftmaxHead(classes=100, embedding_dim=512)
+    few, enough = (torch.arange(100).repeat(photos) for photos in (5, 7))
+    assert detector_for(wide, enough) == "mahalanobis"
+    assert detector_for(wide, few) == "knn"
+    assert "mahalanobis needs 612 training photos for 100 people and 512 dimensions, and there are 500" in (
+        capsys.readouterr().err
+    )
+    with pytest.raises(
+        InputError, match=r"--model: must be trained on 50 photos or more.* got 49\. .*fit-head"
+    ):
+        detector_for(wide, few[:49])
+    before = (run / GUARD_NAME).read_bytes()
+    monkeypatch.setattr(guard, "detector_for", lambda head, labels: "knn")
+    monkeypatch.setattr(guard, "_to_fit_on", lambda of: of.trained_on.take(torch.arange(24).repeat(3)))
+    kept = calibrate_guard(run)
+    scores = load_guard(run, rate=0.5).scores(crops_of(PEOPLE))
+    (run / GUARD_NAME).write_bytes(before)
+    assert kept.text().startswith("knn, thresholds from 40 clean photos")
+    assert scores.shape == (PEOPLE,)
+    assert (scores > 0).all()
 
 
 def test_a_kept_guard_rejects_what_lies_above_its_threshold(run: Path) -> None:
