@@ -198,18 +198,21 @@ def _size_helps(findings: Sequence[Finding]) -> tuple[Verdict, str]:
 
 
 def _detector_known_helps(findings: Sequence[Finding]) -> tuple[Verdict, str]:
-    """At the rate whose threshold the adaptive attack was told."""
+    """Each adaptive attack at the rate whose threshold it was told."""
     aware = _with(findings, lambda its: its.knows_detector)
     if not aware:
         return "not run", "no adaptive attack has finished"
-    rate = _rate(aware[0])
-    verdict, text = _at_least(
-        aware,
-        _with(findings, lambda its: not its.knows_detector),
-        missing="attacks that know the detector and others",
-        reached=partial(_undetected, rate=rate),
-    )
-    return verdict, text if verdict == "not run" else f"at {100 * rate:g} % false rejections, {text}"
+    others = _with(findings, lambda its: not its.knows_detector)
+    missing = "attacks that know the detector and others"
+    found = []
+    for rate in sorted({_rate(finding) for finding in aware}):
+        told = [finding for finding in aware if _rate(finding) == rate]
+        verdict, text = _at_least(told, others, missing=missing, reached=partial(_undetected, rate=rate))
+        if verdict != "not run":
+            found.append((verdict, f"at {100 * rate:g} % false rejections, {text}"))
+    if not found:
+        return "not run", text
+    return min((verdict for verdict, _ in found), key=VERDICTS.index), "; ".join(text for _, text in found)
 
 
 def _size_helps_undetected(findings: Sequence[Finding]) -> tuple[Verdict, str]:

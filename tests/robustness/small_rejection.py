@@ -78,17 +78,21 @@ def finding(
     success: list[bool],
     tmp_path: Path,
     *,
-    rejected: list[bool] | None = None,
+    rejected: list[bool] | list[float] | None = None,
     unsteady: list[str] | None = None,
     samples: int | None = None,
+    rate: float = 0.2,
     **own: Any,
 ) -> Finding:
     """A finding whose scores are on disk; 1 where rejected, else 0, with a threshold between them.
 
-    What answers at random is not known, unless it is given.
+    An adaptive attack knows the threshold of the rate. What answers at random is not known, unless it is
+    given.
     """
     norm = "l2" if label in ("deepfool", "carlini_wagner") else "linf"
-    attack = {"name": label, "norm": norm, "epsilons": [0.1]} | ({"rate": 0.2} if label == "adaptive" else {})
+    attack = {"name": label, "norm": norm, "epsilons": [0.1]} | (
+        {"rate": rate} if label == "adaptive" else {}
+    )
     attack |= {"samples": samples} if samples is not None else {}
     [config] = settings(attacks=[attack], published=[]).attacks
     trial = ImageTrial("a", 0, label, norm, epsilon, config, None)

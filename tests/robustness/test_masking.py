@@ -84,6 +84,23 @@ def test_who_knows_the_detector_must_get_more_past_it(tmp_path: Path) -> None:
     assert texts(adaptive, fgsm)[name] == ("warning", "at 20 % false rejections, fgsm 0.1: 1 against 2 of 2")
 
 
+def test_each_adaptive_attack_is_compared_at_the_rate_that_it_knows(tmp_path: Path) -> None:
+    """A score of 0.6 is above the threshold of 20 % and below that of 5 %."""
+    name = "attacks that know the detector have no fewer undetected successes"
+    at_20 = finding("adaptive", 0.3, [True, True], tmp_path / "20", rate=0.2)
+    at_5 = finding("adaptive", 0.1, [True, True], tmp_path / "5", rate=0.05, rejected=[0.6, 0.6])
+    pgd = [finding("pgd", size, [True, True], tmp_path, rejected=[0.0, 1.0]) for size in (0.1, 0.3)]
+    expected = (
+        "at 5 % false rejections, pgd 0.1: 2 against 1 of 2; at 20 % false rejections, pgd 0.3: 2 against"
+    )
+    for findings in ((at_20, at_5, *pgd), (*pgd, at_5, at_20)):
+        assert texts(*findings)[name] == ("pass", f"{expected} 1 of 2")
+    weak = finding("adaptive", 0.1, [True, False], tmp_path / "5", rate=0.05, rejected=[0.7, 0.0])
+    verdict, text = texts(at_20, weak, *pgd)[name]
+    assert verdict == "warning"
+    assert "pgd 0.1: 0 against 1 of 2; at 20 %" in text
+
+
 def test_a_conspicuous_larger_epsilon_is_said_to_flatter(tmp_path: Path) -> None:
     verdict, text = texts(
         finding("pgd", 0.1, [True, True, False], tmp_path),
