@@ -82,7 +82,7 @@ class ThreatModel:
             return gradient.sign()
         # The largest entry first: squares of a small gradient would be zero.
         peak = expand(sizes(gradient, "linf"), gradient)
-        scaled = gradient / peak.clamp_min(torch.finfo(gradient.dtype).tiny)
+        scaled = gradient / torch.where(peak > 0, peak, 1.0)
         return scaled / expand(sizes(scaled, "l2"), scaled).clamp_min(1.0)
 
     def random_start(self, clean: Tensor) -> Tensor:
@@ -117,6 +117,14 @@ def sizes(change: Tensor, norm: Norm) -> Tensor:
         (N,).
     """
     return torch.linalg.vector_norm(change.flatten(1), ord=math.inf if norm == "linf" else 2, dim=1)
+
+
+def normal_like(images: Tensor) -> Tensor:
+    """As many standard normal numbers, from torch's global generator.
+
+    Drawn on the CPU, so that the numbers do not depend on the device.
+    """
+    return torch.randn_like(images, device="cpu").to(images.device)
 
 
 def expand(numbers: Tensor, images: Tensor) -> Tensor:

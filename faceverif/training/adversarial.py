@@ -16,7 +16,7 @@ from faceverif.models.model_file import evaluating
 from faceverif.objective import LearningModel, Objective, ObjectiveOutput
 from faceverif.penalties.base import Lesson
 from faceverif.perturbation.ascent import ascend
-from faceverif.perturbation.threat_model import ThreatModel
+from faceverif.perturbation.threat_model import ThreatModel, normal_like
 from faceverif.sharding.collectives import gathered, total
 from faceverif.sharding.logits import log_softmax
 from faceverif.training.teachers.base import TeacherOutput
@@ -103,7 +103,7 @@ class NoisyModel(nn.Module):
             *teacher: the teacher's output for the clean batch, where there is a teacher.
         """
         clean = pixels_of(pictures)
-        noisy = clean + self.sd * torch.randn_like(clean)
+        noisy = clean + self.sd * normal_like(clean)
         return _output_of(self.model, noisy, labels, *teacher)
 
 
@@ -160,7 +160,7 @@ def changed_pixels(
         elif config.attack != "trades":
             value, start = _loss_of(model, labels), threat.random_start(clean)
         else:
-            beside = clean + _TRADES_START_SD * torch.randn_like(clean)
+            beside = clean + _TRADES_START_SD * normal_like(clean)
             value, start = _distance_from(model, clean, config), threat.project(beside, clean)
         return ascend(value, start, clean, threat=threat, lengths=lengths)
 

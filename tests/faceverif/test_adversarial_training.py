@@ -27,7 +27,13 @@ from faceverif.config.heads import CosFaceConfig
 from faceverif.config.reading import validate_config
 from faceverif.images.labelled import as_pixels
 from faceverif.objective import LearningModel, Objective
-from faceverif.training.adversarial import AdversarialModel, Robustness, changed_pixels, measure_robustness
+from faceverif.training.adversarial import (
+    AdversarialModel,
+    NoisyModel,
+    Robustness,
+    changed_pixels,
+    measure_robustness,
+)
 from faceverif.training.dry_run import rehearse
 from faceverif.training.learner import Learner
 from faceverif.training.loop import train
@@ -94,6 +100,22 @@ def batch() -> tuple[Tensor, Tensor]:
 def test_settings_out_of_range_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         digits(settings)
+
+
+def test_the_noise_of_a_training_does_not_depend_on_the_device(
+    batch: tuple[Tensor, Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clean, labels = batch
+    model = Small().eval()
+    monkeypatch.setattr("faceverif.training.adversarial.normal_like", torch.ones_like)
+    noisy, learnt = (
+        NoisyModel(model, 0.25)(clean, labels, 1.0),
+        model.objective(model.embed(clean + 0.25), labels),
+    )
+    assert torch.equal(noisy.loss, learnt.loss)
+    config = AdversarialConfig(attack="trades", epsilon=0.1, steps=1, step=1e-6)
+    start = changed_pixels(model, clean, labels, config=config)
+    torch.testing.assert_close(start, (clean + 0.001).clamp(0, 1), atol=1e-6, rtol=0)
 
 
 def test_the_attack_is_the_papers_algorithm(batch: tuple[Tensor, Tensor]) -> None:

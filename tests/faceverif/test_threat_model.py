@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from data_prep.errors import InputError
 from faceverif.perturbation.norm import Norm
-from faceverif.perturbation.threat_model import ThreatModel, sizes
+from faceverif.perturbation.threat_model import ThreatModel, normal_like, sizes
 
 norms = st.sampled_from(["linf", "l2"])
 
@@ -49,7 +50,23 @@ def test_random_starts_fill_the_ball(norm: Norm) -> None:
     assert reached.max() == pytest.approx(0.4, abs=0.01)
 
 
-@pytest.mark.parametrize("scale", [1.0, 1e-30])
+@pytest.mark.parametrize(
+    "draw",
+    [normal_like, ThreatModel("linf", 0.1).random_start, ThreatModel("l2", 0.1).random_start],
+    ids=["normal", "linf", "l2"],
+)
+def test_numbers_are_drawn_by_the_processor_wherever_the_images_are(
+    draw: Callable[[torch.Tensor], torch.Tensor],
+) -> None:
+    following = []
+    for device in ("cpu", "meta"):
+        torch.manual_seed(0)
+        assert draw(torch.empty(2, 1, 3, 3, device=device)).device.type == device
+        following.append(torch.rand(1))
+    assert torch.equal(*following)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-30, 1e-42])
 def test_a_step_has_norm_one_however_small_the_gradient(scale: float) -> None:
     gradient = scale * images(0, low=-1)
     for norm in ("linf", "l2"):
