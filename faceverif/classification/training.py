@@ -32,7 +32,7 @@ from faceverif.training.checkpoint import load_checkpoint
 from faceverif.training.epochs import EpochLoop
 from faceverif.training.fabric import launch_fabric
 from faceverif.training.magface_warnings import warnings_of_lengths
-from faceverif.training.processes import refuse_differences
+from faceverif.training.processes import refuse_differences, wait_for_all
 from faceverif.training.run_folder import RunFolder, held
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ class ClassifierRun(EpochLoop[ImageBatch]):
             epoch, rate = self.step // self.steps_per_epoch, self.learner.learning_rate(self.step - 1)
             row = {"epoch": epoch, "learning_rate": rate} | self.log.means()
             self.log.write_epoch(row | self._evaluation_error(epoch) | self._robustness())
-        self.fabric.barrier()
+        wait_for_all()
 
     def evaluates_after(self, epoch: int) -> bool:
         """Whether the error is measured after that epoch, counted from 1."""
@@ -198,7 +198,7 @@ class ClassifierRun(EpochLoop[ImageBatch]):
         """Measure everything, and export the model with what was found about it."""
         if self.fabric.is_global_zero:
             self._export()
-        self.fabric.barrier()
+        wait_for_all()
 
     def _export(self) -> None:
         model, config = self.learner.network, self.config

@@ -15,7 +15,7 @@ from faceverif.training.checkpoint import Standing, only_a_whole_checkpoint, sta
 from faceverif.training.logs.step_figures import StepFigures
 from faceverif.training.one_step import LearningSettings, OneStep
 from faceverif.training.order import RemainingBatches, steps_per_epoch
-from faceverif.training.processes import lost_processes_named
+from faceverif.training.processes import lost_processes_named, wait_for_all
 from faceverif.training.run_folder import RunFolder
 from faceverif.training.stop import StopRequest
 
@@ -146,7 +146,7 @@ class EpochLoop(ABC, Generic[Batch]):
 
     def begin(self) -> None:
         """Open the folder, and say what is trained."""
-        self.fabric.barrier()  # all have read the folder before the first writes to it
+        wait_for_all()  # all have read the folder before the first writes to it
         if self.fabric.is_global_zero:
             self.folder.open()
             self.log.open(step=self.step)

@@ -21,7 +21,7 @@ from faceverif.training.frozen.part import FrozenPart, Photos
 from faceverif.training.learner import Learner
 from faceverif.training.logs.run_log import RunLog
 from faceverif.training.magface_warnings import warnings_of_lengths
-from faceverif.training.processes import refuse_differences
+from faceverif.training.processes import refuse_differences, wait_for_all
 from faceverif.training.provenance import describe_others, describe_photos
 from faceverif.training.refused_batch import save_refused_batch
 from faceverif.training.run_folder import RunFolder, held
@@ -180,7 +180,7 @@ class TrainingRun(EpochLoop[Batch]):
         if teacher is not None:
             if self.fabric.is_global_zero:
                 teacher.begin()
-            self.fabric.barrier()
+            wait_for_all()
             if not self.fabric.is_global_zero:
                 teacher.begin()
 
@@ -190,7 +190,7 @@ class TrainingRun(EpochLoop[Batch]):
             return
         if self.fabric.is_global_zero:
             self.frozen.fill(self.wanted_photos())
-        self.fabric.barrier()
+        wait_for_all()
         if self.config.starts_from_data and not self.step:
             embedded = self.frozen.embedded(self.embedder(), self.photos.dataset, flip=False)
             self.learner.network.objective.head.start_at(self.photos.class_moments(embedded))
@@ -248,7 +248,7 @@ class TrainingRun(EpochLoop[Batch]):
             self.log.write(self._place(), {f"{name}/accuracy": result.accuracy, f"{name}/eer": result.eer})
             accuracy = f"{result.accuracy:.2%} +- {result.accuracy_se:.2%}"
             say(f"{name} after epoch {epoch}: {accuracy}, EER {result.eer:.2%}")
-        self.fabric.barrier()
+        wait_for_all()
 
     def finish(self) -> None:
         """Export the model with what was found about it."""
@@ -265,7 +265,7 @@ class TrainingRun(EpochLoop[Batch]):
             )
             write_results(self.run, [(check, self._result(check)) for check in self.checks])
             self.log.close()
-        self.fabric.barrier()
+        wait_for_all()
 
     def _result(self, check: VerificationCheck) -> VerificationResult:
         """A verification of the finished model; a run that was killed just before has none yet."""

@@ -6,7 +6,9 @@ import os
 import shutil
 import signal
 import sys
+import time
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +29,10 @@ from faceverif.cli import main
 from faceverif.config.yaml_text import yaml_text
 from faceverif.sharding.collectives import processes
 from faceverif.training import processes as training_processes
+from faceverif.training.checkpoint import checkpoint_path
 from faceverif.training.learner import Learner
 from faceverif.training.loop import train
-from faceverif.training.processes import refuse_differences
+from faceverif.training.processes import lost_processes_named, refuse_differences, wait_for_all
 
 pytestmark = [
     pytest.mark.usefixtures("small_inputs"),
@@ -196,6 +199,35 @@ def refuses_another_config(rank: int, data: Path) -> None:
 
 def test_a_process_with_other_code_settings_or_data_stops_all(data: Path, tmp_path: Path) -> None:
     run_forked(refuses_another_config, 2, tmp_path, data)
+
+
+def waits_for_long_work(rank: int, folder: Path) -> None:
+    """The first process works alone for longer than the processes wait for each other within a step."""
+    torch.distributed.destroy_process_group()
+    meeting, limit = f"file://{folder}/again", timedelta(seconds=2)
+    torch.distributed.init_process_group("gloo", init_method=meeting, rank=rank, world_size=2, timeout=limit)
+    wait_for_all()
+    with lost_processes_named(folder):
+        time.sleep(0 if rank else 3)
+        wait_for_all()
+    late = r"^torchrun: .*; got one that did not answer in time\. See .* There is no checkpoint in .* again\."
+    if rank:
+        with pytest.raises(InputError, match=late), lost_processes_named(folder):
+            torch.distributed.all_reduce(torch.zeros(1))
+        checkpoint_path(folder).parent.mkdir()
+        checkpoint_path(folder).touch()
+        (folder / "seen").touch()
+    else:
+        while not (folder / "seen").exists():
+            time.sleep(0.05)
+        ended = r"^torchrun: .*; got one that ended or cannot be reached\. The last checkpoint in .* is whole"
+        with pytest.raises(InputError, match=ended), lost_processes_named(folder):
+            torch.distributed.all_reduce(torch.zeros(1))
+    os._exit(0)  # the group has lost a process, and cannot end together
+
+
+def test_processes_wait_for_the_long_work_of_one_but_not_for_one_that_hangs(tmp_path: Path) -> None:
+    run_forked(waits_for_long_work, 2, tmp_path, tmp_path)
 
 
 def assert_alike(one: Path, other: Path) -> None:
