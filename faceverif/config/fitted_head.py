@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, model_validator
 
@@ -33,14 +33,22 @@ class FitConfig(Section):
 class FittedHeadConfig(ClassifierConfig):
     """A head and the people that it is fitted to."""
 
+    embeddings_learn: ClassVar[bool] = False
     fit: FitConfig = FitConfig()
 
     @model_validator(mode="after")
     def _every_part_is_used(self) -> FittedHeadConfig:
-        if self.penalties and not self.epochs:
-            rule = "need epochs: without any, the class means and the covariance are the whole fit"
-            raise broken_rule("penalties", rule, got="penalties, and fit.epochs of 0")
+        if not self.epochs and (unused := self._of_epochs):
+            rule = "has no effect without epochs: the class means, and lgm's covariance, are the whole fit"
+            epochs = "0, the default of lgm" if self.fit.epochs is None else "0"
+            raise broken_rule(unused[0], rule, got=f"{unused[0]} beside fit.epochs of {epochs}")
         return self
+
+    @property
+    def _of_epochs(self) -> list[str]:
+        """The keys that were set and that nothing but epochs reads."""
+        rates = [f"fit.{key}" for key in ("learning_rate", "batch_size") if key in self.fit.model_fields_set]
+        return [*(key for key in ("penalties", "criterion") if key in self.model_fields_set), *rates]
 
     @property
     def epochs(self) -> int:

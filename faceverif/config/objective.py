@@ -5,6 +5,9 @@ What makes no sense together is refused here, with the reason.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import ClassVar
+
 from pydantic import model_validator
 
 from faceverif.config.criteria import CriterionConfig, CrossEntropyConfig
@@ -13,7 +16,11 @@ from faceverif.config.penalties import PenaltyConfig
 from faceverif.config.section import Section, broken_rule
 
 # What reaches the backbone without the head.
-_OF_EMBEDDINGS = {"triplet", "margin", "n_pair", "proxy_nca", "contrastive", "distill"}
+_OF_EMBEDDINGS = {"triplet", "margin", "n_pair", "proxy_nca", "contrastive", "distill", "center"}
+# Of these, what leaves embeddings apart: center alone draws all of them to one point.
+_APART = _OF_EMBEDDINGS - {"center"}
+# What has no gradient but that of the embeddings and of its own parameters.
+_OF_EMBEDDINGS_ALONE = _OF_EMBEDDINGS | {"magnitude"}
 
 
 class ObjectiveConfig(Section):
@@ -24,6 +31,8 @@ class ObjectiveConfig(Section):
         criterion: the loss of each sample, from its logits and label.
         penalties: terms that are added to the loss.
     """
+
+    embeddings_learn: ClassVar[bool] = True  # False: they are computed once, and the head alone learns
 
     head: HeadConfig
     criterion: CriterionConfig = CrossEntropyConfig()
@@ -40,10 +49,19 @@ class ObjectiveConfig(Section):
             reason = self._refusal(name)
             if reason:
                 raise broken_rule(f"penalties.{place}.name", reason, got=f"{name} beside {self.head.name}")
-        if self._probe and not names:
-            rule = "leaves the backbone nothing to learn from but pair losses or distill: add one"
-            raise broken_rule("head.probe", rule, got="true without penalties")
+        self._refuse_idle_probe(names)
         return self
+
+    def _refuse_idle_probe(self, penalties: Sequence[str]) -> None:
+        if not self._probe:
+            return
+        if not self.embeddings_learn:
+            rule = "must be false here, where the embeddings stay as they are anyway"
+            raise broken_rule("head.probe", rule, got="true")
+        if not _APART.intersection(penalties):
+            rule = "leaves the backbone nothing to learn from but pair losses or distill: add one"
+            given = "center, which alone draws all embeddings to one point" if penalties else "no penalties"
+            raise broken_rule("head.probe", rule, got=f"true with {given}")
 
     @property
     def starts_from_data(self) -> bool:
@@ -56,6 +74,8 @@ class ObjectiveConfig(Section):
 
     def _refusal(self, penalty: str) -> str:
         """Why that penalty makes no sense beside the head; empty where it does."""
+        if not self.embeddings_learn and penalty in _OF_EMBEDDINGS_ALONE:
+            return f"{penalty} changes embeddings, which stay as they are here; leave it out"
         lgm = self.head.name == "lgm"
         if penalty == "likelihood" and not lgm:
             return "likelihood needs the lgm head, since no other models densities; try center"
@@ -68,5 +88,5 @@ class ObjectiveConfig(Section):
         if penalty == "mhe" and lgm:
             return "mhe spreads directions of class weights, and the means of lgm are places"
         if penalty not in _OF_EMBEDDINGS and self._probe:
-            return "only pair losses and distill reach the backbone with head.probe; leave the others out"
+            return "only pair losses, center and distill reach the backbone with head.probe; leave it out"
         return ""

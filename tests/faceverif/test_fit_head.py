@@ -17,12 +17,15 @@ from data_prep.dataset.manifest import AlignedDataset
 from data_prep.errors import InputError
 from faceverif.backbones import build_backbone
 from faceverif.config.fitted_head import fitted_head_config
+from faceverif.config.objective import ObjectiveConfig
 from faceverif.config.reading import validate_config
 from faceverif.heads import HEADS
 from faceverif.heads.lgm import LGMHead
 from faceverif.heads.moments import ClassMoments
 from faceverif.models import MODEL_NAME, PreprocessingSpec, save_model
 from faceverif.models.face_classifier import CLASSIFIER_NAME, load_face_classifier
+from faceverif.objective import Objective
+from faceverif.penalties import PENALTIES, EmbeddedBatch, Lesson
 from faceverif.training.data import load_training_photos
 from faceverif.training.fit_head import fit_head
 from faceverif.training.loop import prepare
@@ -156,7 +159,15 @@ def test_means_of_a_training_start_at_the_data(model: Path, data: Path, tmp_path
 @pytest.mark.parametrize(
     ("head", "overrides", "said"),
     [
-        ("lgm", ["penalties=[{name: likelihood, weight: 0.1}]"], r"penalties: need epochs.*fit\.epochs of 0"),
+        (
+            "lgm",
+            ["penalties=[{name: likelihood, weight: 0.1}]"],
+            r"penalties: has no effect without epochs.*fit\.epochs of 0, the default of lgm",
+        ),
+        ("lgm", ["criterion={name: focal}"], r"criterion: has no effect without epochs"),
+        ("cosface", ["fit.epochs=0", "fit.learning_rate=0.1"], r"fit\.learning_rate: .*fit\.epochs of 0"),
+        ("lgm", ["fit.batch_size=7"], r"fit\.batch_size: has no effect without epochs"),
+        ("softmax", ["head.probe=true"], r"head\.probe: must be false here"),
         ("lgm", ["data.min_photos_per_identity=20"], r"two people or more with 20 aligned photos each"),
         ("nobody", [], r"head.*nobody"),
         ("cosface", ["fit.epochs=-1"], r"fit\.epochs"),
@@ -168,6 +179,36 @@ def test_what_cannot_be_fitted_is_said(
     with pytest.raises(InputError, match=said):
         fitted(model, data, tmp_path / "run", head, *overrides)
     assert not (tmp_path / "run").exists()
+
+
+def reaches_the_head(penalty: dict[str, Any], head: dict[str, Any]) -> bool:
+    """Whether a penalty leaves a gradient at a head where the embeddings are fixed."""
+    settings = {"head": head, "penalties": [penalty]}
+    torch.manual_seed(0)
+    objective = Objective(
+        validate_config(ObjectiveConfig, settings, source="test"), classes=PEOPLE, embedding_dim=DIM
+    )
+    x, labels = torch.randn(16, DIM), torch.arange(PEOPLE).repeat(4)
+    for _ in range(2):  # SNR's thresholds follow from the batch before
+        lesson = Lesson(torch.randn(16, DIM))
+        batch = EmbeddedBatch(x, labels, objective.head(x, labels), objective.head, lesson)
+        value = objective.penalties[0](batch).mean()
+    if not value.requires_grad:
+        return False
+    gradients = torch.autograd.grad(value, list(objective.head.parameters()), allow_unused=True)
+    return any(each is not None and each.any() for each in gradients)
+
+
+@pytest.mark.parametrize("penalty", PENALTIES)
+def test_penalties_that_reach_no_head_are_refused(penalty: str) -> None:
+    head = {"magnitude": "magface", "likelihood": "lgm"}.get(penalty, "softmax")
+    section = {"name": penalty, "weight": 1} | ({"update": "batch"} if penalty == "snr" else {})
+    overrides = [f"penalties={json.dumps([section])}", "fit.epochs=1"]
+    if reaches_the_head(section, {"name": head} | ({"alpha": 0.1} if head == "lgm" else {})):
+        assert fitted_head_config(head, data="data", overrides=overrides).penalties[0].name == penalty
+    else:
+        with pytest.raises(InputError, match=rf"penalties\.0\.name: {penalty} changes embeddings"):
+            fitted_head_config(head, data="data", overrides=overrides)
 
 
 def test_a_shared_covariance_needs_photos(model: Path, tmp_path: Path) -> None:

@@ -198,8 +198,13 @@ def test_gsc_sees_the_logits_that_the_criterion_sees() -> None:
         ({"name": "softmax", "probe": True}, (), r"head\.probe: leaves the backbone nothing .*; got true"),
         (
             {"name": "softmax", "probe": True},
+            ("center",),
+            r"head\.probe: leaves .* draws all embeddings to one",
+        ),
+        (
+            {"name": "softmax", "probe": True},
             ("triplet", "gsc"),
-            r"penalties\.1\.name: only pair losses and distill reach the backbone .*; got gsc beside softmax",
+            r"penalties\.1\.name: only pair losses, center and distill reach .*; got gsc beside softmax",
         ),
     ],
 )
@@ -266,7 +271,9 @@ def test_a_single_class_leaves_nothing_to_learn(penalties: tuple[str, ...]) -> N
 def test_a_probe_leaves_the_backbone_to_the_pair_loss() -> None:
     x, y = drawn()
     x.requires_grad_()
-    model = objective({"name": "softmax", "probe": True}, "cross_entropy", ("triplet",))
+    probe = {"name": "softmax", "probe": True}
+    config(probe, "cross_entropy", ("triplet", "center"))  # both look at embeddings
+    model = objective(probe, "cross_entropy", ("triplet",))
     [towards] = torch.autograd.grad(model(x, y).loss, x)
     [alone] = torch.autograd.grad(0.1 * model.penalties[0].loss(x, y), x)
     torch.testing.assert_close(towards, alone)
