@@ -26,7 +26,7 @@ from data_prep.dataset.manifest import (
     header_for,
     write_manifest,
 )
-from data_prep.detection.choice import MTCNN, described_detector, second_pass_of
+from data_prep.detection.choice import MTCNN, described_detector, load_detector, second_pass_of
 from data_prep.detection.faces import GIVEN_POLICY, POLICY
 from data_prep.errors import InputError, printable_lines
 from data_prep.lock import filled
@@ -169,6 +169,8 @@ def _header(photos: Sequence[SourcePhoto], template: Template, settings: AlignSe
         return _header_of_given(photos, template, settings)
     form = already_aligned.Sample(photos).form()
     if form is None:
+        if settings.detector != MTCNN:  # another network is refused before OUT is begun with it
+            load_detector(settings.detector, settings.min_face_px)
         policy = POLICY if isinstance(template, LandmarkTemplate) else f"{POLICY}, {template.geometry}"
         return header_for(
             template,

@@ -59,8 +59,13 @@ class RemoteWorker:
             return STOPPED, packed_error(error)
 
 
-def packed_error(error: BaseException) -> bytes:
-    """An error for the other side to raise: the user's and the system's as it is, a bug as its traceback."""
-    if not isinstance(error, InputError | OSError | MemoryError):
-        error = RuntimeError("".join(traceback.format_exception(error)))
-    return pickle.dumps(error)
+def packed_error(error: Exception) -> bytes:
+    """An error for the other side to raise, as `portable_error` gives it."""
+    return pickle.dumps(portable_error(error))
+
+
+def portable_error(error: Exception) -> Exception:
+    """The error of a user or of the system as it is; a bug as its traceback, which always travels."""
+    if isinstance(error, InputError | OSError | MemoryError):
+        return error
+    return RuntimeError("".join(traceback.format_exception(error)))

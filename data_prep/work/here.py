@@ -15,9 +15,12 @@ from multiprocessing import get_context, parent_process
 from typing import Any
 
 from data_prep.device import chosen_name, computing_device
+from data_prep.work.carried import portable_error
 from data_prep.work.job import Engine, Job, Result, Shard, WorkStopped
 from data_prep.work.worker import use_threads, work_of, work_on_one_core
 
+_FEWER_FIX = "Run the same command again, with --workers 1: it continues where it stopped."
+_ALONE_FIX = "Free some memory, then run the same command again: it continues where it stopped."
 _GPU_BYTES_PER_WORKER = 2 * 2**30  # the context of a process, the networks and a batch
 
 
@@ -104,29 +107,33 @@ def _results(pool: ProcessPoolExecutor, count: int, shards: Iterable[Any]) -> It
     while running:
         done, running = wait(running, return_when=FIRST_COMPLETED)
         running |= {pool.submit(_run, shard) for shard in islice(waiting, len(done))}
-        yield from (_result(future) for future in done)
+        yield from (_result(future, count) for future in done)
 
 
-def _result(future: Future[Any]) -> Any:
+def _result(future: Future[Any], count: int) -> Any:
     try:
         return future.result()
     except BrokenProcessPool as error:
         raise WorkStopped(
             "--workers",
-            "every worker process needs about 1 GB of memory",
+            "every worker process needs about 1 GB of memory, and 2 GB for a photo of 50 megapixels",
             got="a worker process died",
-            fix="Run the same command again, with --workers 1: it continues where it stopped.",
+            fix=_FEWER_FIX if count > 1 else _ALONE_FIX,
         ) from error
 
 
 _work: Callable[[Any], Any]
+_trouble: Exception | None = None  # that came while this worker started
 
 
 def _start_worker(job: Job[Any, Any], device: str) -> None:
-    global _work
+    global _work, _trouble
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends the pool
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    _work = work_on_one_core(job, device)
+    try:
+        _work = work_on_one_core(job, device)
+    except Exception as error:  # one that leaves an initializer ends the pool and is not handed on
+        _trouble = error
 
 
 def _end_with_parent() -> None:
@@ -137,4 +144,6 @@ def _end_with_parent() -> None:
 
 
 def _run(shard: Any) -> Any:
+    if _trouble is not None:
+        raise portable_error(_trouble)
     return _work(shard)

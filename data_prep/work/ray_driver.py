@@ -263,7 +263,7 @@ def _no_worker(seconds: float) -> WorkStopped:
 def _deadly(error: Exception) -> WorkStopped:
     return WorkStopped(
         "--on ray",
-        "every worker needs about 1 GB of memory, and nodes that stay",
+        "every worker needs about 1 GB of memory, 2 GB for a photo of 50 megapixels, and a node that stays",
         got=f"{_DEATHS} dead workers on one shard ({_in_short(error)})",
         fix="Run the same command again, with fewer workers per node: it does what is left.",
     )

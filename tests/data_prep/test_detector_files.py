@@ -233,3 +233,9 @@ def test_nine_outputs_of_another_network_are_refused(tmp_path: Path) -> None:
         graph.give(f"out{number}", graph.judged(8, one, one), [-1, 1], of=["n", 1])
     with pytest.raises(InputError, match=r"must be SCRFD with landmarks.*none of 4 numbers"):
         load_detector(str(graph.saved(tmp_path / "net.onnx")), 12)
+    (tmp_path / "photos").mkdir()
+    Image.fromarray(white_cell(3, 3)).save(tmp_path / "photos/1.png")
+    settings = AlignSettings(detector=str(tmp_path / "net.onnx"))
+    with pytest.raises(InputError, match="none of 4 numbers"):
+        align_folder(tmp_path / "photos", tmp_path / "out", settings=settings)
+    assert not (tmp_path / "out").exists()

@@ -202,7 +202,7 @@ def test_a_dead_worker_is_an_error_not_a_hang(
 ) -> None:
     monkeypatch.setattr(here, "_start_worker", _die)
     monkeypatch.setattr(prepare, "_PHOTOS_PER_TASK", 8)
-    with pytest.raises(InputError, match="a worker process died"):
+    with pytest.raises(InputError, match=r"a worker process died\. Free some memory"):
         align_folder(people, tmp_path / "out", settings=_SETTINGS, engine=Processes(1))
 
 
