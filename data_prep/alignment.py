@@ -27,6 +27,7 @@ ARCFACE_112 = (
 # Networks see the middle of a crop. L-GM's 120 of 128 pixels, the common 112 of 128 and the demo's 96 of 112
 # leave the face whole; 64 of 112 would show a third of it.
 SMALLEST_CUT = 5 / 6
+_WARP_SIDE = 2**15 - 1  # from here on OpenCV before version 5 refuses to warp a picture
 
 
 @dataclass(frozen=True)
@@ -275,18 +276,39 @@ def align_face(
     # INTER_AREA does not exist for warps; a face much larger than the crop is first halved until bilinear
     # interpolation no longer skips pixels.
     shrink = 1.0 / np.sqrt(abs(np.linalg.det(matrix[:, :2])))
-    while shrink >= 2.0 and min(photo.shape[:2]) >= 2:
+    while shrink >= 2.0 and max(photo.shape[:2]) >= 2:
         height, width = photo.shape[:2]
-        half = cv2.resize(photo, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
+        half_height, half_width = max(1, height // 2), max(1, width // 2)
+        half = cv2.resize(photo, (half_width, half_height), interpolation=cv2.INTER_AREA)
         photo = np.asarray(half, dtype=np.uint8)
-        grow_x, grow_y = width / (width // 2), height / (height // 2)
+        grow_x, grow_y = width / half_width, height / half_height
         # p_full = (p_half + 0.5) * grow - 0.5
         matrix = matrix @ np.array(
             [[grow_x, 0, 0.5 * grow_x - 0.5], [0, grow_y, 0.5 * grow_y - 0.5], [0, 0, 1]]
         )
         shrink /= 2.0
+    if max(photo.shape[:2]) >= _WARP_SIDE:
+        photo, matrix = _around_crop(photo, matrix, template.crop_px)
     crop = cv2.warpAffine(photo, matrix, size, flags=cv2.INTER_LINEAR, borderValue=0)
     return np.asarray(crop, dtype=np.uint8)
+
+
+def _around_crop(
+    photo: NDArray[np.uint8], matrix: NDArray[np.float64], crop_px: int
+) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    """The pixels of a photo that a crop is made of, and the transform from there; see `align_face`.
+
+    Other photos are warped whole: from a part of them the last bit of a crop may differ.
+    """
+    height, width = photo.shape[:2]
+    corners = np.array([[x, y] for x in (-1, crop_px) for y in (-1, crop_px)], np.float64)
+    there = np.linalg.solve(matrix[:, :2], (corners - matrix[:, 2]).T).T
+    # One pixel at least, so that a crop beyond the photo is black.
+    left, top = np.clip(np.floor(there.min(axis=0)) - 1, 0, [width - 1, height - 1]).astype(int)
+    right, bottom = np.clip(np.ceil(there.max(axis=0)) + 2, [left + 1, top + 1], [width, height]).astype(int)
+    shifted = matrix[:, 2] + matrix[:, :2] @ [left, top]
+    part = np.ascontiguousarray(photo[top:bottom, left:right])
+    return part, np.column_stack([matrix[:, :2], shifted])
 
 
 def crop_box(photo: NDArray[np.uint8], box: NDArray[np.floating], template: BoxTemplate) -> NDArray[np.uint8]:

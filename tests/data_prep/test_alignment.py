@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import cv2
 import numpy as np
@@ -132,6 +133,48 @@ def test_what_lies_beyond_the_photo_is_black() -> None:
     crop = align_face(photo, _TEMPLATE + np.array([56, 0]), WARPS["arcface-112"])
     assert crop[:, :50].min() == 255
     assert crop[:, 62:].max() == 0
+
+
+warp_affine = cv2.warpAffine
+
+
+def warp_before_version_5(photo: NDArray[np.uint8], *others: Any, **settings: Any) -> Any:
+    """OpenCV's warp, with the limit that it had."""
+    assert max(photo.shape[:2]) < 2**15 - 1
+    return warp_affine(photo, *others, **settings)
+
+
+@pytest.mark.parametrize("upright", [False, True])
+@pytest.mark.parametrize(("place", "enlarged"), [(-60, 1.0), (700, 2.1), (34_400, 1.0), (34_400, 2.1)])
+def test_a_face_in_a_panorama_is_that_of_the_part_around_it(
+    place: int, enlarged: float, upright: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grey = np.random.default_rng(0).integers(0, 256, (9, 34_600), np.uint8).repeat(16, axis=0)
+    photo = grey[..., None].repeat(3, axis=2)
+    begin = max(place - 400, 0)  # even, so that halving takes the same pixels together
+    part, turn = photo[:, begin : begin + 1000], (1, 0, 2) if upright else (0, 1, 2)
+    shift, before = ((20, place), (0, begin)) if upright else ((place, 20), (begin, 0))
+    landmarks = applied(similarity(0.2, enlarged, shift), _TEMPLATE)
+    photo, part = (np.ascontiguousarray(each.transpose(turn)) for each in (photo, part))
+    expected = align_face(part, landmarks - before, WARPS["arcface-112"])
+    assert expected.any()
+    monkeypatch.setattr(cv2, "warpAffine", warp_before_version_5)
+    crop = align_face(photo, landmarks, WARPS["arcface-112"])
+    assert np.abs(crop.astype(int) - expected).max() <= 1
+
+
+def test_a_face_beyond_a_panorama_is_black(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cv2, "warpAffine", warp_before_version_5)
+    photo = np.full((20, 33_000, 3), 255, np.uint8)
+    for place in ([-500, 0], [33_200, 0], [0, 300], [0, -300]):
+        assert not align_face(photo, _TEMPLATE + place, WARPS["arcface-112"]).any()
+
+
+def test_a_photo_lower_than_its_face_is_halved_in_width_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cv2, "warpAffine", warp_before_version_5)
+    photo = np.full((20, 500_000, 3), 255, np.uint8)
+    crop = align_face(photo, _TEMPLATE * 2000, WARPS["arcface-112"])
+    assert crop.shape == (112, 112, 3)
 
 
 @pytest.mark.parametrize("margin_px", [0, 14, 44])
