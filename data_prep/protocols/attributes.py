@@ -8,6 +8,7 @@ A table has a header, a column with photos or identities, and attributes in all 
 from __future__ import annotations
 
 import csv
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
@@ -78,6 +79,7 @@ class Attributes:
         keyed_by, keys, used = _keys(path, header, lines)
         _refuse_twice(path, keyed_by, keys, lines)
         columns = {name: place for place, name in enumerate(header) if name and place not in used}
+        _refuse_columns_twice(path, [name for place, name in enumerate(header) if place not in used])
         if not columns:
             raise _unfit(path, f"the columns {', '.join(header)} alone")
         return cls(path, keyed_by, tuple(keys), tuple(line.fields for line in lines), columns)
@@ -116,19 +118,30 @@ class Attributes:
         for line, key in enumerate(self.keys):
             row = rows[key]
             if row is not None and found.setdefault(row, line) != line:
-                raise InputError(
-                    str(self.path),
-                    "must name each photo once",
-                    got=f"{self.keys[found[row]]} and {key}, which are one",
-                    fix="Remove one of the two lines.",
-                )
+                raise self._named_twice(found[row], line)
         return found
 
     def _by_identity(self, dataset: AlignedDataset) -> dict[int, int]:
-        exact = {key: line for line, key in enumerate(self.keys)}
-        line_of = {key.replace(" ", "_"): line for key, line in exact.items()} | exact  # as LFW's folders
-        people = dataset.column("identity").tolist()
-        return {row: line_of[person] for row, person in enumerate(people) if person in line_of}
+        joined: defaultdict[str, list[int]] = defaultdict(list)
+        for line, key in enumerate(self.keys):
+            joined[key.replace(" ", "_")].append(line)  # as LFW's folders
+        lines_of = {**joined, **{key: [line] for line, key in enumerate(self.keys)}}
+        found: dict[int, int] = {}
+        for row, person in enumerate(dataset.column("identity").tolist()):
+            lines = lines_of.get(person, [])
+            if len(lines) > 1:
+                raise self._named_twice(*lines[:2])
+            if lines:
+                found[row] = lines[0]
+        return found
+
+    def _named_twice(self, one: int, other: int) -> InputError:
+        return InputError(
+            str(self.path),
+            f"must name each {self.keyed_by} once",
+            got=f"{self.keys[one]} and {self.keys[other]}, which are one",
+            fix="Remove one of the two lines.",
+        )
 
 
 def known(text: str) -> str | None:
@@ -146,6 +159,14 @@ def _refuse_twice(path: Path, keyed_by: str, keys: Sequence[str], lines: Sequenc
                 got=f"{key}, as in line {first[key]}",
                 fix="Remove one of the two lines.",
             )
+
+
+def _refuse_columns_twice(path: Path, names: Sequence[str]) -> None:
+    twice = [name for name, count in Counter(names).items() if name and count > 1]
+    if twice:
+        raise InputError(
+            str(path), "must name each column once", got=f"{twice[0]} twice", fix="Rename one of the two."
+        )
 
 
 def _keys(path: Path, header: Sequence[str], lines: Sequence[_Line]) -> tuple[str, list[str], set[int]]:

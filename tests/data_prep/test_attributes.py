@@ -62,6 +62,13 @@ def test_a_name_with_underscores_is_not_that_with_spaces_where_both_stand(tmp_pa
         assert attributes.of(people, "sex") == ["M", "F", "X"]
 
 
+def test_two_names_that_mean_one_folder_are_told(tmp_path: Path) -> None:
+    people = write_aligned(tmp_path / "data", {f"{name}/1.jpg": b"" for name in ("A_B_C", "D")})
+    attributes = read(tmp_path, "identity,sex\nA B_C,F\nA_B C,M\nD,M\n")
+    with pytest.raises(InputError, match="must name each identity once; got A B_C and A_B C, which are one"):
+        attributes.of(people, "sex")
+
+
 def test_a_persons_name_with_spaces_is_that_of_the_folder(tmp_path: Path) -> None:
     attributes = read(tmp_path, "#\tperson\timagenum\tMale\nAaron Eckhart\t1\t1.5\n")
     assert attributes.keys == ("Aaron_Eckhart/Aaron_Eckhart_0001",)
@@ -78,6 +85,7 @@ def test_a_persons_name_with_spaces_is_that_of_the_folder(tmp_path: Path) -> Non
         ("2\nsex old\na.jpg 1 1\nb.jpg 1\n", "line 4: must have 3 fields"),
         ("photo,sex\na.jpg,F\na.jpg,F\n", "line 3: must name each photo once; got a.jpg, as in line 2"),
         ("identity,sex\nA,F\nB,F\nA,M\n", "line 4: must name each identity once; got A, as in line 2"),
+        ("photo,sex,age,sex\na.jpg,F,3,M\n", "must name each column once; got sex twice"),
         ("photo,sex\n", "its header alone"),
         ("photo,\na.jpg,\n", "the columns photo"),
         ("age,sex\n3,F\n", "got first line 'age,sex'"),

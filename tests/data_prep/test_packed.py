@@ -371,6 +371,20 @@ def test_parts_are_told_without_a_first_record_and_not_with_a_short_index(tmp_pa
     assert sum(len(load_part(path, Part(number, 3))[1]) for number in (1, 2, 3)) == 5
 
 
+def test_a_folder_has_parts_without_crops_too(folder: AlignedDataset, tmp_path: Path) -> None:
+    together = tmp_path / "together"
+    together.mkdir()
+    for part in (Part(number, 5) for number in range(1, 6)):
+        dataset, rows = load_part(folder.root, part)
+        export_webdataset(dataset, tmp_path / f"{part.number}", shard_mb=1, rows=rows, part=part)
+        for shard in (tmp_path / f"{part.number}").glob("*.tar"):
+            shard.rename(together / shard.name)
+    assert len(files(together)) == 5
+    assert contents_of(load_aligned(together)) == {
+        photo: content for photo, content in PHOTOS.items() if photo != "bob/4.png"
+    }
+
+
 def test_a_part_of_a_set_without_faces_is_refused(tmp_path: Path) -> None:
     faceless = write_aligned(tmp_path / "aligned", PHOTOS, faceless=list(PHOTOS))
     with pytest.raises(InputError, match="ALIGNED: must hold aligned crops; got none in"):
