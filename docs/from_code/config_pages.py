@@ -8,7 +8,7 @@ A test holds both to the sections.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,9 +54,15 @@ def page_text(parts: dict[str, Part]) -> str:
         heading = f"{'###' if '.' in path else '##'} {path}"
         if same == path:
             blocks.append(f"{heading}\n\n{part.meaning[:1].upper()}{part.meaning[1:]}\n\n{_table(part)}")
-        elif same.rpartition(".")[0] not in first.values() or path.count(".") == 1:
+        elif _is_named_alone(path, same, first.values()):
             blocks.append(f"{heading}\n\nAs [{same}](#{same.replace('.', '')}).\n")
     return "\n".join(blocks)
+
+
+def _is_named_alone(path: str, same: str, written: Collection[str]) -> bool:
+    """Whether a section like an earlier one gets a heading: not where the section around it refers there."""
+    around = same.rpartition(".")[0]
+    return around not in written or path.count(".") == 1 or around == path.rpartition(".")[0]
 
 
 def _table(part: Part) -> str:

@@ -227,7 +227,7 @@ class GoogLeNetConfig(_PooledSection):
 
 
 class ResNetConfig(_PooledSection):
-    """ResNets of bottleneck blocks; on small images without the early strides."""
+    """ResNet-50 or ResNet-101, of bottleneck blocks; on small images without the early strides."""
 
     name: Literal["resnet50", "resnet101"]
 

@@ -22,8 +22,9 @@ class _EmbeddingSection(Section):
     Attributes:
         embedding_dim: length of an embedding.
         input_px: side of the input.
-        pixel_mean, pixel_std: of red, green and blue on the scale of [0, 1]; the network sees
-            (pixels - pixel_mean) / pixel_std. Imported models bring their own.
+        pixel_mean: what is subtracted from red, green and blue, which lie in [0, 1]; imported models bring
+            their own.
+        pixel_std: what the differences are divided by; imported models bring their own.
     """
 
     embedding_dim: Count = 512

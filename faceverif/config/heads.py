@@ -83,9 +83,11 @@ class MagFaceConfig(Section):
 
     Attributes:
         scale: factor of the cosines.
-        lower_norm, upper_norm: lengths between which the margin grows. They must hold those that the backbone
-            gives; outside nothing depends on the length.
-        lower_margin_rad, upper_margin_rad: the margins at these lengths, in radians.
+        lower_norm: length of an embedding from which the margin grows; choose it below the shortest that the
+            backbone gives.
+        upper_norm: length up to which the margin grows; choose it above the longest that the backbone gives.
+        lower_margin_rad: the margin at `lower_norm` and below it, in radians.
+        upper_margin_rad: the margin at `upper_norm` and above it, in radians.
     """
 
     name: Literal["magface"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, get_args
 
@@ -70,6 +71,9 @@ def _explained(
     if kind == "union_tag_invalid":
         name, known = first["input"]["name"], first["ctx"]["expected_tags"]
         return f"{key}.name", f"must be one of {known}", name, _close_to(str(name), known)
+    if kind == "literal_error":
+        known, value = first["ctx"]["expected"], first["input"]
+        return key, f"must be one of {known}", None, _close_to(str(value), known)
     if kind == "union_tag_not_found":
         return f"{key}.name", _RULES["missing"], "nothing", ""
     if kind == BROKEN_RULE:
@@ -139,7 +143,7 @@ def _chosen_by(location: tuple[int | str, ...], sections: Sequence[type[Section]
 
 def _close_to(name: str, known: str) -> str:
     """The name that may have been meant, of pydantic's list of them in quotes."""
-    close = difflib.get_close_matches(name, [each.strip(" '") for each in known.split(",")], n=1)
+    close = difflib.get_close_matches(name, re.findall(r"'([^']*)'", known), n=1)
     return f"Did you mean {close[0]}?" if close else ""
 
 

@@ -130,7 +130,7 @@ def _kind(key: Schema, known: dict[str, Schema]) -> str:
         return _list_kind(key, known)
     if key.get("type") == "object":
         inner = key.get("additionalProperties")
-        return f"mapping of {_kind(inner, known)}s" if isinstance(inner, dict) else "mapping"
+        return f"mapping of {_plural(_kind(inner, known))}" if isinstance(inner, dict) else "mapping"
     if key.get("type") == "string":
         return "path" if key.get("format") == "path" else "text"
     return " ".join(filter(None, [_KINDS[key["type"]], _bounds(key)]))
@@ -144,7 +144,8 @@ def _list_kind(key: Schema, known: dict[str, Schema]) -> str:
 
 
 def _plural(kind: str) -> str:
-    return re.sub(r"^(whole number|number|section|path|mapping)\b", r"\1s", kind)
+    of_each = re.sub(r"^one of\b", "any of", kind)
+    return re.sub(r"^(whole number|number|section|path|mapping)\b", r"\1s", of_each)
 
 
 def _bounds(key: Schema) -> str:

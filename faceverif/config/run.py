@@ -25,10 +25,11 @@ class LeastQuality(Section):
     """The quality that a photo must have to be trained on; photos of which it is not known are left out.
 
     Attributes:
-        score: of the detector. null: any, as for the others.
-        eye_distance_px: distance of the eyes in the photo, in pixels.
-        frontal: cosine of the angle between the directions of face and camera; 1: the face looks into it.
-        sharpness: variance of the Laplacian of the crop, as the manifest has it.
+        score: the least score of the face detector; null: any.
+        eye_distance_px: the least distance of the eyes in the photo, in pixels; null: any.
+        frontal: the least cosine of the angle between the directions of face and camera; 1: the face looks
+            into it; null: any.
+        sharpness: the least variance of the Laplacian of the crop, as the manifest has it; null: any.
     """
 
     score: float | None = None
@@ -73,7 +74,9 @@ class AugmentationConfig(Section):
             this is the random crop: 4 for 120 out of 128.
         zoom: the size changes by a factor of up to 1 + zoom, either way.
         rotation_deg: turns by up to that angle, either way.
-        brightness, contrast, saturation: factors from 1 - x to 1 + x.
+        brightness: x; every pixel is multiplied by a factor from 1 - x to 1 + x, one for each photo.
+        contrast: the same for the pixels' differences from the photo's mean grey.
+        saturation: the same for the colours' differences from the pixel's grey.
         grey: chance of losing all colour.
         low_resolution: chance of being seen at a half, a third or a quarter of the resolution.
         erase: chance that a rectangle of 2 to 20 % of the area turns grey.

@@ -23,7 +23,6 @@ class AttackSection(Section):
     required arguments. The first line of a section's docstring describes the attack on the report's page.
 
     Attributes:
-        name: of the attack in the registry; each section narrows it to one literal.
         label: in tables and file names, where an attack is listed twice; null: its name.
         norm: of the perturbation.
         epsilons: sizes, for pixels in [0, 1]; the first attack is also made with 0.
@@ -31,7 +30,7 @@ class AttackSection(Section):
         trainings: attack only the first of each model's trainings; null: all.
     """
 
-    name: str
+    name: str  # each section narrows it to one literal
     label: Name | None = None
     norm: Norm = "linf"
     epsilons: Annotated[tuple[NotNegative, ...], Field(min_length=1)]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-DETECTORS = (
+from typing import Literal, get_args
+
+DetectorName = Literal[
     "lgm_class",
     "lgm_gaussian",
     "lgm_mixture",
@@ -15,7 +17,9 @@ DETECTORS = (
     "feature_squeezing",
     "jpeg_disagreement",
     "crop_disagreement",
-)
-CONTROLS = ("noise", "blur", "jpeg")
+]
+ControlName = Literal["noise", "blur", "jpeg"]
+DETECTORS: tuple[DetectorName, ...] = get_args(DetectorName)
+CONTROLS: tuple[ControlName, ...] = get_args(ControlName)
 # In the label of a control whose changes have the l2 norms of an attack's: between the two names.
 LIKE = "-like-"

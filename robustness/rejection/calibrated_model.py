@@ -97,7 +97,7 @@ def fit_model(config: RejectionConfig, model: ModelConfig, run: LoadedRun) -> Fi
     Raises:
         InputError: the model's own detector needs what the model does not have.
     """
-    detectors = {model.detector: build_detector(model.detector, run.model)}
+    detectors: dict[str, Detector] = {model.detector: build_detector(model.detector, run.model)}
     for name in config.detectors:
         if fits(name, run.model):  # a softmax models no likelihood; the table has a gap there
             detectors.setdefault(name, build_detector(name, run.model))

@@ -25,9 +25,12 @@ CONFIGS = Path(__file__).parents[2] / "configs" / "rejection"
         ),
         (
             {"models": [{"name": "a", "settings": {}, "detector": "odd"}]},
-            r"models\.0\.detector: must be of lgm.*got odd\. Fix it in test or by --set\.$",
+            r"models\.0\.detector: must be one of 'lgm.*got odd\. Fix it in test or by --set\.$",
         ),
-        ({"detectors": ["odd"]}, "^detectors: must be of lgm.*; got odd"),
+        (
+            {"detectors": ["knn", "mahalanobi"]},
+            r"^detectors\.1: must be one of 'lgm.*; got mahalanobi\. Did you mean mahalanobis\?",
+        ),
         (
             {"attacks": [{"name": "fgsm", "epsilons": [-0.1]}]},
             r"greater than or equal to 0; got -0\.1\. Fix it in test or by --set\.$",
@@ -45,7 +48,7 @@ CONFIGS = Path(__file__).parents[2] / "configs" / "rejection"
             r"^attacks\.0\.rate: must be one of rates: 0\.05, 0\.2; got 0\.3\.",
         ),
         ({"attacks": [{"name": "odd", "epsilons": [0.1]}]}, "must be one of .*fgsm"),
-        ({"controls": {"changes": ["odd"]}}, r"^controls\.changes: must be of noise, blur, jpeg.*got odd"),
+        ({"controls": {"changes": ["odd"]}}, r"^controls\.changes\.0: must be one of 'noise'.*got odd"),
         (
             {"published": [{"model": "l-gm", "attack": "square", "epsilon": 0}]},
             "^published: .*are run; got l-gm, square",

@@ -133,7 +133,7 @@ def test_a_photo_without_a_face_left_is_told(
     ("changes", "complaint"),
     [
         ({"out": "x.jpg"}, r"out: must be a \.png file"),
-        ({"name": "patch", "region": "ear"}, "region: input should be"),
+        ({"name": "patch", "region": "ear"}, "region: must be one of"),
         ({"name": "evolutionary"}, "threshold: must be given"),
         ({"model": faceverif.Recogniser(pattern_embedder(template="facenet-160"))}, "warped to landmarks"),
     ],
