@@ -24,6 +24,7 @@ from faceverif.heads.lgm import LGMHead
 from faceverif.images.base import LabelledImages
 from faceverif.images.faces import STRANGER, FaceImages
 from faceverif.models.embedder import PreprocessingSpec
+from faceverif.models.location import MODEL_OPTION
 from faceverif.models.model_file import holds_face_model
 from faceverif.models.sealed_tensors import ModelFormat
 from robustness.attacked_model import AttackedModel
@@ -237,7 +238,10 @@ def load_guard(run: Path, *, rate: float) -> GuardedModel:
 def _face_run(run: Path) -> tuple[LoadedRun, PreprocessingSpec]:
     if not holds_face_model(run):
         raise InputError(
-            "--run", "must be a finished face run", got=run, fix=how_to_finish(run, "faceverif train")
+            MODEL_OPTION,
+            "must be a finished face run, or a folder by `faceverif fit-head`",
+            got=run,
+            fix=how_to_finish(run, "faceverif train"),
         )
     finished = load_run(run)
     assert finished.spec is not None  # it holds a face model

@@ -10,7 +10,7 @@ import typer
 from data_prep.device import choose_device
 from data_prep.errors import InputError
 from faceverif.cli.checks import exists, made_by
-from faceverif.cli.options import Device, Model, OutDir
+from faceverif.cli.options import Device, FolderOfModel, OutDir
 
 NormOfChanges = Annotated[
     Literal["l2", "linf"],
@@ -39,7 +39,7 @@ Threshold = Annotated[
 
 
 def certify(
-    model: Model,
+    model: FolderOfModel,
     out: OutDir,
     norm: NormOfChanges = "l2",
     epsilon: Epsilons = None,

@@ -57,6 +57,16 @@ def some_models(parameter: typer.CallbackParam, value: list[Path] | None) -> lis
     return value and [names_model(parameter, model) for model in value]
 
 
+def one_model_folder(parameter: typer.CallbackParam, value: list[Path] | None) -> list[Path] | None:
+    """As `one_model`, for commands that need gradients or classes: no .onnx file."""
+    from faceverif.models.location import refuse_onnx
+
+    named = one_model(parameter, value)
+    for model in named or []:
+        refuse_onnx(model, field=_named(parameter))
+    return named
+
+
 def names_model(parameter: typer.CallbackParam, value: Path) -> Path:
     """A path where a model lies. Of a model's file the folder is taken: guard and thresholds lie there."""
     from faceverif.models.location import named_model

@@ -9,7 +9,7 @@ import typer
 
 from data_prep.device import choose_device
 from faceverif.cli.checks import can_be_folder, exists, made_by, names_model
-from faceverif.cli.options import DataDir, Device, Model, OnnxOutput, Preprocess
+from faceverif.cli.options import DataDir, Device, FolderOfModel, OnnxOutput, Preprocess
 from faceverif.exporting.request import ExportRequest, Target, chosen_precision
 
 
@@ -51,7 +51,7 @@ def import_model_file(
 
 
 def fit_head(
-    model: Model,
+    model: FolderOfModel,
     data: DataDir,
     out: Annotated[
         Path,

@@ -17,6 +17,7 @@ from faceverif.cli.checks import (
     known_preprocessing,
     made_by,
     one_model,
+    one_model_folder,
 )
 from faceverif.template_matching.options import Pooling
 
@@ -33,6 +34,15 @@ Model = Annotated[
         callback=one_model,
         metavar="<path>",
         help="Folder of a run or of an imported model, or an .onnx file.",
+    ),
+]
+FolderOfModel = Annotated[
+    list[Path],
+    typer.Option(
+        *_MODEL_NAMES,
+        callback=one_model_folder,
+        metavar="<path>",
+        help="Folder of a run or of an imported model; an .onnx file must be imported first.",
     ),
 ]
 OptionalModel = Annotated[
@@ -99,7 +109,7 @@ Device = Annotated[
 Flip = Annotated[bool, typer.Option(help="Average the embedding with that of the mirrored crop.")]
 Overrides = Annotated[
     list[str] | None,
-    typer.Option("--set", help="Replace a key of the config: --set head.margin=0.4. May be repeated."),
+    typer.Option("--set", help="Replace a key of the config: --set training.epochs=5. May be repeated."),
 ]
 Resume = Annotated[
     bool,

@@ -11,7 +11,7 @@ import typer
 from data_prep.device import choose_device
 from data_prep.errors import InputError
 from faceverif.cli.checks import can_be_file, exists, load_checked, made_by, some_models
-from faceverif.cli.options import Device, Model, OnnxOutput, OptionalModel, OutDir, Overrides, Preprocess
+from faceverif.cli.options import Device, FolderOfModel, OnnxOutput, OptionalModel, OutDir, Preprocess
 
 if TYPE_CHECKING:
     from faceverif.recogniser import Recogniser
@@ -22,7 +22,10 @@ _ABOUT_ONNX = ("preprocess", "output")  # arguments that say what an .onnx file 
 def reject(
     config: Annotated[Path, typer.Argument(help="Models, attacks and detectors: configs/rejection/*.yaml.")],
     out: OutDir,
-    override: Overrides = None,
+    override: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Replace a key of the config: --set evaluation=50. May be repeated."),
+    ] = None,
     device: Device = "auto",
 ) -> None:
     """Attack models, detect the attacked inputs, and report how well that works."""
@@ -54,7 +57,7 @@ CleanPhotos = Annotated[
 
 
 def calibrate_rejection(
-    model: Model,
+    model: FolderOfModel,
     data: CleanPhotos = None,
     device: Device = "auto",
 ) -> None:

@@ -92,7 +92,14 @@ def experiment(
     only: Annotated[
         list[str] | None, typer.Option("--only", help="Run only this method or case; may be repeated.")
     ] = None,
-    override: Overrides = None,
+    override: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="Replace a key of the config: --set common.training.epochs=5 for all runs, "
+            "--set methods.0.seeds=[0] for one method. May be repeated.",
+        ),
+    ] = None,
     device: Device = "auto",
 ) -> None:
     """Run the table of a paper, methods x seeds, and show our numbers beside the paper's."""

@@ -72,9 +72,28 @@ def named_model(model: Path, *, field: str = MODEL_OPTION) -> Path:
     return file if is_onnx(file) else file.parent
 
 
+def refuse_onnx(model: Path, *, field: str = MODEL_OPTION) -> None:
+    """Stop where a model must have gradients, which onnxruntime does not give.
+
+    Raises:
+        InputError: an .onnx file; with the command that imports it.
+    """
+    if is_onnx(model):
+        raise InputError(
+            field,
+            "must be the folder of a run or of an imported model here",
+            got=model,
+            fix=f"{_import_of(model)} --preprocess PREPROCESS --out models/{shlex.quote(model.stem)}",
+        )
+
+
+def _import_of(file: Path) -> str:
+    return f"Import it first: {shlex.join(['faceverif', 'import', str(file)])}"
+
+
 def _way_to_a_model(path: Path) -> str:
     if path.is_file() and path.suffix.lower() in _CHECKPOINTS:
-        return f"Import it first: {shlex.join(['faceverif', 'import', str(path)])} --out runs/imported"
+        return f"{_import_of(path)} --out runs/imported"
     if path.is_dir() and (inside := sorted(path.glob("*.onnx")) + sorted(path.glob(f"*/{MODEL_NAME}"))):
         return f"Name what lies in it: {inside[0] if is_onnx(inside[0]) else inside[0].parent}"
     if path.is_dir():

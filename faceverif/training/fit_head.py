@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import copyfile
@@ -25,7 +24,7 @@ from faceverif.config.optimisation import AdamWConfig
 from faceverif.heads.moments import ClassMoments
 from faceverif.models import MODEL_NAME, TorchEmbedder, load_model
 from faceverif.models.face_classifier import CLASSIFIER_NAME, PhotoRows, save_face_classifier
-from faceverif.models.location import MODEL_OPTION, is_onnx, model_file_of
+from faceverif.models.location import MODEL_OPTION, model_file_of, refuse_onnx
 from faceverif.objective import Objective
 from faceverif.provenance import describe_start
 from faceverif.training.data import TrainingPhotos, load_training_photos
@@ -97,15 +96,8 @@ def fit_head(model: Path, config: FittedHeadConfig, run: Path) -> FittedHead:
 
 
 def _model(model: Path) -> TorchEmbedder:
-    file = model_file_of(model)
-    if is_onnx(file):
-        raise InputError(
-            MODEL_OPTION,
-            "must be a model with gradients: an imported one, or a run",
-            got=model,
-            fix=f"Import it first: {shlex.join(['faceverif', 'import', str(model)])} --out runs/imported",
-        )
-    return load_model(file, field=MODEL_OPTION)
+    refuse_onnx(model)
+    return load_model(model_file_of(model), field=MODEL_OPTION)
 
 
 def _refuse_model_in(run: Path) -> None:

@@ -75,7 +75,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "calfw.csv").write_text("left,right,same\n" + "a,b,1\na,c,0\n" * 2)
     (folder / "ijb").mkdir()
     (folder / "ijb/x_face_tid_mid.txt").write_text("1.jpg 1 1\n")
-    for name in ("photo.jpg", "file", "net.pth", "m/model.safetensors", "parent/m/model.safetensors"):
+    for name in (
+        "photo.jpg",
+        "file",
+        "net.onnx",
+        "net.pth",
+        "m/model.safetensors",
+        "parent/m/model.safetensors",
+    ):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).touch()
     return folder
@@ -140,7 +147,7 @@ WRONG = [
     ("reject run.yaml --out x", "which is one for `faceverif train`"),
     ("reject reject.yaml --out x --set attacks.0.stepz=3", "attacks.0.stepz: is not a key of attacks.0 pgd"),
     ("reject reject.yaml --out x --set attacks.0.name=pdg", "attacks.0.name: "),
-    ("reject reject.yaml --out x --set detectors=[lgm]", "detectors: must be of lgm_class"),
+    ("reject reject.yaml --out x --set detectors=[lgm]", "detectors.0: must be one of 'lgm_class'"),
     ("reject reject.yaml --out x --set training.epochs=1", "epochs: is not a key of model a"),
     ("reject reject.yaml --out x --set training.data.path=no", "data.path: there is no such file"),
     (
@@ -162,6 +169,14 @@ WRONG = [
     (
         "embed --data there --out e.parquet --model net.pth",
         "got net.pth. Import it first: faceverif import net.pth --out runs/imported",
+    ),
+    *(
+        (
+            f"{command} --model net.onnx",
+            "--model: must be the folder of a run or of an imported model here; got net.onnx. "
+            "Import it first: faceverif import net.onnx --preprocess PREPROCESS --out models/net",
+        )
+        for command in ("fit-head --data there --out x", "calibrate-rejection", "certify --out x")
     ),
     ("embed --data there --out e.parquet --model parent", "Name what lies in it: parent/m"),
     (
@@ -383,6 +398,15 @@ def test_no_command_is_left_out() -> None:
 
 def test_nothing_was_written(folder: Path, ended: dict[str, tuple[int, str, str, list[str]]]) -> None:
     configs = {f"{name}.yaml" for name in ("run", "images", "table", "reject", "runs", "wrong")}
-    names = configs | {"there", "photo.jpg", "file", "net.pth", "m", "model.safetensors", "parent"}
+    names = configs | {
+        "there",
+        "photo.jpg",
+        "file",
+        "net.onnx",
+        "net.pth",
+        "m",
+        "model.safetensors",
+        "parent",
+    }
     names |= {"ijb", "x_face_tid_mid.txt", "cplfw", "calfw.csv"}
     assert {path.name for path in folder.rglob("*")} == names

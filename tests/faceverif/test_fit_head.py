@@ -255,7 +255,7 @@ def test_a_head_whose_logits_are_not_finite_is_not_written(
 
 def test_an_onnx_file_is_imported_first(data: Path, tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(b"")
-    with pytest.raises(InputError, match=r"--model: must be a model with gradients.*import .*model\.onnx"):
+    with pytest.raises(InputError, match=r"--model: must be the folder of a run .*import .*model\.onnx"):
         fitted(tmp_path / "model.onnx", data, tmp_path / "run")
 
 

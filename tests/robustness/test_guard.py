@@ -220,7 +220,7 @@ def test_the_training_set_is_no_clean_data(run: Path) -> None:
 def test_what_a_run_lacks_is_said(run: Path, tmp_path: Path) -> None:
     with pytest.raises(
         InputError,
-        match=r"--run: must be a finished face run; got .*Name a folder that `faceverif train` filled",
+        match=r"--model: must be a finished face run, or .*; got .*Name a folder that `faceverif train`",
     ):
         calibrate_guard(tmp_path / "nothing")
     bare = tmp_path / "bare"
