@@ -24,6 +24,11 @@ _OUT_OF_MEMORY = (
     *("out of memory", "can't allocate memory", "cannot allocate memory", "insufficient memory"),
     *("failed to allocate memory", "bad_alloc"),
 )
+_LESS_AT_ONCE = "Give it more, or less to do at once: a smaller batch, fewer workers, smaller photos"
+_LESS_ON_A_GPU = (
+    "The GPU needs less to do at once: raise training.accumulate, take training.precision=bf16-mixed or a "
+    "smaller training.batch_size; or compute with --device cpu"
+)
 
 
 def system_trouble(error: BaseException) -> str | None:
@@ -37,10 +42,8 @@ def _trouble(error: BaseException) -> str | None:
         return "the disk is full. Free some space"
     for cause in _causes(error):
         if isinstance(cause, MemoryError) or any(words in str(cause).lower() for words in _OUT_OF_MEMORY):
-            return (
-                f"out of memory ({first_line(cause)[:100]}). "
-                "Give it more, or less to do at once: a smaller batch, fewer workers, smaller photos"
-            )
+            fix = _LESS_ON_A_GPU if "cuda" in str(cause).lower() else _LESS_AT_ONCE
+            return f"out of memory ({first_line(cause)[:100]}). {fix}"
         if isinstance(cause, OSError) and is_refused(cause):
             place = cause.filename2 or cause.filename or "a file"
             return f"{place} cannot be written or read: {cause.strerror}. Change its rights, or the path"

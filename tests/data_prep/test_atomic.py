@@ -156,10 +156,14 @@ def chained(error: Exception) -> Exception:
             "/x/metrics.csv: Is a directory",
         ),
         (OSError(errno.EMFILE, "Too many open files", "/x"), "/x: Too many open files"),
-        (MemoryError(), "out of memory (MemoryError)"),
+        (
+            MemoryError(),
+            "out of memory (MemoryError). Give it more, or less to do at once: a smaller batch, ",
+        ),
         (
             torch.OutOfMemoryError("CUDA out of memory. Tried to allocate\n2 GiB"),
-            "out of memory (CUDA out of",
+            "out of memory (CUDA out of memory. Tried to allocate). The GPU needs less to do at once: raise "
+            "training.accumulate, ",
         ),
     ],
 )
