@@ -47,7 +47,7 @@ def _not_empty(value: Any) -> Any:
 _GivenPath = Annotated[Path, BeforeValidator(_not_empty)]
 InputPath = Annotated[_GivenPath, MustExist()]
 AlignedPath = Annotated[_GivenPath, MustExist("faceverif align")]
-RunPath = Annotated[_GivenPath, MustExist("faceverif train")]
+RunPath = Annotated[_GivenPath, MustExist("faceverif train`, `faceverif fit-head` or `faceverif import")]
 ImportedPath = Annotated[_GivenPath, MustExist("faceverif import")]
 
 
@@ -111,11 +111,11 @@ def refuse_missing_paths(config: Section) -> None:
     Raises:
         InputError: with the key path.
     """
-    for key, path, mark in _marked(config):
+    for key, path, mark in paths_to_exist(config):
         require_path(path, field=key, made_by=mark.made_by, advice=mark.advice)
 
 
-def _marked(
+def paths_to_exist(
     value: Any, key: str = "", mark: MustExist | None = None
 ) -> Iterator[tuple[str, Path, MustExist]]:
     """Key path, path and mark, with its advice as a sentence, of every path that must exist."""
@@ -126,10 +126,10 @@ def _marked(
                 continue
             if found is not None and found.advice:
                 found = replace(found, advice=getattr(value, found.advice))
-            yield from _marked(getattr(value, name), f"{key}.{name}".lstrip("."), found)
+            yield from paths_to_exist(getattr(value, name), f"{key}.{name}".lstrip("."), found)
     elif isinstance(value, tuple):
         for number, entry in enumerate(value):
-            yield from _marked(entry, f"{key}.{number}", mark)
+            yield from paths_to_exist(entry, f"{key}.{number}", mark)
     elif isinstance(value, Path) and mark is not None:
         yield key, value, mark
 

@@ -83,7 +83,7 @@ def refuse_onnx(model: Path, *, field: str = MODEL_OPTION) -> None:
             field,
             "must be the folder of a run or of an imported model here",
             got=model,
-            fix=f"{_import_of(model)} --preprocess PREPROCESS --out models/{shlex.quote(model.stem)}",
+            fix=f"{_import_of(model)} --preprocess NAME --out models/{shlex.quote(model.stem)}",
         )
 
 

@@ -174,7 +174,7 @@ WRONG = [
         (
             f"{command} --model net.onnx",
             "--model: must be the folder of a run or of an imported model here; got net.onnx. "
-            "Import it first: faceverif import net.onnx --preprocess PREPROCESS --out models/net",
+            "Import it first: faceverif import net.onnx --preprocess NAME --out models/net",
         )
         for command in ("fit-head --data there --out x", "calibrate-rejection", "certify --out x")
     ),
