@@ -58,9 +58,9 @@ class EpochLog:
         """What `continue_from` takes over, for a checkpoint."""
         return {"interval": self._interval.state(), "history": tuple(self._rows)}
 
-    def count(self, figures: StepFigures) -> None:
-        """Count a step in."""
-        self._interval.add(figures)
+    def count(self, figures: StepFigures, *, seconds: float) -> None:
+        """Count a step in, which took so long."""
+        self._interval.add(figures, seconds=seconds)
 
     def means(self) -> dict[str, float]:
         """Of the figures of the epoch's steps, and their pace."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -30,7 +31,7 @@ class _Log(Protocol):
 
     def continue_from(self, standing: Standing) -> None: ...
     def open(self, *, step: int) -> None: ...
-    def count(self, figures: StepFigures) -> None: ...
+    def count(self, figures: StepFigures, *, seconds: float) -> None: ...
     def state(self) -> dict[str, object]: ...
 
 
@@ -160,6 +161,7 @@ class EpochLoop(ABC, Generic[Batch]):
             KeyboardInterrupt: a stop was asked for; the checkpoint is saved.
         """
         batches = self.batches()
+        self.folder.begin_steps()
         while self.step < self.last_step:
             self._train_to_end_of_epoch(batches, stop)
             self.after_epoch()
@@ -179,12 +181,14 @@ class EpochLoop(ABC, Generic[Batch]):
     def _train_to_end_of_epoch(self, batches: Iterator[Batch], stop: StopRequest) -> None:
         batch_size = self.config.training.batch_size
         left = self.steps_per_epoch - self.step % self.steps_per_epoch
+        begun = time.monotonic()
         with self._steps_shown(images=left * batch_size) as advance:
             for batch in islice(batches, left):
                 figures = self._compute_gradients(batch, stop=stop.made)
                 self.learner.update(step=self.step)
                 self.step += 1
-                self.log.count(figures)
+                begun, before = time.monotonic(), begun
+                self.log.count(figures, seconds=begun - before)
                 self.after_step(batch)
                 advance(batch_size, self.folder.note(figures, step=self.step, last_step=self.last_step))
                 self._asked_to_stop = figures.stop

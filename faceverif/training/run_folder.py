@@ -58,7 +58,7 @@ class RunFolder:
         self._data_sha256 = data_sha256
         self._yaml = config_text(config)
         self.provenance["config_sha256"] = hashlib.sha256(self._yaml.encode()).hexdigest()
-        self._begun = self._saved = time.monotonic()
+        self._begun = self._steps_begun = self._saved = time.monotonic()
         self._seconds_before = 0.0
         self._first_step = 0
 
@@ -69,8 +69,12 @@ class RunFolder:
 
     @property
     def minutes_unsaved(self) -> float:
-        """Time since the last checkpoint of this sitting, or since its start."""
+        """Time since the last checkpoint of this sitting, or since its first step."""
         return (time.monotonic() - self._saved) / 60
+
+    def begin_steps(self) -> None:
+        """Say that the first step of this sitting follows: hours of storing are no part of its pace."""
+        self._steps_begun = self._saved = time.monotonic()
 
     def continue_from(self, standing: Standing) -> None:
         """Take over clock and start from a checkpoint."""
@@ -111,7 +115,7 @@ class RunFolder:
 
     def note(self, figures: StepFigures, *, step: int, last_step: int) -> str:
         """What stands behind the progress bar after a step: its figures, and the time left."""
-        step_s = (time.monotonic() - self._begun) / max(1, step - self._first_step)
+        step_s = (time.monotonic() - self._steps_begun) / max(1, step - self._first_step)
         left = duration(step_s * (last_step - step))
         return f"loss {figures.loss:.3f}, accuracy {figures.accuracy:.1%}, {left} to the end"
 

@@ -6,7 +6,9 @@ import errno
 import os
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,8 @@ from data_prep.lock import locked
 from faceverif.classification.data import load_image_sets
 from faceverif.classification.provenance import data_sha256
 from faceverif.classification.training import ClassifierRun, train_classifier
+from faceverif.config.objective import ObjectiveConfig
+from faceverif.config.reading import validate_config
 from faceverif.training import stop as stop_request
 from faceverif.training.checkpoint import (
     checkpoint_path,
@@ -31,8 +35,12 @@ from faceverif.training.checkpoint import (
     read_checkpoint,
     save_checkpoint,
 )
+from faceverif.training.epochs import EpochLoop
 from faceverif.training.fabric import launch_fabric, refuse_other_launchers
+from faceverif.training.logs.interval import Interval
+from faceverif.training.logs.step_figures import StepFigures
 from faceverif.training.loop import train
+from faceverif.training.run_folder import RunFolder
 from faceverif.training.stop import StopRequest
 
 pytestmark = pytest.mark.usefixtures("small_inputs")
@@ -232,3 +240,60 @@ def test_one_task_and_torchrun_are_accepted(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("SLURM_NTASKS", "4")
     monkeypatch.setenv("WORLD_SIZE", "4")
     refuse_other_launchers()
+
+
+class _Timed(EpochLoop[None]):
+    """Two epochs of four steps of half a second; two hours before them, ten minutes after each."""
+
+    def __init__(self, run: Path, clock: list[float]) -> None:
+        settings: Any = SimpleNamespace(seed=0, training=SimpleNamespace(epochs=2, batch_size=10))
+        fabric: Any = SimpleNamespace(is_global_zero=False, world_size=1, global_rank=0)
+        super().__init__(settings, run, fabric, images=40)
+        section = validate_config(ObjectiveConfig, {"head": {"name": "softmax"}}, source="test")
+        self.folder = RunFolder(run, section, {}, data_sha256="")
+        self.learner = self.log = self  # type: ignore[assignment]
+        self.clock, self.notes, self.rates, self.unsaved = clock, list[str](), list[float](), list[float]()
+        self.interval = Interval()
+
+    def begin(self) -> None:
+        self.clock[0] += 7200
+
+    def compute_gradients(self, *_: Any, **__: Any) -> StepFigures:
+        self.clock[0] += 0.5
+        self.unsaved.append(self.folder.minutes_unsaved)
+        return StepFigures(1.0, accuracy=0.5, all_negative=0.0, gradient_norm=1.0)
+
+    def count(self, figures: StepFigures, *, seconds: float) -> None:
+        self.interval.add(figures, seconds=seconds)
+
+    def after_epoch(self) -> None:
+        self.rates.append(self.interval.steps_per_s)
+        self.interval = Interval()
+        self.clock[0] += 600
+
+    def _steps_shown(self, *, images: int) -> Any:
+        return nullcontext(lambda count, note: self.notes.append(note))
+
+    def batches(self) -> Iterator[None]:
+        return iter([None] * 8)
+
+    def state(self) -> dict[str, object]:
+        return {}
+
+    def update(self, *, step: int) -> None: ...
+    def end_epoch(self) -> None: ...
+    def headline(self) -> str: ...  # type: ignore[empty-body]
+    def warnings(self) -> list[str]: ...  # type: ignore[empty-body]
+    def finish(self) -> None: ...
+
+
+def test_pace_and_time_left_are_those_of_the_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [1000.0]
+    monkeypatch.setattr("time.monotonic", lambda: clock[0])
+    loop = _Timed(tmp_path, clock)
+    loop.begin()
+    loop.fit(StopRequest())
+    assert loop.notes[0].endswith(", 0:04 to the end")  # seven steps of half a second
+    assert loop.rates == [2.0, 2.0]
+    assert max(loop.unsaved[:4]) < 0.1  # so the first step does not ask for a checkpoint
+    assert loop.folder.seconds == 7200 + 8 * 0.5 + 2 * 600

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
@@ -25,8 +24,7 @@ class Interval:
     gradient_norm: float = 0.0
 
     def __post_init__(self) -> None:
-        self._steps_before = self.steps
-        self._begun = time.monotonic()
+        self._timed_steps, self._seconds = 0, 0.0
 
     @classmethod
     def of(cls, sums: Mapping[str, float]) -> Interval:
@@ -39,9 +37,11 @@ class Interval:
             gradient_norm=sums["gradient_norm"],
         )
 
-    def add(self, figures: StepFigures) -> None:
-        """Count a step in."""
+    def add(self, figures: StepFigures, *, seconds: float) -> None:
+        """Count a step in, which took so long."""
         self.steps += 1
+        self._timed_steps += 1
+        self._seconds += seconds
         self.loss += figures.loss
         self.accuracy += figures.accuracy
         self.all_negative += figures.all_negative
@@ -57,5 +57,5 @@ class Interval:
 
     @property
     def steps_per_s(self) -> float:
-        """Pace of the steps made since this object exists."""
-        return (self.steps - self._steps_before) / max(time.monotonic() - self._begun, 1e-9)
+        """Pace of the steps that this object has counted; what lies between epochs is no part of it."""
+        return self._timed_steps / max(self._seconds, 1e-9)

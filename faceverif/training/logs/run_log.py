@@ -62,9 +62,9 @@ class RunLog:
         """What `continue_from` takes over, for a checkpoint."""
         return {"interval": self._interval.state(), "logged": self._file.rows if self._file else None}
 
-    def count(self, figures: StepFigures) -> None:
-        """Count a step in."""
-        self._interval.add(figures)
+    def count(self, figures: StepFigures, *, seconds: float) -> None:
+        """Count a step in, which took so long."""
+        self._interval.add(figures, seconds=seconds)
 
     def write_interval(self, place: Mapping[str, float], schedule: Mapping[str, float]) -> None:
         """The row of the steps since the last one.
