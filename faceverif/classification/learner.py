@@ -18,6 +18,7 @@ from faceverif.images.labelled import as_pixels
 from faceverif.training.checkpoint import load_optimizer
 from faceverif.training.one_step import OneStep
 from faceverif.training.randomness import counted_generator, counted_seed
+from faceverif.training.sharded_state import own_state, whole_state
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -97,12 +98,12 @@ class ClassifierLearner(OneStep[ImageBatch]):
             buffer.copy_(kept[name])
 
     def state(self) -> dict[str, Any]:
-        """Tensors and plain values that the next step depends on."""
-        return {"model": self.network.state_dict(), "optimizer": self.optimizer.state_dict()}
+        """As the base class says."""
+        return {"model": whole_state(self.network), "optimizer": self.optimizer.state_dict()}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Take over what `state` gave."""
-        self.network.load_state_dict(state["model"])
+        self.network.load_state_dict(own_state(self.network, state["model"]))
         load_optimizer(self.optimizer, state["optimizer"])
 
     def parts(self, batch: ImageBatch, *, step: int) -> Iterator[tuple[Tensor, Tensor]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -15,7 +16,13 @@ class Criterion(nn.Module, ABC):
     A new criterion is a pure function with the maths, a subclass that stores its arguments, a config, and a
     line in the registry of `faceverif.criteria`. Where classes may be spread over processes it also defines
     `of_shards`.
+
+    Attributes:
+        own_sums: names of its buffers that are sums over what this process has seen; a checkpoint holds those
+            of all processes.
     """
+
+    own_sums: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def forward(self, margin_logits: Tensor, labels: Tensor) -> Tensor:

@@ -51,6 +51,7 @@ class OnlineLabelSmoothing(Criterion):
         InputError: more classes than memory is worth.
     """
 
+    own_sums = ("gathered", "counts")
     soft_labels: Tensor
     gathered: Tensor
     counts: Tensor

@@ -51,9 +51,12 @@ class Penalty(nn.Module, ABC):
     Attributes:
         sees_classes: whether it looks at logits or class centres. Where not, each process takes its share of
             the batch, whether the classes are spread or not.
+        own_sums: names of its buffers that are sums over what this process has seen; a checkpoint holds those
+            of all processes.
     """
 
     sees_classes: ClassVar[bool] = True
+    own_sums: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def forward(self, batch: EmbeddedBatch) -> Tensor:

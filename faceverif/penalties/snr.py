@@ -129,6 +129,7 @@ class SNR(Penalty):
         start_after_epochs: epochs without the penalty, whose thresholds are followed all the same.
     """
 
+    own_sums = ("gathered",)
     thresholds: Tensor
     gathered: Tensor
     epochs: Tensor

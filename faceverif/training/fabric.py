@@ -86,8 +86,8 @@ def launch_fabric(config: Divided) -> Fabric:
         devices=on_this_machine if processes > 1 else _alone_on(device),
         num_nodes=processes // on_this_machine,
         # One process needs no process group.
-        # Running statistics stay each process's own, as sums for the end of an epoch must; the first
-        # process's are saved.
+        # Running statistics stay each process's own, and the first process's are saved. So do sums for the
+        # end of an epoch; a checkpoint holds those of all.
         strategy=DDPStrategy(broadcast_buffers=False) if processes > 1 else "auto",
         precision=config.training.precision,
     )

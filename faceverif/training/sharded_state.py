@@ -1,4 +1,7 @@
-"""Whole tensors from the rows that processes hold, and back: checkpoints do not depend on their number."""
+"""Whole tensors from what processes hold, and back: checkpoints do not depend on their number.
+
+Classes may be spread over the processes, and sums of an epoch are each process's own until it ends.
+"""
 
 from __future__ import annotations
 
@@ -8,19 +11,26 @@ from typing import Any
 import torch
 from torch import Tensor, distributed, nn
 
+from faceverif.criteria import Criterion
 from faceverif.heads.sharding import sharded_names
+from faceverif.penalties import Penalty
+from faceverif.process_sums import sum_over_processes
+from faceverif.sharding.collectives import processes
 from faceverif.sharding.shard import ClassShard
 
 
 def whole_state(module: nn.Module) -> dict[str, Tensor]:
-    """A module's state with all classes, in the first process; all must call it together.
+    """A module's state with all classes and all sums, in the first process; all must call it together.
 
     Other processes get their own rows.
     """
-    state, shards = module.state_dict(), _shards(module)
-    if not shards:
+    state, shards, sums = module.state_dict(), _shards(module), _sums(module)
+    if not shards and not sums:
         return state
-    return {name: _whole(tensor, shards.get(name)) for name, tensor in state.items()}
+    return {
+        name: sum_over_processes(tensor) if name in sums else _whole(tensor, shards.get(name))
+        for name, tensor in state.items()
+    }
 
 
 def whole_optimizer_state(optimizer: torch.optim.Optimizer, module: nn.Module) -> dict[str, Any]:
@@ -35,9 +45,16 @@ def whole_optimizer_state(optimizer: torch.optim.Optimizer, module: nn.Module) -
 
 
 def own_state(module: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Of a module's state with all classes, what this process holds; a part of the same memory or file."""
+    """Of a module's state with all classes, what this process holds; a part of the same memory or file.
+
+    The first process takes the sums, and the others begin theirs anew.
+    """
     shards = _shards(module)
-    return {name: _own(tensor, shards.get(name)) for name, tensor in state.items()}
+    begun_anew = _sums(module) if processes() > 1 and distributed.get_rank() else set()
+    return {
+        name: torch.zeros_like(tensor) if name in begun_anew else _own(tensor, shards.get(name))
+        for name, tensor in state.items()
+    }
 
 
 def own_optimizer_state(
@@ -54,6 +71,16 @@ def own_optimizer_state(
 
 def _shards(module: nn.Module) -> dict[str, ClassShard]:
     return {name: sharding.shard for name, sharding in sharded_names(module)}
+
+
+def _sums(module: nn.Module) -> set[str]:
+    """Names of the buffers that are sums of what this process has seen."""
+    return {
+        f"{prefix}.{name}".removeprefix(".")
+        for prefix, part in module.named_modules()
+        if isinstance(part, Criterion | Penalty)
+        for name in part.own_sums
+    }
 
 
 def _numbered_shards(optimizer: torch.optim.Optimizer, module: nn.Module) -> Iterator[tuple[int, ClassShard]]:

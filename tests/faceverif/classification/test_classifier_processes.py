@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from data_prep.errors import InputError
 from faceverif.classification.config import ClassificationConfig
-from faceverif.classification.learner import ClassifierLearner
+from faceverif.classification.learner import ClassifierLearner, ImageBatch
 from faceverif.classification.training import train_classifier
 from faceverif.config.reading import validate_config
 from faceverif.training.fabric import launch_fabric
@@ -52,6 +52,45 @@ def test_two_processes_train_the_classifier_that_one_trains(tmp_path: Path) -> N
     said = [(tmp_path / f"said-{rank}.txt").read_text() for rank in (0, 1)]
     assert said[0].count("strided_conv (") == 1
     assert "strided_conv (" not in said[1]  # one process speaks
+
+
+def continues_within_an_epoch(rank: int) -> None:
+    """A checkpoint between two steps, of which each process has seen its own share."""
+    gathering = {
+        "criterion": {"name": "online_label_smoothing"},
+        "penalties": [{"name": "snr", "weight": 0.1, "update": "epoch"}],
+    }
+    settings = validate_config(ClassificationConfig, COMMON | gathering, source="test")
+    fabric = launch_fabric(settings)
+
+    def learner() -> ClassifierLearner:
+        return ClassifierLearner(settings, fabric, shape=(1, 8, 8), classes=10, steps_per_epoch=2)
+
+    def step(learner: ClassifierLearner, number: int) -> None:
+        seen = torch.Generator().manual_seed(10 * rank + number)
+        images = torch.randint(256, (25, 1, 8, 8), dtype=torch.uint8, generator=seen)
+        learner.compute_gradients(ImageBatch(images, torch.arange(25) % 10), step=number)
+        learner.update(step=number)
+
+    whole, continued = learner(), learner()
+    step(whole, 0)
+    saved = [whole.state()]
+    torch.distributed.broadcast_object_list(saved)  # the first process writes it
+    continued.load_state(saved[0])
+    for each in (whole, continued):
+        step(each, 1)
+        each.end_epoch()
+    one, other = (each.network.objective.state_dict() for each in (whole, continued))
+    assert not one["penalties.0.thresholds"].isnan().any()
+    assert (one["criterion.soft_labels"] - 0.1).abs().max() > 1e-3
+    for name, tensor in one.items():
+        torch.testing.assert_close(other[name], tensor, rtol=1e-5, atol=1e-6, msg=name)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a process that has used a GPU cannot be forked")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_an_interruption_within_an_epoch_keeps_the_sums_of_all_processes(tmp_path: Path) -> None:
+    run_forked(continues_within_an_epoch, 2, tmp_path)
 
 
 def classify_differently_then_alone(rank: int, run: Path) -> None:
