@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from data_prep.errors import InputError
-from data_prep.ijb import find_ijb_files
 from data_prep.work import CLUSTERS
 
 # Of the arguments on the command line: whether what was finished is kept, and not done again.
@@ -30,6 +29,8 @@ def on_a_cluster(arguments: Sequence[str]) -> bool:
 
 def by_ijb_lists(arguments: Sequence[str]) -> bool:
     """The millions of embeddings for IJB are kept in portions; those for other lists are not."""
+    from data_prep.ijb import find_ijb_files  # not above: it brings NumPy, which --help must not wait for
+
     protocol = _value_of("--protocol", arguments)
     try:
         return protocol is not None and find_ijb_files(Path(protocol)) is not None
