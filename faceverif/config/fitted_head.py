@@ -48,7 +48,8 @@ class FittedHeadConfig(ClassifierConfig):
     def _of_epochs(self) -> list[str]:
         """The keys that were set and that nothing but epochs reads."""
         rates = [f"fit.{key}" for key in ("learning_rate", "batch_size") if key in self.fit.model_fields_set]
-        return [*(key for key in ("penalties", "criterion") if key in self.model_fields_set), *rates]
+        criterion = ["criterion"] if "criterion" in self.model_fields_set else []
+        return [*(["penalties"] if self.penalties else []), *criterion, *rates]
 
     @property
     def epochs(self) -> int:

@@ -222,7 +222,7 @@ class LGMConfig(Section):
     Attributes:
         alpha: margin, in shares of the distance to the own mean; 1 for MNIST, 0.01 for faces in the paper.
         covariance: identity, or learned per class (isotropic), or per class and dimension (diagonal), or one
-            matrix for all classes (shared).
+            matrix for all classes (shared). Training holds variances per class between e^-4 and e^4.
         means: random, or from_data: they start at the class means, and the covariance at that within the
             classes, of the embeddings of training.start_from.
         spread: standard deviation from which random means are drawn; for faces 1 / sqrt(embedding_dim).

@@ -113,11 +113,11 @@ def least_margins(model: nn.Module, head: Head, inside: Interval, labels: Tensor
     if len(portions) == 1:
         margins = _least_without_bias(own, weight, *ends)
     else:
-        again = [
+        parts = [
             checkpoint(_least_without_bias, own, others, *ends, use_reentrant=False, preserve_rng_state=False)
             for others in portions
         ]
-        margins = torch.cat(again, dim=1)
+        margins = torch.cat(parts, dim=1)
     return margins + bias[labels][:, None] - bias
 
 
