@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,8 +13,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from data_prep.dataset.exclusions import exclusions_text
 from data_prep.errors import printable
 from data_prep.json_object import read_json
+from data_prep.progress import say
 from faceverif.exporting.check_crops import CALIBRATED
 from faceverif.models import TorchEmbedder
+from faceverif.models.location import named_model
 from faceverif.report.numbers import percent
 from faceverif.verification.calibration import CALIBRATION_NAME
 from faceverif.verification.files import RESULT_NAME
@@ -22,6 +25,9 @@ if TYPE_CHECKING:
     from faceverif.exporting.export import Exported
 
 _PARAMETERS = 1e6
+# Rows of the cards' tables: what a card says of whose it is.
+_FILE_ROW = re.compile(r"^\| file \| `(.+?)`", re.MULTILINE)
+_HASH_ROW = re.compile(r"^\| (?:weights \| sha256|sha256 \|) `([0-9a-f]{64})` \|$", re.MULTILINE)
 
 
 def model_card(exported: Exported) -> str:
@@ -34,13 +40,15 @@ def model_card(exported: Exported) -> str:
         InputError: a result in the run's folder is damaged.
     """
     request, model = exported.request, exported.model
+    place = named_model(request.model)
     return _TEMPLATE.render(
         **_network(model),
-        **_error_rates(request.model),
-        name=_plain(request.model.resolve().name),
+        **_error_rates(place, model.sha256),
+        name=_plain(place.resolve().name),
         version=version("faceverif"),
         library="onnx" if request.target == "onnx" else "pytorch",
         file=_plain(request.out.name),
+        file_sha256=exported.file_sha256,
         form=exported.form,
         size_mb=f"{exported.file_bytes / 1e6:.1f}",
         embedding_dim=exported.embedding_dim,
@@ -68,7 +76,7 @@ def folder_card(folder: Path, model: TorchEmbedder, *, repo: str) -> str:
     """
     return _FOLDER.render(
         **_network(model),
-        **_error_rates(folder),
+        **_error_rates(folder, model.sha256),
         name=_plain(repo.rpartition("/")[2]),
         repo=repo,
         version=version("faceverif"),
@@ -76,6 +84,22 @@ def folder_card(folder: Path, model: TorchEmbedder, *, repo: str) -> str:
         training=[_plain(fact) for fact in _training(model)],
         exported=False,
         percent=percent,
+    )
+
+
+def is_card_of(card: str, *, file: str, sha256: str) -> bool:
+    """Whether a text is a model card, and not that of another file or of other weights.
+
+    Args:
+        card: the text. A card opens with the header that the hub reads.
+        file: name of the model's file. A card that names no file counts as its card.
+        sha256: of the model, as its results and thresholds have it.
+    """
+    named, hashed = _FILE_ROW.search(card), _HASH_ROW.search(card)
+    return (
+        card.startswith("---\n")
+        and (named is None or named[1] == _plain(file))
+        and (hashed is None or hashed[1] == sha256)
     )
 
 
@@ -128,9 +152,10 @@ def _training(model: TorchEmbedder) -> list[str]:
     return facts
 
 
-def _error_rates(run: Path) -> dict[str, Any]:
-    """Verifications and thresholds in the run's folder."""
-    results = [read_json(path) for path in sorted(run.glob(f"verification/*/{RESULT_NAME}"))]
+def _error_rates(run: Path, sha256: str) -> dict[str, Any]:
+    """Verifications and thresholds in the run's folder, as far as they are of these weights."""
+    results = _of_this_model(sorted(run.glob(f"verification/*/{RESULT_NAME}")), sha256)
+    calibration = _of_this_model([run / CALIBRATION_NAME], sha256)
     return {
         "verifications": [
             {
@@ -142,9 +167,47 @@ def _error_rates(run: Path) -> dict[str, Any]:
                 "data": _plain(Path(result["data"]).name),
             }
             for result in results
+            if "accuracy" in result  # sets of photos and searches have none
         ],
-        "calibration": read_json(run / CALIBRATION_NAME),
+        "calibration": calibration[0] if calibration else None,
+        "groups": [
+            _plain(_by_group(facts, result["protocol"]))
+            for result in results
+            for facts in result.get("groups", ())
+        ],
     }
+
+
+def _of_this_model(files: Sequence[Path], sha256: str) -> list[dict[str, Any]]:
+    """What these files hold, without those of other weights: the training may have gone on since."""
+    kept = []
+    for file in files:
+        facts = read_json(file)
+        if facts.get("model_sha256") == sha256:
+            kept.append(facts)
+        elif facts:
+            say(f"note: the card leaves out {file}, which is of another model")
+    return kept
+
+
+def _by_group(facts: Mapping[str, Any], protocol: str) -> str:
+    """The lowest and the highest error rates of groups, in a sentence."""
+    told = []
+    for kind in ("false_match", "false_non_match"):
+        rates = sorted(
+            (row[kind]["rate"], row["group"])
+            for row in facts["rows"]
+            if row["kind"] == "group" and row[kind]["rate"] is not None
+        )
+        if rates:
+            (low, lowest), (high, highest) = rates[0], rates[-1]
+            words = kind.replace("_", " ").replace("non match", "non-match")
+            told.append(f"{words} rate {percent(low)} % ({lowest}) to {percent(high)} % ({highest})")
+    far = percent(facts["target_far"])
+    return (
+        f"By {facts['column']} on {protocol}, at a false accept rate of {far} % of all pairs: "
+        f"{', '.join(told) or 'too few pairs'}."
+    )
 
 
 def _plain(text: object) -> str:

@@ -15,6 +15,7 @@ from data_prep.atomic import write_text, written_whole
 from data_prep.dataset.crops import centre_square
 from data_prep.dataset.packed import load_aligned
 from data_prep.errors import printable_lines
+from data_prep.file_hash import file_hash
 from data_prep.protocols import protocol_on
 from faceverif.exporting.card import model_card
 from faceverif.exporting.check_crops import CheckCrops, check_crops
@@ -40,6 +41,7 @@ class Exported:
         model: what was exported.
         embedding_dim: length of an embedding.
         file_bytes: size of the file.
+        file_sha256: of the file.
         cosines: of its embeddings with the model's.
         accuracy: of both, where a protocol was given.
     """
@@ -48,6 +50,7 @@ class Exported:
     model: TorchEmbedder
     embedding_dim: int
     file_bytes: int
+    file_sha256: str
     cosines: CosineCheck
     accuracy: AccuracyCheck | None
 
@@ -101,7 +104,7 @@ def export_model(request: ExportRequest) -> Exported:
         if dataset is not None and pairs is not None:
             accuracy = compare_accuracy(model, export, dataset, pairs, precision=precision)
         dim = export.embed(crops.compared[:1]).shape[1]
-        exported = Exported(request, model, dim, file.stat().st_size, cosines, accuracy)
+        exported = Exported(request, model, dim, file.stat().st_size, file_hash(file), cosines, accuracy)
         _keep(file, exported)
     return exported
 

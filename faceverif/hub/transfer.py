@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -12,13 +13,14 @@ from huggingface_hub import HfApi
 
 from data_prep.atomic import folder_whole, make_folder, write_text
 from data_prep.errors import InputError, first_line
-from faceverif.exporting.card import folder_card
+from data_prep.progress import say
+from faceverif.exporting.card import folder_card, is_card_of
 from faceverif.models import MODEL_NAME, load_model
 from faceverif.models.location import is_onnx, model_file_of
-from faceverif.verification.calibration import CALIBRATION_NAME, calibration_file
+from faceverif.models.onnx_graph import external_names, model_sha256, read_graph
+from faceverif.verification.calibration import calibration_file, load_calibration
 
 CARD_NAME = "README.md"
-PATTERNS = [MODEL_NAME, CALIBRATION_NAME, CARD_NAME, "*.onnx", f"*.{CALIBRATION_NAME}"]
 
 
 def push(model: Path, repo: str, *, private: bool) -> str:
@@ -33,7 +35,8 @@ def push(model: Path, repo: str, *, private: bool) -> str:
         its address.
 
     Raises:
-        InputError: no model, an .onnx file without a card, or the hub does not take it.
+        InputError: no model, an .onnx file without its card or its external data, thresholds of another
+            model, or the hub does not take it.
     """
     with TemporaryDirectory() as place:
         files = Path(place)
@@ -66,32 +69,74 @@ def pull(repo: str, out: Path, *, revision: str | None) -> Path:
     make_folder(out.parent, option="OUT")
     with folder_whole(out) as unfinished:
         with _asking("REPO", repo):
-            HfApi().snapshot_download(
-                repo, revision=revision, local_dir=unfinished, allow_patterns=PATTERNS, max_workers=2
-            )
+            about = HfApi().model_info(repo, revision=revision)
+        there = {file.rfilename for file in about.siblings or ()}
+        name = _model_among(there, repo)
+        wanted = {name, CARD_NAME, calibration_file(Path(name)).as_posix()}
+        _download(repo, wanted & there, commit=about.sha, into=unfinished)
+        with _whole_model(name, repo):
+            if is_onnx(Path(name)):
+                data = {(Path(name).parent / each).as_posix() for each in external_names(unfinished / name)}
+                _download(repo, data & there, commit=about.sha, into=unfinished)
+                read_graph(unfinished / name)
+            else:
+                load_model(unfinished / name)
         shutil.rmtree(unfinished / ".cache", ignore_errors=True)  # the hub's own notes
-        name = _model_in(unfinished, repo)
     return out if name == MODEL_NAME else out / name
+
+
+def _download(repo: str, names: Collection[str], *, commit: str | None, into: Path) -> None:
+    if not names:  # no pattern would mean every file
+        return
+    with _asking("REPO", repo):
+        HfApi().snapshot_download(
+            repo,
+            revision=commit,
+            local_dir=into,
+            allow_patterns=[escape(name) for name in sorted(names)],
+            max_workers=2,
+        )
 
 
 def _collect(model: Path, repo: str, place: Path) -> None:
     """Copy what is uploaded into a folder of its own, so that nothing else of a run leaves the machine."""
-    file = model_file_of(model)
-    shutil.copy(file, place)
+    file = model_file_of(model, field="MODEL")
+    loaded = None if is_onnx(file) else load_model(file, field="MODEL")
+    external = read_graph(file) if loaded is None else []
+    sha256 = model_sha256(file, external) if loaded is None else loaded.sha256
+    for each in (file, *external):
+        copy = place / each.relative_to(file.parent)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(each, copy)
     if calibration_file(model).is_file():
+        load_calibration(model, model_sha256=sha256)  # others would be refused where they are pulled
         shutil.copy(calibration_file(model), place)
     card = file.parent / CARD_NAME
-    if card.is_file():
+    if card.is_file() and is_card_of(_text(card), file=file.name, sha256=sha256):
         shutil.copy(card, place)
-    elif is_onnx(file):
-        fix = "Write the file with `faceverif export`, which writes a card, or add one."
-        raise InputError("MODEL", f"must have a {CARD_NAME} beside it", got=file, fix=fix)
+    elif loaded is None:
+        fix = "`faceverif export` writes a file with its card. One of your own opens with the hub's header."
+        raise InputError("MODEL", f"must have its card, {CARD_NAME}, beside it", got=_other(card), fix=fix)
     else:
-        write_text(place / CARD_NAME, folder_card(file.parent, load_model(file, field="MODEL"), repo=repo))
+        if card.is_file():
+            say(f"note: {card} is no card of this model; another one is made and pushed")
+        write_text(place / CARD_NAME, folder_card(file.parent, loaded, repo=repo))
 
 
-def _model_in(folder: Path, repo: str) -> str:
-    found = [MODEL_NAME] if (folder / MODEL_NAME).is_file() else sorted(p.name for p in folder.glob("*.onnx"))
+def _text(card: Path) -> str:
+    return card.read_text(encoding="utf-8", errors="replace")
+
+
+def _other(card: Path) -> str:
+    return f"{card}, which is of another file or no card" if card.is_file() else f"no {card}"
+
+
+def _model_among(names: Collection[str], repo: str) -> str:
+    """The model among a repository's files: the top folder's, or else the only .onnx file anywhere."""
+    if MODEL_NAME in names:
+        return MODEL_NAME
+    graphs = sorted(name for name in names if is_onnx(Path(name)))
+    found = [name for name in graphs if "/" not in name] or graphs
     if len(found) != 1:
         raise InputError(
             "REPO",
@@ -99,19 +144,21 @@ def _model_in(folder: Path, repo: str) -> str:
             got=f"{repo} with {', '.join(found) or 'neither'}",
             fix="Name a repository that `faceverif hub push` has filled, or download the file by hand.",
         )
-    if found[0] == MODEL_NAME:
-        _refuse_damaged(folder / MODEL_NAME, repo)
     return found[0]
 
 
-def _refuse_damaged(file: Path, repo: str) -> None:
+@contextmanager
+def _whole_model(name: str, repo: str) -> Iterator[None]:
+    """Tell what is wrong with a download without the place where it was, which nobody will find again."""
     try:
-        load_model(file)
-    except InputError as error:  # which names a place that nobody will find again
+        yield
+    except InputError as error:
+        if error.field == "REPO":
+            raise
         raise InputError(
             "REPO",
-            "must hold a whole model of this version of faceverif",
-            got=f"{repo} with another {MODEL_NAME}",
+            "must hold a whole model that this version of faceverif can load",
+            got=f"{repo}, whose {name} {error.rule.removeprefix(f'{Path(name).name} ')}",
             fix="Pull it again; if that does not help, push it again.",
         ) from error
 

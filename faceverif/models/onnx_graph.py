@@ -30,12 +30,7 @@ def read_graph(path: Path) -> list[Path]:
         InputError: the file holds no graph, a repeating operator, or external data that are missing, cut
             short or outside the model's folder.
     """
-    try:
-        model = onnx.load_model(path, format="protobuf", load_external_data=False)
-    except OSError:  # no rights: the command line says so
-        raise
-    except Exception as error:  # protobuf's exceptions differ between its versions
-        raise unusable_file(path, first_line(error)) from error
+    model = _parsed(path)
     graphs = [model.graph, *model.functions]
     repeating = sorted({node.op_type for graph in graphs for node in _nodes(graph)} & _REPEATING)
     if repeating:
@@ -47,13 +42,42 @@ def read_graph(path: Path) -> list[Path]:
         )
     _refuse_training_mode(path, model)
     wanted: dict[Path, int] = {}
-    for tensor in (tensor for graph in graphs for tensor in _tensors(graph)):
-        if tensor.data_location == onnx.TensorProto.EXTERNAL:
-            file, bytes_needed = _external_file(path, tensor)
-            wanted[file] = max(wanted.get(file, 0), bytes_needed)
+    for tensor in _external_tensors(model):
+        file, bytes_needed = _external_file(path, tensor)
+        wanted[file] = max(wanted.get(file, 0), bytes_needed)
     for file, bytes_needed in sorted(wanted.items()):
         _refuse_short(path, file, bytes_needed)
     return sorted(wanted)
+
+
+def external_names(path: Path) -> set[str]:
+    """The names of the files that hold a model's external data, as its graph has them: not checked.
+
+    Raises:
+        InputError: the file holds no graph.
+    """
+    return {
+        entry.value
+        for tensor in _external_tensors(_parsed(path))
+        for entry in tensor.external_data
+        if entry.key == "location"
+    }
+
+
+def _parsed(path: Path) -> Any:
+    try:
+        return onnx.load_model(path, format="protobuf", load_external_data=False)
+    except OSError:  # no rights: the command line says so
+        raise
+    except Exception as error:  # protobuf's exceptions differ between its versions
+        raise unusable_file(path, first_line(error)) from error
+
+
+def _external_tensors(model: Any) -> Iterator[Any]:
+    for graph in (model.graph, *model.functions):
+        for tensor in _tensors(graph):
+            if tensor.data_location == onnx.TensorProto.EXTERNAL:
+                yield tensor
 
 
 def _refuse_training_mode(path: Path, model: Any) -> None:
