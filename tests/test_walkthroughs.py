@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_readme import PAGES, ROOT, commands
+from test_readme import PAGES, ROOT, blocks, commands
 
 from faceverif.cli.configs import config_models
 from faceverif.config.paths import paths_to_exist
-from faceverif.config.reading import load_config
+from faceverif.config.reading import load_config, validate_config
+from faceverif.config.run import RunConfig
 from faceverif.config.section import Section
+from faceverif.config.yaml_text import parse_yaml
 from faceverif.experiment.config import load_experiment
 from faceverif.experiment.plan import plan_runs
 
@@ -119,6 +121,12 @@ def configs_of(words: list[str]) -> list[Section]:
     sets = settings_of(words)
     planned = plan_runs(load_experiment(ROOT / words[1], sets), source=words[1], only=[])
     return [run.config for run in planned]
+
+
+@pytest.mark.parametrize("page", ["fine_tune", "train_own_photos"])
+def test_a_whole_config_of_a_page_loads(page: str) -> None:
+    [text] = blocks((ROOT / "docs" / "howto" / f"{page}.md").read_text(encoding="utf-8"), "yaml")
+    assert validate_config(RunConfig, parse_yaml(text), source=page).data.min_photos_per_identity == 2
 
 
 @pytest.mark.parametrize("config", FACES, ids=lambda path: f"{path.parent.name}/{path.stem}")
