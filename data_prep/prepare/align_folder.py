@@ -63,6 +63,7 @@ class AlignSummary:
         nameless: photos without an identity.
         skipped: what lies in the source and is no photo, in words; empty where all is.
         done_now: photos that this run did itself.
+        rewritten: whether the manifest changed without them, because photos are gone or came back.
         seconds: how long it took for them.
     """
 
@@ -77,6 +78,7 @@ class AlignSummary:
     nameless: int
     skipped: str
     done_now: int
+    rewritten: bool
     seconds: float
 
     def text(self) -> str:
@@ -101,7 +103,8 @@ class AlignSummary:
             rate = self.done_now / self.seconds
             lines.append(f"{self.done_now:,} photos in {self.seconds:.0f} s, {rate:.1f} images/s")
         else:
-            lines.append("complete already: nothing to do")
+            said = "the manifest follows the source again" if self.rewritten else "nothing to do"
+            lines.append(f"complete already: {said}")
         lines.append(f"data set: {self.out}")
         return printable_lines(lines)
 
@@ -158,10 +161,12 @@ def align_folder(
             job = AlignJob(out, settings, header.policy, source)
             _run(tasks, job, engine=engine or Processes(), journal=journal)
         journal.take_parts(parts_folder(out))
-        if tasks or not _is_manifest_of(out, photos):
+        rewritten = bool(tasks) or not _is_manifest_of(out, photos)
+        if rewritten:
             write_manifest(out, header, (journal.row(photo.key) for photo in photos))
     seconds = time.monotonic() - start
-    return _summary(out, skipped=skipped, done_now=sum(map(len, tasks)), seconds=seconds)
+    done_now = sum(map(len, tasks))
+    return _summary(out, skipped=skipped, done_now=done_now, rewritten=rewritten, seconds=seconds)
 
 
 def _header(photos: Sequence[SourcePhoto], template: Template, settings: AlignSettings) -> DatasetHeader:
@@ -234,7 +239,7 @@ def _is_manifest_of(out: Path, photos: Sequence[SourcePhoto]) -> bool:
     return len(column) == len(photos) and all(map(eq, names, (photo.key for photo in photos)))
 
 
-def _summary(out: Path, *, skipped: Skipped, done_now: int, seconds: float) -> AlignSummary:
+def _summary(out: Path, *, skipped: Skipped, done_now: int, rewritten: bool, seconds: float) -> AlignSummary:
     dataset = AlignedDataset.load(out)
     reasons = dataset.column("reason")[dataset.with_status(Status.FAILED)]
     return AlignSummary(
@@ -249,6 +254,7 @@ def _summary(out: Path, *, skipped: Skipped, done_now: int, seconds: float) -> A
         nameless=dataset.table["identity"].null_count,
         skipped=skipped.text(),
         done_now=done_now,
+        rewritten=rewritten and not done_now,
         seconds=seconds,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from data_prep.dataset.export import export_webdataset
 from data_prep.dataset.manifest import AlignedDataset
 from data_prep.dataset.packed import load_aligned
 from data_prep.errors import InputError
+from data_prep.sources import shard_index
 from data_prep.storage import address_of
 from faceverif.config.paths import require_path
 from faceverif.config.run import DataConfig
@@ -171,6 +173,21 @@ def test_rows_of_parquet_files_are_read_by_row_group(tmp_path: Path, server: S3S
     path.write_bytes(path.read_bytes() + b"?")
     assert list(stored.crops.decoded([0])) == [None]
     assert "changed since it was indexed" in str(stored.crops.unreadable(0))
+
+
+def test_hashes_of_shards_that_were_exchanged_meanwhile_are_refused(
+    folder: AlignedDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export_webdataset(folder, tmp_path / "shards", shard_mb=0.03)
+    monkeypatch.setattr(shard_index, "_MOST_WITH_DETAILS", 1)
+    stored = load_aligned(Path(f"file://{tmp_path}/shards"))
+    assert "sha256" not in stored.table.column_names
+    assert stored.column("sha256").tolist() == folder.column("sha256").tolist()
+    first = tmp_path / "shards/shard-000000.tar"
+    shutil.copy(first, first.with_name("shard-000009.tar"))
+    first.unlink()
+    with pytest.raises(InputError, match="must stay as it is while it is in use"):
+        stored.column("sha256")
 
 
 def test_an_empty_identity_in_a_parquet_file_is_nobody(tmp_path: Path) -> None:
