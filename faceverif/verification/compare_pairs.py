@@ -71,6 +71,10 @@ class ComparedPairs(NamedTuple):
     warning: str | None
 
 
+# The embedding of a photo, or why there is none: as text, since an exception would keep the decoded photo.
+_Known = dict[Path, NDArray[np.float64] | str]
+
+
 def compare_pairs(comparer: Comparer, pairs: Sequence[PhotoPair]) -> ComparedPairs:
     """Compare every pair; a photo that cannot be used fails the rows that name it, and no other.
 
@@ -78,7 +82,7 @@ def compare_pairs(comparer: Comparer, pairs: Sequence[PhotoPair]) -> ComparedPai
         comparer: the model with its threshold.
         pairs: in the order of the answers.
     """
-    known: dict[Path, NDArray[np.float64] | InputError] = {}
+    known: _Known = {}
     answers = []
     with progress("compare", total=len(pairs), unit="pairs") as advance:
         for pair in pairs:
@@ -87,35 +91,33 @@ def compare_pairs(comparer: Comparer, pairs: Sequence[PhotoPair]) -> ComparedPai
     return ComparedPairs(answers, _collapse(comparer, answers, known))
 
 
-def _collapse(
-    comparer: Comparer, answers: Sequence[ComparedPair], known: dict[Path, NDArray[np.float64] | InputError]
-) -> str | None:
+def _collapse(comparer: Comparer, answers: Sequence[ComparedPair], known: _Known) -> str | None:
     """From one photo per pair, since the other may show the same person."""
     firsts = dict.fromkeys(answer.pair.paths[0] for answer in answers if answer.similarity is not None)
     embeddings = np.array([known[photo] for photo in firsts])
     return collapse_warning_of_photos(comparer.embedder, embeddings)
 
 
-def _compared(
-    comparer: Comparer, pair: PhotoPair, known: dict[Path, NDArray[np.float64] | InputError]
-) -> ComparedPair:
+def _compared(comparer: Comparer, pair: PhotoPair, known: _Known) -> ComparedPair:
     threshold = comparer.point.threshold
     try:
-        one, other = (_embedding(comparer, photo, known) for photo in pair.paths)
+        paths = pair.paths
     except InputError as error:
         return ComparedPair(pair, threshold, error=str(error))
+    embeddings = []
+    for photo in paths:
+        found = _embedding(comparer, photo, known)
+        if isinstance(found, str):
+            return ComparedPair(pair, threshold, error=found)
+        embeddings.append(found)
+    one, other = embeddings
     return ComparedPair(pair, threshold, similarity=float(one @ other))
 
 
-def _embedding(
-    comparer: Comparer, photo: Path, known: dict[Path, NDArray[np.float64] | InputError]
-) -> NDArray[np.float64]:
+def _embedding(comparer: Comparer, photo: Path, known: _Known) -> NDArray[np.float64] | str:
     if photo not in known:
         try:
             known[photo] = comparer.embed([comparer.find(photo)])[0]
         except InputError as error:
-            known[photo] = error
-    found = known[photo]
-    if isinstance(found, InputError):
-        raise found
-    return found
+            known[photo] = str(error)
+    return known[photo]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
+import weakref
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -26,6 +27,7 @@ from faceverif.verification import compare
 from faceverif.verification.calibration import CALIBRATION_NAME
 from faceverif.verification.compare import Comparer
 from faceverif.verification.compare_pairs import compare_pairs
+from faceverif.verification.photo_faces import NoFaceError
 from faceverif.verification.photo_pairs import PhotoPair, read_photo_pairs
 
 
@@ -122,6 +124,27 @@ def test_a_model_to_which_all_photos_look_alike_is_warned_of(spread: float, warn
     assert (warning is not None) == warned
     assert len(rows) == 41
     assert rows[40].error
+
+
+def test_a_photo_without_a_face_does_not_stay_in_memory() -> None:
+    """An error holds the frames that it came through, and one of them the decoded photo."""
+    decoded: list[weakref.ref[np.ndarray]] = []
+
+    def find(photo: Path) -> None:
+        assert not any(pixels() is not None for pixels in decoded)
+        pixels = np.zeros((8, 8, 3), np.uint8)
+        decoded.append(weakref.ref(pixels))
+        raise NoFaceError("photo", "must show a face", got=photo, fix="Give another.")
+
+    comparer = SimpleNamespace(
+        embedder=pattern_embedder(), point=SimpleNamespace(threshold=0.5), find=find, embed=list
+    )
+    pairs = [PhotoPair(line, f"{line % 2}.jpg", "2.jpg", Path()) for line in range(1, 5)]
+    rows, _ = compare_pairs(cast(Comparer, comparer), pairs)
+    assert [row.error for row in rows] == [
+        f"photo: must show a face; got {line % 2}.jpg. Give another." for line in range(1, 5)
+    ]
+    assert len(decoded) == 2
 
 
 @pytest.mark.parametrize(
