@@ -92,15 +92,24 @@ def peak_memory_mb() -> int | None:
 
 @cache
 def git_commit() -> str | None:
-    """The commit of the code, with + when files differ from it; None outside a checkout."""
-    folder = Path(__file__).parent
+    """The commit of the code, with + when files differ from it; None outside a checkout.
+
+    Installed below somebody's own repository, as in PROJECT/.venv, the code has no commit there.
+    """
+    code = Path(__file__)
+    top = _git("rev-parse", "--show-toplevel")
+    if top is None or Path(top).resolve() != code.resolve().parent.parent:
+        return None
+    if _git("ls-files", "--error-unmatch", code.name) is None:
+        return None
+    return _git("describe", "--always", "--abbrev=40", "--dirty=+")
+
+
+def _git(*arguments: str) -> str | None:
+    """What git answers in this file's folder; None where there is no git, or it refuses."""
     try:
         told = subprocess.run(
-            ["git", "describe", "--always", "--abbrev=40", "--dirty=+"],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            check=True,
+            ["git", *arguments], cwd=Path(__file__).parent, capture_output=True, text=True, check=True
         )
     except (OSError, subprocess.CalledProcessError):
         return None

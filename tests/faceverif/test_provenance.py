@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -12,6 +15,7 @@ from small_faces import pattern_embedder, write_faces, write_pairs
 from small_runs import run_config
 
 from data_prep.dataset.manifest import AlignedDataset
+from faceverif import provenance
 from faceverif.models import MODEL_NAME, load_model
 from faceverif.provenance import describe_software, git_commit, result_versions
 from faceverif.training.loop import train
@@ -57,8 +61,8 @@ def test_a_result_names_both_data_sets_the_config_the_seed_and_the_code(folder: 
     assert result["training"]["seed"] == 7
     assert result["training"]["git_commit"] == result["git_commit"] == git_commit()
     assert result["training"]["versions"]["faceverif"] == result["versions"]["faceverif"]
-    provenance = json.loads((folder / "run/provenance.json").read_text())
-    assert provenance["machine"]["processor"]
+    told = json.loads((folder / "run/provenance.json").read_text())
+    assert told["machine"]["processor"]
     assert seen.sha256 in (out / "report.html").read_text()
 
 
@@ -81,3 +85,35 @@ def test_onnxruntime_for_gpus_stands_in_a_result_under_its_own_name(
     monkeypatch.setattr(sys, "path", [str(tmp_path)])
     assert {"python", "onnxruntime-gpu"} == set(result_versions())
     assert set(describe_software()["versions"]) == {"python"}
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+def test_a_commit_is_that_of_the_code_and_not_of_the_project_that_installed_it(tmp_path: Path) -> None:
+    def git(*arguments: str) -> str:
+        command = ["git", "-c", "user.name=n", "-c", "user.email=e@example.org", *arguments]
+        return subprocess.run(
+            command, cwd=tmp_path, capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    def commit_of(package: str) -> str | None:
+        """As the module there tells it; of the file `provenance.py` alone."""
+        place = tmp_path / package / "provenance.py"
+        place.parent.mkdir(parents=True)
+        shutil.copyfile(str(provenance.__file__), place)
+        spec = importlib.util.spec_from_file_location("copied", place)
+        assert spec is not None
+        assert spec.loader is not None
+        copied = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(copied)
+        before = copied.git_commit()
+        git("add", ".")
+        git("commit", "--quiet", "-m", "next")
+        copied.git_commit.cache_clear()
+        assert before is None  # nobody has committed it yet
+        return copied.git_commit()
+
+    git("init", "--quiet")
+    (tmp_path / ".gitignore").write_text(".venv\n")
+    assert commit_of(".venv/lib/faceverif") is None
+    assert commit_of("vendored/faceverif") is None
+    assert commit_of("faceverif") == git("rev-parse", "HEAD")
