@@ -49,8 +49,11 @@ _SAME_TEST = (
     "policy",
     "flip",
     "mean_subtraction",
+    "similarity",
     "partial",
 )
+# What results of earlier versions do not say, because there was no choice.
+_WITHOUT_SAYING = {"similarity": "cosine"}
 
 
 @dataclass(frozen=True)
@@ -228,7 +231,10 @@ def _results(first: Path, second: Path) -> Iterator[Line]:
 
 def _verification_lines(name: str, first: Mapping[str, Any], second: Mapping[str, Any]) -> Iterator[Line]:
     both = bool(first and second)
-    unlike = [fact for fact in _SAME_TEST if both and first.get(fact) != second.get(fact)]
+    tests = [
+        {fact: each.get(fact, _WITHOUT_SAYING.get(fact)) for fact in _SAME_TEST} for each in (first, second)
+    ]
+    unlike = [fact for fact in _SAME_TEST if both and tests[0][fact] != tests[1][fact]]
     for figure, (printed, digits) in _FIGURES.items():
         one, other = first.get(figure), second.get(figure)
         less = ""
@@ -238,7 +244,7 @@ def _verification_lines(name: str, first: Mapping[str, Any], second: Mapping[str
                 less += _paired_error(first, second)
         yield Line(f"{name} {printed}", _percent(one, digits), _percent(other, digits), less)
     for fact in unlike:
-        yield Line(f"{name} NOT COMPARABLE: {fact}", _text(first.get(fact)), _text(second.get(fact)))
+        yield Line(f"{name} NOT COMPARABLE: {fact}", _text(tests[0][fact]), _text(tests[1][fact]))
 
 
 def _classifier_lines(first: Path, second: Path) -> Iterator[Line]:

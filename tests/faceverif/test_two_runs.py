@@ -92,6 +92,24 @@ def differences(two: TwoRuns) -> dict[str, str]:
     return {line.name: line.difference for line in two.results if line.difference}
 
 
+def test_another_similarity_is_another_test(tmp_path: Path) -> None:
+    provenance = {"seed": 0, "data": {}, "machine": {}, "versions": {}}
+    head = {"name": "cosface", "margin": 0.35}
+    said = {
+        "cosine": RESULT,
+        "earlier": {key: value for key, value in RESULT.items() if key != "similarity"},
+        "other": RESULT | {"similarity": "pca-mahalanobis"},
+    }
+    cosine, earlier, other = (
+        write_run(tmp_path / name, head=head, provenance=provenance, results={"own": result})
+        for name, result in said.items()
+    )
+    assert "own accuracy" in differences(compare_runs(cosine, earlier))
+    found = compare_runs(earlier, other)
+    assert lines(found.results)["own NOT COMPARABLE: similarity"] == ("cosine", "pca-mahalanobis")
+    assert "own accuracy" not in differences(found)
+
+
 def test_only_what_differs_is_listed_under_its_heading(two: TwoRuns) -> None:
     found = {name: lines(section) for name, section in two.differing.items()}
     assert found == {
