@@ -190,10 +190,12 @@ class OnnxConfig(_EmbeddingSection):
     """The graph of an imported ONNX file. `faceverif import` prints this section.
 
     Attributes:
+        input_px: side of the graph's input, whatever it is.
         model: folder of the imported model. A model file needs none: it holds its graph.
     """
 
     name: Literal["onnx"]
+    input_px: Count = 112
     model: ImportedPath | None = None
 
     @property

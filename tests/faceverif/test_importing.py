@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import pickle
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from data_prep.errors import InputError
 from faceverif.backbones import build_backbone
 from faceverif.config.backbones import BackboneConfig
 from faceverif.models import MODEL_NAME, TorchEmbedder, load_embedder, load_model
-from faceverif.models.importing import ImportedModel, ImportSettings, import_model
+from faceverif.models.importing import ImportedModel, ImportSettings, import_model, importer
 from faceverif.models.importing.incoming import fitting_spec
 from faceverif.models.importing.layouts import recognise
 
@@ -311,6 +312,43 @@ def test_what_is_no_whole_network_is_refused(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("state", "complaint"),
+    [
+        (
+            lambda: without(adaface_with_affine_end(), "running"),
+            r"the whole IR-18; got .*tensors are missing, such as .*running_mean",
+        ),
+        (lambda: without(magface(18)[0], "fc.bias"), r"the whole iResNet-18; got .*such as fc\.bias"),
+        (
+            lambda: magface(18)[0] | {"features.module.features.bias": torch.ones(DIM + 1)},
+            r"features\.weight is \(24,\) where nothing belongs",
+        ),
+        (
+            lambda: mobile(0)[0] | {"layers.0.layers.0.weight": torch.ones(256, 3, 3, 3)},
+            r"MobileFaceNet as it is known here; got .*channel_scale 4 \(input should be 1 or 2\)\. It is",
+        ),
+        (
+            lambda: mobile(0)[0] | {"features.layers.0.layers.0.weight": torch.ones(512, 1, 1, 1)},
+            r"input_px 16 \(input should be greater than or equal to 32\)",
+        ),
+        (lambda: mobile(0)[0] | {"features.layers.0.layers.0.weight": torch.ones(())}, "not understood: "),
+    ],
+)
+def test_variants_and_parts_of_known_networks_are_refused(
+    state: Callable[[], State], complaint: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=complaint):
+        imported(tmp_path, state())
+    assert not (tmp_path / "out").exists()
+
+
+def adaface_with_affine_end() -> State:
+    """As face.evoLVe and TFace build it."""
+    state = published.adaface_weights(18, side=SIDE, dim=DIM)
+    return state | {"output_layer.4.weight": torch.full((DIM,), 2.0), "output_layer.4.bias": torch.ones(DIM)}
+
+
 class Evil:
     """Writes a file when it is unpickled."""
 
@@ -456,6 +494,22 @@ def test_a_model_is_never_overwritten(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="--out: must not hold a model yet"):
         imported(tmp_path, state)
     assert (tmp_path / "out" / MODEL_NAME).read_bytes() == before
+
+
+def test_of_two_imports_at_once_the_second_replaces_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextmanager
+    def late(out: Path, *, command: str) -> Iterator[None]:
+        """The lock, which another import has held until now."""
+        out.mkdir()
+        (out / MODEL_NAME).write_bytes(b"of the other")
+        yield
+
+    monkeypatch.setattr(importer, "filled", late)
+    with pytest.raises(InputError, match="--out: must not hold a model yet"):
+        imported(tmp_path, mobile(0)[0])
+    assert (tmp_path / "out" / MODEL_NAME).read_bytes() == b"of the other"
 
 
 def test_a_missing_file_and_a_folder_are_told_apart(tmp_path: Path) -> None:

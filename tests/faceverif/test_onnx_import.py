@@ -11,7 +11,7 @@ import onnx
 import pytest
 import torch
 from onnx import helper
-from onnx_nets import DIM, FEATURES, SIDE, crops, reference, weights, write_net
+from onnx_nets import DIM, FEATURES, SIDE, WIDE, crops, reference, weights, write_net
 from small_faces import write_faces
 from small_runs import checkpoint, run_config
 from torch import Tensor
@@ -85,6 +85,22 @@ def test_a_graph_for_one_photo_alone_takes_them_one_by_one(tmp_path: Path) -> No
     embedder, told = imported(tmp_path, more=[mean], output="m0")
     assert_same(embedder, reference(STATE, fed(crops(7))))
     assert "1 photos at a time" in told.text()
+
+
+@pytest.mark.parametrize("side", [100, 30])
+def test_a_side_that_no_network_of_ours_has(side: int, tmp_path: Path) -> None:
+    """A graph has the side that it has."""
+    features = WIDE * (-(-side // 4)) ** 2
+    product = np.random.default_rng(1).standard_normal((features, DIM)).astype(np.float32) * 0.05
+    state = STATE | {"product": product}
+    file = write_net(tmp_path / "net.onnx", state, flat=(1, -1), shape=(1, 3, side, side))
+    told = import_model(file, tmp_path / "out", settings=ImportSettings(preprocess="rgb-127.5"))
+    embedder = load_model(told.path)
+    assert embedder.spec.input_px == side
+    pictures = np.random.default_rng(side).integers(0, 256, (3, side, side, 3), dtype=np.uint8)
+    wanted = reference(state, fed(pictures))
+    got = torch.from_numpy(embedder.embed(pictures))
+    torch.testing.assert_close(got, wanted, atol=1e-5 * wanted.abs().max().item(), rtol=0)
 
 
 def test_slices_by_numbers_are_those_of_the_graph_and_warn_of_nothing(tmp_path: Path) -> None:

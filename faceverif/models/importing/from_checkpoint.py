@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from data_prep.errors import InputError, few
 from data_prep.file_hash import file_hash
@@ -39,9 +39,7 @@ def from_checkpoint(file: Path, settings: ImportSettings) -> Incoming:
         raise InputError("--output", "belongs to .onnx files", got=settings.output, fix="Leave it out.")
     found, notes = _find(file)
     pixels = _pixels(found.layout.pixels, settings)
-    config = TypeAdapter(BackboneConfig).validate_python(
-        found.config | {"pixel_mean": pixels.mean, "pixel_std": pixels.std}
-    )
+    config = _config(found, pixels, file=file)
     return Incoming(
         name=found.name,
         sha256=file_hash(file),
@@ -98,6 +96,21 @@ def _unknown(file: Path, keys: tuple[str, ...], what: str) -> InputError:
         got=f"{file} ({what}); not understood: {few(keys, most=4)}",
         fix="Export the network to ONNX and import that file.",
     )
+
+
+def _config(found: Recognised, pixels: Pixels, *, file: Path) -> BackboneConfig:
+    """The section of our backbone; its bounds are those of the networks that are known here."""
+    settings = found.config | {"pixel_mean": pixels.mean, "pixel_std": pixels.std}
+    try:
+        return TypeAdapter[BackboneConfig](BackboneConfig).validate_python(settings)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise InputError(
+            "FILE",
+            f"must hold a {found.name} as it is known here",
+            got=f"{file}: {first['loc'][-1]} {first['input']} ({first['msg'].lower()})",
+            fix=_VARIANT,
+        ) from error
 
 
 def _filled_backbone(found: Recognised, config: Any, pixels: Pixels, *, file: Path) -> Backbone:

@@ -79,10 +79,7 @@ def import_model(file: Path, out: Path, *, settings: ImportSettings) -> Imported
             its template or preprocessing has to be named; an ONNX file has operators without gradients;
             or OUT holds a model.
     """
-    if (out / MODEL_NAME).exists():
-        raise InputError(
-            "--out", "must not hold a model yet", got=out / MODEL_NAME, fix="Name another folder."
-        )
+    _refuse_model(out)
     if file.is_file() and form_of(file) == "onnx":
         from faceverif.models.importing.from_onnx import from_onnx  # brings onnx, onnxruntime and onnx2torch
 
@@ -93,6 +90,7 @@ def import_model(file: Path, out: Path, *, settings: ImportSettings) -> Imported
         found = from_checkpoint(file, settings)
     origin = {"file": file.name, "sha256": found.sha256, "network": found.name, "pixels": found.pixels}
     with filled(out, command="faceverif import"):
+        _refuse_model(out)  # again: another import may have finished meanwhile
         save_model(
             out / MODEL_NAME,
             found.backbone,
@@ -101,3 +99,10 @@ def import_model(file: Path, out: Path, *, settings: ImportSettings) -> Imported
             provenance={**found.provenance, "imported": origin},
         )
     return ImportedModel(out / MODEL_NAME, found)
+
+
+def _refuse_model(out: Path) -> None:
+    if (out / MODEL_NAME).exists():
+        raise InputError(
+            "--out", "must not hold a model yet", got=out / MODEL_NAME, fix="Name another folder."
+        )

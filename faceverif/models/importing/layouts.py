@@ -23,6 +23,11 @@ Prefixes = dict[str, str]
 
 _NORM_EPS = 1e-5  # of our batch normalisation, PyTorch's default
 _FEATURE_CHANNELS = 512  # of an iResNet's last stage
+# Of an iResNet that ends with a normalisation with scale and offset.
+_AFFINE_END = (
+    "embed.2.bias",
+    *(f"embed.3.{name}" for name in ("weight", "bias", "running_mean", "running_var")),
+)
 
 
 @dataclass(frozen=True)
@@ -63,7 +68,7 @@ class Layout:
     Attributes:
         markers: keys that such a file has, below a common prefix.
         describe: tensors -> name, backbone config, and where each of its layers goes in ours. It may raise
-            KeyError or ValueError where the tensors only look like the layout.
+            LookupError or ValueError where the tensors only look like the layout.
         pixels: what the published training fed it.
         template: of the crops it was trained on.
         spare: layers beside the network that belong to the training.
@@ -132,7 +137,7 @@ def recognise(tensors: State) -> Recognised | None:
             layout = _LEARNT_SCALE
         try:
             name, config, places = layout.describe(own)
-        except (KeyError, ValueError):
+        except (LookupError, ValueError):  # a key, or an axis, that is not there
             continue
         state, unknown = _renamed(own, places, spare=layout.spare)
         if config["name"] == "iresnet":
@@ -250,9 +255,10 @@ def _with_our_norms(state: dict[str, Tensor], *, eps: float) -> dict[str, Tensor
     """The same function with our epsilon, and with a last normalisation that has neither scale nor offset."""
     for key in [key for key in state if key.endswith("running_var")]:
         state[key] = state[key] + (eps - _NORM_EPS)
-    scale, offset = state.pop("embed.3.weight", None), state.pop("embed.3.bias", None)
-    if scale is None or offset is None:
-        return state
+    length = state["embed.2.weight"].shape[:1]
+    if any(key not in state or state[key].shape != length for key in _AFFINE_END):
+        return state  # there is no scale, or the file is no whole network, which is told where it fills ours
+    scale, offset = state.pop("embed.3.weight"), state.pop("embed.3.bias")
     spread = (state["embed.3.running_var"] + _NORM_EPS).sqrt()
     if (scale == 1).all():
         state["embed.3.running_mean"] = state["embed.3.running_mean"] - offset * spread
