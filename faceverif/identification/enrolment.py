@@ -21,6 +21,7 @@ from data_prep.walk import walk_files
 from faceverif.identification.listed import unit_rows
 from faceverif.identification.search import Gallery, search
 from faceverif.models import Embedder
+from faceverif.models.embedder import NotFiniteError
 from faceverif.verification.embeddings import EmbeddedPhotos
 from faceverif.verification.photo_faces import embed_faces, find_face
 
@@ -120,7 +121,8 @@ def photos_of_people(folder: Path, *, option: str = _OPTION) -> list[tuple[Named
 def enrol(source: Path, embedder: Embedder, *, flip: bool, admit: Callable[[int], object] = bool) -> Enrolled:
     """The people of a folder of photos, or of an aligned set.
 
-    A photo that cannot be read or shows no face is left out. Of several faces the centred-largest counts.
+    A photo that cannot be read, shows no face or has no finite embedding is left out. Of several faces the
+    centred-largest counts.
 
     Args:
         source: where they are.
@@ -130,7 +132,7 @@ def enrol(source: Path, embedder: Embedder, *, flip: bool, admit: Callable[[int]
 
     Raises:
         InputError: no folder, folders above those of the people, no photo, nobody with a face, or an aligned
-            set for another model.
+            set for another model; or the model gives no face a finite embedding.
     """
     if (source / MANIFEST_NAME).is_file():
         dataset = AlignedDataset.load(source, field=_OPTION)
@@ -141,19 +143,23 @@ def enrol(source: Path, embedder: Embedder, *, flip: bool, admit: Callable[[int]
         raise InputError(_OPTION, "must be a folder of photos, or an aligned set", got=source, fix=fix)
     template, photos = embedder.spec.checked_template(), photos_of_people(source)
     named, embeddings, left_out, hashes = [], [], {}, []
+    broken: NotFiniteError | None = None
     with progress("enrol", total=len(photos), unit="photos") as advance:
         for photo, path in photos:
             try:
-                face = find_face(path, template)
+                # One by one, as the photo that is searched: in a batch the rounding depends on the others.
+                embedding = embed_faces(embedder, [find_face(path, template)], flip=flip)[0]
             except InputError as error:
                 left_out[photo] = str(error)
+                broken = broken or (error if isinstance(error, NotFiniteError) else None)
             else:
-                # One by one, as the photo that is searched: in a batch the rounding depends on the others.
-                embeddings.append(embed_faces(embedder, [face], flip=flip)[0])
+                embeddings.append(embedding)
                 named.append(photo)
                 hashes.append(file_hash(path))
                 admit(len(named))
             advance(1, "")
+    if broken is not None and not named:
+        raise broken  # the model gives no face an embedding
     _refuse_nobody(source, named, len(photos))
     return Enrolled.of(named, np.stack(embeddings), left_out=left_out, hashes=hashes)
 

@@ -12,12 +12,15 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
 from app_photos import Photos, write_photos
-from small_faces import pattern_embedder, write_faces
+from small_faces import PatternNet, face, pattern_embedder, write_faces
+from torch import Tensor
 
 from data_prep.dataset.manifest import AlignedDataset, Status, write_manifest
 from data_prep.errors import InputError
 from faceverif.cli import main
+from faceverif.identification import enrolment
 from faceverif.identification.enrolment import (
     Enrolled,
     NamedPhoto,
@@ -31,7 +34,9 @@ from faceverif.identification.naming_threshold import (
     load_strangers,
     measured_threshold,
 )
+from faceverif.models import TorchEmbedder
 from faceverif.verification.calibration import CalibratedPoint, Calibration
+from faceverif.verification.photo_faces import FoundFace
 from faceverif.verification.scoring import normalised
 
 
@@ -129,6 +134,30 @@ def test_strangers_who_are_too_few_or_in_the_gallery_are_refused(aligned: Path) 
     known = Enrolled.of([NamedPhoto("p 05", "a")], normalised(np.ones((1, 147))), left_out={})
     with pytest.raises(InputError, match=r"who are not in the gallery; got P05"):
         measured_threshold(load_strangers(aligned / "all", fpir=0.1), known, embedder, flip=False, fpir=0.1)
+
+
+def test_a_photo_without_a_finite_embedding_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Sick(PatternNet):
+        def forward(self, pixels: Tensor) -> Tensor:
+            found = super().forward(pixels)
+            found[pixels.flatten(1).amax(1) == 0] = torch.nan
+            return found
+
+    crops = {"Ann.jpg": face(0, 1, side=112), "Bea.jpg": np.zeros((112, 112, 3), np.uint8)}
+    for name in crops:
+        (tmp_path / name).write_text(name)
+    monkeypatch.setattr(
+        enrolment, "find_face", lambda path, _: FoundFace(str(path), crops[path.name], faces=1)
+    )
+    model = TorchEmbedder(Sick(), pattern_embedder().spec)
+    enrolled = enrol(tmp_path, model, flip=True)
+    assert (enrolled.people, enrolled.lost) == (("Ann",), ("Bea",))
+    assert "must give finite embeddings" in enrolled.left_out[NamedPhoto("Bea", "Bea.jpg")]
+    (tmp_path / "Ann.jpg").unlink()
+    with pytest.raises(InputError, match="must give finite embeddings"):
+        enrol(tmp_path, model, flip=True)
 
 
 def test_photos_and_numbers_of_the_gallery_among_the_strangers_are_noticed(aligned: Path) -> None:
