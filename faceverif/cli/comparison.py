@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,6 +20,7 @@ from faceverif.cli.options import Device, OnnxOutput, OptionalModel, Preprocess,
 
 if TYPE_CHECKING:
     from faceverif.verification.compare import Comparer
+    from faceverif.verification.photo_pairs import PhotoPair
 
 _COLUMNS = ("first", "second", "similarity", "threshold", "far", "tar", "same", "error")
 _REJECTED = {(False, False): "none", (True, False): "first", (False, True): "second", (True, True): "both"}
@@ -58,15 +60,17 @@ def compare(
     The exit code is 0 whatever the decision is. With --pairs it is 1 if a row could not be compared.
     """
     from faceverif.models import model_or_shipped
+    from faceverif.verification.photo_pairs import read_photo_pairs
 
     request = ComparisonRequest(first, second, pairs, reject, out, as_json, as_csv)
+    listed = None if pairs is None else read_photo_pairs(pairs)
     chosen = model_or_shipped(model[0] if model else None)
     choose_device(device)
 
     from faceverif.verification.compare import Comparer
 
     comparer = Comparer.load(chosen, far=far, preprocess=preprocess, output=output, thresholds=thresholds)
-    raise typer.Exit(print_comparison(request, comparer, model=chosen))
+    raise typer.Exit(print_comparison(request, comparer, model=chosen, listed=listed))
 
 
 @dataclass(frozen=True)
@@ -113,19 +117,22 @@ class ComparisonRequest:
         return self.first, self.second
 
 
-def print_comparison(request: ComparisonRequest, comparer: Comparer, *, model: Path) -> int:
+def print_comparison(
+    request: ComparisonRequest, comparer: Comparer, *, model: Path, listed: Sequence[PhotoPair] | None = None
+) -> int:
     """Print the answer on stdout, and what belongs to no row of CSV or JSON on stderr.
 
     Args:
         request: what was asked.
         comparer: the model with its threshold.
         model: where it lies; its guard lies there too.
+        listed: the pairs of a list; None: the two photos are compared.
 
     Returns:
         the exit code: 1 if a row of a list could not be compared, otherwise 0.
     """
-    if request.pairs is not None:
-        return _print_pairs(request, comparer, request.pairs)
+    if listed is not None:
+        return _print_pairs(request, comparer, listed)
     from faceverif.verification.compare import save_side_by_side
 
     guarded = None
@@ -151,12 +158,11 @@ def print_comparison(request: ComparisonRequest, comparer: Comparer, *, model: P
     return 0
 
 
-def _print_pairs(request: ComparisonRequest, comparer: Comparer, path: Path) -> int:
+def _print_pairs(request: ComparisonRequest, comparer: Comparer, listed: Sequence[PhotoPair]) -> int:
     from faceverif.verification.compare import doubts, grounds
     from faceverif.verification.compare_pairs import compare_pairs
-    from faceverif.verification.photo_pairs import read_photo_pairs
 
-    rows, warning = compare_pairs(comparer, read_photo_pairs(path))
+    rows, warning = compare_pairs(comparer, listed)
     facts = grounds(comparer.point, comparer.calibration)
     if request.json:
         told = {"model": comparer.embedder.name, **facts, "pairs": [row.as_json() for row in rows]}

@@ -255,6 +255,7 @@ WRONG = [
     ("compare photo.jpg --model m", "got 1 photo. Run"),
     ("compare photo.jpg photo.jpg --pairs file --model m", "got 2 photos and --pairs"),
     ("compare --pairs nowhere.csv --model m", "--pairs: there is no such"),
+    ("compare --pairs file --model m", "--pairs: must be a CSV of photos with the columns first,second"),
     ("compare --pairs file --json --csv --model m", "--csv: must not go with --json"),
     ("compare --pairs file --reject 0.1 --model m", "--reject: belongs to two photos, not to --pairs"),
     ("identify nowhere.jpg --gallery there", "PHOTOS: there is no such"),
