@@ -158,6 +158,8 @@ def refuse_damaged_models(run: Path) -> None:
         try:
             _checked(path)
         except (SafetensorError, OSError, *DAMAGE) as error:
+            if system_trouble(error) is not None:  # as in `ModelFormat.reading`
+                raise
             raise InputError(
                 "RUN",
                 f"must hold a {path.name} as it was written",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import errno
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -138,6 +139,19 @@ def test_a_flipped_bit_in_the_weights_of_a_run_is_refused(copied: Path, name: st
         load_face_classifier(copied)
     with pytest.raises(InputError, match=rf"RUN: must hold a {name} as it was written"):
         refuse_damaged_models(copied)
+
+
+def test_a_model_file_that_may_not_be_read_is_not_called_damaged(
+    copied: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(path: Path, *_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(Path, "open", refused)
+    with pytest.raises(PermissionError):
+        refuse_damaged_models(copied)
+    with pytest.raises(PermissionError):
+        load_model(copied / MODEL_NAME)
 
 
 def mutations(about: Any, *, seed: int, count: int) -> Iterator[Any]:
