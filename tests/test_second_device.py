@@ -24,7 +24,7 @@ from faceverif.config.backbones import IResNetConfig
 from faceverif.config.run import AugmentationConfig, validate_run_config
 from faceverif.identification import search as search_module
 from faceverif.identification.search import Gallery, search
-from faceverif.models import PreprocessingSpec, TorchEmbedder
+from faceverif.models import PreprocessingSpec, TorchEmbedder, model_file
 from faceverif.objective import Objective
 from faceverif.perturbation.threat_model import ThreatModel
 from faceverif.training.augmentation import augment_crops, draw_augmentation
@@ -80,16 +80,20 @@ def test_the_pretended_device_refuses_to_mix() -> None:
         there.numpy()
 
 
-def test_an_embedder_gives_the_same_there(second: None) -> None:
+def test_an_embedder_gives_the_same_there_in_portions(second: None, monkeypatch: pytest.MonkeyPatch) -> None:
     config = IResNetConfig(name="iresnet", depth=18, width=8, input_px=64, embedding_dim=16)
     torch.manual_seed(0)
     backbone = build_backbone(config).eval()
     spec = PreprocessingSpec.of(find_template("arcface-64"), input_px=64)
-    crops = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
+    crops = np.random.default_rng(0).integers(0, 256, (5, 64, 64, 3), dtype=np.uint8)
     here = TorchEmbedder(backbone, spec).embed(crops)
+    monkeypatch.setattr(model_file, "_PORTION", 2)
+    sizes: list[int] = []
+    backbone.register_forward_pre_hook(lambda _, given: sizes.append(len(given[0])))
     there = TorchEmbedder(backbone.to(PRETENDED), spec)
     assert there.device == "meta"
-    np.testing.assert_allclose(there.embed(crops), here, atol=1e-5)
+    np.testing.assert_allclose(there.embed(crops), here, atol=1e-5 * np.abs(here).max())
+    assert sizes == [2, 2, 1]
 
 
 def test_a_gallery_is_searched_there(second: None, monkeypatch: pytest.MonkeyPatch) -> None:
