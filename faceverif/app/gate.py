@@ -48,7 +48,7 @@ _ASKED = (
 
 
 class Gate:
-    """Answers what the page asks, and only to the names of this machine where it is served to no other.
+    """Answers what the page asks. If only this machine is served, it must be called by this machine's names.
 
     A page elsewhere could give its own name the address 127.0.0.1, and so read what is served here.
 

@@ -61,7 +61,7 @@ class Uploads:
             if sent.get("path") is not None:
                 self.checked(sent["path"])
             sent = list(sent.values())
-        if isinstance(sent, list):
+        if isinstance(sent, list | tuple):
             for part in sent:
                 self.check_sent(part)
 
