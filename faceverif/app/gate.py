@@ -8,7 +8,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from faceverif.app.address import LOOPBACK
+from faceverif.address import LOOPBACK
 from faceverif.app.uploads import Uploads
 
 # The browser is told to fetch nothing from elsewhere. Gradio's page needs inline scripts and styles.

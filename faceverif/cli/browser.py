@@ -38,7 +38,7 @@ def app(
 
     Nothing leaves the machine, and no photo is kept.
     """
-    from faceverif.app.address import Address, listen
+    from faceverif.address import Address, listen
     from faceverif.app.uploads import temporary_uploads
     from faceverif.models import model_or_shipped
 

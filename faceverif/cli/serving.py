@@ -41,13 +41,15 @@ def serve(
 ) -> None:
     """Answer over HTTP: compare two photos, embed one. Needs the extra `serve`."""
     require_extra("serve", "fastapi", "fastapi_offline", "python_multipart", "uvicorn", field="serve")
+    from faceverif.address import Address, listen
     from faceverif.models import model_or_shipped
     from faceverif.serving.limits import Limits
-    from faceverif.serving.server import LOOPBACK, listen, run
+    from faceverif.serving.server import run
 
     limits = Limits(body_mb=body_mb, requests_per_minute=per_minute, waiting=waiting)
     chosen = model_or_shipped(model[0] if model else None)
-    with listen(host, port) as listening:
+    address = Address(host, port)
+    with listen(address) as listening:
         choose_device(device)
 
         from faceverif.serving.recognition import Recognition
@@ -60,6 +62,6 @@ def serve(
             from robustness.guard import load_guard
 
             guard = load_guard(chosen, rate=reject)
-        if host != LOOPBACK:
+        if not address.own_machine:
             say("note: there is no login; everyone who reaches this address may send photos")
         run(build_service(Recognition(comparer, guard=guard), limits), listening)

@@ -13,16 +13,16 @@ from typing import Any
 
 import uvicorn
 
+from faceverif.address import Address, listen
 from faceverif.serving.limits import Limits
 from faceverif.serving.recognition import Recognition
-from faceverif.serving.server import listen
 from faceverif.serving.service import build_service
 
 
 @contextmanager
 def serving(recognition: Recognition, limits: Limits | None = None) -> Iterator[tuple[int, uvicorn.Server]]:
     """The port, and the server; it has ended afterwards."""
-    with listen("127.0.0.1", 0) as listening:
+    with listen(Address("127.0.0.1", 0)) as listening:
         service = build_service(recognition, limits or Limits())
         server = uvicorn.Server(uvicorn.Config(service, log_level="critical", proxy_headers=False))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})

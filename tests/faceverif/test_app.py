@@ -15,8 +15,8 @@ from app_photos import Photos, write_photos
 
 import faceverif
 from data_prep.errors import InputError
+from faceverif.address import Address, listen
 from faceverif.app import answers
-from faceverif.app.address import Address, listen
 from faceverif.app.fooling import Fooled, fool
 from faceverif.app.matcher import Matcher, _guard_beside
 from faceverif.app.photos import TakenPhoto, take_photo
@@ -456,7 +456,7 @@ def test_a_busy_port_and_a_foreign_host_are_one_line() -> None:
             InputError, match=rf"--port: must be free; got {port}, which is in use\. Give another"
         ):
             listen(Address("127.0.0.1", port))
-    for host in ("203.0.113.7", "no such host"):
+    for host in ("203.0.113.7", "no such host", "a..b"):
         with pytest.raises(InputError, match="--host: must be an address of this machine"):
             listen(Address(host, 0))
     assert Address("127.0.0.1", 1).own_machine

@@ -16,7 +16,7 @@ import pytest
 from app_photos import Photos, write_photos
 from served import form
 
-from faceverif.app.address import Address, listen
+from faceverif.address import Address, listen
 from faceverif.app.matcher import Matcher
 from faceverif.app.uploads import temporary_uploads
 from faceverif.app.visits import Visits

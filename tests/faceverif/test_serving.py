@@ -33,7 +33,6 @@ from faceverif.models import PreprocessingSpec, TorchEmbedder
 from faceverif.serving.batching import Batcher
 from faceverif.serving.limits import Limits, RateLimit
 from faceverif.serving.recognition import Recognition
-from faceverif.serving.server import listen
 from faceverif.verification.calibration import INTERVAL_RULE, CalibratedPoint, Calibration
 from faceverif.verification.compare import Comparer
 from faceverif.verification.roc import TAR_RULE
@@ -416,15 +415,6 @@ def test_a_crop_that_fails_fails_alone() -> None:
 
 
 # --- the command
-
-
-def test_a_port_that_is_taken_is_refused() -> None:
-    with listen("127.0.0.1", 0) as taken, pytest.raises(InputError, match="must be a free port"):
-        listen("127.0.0.1", taken.getsockname()[1])
-    with pytest.raises(
-        InputError, match=r"must be a free port of this machine; got no\.such\.host\.invalid:1"
-    ):
-        listen("no.such.host.invalid", 1)
 
 
 def test_without_the_extra_the_fix_is_its_installation() -> None:
