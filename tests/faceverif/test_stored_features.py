@@ -154,6 +154,14 @@ def test_more_files_than_a_process_may_open_are_written_and_read(
         assert len(list((tmp_path / "features").glob("*/*.npy"))) == len(rows) > 10
         views, again = features.views(rows), stored()
         assert not len(again.missing(rows))
+
+    def too_many(path: Path, **_: Any) -> None:
+        raise OSError(errno.EMFILE, "Too many open files", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(np, "load", too_many)
+        with pytest.raises(OSError, match="Too many open files"):
+            stored()  # the files are whole, and must not be computed again
     monkeypatch.setattr(StoredFeatures, "_computed", None)
     assert torch.equal(again.views(rows[::-1].copy()), views.flip(0))
     next(features.path.glob("*.npy")).unlink()
@@ -161,20 +169,6 @@ def test_more_files_than_a_process_may_open_are_written_and_read(
         InputError, match=r"must keep its files while a run reads them; got .*, which is gone"
     ):
         again.views(rows)
-
-
-def test_files_that_the_system_does_not_open_are_not_computed_again(
-    first: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    config = storing(first, tmp_path / "features")
-    begun(config, tmp_path / "one")
-
-    def too_many(path: Path, **_: Any) -> None:
-        raise OSError(errno.EMFILE, "Too many open files", str(path))
-
-    monkeypatch.setattr(np, "load", too_many)
-    with pytest.raises(OSError, match="Too many open files"):
-        begun(config, tmp_path / "two")
 
 
 def test_other_weights_and_other_photos_have_features_of_their_own(first: Path, tmp_path: Path) -> None:
