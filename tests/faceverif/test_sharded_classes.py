@@ -29,6 +29,7 @@ from faceverif.perturbation.threat_model import ThreatModel
 from faceverif.sharding import collectives
 from faceverif.sharding.collectives import processes, total
 from faceverif.sharding.shard import ClassShard
+from faceverif.training import adversarial
 from faceverif.training.adversarial import AdversarialModel, Robustness, measure_robustness
 
 CLASSES, DIM, BATCH = 7, 4, 12
@@ -232,7 +233,7 @@ def attacked(model: Pictures, attack: AdversarialConfig, share: slice) -> tuple[
     labels = drawn()[1][share]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ThreatModel, "random_start", lambda _, clean: clean)
-        patch.setattr(torch, "randn_like", lambda like: torch.cos(1000 * like))
+        patch.setattr(adversarial, "normal_like", lambda like: torch.cos(1000 * like))
         loss = AdversarialModel(model, attack)(pictures, labels, 1.0).loss
         loss.backward()
         return loss.detach(), measure_robustness(model, pictures, labels, config=attack, seed=0)
