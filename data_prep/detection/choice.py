@@ -31,11 +31,13 @@ class FileKind(NamedTuple):
         name: in a data set's header.
         recognises: whether a file with outputs of these names is of this kind.
         load: the detector, of a file and the smallest face that is looked for.
+        second_pass: how it searches photos without a face again.
     """
 
     name: str
     recognises: Callable[[Sequence[str]], bool]
     load: Callable[[Path, int], FaceDetector]
+    second_pass: Callable[[], str]
 
 
 def _yunet(path: Path, min_face_px: int) -> FaceDetector:
@@ -50,10 +52,18 @@ def _scrfd(path: Path, min_face_px: int) -> FaceDetector:
     return ScrfdDetector(path, min_face_px)
 
 
+def _second_pass_of_scrfd() -> str:
+    from data_prep.detection.scrfd import SECOND_PASS
+
+    return SECOND_PASS
+
+
 # The first that recognises a file takes it: by names before a mere number.
 FILE_KINDS = (
-    FileKind("yunet", lambda outputs: {"cls_8", "obj_8", "bbox_8", "kps_8"} <= set(outputs), _yunet),
-    FileKind("scrfd", lambda outputs: len(outputs) == 9, _scrfd),
+    FileKind(
+        "yunet", lambda outputs: {"cls_8", "obj_8", "bbox_8", "kps_8"} <= set(outputs), _yunet, lambda: "none"
+    ),
+    FileKind("scrfd", lambda outputs: len(outputs) == 9, _scrfd, _second_pass_of_scrfd),
 )
 
 
@@ -77,7 +87,7 @@ def load_detector(name: str, min_face_px: int) -> FaceDetector:
 def second_pass_of(name: str) -> str:
     """How a face detector searches photos without a face again: for a data set's header."""
     if name != MTCNN:
-        return "none"
+        return _kind_of_file(Path(name)).second_pass()
     from data_prep.detection.second_pass import SECOND_PASS
 
     return SECOND_PASS

@@ -71,9 +71,9 @@ class Graph:
         return path
 
 
-def scrfd(path: Path, *, landmarks: bool = True) -> Path:
+def scrfd(path: Path, *, landmarks: bool = True, side: int | str = 64) -> Path:
     """Two anchors a cell, of which the second is the better one; only stride 8 sees anything."""
-    graph = Graph([1, 3, 64, 64])
+    graph = Graph([1, 3, side, side])
     one, zero = np.ones(2, np.float32), np.zeros(2, np.float32)
     for stride in STRIDES:
         sees = stride == 8
@@ -135,6 +135,28 @@ def test_scrfd_answers_in_pixels_of_the_photo(tmp_path: Path) -> None:
     np.testing.assert_allclose(large.landmarks, 2 * small.landmarks, atol=1e-3)
 
 
+def test_scrfd_enlarges_no_photo(tmp_path: Path) -> None:
+    faces = only_face(scrfd(tmp_path / "net.onnx"), white_cell(1, 2, size=(30, 40)))
+    np.testing.assert_allclose(faces.boxes[0], [16 - 8, 8 - 12, 16 + 16, 8 + 20], atol=1e-4)
+
+
+def test_scrfd_whose_file_leaves_its_size_open_takes_a_photo_as_it_is(tmp_path: Path) -> None:
+    path = scrfd(tmp_path / "net.onnx", side="side")
+    faces = only_face(path, white_cell(2, 50, size=(90, 500)))
+    np.testing.assert_allclose(faces.boxes[0], [400 - 8, 16 - 12, 400 + 16, 16 + 20], atol=1e-4)
+    twice = only_face(path, white_cell(2, 5, size=(640, 640)).repeat(2, axis=0).repeat(2, axis=1))
+    np.testing.assert_allclose(twice.boxes[0], [80 - 16, 32 - 24, 80 + 32, 32 + 40], atol=1e-3)
+
+
+def test_scrfd_searches_a_photo_without_a_face_again_in_a_border(tmp_path: Path) -> None:
+    photo = np.zeros((40, 40, 3), np.uint8)
+    photo[14:19, 14:18] = 255  # a few pixels in each of four cells; with the border of 10 all in one
+    (seen,) = load_detector(str(scrfd(tmp_path / "net.onnx")), 12).detect([photo])
+    assert seen.detection_pass == 2
+    np.testing.assert_allclose(seen.faces.boxes, [[14 - 8, 14 - 12, 14 + 16, 14 + 20]], atol=1e-4)
+    np.testing.assert_allclose(seen.faces.landmarks[0], 14 + 8 * POINTS, atol=1e-4)
+
+
 def test_yunet_finds_the_cell(tmp_path: Path) -> None:
     faces = only_face(yunet(tmp_path / "net.onnx"), white_cell(2, 5))
     np.testing.assert_allclose(faces.boxes[0], [44 - 8, 20 - 8, 44 + 8, 20 + 8], atol=1e-3)
@@ -175,7 +197,7 @@ def test_the_header_names_the_detector_and_the_journal_holds_to_it(tmp_path: Pat
     header = AlignedDataset.load(tmp_path / "out").header
     assert header.detector == described_detector(str(path))
     assert header.detector.startswith("scrfd ")
-    assert header.second_pass == "none"
+    assert header.second_pass == "border 0.25"
     begun = json.loads((tmp_path / "out/journal.jsonl").read_text().splitlines()[0])
     assert begun["detector"] == header.detector
     with pytest.raises(InputError, match="same SOURCE and options"):
