@@ -7,8 +7,9 @@ import re
 import struct
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from threading import Lock
 
 from PIL import Image
 
@@ -110,13 +111,38 @@ def _jpeg_size(data: bytes) -> tuple[int, int] | None:
     return None
 
 
-@contextmanager
-def quiet_pillow() -> Iterator[None]:
-    """Pillow without its warnings and its own limit on sizes; ours is checked from the header instead."""
-    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+class _QuietPillow:
+    """Pillow without its warnings and its own limit on sizes; ours is checked from the header instead.
+
+    Both are settings of the whole process, and photos are read in threads: the first reader changes them, and
+    the last one that leaves sets them back. A pair of save and restore in each thread would leave behind what
+    another thread had set.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._readers = 0
+        self._before = ExitStack()
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        with self._lock:
+            if self._readers == 0:
+                self._change()
+            self._readers += 1
+        try:
             yield
-    finally:
-        Image.MAX_IMAGE_PIXELS = limit
+        finally:
+            with self._lock:
+                self._readers -= 1
+                if self._readers == 0:
+                    self._before.close()
+
+    def _change(self) -> None:
+        self._before.callback(setattr, Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
+        Image.MAX_IMAGE_PIXELS = None
+        self._before.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore")
+
+
+quiet_pillow = _QuietPillow()

@@ -6,6 +6,7 @@ import io
 import os
 import struct
 import subprocess
+import warnings
 import zlib
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from PIL import Image
 
 from data_prep.dataset.crops import decode_crop
 from data_prep.photos import PhotoError, decode_photo, read_photo
-from data_prep.picture_formats import declared_size
+from data_prep.picture_formats import declared_size, quiet_pillow
 
 # Four flat corners, so that JPEG keeps them and every orientation differs.
 _CORNERS = np.zeros((40, 60, 3), np.uint8)
@@ -313,3 +314,17 @@ def test_pillows_limit_is_left_as_it_was() -> None:
     limit = Image.MAX_IMAGE_PIXELS
     decode_photo(encoded(Image.fromarray(_CORNERS)))
     assert limit == Image.MAX_IMAGE_PIXELS
+
+
+def test_threads_that_read_at_once_leave_pillow_as_it_was() -> None:
+    """Whichever leaves first: here the one that came first, and then the one that came last."""
+    limit, filters = Image.MAX_IMAGE_PIXELS, list(warnings.filters)
+    for order in ((0, 1), (1, 0)):
+        readers = [quiet_pillow(), quiet_pillow()]
+        for reader in readers:
+            reader.__enter__()
+        readers[order[0]].__exit__(None, None, None)
+        assert Image.MAX_IMAGE_PIXELS is None
+        readers[order[1]].__exit__(None, None, None)
+        assert limit == Image.MAX_IMAGE_PIXELS
+        assert filters == warnings.filters
