@@ -101,20 +101,25 @@ def measured(
 
 
 def run(step: Callable[[int, Path], Any], photos: int, folder: Path) -> list[tuple[str, float, float]]:
-    threading.Thread(target=watch_memory, daemon=True).start()
-    return [(*part, peak_gb()) for part in step(photos, folder)]
+    done = threading.Event()
+    threading.Thread(target=watch_memory, args=(done,), daemon=True).start()
+    try:
+        return [(*part, peak_gb()) for part in step(photos, folder)]
+    finally:
+        done.set()
 
 
 _PEAK = [0.0]
 
 
-def watch_memory() -> None:
+def watch_memory(done: threading.Event) -> None:
     """Note the largest memory of this process without files that it maps: the system may drop those."""
     status = Path("/proc/self/status")
     while status.exists():
         [kilobytes] = [line.split()[1] for line in status.read_text().splitlines() if "RssAnon" in line]
         _PEAK[0] = max(_PEAK[0], int(kilobytes) * 1024 / 1e9)
-        time.sleep(0.02)
+        if done.wait(0.02):
+            return
 
 
 def peak_gb() -> float:

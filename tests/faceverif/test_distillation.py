@@ -191,8 +191,12 @@ def test_an_interrupted_teacher_continues_with_the_photos_that_are_left(
         found = told.output(torch.zeros(1), torch.arange(photos), torch.full((photos,), side)).embeddings
         torch.testing.assert_close(found, torch.from_numpy(whole[side]))
 
-    def too_many(path: Path, *_: Any) -> None:
-        raise OSError(errno.EMFILE, "Too many open files", str(path))
+    opened = Path.open
+
+    def too_many(path: Path, *how: Any, **more: Any) -> Any:
+        if path == told.path:
+            raise OSError(errno.EMFILE, "Too many open files", str(path))
+        return opened(path, *how, **more)
 
     monkeypatch.setattr(Path, "open", too_many)
     with pytest.raises(OSError, match="Too many open files"):

@@ -144,8 +144,12 @@ def test_a_flipped_bit_in_the_weights_of_a_run_is_refused(copied: Path, name: st
 def test_a_model_file_that_may_not_be_read_is_not_called_damaged(
     copied: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refused(path: Path, *_: object, **__: object) -> None:
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+    opened = Path.open
+
+    def refused(path: Path, *how: Any, **more: Any) -> Any:
+        if copied in path.parents:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return opened(path, *how, **more)
 
     monkeypatch.setattr(Path, "open", refused)
     with pytest.raises(PermissionError):
