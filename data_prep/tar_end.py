@@ -6,7 +6,7 @@ import tarfile
 from collections.abc import Iterable, Iterator
 
 _AT_ONCE = 2**20
-_MAGIC, _MAGIC_AT = b"ustar", 257  # in the header of every member
+MAGIC, MAGIC_AT = b"ustar", 257  # in the header of every member
 
 
 def refuse_torn(archive: tarfile.TarFile) -> None:
@@ -50,8 +50,8 @@ def refuse_torn_end(rest: Iterable[bytes], *, at: int) -> None:
 
 def _headers(portion: bytes) -> Iterator[int]:
     """Where blocks begin that are headers of members."""
-    found = portion.find(_MAGIC)
+    found = portion.find(MAGIC)
     while found >= 0:
-        if found % tarfile.BLOCKSIZE == _MAGIC_AT:
-            yield found - _MAGIC_AT
-        found = portion.find(_MAGIC, found + 1)
+        if found % tarfile.BLOCKSIZE == MAGIC_AT:
+            yield found - MAGIC_AT
+        found = portion.find(MAGIC, found + 1)

@@ -39,12 +39,12 @@ from data_prep.sources.shard_index import (
 )
 from data_prep.sources.shard_samples import Sample, samples
 from data_prep.storage import RemoteFile, address_of
+from data_prep.tar_end import MAGIC, MAGIC_AT
 from data_prep.walk import left_by_the_system
 
 ABOUT_NAME = "__faceverif__"
 _JSON_LABELS = ("identity", "label", "cls", "class")
 _LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
-_TAR_MAGIC, _TAR_MAGIC_AT = b"ustar", 257
 
 
 class Shards(NamedTuple):
@@ -276,7 +276,7 @@ def _tars_in(folder: Path) -> list[Path]:
 
 def _recognises(source: Path) -> bool:
     if source.is_file():
-        return source.suffix == ".tar" or read_span(source, _TAR_MAGIC_AT, len(_TAR_MAGIC)) == _TAR_MAGIC
+        return source.suffix == ".tar" or read_span(source, MAGIC_AT, len(MAGIC)) == MAGIC
     if not source.is_dir() or not _tars_in(source):
         return False
     # A folder of photos, per identity or flat, may hold a tar too.
