@@ -148,6 +148,20 @@ def read_sealed(path: Path, *, metadata_key: str) -> SealedTensors:
     return content
 
 
+def sealed_or_none(path: Path, *, metadata_key: str) -> SealedTensors | None:
+    """What `read_sealed` reads of a file that can be made again; None where it is missing or damaged.
+
+    Raises:
+        OSError: the system does not open it, though it may be whole: no rights, too many open files.
+    """
+    try:
+        return read_sealed(path, metadata_key=metadata_key)
+    except (SafetensorError, OSError, *DAMAGE) as error:
+        if system_trouble(error) is not None:
+            raise
+        return None
+
+
 def refuse_damaged_models(run: Path) -> None:
     """Check the seals of a run's model files, whatever their kind.
 

@@ -13,21 +13,19 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 
 from data_prep.atomic import write_text
 from data_prep.dataset.crops import Crops
 from data_prep.dataset.manifest import AlignedDataset
-from data_prep.errors import DAMAGE, InputError, few
+from data_prep.errors import InputError, few
 from data_prep.json_object import read_json
 from data_prep.progress import progress, say
 from data_prep.storage import address_of
-from data_prep.system_errors import system_trouble
 from data_prep.walk import left_by_the_system
 from data_prep.work.job import Engine, Job, WorkStopped
 from faceverif.models import Embedder
 from faceverif.models.embedder import naming
-from faceverif.models.sealed_tensors import SealedTensors, read_sealed, write_sealed
+from faceverif.models.sealed_tensors import SealedTensors, sealed_or_none, write_sealed
 from faceverif.verification.embeddings import BATCH, embed_crops
 
 _PORTION = 4 * BATCH  # crops of a shard: 20 MB
@@ -269,14 +267,9 @@ def _refuse_foreign(folder: Path) -> None:
 
 def _kept(path: Path, count: int) -> SealedTensors | None:
     """A portion; None where there is none, or the file is damaged: it is made again."""
-    try:
-        kept = read_sealed(path, metadata_key=_METADATA_KEY)
-        embeddings = kept.tensors[_EMBEDDINGS]
-    except (SafetensorError, OSError, *DAMAGE) as error:
-        if system_trouble(error) is not None:  # no rights, too many open files: the file may be whole
-            raise
-        return None
-    return kept if embeddings.ndim == 2 and len(embeddings) == count else None
+    kept = sealed_or_none(path, metadata_key=_METADATA_KEY)
+    embeddings = None if kept is None else kept.tensors.get(_EMBEDDINGS)
+    return kept if embeddings is not None and embeddings.ndim == 2 and len(embeddings) == count else None
 
 
 def _begin(folder: Path, about: dict[str, str | bool]) -> None:

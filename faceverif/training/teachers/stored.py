@@ -12,15 +12,12 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 from torch import Tensor
 
-from data_prep.errors import DAMAGE
 from data_prep.progress import progress
-from data_prep.system_errors import system_trouble
 from faceverif.models import Embedder
 from faceverif.models.embedder import naming
-from faceverif.models.sealed_tensors import read_sealed, write_sealed
+from faceverif.models.sealed_tensors import sealed_or_none, write_sealed
 from faceverif.training.data import TrainingPhotos
 from faceverif.training.teachers.base import Teacher, TeacherOutput
 
@@ -133,13 +130,9 @@ class StoredTeacher(Teacher):
 
 def _read(path: Path, photos: int) -> Tensor | None:
     """(2, photos, dim); None where there is no file, or a damaged one: it is made again."""
-    try:
-        found = read_sealed(path, metadata_key=_METADATA_KEY).tensors["embeddings"]
-    except (SafetensorError, OSError, *DAMAGE) as error:
-        if system_trouble(error) is not None:  # no rights, too many open files: the file may be whole
-            raise
-        return None
-    return found if found.ndim == 3 and found.shape[:2] == (2, photos) else None
+    kept = sealed_or_none(path, metadata_key=_METADATA_KEY)
+    found = None if kept is None else kept.tensors.get("embeddings")
+    return found if found is not None and found.ndim == 3 and found.shape[:2] == (2, photos) else None
 
 
 def _write(path: Path, embeddings: Tensor) -> None:
