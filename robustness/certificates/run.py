@@ -177,7 +177,7 @@ class _ListedPairs:
         listed = protocol_on(protocol, dataset, allow_partial=False)
         photos, same = PairPhotos.of(listed, dataset), np.asarray(listed.same)
         # The others set the threshold, as View 1's training half does.
-        usable = listed.scored & ~photos.pairs_with(photos.no_crop)
+        usable = listed.scored & photos.readable_pairs
         chosen = some_of_both(same, usable, pairs, seed=seed)
         if not len(chosen):
             raise InputError(

@@ -226,7 +226,7 @@ def _chosen(
     protocol: VerificationProtocol, photos: PairPhotos, settings: PairsConfig, *, seed: int
 ) -> dict[PairGoal, NDArray[np.int64]]:
     """Which pairs of a protocol are attacked for each goal, in random order."""
-    usable = protocol.scored & ~photos.pairs_with(photos.no_crop)
+    usable = protocol.scored & photos.readable_pairs
     return {
         goal: _some(usable & (protocol.same == (goal == "dodging")), settings.pairs, goal, seed=seed)
         for goal in settings.goals
