@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 Config = TypeVar("Config", bound="Section")
 Paths = TypeVar("Paths", Path, Path | None, list[Path])
 OnePath = TypeVar("OnePath", Path, Path | None)
-Rates = TypeVar("Rates", float, list[float] | None)
 THIS_MACHINE = "this-machine"
 
 
@@ -83,13 +82,17 @@ def is_repository(parameter: typer.CallbackParam, value: str) -> str:
     return value
 
 
-def is_rate(parameter: typer.CallbackParam, value: Rates) -> Rates:
-    """Shares above 0 and at most 1."""
-    for rate in value if isinstance(value, list | tuple) else [] if value is None else [value]:
-        if not 0 < rate <= 1:
-            fix = "Give a share, such as 0.01 for one of a hundred."
-            raise InputError(_named(parameter), "must be above 0 and at most 1", got=f"{rate:g}", fix=fix)
+def is_rate(parameter: typer.CallbackParam, value: float) -> float:
+    """A share above 0 and at most 1."""
+    if not 0 < value <= 1:
+        fix = "Give a share, such as 0.01 for one of a hundred."
+        raise InputError(_named(parameter), "must be above 0 and at most 1", got=f"{value:g}", fix=fix)
     return value
+
+
+def are_rates(parameter: typer.CallbackParam, value: list[float] | None) -> list[float] | None:
+    """Any number of such shares."""
+    return value and [is_rate(parameter, rate) for rate in value]
 
 
 def known_device(value: str) -> str:

@@ -9,7 +9,7 @@ import typer
 
 from data_prep.errors import InputError
 from data_prep.progress import say
-from faceverif.cli.checks import THIS_MACHINE, can_be_file, exists, is_rate, made_by
+from faceverif.cli.checks import THIS_MACHINE, are_rates, can_be_file, exists, made_by
 from faceverif.cli.options import (
     AllowPartial,
     DataDir,
@@ -275,7 +275,7 @@ def calibrate(
         list[float] | None,
         typer.Option(
             "--far",
-            callback=is_rate,
+            callback=are_rates,
             help="A false accept rate to set a threshold for, beside 0.1, 0.01, 0.001 and 0.0001. It needs "
             "1 / FAR impostor pairs or more. May be repeated.",
         ),
