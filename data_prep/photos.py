@@ -14,9 +14,8 @@ from data_prep.picture_formats import is_other_picture, opened, quiet_pillow
 
 SMALLEST_SIDE_PX = 20
 LARGEST_PX = 50_000_000
-_LARGEST_HUGE_PX = (
-    500_000_000  # with `allow_huge`; 1.5 GB once it is decoded, and several times that in a detector
-)
+# With `allow_huge`; 1.5 GB once it is decoded, and several times that in a detector.
+_LARGEST_HUGE_PX = 500_000_000
 _LARGEST_BYTES = 2**30
 
 _EXIF_ORIENTATION = 0x0112

@@ -30,8 +30,9 @@ class ScrfdDetector:
     A photo lies in the top left corner of the network's input, on black. A larger one is scaled down to it. A
     smaller one keeps its size: enlarged, as in InsightFace's code, faces that fill their photo are lost. A
     photo without a face is searched again inside a black border. Both: docs/results/alignment.md. Where the
-    file leaves the size of its input open, it is as small as the photo allows. One photo a call, so
-    the others cannot change what is found in it.
+    file leaves the size of its input open, it is as small as the photo allows.
+
+    Each call of the network has one photo, so that others cannot change what is found in it.
 
     Args:
         path: the .onnx file, with nine outputs: scores, boxes and landmarks at three strides.

@@ -223,7 +223,8 @@ class _CropKeeper:
     def _stays(self, data: bytes) -> bool:
         """Whether a crop keeps its bytes; all others are stored without loss.
 
-        A JPEG does, because it is lossy, but for one that the reader of crops does not take.
+        A JPEG keeps them, because to encode it again would lose more; one that the reader of crops cannot
+        decode does not.
         """
         return data.startswith(_JPEG_MAGIC) and decode_crop(data, self._form.template.crop_px) is not None
 

@@ -124,7 +124,7 @@ def test_runs_share_what_is_stored_and_a_damaged_file_is_made_again(
 
 @contextmanager
 def few_more_files(most: int) -> Iterator[None]:
-    """A block in which so many files may be open besides those that are."""
+    """A block in which this many files may be opened, besides those that are open already."""
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     now = max(int(name) for name in os.listdir("/dev/fd"))
     resource.setrlimit(resource.RLIMIT_NOFILE, (now + most, before[1]))

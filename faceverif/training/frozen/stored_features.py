@@ -28,7 +28,7 @@ _PORTION = 512  # photos in a file
 
 
 class _File(NamedTuple):
-    """Records on the disk, the first of them behind so many bytes.
+    """A file of records; the first one follows a header of `header_bytes`.
 
     It is opened for each read, since a process may hold only about a thousand files open.
     """
