@@ -23,7 +23,7 @@ from test_penalties import MODULES as TESTED_PENALTIES
 
 from data_prep.alignment import TEMPLATES
 from faceverif.backbones import BACKBONES
-from faceverif.classification.config import NetworkConfig
+from faceverif.classification.network_sections import NetworkConfig
 from faceverif.classification.networks import NETWORKS
 from faceverif.cli.preparation import align
 from faceverif.config.backbones import BackboneConfig

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from data_prep.errors import InputError, few
-from faceverif.classification.config import ImageDataConfig
+from faceverif.classification.data_section import ImageDataConfig
 from faceverif.classification.sources import PIXEL_STATISTICS, PixelStatistics, read_images
 from faceverif.images.labelled import ImageFiles, Images, ImageSet
 

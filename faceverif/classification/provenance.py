@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from faceverif.classification.config import ImageDataConfig
+from faceverif.classification.data_section import ImageDataConfig
 from faceverif.images.labelled import Images
 
 

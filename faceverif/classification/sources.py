@@ -16,7 +16,7 @@ from data_prep.sources.fer2013 import CLASS_NAMES as EXPRESSIONS
 from data_prep.sources.fer2013 import read_fer2013
 from data_prep.sources.idx import has_idx_files, read_idx_images
 from data_prep.sources.picture_tar import Pictures, pictures_in, read_pictures
-from faceverif.classification.config import ImageDataConfig
+from faceverif.classification.data_section import ImageDataConfig
 from faceverif.images.labelled import ImageFiles, Images, ImageSet, read_scaled_centre
 
 _DIGITS = tuple(str(digit) for digit in range(10))

@@ -19,7 +19,7 @@ from faceverif.classification.networks.torchvision_nets import googlenet, resnet
 from faceverif.classification.networks.vgg_like import lsoftmax_net, vgg13
 
 if TYPE_CHECKING:
-    from faceverif.classification.config import NetworkConfig
+    from faceverif.classification.network_sections import NetworkConfig
     from faceverif.classification.sources import PixelStatistics
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {

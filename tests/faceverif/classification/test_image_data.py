@@ -17,8 +17,8 @@ from PIL import Image
 from scipy.io import savemat
 
 from data_prep.errors import InputError
-from faceverif.classification.config import DataName, ImageDataConfig
 from faceverif.classification.data import in_turns, load_image_sets, noisy_labels, warning_of_absence
+from faceverif.classification.data_section import DataName, ImageDataConfig
 from faceverif.classification.evaluation import measure_ten_crops, ten_crops
 from faceverif.classification.sources import PIXEL_STATISTICS
 from faceverif.config.paths import refuse_missing_paths

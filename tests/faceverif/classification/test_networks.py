@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 from torch import nn
 
 from data_prep.errors import InputError
-from faceverif.classification.config import NetworkConfig
+from faceverif.classification.network_sections import NetworkConfig
 from faceverif.classification.networks import NETWORKS, Network, build_network
 from faceverif.classification.networks.cifar_resnet import Subsampled
 from faceverif.classification.sources import PIXEL_STATISTICS
