@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
-from data_prep.alignment import Template, find_template
+from data_prep.alignment import find_template
+from data_prep.alignment.base import Template
 from data_prep.errors import InputError
 from faceverif.models import Embedder, TorchEmbedder, load_embedder, model_or_shipped
 from faceverif.option_names import names_arguments

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from data_prep.alignment import LandmarkTemplate, find_template, similarity_transform
+from data_prep.alignment import find_template
+from data_prep.alignment.landmarks import LandmarkTemplate, similarity_transform
 from faceverif.models import PreprocessingSpec
 from robustness.config.attacks import Region
 

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from data_prep.alignment import LandmarkTemplate, similarity_transform
+from data_prep.alignment.landmarks import LandmarkTemplate, similarity_transform
 
 
 class AlignedView(nn.Module):
-    """`data_prep.alignment.align_face` for pixels with gradients, and the middle of the crop.
+    """`align_face` of `data_prep.alignment.landmarks` for pixels with gradients, and the middle of the crop.
 
     The warp is a similarity, so it is an affine grid with bilinear sampling. OpenCV rounds the places of
     pixels to 1/32 and colours to 8 bits; the two differ by a few grey levels where neighbours differ much.

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import nn
 from torch.nn import functional as F
 
-from data_prep.alignment import LandmarkTemplate, similarity_transform
+from data_prep.alignment.landmarks import LandmarkTemplate, similarity_transform
 from data_prep.atomic import refuse_folder, refuse_other_ending, written_whole
 from data_prep.dataset.crops import centre_square
 from data_prep.errors import InputError

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from data_prep.alignment import TEMPLATES, LandmarkTemplate
+from data_prep.alignment import TEMPLATES
+from data_prep.alignment.landmarks import LandmarkTemplate
 from data_prep.detection.faces import Faces, centred_largest
 from data_prep.photos import PhotoError, decode_photo
 from data_prep.progress import say

@@ -19,7 +19,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
-from data_prep.alignment import Template, find_template
+from data_prep.alignment import find_template
+from data_prep.alignment.base import Template
 from data_prep.atomic import written_whole
 from data_prep.dataset.crops import CropFiles, Crops
 from data_prep.dataset.manifest_table import (

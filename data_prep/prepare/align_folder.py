@@ -15,7 +15,9 @@ from dataclasses import asdict, dataclass
 from operator import eq
 from pathlib import Path
 
-from data_prep.alignment import LandmarkTemplate, Template, find_template
+from data_prep.alignment import find_template
+from data_prep.alignment.base import Template
+from data_prep.alignment.landmarks import LandmarkTemplate
 from data_prep.dataset import already_aligned
 from data_prep.dataset.manifest import (
     JOURNAL_NAME,

@@ -14,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from data_prep.alignment import LandmarkTemplate, Template, align_face, centre_crop, find_template
+from data_prep.alignment import find_template
+from data_prep.alignment.base import Template, centre_crop
+from data_prep.alignment.landmarks import LandmarkTemplate, align_face
 from data_prep.dataset.already_aligned import CropForm, form_of
 from data_prep.dataset.crops import decode_crop
 from data_prep.dataset.manifest import SCHEMA, Status

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from data_prep.alignment import Template
+from data_prep.alignment.base import Template
 from faceverif.app.pictures import Pixels
 from faceverif.models.location import SHIPPED
 from faceverif.recogniser import Recogniser, load

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from data_prep.alignment import Template
+from data_prep.alignment.base import Template
 from data_prep.errors import InputError
 from data_prep.photos import LARGEST_PX, SMALLEST_SIDE_PX, PhotoError, read_photo
 from faceverif.app.pictures import Pixels, picture_uri, with_boxes, with_landmarks

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from data_prep.alignment import Template
+from data_prep.alignment.base import Template
 from data_prep.dataset.manifest import AlignedDataset, Status
 from data_prep.errors import InputError
 from data_prep.face_model import load_face_model

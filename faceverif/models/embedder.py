@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data_prep.alignment import Template, find_template
+from data_prep.alignment import find_template
+from data_prep.alignment.base import Template
 from data_prep.dataset.crops import centre_square
 from data_prep.dataset.manifest import DatasetHeader
 from data_prep.errors import InputError

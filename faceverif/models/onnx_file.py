@@ -13,7 +13,8 @@ import onnxruntime
 import torch
 from numpy.typing import NDArray
 
-from data_prep.alignment import TEMPLATES, Template
+from data_prep.alignment import TEMPLATES
+from data_prep.alignment.base import Template
 from data_prep.device import computing_device, cores
 from data_prep.errors import InputError, first_line
 from data_prep.progress import say

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from data_prep.alignment import Template
+from data_prep.alignment.base import Template
 from data_prep.detection.faces import Faces, centred_largest
 from data_prep.detection.second_pass import TwoPassDetector
 from data_prep.errors import InputError

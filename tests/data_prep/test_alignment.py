@@ -14,17 +14,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from data_prep.alignment import (
-    TEMPLATES,
-    BoxTemplate,
-    LandmarkTemplate,
-    align_face,
-    centre_crop,
-    crop_box,
-    find_template,
-    refuse_unfit_input,
-    similarity_transform,
-)
+from data_prep.alignment import TEMPLATES, find_template, refuse_unfit_input
+from data_prep.alignment.base import centre_crop
+from data_prep.alignment.box import BoxTemplate, crop_box
+from data_prep.alignment.landmarks import LandmarkTemplate, align_face, similarity_transform
 from data_prep.errors import InputError
 
 WARPS = {name: each for name, each in TEMPLATES.items() if isinstance(each, LandmarkTemplate)}

@@ -20,7 +20,8 @@ import pytest
 from facenet_pytorch.models.utils.detect_face import extract_face
 from PIL import Image
 
-from data_prep.alignment import LandmarkTemplate, align_face, find_template
+from data_prep.alignment import find_template
+from data_prep.alignment.landmarks import LandmarkTemplate, align_face
 from data_prep.dataset.manifest import JOURNAL_NAME, MANIFEST_NAME, AlignedDataset
 from data_prep.detection.cascade import CascadeDetector
 from data_prep.detection.faces import Faces

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from data_prep.alignment import align_face, find_template
+from data_prep.alignment import find_template
+from data_prep.alignment.landmarks import align_face
 from data_prep.dataset.already_aligned import FORMS, CropForm, Sample
 from data_prep.dataset.manifest import AlignedDataset, header_for, write_manifest
 from data_prep.detection.cascade import CascadeDetector

@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from data_prep.alignment import LandmarkTemplate, Template, find_template
+from data_prep.alignment import find_template
+from data_prep.alignment.base import Template
+from data_prep.alignment.landmarks import LandmarkTemplate
 from data_prep.dataset.manifest import MANIFEST_NAME, Status, header_for, write_manifest
 from faceverif.cli import main
 from faceverif.cli.app import command_line, continues

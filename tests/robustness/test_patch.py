@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from data_prep.alignment import LandmarkTemplate, find_template
+from data_prep.alignment import find_template
+from data_prep.alignment.landmarks import LandmarkTemplate
 from data_prep.errors import InputError
 from faceverif.models import PreprocessingSpec
 from faceverif.perturbation.threat_model import ThreatModel

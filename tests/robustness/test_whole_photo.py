@@ -15,7 +15,8 @@ from PIL import Image
 from small_faces import pattern_embedder
 
 import faceverif
-from data_prep.alignment import LandmarkTemplate, align_face, find_template
+from data_prep.alignment import find_template
+from data_prep.alignment.landmarks import LandmarkTemplate, align_face
 from data_prep.errors import InputError
 from data_prep.face_model import load_face_model
 from data_prep.photos import read_photo

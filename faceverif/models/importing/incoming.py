@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from data_prep.alignment import TEMPLATES, Template, find_template
+from data_prep.alignment import TEMPLATES, find_template
+from data_prep.alignment.base import Template
 from data_prep.errors import InputError
 from faceverif.backbones import Backbone
 from faceverif.models.embedder import PreprocessingSpec
