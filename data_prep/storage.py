@@ -61,7 +61,7 @@ def files_at(path: Path, *, field: str) -> list[RemoteFile]:
     """
     from pyarrow import fs
 
-    with _answering(path, field=field):
+    with _opening(path, field=field):
         system, place = _opened(path)
         about = system.get_file_info(place)
         if about.type == fs.FileType.NotFound:
@@ -105,23 +105,28 @@ def open_stream(path: Path, *, field: str) -> Iterator[Any]:
     Raises:
         InputError: the storage refuses, or stops to answer.
     """
-    with _answering(path, field=field):
+    with _opening(path, field=field):
         system, place = _opened(path)
-        with system.open_input_stream(place, buffer_size=_READ_AHEAD) as stream:
-            yield stream
+        stream = system.open_input_stream(place, buffer_size=_READ_AHEAD)
+    with _answering(path, field=field), stream:
+        yield stream
 
 
 @contextmanager
 def open_file(path: Path, *, field: str) -> Iterator[Any]:
     """A file of a storage for reading anywhere in it.
 
+    Errors of what is done with it pass through: a parser may raise the same ones for a damaged file as the
+    storage for a lost connection. `files_at` tells whether it still answers.
+
     Raises:
-        InputError: the storage refuses, or stops to answer.
+        InputError: the storage refuses, or does not answer.
     """
-    with _answering(path, field=field):
+    with _opening(path, field=field):
         system, place = _opened(path)
-        with system.open_input_file(place) as file:
-            yield file
+        file = system.open_input_file(place)
+    with file:
+        yield file
 
 
 def refuse_changed(known: RemoteFile, *, field: str) -> None:
@@ -167,10 +172,11 @@ def _file_system(scheme: str, _process: int) -> Any:
 
 
 @contextmanager
-def _answering(path: Path, *, field: str) -> Iterator[None]:
-    """Every trouble with a storage as one line."""
+def _opening(path: Path, *, field: str) -> Iterator[None]:
+    """Every trouble with an address or its storage as one line."""
     try:
-        yield
+        with _answering(path, field=field):
+            yield
     except InputError:
         raise
     except (ImportError, ValueError) as error:  # fsspec: a package is missing, or no such scheme is known
@@ -181,6 +187,13 @@ def _answering(path: Path, *, field: str) -> Iterator[None]:
             got=f"{address_of(path)} ({first_line(error)})",
             fix="Install the package that it names, or copy the data.",
         ) from error
+
+
+@contextmanager
+def _answering(path: Path, *, field: str) -> Iterator[None]:
+    """What a storage refuses, or does not answer, as one line."""
+    try:
+        yield
     except OSError as error:
         raise InputError(
             field,

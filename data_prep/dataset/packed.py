@@ -49,6 +49,9 @@ from data_prep.sources.webdataset import read_details, read_shards
 from data_prep.storage import RemoteFile, address_of, files_at, read_ranges, refuse_changed
 
 _AT_ONCE = 2**16  # rows
+_AS_FILES = (
+    "`faceverif align` reads no Parquet: write the pictures as files, in a folder per person, and align that."
+)
 
 
 def load_aligned(path: Path, *, field: str = "data") -> AlignedDataset:
@@ -277,22 +280,33 @@ def _digest(about: Mapping[str, Any], table: pa.Table, checksums: NDArray[np.uin
 
 def _of_parquet(path: Path, files: Sequence[RemoteFile], *, field: str) -> AlignedDataset:
     photos = read_rows(path, files, field=field, way_out="Write these rows again, or leave them out.")
-    header = _taken_over(path, photos, field=field)
+    header = _taken_over(path, photos, field=field, fix=_AS_FILES)
     crops = replace(photos.crops, crop_px=header.crop_px)
     return AlignedDataset(path, header, _table(path, photos), crops, files=(), digest=photos.sha256)
 
 
 def _taken_over(
-    path: Path, photos: Sequence[SourcePhoto], *, field: str, whole: bool = True
+    path: Path, photos: Sequence[SourcePhoto], *, field: str, whole: bool = True, fix: str | None = None
 ) -> DatasetHeader:
-    """The header of crops that others aligned, as `faceverif align` writes it when it takes them over."""
+    """The header of crops that others aligned, as `faceverif align` writes it when it takes them over.
+
+    Args:
+        path: the pack.
+        photos: in it.
+        field: what the user named it with.
+        whole: as for `form_of_pack`.
+        fix: the way out where they are no crops; None: `faceverif align` reads the pack.
+
+    Raises:
+        InputError: they are no crops of a template's side.
+    """
     form = form_of_pack(path, Sample(photos), whole=whole)
     if form is None or not form.is_whole:
         raise InputError(
             field,
             "must hold aligned crops of the side of a template, to be used without a manifest",
             got=f"{'other photos' if form is None else f'{form} crops'} in {path}",
-            fix=f"Run: {_alignment(path)}",
+            fix=fix or f"Run: {_alignment(path)}",
         )
     return header_for(form.template, policy=form.policy, min_face_px=MIN_FACE_PX)
 

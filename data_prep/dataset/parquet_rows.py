@@ -2,7 +2,8 @@
 
 A file has the column `image`, the encoded picture itself or a struct with its `bytes`, and the column
 `identity` or `label`, text or whole numbers. Where the file's metadata name the classes of `datasets`, these
-names are the identities. The column `photo`, where there is one, has the keys.
+names are the identities. The column `photo`, where there is one, has the keys. Files that are read together
+must name the people alike, or one person would count as two.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 
 from data_prep.dataset.crops import Crops, Rows
 from data_prep.errors import InputError
+from data_prep.inside import LEAVES_FOLDER, refuse_name_outside
 from data_prep.own_files import read_guarded
 from data_prep.photos import PhotoError
 from data_prep.repeated_text import REPEATED, repeated
@@ -37,6 +39,8 @@ COLUMNS_RULE = (
 )
 _LARGEST_GROUP = 2**28
 _LABELS = ("identity", "label")
+_TEXT = (pa.string(), pa.large_string(), pa.string_view())
+_BYTES = (pa.binary(), pa.large_binary(), pa.binary_view())
 
 
 def in_storage(path: Path) -> Path:
@@ -47,7 +51,9 @@ def in_storage(path: Path) -> Path:
 class _Rows(NamedTuple):
     """What one file says of its rows; of the pictures nothing is read."""
 
+    path: Path
     image: str  # the column of the pictures' bytes
+    people: str  # the column that names them, and how
     keys: pa.Array
     identities: pa.DictionaryArray
     refused: pa.DictionaryArray
@@ -148,17 +154,19 @@ def read_rows(path: Path, files: Sequence[RemoteFile], *, field: str, way_out: s
         way_out: what the user can do about a broken crop.
 
     Raises:
-        InputError: other columns, columns that differ between files, a key twice, or no row.
+        InputError: a damaged file, other columns, columns that differ between files, a key that is missing,
+            comes twice or leads out of its folder, or no row.
     """
     found = [_rows(file, field=field) for file in files]
-    if len({rows.image for rows in found}) > 1:
-        raise _unfit(path, "files whose columns differ", field=field)
+    filled = [rows for rows in found if len(rows.keys)]
+    if not filled:
+        raise _unfit(path, "no row", field=field)
+    _refuse_differing(filled, field=field)
     keys = pa.concat_arrays(rows.keys for rows in found)
-    if not len(keys) or pc.count_distinct(keys).as_py() != len(keys):
-        raise _unfit(path, "a photo twice" if len(keys) else "no row", field=field)
+    _refuse_keys(path, keys, field=field)
     digest = hashlib.sha256("".join(rows.footer_sha256 for rows in found).encode())
     crops = RowGroupCrops(
-        crop_px=0, way_out=way_out, files=tuple(files), image=found[0].image, place=_places(found)
+        crop_px=0, way_out=way_out, files=tuple(files), image=filled[0].image, place=_places(found)
     )
     return RowPhotos(
         keys=keys,
@@ -167,6 +175,28 @@ def read_rows(path: Path, files: Sequence[RemoteFile], *, field: str, way_out: s
         crops=crops,
         sha256=digest.hexdigest(),
     )
+
+
+def _refuse_differing(files: Sequence[_Rows], *, field: str) -> None:
+    """Files whose columns are called or typed in two ways: one person would stand under two names."""
+    first = files[0]
+    for other in files:
+        if (other.image, other.people) != (first.image, first.people):
+            raise InputError(
+                field,
+                "Parquet files that are read together must have the same columns, and name the people alike",
+                got=" and ".join(f"{each.image}, {each.people} in {each.path}" for each in (first, other)),
+                fix="Write both in one way, or give the path of one file.",
+            )
+
+
+def _refuse_keys(path: Path, keys: pa.Array, *, field: str) -> None:
+    empty = keys.null_count or pc.any(pc.equal(keys, "")).as_py()
+    if empty or pc.count_distinct(keys).as_py() != len(keys):
+        raise _unfit(path, "a row whose photo has no name" if empty else "a photo twice", field=field)
+    leaving = pc.filter(keys, pc.match_substring_regex(keys, LEAVES_FOLDER))
+    if len(leaving):
+        refuse_name_outside(leaving[0].as_py(), field=f"{field}, {path}")
 
 
 def _places(files: Sequence[_Rows]) -> NDArray[np.int32]:
@@ -182,17 +212,27 @@ def _rows(file: RemoteFile, *, field: str) -> _Rows:
     with (
         read_guarded(field, "must be a whole Parquet file", got=file.path, fix="Fetch or write it again."),
         open_file(file.path, field=field) as opened,
-        pq.ParquetFile(opened) as parquet,
     ):
-        image, label = _columns(parquet.schema_arrow, file.path, field=field)
-        groups = _group_rows(parquet.metadata, image, file.path, field=field)
-        names = [label, *(["photo"] if "photo" in parquet.schema_arrow.names else [])]
-        table = parquet.read(columns=names)
-        keys = table["photo"].combine_chunks() if len(names) > 1 else _numbered(file.path.stem, len(table))
-        identities, refused = _named(_identities(table[label], parquet.schema_arrow, label))
-        footer = hashlib.sha256(json.dumps(parquet.metadata.to_dict(), default=str).encode())
-        footer.update("\0".join(map(str, identities.to_pylist())).encode())
-        return _Rows(image, keys.cast(pa.string()), identities, refused, groups, footer.hexdigest())
+        try:
+            with pq.ParquetFile(opened) as parquet:
+                return _read(parquet, file.path, field=field)
+        except OSError:  # the file is damaged, or its storage does not answer: then this says so
+            files_at(file.path, field=field)
+            raise
+
+
+def _read(parquet: pq.ParquetFile, path: Path, *, field: str) -> _Rows:
+    schema = parquet.schema_arrow
+    image, label = _columns(schema, path, field=field)
+    groups = _group_rows(parquet.metadata, image, path, field=field)
+    table = parquet.read(columns=[label, *(["photo"] if "photo" in schema.names else [])])
+    keys = table["photo"].combine_chunks() if "photo" in schema.names else _numbered(path.stem, len(table))
+    labels, how = _labels(table[label], _class_names(schema, label))
+    identities, refused = _named(labels)
+    footer = hashlib.sha256(json.dumps(parquet.metadata.to_dict(), default=str).encode())
+    footer.update("\0".join(map(str, identities.to_pylist())).encode())
+    people = f"{label} ({how})"
+    return _Rows(path, image, people, keys.cast(pa.string()), identities, refused, groups, footer.hexdigest())
 
 
 def _columns(schema: pa.Schema, path: Path, *, field: str) -> tuple[str, str]:
@@ -202,17 +242,23 @@ def _columns(schema: pa.Schema, path: Path, *, field: str) -> tuple[str, str]:
     image = types.get("image")
     is_struct = image is not None and pa.types.is_struct(image) and image.get_field_index("bytes") >= 0
     inner = image.field("bytes").type if image is not None and is_struct else image
-    readable = inner is not None and (pa.types.is_binary(inner) or pa.types.is_large_binary(inner))
+    readable = inner is not None and _is_one_of(inner, _BYTES)
     named = label is not None and (pa.types.is_integer(types[label]) or _is_text(types[label]))
-    if not readable or label is None or not named:
+    twice = len(types) != len(schema)
+    if not readable or label is None or not named or twice:
         raise _unfit(
-            path, f"the columns {', '.join(f'{name} ({types[name]})' for name in types)}", field=field
+            path, f"the columns {', '.join(f'{each.name} ({each.type})' for each in schema)}", field=field
         )
     return "image.bytes" if is_struct else "image", label
 
 
 def _is_text(kind: pa.DataType) -> bool:
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    """Whether a column holds text, each in its row or, as pandas writes categories, once."""
+    return _is_one_of(kind.value_type if pa.types.is_dictionary(kind) else kind, _TEXT)
+
+
+def _is_one_of(kind: pa.DataType, known: Sequence[pa.DataType]) -> bool:
+    return any(kind.equals(each) for each in known)
 
 
 def _group_rows(metadata: Any, image: str, path: Path, *, field: str) -> NDArray[np.int64]:
@@ -235,15 +281,20 @@ def _group_rows(metadata: Any, image: str, path: Path, *, field: str) -> NDArray
     return np.array([group.num_rows for group in groups], dtype=np.int64)
 
 
-def _identities(column: pa.ChunkedArray, schema: pa.Schema, label: str) -> pa.Array:
-    """Whom each row shows: the text, the class that `datasets` names, or the number; null for -1."""
+def _labels(column: pa.ChunkedArray, names: Sequence[str]) -> tuple[pa.Array, str]:
+    """Whom each row shows, and how the column says it.
+
+    Args:
+        column: text, or numbers; a negative one is nobody.
+        names: of the classes of `datasets`, by number; empty where there are none.
+    """
     if _is_text(column.type):
-        return column.cast(pa.string()).combine_chunks()
-    numbers = pc.if_else(pc.less(column, 0), None, column).combine_chunks().cast(pa.int64())
-    names = _class_names(schema, label)
-    if names and (not len(numbers) or (pc.max(numbers).as_py() or 0) < len(names)):
-        return pa.array(names, pa.string()).take(numbers)
-    return pc.utf8_lpad(numbers.cast(pa.string()), 6, "0")
+        return column.cast(pa.string()).combine_chunks(), "text"
+    signed = pa.types.is_signed_integer(column.type)  # a comparison would make the largest others signed
+    numbers = (pc.if_else(pc.less(column, 0), None, column) if signed else column).combine_chunks()
+    if names and (pc.max(numbers).as_py() or 0) < len(names):
+        return pa.array(names, pa.string()).take(numbers), "numbers of named classes"
+    return pc.utf8_lpad(numbers.cast(pa.string()), 6, "0"), "numbers"
 
 
 def _named(labels: pa.Array) -> tuple[pa.DictionaryArray, pa.DictionaryArray]:
@@ -280,7 +331,7 @@ def _group(file: RemoteFile, group: int, image: str) -> pa.Array | None:
                 return None
             parquet = pq.ParquetFile(opened, metadata=_footer(file))
             table = parquet.read_row_group(group, columns=[image])
-    except (InputError, pa.ArrowException, OSError):
+    except (InputError, pa.ArrowException, OSError, ValueError):
         return None
     column = table.column(0).combine_chunks()
     return column.field("bytes") if pa.types.is_struct(column.type) else column

@@ -78,6 +78,13 @@ def write_parquet(path: Path, *, rows: int = 12, **columns: pa.Array) -> Path:
     return path
 
 
+def name_classes(path: Path, names: list[str]) -> None:
+    """As `datasets` does it."""
+    features = {"info": {"features": {"label": {"names": names, "_type": "ClassLabel"}}}}
+    table = pq.read_table(path).replace_schema_metadata({"huggingface": json.dumps(features)})
+    pq.write_table(table, path, row_group_size=5)
+
+
 def refused(path: Path) -> str:
     with pytest.raises(InputError) as caught:
         load_aligned(path)
@@ -155,15 +162,14 @@ def test_a_storage_that_refuses_is_one_line(
 
 
 def test_rows_of_parquet_files_are_read_by_row_group(tmp_path: Path, server: S3Server) -> None:
-    features = {"info": {"features": {"label": {"names": ["Ann", "Bo", "Cy"], "_type": "ClassLabel"}}}}
     path = write_parquet(tmp_path / "buckets/faces/rows/train-0.parquet")
-    named = pq.read_table(path).replace_schema_metadata({"huggingface": json.dumps(features)})
-    pq.write_table(named, path.with_name("train-1.parquet"), row_group_size=5)
+    name_classes(path, ["Ann", "Bo", "Cy"])
+    name_classes(write_parquet(path.with_name("train-1.parquet")), ["Di", "Bo", "Ed"])
     stored = load_aligned(Path("s3://faces/rows"))
     assert list(stored.crops.contents([13, 0, 23])) == [list(CROPS.values())[row] for row in (1, 0, 11)]
     assert (
         stored.column("identity").tolist()
-        == ["000000"] * 4 + ["000001"] * 4 + ["000002"] * 4 + ["Ann"] * 4 + ["Bo"] * 4 + ["Cy"] * 4
+        == ["Ann"] * 4 + ["Bo"] * 4 + ["Cy"] * 4 + ["Di"] * 4 + ["Bo"] * 4 + ["Ed"] * 4
     )
     server.longest = 0
     assert np.array_equal(stored.crops.read([3]), stored.crops.read([15]))
@@ -207,6 +213,9 @@ def test_an_empty_identity_in_a_parquet_file_is_nobody(tmp_path: Path) -> None:
         ({"image": ["a"] * 12}, "got the columns image (string)"),
         ({"label": [0.5] * 12}, "label (double)"),
         ({"photo": ["a"] * 12}, "got a photo twice"),
+        ({"photo": [None, *"bcdefghijkl"]}, "got a row whose photo has no name"),
+        ({"photo": ["", *"bcdefghijkl"]}, "got a row whose photo has no name"),
+        ({"photo": ["../a", *"bcdefghijkl"]}, "must stay inside its folder; got '../a'"),
     ],
 )
 def test_other_columns_are_named(tmp_path: Path, columns: dict[str, list[object]], said: str) -> None:
@@ -214,9 +223,65 @@ def test_other_columns_are_named(tmp_path: Path, columns: dict[str, list[object]
         tmp_path / "rows.parquet", **{name: pa.array(each) for name, each in columns.items()}
     )
     assert said in refused(path)
-    assert "image (the picture's bytes, or a struct with bytes) and identity or label" in refused(
-        path
-    ) or said == ("got a photo twice")
+    if "photo" not in columns:
+        assert "image (the picture's bytes, or a struct with bytes) and identity or label" in refused(path)
+
+
+@pytest.mark.parametrize(
+    "kind", [pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())]
+)
+def test_text_of_every_type_names_the_people(tmp_path: Path, kind: pa.DataType) -> None:
+    path = write_parquet(tmp_path / "rows.parquet", identity=pa.array(["Ann", "Bo"] * 6).cast(kind))
+    assert load_aligned(path).column("identity").tolist() == ["Ann", "Bo"] * 6
+
+
+def test_a_label_may_be_any_whole_number(tmp_path: Path) -> None:
+    labels = pa.array([2**63 + 1] * 6 + [7] * 6, pa.uint64())
+    found = load_aligned(write_parquet(tmp_path / "rows.parquet", label=labels))
+    assert found.column("identity").tolist() == ["9223372036854775809"] * 6 + ["000007"] * 6
+
+
+@pytest.mark.parametrize("other", ["text", "column", "classes", "more classes"])
+def test_files_that_name_the_people_in_two_ways_are_refused(tmp_path: Path, other: str) -> None:
+    one, two = (write_parquet(tmp_path / f"rows/{number}.parquet") for number in (1, 2))
+    people = [f"{row // 4}" for row in range(12)]
+    if other == "text":
+        write_parquet(two, label=pa.array(people))
+    if other == "column":
+        write_parquet(two, identity=pa.array(people))
+    if other == "classes":
+        name_classes(two, ["Ann", "Bo", "Cy"])
+    if other == "more classes":  # the second file has a number without a name
+        name_classes(one, ["Ann", "Bo", "Cy"])
+        write_parquet(two, label=pa.array([3] * 12))
+        name_classes(two, ["Ann", "Bo", "Cy"])
+    said = refused(tmp_path / "rows")
+    assert "name the people alike; got image.bytes, label (number" in said
+    assert "1.parquet and image.bytes, " in said
+
+
+def test_a_damaged_parquet_file_is_no_trouble_of_its_storage(tmp_path: Path, server: S3Server) -> None:
+    path = write_parquet(server.root / "faces/rows/1.parquet")
+    whole = path.read_bytes()
+    footer = len(whole) - 8 - int.from_bytes(whole[-8:-4], "little")
+    torn = {
+        "half": whole[: len(whole) // 2],
+        "nothing": b"",
+        "thrift": whole[:footer] + bytes([whole[footer] ^ 255]) + whole[footer + 1 :],
+    }
+    for content in torn.values():
+        path.write_bytes(content)
+        for place in (path, Path("s3://faces/rows")):
+            assert "must be a whole Parquet file; got" in refused(place)
+
+
+def test_photos_in_a_parquet_file_are_not_sent_to_align(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(already_aligned.Sample, "form", lambda self: None)
+    said = refused(write_parquet(tmp_path / "rows.parquet"))
+    assert "write the pictures as files, in a folder per person" in said
+    assert "COPY-OF" not in said
 
 
 def test_what_is_no_pack_in_a_storage_is_sent_to_export(tmp_path: Path, folder: AlignedDataset) -> None:
