@@ -166,6 +166,19 @@ def test_a_column_that_somebody_added_to_the_manifest_is_found(tmp_path: Path) -
         find_groupings(["box2"], protocol, dataset, None)
 
 
+def test_a_number_is_one_group_however_it_is_written(folder: Path, tmp_path: Path) -> None:
+    """A program that has no whole number for what is unknown writes the whole column with a point."""
+    header, *lines = (folder / "pairs.csv").read_text().splitlines()
+    said = [("1", "1.0"), ("2", "2.0"), ("1", "2.0"), ("2", ""), ("1.5", "1.50")]
+    told = [f"{line},{','.join(said[place % len(said)])}" for place, line in enumerate(lines)]
+    (tmp_path / "pairs.csv").write_text("\n".join([f"{header},group1,group2", *told]) + "\n")
+    [grouping] = find_groupings(
+        ["group"], protocol_alone(tmp_path / "pairs.csv"), AlignedDataset.load(folder / "data"), None
+    )
+    assert grouping.names == ("1", "1.5", "2")
+    assert grouping.group[:5].tolist() == [0, 2, MIXED, UNKNOWN, 1]
+
+
 def test_pairs_of_two_groups_and_of_unknown_ones_are_counted_apart(folder: Path) -> None:
     protocol = protocol_alone(folder / "pairs.csv")
     grouping = grouped(folder, "sex", pairs="pairs.csv")

@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -107,14 +108,14 @@ def _grouping(
     if numbers is not None and (colon or many):
         grouping = _binned(column, numbers, _bins(wanted, bins if colon else f"q{_QUARTERS}", numbers))
     else:
-        grouping = _as_they_are(column, numeric=numbers is not None)
+        grouping = _as_they_are(column, numbers)
     _refuse_unfit(wanted, grouping, others=[each for each in names if each != name])
     return grouping
 
 
 def _numbers(column: PairColumn) -> NDArray[np.float64] | None:
-    """(2, pairs) numbers, NaN where nothing is known; None for a column of texts."""
-    if column.of_names:
+    """(2, pairs) numbers, NaN where nothing is known; None for a column of texts, or of true and false."""
+    if column.of_names or any(isinstance(value, bool) for value in (*column.left, *column.right)):
         return None
     try:
         sides = [
@@ -131,15 +132,23 @@ def _texts(column: PairColumn) -> list[str]:
     return sorted({str(value) for value in (*column.left, *column.right) if value is not None})
 
 
-def _as_they_are(column: PairColumn, *, numeric: bool) -> Grouping:
-    values = {value for value in (*column.left, *column.right) if value is not None}
-    order = sorted(values, key=float) if numeric else sorted(values, key=str)
+def _as_they_are(column: PairColumn, numbers: NDArray[np.float64] | None) -> Grouping:
+    """Each value is a group; equal numbers are one, also where they are written as `1` and as `1.0`."""
+    sides: Sequence[Sequence[Any]] = (column.left, column.right)
+    if numbers is not None:
+        sides = [[None if math.isnan(value) else value for value in side] for side in numbers.tolist()]
+    values = {value for side in sides for value in side if value is not None}
+    order = sorted(values, key=str) if numbers is None else sorted(values)
     number = {value: place for place, value in enumerate(order)} | {None: UNKNOWN}
-    left, right = (
-        np.array([number[value] for value in side], np.int64) for side in (column.left, column.right)
-    )
-    names = tuple(f"{value:.6g}" if isinstance(value, float) else str(value) for value in order)
+    left, right = (np.array([number[value] for value in side], np.int64) for side in sides)
+    names = tuple(map(_name, order))
     return Grouping(column.name, column.origin, "each value is a group", names, _of_pairs(left, right))
+
+
+def _name(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.0f}" if value.is_integer() else f"{value:.6g}"
+    return str(value)
 
 
 def _binned(column: PairColumn, numbers: NDArray[np.float64], bins: _Bins) -> Grouping:
