@@ -22,6 +22,7 @@ from data_prep.protocols.column_names import PEOPLE_COLUMNS, PHOTO_COLUMNS, plac
 from data_prep.protocols.list_text import SEPARATORS
 from data_prep.protocols.matching import names_of
 from data_prep.protocols.photo_names import tidied
+from data_prep.protocols.spelling import composed
 from data_prep.text_encoding import read_text
 
 PHOTO, IDENTITY = "photo", "identity"
@@ -122,13 +123,15 @@ class Attributes:
         return found
 
     def _by_identity(self, dataset: AlignedDataset) -> dict[int, int]:
+        whole: defaultdict[str, list[int]] = defaultdict(list)
         joined: defaultdict[str, list[int]] = defaultdict(list)
-        for line, key in enumerate(self.keys):
+        for line, key in enumerate(map(composed, self.keys)):
+            whole[key].append(line)
             joined[key.replace(" ", "_")].append(line)  # as LFW's folders
-        lines_of = {**joined, **{key: [line] for line, key in enumerate(self.keys)}}
+        lines_of = joined | whole
         found: dict[int, int] = {}
         for row, person in enumerate(dataset.column("identity").tolist()):
-            lines = lines_of.get(person, [])
+            lines = [] if person is None else lines_of.get(composed(person), [])
             if len(lines) > 1:
                 raise self._named_twice(*lines[:2])
             if lines:

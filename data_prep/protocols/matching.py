@@ -14,6 +14,7 @@ from data_prep.errors import InputError
 from data_prep.picture_formats import is_picture_name
 from data_prep.protocols.base import VerificationProtocol
 from data_prep.protocols.photo_names import common_folder, without_picture_ending
+from data_prep.protocols.spelling import composed
 
 _NAMED = 3  # how many of the missing photos the message lists
 _OF_A_BIN = re.compile(r".*/pair\d{4,}-(left|right)")
@@ -25,7 +26,7 @@ class PhotoNames:
 
     A name is compared in this order: with whole keys; with keys without their file ending; with the ends of
     longer keys; with all of these in another picture format; and last without the folders that all names of
-    the list share, such as `images/`.
+    the list share, such as `images/`. Accents may be encoded in two ways, unless a whole key is the name.
 
     Args:
         photos: (rows,) keys.
@@ -80,7 +81,7 @@ class PhotoNames:
         return self._tails[parts]
 
     def _picture_names(self) -> Iterable[str]:
-        return (self._photos[row] for row in self._pictures)
+        return (composed(self._photos[row]) for row in self._pictures)
 
     def _rows_by(self, names: Iterable[set[str]]) -> dict[str, list[int]]:
         """The rows of each name, given the names of each picture."""
@@ -91,7 +92,7 @@ class PhotoNames:
         return dict(rows)
 
     def _only(self, key: str, named: dict[str, list[int]]) -> int | None:
-        found = named.get(key, [])
+        found = named.get(composed(key), [])
         if len(found) > 1:
             found = [row for row in found if row not in self._no_picture] or found
         if len(found) > 1:

@@ -7,6 +7,11 @@ import unicodedata
 _DROPPED = ("P", "Z", "Cc", "Cf")  # Unicode's categories of punctuation, blanks and invisible characters
 
 
+def composed(name: str) -> str:
+    """A name in Unicode's composed form (NFC): macOS writes an accent behind its letter, others as one."""
+    return unicodedata.normalize("NFC", name)
+
+
 def letters(name: str) -> str:
     """A name by its letters and digits alone, so that `agedb_30` and `AgeDB-30` are one.
 

@@ -62,6 +62,12 @@ def test_a_name_with_underscores_is_not_that_with_spaces_where_both_stand(tmp_pa
         assert attributes.of(people, "sex") == ["M", "F", "X"]
 
 
+def test_accents_of_people_may_be_encoded_in_two_ways(tmp_path: Path) -> None:
+    dataset = write_aligned(tmp_path / "data", {"Bjo\u0308rk/1.jpg": b"1", "Ann/1.jpg": b"2"})
+    found = read(tmp_path, "identity,sex\nBj\u00f6rk,F\n").of(dataset, "sex")
+    assert sorted(map(str, found)) == ["F", "None"]
+
+
 def test_two_names_that_mean_one_folder_are_told(tmp_path: Path) -> None:
     people = write_aligned(tmp_path / "data", {f"{name}/1.jpg": b"" for name in ("A_B_C", "D")})
     attributes = read(tmp_path, "identity,sex\nA B_C,F\nA_B C,M\nD,M\n")

@@ -214,6 +214,18 @@ def test_keys_are_found_with_and_without_ending(tmp_path: Path) -> None:
     np.testing.assert_array_equal(find_rows(keys, dataset), [1, 0, 1, 2, 1])
 
 
+def test_accents_may_be_encoded_in_two_ways(tmp_path: Path) -> None:
+    """macOS takes an accent and its letter apart, a list written elsewhere does not."""
+    whole, apart = "J.R. \u00d6/1", "J.R. O\u0308/1"
+    dataset = dataset_of(tmp_path, [f"{apart}.jpg", "b/1.jpg"])
+    for key in (f"{whole}.jpg", whole, f"lfw/{whole}.png", apart):
+        assert find_rows([key], dataset).tolist() == [0]
+    both = dataset_of(tmp_path, [f"{apart}.jpg", f"{whole}.jpg"])
+    assert find_rows([f"{whole}.jpg", f"{apart}.jpg"], both).tolist() == [1, 0]
+    with pytest.raises(InputError, match="must name each photo unambiguously"):
+        find_rows([whole], both)
+
+
 def test_a_file_that_is_no_picture_never_competes_with_a_photo(tmp_path: Path) -> None:
     photos = [
         "a/1.jpg",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_prep.errors import InputError, few
+from data_prep.protocols.spelling import composed
 
 
 @dataclass(frozen=True)
@@ -107,11 +107,6 @@ class IdentificationFormat(NamedTuple):
     description: str
     recognises: Callable[[Path], bool]
     load: Callable[[Path], IdentificationProtocol]
-
-
-def composed(name: str) -> str:
-    """A name in Unicode's composed form (NFC): macOS writes an accent behind its letter, others as one."""
-    return unicodedata.normalize("NFC", name)
 
 
 def refuse_repeated(photos: Sequence[str], *, field: str) -> None:

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from data_prep.errors import InputError, few
 from data_prep.protocols.attributes import known
-from data_prep.protocols.identification.base import PhotoList, composed
+from data_prep.protocols.identification.base import PhotoList
 from data_prep.protocols.list_text import Row
+from data_prep.protocols.spelling import composed
 
 # What some lists write for strangers. As an identity it would make one person of them all.
 _NOBODY = {"-1", "-1.0", "?", "-", "unknown", "stranger", "strangers", "nobody", "distractor", "distractors"}

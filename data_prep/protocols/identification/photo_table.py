@@ -19,7 +19,6 @@ from data_prep.protocols.identification.base import (
     IdentificationFormat,
     IdentificationProtocol,
     PhotoList,
-    composed,
     sha256_of,
 )
 from data_prep.protocols.identification.identities import read_identities, refuse_two_spellings
@@ -36,7 +35,7 @@ from data_prep.protocols.list_text import (
     split_rows,
 )
 from data_prep.protocols.photo_names import tidied
-from data_prep.protocols.spelling import letters
+from data_prep.protocols.spelling import composed, letters
 
 GALLERY_NAME, PROBES_NAME = "gallery.csv", "probes.csv"
 
