@@ -69,7 +69,7 @@ class Row(NamedTuple):
     """The fields of a line.
 
     Attributes:
-        line: its number in the file, from 1.
+        line: its number in the file, from 1; of a field that goes over several lines the first.
         fields: stripped; empty ones at the end are left out, as some programs end every line with a comma.
     """
 
@@ -182,14 +182,15 @@ def split_rows(lines: Iterable[str], separator: Separator, *, field: str) -> Ite
     """
     if separator.sign == " ":
         lines = (line.replace("\t", " ") for line in lines)
-    reader = csv.reader(lines, delimiter=separator.sign, skipinitialspace=True)
+    reader, line = csv.reader(lines, delimiter=separator.sign, skipinitialspace=True), 1
     try:
         for fields in reader:
             stripped = [_unquoted(each.strip()) for each in fields]
             while stripped and not stripped[-1]:
                 stripped.pop()
             if stripped:
-                yield Row(reader.line_num, stripped)
+                yield Row(line, stripped)
+            line = reader.line_num + 1
     except csv.Error as error:
         raise InputError(
             f"{field}, line {reader.line_num + 1}",

@@ -172,6 +172,11 @@ def test_a_broken_csv_line_is_named(tmp_path: Path, line: str) -> None:
         protocol_alone(write(tmp_path, "p.csv", f"left,right,same\na,b,1\n{line}\n"))
 
 
+def test_a_quote_that_does_not_end_is_named_where_it_begins(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"p.csv, line 4: must be two photos"):
+        protocol_alone(write(tmp_path, "p.csv", 'left,right,same\na,b,1\n\n"c,d,0\ne,f,1\ng,h,0\n'))
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
