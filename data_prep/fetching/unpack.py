@@ -7,7 +7,6 @@ import shutil
 import stat
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -47,7 +46,9 @@ def unpack(archive: Path, *, folder: str) -> Path:
         with unfinished(archive.parent / folder, folder=True) as place:
             _extract(archive, place, folder)
             os.replace(place / folder, archive.parent / folder)
-    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, OSError) as error:
+    except InputError:
+        raise
+    except Exception as error:  # each way to compress an archive has errors of its own
         if system_trouble(error) is not None:
             raise
         raise _refused(archive, "must be a whole archive", f"{type(error).__name__}: {error}") from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tarfile
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -155,9 +154,12 @@ def _files(source: Path, skipped: Skipped) -> Iterator[tuple[PurePosixPath, Call
 
 @contextmanager
 def _whole_tar(source: Path) -> Iterator[None]:
+    """For damaged tars: each way to compress one has errors of its own."""
     try:
         yield
-    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:
         raise _refused(
             source, "must be a whole tar", got=f"{type(error).__name__}: {first_line(error)}"
         ) from error

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
+import lzma
 import tarfile
 import threading
 import zipfile
@@ -208,6 +210,14 @@ def claiming(size_bytes: int) -> bytes:
     return member.tobuf(tarfile.GNU_FORMAT) + bytes(1024)
 
 
+def damaged(packed: bytes) -> bytes:
+    """The same with other bytes in the middle."""
+    middle = len(packed) // 2
+    return (
+        packed[:middle] + bytes(byte ^ 255 for byte in packed[middle : middle + 20]) + packed[middle + 20 :]
+    )
+
+
 def special(name: str, kind: bytes, target: str = "/etc/passwd") -> tarfile.TarInfo:
     member = tarfile.TarInfo(name)
     member.type, member.linkname = kind, target
@@ -234,6 +244,8 @@ HOSTILE = {
     "nothing": tar_of(),
     "nothing in a zip": zip_of(),
     "cut": tar_of(("set/1.jpg", CONTENT[:5000]))[:-2000],
+    "damaged gz": damaged(tar_of(("set/1.jpg", CONTENT[:100_000]))),
+    "damaged xz": damaged(lzma.compress(gzip.decompress(tar_of(("set/1.jpg", CONTENT[:100_000]))))),
     "claims 4 GiB": claiming(2**32),
     "claims 2^60 bytes": claiming(2**60),
     "no archive": b"<html>404 not found</html>",

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import io
+import lzma
 import struct
 import tarfile
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -151,6 +155,20 @@ def test_missing_and_damaged_sources_are_refused(tmp_path: Path) -> None:
         read_pictures(cut, splits=SPLITS)
     with pytest.raises(InputError, match="must hold pictures in test/CLASS/"):
         read_pictures(write_tar(tmp_path / "half.tar", {NAMES[0]: picture(1)}), splits=SPLITS)
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
+def test_a_packed_tar_that_is_damaged_behind_its_beginning_is_refused(
+    tmp_path: Path, pack: Callable[[bytes], bytes]
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (len(NAMES), 128, 128, 3), dtype=np.uint8)
+    files = {name: cv2.imencode(".png", each)[1].tobytes() for name, each in zip(NAMES, noise, strict=True)}
+    packed = bytearray(pack(write_tar(tmp_path / "plain.tar", files).read_bytes()))
+    for place in range(len(packed) // 2, len(packed) // 2 + 20):
+        packed[place] ^= 255
+    (tmp_path / "packed").write_bytes(packed)
+    with pytest.raises(InputError, match=r"must be a whole tar|that can be decoded"):
+        read_pictures(tmp_path / "packed", splits=SPLITS)
 
 
 def test_a_link_out_of_a_folder_is_refused(tmp_path: Path) -> None:
