@@ -59,8 +59,10 @@ def broken_row(path: Path, row: int, *, rule: str, got: str | None = None) -> In
         rule: what the line must be.
         got: what it says instead; None: the line itself.
     """
-    with path.open("rb") as file:
-        rows = (pair for pair in enumerate(file, 1) if pair[1].strip(b"\r\n"))
+    with path.open(
+        encoding="utf-8-sig", errors="replace"
+    ) as file:  # whose lines end as in the table, by CR too
+        rows = (pair for pair in enumerate(file, 1) if pair[1].strip("\n"))
         number, line = next(pair for place, pair in enumerate(rows) if place == row)
     return _unfit(path, number, rule, got or _shown(line))
 
@@ -77,8 +79,8 @@ def _broken(path: Path, columns: Mapping[str, pa.DataType], rule: str, *, reason
             if content and not _fits(content, form, numbers):
                 if _fits(b" ".join(content.split()), form, numbers):
                     fix = "Write single spaces between the fields, and none around them, in every line."
-                    return _unfit(path, number, rule, _shown(line), fix=fix)
-                return _unfit(path, number, rule, _shown(line))
+                    return _unfit(path, number, rule, _shown(content.decode("utf-8", "replace")), fix=fix)
+                return _unfit(path, number, rule, _shown(content.decode("utf-8", "replace")))
     if number == 0:
         return InputError(str(path), rule, got="an empty file", fix="Get a complete copy of it.")
     return InputError(str(path), rule, got=reason.splitlines()[0][:200], fix="Get a complete copy of it.")
@@ -103,5 +105,5 @@ def _unfit(
     return InputError(f"{path}, line {number:,}", rule, got=got, fix=fix)
 
 
-def _shown(line: bytes) -> str:
-    return repr(line.rstrip(b"\r\n")[:120].decode("utf-8", "replace"))
+def _shown(line: str) -> str:
+    return repr(line.rstrip("\r\n")[:120])

@@ -140,6 +140,14 @@ def test_a_bad_pair_names_its_line(meta: Path, bad: str) -> None:
         _load(meta)
 
 
+def test_a_line_may_end_as_on_old_macs(meta: Path) -> None:
+    path = meta / "small_template_pair_label.txt"
+    _change(path, 17, _BAD_PAIRS["itself"])
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r"))
+    with pytest.raises(InputError, match=r"line 17: must be two different IJB templates; got '1001 1001 1'"):
+        _load(meta)
+
+
 def test_blank_lines_count_as_lines_of_the_file(meta: Path) -> None:
     path = meta / "small_template_pair_label.txt"
     _change(path, 1, "\n\n1001 1002 1")
