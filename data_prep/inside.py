@@ -36,7 +36,7 @@ def refuse_name_outside(name: str, *, field: str) -> str:
 
 
 def refuse_link_outside(path: Path, folder: Path) -> Path:
-    """The path, when following its links ends in the folder.
+    """The path, when following its links ends in the folder; a circle of links ends nowhere, and may stay.
 
     Args:
         path: a file below `folder`.
@@ -45,11 +45,15 @@ def refuse_link_outside(path: Path, folder: Path) -> Path:
     Raises:
         InputError: a link on the way leaves the folder.
     """
-    if not path.resolve().is_relative_to(folder):
+    try:
+        target = path.resolve()
+    except RuntimeError:  # a circle, until Python 3.13: reading it gives the reason
+        return path
+    if not target.is_relative_to(folder):
         raise InputError(
             str(path),
             "must not be a link that leaves its folder",
-            got=f"a link to {path.resolve()}",
+            got=f"a link to {target}",
             fix="Put the photo itself there.",
         )
     return path

@@ -15,6 +15,7 @@ _FAILED = {
     errno.EIO,
     errno.EMFILE,
     errno.ENFILE,
+    errno.ELOOP,
     errno.ENAMETOOLONG,
     errno.ESTALE,
     errno.ETXTBSY,
@@ -24,6 +25,7 @@ _OUT_OF_MEMORY = (
     *("out of memory", "can't allocate memory", "cannot allocate memory", "insufficient memory"),
     *("failed to allocate memory", "bad_alloc"),
 )
+_CIRCLE = "Symlink loop from"  # what pathlib says until Python 3.13, in a RuntimeError
 _LESS_AT_ONCE = "Give it more, or less to do at once: a smaller batch, fewer workers, smaller photos"
 _LESS_ON_A_GPU = (
     "The GPU needs less to do at once: raise training.accumulate, take training.precision=bf16-mixed or a "
@@ -44,6 +46,8 @@ def _trouble(error: BaseException) -> str | None:
         if isinstance(cause, MemoryError) or any(words in str(cause).lower() for words in _OUT_OF_MEMORY):
             fix = _LESS_ON_A_GPU if "cuda" in str(cause).lower() else _LESS_AT_ONCE
             return f"out of memory ({first_line(cause)[:100]}). {fix}"
+        if isinstance(cause, RuntimeError) and str(cause).startswith(_CIRCLE):
+            return f"{first_line(cause)}. Remove that link, or name another path"
         if isinstance(cause, OSError) and is_refused(cause):
             place = cause.filename2 or cause.filename or "a file"
             return f"{place} cannot be written or read: {cause.strerror}. Change its rights, or the path"

@@ -156,6 +156,8 @@ def chained(error: Exception) -> Exception:
             "/x/metrics.csv: Is a directory",
         ),
         (OSError(errno.EMFILE, "Too many open files", "/x"), "/x: Too many open files"),
+        (OSError(errno.ELOOP, "Too many levels of symbolic links", "/x"), "/x: Too many levels of symbolic"),
+        (RuntimeError("Symlink loop from '/x'"), "Symlink loop from '/x'. Remove that link"),
         (
             MemoryError(),
             "out of memory (MemoryError). Give it more, or less to do at once: a smaller batch, ",

@@ -11,6 +11,7 @@ import pytest
 
 from data_prep.check import check
 from data_prep.errors import InputError
+from data_prep.photos import PhotoError
 from data_prep.sources import find_format, list_source
 from data_prep.sources.people_folders import people_level
 from data_prep.walk import walk
@@ -146,6 +147,17 @@ def test_links_never_lead_round_in_circles(tmp_path: Path) -> None:
     photos, skipped = list_source(tmp_path / "set")
     assert [photo.key for photo in photos] == ["Ann/1.jpg", "Bob/1.jpg"]
     assert "linked_twice 4" in skipped.text()
+
+
+def test_a_link_to_itself_costs_its_photo_alone(tmp_path: Path) -> None:
+    """Also in sets whose links must stay inside, where every link is followed to its end."""
+    put(tmp_path, "img/000001.jpg")
+    (tmp_path / "img/000002.jpg").symlink_to("000002.jpg")
+    (tmp_path / "identity_CelebA.txt").write_text("000001.jpg 1\n000002.jpg 1\n")
+    one, other = list_source(tmp_path).photos
+    assert (one.read(), other.key) == (b"photo", "00001/000002.jpg")
+    with pytest.raises(PhotoError, match="unreadable"):
+        other.read()
 
 
 def test_a_linked_folder_from_elsewhere_is_followed_once(tmp_path: Path) -> None:
