@@ -23,12 +23,9 @@ import numpy as np
 
 from data_prep.alignment import TEMPLATES
 from data_prep.dataset.manifest import Status, header_for, write_manifest
-from data_prep.host_memory import keep_freed_memory
 from faceverif.config.run import RunConfig, load_run_config
-from faceverif.models import PreprocessingSpec
 from faceverif.training.data import TrainingPhotos, load_training_photos, read_batches
-from faceverif.training.fabric import launch_fabric
-from faceverif.training.loop import TrainingRun
+from faceverif.training.loop import TrainingRun, prepare
 from faceverif.training.order import RemainingBatches
 from faceverif.training.stop import StopRequest
 
@@ -84,7 +81,6 @@ def write_random_crops(root: Path, *, photos: int) -> Path:
 
 def measure(config: RunConfig, folder: Path, *, rounds: int, steps: int) -> dict[str, float]:
     """Best images per second of each part over the rounds."""
-    keep_freed_memory()
     photos = load_training_photos(config.data, input_px=config.backbone.input_px, seed=config.seed)
     best = {"loader only": 0.0, "compute only": 0.0, "whole loop": 0.0}
     for number in range(rounds):
@@ -101,8 +97,7 @@ def measure(config: RunConfig, folder: Path, *, rounds: int, steps: int) -> dict
 
 
 def new_run(config: RunConfig, photos: TrainingPhotos, folder: Path) -> TrainingRun:
-    spec = PreprocessingSpec.of(photos.dataset.template, input_px=config.backbone.input_px)
-    run = TrainingRun(config, folder, launch_fabric(config), photos, spec, checks=[])
+    run = prepare(config, folder)
     run.begin()
     compute(run, photos, steps=2)  # the first steps fill caches and memory
     return run

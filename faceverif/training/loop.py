@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from data_prep.host_memory import keep_freed_memory
 from data_prep.progress import say
 from faceverif.config.run import RunConfig
-from faceverif.models import MODEL_NAME, PreprocessingSpec, TorchEmbedder
+from faceverif.models import MODEL_NAME, TorchEmbedder
 from faceverif.provenance import describe_start
 from faceverif.training.checks import VerificationCheck
-from faceverif.training.data import Batch, TrainingPhotos, read_batches
+from faceverif.training.data import Batch, read_batches
 from faceverif.training.epochs import EpochLoop
 from faceverif.training.fabric import launch_fabric
 from faceverif.training.finished_run import export_weights, write_results
@@ -26,8 +26,6 @@ from faceverif.training.provenance import describe_others, describe_photos
 from faceverif.training.refused_batch import save_refused_batch
 from faceverif.training.run_folder import RunFolder, held
 from faceverif.training.run_inputs import RunInputs
-from faceverif.training.start_from import Start
-from faceverif.training.teachers.base import Teacher
 from faceverif.verification.embeddings import EmbeddedPhotos
 from faceverif.verification.result import VerificationResult
 from faceverif.verification.seen_photos import fingerprints, remember_photos
@@ -73,16 +71,7 @@ def prepare(config: RunConfig, run: Path, *, resume: bool = False) -> TrainingRu
     keep_freed_memory()
     fabric = launch_fabric(config)
     refuse_differences(config, data_sha256=inputs.photos.sha256, checkpoint=inputs.checkpoint)
-    training = TrainingRun(
-        config,
-        run,
-        fabric,
-        inputs.photos,
-        inputs.spec,
-        inputs.checks,
-        start=inputs.start,
-        teacher=inputs.teacher,
-    )
+    training = TrainingRun(config, run, fabric, inputs)
     if inputs.checkpoint is not None:
         training.continue_from(inputs.checkpoint)
     return training
@@ -95,50 +84,37 @@ class TrainingRun(EpochLoop[Batch]):
         config: the run.
         run: its folder.
         fabric: device, precision and processes, launched.
-        photos: what is trained on.
-        spec: the crops that the model is made for.
-        checks: verifications on the way.
-        start: what an earlier run learnt; None: from scratch, or a checkpoint follows.
-        teacher: whom the backbone imitates; None: nobody.
+        inputs: what was read for it.
     """
 
     config: RunConfig
     learner: Learner
     log: RunLog
 
-    def __init__(
-        self,
-        config: RunConfig,
-        run: Path,
-        fabric: Fabric,
-        photos: TrainingPhotos,
-        spec: PreprocessingSpec,
-        checks: list[VerificationCheck],
-        *,
-        start: Start | None = None,
-        teacher: Teacher | None = None,
-    ) -> None:
-        super().__init__(config, run, fabric, images=len(photos))
-        self.photos, self.spec, self.checks = photos, spec, checks
+    def __init__(self, config: RunConfig, run: Path, fabric: Fabric, inputs: RunInputs) -> None:
+        super().__init__(config, run, fabric, images=len(inputs.photos))
+        self.photos, self.spec, self.checks = inputs.photos, inputs.spec, inputs.checks
         self.learner = Learner(
             config,
             fabric,
-            classes=len(photos.identities),
+            classes=len(self.photos.identities),
             steps_per_epoch=self.steps_per_epoch,
-            start=start,
-            teacher=teacher,
+            start=inputs.start,
+            teacher=inputs.teacher,
         )
         self.log = RunLog(run, config, writes=fabric.is_global_zero)
         self.results: dict[str, VerificationResult] = {}
-        self.frozen = FrozenPart.of(config, self.learner.network.backbone, spec)
+        self.frozen = FrozenPart.of(config, self.learner.network.backbone, self.spec)
         provenance = describe_start(
-            describe_photos(photos),
+            describe_photos(self.photos),
             seed=config.seed,
             device=str(fabric.device),
             processes=fabric.world_size,
         )
-        provenance |= describe_others(config, self.learner.network, start=start, teacher=teacher)
-        self.folder = RunFolder(run, config, provenance, data_sha256=photos.sha256)
+        provenance |= describe_others(
+            config, self.learner.network, start=inputs.start, teacher=inputs.teacher
+        )
+        self.folder = RunFolder(run, config, provenance, data_sha256=self.photos.sha256)
 
     def headline(self) -> str:
         """What is trained on what, in a line."""
