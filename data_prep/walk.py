@@ -13,7 +13,7 @@ from data_prep.inside import refuse_link_outside
 from data_prep.own_names import is_own
 
 Skip = Callable[[Path, str], None]
-_Kind = Literal["file", "folder", "link to a folder", "other"]
+_Kind = Literal["file", "folder", "link to a folder"]
 
 # What file managers, cameras, network disks and archivers leave beside photos.
 _SYSTEM_NAMES = {
@@ -68,21 +68,10 @@ def walk(folder: Path, *, skip: Skip = _forget, field: str = "SOURCE") -> Iterat
             if not _is_new(place, seen):
                 skip(place, "linked_twice")
                 continue
-        files: list[Path] = []
-        folders: list[Path] = []
-        for path, kind in _entries(place, field):
-            if is_own(path.name):
-                continue
-            if left_by_the_system(path.name):
-                skip(path, "system_file")
-            elif kind == "file":
-                files.append(path)
-            elif kind == "other":
-                skip(path, "not_a_file")
-            else:
-                (folders if kind == "folder" else links).append(path)
-        yield place, files
-        for path in reversed(folders):  # the last one is taken first
+        found = _entries(place, skip=skip, field=field)
+        links += found["link to a folder"]
+        yield place, found["file"]
+        for path in reversed(found["folder"]):  # the last one is taken first
             if _is_new(path, seen):
                 waiting.append(path)
             else:
@@ -110,28 +99,37 @@ def walk_files(folder: Path, *, inside: bool = False, skip: Skip = _forget) -> I
             yield path
 
 
-def _entries(place: Path, field: str) -> list[tuple[Path, _Kind]]:
+def _entries(place: Path, *, skip: Skip, field: str) -> dict[_Kind, list[Path]]:
+    """What a folder holds, by kind and sorted by name; without our own files and what is skipped."""
     try:
-        with os.scandir(place) as entries:
-            return [
-                (place / entry.name, _kind(entry)) for entry in sorted(entries, key=lambda each: each.name)
-            ]
+        with os.scandir(place) as found:
+            kinds = {entry.name: _kind(entry) for entry in found if not is_own(entry.name)}
     except OSError as error:
         raise InputError(
             field, "every folder in it must be readable", got=error, fix="Fix or remove that folder."
         ) from error
+    by_kind: dict[_Kind, list[Path]] = {"file": [], "folder": [], "link to a folder": []}
+    for name in sorted(kinds):
+        kind = kinds[name]
+        if left_by_the_system(name):
+            skip(place / name, "system_file")
+        elif kind is None:
+            skip(place / name, "not_a_file")
+        else:
+            by_kind[kind].append(place / name)
+    return by_kind
 
 
-def _kind(entry: os.DirEntry[str]) -> _Kind:
-    """What an entry is; only links cost a question to the file system."""
+def _kind(entry: os.DirEntry[str]) -> _Kind | None:
+    """What an entry is, None for what is no file; only links cost a question to the file system."""
     if not entry.is_symlink():
         is_folder = entry.is_dir(follow_symlinks=False)
-        return "folder" if is_folder else "file" if entry.is_file(follow_symlinks=False) else "other"
+        return "folder" if is_folder else "file" if entry.is_file(follow_symlinks=False) else None
     try:
         mode = os.stat(entry.path).st_mode
     except OSError:  # a link to nothing, or to itself: reading it gives the reason
         return "file"
-    return "link to a folder" if stat.S_ISDIR(mode) else "file" if stat.S_ISREG(mode) else "other"
+    return "link to a folder" if stat.S_ISDIR(mode) else "file" if stat.S_ISREG(mode) else None
 
 
 def _is_new(place: Path, seen: set[tuple[int, int]]) -> bool:
