@@ -130,19 +130,22 @@ def _compare(known: KnownSet | None, *, photos: int, identities: int, to: CheckR
 def _report_pair_lists(path: Path, photos: Sequence[SourcePhoto], report: CheckReport) -> None:
     """For each list of pairs beside the photos, whether its photos are there."""
     names = PhotoNames([photo.key for photo in photos])
-    for place in (place / name for place in (path, path.parent) for name in _PAIR_LISTS):
-        if place.exists():
+    for pairs in (place / name for place in (path, path.parent) for name in _PAIR_LISTS):
+        if pairs.exists():
             try:
-                protocol = protocol_alone(place, allow_partial=True)
-                if (wanted := photos_missed(protocol, path)) is not None:
-                    report.facts.append(f"{place.name} is about the photos of {wanted}, not about these")
-                    continue
-                there = int(pairs_there(protocol, names.rows_of([*protocol.left, *protocol.right])).sum())
+                _report_pair_list(pairs, path, names, report)
             except InputError as error:  # the photos are checked all the same
                 report.problems.append(str(error))
-                continue
-            line = f"{place.name}: both photos of {there:,} of {len(protocol):,} pairs are there"
-            (report.facts if there == len(protocol) else report.problems).append(line)
+
+
+def _report_pair_list(pairs: Path, path: Path, names: PhotoNames, report: CheckReport) -> None:
+    protocol = protocol_alone(pairs, allow_partial=True)
+    if (wanted := photos_missed(protocol, path)) is not None:
+        report.facts.append(f"{pairs.name} is about the photos of {wanted}, not about these")
+        return
+    there = int(pairs_there(protocol, names.rows_of([*protocol.left, *protocol.right])).sum())
+    line = f"{pairs.name}: both photos of {there:,} of {len(protocol):,} pairs are there"
+    (report.facts if there == len(protocol) else report.problems).append(line)
 
 
 @dataclass(frozen=True)
