@@ -60,21 +60,10 @@ def launch_fabric(config: Divided) -> Fabric:
     refuse_other_launchers()
     processes = _processes()
     on_this_machine = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    if rule := config.refusal_of_parts(processes=processes):
-        raise InputError(
-            "training.batch_size",
-            rule,
-            got=config.training.batch_size,
-            fix=f"Change it{_or_accumulate(config)} or the number of processes.",
-        )
+    _refuse_uneven_parts(config, processes)
     device = computing_device()
-    if processes > 1 and device.type == "cuda" and ":" in chosen_name():
-        raise InputError(
-            "--device",
-            "must not name one GPU for several processes: each takes its own",
-            got=chosen_name(),
-            fix="Give --device cuda.",
-        )
+    if processes > 1 and device.type == "cuda":
+        _refuse_one_gpu_for_all()
     if config.training.precision == "bf16-mixed" and not _has_bfloat16(device):
         say(f"warning: {_SLOW_PRECISION}")
     # Fabric brings torch._dynamo, which takes as long as torch: only once everything is checked.
@@ -95,6 +84,26 @@ def launch_fabric(config: Divided) -> Fabric:
     warnings.filterwarnings("ignore", message=".*broadcast_buffers.* is deprecated")
     fabric.launch()
     return fabric
+
+
+def _refuse_uneven_parts(config: Divided, processes: int) -> None:
+    if rule := config.refusal_of_parts(processes=processes):
+        raise InputError(
+            "training.batch_size",
+            rule,
+            got=config.training.batch_size,
+            fix=f"Change it{_or_accumulate(config)} or the number of processes.",
+        )
+
+
+def _refuse_one_gpu_for_all() -> None:
+    if ":" in chosen_name():
+        raise InputError(
+            "--device",
+            "must not name one GPU for several processes: each takes its own",
+            got=chosen_name(),
+            fix="Give --device cuda.",
+        )
 
 
 def leave_to_processes(network: nn.Module) -> None:
