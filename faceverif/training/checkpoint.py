@@ -155,15 +155,17 @@ def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> N
     moments = {number: _copied(of_parameter) for number, of_parameter in state["state"].items()}
     optimizer.load_state_dict(state | {"state": moments})
     for group, before in zip(optimizer.param_groups, own, strict=True):
-        settings = {key: value for key, value in group.items() if key != "params"}
-        if {key: type(value) for key, value in settings.items()} != {
-            key: type(value) for key, value in before.items() if key != "params"
-        }:
+        if _types(group) != _types(before):
             raise ValueError("other settings")
         for parameter in group["params"]:
             for moment in optimizer.state.get(parameter, {}).values():
                 if moment is not None and moment.shape not in (parameter.shape, ()):
                     raise ValueError("a moment of another shape")
+
+
+def _types(group: dict[str, Any]) -> dict[str, type]:
+    """What kind of value each setting of a group of parameters has."""
+    return {key: type(value) for key, value in group.items() if key != "params"}
 
 
 def _copied(values: dict[str, Any]) -> dict[str, Any]:
