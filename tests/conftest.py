@@ -6,12 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from data_prep import alignment
 from faceverif.report import svg
 
 _SHARED = Path(__file__).resolve().parents[2] / "shared"
 _SMALLEST_CUT = alignment.SMALLEST_CUT
+# Other processes may keep the cores busy, so nothing fails for being slow.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

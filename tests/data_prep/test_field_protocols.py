@@ -248,12 +248,7 @@ def assert_holds(protocol: VerificationProtocol) -> None:
     ),
     tail=st.binary(max_size=60),
 )
-@settings(
-    max_examples=150,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+@settings(max_examples=150, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_random_pair_files_never_crash(tmp_path: Path, name: str, opening: bytes, tail: bytes) -> None:
     path = tmp_path / name
     path.write_bytes(opening + tail)
@@ -266,12 +261,7 @@ def test_random_pair_files_never_crash(tmp_path: Path, name: str, opening: bytes
 
 
 @given(content=st.binary(max_size=40), file=st.sampled_from(["Split/FF/01/same.txt", "Pair_list_F.txt"]))
-@settings(
-    max_examples=20,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+@settings(max_examples=20, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_random_cfp_files_never_crash(tmp_path: Path, content: bytes, file: str) -> None:
     if not (tmp_path / "Protocol").exists():
         write_cfp(tmp_path, people=3, per_kind=2)

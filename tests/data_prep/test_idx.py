@@ -70,12 +70,7 @@ def test_cut_anywhere(tmp_path: Path, zipped: bool) -> None:
 
 
 @given(dimensions=st.integers(1, 3), opening=st.booleans(), tail=st.binary(max_size=80))
-@settings(
-    max_examples=150,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+@settings(max_examples=150, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_random_bytes_are_values_or_refused(
     tmp_path: Path, dimensions: int, opening: bool, tail: bytes
 ) -> None:

@@ -156,7 +156,7 @@ def test_blank_lines_count_as_lines_of_the_file(meta: Path) -> None:
         _load(meta)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(line=st.integers(1, ijb_release.PAIRS), cut=st.integers(0, 9))
 def test_a_torn_pair_is_never_read(tmp_path_factory: pytest.TempPathFactory, line: int, cut: int) -> None:
     meta = ijb_release.write_lists(tmp_path_factory.mktemp("torn"))

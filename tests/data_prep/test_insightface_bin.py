@@ -28,10 +28,7 @@ from data_prep.sources.plain_pickle import read_plain_pickle
 CONTENTS = [bytes([i]) * (100 * i + 1) for i in range(8)]
 SAME = [True, False, False, True]
 fuzz = settings(
-    max_examples=150,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    max_examples=150, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 

@@ -78,7 +78,7 @@ def folds_of(made: MadePairs) -> dict[str, set[int]]:
 COUNTS = st.lists(st.integers(1, 7), min_size=1, max_size=14)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(COUNTS, st.integers(2, 5), st.one_of(st.none(), st.integers(1, 40)), st.integers(0, 3))
 def test_pairs_keep_their_promises_or_the_way_out_works(
     counts: list[int], folds: int, per_fold: int | None, seed: int
@@ -103,7 +103,7 @@ def test_pairs_keep_their_promises_or_the_way_out_works(
     assert pairs_of(made) == pairs_of(draw_pairs(people, folds=folds, pairs=pairs, seed=seed))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.lists(st.tuples(st.integers(1, 5), st.sampled_from(["", "f", "m", "x"])), min_size=1, max_size=16),
     st.integers(2, 4),
@@ -193,7 +193,7 @@ def test_orders_hold_each_pair_once_and_spread() -> None:
         assert len({thing for pair in pairs[: things // 2] for thing in pair}) == 2 * (things // 2)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.integers(1, 5), min_size=1, max_size=6))
 def test_impostor_pairs_are_all_pairs_across_people(counts: list[int]) -> None:
     photos = [(who, photo) for who, its in enumerate(counts) for photo in range(its)]
@@ -340,7 +340,7 @@ def test_the_group_of_each_pair_stands_in_the_list(tmp_path: Path) -> None:
 # --- a gallery and probes
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(COUNTS, st.sampled_from([0.0, 0.1, 0.3, 0.5, 0.9]), st.integers(1, 3), st.integers(0, 3))
 def test_a_gallery_keeps_its_promises_or_says_why_not(
     counts: list[int], strangers: float, enrol: int, seed: int

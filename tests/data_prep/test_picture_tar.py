@@ -223,12 +223,7 @@ def test_cut_anywhere_it_is_never_taken_for_a_smaller_set(tmp_path: Path, name: 
 
 
 @given(data=st.data())
-@settings(
-    max_examples=100,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+@settings(max_examples=100, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_flipped_bits_and_random_bytes_never_crash(tmp_path: Path, data: st.DataObject) -> None:
     whole = bytearray(write_tar(tmp_path / "whole.tar", contents()).read_bytes())
     header = 512 * data.draw(st.integers(0, len(whole) // 512 - 1))

@@ -36,7 +36,7 @@ def turned(yaw: float, pitch: float, roll: float, *, scale: float = 40, at: floa
     return np.array(points)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(yaw=angle, pitch=angle, roll=st.floats(-179, 179), scale=st.floats(0.5, 900))
 def test_a_turned_model_head_gives_back_its_angles(
     yaw: float, pitch: float, roll: float, scale: float

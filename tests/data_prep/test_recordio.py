@@ -20,10 +20,7 @@ from data_prep.sources.recordio import RecordPhoto, list_photos
 
 PHOTOS = [(identity, picture(10 * identity + photo)) for identity in range(2) for photo in range(2)]
 fuzz = settings(
-    max_examples=60,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    max_examples=60, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 

@@ -84,7 +84,7 @@ def test_names_that_stay_are_kept(name: str) -> None:
 
 
 @given(st.lists(st.sampled_from(["..", ".", "a", "/", "\\", "C:", "\\xff", " "]), max_size=6).map("".join))
-@settings(deadline=None, derandomize=True)
+@settings(derandomize=True)
 def test_what_is_kept_never_leaves(name: str) -> None:
     try:
         refuse_name_outside(name, field="list")
@@ -159,12 +159,7 @@ def test_celeba_refuses_two_versions_of_a_photo_none_at_all_and_links_out(tmp_pa
 
 
 @given(st.binary(max_size=80))
-@settings(
-    max_examples=60,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+@settings(max_examples=60, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_random_identity_files_never_crash(tmp_path: Path, content: bytes) -> None:
     put(tmp_path / "identity_CelebA.txt", content)
     put(tmp_path / "images/1.jpg")

@@ -290,10 +290,7 @@ def test_a_shard_that_shrinks_later_gives_an_unreadable_photo(tmp_path: Path) ->
 
 
 fuzz = settings(
-    max_examples=60,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    max_examples=60, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 

@@ -38,7 +38,7 @@ from faceverif.heads.wsoftmax import WSoftmaxHead
 
 BATCH, DIM, CLASSES = 6, 4, 5
 seeds = st.integers(0, 2**32 - 1)
-few = settings(max_examples=15, deadline=None)
+few = settings(max_examples=15)
 
 LOG_VARIANCES = log_variances("diagonal", CLASSES, DIM)
 # Their running statistics follow the batch, without a gradient.

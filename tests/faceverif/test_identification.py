@@ -74,7 +74,7 @@ def test_the_search_finds_what_comparing_everything_finds(
 
 
 @given(st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_equal_similarities_stay_in_the_gallery_order_whatever_the_blocks(data: st.DataObject) -> None:
     few = drawn(4, dim=3, seed=5).astype(np.float32)  # so that ties are the rule
     entries = data.draw(st.lists(st.integers(0, 3), min_size=1, max_size=12))

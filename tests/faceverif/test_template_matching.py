@@ -92,7 +92,7 @@ def photos_of_templates(draw: st.DrawFn) -> tuple[list[int], list[int], list[flo
 
 
 @pytest.mark.parametrize("pooling", Pooling)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(drawn=photos_of_templates(), seed=st.integers(0, 99))
 def test_pooling_is_the_scripts(
     pooling: Pooling, drawn: tuple[list[int], list[int], list[float], int], seed: int
@@ -153,7 +153,7 @@ def test_scores_of_100_000_pairs_and_their_metrics_are_the_scripts() -> None:
     assert 0.2 < numbers.tar_at_far[0.001].tar < 0.98  # type: ignore[union-attr]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 10**6), count=st.integers(1, 60))
 def test_scores_do_not_depend_on_the_order_of_the_pairs(seed: int, count: int) -> None:
     rng = np.random.default_rng(seed)

@@ -21,7 +21,7 @@ def images(seed: int, *, low: float = 0.0, high: float = 1.0) -> torch.Tensor:
     return torch.empty(4, 1, 3, 6).uniform_(low, high, generator=torch.Generator().manual_seed(seed))
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=40, derandomize=True)
 @given(norm=norms, epsilon=st.floats(0, 1), seed=st.integers(0, 1000))
 def test_what_is_projected_stays_in_ball_and_box(norm: Norm, epsilon: float, seed: int) -> None:
     threat, clean = ThreatModel(norm, epsilon), images(seed)
@@ -32,7 +32,7 @@ def test_what_is_projected_stays_in_ball_and_box(norm: Norm, epsilon: float, see
     assert projected.max() <= 1
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=40, derandomize=True)
 @given(norm=norms, epsilon=st.floats(0, 1), seed=st.integers(0, 1000))
 def test_what_is_inside_is_left_alone(norm: Norm, epsilon: float, seed: int) -> None:
     threat, clean = ThreatModel(norm, epsilon), images(seed)

@@ -100,7 +100,7 @@ def test_every_attack_of_the_registry_is_tested_here() -> None:
 
 
 @pytest.mark.parametrize("name", SMALL)
-@settings(max_examples=3, deadline=None, derandomize=True)
+@settings(max_examples=3, derandomize=True)
 @given(epsilon=st.floats(0.001, 1))
 def test_ball_box_and_the_clean_image_at_the_centre(name: str, epsilon: float) -> None:
     attack = SMALL[name]()
