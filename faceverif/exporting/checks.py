@@ -19,6 +19,7 @@ from faceverif.verification.scoring import normalised
 
 LOWEST_COSINE: dict[Precision, float] = {"float32": 0.9999, "half": 0.999, "int8": 0.9}
 MOST_LOST = 0.002  # of the accuracy
+_ROUNDING = 1e-9  # of two accuracies: 12 of 6,000 pairs are 0.002, and no more
 BATCHES = (1, 7, 64)
 
 
@@ -125,7 +126,7 @@ def compare_accuracy(
     check = AccuracyCheck(
         protocol.name, int(protocol.scored.sum()), before=before.accuracy, after=after.accuracy
     )
-    if before.accuracy - after.accuracy > MOST_LOST:
+    if before.accuracy - after.accuracy > MOST_LOST + _ROUNDING:
         raise _refused(
             f"must lose at most {percent(MOST_LOST, digits=1)} points of accuracy",
             got=check.text(),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -282,6 +284,20 @@ def test_an_export_that_loses_accuracy_is_not_kept(
     with pytest.raises(InputError, match="export: must lose at most"):
         kept(data=tmp_path / "data", protocol=pairs)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("lost", "refused"), [(12, False), (13, True)])
+def test_an_export_may_lose_as_much_as_the_message_says(
+    monkeypatch: pytest.MonkeyPatch, lost: int, refused: bool
+) -> None:
+    """0.2 points are 12 of 6,000 pairs, although the difference of the two accuracies is above 0.002."""
+    right = iter([5965, 5965 - lost])
+    monkeypatch.setattr(checks, "EmbeddedPhotos", lambda *_, **__: None)
+    monkeypatch.setattr(checks, "evaluate", lambda *_, **__: SimpleNamespace(accuracy=next(right) / 6000))
+    nothing: Any = None
+    protocol: Any = SimpleNamespace(name="pairs", scored=np.ones(6000, bool))
+    with pytest.raises(InputError, match=r"must lose at most 0\.2 points") if refused else nullcontext():
+        checks.compare_accuracy(nothing, nothing, nothing, protocol, precision="int8")
 
 
 def test_too_few_crops_are_refused(kept: Any, tmp_path: Path) -> None:
