@@ -43,7 +43,7 @@ class AlignedView(nn.Module):
         shrink = 1 / math.sqrt(abs(np.linalg.det(matrix[:, :2])))
         while shrink >= 2 and min(photos.shape[2:]) >= 2:
             height, width = photos.shape[2:]
-            photos = F.interpolate(photos, size=(height // 2, width // 2), mode="area")
+            photos = _half_as_high(_half_as_high(photos).mT).mT
             grow_x, grow_y = width / (width // 2), height / (height // 2)
             half = np.array([[grow_x, 0, 0.5 * grow_x - 0.5], [0, grow_y, 0.5 * grow_y - 0.5], [0, 0, 1]])
             matrix, shrink = matrix @ half, shrink / 2
@@ -68,3 +68,18 @@ class AlignedView(nn.Module):
             for places, most in ((y, height), (x, width))
         )
         return rows, columns
+
+
+def _half_as_high(pictures: Tensor) -> Tensor:
+    """Pictures, (n, c, h, w), with rows that are means over equal shares of the height, (n, c, h // 2, w).
+
+    As OpenCV's INTER_AREA. PyTorch's area sampling takes whole rows for an odd height, and so moves the
+    picture by up to half of one.
+    """
+    rows = pictures.shape[2] // 2
+    first, second = pictures[:, :, : 2 * rows : 2], pictures[:, :, 1::2]
+    if pictures.shape[2] == 2 * rows:
+        return (first + second) / 2
+    # Shares of 2 + 1 / rows: each begins a little later in its first row, and ends later in its third.
+    late = torch.arange(rows, device=pictures.device)[:, None] / rows
+    return ((1 - late) * first + second + (late + 1 / rows) * pictures[:, :, 2::2]) / (2 + 1 / rows)

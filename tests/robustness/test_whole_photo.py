@@ -46,13 +46,13 @@ def attacked(photos: list[Path], folder: Path, **more: Any) -> AttackedWholePhot
 def smooth(height: int, width: int) -> NDArray[np.uint8]:
     """A picture whose neighbours differ little."""
     y, x = np.mgrid[:height, :width]
-    waves = [np.sin(x / 40 + k) + np.cos(y / 50 - k) for k in range(3)]
+    waves = [np.sin(x / 20 + k) + np.cos(y / 25 - k) for k in range(3)]
     return (127.5 + 60 * np.stack(waves, axis=2)).astype(np.uint8)
 
 
-@pytest.mark.parametrize("scale", [0.7, 1.6, 3.3, 5.0])
+@pytest.mark.parametrize("scale", [0.7, 1.6, 2.5, 3.3, 5.0])
 def test_the_view_is_what_align_face_makes(scale: float) -> None:
-    """Upright and turned; small faces and faces that are halved first."""
+    """Upright and turned; small faces, and large ones, whose photo of odd sides is halved first."""
     template = find_template("arcface-112")
     assert isinstance(template, LandmarkTemplate)
     turn = np.array([[np.cos(0.3), -np.sin(0.3)], [np.sin(0.3), np.cos(0.3)]])
@@ -63,7 +63,7 @@ def test_the_view_is_what_align_face_makes(scale: float) -> None:
     found = AlignedView(landmarks, template, input_px=112)(pixels)[0].permute(1, 2, 0).numpy() * 255
     inside = (expected > 0).all(axis=2) & (found > 20).all(axis=2)
     assert inside.mean() > 0.3
-    assert np.abs(found - expected)[inside].max() < 2.5
+    assert np.abs(found - expected)[inside].max() < 1.6  # rounding; half a pixel to the side is 2.4 and more
     middle = AlignedView(landmarks, template, input_px=96)(pixels)[0].permute(1, 2, 0).numpy() * 255
     np.testing.assert_allclose(middle, found[8:104, 8:104], atol=1e-3)
     rows, columns = AlignedView(landmarks, template, input_px=112).seen_part(height=413, width=437)
