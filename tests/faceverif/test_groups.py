@@ -46,8 +46,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         f"{line},{'xy'[number % 2]},{'xxy'[number % 3]},{number % 40}" for number, line in enumerate(lines)
     ]
     (root / "sided.csv").write_text("\n".join([f"{header},race1,race2,year", *sided]) + "\n")
-    people = [f"P{person:02d},{'FM'[person % 2] if person else ''},{20 + 3 * person}" for person in range(12)]
-    (root / "people.csv").write_text("\n".join(["identity,sex,age", *people]) + "\n")
+    people = [
+        f"P{person:02d},{'FM'[person % 2] if person else ''},{20 + 3 * person},{person / 10}"
+        for person in range(12)
+    ]
+    (root / "people.csv").write_text("\n".join(["identity,sex,age,share", *people]) + "\n")
     return root
 
 
@@ -135,6 +138,7 @@ def test_a_rate_of_zero_has_a_ratio_without_upper_end() -> None:
         ("race1", ("x", "y"), "the list of pairs"),
         ("sex", ("F", "M"), "people.csv"),
         ("age:10", ("20 to 30", "30 to 40", "40 to 50", "50 to 60"), "people.csv"),
+        ("share:0.1", tuple(f"{tenth / 10:g} to {(tenth + 1) / 10:g}" for tenth in range(12)), "people.csv"),
         ("age:25,50", ("below 25", "25 to 50", "50 and more"), "people.csv"),
         ("age:40,", ("below 40", "40 and more"), "people.csv"),
         ("year", ("below 9", "9 to 18", "18 to 27", "27 and more"), "the list of pairs"),
@@ -192,7 +196,7 @@ def test_pairs_of_two_groups_and_of_unknown_ones_are_counted_apart(folder: Path)
 @pytest.mark.parametrize(
     ("wanted", "said"),
     [
-        ("nose", "got nose. There are: race1, race2, year, sex, age, folder, identity, status, "),
+        ("nose", "got nose. There are: race1, race2, year, sex, age, share, folder, identity, status, "),
         ("width", "--groups width: must have two groups or more; got one, 250, for all pairs."),
         ("score", "got no value for any pair"),
         (

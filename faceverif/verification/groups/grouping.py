@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -187,8 +188,11 @@ def _bins(wanted: str, text: str, numbers: NDArray[np.float64]) -> _Bins:
     [width] = bounds
     if width <= 0 or (there.max() - there.min()) / width > 1000:
         raise _unfit_bins(wanted)
+    # Multiples of the number as it is written: in floating point 3 * 0.1 is above 0.3. A quotient may be off
+    # by one likewise; a bin more on each side costs nothing, since empty ones are left out.
     first, last = (math.floor(value / width) for value in (there.min(), there.max()))
-    return _Bins(np.arange(first, last + 2) * width, f"bins of width {width:g}; a bin holds its lower bound")
+    multiples = [float(Decimal(text) * place) for place in range(first - 1, last + 3)]
+    return _Bins(np.array(multiples), f"bins of width {width:g}; a bin holds its lower bound")
 
 
 def _unfit_bins(wanted: str) -> InputError:
