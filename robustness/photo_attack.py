@@ -20,7 +20,7 @@ from faceverif.recogniser import Recogniser, as_recogniser
 from faceverif.verification.photo_faces import Photo, find_face
 from robustness.chosen_attack import choose_attack
 from robustness.config.attacks import PairGoal
-from robustness.config.chosen import LEVELS, ROUNDING
+from robustness.config.chosen import LEVELS, ROUNDING, AttackRequest
 from robustness.face_regions import seen_landmarks
 from robustness.joint_model import joint_network
 
@@ -107,16 +107,8 @@ def attack(
             gradients, a source takes other crops, or an argument is unknown or out of range.
     """
     model = as_recogniser(model)
-    chosen = choose_attack(
-        name,
-        goal,
-        epsilon=epsilon,
-        settings=settings,
-        landmarks=seen_landmarks(model.embedder.spec),
-        threshold=threshold,
-        reference=reference,
-        source=source,
-    )
+    request = AttackRequest(name, goal, epsilon, settings, threshold, reference, source)
+    chosen = choose_attack(request, landmarks=seen_landmarks(model.embedder.spec))
     attacked_models = known_models(model, source)
     _refuse_other_crops(attacked_models, model)
     clean = _crop(photo, model, aligned=aligned)

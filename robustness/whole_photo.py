@@ -27,7 +27,7 @@ from robustness.attacked_model import device_of
 from robustness.attacks.pairs import PairAttackResult
 from robustness.chosen_attack import ChosenAttack, choose_attack
 from robustness.config.attacks import PairGoal
-from robustness.config.chosen import LEVELS, chosen_section
+from robustness.config.chosen import LEVELS, AttackRequest
 from robustness.joint_model import joint_network
 from robustness.photo_attack import ChangedPixels, Compared, known_models, pixels_of, with_8_bits
 from robustness.photo_view import AlignedView
@@ -134,14 +134,8 @@ def attack_photo(
     refuse_folder(path, option="out")
     refuse_other_ending(path, ".png", option="out")
     _refuse_overwriting(path, photo, reference)
-    asked: dict[str, Any] = {
-        "epsilon": epsilon,
-        "settings": settings,
-        "threshold": threshold,
-        "reference": reference,
-        "source": source,
-    }
-    chosen_section(name, goal, **asked)
+    request = AttackRequest(name, goal, epsilon, settings, threshold, reference, source)
+    request.section()  # what is wrong with it is said before the photos are looked at
     model = as_recogniser(model)
     models = known_models(model, source)
     templates = [landmark_template(each) for each in [model, *models]]
@@ -153,7 +147,7 @@ def attack_photo(
     ]
     part = _seen_part(views, face.pixels)
     landmarks = _landmarks(face) - [part[1].start, part[0].start]
-    chosen = choose_attack(name, goal, landmarks=landmarks, **asked)
+    chosen = choose_attack(request, landmarks=landmarks)
     found = _attacked_part(chosen, models, templates[1:], face.pixels[part], landmarks, their_face, seed=seed)
     attacked = face.pixels.copy()
     attacked[part] = with_8_bits(face.pixels[part], found.images[0], chosen.threat)

@@ -130,15 +130,15 @@ def attack(
     """Attack a photo through its alignment, save it, and test whether the saved photo still deceives."""
     from faceverif.config.reading import override_settings
     from faceverif.models import model_or_shipped
-    from robustness.config.chosen import chosen_section
+    from robustness.config.chosen import AttackRequest
 
     given: dict[str, Any] = {}
     for setting in settings or []:
         given = override_settings(given, setting)
     # The threshold is known once the model is loaded.
-    chosen_section(
+    AttackRequest(
         name, goal, epsilon=epsilon, settings=given, threshold=0.0, reference=reference, source=source or None
-    )
+    ).section()
     path = model_or_shipped(model[0] if model else None)
     choose_device(device)
 

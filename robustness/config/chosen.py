@@ -1,8 +1,9 @@
-"""The section of an attack that is chosen by its name, for a single pair; read without PyTorch."""
+"""An attack on a single pair that is asked for by its name, and its section; read without PyTorch."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, get_args
 
 from data_prep.errors import InputError
@@ -27,19 +28,11 @@ CHOICES: dict[str, type[AttackSection]] = {
 }
 
 
-def chosen_section(
-    name: str,
-    goal: str,
-    *,
-    epsilon: float | None,
-    settings: Mapping[str, Any],
-    threshold: float | None,
-    reference: object,
-    source: object,
-) -> AttackSection:
-    """The section of the attack of that name, with one epsilon.
+@dataclass(frozen=True)
+class AttackRequest:
+    """An attack on a single pair, as it was asked for.
 
-    Args:
+    Attributes:
         name: one of `CHOICES`.
         goal: impersonation or dodging.
         epsilon: of the attack's norm; None: the section's own, or 8 / 255 (linf) or 4 (l2).
@@ -47,42 +40,63 @@ def chosen_section(
         threshold: the verification accepts a pair from this cosine on; None: not known.
         reference: the other photo; None: there is none.
         source: the models that are attacked in place of the one that judges; None: there are none.
-
-    Raises:
-        InputError: an unknown name or goal, a setting that the attack does not have or that is out of range,
-            nobody to impersonate, or a source that would have to decide.
     """
-    if goal not in get_args(PairGoal):
-        raise InputError("goal", "must be a known one", got=goal, fix="Use impersonation or dodging.")
-    if name not in CHOICES:
-        raise InputError("name", "must be a known attack", got=name, fix=f"Use one of {', '.join(CHOICES)}.")
-    if reference is None and goal == "impersonation":
-        raise InputError(
-            "reference", "must be a photo of the other person", got="nothing", fix="Give it, or dodge."
-        )
-    kind, settings = CHOICES[name], {key: value for key, value in settings.items() if value is not None}
-    if source is not None and kind is EvolutionaryConfig:
-        raise InputError(
-            "source",
-            f"must be left out with {name}, which asks for decisions: the threshold is not a source's",
-            got="a source",
-            fix="Leave it out, or take square, which asks for similarities.",
-        )
-    if threshold is None and kind is EvolutionaryConfig:
-        raise InputError(
-            "threshold",
-            "must be given: this attack is told decisions only",
-            got="nothing",
-            fix="Give the cosine from which the verification accepts a pair, or take square.",
-        )
-    for key in _OF_EXPERIMENTS & set(settings):
-        raise InputError(key, "belongs to experiments", got=settings[key], fix="Leave it out here.")
-    norm = settings.get("norm", kind.model_fields["norm"].default)
-    _refuse_unfit_size(epsilon, norm)
-    sizes: dict[str, Any] = {} if epsilon is None else {"epsilons": [epsilon]}
-    if epsilon is None and kind.model_fields["epsilons"].is_required():
-        sizes = {"epsilons": [_EPSILONS.get(norm, 0)]}
-    return validate_config(kind, {**settings, "name": name, **sizes}, source=f"the settings of {name}")
+
+    name: str
+    goal: PairGoal
+    epsilon: float | None
+    settings: Mapping[str, Any]
+    threshold: float | None
+    reference: object
+    source: object
+
+    def section(self) -> AttackSection:
+        """The attack's section, with one epsilon.
+
+        Raises:
+            InputError: an unknown name or goal, a setting that the attack does not have or that is out of
+                range, nobody to impersonate, or a source that would have to decide.
+        """
+        if self.goal not in get_args(PairGoal):
+            fix = "Use impersonation or dodging."
+            raise InputError("goal", "must be a known one", got=self.goal, fix=fix)
+        if self.name not in CHOICES:
+            fix = f"Use one of {', '.join(CHOICES)}."
+            raise InputError("name", "must be a known attack", got=self.name, fix=fix)
+        if self.reference is None and self.goal == "impersonation":
+            rule = "must be a photo of the other person"
+            raise InputError("reference", rule, got="nothing", fix="Give it, or dodge.")
+        kind = CHOICES[self.name]
+        if kind is EvolutionaryConfig:
+            self._refuse_without_decisions()
+        settings = {key: value for key, value in self.settings.items() if value is not None}
+        for key in _OF_EXPERIMENTS & set(settings):
+            raise InputError(key, "belongs to experiments", got=settings[key], fix="Leave it out here.")
+        norm = settings.get("norm", kind.model_fields["norm"].default)
+        _refuse_unfit_size(self.epsilon, norm)
+        sizes: dict[str, Any] = {} if self.epsilon is None else {"epsilons": [self.epsilon]}
+        if self.epsilon is None and kind.model_fields["epsilons"].is_required():
+            sizes = {"epsilons": [_EPSILONS.get(norm, 0)]}
+        source = f"the settings of {self.name}"
+        return validate_config(kind, {**settings, "name": self.name, **sizes}, source=source)
+
+    def _refuse_without_decisions(self) -> None:
+        """Stop an attack that is told decisions only, where nobody tells it those of the model."""
+        if self.source is not None:
+            raise InputError(
+                "source",
+                f"must be left out with {self.name}, which asks for decisions: the threshold is not a "
+                "source's",
+                got="a source",
+                fix="Leave it out, or take square, which asks for similarities.",
+            )
+        if self.threshold is None:
+            raise InputError(
+                "threshold",
+                "must be given: this attack is told decisions only",
+                got="nothing",
+                fix="Give the cosine from which the verification accepts a pair, or take square.",
+            )
 
 
 def _refuse_unfit_size(epsilon: float | None, norm: str) -> None:
