@@ -20,42 +20,50 @@ AlignedPhotos = Annotated[
 Seed = Annotated[int, typer.Option(min=0, help="Of every draw: the same seed gives the same list.")]
 
 
+PairList = Annotated[Path, typer.Option("--out", callback=can_be_file(".csv"), help="The list: a .csv file.")]
+Folds = Annotated[int, typer.Option(min=2, help="Parts with people of their own.")]
+PairCount = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Genuine and impostor pairs together; default: of each person at most as many genuine pairs as "
+        "photos, and at most 100,000 pairs.",
+    ),
+]
+Within = Annotated[
+    str | None,
+    typer.Option(
+        metavar="COLUMN",
+        help="Draw impostor pairs of people alike in this column, such as sex: of --attributes, or one that "
+        "you added to the manifest. It stands in the list, for `verify --groups`.",
+    ),
+]
+AttributesFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--attributes", callback=exists, help="For --within: a CSV with a column photo or identity."
+    ),
+]
+HoldOut = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        max=1,
+        help="Draw pairs of this share of the people alone, and name them in a second list, "
+        "NAME-exclude.csv beside NAME.csv, for data.exclude: a training leaves them out then.",
+    ),
+]
+
+
 def data_pairs(
     aligned: AlignedPhotos,
-    out: Annotated[Path, typer.Option("--out", callback=can_be_file(".csv"), help="The list: a .csv file.")],
-    folds: Annotated[int, typer.Option(min=2, help="Parts with people of their own.")] = 10,
-    pairs: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="Genuine and impostor pairs together; default: of each person at most as many genuine pairs "
-            "as photos, and at most 100,000 pairs.",
-        ),
-    ] = None,
+    out: PairList,
+    folds: Folds = 10,
+    pairs: PairCount = None,
     seed: Seed = 0,
-    within: Annotated[
-        str | None,
-        typer.Option(
-            metavar="COLUMN",
-            help="Draw impostor pairs of people alike in this column, such as sex: of --attributes, or one "
-            "that you added to the manifest. It stands in the list, for `verify --groups`.",
-        ),
-    ] = None,
-    attributes: Annotated[
-        Path | None,
-        typer.Option(
-            "--attributes", callback=exists, help="For --within: a CSV with a column photo or identity."
-        ),
-    ] = None,
-    hold_out: Annotated[
-        float | None,
-        typer.Option(
-            min=0,
-            max=1,
-            help="Draw pairs of this share of the people alone, and name them in a second list, "
-            "NAME-exclude.csv beside NAME.csv, for data.exclude: a training leaves them out then.",
-        ),
-    ] = None,
+    within: Within = None,
+    attributes: AttributesFile = None,
+    hold_out: HoldOut = None,
 ) -> None:
     """Make a protocol of your own photos: genuine and impostor pairs in balanced folds without shared people.
 

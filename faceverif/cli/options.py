@@ -27,13 +27,18 @@ NewRun = Annotated[
 ]
 # A list, so that two models are seen; typer would take the last without a word. `one_model` leaves one.
 _MODEL_NAMES = ("--model", "--run", "--onnx")
+_ANY_MODEL = "Folder of a run or of an imported model, or an .onnx file"
 Model = Annotated[
     list[Path],
+    typer.Option(*_MODEL_NAMES, callback=one_model, metavar="<path>", help=f"{_ANY_MODEL}."),
+]
+OptionalModel = Annotated[
+    list[Path] | None,
     typer.Option(
         *_MODEL_NAMES,
         callback=one_model,
         metavar="<path>",
-        help="Folder of a run or of an imported model, or an .onnx file.",
+        help=f"{_ANY_MODEL}; default: the model that comes with faceverif.",
     ),
 ]
 FolderOfModel = Annotated[
@@ -43,16 +48,6 @@ FolderOfModel = Annotated[
         callback=one_model_folder,
         metavar="<path>",
         help="Folder of a run or of an imported model; an .onnx file must be imported first.",
-    ),
-]
-OptionalModel = Annotated[
-    list[Path] | None,
-    typer.Option(
-        *_MODEL_NAMES,
-        callback=one_model,
-        metavar="<path>",
-        help="Folder of a run or of an imported model, or an .onnx file; default: the "
-        "model that comes with faceverif.",
     ),
 ]
 OutDir = Annotated[Path, typer.Option("--out", callback=can_be_folder, help="Folder for the results.")]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -24,7 +24,7 @@ from faceverif.cli.options import (
     Preprocess,
     engine_on,
 )
-from faceverif.template_matching.options import DEFAULT_POOLING
+from faceverif.template_matching.options import DEFAULT_POOLING, Pooling
 from faceverif.verification.options import (
     Score,
     VerificationOptions,
@@ -32,6 +32,9 @@ from faceverif.verification.options import (
     refuse_unused_options,
 )
 from faceverif.verification.quality.names import least_quality
+
+if TYPE_CHECKING:
+    from faceverif.template_matching.task import TemplateTask
 
 
 def embed(
@@ -181,9 +184,7 @@ def verify(
     device: Device = "auto",
 ) -> None:
     """Verify pairs of photos by a protocol or a suite: accuracy, AUC, EER, TAR at FAR, and a report."""
-    from data_prep.ijb import find_ijb_files
     from faceverif.models import load_embedder
-    from faceverif.template_matching.task import TemplateTask, refuse_options_of_pairs, refuse_pooling
 
     _refuse_unclear_task(data, protocol, suite)
     refuse_unfitted_score(score, fit, subtract_mean=subtract_mean)
@@ -199,29 +200,46 @@ def verify(
         least_quality=least_quality(min_quality or ()),
     )
     refuse_unused_options(options, suite)
-    lists = None if protocol is None else find_ijb_files(protocol)
-    task = None
-    if lists is not None:
-        refuse_options_of_pairs(options, score)
-        task = TemplateTask.of(lists, data[0], pooling or DEFAULT_POOLING, options)
-    else:
-        refuse_pooling(pooling)
+    templates = _task_of_templates(data[0], protocol, options, score=score, pooling=pooling)
+    if templates is None:
         _refuse_unfit_list(data[0], protocol, options)
     say(f"verifying {model[0]} by {protocol or suite}: {out}")
     embedder = load_embedder(model[0], preprocess=preprocess, output=output, device=device)
 
+    from faceverif.template_matching.run import verify_templates
     from faceverif.verification.runner import verify as run_protocol
     from faceverif.verification.suite import verify_suite
 
-    if task is not None:
-        from faceverif.template_matching.run import verify_templates
-
-        typer.echo(verify_templates(embedder, task, out=out).text())
+    if templates is not None:
+        typer.echo(verify_templates(embedder, templates, out=out).text())
     elif protocol is not None:
         typer.echo(run_protocol(embedder, data[0], protocol, out=out, options=options).text())
     elif suite is not None:
         typer.echo(verify_suite(embedder, suite, data, out=out, options=options).markdown())
     typer.echo(f"report: {out / 'report.html'}")
+
+
+def _task_of_templates(
+    data: Path,
+    protocol: Path | None,
+    options: VerificationOptions,
+    *,
+    score: Score,
+    pooling: Pooling | None,
+) -> TemplateTask | None:
+    """What there is to do with IJB's lists; None where the protocol is another one, or a suite is run.
+
+    Options that do not fit are refused in either case.
+    """
+    from data_prep.ijb import find_ijb_files
+    from faceverif.template_matching.task import TemplateTask, refuse_options_of_pairs, refuse_pooling
+
+    lists = None if protocol is None else find_ijb_files(protocol)
+    if lists is None:
+        refuse_pooling(pooling)
+        return None
+    refuse_options_of_pairs(options, score)
+    return TemplateTask.of(lists, data, pooling or DEFAULT_POOLING, options)
 
 
 def _refuse_unfit_list(data: Path, protocol: Path | None, options: VerificationOptions) -> None:
