@@ -205,22 +205,27 @@ def pairs_to_resolve(far: float) -> int:
     return math.ceil(1 / far - 1e-9)
 
 
-def _unresolved(far: float, impostors: int) -> InputError:
+def _unresolved(far: float, impostors: int, *, field: str = "far", protocol: str = "protocol") -> InputError:
     return InputError(
-        "far",
+        field,
         f"must be resolvable: {far:g} needs at least {pairs_to_resolve(far):,} impostor pairs",
         got=f"{impostors:,}",
-        fix=f"Ask for {1 / impostors:.2g} or more, or use a protocol with more impostor pairs.",
+        fix=f"Ask for {1 / impostors:.2g} or more, or use a {protocol} with more impostor pairs.",
     )
 
 
-def tar_at_far(roc: Roc, far: float) -> OperatingPoint:
+def tar_at_far(roc: Roc, far: float, *, field: str = "far", protocol: str = "protocol") -> OperatingPoint:
     """The operating point with the most genuine pairs accepted at a FAR of at most `far`.
+
+    Args:
+        roc: of the pairs.
+        far: the target.
+        field, protocol: what the user calls the target, and the list of the pairs.
 
     Raises:
         InputError: fewer than 1 / far impostor pairs.
     """
     if not resolves(far, roc.impostors):
-        raise _unresolved(far, roc.impostors)
+        raise _unresolved(far, roc.impostors, field=field, protocol=protocol)
     allowed = math.floor(far * roc.impostors + 1e-9)
     return roc.point(int(np.searchsorted(roc.false_accepts, allowed, side="right")) - 1)

@@ -205,11 +205,7 @@ class _Strangers:
         everyone = np.zeros(len(embeddings), dtype=bool)
         pairs = PairPhotos(np.arange(len(embeddings)), self.left, self.right, everyone, everyone)
         curve = roc_curve(cosine_scores(pairs, embeddings), self.same)
-        try:
-            return tar_at_far(curve, far)
-        except InputError as error:  # it speaks as the command `verify`
-            fix = error.fix.replace("use a protocol", "give a pairs.calibration_protocol")
-            raise InputError("pairs.far", error.rule, got=error.got, fix=fix) from error
+        return tar_at_far(curve, far, field="pairs.far", protocol="pairs.calibration_protocol")
 
 
 def _protocol(path: Path, dataset: AlignedDataset, *, key: str) -> VerificationProtocol:
