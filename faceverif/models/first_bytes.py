@@ -7,7 +7,7 @@ import zipfile
 from pathlib import Path
 from typing import Literal
 
-from data_prep.errors import InputError
+from data_prep.errors import DAMAGE, InputError
 
 Form = Literal["checkpoint", "onnx", "safetensors"]
 
@@ -64,7 +64,14 @@ def refuse_no_model(file: Path, *, field: str) -> None:
 
 def _is_another_zip(file: Path) -> bool:
     """Whether it is a whole zip archive, and none by `torch.save`."""
-    if not zipfile.is_zipfile(file):
-        return False
-    with zipfile.ZipFile(file) as archive:
-        return not any(name.endswith("data.pkl") for name in archive.namelist())
+    names = names_in_zip(file)
+    return bool(names) and not any(name.endswith("data.pkl") for name in names)
+
+
+def names_in_zip(file: Path) -> list[str]:
+    """What a zip archive holds; nothing where the file is none, or its table of contents is damaged."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return archive.namelist()
+    except (zipfile.BadZipFile, *DAMAGE):
+        return []

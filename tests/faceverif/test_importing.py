@@ -6,7 +6,7 @@ import argparse
 import pickle
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from faceverif.backbones import build_backbone
 from faceverif.config.backbones import BackboneConfig
 from faceverif.models import MODEL_NAME, TorchEmbedder, load_embedder, load_model
 from faceverif.models.importing import ImportedModel, ImportSettings, import_model, importer
+from faceverif.models.importing.checkpoint import read_weights
 from faceverif.models.importing.incoming import fitting_spec
 from faceverif.models.importing.layouts import recognise
 
@@ -399,6 +400,29 @@ def test_a_truncated_file_is_refused(kept: int, as_zip: bool, tmp_path: Path) ->
         said = "FILE: must be a whole checkpoint" if kept else "FILE: .*, an empty file"
         with pytest.raises(InputError, match=said):
             import_model(tmp_path / name, tmp_path / "out", settings=ImportSettings())
+
+
+@pytest.mark.parametrize("as_zip", [True, False])
+def test_a_damaged_file_is_read_or_refused(as_zip: bool, tmp_path: Path) -> None:
+    torch.save({"epoch": 3, "net": {"a.weight": torch.ones(2)}}, tmp_path / "net.pth")
+    if not as_zip:
+        torch.save(
+            torch.load(tmp_path / "net.pth"), tmp_path / "net.pth", _use_new_zipfile_serialization=False
+        )
+    whole, rng = (tmp_path / "net.pth").read_bytes(), np.random.default_rng(0)
+    for place in rng.choice(len(whole), 150, replace=False).tolist():
+        damaged = whole[:place] + bytes([whole[place] ^ int(rng.integers(1, 256))]) + whole[place + 1 :]
+        (tmp_path / "net.pth").write_bytes(damaged)
+        with suppress(InputError):
+            list(read_weights(tmp_path / "net.pth"))
+
+
+def test_a_damaged_table_of_contents_is_refused(tmp_path: Path) -> None:
+    torch.save({"a": torch.ones(2)}, tmp_path / "net.pth")
+    whole = (tmp_path / "net.pth").read_bytes()
+    (tmp_path / "net.pth").write_bytes(whole.replace(b"PK\1\2", b"PK??"))
+    with pytest.raises(InputError, match="FILE: must be a whole checkpoint"):
+        import_model(tmp_path / "net.pth", tmp_path / "out", settings=ImportSettings())
 
 
 @pytest.mark.parametrize(

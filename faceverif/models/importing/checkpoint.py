@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import pickletools
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,17 +10,14 @@ from pathlib import Path
 from typing import IO, Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from data_prep.errors import InputError, first_line
-from faceverif.models.first_bytes import form_of, refuse_no_model
+from faceverif.models.first_bytes import form_of, names_in_zip, refuse_no_model
 
 _FIELD = "FILE"
 _LONGEST_LINE = 160  # characters of another library's message that are repeated
-# What torch and safetensors raise for files that are no checkpoints, or are cut off.
-_DAMAGE = (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError, SafetensorError)
 _PICKLES_BEFORE_STORAGES = 4  # of the older format: magic number, version, system, and what was saved
 _DEEPEST = 4  # mappings inside mappings that are searched for weights
 # Settings and call-backs that trainers pickle beside the weights. Loading them runs nothing: an inert object
@@ -123,10 +119,7 @@ def _globals_of_pickle(file: IO[bytes]) -> Iterator[str]:
 
 
 def _is_torchscript(path: Path) -> bool:
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any(name.endswith("/constants.pkl") for name in archive.namelist())
+    return any(name.endswith("/constants.pkl") for name in names_in_zip(path))
 
 
 def _refuse_code(path: Path, asked: Iterable[str]) -> None:
@@ -143,9 +136,10 @@ def _refuse_code(path: Path, asked: Iterable[str]) -> None:
 
 @contextmanager
 def _damage_as_input_error(path: Path) -> Iterator[None]:
+    """For files that are no checkpoints, cut off or damaged: on those, torch and pickle raise anything."""
     try:
         yield
-    except _DAMAGE as error:
+    except Exception as error:  # also MemoryError, where a damaged length claims more than there is
         refuse_no_model(path, field=_FIELD)
         raise InputError(
             _FIELD,
