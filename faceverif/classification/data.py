@@ -31,6 +31,7 @@ def load_image_sets(config: ImageDataConfig, seed: int) -> tuple[Images, Images]
         InputError: the files are missing or damaged, or the settings leave nothing.
     """
     train, evaluation = read_images(config)
+    _refuse_other_size(train, evaluation)
     if config.classes is not None:
         train, evaluation = (_first_classes(images, config.classes) for images in (train, evaluation))
     published = train
@@ -41,6 +42,17 @@ def load_image_sets(config: ImageDataConfig, seed: int) -> tuple[Images, Images]
     _refuse_lost_classes(published, train)
     labels = noisy_labels(train.labels, classes=len(train.class_names), share=config.label_noise, seed=seed)
     return replace(train, labels=labels), evaluation
+
+
+def _refuse_other_size(train: Images, evaluation: Images) -> None:
+    if train.shape != evaluation.shape:
+        sizes = (" x ".join(map(str, images.shape)) for images in (train, evaluation))
+        raise InputError(
+            "data.path",
+            "must hold images of one size, to train on and to evaluate",
+            got=" and ".join(sizes),
+            fix="Take the files from one place.",
+        )
 
 
 def _first_classes(images: Images, classes: int) -> Images:

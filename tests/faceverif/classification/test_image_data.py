@@ -147,6 +147,12 @@ def test_labels_beyond_the_classes_are_refused(tmp_path: Path) -> None:
         load_image_sets(ImageDataConfig(name="mnist", path=write_mnist(tmp_path, [3, 10])), seed=0)
 
 
+def test_images_of_two_sizes_are_refused_before_the_training(tmp_path: Path) -> None:
+    write_idx(write_mnist(tmp_path, [3, 1]) / "t10k-images-idx3-ubyte", np.zeros((2, 32, 32)))
+    with pytest.raises(InputError, match=r"images of one size.*; got 1 x 28 x 28 and 1 x 32 x 32"):
+        load_image_sets(ImageDataConfig(name="mnist", path=tmp_path), seed=0)
+
+
 @pytest.mark.parametrize(
     ("name", "where"),
     [
