@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import Annotated, Any
 
-from fastapi import FastAPI, File, Query, UploadFile
+from fastapi import Depends, FastAPI, File, Query, UploadFile
 from fastapi.exceptions import RequestValidationError
 from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
@@ -26,6 +26,7 @@ from faceverif.verification.calibration import CalibratedPoint, Calibration
 from faceverif.verification.compare import Comparison
 
 _ERRORS = described(408, 413, 415, 422, 429, 503)
+_PHOTO_RULE = "must be sent as a part of a multipart form, with a file name"
 _CODES: dict[int, Code] = {404: "not_found", 405: "not_allowed"}
 
 Photo = Annotated[UploadFile, File(description="A photo that shows one face: JPEG, PNG, WebP, ...")]
@@ -69,17 +70,25 @@ def build_service(recognition: Recognition, limits: Limits) -> ASGIApp:
 
 
 def _add_photo_paths(app: FastAPI, recognition: Recognition) -> None:
-    @app.post("/compare", responses=_ERRORS)
+    @app.post("/compare", responses=_ERRORS, dependencies=[Depends(_refuse_repeated)])
     async def compare(
         first: Photo, second: Photo, far: Far = None, several_faces: Several = SeveralFaces.REFUSE
     ) -> ComparisonAnswer:
         """Decide whether two photos show the same person."""
         return await _compared(recognition, first, second, far=far, several=several_faces)
 
-    @app.post("/embed", responses=_ERRORS)
+    @app.post("/embed", responses=_ERRORS, dependencies=[Depends(_refuse_repeated)])
     async def embed(photo: Photo, several_faces: Several = SeveralFaces.REFUSE) -> EmbeddingAnswer:
         """Give the embedding of the face in a photo."""
         return await _embedded(recognition, photo, several=several_faces)
+
+
+async def _refuse_repeated(request: Request) -> None:
+    """Of two parts with one name, the last would be taken without a word."""
+    names = [name for name, _ in (await request.form()).multi_items()]
+    for name in names:
+        if names.count(name) > 1:
+            raise Refusal(422, "invalid_request", f"{name}: must be sent once", field=name)
 
 
 async def _compared(
@@ -156,14 +165,15 @@ def _answer_errors_as_json(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
-        field = str(first["loc"][-1])
-        rule = "must be sent as a part of a multipart form" if first["type"] == "missing" else first["msg"]
+        place, field = first["loc"][0], str(first["loc"][-1])
+        rule = _PHOTO_RULE if place == "body" else first["msg"]
         return Refusal(422, "invalid_request", f"{field}: {rule}", field=field).response()
 
     @app.exception_handler(HTTPException)
     async def other(_: Request, error: HTTPException) -> JSONResponse:
         code = _CODES.get(error.status_code, "invalid_request")
-        return Refusal(error.status_code, code, f"{error.detail}. GET /docs shows the paths.").response()
+        message = f"{error.detail.rstrip('.')}. GET /docs shows the paths."
+        return Refusal(error.status_code, code, message).response()
 
     @app.exception_handler(Exception)
     async def failed(_: Request, error: Exception) -> JSONResponse:

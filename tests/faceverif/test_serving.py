@@ -20,7 +20,7 @@ import pytest
 import served
 import torch
 from PIL import Image
-from served import ask, send, serving, wait_until
+from served import ask, form, send, serving, wait_until
 
 from data_prep.alignment import find_template
 from data_prep.errors import InputError
@@ -194,6 +194,14 @@ def test_a_wrong_request_gets_one_json_error(
     assert says in told["error"]["message"]
 
 
+def test_a_photo_that_is_sent_twice_is_refused(port: Port) -> None:
+    body, headers = form(photo=b"x", another=b"y")
+    body = body.replace(b'name="another"', b'name="photo"')
+    status, told, _ = send(port, "/embed", "POST", body=body, headers=headers)
+    assert (status, told["error"]["code"], told["error"]["field"]) == (422, "invalid_request", "photo")
+    assert "must be sent once" in told["error"]["message"]
+
+
 @pytest.mark.parametrize(
     ("body", "kind"),
     [
@@ -211,6 +219,7 @@ def test_another_form_of_body_is_refused_in_json(port: Port, body: bytes, kind: 
     status, told, _ = send(port, "/compare", "POST", body=body, headers={"Content-Type": kind})
     assert status in (400, 422)
     assert told["error"]["code"] == "invalid_request"
+    assert not re.search(r"\.\.|Value error|<class", told["error"]["message"])
 
 
 def test_a_body_of_unknown_length_is_counted_while_it_arrives(port: Port) -> None:
