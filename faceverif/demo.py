@@ -17,6 +17,7 @@ from data_prep.dataset.manifest import AlignedDataset
 from data_prep.face_model import FaceModel, load_face_model
 from data_prep.prepare.align_folder import align_folder
 from data_prep.prepare.task import AlignSettings
+from data_prep.printed_command import printed_command
 from data_prep.progress import duration, say
 from data_prep.synthetic import synthesise_photos
 from faceverif.config.run import RunConfig, load_run_config
@@ -121,7 +122,7 @@ def run_demo(out: Path, *, reject: Rejecter, impersonate: Impersonator, size: De
         out / "photos" / size.held_out.name / "person-0001" / name for name in ("01.jpg", "02.jpg")
     )
     say(f"done in {duration(time.monotonic() - start)}. Two photos of one person, compared by the new model:")
-    say(f"  faceverif compare {first} {second} --run {run}")
+    say(f"  {printed_command('compare', first, second, '--model', run)}")
     return page
 
 

@@ -17,6 +17,7 @@ from data_prep.dataset.manifest import AlignedDataset, Status
 from data_prep.dataset.packed import load_aligned
 from data_prep.errors import InputError, printable_lines
 from data_prep.lock import locked
+from data_prep.printed_command import printed_command
 from data_prep.progress import say
 from faceverif.config.paths import how_to_finish
 from faceverif.heads import Head
@@ -219,7 +220,8 @@ def load_guard(run: Path, *, rate: float) -> GuardedModel:
         InputError: no finished face run, no calibration, one of another model, or one that does not resolve
             the rate.
     """
-    finished, spec = _face_run(run)
+    _refuse_other_runs(run)
+    model, spec = load_without_photos(run)
     path = run / GUARD_NAME
     if not path.is_file():
         raise InputError(

@@ -43,6 +43,7 @@ from data_prep.errors import InputError
 from data_prep.file_hash import file_hash
 from data_prep.inside import LEAVES_FOLDER
 from data_prep.own_files import read_guarded
+from data_prep.printed_command import printed_command
 from data_prep.repeated_text import holds, objects
 
 MANIFEST_NAME = "manifest.parquet"
@@ -217,7 +218,8 @@ class AlignedDataset:
                 f"must be a folder made by `faceverif align`, with a {MANIFEST_NAME}, "
                 "or a train.rec or WebDataset shards of crops",
                 got=root,
-                fix=f"If these are photos, align them first: faceverif align {root} {root}-aligned",
+                fix="If these are photos, align them first: "
+                + printed_command("align", root, f"{root}-aligned"),
             )
         opened = stamps_of((path,))
         with read_guarded(field, MANIFEST_RULE, got=path, fix=MANIFEST_FIX):

@@ -38,6 +38,7 @@ from data_prep.dataset.parquet_rows import in_storage, parquet_files, read_rows
 from data_prep.dataset.part import Part
 from data_prep.errors import InputError
 from data_prep.own_files import read_guarded
+from data_prep.printed_command import printed_command
 from data_prep.progress import say
 from data_prep.repeated_text import numbered
 from data_prep.sources import SourcePhoto, recordio, webdataset
@@ -356,4 +357,4 @@ def _way_out(path: Path) -> str:
 def _alignment(path: Path) -> str:
     """The command that aligns what lies there; data in a storage are copied first."""
     source = path if address_of(path) is None else Path("COPY-OF") / path.name
-    return f"faceverif align {source} {source}-aligned"
+    return printed_command("align", source, f"{source}-aligned")

@@ -10,6 +10,7 @@ import numpy as np
 from data_prep.dataset.manifest import AlignedDataset
 from data_prep.errors import InputError
 from data_prep.ijb import find_ijb_files
+from data_prep.printed_command import printed_command
 from data_prep.protocols import cfp, insightface_bin, lfw, pair_table, rfw, sllfw, two_lines
 from data_prep.protocols.base import PairFormat, ProtocolSize, VerificationProtocol
 from data_prep.protocols.folds import refuse_one_sided
@@ -87,11 +88,12 @@ def protocol_on(path: Path, dataset: AlignedDataset, *, allow_partial: bool) -> 
 
 def _refuse_templates(path: Path) -> None:
     if (files := find_ijb_files(path)) is not None:
+        options = ("--data", "ALIGNED", "--model", "MODEL", "--out", "RESULTS")
         raise InputError(
             str(path),
             "must be pairs of photos here",
             got=f"{files.name}'s lists of IJB templates",
-            fix=f"Run: faceverif verify --protocol {files.folder} --data ALIGNED --model MODEL --out RESULTS",
+            fix="Run: " + printed_command("verify", "--protocol", files.folder, *options),
         )
 
 

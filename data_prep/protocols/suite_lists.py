@@ -14,6 +14,7 @@ import numpy as np
 
 from data_prep.dataset.manifest import MANIFEST_NAME
 from data_prep.errors import InputError, printable
+from data_prep.printed_command import printed_command
 from data_prep.protocols import FORMATS, VerificationProtocol, cfp, insightface_bin, protocol_alone
 from data_prep.protocols.benchmarks import (
     BENCHMARKS,
@@ -210,6 +211,6 @@ def _aligned_in(place: Path) -> Iterator[Path]:
             "--data",
             "must be a folder made by `faceverif align`, or one that holds some",
             got=place,
-            fix=f"Run: faceverif align PHOTOS {place}/lfw",
+            fix="Run: " + printed_command("align", "PHOTOS", place / "lfw"),
         )
     yield from folders

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from data_prep.dataset.manifest import AlignedDataset
 from data_prep.errors import InputError
+from data_prep.printed_command import printed_command
 from data_prep.quality.columns import photo_quality
 
 
@@ -35,7 +36,8 @@ def of_least_quality(
                 f"{field}.{name}",
                 "must be known of the photos",
                 got=f"none of {len(rows):,} in {dataset.root} has it",
-                fix=f"Align them again, which measures it: faceverif align PHOTOS {dataset.root}-new",
+                fix="Align them again, which measures it: "
+                + printed_command("align", "PHOTOS", f"{dataset.root}-new"),
             )
         fitting = kept & (values >= least[name])
         if not fitting.any():

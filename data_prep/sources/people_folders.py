@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from data_prep.errors import InputError
+from data_prep.printed_command import printed_command
 from data_prep.progress import say
 
 _SPLITS = {
@@ -165,12 +166,12 @@ def _begins(name: str, folder: str) -> bool:
 def _above_people(folders: _Folders, level: int, source: Path, wrong: _Above, *, option: str) -> InputError:
     one_folder = "put each person's photos into one folder directly"
     above = next(path for path in folders if len(path) > level)[:level]
-    places = [shlex.quote(str(source.joinpath(*above, top))) for top in wrong.tops[:2]]
+    places = [source.joinpath(*above, top) for top in wrong.tops[:2]]
     more = ", and so on" if len(wrong.tops) > 2 else ""
     if option != _ALIGNED:
-        fix = f"Name one of them, such as {places[0]}; or {one_folder}."
+        fix = f"Name one of them, such as {shlex.quote(str(places[0]))}; or {one_folder}."
     elif source.is_dir():
-        commands = (f"faceverif align {place} OUT-{index}" for index, place in enumerate(places, start=1))
+        commands = (printed_command("align", place, f"OUT-{index}") for index, place in enumerate(places, 1))
         fix = f"Align each on its own: {' and '.join(commands)}{more}; or {one_folder}."
     else:
         unpack = f"tar xf {shlex.quote(str(source))}"

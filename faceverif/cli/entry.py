@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import signal
 import sys
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from typing import NoReturn
 import typer
 
 from data_prep.errors import InputError, printable
+from data_prep.printed_command import printed_command
 from data_prep.progress import let_console_take_any_text
 from data_prep.system_errors import system_trouble
 from faceverif.cli.app import command_line, continues
@@ -80,7 +80,7 @@ def _again() -> str:
     purpose = "continue" if continues(sys.argv[1:]) else "start again"
     if launched():
         return f"To {purpose}: the same torchrun command"
-    return f"To {purpose}: {shlex.join(['faceverif', *sys.argv[1:]])}"
+    return f"To {purpose}: {printed_command(*sys.argv[1:])}"
 
 
 def _end(line: str, code: int) -> NoReturn:

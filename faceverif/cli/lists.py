@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from data_prep.errors import InputError
+from data_prep.printed_command import printed_command
 from faceverif.cli.checks import can_be_file, can_be_folder, exists, made_by
 
 AlignedPhotos = Annotated[
@@ -91,13 +92,14 @@ def data_pairs(
         )
     )
     if hold_out is not None:
-        typer.echo(
-            f"next: faceverif train CONFIG --run runs/{out.stem} --set data.path={aligned} "
-            f"--set data.exclude={exclusions_beside(out)}"
-        )
-    typer.echo(
-        f"next: faceverif verify --model MODEL --data {aligned} --protocol {out} --out results/{out.stem}"
-    )
+        settings = (f"data.path={aligned}", "--set", f"data.exclude={exclusions_beside(out)}")
+        _echo_next("train", "CONFIG", "--run", f"runs/{out.stem}", "--set", *settings)
+    lists = ("--data", aligned, "--protocol", out)
+    _echo_next("verify", "--model", "MODEL", *lists, "--out", f"results/{out.stem}")
+
+
+def _echo_next(*words: object) -> None:
+    typer.echo(f"next: {printed_command(*words)}")
 
 
 def data_gallery(
@@ -123,6 +125,5 @@ def data_gallery(
 
     dataset = load_aligned(aligned, field="ALIGNED")
     typer.echo(make_gallery_lists(dataset, out, strangers=strangers, enrol=enrol, seed=seed))
-    typer.echo(
-        f"next: faceverif rank --model MODEL --data {aligned} --protocol {out} --out results/{out.name}"
-    )
+    lists = ("--data", aligned, "--protocol", out)
+    _echo_next("rank", "--model", "MODEL", *lists, "--out", f"results/{out.name}")

@@ -10,6 +10,7 @@ import typer
 from data_prep.atomic import refuse_file
 from data_prep.device import choose_device
 from data_prep.fetching.known_sets import KNOWN_SETS, find_known_set
+from data_prep.printed_command import printed_command
 from data_prep.progress import say
 from faceverif.cli.checks import THIS_MACHINE, can_be_folder, can_hold_photos, exists, known_detector, made_by
 from faceverif.cli.options import (
@@ -136,7 +137,7 @@ def data_fetch(
         typer.echo("Nothing is fetched yet: read the terms, then add --accept.")
         return
     fetch(known, folder)
-    typer.echo(f"fetched; to check it: faceverif data check {folder}")
+    typer.echo(f"fetched; to check it: {printed_command('data', 'check', folder)}")
 
 
 def data_audit(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -10,6 +9,7 @@ import typer
 
 from data_prep.device import choose_device
 from data_prep.errors import InputError
+from data_prep.printed_command import printed_command
 from faceverif.cli.checks import can_be_file, exists, load_checked, made_by, some_models
 from faceverif.cli.options import Device, FolderOfModel, OnnxOutput, OptionalModel, OutDir, Preprocess
 
@@ -177,6 +177,7 @@ def _source(path: Path) -> Recogniser:
             "--source",
             "must be a model that says itself what it takes",
             got=path,
-            fix=f"Import it: {shlex.join(['faceverif', 'import', str(path)])} --preprocess NAME --out "
-            f"{shlex.quote(f'models/{path.stem}')}; then name that folder.",
+            fix="Import it: "
+            + printed_command("import", path, "--preprocess", "NAME", "--out", f"models/{path.stem}")
+            + "; then name that folder.",
         ) from error

@@ -9,6 +9,7 @@ import typer
 
 from data_prep.device import choose_device
 from data_prep.errors import InputError
+from data_prep.printed_command import printed_command
 from data_prep.progress import say
 from faceverif.cli.checks import can_be_folder, load_checked, made_by
 from faceverif.cli.configs import refuse_other_command
@@ -156,7 +157,7 @@ def report(
             "--out",
             "belongs to two runs, and they need it",
             got="RUN OTHER without it" if out is None else "it with one run",
-            fix=f"Run: faceverif report {run} {other or 'OTHER'} --out {out or 'runs/comparison'}",
+            fix="Run: " + printed_command("report", run, other or "OTHER", "--out", out or "runs/comparison"),
         )
     if other is None or out is None:
         write = write_classifier_report if is_classifier_run(run) else write_run_report

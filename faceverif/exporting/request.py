@@ -8,6 +8,7 @@ from typing import Literal
 
 from data_prep.atomic import refuse_folder
 from data_prep.errors import InputError
+from data_prep.printed_command import printed_command
 
 Target = Literal["onnx", "torch-export"]
 Precision = Literal["float32", "half", "int8"]
@@ -65,7 +66,8 @@ class ExportRequest:
                 "--model",
                 "must be a run or an imported model",
                 got=f"the ONNX file {self.model}",
-                fix=f"Import it first: faceverif import {self.model} --out models/{self.model.stem}",
+                fix="Import it first: "
+                + printed_command("import", self.model, "--out", f"models/{self.model.stem}"),
             )
 
     def _refuse_unfit_file(self) -> None:

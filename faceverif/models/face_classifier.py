@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from data_prep.dataset.manifest import AlignedDataset, Status
 from data_prep.dataset.packed import load_aligned
 from data_prep.errors import InputError
+from data_prep.printed_command import printed_command
 from faceverif.config.paths import how_to_finish
 from faceverif.config.reading import validate_config
 from faceverif.config.run import ClassifierConfig
@@ -178,7 +179,7 @@ def load_face_classifier(run: Path) -> FaceClassifier:
 def _how_to_get_a_head(run: Path) -> str:
     if (run / "config.yaml").is_file():  # it was trained here
         return how_to_finish(run, "faceverif train")
-    command = f"faceverif fit-head --model {run} --data ALIGNED --out RUN"
+    command = printed_command("fit-head", "--model", run, "--data", "ALIGNED", "--out", "RUN")
     return (
         f"Fit one to photos of your people: {command}. To attack pairs without one, `reject` needs fit_data."
     )

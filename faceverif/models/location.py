@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 
 from data_prep.errors import InputError
+from data_prep.printed_command import printed_command
 from faceverif.config.paths import how_to_finish, require_path
 
 MODEL_NAME = "model.safetensors"
@@ -83,17 +83,17 @@ def refuse_onnx(model: Path, *, field: str = MODEL_OPTION) -> None:
             field,
             "must be the folder of a run or of an imported model here",
             got=model,
-            fix=f"{_import_of(model)} --preprocess NAME --out models/{shlex.quote(model.stem)}",
+            fix=_import_of(model, "--preprocess", "NAME", "--out", f"models/{model.stem}"),
         )
 
 
-def _import_of(file: Path) -> str:
-    return f"Import it first: {shlex.join(['faceverif', 'import', str(file)])}"
+def _import_of(file: Path, *options: str) -> str:
+    return f"Import it first: {printed_command('import', file, *options)}"
 
 
 def _way_to_a_model(path: Path) -> str:
     if path.is_file() and path.suffix.lower() in _CHECKPOINTS:
-        return f"{_import_of(path)} --out runs/imported"
+        return _import_of(path, "--out", "runs/imported")
     if path.is_dir() and (inside := sorted(path.glob("*.onnx")) + sorted(path.glob(f"*/{MODEL_NAME}"))):
         return f"Name what lies in it: {inside[0] if is_onnx(inside[0]) else inside[0].parent}"
     if path.is_dir():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -14,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from data_prep.atomic import write_text
 from data_prep.errors import InputError
+from data_prep.printed_command import printed_command
 from faceverif.intervals import wilson_interval
 from faceverif.models.location import MODEL_OPTION, is_onnx
 from faceverif.verification.result import VerificationResult
@@ -246,8 +246,9 @@ def load_calibration(model: Path, *, model_sha256: str, file: Path | None = None
         InputError: there are none, they are damaged, or they belong to another model.
     """
     path = file or calibration_file(model)
-    named = shlex.join(["--model", str(model)])
-    fix = f"Set them: faceverif calibrate {named} --data ALIGNED --protocol PAIRS"
+    fix = "Set them: " + printed_command(
+        "calibrate", "--model", model, "--data", "ALIGNED", "--protocol", "PAIRS"
+    )
     if not path.is_file():
         raise InputError(MODEL_OPTION, f"must have thresholds, in {path}", got="no such file", fix=fix)
     try:

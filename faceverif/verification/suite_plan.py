@@ -9,6 +9,7 @@ from pathlib import Path
 
 from data_prep.dataset.manifest import AlignedDataset
 from data_prep.errors import InputError
+from data_prep.printed_command import printed_command
 from data_prep.protocols import VerificationProtocol, names_any, pairs_within, with_repeats_told
 from data_prep.protocols.benchmarks import BENCHMARKS, PHOTOS_OF
 from data_prep.protocols.photo_sets import as_talfw
@@ -100,7 +101,8 @@ def _set_for(each: SuiteList, aligned: Sequence[Path], *, others: Collection[str
             "--data",
             f"must hold an aligned set called {each.called}, as the list is",
             got=", ".join(map(str, aligned)),
-            fix=f"Name the list after the set of its photos, or run: faceverif align PHOTOS {each.called}",
+            fix="Name the list after the set of its photos, or run: "
+            + printed_command("align", "PHOTOS", each.called),
         )
     return folder
 
