@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from data_prep.dataset.crops import centre_square
-from data_prep.dataset.manifest import AlignedDataset, Status
+from data_prep.dataset.manifest import AlignedDataset
 from data_prep.dataset.packed import load_aligned
 from data_prep.errors import InputError, printable_lines
 from data_prep.lock import locked
@@ -36,7 +36,7 @@ from robustness.detectors.mahalanobis import images_needed
 from robustness.detectors.rejection_threshold import RejectionThreshold, calibrate
 from robustness.features import Features, extract_features
 from robustness.fitted_model import FittedModel, evenly, features_of, whole_classes
-from robustness.loaded_run import LoadedRun, load_run, run_sha256
+from robustness.loaded_run import LoadedRun, load_run, load_without_photos, run_sha256
 
 GUARD_NAME = "rejection.safetensors"
 RATES = (0.1, 0.05, 0.01, 0.001)
@@ -147,23 +147,27 @@ class GuardedModel:
         return printable_lines(lines)
 
 
-def calibrate_guard(run: Path, *, data: Path | None = None) -> Guard:
+def calibrate_guard(run: Path, *, data: Path | None = None, trained_on: Path | None = None) -> Guard:
     """Fit a run's detector, score clean photos, and write RUN/rejection.safetensors.
 
     See `detector_for`.
 
     Args:
         run: a finished face run.
-        data: aligned photos of people whom the model does not know; None: the run's held-out photos. A
-            threshold keeps its rate on photos like these.
+        data: aligned photos of people whom the model does not know, of the training's own set those whom the
+            training left out; None: the run's held-out photos. A threshold keeps its rate on photos like
+            these.
+        trained_on: where the photos that it was trained on are now; None: where it was trained from.
 
     Raises:
         InputError: no finished face run, no such photos, of another template, or those it was trained on; too
             few training photos for a detector; or another command is filling the run's folder.
     """
-    finished, spec = _face_run(run)
+    _refuse_other_runs(run)
+    finished = load_run(run, data_path=trained_on)
+    assert finished.spec is not None  # it holds a face model
     with locked(run, command=_FILES.command, option="--run"):
-        guard = _calibrated(finished, spec, data)
+        guard = _calibrated(finished, finished.spec, data)
         _save(run, guard)
     return guard
 
@@ -228,16 +232,16 @@ def load_guard(run: Path, *, rate: float) -> GuardedModel:
             "--reject",
             f"needs a {GUARD_NAME} in the run",
             got=run,
-            fix=f"Run: {_FILES.command} --model {run}",
+            fix="Run: " + printed_command("calibrate-rejection", "--model", run),
         )
     with _FILES.reading(path) as file:
         if file.about["run_sha256"] != run_sha256(run):
             raise ValueError("it belongs to another model")
-        guard = _built(file.about, file.tensors, finished.model)
-    return GuardedModel(finished.model, spec, guard, guard.point(rate))
+        guard = _built(file.about, file.tensors, model)
+    return GuardedModel(model, spec, guard, guard.point(rate))
 
 
-def _face_run(run: Path) -> tuple[LoadedRun, PreprocessingSpec]:
+def _refuse_other_runs(run: Path) -> None:
     if not holds_face_model(run):
         raise InputError(
             MODEL_OPTION,
@@ -245,9 +249,6 @@ def _face_run(run: Path) -> tuple[LoadedRun, PreprocessingSpec]:
             got=run,
             fix=how_to_finish(run, "faceverif train"),
         )
-    finished = load_run(run)
-    assert finished.spec is not None  # it holds a face model
-    return finished, finished.spec
 
 
 def _clean_photos(finished: LoadedRun, spec: PreprocessingSpec, data: Path | None) -> FaceImages:
@@ -257,9 +258,7 @@ def _clean_photos(finished: LoadedRun, spec: PreprocessingSpec, data: Path | Non
     else:
         dataset = load_aligned(data)
         spec.refuse_other(dataset.header)
-        _refuse_training_set(finished, dataset)
-        rows = np.flatnonzero(dataset.column("status") != Status.FAILED.value)
-        photos = FaceImages.of_strangers(dataset, rows, input_px=spec.input_px)
+        photos = FaceImages.of_strangers(dataset, _strangers(finished, dataset), input_px=spec.input_px)
         fix = "Align photos into it."
     if not len(photos):
         raise InputError("clean photos", "must be there", got="none", fix=fix)
@@ -275,16 +274,25 @@ def _to_fit_on(finished: LoadedRun) -> LabelledImages:
     return whole_classes(photos, _FIT, spare=spare, seed=0)
 
 
-def _refuse_training_set(finished: LoadedRun, dataset: AlignedDataset) -> None:
-    """Photos that were trained on score lower than others: their threshold would reject too many."""
-    assert isinstance(finished.trained_on, FaceImages)  # it is a face run
-    if dataset.sha256 == finished.trained_on.dataset.sha256:
+def _strangers(finished: LoadedRun, dataset: AlignedDataset) -> NDArray[np.int64]:
+    """Rows with a crop; of the set that was trained on, only those of people whom the training left out.
+
+    Photos that were trained on score lower than others: their threshold would reject too many.
+    """
+    trained, rows = finished.trained_on, dataset.with_crop()
+    assert isinstance(trained, FaceImages)  # it is a face run
+    if dataset.sha256 != trained.dataset.sha256:
+        return rows
+    rows = rows[dataset.has_identity()[rows]]
+    others = rows[~np.isin(dataset.column("identity")[rows].astype(str), trained.class_names)]
+    if not len(others):
         raise InputError(
             "--data",
             "must not be the data set that the run was trained on",
-            got=dataset.root,
+            got=f"{dataset.root}, which has nobody whom the training left out",
             fix="Leave out --data to use the run's held-out photos, or give photos of other people.",
         )
+    return others
 
 
 def _save(run: Path, guard: Guard) -> None:

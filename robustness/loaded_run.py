@@ -18,7 +18,7 @@ from faceverif.classification.trained import MODEL_NAME, load_classifier
 from faceverif.images.base import LabelledImages
 from faceverif.images.faces import FaceImages
 from faceverif.models import PreprocessingSpec, load_model
-from faceverif.models.face_classifier import CLASSIFIER_NAME, load_face_classifier
+from faceverif.models.face_classifier import CLASSIFIER_NAME, FaceClassifier, load_face_classifier
 from faceverif.models.model_file import holds_face_model
 from robustness.attacked_model import AttackedModel
 from robustness.no_head import NoObjective
@@ -74,10 +74,23 @@ def _classification_run(run: Path, data_path: Path | None) -> LoadedRun:
     return LoadedRun(model, *load_image_sets(data, trained.config.seed))
 
 
+def load_without_photos(run: Path) -> tuple[AttackedModel, PreprocessingSpec]:
+    """The model of a face run and the crops that it takes, without its photos: they may be elsewhere.
+
+    Raises:
+        InputError: no finished face run.
+    """
+    classifier = load_face_classifier(run)
+    return _attacked(classifier), classifier.spec
+
+
 def _face_run(run: Path, data_path: Path | None) -> LoadedRun:
     classifier = load_face_classifier(run)
-    model = AttackedModel(classifier.network, classifier.objective).to(computing_device())
-    return LoadedRun(model, *classifier.images(data=data_path), spec=classifier.spec)
+    return LoadedRun(_attacked(classifier), *classifier.images(data=data_path), spec=classifier.spec)
+
+
+def _attacked(classifier: FaceClassifier) -> AttackedModel:
+    return AttackedModel(classifier.network, classifier.objective).to(computing_device())
 
 
 def _headless(run: Path, fit_data: Path) -> LoadedRun:

@@ -46,6 +46,14 @@ def reject(
     typer.echo(f"report: {run_rejection(settings, out, train=ImageTask().finish)}")
 
 
+TrainedOn = Annotated[
+    Path | None,
+    typer.Option(
+        "--trained-on",
+        callback=made_by("faceverif align"),
+        help="The aligned photos that the run was trained on, if they have moved since.",
+    ),
+]
 CleanPhotos = Annotated[
     Path | None,
     typer.Option(
@@ -59,6 +67,7 @@ CleanPhotos = Annotated[
 def calibrate_rejection(
     model: FolderOfModel,
     data: CleanPhotos = None,
+    trained_on: TrainedOn = None,
     device: Device = "auto",
 ) -> None:
     """Score clean photos and store the scores with the model, for `faceverif compare --reject`."""
@@ -66,7 +75,7 @@ def calibrate_rejection(
 
     from robustness.guard import calibrate_guard
 
-    typer.echo(calibrate_guard(model[0], data=data).text())
+    typer.echo(calibrate_guard(model[0], data=data, trained_on=trained_on).text())
 
 
 Photo = Annotated[Path, typer.Argument(callback=exists, help="The photo that is changed.")]

@@ -75,11 +75,16 @@ def require_path(path: Path, *, field: str, made_by: str = "", advice: str = "")
         there = False
     if there:
         return
-    made = f"`{made_by}` makes it." if made_by else ""
+    made = f"`{made_by}` makes it.{_where_paths_begin(path)}" if made_by else ""
     fix = near_names(path) or made or f"Check the path, and the folder that you are in. {advice}".strip()
     if str(path).startswith(("~", "$")):
         fix = "A shell replaces ~ and $NAME, but not in quotes or configs: write the whole path."
     raise InputError(field, "there is no such file or folder", got=path, fix=fix)
+
+
+def _where_paths_begin(path: Path) -> str:
+    """Where a path is looked for: a config, too, may lie in another folder than its reader is in."""
+    return "" if path.is_absolute() else f" Paths begin in the folder that you are in, {Path.cwd()}."
 
 
 def near_names(path: Path, *, pattern: str = "*", most: int = 3) -> str:

@@ -17,7 +17,7 @@ from data_prep.dataset.manifest import AlignedDataset, Status
 from data_prep.dataset.packed import load_aligned
 from data_prep.errors import InputError
 from data_prep.printed_command import printed_command
-from faceverif.config.paths import how_to_finish
+from faceverif.config.paths import how_to_finish, require_path
 from faceverif.config.reading import validate_config
 from faceverif.config.run import ClassifierConfig
 from faceverif.images.faces import FaceImages
@@ -30,6 +30,7 @@ CLASSIFIER_NAME = "classifier.safetensors"
 _FILES = ModelFormat("faceverif.face_classifier", command="faceverif train", run="training run")
 _TRAINED, _HELD_OUT = "photos.trained", "photos.held_out"
 _OBJECTIVE = "objective."
+_IF_MOVED = "`calibrate-rejection --trained-on`, or data_path of `reject`, says where they are now."
 
 
 @dataclass(frozen=True)
@@ -87,13 +88,15 @@ class FaceClassifier:
         Raises:
             InputError: no data set there, another one than the run was trained on, or one without these rows.
         """
-        dataset = load_aligned(data or self.config.data.path)
+        place = data or self.config.data.path
+        require_path(place, field="data.path of the run", advice=_IF_MOVED)
+        dataset = load_aligned(place)
         if dataset.sha256 != self.photos.data_sha256:
             raise InputError(
                 "data",
                 f"must be the data set that the run was trained on ({self.photos.data_sha256[:12]})",
                 got=f"{dataset.root} ({dataset.sha256[:12]})",
-                fix="Name the folder where it is now.",
+                fix=_IF_MOVED,
             )
         self._refuse_foreign_rows(dataset)
         trained, held_out = (

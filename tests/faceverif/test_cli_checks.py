@@ -104,7 +104,7 @@ WRONG = [
     ),
     (
         "train run.yaml --run x",
-        "data.path: there is no such file or folder; got nowhere. `faceverif align`",
+        "got nowhere. `faceverif align` makes it. Paths begin in the folder that you are in, /",
     ),
     ("train run.yaml --run x --set data.path=ther", "got ther. There is there."),
     (
@@ -159,7 +159,6 @@ WRONG = [
         "embed --data there --run nowhere --out e.parquet",
         "--model: there is no such file or folder; got nowhere. `faceverif train` or `faceverif import`",
     ),
-    ("embed --data there --out e.parquet", "Missing option '--model' / '--run' / '--onnx'"),
     ("embed --data there --out e.parquet --run m --onnx m", "--model: must name one model; got m and m"),
     (
         "embed --data there --out e.parquet --model there",
@@ -273,6 +272,7 @@ WRONG = [
     ("report there nowhere --out o", "OTHER: there is no such"),
     ("calibrate-rejection --run nowhere", "--model: there is no such"),
     ("calibrate-rejection --run m --data nowhere", "--data: there is no such"),
+    ("calibrate-rejection --run m --trained-on nowhere", "--trained-on: there is no such"),
     ("attack nowhere.jpg photo.jpg --out x.png", "PHOTO: there is no such"),
     ("attack photo.jpg nowhere.jpg --out x.png", "REFERENCE: there is no such"),
     ("attack photo.jpg photo.jpg --out x.jpg", "--out: must be a .png file"),

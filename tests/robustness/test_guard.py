@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from data_prep.protocols import protocol_alone
 from data_prep.synthetic import synthesise_photos
 from faceverif.cli import main
 from faceverif.heads.softmax import SoftmaxHead
+from faceverif.images.faces import FaceImages
 from faceverif.models import MODEL_NAME, load_model
 from faceverif.training.loop import train
 from faceverif.verification.calibration import write_calibration
@@ -30,7 +33,7 @@ from faceverif.verification.compare import Comparer
 from faceverif.verification.embeddings import EmbeddedPhotos
 from faceverif.verification.runner import evaluate
 from robustness import guard
-from robustness.guard import GUARD_NAME, _to_fit_on, calibrate_guard, detector_for, load_guard
+from robustness.guard import GUARD_NAME, _strangers, _to_fit_on, calibrate_guard, detector_for, load_guard
 from robustness.loaded_run import load_run
 
 pytestmark = pytest.mark.usefixtures("small_inputs")
@@ -208,6 +211,22 @@ def test_a_calibration_of_an_earlier_version_is_checked_by_its_shapes(
                 load_guard(tmp_path, rate=0.1)
 
 
+def test_a_guard_works_without_the_training_photos_and_is_calibrated_where_they_are_now(
+    run: Path, tmp_path: Path
+) -> None:
+    there = run.parent / "aligned"
+    copied = shutil.copytree(run, tmp_path / "run")
+    moved = there.rename(tmp_path / "moved")
+    try:
+        before = load_guard(copied, rate=0.1).point
+        with pytest.raises(InputError, match=r"data\.path of the run: there is no such .*--trained-on"):
+            calibrate_guard(copied)
+        calibrate_guard(copied, trained_on=moved)
+    finally:
+        moved.rename(there)
+    assert load_guard(copied, rate=0.1).point == before
+
+
 def test_the_training_set_is_no_clean_data(run: Path) -> None:
     before = (run / GUARD_NAME).read_bytes()
     with pytest.raises(
@@ -215,6 +234,15 @@ def test_the_training_set_is_no_clean_data(run: Path) -> None:
     ):
         calibrate_guard(run, data=run.parent / "aligned")
     assert (run / GUARD_NAME).read_bytes() == before
+
+
+def test_of_the_training_set_those_are_clean_whom_the_training_left_out(run: Path) -> None:
+    finished = load_run(run)
+    photos = finished.trained_on
+    assert isinstance(photos, FaceImages)
+    fewer = replace(finished, trained_on=replace(photos, class_names=photos.class_names[1:]))
+    people = photos.dataset.column("identity")[_strangers(fewer, photos.dataset)]
+    assert people.tolist() == [photos.class_names[0]] * PHOTOS
 
 
 def test_what_a_run_lacks_is_said(run: Path, tmp_path: Path) -> None:
