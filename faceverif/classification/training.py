@@ -34,6 +34,7 @@ from faceverif.training.fabric import launch_fabric
 from faceverif.training.magface_warnings import warnings_of_lengths
 from faceverif.training.processes import refuse_differences, wait_for_all
 from faceverif.training.run_folder import RunFolder, held
+from faceverif.training.schedule import warnings_beyond_the_end
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -152,10 +153,11 @@ class ClassifierRun(EpochLoop[ImageBatch]):
         )
 
     def warnings(self) -> list[str]:
-        """What speaks against the objective with this network, and classes without training images."""
+        """What speaks against the settings, and classes without training images."""
         absence = warning_of_absence(self.train)
         missing = [f"warning: {absence}"] if absence else []
-        return [*self.log.opposite.warnings, *warnings_of_lengths(self.config), *missing]
+        late = warnings_beyond_the_end(self.config.schedule, epochs=self.config.training.epochs)
+        return [*late, *self.log.opposite.warnings, *warnings_of_lengths(self.config), *missing]
 
     def batches(self) -> Iterator[ImageBatch]:
         """This process's shares of the batches that are left, on its device."""

@@ -26,6 +26,7 @@ from faceverif.training.provenance import describe_others, describe_photos
 from faceverif.training.refused_batch import save_refused_batch
 from faceverif.training.run_folder import RunFolder, held
 from faceverif.training.run_inputs import RunInputs
+from faceverif.training.schedule import warnings_beyond_the_end
 from faceverif.verification.embeddings import EmbeddedPhotos
 from faceverif.verification.result import VerificationResult
 from faceverif.verification.seen_photos import fingerprints, remember_photos
@@ -130,11 +131,12 @@ class TrainingRun(EpochLoop[Batch]):
         )
 
     def warnings(self) -> list[str]:
-        """What speaks against the objective with this backbone, and verifications of photos trained on."""
+        """What speaks against the settings, and verifications of photos trained on."""
         lengths = warnings_of_lengths(self.config, mean_square=self.config.backbone.mean_square)
         embedder, trained = self.embedder(), fingerprints(self.photos.dataset, self.photos.rows)
         seen = filter(None, (check.seen_warning(embedder, trained) for check in self.checks))
-        return [*self.log.opposite.warnings, *lengths, *seen]
+        late = warnings_beyond_the_end(self.config.schedule, epochs=self.config.training.epochs)
+        return [*late, *self.log.opposite.warnings, *lengths, *seen]
 
     def begin(self) -> None:
         """Open the folder, and compute what is stored before the first step."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from faceverif.config.optimisation import CosineConfig, PolynomialConfig, ScheduleConfig
+from faceverif.config.optimisation import CosineConfig, PolynomialConfig, ScheduleConfig, StepConfig
 
 
 def learning_rate_factor(config: ScheduleConfig, *, epoch: float, epochs: int) -> float:
@@ -31,3 +31,26 @@ def learning_rate_factor(config: ScheduleConfig, *, epoch: float, epochs: int) -
 def margin_progress(config: ScheduleConfig, *, epoch: float) -> float:
     """The share of the margin that is in force, from 0 to 1."""
     return min(1.0, epoch / config.margin_warmup_epochs) if config.margin_warmup_epochs else 1.0
+
+
+def warnings_beyond_the_end(config: ScheduleConfig, *, epochs: int) -> list[str]:
+    """What of a schedule the training never comes to, as after `training.epochs` alone was lowered."""
+    warnings = []
+    after = f"but the training ends after {epochs}"
+    if config.warmup_epochs > epochs:
+        warnings.append(
+            f"warning: schedule.warmup_epochs is {config.warmup_epochs:g}, {after}: the learning rate never "
+            "reaches its full value. Lower it, or raise training.epochs."
+        )
+    if config.margin_warmup_epochs > epochs:
+        share = margin_progress(config, epoch=epochs)
+        warnings.append(
+            f"warning: schedule.margin_warmup_epochs is {config.margin_warmup_epochs:g}, {after}: the margin "
+            f"never exceeds {share:.0%} of its value. Lower it, or raise training.epochs."
+        )
+    if isinstance(config, StepConfig) and (never := [each for each in config.at_epochs if each >= epochs]):
+        warnings.append(
+            f"warning: schedule.at_epochs has {', '.join(f'{each:g}' for each in never)}, {after}: the "
+            "learning rate is not lowered there. Move these epochs, or raise training.epochs."
+        )
+    return warnings

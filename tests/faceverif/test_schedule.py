@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 from data_prep.errors import InputError
 from faceverif.config.optimisation import ScheduleConfig
 from faceverif.training.order import RemainingBatches, steps_per_epoch
-from faceverif.training.schedule import learning_rate_factor, margin_progress
+from faceverif.training.schedule import learning_rate_factor, margin_progress, warnings_beyond_the_end
 
 
 def factor(epoch: float, **config: Any) -> float:
@@ -43,6 +43,26 @@ def test_margin_grows_to_all_of_it() -> None:
     assert [margin_progress(config, epoch=epoch) for epoch in (0, 1, 4, 9)] == [0, 0.25, 1, 1]
     config = TypeAdapter(ScheduleConfig).validate_python({"name": "cosine"})
     assert margin_progress(config, epoch=0) == 1
+
+
+def late(epochs: int, **config: Any) -> list[str]:
+    schedule: ScheduleConfig = TypeAdapter(ScheduleConfig).validate_python(config)
+    return warnings_beyond_the_end(schedule, epochs=epochs)
+
+
+def test_what_a_shortened_training_never_comes_to_is_warned_of() -> None:
+    step = {"name": "step", "at_epochs": (20.7, 29.0)}
+    (never,) = late(10, **step)
+    assert "schedule.at_epochs has 20.7, 29, but the training ends after 10" in never
+    assert "has 29, but" in late(29, **step)[0]
+    rate, margin = late(2, name="cosine", warmup_epochs=4.0, margin_warmup_epochs=6.0)
+    assert "the learning rate never reaches its full value" in rate
+    assert "the margin never exceeds 33% of its value" in margin
+
+
+def test_a_schedule_that_ends_with_the_training_is_not_warned_of() -> None:
+    assert late(33, name="step", at_epochs=(20.7, 29.0), warmup_epochs=1.0) == []
+    assert late(2, name="cosine", warmup_epochs=2.0, margin_warmup_epochs=2.0) == []
 
 
 def batches(*, first: int = 0, share: tuple[int, int] = (0, 1)) -> list[list[int]]:
