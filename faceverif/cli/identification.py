@@ -16,7 +16,6 @@ from faceverif.cli.options import (
     DataDir,
     Device,
     Flip,
-    Model,
     OnnxOutput,
     OptionalModel,
     OutDir,
@@ -60,8 +59,8 @@ Lists = Annotated[
 
 def rank(
     data: DataDir,
-    model: Model,
     out: OutDir,
+    model: OptionalModel = None,
     gallery: GalleryList = None,
     probes: ProbeList = None,
     protocol: Lists = None,
@@ -77,14 +76,15 @@ def rank(
     To find the person on a photo of your own, use `faceverif identify`.
     """
     from data_prep.ijb import find_ijb_files
-    from faceverif.models import load_embedder
+    from faceverif.models import load_embedder, model_or_shipped
     from faceverif.template_matching.task import SearchTask, refuse_options_of_templates
 
+    chosen = model_or_shipped(model[0] if model else None)
     if protocol is not None and gallery is probes is None and (files := find_ijb_files(protocol)) is not None:
         weights = pooling or DEFAULT_POOLING
         task = SearchTask.of(files, data, weights, flip=flip, allow_partial=allow_partial)
         say(f"searching {task.protocol.reading}: {out}")
-        embedder = load_embedder(model[0], preprocess=preprocess, output=output, device=device)
+        embedder = load_embedder(chosen, preprocess=preprocess, output=output, device=device)
 
         from faceverif.template_matching.search_run import rank_templates
 
@@ -94,7 +94,7 @@ def rank(
     refuse_options_of_templates(pooling, allow_partial=allow_partial)
     lists = _lists(gallery, probes, protocol)
     say(f"searching {len(lists.probes):,} probes in {len(lists.gallery):,} gallery photos: {out}")
-    embedder = load_embedder(model[0], preprocess=preprocess, output=output, device=device)
+    embedder = load_embedder(chosen, preprocess=preprocess, output=output, device=device)
 
     from faceverif.identification.runner import rank as search_all
 

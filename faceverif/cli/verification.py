@@ -15,7 +15,6 @@ from faceverif.cli.options import (
     DataDir,
     Device,
     Flip,
-    Model,
     On,
     OnnxOutput,
     OptionalModel,
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
 
 
 def embed(
-    model: Model,
     data: DataDir,
     out: Annotated[
         Path,
@@ -48,6 +46,7 @@ def embed(
             help="A .parquet file, with photo, identity, status and embedding.",
         ),
     ],
+    model: OptionalModel = None,
     preprocess: Preprocess = None,
     output: OnnxOutput = None,
     flip: Flip = True,
@@ -56,11 +55,12 @@ def embed(
 ) -> None:
     """Embed every crop of an aligned data set."""
     from data_prep.work.here import ThisProcess
-    from faceverif.models import load_embedder
+    from faceverif.models import load_embedder, model_or_shipped
 
     engine = engine_on(on, here=ThisProcess(), device=device)
     device = "auto" if engine.outlasts else device  # of this process, which then embeds a few crops only
-    embedder = load_embedder(model[0], preprocess=preprocess, output=output, device=device)
+    chosen = model_or_shipped(model[0] if model else None)
+    embedder = load_embedder(chosen, preprocess=preprocess, output=output, device=device)
 
     from faceverif.verification.embedding_file import embed_to_file
 
@@ -164,8 +164,8 @@ MinQuality = Annotated[
 
 def verify(
     data: AlignedSets,
-    model: Model,
     out: OutDir,
+    model: OptionalModel = None,
     protocol: ProtocolFile = None,
     suite: SuiteFolder = None,
     preprocess: Preprocess = None,
@@ -184,7 +184,7 @@ def verify(
     device: Device = "auto",
 ) -> None:
     """Verify pairs of photos by a protocol or a suite: accuracy, AUC, EER, TAR at FAR, and a report."""
-    from faceverif.models import load_embedder
+    from faceverif.models import load_embedder, model_or_shipped
 
     _refuse_unclear_task(data, protocol, suite)
     refuse_unfitted_score(score, fit, subtract_mean=subtract_mean)
@@ -203,8 +203,9 @@ def verify(
     templates = _task_of_templates(data[0], protocol, options, score=score, pooling=pooling)
     if templates is None:
         _refuse_unfit_list(data[0], protocol, options)
-    say(f"verifying {model[0]} by {protocol or suite}: {out}")
-    embedder = load_embedder(model[0], preprocess=preprocess, output=output, device=device)
+    chosen = model_or_shipped(model[0] if model else None)
+    say(f"verifying {chosen if model else 'the model of the package'} by {protocol or suite}: {out}")
+    embedder = load_embedder(chosen, preprocess=preprocess, output=output, device=device)
 
     from faceverif.template_matching.run import verify_templates
     from faceverif.verification.runner import verify as run_protocol

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ import faceverif
 from data_prep.errors import InputError
 from data_prep.face_model import load_face_model
 from data_prep.synthetic import synthesise_photos
+from faceverif import models
+from faceverif.cli import main
 from faceverif.models import MODEL_NAME, load_model
 from faceverif.models.location import SHIPPED
 from faceverif.training.loop import train
@@ -56,6 +59,32 @@ def test_it_is_what_load_and_compare_take_where_no_model_is_named(tmp_path: Path
     assert model.embed(faceverif.align(first, template=model.template)).shape == (128,)
     comparison = Comparer.load(SHIPPED, far=0.001).compare(first, second)
     assert comparison.similarity == pytest.approx(model.similarity(first, second), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    "words", ["embed --out e.parquet", "verify --protocol p.csv --out o", "rank --protocol . --out o"]
+)
+def test_commands_that_measure_take_it_where_no_model_is_named(
+    words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_faces(tmp_path / "data", people=2, photos=2)
+    first, second, other = "P00/P00_0001.jpg", "P00/P00_0002.jpg", "P01/P01_0001.jpg"
+    Path("p.csv").write_text(f"left,right,same\n{first},{second},1\n{first},{other},0\n")
+    Path("gallery.csv").write_text(f"photo,identity\n{first},P00\n")
+    Path("probes.csv").write_text(f"photo,identity\n{second},P00\n{other},\n")
+    taken: list[Path] = []
+
+    def load(model: Path, **_: object) -> None:
+        taken.append(model)
+        raise InputError("model", "is enough", got="it", fix="Stop.")
+
+    monkeypatch.setattr(models, "load_embedder", load)
+    command, *options = words.split()
+    monkeypatch.setattr(sys, "argv", ["faceverif", command, "--data", "data", *options])
+    with pytest.raises(SystemExit):
+        main()
+    assert taken == [SHIPPED]
 
 
 @pytest.fixture(scope="module")
