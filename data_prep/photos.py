@@ -18,6 +18,15 @@ LARGEST_PX = 50_000_000
 _LARGEST_HUGE_PX = 500_000_000
 _LARGEST_BYTES = 2**30
 
+OTHER_FORMAT = "unsupported_format"  # the reason for HEIC, which telephones write, and its like
+# Reason -> what helps against it, where something does.
+WAYS_OUT = {
+    OTHER_FORMAT: "HEIC, PDF and the like are not read: save the photo as JPEG or PNG.",
+    "unsupported_mode": "Save the photo as JPEG or PNG, with 8 bits per colour.",
+    "too_small": "Choose a larger photo.",
+    "too_large": "Make it smaller, or cut the face out.",
+}
+
 _EXIF_ORIENTATION = 0x0112
 _TIFF_PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0
 UNREADABLE = "unreadable"  # the reason where the system gives no bytes: it may give them later
@@ -108,7 +117,7 @@ def _opened(data: bytes) -> Image.Image:
     try:
         return opened(data)
     except UnidentifiedImageError as error:
-        raise PhotoError("unsupported_format" if is_other_picture(data) else "not_an_image") from error
+        raise PhotoError(OTHER_FORMAT if is_other_picture(data) else "not_an_image") from error
     except Exception as error:  # a decoder may raise anything on bytes that nobody ever encoded
         raise PhotoError("damaged") from error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from data_prep.dataset.crops import Crops, decode_crop
 from data_prep.dataset.manifest import AlignedDataset, Status
 from data_prep.quality.columns import photo_quality
 from data_prep.quality.names import MEASURES
+from data_prep.sources.base import some
 from data_prep.work.job import Job
 
 _CHANGED, _UNREADABLE = "changed", "unreadable"
@@ -31,10 +33,21 @@ def examine_aligned(path: Path, report: CheckReport, look: Look) -> None:
     counts = ", ".join(f"{len(dataset.with_status(status)):,} {status.value}" for status in Status)
     identities = dataset.table.column("identity").drop_null().unique().to_pylist()
     report.facts.append(f"{len(dataset):,} photos of {len(identities):,} identities: {counts}")
+    report.facts += _without_a_face(dataset)
     for what, names in doubtful_names(identities, map(str, dataset.column("photo"))).items():
         report.count(what, names)
     report.facts.append(_quality_text(dataset))
     _examine_crops(dataset, report, look)
+
+
+def _without_a_face(dataset: AlignedDataset) -> list[str]:
+    """Which photos have no crop, or one from their centre; and why."""
+    photos, reasons = dataset.column("photo"), dataset.column("reason")
+    named: defaultdict[str, list[str]] = defaultdict(list)
+    for status in (Status.NO_FACE, Status.FAILED):
+        for row in dataset.with_status(status):
+            named[reasons[row] or status.value].append(photos[row])
+    return [f"{reason}: {some(names)}" for reason, names in named.items()]
 
 
 def _quality_text(dataset: AlignedDataset) -> str:

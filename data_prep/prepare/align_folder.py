@@ -33,13 +33,14 @@ from data_prep.detection.faces import GIVEN_POLICY, POLICY
 from data_prep.errors import InputError, printable_lines
 from data_prep.lock import filled
 from data_prep.own_names import LOCK_NAME
-from data_prep.photos import UNREADABLE
+from data_prep.photos import OTHER_FORMAT, UNREADABLE, WAYS_OUT
 from data_prep.prepare.crop_names import merges_names, refuse_merged
 from data_prep.prepare.journal import Journal
 from data_prep.prepare.mended import forget_mended
 from data_prep.prepare.parts import KeepingRows, part_of, parts_folder
 from data_prep.prepare.task import AlignSettings, Row, Task
 from data_prep.prepare.workers import AlignJob
+from data_prep.printed_command import printed_command
 from data_prep.progress import progress, say
 from data_prep.sources import Listing, Skipped, SourcePhoto, list_source
 from data_prep.sources.ijb import GivenPhotos
@@ -93,6 +94,10 @@ class AlignSummary:
         if self.failures:
             reasons = ", ".join(f"{reason} {count:,}" for reason, count in self.failures.items())
             lines.append(f"{sum(self.failures.values()):,} of {self.photos:,} photos have no crop: {reasons}")
+        if OTHER_FORMAT in self.failures:
+            lines.append(f"{OTHER_FORMAT}: {WAYS_OUT[OTHER_FORMAT]}")
+        if self.failures or self.no_face:
+            lines.append(f"{printed_command('data', 'check', self.out)} names these photos")
         if UNREADABLE in self.failures:
             lines.append("unreadable photos are tried again when the same command runs again")
         if self.nameless:

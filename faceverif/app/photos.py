@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from data_prep.alignment.base import Template
 from data_prep.errors import InputError
-from data_prep.photos import LARGEST_PX, SMALLEST_SIDE_PX, PhotoError, read_photo
+from data_prep.photos import LARGEST_PX, SMALLEST_SIDE_PX, WAYS_OUT, PhotoError, read_photo
 from faceverif.app.pictures import Pixels, picture_uri, with_boxes, with_landmarks
 from faceverif.app.refusal import Refusal
 from faceverif.verification.photo_faces import find_faces
@@ -28,10 +28,6 @@ _REASONS = {
     "too_many_bytes": "is larger than 1 GB",
     "truncated": "ends too early: only a part of it was copied",
     "damaged": "is damaged",
-}
-_FIXES = {
-    "too_small": "Choose a larger photo.",
-    "too_large": "Make it smaller, or cut the face out.",
 }
 
 
@@ -118,7 +114,7 @@ def read_pixels(path: Path, name: str) -> Pixels:
         return read_photo(path)
     except PhotoError as error:
         reason = _REASONS.get(error.reason, _OTHER)
-        raise Refusal(f"{name} {reason}. {_FIXES.get(error.reason, 'Choose another photo.')}") from error
+        raise Refusal(f"{name} {reason}. {WAYS_OUT.get(error.reason, 'Choose another photo.')}") from error
 
 
 def _taken(crop: Pixels, landmarks: NDArray[np.float64]) -> TakenFace:

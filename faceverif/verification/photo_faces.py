@@ -16,7 +16,7 @@ from data_prep.alignment.base import Template
 from data_prep.detection.faces import Faces, centred_largest
 from data_prep.detection.second_pass import TwoPassDetector
 from data_prep.errors import InputError
-from data_prep.photos import PhotoError, read_photo, upright_pixels
+from data_prep.photos import WAYS_OUT, PhotoError, read_photo, upright_pixels
 from faceverif.models.embedder import Embedder, naming
 from faceverif.verification.embeddings import embed_crops
 from faceverif.verification.scoring import normalised
@@ -153,9 +153,9 @@ def _named_pixels(photo: Photo) -> tuple[str, NDArray[np.uint8]]:
         if isinstance(photo, str | os.PathLike):
             return name, read_photo(Path(photo))
     except PhotoError as error:
-        raise InputError(
-            "photo", "must be a readable picture", got=f"{name} ({error.reason})", fix="Give another one."
-        ) from error
+        fix = WAYS_OUT.get(error.reason, "Give another one.")
+        got = f"{name} ({error.reason})"
+        raise InputError("photo", "must be a readable picture", got=got, fix=fix) from error
     raise InputError(
         "photo",
         "must be one photo: a file, a PIL picture, or an array (height, width, 3), uint8, RGB",

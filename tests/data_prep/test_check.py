@@ -58,6 +58,8 @@ def test_empty_cut_and_foreign_files_are_counted_and_named(tmp_path: Path) -> No
         "1 files are dangling links or have zero bytes: a/1.jpg",
         "1 photos cannot be decoded (truncated): a/2.jpg",
     ]
+    (tmp_path / "b/phone.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(80))
+    assert "unsupported_format: HEIC, PDF and the like are not read" in check(tmp_path).text()
     assert "skipped 1: no_picture 1 (b/notes.txt)" in check(tmp_path).facts
 
 
@@ -324,6 +326,7 @@ def test_an_aligned_set_in_order(aligned: Path) -> None:
     report = check(aligned)
     assert report.whole
     assert "5 photos of 2 identities: 4 aligned, 0 no_face, 1 failed" in report.facts
+    assert "truncated: b/1.jpg" in report.facts
     assert not any("earlier version" in fact for fact in report.facts)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import struct
 import subprocess
 import warnings
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from data_prep.dataset.crops import decode_crop
-from data_prep.photos import PhotoError, decode_photo, read_photo
+from data_prep.photos import OTHER_FORMAT, WAYS_OUT, PhotoError, decode_photo, read_photo
 from data_prep.picture_formats import declared_size, quiet_pillow
 
 # Four flat corners, so that JPEG keeps them and every orientation differs.
@@ -184,8 +185,15 @@ def test_other_formats_are_refused_before_pillow_touches_them(
     assert declared_size(data) is None
 
 
+HEIC = b"\0\0\0\x18ftypheic" + bytes(80)
+
+
 def test_photos_of_telephones_are_named_for_what_they_are() -> None:
-    assert reason_of(b"\0\0\0\x18ftypheic" + bytes(80)) == "unsupported_format"
+    assert reason_of(HEIC) == OTHER_FORMAT
+
+
+def test_every_way_out_belongs_to_a_reason() -> None:
+    assert set(WAYS_OUT) <= set(re.findall(r"`(\w+)`", PhotoError.__doc__ or ""))
 
 
 def bomb(side: int = 40_000) -> bytes:

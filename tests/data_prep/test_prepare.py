@@ -139,6 +139,7 @@ def test_the_summary_says_how_many_and_why(aligned: tuple[Path, AlignSummary]) -
     assert "5 of 11 photos aligned" in text
     assert "1 of 11 photos show no face" in text
     assert "5 of 11 photos have no crop: empty_file 3" in text
+    assert f"faceverif data check {aligned[0]} names these photos" in text.replace("'", "")
     skipped = "skipped 3: system_file 2 (Ann/.DS_Store, Ann/Thumbs.db), no_picture 1 (Ann/notes.txt)"
     assert skipped in text.splitlines()
     assert "1 of 11 photos have no identity" in text

@@ -140,7 +140,10 @@ def test_an_onnx_file_is_a_model(tmp_path: Path, photos: list[Path]) -> None:
         (np.zeros((40, 50, 3), np.uint8), "must show a face; got an array of 50 x 40 pixels"),
         ("gone.jpg", r"must be a readable picture; got gone\.jpg"),
         (Image.new("RGB", (50, 40)), "must show a face; got a picture of 50 x 40 pixels"),
-        (Image.new("F", (50, 40)), r"must be a readable picture; got a picture of .* \(unsupported_mode\)"),
+        (
+            Image.new("F", (50, 40)),
+            r"must be a readable picture; .* \(unsupported_mode\)\. Save",
+        ),
         (["a.jpg", "b.jpg"], r"must be one photo: .*; got a list of 2"),
         (b"\xff\xd8", r"must be one photo: .*; got bytes .*PIL\.Image\.open\(io\.BytesIO\(data\)\)"),
         (torch.zeros(3, 9, 9), r"must be one photo: .*; got Tensor"),
