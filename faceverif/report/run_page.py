@@ -150,8 +150,15 @@ def write_page_of_run(run: Path, page: Path, template: str, *, kind: str, title:
         InputError: the folder holds no run.
     """
     refuse_no_run(run)
+    weights = _weights_sha256(run)
     folders = [path.parent for path in sorted(run.glob(f"verification/*/{RESULT_NAME}"))]
-    verifications = [ShownVerification.read(folder) for folder in folders]
+    found = [ShownVerification.read(folder) for folder in folders]
+    verifications = [shown for shown in found if _is_of(weights, shown.facts)]
+    earlier = [shown.title for shown in found if not _is_of(weights, shown.facts)]
+    calibration = read_json(run / "calibration.json")
+    if not _is_of(weights, calibration):
+        calibration = {}
+        earlier.append("the calibrated thresholds")
     return write_page(
         page,
         template,
@@ -163,9 +170,24 @@ def write_page_of_run(run: Path, page: Path, template: str, *, kind: str, title:
         curve_note=CURVE_NOTE,
         verifications=verifications,
         provenance=flat_text(read_json(run / "provenance.json")),
-        calibration=read_json(run / "calibration.json"),
+        calibration=calibration,
+        earlier=earlier,
         **more,
     )
+
+
+def _weights_sha256(run: Path) -> str | None:
+    """Hash of the run's model as results name it; None before there is one."""
+    from faceverif.models.location import MODEL_NAME
+    from faceverif.models.model_file import load_stored_model  # brings torch
+
+    path = run / MODEL_NAME
+    return load_stored_model(path).sha256 if path.is_file() else None
+
+
+def _is_of(weights: str | None, facts: Mapping[str, Any]) -> bool:
+    """Whether results are of these weights: the training may have gone on since they were measured."""
+    return weights is None or facts.get("model_sha256") in (None, weights)
 
 
 @contextmanager

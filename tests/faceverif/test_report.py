@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from small_faces import pattern_embedder, write_faces, write_pairs
 
 from data_prep.errors import InputError
+from faceverif.report import run_page
 from faceverif.report.contents import with_contents
 from faceverif.report.curves import read_metrics
 from faceverif.report.run_page import write_run_report, write_verification_report
@@ -104,6 +106,17 @@ def test_a_run_page_shows_config_curves_thresholds_and_provenance(run: Path) -> 
     assert 'aria-label="Loss over step. training: 8.9 at 1, 5.1 at 39."' in text
     assert "Calibrated thresholds" in text
     assert "<dt>versions.torch</dt><dd>2</dd>" in text
+
+
+def test_results_of_earlier_weights_are_named_and_not_shown(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copied = shutil.copytree(run, tmp_path / "run")
+    monkeypatch.setattr(run_page, "_weights_sha256", lambda run: "0" * 64)
+    text = write_run_report(copied).read_text(encoding="utf-8")
+    assert "they are of earlier weights of this run: dev, the calibrated thresholds." in text
+    assert ">Calibrated thresholds<" not in text
+    assert json.loads((copied / "summary.json").read_text())["numbers"] == {}
 
 
 def test_a_long_page_lists_its_headings(run: Path) -> None:

@@ -69,8 +69,9 @@ def test_commands_that_measure_take_it_where_no_model_is_named(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     write_faces(tmp_path / "data", people=2, photos=2)
-    first, second, other = "P00/P00_0001.jpg", "P00/P00_0002.jpg", "P01/P01_0001.jpg"
-    Path("p.csv").write_text(f"left,right,same\n{first},{second},1\n{first},{other},0\n")
+    first, second, other, another = (f"P0{who}/P0{who}_000{photo}.jpg" for who in (0, 1) for photo in (1, 2))
+    pairs = f"{first},{second},1\n{other},{another},1\n{first},{other},0\n{second},{another},0\n"
+    Path("p.csv").write_text(f"left,right,same\n{pairs}")
     Path("gallery.csv").write_text(f"photo,identity\n{first},P00\n")
     Path("probes.csv").write_text(f"photo,identity\n{second},P00\n{other},\n")
     taken: list[Path] = []
