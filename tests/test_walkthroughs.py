@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from test_readme import PAGES, ROOT, blocks, commands
 
+from faceverif.classification.config import ClassificationConfig
 from faceverif.cli.configs import config_models
 from faceverif.config.paths import paths_to_exist
 from faceverif.config.reading import load_config, validate_config
@@ -19,6 +20,7 @@ from faceverif.config.section import Section
 from faceverif.config.yaml_text import parse_yaml
 from faceverif.experiment.config import load_experiment
 from faceverif.experiment.plan import plan_runs
+from faceverif.training.schedule import warnings_beyond_the_end
 
 CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
 GUIDES = [page for page in PAGES if page.parent.name != "results"]
@@ -121,6 +123,25 @@ def configs_of(words: list[str]) -> list[Section]:
     sets = settings_of(words)
     planned = plan_runs(load_experiment(ROOT / words[1], sets), source=words[1], only=[])
     return [run.config for run in planned]
+
+
+def advised(config: Path) -> list[list[str]]:
+    """The options that the opening of an experiment advises in its prose, such as those of a shorter run."""
+    prose = "\n".join(line for line in opening(config).splitlines() if "faceverif " not in line)
+    found = re.findall(r"""(?:--(?:set|only) (?:"[^"]*"|'[^']*'|\S+)\s*)+""", prose)
+    return [shlex.split(options.rstrip(" .,;\n")) for options in found]
+
+
+EXPERIMENTS = [config for config in CONFIGS if (commands_of(config) or [[""]])[0][0] == "experiment"]
+
+
+@pytest.mark.parametrize("config", EXPERIMENTS, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_every_run_of_an_experiment_comes_to_the_end_of_its_schedule(config: Path) -> None:
+    """Also as its opening shortens it: a margin that never grows whole is not the method of the row."""
+    for options in [[], *advised(config)]:
+        for run in configs_of(["experiment", str(config.relative_to(ROOT)), *options]):
+            assert isinstance(run, RunConfig | ClassificationConfig)
+            assert warnings_beyond_the_end(run.schedule, epochs=run.training.epochs) == [], options
 
 
 @pytest.mark.parametrize("page", ["fine_tune", "train_own_photos"])
