@@ -216,7 +216,7 @@ def histogram_panels(
         clean, attacked = its.clean[detector], its.attacked[detector]
         bins = _bins(np.concatenate([clean, attacked]))
         medians = _draw_histograms(axes, clean, attacked, bins, colour=styles[model]["color"])
-        thresholds = [detection["point"]["threshold"] for detection in findings[model].own["detections"]]
+        thresholds = [detection.point.threshold for detection in findings[model].own.detections]
         for threshold in thresholds:
             axes.axvline(threshold, color=INK, linewidth=1, linestyle=(0, (4, 3)))
         axes.set(title=model, xlabel=f"score of {detector}")

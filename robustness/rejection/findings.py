@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,11 @@ from data_prep.errors import InputError
 from robustness.config.attacks import PairGoal
 from robustness.detectors.rejection_threshold import RejectionThreshold
 from robustness.rejection.bootstrap import Estimate
+from robustness.rejection.outcome import Detection
 from robustness.rejection.pair_trial import PairTrial
 from robustness.rejection.trial import Trial, is_limited
 from robustness.rejection.trial_files import TrialScores, file_at, read_pictures, read_record, read_scores
+from robustness.rejection.trial_record import OutcomeRecord, TrialRecord
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Finding:
     """
 
     trial: Trial
-    record: dict[str, Any]
+    record: TrialRecord
     stem: Path
 
     @classmethod
@@ -45,9 +47,9 @@ class Finding:
         return cls(trial, read_record(stem), stem) if file_at(stem, "json").is_file() else None
 
     @property
-    def detectors(self) -> dict[str, dict[str, Any]]:
-        """Detector -> its outcome as plain values, the model's own first."""
-        return self.record["detectors"]
+    def detectors(self) -> dict[str, OutcomeRecord]:
+        """Detector -> its outcome, the model's own first."""
+        return self.record.detectors
 
     @property
     def own_detector(self) -> str:
@@ -55,19 +57,19 @@ class Finding:
         return next(iter(self.detectors))
 
     @property
-    def own(self) -> dict[str, Any]:
+    def own(self) -> OutcomeRecord:
         """The outcome of the model's own detector."""
         return self.detectors[self.own_detector]
 
     @property
     def attackable(self) -> bool:
         """Whether any image was right before the attack; without one its success is not defined."""
-        return self.own["success"] is not None
+        return self.own.success is not None
 
     @property
     def points(self) -> dict[float, RejectionThreshold]:
         """False-rejection rate -> what the model's own detector rejects at it."""
-        points = (RejectionThreshold(**detection["point"]) for detection in self.own["detections"])
+        points = (detection.point for detection in self.own.detections)
         return {point.false_rejection_rate: point for point in points}
 
     def undetected_error(self, rate: float) -> Estimate:
@@ -104,15 +106,16 @@ class Spread:
     trainings: int
 
     @classmethod
-    def of(cls, estimates: Sequence[dict[str, float] | float | None]) -> Spread | None:
+    def of(cls, estimates: Sequence[Estimate | float | None]) -> Spread | None:
         """Over outcomes; None if no training has the figure."""
         there = [each for each in estimates if each is not None]
-        values = [each["value"] if isinstance(each, dict) else each for each in there]
+        values = [each.value if isinstance(each, Estimate) else each for each in there]
         if not values:
             return None
-        single = there[0] if len(there) == 1 and isinstance(there[0], dict) else {}
+        single = there[0] if len(there) == 1 and isinstance(there[0], Estimate) else None
+        low, high = (single.low, single.high) if single else (None, None)
         sd = statistics.stdev(values) if len(values) > 1 else None
-        return cls(statistics.fmean(values), sd, single.get("low"), single.get("high"), len(values))
+        return cls(statistics.fmean(values), sd, low, high, len(values))
 
 
 @dataclass(frozen=True)
@@ -215,7 +218,7 @@ def rows_of(findings: Sequence[Finding], detector: str | None = None) -> list[Ro
 def facts_of_pairs(findings: Sequence[Finding]) -> list[dict[str, Any]]:
     """The verification threshold of each attacked training, and the pairs that it comes from."""
     facts = {
-        (finding.trial.model, finding.trial.training): finding.record["facts"]
+        (finding.trial.model, finding.trial.training): finding.record.facts
         for finding in findings
         if isinstance(finding.trial, PairTrial)
     }
@@ -236,25 +239,6 @@ def _row(group: Sequence[Finding], detector: str | None) -> Row:
     trial = group[0].trial
     name = detector or group[0].own_detector
     outcomes = [finding.detectors[name] for finding in group]
-    points = outcomes[0]["detections"]
-
-    def spread(key: str) -> Spread:
-        found = Spread.of([outcome[key] for outcome in outcomes])
-        assert found is not None  # each outcome has it
-        return found
-
-    size = Spread.of([finding.record["mean_size"] for finding in group])
-    assert size is not None  # each record has it
-
-    def at_points(key: str) -> dict[float, Spread]:
-        spreads = {
-            float(point["point"]["false_rejection_rate"]): Spread.of(
-                [outcome["detections"][number][key] for outcome in outcomes]
-            )
-            for number, point in enumerate(points)
-        }
-        return {rate: found for rate, found in spreads.items() if found is not None}
-
     return Row(
         model=trial.model,
         goal=trial.goal,
@@ -264,18 +248,36 @@ def _row(group: Sequence[Finding], detector: str | None) -> Row:
         control=trial.attack is None,
         local=trial.local,
         detector=name,
-        images=group[0].record["images"],
-        size=size,
-        clean_accuracy=spread("clean_accuracy"),
-        error=_complement(spread("accuracy")),
-        success=spread("success"),
-        auc=spread("auc"),
-        eer=spread("eer"),
-        detection=at_points("detection"),
-        undetected=at_points("undetected_success"),
-        false_rejection=at_points("false_rejection"),
-        zero_gradient=Spread.of([outcome["zero_gradient_share"] for outcome in outcomes]),
+        images=group[0].record.images,
+        size=_spread([finding.record.mean_size for finding in group]),
+        clean_accuracy=_spread([its.clean_accuracy for its in outcomes]),
+        error=_complement(_spread([its.accuracy for its in outcomes])),
+        success=_spread([its.success for its in outcomes]),
+        auc=_spread([its.auc for its in outcomes]),
+        eer=_spread([its.eer for its in outcomes]),
+        detection=_at_points(outcomes, lambda its: its.detection),
+        undetected=_at_points(outcomes, lambda its: its.undetected_success),
+        false_rejection=_at_points(outcomes, lambda its: its.false_rejection),
+        zero_gradient=Spread.of([its.zero_gradient_share for its in outcomes]),
     )
+
+
+def _spread(estimates: Sequence[Estimate | float | None]) -> Spread:
+    """Of a figure that some training has."""
+    found = Spread.of(estimates)
+    assert found is not None
+    return found
+
+
+def _at_points(
+    outcomes: Sequence[OutcomeRecord], figure: Callable[[Detection], Estimate | None]
+) -> dict[float, Spread]:
+    """By false-rejection rate, a figure of the detections; without the rates at which no training has it."""
+    spreads = {
+        detections[0].point.false_rejection_rate: Spread.of([figure(each) for each in detections])
+        for detections in zip(*(outcome.detections for outcome in outcomes), strict=True)
+    }
+    return {rate: found for rate, found in spreads.items() if found is not None}
 
 
 def _complement(accuracy: Spread) -> Spread:

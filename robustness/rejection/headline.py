@@ -82,7 +82,7 @@ def _text(findings: Sequence[Finding], *, rate: float) -> str:
     """Of one model and goal."""
     words, rows = _WORDS[findings[0].trial.goal], rows_of(findings)
     if not rows:
-        model, images = findings[0].trial.model, max(finding.record["images"] for finding in findings)
+        model, images = findings[0].trial.model, max(finding.record.images for finding in findings)
         return (
             f"{model} decides wrongly on all of {images:,} {words.wrong} without any attack, so there was "
             "nothing to attack."

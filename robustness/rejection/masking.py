@@ -105,7 +105,7 @@ def _declared(attacks: Mapping[str, type[Attack] | type[PairAttack]]) -> dict[st
 
 def _mostly_right(findings: Sequence[Finding]) -> tuple[Verdict, str]:
     """Success and detection are shares of what is right before the attack."""
-    worst = max(1 - finding.own["clean_accuracy"]["value"] for finding in findings)
+    worst = max(1 - finding.own.clean_accuracy.value for finding in findings)
     text = f"at most {worst:.1%} of the clean images are wrong before an attack"
     if none_right := [_size(finding) for finding in findings if not finding.attackable]:
         return "warning", f"{text}; no image of {', '.join(none_right)} is right, so no table shows it"
@@ -118,7 +118,7 @@ def _blind_at_zero(findings: Sequence[Finding]) -> tuple[Verdict, str]:
     at_zero = [finding for finding in findings if finding.trial.epsilon == 0]
     if not at_zero:
         return "not run", "no attack of size 0 has finished"
-    areas = {name: outcome["auc"]["value"] for name, outcome in at_zero[0].detectors.items()}
+    areas = {name: outcome.auc.value for name, outcome in at_zero[0].detectors.items()}
     off = {name: area for name, area in areas.items() if abs(area - 0.5) > _ROUNDED_AREA}
     if off:
         return "warning", "AUC at epsilon 0: " + ", ".join(f"{name} {area:.3f}" for name, area in off.items())
@@ -127,9 +127,9 @@ def _blind_at_zero(findings: Sequence[Finding]) -> tuple[Verdict, str]:
 
 def _gradients_are_there(findings: Sequence[Finding]) -> tuple[Verdict, str]:
     shares = {
-        _size(finding): finding.own["zero_gradient_share"]
+        _size(finding): finding.own.zero_gradient_share
         for finding in findings
-        if finding.trial.epsilon > 0 and finding.own["zero_gradient_share"] is not None
+        if finding.trial.epsilon > 0 and finding.own.zero_gradient_share is not None
     }
     if not shares:
         return "not run", "no attack that follows gradients has finished"
@@ -140,10 +140,10 @@ def _gradients_are_there(findings: Sequence[Finding]) -> tuple[Verdict, str]:
 
 def _answers_are_steady(findings: Sequence[Finding]) -> tuple[Verdict, str]:
     """A random answer has a random gradient: an attack that follows a single one looks weaker than it is."""
-    asked = [finding for finding in findings if finding.record.get("unsteady") is not None]
+    asked = [finding for finding in findings if finding.record.unsteady is not None]
     if not asked:
         return "not run", "the trials were made by a version that did not ask twice"
-    random = {name for finding in asked for name in finding.record["unsteady"]}
+    random = {name for finding in asked for name in finding.record.unsteady or ()}
     relevant = {name for name in random if name == MODEL or name == asked[0].own_detector}
     if not relevant:
         others = f"; {', '.join(sorted(random))} did not" if random else ""
@@ -178,8 +178,8 @@ def _reaches_all(findings: Sequence[Finding]) -> tuple[Verdict, str]:
     ]
     if not unbounded:
         return "not run", f"no attack of many gradient steps with epsilon {WHOLE_BOX:g} (linf) has finished"
-    best = max(unbounded, key=lambda finding: finding.own["success"]["value"])
-    share = best.own["success"]["value"]
+    best = max(unbounded, key=_success)
+    share = _success(best)
     return "pass" if share == 1 else "warning", f"{best.trial.label} with the whole box: {share:.2%}"
 
 
@@ -247,6 +247,12 @@ _FIXED: dict[str, CheckFunction] = {
     "a larger epsilon has no fewer undetected successes": _size_helps_undetected,
 }
 CHECKS: dict[str, CheckFunction] = _FIXED | _declared(ATTACKS) | _declared(PAIR_ATTACKS)
+
+
+def _success(finding: Finding) -> float:
+    """The share of images on which an attack succeeds."""
+    assert finding.own.success is not None  # those without an attackable image are left out
+    return finding.own.success.value
 
 
 def _successes(finding: Finding) -> NDArray[np.bool_]:

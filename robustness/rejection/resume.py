@@ -22,7 +22,7 @@ def refuse_other_settings(finding: Finding, about: dict[str, Any]) -> None:
     Raises:
         InputError: it was.
     """
-    then = _with_later_keys(finding.record["about"], about, finding.trial.attack)
+    then = _with_later_keys(finding.record.about, about, finding.trial.attack)
     changes = changed_settings(then, about, may_change=())
     if changes:
         raise InputError(
@@ -60,7 +60,7 @@ def refuse_other_facts(finding: Finding, facts: Mapping[str, Any]) -> None:
     Raises:
         InputError: it was.
     """
-    then = finding.record.get("facts", {})
+    then = finding.record.facts
     differing = [name for name in facts if name in then and not _agree(then[name], facts[name])]
     if differing:
         raise InputError(

@@ -151,6 +151,6 @@ def _say_figures(finding: Finding | None) -> None:
     assert finding is not None  # it has just been run
     own = finding.own
     say(
-        f"    {finding.trial.title}: error {1 - own['accuracy']['value']:.1%}, "
-        f"EER {own['eer']['value']:.1%} in {duration(finding.record['seconds'])}"
+        f"    {finding.trial.title}: error {1 - own.accuracy.value:.1%}, EER {own.eer.value:.1%} "
+        f"in {duration(finding.record.seconds)}"
     )

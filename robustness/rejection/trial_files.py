@@ -140,25 +140,25 @@ def keep_trial(
     write_text(file_at(stem, "json"), json.dumps(record | {_SEAL: _seal(record)}, indent=1))
 
 
-def read_record(stem: Path) -> dict[str, Any]:
+def read_record(stem: Path) -> TrialRecord:
     """What the JSON file of a finished trial holds.
 
     Raises:
         InputError: it is damaged.
     """
 
-    def read(path: Path) -> dict[str, Any]:
+    def read(path: Path) -> TrialRecord:
         record = json.loads(path.read_text(encoding="utf-8"))
         TrialRecord.model_validate(record)
         seal = record.pop(_SEAL, None)  # earlier versions wrote none
         if seal is not None and seal != _seal(record):
             raise ValueError("its content is not what was written")
-        return with_exact_intervals(record)
+        return TrialRecord.model_validate(with_exact_intervals(record))
 
     return _guarded(read, stem, "json")
 
 
-def read_scores(stem: Path, record: Mapping[str, Any]) -> TrialScores:
+def read_scores(stem: Path, record: TrialRecord) -> TrialScores:
     """What every image of a finished trial scored.
 
     Args:
@@ -173,14 +173,14 @@ def read_scores(stem: Path, record: Mapping[str, Any]) -> TrialScores:
         _refuse_other_content(path, record)
         table = pq.read_table(path)
         scores = TrialScores.of({name: table[name].to_numpy() for name in table.column_names})
-        if missing := set(record["detectors"]) - set(scores.attacked):
+        if missing := set(record.detectors) - set(scores.attacked):
             raise ValueError(f"it has no scores of {', '.join(sorted(missing))}")
         return scores
 
     return _guarded(read, stem, "parquet")
 
 
-def read_pictures(stem: Path, record: Mapping[str, Any]) -> dict[str, NDArray[np.float32]]:
+def read_pictures(stem: Path, record: TrialRecord) -> dict[str, NDArray[np.float32]]:
     """The first few images of a finished trial: clean, attacked, and of pairs the references.
 
     Args:
@@ -219,8 +219,8 @@ def _guarded(read: Callable[[Path], _Read], stem: Path, suffix: str) -> _Read:
         ) from error
 
 
-def _refuse_other_content(path: Path, record: Mapping[str, Any]) -> None:
-    known = record.get("files", {}).get(path.suffix.removeprefix("."))  # earlier versions kept no hashes
+def _refuse_other_content(path: Path, record: TrialRecord) -> None:
+    known = record.files.get(path.suffix.removeprefix("."))  # earlier versions kept no hashes
     if known is not None and known != file_hash(path):
         raise ValueError("its content is not what was written")
 

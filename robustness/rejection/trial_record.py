@@ -1,4 +1,4 @@
-"""What the JSON file of a trial must hold to be read; more may stand in it."""
+"""What the JSON file of a trial holds, and must hold to be read; more may stand in it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from faceverif.config.section import Count, Share
+from faceverif.config.section import Count
 from faceverif.intervals import exact_interval
+from robustness.rejection.bootstrap import Estimate
+from robustness.rejection.outcome import Detection
 
 
 class _Part(BaseModel):
@@ -16,34 +18,16 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="ignore", allow_inf_nan=True)
 
 
-class _EstimateRecord(_Part):
-    value: float
-    low: float
-    high: float
+class OutcomeRecord(_Part):
+    """What is kept of an `Outcome`: all but its curve, which follows from the scores."""
 
-
-class _PointRecord(_Part):
-    threshold: float
-    false_rejection_rate: Share
-    calibration_size: int
-
-
-class _DetectionRecord(_Part):
-    point: _PointRecord
-    false_rejection: _EstimateRecord
-    detection: _EstimateRecord
-    detection_of_successes: _EstimateRecord | None
-    undetected_success: _EstimateRecord | None
-
-
-class _OutcomeRecord(_Part):
-    clean_accuracy: _EstimateRecord
-    accuracy: _EstimateRecord
-    success: _EstimateRecord | None
+    clean_accuracy: Estimate
+    accuracy: Estimate
+    success: Estimate | None
     zero_gradient_share: float | None
-    auc: _EstimateRecord
-    eer: _EstimateRecord
-    detections: Annotated[tuple[_DetectionRecord, ...], Field(min_length=1)]
+    auc: Estimate
+    eer: Estimate
+    detections: Annotated[tuple[Detection, ...], Field(min_length=1)]
 
 
 class TrialRecord(_Part):
@@ -66,7 +50,7 @@ class TrialRecord(_Part):
     mean_size: float
     seconds: float
     unsteady: tuple[str, ...] | None = None
-    detectors: Annotated[dict[str, _OutcomeRecord], Field(min_length=1)]
+    detectors: Annotated[dict[str, OutcomeRecord], Field(min_length=1)]
     files: dict[str, str] = {}
 
 

@@ -81,10 +81,10 @@ def _case(group: Sequence[Finding], *, compared: int, rate: float) -> WorstCase:
         label=trial.label,
         norm=trial.norm,
         epsilon=trial.epsilon,
-        images=group[0].record["images"],
+        images=group[0].record.images,
         wrong=statistics.fmean(each.value for each in wrong),
         low=single.low if single else None,
         high=single.high if single else None,
-        clean_error=statistics.fmean(1 - each.own["clean_accuracy"]["value"] for each in group),
+        clean_error=statistics.fmean(1 - each.own.clean_accuracy.value for each in group),
         compared=compared,
     )

@@ -10,10 +10,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from faceverif.config.reading import validate_config
+from robustness.detectors.rejection_threshold import RejectionThreshold
+from robustness.rejection.bootstrap import Estimate
 from robustness.rejection.config import RejectionConfig
 from robustness.rejection.findings import Finding, read_findings
 from robustness.rejection.image_trial import ImageTrial
+from robustness.rejection.outcome import Detection
 from robustness.rejection.plan import plan_trials
+from robustness.rejection.trial_record import OutcomeRecord, TrialRecord
 
 TRAINING: dict[str, Any] = {
     "data": {"name": "digits"},
@@ -107,15 +111,31 @@ def finding(
     }
     pq.write_table(pa.table(columns), stem.with_name(f"{stem.name}.parquet"))
     outcome = {
-        "auc": {"value": 0.5},
-        "clean_accuracy": {"value": 0.9},
-        "success": {"value": sum(success) / len(success)},
+        "clean_accuracy": sure(0.9),
+        "accuracy": sure(0.5),
+        "success": sure(sum(success) / len(success)),
         "zero_gradient_share": 0.0,
-        # The largest rate rejects least.
-        "detections": [
-            {"point": {"false_rejection_rate": rate, "threshold": 0.7 - rate, "calibration_size": 100}}
-            for rate in (0.05, 0.2)
-        ],
+        "auc": sure(0.5),
+        "eer": sure(0.5),
+        "detections": [detection(rate, 0.7 - rate) for rate in (0.05, 0.2)],  # the largest rate rejects least
     }
-    record = {"images": len(success), "detectors": {"x": outcome | own}, "unsteady": unsteady}
+    record = TrialRecord(
+        about={},
+        images=len(success),
+        mean_size=epsilon,
+        seconds=1.0,
+        unsteady=unsteady,
+        detectors={"x": OutcomeRecord.model_validate(outcome | own)},
+    )
     return Finding(trial, record, stem)
+
+
+def sure(value: float) -> Estimate:
+    """A figure without an interval around it."""
+    return Estimate(value, value, value)
+
+
+def detection(rate: float, threshold: float, *, undetected: float = 0.0) -> Detection:
+    """A detector at a threshold that notices no attack."""
+    point = RejectionThreshold(threshold, rate, calibration_size=100)
+    return Detection(point, sure(rate), sure(0.0), None, sure(undetected))

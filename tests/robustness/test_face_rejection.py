@@ -113,8 +113,8 @@ def findings(root: Path, out: Path) -> dict[tuple[str | None, str, float], Findi
 def test_both_sets_are_run_and_reported(root: Path, out: Path) -> None:
     found = findings(root, out)
     assert all(found.values())
-    assert found[None, "fgsm", 0.03].record["images"] == 4 * PEOPLE - 10
-    assert found["impersonation", "pgd", 0.1].record["images"] == 6
+    assert found[None, "fgsm", 0.03].record.images == 4 * PEOPLE - 10
+    assert found["impersonation", "pgd", 0.1].record.images == 6
     check_page(out / "report.html")
     page = (out / "report.html").read_text()
     for heading in ("Closed set: images", "Open set: pairs", "Impersonation"):
@@ -127,13 +127,13 @@ def test_size_zero_leaves_nothing_to_detect(root: Path, out: Path) -> None:
     found = findings(root, out)
     for goal, label in ((None, "fgsm"), ("impersonation", "pgd")):
         finding = found[goal, label, 0.0]
-        assert {its["auc"]["value"] for its in finding.detectors.values()} == {0.5}
-        assert finding.own["success"]["value"] == 0
+        assert {its.auc.value for its in finding.detectors.values()} == {0.5}
+        assert finding.own.success.value == 0
 
 
 def test_a_pair_succeeds_where_the_decision_changes(root: Path, out: Path) -> None:
     finding = findings(root, out)["impersonation", "pgd", 0.1]
-    scores, threshold = finding.scores(), finding.record["facts"]["threshold"]
+    scores, threshold = finding.scores(), finding.record.facts["threshold"]
     assert scores.similarity is not None
     before, after = scores.similarity
     np.testing.assert_array_equal(scores.verdicts.clean_correct, before < threshold)
@@ -169,7 +169,7 @@ def test_a_transfer_on_pairs_is_the_attack_on_its_source(
 ) -> None:
     transferred, white = (with_twin["l-gm", f"{name}-linf-0.05"] for name in ("transfer", "pgd"))
     np.testing.assert_allclose(transferred.scores().similarity, white.scores().similarity, atol=1e-5)  # type: ignore[arg-type]
-    assert transferred.own["zero_gradient_share"] is None
+    assert transferred.own.zero_gradient_share is None
     assert ("twin", "transfer-linf-0.05") not in with_twin
 
 

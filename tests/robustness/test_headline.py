@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from small_rejection import finding
+from small_rejection import detection, finding, sure
 
 from faceverif.intervals import exact_interval
 from robustness.config.attacks import PatchConfig
-from robustness.rejection.findings import (
-    Finding,
-)
+from robustness.rejection.findings import Finding
 from robustness.rejection.headline import headlines
 from robustness.rejection.masking import check_masking
 from robustness.rejection.pair_trial import PairTrial
@@ -21,7 +18,7 @@ from robustness.rejection.worst import WorstCase, worst_cases
 
 def test_a_model_that_is_wrong_without_an_attack_has_no_flattering_headline(tmp_path: Path) -> None:
     """No attack succeeds where nothing was right; what is wrong and accepted counts all the same."""
-    wrong = finding("fgsm", 0.1, [False] * 10, tmp_path, clean_accuracy={"value": 0.1})
+    wrong = finding("fgsm", 0.1, [False] * 10, tmp_path, clean_accuracy=sure(0.1))
     assert worst_cases([wrong], rate=0.2)["a"] == WorstCase(
         label="fgsm",
         norm="linf",
@@ -34,7 +31,7 @@ def test_a_model_that_is_wrong_without_an_attack_has_no_flattering_headline(tmp_
         compared=1,
     )
     rejected = finding(
-        "fgsm", 0.3, [False] * 10, tmp_path, rejected=[True] * 4 + [False] * 6, clean_accuracy={"value": 0.1}
+        "fgsm", 0.3, [False] * 10, tmp_path, rejected=[True] * 4 + [False] * 6, clean_accuracy=sure(0.1)
     )
     assert worst_cases([rejected], rate=0.2)["a"].wrong == 0.6
     [check] = [each for each in check_masking([wrong]) if each.name == "most clean images are right"]
@@ -48,19 +45,10 @@ def said(*findings: Finding) -> str:
 
 def measured(label: str, epsilon: float, tmp_path: Path, *, success: float, undetected: float) -> Finding:
     """A finding with these shares, of 90 % correct images."""
-    plain = {"error": 0.0, "accuracy": 0.5, "eer": 0.5, "false_rejection": 0.2, "detection": 0.0}
-    own: dict[str, Any] = {name: {"value": value} for name, value in plain.items()}
-    points = [
-        {
-            "point": {"false_rejection_rate": 0.2, "threshold": 0.5, "calibration_size": 100},
-            "undetected_success": {"value": undetected},
-        }
-        | {name: own[name] for name in ("false_rejection", "detection")}
-    ]
-    made = finding(label, epsilon, [False], tmp_path, **own | {"detections": points})
-    made.own["success"]["value"] = success
-    made.record.update(images=100, mean_size=epsilon)
-    return made
+    at_point = detection(0.2, 0.5, undetected=undetected)
+    made = finding(label, epsilon, [False], tmp_path, detections=[at_point])
+    made.own.success = sure(success)
+    return replace(made, record=made.record.model_copy(update={"images": 100}))
 
 
 def patched(tmp_path: Path, *, success: float, undetected: float) -> Finding:
@@ -130,7 +118,7 @@ def test_where_no_small_change_of_the_whole_image_was_tried_the_headline_says_so
     noise = measured("pgd", 0.1, tmp_path, success=0.0, undetected=0.0)
     control = replace(noise, trial=replace(noise.trial, label="noise", attack=None))
     assert said(control) == nothing
-    control.own["clean_accuracy"]["value"] = 0.1
+    control.own.clean_accuracy = sure(0.1)
     assert said(control).startswith("a decides wrongly on 90 % of 100 images without any attack, so what")
     assert said(patched(tmp_path, success=0.75, undetected=0.3)) == (
         "By changing a region of the face only, patch manages to hide a person from a on 75 % of 90 pairs "
@@ -146,13 +134,13 @@ def test_the_headline_says_first_that_a_model_is_bad(tmp_path: Path) -> None:
         (0.8, "a decides wrongly on 20 % of 100 images without any attack. Of the attacks tried"),
         (0.1, "a decides wrongly on 90 % of 100 images without any attack, so what follows is about the few"),
     ):
-        made.own["clean_accuracy"]["value"] = accuracy
+        made.own.clean_accuracy = sure(accuracy)
         assert said(made).startswith(opening)
 
 
 def test_a_trial_without_an_image_that_was_right_is_told_and_stands_in_no_table(tmp_path: Path) -> None:
     hopeless = measured("pgd", 0.1, tmp_path, success=0.0, undetected=0.0)
-    hopeless.own.update(success=None, clean_accuracy={"value": 0.0})
+    hopeless.own.success, hopeless.own.clean_accuracy = None, sure(0.0)
     assert said(hopeless) == (
         "a decides wrongly on all of 100 images without any attack, so there was nothing to attack."
     )

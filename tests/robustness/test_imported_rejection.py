@@ -109,8 +109,8 @@ def run(settings: dict[str, Any], out: Path) -> dict[str, Finding]:
 
 def test_with_a_fitted_head_its_people_are_attacked(root: Path, tmp_path: Path) -> None:
     found = run(closed(root), tmp_path)
-    before, after = (found[f"fgsm-linf-{size}"].own["accuracy"]["value"] for size in ("0", "0.1"))
-    assert found["fgsm-linf-0.1"].record["images"] == 5 * PEOPLE - 20
+    before, after = (found[f"fgsm-linf-{size}"].own.accuracy.value for size in ("0", "0.1"))
+    assert found["fgsm-linf-0.1"].record.images == 5 * PEOPLE - 20
     assert before > 0.8
     assert after < before
 
@@ -118,12 +118,12 @@ def test_with_a_fitted_head_its_people_are_attacked(root: Path, tmp_path: Path) 
 def test_without_a_head_pairs_are_attacked(root: Path, tmp_path: Path) -> None:
     found = run(opened(root), tmp_path)
     finding = found["adaptive-linf-0.1"]
-    assert finding.own["success"]["value"] >= found["fgsm-linf-0"].own["success"]["value"] == 0
+    assert finding.own.success.value >= found["fgsm-linf-0"].own.success.value == 0
     similarity = found["fgsm-linf-0.1"].scores().similarity
     assert similarity is not None
     assert (similarity[1] < similarity[0]).all()
     assert (
-        finding.record["facts"]["fit_data_sha256"]
+        finding.record.facts["fit_data_sha256"]
         == load_run(root / "model", fit_data=root / "people").trained_on.sha256()
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from small_rejection import finding
+from small_rejection import finding, sure
 
 from robustness.rejection.findings import (
     Finding,
@@ -40,8 +40,8 @@ def test_signs_of_masked_gradients(tmp_path: Path) -> None:
             [False] * 4,
             tmp_path,
             unsteady=["the model"],
-            auc={"value": 0.6},
-            clean_accuracy={"value": 0.1},
+            auc=sure(0.6),
+            clean_accuracy=sure(0.1),
         ),
         finding("fgsm", 0.1, [True, True, True, False], tmp_path, zero_gradient_share=0.5),
         finding("targeted_fgsm", 0.1, [True, True, True, False], tmp_path),

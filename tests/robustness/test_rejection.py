@@ -17,6 +17,7 @@ from data_prep.errors import InputError
 from data_prep.lock import locked
 from faceverif.experiment.images import ImageTask
 from robustness.rejection import run as rejection
+from robustness.rejection.bootstrap import Estimate
 from robustness.rejection.config import RejectionConfig
 from robustness.rejection.findings import (
     Spread,
@@ -74,7 +75,7 @@ def test_a_control_like_an_attack_has_the_l2_norms_of_its_changes(done: Path) ->
     assert wanted is not None
     assert np.median(wanted) > 0.5  # many pixels change
     assert noise.scores().sizes == pytest.approx(wanted[:20], rel=1e-3, abs=1e-4)
-    assert noise.record["about"]["trial"]["like"]["label"] == "fgsm"
+    assert noise.record.about["trial"]["like"]["label"] == "fgsm"
     # With the same epsilon alone the noise is smaller.
     plain = found["trials/l-gm/training-0/noise-linf-0.1"].scores().l2
     assert plain is not None
@@ -85,17 +86,17 @@ def test_a_control_like_an_attack_has_the_l2_norms_of_its_changes(done: Path) ->
 def test_undetected_successes_are_counted_at_the_threshold(done: Path) -> None:
     found = findings_of(settings(), done)
     finding = next(each for each in found if each.trial.label == "adaptive" and each.trial.epsilon == 0.3)
-    scores, detection = finding.scores(), finding.own["detections"][1]
-    assert detection["point"]["false_rejection_rate"] == 0.2
-    below = scores.attacked[next(iter(finding.detectors))] <= detection["point"]["threshold"]
+    scores, detection = finding.scores(), finding.own.detections[1]
+    assert detection.point.false_rejection_rate == 0.2
+    below = scores.attacked[next(iter(finding.detectors))] <= detection.point.threshold
     undetected = (below & scores.verdicts.success).sum() / scores.verdicts.clean_correct.sum()
-    assert detection["undetected_success"]["value"] == pytest.approx(undetected)
+    assert detection.undetected_success.value == pytest.approx(undetected)
 
 
 def test_at_epsilon_zero_nothing_can_be_told(done: Path) -> None:
     at_zero = [finding for finding in findings_of(settings(), done) if finding.trial.epsilon == 0]
     assert len(at_zero) == 2
-    assert {outcome["auc"]["value"] for each in at_zero for outcome in each.detectors.values()} == {0.5}
+    assert {outcome.auc.value for each in at_zero for outcome in each.detectors.values()} == {0.5}
 
 
 def test_no_evaluated_image_sets_a_threshold_and_images_are_drawn_at_random(done: Path) -> None:
@@ -103,7 +104,7 @@ def test_no_evaluated_image_sets_a_threshold_and_images_are_drawn_at_random(done
     labels = pq.read_table(finding.stem.with_name(f"{finding.stem.name}.parquet"))["label"].to_numpy()
     assert len(labels) == 60
     assert np.bincount(labels, minlength=10).std() > 0  # classes in turns would hold them evenly
-    assert {each["point"]["calibration_size"] for each in finding.own["detections"]} == {120}
+    assert {each.point.calibration_size for each in finding.own.detections} == {120}
 
 
 def test_what_has_finished_is_not_run_again(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,9 +225,9 @@ def test_all_that_speaks_against_the_models_is_said_at_once_and_before_any_train
 
 
 def test_a_spread_over_trainings_and_of_a_single_one() -> None:
-    over = Spread.of([{"value": 0.1, "low": 0, "high": 1}, {"value": 0.3, "low": 0, "high": 1}])
+    over = Spread.of([Estimate(0.1, 0, 1), Estimate(0.3, 0, 1)])
     assert over == Spread(0.2, pytest.approx(0.1 * 2**0.5), None, None, 2)
-    assert Spread.of([{"value": 0.1, "low": 0.05, "high": 0.2}, None]) == Spread(0.1, None, 0.05, 0.2, 1)
+    assert Spread.of([Estimate(0.1, 0.05, 0.2), None]) == Spread(0.1, None, 0.05, 0.2, 1)
     assert Spread.of([None]) is None
 
 

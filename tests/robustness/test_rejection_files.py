@@ -16,6 +16,7 @@ from small_rejection import findings_of, settings, unsealed
 from data_prep.errors import InputError
 from robustness.rejection.findings import Finding, l2_norms
 from robustness.rejection.trial_files import file_at
+from robustness.rejection.trial_record import TrialRecord
 
 
 def test_a_control_like_an_attack_of_an_earlier_version_asks_for_it_again(done: Path, tmp_path: Path) -> None:
@@ -80,7 +81,7 @@ def test_records_of_earlier_versions_are_read_and_what_they_lack_is_said(done: P
     path.write_text(json.dumps(narrow))
     found = Finding.read(trial, tmp_path)
     assert found is not None
-    assert found.detectors == older["detectors"]
+    assert found.detectors == TrialRecord.model_validate(older).detectors
     for name in older.keys() - {"facts", "unsteady"}:
         path.write_text(json.dumps({key: older[key] for key in older if key != name}))
         with pytest.raises(InputError, match="must hold the files of finished trials"):

@@ -13,6 +13,7 @@ from pages import check_page
 from small_rejection import findings_of, settings
 
 from faceverif.report.plotting import line_styles
+from robustness.rejection.bootstrap import Estimate
 from robustness.rejection.figures import (
     POSTERIOR,
     escapes_panels,
@@ -83,9 +84,10 @@ def test_a_trial_without_an_attackable_image_leaves_the_page_whole(done: Path, t
         for name in ("softmax/training-0/fgsm", "softmax/training-0/pgd")
     )
     for outcome in other.detectors.values():
-        outcome |= {"clean_accuracy": {"value": 0.0}, "success": None, "zero_gradient_share": None}
-        for detection in outcome["detections"]:
-            detection |= {"detection_of_successes": None, "undetected_success": None}
+        outcome.clean_accuracy, outcome.success, outcome.zero_gradient_share = Estimate(0, 0, 0), None, None
+        outcome.detections = tuple(
+            replace(each, detection_of_successes=None, undetected_success=None) for each in outcome.detections
+        )
     result = json.loads((done / "result.json").read_text())
     page = write_rejection_report(settings(), [first, other], result, tmp_path).read_text()
     assert ">fgsm</h2>" in page
