@@ -9,11 +9,9 @@ from typing import Any
 
 from torch import Tensor
 
-from data_prep.errors import InputError
 from faceverif.classification.classifier import Classifier
 from faceverif.classification.trained import TrainedClassifier, load_classifier
-
-_FIELD = "training.start_from"
+from faceverif.training.start_from import FIELD, facts_of_start, give_weights
 
 
 @dataclass(frozen=True)
@@ -41,7 +39,7 @@ class ClassifierStart:
         Raises:
             InputError: no finished run.
         """
-        model = load_classifier(run, field=_FIELD)
+        model = load_classifier(run, field=FIELD)
         same = model.class_names == tuple(class_names)
         return cls(run, model, model.head.state_dict() if same else {})
 
@@ -51,23 +49,12 @@ class ClassifierStart:
         Raises:
             InputError: the run has another network.
         """
-        try:
-            classifier.network.load_state_dict(self.model.network.state_dict())
-        except RuntimeError as error:
-            raise InputError(
-                _FIELD,
-                "must be a run with the same network",
-                got=f"{self.run} with {self.model.config.network.name}",
-                fix=f"Details: {str(error).splitlines()[-1].strip()}",
-            ) from error
+        got = f"{self.run} with {self.model.config.network.name}"
+        give_weights(classifier.network, self.model.network, part="network", got=got)
         head = classifier.objective.head
         if head.can_continue(self.head):
             head.continue_from(self.head)
 
     def describe(self, classifier: Classifier) -> dict[str, Any]:
         """What that classifier took over, for the provenance of its run; JSON-able."""
-        return {
-            "run": str(self.run),
-            "model_sha256": self.model.sha256,
-            "class_weights": classifier.objective.head.can_continue(self.head),
-        }
+        return facts_of_start(self.run, self.model.sha256, classifier.objective.head, self.head)

@@ -10,13 +10,14 @@ from typing import Any
 from torch import Tensor, nn
 
 from data_prep.errors import InputError
+from faceverif.heads import Head
 from faceverif.heads.moments import ClassMoments
 from faceverif.models import MODEL_NAME, PreprocessingSpec, TorchEmbedder, load_model
 from faceverif.training.checkpoint import checkpoint_path, only_a_whole_checkpoint, read_checkpoint
 from faceverif.training.recognition_model import RecognitionModel
 from faceverif.verification.seen_photos import training_sets
 
-_FIELD = "training.start_from"
+FIELD = "training.start_from"
 
 
 @dataclass(frozen=True)
@@ -48,10 +49,10 @@ class Start:
         Raises:
             InputError: no finished run, one on other crops, or a checkpoint by another version.
         """
-        model = load_model(run / MODEL_NAME, field=_FIELD)
+        model = load_model(run / MODEL_NAME, field=FIELD)
         if model.spec != spec:
             raise InputError(
-                _FIELD,
+                FIELD,
                 f"must be a run on the same crops: {_in_words(spec)}",
                 got=f"{run}: {_in_words(model.spec)}",
                 fix="Start from another run, or align the photos as for that one.",
@@ -59,7 +60,7 @@ class Start:
         if not checkpoint_path(run).is_file():
             return cls(run, model)
         alone = f"move it away: {run / MODEL_NAME} is then taken alone, without class weights."
-        with only_a_whole_checkpoint(run, field=_FIELD, fix=f"Copy the file again, or {alone}"):
+        with only_a_whole_checkpoint(run, field=FIELD, fix=f"Copy the file again, or {alone}"):
             content = read_checkpoint(run)
             same = content.get("identities") == list(identities)
             head = _below("head.", content["objective"]) if same else {}
@@ -73,15 +74,7 @@ class Start:
         Raises:
             InputError: the run has another backbone, or one that normalises pixels in another way.
         """
-        try:
-            model.backbone.load_state_dict(self.model.backbone.state_dict())
-        except RuntimeError as error:
-            raise InputError(
-                _FIELD,
-                "must be a run with the same backbone",
-                got=self.run,
-                fix=f"Details: {str(error).splitlines()[-1].strip()}",
-            ) from error
+        give_weights(model.backbone, self.model.backbone, part="backbone", got=self.run)
         self._refuse_other_pixels(model)
         if model.objective.head.can_continue(self.head):
             model.objective.head.continue_from(self.head)
@@ -90,12 +83,8 @@ class Start:
 
     def describe(self, model: RecognitionModel) -> dict[str, Any]:
         """What that model took over, for the provenance of its run; JSON-able."""
-        return {
-            "run": str(self.run),
-            "model_sha256": self.model.sha256,
-            "class_weights": model.objective.head.can_continue(self.head),
-            "training_sets": training_sets(self.model.provenance),
-        }
+        facts = facts_of_start(self.run, self.model.sha256, model.objective.head, self.head)
+        return facts | {"training_sets": training_sets(self.model.provenance)}
 
     def _refuse_other_pixels(self, model: RecognitionModel) -> None:
         """Normalisation is no tensor of the model file, so equal shapes do not tell."""
@@ -103,11 +92,42 @@ class Start:
         if theirs != ours:
             mean, std = theirs
             raise InputError(
-                _FIELD,
+                FIELD,
                 "must be a model that takes pixels as backbone.pixel_mean and backbone.pixel_std say",
                 got=f"{self.run}, which normalises with mean {mean} and std {std}",
                 fix=f"Set backbone.pixel_mean: {mean} and backbone.pixel_std: {std}.",
             )
+
+
+def give_weights(own: nn.Module, theirs: nn.Module, *, part: str, got: object) -> None:
+    """Put the weights of a finished run's network into a new one.
+
+    Args:
+        own: the new one.
+        theirs: the other.
+        part: what the config calls it.
+        got: the run, for the message.
+
+    Raises:
+        InputError: they are not the same network.
+    """
+    try:
+        own.load_state_dict(theirs.state_dict())
+    except RuntimeError as error:
+        details = f"Details: {str(error).splitlines()[-1].strip()}"
+        raise InputError(FIELD, f"must be a run with the same {part}", got=got, fix=details) from error
+
+
+def facts_of_start(run: Path, sha256: str, head: Head, trained: Mapping[str, Tensor]) -> dict[str, Any]:
+    """What every provenance says of the run that was started from; JSON-able.
+
+    Args:
+        run: its folder.
+        sha256: of its model.
+        head: the new one.
+        trained: parameters and buffers of the run's head, or none.
+    """
+    return {"run": str(run), "model_sha256": sha256, "class_weights": head.can_continue(trained)}
 
 
 def _below(prefix: str, state: Mapping[str, Any]) -> dict[str, Any]:
