@@ -27,11 +27,6 @@ from faceverif.training.loop import train
 pytestmark = pytest.mark.usefixtures("small_inputs")
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_faces(tmp_path_factory.mktemp("data"), people=4, photos=5).root
-
-
 def test_run_folder_is_complete(data: Path, tmp_path: Path) -> None:
     pairs = write_pairs(tmp_path / "pairs.csv", people=4, photos=5)
     entry = {"data": str(data), "protocol": str(pairs)}

@@ -25,11 +25,6 @@ pytestmark = pytest.mark.usefixtures("small_inputs")
 LIST = "kind,name\nidentity,P01\nphoto,P02/P02_0003.jpg\n"
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_faces(tmp_path_factory.mktemp("data"), people=4, photos=5).root
-
-
 def write_list(path: Path, text: str = LIST) -> Path:
     path.write_text(text)
     return path

@@ -63,11 +63,6 @@ SPREAD = PLAIN | {"training": PLAIN["training"] | {"shard_classes": True}}
 LONG = PLAIN | {"training": SPREAD["training"] | {"epochs": 500, "checkpoint_every_minutes": 0}}
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_faces(tmp_path_factory.mktemp("data"), people=4, photos=5).root
-
-
 def command(folder: Path, name: str, *, signal_at: int = -1, send: Any = None) -> int:
     """`faceverif train NAME.yaml` in this process, which gets a signal before a step; its exit code."""
     errors = Path(os.environ["TORCHELASTIC_ERROR_FILE"])
