@@ -13,7 +13,18 @@ from torch import Tensor, nn
 from faceverif.penalties.base import EmbeddedBatch, Penalty
 
 
-class Triplet(Penalty):
+class _PairLoss(Penalty):
+    """A loss of the library on the embeddings and labels of a batch."""
+
+    sees_classes = False
+    loss: nn.Module
+
+    def forward(self, batch: EmbeddedBatch) -> Tensor:
+        """A single number; 0 where the batch has nothing to compare, such as no pair of one class."""
+        return self.loss(batch.embeddings, batch.labels)
+
+
+class Triplet(_PairLoss):
     """Triplet loss, Schroff et al., "FaceNet" (2015): max(0, d_ap - d_an + margin).
 
     The mean over all triplets of the batch that violate the margin; distances are not squared.
@@ -22,20 +33,14 @@ class Triplet(Penalty):
         margin: between the distances of unit embeddings to one of the same class and one of another.
     """
 
-    sees_classes = False
-
     def __init__(self, *, margin: float) -> None:
         from pytorch_metric_learning import losses
 
         super().__init__()
         self.loss = losses.TripletMarginLoss(margin=margin)
 
-    def forward(self, batch: EmbeddedBatch) -> Tensor:
-        """A single number; 0 where the batch has no triplet."""
-        return self.loss(batch.embeddings, batch.labels)
 
-
-class Margin(Penalty):
+class Margin(_PairLoss):
     """Margin loss with distance-weighted sampling, Wu et al., "Sampling Matters" (2017).
 
     max(0, alpha + d - beta) for a pair of one class, max(0, alpha + beta - d) for one of two, distances of
@@ -45,8 +50,6 @@ class Margin(Penalty):
         margin: alpha of the paper.
         boundary: beta of the paper, between distances of the same class and of others.
     """
-
-    sees_classes = False
 
     def __init__(self, *, margin: float, boundary: float) -> None:
         from pytorch_metric_learning import losses, miners
@@ -60,14 +63,12 @@ class Margin(Penalty):
         return self.loss(batch.embeddings, batch.labels, self.miner(batch.embeddings, batch.labels))
 
 
-class NPair(Penalty):
+class NPair(_PairLoss):
     """N-pair loss, Sohn, "Improved Deep Metric Learning with Multi-class N-pair Loss" (2016).
 
     Of every class with a pair one pair; each anchor's cross entropy over its products with all positives. Raw
     embeddings, as in the paper; its L2 regularisation of them is left to weight decay.
     """
-
-    sees_classes = False
 
     def __init__(self) -> None:
         from pytorch_metric_learning import losses
@@ -76,12 +77,8 @@ class NPair(Penalty):
         super().__init__()
         self.loss = losses.NPairsLoss(distance=DotProductSimilarity(normalize_embeddings=False))
 
-    def forward(self, batch: EmbeddedBatch) -> Tensor:
-        """A single number; 0 where the batch has no two classes with a pair each."""
-        return self.loss(batch.embeddings, batch.labels)
 
-
-class ProxyNCA(Penalty):
+class ProxyNCA(_PairLoss):
     """ProxyNCA, Movshovitz-Attias et al. (2017): a learned proxy for every class.
 
     The cross entropy of minus scale times the squared distances to all proxies. The paper leaves the own
@@ -93,8 +90,6 @@ class ProxyNCA(Penalty):
         scale: factor of the squared distances of unit vectors.
     """
 
-    sees_classes = False
-
     def __init__(self, *, classes: int, embedding_dim: int, scale: float) -> None:
         from pytorch_metric_learning import losses
 
@@ -103,12 +98,8 @@ class ProxyNCA(Penalty):
             num_classes=classes, embedding_size=embedding_dim, softmax_scale=scale
         )
 
-    def forward(self, batch: EmbeddedBatch) -> Tensor:
-        """A single number."""
-        return self.loss(batch.embeddings, batch.labels)
 
-
-class Contrastive(Penalty):
+class Contrastive(_PairLoss):
     """Contrastive loss, Hadsell et al., "Learning an Invariant Mapping" (2006), Eq. 4.
 
     1/2 d^2 for a pair of one class, 1/2 max(0, margin - d)^2 for one of two: the mean over all pairs of one
@@ -118,15 +109,9 @@ class Contrastive(Penalty):
         margin: distance of unit embeddings up to which two classes repel each other.
     """
 
-    sees_classes = False
-
     def __init__(self, *, margin: float) -> None:
         super().__init__()
         self.loss = _half_squares(margin)
-
-    def forward(self, batch: EmbeddedBatch) -> Tensor:
-        """A single number."""
-        return self.loss(batch.embeddings, batch.labels)
 
 
 def _half_squares(margin: float) -> nn.Module:
