@@ -26,6 +26,7 @@ from robustness.config.attacks import PairGoal, PatchConfig, Region
 from robustness.face_regions import region_mask, seen_landmarks
 from robustness.rejection.findings import Finding, headline_epsilon
 from robustness.rejection.pair_trial import PairTrial
+from robustness.rejection.trial_record import TrialRecord
 
 SPEC = PreprocessingSpec.of(find_template("arcface-64"), input_px=56)
 LANDMARKS = seen_landmarks(SPEC)
@@ -158,7 +159,7 @@ def test_a_region_needs_landmarks_within_the_picture() -> None:
 def test_a_region_limits_a_patch_where_epsilon_does_not(name: str, counted: float | None) -> None:
     section = PAIR_ATTACKS[name].section.model_validate({"name": name, "epsilons": [1]})
     trial = PairTrial("model", 0, name, "linf", 1.0, section, None, "dodging")
-    assert headline_epsilon(name, [Finding(trial, {}, Path())]) == counted
+    assert headline_epsilon(name, [Finding(trial, TrialRecord.model_construct(), Path())]) == counted
     assert PAIR_ATTACKS[name].traits.strong == (name == "pgd")
 
 

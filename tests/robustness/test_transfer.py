@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from small_rejection import finding
 from torch import Tensor
 from toy_models import Bands, band_images, lgm_model, momentum_ascent, pgd, softmax_model
 
@@ -22,10 +24,8 @@ from robustness.attacks.momentum import diverse, smoothed
 from robustness.attacks.pair_mi_fgsm import PairMIFGSM
 from robustness.attacks.pair_transfer import PairTransfer
 from robustness.attacks.transfer import Transfer
-from robustness.config.attacks import PGDConfig, TransferConfig
+from robustness.config.attacks import TransferConfig
 from robustness.joint_model import joint_classifier, joint_network, joint_verifier
-from robustness.rejection.findings import Finding
-from robustness.rejection.image_trial import ImageTrial
 from robustness.rejection.resume import refuse_other_settings
 
 IMAGES, LABELS = band_images(6)
@@ -178,14 +178,13 @@ def test_several_sources_are_named_and_spared() -> None:
     assert TransferConfig(name="transfer", epsilons=(0.1,), source="a").source_models == ("a",)
 
 
-def test_a_record_from_before_a_key_existed_was_made_with_its_default() -> None:
-    section = PGDConfig(name="pgd", epsilons=(0.1,), steps=7)
-    trial = ImageTrial("model", 0, "pgd", "linf", 0.1, section, None, None)
-    now = {"trial": trial.settings()}
+def test_a_record_from_before_a_key_existed_was_made_with_its_default(tmp_path: Path) -> None:
+    made = finding("pgd", 0.1, [True], tmp_path)
+    now = {"trial": made.trial.settings()}
     before = {"trial": {**now["trial"], "attack": dict(now["trial"]["attack"])}}
     del before["trial"]["attack"]["samples"]
-    finding = Finding(trial, {"about": before}, Path("trials/pgd"))
-    refuse_other_settings(finding, now)
+    earlier = replace(made, record=made.record.model_copy(update={"about": before}))
+    refuse_other_settings(earlier, now)
     now["trial"]["attack"]["samples"] = 20
     with pytest.raises(InputError, match=r"trial\.attack\.samples 1 -> 20"):
-        refuse_other_settings(finding, now)
+        refuse_other_settings(earlier, now)
