@@ -179,7 +179,7 @@ def _calibrated(finished: LoadedRun, spec: PreprocessingSpec, data: Path | None)
     detectors = {name: build_detector(name, finished.model)}
     detector = FittedModel.of(finished.model, fitted_on, detectors=detectors).detectors[name]
     scores = detector.score(features_of(finished.model, clean)).double()
-    return Guard(name, detector, scores.numpy(), _HELD_OUT if data is None else f"aligned photos in {data}")
+    return Guard(name, detector, scores.numpy(), _origin(clean, finished, data))
 
 
 def detector_for(head: Head, labels: Tensor) -> str:
@@ -263,6 +263,16 @@ def _clean_photos(finished: LoadedRun, spec: PreprocessingSpec, data: Path | Non
     if not len(photos):
         raise InputError("clean photos", "must be there", got="none", fix=fix)
     return photos
+
+
+def _origin(clean: FaceImages, finished: LoadedRun, data: Path | None) -> str:
+    """Where clean photos come from, in words."""
+    if data is None:
+        return _HELD_OUT
+    trained = finished.trained_on
+    assert isinstance(trained, FaceImages)  # it is a face run
+    left_out = clean.dataset.sha256 == trained.dataset.sha256
+    return f"aligned photos in {data}{' of people whom the training left out' if left_out else ''}"
 
 
 def _to_fit_on(finished: LoadedRun) -> LabelledImages:

@@ -33,7 +33,15 @@ from faceverif.verification.compare import Comparer
 from faceverif.verification.embeddings import EmbeddedPhotos
 from faceverif.verification.runner import evaluate
 from robustness import guard
-from robustness.guard import GUARD_NAME, _strangers, _to_fit_on, calibrate_guard, detector_for, load_guard
+from robustness.guard import (
+    GUARD_NAME,
+    _origin,
+    _strangers,
+    _to_fit_on,
+    calibrate_guard,
+    detector_for,
+    load_guard,
+)
 from robustness.loaded_run import load_run
 
 pytestmark = pytest.mark.usefixtures("small_inputs")
@@ -243,6 +251,8 @@ def test_of_the_training_set_those_are_clean_whom_the_training_left_out(run: Pat
     fewer = replace(finished, trained_on=replace(photos, class_names=photos.class_names[1:]))
     people = photos.dataset.column("identity")[_strangers(fewer, photos.dataset)]
     assert people.tolist() == [photos.class_names[0]] * PHOTOS
+    words = _origin(photos, fewer, Path("set"))
+    assert words == "aligned photos in set of people whom the training left out"
 
 
 def test_what_a_run_lacks_is_said(run: Path, tmp_path: Path) -> None:
