@@ -9,8 +9,8 @@ from data_prep.alignment.box import BoxTemplate
 from data_prep.alignment.landmarks import LandmarkTemplate
 from data_prep.errors import InputError
 
-# The ArcFace template on 112 x 112 pixels (METHODS, Alignment): left eye, right eye, nose, left and right
-# mouth corner as they lie in the picture, (x, y).
+# The ArcFace template on 112 x 112 pixels (InsightFace's face_align.py): left eye, right eye, nose, left and
+# right mouth corner as they lie in the picture, (x, y).
 ARCFACE_112 = (
     (38.2946, 51.6963),
     (73.5318, 51.5014),

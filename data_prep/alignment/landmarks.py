@@ -57,7 +57,7 @@ def similarity_transform(source: NDArray[np.floating], target: NDArray[np.floati
         target: (points, 2).
 
     Returns:
-        (2, 3) affine matrix for `warp`.
+        (2, 3) affine matrix, for `cv2.warpAffine`.
 
     Raises:
         ValueError: all source points coincide, so no scale exists.

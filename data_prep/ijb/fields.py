@@ -59,9 +59,8 @@ def broken_row(path: Path, row: int, *, rule: str, got: str | None = None) -> In
         rule: what the line must be.
         got: what it says instead; None: the line itself.
     """
-    with path.open(
-        encoding="utf-8-sig", errors="replace"
-    ) as file:  # whose lines end as in the table, by CR too
+    # As text, because its lines then end as those of the table do, by CR too.
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
         rows = (pair for pair in enumerate(file, 1) if pair[1].strip("\n"))
         number, line = next(pair for place, pair in enumerate(rows) if place == row)
     return _unfit(path, number, rule, got or _shown(line))
@@ -77,10 +76,11 @@ def _broken(path: Path, columns: Mapping[str, pa.DataType], rule: str, *, reason
             number += 1
             content = line.removeprefix(_BYTE_ORDER_MARK if number == 1 else b"").rstrip(b"\r\n")
             if content and not _fits(content, form, numbers):
+                shown = _shown(content.decode("utf-8", "replace"))
                 if _fits(b" ".join(content.split()), form, numbers):
                     fix = "Write single spaces between the fields, and none around them, in every line."
-                    return _unfit(path, number, rule, _shown(content.decode("utf-8", "replace")), fix=fix)
-                return _unfit(path, number, rule, _shown(content.decode("utf-8", "replace")))
+                    return _unfit(path, number, rule, shown, fix=fix)
+                return _unfit(path, number, rule, shown)
     if number == 0:
         return InputError(str(path), rule, got="an empty file", fix="Get a complete copy of it.")
     return InputError(str(path), rule, got=reason.splitlines()[0][:200], fix="Get a complete copy of it.")

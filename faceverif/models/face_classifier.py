@@ -30,7 +30,9 @@ CLASSIFIER_NAME = "classifier.safetensors"
 _FILES = ModelFormat("faceverif.face_classifier", command="faceverif train", run="training run")
 _TRAINED, _HELD_OUT = "photos.trained", "photos.held_out"
 _OBJECTIVE = "objective."
-_IF_MOVED = "`calibrate-rejection --trained-on`, or data_path of `reject`, says where they are now."
+_IF_MOVED = (
+    "If the photos moved, name their folder by `calibrate-rejection --trained-on` or data_path of `reject`."
+)
 
 
 @dataclass(frozen=True)
