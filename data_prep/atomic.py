@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from data_prep.errors import InputError
+from data_prep.system_errors import naming_full_disk
 
 if sys.platform != "win32":
     import fcntl
@@ -74,7 +75,8 @@ def unfinished(path: Path, *, folder: bool) -> Iterator[Path]:
         _remove_abandoned(leftover)
     place, held = _new(path, opening, folder=folder)
     try:
-        yield place
+        with naming_full_disk(path):
+            yield place
     finally:
         with suppress(OSError):  # of a disk that is gone: it must not hide the error that ends the block
             _remove(place)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 from data_prep.errors import first_line, printable
 
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
 _FAILED = {
     errno.EISDIR,
@@ -41,7 +45,7 @@ def system_trouble(error: BaseException) -> str | None:
 
 def _trouble(error: BaseException) -> str | None:
     if disk_is_full(error):
-        return "the disk is full. Free some space"
+        return _full_disk(error)
     for cause in _causes(error):
         if isinstance(cause, MemoryError) or any(words in str(cause).lower() for words in _OUT_OF_MEMORY):
             fix = _LESS_ON_A_GPU if "cuda" in str(cause).lower() else _LESS_AT_ONCE
@@ -67,8 +71,42 @@ def disk_is_full(error: BaseException | None) -> bool:
     By the system's words, for not every writer hands on the system's number: torch raises a RuntimeError on
     top of the OSError, safetensors an error of its own.
     """
-    words = [os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT)]
-    return any(word in str(cause) for cause in _causes(error) for word in words)
+    return _number(error) is not None
+
+
+@contextmanager
+def naming_full_disk(path: Path) -> Iterator[None]:
+    """Name the file that a full disk has no room for: the error of a failed write does not say which it was.
+
+    Raises:
+        OSError: the disk is full; with the path.
+    """
+    try:
+        yield
+    except Exception as error:
+        number = _number(error)
+        if number is None:
+            raise
+        raise OSError(number, os.strerror(number), str(path)) from error
+
+
+def _number(error: BaseException | None) -> int | None:
+    """Of the system's errors, the one by which a disk is full."""
+    said = [str(cause) for cause in _causes(error)]
+    return next((number for number in _FULL if any(os.strerror(number) in words for words in said)), None)
+
+
+def _full_disk(error: BaseException) -> str:
+    """Which file did not fit, and the room that there is now that what was written of it is removed."""
+    named = (cause.filename for cause in _causes(error) if isinstance(cause, OSError) and cause.filename)
+    file = next(named, None)
+    if file is None:
+        return "the disk is full. Free some space"
+    if _number(error) == errno.EDQUOT:
+        return f"the disk is full for you, whose quota is used up: no room for {file}. Free some space"
+    folder = next(place for place in Path(file).absolute().parents if place.exists())
+    free_mb = shutil.disk_usage(folder).free / 1e6
+    return f"the disk is full: {file} needs more than the {free_mb:,.1f} MB that are free. Free some space"
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

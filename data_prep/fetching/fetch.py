@@ -16,6 +16,7 @@ from data_prep.fetching.unpack import unpack
 from data_prep.file_hash import file_hash
 from data_prep.lock import filled
 from data_prep.progress import progress, say
+from data_prep.system_errors import naming_full_disk
 
 _TIMEOUT_S = 60
 _BLOCK = 2**20
@@ -102,7 +103,7 @@ def _receive(file: RemoteFile, part: Path) -> None:
     with response:
         begun = begun if response.status == http.HTTPStatus.PARTIAL_CONTENT else 0
         expected = _length(response, begun)
-        with part.open("ab" if begun else "wb") as target:
+        with naming_full_disk(part), part.open("ab" if begun else "wb") as target:
             for block in _blocks(response, file.name, begun=begun, expected=expected):
                 target.write(block)
     if expected is not None and part.stat().st_size != expected:

@@ -17,6 +17,7 @@ from data_prep.own_files import read_guarded
 from data_prep.prepare.parts import PART_ENDING, rows_of_part
 from data_prep.prepare.task import BY_SYSTEM, Row, as_line
 from data_prep.progress import say
+from data_prep.system_errors import naming_full_disk
 
 
 class Journal:
@@ -78,9 +79,10 @@ class Journal:
 
     def add(self, rows: list[Row]) -> None:
         """Take rows whose crops are on disk."""
-        for row in rows:
-            self._note(row["photo"], self._append(row), row["reason"])
-        self._file.flush()
+        with naming_full_disk(self._path):
+            for row in rows:
+                self._note(row["photo"], self._append(row), row["reason"])
+            self._file.flush()
 
     def take_parts(self, folder: Path) -> None:
         """Take the rows that workers kept, and remove their folder, which need not be there."""
@@ -108,8 +110,9 @@ class Journal:
         if damaged:
             say(f"{self._path}: {damaged:,} damaged lines; their photos are aligned again")
         if begin == 0:
-            self._append(header)
-            self._file.flush()
+            with naming_full_disk(self._path):
+                self._append(header)
+                self._file.flush()
 
     def _note(self, photo: str, begin: int, reason: str | None) -> None:
         self._begins[photo] = begin

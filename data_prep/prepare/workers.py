@@ -28,6 +28,7 @@ from data_prep.prepare.task import UNUSABLE_NAME, AlignSettings, Row, Task
 from data_prep.quality.columns import quality_of_face
 from data_prep.quality.sharpness import sharpness
 from data_prep.sources import SourcePhoto
+from data_prep.system_errors import naming_full_disk
 from data_prep.work.job import Job
 
 _PIXELS_AT_ONCE = 4_000_000
@@ -251,8 +252,9 @@ def _write_crop(out: Path, crop: str, data: bytes) -> Row:
     """
     path = out / crop
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
+        with naming_full_disk(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
     except OSError as error:
         if error.errno not in _NAME_ERRORS:
             raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -18,10 +19,14 @@ import torch
 
 from data_prep import atomic
 from data_prep.atomic import folder_whole, refuse_busy, refuse_file, write_text, written_whole
+from data_prep.dataset.manifest import JOURNAL_NAME
 from data_prep.errors import InputError
 from data_prep.lock import filled
-from data_prep.system_errors import disk_is_full, system_trouble
+from data_prep.prepare.journal import Journal
+from data_prep.prepare.workers import _write_crop
+from data_prep.system_errors import disk_is_full, naming_full_disk, system_trouble
 from faceverif.cli import entry
+from faceverif.training.logs.metrics_log import CSV_NAME, MetricsLog
 
 
 def names(folder: Path) -> list[str]:
@@ -183,6 +188,43 @@ def test_what_the_system_refuses_is_one_line_and_2(
             entry.main()
         [said] = capsys.readouterr().err.splitlines()
         assert said.startswith(f"faceverif: {line}")
+
+
+def full(number: int) -> OSError:
+    """As the system raises it from a write: without the file's name."""
+    return OSError(number, os.strerror(number))
+
+
+@pytest.mark.parametrize("write", [written_whole, folder_whole, naming_full_disk])
+@pytest.mark.parametrize("raised", [lambda error: error, chained])
+def test_a_full_disk_names_the_file_and_the_room(write: Any, raised: Any, tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No space left") as stopped, write(tmp_path / "new" / "m.onnx"):
+        raise raised(full(errno.ENOSPC))
+    said = rf"the disk is full: {tmp_path}/new/m\.onnx needs more than the [\d,]+\.\d MB that are free\. "
+    assert re.match(said, str(system_trouble(stopped.value)))
+    assert not list(tmp_path.rglob("*.onnx"))
+    with pytest.raises(OSError, match="quota") as stopped, write(tmp_path / "m.onnx"):
+        raise raised(full(errno.EDQUOT))
+    assert f"quota is used up: no room for {tmp_path}/m.onnx" in str(system_trouble(stopped.value))
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_writers_without_an_unfinished_file_name_it_too(tmp_path: Path) -> None:
+    for name in ("crop.jpg", JOURNAL_NAME, CSV_NAME):
+        (tmp_path / name).symlink_to("/dev/full")
+    journal, log = Journal(tmp_path / JOURNAL_NAME), object.__new__(MetricsLog)
+    log._path, log._columns = tmp_path / CSV_NAME, ["step"]
+    writes: dict[str, Callable[[], Any]] = {
+        "crop.jpg": lambda: _write_crop(tmp_path, "crop.jpg", b"x"),
+        JOURNAL_NAME: lambda: journal.add([{"photo": "a", "reason": None}]),
+        CSV_NAME: lambda: log.write({"step": 1}),
+    }
+    for name, write in writes.items():
+        with pytest.raises(OSError, match="No space left") as stopped:
+            write()
+        assert f"the disk is full: {tmp_path / name} needs" in str(system_trouble(stopped.value))
+    with pytest.raises(OSError, match="No space left"):
+        journal._file.close()
 
 
 def test_memory_that_numpy_or_torch_cannot_get_is_told() -> None:

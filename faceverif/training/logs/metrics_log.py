@@ -11,6 +11,7 @@ from data_prep.atomic import written_whole
 from data_prep.errors import first_line
 from data_prep.own_files import read_guarded
 from data_prep.progress import say
+from data_prep.system_errors import naming_full_disk
 from faceverif.training.logs.loggers.base import Logger
 from faceverif.training.logs.loggers.tensorboard import TensorBoardLogger
 
@@ -72,7 +73,10 @@ class MetricsLog:
 
     def write(self, row: Mapping[str, float]) -> None:
         """Append a row and show its figures; step, epoch and seconds say where they belong."""
-        with self._path.open("a", newline="", encoding="utf-8") as file:
+        with (
+            naming_full_disk(self._path),
+            self._path.open("a", newline="", encoding="utf-8") as file,
+        ):
             csv.DictWriter(file, self._columns).writerow({key: _text(value) for key, value in row.items()})
         self.rows += 1
         figures = {
