@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +18,16 @@ _SHORTEST_S = 2.0  # that a rate is measured over
 def say(text: str) -> None:
     """One line to the user, on stderr, so that stdout stays for results."""
     print(printable(text), file=sys.stderr, flush=True)
+
+
+def open_closed_streams() -> None:
+    """Give a process that was started without stdout or stderr (`2>&-`, some daemons) one that goes nowhere.
+
+    Python has None there: what is said on stderr would go to stdout, and asking for a terminal would fail.
+    """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 -- as long as the process
 
 
 def let_console_take_any_text() -> None:

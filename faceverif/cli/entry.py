@@ -12,7 +12,7 @@ import typer
 
 from data_prep.errors import InputError, printable
 from data_prep.printed_command import printed_command
-from data_prep.progress import let_console_take_any_text
+from data_prep.progress import let_console_take_any_text, open_closed_streams
 from data_prep.system_errors import system_trouble
 from faceverif.cli.app import command_line, continues
 from faceverif.cli.threads import let_threads_sleep
@@ -24,6 +24,7 @@ _REFUSED, _INTERRUPTED = 2, 130
 
 def main() -> None:
     """Entry point: an error that the user can fix is one line and exit code 2, never a traceback."""
+    open_closed_streams()
     let_console_take_any_text()
     let_threads_sleep()
     try:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from data_prep import progress as module
-from data_prep.progress import progress
+from data_prep.progress import progress, say
+from faceverif.cli import main
 
 
 class Clock:
@@ -32,3 +35,18 @@ def test_starting_up_says_nothing_about_the_time_left(
         "align: 50/100, 3.0 images/s, 0:17 left",
         "align: 100/100, 1.4 images/s, 0:00 left",
     ]
+
+
+def test_a_command_without_stderr_says_nothing_on_stdout(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["faceverif", "--version"])
+    monkeypatch.setattr(sys, "stderr", None)  # as `2>&-` leaves it
+    with pytest.raises(SystemExit):
+        main()
+    version = capsys.readouterr().out
+    with progress("align", total=1) as advance:
+        say("a note")
+        advance(1, "")
+    sys.stderr.close()
+    assert (len(version.splitlines()), capsys.readouterr().out) == (1, "")
