@@ -49,6 +49,25 @@ def folder_whole(path: Path) -> Iterator[Path]:
         os.replace(place, path)
 
 
+@contextmanager
+def files_whole(folder: Path) -> Iterator[Path]:
+    """A folder for files that belong together; they replace those in `folder` when the block ends well.
+
+    When it does not, the earlier files stay: a result never has files of two runs. What the block does not
+    write stays in `folder`, but each folder that it writes replaces the earlier one as a whole.
+
+    Yields:
+        a folder in `folder`, which need not be there yet.
+    """
+    with naming_full_disk(folder), unfinished(folder / "files", folder=True) as place:
+        yield place
+        for new in sorted(place.iterdir()):
+            old = folder / new.name
+            if old.is_dir():
+                shutil.rmtree(old)
+            os.replace(new, old)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a whole text file, UTF-8, or leave what was there."""
     with written_whole(path) as unfinished:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -14,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from data_prep.atomic import write_text, written_whole
+from data_prep.atomic import files_whole, write_text, written_whole
 from data_prep.dataset.crops import side_by_side
 from data_prep.dataset.exclusions import ExclusionList, write_exclusions
 from data_prep.dataset.manifest import AlignedDataset, Status
@@ -211,13 +210,13 @@ def _examine(train: People, against: People, *, settings: AuditSettings) -> Audi
 
 def _write(found: Audit, out: Path, *, about: dict[str, Any]) -> None:
     """Exclusions, pictures, numbers, and the report made of them."""
-    write_exclusions(out / EXCLUSIONS_NAME, excluded(found.answers), warnings=found.warnings)
-    shutil.rmtree(out / PICTURES_NAME, ignore_errors=True)  # those of an earlier audit show other suspicions
-    sections = [_answer(answer, out) for answer in found.answers]
-    listed = ExclusionList.read(out / EXCLUSIONS_NAME).described()
-    content = about | {"warnings": found.warnings, "exclusions": listed, "sections": sections}
-    write_text(out / AUDIT_NAME, json.dumps(content, indent=2) + "\n")
-    write_audit_report(out)
+    with files_whole(out) as files:
+        write_exclusions(files / EXCLUSIONS_NAME, excluded(found.answers), warnings=found.warnings)
+        sections = [_answer(answer, files) for answer in found.answers]
+        listed = ExclusionList.read(files / EXCLUSIONS_NAME).described()
+        content = about | {"warnings": found.warnings, "exclusions": listed, "sections": sections}
+        write_text(files / AUDIT_NAME, json.dumps(content, indent=2) + "\n")
+        write_audit_report(files)
 
 
 def _answer(answer: Answer, out: Path) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +23,6 @@ def most_wrong(result: IdentificationResult, *, mated: bool, count: int = HARDES
 def write_pictures(result: IdentificationResult, figures: Path) -> None:
     """Write both crops of each, side by side, as ROW.jpg after its row in the searches."""
     for mated, name in ((True, WRONG_NAME), (False, STRANGERS_NAME)):
-        shutil.rmtree(figures / name, ignore_errors=True)  # those of earlier searches are of other rows
         for row in most_wrong(result, mated=mated):
             pair = [result.probes.rows[row], result.gallery.rows[result.best[row]]]
             save_pair(result.dataset, pair, figures / name / f"{row}.jpg")

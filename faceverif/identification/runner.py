@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from data_prep.atomic import refuse_file, write_text, written_whole
+from data_prep.atomic import files_whole, refuse_file, write_text
 from data_prep.dataset.packed import load_aligned
 from data_prep.lock import filled
 from data_prep.protocols.identification import IdentificationProtocol
@@ -104,13 +104,13 @@ def rank(
 
 def write_result(result: IdentificationResult, out: Path) -> None:
     """Write the files of searches into a folder: what each found, pictures, numbers, and the report."""
-    with written_whole(out / SEARCHES_NAME) as unfinished:
-        pq.write_table(result.table(), unfinished)
-    write_pictures(result, out / FIGURES_NAME)
-    write_text(out / RESULT_NAME, json.dumps(result.as_json(), indent=2) + "\n")
     from faceverif.identification.page import write_identification_report  # brings matplotlib
 
-    write_identification_report(out)
+    with files_whole(out) as files:
+        pq.write_table(result.table(), files / SEARCHES_NAME)
+        write_pictures(result, files / FIGURES_NAME)
+        write_text(files / RESULT_NAME, json.dumps(result.as_json(), indent=2) + "\n")
+        write_identification_report(files)
 
 
 def _warnings(embedded: EmbeddedPhotos, rows: NDArray[np.int64], copied: int) -> list[str]:

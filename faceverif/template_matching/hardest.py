@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +31,6 @@ def write_hardest(result: TemplateResult, out: Path) -> dict[str, list[dict[str,
         genuine and impostor -> picture, left, right, score and fallback of each, hardest first.
     """
     folder = out / FIGURES_NAME / PAIRS_NAME
-    shutil.rmtree(folder, ignore_errors=True)  # those of an earlier comparison show other pairs
     kinds = {"genuine": True, "impostor": False}
     return {
         kind: [_shown(result, int(row), folder) for row in hardest_pairs(result, same=same)]

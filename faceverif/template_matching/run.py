@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from data_prep.atomic import write_text, written_whole
+from data_prep.atomic import files_whole, write_text
 from data_prep.lock import filled
 from faceverif.models import Embedder
 from faceverif.provenance import git_commit, result_versions
@@ -61,20 +61,20 @@ def compare_templates(embedder: Embedder, task: TemplateTask, *, folder: Path) -
 
 def write_result(result: TemplateResult, out: Path) -> None:
     """Write the files of a result: scores, figures, numbers, and the report made of them."""
-    with written_whole(out / SCORES_NAME) as unfinished:
+    from faceverif.template_matching.report import write_template_report  # brings matplotlib
+
+    with files_whole(out) as files:
         writer: pq.ParquetWriter | None = None
         try:
             for table in result.tables():
-                writer = writer or pq.ParquetWriter(unfinished, table.schema, compression="zstd")
+                writer = writer or pq.ParquetWriter(files / SCORES_NAME, table.schema, compression="zstd")
                 writer.write_table(table)
         finally:
             if writer is not None:
                 writer.close()
-    shown = write_hardest(result, out)
-    write_text(out / RESULT_NAME, json.dumps(result.as_json() | {"hardest": shown}, indent=2) + "\n")
-    from faceverif.template_matching.report import write_template_report  # brings matplotlib
-
-    write_template_report(result, out)
+        shown = write_hardest(result, files)
+        write_text(files / RESULT_NAME, json.dumps(result.as_json() | {"hardest": shown}, indent=2) + "\n")
+        write_template_report(result, files)
 
 
 def _measured(

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from data_prep.atomic import write_text, written_whole
+from data_prep.atomic import files_whole, write_text
 from data_prep.ijb import SearchProtocol, TemplateList
 from data_prep.lock import filled
 from faceverif.identification.metrics import MOST_RANKS, IdentificationMetrics, Searches
@@ -89,28 +89,25 @@ def search_gallery(
 
 def write_search_result(result: SearchResult, out: Path) -> None:
     """Write the files of searches: what each probe found, numbers, figures, and the report."""
-    for name in result.galleries:
-        with written_whole(out / f"searches-{name}.parquet") as unfinished:
-            pq.write_table(result.table(name), unfinished)
-    facts = result.as_json()
-    write_text(out / RESULT_NAME, json.dumps(facts, indent=2) + "\n")
     from faceverif.identification.figures import identification_panels  # brings matplotlib
     from faceverif.report.pages import REPORT_NAME, write_page
     from faceverif.report.plotting import house_style
     from faceverif.report.svg import save_panels
 
-    figures = {}
-    with house_style():
+    facts, figures = result.as_json(), {}
+    with files_whole(out) as files, house_style():
+        write_text(files / RESULT_NAME, json.dumps(facts, indent=2) + "\n")
         for name, found in result.galleries.items():
+            pq.write_table(result.table(name), files / f"searches-{name}.parquet")
             panels = identification_panels(found.metrics.searches)
             named = [replace(panel, name=f"{panel.name}-{name}") for panel in panels]
-            figures[name] = save_panels(named, out / FIGURES_NAME)
-    write_page(
-        out / REPORT_NAME,
-        "template_searches.html.j2",
-        kind="Face identification by IJB templates",
-        title=result.protocol.name,
-        numbers={name: facts[name] for name in ("mean_rank", "mean_tpir_at_fpir")},
-        facts=facts,
-        figures=figures,
-    )
+            figures[name] = save_panels(named, files / FIGURES_NAME)
+        write_page(
+            files / REPORT_NAME,
+            "template_searches.html.j2",
+            kind="Face identification by IJB templates",
+            title=result.protocol.name,
+            numbers={name: facts[name] for name in ("mean_rank", "mean_tpir_at_fpir")},
+            facts=facts,
+            figures=figures,
+        )

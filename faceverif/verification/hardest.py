@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -30,7 +29,6 @@ def hardest_pairs(result: VerificationResult, *, same: bool, count: int = HARDES
 
 def write_hardest_pairs(result: VerificationResult, folder: Path) -> None:
     """Write both crops of each, side by side, as ROW.jpg after its row in the scores."""
-    shutil.rmtree(folder, ignore_errors=True)  # those of an earlier verification are of other rows
     photos = result.photos
     for pair in [*hardest_pairs(result, same=True), *hardest_pairs(result, same=False)]:
         rows = [photos.rows[photos.left[pair]], photos.rows[photos.right[pair]]]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from data_prep.atomic import refuse_file, write_text, written_whole
+from data_prep.atomic import files_whole, refuse_file, write_text
 from data_prep.dataset.packed import load_aligned
 from data_prep.lock import filled
 from data_prep.protocols import VerificationProtocol, protocol_on
@@ -138,10 +138,10 @@ def fitted_score(embedder: Embedder, options: VerificationOptions) -> FittedMaha
 
 def write_result(result: VerificationResult, out: Path) -> None:
     """Write a verification's files into a folder: scores, figures, numbers, and the report made of them."""
-    with written_whole(out / SCORES_NAME) as unfinished:
-        pq.write_table(result.table(), unfinished)
-    write_hardest_pairs(result, out / FIGURES_NAME / PAIRS_NAME)
-    write_text(out / RESULT_NAME, json.dumps(result.as_json(), indent=2) + "\n")
     from faceverif.report.run_page import write_verification_report  # brings matplotlib
 
-    write_verification_report(out)
+    with files_whole(out) as files:
+        pq.write_table(result.table(), files / SCORES_NAME)
+        write_hardest_pairs(result, files / FIGURES_NAME / PAIRS_NAME)
+        write_text(files / RESULT_NAME, json.dumps(result.as_json(), indent=2) + "\n")
+        write_verification_report(files)

@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from data_prep import atomic
-from data_prep.atomic import folder_whole, refuse_busy, refuse_file, write_text, written_whole
+from data_prep.atomic import files_whole, folder_whole, refuse_busy, refuse_file, write_text, written_whole
 from data_prep.dataset.manifest import JOURNAL_NAME
 from data_prep.errors import InputError
 from data_prep.lock import filled
@@ -188,6 +188,37 @@ def test_what_the_system_refuses_is_one_line_and_2(
             entry.main()
         [said] = capsys.readouterr().err.splitlines()
         assert said.startswith(f"faceverif: {line}")
+
+
+def contents(folder: Path) -> dict[str, str]:
+    return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_files_that_belong_together_replace_the_earlier_ones_together(tmp_path: Path) -> None:
+    def write(mark: str, figures: int, *, stops: bool = False) -> None:
+        with files_whole(tmp_path / "out") as files:
+            (files / "result.json").write_text(mark)
+            (files / "figures").mkdir()
+            for number in range(figures):
+                (files / f"figures/{number}.svg").write_text(mark)
+            if stops:
+                raise full(errno.ENOSPC)
+            (files / "report.html").write_text(mark)
+
+    write("a", 2)
+    (tmp_path / "out/.lock").touch()
+    first = contents(tmp_path / "out")
+    with pytest.raises(OSError, match="No space left") as stopped:
+        write("b", 1, stops=True)
+    assert f"the disk is full: {tmp_path / 'out'} needs" in str(system_trouble(stopped.value))
+    assert contents(tmp_path / "out") == first
+    write("c", 1)
+    assert contents(tmp_path / "out") == {
+        ".lock": "",
+        "figures/0.svg": "c",
+        "report.html": "c",
+        "result.json": "c",
+    }
 
 
 def full(number: int) -> OSError:

@@ -45,6 +45,29 @@ def run(whole: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(whole, tmp_path / "run"))
 
 
+def test_a_stopped_second_verification_leaves_the_files_of_the_first(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = run / "verification/dev"
+    first = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    dataset = write_faces(tmp_path / "others", people=5, noise=90)
+    pairs = protocol_alone(write_pairs(tmp_path / "pairs.csv", people=5))
+    other = evaluate(EmbeddedPhotos(pattern_embedder(), dataset, flip=False), pairs, subtract_mean=False)
+
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("faceverif.report.run_page.write_page", stop)
+        with pytest.raises(KeyboardInterrupt):
+            write_result(other, out)
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == first
+    write_result(other, out)
+    pictures = {int(path.stem) for path in (out / "figures/pairs").iterdir()}
+    assert pictures <= set(range(len(pairs)))
+    assert json.loads((run / RESULT).read_text())["pairs"] == len(pairs)
+
+
 def never_a_traceback(read: Callable[[], object]) -> bool:
     """Whether it was refused, on one line."""
     try:

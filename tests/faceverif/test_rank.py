@@ -76,6 +76,22 @@ def test_every_file_is_written_and_agrees(data: Path, tmp_path: Path) -> None:
     assert "FPIR 0.01 is not resolved by 48 probes of strangers" in result.text()
 
 
+def test_a_stopped_second_search_leaves_the_files_of_the_first(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    rank(pattern_embedder(), data, write_lists(tmp_path), out=out, flip=False)
+    first = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("faceverif.identification.page.write_page", stop)
+    with pytest.raises(KeyboardInterrupt):
+        rank(pattern_embedder(), data, write_lists(tmp_path, gallery_photos=2), out=out, flip=False)
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == first
+
+
 def test_each_search_finds_the_gallery_photo_with_the_largest_cosine(data: Path, tmp_path: Path) -> None:
     protocol = write_lists(tmp_path, gallery_photos=2)
     result = run(data, protocol)
