@@ -156,7 +156,8 @@ class ClassifierRun(EpochLoop[ImageBatch]):
         """What speaks against the settings, and classes without training images."""
         absence = warning_of_absence(self.train)
         missing = [f"warning: {absence}"] if absence else []
-        late = warnings_beyond_the_end(self.config.schedule, epochs=self.config.training.epochs)
+        training = self.config.training
+        late = warnings_beyond_the_end(self.config.schedule, training.adversarial, epochs=training.epochs)
         return [*late, *self.log.opposite.warnings, *warnings_of_lengths(self.config), *missing]
 
     def batches(self) -> Iterator[ImageBatch]:

@@ -135,7 +135,8 @@ class TrainingRun(EpochLoop[Batch]):
         lengths = warnings_of_lengths(self.config, mean_square=self.config.backbone.mean_square)
         embedder, trained = self.embedder(), fingerprints(self.photos.dataset, self.photos.rows)
         seen = filter(None, (check.seen_warning(embedder, trained) for check in self.checks))
-        late = warnings_beyond_the_end(self.config.schedule, epochs=self.config.training.epochs)
+        training = self.config.training
+        late = warnings_beyond_the_end(self.config.schedule, training.adversarial, epochs=training.epochs)
         return [*late, *self.log.opposite.warnings, *lengths, *seen]
 
     def begin(self) -> None:

@@ -22,7 +22,7 @@ from faceverif.training.fabric import leave_to_processes
 from faceverif.training.logs.step_figures import StepFigures
 from faceverif.training.optimizer import build_optimizer, set_learning_rate
 from faceverif.training.randomness import counted_seed
-from faceverif.training.schedule import learning_rate_factor, margin_progress
+from faceverif.training.schedule import attack_share, learning_rate_factor, margin_progress
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -136,7 +136,7 @@ class OneStep(ABC, Generic[Batch]):
         attack = self.config.training.adversarial
         if attack is None or not self.attacking:
             return 0.0
-        return min(1.0, (step + 1) / self.steps_per_epoch / max(attack.warmup_epochs, 1e-9))
+        return attack_share(attack, epoch=(step + 1) / self.steps_per_epoch)
 
     def compute_gradients(
         self, batch: Batch, *, step: int, stop: bool = False, save: bool = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from faceverif.config.adversarial import AdversarialConfig
 from faceverif.config.optimisation import CosineConfig, PolynomialConfig, ScheduleConfig, StepConfig
 
 
@@ -33,8 +34,21 @@ def margin_progress(config: ScheduleConfig, *, epoch: float) -> float:
     return min(1.0, epoch / config.margin_warmup_epochs) if config.margin_warmup_epochs else 1.0
 
 
-def warnings_beyond_the_end(config: ScheduleConfig, *, epochs: int) -> list[str]:
-    """What of a schedule the training never comes to, as after `training.epochs` alone was lowered."""
+def attack_share(config: AdversarialConfig, *, epoch: float) -> float:
+    """The share of the attack's epsilon that is in force, from 0 to 1."""
+    return min(1.0, epoch / config.warmup_epochs) if config.warmup_epochs else 1.0
+
+
+def warnings_beyond_the_end(
+    config: ScheduleConfig, attack: AdversarialConfig | None, *, epochs: int
+) -> list[str]:
+    """What of a schedule the training never comes to, as after `training.epochs` alone was lowered.
+
+    Args:
+        config: of rate and margin.
+        attack: of adversarial training, whose epsilon has a warm-up too; None: it is plain.
+        epochs: length of the training.
+    """
     warnings = []
     after = f"but the training ends after {epochs}"
     if config.warmup_epochs > epochs:
@@ -46,6 +60,12 @@ def warnings_beyond_the_end(config: ScheduleConfig, *, epochs: int) -> list[str]
         share = margin_progress(config, epoch=epochs)
         warnings.append(
             f"warning: schedule.margin_warmup_epochs is {config.margin_warmup_epochs:g}, {after}: the margin "
+            f"never exceeds {share:.0%} of its value. Lower it, or raise training.epochs."
+        )
+    if attack is not None and attack.warmup_epochs > epochs:
+        share = attack_share(attack, epoch=epochs)
+        warnings.append(
+            f"warning: training.adversarial.warmup_epochs is {attack.warmup_epochs:g}, {after}: epsilon "
             f"never exceeds {share:.0%} of its value. Lower it, or raise training.epochs."
         )
     if isinstance(config, StepConfig) and (never := [each for each in config.at_epochs if each >= epochs]):

@@ -156,6 +156,8 @@ class RejectionConfig(Section):
         models, attacks = [model.name for model in self.models], [each.called for each in self.attacks]
         pairs = [each.called for each in self.pair_attacks]
         _refuse_twice("models", "must differ in their names", models)
+        for key, values in self._counted():
+            _refuse_twice(key, "must differ", values)
         for key, labels in (("attacks", attacks), ("pairs.attacks", pairs)):
             _refuse_twice(key, "must differ in their labels; give them some", labels)
             for label in labels:
@@ -216,6 +218,18 @@ class RejectionConfig(Section):
             )
         return self
 
+    def _counted(self) -> Iterator[tuple[str, Sequence[object]]]:
+        """Lists whose entries each have rows or files of their own; one that stands twice would count twice.
+
+        The same training twice would be a mean over two, without any spread.
+        """
+        yield "rates", self.rates
+        yield "controls.changes", self.controls.changes
+        yield "pairs.goals", () if self.pairs is None else self.pairs.goals
+        for place, model in enumerate(self.models):
+            yield f"models.{place}.seeds", model.seeds
+            yield f"models.{place}.runs", [run.resolve() for run in model.runs]
+
     def _attacks_by_key(self) -> Iterator[tuple[str, AttackSection]]:
         """Every attack with its key path."""
         for key, attacks in (("attacks", self.attacks), ("pairs.attacks", self.pair_attacks)):
@@ -231,7 +245,7 @@ class RejectionConfig(Section):
         return next(model for model in self.models if model.name == name)
 
 
-def _refuse_twice(key: str, rule: str, names: Sequence[str]) -> None:
+def _refuse_twice(key: str, rule: str, names: Sequence[object]) -> None:
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise broken_rule(key, rule, got=f"{twice[0]} twice")

@@ -10,9 +10,15 @@ import pytest
 from pydantic import TypeAdapter
 
 from data_prep.errors import InputError
+from faceverif.config.adversarial import AdversarialConfig
 from faceverif.config.optimisation import ScheduleConfig
 from faceverif.training.order import RemainingBatches, steps_per_epoch
-from faceverif.training.schedule import learning_rate_factor, margin_progress, warnings_beyond_the_end
+from faceverif.training.schedule import (
+    attack_share,
+    learning_rate_factor,
+    margin_progress,
+    warnings_beyond_the_end,
+)
 
 
 def factor(epoch: float, **config: Any) -> float:
@@ -47,7 +53,7 @@ def test_margin_grows_to_all_of_it() -> None:
 
 def late(epochs: int, **config: Any) -> list[str]:
     schedule: ScheduleConfig = TypeAdapter(ScheduleConfig).validate_python(config)
-    return warnings_beyond_the_end(schedule, epochs=epochs)
+    return warnings_beyond_the_end(schedule, None, epochs=epochs)
 
 
 def test_what_a_shortened_training_never_comes_to_is_warned_of() -> None:
@@ -58,6 +64,16 @@ def test_what_a_shortened_training_never_comes_to_is_warned_of() -> None:
     rate, margin = late(2, name="cosine", warmup_epochs=4.0, margin_warmup_epochs=6.0)
     assert "the learning rate never reaches its full value" in rate
     assert "the margin never exceeds 33% of its value" in margin
+
+
+def test_an_attack_that_never_reaches_its_epsilon_is_warned_of() -> None:
+    schedule: ScheduleConfig = TypeAdapter(ScheduleConfig).validate_python({"name": "cosine"})
+    attack = AdversarialConfig(attack="pgd", epsilon=0.3, warmup_epochs=5.0)
+    [warning] = warnings_beyond_the_end(schedule, attack, epochs=2)
+    assert "training.adversarial.warmup_epochs is 5, but the training ends after 2" in warning
+    assert "epsilon never exceeds 40% of its value" in warning
+    assert warnings_beyond_the_end(schedule, attack, epochs=5) == []
+    assert [attack_share(attack, epoch=epoch) for epoch in (1, 5, 9)] == [0.2, 1.0, 1.0]
 
 
 def test_a_schedule_that_ends_with_the_training_is_not_warned_of() -> None:

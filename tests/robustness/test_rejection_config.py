@@ -14,6 +14,15 @@ from faceverif.config.yaml_text import parse_yaml
 from robustness.rejection.config import RejectionConfig
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "rejection"
+TWO_SEEDS = {"name": "softmax", "settings": {}, "seeds": [3, 3], "detector": "affinity"}
+TWO_RUNS = {"name": "softmax", "runs": ["r", "./r"], "detector": "affinity"}
+PAIRS = {
+    "data": "d",
+    "protocol": "p",
+    "calibration_protocol": "c",
+    "goals": ["dodging", "dodging"],
+    "attacks": [{"name": "fgsm", "epsilons": [0.1]}],
+}
 
 
 @pytest.mark.parametrize(
@@ -85,6 +94,11 @@ CONFIGS = Path(__file__).parents[2] / "configs" / "rejection"
             {"rates": [0.005, 0.2], "calibration": 150},
             r"^calibration: must be at least 199 .* rates may be 0\.0067 or more; got 150",
         ),
+        ({"rates": [0.05, 0.2, 0.05]}, r"^rates: must differ; got 0\.05 twice"),
+        ({"controls": {"changes": ["noise", "noise"]}}, r"^controls\.changes: must differ; got noise twice"),
+        ({"models": [TWO_SEEDS]}, r"^models\.0\.seeds: must differ; got 3 twice"),
+        ({"models": [TWO_RUNS]}, r"^models\.0\.runs: must differ; got .*r twice"),
+        ({"pairs": PAIRS}, r"^pairs\.goals: must differ; got dodging twice"),
     ],
 )
 def test_settings_that_make_no_sense(changes: dict[str, Any], rule: str) -> None:
