@@ -305,7 +305,7 @@ def certificates_in(folder: Path) -> Path:
 
 def check_in(folder: Path) -> Path:
     report = CheckReport(Path(LONG), "a folder of photos per identity", ["3 photos of 2 identities"])
-    report.count("photos cannot be decoded (truncated)", [LONG, *"abcdefgh"])
+    report.count("photo", "that cannot be decoded (truncated)", [LONG, *"abcdefgh"])
     return write_check_page(report, folder / "check")
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from data_prep.check.look import Broken, Look
 from data_prep.check.names import doubtful_names
 from data_prep.check.report import CheckReport, report_looked
+from data_prep.counted import counted
 from data_prep.dataset.crops import Crops, decode_crop
 from data_prep.dataset.manifest import AlignedDataset, Status
 from data_prep.quality.columns import photo_quality
@@ -32,10 +33,12 @@ def examine_aligned(path: Path, report: CheckReport, look: Look) -> None:
     report.facts.append(f"{header.template}, {header.policy}, manifest sha256 {dataset.sha256}")
     counts = ", ".join(f"{len(dataset.with_status(status)):,} {status.value}" for status in Status)
     identities = dataset.table.column("identity").drop_null().unique().to_pylist()
-    report.facts.append(f"{len(dataset):,} photos of {len(identities):,} identities: {counts}")
+    report.facts.append(
+        f"{counted(len(dataset), 'photo')} of {counted(len(identities), 'identity')}: {counts}"
+    )
     report.facts += _without_a_face(dataset)
-    for what, names in doubtful_names(identities, map(str, dataset.column("photo"))).items():
-        report.count(what, names)
+    for (noun, trouble), names in doubtful_names(identities, map(str, dataset.column("photo"))).items():
+        report.count(noun, trouble, names)
     report.facts.append(_quality_text(dataset))
     _examine_crops(dataset, report, look)
 
@@ -66,15 +69,15 @@ def _examine_crops(dataset: AlignedDataset, report: CheckReport, look: Look) -> 
     gone = set(dataset.crops.missing(rows))
     missing = {row for row in rows.tolist() if dataset.crops.name(row) in gone}
     names = dataset.column("crop")
-    report.count("crops are missing or have zero bytes", [names[row] for row in sorted(missing)])
+    report.count("crop", "missing or with zero bytes", [names[row] for row in sorted(missing)])
     looked_at = look.sample([row for row in rows.tolist() if row not in missing])
     job = _ReadCrops(dataset.root, dataset.crops, _crop_hashes(dataset, rows, report))
     found = look.broken("read", looked_at, job)
     changed = [row for row, reason in found if reason == _CHANGED]
     broken = [row for row, reason in found if reason == _UNREADABLE]
-    report.count("crops are no longer what was written", [names[row] for row in changed])
+    report.count("crop", "changed since the manifest was written", [names[row] for row in changed])
     side = dataset.header.crop_px
-    report.count(f"crops cannot be read as {side} x {side}", [names[row] for row in broken])
+    report.count("crop", f"that cannot be read as {side} x {side}", [names[row] for row in broken])
     report_looked(len(looked_at), len(rows) - len(missing), len(broken), report)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from data_prep.check.look import Look
 from data_prep.check.report import CheckReport
+from data_prep.counted import counted
 from data_prep.ijb import find_ijb_files, load_template_protocol
 from data_prep.ijb.sizes import SIZES
 from data_prep.protocols import VerificationProtocol, protocol_alone
@@ -22,7 +23,7 @@ def examine_protocol(path: Path, report: CheckReport, look: Look) -> None:
     protocol = protocol_alone(path, allow_partial=True)
     genuine = int(protocol.same.sum())
     report.facts.append(
-        f"{protocol.name}: {len(protocol):,} pairs, {genuine:,} genuine and "
+        f"{protocol.name}: {counted(len(protocol), 'pair')}, {genuine:,} genuine and "
         f"{len(protocol) - genuine:,} impostor, {protocol.size.folds} folds; {protocol.fold_rule}"
     )
     report.facts.append(f"{protocol.reading}; sha256 {protocol.sha256}")
@@ -46,9 +47,9 @@ def examine_templates(path: Path, report: CheckReport, look: Look) -> None:
     pairs, ids = protocol.pairs, protocol.photos.ids
     again, both = pairs.repeated()
     if len(again):
-        report.facts.append(f"{len(again):,} pairs stand in the list before, and count again")
+        report.facts.append(f"{counted(len(again), 'repeated pair')}, counted each time")
     named = [f"{ids[pairs.left[place]]} and {ids[pairs.right[place]]}" for place in both]
-    report.count("pairs of IJB templates stand in the list as genuine and as impostor", named)
+    report.count("pair", "of IJB templates both as genuine and as impostor", named)
 
 
 def _report_repeats(protocol: VerificationProtocol, report: CheckReport) -> None:
@@ -56,11 +57,11 @@ def _report_repeats(protocol: VerificationProtocol, report: CheckReport) -> None
     left, right = protocol.left, protocol.right
     found = RepeatedPairs.of(left, right, protocol.same.tolist())
     if found.again:
-        report.facts.append(f"{len(found.again):,} pairs stand in the list before, and count again")
+        report.facts.append(f"{counted(len(found.again), 'repeated pair')}, counted each time")
     themselves = {left[pair] for pair in found.impostor_itself}
-    report.count("impostor pairs are a photo and itself", sorted(themselves))
+    report.count("impostor pair", "of a photo with itself", sorted(themselves))
     both = [" and ".join(sorted((left[pair], right[pair]))) for pair, _ in found.both]
-    report.count("pairs stand in the list as genuine and as impostor", sorted(both))
+    report.count("pair", "both as genuine and as impostor", sorted(both))
 
 
 def examine_idx(path: Path, report: CheckReport, look: Look) -> None:
@@ -68,7 +69,7 @@ def examine_idx(path: Path, report: CheckReport, look: Look) -> None:
     parts: dict[Part, int] = {"train": 60_000, "t10k": 10_000}
     for part, expected in parts.items():
         images, _ = read_idx_images(path, part)
-        line = f"{part}: {len(images):,} images with labels, {images.shape[1]} x {images.shape[2]}"
+        line = f"{part}: {counted(len(images), 'image')} with labels, {images.shape[1]} x {images.shape[2]}"
         if len(images) == expected:
             report.facts.append(f"{line}, as many as MNIST has")
         else:
@@ -91,5 +92,5 @@ def examine_pictures(path: Path, report: CheckReport, look: Look) -> None:
         height, width = pictures.images.shape[1:3]
         classes = len(pictures.class_names)
         report.facts.append(
-            f"{split}: {len(pictures.images):,} pictures of {classes} classes, {width} x {height}"
+            f"{split}: {counted(len(pictures.images), 'picture')} of {classes} classes, {width} x {height}"
         )

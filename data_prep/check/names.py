@@ -18,8 +18,10 @@ _COMMA = next(separator for separator in SEPARATORS if separator.sign == ",")
 _SUSPECT = re.compile(r"""[\\\x00-\x1f"'\x85\u2028\u2029\ufeff]|//|^\./|^[\s#]|\s$""")
 
 
-def doubtful_names(identities: Iterable[str | None], photos: Iterable[str]) -> dict[str, list[str]]:
-    """What is wrong with names, and with which.
+def doubtful_names(
+    identities: Iterable[str | None], photos: Iterable[str]
+) -> dict[tuple[str, str], list[str]]:
+    """The names that make trouble, by noun in the singular and trouble.
 
     Args:
         identities: of the photos; None for a photo without one.
@@ -27,12 +29,17 @@ def doubtful_names(identities: Iterable[str | None], photos: Iterable[str]) -> d
     """
     people = {name for name in identities if name is not None}
     found = {
-        "identities have a name that differs from another one in case, accents' encoding or outer blanks "
-        "alone, and count as different people": _spelled_alike(people),
-        "photos or identities have a name that `data pairs` and `data gallery` cannot write into a list: "
-        "rename them before you align": sorted(name for name in {*people, *photos} if not _fits_a_list(name)),
+        (
+            "identity",
+            "with a name that differs from another one in case, accents' encoding or outer blanks alone: "
+            "these count as different people",
+        ): _spelled_alike(people),
+        (
+            "name",
+            "that `data pairs` and `data gallery` cannot write into a list: rename before you align",
+        ): sorted(name for name in {*people, *photos} if not _fits_a_list(name)),
     }
-    return {what: names for what, names in found.items() if names}
+    return {trouble: names for trouble, names in found.items() if names}
 
 
 def _spelled_alike(people: Iterable[str]) -> list[str]:

@@ -12,6 +12,7 @@ from data_prep.check.labelled import examine_protocol, examine_templates
 from data_prep.check.look import Broken, Look
 from data_prep.check.names import doubtful_names
 from data_prep.check.report import CheckReport, report_looked
+from data_prep.counted import counted
 from data_prep.dataset.crops import is_missing
 from data_prep.errors import InputError
 from data_prep.fetching.known_sets import CASIA, CASIA_PACK, CELEBA, CFP, LFW, KnownSet
@@ -51,14 +52,14 @@ def examine_photos(source: SourceFormat, place: Path, report: CheckReport, look:
     usable = [photo for photo in photos if photo.refused is None]
     identities = {photo.identity for photo in usable if photo.identity is not None}
     _report_identities(usable, identities, report, pairs=source in (insightface_bin.FORMAT, ijb.FORMAT))
-    for what, names in doubtful_names(identities, (photo.key for photo in usable)).items():
-        report.count(what, names)
+    for (noun, trouble), names in doubtful_names(identities, (photo.key for photo in usable)).items():
+        report.count(noun, trouble, names)
     _report_refused(photos, report)
     if len(skipped):
         report.facts.append(skipped.text())
     _compare(_known_set(source, place, photos), photos=len(usable), identities=len(identities), to=report)
     if source is celeba.FORMAT:
-        report.count("photos that the identity file names are missing", celeba.missing_photos(place))
+        report.count("photo", "missing that the identity file names", celeba.missing_photos(place))
     _report_pair_lists(place, usable, report)
     _decode(place, usable, report, look)
     if source is insightface_bin.FORMAT:
@@ -71,15 +72,17 @@ def _report_identities(
     photos: Sequence[SourcePhoto], identities: set[str], report: CheckReport, *, pairs: bool
 ) -> None:
     """How many people there are, and whether that is believable; a set of `pairs` needs no identities."""
-    people = f"of {len(identities):,} identities" if identities else "whose identities it does not say"
-    report.facts.append(f"{len(photos):,} photos {people}")
+    people = (
+        f"of {counted(len(identities), 'identity')}" if identities else "whose identities it does not say"
+    )
+    report.facts.append(f"{counted(len(photos), 'photo')} {people}")
     nameless = [photo.key for photo in photos if photo.identity is None]
     if pairs:
         return
     if not identities:
         report.problems.append("no photo has an identity: a list of pairs can use them, training cannot")
         return
-    report.count("photos have no identity", nameless)
+    report.count("photo", "without an identity", nameless)
     named = len(photos) - len(nameless)
     if len(identities) == 1 < named:
         [name] = identities
@@ -95,9 +98,9 @@ def _report_refused(photos: Iterable[SourcePhoto], report: CheckReport) -> None:
             refused[photo.refused].append(photo.key)
     for reason, keys in refused.items():
         if reason in _DAMAGED:
-            report.count(f"photos cannot be used ({reason})", keys)
+            report.count("photo", f"that cannot be used ({reason})", keys)
         else:
-            report.facts.append(f"{len(keys):,} files are not a part of it ({reason})")
+            report.facts.append(f"{counted(len(keys), 'file')} not a part of it ({reason})")
 
 
 def _known_set(source: SourceFormat, path: Path, photos: Sequence[SourcePhoto]) -> KnownSet | None:
@@ -144,7 +147,7 @@ def _report_pair_list(pairs: Path, path: Path, names: PhotoNames, report: CheckR
         report.facts.append(f"{pairs.name} is about the photos of {wanted}, not about these")
         return
     there = int(pairs_there(protocol, names.rows_of([*protocol.left, *protocol.right])).sum())
-    line = f"{pairs.name}: both photos of {there:,} of {len(protocol):,} pairs are there"
+    line = f"{pairs.name}: both photos of {there:,} of {counted(len(protocol), 'pair')} are there"
     (report.facts if there == len(protocol) else report.problems).append(line)
 
 
@@ -178,7 +181,7 @@ def _undecodable(photos: list[SourcePhoto]) -> tuple[int, list[Broken]]:
 
 def _decode(place: Path, photos: Sequence[SourcePhoto], report: CheckReport, look: Look) -> None:
     empty = [photo for photo in photos if isinstance(photo, FilePhoto) and is_missing(photo.path)]
-    report.count("files are dangling links or have zero bytes", [photo.key for photo in empty])
+    report.count("file", "without content (zero bytes, or a dangling link)", [photo.key for photo in empty])
     names = {photo.key for photo in empty}
     looked_at = look.sample([photo for photo in photos if photo.key not in names])
     broken: defaultdict[str, list[str]] = defaultdict(list)
@@ -186,9 +189,11 @@ def _decode(place: Path, photos: Sequence[SourcePhoto], report: CheckReport, loo
         broken[reason].append(key)
     huge = broken.pop("too_large", [])
     if huge:
-        report.facts.append(f"{len(huge):,} photos need `align --allow-huge`: {some(huge)}")
+        report.facts.append(
+            f"{counted(len(huge), 'photo')} too large without `align --allow-huge`: {some(huge)}"
+        )
     for reason, keys in broken.items():
-        report.count(f"photos cannot be decoded ({reason})", keys)
+        report.count("photo", f"that cannot be decoded ({reason})", keys)
     if OTHER_FORMAT in broken:
         report.facts.append(f"{OTHER_FORMAT}: {WAYS_OUT[OTHER_FORMAT]}")
     failed = len(huge) + sum(map(len, broken.values()))

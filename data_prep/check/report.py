@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from data_prep.counted import counted
 from data_prep.errors import printable_lines
 from data_prep.sources.base import some
 
@@ -39,10 +40,16 @@ class CheckReport:
         lines += [f"  PROBLEM: {problem}" for problem in self.problems]
         return printable_lines([*lines, "whole" if self.whole else "not whole"])
 
-    def count(self, what: str, names: Sequence[str]) -> None:
-        """Note a problem that some named things have; nothing where none has it."""
+    def count(self, noun: str, trouble: str, names: Sequence[str]) -> None:
+        """Note a problem that some named things have; nothing where none has it.
+
+        Args:
+            noun: what has it, in the singular.
+            trouble: the problem, without a verb whose form would follow the number.
+            names: of what has it.
+        """
         if names:
-            line = f"{len(names):,} {what}: {some(names)}"
+            line = f"{counted(len(names), noun)} {trouble}: {some(names)}"
             self.problems.append(line)
             self.named[line] = list(names)
 
@@ -50,4 +57,6 @@ class CheckReport:
 def report_looked(looked: int, of: int, broken: int, report: CheckReport) -> None:
     """Note how many pictures were looked at, of how many, and how many of those are broken."""
     rest = "" if looked == of else "; --all looks at every one"
-    report.facts.append(f"looked at {looked:,} of {of:,} pictures: {looked - broken:,} can be decoded{rest}")
+    report.facts.append(
+        f"looked at {looked:,} of {counted(of, 'picture')}: {looked - broken:,} can be decoded{rest}"
+    )

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from data_prep.atomic import write_text
+from data_prep.counted import counted
 from data_prep.dataset.manifest import AlignedDataset
 from data_prep.errors import InputError
 from data_prep.own_files import read_guarded
@@ -139,8 +140,8 @@ def exclusions_text(described: Mapping[str, Any] | str | None) -> str:
     if isinstance(described, str):
         return f"exclusion list {described}"
     return (
-        f"exclusion list applied: {described['photos']:,} photos and {described['identities']:,} identities, "
-        f"sha256 {described['sha256'][:12]}"
+        f"exclusion list applied: {counted(described['photos'], 'photo')} and "
+        f"{counted(described['identities'], 'identity')}, sha256 {described['sha256'][:12]}"
     )
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_prep.atomic import folder_whole, refuse_busy, refuse_file
+from data_prep.counted import counted
 from data_prep.dataset.manifest import AlignedDataset, Status
 from data_prep.dataset.manifest_table import rows_of
 from data_prep.dataset.part import Part
@@ -65,11 +66,10 @@ class ExportSummary:
 
     def text(self) -> str:
         """A line or two for the user."""
-        lines = [
-            f"{self.crops:,} crops, shards: {self.shards:,}, {self.size_bytes / 1e6:,.1f} MB: {self.out}"
-        ]
+        much = f"{counted(self.crops, 'crop')}, {counted(self.shards, 'shard')}"
+        lines = [f"{much}, {self.size_bytes / 1e6:,.1f} MB: {self.out}"]
         if self.left_behind:
-            lines.append(f"{self.left_behind:,} photos without an aligned face are not exported")
+            lines.append(f"not exported: {counted(self.left_behind, 'photo')} without an aligned face")
         return printable_lines(lines)
 
 

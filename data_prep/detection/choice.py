@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from data_prep.counted import counted
 from data_prep.detection.faces import SeenFaces
 from data_prep.errors import InputError, first_line
 from data_prep.file_hash import file_hash
@@ -118,7 +119,7 @@ def _kind_of_file(path: Path) -> FileKind:
             return kind
     if len(outputs) == 6:
         raise _refused(f"{path}, with 6 outputs and so without landmarks", fix="Take the file with kps.")
-    raise _refused(f"{path}, with {len(outputs)} outputs", fix="Leave --detector out for MTCNN.")
+    raise _refused(f"{path}, with {counted(len(outputs), 'output')}", fix="Leave --detector out for MTCNN.")
 
 
 def _outputs(path: Path) -> list[str]:

@@ -6,6 +6,7 @@ import csv
 from pathlib import Path
 
 from data_prep.atomic import folder_whole, refuse_busy
+from data_prep.counted import counted
 from data_prep.dataset.manifest import AlignedDataset
 from data_prep.errors import InputError, printable_lines
 from data_prep.made_lists.gallery import MadeGallery, draw_gallery
@@ -38,8 +39,8 @@ def make_gallery_lists(dataset: AlignedDataset, out: Path, *, strangers: float, 
     people = People.of(dataset)
     made = draw_gallery(people, strangers=strangers, enrol=enrol, seed=seed)
     how = (
-        f"{made.people:,} people in the gallery, {made.strangers:,} strangers (asked for: {strangers:g}); up "
-        f"to {enrol:,} photos enrolled of each; seed {seed}; of {people.stated()}"
+        f"{counted(made.people, 'person')} in the gallery, {counted(made.strangers, 'stranger')} (asked for: "
+        f"{strangers:g}); up to {counted(enrol, 'photo')} enrolled of each; seed {seed}; of {people.stated()}"
     )
     with folder_whole(out) as unfinished:
         for name, photos in ((GALLERY_NAME, made.gallery), (PROBES_NAME, made.probes)):
@@ -49,7 +50,7 @@ def make_gallery_lists(dataset: AlignedDataset, out: Path, *, strangers: float, 
 
 
 def _write(path: Path, photos: list[tuple[str, str]], *, how: str) -> None:
-    note = ListNote.of_photos(photos, holds=f"{len(photos):,} photos", how=how)
+    note = ListNote.of_photos(photos, holds=counted(len(photos), "photo"), how=how)
     with path.open("w", encoding="utf-8", newline="") as file:
         file.write(note.line() + "\n")
         writer = csv.writer(file, lineterminator="\n")
@@ -72,9 +73,9 @@ def _text(people: People, made: MadeGallery, out: Path) -> str:
     unmated = len(made.probes) - made.mated
     return printable_lines(
         [
-            f"{out}: a gallery of {len(made.gallery):,} photos of {made.people:,} people; "
-            f"{len(made.probes):,} probes, {made.mated:,} of these people and {unmated:,} of "
-            f"{made.strangers:,} strangers",
+            f"{out}: a gallery of {counted(len(made.gallery), 'photo')} of {counted(made.people, 'person')}; "
+            f"{counted(len(made.probes), 'probe')}, {made.mated:,} of these people and {unmated:,} of "
+            f"{counted(made.strangers, 'stranger')}",
             f"of {people.text()}",
             *people.left_out_text(),
         ]

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from data_prep.counted import counted
 from data_prep.dataset.exclusions import Exclusion, write_exclusions
 from data_prep.dataset.manifest import AlignedDataset
 from data_prep.errors import InputError
@@ -70,11 +71,11 @@ class HeldOut:
 
     def text(self, path: Path) -> str:
         """What a terminal says of it."""
-        copies = f" and {len(self.copies):,} copies of their photos under other names" if self.copies else ""
-        return (
-            f"{path}: for data.exclude; it names the {len(self.people.names):,} people{copies}, and leaves "
-            f"{self.others:,} people to train on"
-        )
+        told = counted(len(self.people.names), "person")
+        if self.copies:
+            told += f" and {counted(len(self.copies), 'copy')} of their photos under other names"
+        left = counted(self.others, "person")
+        return f"{path}: for data.exclude; it names the {told}, and leaves {left} to train on"
 
 
 def exclusions_beside(pairs: Path) -> Path:

@@ -6,6 +6,7 @@ import csv
 from pathlib import Path
 
 from data_prep.atomic import refuse_busy, written_whole
+from data_prep.counted import counted
 from data_prep.dataset.manifest import AlignedDataset
 from data_prep.errors import InputError, printable_lines
 from data_prep.made_lists.held_out import HeldOut, exclusions_beside
@@ -113,8 +114,8 @@ def _text(people: People, made: MadePairs, out: Path, held: HeldOut | None) -> s
     return printable_lines(
         [
             f"{out}: {len(made.left):,} pairs in {made.folds} folds that share no person, each with {each:,} "
-            f"genuine and {each:,} impostor pairs",
-            f"of {people.text()}; {used:,} photos stand in a pair",
+            f"genuine and {counted(each, 'impostor pair')}",
+            f"of {people.text()}; {counted(used, 'photo')} in pairs",
             *([held.text(exclusions_beside(out))] if held is not None else []),
             *people.left_out_text(),
         ]

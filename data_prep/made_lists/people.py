@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from data_prep.counted import counted
 from data_prep.dataset.manifest import AlignedDataset, Status
 from data_prep.errors import InputError
 from data_prep.repeated_text import holds
@@ -84,7 +85,7 @@ class People:
 
     def text(self) -> str:
         """How many there are."""
-        return f"{len(self.photos):,} photos of {len(self.names):,} people"
+        return f"{counted(len(self.photos), 'photo')} of {counted(len(self.names), 'person')}"
 
     def stated(self) -> str:
         """How many there are, and a hash of their names, for a list made of them."""

@@ -18,6 +18,7 @@ from pathlib import Path
 from data_prep.alignment import find_template
 from data_prep.alignment.base import Template
 from data_prep.alignment.landmarks import LandmarkTemplate
+from data_prep.counted import counted
 from data_prep.dataset import already_aligned
 from data_prep.dataset.manifest import (
     JOURNAL_NAME,
@@ -86,14 +87,15 @@ class AlignSummary:
 
     def text(self) -> str:
         """A few lines for the user."""
-        lines = [f"{self.aligned:,} of {self.photos:,} photos {self._how()}"]
+        photos = counted(self.photos, "photo")
+        lines = [f"{self.aligned:,} of {photos} {self._how()}"]
         if self.second_pass:
-            lines.append(f"{self.second_pass:,} of these faces were found by the second pass only")
+            lines.append(f"found by the second pass only: {counted(self.second_pass, 'face')}")
         if self.no_face:
-            lines.append(f"{self.no_face:,} of {self.photos:,} photos show no face: they get a centre crop")
+            lines.append(f"{self.no_face:,} of {photos} without a face: a centre crop is taken")
         if self.failures:
             reasons = ", ".join(f"{reason} {count:,}" for reason, count in self.failures.items())
-            lines.append(f"{sum(self.failures.values()):,} of {self.photos:,} photos have no crop: {reasons}")
+            lines.append(f"{sum(self.failures.values()):,} of {photos} without a crop: {reasons}")
         if OTHER_FORMAT in self.failures:
             lines.append(f"{OTHER_FORMAT}: {WAYS_OUT[OTHER_FORMAT]}")
         if self.failures or self.no_face:
@@ -101,14 +103,12 @@ class AlignSummary:
         if UNREADABLE in self.failures:
             lines.append("unreadable photos are tried again when the same command runs again")
         if self.nameless:
-            lines.append(
-                f"{self.nameless:,} of {self.photos:,} photos have no identity: nothing is trained on them"
-            )
+            lines.append(f"{self.nameless:,} of {photos} without an identity, on which nothing is trained")
         if self.skipped:
             lines.append(self.skipped)
         if self.done_now:
             rate = self.done_now / self.seconds
-            lines.append(f"{self.done_now:,} photos in {self.seconds:.0f} s, {rate:.1f} images/s")
+            lines.append(f"{counted(self.done_now, 'photo')} in {self.seconds:.0f} s, {rate:.1f} images/s")
         else:
             said = "the manifest follows the source again" if self.rewritten else "nothing to do"
             lines.append(f"complete already: {said}")
@@ -117,10 +117,10 @@ class AlignSummary:
 
     def _how(self) -> str:
         if self.policy.startswith(already_aligned.POLICY):
-            return f"were {self.policy}: taken over without a new alignment"
+            return f"{self.policy}: taken over without a new alignment"
         if self.policy == GIVEN_POLICY:
             return "aligned by their given landmarks"
-        return f"aligned; {self.several_faces:,} of them show several faces: the {POLICY} was taken"
+        return f"aligned; {self.several_faces:,} of them with several faces: the {POLICY} was taken"
 
 
 def align_folder(
@@ -162,7 +162,7 @@ def align_folder(
         forget_mended(journal, photos, out)
         tasks = _tasks(photos, done=journal)
         if len(journal) and tasks:
-            say(f"{out}: continuing after {len(journal):,} photos")
+            say(f"{out}: continuing after {counted(len(journal), 'photo')}")
         start = time.monotonic()
         if tasks:
             job = AlignJob(out, settings, header.policy, source)

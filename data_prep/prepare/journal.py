@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from data_prep.counted import counted
 from data_prep.dataset.manifest import JOURNAL_NAME, row_in_line
 from data_prep.detection.choice import MTCNN
 from data_prep.detection.faces import POLICY
@@ -108,7 +109,7 @@ class Journal:
                 damaged += 1
             begin += len(line)
         if damaged:
-            say(f"{self._path}: {damaged:,} damaged lines; their photos are aligned again")
+            say(f"{self._path}: {counted(damaged, 'damaged line')}, whose photos are aligned again")
         if begin == 0:
             with naming_full_disk(self._path):
                 self._append(header)

@@ -15,6 +15,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
+from data_prep.counted import counted
 from data_prep.dataset.manifest import AlignedDataset
 from data_prep.errors import InputError, few, first_line
 from data_prep.picture_formats import is_picture_name
@@ -105,7 +106,7 @@ class Attributes:
             raise InputError(
                 OPTION,
                 f"must say something of the {self.keyed_by} of the data set, such as {there[0]}",
-                got=f"{len(self.keys):,} others, such as {self.keys[0]} ({self.path})",
+                got=f"{counted(len(self.keys), 'other')}, such as {self.keys[0]} ({self.path})",
                 fix=f"Take the file of these data, or write its {self.keyed_by} as the manifest does.",
             )
         return found
@@ -197,7 +198,9 @@ def _table(path: Path) -> tuple[list[str], list[_Line]]:
     if len(texts) > 2 and texts[0].strip().isdecimal():  # CelebA's
         lines = [_Line(place + 3, text.split()) for place, text in _filled(texts[2:])]
         if len(lines) != int(texts[0]):
-            raise _unfit(path, f"{len(lines):,} photos, although its first line says {texts[0].strip()},")
+            raise _unfit(
+                path, f"{counted(len(lines), 'photo')}, although its first line says {texts[0].strip()},"
+            )
         return ["photo", *texts[1].split()], lines
     notes = sum(1 for _ in takewhile(lambda text: not text.strip() or text.startswith("#"), texts))
     begin = notes + 1

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from data_prep.counted import counted
 from data_prep.errors import InputError
 from data_prep.protocols.base import PairFormat, VerificationProtocol
 from data_prep.protocols.columns import Columns, columns_in, columns_without_header
@@ -137,7 +138,7 @@ def _name_and_folds(
     if columns.fold is not None:
         fold = np.array([int(row.fields[columns.fold]) for row in rows], dtype=np.int64)
         called = list_name(path, left, right, same, fold)
-        return called, fold, f"{len(np.unique(fold))} folds, from the column {columns.fold_name}"
+        return called, fold, f"{counted(len(np.unique(fold)), 'fold')}, from the column {columns.fold_name}"
     consecutive = np.arange(len(rows)) * _KNOWN_FOLDS // len(rows)
     called = list_name(path, left, right, same, consecutive)
     if called.why:

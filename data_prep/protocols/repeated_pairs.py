@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, replace
 
+from data_prep.counted import counted
 from data_prep.dataset.manifest import AlignedDataset
 from data_prep.errors import InputError
 from data_prep.protocols.base import VerificationProtocol
@@ -51,13 +52,13 @@ class RepeatedPairs:
 
     def notes(self) -> list[str]:
         """What is said of a list whose numbers they change."""
-        counts = {
-            "pairs stand in it before and count again": len(self.again),
-            "genuine pairs are a photo with itself": len(self.genuine_itself),
-            "impostor pairs are a photo with itself": len(self.impostor_itself),
-            "pairs stand in it as genuine and as impostor": len(self.both),
-        }
-        return [f"{number:,} {what}" for what, number in counts.items() if number]
+        counts = (
+            (self.again, "repeated pair", ", counted each time"),
+            (self.genuine_itself, "genuine pair", " of a photo with itself"),
+            (self.impostor_itself, "impostor pair", " of a photo with itself"),
+            (self.both, "pair", " both as genuine and as impostor"),
+        )
+        return [counted(len(pairs), noun) + rest for pairs, noun, rest in counts if pairs]
 
 
 def with_repeats_told(protocol: VerificationProtocol, dataset: AlignedDataset) -> VerificationProtocol:

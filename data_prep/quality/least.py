@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from data_prep.counted import counted
 from data_prep.dataset.manifest import AlignedDataset
 from data_prep.errors import InputError
 from data_prep.printed_command import printed_command
@@ -62,7 +63,7 @@ def _unreached(
         return InputError(
             f"{field}.{name}",
             "must be known of some photos",
-            got=f"none of the {kept.sum():,} photos with {reached} has it",
+            got=f"none of the {counted(kept.sum(), 'photo')} with {reached} has it",
             fix=f"Lower {' or '.join(before)}, or leave out {name}.",
         )
     return InputError(

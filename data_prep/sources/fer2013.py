@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from data_prep.counted import counted
 from data_prep.errors import InputError, first_line
 
 NAME = "fer2013.csv"
@@ -87,7 +88,7 @@ def _row(row: dict[str, str | None], *, place: str) -> tuple[Part, int, NDArray[
         raise InputError(
             "data.path",
             rule,
-            got=f"{len(numbers):,} entries, {len(values):,} of them numbers, in {place}",
+            got=f"{counted(len(numbers), 'entry')}, {len(values):,} of them numbers, in {place}",
             fix=_FIX,
         )
     return part, int(emotion), np.array(values, dtype=np.uint8).reshape(SIDE_PX, SIDE_PX)

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from data_prep.counted import counted
 from data_prep.errors import InputError
 from data_prep.file_hash import file_hash
 from data_prep.ijb import GivenLandmarks, IjbFiles, find_ijb_files, read_landmarks
@@ -71,7 +72,7 @@ def list_photos(source: Path) -> Listing[FilePhoto]:
         raise InputError(
             str(files.pictures),
             f"must hold pictures that {files.landmarks.name} names",
-            got=f"{len(keys):,} others" if keys else "none",
+            got=counted(len(keys), "other") if keys else "none",
             fix="Put the loose crops of this benchmark there.",
         )
     if known.sum() < len(given):

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from data_prep.counted import counted
 from data_prep.errors import InputError
 from data_prep.photos import read_bytes
 from data_prep.sources.base import Listing, Skipped, SourceFormat, SourcePhoto, listing
@@ -64,7 +65,7 @@ def read_bin(path: Path) -> BinSet:
     photos = [_photo(path, item) for item in content[0]]
     same = _flags(path, content[1])
     if not photos or len(photos) != 2 * len(same):
-        raise _unfit(path, f"{len(photos):,} photos and {len(same):,} flags")
+        raise _unfit(path, f"{counted(len(photos), 'photo')} and {counted(len(same), 'flag')}")
     return BinSet(photos, np.array(same, dtype=bool))
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_prep.alignment.base import Template
+from data_prep.counted import counted
 from data_prep.errors import InputError
 from data_prep.photos import LARGEST_PX, SMALLEST_SIDE_PX, WAYS_OUT, PhotoError, read_photo
 from faceverif.app.pictures import Pixels, picture_uri, with_boxes, with_landmarks
@@ -74,7 +75,7 @@ class TakenPhoto:
             Refusal: there is no such face.
         """
         if not 0 <= face < len(self.faces):
-            raise Refusal(f"{self.name} shows {len(self.faces)} faces; choose one of them.")
+            raise Refusal(f"{self.name} shows {counted(len(self.faces), 'face')}; choose one of them.")
         return TakenPhoto(self.name, self.preview, self.faces, self.found, face)
 
 

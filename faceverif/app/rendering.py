@@ -7,6 +7,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from data_prep.counted import counted
 from faceverif.report.numbers import percent
 
 _FOLDER = Path(__file__).with_name("templates")
@@ -39,4 +40,4 @@ _ENVIRONMENT = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_ENVIRONMENT.filters |= {"percent": percent, "rate": rate_text}
+_ENVIRONMENT.filters |= {"percent": percent, "rate": rate_text, "counted": counted}

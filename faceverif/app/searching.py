@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from data_prep.counted import counted
 from data_prep.errors import InputError
 from faceverif.app.matcher import Decision, Matcher
 from faceverif.app.photos import TakenPhoto
@@ -113,7 +114,9 @@ def open_gallery(folder: str, matcher: Matcher, *, progress: Progress) -> Galler
     if not photos:
         raise Refusal(f"{root} holds no photos.")
     if len(photos) > MOST_PHOTOS:
-        raise Refusal(f"{root} holds {len(photos):,} photos; the page takes at most {MOST_PHOTOS:,}.")
+        raise Refusal(
+            f"{root} holds {counted(len(photos), 'photo')}; the page takes at most {MOST_PHOTOS:,}."
+        )
     members, left_out = [], []
     for done, (named, path) in enumerate(photos):
         progress(done, len(photos))
@@ -122,7 +125,7 @@ def open_gallery(folder: str, matcher: Matcher, *, progress: Progress) -> Galler
         except InputError:
             left_out.append(named.photo)
     if not members:
-        raise Refusal(f"No face was found on any of the {len(photos):,} photos in {root}.")
+        raise Refusal(f"No face was found on any of the {counted(len(photos), 'photo')} in {root}.")
     return Gallery(root, tuple(members), tuple(left_out))
 
 

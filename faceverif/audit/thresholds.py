@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from data_prep.counted import counted
 from data_prep.errors import InputError
 from faceverif.audit.people import People
 from faceverif.audit.similarity import largest_within, pairs_within
@@ -106,7 +107,7 @@ def refuse_unfit(photos: NDArray[np.int64], *, false_match_rate: float, false_al
         raise InputError(
             "--against",
             f"must hold enough people for {_TAIL_PAIRS / _LARGEST_TAIL:,.0f} pairs, some with two photos",
-            got=f"{len(photos):,} people, {several:,} with two photos",
+            got=f"{counted(len(photos), 'person')}, {several:,} with two photos",
             fix="Give a larger set.",
         )
     comparable_photos = int(photos[photos >= FEWEST_PHOTOS].sum())

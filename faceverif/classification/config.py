@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from data_prep.counted import counted
 from faceverif.classification.data_section import ImageDataConfig
 from faceverif.classification.network_sections import NetworkConfig
 from faceverif.config.adversarial import PerturbedTrainingConfig
@@ -92,8 +93,8 @@ class ClassificationConfig(ObjectiveConfig):
         if not rest and images >= 2:
             return ""
         return (
-            f"must divide into {processes} processes of 2 or more images, which batch normalisation needs: "
-            f"{processes * max(2, images)} does"
+            f"must divide into {counted(processes, 'process')} of 2 or more images, which batch "
+            f"normalisation needs: {processes * max(2, images)} does"
         )
 
     @model_validator(mode="after")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from data_prep.counted import counted
 from faceverif.classification.config import ClassificationConfig
 from faceverif.classification.evaluation import predict
 from faceverif.classification.training import ATTACKED_IMAGES, ClassifierRun, prepare
@@ -104,7 +105,7 @@ def _data_text(training: ClassifierRun) -> str:
 
 
 def _evaluation_text(training: ClassifierRun, times: int, evaluation_s: float, attack_s: float) -> str:
-    text = f"{len(training.evaluation):,} images, {times} times, {span(evaluation_s)} each"
+    text = f"{len(training.evaluation):,} images, {counted(times, 'time')}, {span(evaluation_s)} each"
     if not attack_s:
         return text
     attacked = min(ATTACKED_IMAGES, len(training.evaluation))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from data_prep.atomic import write_text
+from data_prep.counted import counted
 from data_prep.host_memory import keep_freed_memory
 from data_prep.progress import say
 from faceverif.classification.config import ClassificationConfig
@@ -144,11 +145,12 @@ class ClassifierRun(EpochLoop[ImageBatch]):
         config, training = self.config, self.config.training
         millions = sum(parameter.numel() for parameter in self.learner.network.network.parameters()) / 1e6
         begins = f"from step {self.step:,}" if self.step else "from the start"
+        epochs, steps = counted(training.epochs, "epoch"), counted(self.steps_per_epoch, "step")
         processes = f"{self.fabric.world_size} processes on " if self.fabric.world_size > 1 else ""
         return (
             f"{config.network.name} ({millions:.2f} million parameters), {config.head.name}: "
             f"{len(self.train):,} images of {len(self.train.class_names):,} classes, "
-            f"{training.epochs} epochs of {self.steps_per_epoch} steps of {training.batch_size}, {begins}; "
+            f"{epochs} of {steps} of {training.batch_size}, {begins}; "
             f"{processes}{self.fabric.device}, {training.precision}"
         )
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from data_prep.counted import counted
 from data_prep.device import choose_device
 from data_prep.errors import InputError
 from data_prep.progress import say
@@ -177,7 +178,7 @@ def _print_pairs(request: ComparisonRequest, comparer: Comparer, listed: Sequenc
     if warning is not None:
         say(f"warning: {warning}")
     if failed:
-        say(f"{failed:,} of {len(rows):,} rows could not be compared")
+        say(f"{failed:,} of {counted(len(rows), 'row')} could not be compared")
     return int(failed > 0)
 
 

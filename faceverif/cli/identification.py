@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from data_prep.counted import counted
 from data_prep.device import choose_device
 from data_prep.errors import InputError
 from data_prep.progress import say
@@ -93,7 +94,8 @@ def rank(
         return
     refuse_options_of_templates(pooling, allow_partial=allow_partial)
     lists = _lists(gallery, probes, protocol)
-    say(f"searching {len(lists.probes):,} probes in {len(lists.gallery):,} gallery photos: {out}")
+    probed, enrolled = counted(len(lists.probes), "probe"), counted(len(lists.gallery), "gallery photo")
+    say(f"searching {probed} in {enrolled}: {out}")
     embedder = load_embedder(chosen, preprocess=preprocess, output=output, device=device)
 
     from faceverif.identification.runner import rank as search_all

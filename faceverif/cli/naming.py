@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from data_prep.counted import counted
 from data_prep.errors import InputError, printable_lines
 from data_prep.progress import say
 
@@ -62,7 +63,7 @@ def print_answers(identifier: Identifier, photos: Sequence[Path], *, as_json: bo
         say(note)
     failed = sum(bool(answer.error) for answer in answers)
     if failed:
-        say(f"{failed:,} of {len(answers):,} photos could not be searched")
+        say(f"{failed:,} of {counted(len(answers), 'photo')} could not be searched")
     return int(failed > 0)
 
 

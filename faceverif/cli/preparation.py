@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from data_prep.atomic import refuse_file
+from data_prep.counted import counted
 from data_prep.device import choose_device
 from data_prep.fetching.known_sets import KNOWN_SETS, find_known_set
 from data_prep.printed_command import printed_command
@@ -68,11 +69,11 @@ def align(
     find_template(template)
     engine = engine_on(on, here=Processes(workers), device=device, workers=workers)
     listing = list_source(source)
-    for what, names in doubtful_names(
+    for (noun, trouble), names in doubtful_names(
         (photo.identity for photo in listing.photos), (photo.key for photo in listing.photos)
     ).items():
-        say(f"warning: {len(names):,} {what}: {some(names)}")
-    say(f"aligning {len(listing.photos):,} photos of {source} to {template}: {out}")
+        say(f"warning: {counted(len(names), noun)} {trouble}: {some(names)}")
+    say(f"aligning {counted(len(listing.photos), 'photo')} of {source} to {template}: {out}")
     if not engine.outlasts:
         choose_device(device)
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from data_prep.counted import counted
 from faceverif.config.adversarial import PerturbedTrainingConfig
 from faceverif.config.backbones import BackboneConfig
 from faceverif.config.objective import ObjectiveConfig
@@ -314,7 +315,8 @@ class RunConfig(ClassifierConfig):
             return ""
         enough = f" of {fewest} or more photos, which batch normalisation needs" if fewest > 1 else ""
         return (
-            f"must divide into {processes} processes x {self.training.accumulate} parts{enough}: "
+            f"must divide into {counted(processes, 'process')} x "
+            f"{counted(self.training.accumulate, 'part')}{enough}: "
             f"{parts * max(fewest, photos)} does"
         )
 

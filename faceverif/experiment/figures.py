@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
+from data_prep.counted import counted
 from faceverif.report.curves import Line, lines_panel
 from faceverif.report.plotting import FAINT, INK, LineStyle, Panel, new_panel
 
@@ -49,8 +50,8 @@ def seeds_panel(
     axes.locator_params(axis="x", nbins=5)
     axes.grid(False, axis="y")
     told = (
-        f"{name}: mean {fmean(seeds):.4g} of {len(seeds)} seeds, {min(seeds):.4g} to {max(seeds):.4g}"
-        + (f", paper {published[name]:.4g}" if name in published else "")
+        f"{name}: mean {fmean(seeds):.4g} of {counted(len(seeds), 'seed')}, {min(seeds):.4g} to "
+        f"{max(seeds):.4g}" + (f", paper {published[name]:.4g}" if name in published else "")
         for name, seeds in values.items()
     )
     return Panel("", figure, f"{label} of each seed. {'; '.join(told)}.")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.atomic import make_folder, refuse_file, write_text
+from data_prep.counted import counted
 from data_prep.errors import InputError
 from data_prep.progress import say
 from faceverif.config.reading import read_yaml
@@ -59,7 +60,8 @@ def run_experiment(
         _refuse_other_start(run, out)
     missing = [run for run in asked_for if task.result(out / run.name) is None]
     _refuse_missing_starts(task, missing, out)
-    _say(f"{experiment.name}: {len(asked_for)} runs, {len(asked_for) - len(missing)} finished before")
+    finished = len(asked_for) - len(missing)
+    _say(f"{experiment.name}: {counted(len(asked_for), 'run')}, {finished} finished before")
     make_folder(out)
     table = write_table(experiment, every_run, out)
     for number, run in enumerate(missing, start=1):

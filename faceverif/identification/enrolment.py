@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from data_prep.counted import counted
 from data_prep.dataset.manifest import MANIFEST_NAME, AlignedDataset, Status
 from data_prep.errors import InputError, few
 from data_prep.file_hash import file_hash
@@ -184,9 +185,11 @@ def _named(dataset: AlignedDataset, rows: NDArray[np.int64]) -> list[NamedPhoto]
 
 def _refuse_nobody(source: Path, enrolled: Sequence[object] | NDArray[np.int64], photos: int) -> None:
     if not len(enrolled):
-        got = f"no photo in {source}" if not photos else f"{photos:,} photos in {source}, none with a face"
+        found = f"{counted(photos, 'photo')} in {source}, none with a face"
         fix = "Put a folder with photos there for each person, or a photo named after each."
-        raise InputError(_OPTION, "must show at least one face", got=got, fix=fix)
+        raise InputError(
+            _OPTION, "must show at least one face", got=found if photos else f"no photo in {source}", fix=fix
+        )
 
 
 def left_out_note(enrolled: Enrolled) -> list[str]:
@@ -194,7 +197,7 @@ def left_out_note(enrolled: Enrolled) -> list[str]:
     if not enrolled.left_out:
         return []
     notes = [
-        f"{len(enrolled.left_out):,} gallery photos were left out, without a face or not readable: "
+        f"{counted(len(enrolled.left_out), 'gallery photo')} left out, without a face or not readable: "
         f"{few([photo.photo for photo in enrolled.left_out])}"
     ]
     if enrolled.lost:

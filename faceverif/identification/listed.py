@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from data_prep.counted import counted
 from data_prep.dataset.manifest import AlignedDataset, Status
 from data_prep.errors import InputError
 from data_prep.protocols import find_rows
@@ -63,7 +64,7 @@ def find_listed(
             raise InputError(
                 photos.field,
                 "must name at least one photo that has a crop",
-                got=f"{len(places):,} photos without a crop",
+                got=f"{counted(len(places), 'photo')} without a crop",
                 fix="See the reasons in the manifest of --data, and align readable photos.",
             )
     if len(np.intersect1d(enrolled, searched)):

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from data_prep.counted import counted
 from data_prep.errors import InputError
 from faceverif.identification.search import Candidates
 from faceverif.intervals import wilson_interval
@@ -262,7 +263,7 @@ def cmc_of(searches: Searches) -> Cmc:
         raise InputError(
             "probes",
             "must show people of the gallery",
-            got=f"{len(searches.mated):,} probes of strangers",
+            got=f"{counted(len(searches.mated), 'probe')} of strangers",
             fix="Give probes the identities that the gallery's list has.",
         )
     last = min(MOST_RANKS, searches.people)

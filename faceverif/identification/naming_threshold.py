@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from data_prep.counted import counted
 from data_prep.dataset.manifest import AlignedDataset, Status
 from data_prep.dataset.packed import load_aligned
 from data_prep.errors import InputError, few
@@ -122,9 +123,9 @@ class MeasuredThreshold(NamingThreshold):
         if not self.same_numbers:
             return []
         return [
-            f"{len(self.same_numbers):,} strangers have the number of somebody in the gallery "
-            f"({few(self.same_numbers, most=3)}): if both come from one data set, they are the same people "
-            "and the threshold is too high"
+            f"{counted(len(self.same_numbers), 'stranger')} with the number of somebody in the gallery "
+            f"({few(self.same_numbers, most=3)}): if both sets come from one data set, these are the same "
+            "people and the threshold is too high"
         ]
 
 
@@ -155,10 +156,10 @@ class BoundedThreshold(NamingThreshold):
     def text(self) -> str:
         """What the threshold rests on, for a terminal."""
         return (
-            f"threshold for FPIR {self.fpir:g}: at most {self.photos:,} photos x FAR {self.point.far:g} = "
-            f"{self.bound:g}; the FAR is from {self.calibration.impostor_pairs:,} impostor pairs of "
-            f"{self.calibration.protocol}, 95 % interval {percent(self.point.far_low, 4)} to "
-            f"{percent(self.point.far_high, 4)} %"
+            f"threshold for FPIR {self.fpir:g}: at most {counted(self.photos, 'photo')} x FAR "
+            f"{self.point.far:g} = {self.bound:g}; the FAR is from "
+            f"{counted(self.calibration.impostor_pairs, 'impostor pair')} of {self.calibration.protocol}, "
+            f"95 % interval {percent(self.point.far_low, 4)} to {percent(self.point.far_high, 4)} %"
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -193,8 +194,8 @@ def bounded_threshold(calibration: Calibration, photos: int, *, fpir: float) -> 
     smallest = min(point.far for point in calibration.points)
     raise InputError(
         "--fpir",
-        f"{fpir:g} allows at most {int(fpir / smallest * _SLACK):,} gallery photos, because the smallest "
-        f"calibrated FAR of this model is {smallest:g}",
+        f"{fpir:g} allows at most {counted(int(fpir / smallest * _SLACK), 'gallery photo')}, because the "
+        f"smallest calibrated FAR of this model is {smallest:g}",
         got=f"{photos:,} or more",
         fix=f"Measure the FPIR: add --strangers ALIGNED with {fewest_strangers(fpir):,} or more photos of "
         "people who are not in the gallery. Or ask for a larger --fpir.",
@@ -217,7 +218,7 @@ def load_strangers(path: Path, *, fpir: float) -> AlignedDataset:
     if photos < fewest_strangers(fpir):
         raise InputError(
             _STRANGERS,
-            f"must hold at least {fewest_strangers(fpir):,} photos with a face for --fpir {fpir:g}",
+            f"must hold at least {counted(fewest_strangers(fpir), 'photo')} with a face for --fpir {fpir:g}",
             got=f"{photos:,}",
             fix="Align more photos of people who are not in the gallery, or ask for a larger --fpir.",
         )

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from data_prep.counted import counted
 from data_prep.dataset.exclusions import exclusions_text
 from data_prep.dataset.manifest import AlignedDataset
 from data_prep.errors import printable_lines
@@ -82,8 +83,8 @@ class IdentificationResult:
         """The answer, for a terminal and a page."""
         cmc = self.metrics.cmc
         first = (
-            f"{percent(self.rank1)} % of {cmc.mated:,} probes find their person first among "
-            f"{cmc.people:,} people"
+            f"{percent(self.rank1)} % of {counted(cmc.mated, 'probe')} find their person first among "
+            f"{counted(cmc.people, 'person')}"
         )
         known = [(target, point) for target, point in self.metrics.tpir_at_fpir.items() if point is not None]
         if not known:
@@ -98,16 +99,17 @@ class IdentificationResult:
         """A few lines for a terminal."""
         counts, header = self.counts(), self.dataset.header
         missing = counts["probes_without_face"] + counts["probes_without_crop"]
+        faceless = counts["gallery_without_face"] + counts["gallery_without_crop"]
         return printable_lines(
             [
-                f"{self.protocol.title}: {counts['mated_probes']:,} mated probes and "
-                f"{counts['non_mated_probes']:,} of strangers, in a gallery of {counts['people']:,} people "
-                f"and {counts['gallery_photos']:,} photos",
+                f"{self.protocol.title}: {counted(counts['mated_probes'], 'mated probe')} and "
+                f"{counts['non_mated_probes']:,} of strangers, in a gallery of "
+                f"{counted(counts['people'], 'person')} and {counted(counts['gallery_photos'], 'photo')}",
                 f"lists       {self.protocol.reading}",
                 f"rank        {self._ranks_text()}",
                 *(f"open set    {line}" for line in self._open_set_lines()),
                 f"no face     {missing:,} of {len(self.probes.rows):,} probes, "
-                f"{counts['gallery_without_face'] + counts['gallery_without_crop']:,} gallery photos; "
+                f"{counted(faceless, 'gallery photo')}; "
                 f"with those as misses rank 1 {percent(self.rank1_fallback_as_misses)} %",
                 f"search      {self.seconds[1]:.1f} s; {PERSON_RULE}; "
                 f"{'flip-averaged' if self.flip else 'no flip'}",
@@ -127,7 +129,7 @@ class IdentificationResult:
                 low, high = cmc.interval(rank)
                 rate = percent(float(cmc.rate[rank - 1]))
                 known.append(f"{rank}: {rate} % ({percent(low)} to {percent(high)})")
-        return "; ".join(known) or f"no rank says anything in a gallery of {cmc.people} people"
+        return "; ".join(known) or f"no rank says anything in a gallery of {counted(cmc.people, 'person')}"
 
     def _open_set_lines(self) -> list[str]:
         count = int((~self.metrics.searches.mated).sum())
@@ -136,7 +138,7 @@ class IdentificationResult:
         lines = []
         for target, point in self.metrics.tpir_at_fpir.items():
             if point is None:
-                lines.append(f"FPIR {target:g} is not resolved by {count:,} probes of strangers")
+                lines.append(f"FPIR {target:g} is not resolved by {counted(count, 'probe')} of strangers")
                 continue
             low, high = point.tpir_interval
             below, above = point.fpir_interval

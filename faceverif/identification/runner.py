@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from data_prep.atomic import files_whole, refuse_file, write_text
+from data_prep.counted import counted
 from data_prep.dataset.packed import load_aligned
 from data_prep.lock import filled
 from data_prep.protocols.identification import IdentificationProtocol
@@ -120,5 +121,5 @@ def _warnings(embedded: EmbeddedPhotos, rows: NDArray[np.int64], copied: int) ->
     seen = different_photos(embedded.dataset, rows)
     collapsed = collapse_warning(embedded.embedder, embedded.of(rows[seen])) if len(seen) else None
     trained_on = seen_warning(embedded.embedder, embedded.dataset, rows)
-    same = f"{copied:,} probes have the bytes of a gallery photo: they find a copy of themselves"
+    same = f"{counted(copied, 'probe')} with the bytes of a gallery photo: each finds a copy of itself"
     return list(filter(None, [collapsed, trained_on, same if copied else None]))

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from data_prep.counted import counted
 from data_prep.errors import InputError
 from data_prep.progress import progress
 from faceverif.identification.flat_index import PROBES, flat_index
@@ -135,7 +136,7 @@ def checked_unit(embeddings: NDArray[np.floating], *, field: str) -> NDArray[np.
         raise InputError(
             field,
             "must be embeddings that are finite and of length 1",
-            got=f"length {lengths[wrong[0]]:g} in row {wrong[0]}, and {len(wrong) - 1:,} others",
+            got=f"length {lengths[wrong[0]]:g} in row {wrong[0]}, and {counted(len(wrong) - 1, 'other')}",
             fix="Normalise the rows; leave out photos that have no embedding.",
         )
     return np.ascontiguousarray(embeddings, np.float32)

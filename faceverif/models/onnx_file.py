@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from data_prep.alignment import TEMPLATES
 from data_prep.alignment.base import Template
+from data_prep.counted import counted
 from data_prep.device import computing_device, cores
 from data_prep.errors import InputError, first_line
 from data_prep.progress import say
@@ -117,7 +118,7 @@ class OnnxEmbedder(Embedder):
             raise _unusable(
                 self.path,
                 "must give one embedding per crop, whatever the batch",
-                f"{_described({self.output_name: found})} for {len(padded)} crops",
+                f"{_described({self.output_name: found})} for {counted(len(padded), 'crop')}",
                 fix="Export it with a dynamic batch, or with a batch of 1.",
             )
         return found.reshape(len(padded), -1)[: len(crops)].astype(np.float32, copy=False)

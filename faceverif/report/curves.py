@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from data_prep.counted import counted
 from faceverif.report.plotting import (
     ACCENT,
     FAINT,
@@ -111,7 +112,7 @@ def _told(title: str, lines: Sequence[Line], *, across: str, rates: bool) -> str
         begin = f"{number(line.up[0])} at {line.across[0]:g}"
         end = f", {number(line.up[-1])} at {line.across[-1]:g}" if len(line.up) > 1 else ""
         told.append(f"{line.name}: {begin}{end}")
-    more = f"; {len(lines) - _MOST_TOLD} more lines" if len(lines) > _MOST_TOLD else ""
+    more = f"; {counted(len(lines) - _MOST_TOLD, 'more line')}" if len(lines) > _MOST_TOLD else ""
     return f"{title} over {across}. {'; '.join(told)}{more}."
 
 

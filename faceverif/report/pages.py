@@ -11,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from data_prep.atomic import write_text
+from data_prep.counted import counted
 from data_prep.dataset.exclusions import exclusions_text
 from faceverif.report.contents import with_contents
 from faceverif.report.numbers import percent, significant
@@ -83,6 +84,7 @@ _ENVIRONMENT.filters |= {
     "percent": percent,
     "significant": significant,
     "grouped": _grouped,
+    "counted": counted,
     "flat": flat_text,
     "exclusions": exclusions_text,
     "rate_name": _rate_name,

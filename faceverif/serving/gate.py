@@ -8,6 +8,7 @@ from contextlib import suppress
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from data_prep.counted import counted
 from faceverif.serving.limits import Limits, RateLimit
 from faceverif.serving.refusals import Refusal
 
@@ -66,10 +67,11 @@ class Gate:
         client = scope["client"][0] if scope.get("client") else ""
         wait_s = self._rate.wait_s(client)
         if wait_s:
-            message = f"at most {self._limits.requests_per_minute:,} requests a minute; send this one later"
+            most = counted(self._limits.requests_per_minute, "request")
+            message = f"at most {most} a minute; send this one later"
             raise Refusal(429, "too_many_requests", message, retry_s=wait_s)
         if self._inside > self._limits.waiting:
-            message = f"{self._limits.waiting:,} requests are waiting; send this one later"
+            message = f"{counted(self._limits.waiting, 'request')} waiting already; send this one later"
             raise Refusal(503, "busy", message, retry_s=1)
 
     async def _body(self, upload: _Upload) -> bytes:

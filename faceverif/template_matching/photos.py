@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from data_prep.counted import counted
 from data_prep.dataset.manifest import AlignedDataset, Status
 from data_prep.errors import InputError
 from data_prep.ijb import TemplatePhotos
@@ -67,7 +68,7 @@ class PooledPhotos:
             raise InputError(
                 "data",
                 "must hold a crop of at least one photo of the IJB templates",
-                got=f"{len(photos):,} photos without a crop",
+                got=f"{counted(len(photos), 'photo')} without a crop",
                 fix="See the reasons in its manifest, and align readable photos.",
             )
         scores = _scores(photos, dataset, row, weighed=used & ~no_face, pooling=pooling)

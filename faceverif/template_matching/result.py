@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from data_prep.counted import counted
 from data_prep.dataset.exclusions import exclusions_text
 from data_prep.dataset.manifest import AlignedDataset
 from data_prep.errors import printable_lines
@@ -80,8 +81,8 @@ class TemplateResult:
                 *self._tar_lines(),
                 f"EER         {percent(self.numbers.eer.equal_error)} % at {self.numbers.eer.threshold:.4f}; "
                 f"AUC {percent(self.numbers.auc, digits=3)} %",
-                f"no face     {self.photos.no_face + self.photos.failed:,} photos, {faceless:,} whole IJB "
-                f"templates, {self.fallback.sum():,} pairs",
+                f"no face     {counted(self.photos.no_face + self.photos.failed, 'photo')}, "
+                f"{counted(faceless, 'whole IJB template')}, {counted(self.fallback.sum(), 'pair')}",
                 f"model       {self.model.name}, {self.model.sha256[:12]}  ({self.model.preprocessing})",
                 f"training    {exclusions_text(self.model.exclusions)}",
                 f"data        {self.dataset.root}, {self.dataset.sha256[:12]}  "
@@ -118,7 +119,7 @@ class TemplateResult:
                 low, high = self._interval(point)
                 told = (
                     f"{percent(point.tar)} % ({percent(low)} to {percent(high)} %) from "
-                    f"{point.threshold:.4f} on; {point.false_accepts:,} false accepts"
+                    f"{point.threshold:.4f} on; {counted(point.false_accepts, 'false accept')}"
                 )
             yield f"{name:<12}{far:g}: {told}"
             name = ""

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from data_prep.alignment import refuse_unfit_input
+from data_prep.counted import counted
 from data_prep.dataset.exclusions import ExclusionList
 from data_prep.dataset.manifest import AlignedDataset, Status
 from data_prep.dataset.packed import load_aligned
@@ -115,8 +116,9 @@ def load_training_photos(config: DataConfig, *, input_px: int, seed: int) -> Tra
     if kept.sum() < 2:
         raise InputError(
             "data",
-            f"must hold two people or more with {config.min_photos_per_identity} aligned photos each",
-            got=f"{kept.sum()} of {len(names)} people in {config.path}",
+            f"must hold two people or more with {counted(config.min_photos_per_identity, 'aligned photo')} "
+            f"each",
+            got=f"{kept.sum()} of {counted(len(names), 'person')} in {config.path}",
             fix="Align more people, or lower data.min_photos_per_identity.",
         )
     rows, labels = rows[kept[labels]], (np.cumsum(kept) - 1)[labels[kept[labels]]]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from data_prep.counted import counted
 from data_prep.progress import duration
 from faceverif.config.run import RunConfig
 from faceverif.training.checks import VerificationCheck
@@ -93,7 +94,7 @@ class _Verification:
     def text(self) -> str:
         return (
             f"{self.pairs:,} pairs of {self.photos:,} photos, all there; "
-            f"{self.times} times, {duration(self.seconds)} each"
+            f"{counted(self.times, 'time')}, {duration(self.seconds)} each"
         )
 
 
@@ -115,7 +116,7 @@ def _below(photos: TrainingPhotos) -> str:
 
 def _beside(training: TrainingRun) -> str:
     classes, workers = len(training.photos.identities), training.config.training.workers
-    return f"with {classes:,} classes; {workers} loader processes besides"
+    return f"with {classes:,} classes; {counted(workers, 'loader process')} besides"
 
 
 def _features_lines(training: TrainingRun) -> list[tuple[str, str]]:

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
 from data_prep.atomic import write_text, written_whole
+from data_prep.counted import counted
 from data_prep.device import computing_device
 from data_prep.errors import InputError, printable_lines
 from data_prep.lock import filled
@@ -62,7 +63,7 @@ class FittedHead:
         unseen = (
             ""
             if self.unseen_accuracy is None
-            else f", {self.unseen_accuracy:.1%} on {self.held_out:,} others"
+            else f", {self.unseen_accuracy:.1%} on {counted(self.held_out, 'other')}"
         )
         counts = f"{self.people:,} people: accuracy {self.accuracy:.1%} on the {self.trained:,} photos"
         return printable_lines([f"{self.head} on {counts} of the fit{unseen}", f"model: {self.run}"])

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from data_prep.counted import counted
 from data_prep.host_memory import keep_freed_memory
 from data_prep.progress import say
 from faceverif.config.run import RunConfig
@@ -122,12 +123,13 @@ class TrainingRun(EpochLoop[Batch]):
         config, photos, fabric = self.config, self.photos, self.fabric
         backbone = self.learner.network.backbone
         millions = sum(parameter.numel() for parameter in backbone.parameters()) / 1e6
+        epochs, steps = counted(config.training.epochs, "epoch"), counted(self.steps_per_epoch, "step")
         begins = f"from step {self.step:,}" if self.step else "from the start"
         return (
             f"{config.backbone.name} ({millions:.2f} million parameters), {config.head.name}: "
-            f"{len(photos):,} photos of {len(photos.identities):,} people, {config.training.epochs} epochs "
-            f"of {self.steps_per_epoch} steps of {config.training.batch_size} photos, {begins}; "
-            f"{fabric.world_size} process(es) on {fabric.device}, {config.training.precision}"
+            f"{len(photos):,} photos of {len(photos.identities):,} people, {epochs} of {steps} of "
+            f"{config.training.batch_size} photos, {begins}; "
+            f"{counted(fabric.world_size, 'process')} on {fabric.device}, {config.training.precision}"
         )
 
     def warnings(self) -> list[str]:

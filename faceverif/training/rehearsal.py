@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from data_prep.counted import counted
 from data_prep.errors import InputError
 from data_prep.progress import duration
 from faceverif.config.adversarial import AdversarialConfig
@@ -171,7 +172,7 @@ def epoch_text(training: EpochLoop[Any], pace: Pace) -> str:
 def _named(attack: AdversarialConfig) -> str:
     if attack.attack == "ibp":
         return "interval bounds (ibp)"
-    return f"{attack.attack} of {attack.inner_steps} step{'s' if attack.inner_steps > 1 else ''}"
+    return f"{attack.attack} of {counted(attack.inner_steps, 'step')}"
 
 
 def disk_text(training: EpochLoop[Any], model: Mapping[str, Any]) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data_prep.atomic import write_text
+from data_prep.counted import counted
 from data_prep.dataset.packed import load_aligned
 from data_prep.errors import few, printable_lines
 from data_prep.protocols import protocol_on
@@ -38,8 +39,8 @@ class WrittenCalibration:
         """A line per threshold, for a terminal."""
         made_of = self.calibration
         lines = [
-            f"{made_of.protocol}: {made_of.impostor_pairs:,} impostor pairs, "
-            f"{made_of.genuine_pairs:,} genuine pairs"
+            f"{made_of.protocol}: {counted(made_of.impostor_pairs, 'impostor pair')}, "
+            f"{counted(made_of.genuine_pairs, 'genuine pair')}"
         ]
         for point in made_of.points:
             low, high = made_of.tar_interval(point)

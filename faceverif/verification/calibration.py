@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from data_prep.atomic import write_text
+from data_prep.counted import counted
 from data_prep.errors import InputError
 from data_prep.printed_command import printed_command
 from faceverif.intervals import wilson_interval
@@ -159,7 +160,7 @@ def calibration_of(result: VerificationResult, *, fars: Sequence[float] = ()) ->
     usual = {far: point for far, point in numbers.tar_at_far.items() if point is not None}
     further = {far: tar_at_far(numbers.roc, far) for far in fars}
     points = sorted((usual | further).items(), reverse=True)
-    left_out = f"{lost:,} of {lost + len(same):,} pairs were left out: a photo could not be read"
+    left_out = f"left out {lost:,} of {counted(lost + len(same), 'pair')}: a photo could not be read"
     return Calibration(
         protocol=result.protocol.name,
         protocol_sha256=result.protocol.sha256,
@@ -196,11 +197,11 @@ def _refuse_unfit(result: VerificationResult, same: NDArray[np.bool_], *, fewest
         )
     if impostors >= fewest and same.any():
         return
-    got = f"{impostors:,} impostor pairs, {len(same) - impostors:,} genuine pairs"
+    got = f"{counted(impostors, 'impostor pair')}, {counted(len(same) - impostors, 'genuine pair')}"
     raise InputError(
         "calibration",
         f"needs {fewest} or more impostor pairs and a genuine pair whose photos can be read",
-        got=got + (f", and {lost:,} pairs with a photo that could not be read" if lost else ""),
+        got=got + (f", and {counted(lost, 'pair')} with a photo that could not be read" if lost else ""),
         fix="See the reasons in the manifest, and align readable photos."
         if lost
         else "Take a protocol with more pairs of different people.",
@@ -254,7 +255,7 @@ def load_calibration(model: Path, *, model_sha256: str, file: Path | None = None
     try:
         calibration = Calibration.model_validate_json(path.read_bytes())
     except ValidationError as error:
-        problem = f"{path} ({error.error_count()} problems)"
+        problem = f"{path} ({counted(error.error_count(), 'problem')})"
         raise InputError(
             MODEL_OPTION, f"{CALIBRATION_NAME} must be as written", got=problem, fix=fix
         ) from error

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from data_prep.atomic import written_whole
+from data_prep.counted import counted
 from data_prep.dataset.crops import side_by_side
 from data_prep.detection.faces import POLICY
 from data_prep.errors import printable_lines
@@ -62,8 +63,8 @@ class Comparison:
             f"threshold for FAR {point.far:g}, from {self.calibration.impostor_pairs:,} impostor pairs of "
             f"{self.calibration.protocol}: measured {percent(point.measured_far)} %, "
             f"95 % interval {percent(point.far_low)} to {percent(point.far_high)} %",
-            f"TAR at this threshold, from {self.calibration.genuine_pairs:,} genuine pairs: measured "
-            f"{percent(point.tar)} %, 95 % interval {percent(tar_low)} to {percent(tar_high)} %",
+            f"TAR at this threshold, from {counted(self.calibration.genuine_pairs, 'genuine pair')}: "
+            f"measured {percent(point.tar)} %, 95 % interval {percent(tar_low)} to {percent(tar_high)} %",
         ]
         return printable_lines([*lines, f"model: {self.model}", *self.notes()])
 

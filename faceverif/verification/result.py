@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from data_prep.counted import counted
 from data_prep.dataset.exclusions import exclusions_text
 from data_prep.dataset.manifest import AlignedDataset
 from data_prep.errors import printable_lines
@@ -160,7 +161,8 @@ class VerificationResult:
                 f"EER         {percent(self.eer)} % at {self.metrics.eer.threshold:.4f}; "
                 f"AUC {percent(self.auc, digits=3)} %",
                 f"TAR at FAR  {self._tar_text()}",
-                f"no face     {missing:,} of {len(photos.rows):,} photos, {self.fallback.sum():,} pairs; "
+                f"no face     {missing:,} of {len(photos.rows):,} photos, "
+                f"{counted(self.fallback.sum(), 'pair')}; "
                 f"with those as errors {percent(self.accuracy_fallback_as_errors)} %",
                 f"model       {self.model.name}, {self.model.sha256[:12]}  ({self.model.preprocessing})",
                 f"training    {exclusions_text(self.model.exclusions)}",

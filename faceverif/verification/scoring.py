@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from data_prep.counted import counted
 from data_prep.dataset.manifest import AlignedDataset, Status
 from data_prep.errors import InputError
 from data_prep.protocols import VerificationProtocol, find_rows
@@ -52,7 +53,7 @@ class PairPhotos:
             raise InputError(
                 "data",
                 "must hold a crop of at least one photo that the protocol names",
-                got=f"{len(rows):,} photos without a crop",
+                got=f"{counted(len(rows), 'photo')} without a crop",
                 fix="See the reasons in its manifest, and align readable photos.",
             )
         left, right = position.reshape(2, -1)

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from data_prep.atomic import make_folder, write_text, written_whole
+from data_prep.counted import counted
 from data_prep.errors import InputError
 from data_prep.own_files import read_guarded
 from data_prep.progress import progress
@@ -156,7 +157,10 @@ def summarised(rows: list[Row], shares: Shares, out: Path, smoothing: Smoothing)
     result = {"items": len(rows), "abstained": abstained, "at_radius": at_radius}
     write_text(out / RESULT_NAME, json.dumps(result, indent=2) + "\n")
     names = ["l2 radius", *(name.replace("_", " ") for name in lines[0])]
-    text = [f"{len(rows)} decisions, confidence {smoothing.confidence:g} each; abstained on {abstained:.1%}"]
+    text = [
+        f"{counted(len(rows), 'decision')}, confidence {smoothing.confidence:g} each; abstained on "
+        f"{abstained:.1%}"
+    ]
     text.append("  ".join(f"{name:>{max(9, len(name))}}" for name in names))
     for radius, line in zip(radii, lines, strict=True):
         cells = [f"{radius:.3f}", *(f"{share:.1%}" for share in line.values())]

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from data_prep.atomic import write_text
+from data_prep.counted import counted
 from data_prep.errors import InputError
 from data_prep.progress import say
 from faceverif.images.base import LabelledImages
@@ -79,7 +80,7 @@ def verify_images(run: Path, out: Path, *, epsilons: Sequence[float], images: in
         provenance={"model": str(run)}
         | {name: about[name] for name in ("model_sha256", "data_sha256", "seed")},
     )
-    lines = [f"{len(chosen)} images; the error under the worst change lies between the two"]
+    lines = [f"{counted(len(chosen), 'image')}; the error under the worst change lies between the two"]
     lines.append("linf epsilon  under PGD  verified at most")
     lines += [
         f"{each['epsilon']:>12g}  {each['pgd_error']:>9.1%}  {each['verified_error']:>16.1%}"

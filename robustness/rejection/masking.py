@@ -11,6 +11,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from data_prep.counted import counted
 from robustness.attacks import ATTACKS, PAIR_ATTACKS, Attack, PairAttack
 from robustness.attacks.traits import Traits
 from robustness.config.attacks import PairGoal
@@ -122,7 +123,7 @@ def _blind_at_zero(findings: Sequence[Finding]) -> tuple[Verdict, str]:
     off = {name: area for name, area in areas.items() if abs(area - 0.5) > _ROUNDED_AREA}
     if off:
         return "warning", "AUC at epsilon 0: " + ", ".join(f"{name} {area:.3f}" for name, area in off.items())
-    return "pass", f"AUC 0.5 at epsilon 0, up to rounding, for {len(areas)} detectors"
+    return "pass", f"AUC 0.5 at epsilon 0, up to rounding, for {counted(len(areas), 'detector')}"
 
 
 def _gradients_are_there(findings: Sequence[Finding]) -> tuple[Verdict, str]:
@@ -194,7 +195,7 @@ def _size_helps(findings: Sequence[Finding]) -> tuple[Verdict, str]:
         with_little, with_much, _ = _shared(small, large, _successes)
         if with_little > with_much:
             return "warning", f"{_size(large)} succeeds less than at {small.trial.epsilon:g}"
-    return "pass", f"in {len(sizes)} comparisons of two sizes"
+    return "pass", f"in {counted(len(sizes), 'comparison')} of two sizes"
 
 
 def _detector_known_helps(findings: Sequence[Finding]) -> tuple[Verdict, str]:
@@ -232,7 +233,7 @@ def _size_helps_undetected(findings: Sequence[Finding]) -> tuple[Verdict, str]:
             f"{text}. An attack may stay within the smaller ball, so detection at the larger epsilon is too "
             "optimistic"
         )
-    return "pass", f"in {len(losses)} comparisons of two sizes"
+    return "pass", f"in {counted(len(losses), 'comparison')} of two sizes"
 
 
 _FIXED: dict[str, CheckFunction] = {

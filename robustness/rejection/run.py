@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from data_prep.atomic import write_text
+from data_prep.counted import counted
 from data_prep.lock import filled
 from data_prep.progress import duration, say
 from faceverif.classification.config import ClassificationConfig
@@ -62,7 +63,7 @@ def run_rejection(config: RejectionConfig, out: Path, *, train: Trainer) -> Path
             missing = [trial for trial in trials if Finding.read(trial, out) is None]
             say(
                 f"{number}/{len(plan.runs)}  {model}, training {training}: "
-                f"{len(missing)} of {len(trials)} trials to run"
+                f"{len(missing)} of {counted(len(trials), 'trial')} to run"
             )
             if missing:
                 _run_missing(plan, trials, missing, models, out)

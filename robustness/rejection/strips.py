@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
+from data_prep.counted import counted
 from faceverif.report.plotting import GENUINE, IMPOSTOR, PANEL_IN, SOFT, Panel, new_panel
 from robustness.rejection.findings import Finding
 
@@ -65,7 +66,7 @@ def _strip(
         for row, lines in texts.items()
     )
     count = len(next(iter(rows.values())))
-    return Panel(name, figure, f"{count} images, rows {', '.join(rows)}. {told}.")
+    return Panel(name, figure, f"{counted(count, 'image')}, rows {', '.join(rows)}. {told}.")
 
 
 def _write_below(axes: Axes, line: str, score: str, rejected: bool, *, at: tuple[float, float]) -> None:

@@ -55,8 +55,8 @@ def test_empty_cut_and_foreign_files_are_counted_and_named(tmp_path: Path) -> No
     (tmp_path / "a/2.jpg").write_bytes(picture(1, side=64)[:900])
     (tmp_path / "b/notes.txt").write_text("no photo")
     assert problems(tmp_path).splitlines() == [
-        "1 files are dangling links or have zero bytes: a/1.jpg",
-        "1 photos cannot be decoded (truncated): a/2.jpg",
+        "1 file without content (zero bytes, or a dangling link): a/1.jpg",
+        "1 photo that cannot be decoded (truncated): a/2.jpg",
     ]
     (tmp_path / "b/phone.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(80))
     assert "unsupported_format: HEIC, PDF and the like are not read" in check(tmp_path).text()
@@ -137,9 +137,9 @@ def test_celeba_misses_photos_by_name(tmp_path: Path) -> None:
     write_photos(tmp_path / "images", "000001.jpg", "000002.jpg", "stray.jpg")
     (tmp_path / "identity_CelebA.txt").write_text("000001.jpg 7\n000002.jpg 8\n000003.jpg 7\n")
     found = problems(tmp_path)
-    assert "1 photos that the identity file names are missing: 000003" in found
+    assert "1 photo missing that the identity file names: 000003" in found
     assert "202,599 photos of 10,177 people" in found
-    assert "1 files are not a part of it (no_identity)" in check(tmp_path).facts
+    assert "1 file not a part of it (no_identity)" in check(tmp_path).facts
 
 
 def test_a_damaged_record_is_named(tmp_path: Path) -> None:
@@ -149,16 +149,16 @@ def test_a_damaged_record_is_named(tmp_path: Path) -> None:
     data = bytearray(rec.read_bytes())
     data[offsets[2] : offsets[2] + 4] = b"\0\0\0\0"
     rec.write_bytes(data)
-    assert problems(tmp_path) == "1 photos cannot be used (damaged_record): 0000002"
+    assert problems(tmp_path) == "1 photo that cannot be used (damaged_record): 0000002"
     data[offsets[2] : offsets[2] + 4] = data[offsets[1] : offsets[1] + 4]
     data[offsets[3] + 40 : offsets[3] + 60] = bytes(20)
     rec.write_bytes(data)
-    assert "1 photos cannot be decoded" in problems(tmp_path)
+    assert "1 photo that cannot be decoded" in problems(tmp_path)
 
 
 def test_a_damaged_description_is_named(tmp_path: Path) -> None:
     path = write_tar(tmp_path / "a.tar", {"1.jpg": picture(1), "1.json": b"{", "2.jpg": picture(2)})
-    assert "1 photos cannot be used (damaged_json): a/1.jpg" in problems(path)
+    assert "1 photo that cannot be used (damaged_json): a/1.jpg" in problems(path)
 
 
 def test_without_believable_labels_nothing_is_whole(tmp_path: Path) -> None:
@@ -170,14 +170,14 @@ def test_without_believable_labels_nothing_is_whole(tmp_path: Path) -> None:
         write_photos(tmp_path / "one", "Ann/1.jpg", "Ann/2.jpg")
     )
     some = write_photos(tmp_path / "some", "cover.jpg", "Ann/1.jpg", "Bob/1.jpg")
-    assert problems(some) == "1 photos have no identity: cover.jpg"
+    assert problems(some) == "1 photo without an identity: cover.jpg"
     each = {f"{number}.jpg": picture(number) for number in range(21)}
     labels = {f"{number}.cls": b"%d" % number for number in range(21)}
     assert "has its own identity" in problems(write_tar(tmp_path / "b.tar", each | labels))
     labels = {f"{number}.cls": b"%d" % (number % 3) for number in range(20)} | {"20.cls": b"\0\xff"}
     assert (
         problems(write_tar(tmp_path / "c.tar", each | labels))
-        == "1 photos cannot be used (damaged_label): c/20.jpg"
+        == "1 photo that cannot be used (damaged_label): c/20.jpg"
     )
 
 
@@ -193,7 +193,7 @@ def test_a_name_forges_no_line_of_the_report(tmp_path: Path) -> None:
 def test_huge_photos_are_named_and_not_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_photos(tmp_path, "a/1.jpg", "b/1.jpg")
     monkeypatch.setattr(photos, "LARGEST_PX", 24 * 24 - 1)
-    assert "2 photos need `align --allow-huge`: a/1.jpg, b/1.jpg" in check(tmp_path).facts
+    assert "2 photos too large without `align --allow-huge`: a/1.jpg, b/1.jpg" in check(tmp_path).facts
 
 
 def test_a_bin_has_photos_and_pairs(tmp_path: Path) -> None:
@@ -229,7 +229,7 @@ def test_names_that_make_trouble_later_are_named(tmp_path: Path) -> None:
         tmp_path / "p", f"{one}/1.jpg", f"{two}/1.jpg", "Bo/1.jpg", "bo /1.jpg", "a/1.jpg", *odd
     )
     alike, unlistable = sorted(check(photos).named.items())
-    assert alike[0].startswith("4 identities have a name that differs from another one in case")
+    assert alike[0].startswith("4 identities with a name that differs from another one in case")
     assert set(alike[1]) == {repr(one), repr(two), "'Bo'", "'bo '"}
     assert set(unlistable[1]) == {"a/new\nline.jpg", "a/back\\slash.jpg", "trail ", "bo "}
     assert check(write_photos(tmp_path / "q", "Anna/1.jpg", "Ann/1.jpg")).whole
@@ -253,8 +253,8 @@ def test_pairs_that_contradict_themselves_are_named(tmp_path: Path) -> None:
     rows = ["a/1,a/2,1", "a/1,b/1,0", "a/2,a/1,0", "b/1,b/1,0", "b/1,b/2,1", "a/2,b/1,0"]
     path.write_text("\n".join(["left,right,same", *rows]))
     said = problems(path)
-    assert "1 impostor pairs are a photo and itself: b/1" in said
-    assert "1 pairs stand in the list as genuine and as impostor: a/1 and a/2" in said
+    assert "1 impostor pair of a photo with itself: b/1" in said
+    assert "1 pair both as genuine and as impostor: a/1 and a/2" in said
 
 
 def test_a_text_that_is_no_list_is_refused_in_the_words_of_verify(tmp_path: Path) -> None:
@@ -337,15 +337,18 @@ def _smaller(crop: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "found"),
     [
-        (Path.unlink, ["1 crops are missing or have zero bytes: 2.png"]),
+        (Path.unlink, ["1 crop missing or with zero bytes: 2.png"]),
         (
             lambda crop: shutil.copy(crop.with_name("1.png"), crop),
-            ["1 crops are no longer what was written: 2.png"],
+            ["1 crop changed since the manifest was written: 2.png"],
         ),
-        (lambda crop: crop.write_bytes(b""), ["1 crops are missing or have zero bytes: 2.png"]),
+        (lambda crop: crop.write_bytes(b""), ["1 crop missing or with zero bytes: 2.png"]),
         (
             _smaller,
-            ["1 crops are no longer what was written: 2.png", "1 crops cannot be read as 112 x 112: 2.png"],
+            [
+                "1 crop changed since the manifest was written: 2.png",
+                "1 crop that cannot be read as 112 x 112: 2.png",
+            ],
         ),
     ],
     ids=["gone", "another", "empty", "smaller"],

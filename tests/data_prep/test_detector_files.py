@@ -233,7 +233,7 @@ def test_a_worker_on_another_machine_reads_the_same_file(
         ("nowhere.onnx", "which is no file"),
         ("text.onnx", "must be mtcnn, or an .onnx file"),
         ("boxes.onnx", "without landmarks"),
-        ("other.onnx", "with 1 outputs"),
+        ("other.onnx", "with 1 output"),
     ],
 )
 def test_other_files_are_refused(tmp_path: Path, name: str, says: str) -> None:

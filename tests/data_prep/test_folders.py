@@ -199,7 +199,7 @@ def test_pipes_that_are_called_like_packs_are_never_opened(tmp_path: Path) -> No
     for name in ("train.rec", "a.tar", "set.bin", "pairs.txt", "identity_CelebA.txt"):
         os.mkfifo(tmp_path / name)
     assert [photo.key for photo in list_source(tmp_path).photos] == ["Ann/1.jpg"]
-    assert "1 photos of 1 identities" in check(tmp_path).facts
+    assert "1 photo of 1 identity" in check(tmp_path).facts
     with pytest.raises(InputError, match="must be a folder or file of photos"):
         list_source(tmp_path / "train.rec")
 

@@ -116,7 +116,7 @@ def test_pictures_that_the_list_does_not_know(release: Path) -> None:
     with pytest.raises(InputError, match=r"must hold pictures that .*; got none"):
         list_source(release)
     Image.new("RGB", (20, 20)).save(release / "loose_crop/other.jpg")
-    with pytest.raises(InputError, match="got 1 others"):
+    with pytest.raises(InputError, match="got 1 other"):
         list_source(release)
 
 

@@ -87,11 +87,9 @@ def test_pairs_that_come_again_are_counted_by_check(meta: Path) -> None:
     added = [f"{one} {two} {same}", f"{two} {one} {same}", f"{two} {one} {1 - int(same)}"]
     pairs.write_text(pairs.read_text() + "\n".join(added) + "\n")
     report = check(meta)
-    assert any("2 pairs stand in the list before, and count again" in fact for fact in report.facts)
+    assert any("2 repeated pairs, counted each time" in fact for fact in report.facts)
     [problem] = report.problems
-    assert (
-        f"1 pairs of IJB templates stand in the list as genuine and as impostor: {two} and {one}" in problem
-    )
+    assert f"1 pair of IJB templates both as genuine and as impostor: {two} and {one}" in problem
 
 
 def test_other_folders_and_files_hold_no_lists(tmp_path: Path) -> None:

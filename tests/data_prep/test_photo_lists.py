@@ -144,7 +144,7 @@ def test_who_is_mated_may_be_said_and_must_be_true(tmp_path: Path) -> None:
         (GALLERY + "Ann/1.jpg,Ann\n", PROBES, r"gallery.csv: must name each photo once; got Ann/1.jpg again"),
         (GALLERY + "Ann/1.jpg,Bo\n", PROBES, r"gallery.csv: must name each photo once"),
         (GALLERY, PROBES + "Bo/3.jpg,Bo\n", r"probes.csv: must name each photo once; got Bo/3.jpg again"),
-        (GALLERY, PROBES + "Ann/1.jpg,Ann\n", r"which would find itself; got 1 such photos: Ann/1.jpg"),
+        (GALLERY, PROBES + "Ann/1.jpg,Ann\n", r"which would find itself; got 1 such photo: Ann/1.jpg"),
         (GALLERY + "Ann/9.jpg,Ann,x\n", PROBES, r"gallery.csv, line 7: must have the header's columns"),
         (GALLERY + ",Ann\n", PROBES, r"gallery.csv, line 7"),
         (

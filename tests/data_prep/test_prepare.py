@@ -137,12 +137,12 @@ def test_crops_by_box_say_so_in_the_manifest(source: Path, tmp_path: Path) -> No
 def test_the_summary_says_how_many_and_why(aligned: tuple[Path, AlignSummary]) -> None:
     text = aligned[1].text()
     assert "5 of 11 photos aligned" in text
-    assert "1 of 11 photos show no face" in text
-    assert "5 of 11 photos have no crop: empty_file 3" in text
+    assert "1 of 11 photos without a face" in text
+    assert "5 of 11 photos without a crop: empty_file 3" in text
     assert f"faceverif data check {aligned[0]} names these photos" in text.replace("'", "")
     skipped = "skipped 3: system_file 2 (Ann/.DS_Store, Ann/Thumbs.db), no_picture 1 (Ann/notes.txt)"
     assert skipped in text.splitlines()
-    assert "1 of 11 photos have no identity" in text
+    assert "1 of 11 photos without an identity" in text
     assert "images/s" in text
 
 
@@ -281,7 +281,7 @@ def test_a_face_of_the_second_pass_is_recorded(
     )
     summary = align_folder(people, tmp_path / "out", settings=_SETTINGS)
     assert summary.second_pass == summary.aligned > 0
-    assert f"{summary.second_pass} of these faces were found by the second pass only" in summary.text()
+    assert f"found by the second pass only: {summary.second_pass} faces" in summary.text()
     passes = [row["detection_pass"] for row in rows_of(tmp_path / "out").values()]
     assert passes.count(2) == summary.aligned
     assert AlignedDataset.load(tmp_path / "out").header.second_pass.startswith("border 0.5")

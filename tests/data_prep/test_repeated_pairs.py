@@ -39,8 +39,8 @@ def read(
     ("extra", "said"),
     [
         ([], None),
-        (["a/2,a/1,1", "a/2.jpg,a/1.jpg,1"], "2 pairs stand in it before and count again"),
-        (["b/1,b/1.jpg,1"], "1 genuine pairs are a photo with itself"),
+        (["a/2,a/1,1", "a/2.jpg,a/1.jpg,1"], "2 repeated pairs, counted each time"),
+        (["b/1,b/1.jpg,1"], "1 genuine pair of a photo with itself"),
     ],
 )
 def test_repeats_are_counted(
@@ -67,8 +67,8 @@ def test_contradictions_are_refused(
 
 def test_a_benchmarks_list_is_taken_as_it_was_published(tmp_path: Path, dataset: AlignedDataset) -> None:
     reading = read(tmp_path, [*ROWS, "a/1,a/2,0"], dataset, name="agedb_30.csv").reading
-    assert reading.endswith("1 pairs stand in it as genuine and as impostor")
-    assert "1 pairs stand in the list as genuine and as impostor: a/1 and a/2" in "\n".join(
+    assert reading.endswith("1 pair both as genuine and as impostor")
+    assert "1 pair both as genuine and as impostor: a/1 and a/2" in "\n".join(
         check(tmp_path / "agedb_30.csv").problems
     )
 

@@ -318,7 +318,7 @@ def test_a_gallery_that_is_none_is_refused(tmp_path: Path, photos: Photos, match
         with pytest.raises(Refusal, match=said):
             open_gallery(folder, matcher, progress=lambda *_: None)
     (tmp_path / "a.png").write_bytes(photos.empty.read_bytes())
-    with pytest.raises(Refusal, match="No face was found on any of the 1 photos"):
+    with pytest.raises(Refusal, match="No face was found on any of the 1 photo in"):
         open_gallery(str(tmp_path), matcher, progress=lambda *_: None)
     with pytest.raises(Refusal, match="Open a gallery first"):
         search(None, None, matcher)

@@ -171,7 +171,7 @@ def test_pairs_with_an_unreadable_photo_set_no_threshold(tmp_path: Path) -> None
         len(impostors),
     )
     lost = int((~readable).sum())
-    assert found.warnings == (f"{lost} of {len(pairs)} pairs were left out: a photo could not be read",)
+    assert found.warnings == (f"left out {lost} of {len(pairs)} pairs: a photo could not be read",)
     assert f"not readable: {broken}.jpg" in made.text()
 
 

@@ -32,7 +32,7 @@ def test_the_page_names_what_the_terminal_only_counts(
     assert said.startswith("1 ")
     assert f"report: {out / 'report.html'}" in said
     [(line, names)] = json.loads((out / "summary.json").read_text())["numbers"]["problems"].items()
-    assert line.startswith("4 files are dangling links or have zero bytes: a/2.jpg")
+    assert line.startswith("4 files without content (zero bytes, or a dangling link): a/2.jpg")
     assert names == ["a/2.jpg", "a/4.jpg", "b/3.jpg", "b/5.jpg"]
     check_page(out / "report.html")
     assert "\n".join(names) in (out / "report.html").read_text()

@@ -166,7 +166,7 @@ def test_sections_with_defaults_may_be_left_out(path: Path) -> None:
         ),
         (
             "training.accumulate=3",
-            "training.batch_size: must divide into 1 processes x 3 parts .*: 6 does; got 8",
+            "training.batch_size: must divide into 1 process x 3 parts .*: 6 does; got 8",
         ),
         ("data=3", "data: must be a section of keys; got 3"),
         ("schedule={name: step}", "schedule.at_epochs: must be given; got nothing"),

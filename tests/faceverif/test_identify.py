@@ -17,6 +17,7 @@ from app_photos import Photos, write_photos
 from small_faces import PatternNet, face, pattern_embedder, write_faces
 from torch import Tensor
 
+from data_prep.counted import counted
 from data_prep.dataset.manifest import AlignedDataset, Status, write_manifest
 from data_prep.errors import InputError
 from faceverif.cli import main
@@ -77,7 +78,7 @@ def test_the_bound_takes_the_largest_far_that_keeps_it(photos: int, fpir: float,
     assert found.bound == pytest.approx(photos * far)
     assert found.threshold == 0.5 - far
     assert found.as_json()["fpir_at_most"] <= fpir * (1 + 1e-9)
-    assert f"at most {photos} photos x FAR {far:g}" in found.text()
+    assert f"at most {counted(photos, 'photo')} x FAR {far:g}" in found.text()
 
 
 def test_a_far_that_is_not_calibrated_is_refused_with_the_way_out() -> None:
@@ -174,7 +175,7 @@ def test_photos_and_numbers_of_the_gallery_among_the_strangers_are_noticed(align
     )
     other = Enrolled.of([photo], unit, left_out={}, hashes=["another"])
     found = measured_threshold(replace(strangers, table=numbered), other, embedder, flip=False, fpir=0.1)
-    assert "1 strangers have the number of somebody in the gallery (7)" in found.notes()[0]
+    assert "1 stranger with the number of somebody in the gallery (7)" in found.notes()[0]
 
 
 def test_people_of_whom_no_photo_is_left_are_named() -> None:
@@ -257,7 +258,7 @@ def test_photos_are_named_or_belong_to_nobody(
     assert two["faces"] == 2
     assert (told["rests_on"], told["fpir_at_most"], told["far"]) == ("calibration", 0.2, 0.1)
     assert (told["gallery"]["people"], list(told["gallery"]["left_out"])) == (2, ["notes.jpg"])
-    assert "1 gallery photos were left out, without a face or not readable: notes.jpg" in errors
+    assert "1 gallery photo left out, without a face or not readable: notes.jpg" in errors
     assert "1 of 3 photos could not be searched" in errors
 
     code, output, _ = run(monkeypatch, capsys, photos.first, *asked, "--csv")
@@ -276,7 +277,7 @@ def test_what_cannot_be_searched_is_one_line(
     gallery = photos.people.parent / "gallery"
     refused = [
         ((photos.empty, "--gallery", gallery, "--fpir", "0.2"), "photo: must show a face"),
-        ((photos.first, "--gallery", gallery, "--fpir", "0.0001"), "0.0001 allows at most 1 gallery photos"),
+        ((photos.first, "--gallery", gallery, "--fpir", "0.0001"), "0.0001 allows at most 1 gallery photo,"),
         ((photos.first, "--gallery", tmp_path), f"got no photo in {tmp_path}"),
         (
             (photos.first, "--gallery", photos.first),

@@ -84,7 +84,7 @@ def test_a_graph_for_one_photo_alone_takes_them_one_by_one(tmp_path: Path) -> No
     mean = helper.make_node("ReduceMean", ["e"], ["m0"], axes=[0], keepdims=1)
     embedder, told = imported(tmp_path, more=[mean], output="m0")
     assert_same(embedder, reference(STATE, fed(crops(7))))
-    assert "1 photos at a time" in told.text()
+    assert "1 photo at a time" in told.text()
 
 
 @pytest.mark.parametrize("side", [100, 30])

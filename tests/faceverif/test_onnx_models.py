@@ -349,7 +349,7 @@ def test_an_output_that_does_not_follow_the_batch_is_refused(tmp_path: Path) -> 
     two_rows = numpy_helper.from_array(np.ones((2, 8), np.float32))
     constant = helper.make_node("Constant", [], ["fixed"], value=two_rows)
     embedder = OnnxEmbedder(write_outputs(tmp_path / "m.onnx", [constant], ["fixed"]), "rgb-255")
-    with pytest.raises(InputError, match=r"must give one embedding per crop.*\(2, 8\) for 1 crops"):
+    with pytest.raises(InputError, match=r"must give one embedding per crop.*\(2, 8\) for 1 crop"):
         embedder.embed(crops(1))
 
 

@@ -143,7 +143,7 @@ def test_copies_of_gallery_photos_are_warned_of(tmp_path: Path) -> None:
     alike = [row | {"sha256": "0" * 64} for row in faces.table.to_pylist()]
     write_manifest(tmp_path / "data", faces.header, alike)
     [warning] = run(tmp_path / "data", write_lists(tmp_path)).warnings
-    assert warning.startswith("84 probes have the bytes of a gallery photo")
+    assert warning.startswith("84 probes with the bytes of a gallery photo")
 
 
 @pytest.mark.parametrize(

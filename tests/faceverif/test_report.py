@@ -83,7 +83,7 @@ def test_a_verification_page_says_its_numbers_and_protocol(run: Path) -> None:
         facts["model_sha256"],
         facts["data_sha256"],
         facts["protocol_sha256"],
-        "36 impostor pairs are too few",
+        "36 impostor pairs: too few",
     ):
         assert said in text
 

@@ -235,7 +235,7 @@ def test_the_command_writes_everything(
     assert np.abs(table["score"].to_numpy()).max() <= 1
     assert (table.schema.field("score").type, table.schema.field("left").type) == (pa.float32(), pa.int32())
     page = (tmp_path / "report.html").read_text()
-    assert "impostor pairs are too few" in page
+    assert "impostor pairs: too few" in page
     assert page.count("data:image/jpeg") == 16  # eight pairs of each kind
     summary = json.loads((tmp_path / "summary.json").read_text())["numbers"]
     assert summary["tar_at_far"] == facts["tar_at_far"]
@@ -338,7 +338,7 @@ def test_an_ijb_template_without_any_crop_costs_its_pairs_and_none_is_dropped(
     assert result.scores[gone & pairs.same].tolist() == [-1]
     assert result.scores[gone & ~pairs.same].tolist() == [1] * 4
     assert (np.abs(result.scores[~gone]) < 1).all()
-    assert "4 photos, 1 whole IJB templates, 5 pairs" in result.text()
+    assert "4 photos, 1 whole IJB template, 5 pairs" in result.text()
 
 
 def test_detector_scores_that_are_missing_or_all_zero(release: Path, aligned: Path, tmp_path: Path) -> None:

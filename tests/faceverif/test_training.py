@@ -217,7 +217,7 @@ def test_a_temporary_folder_too_long_for_sockets_is_refused(
 
 def test_one_person_is_refused(tmp_path: Path) -> None:
     alone = write_faces(tmp_path / "alone", people=1, photos=9).root
-    assert "1 of 1 people" in refused(alone, tmp_path / "run")
+    assert "1 of 1 person" in refused(alone, tmp_path / "run")
 
 
 def test_empty_data_set_is_refused(data: Path, tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ def test_every_number_of_a_run_says_which_list(data: Path, tmp_path: Path) -> No
     assert load_model(run / MODEL_NAME).exclusions == described
     result = json.loads((run / "verification/pairs/result.json").read_text())
     assert result["training_exclusions"] == described
-    assert f"1 identities, sha256 {described['sha256'][:12]}" in (run / "report.html").read_text()
+    assert f"1 identity, sha256 {described['sha256'][:12]}" in (run / "report.html").read_text()
 
     moved = tmp_path / "elsewhere.csv"
     listed.rename(moved)
@@ -134,7 +134,7 @@ def test_a_quality_that_the_photos_left_do_not_have_is_refused(tmp_path: Path) -
     rows = [manifest_row(photo.removesuffix(".jpg")) for photo in dataset.column("photo")]
     known = [{"score": 7}, *[{"score": 2, "sharpness": 5.5}] * (len(rows) - 1)]
     write_manifest(tmp_path, dataset.header, [row | each for row, each in zip(rows, known, strict=True)])
-    said = r"must be known of some photos; got none of the 1 photos with score >= 5 has it. Lower score, or"
+    said = r"must be known of some photos; got none of the 1 photo with score >= 5 has it. Lower score, or"
     with pytest.raises(InputError, match=said):
         of_quality(tmp_path, score=5, sharpness=1)
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from data_prep.counted import counted
 from data_prep.errors import InputError, few
 from data_prep.protocols.spelling import composed
 
@@ -134,7 +135,7 @@ def refuse_shared(gallery: Sequence[str], probes: Sequence[str], *, field: str) 
         raise InputError(
             field,
             "must not name a photo of the gallery, which would find itself",
-            got=f"{len(shared):,} such photos: {few(shared)}",
+            got=f"{counted(len(shared), 'such photo')}: {few(shared)}",
             fix="Leave them out of one of the two lists.",
         )
 

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
+from data_prep.counted import counted
 from data_prep.errors import InputError, few
 from data_prep.protocols.attributes import known
 from data_prep.protocols.identification.base import PhotoList
@@ -43,7 +44,9 @@ def read_identities(path: Path, rows: Sequence[Row], fields: Sequence[str]) -> t
     words = [field for field, identity in zip(fields, identities, strict=True) if field and not identity]
     return (
         identities,
-        f"nobody is meant by {few(list(dict.fromkeys(words)))} ({len(words):,} photos)" if words else "",
+        f"nobody is meant by {few(list(dict.fromkeys(words)))} ({counted(len(words), 'photo')})"
+        if words
+        else "",
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from pydantic import TypeAdapter, ValidationError
 
+from data_prep.counted import counted
 from data_prep.errors import InputError, few
 from data_prep.file_hash import file_hash
 from faceverif.backbones import Backbone, build_backbone
@@ -85,7 +86,7 @@ def _find(file: Path) -> tuple[Recognised, list[str]]:
             first = f"the first of {networks} networks in the file; to import another, save it alone"
             return found, [first] if networks > 1 else []
     largest = max(candidates, key=len)
-    raise _unknown(file, tuple(largest), f"{len(largest)} tensors")
+    raise _unknown(file, tuple(largest), counted(len(largest), "tensor"))
 
 
 def _unknown(file: Path, keys: tuple[str, ...], what: str) -> InputError:

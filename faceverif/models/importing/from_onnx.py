@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from data_prep.counted import counted
 from data_prep.errors import InputError
 from faceverif.config.backbones import OnnxConfig
 from faceverif.models.embedder import PreprocessingSpec
@@ -44,7 +45,9 @@ def from_onnx(file: Path, settings: ImportSettings) -> Incoming:
         f"embeddings: within {found.difference:.1e} of onnxruntime's, on the scale of their largest number"
     ]
     if backbone.portion is not None:
-        notes.append(f"its graph takes {backbone.portion} photos at a time only, so it is slow on many")
+        notes.append(
+            f"its graph takes {counted(backbone.portion, 'photo')} at a time only, so it is slow on many"
+        )
     return Incoming(
         name="ONNX graph",
         sha256=source.sha256,

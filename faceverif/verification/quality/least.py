@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from data_prep.counted import counted
 from data_prep.errors import InputError
 from data_prep.protocols import VerificationProtocol
 from faceverif.verification.embeddings import EmbeddedPhotos
@@ -50,8 +51,8 @@ def pairs_of_quality(
         return protocol
     part = protocol.part(kept)
     lost = int(protocol.same.sum()) - genuine, int((~protocol.same).sum()) - impostors
-    why = f"left out {lost[0]:,} genuine and {lost[1]:,} impostor pairs without {least_text(dict(least))}"
-    return replace(part, partial=f"{part.partial}; {why}")
+    left_out = f"left out {lost[0]:,} genuine and {counted(lost[1], 'impostor pair')}"
+    return replace(part, partial=f"{part.partial}; {left_out} without {least_text(dict(least))}")
 
 
 def _median_text(name: str, values: NDArray[np.float64]) -> str:
