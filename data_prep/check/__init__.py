@@ -19,6 +19,7 @@ from data_prep.check.look import Look
 from data_prep.check.photos import examine_photos
 from data_prep.check.report import CheckReport
 from data_prep.dataset.manifest import JOURNAL_NAME, MANIFEST_NAME
+from data_prep.dataset.packed import holds_parquet
 from data_prep.errors import InputError
 from data_prep.ijb import find_ijb_files
 from data_prep.protocols import FORMATS as PROTOCOL_FORMATS
@@ -45,6 +46,11 @@ def _are_lists_alone(path: Path) -> bool:
     return find_ijb_files(path) is not None and not ijb.FORMAT.recognises(path)
 
 
+def _is_parquet(path: Path) -> bool:
+    """Beside folders of photos, a Parquet file is about something else."""
+    return holds_parquet(path) and not (path.is_dir() and any(each.is_dir() for each in path.iterdir()))
+
+
 _OTHERS = (
     _Kind("an aligned data set", lambda path: (path / MANIFEST_NAME).is_file(), examine_aligned),
     _Kind("an alignment begun", lambda path: (path / JOURNAL_NAME).is_file(), examine_begun),
@@ -57,6 +63,7 @@ _OTHERS = (
     ),
 )
 
+_PARQUET = _Kind("crops in Parquet files", _is_parquet, examine_aligned)
 _PICTURES = _Kind("a tar or folder of small pictures in train/ and test/", are_pictures, examine_pictures)
 
 
@@ -98,6 +105,8 @@ def _kind_of(path: Path) -> _Kind | None:
     if other is not None:
         return other
     found = find_format(path)
+    if (found is None or found[0] is folder.FORMAT) and _PARQUET.recognises(path):
+        return _PARQUET
     if found is None:
         # A compressed tar, or a folder of one, which no reader of photos takes.
         return _PICTURES if is_tar(path) or _PICTURES.recognises(path) else None
@@ -115,6 +124,6 @@ def _of_photos(source: SourceFormat, place: Path) -> _Kind:
 
 def _known_kinds() -> list[str]:
     return [
-        *(kind.name for kind in (*_OTHERS, _PICTURES)),
+        *(kind.name for kind in (*_OTHERS, _PARQUET, _PICTURES)),
         *(source.description for source in SOURCE_FORMATS),
     ]

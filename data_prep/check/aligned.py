@@ -1,4 +1,4 @@
-"""Checks an aligned data set: the manifest, and each crop against its hash."""
+"""Checks aligned crops: what is said of them, and each crop against its hash where there is one."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from data_prep.check.report import CheckReport, report_looked
 from data_prep.counted import counted
 from data_prep.dataset.crops import Crops, decode_crop
 from data_prep.dataset.manifest import AlignedDataset, Status
+from data_prep.dataset.packed import load_aligned
+from data_prep.dataset.parquet_rows import RowGroupCrops
 from data_prep.quality.columns import photo_quality
 from data_prep.quality.names import MEASURES
 from data_prep.sources.base import some
@@ -27,10 +29,10 @@ _SPREAD = (0.05, 0.5, 0.95)
 
 
 def examine_aligned(path: Path, report: CheckReport, look: Look) -> None:
-    """The manifest, and whether every crop is there, as it was written."""
-    dataset = AlignedDataset.load(path)
+    """What is said of the crops, and whether each is there, as it was written."""
+    dataset = load_aligned(path, field="SOURCE")
     header = dataset.header
-    report.facts.append(f"{header.template}, {header.policy}, manifest sha256 {dataset.sha256}")
+    report.facts.append(f"{header.template}, {header.policy}, sha256 {dataset.sha256}")
     counts = ", ".join(f"{len(dataset.with_status(status)):,} {status.value}" for status in Status)
     identities = dataset.table.column("identity").drop_null().unique().to_pylist()
     report.facts.append(
@@ -68,14 +70,14 @@ def _examine_crops(dataset: AlignedDataset, report: CheckReport, look: Look) -> 
     rows = dataset.with_crop()
     gone = set(dataset.crops.missing(rows))
     missing = {row for row in rows.tolist() if dataset.crops.name(row) in gone}
-    names = dataset.column("crop")
+    names = dataset.column("photo" if isinstance(dataset.crops, RowGroupCrops) else "crop")
     report.count("crop", "missing or with zero bytes", [names[row] for row in sorted(missing)])
     looked_at = look.sample([row for row in rows.tolist() if row not in missing])
     job = _ReadCrops(dataset.root, dataset.crops, _crop_hashes(dataset, rows, report))
     found = look.broken("read", looked_at, job)
     changed = [row for row, reason in found if reason == _CHANGED]
     broken = [row for row, reason in found if reason == _UNREADABLE]
-    report.count("crop", "changed since the manifest was written", [names[row] for row in changed])
+    report.count("crop", "changed since alignment", [names[row] for row in changed])
     side = dataset.header.crop_px
     report.count("crop", f"that cannot be read as {side} x {side}", [names[row] for row in broken])
     report_looked(len(looked_at), len(rows) - len(missing), len(broken), report)
@@ -84,10 +86,10 @@ def _examine_crops(dataset: AlignedDataset, report: CheckReport, look: Look) -> 
 def _crop_hashes(
     dataset: AlignedDataset, rows: NDArray[np.int64], report: CheckReport
 ) -> Sequence[str | None]:
-    """The crops' hashes in the manifest, (all rows,); None where an earlier version wrote none."""
+    """The crops' hashes, (all rows,); None in Parquet files, and where an earlier version wrote none."""
     hashes = dataset.columns(["crop_sha256"])["crop_sha256"].to_pylist()
     if any(hashes[row] is None for row in rows):
-        report.facts.append("made by an earlier version: the manifest has no hashes of the crops")
+        report.facts.append("no hashes of the crops are there, so a changed crop is not found")
     return hashes
 
 
@@ -98,7 +100,7 @@ class _ReadCrops(Job[list[int], tuple[int, list[Broken]]]):
     Attributes:
         root: the data set's folder.
         crops: its crops.
-        hashes: (rows,) of what was written; None where an earlier version wrote none.
+        hashes: (rows,) of what was written; None where there is none.
     """
 
     root: Path

@@ -74,9 +74,14 @@ def load_aligned(path: Path, *, field: str = "data") -> AlignedDataset:
             return _of_records(path, field=field)
         if webdataset.FORMAT.recognises(path):
             return _of_shards(path, field=field)
-        if path.suffix == ".parquet" or (path.is_dir() and any(path.glob("*.parquet"))):
+        if holds_parquet(path):
             return _in_storage(in_storage(path), field=field)
     return AlignedDataset.load(path, field=field)
+
+
+def holds_parquet(path: Path) -> bool:
+    """Whether a path of this machine is a Parquet file, or a folder with one."""
+    return path.suffix == ".parquet" or (path.is_dir() and any(path.glob("*.parquet")))
 
 
 def load_part(path: Path, part: Part, *, field: str = "data") -> tuple[AlignedDataset, NDArray[np.int64]]:

@@ -327,7 +327,7 @@ def test_an_aligned_set_in_order(aligned: Path) -> None:
     assert report.whole
     assert "5 photos of 2 identities: 4 aligned, 0 no_face, 1 failed" in report.facts
     assert "truncated: b/1.jpg" in report.facts
-    assert not any("earlier version" in fact for fact in report.facts)
+    assert not any("no hashes" in fact for fact in report.facts)
 
 
 def _smaller(crop: Path) -> None:
@@ -340,13 +340,13 @@ def _smaller(crop: Path) -> None:
         (Path.unlink, ["1 crop missing or with zero bytes: 2.png"]),
         (
             lambda crop: shutil.copy(crop.with_name("1.png"), crop),
-            ["1 crop changed since the manifest was written: 2.png"],
+            ["1 crop changed since alignment: 2.png"],
         ),
         (lambda crop: crop.write_bytes(b""), ["1 crop missing or with zero bytes: 2.png"]),
         (
             _smaller,
             [
-                "1 crop changed since the manifest was written: 2.png",
+                "1 crop changed since alignment: 2.png",
                 "1 crop that cannot be read as 112 x 112: 2.png",
             ],
         ),

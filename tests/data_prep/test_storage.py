@@ -15,6 +15,7 @@ from field_formats import picture, write_aligned, write_rec, write_tar
 from s3_server import S3Server, served
 
 from data_prep import storage
+from data_prep.check import check
 from data_prep.dataset import already_aligned
 from data_prep.dataset.export import export_webdataset
 from data_prep.dataset.manifest import AlignedDataset
@@ -194,6 +195,18 @@ def test_hashes_of_shards_that_were_exchanged_meanwhile_are_refused(
     first.unlink()
     with pytest.raises(InputError, match="must stay as it is while it is in use"):
         stored.column("sha256")
+
+
+def test_a_check_reads_parquet_files_of_crops(tmp_path: Path) -> None:
+    path = write_parquet(tmp_path / "rows/train-0.parquet")
+    for source in (path, path.parent):
+        report = check(source)
+        assert (report.kind, report.problems) == ("crops in Parquet files", [])
+        assert "12 photos of 3 identities: 12 aligned, 0 no_face, 0 failed" in report.facts
+    pictures = pq.read_table(path)["image"].to_pylist()
+    pictures[7] = {"bytes": b"no picture", "path": None}
+    path = write_parquet(path, image=pa.array(pictures))
+    assert check(path).problems == ["1 crop that cannot be read as 112 x 112: train-0/000000007"]
 
 
 def test_an_empty_identity_in_a_parquet_file_is_nobody(tmp_path: Path) -> None:
