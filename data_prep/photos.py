@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,11 @@ UNREADABLE = "unreadable"  # the reason where the system gives no bytes: it may 
 _DEPTHS = (8, 10, 12, 14, 16)  # bits of the cameras and scanners that write 16 bits per value
 _DARK = 64  # of 255: values of 14 bits or fewer come no higher when they are taken for 16
 _SEEN = 0.01  # the least share of a picture that its transparency must leave
+
+
+def other_format_advice(reasons: Container[str]) -> list[str]:
+    """What helps where photos are of another format, as a line after them; nothing where none is."""
+    return [f"{OTHER_FORMAT}: {WAYS_OUT[OTHER_FORMAT]}"] if OTHER_FORMAT in reasons else []
 
 
 class PhotoError(Exception):

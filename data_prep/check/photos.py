@@ -16,7 +16,7 @@ from data_prep.counted import counted
 from data_prep.dataset.crops import is_missing
 from data_prep.errors import InputError
 from data_prep.fetching.known_sets import CASIA, CASIA_PACK, CELEBA, CFP, LFW, KnownSet
-from data_prep.photos import OTHER_FORMAT, WAYS_OUT, PhotoError, decode_photo
+from data_prep.photos import PhotoError, decode_photo, other_format_advice
 from data_prep.protocols import protocol_alone
 from data_prep.protocols.matching import PhotoNames, pairs_there
 from data_prep.protocols.photo_sets import photos_missed
@@ -194,7 +194,6 @@ def _decode(place: Path, photos: Sequence[SourcePhoto], report: CheckReport, loo
         )
     for reason, keys in broken.items():
         report.count("photo", f"that cannot be decoded ({reason})", keys)
-    if OTHER_FORMAT in broken:
-        report.facts.append(f"{OTHER_FORMAT}: {WAYS_OUT[OTHER_FORMAT]}")
+    report.facts += other_format_advice(broken)
     failed = len(huge) + sum(map(len, broken.values()))
     report_looked(len(looked_at), len(photos) - len(empty), failed, report)

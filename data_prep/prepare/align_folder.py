@@ -34,7 +34,7 @@ from data_prep.detection.faces import GIVEN_POLICY, POLICY
 from data_prep.errors import InputError, printable_lines
 from data_prep.lock import filled
 from data_prep.own_names import LOCK_NAME
-from data_prep.photos import OTHER_FORMAT, UNREADABLE, WAYS_OUT
+from data_prep.photos import UNREADABLE, other_format_advice
 from data_prep.prepare.crop_names import merges_names, refuse_merged
 from data_prep.prepare.journal import Journal
 from data_prep.prepare.mended import forget_mended
@@ -96,8 +96,7 @@ class AlignSummary:
         if self.failures:
             reasons = ", ".join(f"{reason} {count:,}" for reason, count in self.failures.items())
             lines.append(f"{sum(self.failures.values()):,} of {photos} without a crop: {reasons}")
-        if OTHER_FORMAT in self.failures:
-            lines.append(f"{OTHER_FORMAT}: {WAYS_OUT[OTHER_FORMAT]}")
+        lines += other_format_advice(self.failures)
         if self.failures or self.no_face:
             lines.append(f"{printed_command('data', 'check', self.out)} names these photos")
         if UNREADABLE in self.failures:
