@@ -166,7 +166,7 @@ def calibrate_guard(run: Path, *, data: Path | None = None, trained_on: Path | N
     _refuse_other_runs(run)
     finished = load_run(run, data_path=trained_on)
     assert finished.spec is not None  # it holds a face model
-    with locked(run, command=_FILES.command, option="--run"):
+    with locked(run, command=_FILES.command, option=MODEL_OPTION):
         guard = _calibrated(finished, finished.spec, data)
         _save(run, guard)
     return guard

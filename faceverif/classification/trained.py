@@ -12,6 +12,7 @@ from faceverif.classification.config import ClassificationConfig
 from faceverif.config.reading import validate_config
 from faceverif.heads import Head
 from faceverif.images.labelled import as_pixels
+from faceverif.models.location import MODEL_OPTION
 from faceverif.models.sealed_tensors import ModelFormat
 
 MODEL_NAME = "model.safetensors"
@@ -83,7 +84,7 @@ def save_classifier(
     _FILES.write(run / MODEL_NAME, classifier.state_dict(), about)
 
 
-def load_classifier(run: Path, *, field: str = "--run") -> TrainedClassifier:
+def load_classifier(run: Path, *, field: str = MODEL_OPTION) -> TrainedClassifier:
     """The classifier of a finished run, on the CPU; loading runs no code from the file.
 
     Args:

@@ -22,6 +22,7 @@ from faceverif.config.reading import validate_config
 from faceverif.config.run import ClassifierConfig
 from faceverif.images.faces import FaceImages
 from faceverif.models import MODEL_NAME, PreprocessingSpec, TorchEmbedder
+from faceverif.models.location import MODEL_OPTION
 from faceverif.models.model_file import load_stored_model
 from faceverif.models.sealed_tensors import ModelFormat
 from faceverif.objective import Objective
@@ -116,7 +117,7 @@ class FaceClassifier:
         )
         if len(inside) != len(rows) or not usable.all() or len(np.unique(rows)) != len(rows):
             raise InputError(
-                "--run",
+                MODEL_OPTION,
                 f"the photos that {CLASSIFIER_NAME} names must be rows of its data set, each once",
                 got=f"{len(rows):,} rows, {int(usable.sum()):,} of them usable, of {len(dataset):,} photos",
                 fix=f"Copy {CLASSIFIER_NAME} again from where it was trained.",
@@ -169,7 +170,7 @@ def load_face_classifier(run: Path) -> FaceClassifier:
     path, model = run / CLASSIFIER_NAME, load_stored_model(run / MODEL_NAME)
     if not path.is_file():
         raise InputError(
-            "--run",
+            MODEL_OPTION,
             f"must hold a {CLASSIFIER_NAME}, the head of its model",
             got=f"{run}, whose model was imported, or trained by an older version",
             fix=_how_to_get_a_head(run),

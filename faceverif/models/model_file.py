@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from faceverif.backbones import build_backbone
 from faceverif.config.backbones import BackboneConfig
 from faceverif.models.embedder import Embedder, PreprocessingSpec
-from faceverif.models.location import MODEL_NAME
+from faceverif.models.location import MODEL_NAME, MODEL_OPTION
 from faceverif.models.sealed_tensors import UNSEALED, ModelFormat, tensors_sha256
 
 _FILES = ModelFormat("faceverif.model", command="faceverif train", run="training run")
@@ -129,7 +129,7 @@ def save_model(
     _FILES.write(path, tensors, about)
 
 
-def load_model(path: Path, *, field: str = "--run") -> TorchEmbedder:
+def load_model(path: Path, *, field: str = MODEL_OPTION) -> TorchEmbedder:
     """Read a model; see `load_stored_model`."""
     return load_stored_model(path, field=field).embedder
 
@@ -148,7 +148,7 @@ class StoredModel(NamedTuple):
     sha256: str
 
 
-def load_stored_model(path: Path, *, field: str = "--run") -> StoredModel:
+def load_stored_model(path: Path, *, field: str = MODEL_OPTION) -> StoredModel:
     """Read a model by `save_model`, with what its file says of it.
 
     The file holds tensors and JSON, so loading runs no code from it.
@@ -184,7 +184,7 @@ def wrote(path: Path) -> bool:
     return _FILES.wrote(path)
 
 
-def stored_tensors(path: Path, *, field: str = "--run") -> Mapping[str, Tensor]:
+def stored_tensors(path: Path, *, field: str = MODEL_OPTION) -> Mapping[str, Tensor]:
     """The tensors of a model file by their names, without building its network.
 
     Args:

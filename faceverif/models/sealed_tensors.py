@@ -24,6 +24,7 @@ from data_prep.errors import DAMAGE, InputError, first_line
 from data_prep.system_errors import system_trouble
 from faceverif.config.paths import how_to_finish
 from faceverif.models.first_bytes import refuse_no_model
+from faceverif.models.location import MODEL_OPTION
 
 UNSEALED = "not checked: an earlier version wrote the file, without a hash"
 
@@ -82,7 +83,7 @@ class ModelFormat:
         write_sealed(path, tensors, about, metadata_key=self.metadata_key)
 
     @contextmanager
-    def reading(self, path: Path, *, field: str = "--run") -> Iterator[SealedTensors]:
+    def reading(self, path: Path, *, field: str = MODEL_OPTION) -> Iterator[SealedTensors]:
         """Read a file in a run's folder; the block builds what it describes.
 
         Args:

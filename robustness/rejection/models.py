@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from data_prep.errors import InputError
+from faceverif.models.location import MODEL_OPTION
+from faceverif.option_names import renamed_options
 from robustness.attacked_model import AttackedModel
 from robustness.fitted_model import FittedModel
 from robustness.joint_model import joint_classifier, joint_verifier
@@ -69,9 +71,10 @@ class CalibratedModels:
     def run(self, key: Key) -> LoadedRun:
         """A finished training with its images."""
         if key not in self._loaded:
-            self._loaded[key] = load_run(
-                self._runs[key], data_path=self._config.data_path, fit_data=self._config.fit_data
-            )
+            with renamed_options({MODEL_OPTION: "models.runs"}):
+                self._loaded[key] = load_run(
+                    self._runs[key], data_path=self._config.data_path, fit_data=self._config.fit_data
+                )
         return self._loaded[key]
 
     def _fit(self, key: Key) -> FittedModel:

@@ -131,7 +131,7 @@ def test_an_older_run_gets_its_head_from_its_checkpoint(data: Path, run: Path) -
 def test_an_imported_model_has_no_head(run: Path, tmp_path: Path) -> None:
     shutil.copy(run / MODEL_NAME, tmp_path)
     with pytest.raises(
-        InputError, match=r"imported, .* Fit one to photos of your people: faceverif fit-head"
+        InputError, match=r"^--model: .* imported, .* Fit one to photos of your people: faceverif fit-head"
     ):
         load_face_classifier(tmp_path)
 
