@@ -64,38 +64,6 @@ class AttackResult:
         """(N,) bool: initially correct, and the attack reaches its goal."""
         return Goal(self.clean.labels, self.targets).reached(self.attacked.logits) & self.clean_correct
 
-    @property
-    def accuracy(self) -> float:
-        """Share of all images that are correct after the attack."""
-        return self.attacked.correct.double().mean().item()
-
-    @property
-    def success_rate(self) -> float:
-        """Share of the initially correct images on which the attack succeeds.
-
-        Raises:
-            InputError: there are none.
-        """
-        return _share(self.success, of=self.clean_correct)
-
-    @property
-    def zero_gradient_share(self) -> float | None:
-        """Share of the initially correct images without a gradient to follow: a sign of false robustness."""
-        if self.zero_gradient is None:
-            return None
-        return _share(self.zero_gradient & self.clean_correct, of=self.clean_correct)
-
-
-def _share(part: Tensor, *, of: Tensor) -> float:
-    if not of.any():
-        raise InputError(
-            "images",
-            "must hold some that the model classifies correctly before the attack",
-            got=f"none of {len(of)}",
-            fix="Check that labels and model belong together.",
-        )
-    return part.sum().item() / of.sum().item()
-
 
 class Attack(ABC):
     """Changes images within a threat model so that a model errs.

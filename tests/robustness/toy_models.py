@@ -15,6 +15,7 @@ from faceverif.heads.softmax import SoftmaxHead
 from faceverif.objective import Objective
 from faceverif.penalties.center import Center
 from robustness.attacked_model import AttackedModel
+from robustness.attacks.base import AttackResult
 from robustness.attacks.carlini_wagner import CarliniWagner
 from robustness.attacks.momentum import MomentumAscent
 from robustness.attacks.pgd import PGD
@@ -80,6 +81,11 @@ def softmax_model(*, sharpness: float = 1.0, center: bool = False) -> AttackedMo
         assert isinstance(penalty, Center)
         penalty.centers = prototypes()
     return model.eval()
+
+
+def success_rate(result: AttackResult) -> float:
+    """Share of the initially correct images on which an attack succeeds."""
+    return float(result.success.sum() / result.clean_correct.sum())
 
 
 def pgd(*, steps: int, restarts: int = 1, loss: Loss = "cross_entropy", **own: Any) -> PGD:
