@@ -179,6 +179,20 @@ def load_stored_model(path: Path, *, field: str = MODEL_OPTION) -> StoredModel:
     return StoredModel(embedder, config, sha256)
 
 
+def stored_sha256(path: Path, *, field: str = MODEL_OPTION) -> str:
+    """`StoredModel.sha256` of a file; the network is built only where it computes in other types than stored.
+
+    Raises:
+        InputError: as for `load_stored_model`, short of weights that do not fit the network.
+    """
+    with _FILES.reading(path, field=field) as file:
+        if not any(
+            each.is_floating_point() and each.dtype != torch.float32 for each in file.tensors.values()
+        ):
+            return file.sha256
+    return load_stored_model(path, field=field).sha256
+
+
 def wrote(path: Path) -> bool:
     """Whether a file is one by `save_model`, whatever its name."""
     return _FILES.wrote(path)

@@ -179,10 +179,10 @@ def write_page_of_run(run: Path, page: Path, template: str, *, kind: str, title:
 def _weights_sha256(run: Path) -> str | None:
     """Hash of the run's model as results name it; None before there is one."""
     from faceverif.models.location import MODEL_NAME
-    from faceverif.models.model_file import load_stored_model  # brings torch
+    from faceverif.models.model_file import stored_sha256  # brings torch
 
     path = run / MODEL_NAME
-    return load_stored_model(path).sha256 if path.is_file() else None
+    return stored_sha256(path, field="RUN") if path.is_file() else None
 
 
 def _is_of(weights: str | None, facts: Mapping[str, Any]) -> bool:

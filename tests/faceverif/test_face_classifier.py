@@ -18,7 +18,7 @@ from data_prep.dataset.manifest import AlignedDataset, Status
 from data_prep.errors import InputError
 from faceverif.models import MODEL_NAME, model_file, sealed_tensors
 from faceverif.models.face_classifier import CLASSIFIER_NAME, load_face_classifier
-from faceverif.models.model_file import load_stored_model, save_model
+from faceverif.models.model_file import load_stored_model, save_model, stored_sha256
 from faceverif.models.sealed_tensors import tensors_sha256
 from faceverif.training.data import TrainingPhotos, load_training_photos
 from faceverif.training.loop import train
@@ -103,7 +103,7 @@ def test_a_stored_model_has_the_hash_of_its_network(
     about = {"backbone_config": whole.config.model_dump(mode="json"), "spec": whole.embedder.spec}
     save_model(path, whole.embedder.backbone, **about, provenance={}, stored_as=stored_as)
     stored = load_stored_model(path)
-    assert stored.sha256 == stored.embedder.sha256
+    assert stored.sha256 == stored.embedder.sha256 == stored_sha256(path)
     assert (stored.sha256 == whole.sha256) == (stored_as is None)
 
 
