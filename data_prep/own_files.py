@@ -1,4 +1,4 @@
-"""Files that faceverif wrote itself: whatever is wrong with one is a clear error."""
+"""Files whose readers raise errors of any type: whatever is wrong with one is a clear error."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from data_prep.errors import InputError, first_line
+from data_prep.system_errors import system_trouble
 
 
 @contextmanager
 def read_guarded(field: str, rule: str, *, got: object, fix: str) -> Iterator[None]:
-    """Turn every error of a block that reads one of our files into an `InputError`.
+    """Turn what a damaged file makes a block raise into an `InputError`.
 
     Parsers and decompressors raise errors of any type on damaged bytes, and the checks that follow them
-    expect the types that we wrote. An `InputError` from the block passes through.
+    expect the types that were written. An `InputError` from the block passes through, and so does what the
+    system refuses (rights, memory, space): the file may be whole.
 
     Args:
         field: what is wrong, in the user's words.
@@ -31,6 +33,8 @@ def read_guarded(field: str, rule: str, *, got: object, fix: str) -> Iterator[No
     except InputError:
         raise
     except Exception as error:
+        if system_trouble(error) is not None:
+            raise
         reason = f"{type(error).__name__}: {first_line(error)}"[:200]
         raise InputError(field, rule, got=f"{got} ({reason})", fix=fix) from error
 

@@ -14,8 +14,10 @@ from typing import NamedTuple
 from data_prep.atomic import unfinished
 from data_prep.errors import InputError
 from data_prep.inside import refuse_name_outside
-from data_prep.system_errors import system_trouble
+from data_prep.own_files import read_guarded
 from data_prep.tar_end import refuse_torn
+
+_FIX = "Remove it and fetch it again; do not trust this one."
 
 
 class _Member(NamedTuple):
@@ -42,16 +44,12 @@ def unpack(archive: Path, *, folder: str) -> Path:
         InputError: it is damaged, holds something else, a link, a name that leaves the folder, or more than
             the disk has room for.
     """
-    try:
-        with unfinished(archive.parent / folder, folder=True) as place:
-            _extract(archive, place, folder)
-            os.replace(place / folder, archive.parent / folder)
-    except InputError:
-        raise
-    except Exception as error:  # each way to compress an archive has errors of its own
-        if system_trouble(error) is not None:
-            raise
-        raise _refused(archive, "must be a whole archive", f"{type(error).__name__}: {error}") from error
+    with (
+        read_guarded(str(archive), "must be a whole archive", got=archive, fix=_FIX),
+        unfinished(archive.parent / folder, folder=True) as place,
+    ):
+        _extract(archive, place, folder)
+        os.replace(place / folder, archive.parent / folder)
     return archive.parent / folder
 
 
@@ -95,4 +93,4 @@ def _check(archive: Path, members: Iterable[_Member], folder: str) -> None:
 
 
 def _refused(archive: Path, rule: str, got: str) -> InputError:
-    return InputError(str(archive), rule, got=got, fix="Remove it and fetch it again; do not trust this one.")
+    return InputError(str(archive), rule, got=got, fix=_FIX)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tarfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -13,8 +13,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from data_prep.errors import InputError, few, first_line
+from data_prep.errors import InputError, few
 from data_prep.inside import refuse_name_outside
+from data_prep.own_files import read_guarded
 from data_prep.picture_formats import declared_size, is_picture_name, opens_like_a_picture
 from data_prep.progress import say
 from data_prep.sources.base import Skipped
@@ -23,6 +24,7 @@ from data_prep.walk import left_by_the_system, walk_files
 
 _TARS = (".tar", ".tar.gz", ".tgz")
 _PICKLED = {"cifar-10-python.tar.gz", "cifar-100-python.tar.gz"}  # what torchvision fetches
+_FIX = "Check the path, or fetch it again."
 _LARGEST_PICTURE = 2**24
 _LARGEST_PX = 2**22
 _LARGEST_SMALL_SIDE_PX = 64  # CIFAR has 32; no face photo worth aligning is so small
@@ -152,17 +154,8 @@ def _files(source: Path, skipped: Skipped) -> Iterator[tuple[PurePosixPath, Call
         refuse_torn(archive)
 
 
-@contextmanager
-def _whole_tar(source: Path) -> Iterator[None]:
-    """For damaged tars: each way to compress one has errors of its own."""
-    try:
-        yield
-    except (InputError, MemoryError):
-        raise
-    except Exception as error:
-        raise _refused(
-            source, "must be a whole tar", got=f"{type(error).__name__}: {first_line(error)}"
-        ) from error
+def _whole_tar(source: Path) -> AbstractContextManager[None]:
+    return read_guarded("data.path", "must be a whole tar", got=source, fix=_FIX)
 
 
 def _member(
@@ -227,4 +220,4 @@ def _split(decoded: dict[PurePosixPath, NDArray[np.uint8]], split: str, source: 
 
 
 def _refused(source: Path, rule: str, *, got: object) -> InputError:
-    return InputError("data.path", rule, got=f"{got} ({source})", fix="Check the path, or fetch it again.")
+    return InputError("data.path", rule, got=f"{got} ({source})", fix=_FIX)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from data_prep.atomic import refuse_file, written_whole
 from data_prep.errors import InputError
-from data_prep.system_errors import system_trouble
+from data_prep.own_files import read_guarded
 from faceverif.config.section import NotNegative, Section, changed_settings, may_change
 
 _FORMAT = 1
@@ -121,20 +121,11 @@ def only_a_whole_checkpoint(run: Path, *, field: str = _RUN_OPTION, fix: str = "
     Raises:
         InputError: the block failed for another reason than rights, memory or the disk.
     """
-    try:
+    path = checkpoint_path(run)
+    rule = "the checkpoint must be whole, and one that this version wrote"
+    fix = fix or f"Remove {path} to train from the start, or name another folder."
+    with read_guarded(field, rule, got=path, fix=fix):
         yield
-    except InputError:
-        raise
-    except Exception as error:
-        if system_trouble(error) is not None:  # the file may be whole, and must not be removed
-            raise
-        path = checkpoint_path(run)
-        raise InputError(
-            field,
-            "the checkpoint must be whole, and one that this version wrote",
-            got=f"{path} ({type(error).__name__})",
-            fix=fix or f"Remove {path} to train from the start, or name another folder.",
-        ) from error
 
 
 def standing_in(content: dict[str, Any]) -> Standing:

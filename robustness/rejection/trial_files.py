@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,9 +17,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from data_prep.atomic import write_text, written_whole
-from data_prep.errors import InputError, first_line
 from data_prep.file_hash import file_hash
-from data_prep.system_errors import system_trouble
+from data_prep.own_files import read_guarded
 from faceverif.perturbation.threat_model import sizes
 from robustness.rejection.calibrated_model import CalibratedModel
 from robustness.rejection.outcome import DRAWS, Outcome, Verdicts, measure_outcome
@@ -32,7 +32,6 @@ _ASKED_TWICE = 8
 # The model's own detector is what tables show; the others are there to be compared with it.
 _DRAWS_OF_OTHERS = 100
 _SEAL = "sha256"
-_Read = TypeVar("_Read")
 
 
 @dataclass(frozen=True)
@@ -146,16 +145,13 @@ def read_record(stem: Path) -> TrialRecord:
     Raises:
         InputError: it is damaged.
     """
-
-    def read(path: Path) -> TrialRecord:
+    with _whole(stem, "json") as path:
         record = json.loads(path.read_text(encoding="utf-8"))
         TrialRecord.model_validate(record)
         seal = record.pop(_SEAL, None)  # earlier versions wrote none
         if seal is not None and seal != _seal(record):
             raise ValueError("its content is not what was written")
         return TrialRecord.model_validate(with_exact_intervals(record))
-
-    return _guarded(read, stem, "json")
 
 
 def read_scores(stem: Path, record: TrialRecord) -> TrialScores:
@@ -168,16 +164,13 @@ def read_scores(stem: Path, record: TrialRecord) -> TrialScores:
     Raises:
         InputError: the file is missing or damaged.
     """
-
-    def read(path: Path) -> TrialScores:
+    with _whole(stem, "parquet") as path:
         _refuse_other_content(path, record)
         table = pq.read_table(path)
         scores = TrialScores.of({name: table[name].to_numpy() for name in table.column_names})
         if missing := set(record.detectors) - set(scores.attacked):
             raise ValueError(f"it has no scores of {', '.join(sorted(missing))}")
         return scores
-
-    return _guarded(read, stem, "parquet")
 
 
 def read_pictures(stem: Path, record: TrialRecord) -> dict[str, NDArray[np.float32]]:
@@ -190,8 +183,7 @@ def read_pictures(stem: Path, record: TrialRecord) -> dict[str, NDArray[np.float
     Raises:
         InputError: the file is missing or damaged.
     """
-
-    def read(path: Path) -> dict[str, NDArray[np.float32]]:
+    with _whole(stem, "npz") as path:
         _refuse_other_content(path, record)
         with np.load(path) as stored:
             pictures = {name: stored[name].astype(np.float32) for name in stored.files}
@@ -200,23 +192,14 @@ def read_pictures(stem: Path, record: TrialRecord) -> dict[str, NDArray[np.float
             raise ValueError("its pictures differ in shape")
         return pictures
 
-    return _guarded(read, stem, "npz")
 
-
-def _guarded(read: Callable[[Path], _Read], stem: Path, suffix: str) -> _Read:
-    """Whatever a damaged file makes a reader raise becomes one line."""
-    path = file_at(stem, suffix)
-    try:
-        return read(path)
-    except Exception as error:  # zlib, pyarrow, numpy, pydantic and json each have errors of their own
-        if system_trouble(error) is not None:  # no rights, no memory: the file may be whole
-            raise
-        raise InputError(
-            "OUT",
-            "must hold the files of finished trials as they were written",
-            got=f"{path} ({first_line(error)})",
-            fix=f"Remove {file_at(stem, 'json')}: the same command then runs this trial again.",
-        ) from error
+@contextmanager
+def _whole(stem: Path, suffix: str) -> Iterator[Path]:
+    """For a block that reads a file of a finished trial."""
+    path, rule = file_at(stem, suffix), "must hold the files of finished trials as they were written"
+    fix = f"Remove {file_at(stem, 'json')}: the same command then runs this trial again."
+    with read_guarded("OUT", rule, got=path, fix=fix):
+        yield path
 
 
 def _refuse_other_content(path: Path, record: TrialRecord) -> None:

@@ -22,6 +22,7 @@ from data_prep.atomic import files_whole, folder_whole, refuse_busy, refuse_file
 from data_prep.dataset.manifest import JOURNAL_NAME
 from data_prep.errors import InputError
 from data_prep.lock import filled
+from data_prep.own_files import read_guarded
 from data_prep.prepare.journal import Journal
 from data_prep.prepare.workers import _write_crop
 from data_prep.system_errors import disk_is_full, naming_full_disk, system_trouble
@@ -183,6 +184,8 @@ def test_what_the_system_refuses_is_one_line_and_2(
     monkeypatch.setattr(sys, "argv", ["faceverif", "align", "a", "b"])
     for each in (error, chained(error)):
         assert str(system_trouble(each)).startswith(line)
+        with pytest.raises(type(each)), read_guarded("data", "must be whole", got="a", fix="Remove it."):
+            fail(each)  # the file may be whole
         monkeypatch.setattr(entry, "command_line", lambda each=each: lambda **_: fail(each))
         with pytest.raises(SystemExit, match="2"):
             entry.main()
