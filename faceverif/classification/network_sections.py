@@ -6,25 +6,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from faceverif.config.backbones import LastLayers
-from faceverif.config.section import Count, Section
+from faceverif.config.backbones import EmbeddingSection, LastLayers
+from faceverif.config.section import Count
 
 
-class _NetworkSection(Section):
-    """What all networks share."""
-
-    @property
-    def normed_embedding(self) -> bool:
-        """Whether the embedding layer is followed by a batch normalisation."""
-        return False
-
-    @property
-    def centred_embedding(self) -> bool:
-        """Whether the embeddings of a batch add up to zero: behind that normalisation, without an offset."""
-        return False
-
-
-class SixConvConfig(_NetworkSection):
+class SixConvConfig(EmbeddingSection):
     """The six-convolution MNIST net of the center-loss, L-Softmax and L-GM papers.
 
     Attributes:
@@ -37,7 +23,7 @@ class SixConvConfig(_NetworkSection):
     relu: bool = False
 
 
-class StridedConvConfig(_NetworkSection):
+class StridedConvConfig(EmbeddingSection):
     """Two strided convolutions: a small net for adversarial training.
 
     Attributes:
@@ -52,7 +38,7 @@ class StridedConvConfig(_NetworkSection):
     relu: bool = True
 
 
-class LeNet5Config(_NetworkSection):
+class LeNet5Config(EmbeddingSection):
     """LeNet-5 with ReLU and max pooling.
 
     Attributes:
@@ -63,7 +49,7 @@ class LeNet5Config(_NetworkSection):
     embedding_dim: Count = 84
 
 
-class LSoftmaxNetConfig(_NetworkSection):
+class LSoftmaxNetConfig(EmbeddingSection):
     """The VGG-like nets of the L-Softmax paper, as the W-Softmax paper uses them.
 
     Attributes:
@@ -89,7 +75,7 @@ class LSoftmaxNetConfig(_NetworkSection):
         return self.last_layers == "prelu_norm"
 
 
-class _PooledSection(_NetworkSection):
+class _PooledSection(EmbeddingSection):
     """Networks that end with pooling.
 
     Attributes:
@@ -110,7 +96,7 @@ class CIFARResNetConfig(_PooledSection):
     depth: Literal[20, 22, 56, 110]
 
 
-class FERVGGConfig(_NetworkSection):
+class FERVGGConfig(EmbeddingSection):
     """The VGG-like net of Khairuddin & Chen (2021) for FER2013.
 
     Attributes:

@@ -16,7 +16,21 @@ PixelValues = tuple[float, float, float]
 LastLayers = Literal["none", "prelu_norm", "prelu_affine_norm", "prelu_offset_norm", "norm_relu"]
 
 
-class _EmbeddingSection(Section):
+class EmbeddingSection(Section):
+    """What is known of a network's last layer, of faces or of images."""
+
+    @property
+    def normed_embedding(self) -> bool:
+        """Whether the embedding layer is followed by a batch normalisation."""
+        return False
+
+    @property
+    def centred_embedding(self) -> bool:
+        """Whether the embeddings of a batch add up to zero: behind that normalisation, without an offset."""
+        return False
+
+
+class _FaceEmbeddingSection(EmbeddingSection):
     """What all backbones share.
 
     Attributes:
@@ -33,16 +47,6 @@ class _EmbeddingSection(Section):
     pixel_std: tuple[Positive, Positive, Positive] = (0.5, 0.5, 0.5)
 
     @property
-    def normed_embedding(self) -> bool:
-        """Whether the embedding layer is followed by a batch normalisation."""
-        return False
-
-    @property
-    def centred_embedding(self) -> bool:
-        """Whether the embeddings of a batch add up to zero: behind that normalisation, without an offset."""
-        return False
-
-    @property
     def mean_square(self) -> int | None:
         """Of the embeddings' lengths in training, where the last layer fixes it; else null."""
         return None
@@ -53,7 +57,7 @@ class _EmbeddingSection(Section):
         return 2 if self.normed_embedding else 1
 
 
-class _BackboneSection(_EmbeddingSection):
+class _BackboneSection(_FaceEmbeddingSection):
     """What the networks of this project share.
 
     Attributes:
@@ -186,7 +190,7 @@ class ViTConfig(_NormedSection):
     drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.1
 
 
-class OnnxConfig(_EmbeddingSection):
+class OnnxConfig(_FaceEmbeddingSection):
     """The graph of an imported ONNX file. `faceverif import` prints this section.
 
     Attributes:
