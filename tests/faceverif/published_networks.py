@@ -6,7 +6,9 @@ They are written from the architectures, layer by layer, and share nothing with 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -14,6 +16,14 @@ from torch.nn import functional as F
 State = Mapping[str, Tensor]
 STAGES = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 14, 3), 100: (3, 13, 30, 3), 200: (6, 26, 60, 6)}
 WIDTHS = (64, 128, 256, 512)
+
+
+def as_fed(
+    crops: np.ndarray[Any, Any], *, bgr: bool = False, mean: float = 127.5, std: float = 127.5
+) -> Tensor:
+    """Crops, (N, side, side, 3) RGB, as such a network takes them."""
+    pixels = (torch.from_numpy(crops).permute(0, 3, 1, 2).float() - mean) / std
+    return pixels.flip(1) if bgr else pixels
 
 
 class Weights:

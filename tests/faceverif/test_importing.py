@@ -46,11 +46,6 @@ def crops(count: int, side: int = PX) -> np.ndarray[Any, np.dtype[np.uint8]]:
     return np.random.default_rng(count).integers(0, 256, (count, side, side, 3), dtype=np.uint8)
 
 
-def as_fed(pictures: np.ndarray[Any, Any], *, bgr: bool, mean: float, std: float) -> Tensor:
-    pixels = (torch.from_numpy(pictures).permute(0, 3, 1, 2).float() - mean) / std
-    return pixels.flip(1) if bgr else pixels
-
-
 def insightface(depth: int) -> tuple[State, Callable[[Tensor], Tensor]]:
     state = published.insightface_weights(depth, side=SIDE, dim=DIM, unit_scale=True)
     return state, lambda x: published.insightface_forward(state, x, depth=depth)
@@ -106,7 +101,7 @@ def test_embeddings_are_those_of_the_published_network(
     embedder, told = imported(tmp_path, state)
     for count in (1, 7):
         pictures = crops(count)
-        wanted = forward(as_fed(pictures, **fed)).numpy()
+        wanted = forward(published.as_fed(pictures, **fed)).numpy()
         assert np.abs(wanted).max() > 0.1
         np.testing.assert_allclose(embedder.embed(pictures), wanted, atol=1e-5 * np.abs(wanted).max(), rtol=0)
     assert told.found.name == name
@@ -143,7 +138,7 @@ def test_facenet_is_the_published_network_before_its_l2_normalisation(tmp_path: 
     embedder, told = imported(tmp_path, net.state_dict())
     pictures = crops(2, side=160)
     with torch.no_grad():
-        wanted = net(as_fed(pictures, bgr=False, mean=127.5, std=128.0))
+        wanted = net(published.as_fed(pictures, bgr=False, mean=127.5, std=128.0))
     got = F.normalize(torch.from_numpy(embedder.embed(pictures)))
     torch.testing.assert_close(got, wanted, atol=1e-5, rtol=0)
     assert told.found.spec.template == "facenet-160"
@@ -166,7 +161,9 @@ def test_pixels_get_the_published_networks_gradients(
 def test_a_published_size_of_112_pixels(tmp_path: Path) -> None:
     state = published.insightface_weights(18, side=7, dim=512, unit_scale=True)
     embedder, told = imported(tmp_path, state)
-    wanted = published.insightface_forward(state, as_fed(crops(1, side=112), **RGB), depth=18).numpy()
+    wanted = published.insightface_forward(
+        state, published.as_fed(crops(1, side=112), **RGB), depth=18
+    ).numpy()
     got = embedder.embed(crops(1, side=112))
     np.testing.assert_allclose(got, wanted, atol=1e-5 * np.abs(wanted).max(), rtol=0)
     assert told.found.parameters == 24_025_600 - 1024  # without the last normalisation's scale and offset
@@ -190,7 +187,7 @@ def test_wrappers_of_training_scripts_are_looked_through(
 ) -> None:
     state, forward = insightface(18)
     embedder, _ = imported(tmp_path, wrap(state))
-    wanted = forward(as_fed(crops(1), **RGB)).numpy()
+    wanted = forward(published.as_fed(crops(1), **RGB)).numpy()
     np.testing.assert_allclose(embedder.embed(crops(1)), wanted, atol=1e-5 * np.abs(wanted).max(), rtol=0)
 
 
@@ -223,7 +220,7 @@ def test_cvlface_is_fed_rgb_in_its_safetensors_form_too_unless_its_model_yaml_sa
     for number, (colours, fed) in enumerate([(None, RGB), ("bgr", BGR)]):
         settings = ImportSettings(colours=colours)
         told = import_model(tmp_path / "model.safetensors", tmp_path / f"{number}", settings=settings)
-        wanted = forward(as_fed(crops(1), **fed)).numpy()
+        wanted = forward(published.as_fed(crops(1), **fed)).numpy()
         got = load_model(told.path).embed(crops(1))
         np.testing.assert_allclose(got, wanted, atol=1e-5 * np.abs(wanted).max(), rtol=0)
 
@@ -256,7 +253,7 @@ def test_our_own_file_is_imported_apart_from_its_run(tmp_path: Path) -> None:
 def test_preprocessing_can_be_said_by_number(tmp_path: Path) -> None:
     state, forward = insightface(18)
     embedder, _ = imported(tmp_path, state, preprocess="bgr:mean=127.5,std=128")
-    wanted = forward(as_fed(crops(1), bgr=True, mean=127.5, std=128)).numpy()
+    wanted = forward(published.as_fed(crops(1), bgr=True, mean=127.5, std=128)).numpy()
     np.testing.assert_allclose(embedder.embed(crops(1)), wanted, atol=1e-5 * np.abs(wanted).max(), rtol=0)
     (tmp_path / "out" / MODEL_NAME).unlink()
     with pytest.raises(InputError, match="--colours: must agree with --preprocess"):
@@ -266,7 +263,7 @@ def test_preprocessing_can_be_said_by_number(tmp_path: Path) -> None:
 def test_colours_can_be_said(tmp_path: Path) -> None:
     state, forward = adaface(18)
     embedder, told = imported(tmp_path, state, colours="rgb")
-    wanted = forward(as_fed(crops(1), **RGB)).numpy()
+    wanted = forward(published.as_fed(crops(1), **RGB)).numpy()
     np.testing.assert_allclose(embedder.embed(crops(1)), wanted, atol=1e-5 * np.abs(wanted).max(), rtol=0)
     assert told.text().splitlines()[3] == "not part of the network: head.kernel"
 
@@ -458,7 +455,7 @@ def test_an_archive_around_a_checkpoint_is_named(tmp_path: Path) -> None:
 def test_the_form_of_a_file_is_told_without_its_name(tmp_path: Path) -> None:
     """Hubs keep files under their hashes."""
     state, forward = insightface(18)
-    wanted = forward(as_fed(crops(1), **RGB)).numpy()
+    wanted = forward(published.as_fed(crops(1), **RGB)).numpy()
     save_file(state, tmp_path / "5ab3")
     torch.save(state, tmp_path / "net.safetensors")
     for number, name in enumerate(["5ab3", "net.safetensors"]):
@@ -484,7 +481,7 @@ def test_a_learnt_last_scale_is_said_to_be_magfaces_perhaps(tmp_path: Path) -> N
     embedder, told = imported(tmp_path, state, preprocess="bgr-255")
     assert "MagFace" not in told.text()
     assert "pixels: BGR, x / 255 (others: --preprocess, --colours)" in told.text()
-    wanted = published.insightface_forward(state, as_fed(crops(1), **UNIT_BGR), depth=18).numpy()
+    wanted = published.insightface_forward(state, published.as_fed(crops(1), **UNIT_BGR), depth=18).numpy()
     np.testing.assert_allclose(embedder.embed(crops(1)), wanted, atol=1e-5 * np.abs(wanted).max(), rtol=0)
 
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 from onnx import helper
 from onnx_nets import DIM, FEATURES, SIDE, WIDE, crops, reference, weights, write_net
+from published_networks import as_fed
 from small_faces import write_faces
 from small_runs import checkpoint, run_config
 from torch import Tensor
@@ -43,13 +44,6 @@ def assert_same(embedder: TorchEmbedder, wanted: Tensor) -> None:
     torch.testing.assert_close(got, wanted, atol=1e-5 * wanted.abs().max().item(), rtol=0)
 
 
-def fed(
-    pictures: np.ndarray[Any, Any], *, bgr: bool = False, mean: float = 127.5, std: float = 127.5
-) -> Tensor:
-    pixels = (torch.from_numpy(pictures).permute(0, 3, 1, 2).float() - mean) / std
-    return pixels.flip(1) if bgr else pixels
-
-
 @pytest.mark.parametrize(
     ("batch", "flat"),
     [("n", None), (1, None), (1, (1, -1)), (1, (-1, FEATURES)), (4, None), (4, (4, -1))],
@@ -60,13 +54,13 @@ def test_embeddings_are_those_of_the_reference_for_any_batch(
     embedder, told = imported(tmp_path, batch=batch, flat=flat)
     assert told.found.embedding_dim == DIM
     for count in (1, 7):
-        assert_same(embedder, reference(STATE, fed(crops(count))))
+        assert_same(embedder, reference(STATE, as_fed(crops(count))))
     assert embedder.backbone.portion is None
 
 
 def test_colours_and_normalisation_become_part_of_the_model(tmp_path: Path) -> None:
     embedder, told = imported(tmp_path, preprocess="bgr-255")
-    wanted = reference(STATE, fed(crops(3), bgr=True, mean=0, std=255))
+    wanted = reference(STATE, as_fed(crops(3), bgr=True, mean=0, std=255))
     assert_same(embedder, wanted)
     assert "BGR" in told.text()
 
@@ -83,7 +77,7 @@ def test_a_graph_for_one_photo_alone_takes_them_one_by_one(tmp_path: Path) -> No
     """The mean over the batch changes nothing for one photo; no shape tells that it must go."""
     mean = helper.make_node("ReduceMean", ["e"], ["m0"], axes=[0], keepdims=1)
     embedder, told = imported(tmp_path, more=[mean], output="m0")
-    assert_same(embedder, reference(STATE, fed(crops(7))))
+    assert_same(embedder, reference(STATE, as_fed(crops(7))))
     assert "1 photo at a time" in told.text()
 
 
@@ -98,7 +92,7 @@ def test_a_side_that_no_network_of_ours_has(side: int, tmp_path: Path) -> None:
     embedder = load_model(told.path)
     assert embedder.spec.input_px == side
     pictures = np.random.default_rng(side).integers(0, 256, (3, side, side, 3), dtype=np.uint8)
-    wanted = reference(state, fed(pictures))
+    wanted = reference(state, as_fed(pictures))
     got = torch.from_numpy(embedder.embed(pictures))
     torch.testing.assert_close(got, wanted, atol=1e-5 * wanted.abs().max().item(), rtol=0)
 
@@ -122,7 +116,7 @@ def test_slices_by_numbers_are_those_of_the_graph_and_warn_of_nothing(tmp_path: 
     embedder, _ = imported(
         tmp_path, batch="n", before=[whole, back], more=[second], output="e2", constants=constants
     )
-    pixels = fed(crops(7))
+    pixels = as_fed(crops(7))
     pixels[:, :, 0] = 0
     assert_same(embedder, reference(STATE, pixels)[:, ::2])
 
@@ -218,7 +212,7 @@ def test_a_training_config_names_the_imported_model(tmp_path: Path) -> None:
 def test_a_graph_without_a_name_that_ends_in_onnx_is_imported(tmp_path: Path) -> None:
     file = write_net(tmp_path / "9f31", STATE)
     told = import_model(file, tmp_path / "out", settings=ImportSettings(preprocess="rgb-127.5"))
-    assert_same(load_model(told.path), reference(STATE, fed(crops(2))))
+    assert_same(load_model(told.path), reference(STATE, as_fed(crops(2))))
     assert "(others: --preprocess)" in told.text()
 
 
