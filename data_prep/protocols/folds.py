@@ -65,6 +65,17 @@ def alternating_sets(same: NDArray[np.bool_]) -> int | None:
     return sets if alternate and 2 <= sets <= _MOST_FOLDS else None
 
 
+def folds_of_sets(same: NDArray[np.bool_], sets: int) -> tuple[NDArray[np.int64], str]:
+    """The sets of LFW's order as folds, and the rule in words.
+
+    Args:
+        same: (pairs,).
+        sets: how many there are, each of as many genuine as impostor pairs.
+    """
+    size = len(same) // (2 * sets)
+    return np.repeat(np.arange(sets), 2 * size), f"{sets} sets of {size} + {size} pairs, in file order"
+
+
 def blocks_of(lines: Sequence[int], same: NDArray[np.bool_]) -> NDArray[np.int64] | None:
     """Folds that a list sets apart by empty lines: blocks of one length, each with both kinds of pair.
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from data_prep.errors import InputError
 from data_prep.protocols.base import PairFormat, ProtocolSize, VerificationProtocol
-from data_prep.protocols.folds import alternating_sets, deal_folds
+from data_prep.protocols.folds import alternating_sets, deal_folds, folds_of_sets
 from data_prep.protocols.halves import other_half, training_half
 from data_prep.protocols.list_names import RFW_COLUMN, ListName, list_name, rfw_group
 from data_prep.protocols.list_text import (
@@ -140,8 +140,7 @@ def _folds(path: Path, listed: _List) -> tuple[NDArray[np.int64], str]:
     if sets is None:
         fold, rule = deal_folds(str(path), same)
         return fold, f"no sets: {rule}"
-    size = len(same) // (2 * sets)
-    return np.repeat(np.arange(sets), 2 * size), f"{sets} sets of {size} + {size} pairs, in file order"
+    return folds_of_sets(same, sets)
 
 
 def _reading(called: ListName, listed: _List) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 from data_prep.errors import InputError
 from data_prep.protocols.base import PairFormat, VerificationProtocol
 from data_prep.protocols.benchmarks import size_of
-from data_prep.protocols.folds import alternating_sets, deal_folds
+from data_prep.protocols.folds import alternating_sets, deal_folds, folds_of_sets
 from data_prep.protocols.list_names import called_after
 from data_prep.protocols.list_text import opening_lines, read_lines
 from data_prep.protocols.photo_names import refuse_names_outside, tidied
@@ -39,13 +39,7 @@ def _load(path: Path) -> VerificationProtocol:
         [one.split("/")[0] == other.split("/")[0] for one, other in zip(left, right, strict=True)]
     )
     sets = alternating_sets(same)
-    fold, rule = deal_folds(str(path), same)
-    if sets is not None:
-        size = len(same) // (2 * sets)
-        fold, rule = (
-            np.repeat(np.arange(sets), 2 * size),
-            f"{sets} sets of {size} + {size} pairs, in file order",
-        )
+    fold, rule = deal_folds(str(path), same) if sets is None else folds_of_sets(same, sets)
     called = called_after(path)
     by = called.by if called is not None else "name"
     said = f"{_NAME} by its {by} and its form; its pairs are not known here", "genuine in one folder", *notes
