@@ -132,7 +132,7 @@ def _drawn_in(arrays: dict[str, Any], part: str) -> Drawn:
 
 def compute_outputs(run: Path) -> RunOutputs:
     """Run a trained classifier over its images; see `run_outputs`."""
-    classifier = load_classifier(run).to(computing_device())
+    classifier = load_classifier(run, field="RUN").to(computing_device())
     train, evaluation = load_image_sets(classifier.config.data, classifier.config.seed)
     embeddings, logits, labels = predict(classifier.network, classifier.head, evaluation)
     bins = reliability(logits, labels)
@@ -184,7 +184,7 @@ def likelihood_map(run: Path, embeddings: NDArray[np.float32], *, resolution: in
         embeddings: (images, 2), for the part of the plane to look at.
         resolution: places along each side.
     """
-    head = load_classifier(run).head
+    head = load_classifier(run, field="RUN").head
     low, high = embeddings.min(axis=0), embeddings.max(axis=0)
     (left, bottom), (right, top) = low - 0.08 * (high - low), high + 0.08 * (high - low)
     across, upwards = np.linspace(left, right, resolution), np.linspace(bottom, top, resolution)
