@@ -123,7 +123,7 @@ def _all_like(pattern: re.Pattern[str], photos: Iterable[SourcePhoto]) -> bool:
 def _compare(known: KnownSet | None, *, photos: int, identities: int, to: CheckReport) -> None:
     """The counts beside those of a whole copy."""
     if known is None:
-        to.facts.append("these counts are compared with none: this is no data set whose size is known here")
+        to.facts.append("the counts are not checked: this is none of the data sets whose size is known here")
     elif (photos, identities) == (known.photos, known.identities):
         to.facts.append(f"as many as {known.title} has")
     else:
