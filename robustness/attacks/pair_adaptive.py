@@ -12,7 +12,7 @@ from faceverif.images.faces import STRANGER
 from faceverif.perturbation.threat_model import ThreatModel
 from robustness.attacks.knowledge import Knowledge
 from robustness.attacks.pairs import Chase, PairAttack, as_wanted
-from robustness.attacks.sweep import Sight, best_of_sweep
+from robustness.attacks.sweep import Sight, Sweep
 from robustness.attacks.traits import Traits
 from robustness.config.attack_section import AttackSection
 from robustness.config.attacks import PairAdaptiveConfig, PairGoal
@@ -23,19 +23,15 @@ from robustness.features import looked_at
 class PairAdaptive(PairAttack):
     """Raises +-cosine - c max(0, score - threshold), with a growing c, from several random starts.
 
-    `Adaptive` for pairs, after Carlini & Wagner, "Adversarial Examples Are Not Easily Detected" (2017). See
-    `best_of_sweep` for the search. As there, the cosine is the mean over the photo and the detector's views.
+    `Adaptive` for pairs, after Carlini & Wagner, "Adversarial Examples Are Not Easily Detected" (2017). As
+    there, the cosine is the mean over the photo and the detector's views.
 
     Args:
         goal: what the attack is for.
         head: gives the logits that the detector looks at.
         detector: fitted; its scores must have gradients.
-        threshold: of the detector: a score above is rejected.
+        sweep: the search, with the threshold of the detector; c in units of the cosine by units of the score.
         accept_from: the verification accepts a pair from this cosine on.
-        weights: the values of c, in cosine by units of the score.
-        steps: for each c.
-        restarts: of the whole sweep.
-        samples: gradients that are averaged at each step (EOT), for a random network or detector.
 
     Raises:
         InputError: the detector is not fitted or has no gradients.
@@ -45,34 +41,20 @@ class PairAdaptive(PairAttack):
     traits = Traits(follows_gradients=True, many_steps=True, knows_detector=True)
 
     def __init__(
-        self,
-        goal: PairGoal,
-        head: Head,
-        detector: Detector,
-        threshold: float,
-        *,
-        accept_from: float,
-        weights: tuple[float, ...],
-        steps: int,
-        restarts: int,
-        samples: int = 1,
+        self, goal: PairGoal, head: Head, detector: Detector, sweep: Sweep, *, accept_from: float
     ) -> None:
         super().__init__(goal)
         detector.refuse_unattackable()
-        self.head, self.detector, self.threshold = head, detector, threshold
-        self.accept_from, self.weights = accept_from, weights
-        self.steps, self.restarts, self.samples = steps, restarts, samples
+        self.head, self.detector, self.sweep, self.accept_from = head, detector, sweep, accept_from
 
     @classmethod
     def configured(cls, section: AttackSection, goal: PairGoal, known: Knowledge) -> Self:
-        """With the model's own detector, its threshold at the section's rate, and the verification's."""
-        own = section.own_settings()
+        """With the model's own detector, and the threshold of the verification."""
         assert known.detector is not None  # the experiment has fitted it
-        assert known.thresholds is not None
         assert known.head is not None
-        threshold = known.thresholds[own.pop("rate")]
         assert known.accept_from is not None  # the model verifies
-        return cls(goal, known.head, known.detector, threshold, accept_from=known.accept_from, **own)
+        sweep = Sweep.configured(section, known)
+        return cls(goal, known.head, known.detector, sweep, accept_from=known.accept_from)
 
     def perturb(self, chase: Chase, probes: Tensor, *, threat: ThreatModel) -> Tensor:
         """The best version that the sweep has found."""
@@ -89,13 +71,4 @@ class PairAdaptive(PairAttack):
                 distance=-gain,
             )
 
-        return best_of_sweep(
-            look,
-            probes,
-            starts=(threat.random_start(probes) for _ in range(self.restarts)),
-            weights=self.weights,
-            threshold=self.threshold,
-            threat=threat,
-            steps=self.steps,
-            samples=self.samples,
-        )
+        return self.sweep.best(look, probes, threat=threat, from_clean=False)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Self
 
 import torch
 from torch import Tensor
 
 from faceverif.perturbation.ascent import gradient_and_notes, step_lengths
 from faceverif.perturbation.threat_model import ThreatModel
+from robustness.attacks.knowledge import Knowledge
+from robustness.config.attack_section import AttackSection
 
 _REACHED: Final = 1
 _REACHED_UNDETECTED: Final = 2
@@ -79,47 +82,63 @@ class BestVersions:
         self._rank, self._tie = torch.where(better, rank, self._rank), torch.where(better, tie, self._tie)
 
 
-def best_of_sweep(
-    look: Callable[[Tensor], Sight],
-    clean: Tensor,
-    *,
-    starts: Iterable[Tensor],
-    weights: Sequence[float],
-    threshold: float,
-    threat: ThreatModel,
-    steps: int,
-    samples: int = 1,
-) -> Tensor:
-    """Raise gain - c max(0, score - threshold), c growing, and return the best version of each image.
+@dataclass(frozen=True)
+class Sweep:
+    """Raises gain - c max(0, score - threshold), c growing, from several places.
 
     Each c continues where the smaller one ended: a small c crosses the unlikely region between two classes, a
     large one then moves to where the other class is likely.
 
-    Args:
-        look: (batch, C, H, W) -> what model and detector make of it.
-        clean: (batch, C, H, W).
-        starts: versions to begin a sweep at, (batch, C, H, W) each; drawn one by one.
-        weights: the values of c.
+    Attributes:
         threshold: of the detector: a score above is rejected.
-        threat: what may be changed.
+        weights: the values of c, in units of the gain by units of the score.
         steps: for each c.
+        restarts: of the whole sweep.
         samples: looks that are averaged at each step (EOT), for a random model or detector.
-
-    Returns:
-        (batch, C, H, W), see `BestVersions`.
     """
 
-    def penalised(weight: float, pixels: Tensor) -> tuple[Tensor, Sight]:
-        sight = look(pixels)
-        return sight.gain - weight * (sight.scores - threshold).clamp_min(0.0), sight
+    threshold: float
+    weights: tuple[float, ...]
+    steps: int
+    restarts: int
+    samples: int = 1
 
-    best = BestVersions(clean, threshold)
-    for version in starts:
-        for weight in sorted(weights):
-            for length in step_lengths(threat, steps):
-                gradient, sights = gradient_and_notes(partial(penalised, weight), version, samples=samples)
-                best.keep(version, Sight.mean(sights))
-                version = threat.project(version + length * threat.step(gradient), clean)
-        with torch.no_grad():
-            best.keep(version, Sight.mean([look(version) for _ in range(samples)]))
-    return best.images
+    @classmethod
+    def configured(cls, section: AttackSection, known: Knowledge) -> Self:
+        """With the threshold of the model's own detector at the section's rate."""
+        own = section.own_settings()
+        assert known.thresholds is not None  # the experiment has fitted the detector
+        return cls(known.thresholds[own.pop("rate")], **own)
+
+    def best(
+        self, look: Callable[[Tensor], Sight], clean: Tensor, *, threat: ThreatModel, from_clean: bool
+    ) -> Tensor:
+        """The best version of each image.
+
+        Args:
+            look: (batch, C, H, W) -> what model and detector make of it.
+            clean: (batch, C, H, W).
+            threat: what may be changed.
+            from_clean: whether the first sweep begins at the image, and not anywhere in the ball.
+
+        Returns:
+            (batch, C, H, W), see `BestVersions`.
+        """
+
+        def penalised(weight: float, pixels: Tensor) -> tuple[Tensor, Sight]:
+            sight = look(pixels)
+            return sight.gain - weight * (sight.scores - self.threshold).clamp_min(0.0), sight
+
+        best = BestVersions(clean, self.threshold)
+        for restart in range(self.restarts):
+            version = clean if from_clean and not restart else threat.random_start(clean)
+            for weight in sorted(self.weights):
+                for length in step_lengths(threat, self.steps):
+                    gradient, sights = gradient_and_notes(
+                        partial(penalised, weight), version, samples=self.samples
+                    )
+                    best.keep(version, Sight.mean(sights))
+                    version = threat.project(version + length * threat.step(gradient), clean)
+            with torch.no_grad():
+                best.keep(version, Sight.mean([look(version) for _ in range(self.samples)]))
+        return best.images

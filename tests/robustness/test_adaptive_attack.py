@@ -11,7 +11,7 @@ from faceverif.perturbation.threat_model import ThreatModel
 from robustness.attacks.adaptive import Adaptive
 from robustness.attacks.base import Attack
 from robustness.attacks.fgsm import FGSM
-from robustness.attacks.sweep import BestVersions, Sight
+from robustness.attacks.sweep import BestVersions, Sight, Sweep
 from robustness.detectors import Detector, build_detector
 from robustness.detectors.rejection_threshold import RejectionThreshold, calibrate
 from robustness.features import extract_features
@@ -40,7 +40,7 @@ def undetected_success(attack: Attack, detector: Detector, point: RejectionThres
 def test_it_gets_past_the_detector_where_fgsm_and_pgd_do_not(
     detector: Detector, point: RejectionThreshold
 ) -> None:
-    adaptive = Adaptive(detector, point.threshold, weights=(0.0, 1.0, 10.0), steps=12, restarts=2)
+    adaptive = Adaptive(detector, Sweep(point.threshold, weights=(0.0, 1.0, 10.0), steps=12, restarts=2))
     assert undetected_success(FGSM(), detector, point) < 0.1
     assert undetected_success(pgd(steps=10), detector, point) < 0.5
     assert undetected_success(adaptive, detector, point) > 0.9
@@ -48,7 +48,7 @@ def test_it_gets_past_the_detector_where_fgsm_and_pgd_do_not(
 
 def test_without_a_weight_it_is_a_plain_attack() -> None:
     detector = build_detector("lgm_class", MODEL).fit(extract_features(MODEL, *band_images(300, seed=2)))
-    plain = Adaptive(detector, -1.0, weights=(0.0,), steps=15, restarts=2)
+    plain = Adaptive(detector, Sweep(-1.0, weights=(0.0,), steps=15, restarts=2))
     result = plain(MODEL, IMAGES, LABELS, threat=ThreatModel("linf", 0.4), seed=0)
     strong = pgd(steps=15, loss="margin")(MODEL, IMAGES, LABELS, threat=ThreatModel("linf", 0.4), seed=0)
     assert success_rate(result) == success_rate(strong) == 1.0
@@ -77,11 +77,11 @@ def test_the_best_version_is_undetected_then_least_suspicious_then_closest() -> 
 def test_an_unfitted_detector_or_one_without_gradients_is_refused() -> None:
     detector = build_detector("lgm_class", MODEL)
     with pytest.raises(InputError, match="detector: must be fitted"):
-        Adaptive(detector, 0.0, weights=(0.0,), steps=1, restarts=1)
+        Adaptive(detector, Sweep(0.0, weights=(0.0,), steps=1, restarts=1))
 
     class Opaque(type(detector)):  # type: ignore[misc]
         differentiable = False
 
     opaque = Opaque(MODEL).fit(extract_features(MODEL, IMAGES, LABELS))
     with pytest.raises(InputError, match="detector: must give its scores gradients"):
-        Adaptive(opaque, 0.0, weights=(0.0,), steps=1, restarts=1)
+        Adaptive(opaque, Sweep(0.0, weights=(0.0,), steps=1, restarts=1))

@@ -42,6 +42,7 @@ from robustness.attacks.fgsm import FGSM
 from robustness.attacks.goal import Goal
 from robustness.attacks.mi_fgsm import MIFGSM
 from robustness.attacks.square import Square
+from robustness.attacks.sweep import Sweep
 from robustness.attacks.targeted_fgsm import TargetedFGSM
 from robustness.attacks.transfer import Transfer
 from robustness.detectors import build_detector
@@ -59,7 +60,7 @@ def adaptive() -> Adaptive:
     clean = extract_features(MODEL, *band_images(300, seed=5))
     detector = build_detector("lgm_class", MODEL).fit(clean)
     point = calibrate(detector.score(clean), 0.05)
-    return Adaptive(detector, point.threshold, weights=(0.0, 1.0), steps=4, restarts=2)
+    return Adaptive(detector, Sweep(point.threshold, weights=(0.0, 1.0), steps=4, restarts=2))
 
 
 SMALL: dict[str, Callable[[], Attack]] = {

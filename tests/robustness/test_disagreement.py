@@ -20,6 +20,7 @@ from faceverif.perturbation.threat_model import ThreatModel
 from robustness.attacked_model import AttackedModel
 from robustness.attacks.adaptive import Adaptive
 from robustness.attacks.pair_adaptive import PairAdaptive
+from robustness.attacks.sweep import Sweep
 from robustness.detectors import DETECTORS, build_detector
 from robustness.detectors.disagreement import fewer_levels
 from robustness.detectors.rejection_threshold import calibrate
@@ -183,7 +184,7 @@ def test_an_attack_that_knows_the_views_gets_past_them_where_pgd_does_not(
         seen = extract_features(fragile, result.images, labels, views=detector.views)
         return float((result.success.numpy() & ~point.rejects(detector.score(seen))).mean())
 
-    adaptive = Adaptive(detector, point.threshold, weights=(0.0, 1.0, 10.0), steps=15, restarts=2)
+    adaptive = Adaptive(detector, Sweep(point.threshold, weights=(0.0, 1.0, 10.0), steps=15, restarts=2))
     passed = undetected(adaptive)
     assert passed > undetected(pgd(steps=15, loss="margin"))
     assert passed > at_least
@@ -192,15 +193,7 @@ def test_an_attack_that_knows_the_views_gets_past_them_where_pgd_does_not(
 def test_on_pairs_the_attack_raises_the_cosine_of_all_views(fragile: AttackedModel) -> None:
     detector = build_detector("crop_disagreement", fragile).fit(extract_features(fragile, *band_images(9)))
     images, _ = band_images(6, seed=1)
-    attack = PairAdaptive(
-        "impersonation",
-        fragile.head,
-        detector,
-        0.1,
-        accept_from=0.9,
-        weights=(0.0, 1.0),
-        steps=5,
-        restarts=1,
-    )
+    sweep = Sweep(0.1, weights=(0.0, 1.0), steps=5, restarts=1)
+    attack = PairAdaptive("impersonation", fragile.head, detector, sweep, accept_from=0.9)
     result = attack(fragile.network, images, images.roll(1, dims=0), threat=ThreatModel("linf", 0.4), seed=0)
     assert (result.similarity > result.clean_similarity).all()

@@ -22,6 +22,7 @@ from robustness.attacks.pair_patch import PairPatch
 from robustness.attacks.pair_pgd import PairFGSM, PairPGD
 from robustness.attacks.pair_square import PairSquare
 from robustness.attacks.pair_transfer import PairTransfer
+from robustness.attacks.sweep import Sweep
 from robustness.config.attacks import PairGoal, PatchConfig
 from robustness.detectors import build_detector
 from robustness.detectors.rejection_threshold import calibrate
@@ -57,9 +58,8 @@ def adaptive(goal: PairGoal, *, weights: tuple[float, ...], steps: int) -> PairA
     detector = build_detector("lgm_class", model).fit(extract_features(model, *band_images(30, seed=2)))
     held_out = detector.score(extract_features(model, *band_images(300, seed=3)))
     limit = calibrate(held_out, 0.05).threshold
-    return PairAdaptive(
-        goal, model.head, detector, limit, accept_from=THRESHOLD, weights=weights, steps=steps, restarts=1
-    )
+    sweep = Sweep(limit, weights=weights, steps=steps, restarts=1)
+    return PairAdaptive(goal, model.head, detector, sweep, accept_from=THRESHOLD)
 
 
 def network() -> Bands:

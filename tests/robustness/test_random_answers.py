@@ -21,7 +21,7 @@ from robustness.attacks.fab import FAB
 from robustness.attacks.feature_matching import FeatureMatching
 from robustness.attacks.pair_adaptive import PairAdaptive
 from robustness.attacks.pair_pgd import PairPGD
-from robustness.attacks.sweep import Sight
+from robustness.attacks.sweep import Sight, Sweep
 from robustness.detectors import Detector, build_detector
 from robustness.detectors.disagreement import Disagreement
 from robustness.detectors.views import View
@@ -93,24 +93,16 @@ def likelihood(model: AttackedModel) -> Detector:
 
 def adaptive(samples: int) -> float:
     model = noisy_gradient()
-    attack = Adaptive(likelihood(model), 2.0, weights=(0.0, 1.0), steps=6, restarts=1, samples=samples)
+    sweep = Sweep(2.0, weights=(0.0, 1.0), steps=6, restarts=1, samples=samples)
+    attack = Adaptive(likelihood(model), sweep)
     result = attack(model, IMAGES, LABELS, threat=ThreatModel("linf", 0.45), seed=0)
     return float((result.success & (attack.detector.score(result.attacked) <= 2.0)).float().mean())
 
 
 def pair_adaptive(samples: int) -> float:
     model = noisy_gradient()
-    attack = PairAdaptive(
-        "impersonation",
-        model.head,
-        likelihood(model),
-        100.0,
-        accept_from=0.99,
-        weights=(0.0,),
-        steps=6,
-        restarts=1,
-        samples=samples,
-    )
+    sweep = Sweep(100.0, weights=(0.0,), steps=6, restarts=1, samples=samples)
+    attack = PairAdaptive("impersonation", model.head, likelihood(model), sweep, accept_from=0.99)
     others, threat = IMAGES.roll(1, dims=0), ThreatModel("linf", 0.2)
     return float(attack(model.network, IMAGES, others, threat=threat, seed=0).similarity.mean())
 
