@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -36,6 +36,7 @@ from faceverif.training.magface_warnings import warnings_of_lengths
 from faceverif.training.processes import refuse_differences, wait_for_all
 from faceverif.training.run_folder import RunFolder, held
 from faceverif.training.schedule import warnings_beyond_the_end
+from faceverif.training.stop import StopRequest
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -132,6 +133,7 @@ class ClassifierRun(EpochLoop[ImageBatch]):
             start=start,
         )
         self.log = EpochLog(run, config)
+        self._measured = True
         described = describe_images(config.data, train, evaluation, sha256=sha256)
         provenance = describe_start(
             described, seed=config.seed, device=str(fabric.device), processes=fabric.world_size
@@ -168,13 +170,36 @@ class ClassifierRun(EpochLoop[ImageBatch]):
             index = torch.tensor(which, device=self.fabric.device)
             yield ImageBatch(self.train.read(index), self.train.labels[index])
 
+    def continue_from(self, checkpoint: dict[str, Any]) -> None:
+        """Stand where a checkpoint was made; those of earlier versions were made after measuring."""
+        super().continue_from(checkpoint)
+        self._measured = bool(checkpoint.get("measured", True))
+
+    def beside_state(self) -> dict[str, Any]:
+        """Whether the last epoch was measured."""
+        return {"measured": self._measured}
+
+    def fit(self, stop: StopRequest) -> None:
+        """Make the steps that are left, after an epoch that was not measured to its end."""
+        if not self._measured:
+            self._measure_epoch()
+            self._save()
+        super().fit(stop)
+
     def after_epoch(self) -> None:
+        """Measure the epoch, after a checkpoint: a kill meanwhile costs no epoch."""
+        self._measured = False
+        self._save()
+        self._measure_epoch()
+
+    def _measure_epoch(self) -> None:
         """Write the epoch's row, with the error where it is due; one process does, the others wait."""
         if self.fabric.is_global_zero:
             epoch, rate = self.step // self.steps_per_epoch, self.learner.learning_rate(self.step - 1)
             row = {"epoch": epoch, "learning_rate": rate} | self.log.means()
             self.log.write_epoch(row | self._evaluation_error(epoch) | self._robustness())
         wait_for_all()
+        self._measured = True
 
     def evaluates_after(self, epoch: int) -> bool:
         """Whether the error is measured after that epoch, counted from 1."""

@@ -25,7 +25,7 @@ from faceverif.classification.metrics import mean_angle_per_class
 from faceverif.classification.outputs import run_outputs
 from faceverif.classification.start_from import ClassifierStart
 from faceverif.classification.trained import load_classifier
-from faceverif.classification.training import prepare, train_classifier
+from faceverif.classification.training import ClassifierRun, prepare, train_classifier
 from faceverif.config.reading import validate_config
 from faceverif.images.labelled import spread_evenly
 from faceverif.training.checkpoint import read_checkpoint
@@ -95,6 +95,18 @@ def test_killed_and_resumed_equals_uninterrupted(
         with pytest.raises(Killed):
             train_classifier(config(), tmp_path, resume=False)
     train_classifier(config(), tmp_path)  # the same call
+    assert_same_end(tmp_path, whole)
+
+
+def test_a_kill_while_an_epoch_is_measured_costs_none_of_its_steps(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(ClassifierRun, "_evaluation_error", lambda self, epoch: die())
+        with pytest.raises(Killed):
+            train_classifier(config(), tmp_path)
+    assert read_checkpoint(tmp_path)["step"] == 5  # the first epoch
+    train_classifier(config(), tmp_path)
     assert_same_end(tmp_path, whole)
 
 
