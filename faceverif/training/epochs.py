@@ -151,8 +151,15 @@ class EpochLoop(ABC, Generic[Batch]):
         if self.fabric.is_global_zero:
             self.folder.open()
             self.log.open(step=self.step)
-            for line in (self.headline(), *self.warnings()):
+            for line in (self.headline(), *self.warnings(), *self._nothing_left()):
                 say(line)
+
+    def _nothing_left(self) -> list[str]:
+        """What a run whose steps are all made does, and how it trains on; nothing for any other run."""
+        if self.step < self.last_step:
+            return []
+        made = f"all {self.config.training.epochs} epochs of {self.run} were trained before"
+        return [f"{made}: only its results are written again. To train longer, raise training.epochs."]
 
     def fit(self, stop: StopRequest) -> None:
         """Make the steps that are left; every epoch ends with its figures and a checkpoint.

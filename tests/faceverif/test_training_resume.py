@@ -133,10 +133,15 @@ def test_sigkill_leaves_a_loadable_checkpoint(data: Path, whole: Path, tmp_path:
     assert_same_end(run, whole)
 
 
-def test_resuming_a_finished_run_only_exports_again(data: Path, whole: Path) -> None:
+def test_resuming_a_finished_run_only_exports_again_and_says_so(
+    data: Path, whole: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     before, log = checkpoint_path(whole).read_bytes(), rows(whole)
     (whole / "model.safetensors").unlink()
     train(run_config(data), whole, resume=True)
+    said = capsys.readouterr().err
+    assert f"all 3 epochs of {whole} were trained before: only its results are written again" in said
+    assert "raise training.epochs" in said
     assert (whole / "model.safetensors").is_file()
     assert checkpoint_path(whole).read_bytes() == before
     assert rows(whole) == log
