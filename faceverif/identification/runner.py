@@ -24,6 +24,7 @@ from faceverif.identification.search import Gallery, search
 from faceverif.models import Embedder
 from faceverif.provenance import git_commit, result_versions
 from faceverif.verification.collapse import collapse_warning, different_photos
+from faceverif.verification.earlier_result import refuse_other_result
 from faceverif.verification.embeddings import EmbeddedPhotos
 from faceverif.verification.result import ModelFacts
 from faceverif.verification.seen_photos import seen_warning
@@ -91,12 +92,13 @@ def rank(
         flip: average each embedding with that of the mirrored crop.
 
     Raises:
-        InputError: see `evaluate`; or the template differs, or `out` is a file, cannot be written, or is in
-            use.
+        InputError: see `evaluate`; or the template differs, or `out` is a file, holds another result, cannot
+            be written, or is in use.
     """
     refuse_file(out)
     embedded = EmbeddedPhotos(embedder, load_aligned(data), flip=flip)
     found = find_listed(protocol, embedded.dataset)
+    refuse_other_result(out, embedder, embedded.dataset, protocol)
     with filled(out, command=COMMAND):
         result = evaluate(embedded, protocol, found=found)
         write_result(result, out)

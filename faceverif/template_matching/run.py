@@ -17,6 +17,7 @@ from faceverif.template_matching.hardest import write_hardest
 from faceverif.template_matching.result import TemplateResult
 from faceverif.template_matching.scoring import template_scores, with_certain_errors
 from faceverif.template_matching.task import TemplateTask
+from faceverif.verification.earlier_result import refuse_other_result
 from faceverif.verification.files import RESULT_NAME, SCORES_NAME
 from faceverif.verification.result import ModelFacts
 from faceverif.verification.roc import RocNumbers
@@ -37,9 +38,10 @@ def verify_templates(embedder: Embedder, task: TemplateTask, *, out: Path) -> Te
 
     Raises:
         InputError: the data set was cut for another model, a crop cannot be read, the model gives embeddings
-            that are not finite, or `out` is a file, cannot be written, or is in use.
+            that are not finite, or `out` is a file, holds another result, cannot be written, or is in use.
     """
     embedder.spec.refuse_other(task.dataset.header)
+    refuse_other_result(out, embedder, task.dataset, task.protocol)
     with filled(out, command=COMMAND):
         result = compare_templates(embedder, task, folder=out / EMBEDDINGS_NAME)
         write_result(result, out)

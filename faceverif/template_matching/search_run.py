@@ -22,6 +22,7 @@ from faceverif.provenance import git_commit, result_versions
 from faceverif.template_matching.embedding import EMBEDDINGS_NAME, embedded_templates
 from faceverif.template_matching.search_result import GallerySearch, SearchResult
 from faceverif.template_matching.task import SearchTask
+from faceverif.verification.earlier_result import refuse_other_result
 from faceverif.verification.files import FIGURES_NAME, RESULT_NAME
 from faceverif.verification.result import ModelFacts
 
@@ -35,10 +36,11 @@ def rank_templates(embedder: Embedder, task: SearchTask, *, out: Path) -> Search
         out: the folder; embeddings of photos stay in it: see `embedded_templates`.
 
     Raises:
-        InputError: as `embedded_templates`; no probe is mated; or `out` is a file, cannot be written, or is
-            in use.
+        InputError: as `embedded_templates`; no probe is mated; or `out` is a file, holds another result,
+            cannot be written, or is in use.
     """
     embedder.spec.refuse_other(task.dataset.header)
+    refuse_other_result(out, embedder, task.dataset, task.protocol)
     with filled(out, command=COMMAND):
         result = search_templates(embedder, task, folder=out / EMBEDDINGS_NAME)
         write_search_result(result, out)

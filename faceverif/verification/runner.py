@@ -16,6 +16,7 @@ from faceverif.models import Embedder
 from faceverif.provenance import git_commit, result_versions
 from faceverif.verification.breakdown import with_breakdown
 from faceverif.verification.collapse import collapse_warning, different_photos
+from faceverif.verification.earlier_result import refuse_other_result
 from faceverif.verification.embeddings import EmbeddedPhotos
 from faceverif.verification.files import FIGURES_NAME, PAIRS_NAME, RESULT_NAME, SCORES_NAME
 from faceverif.verification.groups.grouping import find_groupings
@@ -106,11 +107,13 @@ def verify(
 
     Raises:
         InputError: the template differs, photos are missing from the data set, a column of groups cannot be
-            used, too few pairs have the least quality, or `out` is a file, cannot be written, or is in use.
+            used, too few pairs have the least quality, or `out` is a file, holds another result, cannot be
+            written, or is in use.
     """
     refuse_file(out)
     dataset = load_aligned(data)
     pairs = protocol_on(protocol, dataset, allow_partial=options.allow_partial)
+    refuse_other_result(out, embedder, dataset, pairs)
     embedded = EmbeddedPhotos(embedder, dataset, flip=options.flip)
     found = PairPhotos.of(pairs, dataset)
     if options.least_quality:

@@ -13,6 +13,7 @@ from data_prep.progress import say
 from faceverif.models import Embedder
 from faceverif.report.numbers import percent
 from faceverif.report.pages import REPORT_NAME, write_page
+from faceverif.verification.earlier_result import refuse_other_result
 from faceverif.verification.embeddings import EmbeddedPhotos
 from faceverif.verification.options import VerificationOptions
 from faceverif.verification.runner import COMMAND, evaluate, fitted_score, write_result
@@ -42,13 +43,15 @@ def verify_suite(
 
     Raises:
         InputError: no protocol can run, the photos were aligned for another model, or `out` is a file,
-            cannot be written, or is in use.
+            holds another result, cannot be written, or is in use.
     """
     refuse_file(out)
     planned, missing = plan_suite(suite, data, allow_partial=options.allow_partial)
     sets = {plan.dataset.root: plan.dataset for plan in planned.values()}
     embedded = {root: EmbeddedPhotos(embedder, dataset, flip=options.flip) for root, dataset in sets.items()}
     folders = folders_of(planned)
+    for title, plan in planned.items():
+        refuse_other_result(out / folders[title], embedder, plan.dataset, plan.protocol)
     results = {}
     with filled(out, command=COMMAND):
         fitted = fitted_score(embedder, options)

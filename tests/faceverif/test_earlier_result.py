@@ -1,0 +1,97 @@
+"""A folder with a result takes one of the same model, photos and list only, whichever command wrote it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from small_faces import pattern_embedder, write_faces, write_pairs
+
+from data_prep.errors import InputError
+from data_prep.protocols.identification import load_lists
+from faceverif.identification.runner import rank
+from faceverif.models import TorchEmbedder
+from faceverif.verification.options import VerificationOptions
+from faceverif.verification.runner import verify
+from faceverif.verification.suite import verify_suite
+
+OPTIONS = VerificationOptions(flip=False)
+
+
+def model(name: str, *, scale: float = 1) -> TorchEmbedder:
+    """A model of that name, and with other weights where the scale is another."""
+    embedder = pattern_embedder()
+    with torch.no_grad():
+        embedder.backbone.scale.weight.mul_(scale)  # type: ignore[union-attr, operator]
+    return TorchEmbedder(embedder.backbone, embedder.spec, name=name)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Verified by `verify` in `own`, by a suite in `suite`."""
+    root = tmp_path_factory.mktemp("earlier")
+    write_faces(root / "aligned/masks")
+    write_faces(root / "aligned/other", people=13)
+    (root / "lists").mkdir()
+    write_pairs(root / "lists/masks.csv")
+    write_pairs(root / "fewer.csv", people=11)
+    for name, photo in (("gallery", 1), ("probes", 2)):
+        (root / f"{name}.csv").write_text(f"photo,identity\nP00/P00_000{photo},P00\n")
+    own(root)
+    in_a_suite(root)
+    return root
+
+
+def own(
+    root: Path, *, of: str = "a", scale: float = 1, data: str = "masks", pairs: str = "lists/masks.csv"
+) -> None:
+    embedder = model(of, scale=scale)
+    verify(embedder, root / "aligned" / data, root / pairs, out=root / "own", options=OPTIONS)
+
+
+def in_a_suite(root: Path, *, of: str = "a", scale: float = 1) -> None:
+    embedder = model(of, scale=scale)
+    verify_suite(embedder, root / "lists", [root / "aligned"], out=root / "suite", options=OPTIONS)
+
+
+def searched(root: Path, *, of: str = "a") -> None:
+    lists = load_lists(root / "gallery.csv", root / "probes.csv")
+    rank(model(of), root / "aligned/masks", lists, out=root / "own", flip=False)
+
+
+@pytest.mark.parametrize(
+    ("again", "told"),
+    [
+        (lambda root: own(root, of="b", scale=2), "own, with one of the model a, not b. Name another"),
+        (lambda root: own(root, data="other"), "the data set .*masks, not .*other"),
+        (lambda root: own(root, pairs="fewer.csv"), r"the list masks \(.{12}\), not fewer \(.{12}\)"),
+        (lambda root: in_a_suite(root, of="b", scale=2), "suite/masks, with one of the model a, not b"),
+        (searched, "the list masks"),
+    ],
+)
+def test_a_result_of_another_question_is_kept(folder: Path, again: Callable[[Path], None], told: str) -> None:
+    def files() -> dict[Path, bytes]:
+        return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+    before = files()
+    with pytest.raises(InputError, match=f"^--out: must not hold another result; got .*{told}"):
+        again(folder)
+    assert files() == before
+
+
+@pytest.mark.parametrize(("of", "scale"), [("a", 2), ("moved", 1)], ids=["trained longer", "moved"])
+def test_the_same_model_replaces_its_result(folder: Path, of: str, scale: float) -> None:
+    own(folder, of=of, scale=scale)
+    assert json.loads((folder / "own/result.json").read_text())["model"] == of
+    own(folder)  # either way back
+
+
+def test_another_commands_result_is_kept(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "result.json").write_text('{"metrics": {}}')
+    with pytest.raises(InputError, match="with one of another command"):
+        verify(
+            model("a"), folder / "aligned/masks", folder / "lists/masks.csv", out=tmp_path, options=OPTIONS
+        )
