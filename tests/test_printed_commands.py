@@ -57,7 +57,15 @@ def test_the_next_commands_of_lists_are_read_by_a_shell_as_they_were_meant(
     train, verify = (shlex.split(line.removeprefix("next: ")) for line in lines if line.startswith("next: "))
     assert "data.path=my faces" in train
     assert "data.exclude=my list-exclude.csv" in train
-    assert verify[:7] == ["faceverif", "verify", "--model", "MODEL", "--data", "my faces", "--protocol"]
+    assert verify[:7] == [
+        "faceverif",
+        "verify",
+        "--model",
+        "runs/my list",
+        "--data",
+        "my faces",
+        "--protocol",
+    ]
 
 
 def test_a_model_with_a_blank_in_its_name_is_imported_by_the_printed_command() -> None:

@@ -91,11 +91,13 @@ def data_pairs(
             hold_out=hold_out,
         )
     )
+    model: tuple[str, ...] = ()
     if hold_out is not None:
+        model = ("--model", f"runs/{out.stem}")
         settings = (f"data.path={aligned}", "--set", f"data.exclude={exclusions_beside(out)}")
-        _echo_next("train", "CONFIG", "--run", f"runs/{out.stem}", "--set", *settings)
+        _echo_next("train", "CONFIG", "--run", model[1], "--set", *settings)
     lists = ("--data", aligned, "--protocol", out)
-    _echo_next("verify", "--model", "MODEL", *lists, "--out", f"results/{out.stem}")
+    _echo_next("verify", *model, *lists, "--out", f"results/{out.stem}")
 
 
 def _echo_next(*words: object) -> None:
@@ -126,4 +128,4 @@ def data_gallery(
     dataset = load_aligned(aligned, field="ALIGNED")
     typer.echo(make_gallery_lists(dataset, out, strangers=strangers, enrol=enrol, seed=seed))
     lists = ("--data", aligned, "--protocol", out)
-    _echo_next("rank", "--model", "MODEL", *lists, "--out", f"results/{out.name}")
+    _echo_next("rank", *lists, "--out", f"results/{out.name}-1n")

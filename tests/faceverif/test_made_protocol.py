@@ -38,7 +38,7 @@ def test_a_made_list_is_verified_as_it_is(
     run(monkeypatch, "data", "pairs", "mine", "--out", "mine.csv", "--folds", "3", "--seed", "5")
     said = capsys.readouterr().out
     assert "mine.csv: 96 pairs in 3 folds that share no person, each with 16 genuine and 16 impostor" in said
-    assert "next: faceverif verify --model MODEL --data mine --protocol mine.csv --out results/mine" in said
+    assert "next: faceverif verify --data mine --protocol mine.csv --out results/mine" in said
     photos = EmbeddedPhotos(pattern_embedder(), AlignedDataset.load(tmp_path / "mine"), flip=False)
     result = evaluate(photos, protocol_alone(Path("mine.csv")), subtract_mean=False)
     assert (result.accuracy, result.metrics.roc.genuine, result.metrics.roc.impostors) == (1.0, 48, 48)
@@ -82,6 +82,8 @@ def test_made_lists_of_a_gallery_are_read_by_rank(
     monkeypatch.chdir(tmp_path)
     write_faces(tmp_path / "mine", people=12, photos=4)
     run(monkeypatch, "data", "gallery", "mine", "--out", "lists", "--strangers", "0.25")
-    assert "next: faceverif rank --model MODEL --data mine --protocol lists --out" in capsys.readouterr().out
+    assert (
+        "next: faceverif rank --data mine --protocol lists --out results/lists-1n" in capsys.readouterr().out
+    )
     lists = load_identification(Path("lists"))
     assert (len(lists.gallery), len(lists.probes)) == (9, 39)
