@@ -71,6 +71,21 @@ def test_a_config_loads_with_the_settings_that_are_printed(page: Path, words: li
     loaded(words)
 
 
+def question_of(words: list[str]) -> dict[str, str]:
+    """What a command verifies or ranks: a folder takes the result of one such question."""
+    asked = ("--model", "--onnx", "--run", "--data", "--protocol", "--gallery", "--probes", "--suite")
+    return {option: value for option, value in pairwise(words) if option in asked}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_results_of_two_questions_go_into_two_folders(page: Path) -> None:
+    told: dict[str, dict[str, str]] = {}
+    for words in commands_of(page):
+        if words[0] in ("verify", "rank") and "--out" in words:
+            question = question_of(words)
+            assert told.setdefault(words[words.index("--out") + 1], question) == question
+
+
 def made_by(text: str) -> set[str]:
     """The folders and files that the commands of a text write, with one name for all seeds."""
     written = re.findall(r"--(?:run|out) ([^\s'\"`]+)", text)
