@@ -72,8 +72,12 @@ class GradientCount:
             self._which = all_of_them
 
     def watched(self, pixels: Tensor) -> Tensor:
-        """The same pixels; the first gradient that flows back to each image is checked."""
-        if not pixels.requires_grad or self._asked[self._which].all():
+        """The same pixels; the first gradient that flows back to each image is marked, and every one checked.
+
+        Raises:
+            InputError: in the backward pass, where a gradient is not finite.
+        """
+        if not pixels.requires_grad:
             return pixels
         # A view of its own: other gradients of the pixels do not count.
         view = pixels.view_as(pixels)
@@ -81,6 +85,7 @@ class GradientCount:
         return view
 
     def _look(self, gradient: Tensor) -> None:
+        _refuse_no_number(gradient)
         first = ~self._asked[self._which]
         if self.zero is None:
             self.zero = torch.zeros_like(self._asked)
@@ -88,6 +93,18 @@ class GradientCount:
             nothing = (gradient == 0).flatten(1).all(dim=1).cpu()
             self.zero[self._which[first]] = nothing[first]
             self._asked[self._which] = True
+
+
+def _refuse_no_number(gradient: Tensor) -> None:
+    """Stop on NaN: its sign is 0, so an attack in linf would stand still there and the model look robust."""
+    finite = gradient.isfinite().flatten(1).all(dim=1)
+    if not finite.all():
+        raise InputError(
+            "model",
+            "must have finite gradients, which attacks follow",
+            got=f"NaN or infinity for {int((~finite).sum()):,} of {len(finite):,} images",
+            fix="Check its weights, and look for a root, a logarithm or a division that meets 0.",
+        )
 
 
 def joined_marks(marks: Sequence[Tensor | None], portions: Sequence[Tensor]) -> Tensor | None:

@@ -276,6 +276,25 @@ def test_a_step_is_as_long_where_the_cross_entropy_has_nearly_no_gradient(attack
     torch.testing.assert_close(result.sizes, torch.full((6,), 0.1))
 
 
+class Rooted(Bands):
+    """A root that is always 0: the answers are finite, and the gradient of one pixel is NaN."""
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return super().forward(pixels) + (0 * pixels[:, 0, 0, :1]).sqrt()
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_model_whose_gradients_are_nan_is_not_called_robust(name: str) -> None:
+    """The sign of NaN is 0: in linf such an attack stood still there, and no check told."""
+    attack, model = SMALL[name](), AttackedModel(Rooted(), MODEL.objective).eval()
+    for threat in threats(attack, 0.2):
+        if attack.traits.black_box:
+            assert attack(model, IMAGES, LABELS, threat=threat, seed=0).images.isfinite().all()
+            continue
+        with pytest.raises(InputError, match=r"^model: must have finite gradients.* for 12 of 12 images\. "):
+            attack(model, IMAGES, LABELS, threat=threat, seed=0)
+
+
 @pytest.mark.parametrize("name", SMALL)
 def test_every_image_has_its_mark_where_some_are_wrong_from_the_start(name: str) -> None:
     """Attacks leave such images alone, even a whole portion of them."""
