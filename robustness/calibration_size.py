@@ -7,8 +7,8 @@ from decimal import ROUND_UP, Context
 
 
 def smallest_calibration(false_rejection_rate: float) -> int:
-    """How many clean scores a rate needs: ceil(1 / rate) - 1."""
-    return math.ceil(1.0 / false_rejection_rate - 1e-9) - 1
+    """How many clean scores a rate needs: ceil(1 / rate) - 1, at least one."""
+    return max(1, math.ceil(1.0 / false_rejection_rate - 1e-9) - 1)
 
 
 def smallest_rate(calibration_size: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -20,11 +21,15 @@ Epsilons = Annotated[
     list[float] | None, typer.Option(help="linf: sizes, for pixels in [0, 1]; default: 0.1 and 0.3.")
 ]
 Noise = Annotated[
-    float,
-    typer.Option(help="l2: standard deviation of the noise, for pixels in [0, 1]; best the training's."),
+    float | None,
+    typer.Option(
+        help="l2: standard deviation of the noise, for pixels in [0, 1]; best the training's; default: 0.25."
+    ),
 ]
-Samples = Annotated[int, typer.Option(help="l2: noisy versions of each photo.")]
-Confidence = Annotated[float, typer.Option(help="l2: with which each certificate holds.")]
+Samples = Annotated[int | None, typer.Option(help="l2: noisy versions of each photo; default: 1000.")]
+Confidence = Annotated[
+    float | None, typer.Option(help="l2: with which each certificate holds; default: 0.999.")
+]
 Count = Annotated[int, typer.Option(min=1, help="Images or pairs to certify at most, drawn at random.")]
 Seed = Annotated[int, typer.Option(min=0, help="Of the choice and of the noise.")]
 PairPhotos = Annotated[
@@ -43,9 +48,9 @@ def certify(
     out: OutDir,
     norm: NormOfChanges = "l2",
     epsilon: Epsilons = None,
-    noise: Noise = 0.25,
-    samples: Samples = 1000,
-    confidence: Confidence = 0.999,
+    noise: Noise = None,
+    samples: Samples = None,
+    confidence: Confidence = None,
     count: Count = 200,
     seed: Seed = 0,
     data: PairPhotos = None,
@@ -61,11 +66,14 @@ def certify(
     from robustness.config.smoothing import Smoothing
 
     box = Box(tuple(epsilon or (0.1, 0.3)))
-    if epsilon and norm == "l2":
-        raise InputError(
-            "--epsilon", "belongs to --norm linf", got="--norm l2", fix="Add --norm linf, or leave it out."
-        )
-    smoothing = Smoothing(noise, samples, confidence, seed)
+    by_noise = {"--noise": noise, "--samples": samples, "--confidence": confidence}
+    _refuse_of_other_norm(norm, {"linf": {"--epsilon": epsilon or None}, "l2": by_noise})
+    smoothing = Smoothing(
+        sd=0.25 if noise is None else noise,
+        samples=1000 if samples is None else samples,
+        confidence=0.999 if confidence is None else confidence,
+        seed=seed,
+    )
     if threshold is not None and not -1 <= threshold <= 1:  # nor NaN
         raise InputError(
             "--threshold", "must be a cosine, from -1 to 1", got=threshold, fix="Use one such as 0.3."
@@ -91,6 +99,15 @@ def certify(
             pairs=count,
         )
     typer.echo(f"{text}\nreport: {out / 'report.html'}")
+
+
+def _refuse_of_other_norm(norm: str, options: Mapping[str, Mapping[str, object]]) -> None:
+    """Stop on an option that the norm has no use for: norm -> the options that belong to it."""
+    for other, its in options.items():
+        for option, value in its.items():
+            if other != norm and value is not None:
+                rule, fix = f"belongs to --norm {other}", f"Add --norm {other}, or leave it out."
+                raise InputError(option, rule, got=f"--norm {norm}", fix=fix)
 
 
 def _refuse_half_named_pairs(norm: str, pairs: dict[str, Path | float | None]) -> None:

@@ -12,6 +12,8 @@ from faceverif.perturbation.norm import Norm
 _STEPS = {"fgsm_rs": 1, "pgd": 7, "trades": 10, "ibp": 0}
 _STEP_OF_FGSM = 1.25
 _PATH = 2.5
+# Of noise: nothing is left of pixels in [0, 1] under more.
+LARGEST_SD = 10.0
 
 
 class AdversarialConfig(Section):
@@ -97,6 +99,10 @@ class PerturbedTrainingConfig(Section):
 
     @model_validator(mode="after")
     def _noise_or_attack(self) -> Self:
+        if self.noise > LARGEST_SD:
+            raise broken_rule(
+                "noise", f"must be at most {LARGEST_SD:g}, for pixels in [0, 1]", got=self.noise
+            )
         if self.noise and self.adversarial is not None:
             raise broken_rule("noise", "must be 0 in adversarial training", got=self.noise)
         return self

@@ -118,16 +118,14 @@ def images_answer(line: Mapping[str, float], *, items: int) -> str:
 
 def pairs_answer(line: Mapping[str, float]) -> str:
     """What the certificates of pairs promise at one radius."""
-    change = f"with an l2 norm of up to {line['l2_radius']:.3g}"
+    change = f"change of the left photo with an l2 norm of up to {line['l2_radius']:.3g}"
     said = []
     if "certified_true_accepts" in line:
         kept = percent(line["certified_true_accepts"], 1)
-        said.append(
-            f"{kept} % of the genuine pairs stay accepted under every change of the left photo {change}."
-        )
+        said.append(f"{kept} % of the genuine pairs stay accepted under every {change}.")
     if "false_accepts_at_most" in line:
         most = percent(line["false_accepts_at_most"], 1)
-        said.append(f"At most {most} % of the impostor pairs can be accepted after a change {change}.")
+        said.append(f"At most {most} % of the impostor pairs can be accepted after a {change}.")
     return " ".join([*said, _WHATEVER])
 
 

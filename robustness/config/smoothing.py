@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from data_prep.errors import InputError
+from faceverif.config.adversarial import LARGEST_SD
 
 
 @dataclass(frozen=True)
@@ -28,10 +29,10 @@ class Smoothing:
     seed: int
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.sd) and 0 < self.sd <= 10):
+        if not (math.isfinite(self.sd) and 0 < self.sd <= LARGEST_SD):
             raise InputError(
                 "--noise",
-                "must be above 0 and at most 10, for pixels in [0, 1]",
+                f"must be above 0 and at most {LARGEST_SD:g}, for pixels in [0, 1]",
                 got=self.sd,
                 fix="Use the noise of the model's training, such as 0.25.",
             )

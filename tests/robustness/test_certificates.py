@@ -194,6 +194,8 @@ def test_pairs_are_counted_by_what_an_attack_cannot_change() -> None:
         "33.3 % of the genuine pairs stay accepted under every change of the left photo with an l2 norm of "
         "up to 0.3. At most 50.0 % of the impostor pairs can be accepted after a change"
     )
+    impostor = pair_shares([row for row in rows if not row.truth], 0.3)
+    assert "after a change of the left photo" in pairs_answer({"l2_radius": 0.3} | impostor)
 
 
 def test_shares_never_improve_with_the_radius() -> None:

@@ -38,7 +38,7 @@ def test_ties_reject_less_never_more() -> None:
     assert not point.rejects([1.0, 2.0]).any()
 
 
-@pytest.mark.parametrize(("rate", "needed"), [(0.01, 99), (0.05, 19), (0.1, 9), (0.3, 3), (0.001, 999)])
+@pytest.mark.parametrize(("rate", "needed"), [(0.01, 99), (0.05, 19), (0.3, 3), (0.001, 999), (1 - 1e-12, 1)])
 def test_too_few_scores_are_refused_with_the_number_needed(rate: float, needed: int) -> None:
     assert smallest_calibration(rate) == needed
     calibrate(np.arange(needed), rate)
