@@ -16,6 +16,8 @@ from robustness.rejection.masking import MANY_ERRORS
 _FOOLED = 0.5
 # Errors without an attack are said above this share.
 _SOME_ERRORS = 0.1
+# Where fewer images were attacked, an exact interval around a half is wider than from 0.3 to 0.7.
+_ENOUGH = 30
 _GREY_LEVELS = 255
 
 
@@ -27,7 +29,7 @@ class Headline:
         model: which.
         goal: of the attacks on pairs; None for those on images of the classes.
         text: a sentence for each norm that was tried, and one for patches. A model that errs without an
-            attack has that said first.
+            attack has that said first; that few images were attacked is said last.
     """
 
     model: str
@@ -102,6 +104,8 @@ def _sentences(rows: Sequence[Row], words: _Words, *, rate: float) -> str:
         return (
             f"No attack with a limited change has finished, so nothing is known of what it takes to {fool}."
         )
+    if (most := _most(attacks)) < _ENOUGH:
+        texts.append(f"No attack was tried on more than {most:,}, so these shares are rough.")
     return " ".join(texts)
 
 

@@ -138,6 +138,16 @@ def test_the_headline_says_first_that_a_model_is_bad(tmp_path: Path) -> None:
         assert said(made).startswith(opening)
 
 
+def test_the_headline_says_last_that_few_images_were_attacked(tmp_path: Path) -> None:
+    made = measured("fgsm", 0.1, tmp_path, success=1.0, undetected=0.0)
+    for images, rough in ((32, True), (34, False)):  # nine tenths of them are right
+        few = replace(made, record=made.record.model_copy(update={"images": images}))
+        assert said(few).endswith(", so these shares are rough.") == rough
+    assert "No attack was tried on more than 29, so" in said(
+        replace(made, record=made.record.model_copy(update={"images": 32}))
+    )
+
+
 def test_a_trial_without_an_image_that_was_right_is_told_and_stands_in_no_table(tmp_path: Path) -> None:
     hopeless = measured("pgd", 0.1, tmp_path, success=0.0, undetected=0.0)
     hopeless.own.success, hopeless.own.clean_accuracy = None, sure(0.0)
