@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from data_prep.counted import counted
@@ -15,6 +15,7 @@ from data_prep.detection.choice import MTCNN
 from data_prep.detection.faces import POLICY
 from data_prep.errors import InputError
 from data_prep.own_files import read_guarded
+from data_prep.own_names import LOCK_NAME
 from data_prep.prepare.parts import PART_ENDING, rows_of_part
 from data_prep.prepare.task import BY_SYSTEM, Row, as_line
 from data_prep.progress import say
@@ -42,7 +43,7 @@ class Journal:
     @classmethod
     @contextmanager
     def opened(cls, out: Path, header: Row) -> Iterator[Journal]:
-        """The journal of `out`, begun or continued.
+        """The journal of `out`, begun or continued; removed where the command ends before its first photo.
 
         Args:
             out: the data set's folder.
@@ -52,11 +53,13 @@ class Journal:
             InputError: it was begun with another header, or its first line is damaged.
         """
         journal = cls(out / JOURNAL_NAME)
-        try:
+        with journal._file:
             journal._continue(header)
-            yield journal
-        finally:
-            journal._file.close()
+            try:
+                yield journal
+            finally:
+                if not journal:
+                    _remove_alone(out)
 
     def __contains__(self, key: object) -> bool:
         return key in self._begins
@@ -141,3 +144,10 @@ class Journal:
                 got=differs or f"other options in {self._path}",
                 fix="Name another OUT.",
             )
+
+
+def _remove_alone(out: Path) -> None:
+    """Remove a journal beside which nothing lies but a lock, so that other options may begin there."""
+    with suppress(OSError):  # storage that is gone must not hide the error that ends the command
+        if {path.name for path in out.iterdir()} == {JOURNAL_NAME, LOCK_NAME}:
+            (out / JOURNAL_NAME).unlink()

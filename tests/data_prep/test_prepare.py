@@ -39,6 +39,7 @@ from data_prep.sources.folder import list_photos
 from data_prep.system_errors import disk_is_full
 from data_prep.work import here
 from data_prep.work.here import Processes, ThisProcess
+from data_prep.work.on_ray import RayCluster
 
 _SETTINGS = AlignSettings(min_face_px=40)
 _NO_FACES = Faces(np.empty((0, 4)), np.empty(0), np.empty((0, 5, 2)))
@@ -329,6 +330,23 @@ def test_other_settings_or_another_source(
         align_folder(source, out, settings=AlignSettings(min_face_px=20))
     with pytest.raises(InputError, match="same SOURCE"):
         align_folder(people, out, settings=_SETTINGS)
+
+
+def test_what_ends_before_its_first_photo_leaves_nothing_begun(
+    people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "no address")
+    out, mine = tmp_path / "new/out", tmp_path / "mine"
+    mine.mkdir()
+    for folder in (out, mine):
+        with pytest.raises(InputError, match="RAY_ADDRESS"):
+            align_folder(people, folder, settings=_SETTINGS, engine=RayCluster())
+    assert not out.parent.exists()
+    assert [path.name for path in mine.iterdir()] == [LOCK_NAME]
+    (mine / JOURNAL_NAME).write_text("somebody's diary\n")
+    with pytest.raises(InputError, match="must hold a whole journal"):
+        align_folder(people, mine, settings=_SETTINGS, engine=RayCluster())
+    assert (mine / JOURNAL_NAME).read_text() == "somebody's diary\n"
 
 
 def test_a_folder_in_use(source: Path, aligned: tuple[Path, AlignSummary]) -> None:
