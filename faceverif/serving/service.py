@@ -27,6 +27,7 @@ from faceverif.verification.compare import Comparison
 
 _ERRORS = described(408, 413, 415, 422, 429, 503)
 _PHOTO_RULE = "must be sent as a part of a multipart form, with a file name"
+_LONGEST_NAME = 100  # characters of a name that an error repeats
 _CODES: dict[int, Code] = {404: "not_found", 405: "not_allowed"}
 
 Photo = Annotated[UploadFile, File(description="A photo that shows one face: JPEG, PNG, WebP, ...")]
@@ -70,25 +71,34 @@ def build_service(recognition: Recognition, limits: Limits) -> ASGIApp:
 
 
 def _add_photo_paths(app: FastAPI, recognition: Recognition) -> None:
-    @app.post("/compare", responses=_ERRORS, dependencies=[Depends(_refuse_repeated)])
+    @app.post("/compare", responses=_ERRORS, dependencies=[Depends(_refuse_unread)])
     async def compare(
         first: Photo, second: Photo, far: Far = None, several_faces: Several = SeveralFaces.REFUSE
     ) -> ComparisonAnswer:
         """Decide whether two photos show the same person."""
         return await _compared(recognition, first, second, far=far, several=several_faces)
 
-    @app.post("/embed", responses=_ERRORS, dependencies=[Depends(_refuse_repeated)])
+    @app.post("/embed", responses=_ERRORS, dependencies=[Depends(_refuse_unread)])
     async def embed(photo: Photo, several_faces: Several = SeveralFaces.REFUSE) -> EmbeddingAnswer:
         """Give the embedding of the face in a photo."""
         return await _embedded(recognition, photo, several=several_faces)
 
 
-async def _refuse_repeated(request: Request) -> None:
-    """Of two parts with one name, the last would be taken without a word."""
-    names = [name for name, _ in (await request.form()).multi_items()]
-    for name in names:
-        if names.count(name) > 1:
-            raise Refusal(422, "invalid_request", f"{name}: must be sent once", field=name)
+async def _refuse_unread(request: Request) -> None:
+    """What a path does not know would be left out without a word, and of two with one name the first."""
+    takes, form = request.scope["route"].dependant, await request.form()
+    for place, sent, known in (
+        ("form", form.multi_items(), takes.body_params),
+        ("address", request.query_params.multi_items(), takes.query_params),
+    ):
+        names = [name[:_LONGEST_NAME] for name, _ in sent]
+        for name in names:
+            if name not in {each.name for each in known}:
+                taken = ", ".join(each.name for each in known)
+                message = f"{name}: is not read from the {place}, which takes {taken}"
+                raise Refusal(422, "invalid_request", message, field=name)
+            if names.count(name) > 1:
+                raise Refusal(422, "invalid_request", f"{name}: must be sent once", field=name)
 
 
 async def _compared(
