@@ -20,6 +20,7 @@ SIDE_PX = 48
 Part = Literal["Training", "PublicTest", "PrivateTest"]
 PARTS: tuple[Part, ...] = ("Training", "PublicTest", "PrivateTest")
 _COLUMNS = ("emotion", "pixels", "Usage")
+_PIXELS = frozenset(map(str, range(256)))
 _LONGEST_LINE = 1_000_000  # characters; a whole one has about 9,000
 _FIX = "The line is torn or changed: unpack fer2013.csv again."
 
@@ -80,15 +81,13 @@ def _row(row: dict[str, str | None], *, place: str) -> tuple[Part, int, NDArray[
             "data.path", "emotion must be a number from 0 to 6", got=f"{emotion!r} in {place}", fix=_FIX
         )
     numbers = text.split()
-    values = [
-        int(number) for number in numbers if number.isascii() and number.isdecimal() and len(number) < 4
-    ]
-    if len(values) != len(numbers) or len(values) != SIDE_PX**2 or max(values) > 255:
+    values = [int(number) for number in numbers if number in _PIXELS]
+    if len(values) != len(numbers) or len(values) != SIDE_PX**2:
         rule = f"pixels must be {SIDE_PX**2:,} numbers from 0 to 255"
         raise InputError(
             "data.path",
             rule,
-            got=f"{counted(len(numbers), 'entry')}, {len(values):,} of them numbers, in {place}",
+            got=f"{counted(len(numbers), 'entry')}, {len(values):,} of them such numbers, in {place}",
             fix=_FIX,
         )
     return part, int(emotion), np.array(values, dtype=np.uint8).reshape(SIDE_PX, SIDE_PX)

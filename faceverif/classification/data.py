@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -32,6 +33,7 @@ def load_image_sets(config: ImageDataConfig, seed: int) -> tuple[Images, Images]
     """
     train, evaluation = read_images(config)
     _refuse_other_size(train, evaluation)
+    _refuse_other_classes(train, evaluation)
     if config.classes is not None:
         train, evaluation = (_first_classes(images, config.classes) for images in (train, evaluation))
     published = train
@@ -52,6 +54,19 @@ def _refuse_other_size(train: Images, evaluation: Images) -> None:
             "must hold images of one size, to train on and to evaluate",
             got=" and ".join(sizes),
             fix="Take the files from one place.",
+        )
+
+
+def _refuse_other_classes(train: Images, evaluation: Images) -> None:
+    """Folders that lack some classes count the others anew: a label would mean two things."""
+    trained, evaluated = Counter(train.class_names), Counter(evaluation.class_names)
+    lacking = {"to train on": evaluated - trained, "to evaluate": trained - evaluated}
+    if texts := [f"no picture {purpose} of {few(sorted(lost))}" for purpose, lost in lacking.items() if lost]:
+        raise InputError(
+            "data.path",
+            "must hold the same classes, to train on and to evaluate",
+            got="; ".join(texts),
+            fix="Fetch what is missing, or remove the folders of these classes.",
         )
 
 

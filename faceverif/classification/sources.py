@@ -135,8 +135,11 @@ def _through_torchvision(config: ImageDataConfig, root: Path) -> tuple[Images, I
     read = readers[config.name]
     try:
         return read(root, True, config.download), read(root, False, config.download)
-    except (RuntimeError, OSError) as error:
-        # Missing files, wrong checksums and failed downloads: torchvision says which in the first line.
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:
+        # Missing files, wrong checksums and failed downloads: torchvision says which in the first line. What
+        # has no checksum, such as MNIST's unpacked files and ImageNet's meta.bin, may raise anything.
         raise InputError(
             "data.path",
             f"must hold {config.name}{_OTHER_LAYOUTS.get(config.name, '')} as torchvision keeps it",
@@ -183,7 +186,16 @@ def _torchvision_imagenet(root: Path, train: bool, download: bool) -> Images:
     """Far beyond memory, so its files are decoded batch by batch."""
     from torchvision import datasets
 
-    found = datasets.ImageNet(root, split="train" if train else "val")
+    split = "train" if train else "val"
+    try:
+        found = datasets.ImageNet(root, split=split)
+    except KeyError as error:  # a folder whose name meta.bin does not know
+        raise InputError(
+            "data.path",
+            f"{split}/ must hold a folder for each class of ImageNet, and no other",
+            got=str(root / split / error.args[0]),
+            fix="Remove it, or rename it to the class's number, such as n01440764.",
+        ) from error
     paths, labels = zip(*found.samples, strict=True)
     names = tuple(" / ".join(synonyms) for synonyms in found.classes)
     return ImageFiles(

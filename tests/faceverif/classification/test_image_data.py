@@ -253,6 +253,37 @@ def test_imagenet_stays_on_disk(tmp_path: Path) -> None:
     assert pixels[:, 100, 100].tolist() == [10 * train.labels[0].item(), 0, 0]
 
 
+@pytest.mark.parametrize(
+    ("folders", "meta", "says"),
+    [
+        (
+            ("train/n02", "val/n01", "val/n02"),
+            True,
+            r"the same classes, to train on and to evaluate; got no picture to train on of tench\. Fetch",
+        ),
+        (
+            ("train/n01", "train/n02", "val/n02"),
+            True,
+            r"the same classes, .* got no picture to evaluate of tench\. Fetch",
+        ),
+        (("train/n01", "train/copy", "val/n01"), True, r"train/ must hold a folder for .*; got .*train/copy"),
+        (("train/n01", "val/n01"), False, r"must hold imagenet as torchvision keeps it; got .*Register at"),
+    ],
+)
+def test_imagenet_in_other_folders_is_one_clear_line(
+    tmp_path: Path, folders: tuple[str, ...], meta: bool, says: str
+) -> None:
+    """Torchvision counts the folders that are there: without the first one, 0 would be another class."""
+    torch.save(({"n01": ("tench",), "n02": ("crane",)}, ["n01"]), tmp_path / "meta.bin")
+    if not meta:
+        (tmp_path / "meta.bin").write_bytes(b"torn")
+    for place in folders:
+        write_picture(tmp_path / place / "x.JPEG", (10, 0, 0))
+    with pytest.raises(InputError, match=says) as refused:
+        load_image_sets(ImageDataConfig(name="imagenet", path=tmp_path), seed=0)
+    assert "\n" not in str(refused.value)
+
+
 def test_files_are_decoded_when_read(tmp_path: Path) -> None:
     paths = [tmp_path / f"{number}.png" for number in range(3)]
     for number, path in enumerate(paths):
