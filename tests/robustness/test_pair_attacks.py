@@ -175,7 +175,9 @@ def test_who_knows_the_detector_gets_past_it(goal: PairGoal) -> None:
         scores = aware.detector.score(
             extract_features(model, result.images, torch.zeros(9, dtype=torch.int64))
         )
-        undetected.append((result.success(THRESHOLD) & (scores <= aware.threshold)).float().mean().item())
+        undetected.append(
+            (result.success(THRESHOLD) & (scores <= aware.sweep.threshold)).float().mean().item()
+        )
     assert undetected[1] > undetected[0] + 0.1
 
 
