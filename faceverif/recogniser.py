@@ -16,7 +16,7 @@ from data_prep.alignment import find_template
 from data_prep.alignment.base import Template
 from data_prep.errors import InputError
 from faceverif.models import Embedder, TorchEmbedder, load_embedder, model_or_shipped
-from faceverif.option_names import names_arguments
+from faceverif.option_names import names_arguments, renamed_options
 from faceverif.verification.embeddings import embed_crops
 from faceverif.verification.options import VerificationOptions
 from faceverif.verification.photo_faces import Photo, described, embed_faces, find_face
@@ -93,7 +93,9 @@ def as_recogniser(model: Recogniser | Path | str, *, argument: str = "model") ->
     if isinstance(model, Recogniser):
         return model
     if isinstance(model, str | os.PathLike):
-        return Recogniser(load_embedder(Path(model)))
+        # What is wrong with the path is told of the argument that holds it.
+        with renamed_options({"--model": argument, "model": argument}):
+            return Recogniser(load_embedder(Path(model)))
     raise InputError(
         argument,
         "must be a model by faceverif.load, or the path of one",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from faceverif.recogniser import Recogniser, as_recogniser
 from faceverif.verification.photo_faces import Photo, find_face
 from robustness.chosen_attack import choose_attack
 from robustness.config.attacks import PairGoal
-from robustness.config.chosen import LEVELS, ROUNDING, AttackRequest
+from robustness.config.chosen import LEVELS, ROUNDING, AttackRequest, refuse_bad_seed
 from robustness.face_regions import seen_landmarks
 from robustness.joint_model import joint_network
 
@@ -106,6 +106,7 @@ def attack(
         InputError: a photo is unreadable or shows no face, a crop does not fit the model, the model has no
             gradients, a source takes other crops, or an argument is unknown or out of range.
     """
+    refuse_bad_seed(seed)
     model = as_recogniser(model)
     request = AttackRequest(name, goal, epsilon, settings, threshold, reference, source)
     chosen = choose_attack(request, landmarks=seen_landmarks(model.embedder.spec))
@@ -141,8 +142,9 @@ def known_models(
     """
     if source is None:
         return [model]
-    given = [source] if isinstance(source, Recogniser | Path | str) else list(source)
-    sources = [as_recogniser(each, argument="source") for each in given]
+    if isinstance(source, Recogniser | Path | str) or not isinstance(source, Iterable):
+        return [as_recogniser(source, argument="source")]
+    sources = [as_recogniser(each, argument="source") for each in source]
     if not sources:
         raise InputError("source", "must hold a model", got="none", fix="Leave it out to attack the model.")
     return sources

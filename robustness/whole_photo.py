@@ -27,7 +27,7 @@ from robustness.attacked_model import device_of
 from robustness.attacks.pairs import PairAttackResult
 from robustness.chosen_attack import ChosenAttack, choose_attack
 from robustness.config.attacks import PairGoal
-from robustness.config.chosen import LEVELS, AttackRequest
+from robustness.config.chosen import LEVELS, AttackRequest, refuse_bad_seed
 from robustness.joint_model import joint_network
 from robustness.photo_attack import ChangedPixels, Compared, known_models, pixels_of, with_8_bits
 from robustness.photo_view import AlignedView
@@ -134,6 +134,7 @@ def attack_photo(
     refuse_folder(path, option="out")
     refuse_other_ending(path, ".png", option="out")
     _refuse_overwriting(path, photo, reference)
+    refuse_bad_seed(seed)
     request = AttackRequest(name, goal, epsilon, settings, threshold, reference, source)
     request.section()  # what is wrong with it is said before the photos are looked at
     model = as_recogniser(model)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
@@ -63,18 +64,20 @@ class AttackRequest:
         if self.name not in CHOICES:
             fix = f"Use one of {', '.join(CHOICES)}."
             raise InputError("name", "must be a known attack", got=self.name, fix=fix)
+        for field, value in (("epsilon", self.epsilon), ("threshold", self.threshold)):
+            _refuse_no_number(field, value)
         if self.reference is None and self.goal == "impersonation":
             rule = "must be a photo of the other person"
             raise InputError("reference", rule, got="nothing", fix="Give it, or dodge.")
         kind = CHOICES[self.name]
         if kind is EvolutionaryConfig:
             self._refuse_without_decisions()
-        settings = {key: value for key, value in self.settings.items() if value is not None}
+        settings = {key: as_plain(value) for key, value in self.settings.items() if value is not None}
         for key in _OF_EXPERIMENTS & set(settings):
             raise InputError(key, "belongs to experiments", got=settings[key], fix="Leave it out here.")
         norm = settings.get("norm", kind.model_fields["norm"].default)
         _refuse_unfit_size(self.epsilon, norm)
-        sizes: dict[str, Any] = {} if self.epsilon is None else {"epsilons": [self.epsilon]}
+        sizes: dict[str, Any] = {} if self.epsilon is None else {"epsilons": [as_plain(self.epsilon)]}
         if self.epsilon is None and kind.model_fields["epsilons"].is_required():
             sizes = {"epsilons": [_EPSILONS.get(norm, 0)]}
         source = f"the settings of {self.name}"
@@ -97,6 +100,30 @@ class AttackRequest:
                 got="nothing",
                 fix="Give the cosine from which the verification accepts a pair, or take square.",
             )
+
+
+def as_plain(value: Any) -> Any:
+    """A number of NumPy or PyTorch as one of Python, which sections take; anything else as it is."""
+    return value.item() if getattr(value, "shape", None) == () else value
+
+
+def refuse_bad_seed(seed: object) -> None:
+    """Stop on what no generator can begin with.
+
+    Raises:
+        InputError: it is no whole number from 0 to 2 ** 32 - 1.
+    """
+    plain = as_plain(seed)
+    if isinstance(plain, bool) or not isinstance(plain, int) or not 0 <= plain < 2**32:
+        rule = "must be a whole number from 0 to 2 ** 32 - 1"
+        raise InputError("seed", rule, got=repr(seed), fix="Use 0.")
+
+
+def _refuse_no_number(field: str, value: object) -> None:
+    plain = as_plain(value)
+    is_number = isinstance(plain, int | float) and not isinstance(plain, bool) and math.isfinite(plain)
+    if value is not None and not is_number:
+        raise InputError(field, "must be a finite number", got=repr(value), fix="Write it without quotes.")
 
 
 def _refuse_unfit_size(epsilon: float | None, norm: str) -> None:

@@ -140,7 +140,12 @@ def test_photos_are_aligned_first(tmp_path: Path) -> None:
         ((ONE[:50], OTHER), {}, r"as an aligned crop it must be \(112, 112, 3\).*got uint8 \(50, 112, 3\)"),
         ((ONE, OTHER), {"model": "gone"}, "^model: there is no such file or folder; got gone"),
         ((ONE, OTHER), {"model": MODEL.embedder}, "^model: must be a model by faceverif.load"),
-        ((ONE, OTHER), {"source": ["gone"]}, "there is no such file or folder; got gone"),
+        ((ONE, OTHER), {"source": ["gone"]}, "^source: there is no such file or folder; got gone"),
+        ((ONE, OTHER), {"source": 5}, "^source: must be a model by faceverif.load"),
+        ((ONE, OTHER), {"epsilon": "0.1"}, "^epsilon: must be a finite number; got '0.1'"),
+        ((ONE, OTHER), {"threshold": float("nan")}, "^threshold: must be a finite number; got nan"),
+        ((ONE, OTHER), {"seed": -1}, "^seed: must be a whole number from 0 to .*; got -1"),
+        ((ONE, OTHER), {"seed": "a"}, "^seed: must be a whole number from 0 to .*; got 'a'"),
         ((ONE, OTHER), {"source": [None]}, "^source: must be a model by faceverif.load"),
         (("a.jpg", OTHER), {}, "got 'a.jpg'"),
         (("a.jpg", OTHER), {"aligned": False}, "photo: must be a readable picture; got a.jpg"),
@@ -149,6 +154,12 @@ def test_photos_are_aligned_first(tmp_path: Path) -> None:
 def test_wrong_arguments_are_named(photos: Any, changes: dict[str, Any], complaint: str) -> None:
     with pytest.raises(InputError, match=complaint):
         attacked(*photos, **changes)
+
+
+def test_numbers_may_be_those_of_numpy() -> None:
+    numbers = {"steps": np.int64(2), "epsilon": np.float64(8 / 255), "seed": np.int64(3)}
+    found, wanted = attacked(ONE, OTHER, **numbers), attacked(ONE, OTHER, steps=2, epsilon=8 / 255, seed=3)
+    np.testing.assert_array_equal(found.attacked, wanted.attacked)
 
 
 def test_the_command_offers_every_attack_that_needs_no_more_than_a_model_and_two_photos() -> None:
