@@ -156,7 +156,9 @@ def test_every_run_of_an_experiment_comes_to_the_end_of_its_schedule(config: Pat
     for options in [[], *advised(config)]:
         for run in configs_of(["experiment", str(config.relative_to(ROOT)), *options]):
             assert isinstance(run, RunConfig | ClassificationConfig)
-            assert warnings_beyond_the_end(run.schedule, epochs=run.training.epochs) == [], options
+            training = run.training
+            late = warnings_beyond_the_end(run.schedule, training.adversarial, epochs=training.epochs)
+            assert late == [], options
 
 
 @pytest.mark.parametrize("page", ["fine_tune", "train_own_photos"])
