@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields
 from typing import Any, NamedTuple, get_args, get_type_hints
 
 import pytest
@@ -37,6 +38,7 @@ from faceverif.experiment.tasks import TASKS
 from faceverif.heads import HEADS
 from faceverif.penalties import PENALTIES
 from robustness.attacks import ATTACKS, PAIR_ATTACKS
+from robustness.attacks.sweep import Sweep
 from robustness.config import names
 from robustness.config.attack_section import AttackSection, MomentumSettings
 from robustness.config.attacks import AttackConfig, PairAttackConfig
@@ -116,7 +118,7 @@ INDIRECT = {
     for kind in ("attack", "pair attack")
     for name, settings in {
         "transfer": {"source", "steps", "by"},
-        "adaptive": {"rate"},
+        "adaptive": {"rate", *(field.name for field in fields(Sweep))},
         "mi_fgsm": {"steps", *MomentumSettings.model_fields},
     }.items()
 }
@@ -126,12 +128,12 @@ KNOWLEDGE = {
     "landmarks",
     "head",
     "detector",
-    "threshold",
     "accept_from",
     "guides",
     "attack",
     "source",
     "ascent",
+    "sweep",
 }
 
 
