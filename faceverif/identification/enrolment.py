@@ -19,10 +19,10 @@ from data_prep.progress import progress
 from data_prep.sources.base import name_below
 from data_prep.sources.people_folders import named_by_folders
 from data_prep.walk import walk_files
-from faceverif.identification.listed import unit_rows
+from faceverif.identification.listed import units_of
 from faceverif.identification.search import Gallery, search
 from faceverif.models import Embedder
-from faceverif.models.embedder import NotFiniteError
+from faceverif.models.embedder import NoEmbeddingError
 from faceverif.verification.embeddings import EmbeddedPhotos
 from faceverif.verification.photo_faces import embed_faces, find_face
 
@@ -122,8 +122,8 @@ def photos_of_people(folder: Path, *, option: str = _OPTION) -> list[tuple[Named
 def enrol(source: Path, embedder: Embedder, *, flip: bool, admit: Callable[[int], object] = bool) -> Enrolled:
     """The people of a folder of photos, or of an aligned set.
 
-    A photo that cannot be read, shows no face or has no finite embedding is left out. Of several faces the
-    centred-largest counts.
+    A photo that cannot be read, shows no face, or whose embedding is zero or not finite is left out. Of
+    several faces the centred-largest counts.
 
     Args:
         source: where they are.
@@ -133,7 +133,7 @@ def enrol(source: Path, embedder: Embedder, *, flip: bool, admit: Callable[[int]
 
     Raises:
         InputError: no folder, folders above those of the people, no photo, nobody with a face, or an aligned
-            set for another model; or the model gives no face a finite embedding.
+            set for another model; or the model gives no face an embedding that can be compared.
     """
     if (source / MANIFEST_NAME).is_file():
         dataset = AlignedDataset.load(source, field=_OPTION)
@@ -144,7 +144,7 @@ def enrol(source: Path, embedder: Embedder, *, flip: bool, admit: Callable[[int]
         raise InputError(_OPTION, "must be a folder of photos, or an aligned set", got=source, fix=fix)
     template, photos = embedder.spec.checked_template(), photos_of_people(source)
     named, embeddings, left_out, hashes = [], [], {}, []
-    broken: NotFiniteError | None = None
+    broken: NoEmbeddingError | None = None
     with progress("enrol", total=len(photos), unit="photos") as advance:
         for photo, path in photos:
             try:
@@ -152,7 +152,7 @@ def enrol(source: Path, embedder: Embedder, *, flip: bool, admit: Callable[[int]
                 embedding = embed_faces(embedder, [find_face(path, template)], flip=flip)[0]
             except InputError as error:
                 left_out[photo] = str(error)
-                broken = broken or (error if isinstance(error, NotFiniteError) else None)
+                broken = broken or (error if isinstance(error, NoEmbeddingError) else None)
             else:
                 embeddings.append(embedding)
                 named.append(photo)
@@ -171,8 +171,10 @@ def _enrol_aligned(dataset: AlignedDataset, embedder: Embedder, *, flip: bool) -
     embedded = EmbeddedPhotos(embedder, dataset, flip=flip)
     others = np.flatnonzero(status != Status.ALIGNED.value)
     left_out = dict(zip(_named(dataset, others), dataset.column("reason")[others].tolist(), strict=True))
+    unit, there = units_of(embedded, rows)
+    left_out |= dict.fromkeys(_named(dataset, rows[~there]), "zero_embedding")
     hashes = {sha256 for sha256 in dataset.column("sha256")[rows] if sha256 is not None}
-    return Enrolled.of(_named(dataset, rows), unit_rows(embedded.of(rows)), left_out=left_out, hashes=hashes)
+    return Enrolled.of(_named(dataset, rows[there]), unit, left_out=left_out, hashes=hashes)
 
 
 def _named(dataset: AlignedDataset, rows: NDArray[np.int64]) -> list[NamedPhoto]:
@@ -197,8 +199,8 @@ def left_out_note(enrolled: Enrolled) -> list[str]:
     if not enrolled.left_out:
         return []
     notes = [
-        f"{counted(len(enrolled.left_out), 'gallery photo')} left out, without a face or not readable: "
-        f"{few([photo.photo for photo in enrolled.left_out])}"
+        f"{counted(len(enrolled.left_out), 'gallery photo')} left out, without a face, not readable or without "
+        f"an embedding: {few([photo.photo for photo in enrolled.left_out])}"
     ]
     if enrolled.lost:
         notes.append(

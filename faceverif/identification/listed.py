@@ -12,6 +12,7 @@ from data_prep.dataset.manifest import AlignedDataset, Status
 from data_prep.errors import InputError
 from data_prep.protocols import find_rows
 from data_prep.protocols.identification import IdentificationProtocol, refuse_repeated, refuse_shared
+from faceverif.models.embedder import ZeroEmbeddingError
 from faceverif.verification.embeddings import EmbeddedPhotos
 from faceverif.verification.scoring import normalised
 
@@ -84,10 +85,23 @@ def unit_embeddings(
     A photo without a crop has none, nor has one whose embedding is zero.
     """
     usable = ~photos.no_crop
-    unit = unit_rows(embedded.of(photos.rows[usable]))
+    unit, usable[usable] = units_of(embedded, photos.rows[usable])
+    return unit, usable
+
+
+def units_of(
+    embedded: EmbeddedPhotos, rows: NDArray[np.int64]
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Embeddings of length 1 of the manifest rows that have one, and (rows,) which these are.
+
+    Raises:
+        ZeroEmbeddingError: the embeddings of all of them are zero.
+    """
+    unit = unit_rows(embedded.of(rows))
     there = unit.any(axis=1)
-    usable[usable] = there
-    return unit[there], usable
+    if not there.any():
+        raise ZeroEmbeddingError(embedded.embedder, np.arange(len(rows)), embedded.dataset.photos(rows))
+    return unit[there], there
 
 
 def unit_rows(embeddings: NDArray[np.floating]) -> NDArray[np.float32]:

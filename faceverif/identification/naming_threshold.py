@@ -24,7 +24,7 @@ from data_prep.dataset.packed import load_aligned
 from data_prep.errors import InputError, few
 from faceverif.audit.people import plain_name
 from faceverif.identification.enrolment import Enrolled, Match
-from faceverif.identification.listed import unit_rows
+from faceverif.identification.listed import units_of
 from faceverif.identification.metrics import IdentificationPoint, open_set_curve
 from faceverif.identification.search import search
 from faceverif.models import Embedder
@@ -231,7 +231,7 @@ def measured_threshold(
     """The lowest threshold that takes at most that share of the strangers for somebody.
 
     Args:
-        strangers: by `load_strangers`; photos without a face do not count.
+        strangers: by `load_strangers`; photos without a face, or whose embedding is zero, do not count.
         enrolled: the gallery.
         embedder: the model.
         flip: average each embedding with that of the mirrored crop.
@@ -245,7 +245,8 @@ def measured_threshold(
     identities = {str(name) for name in strangers.column("identity")[rows] if name is not None}
     _refuse_known(identities, enrolled)
     numbers = tuple(sorted(identities.intersection(enrolled.people)))
-    unit = unit_rows(EmbeddedPhotos(embedder, strangers, flip=flip).of(rows))
+    unit, there = units_of(EmbeddedPhotos(embedder, strangers, flip=flip), rows)
+    rows = rows[there]
     found = search(unit, enrolled.gallery, count=1)
     nearest = found.similarity[:, 0]
     point = open_set_curve(np.empty(0), nearest).at_fpir(fpir)

@@ -97,7 +97,7 @@ class Embedder(ABC):
         recipe: how another process loads it; None where it comes from no file.
         provenance: where the weights come from; empty for a model from elsewhere.
         alike_cause: why different people may get nearly the same embedding, in words.
-        not_finite_fix: what to do about embeddings that are not finite.
+        unusable_fix: what to do about embeddings that are not finite, or zero.
     """
 
     spec: PreprocessingSpec
@@ -106,7 +106,7 @@ class Embedder(ABC):
     recipe: Recipe | None = None
     provenance: Mapping[str, Any] = MappingProxyType({})
     alike_cause = "the model hardly tells people apart"
-    not_finite_fix = "Train again with a lower learning rate, or use an earlier checkpoint."
+    unusable_fix = "Train again with a lower learning rate, or use an earlier checkpoint."
 
     @property
     @abstractmethod
@@ -163,8 +163,8 @@ class Embedder(ABC):
         return centre_square(crops, side)
 
 
-class NotFiniteError(InputError):
-    """A model gave embeddings with NaN or infinity.
+class NoEmbeddingError(InputError):
+    """A model gave embeddings that cannot be compared; a subclass says which rule they break.
 
     Args:
         embedder: the model.
@@ -172,15 +172,30 @@ class NotFiniteError(InputError):
         names: of all crops.
     """
 
+    _wanted: str
+    _given: str
+
     def __init__(self, embedder: Embedder, bad: NDArray[np.int64], names: Sequence[str]) -> None:
         self.embedder, self.bad = embedder, bad
         more = f" and {len(bad) - 1} more of {len(names)}" if len(bad) > 1 else ""
         super().__init__(
             "model",
-            "must give finite embeddings",
-            got=f"NaN or infinity from {embedder.name} for {names[bad[0]]}{more}",
-            fix=embedder.not_finite_fix,
+            f"must give {self._wanted}",
+            got=f"{self._given} from {embedder.name} for {names[bad[0]]}{more}",
+            fix=embedder.unusable_fix,
         )
+
+
+class NotFiniteError(NoEmbeddingError):
+    """A model gave embeddings with NaN or infinity."""
+
+    _wanted, _given = "finite embeddings", "NaN or infinity"
+
+
+class ZeroEmbeddingError(NoEmbeddingError):
+    """A model gave embeddings that are zero, which have no direction."""
+
+    _wanted, _given = "embeddings that are not zero", "zeros"
 
 
 @contextmanager

@@ -59,7 +59,7 @@ class OnnxEmbedder(Embedder):
     """
 
     alike_cause = "--preprocess is probably not what the model was trained with"
-    not_finite_fix = (
+    unusable_fix = (
         "Check --preprocess and the photo; a float16 export may overflow where float32 does not. Otherwise "
         "leave the photo out of the data."
     )

@@ -17,7 +17,7 @@ from data_prep.detection.faces import Faces, centred_largest
 from data_prep.detection.second_pass import TwoPassDetector
 from data_prep.errors import InputError
 from data_prep.photos import WAYS_OUT, PhotoError, read_photo, upright_pixels
-from faceverif.models.embedder import Embedder, naming
+from faceverif.models.embedder import Embedder, ZeroEmbeddingError, naming
 from faceverif.verification.embeddings import embed_crops
 from faceverif.verification.scoring import normalised
 
@@ -119,10 +119,15 @@ def embed_faces(embedder: Embedder, faces: Sequence[FoundFace], *, flip: bool) -
         flip: average with the mirrored crop: see `FLIP_RULE`.
 
     Raises:
-        InputError: an embedding is not finite; it names the photo.
+        NoEmbeddingError: an embedding is zero or not finite; it names the photo.
     """
-    with naming([face.photo for face in faces]):
-        return normalised(embed_crops(embedder, np.stack([face.crop for face in faces]), flip=flip))
+    photos = [face.photo for face in faces]
+    with naming(photos):
+        unit = normalised(embed_crops(embedder, np.stack([face.crop for face in faces]), flip=flip))
+    zero = np.flatnonzero(~unit.any(axis=1))
+    if len(zero):
+        raise ZeroEmbeddingError(embedder, zero, photos)
+    return unit
 
 
 @cache

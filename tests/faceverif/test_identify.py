@@ -14,6 +14,7 @@ import pyarrow as pa
 import pytest
 import torch
 from app_photos import Photos, write_photos
+from PIL import Image
 from small_faces import PatternNet, face, pattern_embedder, write_faces
 from torch import Tensor
 
@@ -137,28 +138,62 @@ def test_strangers_who_are_too_few_or_in_the_gallery_are_refused(aligned: Path) 
         measured_threshold(load_strangers(aligned / "all", fpir=0.1), known, embedder, flip=False, fpir=0.1)
 
 
-def test_a_photo_without_a_finite_embedding_is_left_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Sick(PatternNet):
-        def forward(self, pixels: Tensor) -> Tensor:
-            found = super().forward(pixels)
-            found[pixels.flatten(1).amax(1) == 0] = torch.nan
-            return found
+class Sick(PatternNet):
+    """Gives the same number everywhere for a black crop."""
 
+    def __init__(self, value: float) -> None:
+        super().__init__()
+        self.value = value
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        found = super().forward(pixels)
+        found[pixels.flatten(1).amax(1) == 0] = self.value
+        return found
+
+
+@pytest.mark.parametrize(
+    ("value", "rule"), [(torch.nan, "must give finite embeddings"), (0, "embeddings that are not zero")]
+)
+def test_a_photo_without_an_embedding_is_left_out(
+    value: float, rule: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     crops = {"Ann.jpg": face(0, 1, side=112), "Bea.jpg": np.zeros((112, 112, 3), np.uint8)}
     for name in crops:
         (tmp_path / name).write_text(name)
     monkeypatch.setattr(
         enrolment, "find_face", lambda path, _: FoundFace(str(path), crops[path.name], faces=1)
     )
-    model = TorchEmbedder(Sick(), pattern_embedder().spec)
+    model = TorchEmbedder(Sick(value), pattern_embedder().spec)
     enrolled = enrol(tmp_path, model, flip=True)
     assert (enrolled.people, enrolled.lost) == (("Ann",), ("Bea",))
-    assert "must give finite embeddings" in enrolled.left_out[NamedPhoto("Bea", "Bea.jpg")]
+    assert rule in enrolled.left_out[NamedPhoto("Bea", "Bea.jpg")]
     (tmp_path / "Ann.jpg").unlink()
-    with pytest.raises(InputError, match="must give finite embeddings"):
+    with pytest.raises(InputError, match=rule):
         enrol(tmp_path, model, flip=True)
+
+
+def test_an_aligned_photo_whose_embedding_is_zero_is_left_out(tmp_path: Path) -> None:
+    model = TorchEmbedder(Sick(0), pattern_embedder().spec)
+    for name, people in (("gallery", 3), ("strangers", 20)):
+        write_faces(tmp_path / name, people=people, photos=2, noise=90)
+        black = tmp_path / name / "crops/P01/P01_0001.png"
+        Image.fromarray(np.zeros((112, 112, 3), np.uint8)).save(black)
+    enrolled = enrol(tmp_path / "gallery", model, flip=False)
+    assert enrolled.left_out == {NamedPhoto("P01", "P01/P01_0001.jpg"): "zero_embedding"}
+    assert len(enrolled.photos) == len(enrolled.gallery.embeddings) == 5
+    strangers = load_strangers(tmp_path / "strangers", fpir=0.1)
+    named = strangers.table.to_pylist()
+    for place, row in enumerate(named):
+        row |= {"identity": f"S{row['identity']}", "sha256": f"{place:064x}"}
+    write_manifest(tmp_path / "strangers", strangers.header, named)
+    strangers = load_strangers(tmp_path / "strangers", fpir=0.1)
+    found = measured_threshold(strangers, enrolled, model, flip=False, fpir=0.1)
+    assert (found.point.non_mated, found.people) == (39, 20)
+
+    for crop in (tmp_path / "gallery").rglob("*.png"):
+        crop.write_bytes((tmp_path / "gallery/crops/P01/P01_0001.png").read_bytes())
+    with pytest.raises(InputError, match=r"not zero; got zeros from .* for P00/P00_0001\.jpg and 5 more"):
+        enrol(tmp_path / "gallery", model, flip=False)
 
 
 def test_photos_and_numbers_of_the_gallery_among_the_strangers_are_noticed(aligned: Path) -> None:
@@ -258,7 +293,8 @@ def test_photos_are_named_or_belong_to_nobody(
     assert two["faces"] == 2
     assert (told["rests_on"], told["fpir_at_most"], told["far"]) == ("calibration", 0.2, 0.1)
     assert (told["gallery"]["people"], list(told["gallery"]["left_out"])) == (2, ["notes.jpg"])
-    assert "1 gallery photo left out, without a face or not readable: notes.jpg" in errors
+    left_out = "1 gallery photo left out, without a face, not readable or without an embedding: notes.jpg"
+    assert left_out in errors
     assert "1 of 3 photos could not be searched" in errors
 
     code, output, _ = run(monkeypatch, capsys, photos.first, *asked, "--csv")
