@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from data_prep.errors import InputError
 from data_prep.photos import PhotoError, read_bytes
 from data_prep.picture_formats import declared_size
+from data_prep.system_errors import is_refused
 
 Rows = Sequence[int] | NDArray[np.int64]
 
@@ -104,6 +105,17 @@ class CropFiles(Crops):
     def name(self, row: int) -> str:
         """The file."""
         return str(self._path(row))
+
+    def unreadable(self, row: int) -> InputError:
+        """The error for a crop; where only the rights to read it are missing, it says that."""
+        path = self._path(row)
+        try:
+            path.open("rb").close()
+        except OSError as error:
+            if is_refused(error):
+                fix = "Change the rights of the data set's files and folders."
+                return InputError("data", "every crop must be readable for you", got=path, fix=fix)
+        return super().unreadable(row)
 
     def some(self, rows: NDArray[np.int64]) -> CropFiles:
         """Their names."""

@@ -199,8 +199,8 @@ def left_out_note(enrolled: Enrolled) -> list[str]:
     if not enrolled.left_out:
         return []
     notes = [
-        f"{counted(len(enrolled.left_out), 'gallery photo')} left out, without a face, not readable or without "
-        f"an embedding: {few([photo.photo for photo in enrolled.left_out])}"
+        f"{counted(len(enrolled.left_out), 'gallery photo')} left out, without a face, not readable or "
+        f"without an embedding: {few([photo.photo for photo in enrolled.left_out])}"
     ]
     if enrolled.lost:
         notes.append(

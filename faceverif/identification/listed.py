@@ -98,7 +98,7 @@ def units_of(
         ZeroEmbeddingError: the embeddings of all of them are zero.
     """
     unit = unit_rows(embedded.of(rows))
-    there = unit.any(axis=1)
+    there = np.asarray(unit.any(axis=1))
     if not there.any():
         raise ZeroEmbeddingError(embedded.embedder, np.arange(len(rows)), embedded.dataset.photos(rows))
     return unit[there], there

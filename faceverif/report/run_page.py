@@ -15,6 +15,7 @@ from jinja2 import TemplateError
 
 from data_prep.errors import DAMAGE, InputError, first_line
 from data_prep.json_object import read_json
+from data_prep.system_errors import is_refused
 from faceverif.report.curves import CURVE_NOTE, read_metrics, run_panels
 from faceverif.report.pages import REPORT_NAME, flat_text, write_page
 from faceverif.report.plotting import house_style
@@ -202,6 +203,8 @@ def own_files(run: Path) -> Iterator[None]:
     except InputError:
         raise
     except (TemplateError, pa.ArrowException, OSError, *DAMAGE) as error:
+        if is_refused(error):  # missing rights, which the command line tells
+            raise
         raise InputError(
             "RUN",
             "must hold result files as they were written",

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any, NoReturn
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from data_prep.dataset.crops import CropFiles
 from data_prep.errors import InputError, first_line, printable
 from data_prep.progress import progress, say
+from faceverif.report.run_page import own_files
 
 _FORGED = "a.jpg\nall good\r\x1b[1A\x9b2J\u202egpj\udcff"
 _WRITTEN = r"a.jpg\nall good\r\x1b[1A\x9b2J\u202egpj\udcff"
@@ -59,3 +64,19 @@ def test_a_console_without_a_letter_costs_no_result(tmp_path: Path, encoding: st
 def test_what_another_library_says_is_cut_to_the_beginning_of_its_first_line() -> None:
     assert first_line(ValueError("a" * 1000 + "\nb")) == "a" * 200
     assert first_line(ValueError(" ")) == "ValueError"
+
+
+def refused(path: Path, *_: Any, **__: Any) -> NoReturn:
+    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+
+def test_missing_rights_are_not_told_as_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For root, no rights are missing, so the system's answer is pretended."""
+    with pytest.raises(PermissionError), own_files(tmp_path):
+        refused(tmp_path / "report.html")
+    (tmp_path / "a.png").touch()
+    crops = CropFiles(crop_px=112, root=tmp_path, names=pa.chunked_array([["a.png"]]))
+    assert "must be a readable 112 x 112 picture" in str(crops.unreadable(0))
+    monkeypatch.setattr(Path, "open", refused)
+    assert "must be readable for you" in str(crops.unreadable(0))
+    assert "Change the rights" in str(crops.unreadable(0))
