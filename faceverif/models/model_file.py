@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -58,8 +59,9 @@ class TorchEmbedder(Embedder):
 
     @property
     def device(self) -> str:
-        """Where the backbone's parameters are."""
-        return str(next(self.backbone.parameters()).device)
+        """Where the backbone's tensors are; the CPU where it has none."""
+        tensors = chain(self.backbone.parameters(), self.backbone.buffers())
+        return next((str(tensor.device) for tensor in tensors), "cpu")
 
     @property
     def sha256(self) -> str:

@@ -38,6 +38,19 @@ def crops(count: int, side: int = 112) -> NDArray[np.uint8]:
 # --- the contract
 
 
+def test_a_backbone_without_weights_runs_on_the_cpu() -> None:
+    """A graph from elsewhere may compute its embedding from the pixels alone."""
+
+    class Weightless(nn.Module):
+        embedding_dim = 3
+
+        def forward(self, pixels: Tensor) -> Tensor:
+            return pixels.mean(dim=(2, 3))
+
+    embedder = TorchEmbedder(Weightless(), PreprocessingSpec.of(ARCFACE_112, input_px=112))
+    assert (embedder.device, embedder.embed(crops(2)).shape) == ("cpu", (2, 3))
+
+
 def test_the_middle_of_larger_crops_reaches_the_model() -> None:
     large = crops(2, side=128)
     small = pattern_embedder("arcface-128", input_px=120).embed(large)
