@@ -69,8 +69,10 @@ def _rows(file: Path) -> Iterator[tuple[Part, int, NDArray[np.uint8]]]:
         ) from None
 
 
-def _row(row: dict[str, str | None], *, place: str) -> tuple[Part, int, NDArray[np.uint8]]:
+def _row(row: dict[str | None, str | None], *, place: str) -> tuple[Part, int, NDArray[np.uint8]]:
     emotion, text, usage = (row[column] or "" for column in _COLUMNS)
+    if None in row:  # where csv keeps the fields beyond the columns
+        raise InputError("data.path", "must have one field per column", got=f"more in {place}", fix=_FIX)
     part = next((known for known in PARTS if known == usage.strip()), None)
     if part is None:
         raise InputError(

@@ -50,6 +50,7 @@ def test_parts_images_and_labels(tmp_path: Path) -> None:
         (f"1,{PIXELS[:-3]}xyz,Training", r"got 2,304 entries, 2,303 of them such numbers, in .*line 5"),
         (f"1,300 {PIXELS.partition(' ')[2]},Training", r"got 2,304 entries, 2,303 of them such numbers"),
         (f"1,{PIXELS[:-3]}999,Training", r"pixels must be .*line 5"),
+        (f"1,{PIXELS},Training,1", r"must have one field per column; got more in .*line 5"),
         ("1", r"Usage must be one of .*; got '' in .*line 5"),
         (f'1,"{PIXELS}', r"must be a CSV of text"),
     ],
