@@ -28,6 +28,18 @@ WAYS_OUT = {
     "too_large": "Make it smaller, or cut the face out.",
 }
 
+_IN_WORDS = {
+    "empty_file": "is an empty file",
+    "not_an_image": "is not a picture",
+    OTHER_FORMAT: "is a picture of a kind that faceverif does not read",
+    "unsupported_mode": "is a picture of a kind that faceverif does not read",
+    "too_small": f"is less than {SMALLEST_SIDE_PX} pixels wide or high",
+    "too_large": f"has more than {LARGEST_PX // 1_000_000} megapixels",
+    "too_many_bytes": "is larger than 1 GB",
+    "truncated": "ends too early: only a part of it was copied",
+    "damaged": "is damaged",
+}
+
 _EXIF_ORIENTATION = 0x0112
 _TIFF_PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0
 UNREADABLE = "unreadable"  # the reason where the system gives no bytes: it may give them later
@@ -39,6 +51,11 @@ _SEEN = 0.01  # the least share of a picture that its transparency must leave
 def other_format_advice(reasons: Container[str]) -> list[str]:
     """What helps where photos are of another format, as a line after them; nothing where none is."""
     return [f"{OTHER_FORMAT}: {WAYS_OUT[OTHER_FORMAT]}"] if OTHER_FORMAT in reasons else []
+
+
+def in_words(reason: str) -> str:
+    """The reason of a `PhotoError` as the rest of a sentence whose subject is the photo."""
+    return _IN_WORDS.get(reason, "could not be read")
 
 
 class PhotoError(Exception):

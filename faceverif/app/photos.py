@@ -11,25 +11,12 @@ from numpy.typing import NDArray
 from data_prep.alignment.base import Template
 from data_prep.counted import counted
 from data_prep.errors import InputError
-from data_prep.photos import LARGEST_PX, SMALLEST_SIDE_PX, WAYS_OUT, PhotoError, read_photo
+from data_prep.photos import WAYS_OUT, PhotoError, in_words, read_photo
 from faceverif.app.pictures import Pixels, picture_uri, with_boxes, with_landmarks
 from faceverif.app.refusal import Refusal
 from faceverif.verification.photo_faces import find_faces
 
 MOST_FACES = 12
-
-_OTHER = "could not be read"
-_REASONS = {
-    "empty_file": "is an empty file",
-    "not_an_image": "is not a picture",
-    "unsupported_format": "is a picture of a kind that faceverif does not read",
-    "unsupported_mode": "is a picture of a kind that faceverif does not read",
-    "too_small": f"is less than {SMALLEST_SIDE_PX} pixels wide or high",
-    "too_large": f"has more than {LARGEST_PX // 1_000_000} megapixels",
-    "too_many_bytes": "is larger than 1 GB",
-    "truncated": "ends too early: only a part of it was copied",
-    "damaged": "is damaged",
-}
 
 
 @dataclass(frozen=True)
@@ -114,8 +101,8 @@ def read_pixels(path: Path, name: str) -> Pixels:
     try:
         return read_photo(path)
     except PhotoError as error:
-        reason = _REASONS.get(error.reason, _OTHER)
-        raise Refusal(f"{name} {reason}. {WAYS_OUT.get(error.reason, 'Choose another photo.')}") from error
+        way_out = WAYS_OUT.get(error.reason, "Choose another photo.")
+        raise Refusal(f"{name} {in_words(error.reason)}. {way_out}") from error
 
 
 def _taken(crop: Pixels, landmarks: NDArray[np.float64]) -> TakenFace:

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from data_prep.errors import InputError
-from data_prep.photos import LARGEST_PX, PhotoError, decode_photo
+from data_prep.photos import LARGEST_PX, WAYS_OUT, PhotoError, decode_photo, in_words
 from faceverif.serving.batching import Batcher
 from faceverif.serving.refusals import Refusal
 from faceverif.verification.compare import Comparer
@@ -136,5 +136,6 @@ def _decoded(photo: bytes, field: str) -> NDArray[np.uint8]:
         if error.reason == "too_large":
             message = f"{field}: a photo may have at most {LARGEST_PX // 10**6} megapixels; send it smaller"
             raise Refusal(413, "photo_too_large", message, field=field) from error
-        message = f"{field}: must be a readable photo, such as a JPEG or PNG file; got {error.reason}"
+        way_out = WAYS_OUT.get(error.reason, "Send a photo that can be read, such as a JPEG or PNG file.")
+        message = f"{field} {in_words(error.reason)}. {way_out}"
         raise Refusal(415, "not_a_photo", message, field=field) from error

@@ -137,10 +137,10 @@ def group(photos: list[Path]) -> bytes:
 
 REFUSED = [
     (picture(200, 200), 422, "no_face", "no face was found. Give a photo with a face"),
-    (b"Dear Sir or Madam", 415, "not_a_photo", "must be a readable photo"),
-    (b"", 415, "not_a_photo", "got empty_file"),
+    (b"Dear Sir or Madam", 415, "not_a_photo", "is not a picture. Send a photo that can be read"),
+    (b"", 415, "not_a_photo", "is an empty file"),
     (picture(10_000, 6_000), 413, "photo_too_large", "at most 50 megapixels"),
-    (picture(200, 200, "JPEG")[:400], 415, "not_a_photo", "must be a readable photo"),
+    (picture(200, 200, "JPEG")[:400], 415, "not_a_photo", "ends too early: only a part of it was copied"),
     (b"\0" * 4_000_000, 413, "body_too_large", "at most 3 MB"),
 ]
 
