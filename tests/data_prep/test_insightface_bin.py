@@ -195,7 +195,7 @@ def test_arrays_must_fit_their_shape() -> None:
 @pytest.mark.parametrize(
     ("photos", "same", "said"),
     [
-        ([b"a", b"b", b"c"], [True], "3 photos and 1 flags"),
+        ([b"a", b"b", b"c"], [True], "3 photos and 1 flag"),
         ([], [], "0 photos and 0 flags"),
         ([b"a", "b"], [True], "neither bytes nor an array"),
         ([b"a", np.zeros(2, np.int32)], [True], "neither bytes nor an array"),
