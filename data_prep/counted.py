@@ -18,4 +18,4 @@ def _plural(noun: str) -> str:
         return noun.removesuffix("person") + "people"
     if noun.endswith(("py", "ry", "ty")):
         return noun[:-1] + "ies"
-    return noun + ("es" if noun.endswith(("s", "ch")) else "s")
+    return noun + ("es" if noun.endswith(("s", "tch", "rch")) else "s")

@@ -17,7 +17,7 @@ def read_guarded(field: str, rule: str, *, got: object, fix: str) -> Iterator[No
 
     Parsers and decompressors raise errors of any type on damaged bytes, and the checks that follow them
     expect the types that were written. An `InputError` from the block passes through, and so does what the
-    system refuses (rights, memory, space): the file may be whole.
+    system refuses (rights, memory, space): the file may be whole. A folder in the file's place is damage.
 
     Args:
         field: what is wrong, in the user's words.
@@ -33,7 +33,7 @@ def read_guarded(field: str, rule: str, *, got: object, fix: str) -> Iterator[No
     except InputError:
         raise
     except Exception as error:
-        if system_trouble(error) is not None:
+        if system_trouble(error) is not None and not isinstance(error, IsADirectoryError):
             raise
         reason = f"{type(error).__name__}: {first_line(error)}"[:200]
         raise InputError(field, rule, got=f"{got} ({reason})", fix=fix) from error

@@ -1,4 +1,4 @@
-"""A count agrees with its noun."""
+"""Counts with their nouns."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from data_prep.counted import counted
 
 
 @pytest.mark.parametrize(
-    ("number", "noun", "text"),
+    ("number", "noun", "said"),
     [
-        (0, "pair", "0 pairs"),
+        (0, "photo", "0 photos"),
         (1, "impostor pair", "1 impostor pair"),
-        (1_234, "impostor pair", "1,234 impostor pairs"),
-        (1, "person", "1 person"),
-        (2, "person", "2 people"),
-        (2, "identity", "2 identities"),
-        (2, "class", "2 classes"),
+        (1234, "epoch", "1,234 epochs"),
         (2, "search", "2 searches"),
+        (2, "batch", "2 batches"),
+        (2, "process", "2 processes"),
+        (2, "identity", "2 identities"),
+        (2, "person", "2 people"),
     ],
 )
-def test_count_agrees_with_its_noun(number: int, noun: str, text: str) -> None:
-    assert counted(number, noun) == text
+def test_the_noun_agrees_with_the_number(number: int, noun: str, said: str) -> None:
+    assert counted(number, noun) == said

@@ -296,7 +296,7 @@ def test_narrow_crops_become_as_wide_as_their_template(crops: dict[str, Path], t
         save(tmp_path / "narrow" / name, narrow[name])
     summary = align_folder(tmp_path / "narrow", tmp_path / "out", settings=AlignSettings())
     policy = "already aligned, 96 x 112 with black columns added"
-    assert f"{len(narrow)} of {len(narrow)} photos were {policy}" in summary.text()
+    assert f"{len(narrow)} of {len(narrow)} photos {policy}" in summary.text()
     dataset = AlignedDataset.load(tmp_path / "out")
     assert (dataset.header.policy, dataset.header.template) == (policy, "arcface-112")
     pixels = dataset.crops.read(range(len(dataset)))
@@ -323,7 +323,7 @@ def test_crops_are_taken_over_byte_for_byte(crops: dict[str, Path], tmp_path: Pa
     contents += [picture(1, side=112, form="PNG"), picture(2, side=64), b"", b"no picture"]
     source = write_rec(tmp_path / "rec", [(number % 2, content) for number, content in enumerate(contents)])
     summary = align_folder(source.parent, tmp_path / "out", settings=AlignSettings())
-    assert f"{len(files) + 1} of {len(contents)} photos were already aligned: taken over" in summary.text()
+    assert f"{len(files) + 1} of {len(contents)} photos already aligned: taken over" in summary.text()
     assert sum(summary.failures.values()) == 3
     dataset = AlignedDataset.load(tmp_path / "out")
     assert (dataset.header.policy, dataset.header.template) == ("already aligned", "arcface-112")

@@ -129,9 +129,16 @@ class Counting:
 @pytest.fixture
 def begun(people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, list[Task]]:
     """A data set of which nothing is aligned yet, and its shards."""
+
+    def stop(*_: object, **__: object) -> None:
+        parts.parts_folder(
+            tmp_path / "out"
+        ).mkdir()  # as workers on other machines do before their first photo
+        raise KeyboardInterrupt
+
     monkeypatch.setattr(prepare, "_PHOTOS_PER_TASK", 4)
-    monkeypatch.setattr(prepare, "_run", lambda *_, **__: None)
-    with pytest.raises(KeyError):
+    monkeypatch.setattr(prepare, "_run", stop)
+    with pytest.raises(KeyboardInterrupt):
         align_folder(people, tmp_path / "out", settings=_SETTINGS)
     monkeypatch.undo()
     monkeypatch.setattr(prepare, "_PHOTOS_PER_TASK", 4)

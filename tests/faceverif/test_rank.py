@@ -88,7 +88,7 @@ def test_a_stopped_second_search_leaves_the_files_of_the_first(
 
     monkeypatch.setattr("faceverif.identification.page.write_page", stop)
     with pytest.raises(KeyboardInterrupt):
-        rank(pattern_embedder(), data, write_lists(tmp_path, gallery_photos=2), out=out, flip=False)
+        rank(pattern_embedder(), data, write_lists(tmp_path), out=out, flip=True)
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == first
 
 
