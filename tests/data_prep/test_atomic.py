@@ -184,8 +184,10 @@ def test_what_the_system_refuses_is_one_line_and_2(
     monkeypatch.setattr(sys, "argv", ["faceverif", "align", "a", "b"])
     for each in (error, chained(error)):
         assert str(system_trouble(each)).startswith(line)
-        with pytest.raises(type(each)), read_guarded("data", "must be whole", got="a", fix="Remove it."):
-            fail(each)  # the file may be whole
+        # The file may be whole; a folder in its place is not.
+        raised = InputError if isinstance(each, IsADirectoryError) else type(each)
+        with pytest.raises(raised), read_guarded("data", "must be whole", got="a", fix="Remove it."):
+            fail(each)
         monkeypatch.setattr(entry, "command_line", lambda each=each: lambda **_: fail(each))
         with pytest.raises(SystemExit, match="2"):
             entry.main()
