@@ -13,22 +13,27 @@ from data_prep.errors import InputError
 from faceverif.cli.checks import exists, made_by
 from faceverif.cli.options import Device, FolderOfModel, OutDir
 
+# What is not given is None until it is known to belong to the norm.
+_EPSILONS, _NOISE, _SAMPLES, _CONFIDENCE = (0.1, 0.3), 0.25, 1000, 0.999
+
 NormOfChanges = Annotated[
     Literal["l2", "linf"],
     typer.Option(help="Of the changes: l2 by noise, or linf by bounds of every layer (classes only)."),
 ]
 Epsilons = Annotated[
-    list[float] | None, typer.Option(help="linf: sizes, for pixels in [0, 1]; default: 0.1 and 0.3.")
+    list[float] | None,
+    typer.Option(help=f"linf: sizes, for pixels in [0, 1]; default: {_EPSILONS[0]} and {_EPSILONS[1]}."),
 ]
 Noise = Annotated[
     float | None,
     typer.Option(
-        help="l2: standard deviation of the noise, for pixels in [0, 1]; best the training's; default: 0.25."
+        help="l2: standard deviation of the noise, for pixels in [0, 1]; best the training's; "
+        f"default: {_NOISE}."
     ),
 ]
-Samples = Annotated[int | None, typer.Option(help="l2: noisy versions of each photo; default: 1000.")]
+Samples = Annotated[int | None, typer.Option(help=f"l2: noisy versions of each photo; default: {_SAMPLES}.")]
 Confidence = Annotated[
-    float | None, typer.Option(help="l2: with which each certificate holds; default: 0.999.")
+    float | None, typer.Option(help=f"l2: with which each certificate holds; default: {_CONFIDENCE}.")
 ]
 Count = Annotated[int, typer.Option(min=1, help="Images or pairs to certify at most, drawn at random.")]
 Seed = Annotated[int, typer.Option(min=0, help="Of the choice and of the noise.")]
@@ -65,13 +70,13 @@ def certify(
     from robustness.config.linf import Box
     from robustness.config.smoothing import Smoothing
 
-    box = Box(tuple(epsilon or (0.1, 0.3)))
+    box = Box(tuple(epsilon or _EPSILONS))
     by_noise = {"--noise": noise, "--samples": samples, "--confidence": confidence}
     _refuse_of_other_norm(norm, {"linf": {"--epsilon": epsilon or None}, "l2": by_noise})
     smoothing = Smoothing(
-        sd=0.25 if noise is None else noise,
-        samples=1000 if samples is None else samples,
-        confidence=0.999 if confidence is None else confidence,
+        sd=_NOISE if noise is None else noise,
+        samples=_SAMPLES if samples is None else samples,
+        confidence=_CONFIDENCE if confidence is None else confidence,
         seed=seed,
     )
     if threshold is not None and not -1 <= threshold <= 1:  # nor NaN
