@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_prep.atomic import write_text
+from data_prep.atomic import refuse_folder, write_text
 from data_prep.counted import counted
 from data_prep.dataset.packed import load_aligned
 from data_prep.errors import few, printable_lines
@@ -75,9 +75,10 @@ def calibrate(
         fars: false accept rates beside `TARGET_FARS`.
 
     Raises:
-        InputError: the crops are not the model's, photos are missing, or the impostor pairs are too few for
-            any rate, or for one of `fars`.
+        InputError: `out` cannot be written, the crops are not the model's, photos are missing, or the
+            impostor pairs are too few for any rate, or for one of `fars`.
     """
+    refuse_folder(out)
     dataset = load_aligned(data)
     pairs = protocol_on(protocol, dataset, allow_partial=options.allow_partial)
     photos = PairPhotos.of(pairs, dataset)

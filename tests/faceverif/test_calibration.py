@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -173,6 +174,20 @@ def test_pairs_with_an_unreadable_photo_set_no_threshold(tmp_path: Path) -> None
     lost = int((~readable).sum())
     assert found.warnings == (f"left out {lost} of {len(pairs)} pairs: a photo could not be read",)
     assert f"not readable: {broken}.jpg" in made.text()
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda *_: False)  # for root, no rights are missing
+    with pytest.raises(InputError, match="--out: must be in a place where you may write"):
+        calibrate(
+            pattern_embedder(),
+            tmp_path / "no data",
+            tmp_path / "no pairs.csv",
+            out=tmp_path / "calibration.json",
+            options=VerificationOptions(flip=True),
+        )
 
 
 def test_too_few_readable_pairs_are_refused(tmp_path: Path) -> None:
