@@ -284,3 +284,25 @@ def make_folder(out: Path, *, option: str = "--out") -> None:
             got=out,
             fix=f"The system says: {error.strerror}. Name another one.",
         ) from error
+
+
+def new_folders(out: Path) -> list[Path]:
+    """Of a folder and those above it, the ones that are not there yet, the innermost first."""
+    return [folder for folder in (out, *out.parents) if not folder.exists()]
+
+
+def remove_empty(made: list[Path], *, own: str) -> None:
+    """Remove folders that were new, the innermost first, as far as nothing but our own file lies in them.
+
+    Meanwhile another command may put something there, or remove them. That is no error, and must not hide
+    the one that ends this command.
+
+    Args:
+        made: `new_folders` of before.
+        own: the name of the file that we put into the innermost.
+    """
+    with suppress(OSError):
+        if made and [path.name for path in made[0].iterdir()] == [own]:
+            (made[0] / own).unlink()
+            for folder in made:
+                folder.rmdir()

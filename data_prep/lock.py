@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from data_prep.atomic import make_folder, not_writable
+from data_prep.atomic import make_folder, new_folders, not_writable, remove_empty
 from data_prep.errors import InputError
 from data_prep.own_names import LOCK_NAME
 from data_prep.system_errors import is_refused
@@ -58,23 +58,10 @@ def filled(out: Path, *, command: str, option: str = "--out") -> Iterator[None]:
     Raises:
         InputError: it cannot be made or written, or another process holds it.
     """
-    made = [folder for folder in (out, *out.parents) if not folder.exists()]
+    made = new_folders(out)
     make_folder(out, option=option)
     with locked(out, command=command, option=option):
         try:
             yield
         finally:
-            _remove_empty(made)
-
-
-def _remove_empty(made: list[Path]) -> None:
-    """Remove new folders, the innermost first, as far as nothing but a lock lies in them.
-
-    Meanwhile another command may put something there, or remove them. That is no error, and must not hide
-    the one that ends this command.
-    """
-    with suppress(OSError):
-        if made and [path.name for path in made[0].iterdir()] == [LOCK_NAME]:
-            (made[0] / LOCK_NAME).unlink()
-            for folder in made:
-                folder.rmdir()
+            remove_empty(made, own=LOCK_NAME)

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from data_prep.atomic import write_text
+from data_prep.atomic import new_folders, remove_empty, write_text
 from data_prep.dataset.crops import Crops
 from data_prep.dataset.manifest import AlignedDataset
 from data_prep.errors import InputError, few
@@ -160,6 +160,8 @@ def embed_in_portions(
 ) -> EmbeddedPortions:
     """Embed some rows of a data set; those already in the folder are not computed again.
 
+    A new folder in which no portion was made is removed again.
+
     Args:
         embedder: made for the data set's template.
         dataset: where the crops are.
@@ -173,6 +175,7 @@ def embed_in_portions(
             another model, a crop cannot be read, or the work was stopped where it ran.
     """
     embedder.spec.refuse_other(dataset.header)
+    made = new_folders(folder)
     _begin(folder, about_portions(embedder, dataset, flip=flip))
     portions = {
         folder / f"{start:08d}.safetensors": rows[start : start + _PORTION]
@@ -187,8 +190,11 @@ def embed_in_portions(
     devices = set(there.values())
     missing = {path: portions[path] for path in portions if path not in there}
     job = EmbedCrops(embedder, flip=flip, data=dataset.root, folder=folder)
-    if missing:
-        devices |= _embed_missing(job, dataset, missing, engine)
+    try:
+        if missing:
+            devices |= _embed_missing(job, dataset, missing, engine)
+    finally:
+        remove_empty(made, own=_ABOUT_NAME)
     return EmbeddedPortions({path: len(some) for path, some in portions.items()}, ", ".join(sorted(devices)))
 
 

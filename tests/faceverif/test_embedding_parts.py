@@ -21,7 +21,7 @@ from faceverif.models import Embedder, load_embedder
 from faceverif.models.location import SHIPPED
 from faceverif.verification import embedding_file, embedding_parts, embeddings
 from faceverif.verification.embedding_file import embed_to_file
-from faceverif.verification.embedding_parts import EmbedCrops
+from faceverif.verification.embedding_parts import EmbedCrops, embed_in_portions
 
 
 class Elsewhere(Engine):
@@ -99,6 +99,16 @@ def test_portions_of_other_settings_are_not_mixed_in(
     embed_to_file(embedder, data.root, out, flip=False, engine=second)
     assert second.done == 3
     assert about(out)["flip"] == "none"
+
+
+def test_work_that_is_refused_leaves_no_folder(
+    embedder: Embedder, data: AlignedDataset, tmp_path: Path
+) -> None:
+    folder, rows = tmp_path / "out" / "embeddings" / "train", data.with_crop()
+    (tmp_path / "out").mkdir()
+    with pytest.raises(WorkStopped):
+        embed_in_portions(embedder, data, rows, flip=False, folder=folder, engine=Elsewhere(dies_after=0))
+    assert not list((tmp_path / "out").iterdir())
 
 
 def test_a_node_with_another_model_is_refused(
