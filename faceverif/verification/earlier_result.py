@@ -38,21 +38,40 @@ def refuse_other_result(out: Path, embedder: Embedder, dataset: AlignedDataset, 
         InputError: it does; or its `result.json` is another command's, or damaged.
     """
     then = read_json(out / RESULT_NAME)
-    now = {
+    if then:
+        of_list = {"protocol": listed.name, "protocol_sha256": listed.sha256}
+        refuse_changes(out, then, model_and_data(embedder, dataset) | of_list)
+
+
+def model_and_data(embedder: Embedder, dataset: AlignedDataset) -> dict[str, str]:
+    """What a result says of its model and photos."""
+    return {
         "model": embedder.name,
         "model_sha256": embedder.sha256,
         "data": str(dataset.root),
         "data_sha256": dataset.sha256,
-        "protocol": listed.name,
-        "protocol_sha256": listed.sha256,
     }
-    changes = ", ".join(_changes(then, now)) if then else ""
+
+
+def refuse_changes(out: Path, then: Mapping[str, Any], now: Mapping[str, str]) -> None:
+    """Stop where an earlier result is of another model, data set or list.
+
+    Args:
+        out: its folder or file.
+        then: what it says of itself.
+        now: `model_and_data` of the one that would replace it, and its list if it has one.
+
+    Raises:
+        InputError: it is.
+    """
+    changes = ", ".join(_changes(then, now))
     if changes:
+        what = "folder" if out.is_dir() else "file"
         raise InputError(
             "--out",
             "must not hold another result",
             got=f"{out}, with one of {changes}",
-            fix="Name another folder, or remove this one.",
+            fix=f"Name another {what}, or remove this one.",
         )
 
 
@@ -64,7 +83,7 @@ def _changes(then: Mapping[str, Any], now: Mapping[str, str]) -> Iterator[str]:
     for key, what in {"model": "model", "data": "data set"}.items():
         if all(then[part] != now[part] for part in (key, f"{key}_sha256")):
             yield f"the {what} {then[key]}, not {now[key]}"
-    if then["protocol_sha256"] != now["protocol_sha256"]:
+    if then.get("protocol_sha256") != now.get("protocol_sha256"):
         yield f"the list {_named(then)}, not {_named(now)}"
 
 

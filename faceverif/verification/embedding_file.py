@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,11 +18,13 @@ from data_prep.atomic import refuse_busy, refuse_folder, refuse_other_ending, wr
 from data_prep.dataset.manifest import AlignedDataset
 from data_prep.dataset.packed import load_aligned
 from data_prep.errors import InputError
+from data_prep.own_files import read_guarded
 from data_prep.progress import say
 from data_prep.repeated_text import written_out
 from data_prep.work.job import Engine
 from faceverif.models import Embedder
 from faceverif.verification.collapse import collapse_warning, different_photos
+from faceverif.verification.earlier_result import model_and_data, refuse_changes
 from faceverif.verification.embedding_parts import about_portions, embed_in_portions, remove_others
 from faceverif.verification.embeddings import BATCH, FLIP_RULE, embed_rows, embedded_batches
 
@@ -39,13 +42,13 @@ def embed_to_file(
     Args:
         embedder: made for the data set's template.
         data: the aligned folder, or packed crops.
-        out: the file.
+        out: the file; one with embeddings of the same model and data is replaced.
         flip: average with the mirrored crop.
         engine: where the work runs; None: in this process.
 
     Raises:
-        InputError: `out` is no .parquet file, cannot be written or is being written, there is nothing to
-            embed, the data are of another template, or the work was stopped where it ran.
+        InputError: `out` is no .parquet file, holds something else, cannot be written or is being written,
+            there is nothing to embed, the data are of another template, or the work was stopped where it ran.
     """
     refuse_other_ending(out, ".parquet")
     refuse_folder(out)
@@ -55,14 +58,14 @@ def embed_to_file(
     rows = dataset.with_crop()
     if not len(rows):
         raise InputError("data", "must hold at least one crop", got=data, fix="Align photos into it.")
-    about = {
-        "model": embedder.name,
-        "model_sha256": embedder.sha256,
+    asked = model_and_data(embedder, dataset)
+    if out.exists():
+        refuse_changes(out, _earlier(out), asked)
+    about = asked | {
         "device": embedder.device,
         "preprocessing": embedder.preprocessing,
         "spec": asdict(embedder.spec),
         "flip": FLIP_RULE if flip else "none",
-        "data_sha256": dataset.sha256,
         "warnings": _warnings(embedder, dataset, rows, flip=flip),
     }
     with written_whole(out) as unfinished:
@@ -76,6 +79,14 @@ def embed_to_file(
         batches = (part[at : at + BATCH] for part in done for at in range(0, len(part), BATCH))
         _write_batches(unfinished, dataset, rows, batches, about=json.dumps(about | {"device": done.device}))
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _earlier(out: Path) -> dict[str, Any]:
+    """What a file says of its embeddings; empty where it holds something else."""
+    fix = "Name another file, or remove this one."
+    with read_guarded("--out", "must not hold anything but embeddings", got=out, fix=fix):
+        said: dict[str, Any] = json.loads((pq.read_schema(out).metadata or {}).get(_METADATA_KEY, "{}"))
+    return said
 
 
 def _warnings(

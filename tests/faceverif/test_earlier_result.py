@@ -1,4 +1,4 @@
-"""A folder with a result takes one of the same model, photos and list only, whichever command wrote it."""
+"""A folder or file with a result takes one of the same model, photos and list only, whoever wrote it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from small_faces import pattern_embedder, write_faces, write_pairs
@@ -14,6 +16,7 @@ from data_prep.errors import InputError
 from data_prep.protocols.identification import load_lists
 from faceverif.identification.runner import rank
 from faceverif.models import TorchEmbedder
+from faceverif.verification.embedding_file import embed_to_file
 from faceverif.verification.options import VerificationOptions
 from faceverif.verification.runner import verify
 from faceverif.verification.suite import verify_suite
@@ -31,7 +34,7 @@ def model(name: str, *, scale: float = 1) -> TorchEmbedder:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Verified by `verify` in `own`, by a suite in `suite`."""
+    """Verified by `verify` in `own`, by a suite in `suite`; embedded in `e.parquet`."""
     root = tmp_path_factory.mktemp("earlier")
     write_faces(root / "aligned/masks")
     write_faces(root / "aligned/other", people=13)
@@ -42,6 +45,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (root / f"{name}.csv").write_text(f"photo,identity\nP00/P00_000{photo},P00\n")
     own(root)
     in_a_suite(root)
+    embedded(root)
     return root
 
 
@@ -62,6 +66,12 @@ def searched(root: Path, *, of: str = "a") -> None:
     rank(model(of), root / "aligned/masks", lists, out=root / "own", flip=False)
 
 
+def embedded(
+    root: Path, *, of: str = "a", scale: float = 1, data: str = "masks", out: str = "e.parquet"
+) -> None:
+    embed_to_file(model(of, scale=scale), root / "aligned" / data, root / out, flip=False)
+
+
 @pytest.mark.parametrize(
     ("again", "told"),
     [
@@ -70,6 +80,8 @@ def searched(root: Path, *, of: str = "a") -> None:
         (lambda root: own(root, pairs="fewer.csv"), r"the list masks \(.{12}\), not fewer \(.{12}\)"),
         (lambda root: in_a_suite(root, of="b", scale=2), "suite/masks, with one of the model a, not b"),
         (searched, "the list masks"),
+        (lambda root: embedded(root, of="b", scale=2), "e.parquet, with one of the model a, not b. Name ano"),
+        (lambda root: embedded(root, data="other"), "e.parquet, with one of the data set .*masks, not .*oth"),
     ],
 )
 def test_a_result_of_another_question_is_kept(folder: Path, again: Callable[[Path], None], told: str) -> None:
@@ -87,6 +99,24 @@ def test_the_same_model_replaces_its_result(folder: Path, of: str, scale: float)
     own(folder, of=of, scale=scale)
     assert json.loads((folder / "own/result.json").read_text())["model"] == of
     own(folder)  # either way back
+
+
+@pytest.mark.parametrize(("of", "scale"), [("a", 2), ("moved", 1)], ids=["trained longer", "moved"])
+def test_the_same_model_replaces_its_embeddings(folder: Path, of: str, scale: float) -> None:
+    embedded(folder, of=of, scale=scale)
+    about = json.loads(pq.read_schema(folder / "e.parquet").metadata[b"faceverif.embeddings"])
+    assert about["model"] == of
+    embedded(folder)  # either way back
+
+
+def test_a_file_without_embeddings_is_kept(folder: Path) -> None:
+    pq.write_table(pa.table({"mine": [1]}), folder / "mine.parquet")
+    (folder / "notes.parquet").write_text("mine")
+    for name, told in (("mine", "with one of another command"), ("notes", "but embeddings; got")):
+        before = (folder / f"{name}.parquet").read_bytes()
+        with pytest.raises(InputError, match=f"^--out: must not hold an.*{told}.*remove this one"):
+            embedded(folder, out=f"{name}.parquet")
+        assert (folder / f"{name}.parquet").read_bytes() == before
 
 
 def test_another_commands_result_is_kept(folder: Path, tmp_path: Path) -> None:
