@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from data_prep.counted import counted
 from data_prep.detection.faces import SeenFaces
-from data_prep.errors import InputError, first_line
+from data_prep.errors import InputError
 from data_prep.file_hash import file_hash
+from data_prep.own_files import read_guarded
 
 MTCNN = "mtcnn"
 _RULE = "must be mtcnn, or an .onnx file of SCRFD with landmarks or of YuNet"
@@ -125,15 +126,9 @@ def _kind_of_file(path: Path) -> FileKind:
 def _outputs(path: Path) -> list[str]:
     import onnx
 
-    try:
+    fix = "Download it again, or leave --detector out for MTCNN."
+    with read_guarded("--detector", _RULE, got=path, fix=fix):
         graph = onnx.load_model(path, format="protobuf", load_external_data=False).graph
-    except OSError:  # no rights: the command line says so
-        raise
-    except Exception as error:  # protobuf's exceptions differ between its versions
-        raise _refused(
-            f"{path} ({first_line(error)})",
-            fix="Download it again, or leave --detector out for MTCNN.",
-        ) from error
     return [output.name for output in graph.output]
 
 

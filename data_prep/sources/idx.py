@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import math
 import struct
-import zlib
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_prep.errors import InputError
+from data_prep.own_files import read_guarded
 
 _UNSIGNED_BYTES = 0x08
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -64,38 +64,28 @@ def read_idx(path: Path, *, dimensions: int) -> NDArray[np.uint8]:
     Raises:
         InputError: no such file, another format or type, other dimensions, too few or too many bytes.
     """
-    try:
+    rule = "must hold whole idx files of unsigned bytes"
+    with read_guarded("data.path", rule, got=path, fix="Fetch it again."):
         with path.open("rb") as plain:
             zipped = plain.read(2) == _GZIP_MAGIC
         with gzip.open(path) if zipped else path.open("rb") as file:
-            shape = _read_shape(file.read(4 + 4 * dimensions), dimensions, path)
+            shape = _read_shape(file.read(4 + 4 * dimensions), dimensions)
             size = math.prod(shape)
             if size > _MOST_VALUES:
-                raise _damaged(path, f"its header announces {size:,} values")
+                raise ValueError(f"its header announces {size:,} values")
             values = file.read(size + 1)
-    except (OSError, EOFError, zlib.error) as error:
-        raise _damaged(path, f"it cannot be read ({error})") from error
-    if len(values) != size:
-        found = f"{len(values):,}" if len(values) < size else "more"
-        raise _damaged(path, f"its header announces {size:,} values, it holds {found}")
+        if len(values) != size:
+            found = f"{len(values):,}" if len(values) < size else "more"
+            raise ValueError(f"its header announces {size:,} values, it holds {found}")
     return np.frombuffer(values, dtype=np.uint8).reshape(shape).copy()  # writable
 
 
-def _read_shape(header: bytes, dimensions: int, path: Path) -> tuple[int, ...]:
+def _read_shape(header: bytes, dimensions: int) -> tuple[int, ...]:
     if header[:4] != bytes((0, 0, _UNSIGNED_BYTES, dimensions)):
-        raise _damaged(path, f"it begins with {header[:4].hex() or 'nothing'}")
+        raise ValueError(f"it begins with {header[:4].hex() or 'nothing'}")
     if len(header) < 4 + 4 * dimensions:
-        raise _damaged(path, "its header is cut off")
+        raise ValueError("its header is cut off")
     return struct.unpack(f">{dimensions}I", header[4:])
-
-
-def _damaged(path: Path, why: str) -> InputError:
-    return InputError(
-        "data.path",
-        "must hold whole idx files of unsigned bytes",
-        got=f"{path}: {why}",
-        fix="Fetch it again.",
-    )
 
 
 def _find(folder: Path, name: str) -> Path | None:

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from data_prep.errors import InputError, first_line
+from data_prep.errors import InputError
+from data_prep.own_files import read_guarded
 from data_prep.sources.fer2013 import CLASS_NAMES as EXPRESSIONS
 from data_prep.sources.fer2013 import read_fer2013
 from data_prep.sources.idx import has_idx_files, read_idx_images
@@ -133,19 +134,11 @@ def _through_torchvision(config: ImageDataConfig, root: Path) -> tuple[Images, I
         "imagenet": _torchvision_imagenet,
     }
     read = readers[config.name]
-    try:
+    rule = f"must hold {config.name}{_OTHER_LAYOUTS.get(config.name, '')} as torchvision keeps it"
+    # Missing files, wrong checksums and failed downloads: torchvision says which in the first line. What has
+    # no checksum, such as MNIST's unpacked files and ImageNet's meta.bin, may raise anything.
+    with read_guarded("data.path", rule, got=root, fix=f"Check the path. {config.where_to_get}"):
         return read(root, True, config.download), read(root, False, config.download)
-    except (InputError, MemoryError):
-        raise
-    except Exception as error:
-        # Missing files, wrong checksums and failed downloads: torchvision says which in the first line. What
-        # has no checksum, such as MNIST's unpacked files and ImageNet's meta.bin, may raise anything.
-        raise InputError(
-            "data.path",
-            f"must hold {config.name}{_OTHER_LAYOUTS.get(config.name, '')} as torchvision keeps it",
-            got=f"{root} ({first_line(error)})",
-            fix=f"Check the path. {config.where_to_get}",
-        ) from error
 
 
 def _torchvision_mnist(kind: str, class_names: tuple[str, ...]) -> Callable[[Path, bool, bool], Images]:

@@ -343,6 +343,23 @@ def test_a_picture_that_the_system_does_not_open_is_not_called_damaged(
         files.read(torch.tensor([0]))
 
 
+@pytest.mark.parametrize(
+    ("name", "opener"),
+    [("imagenet", "torchvision.datasets.ImageNet"), ("mnist", "data_prep.sources.idx.gzip.open")],
+)
+def test_a_set_that_the_system_does_not_give_is_not_called_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: DataName, opener: str
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(tmp_path))
+
+    for part in ("images-idx3", "labels-idx1"):
+        (tmp_path / f"train-{part}-ubyte.gz").write_bytes(b"\x1f\x8b")
+    monkeypatch.setattr(opener, refused)
+    with pytest.raises(PermissionError):
+        load_image_sets(ImageDataConfig(name=name, path=tmp_path), seed=0)
+
+
 def test_hashes_know_pixels_and_labels() -> None:
     train, _ = digits()
     other = digits(label_noise=0.1)[0]
