@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 from data_prep.errors import InputError
 from data_prep.photos import LARGEST_PX, WAYS_OUT, PhotoError, decode_photo, in_words
+from data_prep.progress import say
+from faceverif.models.embedder import NoEmbeddingError
 from faceverif.serving.batching import Batcher
 from faceverif.serving.refusals import Refusal
 from faceverif.verification.compare import Comparer
@@ -97,8 +99,18 @@ class Recognition:
         return found
 
     async def embed(self, faces: Sequence[FoundFace]) -> list[EmbeddedFace]:
-        """Embeddings and rejection scores of faces, together with those of other requests."""
-        return await asyncio.wrap_future(self.batcher.submit(np.stack([face.crop for face in faces])))
+        """Embeddings and rejection scores of faces, together with those of other requests.
+
+        Raises:
+            Refusal: the model gives a face no embedding that can be compared.
+        """
+        try:
+            return await asyncio.wrap_future(self.batcher.submit(np.stack([face.crop for face in faces])))
+        except NoEmbeddingError as error:
+            say(f"warning: {error}")  # it may be the model's fault
+            field = faces[error.bad[0]].photo
+            message = f"{field}: the model gives this face no embedding; send another photo"
+            raise Refusal(422, "no_embedding", message, field=field) from error
 
     def verdict(self, faces: Sequence[EmbeddedFace]) -> dict[str, Any]:
         """Which faces are rejected, JSON-able; empty without a guard."""

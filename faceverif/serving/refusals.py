@@ -17,6 +17,7 @@ Code = Literal[
     "photo_too_large",
     "no_face",
     "several_faces",
+    "no_embedding",
     "body_too_large",
     "body_too_slow",
     "too_many_requests",
@@ -72,7 +73,7 @@ _MEANINGS = {
     408: "The body arrived too slowly.",
     413: "The body or a photo is too large.",
     415: "What was sent is not a photo that can be read.",
-    422: "The request is incomplete, or a photo shows no face or several.",
+    422: "The request is incomplete, or a photo shows no face or several, or gets no embedding.",
     429: "This address sends too many requests.",
     503: "Too many requests are waiting.",
 }

@@ -257,6 +257,30 @@ def test_a_bug_is_told_to_the_log_and_not_to_the_client(
     assert "secret" not in json.dumps(told)
 
 
+@pytest.mark.parametrize("value", [np.nan, 0])
+def test_a_face_without_an_embedding_is_an_error_of_its_photo(
+    comparer: Comparer,
+    photos: list[Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    value: float,
+) -> None:
+    first, second = (photo.read_bytes() for photo in photos[:2])
+    embedder, recognition = comparer.embedder, Recognition(comparer)
+    run, bad = embedder._run, recognition._found(second, "second").crop
+
+    def broken(crops: np.ndarray) -> np.ndarray:
+        hit = [(crop == bad).all() or (crop == bad[:, ::-1]).all() for crop in crops]
+        return np.where(np.array(hit)[:, None], np.float32(value), run(crops))
+
+    monkeypatch.setattr(embedder, "_run", broken)
+    with serving(recognition) as (port, _):
+        status, told, _ = ask(port, "/compare", first=first, second=second)
+        assert ask(port, "/embed", photo=first)[0] == 200
+    assert (status, told["error"]["code"], told["error"]["field"]) == (422, "no_embedding", "second")
+    assert "warning: model: must give" in capfd.readouterr().err
+
+
 def test_no_answer_tells_where_the_model_lies(
     port: Port, comparer: Comparer, photos: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
