@@ -1,11 +1,13 @@
-"""JSON files that our commands wrote: an object, or one clear error."""
+"""JSON files that our commands write and read: an object, or one clear error."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from data_prep.atomic import write_text
 from data_prep.errors import InputError
 
 
@@ -25,3 +27,8 @@ def read_json(path: Path) -> dict[str, Any]:
         fix = "Remove it, and run the command that wrote it again."
         raise InputError(path.name, "must hold a JSON object", got=path, fix=fix)
     return found
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write an object, indented for people; see `write_text` for what happens to a file that is there."""
+    write_text(path, json.dumps(content, indent=2) + "\n")

@@ -15,6 +15,7 @@ import numpy as np
 from data_prep.atomic import write_text
 from data_prep.dataset.manifest import AlignedDataset
 from data_prep.face_model import FaceModel, load_face_model
+from data_prep.json_object import read_json
 from data_prep.prepare.align_folder import align_folder
 from data_prep.prepare.task import AlignSettings
 from data_prep.printed_command import printed_command
@@ -142,7 +143,7 @@ class _RejectionSummary:
 
     @classmethod
     def read(cls, folder: Path) -> _RejectionSummary:
-        result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+        result = read_json(folder / "result.json")
         rows = [row for row in result["rows"] if not row["control"] and row["epsilon"] > 0]
         figures: dict[str, list[Drawing]] = {}
         for kind in ("-curves-roc", "-curves-det", "-images-"):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
+from data_prep.json_object import read_json
 from faceverif.report.pages import REPORT_NAME, write_page
 from faceverif.report.run_page import picture_uri
 
@@ -16,7 +16,7 @@ PICTURES_NAME = "pictures"
 
 def write_audit_report(folder: Path) -> Path:
     """Write the page of a folder that holds `audit.json` and `pictures/`."""
-    facts = json.loads((folder / AUDIT_NAME).read_text(encoding="utf-8"))
+    facts = read_json(folder / AUDIT_NAME)
     pictures = {section["reason"]: _pictures(section, folder) for section in facts["sections"]}
     return write_page(
         folder / REPORT_NAME,

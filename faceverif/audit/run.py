@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -13,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from data_prep.atomic import files_whole, write_text, written_whole
+from data_prep.atomic import files_whole, written_whole
 from data_prep.dataset.crops import side_by_side
 from data_prep.dataset.exclusions import ExclusionList, write_exclusions
 from data_prep.dataset.manifest import AlignedDataset, Status
 from data_prep.dataset.packed import load_aligned
 from data_prep.errors import InputError
+from data_prep.json_object import write_json
 from data_prep.lock import LOCK_NAME, filled
 from data_prep.work.here import ThisProcess
 from data_prep.work.job import Engine
@@ -215,7 +215,7 @@ def _write(found: Audit, out: Path, *, about: dict[str, Any]) -> None:
         sections = [_answer(answer, files) for answer in found.answers]
         listed = ExclusionList.read(files / EXCLUSIONS_NAME).described()
         content = about | {"warnings": found.warnings, "exclusions": listed, "sections": sections}
-        write_text(files / AUDIT_NAME, json.dumps(content, indent=2) + "\n")
+        write_json(files / AUDIT_NAME, content)
         write_audit_report(files)
 
 

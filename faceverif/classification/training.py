@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from data_prep.atomic import write_text
 from data_prep.counted import counted
 from data_prep.host_memory import keep_freed_memory
+from data_prep.json_object import write_json
 from data_prep.progress import say
 from faceverif.classification.config import ClassificationConfig
 from faceverif.classification.data import load_image_sets, warning_of_absence
@@ -246,5 +245,5 @@ class ClassifierRun(EpochLoop[ImageBatch]):
             "hours": self.folder.provenance["hours"],
             "parameters": sum(parameter.numel() for parameter in model.parameters()),
         }
-        write_text(self.run / RESULT_NAME, json.dumps(result, indent=2) + "\n")
+        write_json(self.run / RESULT_NAME, result)
         say(f"error {figures['error']:.2%} on {len(self.evaluation):,} images: {self.run / RESULT_NAME}")

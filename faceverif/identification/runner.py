@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 
@@ -10,9 +9,10 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from data_prep.atomic import files_whole, refuse_file, write_text
+from data_prep.atomic import files_whole, refuse_file
 from data_prep.counted import counted
 from data_prep.dataset.packed import load_aligned
+from data_prep.json_object import write_json
 from data_prep.lock import filled
 from data_prep.protocols.identification import IdentificationProtocol
 from faceverif.identification.files import FIGURES_NAME, RESULT_NAME, SEARCHES_NAME
@@ -112,7 +112,7 @@ def write_result(result: IdentificationResult, out: Path) -> None:
     with files_whole(out) as files:
         pq.write_table(result.table(), files / SEARCHES_NAME)
         write_pictures(result, files / FIGURES_NAME)
-        write_text(files / RESULT_NAME, json.dumps(result.as_json(), indent=2) + "\n")
+        write_json(files / RESULT_NAME, result.as_json())
         write_identification_report(files)
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from data_prep.atomic import files_whole, write_text
+from data_prep.atomic import files_whole
+from data_prep.json_object import write_json
 from data_prep.lock import filled
 from faceverif.models import Embedder
 from faceverif.provenance import git_commit, result_versions
@@ -75,7 +75,7 @@ def write_result(result: TemplateResult, out: Path) -> None:
             if writer is not None:
                 writer.close()
         shown = write_hardest(result, files)
-        write_text(files / RESULT_NAME, json.dumps(result.as_json() | {"hardest": shown}, indent=2) + "\n")
+        write_json(files / RESULT_NAME, result.as_json() | {"hardest": shown})
         write_template_report(result, files)
 
 

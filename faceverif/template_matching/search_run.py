@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -11,8 +10,9 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from data_prep.atomic import files_whole, write_text
+from data_prep.atomic import files_whole
 from data_prep.ijb import SearchProtocol, TemplateList
+from data_prep.json_object import write_json
 from data_prep.lock import filled
 from faceverif.identification.metrics import MOST_RANKS, IdentificationMetrics, Searches
 from faceverif.identification.runner import COMMAND
@@ -98,7 +98,7 @@ def write_search_result(result: SearchResult, out: Path) -> None:
 
     facts, figures = result.as_json(), {}
     with files_whole(out) as files, house_style():
-        write_text(files / RESULT_NAME, json.dumps(facts, indent=2) + "\n")
+        write_json(files / RESULT_NAME, facts)
         for name, found in result.galleries.items():
             pq.write_table(result.table(name), files / f"searches-{name}.parquet")
             panels = identification_panels(found.metrics.searches)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
-from data_prep.atomic import write_text, written_whole
+from data_prep.atomic import written_whole
 from data_prep.counted import counted
 from data_prep.device import computing_device
 from data_prep.errors import InputError, printable_lines
+from data_prep.json_object import write_json
 from data_prep.lock import filled
 from data_prep.progress import progress
 from faceverif.config.fitted_head import FittedHeadConfig
@@ -185,7 +185,7 @@ def _write(
         "model": {"file": embedder.name, "sha256": embedder.sha256, "provenance": dict(embedder.provenance)},
         "accuracy": {"trained": fitted.accuracy, "held_out": fitted.unseen_accuracy},
     }
-    write_text(fitted.run / "provenance.json", json.dumps(about, indent=2) + "\n")
+    write_json(fitted.run / "provenance.json", about)
     with written_whole(fitted.run / MODEL_NAME) as unfinished:
         copyfile(embedder.name, unfinished)
     save_face_classifier(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.atomic import make_folder, write_text
+from data_prep.json_object import write_json
 from data_prep.lock import filled
 from data_prep.progress import duration
 from faceverif.config.reading import config_text
@@ -120,4 +120,4 @@ class RunFolder:
         return f"loss {figures.loss:.3f}, accuracy {figures.accuracy:.1%}, {left} to the end"
 
     def _write_provenance(self) -> None:
-        write_text(self.path / "provenance.json", json.dumps(self.provenance, indent=2) + "\n")
+        write_json(self.path / "provenance.json", self.provenance)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -14,11 +13,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from data_prep.atomic import new_folders, remove_empty, write_text
+from data_prep.atomic import new_folders, remove_empty
 from data_prep.dataset.crops import Crops
 from data_prep.dataset.manifest import AlignedDataset
 from data_prep.errors import InputError, few
-from data_prep.json_object import read_json
+from data_prep.json_object import read_json, write_json
 from data_prep.progress import progress, say
 from data_prep.storage import address_of
 from data_prep.walk import left_by_the_system
@@ -282,7 +281,7 @@ def _begin(folder: Path, about: dict[str, str | bool]) -> None:
     """Say what the embeddings are of, or compare with what was said."""
     path = folder / _ABOUT_NAME
     if not path.exists():
-        write_text(path, json.dumps(about, indent=2) + "\n")
+        write_json(path, about)
     begun = read_json(path)
     if begun != about:
         differs = ", ".join(f"{key} {begun.get(key)}" for key in about if begun.get(key) != about[key])

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from data_prep.atomic import files_whole, refuse_file, write_text
+from data_prep.atomic import files_whole, refuse_file
 from data_prep.dataset.packed import load_aligned
+from data_prep.json_object import write_json
 from data_prep.lock import filled
 from data_prep.protocols import VerificationProtocol, protocol_on
 from faceverif.models import Embedder
@@ -146,5 +146,5 @@ def write_result(result: VerificationResult, out: Path) -> None:
     with files_whole(out) as files:
         pq.write_table(result.table(), files / SCORES_NAME)
         write_hardest_pairs(result, files / FIGURES_NAME / PAIRS_NAME)
-        write_text(files / RESULT_NAME, json.dumps(result.as_json(), indent=2) + "\n")
+        write_json(files / RESULT_NAME, result.as_json())
         write_verification_report(files)

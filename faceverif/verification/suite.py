@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from data_prep.atomic import refuse_file, write_text
+from data_prep.json_object import write_json
 from data_prep.lock import filled
 from data_prep.progress import say
 from faceverif.models import Embedder
@@ -85,7 +85,7 @@ def folders_of(titles: Iterable[str]) -> dict[str, str]:
 
 def _write(table: SuiteTable, out: Path, folders: Mapping[str, str]) -> None:
     write_text(out / TABLE_NAME, table.markdown())
-    write_text(out / JSON_NAME, json.dumps(table.as_json(), indent=2) + "\n")
+    write_json(out / JSON_NAME, table.as_json())
     links = {title: f"{folders[title]}/{REPORT_NAME}" for title in table.results}
     write_page(
         out / REPORT_NAME,

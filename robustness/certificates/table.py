@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from data_prep.atomic import make_folder, write_text, written_whole
+from data_prep.atomic import make_folder, written_whole
 from data_prep.counted import counted
 from data_prep.errors import InputError
+from data_prep.json_object import write_json
 from data_prep.own_files import read_guarded
 from data_prep.progress import progress
 from robustness.certificates.smoothing import ABSTAIN, Certificate
@@ -89,7 +90,7 @@ def claim_folder(out: Path, settings: dict[str, Any]) -> None:
     make_folder(out)
     settings, place = json.loads(json.dumps(settings)), out / SETTINGS_NAME
     if not place.exists():
-        write_text(place, json.dumps(settings, indent=2) + "\n")
+        write_json(place, settings)
         return
     with read_guarded("--out", _WHOLE, got=out, fix=_DAMAGED):
         then = json.loads(place.read_text(encoding="utf-8"))
@@ -155,7 +156,7 @@ def summarised(rows: list[Row], shares: Shares, out: Path, smoothing: Smoothing)
     abstained = sum(row.decision == ABSTAIN for row in rows) / len(rows)
     at_radius = [{"l2_radius": radius} | line for radius, line in zip(radii, lines, strict=True)]
     result = {"items": len(rows), "abstained": abstained, "at_radius": at_radius}
-    write_text(out / RESULT_NAME, json.dumps(result, indent=2) + "\n")
+    write_json(out / RESULT_NAME, result)
     names = ["l2 radius", *(name.replace("_", " ") for name in lines[0])]
     text = [
         f"{counted(len(rows), 'decision')}, confidence {smoothing.confidence:g} each; abstained on "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from itertools import accumulate
 from pathlib import Path
@@ -10,9 +9,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from data_prep.atomic import write_text
 from data_prep.counted import counted
 from data_prep.errors import InputError
+from data_prep.json_object import write_json
 from data_prep.progress import say
 from faceverif.images.base import LabelledImages
 from faceverif.images.labelled import as_pixels
@@ -68,7 +67,7 @@ def verify_images(run: Path, out: Path, *, epsilons: Sequence[float], images: in
     claim_folder(out, about)
     at_epsilon = never_less([_errors(model, chosen, each, seed=seed) for each in sorted({0.0, *epsilons})])
     result = about | {"pgd_steps": _PGD_STEPS, "at_epsilon": at_epsilon}
-    write_text(out / RESULT_NAME, json.dumps(result, indent=2) + "\n")
+    write_json(out / RESULT_NAME, result)
     write_certificate_page(
         out,
         size="epsilon",

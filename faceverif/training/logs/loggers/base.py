@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from data_prep.atomic import write_text
+from data_prep.json_object import read_json, write_json
 
 PROJECT = "faceverif"
 _PLACES = "logger.json"
@@ -31,11 +30,10 @@ def place_of(run: Path, service: str) -> str:
 
 def remembered(run: Path) -> dict[str, Any]:
     """Service -> id, of the services that a run was shown in."""
-    path = run / _PLACES
-    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+    return read_json(run / _PLACES)
 
 
 def remember(run: Path, service: str, place: str) -> str:
     """Write down the id of a run in a service, and return it."""
-    write_text(run / _PLACES, json.dumps(remembered(run) | {service: place}, indent=2) + "\n")
+    write_json(run / _PLACES, remembered(run) | {service: place})
     return place
