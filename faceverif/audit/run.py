@@ -65,9 +65,9 @@ class AuditSettings:
         flip: average each embedding with that of the mirrored crop.
     """
 
-    false_match_rate: float = 1e-7
-    false_alarm_rate: float = 1e-3
-    flip: bool = True
+    false_match_rate: float
+    false_alarm_rate: float
+    flip: bool
 
 
 def audit(

@@ -149,18 +149,17 @@ def reliability(logits: Tensor, labels: Tensor, *, bins: int = CALIBRATION_BINS)
     return Reliability(counts, *(sums / counts).unbind())
 
 
-def expected_calibration_error(logits: Tensor, labels: Tensor, *, bins: int = CALIBRATION_BINS) -> float:
+def expected_calibration_error(logits: Tensor, labels: Tensor) -> float:
     """Mean distance between confidence and accuracy over the bins, by their images: Guo et al., Eq. 5.
 
     Args:
         logits: (N, classes), margin-free.
         labels: (N,) int64.
-        bins: of equal width.
 
     Returns:
         In [0, 1].
     """
-    counts, confidence, accuracy = reliability(logits, labels, bins=bins)
+    counts, confidence, accuracy = reliability(logits, labels)
     gaps = (confidence - accuracy).abs().nan_to_num(0.0)
     return (gaps * counts).sum().item() / len(labels)
 

@@ -21,6 +21,7 @@ from faceverif.images.labelled import spread_evenly
 
 OUTPUTS_NAME = "outputs.npz"
 _DRAWN = ("evaluated", "trained")
+_MAP_SIDE = 240  # places along each side of a likelihood map
 
 
 class Drawn(NamedTuple):
@@ -174,7 +175,7 @@ def in_two_dimensions(
     return Drawn(flat, labels, min(float(placed.var(axis=0).sum() / whole) if whole else 1.0, 1 - 1e-9))
 
 
-def likelihood_map(run: Path, embeddings: NDArray[np.float32], *, resolution: int = 240) -> LikelihoodMap:
+def likelihood_map(run: Path, embeddings: NDArray[np.float32]) -> LikelihoodMap:
     """Log-likelihood that an L-GM run gives to places in the plane of its embeddings (L-GM, Fig. 1 f).
 
     At each place it is that of the predicted class, the largest margin-free logit of the head.
@@ -182,17 +183,16 @@ def likelihood_map(run: Path, embeddings: NDArray[np.float32], *, resolution: in
     Args:
         run: a finished run with the lgm head and embeddings of two dimensions.
         embeddings: (images, 2), for the part of the plane to look at.
-        resolution: places along each side.
     """
     head = load_classifier(run, field="RUN").head
     low, high = embeddings.min(axis=0), embeddings.max(axis=0)
     (left, bottom), (right, top) = low - 0.08 * (high - low), high + 0.08 * (high - low)
-    across, upwards = np.linspace(left, right, resolution), np.linspace(bottom, top, resolution)
+    across, upwards = np.linspace(left, right, _MAP_SIDE), np.linspace(bottom, top, _MAP_SIDE)
     places = np.stack(np.meshgrid(across, upwards), axis=-1).reshape(-1, 2).astype(np.float32)
     with torch.inference_mode():
         logits = head.logits(torch.from_numpy(places).to(head.centres().device))
     return LikelihoodMap(
-        logits.amax(dim=1).reshape(resolution, resolution).cpu().numpy(),
+        logits.amax(dim=1).reshape(_MAP_SIDE, _MAP_SIDE).cpu().numpy(),
         left=float(left),
         right=float(right),
         bottom=float(bottom),

@@ -42,7 +42,7 @@ class TrainedClassifier(nn.Module):
         *,
         config: ClassificationConfig,
         class_names: tuple[str, ...],
-        sha256: str = "",
+        sha256: str,
     ) -> None:
         super().__init__()
         self.config, self.class_names, self.sha256 = config, class_names, sha256

@@ -119,7 +119,7 @@ class ComparisonRequest:
 
 
 def print_comparison(
-    request: ComparisonRequest, comparer: Comparer, *, model: Path, listed: Sequence[PhotoPair] | None = None
+    request: ComparisonRequest, comparer: Comparer, *, model: Path, listed: Sequence[PhotoPair] | None
 ) -> int:
     """Print the answer on stdout, and what belongs to no row of CSV or JSON on stderr.
 

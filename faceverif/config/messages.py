@@ -32,7 +32,7 @@ _RULES = {
 
 
 def as_input_error(
-    error: ValidationError, *, model: type[Section], source: str, written_at: Callable[[str], str] = str
+    error: ValidationError, *, model: type[Section], source: str, written_at: Callable[[str], str]
 ) -> InputError:
     """The first of pydantic's errors in one line.
 

@@ -87,13 +87,13 @@ def _where_paths_begin(path: Path) -> str:
     return "" if path.is_absolute() else f" Paths begin in the folder that you are in, {Path.cwd()}."
 
 
-def near_names(path: Path, *, pattern: str = "*", most: int = 3) -> str:
+def near_names(path: Path, *, pattern: str = "*") -> str:
     """A sentence with the names in a path's folder that look like it; empty where none does."""
     try:
         names = sorted(entry.name for entry in path.parent.glob(pattern))
     except (OSError, ValueError):
         return ""
-    close = difflib.get_close_matches(path.name, names, n=most, cutoff=ALIKE)
+    close = difflib.get_close_matches(path.name, names, cutoff=ALIKE)
     return f"There is {', '.join(str(path.with_name(name)) for name in close)}." if close else ""
 
 

@@ -27,7 +27,7 @@ class PlannedRun:
     method: str
     case: str | None
     config: RunSettings
-    start_from: str | None = None
+    start_from: str | None
 
     @property
     def name(self) -> str:

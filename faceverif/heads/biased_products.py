@@ -32,7 +32,7 @@ def biased_weight_products(
     labels: Tensor,
     *,
     alpha: float,
-    over_processes: Callable[[Tensor], Tensor] = lambda tensor: tensor,
+    over_processes: Callable[[Tensor], Tensor],
 ) -> tuple[Tensor, Tensor, Tensor]:
     """x . w'_j, each unit weight w_j pulled towards that of the sample's own class.
 
@@ -44,7 +44,7 @@ def biased_weight_products(
         weight: (classes, dim), any norm but zero.
         labels: (batch,); one outside [0, classes) names a class that another process holds.
         alpha: the pull, >= 0.
-        over_processes: sums a tensor over the processes that hold the classes together; by default, one does.
+        over_processes: sums a tensor over the processes that hold the classes together.
 
     Returns:
         (batch, classes) products; (batch, classes) 1 / |alpha w_c + w_j|, without a gradient; (batch,)

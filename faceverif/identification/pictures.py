@@ -12,12 +12,12 @@ from faceverif.identification.result import IdentificationResult
 from faceverif.verification.hardest import HARDEST, save_pair
 
 
-def most_wrong(result: IdentificationResult, *, mated: bool, count: int = HARDEST) -> NDArray[np.int64]:
+def most_wrong(result: IdentificationResult, *, mated: bool) -> NDArray[np.int64]:
     """Searches that found somebody else, the most similar first: of people in the gallery, or strangers."""
     searches, people = result.metrics.searches, result.people
     other = (result.best >= 0) & (people.gallery[result.best] != people.probes)
     rows = np.flatnonzero(other & (searches.mated == mated))
-    return rows[np.argsort(-searches.similarity[rows], kind="stable")][:count]
+    return rows[np.argsort(-searches.similarity[rows], kind="stable")][:HARDEST]
 
 
 def write_pictures(result: IdentificationResult, figures: Path) -> None:

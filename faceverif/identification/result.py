@@ -58,7 +58,7 @@ class IdentificationResult:
     seconds: tuple[float, float]
     versions: dict[str, str]
     git_commit: str | None
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[str, ...]
 
     @cached_property
     def fallback(self) -> NDArray[np.bool_]:

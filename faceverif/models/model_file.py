@@ -200,7 +200,7 @@ def wrote(path: Path) -> bool:
     return _FILES.wrote(path)
 
 
-def stored_tensors(path: Path, *, field: str = MODEL_OPTION) -> Mapping[str, Tensor]:
+def stored_tensors(path: Path, *, field: str) -> Mapping[str, Tensor]:
     """The tensors of a model file by their names, without building its network.
 
     Args:

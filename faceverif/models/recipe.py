@@ -22,8 +22,8 @@ class Recipe:
     """
 
     model: Path
-    preprocess: str | None = None
-    output: str | None = None
+    preprocess: str | None
+    output: str | None
 
     @property
     def file(self) -> Path:

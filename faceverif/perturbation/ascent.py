@@ -70,7 +70,7 @@ def gradient_of(value: Callable[[Tensor], Tensor], pixels: Tensor, *, samples: i
 
 
 def gradient_and_notes(
-    value: Callable[[Tensor], tuple[Tensor, _Notes]], pixels: Tensor, *, samples: int = 1
+    value: Callable[[Tensor], tuple[Tensor, _Notes]], pixels: Tensor, *, samples: int
 ) -> tuple[Tensor, list[_Notes]]:
     """`gradient_of` for a value that returns something else too.
 

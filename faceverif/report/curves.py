@@ -60,16 +60,14 @@ class Line:
     high: Sequence[float] | None = None
 
 
-def lines_panel(
-    name: str, title: str, lines: Sequence[Line], *, across: str, rates: bool = False, up: str = ""
-) -> Panel:
+def lines_panel(name: str, title: str, lines: Sequence[Line], *, across: str, rates: bool = False) -> Panel:
     """Lines in one pair of axes, with a legend if there are several.
 
     Args:
         name: of the panel.
         title: above the axes.
         lines: those without a point are left out of the drawing, not of the legend.
-        across, up: labels of the axes.
+        across: label of the horizontal axis.
         rates: whether the values are fractions, to be printed in percent.
     """
     figure, axes = new_panel()
@@ -89,7 +87,7 @@ def lines_panel(
             linewidth=1.6,
             **line.style,
         )
-    axes.set(title=title, xlabel=across, ylabel=up)
+    axes.set(title=title, xlabel=across)
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=across in ("epoch", "step")))
     if rates:
         axes.yaxis.set_major_formatter(PERCENT)

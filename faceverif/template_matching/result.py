@@ -61,7 +61,7 @@ class TemplateResult:
     seconds: float
     versions: dict[str, str]
     git_commit: str | None
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[str, ...]
 
     @cached_property
     def fallback(self) -> NDArray[np.bool_]:

@@ -67,7 +67,7 @@ class SearchResult:
     seconds: float
     versions: dict[str, str]
     git_commit: str | None
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[str, ...]
 
     @property
     def protocol(self) -> SearchProtocol:

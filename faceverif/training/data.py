@@ -7,7 +7,7 @@ import os
 import signal
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import cv2
@@ -54,9 +54,9 @@ class TrainingPhotos:
     labels: NDArray[np.int64]
     identities: tuple[str, ...]
     held_out: NDArray[np.int64]
-    exclusions: ExclusionList | None = None
-    least_quality: Mapping[str, float] = field(default_factory=dict)
-    below_quality: int = 0
+    exclusions: ExclusionList | None
+    least_quality: Mapping[str, float]
+    below_quality: int
 
     @property
     def sha256(self) -> str:

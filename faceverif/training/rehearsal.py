@@ -42,7 +42,7 @@ class Pace:
     step_s: float
     loss: float
     peak_mb: int | None
-    plain_step_s: float | None = None
+    plain_step_s: float | None
 
 
 @dataclass(frozen=True)

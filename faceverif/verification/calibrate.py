@@ -33,7 +33,7 @@ class WrittenCalibration:
 
     calibration: Calibration
     path: Path
-    unreadable: tuple[str, ...] = ()
+    unreadable: tuple[str, ...]
 
     def text(self) -> str:
         """A line per threshold, for a terminal."""

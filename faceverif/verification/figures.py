@@ -121,13 +121,12 @@ def verification_panels(pairs: ScoredPairs) -> list[Panel]:
     ]
 
 
-def roc_panel(rocs: Mapping[str, Roc], *, styles: Mapping[str, LineStyle], name: str = "roc") -> Panel:
+def roc_panel(rocs: Mapping[str, Roc], *, styles: Mapping[str, LineStyle]) -> Panel:
     """TAR over FAR, as steps, on a logarithmic FAR axis that ends where the impostor pairs end.
 
     Args:
         rocs: model -> its curve; one model needs no name.
         styles: model -> how it is drawn.
-        name: of the panel.
     """
     figure, axes = new_panel()
     smallest = _far_axis(axes, rocs.values())
@@ -147,10 +146,10 @@ def roc_panel(rocs: Mapping[str, Roc], *, styles: Mapping[str, LineStyle], name:
     axes.yaxis.set_major_formatter(PERCENT)
     axes.set(title="ROC", ylabel="true accept rate")
     _name_lines(axes, rocs, above=False)
-    return Panel(name, figure, _roc_told(rocs), marks)
+    return Panel("roc", figure, _roc_told(rocs), marks)
 
 
-def det_panel(rocs: Mapping[str, Roc], *, styles: Mapping[str, LineStyle], name: str = "det") -> Panel:
+def det_panel(rocs: Mapping[str, Roc], *, styles: Mapping[str, LineStyle]) -> Panel:
     """FRR over FAR, both logarithmic, with the line on which they meet; arguments as of `roc_panel`."""
     figure, axes = new_panel()
     left = _far_axis(axes, rocs.values())
@@ -168,7 +167,7 @@ def det_panel(rocs: Mapping[str, Roc], *, styles: Mapping[str, LineStyle], name:
     axes.set(title="DET", ylabel="false reject rate")
     _name_lines(axes, rocs, above=True)
     errors = "; ".join(f"{model or 'equal error rate'} {_eer_text(roc)}" for model, roc in rocs.items())
-    return Panel(name, figure, f"False reject rate over false accept rate; the rates meet at: {errors}.")
+    return Panel("det", figure, f"False reject rate over false accept rate; the rates meet at: {errors}.")
 
 
 def scores_panel(pairs: ScoredPairs) -> Panel:

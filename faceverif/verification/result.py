@@ -100,7 +100,7 @@ class VerificationResult:
     seconds: float
     versions: dict[str, str]
     git_commit: str | None
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[str, ...]
     groups: tuple[GroupRates, ...] = ()
     discard: DiscardReport | None = None
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -103,9 +103,9 @@ class Recognised:
     layout: Layout
     config: dict[str, Any]
     state: dict[str, Tensor]
-    unknown: tuple[str, ...] = field(default=())
-    left_out: tuple[str, ...] = field(default=())
-    places: Prefixes = field(default_factory=dict)
+    unknown: tuple[str, ...]
+    left_out: tuple[str, ...]
+    places: Prefixes
 
     def in_file(self, key: str) -> str:
         """What the publishers call a tensor of ours."""
