@@ -173,10 +173,7 @@ def _search_tab(visits: Visits, point: gr.Slider) -> gr.HTML:
 
 def _reports_tab(visits: Visits) -> None:
     folder = gr.Textbox(
-        visits.runs,
-        label="A folder of runs on this machine",
-        interactive=visits.own_machine,
-        elem_id="runs",
+        visits.runs, label="A folder of runs on this machine", interactive=visits.own_machine, elem_id="runs"
     )
     listing = gr.Button("List the reports", elem_id="list-reports")
     shown = gr.HTML(elem_id="reports")

@@ -35,8 +35,7 @@ def duplicates(left: People, right: People | None = None) -> Pairs:
     others = left if right is None else right
     alike = pairs_from(_ALIKE, left.embeddings, None if right is None else right.embeddings)
     scores = np.array(
-        [pixel_correlation(_small(left, i), _small(others, j)) for i, j, _ in alike.rows()],
-        dtype=np.float32,
+        [pixel_correlation(_small(left, i), _small(others, j)) for i, j, _ in alike.rows()], dtype=np.float32
     )
     order = np.argsort(-scores, kind="stable")
     order = order[scores[order] >= _CORRELATION]

@@ -37,12 +37,7 @@ from faceverif.audit.questions import (
 )
 from faceverif.audit.report import AUDIT_NAME, EXCLUSIONS_NAME, PICTURES_NAME, write_audit_report
 from faceverif.audit.result import Audit
-from faceverif.audit.thresholds import (
-    EXPECTED_RULE,
-    match_threshold,
-    refuse_unfit,
-    stranger_threshold,
-)
+from faceverif.audit.thresholds import EXPECTED_RULE, match_threshold, refuse_unfit, stranger_threshold
 from faceverif.models import Embedder
 from faceverif.provenance import result_versions
 from faceverif.verification.collapse import collapse_warning, different_photos

@@ -155,11 +155,4 @@ def noisy_labels(labels: Tensor, *, classes: int, share: float, seed: int) -> Te
     return noisy
 
 
-__all__ = [
-    "PIXEL_STATISTICS",
-    "ImageFiles",
-    "ImageSet",
-    "Images",
-    "PixelStatistics",
-    "load_image_sets",
-]
+__all__ = ["PIXEL_STATISTICS", "ImageFiles", "ImageSet", "Images", "PixelStatistics", "load_image_sets"]

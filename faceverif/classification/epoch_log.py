@@ -15,15 +15,7 @@ from faceverif.training.logs.step_figures import StepFigures
 from faceverif.training.wsoftmax_warnings import OppositeEmbeddings
 
 METRICS_NAME = "metrics.csv"
-_COLUMNS = (
-    "epoch",
-    "loss",
-    "accuracy",
-    "all_negative",
-    "evaluation_error",
-    "learning_rate",
-    "images_per_s",
-)
+_COLUMNS = ("epoch", "loss", "accuracy", "all_negative", "evaluation_error", "learning_rate", "images_per_s")
 
 
 class EpochLog:

@@ -114,14 +114,7 @@ def _kept(path: Path) -> RunOutputs | None:
             dense = int(arrays.pop("dense_parameters"))
             drawn: dict[str, Any] = {part: _drawn_in(arrays, part) for part in _DRAWN}
             return RunOutputs(dense_parameters=dense, **drawn, **arrays)
-    except (
-        OSError,
-        EOFError,
-        KeyError,
-        ValueError,
-        TypeError,
-        zipfile.BadZipFile,
-    ):
+    except (OSError, EOFError, KeyError, ValueError, TypeError, zipfile.BadZipFile):
         return None
 
 

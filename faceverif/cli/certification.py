@@ -95,13 +95,7 @@ def certify(
         text = certify_images(model[0], out, smoothing=smoothing, images=count)
     else:
         text = certify_pairs(
-            model[0],
-            out,
-            data=data,
-            protocol=protocol,
-            threshold=threshold,
-            smoothing=smoothing,
-            pairs=count,
+            model[0], out, data=data, protocol=protocol, threshold=threshold, smoothing=smoothing, pairs=count
         )
     typer.echo(f"{text}\nreport: {out / 'report.html'}")
 

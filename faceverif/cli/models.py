@@ -67,10 +67,7 @@ def fit_head(
     ] = "lgm",
     override: Annotated[
         list[str] | None,
-        typer.Option(
-            "--set",
-            help="Replace a setting: --set data.held_out_per_identity=2. May be repeated.",
-        ),
+        typer.Option("--set", help="Replace a setting: --set data.held_out_per_identity=2. May be repeated."),
     ] = None,
     device: Device = "auto",
 ) -> None:
@@ -90,8 +87,7 @@ def fit_head(
 
 def export_model_file(
     model: Annotated[
-        Path,
-        typer.Option("--model", callback=names_model, help="Folder of a run or of an imported model."),
+        Path, typer.Option("--model", callback=names_model, help="Folder of a run or of an imported model.")
     ],
     to: Annotated[
         Target,
@@ -100,8 +96,7 @@ def export_model_file(
         ),
     ],
     out: Annotated[
-        Path,
-        typer.Option("--out", help="The .onnx or .pt2 file, new; its model card is written beside it."),
+        Path, typer.Option("--out", help="The .onnx or .pt2 file, new; its model card is written beside it.")
     ],
     half: Annotated[bool, typer.Option("--half", help="Store weights as float16: half the size.")] = False,
     int8: Annotated[

@@ -29,8 +29,7 @@ NewRun = Annotated[
 _MODEL_NAMES = ("--model", "--run", "--onnx")
 _ANY_MODEL = "Folder of a run or of an imported model, or an .onnx file"
 Model = Annotated[
-    list[Path],
-    typer.Option(*_MODEL_NAMES, callback=one_model, metavar="<path>", help=f"{_ANY_MODEL}."),
+    list[Path], typer.Option(*_MODEL_NAMES, callback=one_model, metavar="<path>", help=f"{_ANY_MODEL}.")
 ]
 OptionalModel = Annotated[
     list[Path] | None,
@@ -109,15 +108,13 @@ Overrides = Annotated[
 Resume = Annotated[
     bool,
     typer.Option(
-        "--resume",
-        help="Refuse a --run without a checkpoint; with one, the same command continues anyway.",
+        "--resume", help="Refuse a --run without a checkpoint; with one, the same command continues anyway."
     ),
 ]
 DryRun = Annotated[
     bool,
     typer.Option(
-        "--dry-run",
-        help="Check everything, measure a few steps, print what the run needs; write nothing.",
+        "--dry-run", help="Check everything, measure a few steps, print what the run needs; write nothing."
     ),
 ]
 AllowPartial = Annotated[

@@ -14,17 +14,7 @@ from data_prep.fetching.known_sets import KNOWN_SETS, find_known_set
 from data_prep.printed_command import printed_command
 from data_prep.progress import say
 from faceverif.cli.checks import THIS_MACHINE, can_be_folder, can_hold_photos, exists, known_detector, made_by
-from faceverif.cli.options import (
-    Device,
-    Flip,
-    Model,
-    On,
-    OnnxOutput,
-    OutDir,
-    Preprocess,
-    Workers,
-    engine_on,
-)
+from faceverif.cli.options import Device, Flip, Model, On, OnnxOutput, OutDir, Preprocess, Workers, engine_on
 
 
 def align(
@@ -116,10 +106,7 @@ def data_check(
 
 
 def data_fetch(
-    name: Annotated[
-        str,
-        typer.Argument(help=f"One of {', '.join(KNOWN_SETS)}."),
-    ],
+    name: Annotated[str, typer.Argument(help=f"One of {', '.join(KNOWN_SETS)}.")],
     out: Annotated[Path | None, typer.Option("--out", help="Folder for it; default: data/NAME.")] = None,
     accept: Annotated[
         bool, typer.Option("--accept", help="Fetch it: you have read the terms and accept them.")

@@ -65,10 +65,7 @@ CleanPhotos = Annotated[
 
 
 def calibrate_rejection(
-    model: FolderOfModel,
-    data: CleanPhotos = None,
-    trained_on: TrainedOn = None,
-    device: Device = "auto",
+    model: FolderOfModel, data: CleanPhotos = None, trained_on: TrainedOn = None, device: Device = "auto"
 ) -> None:
     """Score clean photos and store the scores with the model, for `faceverif compare --reject`."""
     choose_device(device)
@@ -114,8 +111,7 @@ FalseAcceptRate = Annotated[
     float, typer.Option(min=0, max=1, help="False accept rate whose calibrated threshold decides.")
 ]
 AttackSettings = Annotated[
-    list[str] | None,
-    typer.Option("--set", help="A setting of the attack: --set steps=100. May be repeated."),
+    list[str] | None, typer.Option("--set", help="A setting of the attack: --set steps=100. May be repeated.")
 ]
 AttackSeed = Annotated[int, typer.Option(min=0, help="Of what is random in the attack.")]
 

@@ -8,9 +8,7 @@ from typing import Annotated
 import typer
 
 from faceverif.cli.checks import can_be_file, can_be_folder, can_hold_photos, made_by
-from faceverif.cli.options import (
-    DataDir,
-)
+from faceverif.cli.options import DataDir
 
 
 def demo(

@@ -13,15 +13,7 @@ from data_prep.printed_command import printed_command
 from data_prep.progress import say
 from faceverif.cli.checks import can_be_folder, load_checked, made_by
 from faceverif.cli.configs import refuse_other_command
-from faceverif.cli.options import (
-    ConfigFile,
-    Device,
-    DryRun,
-    NewRun,
-    OutDir,
-    Overrides,
-    Resume,
-)
+from faceverif.cli.options import ConfigFile, Device, DryRun, NewRun, OutDir, Overrides, Resume
 from faceverif.extras import require_extra
 from faceverif.torchrun import is_first_process
 

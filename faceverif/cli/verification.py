@@ -221,12 +221,7 @@ def verify(
 
 
 def _task_of_templates(
-    data: Path,
-    protocol: Path | None,
-    options: VerificationOptions,
-    *,
-    score: Score,
-    pooling: Pooling | None,
+    data: Path, protocol: Path | None, options: VerificationOptions, *, score: Score, pooling: Pooling | None
 ) -> TemplateTask | None:
     """What there is to do with IJB's lists; None where the protocol is another one, or a suite is run.
 

@@ -25,11 +25,7 @@ TABLE_NAME = "table"
 
 
 def run_experiment(
-    path: Path,
-    out: Path,
-    *,
-    only: Sequence[str] = (),
-    overrides: Sequence[str] = (),
+    path: Path, out: Path, *, only: Sequence[str] = (), overrides: Sequence[str] = ()
 ) -> Table:
     """Train all runs of a table that have not finished, and write the table after each.
 

@@ -45,10 +45,7 @@ class ExportRequest:
         self._refuse_unfit_file()
         if self.precision == "int8" and self.target != "onnx":
             raise InputError(
-                "--int8",
-                "is for ONNX Runtime",
-                got=f"--to {self.target}",
-                fix="Use --to onnx, or --half.",
+                "--int8", "is for ONNX Runtime", got=f"--to {self.target}", fix="Use --to onnx, or --half."
             )
         if self.protocol is not None and self.data is None:
             raise InputError(

@@ -72,13 +72,7 @@ class SubcenterArcFaceHead(Head):
     by_class = frozenset({"weight", "visits", "visits_before"})
 
     def __init__(
-        self,
-        *,
-        classes: int,
-        embedding_dim: int,
-        scale: float,
-        margin_rad: float,
-        centres_per_class: int,
+        self, *, classes: int, embedding_dim: int, scale: float, margin_rad: float, centres_per_class: int
     ) -> None:
         require_margin_rad(margin_rad)
         require_positive("scale", scale)

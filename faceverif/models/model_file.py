@@ -123,11 +123,7 @@ def save_model(
             name: tensor.to(stored_as) if tensor.is_floating_point() else tensor
             for name, tensor in tensors.items()
         }
-    about = {
-        "backbone": dict(backbone_config),
-        "preprocessing": asdict(spec),
-        "provenance": dict(provenance),
-    }
+    about = {"backbone": dict(backbone_config), "preprocessing": asdict(spec), "provenance": dict(provenance)}
     _FILES.write(path, tensors, about)
 
 

@@ -21,18 +21,7 @@ ACCENT = "#1d4ed8"
 GENUINE = "#0f766e"
 IMPOSTOR = "#c2570c"
 # Okabe and Ito's eight colours for colour-blind readers, and two more for ten classes.
-COLOURS = (
-    "#0072b2",
-    "#e69f00",
-    "#009e73",
-    "#cc79a7",
-    "#d55e00",
-    "#56b4e9",
-    "#8a7500",
-    "#5b3a8e",
-    AXIS,
-    INK,
-)
+COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#8a7500", "#5b3a8e", AXIS, INK)
 
 _STYLE: dict[Any, Any] = {
     "axes.axisbelow": True,

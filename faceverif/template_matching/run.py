@@ -80,11 +80,7 @@ def write_result(result: TemplateResult, out: Path) -> None:
 
 
 def _measured(
-    embedder: Embedder,
-    task: TemplateTask,
-    embedded: EmbeddedTemplates,
-    *,
-    start: float,
+    embedder: Embedder, task: TemplateTask, embedded: EmbeddedTemplates, *, start: float
 ) -> TemplateResult:
     pairs = task.protocol.pairs
     scores = with_certain_errors(template_scores(embedded.unit, pairs), pairs, task.photos.without_crop)

@@ -14,11 +14,7 @@ from data_prep.dataset.exclusions import exclusions_text
 from data_prep.errors import printable_lines
 from data_prep.ijb import SearchProtocol
 from faceverif.identification import metrics as rules
-from faceverif.identification.metrics import (
-    RANKS,
-    TARGET_FPIRS,
-    IdentificationMetrics,
-)
+from faceverif.identification.metrics import RANKS, TARGET_FPIRS, IdentificationMetrics
 from faceverif.identification.result import point_json
 from faceverif.report.numbers import percent
 from faceverif.template_matching.task import SearchTask

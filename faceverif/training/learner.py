@@ -69,11 +69,7 @@ class Learner(OneStep[Batch]):
         if teacher is not None:
             refuse_unfit(teacher, model.backbone, config)
         super().__init__(
-            config,
-            fabric,
-            model,
-            steps_per_epoch=steps_per_epoch,
-            parts=config.training.accumulate,
+            config, fabric, model, steps_per_epoch=steps_per_epoch, parts=config.training.accumulate
         )
         self.teacher = teacher
         self.result = model.backbone

@@ -277,8 +277,4 @@ class TrainingRun(EpochLoop[Batch]):
         return TorchEmbedder(self.learner.result, self.spec, name=name, provenance=self.folder.provenance)
 
     def _place(self) -> dict[str, float]:
-        return {
-            "step": self.step,
-            "epoch": self.step / self.steps_per_epoch,
-            "seconds": self.folder.seconds,
-        }
+        return {"step": self.step, "epoch": self.step / self.steps_per_epoch, "seconds": self.folder.seconds}

@@ -27,11 +27,7 @@ def build_optimizer(config: OptimizerConfig, model: nn.Module) -> torch.optim.Op
     ]
     if isinstance(config, SGDConfig):
         return torch.optim.SGD(
-            groups,
-            lr=config.learning_rate,
-            momentum=config.momentum,
-            nesterov=config.nesterov,
-            fused=True,
+            groups, lr=config.learning_rate, momentum=config.momentum, nesterov=config.nesterov, fused=True
         )
     kind = torch.optim.Adam if isinstance(config, AdamConfig) else torch.optim.AdamW
     return kind(groups, lr=config.learning_rate, fused=True)

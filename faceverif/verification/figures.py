@@ -114,11 +114,7 @@ def roc_points(roc: Roc) -> list[RocPoint]:
 def verification_panels(pairs: ScoredPairs) -> list[Panel]:
     """ROC, DET and scores."""
     rocs = {"": pairs.roc()}
-    return [
-        roc_panel(rocs, styles={"": _ALONE}),
-        det_panel(rocs, styles={"": _ALONE}),
-        scores_panel(pairs),
-    ]
+    return [roc_panel(rocs, styles={"": _ALONE}), det_panel(rocs, styles={"": _ALONE}), scores_panel(pairs)]
 
 
 def roc_panel(rocs: Mapping[str, Roc], *, styles: Mapping[str, LineStyle]) -> Panel:

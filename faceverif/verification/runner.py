@@ -89,12 +89,7 @@ def evaluate(
 
 
 def verify(
-    embedder: Embedder,
-    data: Path,
-    protocol: Path,
-    *,
-    out: Path,
-    options: VerificationOptions,
+    embedder: Embedder, data: Path, protocol: Path, *, out: Path, options: VerificationOptions
 ) -> VerificationResult:
     """Run a protocol and write result, scores, figures and report into a folder.
 

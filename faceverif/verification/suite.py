@@ -25,12 +25,7 @@ JSON_NAME = "suite.json"
 
 
 def verify_suite(
-    embedder: Embedder,
-    suite: Path,
-    data: Sequence[Path],
-    *,
-    out: Path,
-    options: VerificationOptions,
+    embedder: Embedder, suite: Path, data: Sequence[Path], *, out: Path, options: VerificationOptions
 ) -> SuiteTable:
     """Run the protocols that are there; each photo is embedded once, also where two protocols share it.
 
@@ -58,11 +53,7 @@ def verify_suite(
         for title, plan in planned.items():
             photos = embedded[plan.dataset.root]
             result = evaluate(
-                photos,
-                plan.protocol,
-                subtract_mean=options.subtract_mean,
-                found=plan.photos,
-                fitted=fitted,
+                photos, plan.protocol, subtract_mean=options.subtract_mean, found=plan.photos, fitted=fitted
             )
             write_result(result, out / folders[title])
             results[title] = result

@@ -139,9 +139,4 @@ def _filled_backbone(found: Recognised, config: Any, pixels: Pixels, *, file: Pa
 
 
 def _incomplete(file: Path, found: Recognised, why: str, *, fix: str = _VARIANT) -> InputError:
-    return InputError(
-        "FILE",
-        f"must hold the whole {found.name}",
-        got=f"{file}: {why}",
-        fix=fix,
-    )
+    return InputError("FILE", f"must hold the whole {found.name}", got=f"{file}: {why}", fix=fix)

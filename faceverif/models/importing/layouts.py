@@ -346,9 +346,7 @@ _LEARNT_SCALE = replace(
     "MagFace give --preprocess bgr-255",
 )
 _ADAFACE = Layout(
-    ("body.0.res_layer.0.weight", "input_layer.0.weight", "output_layer.3.weight"),
-    _adaface,
-    _SYMMETRIC_BGR,
+    ("body.0.res_layer.0.weight", "input_layer.0.weight", "output_layer.3.weight"), _adaface, _SYMMETRIC_BGR
 )
 # AdaFace's checkpoints hold it as "model". Without that it may also come from those who use the same code.
 _BARE_IR = replace(

@@ -45,10 +45,7 @@ def split_at(backbone: nn.Module, layer: str) -> Split:
     if len(found) != 1:
         raise _unfit(f"{layer}, which is run {len(found)} times")
     (cut,) = found
-    return Split(
-        fx.GraphModule(backbone, _before(graph, cut)),
-        fx.GraphModule(backbone, _behind(graph, cut)),
-    )
+    return Split(fx.GraphModule(backbone, _before(graph, cut)), fx.GraphModule(backbone, _behind(graph, cut)))
 
 
 class _Tracer(fx.Tracer):

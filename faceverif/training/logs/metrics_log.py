@@ -73,10 +73,7 @@ class MetricsLog:
 
     def write(self, row: Mapping[str, float]) -> None:
         """Append a row and show its figures; step, epoch and seconds say where they belong."""
-        with (
-            naming_full_disk(self._path),
-            self._path.open("a", newline="", encoding="utf-8") as file,
-        ):
+        with naming_full_disk(self._path), self._path.open("a", newline="", encoding="utf-8") as file:
             csv.DictWriter(file, self._columns).writerow({key: _text(value) for key, value in row.items()})
         self.rows += 1
         figures = {

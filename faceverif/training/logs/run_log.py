@@ -30,9 +30,7 @@ class RunLog:
     def __init__(self, run: Path, config: RunConfig, *, writes: bool) -> None:
         self._run, self._config, self._writes = run, config, writes
         self.opposite = OppositeEmbeddings(
-            config,
-            normed=config.backbone.normed_embedding,
-            centred=config.backbone.centred_embedding,
+            config, normed=config.backbone.normed_embedding, centred=config.backbone.centred_embedding
         )
         self._interval = Interval()
         self._earlier_rows: int | None = None

@@ -17,13 +17,7 @@ from numpy.typing import NDArray
 from data_prep.errors import few
 from faceverif.intervals import NORMAL_QUANTILE_95, wilson_interval
 from faceverif.report.numbers import significant
-from faceverif.verification.groups.grouping import (
-    MIXED,
-    MIXED_RULE,
-    UNKNOWN,
-    UNKNOWN_RULE,
-    Grouping,
-)
+from faceverif.verification.groups.grouping import MIXED, MIXED_RULE, UNKNOWN, UNKNOWN_RULE, Grouping
 from faceverif.verification.roc import OperatingPoint
 
 FEWEST_PAIRS = 30
