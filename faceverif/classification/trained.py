@@ -11,13 +11,11 @@ from faceverif.classification.classifier import Classifier
 from faceverif.classification.config import ClassificationConfig
 from faceverif.config.reading import validate_config
 from faceverif.heads import Head
-from faceverif.images.labelled import as_pixels
 from faceverif.models.location import MODEL_OPTION
 from faceverif.models.sealed_tensors import ModelFormat
 
 MODEL_NAME = "model.safetensors"
 _FILES = ModelFormat("faceverif.classifier", command="faceverif classify", run="classification run")
-_PORTION = 500
 
 
 class TrainedClassifier(nn.Module):
@@ -57,19 +55,6 @@ class TrainedClassifier(nn.Module):
     def forward(self, pixels: Tensor) -> Tensor:
         """Margin-free logits, (batch, classes), of pixels in [0, 1], (batch, C, H, W)."""
         return self.head.logits(self.network(pixels))
-
-    def embed(self, images: Tensor) -> Tensor:
-        """Raw embeddings, (N, dim) float32 on the CPU, of any number of images, (N, C, H, W) uint8."""
-        device = next(self.network.parameters()).device
-        with torch.no_grad():
-            portions = [self.network(as_pixels(portion.to(device))) for portion in images.split(_PORTION)]
-        return torch.cat(portions).float().cpu()
-
-    def logits(self, images: Tensor) -> Tensor:
-        """Margin-free logits, (N, classes) float32 on the CPU, of images, (N, C, H, W) uint8."""
-        device = next(self.network.parameters()).device
-        with torch.no_grad():
-            return self.head.logits(self.embed(images).to(device)).cpu()
 
 
 def save_classifier(

@@ -158,9 +158,7 @@ def test_the_loaded_classifier_is_the_trained_one(whole: Path) -> None:
     _, test = load_image_sets(classifier.config.data, classifier.config.seed)
     images = test.read(torch.arange(len(test)))
     predictions = predict(classifier.network, classifier.head, test)
-    assert torch.equal(classifier.embed(images), predictions.embeddings)
-    torch.testing.assert_close(classifier.logits(images), predictions.logits)
-    torch.testing.assert_close(classifier(images[:8] / 255), predictions.logits[:8])
+    torch.testing.assert_close(classifier(images / 255), predictions.logits)
     figures = measure_predictions(predictions, classifier.head, seed=classifier.config.seed)
     written = json.loads((whole / "result.json").read_text())["metrics"]
     assert figures.pop("mean_angle_deg") == pytest.approx(written.pop("mean_angle_deg"))
