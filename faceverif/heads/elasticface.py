@@ -11,7 +11,7 @@ from data_prep.errors import InputError
 from faceverif.checked_tensors import require_not_negative
 from faceverif.heads.angular import AngularHead
 from faceverif.heads.arcface import LARGEST_MARGIN_RAD, require_margin_rad, turned_cosine
-from faceverif.sharding.collectives import gathered, processes
+from faceverif.sharding.collectives import gathered, own_rank, processes
 
 Assignment = Literal["random", "by_angle"]
 
@@ -115,8 +115,7 @@ class _ElasticHead(AngularHead):
             cosines = own_cosines.detach()
             whole = gathered(cosines) if self.sharding is None else self.over_processes(cosines)
             margins = by_angle(margins, whole)
-        own = torch.distributed.get_rank() if shares > 1 else 0
-        return margins.chunk(shares)[own]
+        return margins.chunk(shares)[own_rank() if shares > 1 else 0]
 
 
 class ElasticArcFaceHead(_ElasticHead):

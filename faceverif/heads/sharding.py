@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from data_prep.errors import InputError
 from faceverif.heads.base import Head, HeadOutput
-from faceverif.sharding.collectives import gathered, processes, total
+from faceverif.sharding.collectives import gathered, own_rank, processes, total
 from faceverif.sharding.logits import ShardedLogits
 from faceverif.sharding.own_class import OwnClass
 from faceverif.sharding.shard import ClassShard
@@ -49,8 +49,7 @@ class ShardedOutput(HeadOutput):
         values, classes = gathered(found).unflatten(0, (processes(), 2)).unbind(dim=1)
         best, process = values.max(dim=0)
         winners = classes.gather(0, process[None]).squeeze(0).long()
-        own = torch.distributed.get_rank() if processes() > 1 else 0
-        return best.chunk(processes())[own], winners.chunk(processes())[own]
+        return best.chunk(processes())[own_rank()], winners.chunk(processes())[own_rank()]
 
 
 @dataclass(frozen=True)

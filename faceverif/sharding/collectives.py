@@ -26,6 +26,11 @@ def processes() -> int:
     return 1
 
 
+def own_rank() -> int:
+    """Which of them this process is, from 0."""
+    return distributed.get_rank() if processes() > 1 else 0
+
+
 def total(tensor: Tensor) -> Tensor:
     """The sum over all processes; its gradient is the sum of their gradients."""
     return tensor if processes() == 1 else cast(Tensor, _Total.apply(tensor))

@@ -15,7 +15,7 @@ from faceverif.criteria import Criterion
 from faceverif.heads.sharding import sharded_names
 from faceverif.penalties import Penalty
 from faceverif.process_sums import sum_over_processes
-from faceverif.sharding.collectives import processes
+from faceverif.sharding.collectives import own_rank
 from faceverif.sharding.shard import ClassShard
 
 
@@ -50,7 +50,7 @@ def own_state(module: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tenso
     The first process takes the sums, and the others begin theirs anew.
     """
     shards = _shards(module)
-    begun_anew = _sums(module) if processes() > 1 and distributed.get_rank() else set()
+    begun_anew = _sums(module) if own_rank() else set()
     return {
         name: torch.zeros_like(tensor) if name in begun_anew else _own(tensor, shards.get(name))
         for name, tensor in state.items()
