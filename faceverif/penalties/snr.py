@@ -163,7 +163,7 @@ class SNR(Penalty):
         # So it does not train on mps, which has no float64.
         self.register_buffer("gathered", torch.zeros(3, classes, dtype=torch.float64))
         self.register_buffer("epochs", torch.zeros((), dtype=torch.int64))
-        self._waiting: bool | None = None if start_after_epochs else False
+        self._waiting: bool | None = None  # not known yet
         self.register_load_state_dict_pre_hook(_count_epochs_of_earlier_versions)
         self.register_load_state_dict_post_hook(_ask_again)
 
@@ -202,13 +202,13 @@ class SNR(Penalty):
     def _waits(self) -> bool:
         """Whether it has not started yet; the device is asked once in an epoch."""
         if self._waiting is None:
-            self._waiting = int(self.epochs) < self.start_after_epochs
+            self._waiting = self.start_after_epochs > 0 and int(self.epochs) < self.start_after_epochs
         return self._waiting
 
     def end_epoch(self) -> None:
         """Count it, and set the thresholds from it where epochs do."""
         self.epochs += 1
-        self._waiting = None if self.start_after_epochs else False
+        self._waiting = None
         if self.update == "epoch":
             self._take_over()
 
@@ -269,7 +269,7 @@ def _refuse_single_samples(counts: Tensor) -> None:
 
 def _ask_again(module: nn.Module, _: Any) -> None:
     """Another state has another count of epochs."""
-    module._waiting = None if module.start_after_epochs else False  # type: ignore[assignment]
+    module._waiting = None  # type: ignore[assignment]
 
 
 def _count_epochs_of_earlier_versions(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
