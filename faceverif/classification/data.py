@@ -11,8 +11,8 @@ from torch import Tensor
 
 from data_prep.errors import InputError, few
 from faceverif.classification.data_section import ImageDataConfig
-from faceverif.classification.sources import PIXEL_STATISTICS, PixelStatistics, read_images
-from faceverif.images.labelled import ImageFiles, Images, ImageSet
+from faceverif.classification.sources import read_images
+from faceverif.images.labelled import Images
 
 # One stream of random numbers for each use, so that one setting leaves the other's choice as it was.
 _HELD_OUT, _LABEL_NOISE = 1, 2
@@ -153,6 +153,3 @@ def noisy_labels(labels: Tensor, *, classes: int, share: float, seed: int) -> Te
     noisy = labels.clone()
     noisy[wrong] = (labels[wrong] + away) % classes
     return noisy
-
-
-__all__ = ["PIXEL_STATISTICS", "ImageFiles", "ImageSet", "Images", "PixelStatistics", "load_image_sets"]

@@ -45,13 +45,8 @@ class RemainingBatches(Sampler[list[int]]):
     def __init__(
         self, photos: int, *, batch_size: int, steps: tuple[int, int], seed: int, share: tuple[int, int]
     ) -> None:
-        self.photos, self.batch_size, self.steps, self.seed, self.share = (
-            photos,
-            batch_size,
-            steps,
-            seed,
-            share,
-        )
+        self.photos, self.batch_size, self.steps = photos, batch_size, steps
+        self.seed, self.share = seed, share
 
     def __len__(self) -> int:
         return self.steps[1] - self.steps[0]

@@ -51,9 +51,10 @@ class BasicBlock(nn.Module):
             *_normed(channels, width, stride=stride), nn.ReLU(), *_normed(width, width, stride=1)
         )
         self.shortcut: nn.Module = nn.Identity()
-        if channels != width:
-            thrifty = Subsampled(stride, width - channels)
-            self.shortcut = _projection(channels, width, stride) if projects else thrifty
+        if channels != width and projects:
+            self.shortcut = _normed(channels, width, stride=stride, kernel_px=1)
+        elif channels != width:
+            self.shortcut = Subsampled(stride, width - channels)
 
     def forward(self, features: Tensor) -> Tensor:
         """(batch, channels, height, width) -> (batch, width, height / stride, width / stride)."""
@@ -77,9 +78,6 @@ class Subsampled(nn.Module):
         return F.pad(features[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.zeros))
 
 
-def _normed(channels: int, width: int, *, stride: int) -> nn.Sequential:
-    return nn.Sequential(convolution(channels, width, 3, stride=stride, bias=False), nn.BatchNorm2d(width))
-
-
-def _projection(channels: int, width: int, stride: int) -> nn.Sequential:
-    return nn.Sequential(convolution(channels, width, 1, stride=stride, bias=False), nn.BatchNorm2d(width))
+def _normed(channels: int, width: int, *, stride: int, kernel_px: int = 3) -> nn.Sequential:
+    layer = convolution(channels, width, kernel_px, stride=stride, bias=False)
+    return nn.Sequential(layer, nn.BatchNorm2d(width))

@@ -28,14 +28,9 @@ class Interval:
 
     @classmethod
     def of(cls, sums: Mapping[str, float]) -> Interval:
-        """The interval that gave that state."""
-        return cls(
-            int(sums["steps"]),
-            loss=sums["loss"],
-            accuracy=sums["accuracy"],
-            all_negative=sums.get("all_negative", 0.0),  # earlier versions did not measure it
-            gradient_norm=sums["gradient_norm"],
-        )
+        """The interval that gave that state; earlier versions did not measure `all_negative`."""
+        others = {key: value for key, value in sums.items() if key != "steps"}
+        return cls(int(sums["steps"]), **others)
 
     def add(self, figures: StepFigures, *, seconds: float) -> None:
         """Count a step in, which took so long."""
