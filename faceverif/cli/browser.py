@@ -10,7 +10,7 @@ import typer
 from data_prep.device import choose_device
 from data_prep.progress import say
 from faceverif.cli.checks import exists
-from faceverif.cli.options import Device, OnnxOutput, OptionalModel, Preprocess
+from faceverif.cli.options import Device, OnnxOutput, OptionalModel, Preprocess, chosen_model
 from faceverif.extras import require_extra
 
 _USUAL_RUNS = Path("runs")
@@ -40,10 +40,9 @@ def app(
     """
     from faceverif.address import Address, listen
     from faceverif.app.uploads import temporary_uploads
-    from faceverif.models import model_or_shipped
 
     require_extra("app", "gradio", field="app")
-    chosen = model_or_shipped(model[0] if model else None)
+    chosen = chosen_model(model)
     with listen(Address(host, port)) as listening, temporary_uploads() as uploads:
         address = Address(host, listening.getsockname()[1])
         choose_device(device)

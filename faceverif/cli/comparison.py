@@ -17,7 +17,16 @@ from data_prep.device import choose_device
 from data_prep.errors import InputError
 from data_prep.progress import say
 from faceverif.cli.checks import can_be_file, exists
-from faceverif.cli.options import Device, OnnxOutput, OptionalModel, Preprocess, RejectAt, Thresholds
+from faceverif.cli.options import (
+    DecidingFar,
+    Device,
+    OnnxOutput,
+    OptionalModel,
+    Preprocess,
+    RejectAt,
+    Thresholds,
+    chosen_model,
+)
 
 if TYPE_CHECKING:
     from faceverif.verification.compare import Comparer
@@ -41,9 +50,7 @@ def compare(
     model: OptionalModel = None,
     preprocess: Preprocess = None,
     output: OnnxOutput = None,
-    far: Annotated[
-        float, typer.Option(min=0, max=1, help="False accept rate whose calibrated threshold decides.")
-    ] = 0.01,
+    far: DecidingFar = 0.01,
     thresholds: Thresholds = None,
     reject: RejectAt = None,
     out: Annotated[
@@ -60,12 +67,11 @@ def compare(
 
     The exit code is 0 whatever the decision is. With --pairs it is 1 if a row could not be compared.
     """
-    from faceverif.models import model_or_shipped
     from faceverif.verification.photo_pairs import read_photo_pairs
 
     request = ComparisonRequest(first, second, pairs, reject, out, as_json, as_csv)
     listed = None if pairs is None else read_photo_pairs(pairs)
-    chosen = model_or_shipped(model[0] if model else None)
+    chosen = chosen_model(model)
     choose_device(device)
 
     from faceverif.verification.compare import Comparer

@@ -23,6 +23,7 @@ from faceverif.cli.options import (
     PoolingName,
     Preprocess,
     Thresholds,
+    chosen_model,
 )
 from faceverif.template_matching.options import DEFAULT_POOLING
 
@@ -77,10 +78,10 @@ def rank(
     To find the person on a photo of your own, use `faceverif identify`.
     """
     from data_prep.ijb import find_ijb_files
-    from faceverif.models import load_embedder, model_or_shipped
+    from faceverif.models import load_embedder
     from faceverif.template_matching.task import SearchTask, refuse_options_of_templates
 
-    chosen = model_or_shipped(model[0] if model else None)
+    chosen = chosen_model(model)
     if protocol is not None and gallery is probes is None and (files := find_ijb_files(protocol)) is not None:
         weights = pooling or DEFAULT_POOLING
         task = SearchTask.of(files, data, weights, flip=flip, allow_partial=allow_partial)
@@ -142,10 +143,9 @@ def identify(
     The exit code is 0 whatever the answer is. With several photos it is 1 if one could not be searched.
     """
     from faceverif.cli.naming import print_answers, refuse_unclear_answer
-    from faceverif.models import model_or_shipped
 
     refuse_unclear_answer(as_json=as_json, as_csv=as_csv, strangers=strangers, thresholds=thresholds)
-    chosen = model_or_shipped(model[0] if model else None)
+    chosen = chosen_model(model)
     choose_device(device)
 
     from faceverif.identification.identify import Identifier

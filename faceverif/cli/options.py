@@ -82,6 +82,9 @@ Thresholds = Annotated[
         help="Thresholds by `faceverif calibrate --out`; default: those with the model.",
     ),
 ]
+DecidingFar = Annotated[
+    float, typer.Option("--far", min=0, max=1, help="False accept rate whose calibrated threshold decides.")
+]
 RejectAt = Annotated[
     float | None,
     typer.Option(
@@ -141,6 +144,13 @@ On = Annotated[
         "that runs on this machine; else one is started here.",
     ),
 ]
+
+
+def chosen_model(named: list[Path] | None) -> Path:
+    """The model that an option names; without one, that of the package."""
+    from faceverif.models.location import model_or_shipped
+
+    return model_or_shipped(named[0] if named else None)
 
 
 def engine_on(on: str, *, here: Engine, device: str | None, workers: int = 0) -> Engine:

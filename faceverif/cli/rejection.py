@@ -11,7 +11,16 @@ from data_prep.device import choose_device
 from data_prep.errors import InputError
 from data_prep.printed_command import printed_command
 from faceverif.cli.checks import can_be_file, exists, load_checked, made_by, some_models
-from faceverif.cli.options import Device, FolderOfModel, OnnxOutput, OptionalModel, OutDir, Preprocess
+from faceverif.cli.options import (
+    DecidingFar,
+    Device,
+    FolderOfModel,
+    OnnxOutput,
+    OptionalModel,
+    OutDir,
+    Preprocess,
+    chosen_model,
+)
 
 if TYPE_CHECKING:
     from faceverif.recogniser import Recogniser
@@ -107,9 +116,6 @@ Sources = Annotated[
         "file that was not written by `faceverif export` must be imported first.",
     ),
 ]
-FalseAcceptRate = Annotated[
-    float, typer.Option(min=0, max=1, help="False accept rate whose calibrated threshold decides.")
-]
 AttackSettings = Annotated[
     list[str] | None, typer.Option("--set", help="A setting of the attack: --set steps=100. May be repeated.")
 ]
@@ -127,14 +133,13 @@ def attack(
     goal: Goal = "impersonation",
     epsilon: Epsilon = None,
     source: Sources = None,
-    far: FalseAcceptRate = 0.01,
+    far: DecidingFar = 0.01,
     settings: AttackSettings = None,
     seed: AttackSeed = 0,
     device: Device = "auto",
 ) -> None:
     """Attack a photo through its alignment, save it, and test whether the saved photo still deceives."""
     from faceverif.config.reading import override_settings
-    from faceverif.models import model_or_shipped
     from robustness.config.chosen import AttackRequest
 
     given: dict[str, Any] = {}
@@ -144,7 +149,7 @@ def attack(
     AttackRequest(
         name, goal, epsilon=epsilon, settings=given, threshold=0.0, reference=reference, source=source or None
     ).section()
-    path = model_or_shipped(model[0] if model else None)
+    path = chosen_model(model)
     choose_device(device)
 
     from faceverif.recogniser import Recogniser

@@ -8,8 +8,17 @@ import typer
 
 from data_prep.device import choose_device
 from data_prep.progress import say
-from faceverif.cli.options import Device, OnnxOutput, OptionalModel, Preprocess, RejectAt, Thresholds
+from faceverif.cli.options import (
+    Device,
+    OnnxOutput,
+    OptionalModel,
+    Preprocess,
+    RejectAt,
+    Thresholds,
+    chosen_model,
+)
 from faceverif.extras import require_extra
+from faceverif.serving.limits import Limits
 
 
 def serve(
@@ -30,24 +39,24 @@ def serve(
         str, typer.Option(help="Address to listen on; 0.0.0.0: every one of this machine.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0: any that is free.")] = 8000,
-    body_mb: Annotated[int, typer.Option("--body-mb", min=1, help="Largest request, in megabytes.")] = 20,
+    body_mb: Annotated[
+        int, typer.Option("--body-mb", min=1, help="Largest request, in megabytes.")
+    ] = Limits.body_mb,
     per_minute: Annotated[
         int, typer.Option("--per-minute", min=0, help="Requests a minute from one address; 0: any number.")
-    ] = 600,
+    ] = Limits.requests_per_minute,
     waiting: Annotated[
         int, typer.Option(min=1, help="Requests in work at a time; more are refused with status 503.")
-    ] = 64,
+    ] = Limits.waiting,
     device: Device = "auto",
 ) -> None:
     """Answer over HTTP: compare two photos, embed one. Needs the extra `serve`."""
     require_extra("serve", "fastapi", "fastapi_offline", "python_multipart", "uvicorn", field="serve")
     from faceverif.address import Address, listen
-    from faceverif.models import model_or_shipped
-    from faceverif.serving.limits import Limits
     from faceverif.serving.server import run
 
     limits = Limits(body_mb=body_mb, requests_per_minute=per_minute, waiting=waiting)
-    chosen = model_or_shipped(model[0] if model else None)
+    chosen = chosen_model(model)
     address = Address(host, port)
     with listen(address) as listening:
         choose_device(device)

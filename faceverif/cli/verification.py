@@ -21,6 +21,7 @@ from faceverif.cli.options import (
     OutDir,
     PoolingName,
     Preprocess,
+    chosen_model,
     engine_on,
 )
 from faceverif.template_matching.options import DEFAULT_POOLING, Pooling
@@ -55,11 +56,11 @@ def embed(
 ) -> None:
     """Embed every crop of an aligned data set."""
     from data_prep.work.here import ThisProcess
-    from faceverif.models import load_embedder, model_or_shipped
+    from faceverif.models import load_embedder
 
     engine = engine_on(on, here=ThisProcess(), device=device)
     device = "auto" if engine.outlasts else device  # of this process, which then embeds a few crops only
-    chosen = model_or_shipped(model[0] if model else None)
+    chosen = chosen_model(model)
     embedder = load_embedder(chosen, preprocess=preprocess, output=output, device=device)
 
     from faceverif.verification.embedding_file import embed_to_file
@@ -184,7 +185,7 @@ def verify(
     device: Device = "auto",
 ) -> None:
     """Verify pairs of photos by a protocol or a suite: accuracy, AUC, EER, TAR at FAR, and a report."""
-    from faceverif.models import load_embedder, model_or_shipped
+    from faceverif.models import load_embedder
 
     _refuse_unclear_task(data, protocol, suite)
     refuse_unfitted_score(score, fit, subtract_mean=subtract_mean)
@@ -203,7 +204,7 @@ def verify(
     templates = _task_of_templates(data[0], protocol, options, score=score, pooling=pooling)
     if templates is None:
         _refuse_unfit_list(data[0], protocol, options)
-    chosen = model_or_shipped(model[0] if model else None)
+    chosen = chosen_model(model)
     say(f"verifying {chosen if model else 'the model of the package'} by {protocol or suite}: {out}")
     embedder = load_embedder(chosen, preprocess=preprocess, output=output, device=device)
 
@@ -301,14 +302,14 @@ def calibrate(
     device: Device = "auto",
 ) -> None:
     """Set the thresholds of any model for false accept rates, for `faceverif compare`."""
-    from faceverif.models import load_embedder, model_or_shipped
+    from faceverif.models import load_embedder
 
     options = VerificationOptions(flip=flip, allow_partial=allow_partial)
     if not model and out is None:
         fix = "Give a file that `faceverif compare --calibration` is to read: --out thresholds.json"
         raise InputError("--out", "must be given for the model of the package", got="nothing", fix=fix)
     _refuse_unfit_list(data, protocol, options)
-    chosen = model_or_shipped(model[0] if model else None)
+    chosen = chosen_model(model)
     embedder = load_embedder(chosen, preprocess=preprocess, output=output, device=device)
 
     from faceverif.verification.calibrate import calibrate as set_thresholds

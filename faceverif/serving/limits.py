@@ -21,7 +21,7 @@ class Limits:
         upload_s: seconds in which a body must have arrived.
     """
 
-    body_mb: float = 20
+    body_mb: int = 20
     requests_per_minute: int = 600
     waiting: int = 64
     upload_s: float = 60.0
@@ -29,7 +29,7 @@ class Limits:
     @property
     def body_bytes(self) -> int:
         """The largest body in bytes."""
-        return int(self.body_mb * 1e6)
+        return self.body_mb * 1_000_000
 
 
 class RateLimit:
