@@ -33,7 +33,7 @@ def read_index(path: Path, records: RecordFile) -> RecordIndex:
     """What a `.idx` file says; empty without such a file.
 
     Raises:
-        InputError: a line is no number and offset, or a number or an offset comes twice.
+        InputError: it lists nothing, a line is no number and offset, or a number or an offset comes twice.
     """
     if not path.exists():
         return RecordIndex(np.empty(0, np.int64), np.empty(0, np.int64))
@@ -42,6 +42,8 @@ def read_index(path: Path, records: RecordFile) -> RecordIndex:
         raise unfit_index(records.path, "it is larger than the .rec, or no file")
     parts = [_numbers(lines, records.path) for lines in _lines(path)]
     numbers, offsets = np.concatenate([np.empty((0, 2), np.int64), *parts]).T
+    if not len(numbers):
+        raise unfit_index(records.path, "an empty file")
     order = np.argsort(offsets, kind="stable")
     numbers, offsets = numbers[order], offsets[order]
     # A number or an offset that comes twice would make photos appear twice, or never.

@@ -134,6 +134,7 @@ def test_a_huge_record_is_refused_before_it_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
+        ("", "got an empty file. Fetch both again, or remove the .idx"),
         ("0\t0\n1\t40\n", "3 of the 4 photos missing"),
         ("0 0 0\n", "the line b'0 0 0'"),
         ("../../etc/passwd\t0\n", "the line"),
