@@ -43,6 +43,7 @@ from data_prep.progress import say
 from data_prep.repeated_text import numbered
 from data_prep.sources import SourcePhoto, recordio, webdataset
 from data_prep.sources.base import PhotoColumns
+from data_prep.sources.other_forms import AS_FILES
 from data_prep.sources.record_file import RecordFile
 from data_prep.sources.shard_file import read_span
 from data_prep.sources.shard_index import DETAILS, ShardPhotos, shards_in_storage
@@ -50,9 +51,6 @@ from data_prep.sources.webdataset import read_details, read_shards
 from data_prep.storage import RemoteFile, address_of, files_at, read_ranges, refuse_changed
 
 _AT_ONCE = 2**16  # rows
-_AS_FILES = (
-    "`faceverif align` reads no Parquet: write the pictures as files, in a folder per person, and align that."
-)
 
 
 def load_aligned(path: Path, *, field: str = "data") -> AlignedDataset:
@@ -286,7 +284,7 @@ def _digest(about: Mapping[str, Any], table: pa.Table, checksums: NDArray[np.uin
 
 def _of_parquet(path: Path, files: Sequence[RemoteFile], *, field: str) -> AlignedDataset:
     photos = read_rows(path, files, field=field, way_out="Write these rows again, or leave them out.")
-    header = _taken_over(path, photos, field=field, fix=_AS_FILES)
+    header = _taken_over(path, photos, field=field, fix=AS_FILES)
     crops = replace(photos.crops, crop_px=header.crop_px)
     return AlignedDataset(path, header, _table(path, photos), crops, files=(), digest=photos.sha256)
 

@@ -18,6 +18,7 @@ from data_prep.sources import (
     webdataset,
 )
 from data_prep.sources.base import Listing, Skipped, SourceFormat, SourcePhoto
+from data_prep.sources.other_forms import way_out
 from data_prep.walk import left_by_the_system
 
 __all__ = ["FORMATS", "Listing", "Skipped", "SourcePhoto", "find_format", "list_source"]
@@ -36,7 +37,6 @@ FORMATS: tuple[SourceFormat, ...] = (
     folder.FORMAT,
 )
 _DEEPEST = 3
-_ARCHIVES = (".zip", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar")
 
 
 def find_format(source: Path) -> tuple[SourceFormat, Path] | None:
@@ -60,14 +60,10 @@ def list_source(source: Path) -> Listing[SourcePhoto]:
             "SOURCE",
             f"must be a folder or file of photos: {'; '.join(known.description for known in FORMATS)}",
             got=source,
-            fix="Unpack it, and give the folder." if _is_archive(source) else "Check the path.",
+            fix=way_out([source.name]),
         )
     known, place = found
     return known.list_photos(place)
-
-
-def _is_archive(source: Path) -> bool:
-    return source.is_file() and source.name.lower().endswith(_ARCHIVES)
 
 
 def _nested(source: Path) -> Iterator[Path]:

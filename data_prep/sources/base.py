@@ -6,7 +6,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar, overload
 
@@ -84,6 +84,10 @@ class Skipped:
 
     def __len__(self) -> int:
         return sum(map(len, self._names.values()))
+
+    def names(self) -> Iterator[str]:
+        """Of all of them."""
+        return chain.from_iterable(self._names.values())
 
     def text(self) -> str:
         """How many, why, and some names; empty where nothing was skipped."""

@@ -17,6 +17,7 @@ from data_prep.sources.base import (
     name_below,
     picture_files,
 )
+from data_prep.sources.other_forms import way_out
 from data_prep.sources.people_folders import named_by_folders
 
 
@@ -46,7 +47,7 @@ def list_photos(source: Path) -> Listing[FilePhoto]:
     paths = list(picture_files(source, skipped))
     if not paths:
         found = f"none in {source}" + (f" ({skipped.text()})" if len(skipped) else "")
-        raise InputError("SOURCE", "must hold photos", got=found, fix="Check the path.")
+        raise InputError("SOURCE", "must hold photos", got=found, fix=way_out(skipped.names()))
     photos = _named(source, paths)
     if all(photo.identity is None for photo in photos):
         _refuse_part_of_celeba(source, paths[0])

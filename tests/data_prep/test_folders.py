@@ -119,8 +119,23 @@ def test_a_flat_folder_and_a_single_photo(tmp_path: Path) -> None:
         list_source(put(tmp_path / "texts", "1.txt"))
     with pytest.raises(InputError, match="must be a folder or file of photos"):
         list_source(tmp_path / "texts/1.txt")
-    with pytest.raises(InputError, match="Unpack it, and give the folder"):
-        list_source(put(tmp_path, "lfw.zip") / "lfw.zip")
+
+
+@pytest.mark.parametrize(
+    ("name", "fix"),
+    [
+        ("lfw.zip", "Unpack the archive, and give its folder."),
+        (
+            "train-00000.parquet",
+            "`faceverif align` reads no Parquet: write .* Crops that are aligned already",
+        ),
+    ],
+)
+def test_photos_in_another_form_are_told_with_the_way_out(tmp_path: Path, name: str, fix: str) -> None:
+    source = put(tmp_path / "set", name)
+    for given, got in ((source, f"none in .*{name}"), (source / name, str(source / name))):
+        with pytest.raises(InputError, match=f"got {got}.*{fix}"):
+            list_source(given)
 
 
 def test_notes_are_skipped_and_named(tmp_path: Path) -> None:
