@@ -105,7 +105,7 @@ def _sentences(rows: Sequence[Row], words: _Words, *, rate: float) -> str:
             f"No attack with a limited change has finished, so nothing is known of what it takes to {fool}."
         )
     if (most := _most(attacks)) < _ENOUGH:
-        texts.append(f"No attack was tried on more than {most:,}, so these shares are rough.")
+        texts.append(f"No attack was tried on more than {most:,} {words.right}, so these shares are rough.")
     return " ".join(texts)
 
 

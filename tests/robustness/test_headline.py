@@ -143,7 +143,7 @@ def test_the_headline_says_last_that_few_images_were_attacked(tmp_path: Path) ->
     for images, rough in ((32, True), (34, False)):  # nine tenths of them are right
         few = replace(made, record=made.record.model_copy(update={"images": images}))
         assert said(few).endswith(", so these shares are rough.") == rough
-    assert "No attack was tried on more than 29, so" in said(
+    assert "No attack was tried on more than 29 images that it classifies correctly, so" in said(
         replace(made, record=made.record.model_copy(update={"images": 32}))
     )
 
