@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import permutations
@@ -73,34 +73,41 @@ def check_masking(findings: Sequence[Finding]) -> list[Check]:
     return [
         Check(*whose, name, *verdict)
         for whose, group in groups.items()
-        for name, verdict in _verdicts(group, checks_for(whose[-1])).items()
+        for name, verdict in _verdicts(group, whose[-1]).items()
     ]
 
 
-def _verdicts(
-    findings: Sequence[Finding], checks: Mapping[str, CheckFunction]
-) -> dict[str, tuple[Verdict, str]]:
+def _verdicts(findings: Sequence[Finding], goal: PairGoal | None) -> dict[str, tuple[Verdict, str]]:
     """Name of the check -> what it says of one training; only the first is about images that are wrong."""
     attackable = [finding for finding in findings if finding.attackable]
     nothing: tuple[Verdict, str] = ("not run", "no image is right before an attack")
+    checks = checks_for(goal, tried=_names(attackable))
     verdicts = {name: check(attackable) if attackable else nothing for name, check in checks.items()}
     return verdicts | {_RIGHT: _mostly_right(findings)}
 
 
-def checks_for(goal: PairGoal | None) -> dict[str, CheckFunction]:
+def checks_for(goal: PairGoal | None, *, tried: Collection[str] | None = None) -> dict[str, CheckFunction]:
     """Name -> check, of images of the classes (None) or of pairs.
 
     There is one check for each attack that an attack of the registry declares itself no weaker than.
+
+    Args:
+        goal: of the attacks.
+        tried: their names; a check of two attacks is left out where one is not among them. None: all.
     """
-    return _FIXED | (_declared(ATTACKS) if goal is None else _declared(PAIR_ATTACKS))
+    attacks: Mapping[str, type[Attack] | type[PairAttack]] = ATTACKS if goal is None else PAIR_ATTACKS
+    return _FIXED | _declared(attacks, attacks if tried is None else tried)
 
 
-def _declared(attacks: Mapping[str, type[Attack] | type[PairAttack]]) -> dict[str, CheckFunction]:
+def _declared(
+    attacks: Mapping[str, type[Attack] | type[PairAttack]], tried: Collection[str]
+) -> dict[str, CheckFunction]:
     """The checks that attacks ask for by their traits."""
     return {
         f"{strong} is no weaker than {weak}": partial(_no_weaker, strong=strong, weak=weak)
         for strong, attack in attacks.items()
         for weak in sorted(attack.traits.no_weaker_than)
+        if strong in tried and weak in tried
     }
 
 
@@ -168,6 +175,9 @@ def _no_weaker(findings: Sequence[Finding], *, strong: str, weak: str) -> tuple[
 
 def _gradients_help(findings: Sequence[Finding]) -> tuple[Verdict, str]:
     strong, weak = _with(findings, lambda its: its.strong), _with(findings, lambda its: its.black_box)
+    for kind, there in (("attack of many gradient steps", strong), ("black-box attack", weak)):
+        if not there:
+            return "not run", f"no {kind} has finished"
     return _at_least(strong, weak, missing="attacks of many gradient steps and black-box attacks")
 
 
@@ -247,7 +257,7 @@ _FIXED: dict[str, CheckFunction] = {
     "attacks that know the detector have no fewer undetected successes": _detector_known_helps,
     "a larger epsilon has no fewer undetected successes": _size_helps_undetected,
 }
-CHECKS: dict[str, CheckFunction] = _FIXED | _declared(ATTACKS) | _declared(PAIR_ATTACKS)
+CHECKS: dict[str, CheckFunction] = checks_for(None) | checks_for("impersonation")
 
 
 def _success(finding: Finding) -> float:
@@ -298,6 +308,10 @@ def _growing(findings: Sequence[Finding]) -> Iterator[tuple[Finding, Finding]]:
         same = (small.trial.label, small.trial.norm) == (large.trial.label, large.trial.norm)
         if same and 0 < small.trial.epsilon < large.trial.epsilon:
             yield small, large
+
+
+def _names(findings: Sequence[Finding]) -> set[str]:
+    return {finding.trial.attack.name for finding in findings if finding.trial.attack}
 
 
 def _named(findings: Sequence[Finding], name: str) -> list[Finding]:

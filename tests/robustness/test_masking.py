@@ -116,6 +116,22 @@ def test_a_check_without_its_attacks_is_not_run(tmp_path: Path) -> None:
     assert set(found.values()) == {"not run"}
 
 
+def test_what_is_missing_is_said_and_attacks_that_were_not_tried_are_not_named(tmp_path: Path) -> None:
+    found = texts(
+        finding("fgsm", 0.1, [True, False], tmp_path),
+        finding("pgd", 0.2, [True, False], tmp_path),
+    )
+    assert {name for name in found if "is no weaker than" in name} == {
+        "pgd is no weaker than fgsm",
+        "white box is no weaker than black box",
+    }
+    assert found["pgd is no weaker than fgsm"] == ("not run", "pgd and fgsm have no size in common")
+    box = "white box is no weaker than black box"
+    assert found[box] == ("not run", "no black-box attack has finished")
+    square = finding("square", 0.1, [True, False], tmp_path)
+    assert texts(square)[box] == ("not run", "no attack of many gradient steps has finished")
+
+
 def test_only_images_that_both_were_tried_on_are_compared(tmp_path: Path) -> None:
     """PGD saw two images, and fooled both; FGSM fooled one of these, and two others."""
     found = verdicts(
