@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -138,7 +139,7 @@ def known_models(
     """The models that the attacker knows: the sources if they are given, else the model itself.
 
     Raises:
-        InputError: an empty list of sources.
+        InputError: an empty list of sources, or one that holds a model twice, which would weigh more.
     """
     if source is None:
         return [model]
@@ -147,7 +148,20 @@ def known_models(
     sources = [as_recogniser(each, argument="source") for each in source]
     if not sources:
         raise InputError("source", "must hold a model", got="none", fix="Leave it out to attack the model.")
+    _refuse_twice(sources)
     return sources
+
+
+def _refuse_twice(sources: Sequence[Recogniser]) -> None:
+    counts = Counter((each.embedder.sha256, each.embedder.preprocessing, each.flip) for each in sources)
+    for each in sources:
+        if counts[each.embedder.sha256, each.embedder.preprocessing, each.flip] > 1:
+            raise InputError(
+                "source",
+                "must hold different models",
+                got=f"{each.embedder.name} twice",
+                fix="Name each once.",
+            )
 
 
 def _refuse_other_crops(sources: Sequence[Recogniser], model: Recogniser) -> None:

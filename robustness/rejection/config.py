@@ -219,9 +219,10 @@ class RejectionConfig(Section):
         return self
 
     def _counted(self) -> Iterator[tuple[str, Sequence[object]]]:
-        """Lists whose entries each have rows or files of their own; one that stands twice would count twice.
+        """Lists in which what stands twice would count twice, in rows, in files or in a mean.
 
-        The same training twice would be a mean over two, without any spread.
+        The same training twice would be a mean over two, without any spread; the same source twice would
+        weigh more than the others.
         """
         yield "rates", self.rates
         yield "controls.changes", self.controls.changes
@@ -229,6 +230,8 @@ class RejectionConfig(Section):
         for place, model in enumerate(self.models):
             yield f"models.{place}.seeds", model.seeds
             yield f"models.{place}.runs", [run.resolve() for run in model.runs]
+        for key, attack in self._attacks_by_key():
+            yield f"{key}.source", attack.source_models
 
     def _attacks_by_key(self) -> Iterator[tuple[str, AttackSection]]:
         """Every attack with its key path."""

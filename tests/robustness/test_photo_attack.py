@@ -141,6 +141,7 @@ def test_photos_are_aligned_first(tmp_path: Path) -> None:
         ((ONE, OTHER), {"model": "gone"}, "^model: there is no such file or folder; got gone"),
         ((ONE, OTHER), {"model": MODEL.embedder}, "^model: must be a model by faceverif.load"),
         ((ONE, OTHER), {"source": ["gone"]}, "^source: there is no such file or folder; got gone"),
+        ((ONE, OTHER), {"source": [MODEL, MODEL]}, "^source: must hold different models; got .* twice"),
         ((ONE, OTHER), {"source": 5}, "^source: must be a model by faceverif.load"),
         ((ONE, OTHER), {"epsilon": "0.1"}, "^epsilon: must be a finite number; got '0.1'"),
         ((ONE, OTHER), {"threshold": float("nan")}, "^threshold: must be a finite number; got nan"),

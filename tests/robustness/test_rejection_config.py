@@ -98,6 +98,13 @@ PAIRS = {
         ({"controls": {"changes": ["noise", "noise"]}}, r"^controls\.changes: must differ; got noise twice"),
         ({"models": [TWO_SEEDS]}, r"^models\.0\.seeds: must differ; got 3 twice"),
         ({"models": [TWO_RUNS]}, r"^models\.0\.runs: must differ; got .*r twice"),
+        (
+            {
+                "attacks": [{"name": "transfer", "epsilons": [0.1], "source": ["l-gm", "l-gm"]}],
+                "published": [],
+            },
+            r"^attacks\.0\.source: must differ; got l-gm twice",
+        ),
         ({"pairs": PAIRS}, r"^pairs\.goals: must differ; got dodging twice"),
     ],
 )
