@@ -17,7 +17,7 @@ from faceverif.identification.metrics import (
     OpenSetCurve,
     Searches,
 )
-from faceverif.report.numbers import percent
+from faceverif.report.numbers import percent, rate_with_interval
 from faceverif.report.plotting import (
     ACCENT,
     GENUINE,
@@ -61,7 +61,7 @@ def cmc_panel(measured: IdentificationMetrics) -> Panel:
     marks = []
     for rank in across.tolist():
         low, high = cmc.interval(rank)
-        numbers = {"rank": str(rank), "identified": _with_interval(float(rate[rank - 1]), (low, high))}
+        numbers = {"rank": str(rank), "identified": rate_with_interval(float(rate[rank - 1]), (low, high))}
         marks.append(Mark(rank, float(rate[rank - 1]), numbers))
     misses = max(_LEAST_MISSES, 1 - float(rate[0]))
     axes.set_ylim(max(0.0, 1 - 1.3 * misses), 1 + 0.05 * misses)
@@ -141,11 +141,6 @@ def _numbers(point: IdentificationPoint) -> dict[str, str]:
     low, high = point.tpir_interval
     return {
         "threshold": f"{point.threshold:.4g}",
-        "FPIR": _with_interval(point.fpir, point.fpir_interval),
-        "FNIR": _with_interval(point.fnir, (1 - high, 1 - low)),
+        "FPIR": rate_with_interval(point.fpir, point.fpir_interval),
+        "FNIR": rate_with_interval(point.fnir, (1 - high, 1 - low)),
     }
-
-
-def _with_interval(rate: float, interval: tuple[float, float]) -> str:
-    low, high = interval
-    return f"{100 * rate:.3g} % ({100 * low:.3g} to {100 * high:.3g} %)"

@@ -13,6 +13,12 @@ def rate_text(rate: float) -> str:
     return f"{100 * rate:.3g} %"
 
 
+def rate_with_interval(rate: float, interval: tuple[float, float]) -> str:
+    """The same, with its interval behind it."""
+    low, high = interval
+    return f"{rate_text(rate)} ({100 * low:.3g} to {100 * high:.3g} %)"
+
+
 def significant(number: float, digits: int = 3) -> str:
     """A number in significant digits, a large one without an exponent; also a filter of the templates."""
     rounded = float(f"{number:.{digits}g}")

@@ -275,8 +275,4 @@ def _read_pairs(folder: Path) -> dict[bool, list[ShownPair]]:
 
 def picture_uri(path: Path) -> str:
     """A picture file as a data URI, so that a page is one file."""
-    return _uri(path.read_bytes(), _MIME[path.suffix])
-
-
-def _uri(data: bytes, mime: str) -> str:
-    return f"data:{mime};base64,{base64.b64encode(data).decode()}"
+    return f"data:{_MIME[path.suffix]};base64,{base64.b64encode(path.read_bytes()).decode()}"

@@ -94,14 +94,7 @@ class NoisyModel(nn.Module):
     def forward(
         self, pictures: Tensor, labels: Tensor, share: float, *teacher: TeacherOutput
     ) -> ObjectiveOutput:
-        """Loss and logits; see `AdversarialModel.forward`. The share makes no difference.
-
-        Args:
-            pictures: (batch, C, H, W), uint8, or pixels in [0, 1].
-            labels: (batch,) int64.
-            share: of an attack.
-            *teacher: the teacher's output for the clean batch, where there is a teacher.
-        """
+        """Loss and logits; arguments as of `AdversarialModel.forward`, whose share makes no difference."""
         clean = pixels_of(pictures)
         noisy = clean + self.sd * normal_like(clean)
         return _output_of(self.model, noisy, labels, *teacher)

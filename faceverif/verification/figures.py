@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from data_prep.json_object import read_json
 from faceverif.intervals import wilson_interval
-from faceverif.report.numbers import percent
+from faceverif.report.numbers import percent, rate_with_interval
 from faceverif.report.plotting import (
     ACCENT,
     FAINT,
@@ -87,10 +87,10 @@ class RocPoint:
 
     def numbers(self, *, far: str = "FAR", tar: str = "TAR") -> dict[str, str]:
         """Its numbers as text; `far` and `tar` name the two rates."""
-        rates = {far: (self.far, self.far_interval), tar: (self.tar, self.tar_interval)}
-        return {"threshold": f"{self.threshold:.4g}"} | {
-            name: f"{100 * rate:.3g} % ({100 * low:.3g} to {100 * high:.3g} %)"
-            for name, (rate, (low, high)) in rates.items()
+        return {
+            "threshold": f"{self.threshold:.4g}",
+            far: rate_with_interval(self.far, self.far_interval),
+            tar: rate_with_interval(self.tar, self.tar_interval),
         }
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from data_prep.errors import few
 from faceverif.intervals import NORMAL_QUANTILE_95, wilson_interval
-from faceverif.report.numbers import significant
+from faceverif.report.numbers import rate_with_interval, significant
 from faceverif.verification.groups.grouping import MIXED, MIXED_RULE, UNKNOWN, UNKNOWN_RULE, Grouping
 from faceverif.verification.roc import OperatingPoint
 
@@ -292,8 +292,5 @@ def _spread(errors: NDArray[np.int64], pairs: NDArray[np.int64]) -> NDArray[np.f
 def _rate_text(rate: Rate) -> str:
     if rate.interval is None or rate.rate is None:
         return "no pairs"
-    low, high = rate.interval
-    text = (
-        f"{rate.errors:,} of {rate.pairs:,}, {100 * rate.rate:.3g} % ({100 * low:.3g} to {100 * high:.3g} %)"
-    )
+    text = f"{rate.errors:,} of {rate.pairs:,}, {rate_with_interval(rate.rate, rate.interval)}"
     return text if rate.resolved else f"{text}, too few"
