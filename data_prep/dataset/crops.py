@@ -11,7 +11,9 @@ import cv2
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from PIL import Image
 
+from data_prep.atomic import written_whole
 from data_prep.errors import InputError
 from data_prep.photos import PhotoError, read_bytes
 from data_prep.picture_formats import declared_size
@@ -20,6 +22,7 @@ from data_prep.system_errors import is_refused
 Rows = Sequence[int] | NDArray[np.int64]
 
 _GAP_PX = 4
+_JPEG_QUALITY = 92
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,11 +160,12 @@ def decode_crop(content: bytes, crop_px: int) -> NDArray[np.uint8] | None:
     return np.asarray(cv2.cvtColor(crop, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
-def side_by_side(crops: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Crops, (n, crop_px, crop_px, 3), in one row, with white between them."""
+def save_side_by_side(crops: NDArray[np.uint8], path: Path) -> None:
+    """Write crops, (n, crop_px, crop_px, 3), in one row with white between them, as a PNG or JPEG."""
     gap = np.full((crops.shape[1], _GAP_PX, 3), 255, dtype=np.uint8)
     spaced = [part for crop in crops for part in (gap, crop)]
-    return np.hstack(spaced[1:])
+    with written_whole(path) as unfinished:
+        Image.fromarray(np.hstack(spaced[1:])).save(unfinished, quality=_JPEG_QUALITY)
 
 
 def centre_square(crops: NDArray[np.uint8], side_px: int) -> NDArray[np.uint8]:

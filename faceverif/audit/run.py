@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from data_prep.atomic import files_whole, written_whole
-from data_prep.dataset.crops import side_by_side
+from data_prep.atomic import files_whole
+from data_prep.dataset.crops import save_side_by_side
 from data_prep.dataset.exclusions import ExclusionList, write_exclusions
 from data_prep.dataset.manifest import AlignedDataset, Status
 from data_prep.dataset.packed import load_aligned
@@ -47,7 +46,6 @@ from faceverif.verification.scoring import normalised
 _EMBEDDINGS, _AGAINST, _JOINED_NAME = "embeddings", "against", "all.npy"
 _IN_MEMORY = 1_000_000  # photos: 2 GB at 512 numbers each
 _SHOWN = 24  # pictures per question
-_JPEG_QUALITY = 92
 
 
 @dataclass(frozen=True)
@@ -234,9 +232,7 @@ def _answer(answer: Answer, out: Path) -> dict[str, Any]:
 
 
 def _picture(suspicion: Suspicion, path: Path) -> dict[str, Any]:
-    crops = [people.crop(photo) for people, photo in suspicion.shown]
-    with written_whole(path) as unfinished:
-        Image.fromarray(side_by_side(np.stack(crops))).save(unfinished, quality=_JPEG_QUALITY)
+    save_side_by_side(np.stack([people.crop(photo) for people, photo in suspicion.shown]), path)
     return suspicion.exclusion._asdict() | {
         "photos": [people.photo_name(photo) for people, photo in suspicion.shown]
     }

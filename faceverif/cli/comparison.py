@@ -140,7 +140,7 @@ def print_comparison(
     """
     if listed is not None:
         return _print_pairs(request, comparer, listed)
-    from faceverif.verification.compare import save_side_by_side
+    from data_prep.dataset.crops import save_side_by_side
 
     guarded = None
     if request.reject is not None:

@@ -9,11 +9,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from data_prep.atomic import written_whole
 from data_prep.counted import counted
-from data_prep.dataset.crops import side_by_side
 from data_prep.detection.faces import POLICY
 from data_prep.errors import printable_lines
 from faceverif.models import Embedder, load_embedder
@@ -174,9 +171,3 @@ class Comparer:
         faces = [self.find(photo) for photo in (first, second)]
         one, other = self.embed(faces)
         return Comparison(faces, float(one @ other), self.point, self.calibration, self.embedder.name)
-
-
-def save_side_by_side(crops: NDArray[np.uint8], path: Path) -> None:
-    """Write (2, crop_px, crop_px, 3) crops as one PNG."""
-    with written_whole(path) as unfinished:
-        Image.fromarray(side_by_side(crops)).save(unfinished, format="PNG")

@@ -7,16 +7,12 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from data_prep.atomic import written_whole
-from data_prep.dataset.crops import side_by_side
+from data_prep.dataset.crops import save_side_by_side
 from data_prep.dataset.manifest import AlignedDataset
 from faceverif.verification.result import VerificationResult
 
 HARDEST = 8
-
-_JPEG_QUALITY = 92
 
 
 def hardest_pairs(result: VerificationResult, *, same: bool, count: int = HARDEST) -> NDArray[np.int64]:
@@ -37,6 +33,4 @@ def write_hardest_pairs(result: VerificationResult, folder: Path) -> None:
 
 def save_pair(dataset: AlignedDataset, rows: Sequence[int], path: Path) -> None:
     """Write the crops of two manifest rows, side by side, as a JPEG."""
-    crops = dataset.crops.read(np.array(rows))
-    with written_whole(path) as unfinished:
-        Image.fromarray(side_by_side(crops)).save(unfinished, quality=_JPEG_QUALITY)
+    save_side_by_side(dataset.crops.read(np.array(rows)), path)

@@ -11,13 +11,14 @@ from PIL import Image
 from small_faces import write_faces, write_pairs
 
 from data_prep.alignment import find_template
+from data_prep.dataset.crops import save_side_by_side
 from data_prep.errors import InputError
 from data_prep.protocols import protocol_alone
 from faceverif.backbones import build_backbone
 from faceverif.config.backbones import MobileFaceNetConfig
 from faceverif.models import MODEL_NAME, PreprocessingSpec, load_model, save_model
 from faceverif.verification.calibration import CalibratedPoint, Calibration, write_calibration
-from faceverif.verification.compare import Comparer, Comparison, save_side_by_side
+from faceverif.verification.compare import Comparer, Comparison
 from faceverif.verification.embeddings import EmbeddedPhotos
 from faceverif.verification.photo_faces import FoundFace
 from faceverif.verification.runner import evaluate
