@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping
 from enum import Enum
 from typing import Annotated, Any, get_args
 
@@ -105,6 +105,15 @@ def flat_settings(settings: Any, left_out: Collection[str] = (), path: str = "")
     return {
         key: leaf for child, value in children for key, leaf in flat_settings(value, left_out, child).items()
     }
+
+
+def leaves(settings: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    """Key path and value of all that is no mapping itself, as in head.margin; a list is one value."""
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from leaves(value, f"{path}{key}.")
+        else:
+            yield path + key, value
 
 
 def merged(settings: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

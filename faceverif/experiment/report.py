@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.json_object import read_json
+from faceverif.config.section import leaves
 from faceverif.experiment.config import ExperimentConfig
 from faceverif.experiment.figures import seeds_panel, series_panel
 from faceverif.experiment.table import Cell, Table
@@ -55,7 +56,7 @@ def write_experiment_report(table: Table, finished: Sequence[FinishedRun], out: 
 
 def case_axis(experiment: ExperimentConfig) -> tuple[str, dict[str, float]] | None:
     """The one setting by which the cases differ, and its value in each; None where it is no such number."""
-    settings = [(case.name, list(_leaves(case.settings))) for case in experiment.cases]
+    settings = [(case.name, list(leaves(case.settings))) for case in experiment.cases]
     if len(settings) < 2 or any(len(leaves) != 1 for _, leaves in settings):
         return None
     keys = {leaves[0][0] for _, leaves in settings}
@@ -164,11 +165,3 @@ def _machines(finished: Sequence[FinishedRun]) -> list[str]:
     described = [read_json(run.folder / "provenance.json").get("machine", {}) for run in finished]
     texts = [", ".join(f"{key} {value}" for key, value in machine.items()) for machine in described]
     return sorted({text for text in texts if text})
-
-
-def _leaves(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in settings.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value

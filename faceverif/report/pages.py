@@ -13,6 +13,7 @@ from markupsafe import Markup, escape
 from data_prep.atomic import write_text
 from data_prep.counted import counted
 from data_prep.dataset.exclusions import exclusions_text
+from faceverif.config.section import leaves
 from faceverif.report.contents import with_contents
 from faceverif.report.numbers import percent, significant
 
@@ -48,15 +49,12 @@ def _printable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()  # a path may hold bytes that are no text
 
 
-def flat_text(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+def flat_text(values: Mapping[str, Any]) -> dict[str, str]:
     """Nested mappings as one table, `a.b` -> text."""
-    rows: dict[str, str] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            rows |= flat_text(value, f"{prefix}{key}.")
-        else:
-            rows[prefix + key] = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-    return rows
+    return {
+        key: ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+        for key, value in leaves(values)
+    }
 
 
 def _grouped(count: int) -> str:

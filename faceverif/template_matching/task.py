@@ -54,8 +54,7 @@ class SearchTask(PoolingTask):
         """Read the lists and find their photos; arguments and errors as of `TemplateTask.of`."""
         dataset = load_aligned(data)
         protocol = load_search_protocol(lists, allow_partial=allow_partial)
-        there = photos_there(protocol.photos, dataset) if allow_partial else None
-        if there is not None and not there.all():
+        if allow_partial and not (there := photos_there(protocol.photos, dataset)).all():
             protocol = protocol.part(there)
         photos = PooledPhotos.of(protocol.photos, dataset, pooling=pooling)
         return cls(protocol=protocol, dataset=dataset, photos=photos, pooling=pooling, flip=flip)
@@ -86,8 +85,7 @@ class TemplateTask(PoolingTask):
         """
         dataset = load_aligned(data)
         protocol = load_template_protocol(lists, allow_partial=options.allow_partial)
-        there = photos_there(protocol.photos, dataset) if options.allow_partial else None
-        if there is not None and not there.all():
+        if options.allow_partial and not (there := photos_there(protocol.photos, dataset)).all():
             protocol = protocol.part(there)
         photos = PooledPhotos.of(protocol.photos, dataset, pooling=pooling)
         return cls(protocol=protocol, dataset=dataset, photos=photos, pooling=pooling, flip=options.flip)

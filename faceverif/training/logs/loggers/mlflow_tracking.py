@@ -11,6 +11,7 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # MLflow reads it whe
 
 from mlflow import MlflowClient
 
+from faceverif.config.section import leaves
 from faceverif.training.logs.loggers.base import PROJECT, remember, remembered
 
 
@@ -30,7 +31,7 @@ class MlflowLogger:
         known = self._client.get_experiment_by_name(name)
         experiment = self._client.create_experiment(name) if known is None else known.experiment_id
         begun = self._client.create_run(experiment, run_name=run.name).info.run_id
-        for key, value in _flat(settings):
+        for key, value in leaves(settings):
             self._client.log_param(begun, key, value)
         return remember(run, "mlflow", begun)
 
@@ -42,14 +43,3 @@ class MlflowLogger:
     def close(self) -> None:
         """See `Logger`."""
         self._client.set_terminated(self._id)
-
-
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    """Key paths and values, as in head.margin."""
-    found: list[tuple[str, Any]] = []
-    for key, value in settings.items():
-        if isinstance(value, Mapping):
-            found += _flat(value, f"{prefix}{key}.")
-        else:
-            found.append((prefix + key, value))
-    return found
