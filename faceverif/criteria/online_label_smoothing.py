@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from data_prep.errors import InputError
 from faceverif.criteria.base import Criterion
 from faceverif.criteria.cross_entropy import cross_entropy
-from faceverif.process_sums import sum_over_processes
+from faceverif.sharding.collectives import sum_over_processes
 
 # One soft label per class, each over all classes: 1.6 GB of float32 at this many, and as much to gather.
 _MOST_CLASSES = 20_000

@@ -8,7 +8,7 @@ from torch import Tensor
 from faceverif.checked_tensors import require_not_negative
 from faceverif.heads.angular import AngularHead
 from faceverif.heads.arcface import require_margin_rad, sine_of, turned_cosine
-from faceverif.process_sums import sum_over_processes
+from faceverif.sharding.collectives import sum_over_processes
 
 # What the authors add to the standard deviation before they divide by it.
 _SMALLEST_DEVIATION = 1e-3

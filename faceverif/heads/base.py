@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from faceverif.checked_tensors import refuse_bad_embeddings, valid_labels
 from faceverif.heads.moments import ClassMoments
-from faceverif.process_sums import sum_over_processes
+from faceverif.sharding.collectives import sum_over_processes
 
 if TYPE_CHECKING:
     from faceverif.heads.sharding import Sharding

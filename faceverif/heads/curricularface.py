@@ -10,7 +10,7 @@ from torch import Tensor
 from faceverif.heads.angular import AngularHead, replace_true_class
 from faceverif.heads.arcface import require_margin_rad, turned_cosine
 from faceverif.heads.base import HeadOutput
-from faceverif.process_sums import sum_over_processes
+from faceverif.sharding.collectives import sum_over_processes
 from faceverif.sharding.own_class import OwnClass
 
 # alpha of the running mean. The paper prints 0.99; the authors say that their code is right (their issue 8).

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from faceverif.penalties.base import EmbeddedBatch, Penalty
-from faceverif.process_sums import sum_over_processes
+from faceverif.sharding.collectives import sum_over_processes
 
 
 def center_penalty(embeddings: Tensor, centers: Tensor, labels: Tensor) -> Tensor:

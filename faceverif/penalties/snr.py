@@ -13,8 +13,7 @@ from faceverif.checked_tensors import check_later, require_not_negative
 from faceverif.heads import Head
 from faceverif.heads.sharding import ShardedOutput, sharding_of
 from faceverif.penalties.base import EmbeddedBatch, Penalty
-from faceverif.process_sums import sum_over_processes
-from faceverif.sharding.collectives import processes, total
+from faceverif.sharding.collectives import processes, sum_over_processes, total
 
 # A mean that meets its threshold would divide by zero.
 _SMALLEST_SQUARE = 1e-6

@@ -36,6 +36,11 @@ def total(tensor: Tensor) -> Tensor:
     return tensor if processes() == 1 else cast(Tensor, _Total.apply(tensor))
 
 
+def sum_over_processes(tensor: Tensor) -> Tensor:
+    """The sum over all processes, without a gradient."""
+    return tensor if processes() == 1 else _summed(tensor)
+
+
 def largest(tensor: Tensor) -> Tensor:
     """The elementwise maximum over all processes, without a gradient."""
     tensor = tensor.detach()

@@ -14,8 +14,7 @@ from torch import Tensor, distributed, nn
 from faceverif.criteria import Criterion
 from faceverif.heads.sharding import sharded_names
 from faceverif.penalties import Penalty
-from faceverif.process_sums import sum_over_processes
-from faceverif.sharding.collectives import own_rank
+from faceverif.sharding.collectives import own_rank, sum_over_processes
 from faceverif.sharding.shard import ClassShard
 
 

@@ -23,7 +23,7 @@ from faceverif.checked_tensors import DeferredChecks, valid_labels
 from faceverif.criteria.online_label_smoothing import OnlineLabelSmoothing
 from faceverif.heads import HEADS, biased_products, gaussian_densities
 from faceverif.heads.angular import AngularHead
-from faceverif.process_sums import sum_over_processes
+from faceverif.sharding.collectives import sum_over_processes
 
 CLASSES, DIM, BATCH = 5, 4, 8
 SIZES = {"classes": CLASSES, "embedding_dim": DIM}
