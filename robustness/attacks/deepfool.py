@@ -14,6 +14,9 @@ from robustness.attacks.through_foolbox import foolbox_attacks, run_foolbox
 from robustness.attacks.traits import Traits
 from robustness.config.attacks import DeepFoolConfig
 
+# How many of the most likely classes are tried, and the share by which the boundary is crossed.
+_CANDIDATES, _OVERSHOOT = 10, 0.02
+
 
 class DeepFool(Attack):
     """Moosavi-Dezfooli et al. (2016), Algorithm 2. Through foolbox.
@@ -22,20 +25,18 @@ class DeepFool(Attack):
 
     Args:
         steps: at most.
-        candidates: how many of the most likely classes are tried.
-        overshoot: share by which the boundary is crossed.
     """
 
     section = DeepFoolConfig
     traits = Traits(follows_gradients=True, many_steps=True)
     goals: ClassVar[frozenset[str]] = frozenset({"untargeted"})
 
-    def __init__(self, *, steps: int, candidates: int = 10, overshoot: float = 0.02) -> None:
-        self.steps, self.candidates, self.overshoot = steps, candidates, overshoot
+    def __init__(self, *, steps: int) -> None:
+        self.steps = steps
 
     def perturb(self, model: Watched, images: Tensor, goal: Goal, *, threat: ThreatModel) -> Tensor:
         """The shortest way found."""
         linf = threat.norm == "linf"
         method = foolbox_attacks.LinfDeepFoolAttack if linf else foolbox_attacks.L2DeepFoolAttack
-        attack = method(steps=self.steps, candidates=self.candidates, overshoot=self.overshoot)
+        attack = method(steps=self.steps, candidates=_CANDIDATES, overshoot=_OVERSHOOT)
         return run_foolbox(attack, model, images, goal, early_stop=threat.epsilon)

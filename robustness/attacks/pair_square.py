@@ -23,18 +23,15 @@ class PairSquare(PairAttack):
         queries: similarities that are told of each pair, at most.
         accept_from: the verification accepts a pair from this cosine on. The attack stops where the decision
             is as wanted; None: it uses all queries.
-        area: share of the image that the first squares cover.
     """
 
     section = SquareConfig
     traits = Traits(follows_gradients=False, many_steps=True)
     norms = SquareConfig.norms()
 
-    def __init__(
-        self, goal: PairGoal, *, queries: int, accept_from: float | None = None, area: float = 0.8
-    ) -> None:
+    def __init__(self, goal: PairGoal, *, queries: int, accept_from: float | None = None) -> None:
         super().__init__(goal)
-        self.queries, self.accept_from, self.area = queries, accept_from, area
+        self.queries, self.accept_from = queries, accept_from
 
     @classmethod
     def configured(cls, section: AttackSection, goal: PairGoal, known: Knowledge) -> Self:
@@ -50,4 +47,4 @@ class PairSquare(PairAttack):
             return enough - chase.take(which).gain(chase.network(versions))
 
         ask = chase.queries.limited(margin, images=len(probes), budget=self.queries)
-        return search_with_squares(ask, probes, threat=threat, queries=self.queries, area=self.area)
+        return search_with_squares(ask, probes, threat=threat, queries=self.queries)

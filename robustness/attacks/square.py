@@ -15,6 +15,7 @@ from robustness.queries import Answer
 
 # Shares of all queries after which the squares' area is halved: Andriushchenko et al. (2020), Sec. 5.
 _HALVED_AT = (0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)
+_AREA = 0.8  # share of the image that the first squares cover
 
 
 class Square(Attack):
@@ -24,15 +25,14 @@ class Square(Attack):
 
     Args:
         queries: forward passes per image, at most.
-        area: share of the image that the first squares cover.
     """
 
     section = SquareConfig
     traits = Traits(follows_gradients=False, many_steps=True)
     norms = SquareConfig.norms()
 
-    def __init__(self, *, queries: int, area: float = 0.8) -> None:
-        self.queries, self.area = queries, area
+    def __init__(self, *, queries: int) -> None:
+        self.queries = queries
 
     def perturb(self, model: Watched, images: Tensor, goal: Goal, *, threat: ThreatModel) -> Tensor:
         """The best found."""
@@ -41,12 +41,10 @@ class Square(Attack):
             return goal.take(which).margin(model(versions))
 
         ask = model.queries.limited(margin, images=len(images), budget=self.queries)
-        return search_with_squares(ask, images, threat=threat, queries=self.queries, area=self.area)
+        return search_with_squares(ask, images, threat=threat, queries=self.queries)
 
 
-def search_with_squares(
-    margin: Answer, images: Tensor, *, threat: ThreatModel, queries: int, area: float
-) -> Tensor:
+def search_with_squares(margin: Answer, images: Tensor, *, threat: ThreatModel, queries: int) -> Tensor:
     """Start with vertical stripes of +-epsilon, then set squares to +-epsilon, one sign per channel.
 
     Those that reduce the margin are kept. Images whose goal is reached are left alone.
@@ -56,7 +54,6 @@ def search_with_squares(
         images: (batch, C, H, W).
         threat: linf.
         queries: about each image, at most.
-        area: share of the image that the first squares cover.
 
     Returns:
         (batch, C, H, W), the best found.
@@ -69,7 +66,7 @@ def search_with_squares(
         left = (lowest >= 0).nonzero().squeeze(1)
         if not len(left):
             break
-        side = _side_px(query / queries, images, area=area)
+        side = _side_px(query / queries, images)
         tried = _with_squares(best[left], images[left], side_px=side, threat=threat)
         found = margin(tried, left)
         better = found < lowest[left]
@@ -77,10 +74,10 @@ def search_with_squares(
     return best
 
 
-def _side_px(progress: float, images: Tensor, *, area: float) -> int:
+def _side_px(progress: float, images: Tensor) -> int:
     height, width = images.shape[2:]
     halvings = sum(progress > share for share in _HALVED_AT)
-    side = round((area / 2**halvings * height * width) ** 0.5)
+    side = round((_AREA / 2**halvings * height * width) ** 0.5)
     return min(max(side, 1), height, width)
 
 

@@ -11,7 +11,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from data_prep.errors import InputError
-from robustness.attacked_model import AttackedModel
 from robustness.detectors.base import Detector, elsewhere
 from robustness.features import Features
 
@@ -23,26 +22,18 @@ class NearestNeighbours(Detector):
     """Distance to the k-th nearest clean embedding, all of unit length: Sun et al. (2022), Sec. 3.
 
     pytorch-ood finds the neighbour; the distance to it is taken here, where it has a gradient.
-
-    Args:
-        model: whose features it will see.
-        k: which neighbour counts.
     """
 
     needs_classes = False
     learnt = ("clean",)
     clean: Tensor
 
-    def __init__(self, model: AttackedModel, *, k: int = NEIGHBOUR) -> None:
-        super().__init__(model)
-        self.k = k
-
     def learn(self, clean: Features) -> None:
         """Keep the clean embeddings."""
-        if len(clean.labels) < self.k:
+        if len(clean.labels) < NEIGHBOUR:
             raise InputError(
                 "fit",
-                f"knn needs {self.k} training images or more",
+                f"knn needs {NEIGHBOUR} training images or more",
                 got=len(clean.labels),
                 fix="Raise fit, train on more images, or use another detector.",
             )
@@ -57,7 +48,7 @@ class NearestNeighbours(Detector):
 
     def _index(self) -> None:
         no_labels = torch.zeros(len(self.clean), dtype=torch.int64)
-        self._found = KNN(None, k=self.k).fit_features(self.clean, no_labels)
+        self._found = KNN(None, k=NEIGHBOUR).fit_features(self.clean, no_labels)
         # By default it starts one thread per core at every call, which takes longer than the search.
         self._found.knn.set_params(n_jobs=1)
 
@@ -65,7 +56,7 @@ class NearestNeighbours(Detector):
         """The distance."""
         unit = F.normalize(features.embeddings)
         neighbours = self._found.knn.kneighbors(
-            unit.detach().cpu().numpy(), n_neighbors=self.k, return_distance=False
+            unit.detach().cpu().numpy(), n_neighbors=NEIGHBOUR, return_distance=False
         )
         kth = self.clean[torch.from_numpy(neighbours[:, -1])]
         return torch.linalg.vector_norm(unit - elsewhere(kth, unit), dim=1)

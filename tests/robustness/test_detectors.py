@@ -19,7 +19,6 @@ from robustness.detectors.disagreement import (
     FeatureSqueezing,
     JPEGDisagreement,
 )
-from robustness.detectors.knn import NearestNeighbours
 from robustness.features import Features, extract_features, looked_at
 
 OF_VIEWS: dict[str, type[Disagreement]] = {
@@ -174,8 +173,8 @@ def test_clean_data_that_cannot_be_learnt_from_are_refused() -> None:
     few = clean.take(torch.arange(5))
     with pytest.raises(InputError, match=r"fit: mahalanobis needs 6 training images .*; got 5\. Raise fit"):
         build_detector("mahalanobis", model).fit(few)
-    with pytest.raises(InputError, match=r"fit: knn needs 6 training images or more; got 5\. Raise fit"):
-        NearestNeighbours(model, k=6).fit(few)
+    with pytest.raises(InputError, match=r"fit: knn needs 50 training images or more; got 5\. Raise fit"):
+        build_detector("knn", model).fit(few)
     with pytest.raises(InputError, match="clean: features must be finite"):
         build_detector("energy", model).fit(clean._replace(logits=clean.logits * torch.nan))
     with pytest.raises(InputError, match=r"features: must be \(N, 3\) embeddings"):
