@@ -47,9 +47,7 @@ def gaussian_blur(images: Tensor, wanted: Tensor, *, norm: Norm, seed: int) -> T
     sigma = _BLUR * max(images.shape[2:])
     reach = min(int(2 * sigma), (min(images.shape[2:]) - 1))
     blurred = torchvision_blur(images, [2 * reach + 1, 2 * reach + 1], [sigma, sigma])
-    change = blurred - images
-    share = (wanted / sizes(change, norm).clamp_min(1e-12)).clamp_max(1.0)
-    return (images + change * expand(share, images)).clamp(0.0, 1.0)
+    return _mixed_in(images, blurred, wanted, norm=norm)
 
 
 def jpeg(images: Tensor, wanted: Tensor, *, norm: Norm, seed: int) -> Tensor:
@@ -59,9 +57,7 @@ def jpeg(images: Tensor, wanted: Tensor, *, norm: Norm, seed: int) -> Tensor:
     Arguments as for `gaussian_noise`; the result is not random.
     """
     compressed = torch.stack([_compressed(*pair, norm=norm) for pair in zip(images, wanted, strict=True)])
-    change = compressed - images
-    share = (wanted / sizes(change, norm).clamp_min(1e-12)).clamp_max(1.0)
-    return (images + change * expand(share, images)).clamp(0.0, 1.0)
+    return _mixed_in(images, compressed, wanted, norm=norm)
 
 
 Control = Callable[..., Tensor]
@@ -99,6 +95,13 @@ def _scaled(images: Tensor, direction: Tensor, wanted: Tensor, *, norm: Norm) ->
         too_far = sizes(moved - images, norm) > wanted
         low, high = torch.where(too_far, low, middle), torch.where(too_far, middle, high)
     return (images + direction * expand(low, images)).clamp(0.0, 1.0)
+
+
+def _mixed_in(images: Tensor, changed: Tensor, wanted: Tensor, *, norm: Norm) -> Tensor:
+    """Images moved towards changed ones until the change has the wanted norm, or all the way."""
+    change = changed - images
+    share = (wanted / sizes(change, norm).clamp_min(1e-12)).clamp_max(1.0)
+    return (images + change * expand(share, images)).clamp(0.0, 1.0)
 
 
 def _compressed(image: Tensor, wanted: Tensor, *, norm: Norm) -> Tensor:
