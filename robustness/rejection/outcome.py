@@ -82,9 +82,8 @@ class Outcome:
         accuracy: share that is correct after it.
         success: share of the initially correct images on which the attack succeeds; None if there is none.
         zero_gradient_share: share of these whose first gradient was zero; None if none was asked for.
-        roc: all clean scores against all attacked ones, as in L-GM, Fig. 5; accepted means
+        auc, eer: of all clean scores against all attacked ones, as in L-GM, Fig. 5; accepted means
             taken for attacked.
-        auc, eer: of that curve.
         successes_auc, successes_eer: of all clean scores against those of the successful attacks; None if
             none succeeds.
         detections: at each operating point.
@@ -95,7 +94,6 @@ class Outcome:
     accuracy: Estimate
     success: Estimate | None
     zero_gradient_share: float | None
-    roc: Roc
     auc: Estimate
     eer: Estimate
     successes_auc: float | None
@@ -148,7 +146,6 @@ def measure_outcome(
         accuracy=Estimate.of_share(verdicts.correct),
         success=_share(verdicts.success, among=verdicts.clean_correct),
         zero_gradient_share=verdicts.zero_gradient_share,
-        roc=roc,
         auc=Estimate.of_draws(auc, aucs - curve.auc_bias(auc)),
         eer=Estimate.of_draws(equal_error_rate(roc).equal_error, eers),
         successes_auc=area_under(of_successes) if of_successes else None,

@@ -21,7 +21,7 @@ from data_prep.file_hash import file_hash
 from data_prep.own_files import read_guarded
 from faceverif.perturbation.threat_model import sizes
 from robustness.rejection.calibrated_model import CalibratedModel
-from robustness.rejection.outcome import DRAWS, Outcome, Verdicts, measure_outcome
+from robustness.rejection.outcome import DRAWS, Verdicts, measure_outcome
 from robustness.rejection.trial import ChangedImages
 from robustness.rejection.trial_record import TrialRecord, with_exact_intervals
 
@@ -231,7 +231,7 @@ def _columns(change: ChangedImages, model: CalibratedModel) -> dict[str, NDArray
 def _measured(scores: TrialScores, model: CalibratedModel, *, seed: int) -> dict[str, Any]:
     """Every detector's figures, as plain values; the model's own detector first."""
     return {
-        name: _plain(
+        name: asdict(
             measure_outcome(
                 scores.verdicts,
                 scores.clean[name],
@@ -243,9 +243,3 @@ def _measured(scores: TrialScores, model: CalibratedModel, *, seed: int) -> dict
         )
         for name in model.detectors
     }
-
-
-def _plain(outcome: Outcome) -> dict[str, Any]:
-    """Without the curve, which the scores hold."""
-    values = {name: value for name, value in vars(outcome).items() if name != "roc"}
-    return json.loads(json.dumps(values, default=asdict))

@@ -19,7 +19,7 @@ class _Part(BaseModel):
 
 
 class OutcomeRecord(_Part):
-    """What is kept of an `Outcome`: all but its curve, which follows from the scores."""
+    """What is read again of an `Outcome`."""
 
     clean_accuracy: Estimate
     accuracy: Estimate

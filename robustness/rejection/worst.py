@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from robustness.rejection.findings import Finding, Row
+from robustness.rejection.findings import Finding, Row, Spread
 
 
 @dataclass(frozen=True)
@@ -75,16 +75,16 @@ def worst_cases(findings: Sequence[Finding], *, rate: float) -> dict[str, WorstC
 
 def _case(group: Sequence[Finding], *, compared: int, rate: float) -> WorstCase:
     """Of the trainings of a model under one attack of one size."""
-    trial, wrong = group[0].trial, [finding.undetected_error(rate) for finding in group]
-    single = wrong[0] if len(wrong) == 1 else None
+    trial, wrong = group[0].trial, Spread.of([finding.undetected_error(rate) for finding in group])
+    assert wrong is not None  # a group has a finding
     return WorstCase(
         label=trial.label,
         norm=trial.norm,
         epsilon=trial.epsilon,
         images=group[0].record.images,
-        wrong=statistics.fmean(each.value for each in wrong),
-        low=single.low if single else None,
-        high=single.high if single else None,
+        wrong=wrong.mean,
+        low=wrong.low,
+        high=wrong.high,
         clean_error=statistics.fmean(1 - each.own.clean_accuracy.value for each in group),
         compared=compared,
     )
