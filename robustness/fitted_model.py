@@ -8,7 +8,6 @@ from types import MappingProxyType
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from faceverif.classification.data import in_turns
 from faceverif.images.base import LabelledImages
@@ -63,8 +62,9 @@ class FittedModel:
 
 
 def evenly(images: LabelledImages, count: int, *, seed: int) -> LabelledImages:
-    """`count` random images, evenly over the classes; all if there are fewer."""
-    return images.take(even_order(images, seed=seed)[:count])
+    """`count` random images, the classes in turns, so that they hold them evenly; all if there are fewer."""
+    shuffled = np.random.default_rng(seed).permutation(len(images))
+    return images.take(in_turns(images.labels, torch.from_numpy(shuffled))[:count])
 
 
 def whole_classes(images: LabelledImages, count: int, *, spare: int, seed: int) -> LabelledImages:
@@ -93,9 +93,3 @@ def features_of(
         for which in torch.arange(len(images)).split(PORTION)
     ]
     return Features.joined(parts)
-
-
-def even_order(images: LabelledImages, *, seed: int) -> Tensor:
-    """A random order in which the classes take turns, so that the first n images hold them evenly."""
-    shuffled = np.random.default_rng(seed).permutation(len(images))
-    return in_turns(images.labels, torch.from_numpy(shuffled))
