@@ -15,8 +15,6 @@ from data_prep.protocols.repeated_pairs import RepeatedPairs
 from data_prep.sources.idx import Part, read_idx_images
 from data_prep.sources.picture_tar import holds_small_pictures, pictures_in, read_pictures
 
-_SPLITS = ("train", "test")  # of a set of pictures
-
 
 def examine_protocol(path: Path, report: CheckReport, look: Look) -> None:
     """The pairs, and whether they are all that the benchmark of this name has."""
@@ -83,12 +81,12 @@ def is_tar(path: Path) -> bool:
 
 def are_pictures(path: Path) -> bool:
     """Whether a tar, a folder, or the only tar in one holds the pictures of an image classifier."""
-    return holds_small_pictures(pictures_in(path) or path, splits=_SPLITS)
+    return holds_small_pictures(pictures_in(path) or path)
 
 
 def examine_pictures(path: Path, report: CheckReport, look: Look) -> None:
     """Every picture of both splits: the reader decodes them."""
-    for split, pictures in read_pictures(pictures_in(path) or path, splits=_SPLITS).items():
+    for split, pictures in read_pictures(pictures_in(path) or path).items():
         height, width = pictures.images.shape[1:3]
         classes = len(pictures.class_names)
         report.facts.append(

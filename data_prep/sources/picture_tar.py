@@ -22,6 +22,7 @@ from data_prep.sources.base import Skipped
 from data_prep.tar_end import refuse_torn
 from data_prep.walk import left_by_the_system, walk_files
 
+_SPLITS = ("train", "test")
 _TARS = (".tar", ".tar.gz", ".tgz")
 _PICKLED = {"cifar-10-python.tar.gz", "cifar-100-python.tar.gz"}  # what torchvision fetches
 _FIX = "Check the path, or fetch it again."
@@ -53,15 +54,14 @@ def pictures_in(path: Path) -> Path | None:
     return tars[0] if len(tars) == 1 else None
 
 
-def read_pictures(source: Path, *, splits: tuple[str, ...]) -> dict[str, Pictures]:
-    """Every picture of those splits; a tar is decoded as it is read, nothing is unpacked to disk.
+def read_pictures(source: Path) -> dict[str, Pictures]:
+    """Every picture of `train` and `test`; a tar is decoded as it is read, nothing is unpacked to disk.
 
-    The splits may lie in further folders, as `./train` and `cifar10/train`. What is no picture is skipped,
-    and a line on the console says so.
+    The two may lie in further folders, as `./train` and `cifar10/train`; other folders are not read. What is
+    no picture is skipped, and a line on the console says so.
 
     Args:
         source: a folder, or a tar, compressed or not.
-        splits: the folders above the classes; what lies in others is not read.
 
     Raises:
         InputError: no such source, a damaged tar, a link or a path that leads out of it, a picture over
@@ -70,7 +70,7 @@ def read_pictures(source: Path, *, splits: tuple[str, ...]) -> dict[str, Picture
     decoded: dict[PurePosixPath, NDArray[np.uint8]] = {}
     skipped = Skipped()
     for path, read in _files(source, skipped):
-        name = _below_split(path, splits)
+        name = _below_split(path)
         if name is None:
             continue
         content = read()
@@ -81,7 +81,7 @@ def read_pictures(source: Path, *, splits: tuple[str, ...]) -> dict[str, Picture
             raise _refused(source, "must hold each picture once", got=f"{name} twice")
         decoded[name] = _decode(content, name, source)
         _refuse_other_size(decoded, name, source)
-    found = {split: _split(decoded, split, source) for split in splits}
+    found = {split: _split(decoded, split, source) for split in _SPLITS}
     if len(skipped):
         say(f"{source}: {skipped.text()}")
     classes = {pictures.class_names for pictures in found.values()}
@@ -101,17 +101,17 @@ def _missing(found: dict[str, Pictures]) -> str:
     return "; ".join(texts)
 
 
-def holds_small_pictures(source: Path, *, splits: tuple[str, ...]) -> bool:
+def holds_small_pictures(source: Path) -> bool:
     """Whether a source is for `read_pictures`, not for photos of people in splits, which may lie alike.
 
     Its first picture is small and lies in a split, and every split has the same classes; photos are larger,
     or show other people in each split. Of the other pictures only the names are read.
     """
-    classes: dict[str, set[str]] = {split: set() for split in splits}
+    classes: dict[str, set[str]] = {split: set() for split in _SPLITS}
     first = True
     try:
         for path, read in _files(source, Skipped()):
-            name = _below_split(path, splits)
+            name = _below_split(path)
             if not is_picture_name(path.name):
                 continue
             if first and (name is None or not _is_small(read())):
@@ -129,9 +129,9 @@ def _is_small(content: bytes) -> bool:
     return size is not None and max(size) <= _LARGEST_SMALL_SIDE_PX
 
 
-def _below_split(path: PurePosixPath, splits: tuple[str, ...]) -> PurePosixPath | None:
+def _below_split(path: PurePosixPath) -> PurePosixPath | None:
     """The path from the split's folder on; None for what lies in none."""
-    start = next((place for place, part in enumerate(path.parts[:-1]) if part in splits), None)
+    start = next((place for place, part in enumerate(path.parts[:-1]) if part in _SPLITS), None)
     return None if start is None else PurePosixPath(*path.parts[start:])
 
 

@@ -86,7 +86,7 @@ def read_images(config: ImageDataConfig) -> tuple[Images, Images]:
         names = _DIGITS if config.name == "mnist" else _CLOTHES
         return _of_idx(path, "train", names), _of_idx(path, "t10k", names)
     if config.name in ("cifar10", "cifar100") and (pictures := pictures_in(path)):
-        splits = read_pictures(pictures, splits=("train", "test"))
+        splits = read_pictures(pictures)
         return _of_pictures(splits["train"]), _of_pictures(splits["test"])
     return _through_torchvision(config, path)
 

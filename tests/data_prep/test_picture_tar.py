@@ -69,7 +69,7 @@ def test_pictures_are_sorted_by_class_and_name(tmp_path: Path, kind: str) -> Non
         ".hidden/x": b"",
         "train/cat/._0001.png": b"x",
     }
-    found = read_pictures(write(tmp_path / kind, contents() | beside), splits=SPLITS)
+    found = read_pictures(write(tmp_path / kind, contents() | beside))
     assert found["train"].class_names == found["test"].class_names == ("cat", "dog")
     assert found["train"].labels.tolist() == [0, 1, 1]
     assert found["train"].images[:, 0, 0].tolist() == [[1, 0, 0], [0, 0, 0], [2, 0, 0]]
@@ -83,7 +83,7 @@ def test_splits_may_lie_deeper_and_what_is_no_picture_is_skipped(
 ) -> None:
     added = {"train/cat/Thumbs.db": b"", "train/cat/notes.txt": b"text", "__MACOSX/train/cat/1.png": b"x"}
     files = {above + name: content for name, content in (contents() | added).items()}
-    found = read_pictures(write_tar(tmp_path / "deep.tar", files), splits=SPLITS)
+    found = read_pictures(write_tar(tmp_path / "deep.tar", files))
     assert [len(found[split].labels) for split in SPLITS] == [3, 2]
     said = capsys.readouterr().err
     assert "skipped 3: system_file 2" in said
@@ -93,13 +93,11 @@ def test_splits_may_lie_deeper_and_what_is_no_picture_is_skipped(
 def test_a_picture_twice_and_a_header_that_claims_gigabytes_are_refused(tmp_path: Path) -> None:
     twice = contents() | {"other/train/cat/0001.png": picture(9)}
     with pytest.raises(InputError, match=r"train/cat/0001.png twice"):
-        read_pictures(write_tar(tmp_path / "twice.tar", twice), splits=SPLITS)
+        read_pictures(write_tar(tmp_path / "twice.tar", twice))
     claim = bytearray(picture(9))
     claim[16:24] = struct.pack(">II", 40_000, 40_000)
     with pytest.raises(InputError, match="can be decoded"):
-        read_pictures(
-            write_tar(tmp_path / "bomb.tar", contents() | {"train/cat/9.png": bytes(claim)}), splits=SPLITS
-        )
+        read_pictures(write_tar(tmp_path / "bomb.tar", contents() | {"train/cat/9.png": bytes(claim)}))
 
 
 def link(name: str, kind: bytes) -> tarfile.TarInfo:
@@ -123,7 +121,7 @@ def test_what_leads_out_of_the_tar_is_refused(
     tmp_path: Path, member: tarfile.TarInfo, complaint: str
 ) -> None:
     with pytest.raises(InputError, match=complaint):
-        read_pictures(write_tar(tmp_path / "bad.tar", contents(), member), splits=SPLITS)
+        read_pictures(write_tar(tmp_path / "bad.tar", contents(), member))
 
 
 @pytest.mark.parametrize(
@@ -140,21 +138,21 @@ def test_what_is_no_set_of_pictures_is_refused(
     tmp_path: Path, files: dict[str, bytes], complaint: str
 ) -> None:
     with pytest.raises(InputError, match=complaint):
-        read_pictures(write_tar(tmp_path / "bad.tar", contents() | files), splits=SPLITS)
+        read_pictures(write_tar(tmp_path / "bad.tar", contents() | files))
 
 
 def test_missing_and_damaged_sources_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="a folder or a tar"):
-        read_pictures(tmp_path / "nothing", splits=SPLITS)
+        read_pictures(tmp_path / "nothing")
     (tmp_path / "text.tar").write_bytes(b"no tar at all")
     with pytest.raises(InputError, match="must be a whole tar"):
-        read_pictures(tmp_path / "text.tar", splits=SPLITS)
+        read_pictures(tmp_path / "text.tar")
     cut = write_tar(tmp_path / "cut.tar.gz", contents())
     cut.write_bytes(cut.read_bytes()[:-40])
     with pytest.raises(InputError, match="must be a whole tar"):
-        read_pictures(cut, splits=SPLITS)
+        read_pictures(cut)
     with pytest.raises(InputError, match="must hold pictures in test/CLASS/"):
-        read_pictures(write_tar(tmp_path / "half.tar", {NAMES[0]: picture(1)}), splits=SPLITS)
+        read_pictures(write_tar(tmp_path / "half.tar", {NAMES[0]: picture(1)}))
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
@@ -168,7 +166,7 @@ def test_a_packed_tar_that_is_damaged_behind_its_beginning_is_refused(
         packed[place] ^= 255
     (tmp_path / "packed").write_bytes(packed)
     with pytest.raises(InputError, match=r"must be a whole tar|that can be decoded"):
-        read_pictures(tmp_path / "packed", splits=SPLITS)
+        read_pictures(tmp_path / "packed")
 
 
 def test_a_link_out_of_a_folder_is_refused(tmp_path: Path) -> None:
@@ -176,7 +174,7 @@ def test_a_link_out_of_a_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "secret.png").write_bytes(picture(9))
     (folder / "train/cat/0009.png").symlink_to(tmp_path / "secret.png")
     with pytest.raises(InputError, match="a link that leaves"):
-        read_pictures(folder, splits=SPLITS)
+        read_pictures(folder)
 
 
 @pytest.mark.parametrize("size_bytes", [2**24 + 1, 2**32, 2**60])
@@ -187,7 +185,7 @@ def test_a_picture_that_claims_too_much_costs_nothing(tmp_path: Path, size_bytes
     path.write_bytes(claim.tobuf(tarfile.GNU_FORMAT) + path.read_bytes())
     tracemalloc.start()
     with pytest.raises(InputError, match="must hold small pictures"):
-        read_pictures(path, splits=SPLITS)
+        read_pictures(path)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 2_000_000
@@ -196,7 +194,7 @@ def test_a_picture_that_claims_too_much_costs_nothing(tmp_path: Path, size_bytes
 def read_or_refuse(path: Path) -> None:
     """Anything but whole pictures or an InputError is a crash."""
     try:
-        found = read_pictures(path, splits=SPLITS)
+        found = read_pictures(path)
     except InputError:
         return
     assert set(found) == set(SPLITS)
@@ -209,12 +207,12 @@ def read_or_refuse(path: Path) -> None:
 @pytest.mark.parametrize(("name", "step"), [("plain.tar", 256), ("zipped.tar.gz", 5)])
 def test_cut_anywhere_it_is_never_taken_for_a_smaller_set(tmp_path: Path, name: str, step: int) -> None:
     path = write_tar(tmp_path / name, contents())
-    whole, content = read_pictures(path, splits=SPLITS), path.read_bytes()
+    whole, content = read_pictures(path), path.read_bytes()
     refused = 0
     for length in range(0, len(content), step):
         path.write_bytes(content[:length])
         try:
-            found = read_pictures(path, splits=SPLITS)
+            found = read_pictures(path)
         except InputError:
             refused += 1
             continue

@@ -20,7 +20,7 @@ NAMES = [
     f"{split}/{kind}/{number}.png" for number in range(3) for split in ("train", "test") for kind in "ab"
 ]
 READERS: dict[str, Callable[[Path], object]] = {
-    "pictures": lambda path: read_pictures(path, splits=("train", "test")),
+    "pictures": read_pictures,
     "shard": lambda path: list(ShardFile(path).members()),
     "shard in a storage": lambda path: list(StreamedShard(Path(f"file://{path}")).members()),
     "unpacked": lambda path: unpack(path, folder="set"),
