@@ -22,16 +22,15 @@ _chosen: str = AUTO
 _cores: int | None = None
 
 
-def refuse_unknown_device(name: str, *, field: str = "--device") -> None:
+def refuse_unknown_device(name: str) -> None:
     """Stop at what is no device's name; whether the machine has it, `find_device` knows.
 
     Raises:
         InputError: it is none.
     """
     if not _NAMED.fullmatch(name):
-        raise InputError(
-            field, "must be auto, cpu, cuda, cuda:N or mps", got=name, fix="Leave it out for a GPU, if any."
-        )
+        rule, fix = "must be auto, cpu, cuda, cuda:N or mps", "Leave it out for a GPU, if any."
+        raise InputError("--device", rule, got=name, fix=fix)
 
 
 def choose_device(name: str) -> torch.device:
@@ -99,15 +98,10 @@ def available_devices() -> list[str]:
     """What `--device` may name on this machine."""
     import torch
 
-    gpus = [f"cuda:{number}" for number in range(torch.cuda.device_count())] if _has_cuda() else []
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    gpus = [f"cuda:{number}" for number in range(count)]
     mps = ["mps"] if torch.backends.mps.is_available() else []
     return ["cpu", *(["cuda"] if gpus else []), *gpus, *mps]
-
-
-def _has_cuda() -> bool:
-    import torch
-
-    return torch.cuda.is_available()
 
 
 def _why_none(name: str) -> str:

@@ -72,12 +72,11 @@ class PhotoError(Exception):
         super().__init__(reason)
 
 
-def read_photo(path: Path, *, allow_huge: bool = False) -> NDArray[np.uint8]:
+def read_photo(path: Path) -> NDArray[np.uint8]:
     """The pixels of a photo file, turned as its EXIF orientation says.
 
     Args:
         path: a file in one of `picture_formats.FORMATS`; of an animation the first frame counts.
-        allow_huge: take more than 50 megapixels too, up to 500.
 
     Returns:
         (height, width, 3) RGB. What is transparent is black, as everything beyond a photo's border is; a
@@ -86,7 +85,7 @@ def read_photo(path: Path, *, allow_huge: bool = False) -> NDArray[np.uint8]:
     Raises:
         PhotoError: with the reason.
     """
-    return decode_photo(read_bytes(path), allow_huge=allow_huge)
+    return decode_photo(read_bytes(path))
 
 
 def read_bytes(path: Path) -> bytes:
@@ -108,7 +107,12 @@ def read_bytes(path: Path) -> bytes:
 
 
 def decode_photo(data: bytes, *, allow_huge: bool = False) -> NDArray[np.uint8]:
-    """What `read_photo` does, for a file that is in memory already."""
+    """What `read_photo` does, for a file that is in memory already.
+
+    Args:
+        data: the file's content.
+        allow_huge: take more than 50 megapixels too, up to 500.
+    """
     if not data:
         raise PhotoError("empty_file")
     return upright_pixels(_opened(data), data=data, allow_huge=allow_huge)
@@ -121,7 +125,7 @@ def upright_pixels(image: Image.Image, *, data: bytes = b"", allow_huge: bool = 
         image: the picture.
         data: its file: Pillow keeps the upper 8 of 16 bits, which leaves a colour picture with fewer bits
             dark, so the others are read from here. Without it, such a picture stays dark.
-        allow_huge: as for `read_photo`.
+        allow_huge: as for `decode_photo`.
     """
     _check_size(image, allow_huge=allow_huge)
     with quiet_pillow():

@@ -67,10 +67,10 @@ def files_at(path: Path, *, field: str) -> list[RemoteFile]:
         if about.type == fs.FileType.NotFound:
             raise InputError(field, "there is nothing at this address", got=address_of(path), fix=_CHECK)
         found = [about] if about.is_file else system.get_file_info(fs.FileSelector(place))
-    files = (each for each in found if each.is_file)
-    named = (path if about.is_file else path / each.base_name for each in found if each.is_file)
     return sorted(
-        RemoteFile(name, each.size, each.mtime_ns or 0) for name, each in zip(named, files, strict=True)
+        RemoteFile(path if about.is_file else path / each.base_name, each.size, each.mtime_ns or 0)
+        for each in found
+        if each.is_file
     )
 
 
@@ -99,16 +99,16 @@ def _read_range(wanted: tuple[Path, int, int]) -> bytes:
 
 
 @contextmanager
-def open_stream(path: Path, *, field: str) -> Iterator[Any]:
+def open_stream(path: Path) -> Iterator[Any]:
     """A file of a storage from its beginning, with 8 MiB of it in memory.
 
     Raises:
         InputError: the storage refuses, or stops to answer.
     """
-    with _opening(path, field=field):
+    with _opening(path, field="data"):
         system, place = _opened(path)
         stream = system.open_input_stream(place, buffer_size=_READ_AHEAD)
-    with _answering(path, field=field), stream:
+    with _answering(path, field="data"), stream:
         yield stream
 
 
@@ -129,16 +129,15 @@ def open_file(path: Path, *, field: str) -> Iterator[Any]:
         yield file
 
 
-def refuse_changed(known: RemoteFile, *, field: str) -> None:
+def refuse_changed(known: RemoteFile) -> None:
     """Refuse a file that is gone, or is no longer the one that was indexed.
 
     Raises:
         InputError: it is; or the storage does not answer.
     """
-    now = files_at(known.path, field=field)
-    if now != [known]:
+    if files_at(known.path, field="data") != [known]:
         raise InputError(
-            field,
+            "data",
             "a file must stay as it is while it is in use",
             got=f"{address_of(known.path)}, which has changed since it was indexed",
             fix="Start the same command again: it indexes that file anew.",

@@ -82,7 +82,7 @@ def holds_parquet(path: Path) -> bool:
     return path.suffix == ".parquet" or (path.is_dir() and any(path.glob("*.parquet")))
 
 
-def load_part(path: Path, part: Part, *, field: str = "data") -> tuple[AlignedDataset, NDArray[np.int64]]:
+def load_part(path: Path, part: Part) -> tuple[AlignedDataset, NDArray[np.int64]]:
     """A data set, and the rows of one part of its aligned crops.
 
     Of a train.rec nothing but its index and the part itself is read; where the part is too small to tell the
@@ -92,9 +92,9 @@ def load_part(path: Path, part: Part, *, field: str = "data") -> tuple[AlignedDa
         InputError: as for `load_aligned`; or a train.rec has no index, or no photo is aligned.
     """
     if address_of(path) is None and not (path / MANIFEST_NAME).is_file() and recordio.FORMAT.recognises(path):
-        dataset = _of_records(path, field=field, part=part)
+        dataset = _of_records(path, field="data", part=part)
         return dataset, dataset.with_status(Status.ALIGNED)
-    dataset = load_aligned(path, field=field)
+    dataset = load_aligned(path)
     rows = dataset.with_status(Status.ALIGNED)
     if not len(rows):
         raise nothing_to_export(dataset)
@@ -207,7 +207,7 @@ class StoredShardCrops(ShardCrops):
     def unreadable(self, row: int) -> InputError:
         """The error; it says so where the shard has changed, or its storage does not answer."""
         try:
-            refuse_changed(self.files[self.shard[row]], field="data")
+            refuse_changed(self.files[self.shard[row]])
         except InputError as error:
             return error
         return super().unreadable(row)
@@ -283,7 +283,7 @@ def _digest(about: Mapping[str, Any], table: pa.Table, checksums: NDArray[np.uin
 
 
 def _of_parquet(path: Path, files: Sequence[RemoteFile], *, field: str) -> AlignedDataset:
-    photos = read_rows(path, files, field=field, way_out="Write these rows again, or leave them out.")
+    photos = read_rows(path, files, field=field)
     header = _taken_over(path, photos, field=field, fix=AS_FILES)
     crops = replace(photos.crops, crop_px=header.crop_px)
     return AlignedDataset(path, header, _table(path, photos), crops, files=(), digest=photos.sha256)

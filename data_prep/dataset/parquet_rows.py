@@ -74,6 +74,7 @@ class RowGroupCrops(Crops):
     files: tuple[RemoteFile, ...]
     image: str
     place: NDArray[np.int32]
+    way_out: str = "Write these rows again, or leave them out."
 
     survives_fork = False
 
@@ -102,7 +103,7 @@ class RowGroupCrops(Crops):
     def unreadable(self, row: int) -> InputError:
         """The error; it says so where the file has changed, or its storage does not answer."""
         try:
-            refuse_changed(self.files[int(self.place[row, 0])], field="data")
+            refuse_changed(self.files[int(self.place[row, 0])])
         except InputError as error:
             return error
         return super().unreadable(row)
@@ -144,14 +145,13 @@ class RowPhotos(PhotoColumns[RowPhoto]):
         return RowPhoto(crops=self.crops, row=place, **self._known(place))
 
 
-def read_rows(path: Path, files: Sequence[RemoteFile], *, field: str, way_out: str) -> RowPhotos:
+def read_rows(path: Path, files: Sequence[RemoteFile], *, field: str) -> RowPhotos:
     """The rows of Parquet files; labels and keys are read, pictures are not.
 
     Args:
         path: what the user named.
         files: of it.
         field: what the user named it with.
-        way_out: what the user can do about a broken crop.
 
     Raises:
         InputError: a damaged file, other columns, columns that differ between files, a key that is missing,
@@ -165,9 +165,7 @@ def read_rows(path: Path, files: Sequence[RemoteFile], *, field: str, way_out: s
     keys = pa.concat_arrays(rows.keys for rows in found)
     _refuse_keys(path, keys, field=field)
     digest = hashlib.sha256("".join(rows.footer_sha256 for rows in found).encode())
-    crops = RowGroupCrops(
-        crop_px=0, way_out=way_out, files=tuple(files), image=filled[0].image, place=_places(found)
-    )
+    crops = RowGroupCrops(crop_px=0, files=tuple(files), image=filled[0].image, place=_places(found))
     return RowPhotos(
         keys=keys,
         identities=_one_after_another(rows.identities for rows in found),

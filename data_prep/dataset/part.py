@@ -20,7 +20,7 @@ class Part(NamedTuple):
     of: int
 
     @classmethod
-    def parse(cls, text: str, *, field: str = "--part") -> Part:
+    def parse(cls, text: str) -> Part:
         """`2/8`, the second of eight.
 
         Raises:
@@ -29,12 +29,8 @@ class Part(NamedTuple):
         found = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text)
         part = cls(*map(int, found.groups())) if found else cls(0, 0)
         if not 1 <= part.number <= part.of:
-            raise InputError(
-                field,
-                "must be a part and how many there are",
-                got=text,
-                fix="Write 1/8 for the first of eight.",
-            )
+            rule, fix = "must be a part and how many there are", "Write 1/8 for the first of eight."
+            raise InputError("--part", rule, got=text, fix=fix)
         return part
 
     def span(self, count: int) -> slice:

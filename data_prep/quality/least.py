@@ -13,9 +13,11 @@ from data_prep.errors import InputError
 from data_prep.printed_command import printed_command
 from data_prep.quality.columns import photo_quality
 
+_FIELD = "data.min_quality"
+
 
 def of_least_quality(
-    dataset: AlignedDataset, rows: NDArray[np.int64], least: Mapping[str, float], *, field: str
+    dataset: AlignedDataset, rows: NDArray[np.int64], least: Mapping[str, float]
 ) -> NDArray[np.int64]:
     """The rows whose photos have it; one of which a measure is not known does not.
 
@@ -25,7 +27,6 @@ def of_least_quality(
         dataset: of any kind.
         rows: of some photos.
         least: measure -> its least value.
-        field: what the user named it with, for the message.
 
     Raises:
         InputError: a measure is known of no photo, or no photo has the quality.
@@ -34,7 +35,7 @@ def of_least_quality(
     for name, values in photo_quality(dataset, rows, least, read_crops=False).items():
         if np.isnan(values).all():
             raise InputError(
-                f"{field}.{name}",
+                f"{_FIELD}.{name}",
                 "must be known of the photos",
                 got=f"none of {len(rows):,} in {dataset.root} has it",
                 fix="Align them again, which measures it: "
@@ -42,18 +43,13 @@ def of_least_quality(
             )
         fitting = kept & (values >= least[name])
         if not fitting.any():
-            raise _unreached(name, least, values, kept, field=field)
+            raise _unreached(name, least, values, kept)
         kept = fitting
     return rows[kept]
 
 
 def _unreached(
-    name: str,
-    least: Mapping[str, float],
-    values: NDArray[np.float64],
-    kept: NDArray[np.bool_],
-    *,
-    field: str,
+    name: str, least: Mapping[str, float], values: NDArray[np.float64], kept: NDArray[np.bool_]
 ) -> InputError:
     """The error for a measure that none of the photos reaches that are left by the measures before it."""
     left = values[kept & ~np.isnan(values)]
@@ -61,13 +57,13 @@ def _unreached(
         before = list(least)[: list(least).index(name)]
         reached = " and ".join(f"{each} >= {least[each]:g}" for each in before)
         return InputError(
-            f"{field}.{name}",
+            f"{_FIELD}.{name}",
             "must be known of some photos",
             got=f"none of the {counted(kept.sum(), 'photo')} with {reached} has it",
             fix=f"Lower {' or '.join(before)}, or leave out {name}.",
         )
     return InputError(
-        f"{field}.{name}",
+        f"{_FIELD}.{name}",
         "must be reached by some photos",
         got=f"{least[name]:g}; of the {kept.sum():,} photos so far the best has {left.max():.4g}",
         fix=f"Lower it: half of all photos have {np.nanmedian(values):.4g}.",

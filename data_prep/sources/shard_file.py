@@ -112,7 +112,7 @@ class StreamedShard(ShardFile):
 
     def _members(self) -> Iterator[tarfile.TarInfo]:
         with (
-            open_stream(self.path, field="data") as stream,
+            open_stream(self.path) as stream,
             tarfile.open(fileobj=stream, mode="r|", encoding="utf-8", errors="backslashreplace") as archive,
         ):
             for member in archive:

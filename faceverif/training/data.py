@@ -108,7 +108,7 @@ def load_training_photos(config: DataConfig, *, input_px: int, seed: int) -> Tra
     exclusions = None if config.exclude is None else ExclusionList.read(config.exclude)
     least = config.min_quality.values
     trainable = _trainable(dataset, exclusions)
-    rows = of_least_quality(dataset, trainable, least, field="data.min_quality")
+    rows = of_least_quality(dataset, trainable, least)
     below = len(trainable) - len(rows)
     names, labels = dataset.people(rows)
     counts = np.bincount(labels)
