@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 from pyarrow import csv
@@ -43,11 +42,6 @@ def read_fields(path: Path, columns: Mapping[str, pa.DataType], *, rule: str) ->
         )
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise _broken(path, columns, rule, reason=str(error)) from error
-
-
-def column_of(table: pa.Table, name: str) -> Any:
-    """A column of numbers as an array, (rows,)."""
-    return table[name].to_numpy()
 
 
 def broken_row(path: Path, row: int, *, rule: str, got: str | None = None) -> InputError:

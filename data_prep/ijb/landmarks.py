@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from data_prep.ijb.fields import broken_row, column_of, read_fields
+from data_prep.ijb.fields import broken_row, read_fields
 from data_prep.ijb.templates import refuse_unfit_names
 
 _POINTS = [f"{axis}{number}" for number in range(1, 6) for axis in "xy"]
@@ -45,8 +45,8 @@ def read_landmarks(path: Path) -> GivenLandmarks:
     """
     columns = {"name": pa.string()} | dict.fromkeys([*_POINTS, "score"], pa.float64())
     table = read_fields(path, columns, rule=_RULE)
-    points = np.stack([column_of(table, name) for name in _POINTS], axis=1)
-    scores = column_of(table, "score")
+    points = np.stack([table[name].to_numpy() for name in _POINTS], axis=1)
+    scores = table["score"].to_numpy()
     unusable = np.flatnonzero(~(np.abs(points) < _FARTHEST_PX).all(axis=1))  # which NaN is not either
     if len(unusable):
         raise broken_row(path, int(unusable[0]), rule="must have landmarks in pixels, finite numbers")

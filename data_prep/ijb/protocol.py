@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from data_prep.errors import InputError
 from data_prep.file_hash import file_hash
-from data_prep.ijb.fields import broken_row, column_of, read_fields
+from data_prep.ijb.fields import broken_row, read_fields
 from data_prep.ijb.files import IjbFiles
 from data_prep.ijb.sizes import SIZES, IjbSize
 from data_prep.ijb.templates import TemplatePhotos, read_template_photos
@@ -135,7 +135,7 @@ def load_template_protocol(files: IjbFiles, *, allow_partial: bool = False) -> T
 
 
 def places_of(
-    path: Path, called: NDArray[np.int64], ids: NDArray[np.int64], *, listed: Path
+    path: Path, called: NDArray[np.int64], ids: NDArray[np.int64], *, listed: Path, header: int = 0
 ) -> NDArray[np.int32]:
     """Where numbers of IJB templates stand among the known ones.
 
@@ -144,6 +144,7 @@ def places_of(
         called: (rows,).
         ids: (templates,) the known ones, rising.
         listed: the list of photos, for the message.
+        header: lines above the first row.
 
     Raises:
         InputError: one is unknown, so it has no photo; names its line.
@@ -156,18 +157,18 @@ def places_of(
         if len(unknown):
             row = start + int(unknown[0])
             rule = f"must name IJB templates that have a photo in {listed.name}"
-            raise broken_row(path, row, rule=rule, got=f"the unknown IJB template {called[row]}")
+            raise broken_row(path, row + header, rule=rule, got=f"the unknown IJB template {called[row]}")
         places[start : start + _AT_ONCE] = found
     return places
 
 
 def _read_pairs(path: Path, ids: NDArray[np.int64], *, listed: Path) -> TemplatePairs:
     table = read_fields(path, dict.fromkeys(["left", "right", "label"], pa.int64()), rule=_RULE)
-    label = column_of(table, "label")
+    label = table["label"].to_numpy()
     other = np.flatnonzero((label != 0) & (label != 1))
     if len(other):
         raise broken_row(path, int(other[0]), rule=_RULE)
-    left, right = (places_of(path, column_of(table, name), ids, listed=listed) for name in ("left", "right"))
+    left, right = (places_of(path, table[name].to_numpy(), ids, listed=listed) for name in ("left", "right"))
     itself = np.flatnonzero(left == right)
     if len(itself):
         raise broken_row(path, int(itself[0]), rule="must be two different IJB templates")

@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from pyarrow import csv as columns_of_csv
 
 from data_prep.errors import InputError
-from data_prep.ijb.fields import broken_row, column_of
+from data_prep.ijb.fields import broken_row
 from data_prep.ijb.files import IjbFiles
+from data_prep.ijb.protocol import places_of
 from data_prep.ijb.templates import TemplatePhotos, read_template_photos
 
 _COLUMNS = ("TEMPLATE_ID", "SUBJECT_ID")
@@ -128,19 +129,14 @@ def _first_there(files: IjbFiles, names: Sequence[str]) -> Path:
 
 def _read(path: Path, photos: TemplatePhotos, *, name: str, listed: Path) -> TemplateList:
     called, subject = _two_columns(path)
-    ids, first, place = np.unique(called, return_index=True, return_inverse=True)
+    _, first, place = np.unique(called, return_index=True, return_inverse=True)
     other = np.flatnonzero(subject != subject[first][place])
     if len(other):
         row = int(other[0])
         got = f"{subject[row]}, after {subject[first][place[row]]} for IJB template {called[row]}"
         raise broken_row(path, row + 1, rule="must name one SUBJECT_ID per IJB template", got=got)
-    template = np.minimum(np.searchsorted(photos.ids, ids), len(photos.ids) - 1)
-    unknown = np.flatnonzero(photos.ids[template] != ids)
-    if len(unknown):
-        row = int(first[unknown].min())
-        rule = f"must name IJB templates that have a photo in {listed.name}"
-        raise broken_row(path, row + 1, rule=rule, got=f"the unknown IJB template {called[row]}")
-    return TemplateList(name, template.astype(np.int32), subject[first])
+    places = places_of(path, called, photos.ids, listed=listed, header=1)
+    return TemplateList(name, places[first], subject[first])
 
 
 def _two_columns(path: Path) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -161,7 +157,7 @@ def _two_columns(path: Path) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         raise _broken(path) from error
     if not len(table):
         raise InputError(str(path), "must hold IJB templates", got="none", fix="Get a complete copy of it.")
-    template, subject = (column_of(table, name) for name in _COLUMNS)
+    template, subject = (table[name].to_numpy() for name in _COLUMNS)
     negative = np.flatnonzero((template < 0) | (subject < 0))
     if len(negative):
         raise broken_row(path, int(negative[0]) + 1, rule=_RULE)

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from data_prep.ijb.fields import broken_row, column_of, read_fields
+from data_prep.ijb.fields import broken_row, read_fields
 from data_prep.inside import LEAVES_FOLDER
 
 _RULE = "must be a picture, the number of its IJB template and that of its medium, separated by single spaces"
@@ -51,8 +51,8 @@ def read_template_photos(path: Path) -> TemplatePhotos:
     columns = {"name": pa.string(), "template": pa.int64(), "medium": pa.int64()}
     table = read_fields(path, columns, rule=_RULE)
     refuse_unfit_names(path, table["name"])
-    ids, template = np.unique(column_of(table, "template"), return_inverse=True)
-    media, medium = np.unique(column_of(table, "medium"), return_inverse=True)
+    ids, template = np.unique(table["template"].to_numpy(), return_inverse=True)
+    media, medium = np.unique(table["medium"].to_numpy(), return_inverse=True)
     groups = np.unique(template * len(media) + medium, return_inverse=True)[1]
     return TemplatePhotos(ids, table["name"], template.astype(np.int32), groups.astype(np.int32))
 
