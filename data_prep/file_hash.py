@@ -1,4 +1,4 @@
-"""The hash of a file's content."""
+"""Hashes of the content of files."""
 
 from __future__ import annotations
 
@@ -15,3 +15,8 @@ def file_hash(path: Path, method: str = "sha256") -> str:
     """
     with path.open("rb") as file:
         return hashlib.file_digest(file, method).hexdigest()
+
+
+def joint_hash(*paths: Path) -> str:
+    """The SHA-256 of the content of some files, one after the other, which are held in memory."""
+    return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import compress
@@ -12,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from data_prep.file_hash import joint_hash
 from data_prep.protocols.folds import deal_folds, one_sided_fold
 
 
@@ -76,9 +76,6 @@ class VerificationProtocol:
         lines: Sequence[int] = (),
     ) -> VerificationProtocol:
         """What was read from these files, whose content it is hashed by; without `scored_folds` all count."""
-        digest = hashlib.sha256()
-        for file in files:
-            digest.update(file.read_bytes())
         return cls(
             name=name,
             left=tuple(left),
@@ -87,7 +84,7 @@ class VerificationProtocol:
             fold=fold,
             scored_folds=scored_folds or tuple(np.unique(fold).tolist()),
             fold_rule=fold_rule,
-            sha256=digest.hexdigest(),
+            sha256=joint_hash(*files),
             reading=reading,
             official=official,
             columns=columns or {},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -138,11 +137,3 @@ def refuse_shared(gallery: Sequence[str], probes: Sequence[str], *, field: str) 
             got=f"{counted(len(shared), 'such photo')}: {few(shared)}",
             fix="Leave them out of one of the two lists.",
         )
-
-
-def sha256_of(*files: Path) -> str:
-    """Hash of the content of some files, one after the other."""
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update(file.read_bytes())
-    return digest.hexdigest()

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from data_prep.errors import InputError
+from data_prep.file_hash import joint_hash
 from data_prep.inside import refuse_name_outside
 from data_prep.protocols.column_names import PEOPLE_COLUMNS, PHOTO_COLUMNS, place_of
 from data_prep.protocols.identification.base import (
     IdentificationFormat,
     IdentificationProtocol,
     PhotoList,
-    sha256_of,
 )
 from data_prep.protocols.identification.identities import read_identities, refuse_two_spellings
 from data_prep.protocols.labels import words_of
@@ -100,7 +100,7 @@ def load_lists(gallery: Path, probes: Path) -> IdentificationProtocol:
         _name(gallery, probes),
         enrolled.photos,
         searched.photos,
-        sha256_of(gallery, probes),
+        joint_hash(gallery, probes),
         f"gallery: {enrolled.reading}; probes: {searched.reading}",
     )
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from data_prep.errors import InputError
+from data_prep.file_hash import joint_hash
 from data_prep.inside import refuse_name_outside
 from data_prep.own_files import read_guarded
 from data_prep.picture_formats import is_picture_file
@@ -21,7 +22,6 @@ from data_prep.protocols.identification.base import (
     IdentificationFormat,
     IdentificationProtocol,
     PhotoList,
-    sha256_of,
 )
 from data_prep.walk import walk_files
 
@@ -62,7 +62,7 @@ def _load(folder: Path) -> IdentificationProtocol:
         "tinyface",
         PhotoList((*photos, *distractors), (*people, *[""] * len(distractors)), str(root / _GALLERY)),
         PhotoList(tuple(probes), tuple(wanted), str(root / _PROBES)),
-        sha256_of(root / _GALLERY, root / _PROBES),
+        joint_hash(root / _GALLERY, root / _PROBES),
         f"TinyFace's lists, and the {len(distractors):,} photos in {_DISTRACTORS}, each a person of its own",
         partial=_partial(size),
     )
