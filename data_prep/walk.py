@@ -99,6 +99,12 @@ def walk_files(folder: Path, *, inside: bool = False, skip: Skip = _forget) -> I
             yield path
 
 
+def packs_in(folder: Path, ending: str) -> list[Path]:
+    """The files right in a folder whose names end so, such as `.tar`, sorted; without those of the system."""
+    found = (path for path in folder.glob(f"*{ending}") if not left_by_the_system(path.name))
+    return sorted(filter(Path.is_file, found))
+
+
 def _entries(place: Path, *, skip: Skip, field: str) -> dict[_Kind, list[Path]]:
     """What a folder holds, by kind and sorted by name; without our own files and what is skipped."""
     try:

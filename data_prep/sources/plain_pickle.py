@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
 
+import numpy as np
+
 from data_prep.errors import InputError
 
 # An array takes about 32 steps and an evaluation set has 14,000 photos at most; so a small file cannot keep
@@ -43,9 +45,7 @@ class PlainArray:
 
     def numbers(self) -> list[int]:
         """The items one after the other."""
-        size, signed = int(self.kind[1]), self.kind[0] == "i"
-        parts = (self.data[i : i + size] for i in range(0, len(self.data), size))
-        return [int.from_bytes(part, "little", signed=signed) for part in parts]
+        return np.frombuffer(self.data, f"<{self.kind.replace('b', 'u')}").tolist()
 
 
 class _Name(Enum):

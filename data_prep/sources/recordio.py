@@ -22,7 +22,7 @@ from data_prep.repeated_text import numbered
 from data_prep.sources.base import Listing, PhotoColumns, Skipped, SourceFormat, SourcePhoto
 from data_prep.sources.record_file import MAGIC, RecordFile, RecordHead
 from data_prep.sources.record_index import RecordIndex, read_index, unfit_index
-from data_prep.walk import left_by_the_system
+from data_prep.walk import packs_in
 
 # MXNet keeps counts as float32, which is exact up to here.
 _LARGEST_EXACT = 2**24
@@ -87,7 +87,7 @@ def list_photos(source: Path) -> Listing[RecordPhoto]:
     """Every photo record, as `read_records` finds them."""
     photos = read_records(source)
     skipped = Skipped()
-    for other in _packs_in(source) if source.is_dir() else ():
+    for other in packs_in(source, ".rec") if source.is_dir() else ():
         if other != photos.path:
             skipped.add(other.name, "another_pack")
     return Listing(photos, skipped)
@@ -128,7 +128,7 @@ def _rec_file(source: Path) -> Path:
     """
     if source.is_file():
         return source
-    found = _packs_in(source)
+    found = packs_in(source, ".rec")
     if source / "train.rec" in found:
         return source / "train.rec"
     if len(found) > 1:
@@ -139,12 +139,6 @@ def _rec_file(source: Path) -> Path:
             fix="Give the file instead of its folder.",
         )
     return found[0]
-
-
-def _packs_in(folder: Path) -> list[Path]:
-    return sorted(
-        path for path in folder.glob("*.rec") if path.is_file() and not left_by_the_system(path.name)
-    )
 
 
 def _columns(path: Path, found: _Labels) -> RecordPhotos:
@@ -300,7 +294,7 @@ def _recognises(source: Path) -> bool:
     if source.is_file():
         with source.open("rb") as file:
             return source.suffix == ".rec" or file.read(len(MAGIC)) == MAGIC
-    return source.is_dir() and bool(_packs_in(source))
+    return source.is_dir() and bool(packs_in(source, ".rec"))
 
 
 FORMAT = SourceFormat("InsightFace's train.rec, or the folder of it", _recognises, list_photos)

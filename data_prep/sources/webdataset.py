@@ -40,7 +40,7 @@ from data_prep.sources.shard_index import (
 from data_prep.sources.shard_samples import Sample, samples
 from data_prep.storage import RemoteFile, address_of
 from data_prep.tar_end import MAGIC, MAGIC_AT
-from data_prep.walk import left_by_the_system
+from data_prep.walk import left_by_the_system, packs_in
 
 ABOUT_NAME = "__faceverif__"
 _JSON_LABELS = ("identity", "label", "cls", "class")
@@ -104,7 +104,7 @@ def read_details(source: Path) -> pa.Table:
 def _shards_of(source: Path) -> tuple[list[Path], list[RemoteFile]]:
     """The shards; and as they are now, where they lie in a storage."""
     if address_of(source) is None:
-        return [source] if source.is_file() else _tars_in(source), []
+        return [source] if source.is_file() else packs_in(source, ".tar"), []
     files = shards_in_storage(source)
     return [file.path for file in files], files
 
@@ -268,16 +268,10 @@ def _announced(source: Path, abouts: list[Mapping[str, Any]], photos: int) -> An
     return counts[0] if len(counts) == 1 else sum(each for each in counts if isinstance(each, int))
 
 
-def _tars_in(folder: Path) -> list[Path]:
-    return sorted(
-        path for path in folder.glob("*.tar") if path.is_file() and not left_by_the_system(path.name)
-    )
-
-
 def _recognises(source: Path) -> bool:
     if source.is_file():
         return source.suffix == ".tar" or read_span(source, MAGIC_AT, len(MAGIC)) == MAGIC
-    if not source.is_dir() or not _tars_in(source):
+    if not source.is_dir() or not packs_in(source, ".tar"):
         return False
     # A folder of photos, per identity or flat, may hold a tar too.
     entries = [entry for entry in source.iterdir() if not left_by_the_system(entry.name)]
