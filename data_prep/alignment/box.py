@@ -29,8 +29,11 @@ class BoxTemplate(Template):
     def cut(
         self, photo: NDArray[np.uint8], *, box: NDArray[np.floating], landmarks: NDArray[np.floating]
     ) -> NDArray[np.uint8]:
-        """Cut the box out, whole pixels of the photo, and resize them; see `crop_box`."""
-        return crop_box(photo, box, self)
+        """Whole pixels of the photo, resized, as facenet-pytorch does it; the box may leave the photo."""
+        left, top, right, bottom = self._cut_out(box, height=photo.shape[0], width=photo.shape[1])
+        face = Image.fromarray(photo[top:bottom, left:right])
+        size = self.crop_px, self.crop_px
+        return np.asarray(face.resize(size, Image.Resampling.BILINEAR), dtype=np.uint8)
 
     def in_crop(
         self,
@@ -41,36 +44,16 @@ class BoxTemplate(Template):
         photo_size: tuple[int, int],
     ) -> NDArray[np.float64]:
         """By the corner and the size of what is cut out."""
-        left, top, right, bottom = _cut_out(box, self, height=photo_size[0], width=photo_size[1])
+        left, top, right, bottom = self._cut_out(box, height=photo_size[0], width=photo_size[1])
         scale = self.crop_px / np.array([right - left, bottom - top])
         return np.asarray((points - [left, top] + 0.5) * scale - 0.5)
 
-
-def crop_box(photo: NDArray[np.uint8], box: NDArray[np.floating], template: BoxTemplate) -> NDArray[np.uint8]:
-    """The box of a face with the template's margin, as facenet-pytorch cuts it (`extract_face`).
-
-    Args:
-        photo: (height, width, 3) RGB.
-        box: (4,) left, top, right, bottom, in photo pixels; it may leave the photo.
-        template: side and margin.
-
-    Returns:
-        (crop_px, crop_px, 3) RGB.
-    """
-    left, top, right, bottom = _cut_out(box, template, height=photo.shape[0], width=photo.shape[1])
-    face = Image.fromarray(photo[top:bottom, left:right])
-    side = (template.crop_px, template.crop_px)
-    return np.asarray(face.resize(side, Image.Resampling.BILINEAR), dtype=np.uint8)
-
-
-def _cut_out(
-    box: NDArray[np.floating], template: BoxTemplate, *, height: int, width: int
-) -> tuple[int, int, int, int]:
-    """Left, top, right and bottom of the pixels that `crop_box` takes from a photo of that size."""
-    left, top, right, bottom = map(float, box)
-    share = template.margin_px / (template.crop_px - template.margin_px) / 2
-    margin_x, margin_y = share * (right - left), share * (bottom - top)
-    # Cut to whole pixels, at least one: a box at the photo's edge may lie outside of it.
-    x, y = int(min(max(left - margin_x, 0), width - 1)), int(min(max(top - margin_y, 0), height - 1))
-    x_end, y_end = int(min(right + margin_x, width)), int(min(bottom + margin_y, height))
-    return x, y, max(x_end, x + 1), max(y_end, y + 1)
+    def _cut_out(self, box: NDArray[np.floating], *, height: int, width: int) -> tuple[int, int, int, int]:
+        """Left, top, right and bottom of the pixels that are cut out of a photo of that size."""
+        left, top, right, bottom = map(float, box)
+        share = self.margin_px / (self.crop_px - self.margin_px) / 2
+        margin_x, margin_y = share * (right - left), share * (bottom - top)
+        # Cut to whole pixels, at least one: a box at the photo's edge may lie outside of it.
+        x, y = int(min(max(left - margin_x, 0), width - 1)), int(min(max(top - margin_y, 0), height - 1))
+        x_end, y_end = int(min(right + margin_x, width)), int(min(bottom + margin_y, height))
+        return x, y, max(x_end, x + 1), max(y_end, y + 1)

@@ -16,7 +16,7 @@ from PIL import Image
 
 from data_prep.alignment import TEMPLATES, find_template, refuse_unfit_input
 from data_prep.alignment.base import centre_crop
-from data_prep.alignment.box import BoxTemplate, crop_box
+from data_prep.alignment.box import BoxTemplate
 from data_prep.alignment.landmarks import LandmarkTemplate, align_face, similarity_transform
 from data_prep.errors import InputError
 
@@ -177,7 +177,7 @@ def test_a_photo_lower_than_its_face_is_halved_in_width_alone(monkeypatch: pytes
 )
 def test_box_crops_are_those_of_facenet_pytorch(box: tuple[float, ...], margin_px: int) -> None:
     photo = np.random.default_rng(0).integers(0, 256, (120, 150, 3), dtype=np.uint8)
-    crop = crop_box(photo, np.array(box), BoxTemplate("facenet", 160, margin_px))
+    crop = BoxTemplate("facenet", 160, margin_px).cut(photo, box=np.array(box), landmarks=_TEMPLATE)
     theirs = extract_face(Image.fromarray(photo), np.array(box), image_size=160, margin=margin_px)
     np.testing.assert_array_equal(crop, theirs.permute(1, 2, 0).numpy())
 
@@ -198,7 +198,7 @@ def test_a_point_of_the_photo_is_found_again_in_the_crop(name: str) -> None:
 def test_a_box_beyond_the_photo_gives_its_edge() -> None:
     photo = np.full((50, 60, 3), 9, np.uint8)
     for box in ((70.0, 10.0, 90.0, 30.0), (-30.0, -30.0, -20.0, -20.0)):
-        assert (crop_box(photo, np.array(box), BoxTemplate("facenet", 160, 14)) == 9).all()
+        assert (TEMPLATES["facenet-160"].cut(photo, box=np.array(box), landmarks=_TEMPLATE) == 9).all()
 
 
 def test_templates_scale_about_pixel_centres() -> None:
