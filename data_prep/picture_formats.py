@@ -21,9 +21,10 @@ _ENDINGS = {
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".tif", ".tiff", ".bmp", ".dib", ".gif"),
     *(".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".jpx", ".avif", ".heic", ".heif"),
 }
-_PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
+JPEG_MAGIC = b"\xff\xd8\xff"
+_PNG = b"\x89PNG\r\n\x1a\n"
 _OPENINGS = (
-    *(_PNG, _JPEG, b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
+    *(_PNG, JPEG_MAGIC, b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
     *(b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51"),
 )
 _OPENING_BYTES = 32
@@ -85,7 +86,7 @@ def declared_size(data: bytes) -> tuple[int, int] | None:
     if data.startswith(_PNG) and len(data) >= 24:
         width, height = struct.unpack_from(">II", data, 16)
         return width, height
-    if data.startswith(_JPEG):
+    if data.startswith(JPEG_MAGIC):
         return _jpeg_size(data)
     try:
         return opened(data).size

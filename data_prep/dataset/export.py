@@ -21,10 +21,10 @@ from data_prep.dataset.manifest import AlignedDataset, Status
 from data_prep.dataset.manifest_table import rows_of
 from data_prep.dataset.part import Part
 from data_prep.errors import InputError, printable_lines
+from data_prep.picture_formats import JPEG_MAGIC
 from data_prep.progress import progress
 from data_prep.sources.webdataset import ABOUT_NAME
 
-_JPEG_MAGIC = b"\xff\xd8\xff"
 _AT_ONCE = 256
 _DESCRIBED = ["photo", "identity", "sha256", "landmarks"]
 
@@ -38,7 +38,7 @@ class _Sample(NamedTuple):
 
     @property
     def ending(self) -> str:
-        return "jpg" if self.picture.startswith(_JPEG_MAGIC) else "png"
+        return "jpg" if self.picture.startswith(JPEG_MAGIC) else "png"
 
     @property
     def size(self) -> int:

@@ -23,6 +23,7 @@ from data_prep.dataset.manifest import SCHEMA, Status
 from data_prep.detection.choice import MTCNN, load_detector
 from data_prep.detection.faces import GIVEN_POLICY, POLICY, SeenFaces, centred_largest
 from data_prep.photos import PhotoError, decode_photo
+from data_prep.picture_formats import JPEG_MAGIC
 from data_prep.prepare.crop_names import crop_name
 from data_prep.prepare.task import UNUSABLE_NAME, AlignSettings, Row, Task
 from data_prep.quality.columns import quality_of_face
@@ -32,7 +33,6 @@ from data_prep.system_errors import naming_full_disk
 from data_prep.work.job import Job
 
 _PIXELS_AT_ONCE = 4_000_000
-_JPEG_MAGIC = b"\xff\xd8\xff"
 # What a system says of a name that it does not take, or that another file has taken.
 _NAME_ERRORS = {
     errno.ENAMETOOLONG,
@@ -229,7 +229,7 @@ class _CropKeeper:
         A JPEG keeps them, because to encode it again would lose more; one that the reader of crops cannot
         decode does not.
         """
-        return data.startswith(_JPEG_MAGIC) and decode_crop(data, self._form.template.crop_px) is not None
+        return data.startswith(JPEG_MAGIC) and decode_crop(data, self._form.template.crop_px) is not None
 
 
 def _write_pixels(out: Path, photo: SourcePhoto, pixels: NDArray[np.uint8]) -> Row:
