@@ -15,7 +15,7 @@ from data_prep.lock import filled
 from data_prep.progress import duration, say
 from faceverif.classification.config import ClassificationConfig
 from faceverif.config.reading import config_text
-from robustness.rejection.config import ModelConfig, RejectionConfig
+from robustness.rejection.config import RejectionConfig
 from robustness.rejection.findings import Finding, l2_norms, read_findings
 from robustness.rejection.models import CalibratedModels
 from robustness.rejection.plan import Plan, plan_trials
@@ -29,6 +29,8 @@ from robustness.rejection.unfit_models import Prospect, prospect, refuse_unfit_m
 
 # Trains a classifier into a folder, continues a killed training, leaves a finished one alone.
 Trainer = Callable[[ClassificationConfig, Path], None]
+# A training's folder, and its settings where the experiment makes it itself.
+_Training = tuple[Path, ClassificationConfig | None]
 
 
 def run_rejection(config: RejectionConfig, out: Path, *, train: Trainer) -> Path:
@@ -51,11 +53,13 @@ def run_rejection(config: RejectionConfig, out: Path, *, train: Trainer) -> Path
             model lacks what an attack needs. OUT cannot be made or is in use.
     """
     with filled(out, command="faceverif reject"):
-        runs = _folders(config, out)
+        trainings = _trainings(config, out)
+        runs = {key: run for key, (run, _) in trainings.items()}
         models = CalibratedModels(config, runs)
-        _refuse_unfit(config, models, runs, out)
-        for run, settings in _own(config, out).items():
-            train(settings, run)
+        _refuse_unfit(config, models, trainings, out)
+        for run, settings in trainings.values():
+            if settings is not None:
+                train(settings, run)
         plan = Plan.of(config, runs)
         _check_finished(plan, models, out)
         write_text(out / "config.yaml", config_text(config))
@@ -75,47 +79,39 @@ def run_rejection(config: RejectionConfig, out: Path, *, train: Trainer) -> Path
         return write_rejection_report(config, findings, result, out)
 
 
-def _folders(config: RejectionConfig, out: Path) -> dict[Key, Path]:
-    """The folder of every training, finished or not."""
+def _trainings(config: RejectionConfig, out: Path) -> dict[Key, _Training]:
+    """Every training, finished or not."""
     return {
-        (model.name, training): run
+        (model.name, number): training
         for model in config.models
-        for training, run in enumerate(
-            model.runs or [_folder(out, model, settings) for settings in own_trainings(config, model)]
+        for number, training in enumerate(
+            [(run, None) for run in model.runs]
+            or [
+                (out / "models" / model.name / f"seed{settings.seed}", settings)
+                for settings in own_trainings(config, model)
+            ]
         )
     }
 
 
-def _folder(out: Path, model: ModelConfig, settings: ClassificationConfig) -> Path:
-    return out / "models" / model.name / f"seed{settings.seed}"
-
-
-def _own(config: RejectionConfig, out: Path) -> dict[Path, ClassificationConfig]:
-    """The trainings that the experiment makes itself, by their folder."""
-    return {
-        _folder(out, model, settings): settings
-        for model in config.models
-        for settings in own_trainings(config, model)
-    }
-
-
 def _refuse_unfit(
-    config: RejectionConfig, models: CalibratedModels, runs: Mapping[Key, Path], out: Path
+    config: RejectionConfig, models: CalibratedModels, trainings: Mapping[Key, _Training], out: Path
 ) -> None:
     """Stop before the first training where a trial is missing that could not be run."""
-    own, names = _own(config, out), [model.name for model in config.models]
+    names = [model.name for model in config.models]
     waiting = [
-        key for key in runs if any(Finding.read(trial, out) is None for trial in plan_trials(config, *key))
+        key
+        for key in trainings
+        if any(Finding.read(trial, out) is None for trial in plan_trials(config, *key))
     ]
 
     def prospects(keys: Iterable[Key]) -> Iterator[Prospect]:
         for key in keys:
-            place, settings = names.index(key[0]), own.get(runs[key])
-            yield prospect(place, runs[key], settings, load=partial(models.run, key))
+            yield prospect(names.index(key[0]), *trainings[key], load=partial(models.run, key))
 
     if waiting:  # else nothing but the report is left, which needs no model
         refuse_unfit_models(
-            config, prospects(waiting), others=prospects(key for key in runs if key not in waiting)
+            config, prospects(waiting), others=prospects(key for key in trainings if key not in waiting)
         )
 
 
