@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,7 +89,7 @@ class Sample:
         self._photos = [photos[place] for place in places if photos]
         self._decoded: dict[int, NDArray[np.uint8] | None] = {}
 
-    @property
+    @cached_property
     def sha256(self) -> str:
         """Hash of the photos that can be read."""
         hashes = (hashlib.sha256(content).digest() for content in _readable(self._photos))
