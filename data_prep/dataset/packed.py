@@ -215,7 +215,7 @@ class StoredShardCrops(ShardCrops):
 
 def _record(records: RecordFile, offset: int) -> bytes:
     try:
-        return records.read(offset).content
+        return records.read(offset)
     except InputError:
         return b""
 

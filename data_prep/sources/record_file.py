@@ -16,9 +16,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 from data_prep.errors import InputError
 
 MAGIC = struct.pack("<I", 0xCED7230A)
@@ -55,20 +52,6 @@ class RecordHead(NamedTuple):
         return self.labels > 0 and self.content_bytes == 0
 
 
-class Record(NamedTuple):
-    """A whole record.
-
-    Attributes:
-        labels: (labels,) float32, at least one.
-        id: what the writer numbered it.
-        content: the photo as it was encoded; empty in a header record.
-    """
-
-    labels: NDArray[np.float32]
-    id: int
-    content: bytes
-
-
 class RecordFile:
     """A `.rec` file, by offset or from its beginning; not for threads.
 
@@ -98,17 +81,15 @@ class RecordFile:
     ) -> None:
         self._file.close()
 
-    def read(self, offset: int) -> Record:
-        """The record that begins there.
+    def read(self, offset: int) -> bytes:
+        """The photo of the record that begins there, as it was encoded; empty in a header record.
 
         Raises:
             InputError: no whole record does.
         """
         payload, _ = self._payload(offset)
-        count, label, number, _ = self._unpack(payload, len(payload), offset)
-        begin = _RECORD_HEADER.size + _LABEL_BYTES * count
-        labels = np.frombuffer(payload[_RECORD_HEADER.size : begin], dtype="<f4")
-        return Record(labels if count else np.array([label], np.float32), number, payload[begin:])
+        count, _ = self._unpack(payload, len(payload), offset)
+        return payload[_RECORD_HEADER.size + _LABEL_BYTES * count :]
 
     def head(self, offset: int) -> RecordHead:
         """What the record that begins there is; costs no more than its first bytes.
@@ -123,7 +104,7 @@ class RecordFile:
         else:
             payload, end = self._payload(offset)
             length = len(payload)
-        count, label, _, _ = self._unpack(payload, length, offset)
+        count, label = self._unpack(payload, length, offset)
         if count:
             (label,) = struct.unpack_from("<f", payload, _RECORD_HEADER.size)
         content_bytes = length - _RECORD_HEADER.size - _LABEL_BYTES * count
@@ -176,13 +157,14 @@ class RecordFile:
             raise self._damaged(offset, "the file ends")
         return data
 
-    def _unpack(self, payload: bytes, length: int, offset: int) -> tuple[int, float, int, int]:
+    def _unpack(self, payload: bytes, length: int, offset: int) -> tuple[int, float]:
+        """How many labels follow the header, and its own."""
         if length < _RECORD_HEADER.size:
             raise self._damaged(offset, f"{length} bytes, fewer than its header")
-        count, label, number, second = _RECORD_HEADER.unpack_from(payload)
+        count, label, _, _ = _RECORD_HEADER.unpack_from(payload)
         if _LABEL_BYTES * count > length - _RECORD_HEADER.size:
             raise self._damaged(offset, f"{count:,} labels claimed in {length:,} bytes")
-        return count, label, number, second
+        return count, label
 
     def _damaged(self, offset: int, got: str) -> InputError:
         return InputError(

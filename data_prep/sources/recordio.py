@@ -48,7 +48,7 @@ class RecordPhoto(SourcePhoto):
         """The record's content."""
         try:
             with RecordFile(self.path) as records:
-                return records.read(self.offset).content
+                return records.read(self.offset)
         except (InputError, OSError) as error:
             raise PhotoError(_DAMAGED) from error
 
