@@ -19,7 +19,7 @@ from data_prep.own_files import read_guarded
 from data_prep.progress import progress
 
 SHIPPED_MODEL = Path(__file__).with_name("face_model.npz")
-_SIDE_PX = 64
+SIDE_PX = 64
 _FORMAT = 1
 _MOST_COMPONENTS = 240  # of 64 x 64 x 3 bytes each: just under 3 MB
 _BATCH = 512
@@ -108,8 +108,8 @@ def _unpack(arrays: dict[str, NDArray[Any]]) -> FaceModel:
         raise ValueError(f"format {arrays['format']}, not {_FORMAT}")
     count = len(arrays["components"])
     shapes = {
-        "mean": (_SIDE_PX, _SIDE_PX, 3),
-        "components": (count, _SIDE_PX, _SIDE_PX, 3),
+        "mean": (SIDE_PX, SIDE_PX, 3),
+        "components": (count, SIDE_PX, SIDE_PX, 3),
         "scale": (count,),
         "between": (count,),
         "within": (count,),
@@ -155,8 +155,8 @@ def fit_face_model(dataset: AlignedDataset, *, components: int) -> FaceModel:
     within = np.clip(within, 0.0, 1.0)
     turned = basis.T @ (directions * np.sqrt(variance)).T
     return FaceModel(
-        mean=mean.reshape(_SIDE_PX, _SIDE_PX, 3),
-        components=turned.reshape(components, _SIDE_PX, _SIDE_PX, 3).astype(np.float32),
+        mean=mean.reshape(SIDE_PX, SIDE_PX, 3),
+        components=turned.reshape(components, SIDE_PX, SIDE_PX, 3).astype(np.float32),
         between=np.sqrt(1 - within).astype(np.float32),
         within=np.sqrt(within).astype(np.float32),
         provenance={
@@ -222,7 +222,7 @@ def _principal_components(
     Halko, Martinsson & Tropp (2011), Alg. 4.4: the covariance is never formed; each pass over the crops
     multiplies it with a narrow matrix. scikit-learn's IncrementalPCA, an SVD per batch, took far longer.
     """
-    pixels = _SIDE_PX * _SIDE_PX * 3
+    pixels = SIDE_PX * SIDE_PX * 3
     rng = np.random.default_rng(0)
     directions = rng.standard_normal((pixels, components + _SPARE_DIRECTIONS), dtype=np.float32)
     for number in range(1, _PASSES + 1):
@@ -260,5 +260,5 @@ def _crop_batches(dataset: AlignedDataset, rows: NDArray[np.int64]) -> Iterator[
     """The crops of these rows, (batch, side * side * 3)."""
     for start in range(0, len(rows), _BATCH):
         crops = dataset.crops.read(rows[start : start + _BATCH])
-        small = [cv2.resize(crop, (_SIDE_PX, _SIDE_PX), interpolation=cv2.INTER_AREA) for crop in crops]
+        small = [cv2.resize(crop, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA) for crop in crops]
         yield np.stack(small).reshape(len(crops), -1).astype(np.float32)

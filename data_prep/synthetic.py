@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from data_prep.atomic import write_text, written_whole
 from data_prep.errors import InputError
-from data_prep.face_model import _SIDE_PX, FaceModel
+from data_prep.face_model import SIDE_PX, FaceModel
 from data_prep.lock import filled
 from data_prep.own_names import LOCK_NAME, SYNTHETIC_MARK
 from data_prep.progress import progress
@@ -166,14 +166,14 @@ def _pose(rng: np.random.Generator, *, side: int, width: int, height: int) -> ND
 
 def _soft_head() -> NDArray[np.float32]:
     """Opacity of a head on twice the crop's side: 1 over the face, falling to 0 a little beyond the crop."""
-    axis = np.linspace(-2, 2, 2 * _SIDE_PX, dtype=np.float32)
+    axis = np.linspace(-2, 2, 2 * SIDE_PX, dtype=np.float32)
     radius = np.hypot(axis[None, :] / 1.1, axis[:, None] / 1.3)
     ramp = np.clip((1 - radius) / 0.35, 0, 1)
     return ramp * ramp * (3 - 2 * ramp)
 
 
 _HEAD = _soft_head()
-_HEAD_TO_FACE = np.array([[1.0, 0, -_SIDE_PX / 2], [0, 1.0, -_SIDE_PX / 2], [0, 0, 1]])
+_HEAD_TO_FACE = np.array([[1.0, 0, -SIDE_PX / 2], [0, 1.0, -SIDE_PX / 2], [0, 0, 1]])
 
 
 def _background(rng: np.random.Generator, *, width: int, height: int) -> NDArray[np.float32]:

@@ -19,7 +19,7 @@ from data_prep.ijb.files import IjbFiles, find_ijb_files
 from data_prep.ijb.landmarks import GivenLandmarks, read_landmarks
 from data_prep.ijb.protocol import TemplatePairs, TemplateProtocol, load_template_protocol
 from data_prep.ijb.searches import SearchProtocol, TemplateList, load_search_protocol
-from data_prep.ijb.templates import TemplatePhotos, read_template_photos
+from data_prep.ijb.templates import TemplatePhotos
 
 __all__ = [
     "GivenLandmarks",
@@ -33,5 +33,4 @@ __all__ = [
     "load_search_protocol",
     "load_template_protocol",
     "read_landmarks",
-    "read_template_photos",
 ]

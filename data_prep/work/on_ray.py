@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
 from typing import Any, NamedTuple
 
 from data_prep.errors import InputError
@@ -75,7 +74,6 @@ class RayCluster(Engine):
 class _Driver(NamedTuple):
     """The process that talks to Ray, seen from here."""
 
-    process: BaseProcess
     pipe: Connection
 
     def joined(self) -> tuple[int, int]:
@@ -122,7 +120,7 @@ def _driver(request: RayRequest) -> Iterator[_Driver]:
     process.start()
     theirs.close()
     try:
-        yield _Driver(process, ours)
+        yield _Driver(ours)
     finally:
         ours.close()  # which it notices, and leaves the cluster
         process.join(_LEAVE_S)

@@ -13,14 +13,10 @@ from hypothesis import strategies as st
 
 from data_prep.check import check
 from data_prep.errors import InputError
-from data_prep.ijb import (
-    find_ijb_files,
-    load_template_protocol,
-    read_landmarks,
-    read_template_photos,
-)
+from data_prep.ijb import find_ijb_files, load_template_protocol, read_landmarks
 from data_prep.ijb.files import IjbFiles
 from data_prep.ijb.sizes import SIZES
+from data_prep.ijb.templates import read_template_photos
 
 
 @pytest.fixture

@@ -206,7 +206,7 @@ def test_a_node_with_other_code_is_refused() -> None:
     pipe = PretendedPipe()
     pipe.recv = lambda: (kind, content)  # type: ignore[attr-defined]
     with pytest.raises(WorkStopped, match=r"same code and packages; got node .* instead of 0\.0\.1, code 0"):
-        list(on_ray._Driver(None, pipe).results([]))  # type: ignore[arg-type]
+        list(on_ray._Driver(pipe).results([]))  # type: ignore[arg-type]
 
 
 # --- a cluster, without Ray

@@ -9,16 +9,13 @@ from data_prep.protocols.identification import photo_table, tinyface
 from data_prep.protocols.identification.base import (
     IdentificationFormat,
     IdentificationProtocol,
-    PhotoList,
     refuse_repeated,
     refuse_shared,
 )
 from data_prep.protocols.identification.photo_table import load_lists
 
 __all__ = [
-    "FORMATS",
     "IdentificationProtocol",
-    "PhotoList",
     "load_identification",
     "load_lists",
     "refuse_repeated",
