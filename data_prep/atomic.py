@@ -18,6 +18,7 @@ from data_prep.system_errors import naming_full_disk
 if sys.platform != "win32":
     import fcntl
 
+UNFINISHED = ".unfinished-"  # how the names of what is being written begin
 _TRIES = 10
 
 
@@ -133,7 +134,7 @@ def refuse_busy(path: Path, *, command: str, option: str = "--out") -> None:
 def _opening(path: Path) -> str:
     """How the names of what will become this path begin."""
     digest = hashlib.sha256(path.name.encode("utf-8", "surrogateescape")).hexdigest()
-    return f".unfinished-{digest[:8]}-"
+    return f"{UNFINISHED}{digest[:8]}-"
 
 
 def _new(path: Path, opening: str, *, folder: bool) -> tuple[Path, int | None]:

@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from data_prep.atomic import write_text, written_whole
+from data_prep.atomic import UNFINISHED, write_text, written_whole
 from data_prep.errors import InputError
 from data_prep.face_model import SIDE_PX, FaceModel
 from data_prep.lock import filled
@@ -123,7 +123,7 @@ def _refuse_other_folder(out: Path, settings: dict[str, Any]) -> None:
 
 def _is_leftover(name: str) -> bool:
     """Whether a call that was killed before its first photo may have left this."""
-    return name == LOCK_NAME or name.startswith(".unfinished-")
+    return name == LOCK_NAME or name.startswith(UNFINISHED)
 
 
 def _draw_person(model: FaceModel, out: Path, *, person: int, photos: int, seed: int) -> None:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from data_prep.atomic import make_folder, write_text
+from data_prep.atomic import UNFINISHED, make_folder, write_text
 from data_prep.json_object import write_json
 from data_prep.lock import filled
 from data_prep.progress import duration
@@ -91,7 +91,7 @@ class RunFolder:
         """
         checkpoints = checkpoint_path(self.path).parent
         make_folder(checkpoints, option="--run")
-        for unfinished in checkpoints.glob(".unfinished-*"):
+        for unfinished in checkpoints.glob(f"{UNFINISHED}*"):
             unfinished.unlink()
         write_text(self.path / "config.yaml", self._yaml)
         self._write_provenance()
