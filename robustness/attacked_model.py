@@ -181,9 +181,13 @@ def embedded(network: nn.Module, images: Tensor, *, portion: int = 500) -> Itera
         refuse_bad_pixels(images)
     device = device_of(network)
     for some in images.split(portion):
-        there = some.to(device)
         with torch.no_grad():
-            yield network(as_pixels(there) if there.dtype == torch.uint8 else there)
+            yield network(in_box(some.to(device)))
+
+
+def in_box(images: Tensor) -> Tensor:
+    """Images of either type as float32 in [0, 1]."""
+    return as_pixels(images) if images.dtype == torch.uint8 else images
 
 
 def embeddings_of(network: nn.Module, images: Tensor) -> Tensor:

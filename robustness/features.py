@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from faceverif.heads import Head
-from faceverif.images.labelled import as_pixels
-from robustness.attacked_model import AttackedModel, embedded, refuse_unfit_model
+from robustness.attacked_model import AttackedModel, embedded, in_box, refuse_unfit_model
 
 
 class Features(NamedTuple):
@@ -115,14 +114,10 @@ def extract_features(
     seen = {
         name: Features.joined(
             [
-                extract_features(model, view(_in_box(some)), own, portion=portion)
+                extract_features(model, view(in_box(some)), own, portion=portion)
                 for some, own in zip(images.split(portion), labels.split(portion), strict=True)
             ]
         )
         for name, view in views.items()
     }
     return Features(torch.cat(embeddings), torch.cat(logits), labels.cpu(), seen)
-
-
-def _in_box(images: Tensor) -> Tensor:
-    return as_pixels(images) if images.dtype == torch.uint8 else images
