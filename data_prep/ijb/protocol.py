@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -123,11 +122,12 @@ def load_template_protocol(files: IjbFiles, *, allow_partial: bool = False) -> T
     pairs = _read_pairs(files.pairs, photos.ids, listed=files.photos)
     _refuse_one_sided(str(files.pairs), pairs)
     media = int(photos.medium.max()) + 1
+    hashes = file_hash(files.photos) + file_hash(files.pairs)
     protocol = TemplateProtocol(
         files.name,
         photos,
         pairs,
-        sha256=_sha256_of((files.photos, files.pairs)),
+        sha256=hashlib.sha256(hashes.encode()).hexdigest(),
         reading=f"{len(photos):,} photos of {media:,} media in {len(photos.ids):,} IJB templates, "
         f"{len(pairs):,} pairs of them",
     )
@@ -199,7 +199,3 @@ def _whole(files: IjbFiles, protocol: TemplateProtocol, *, allow_partial: bool) 
         got=size.text(),
         fix=f"Get complete copies of the lists{in_part}.",
     )
-
-
-def _sha256_of(paths: Iterable[Path]) -> str:
-    return hashlib.sha256("".join(map(file_hash, paths)).encode()).hexdigest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -120,14 +121,6 @@ def _sorted_rows(dataset: AlignedDataset) -> pa.Table:
     return rows.sort_by([("identity", "ascending"), ("photo", "ascending")]).combine_chunks()
 
 
-def _failed(table: pa.Table) -> NDArray[np.bool_]:
-    return table["failed"].to_numpy()
-
-
-def _nameless(table: pa.Table) -> NDArray[np.bool_]:
-    return table["identity"].is_null().to_numpy()
-
-
 def _under_several_people(table: pa.Table) -> NDArray[np.bool_]:
     crop, person = _numbers(table, "crop"), _numbers(table, "identity")
     known = crop >= 0
@@ -151,9 +144,9 @@ def _numbers(table: pa.Table, name: str) -> NDArray[np.int64]:
 
 
 # One after the other, each of the rows that the earlier ones left.
-_REASONS = {
-    "no_crop": _failed,
-    "no_identity": _nameless,
+_REASONS: dict[str, Callable[[pa.Table], NDArray[np.bool_]]] = {
+    "no_crop": lambda table: table["failed"].to_numpy(),
+    "no_identity": lambda table: table["identity"].is_null().to_numpy(),
     "same_crop_under_several_people": _under_several_people,
     "copy": _repeated,
 }
