@@ -256,39 +256,30 @@ def _section(
     scores = {model: finding.scores() for model, finding in shown.items()}
     styles = line_styles(model.name for model in config.models)
     detectors = {model: finding.own_detector for model, finding in shown.items()}
-    drawn: list[tuple[str, list[Panel], str]] = []
+
+    def figure(name: str, panels: Sequence[Panel], caption: str) -> ShownFigure:
+        return _saved(f"{stem}-{name}", panels, caption, out)
+
+    pictures = []
     if len({row.epsilon for row in rows}) > 1:
         note = "Bands: one standard deviation over trainings, or the 95 % interval of a single one."
-        drawn.append((f"{stem}-sweep", sweep_panels(rows, styles, rate=max(config.rates)), note))
-    drawn += [
-        (
-            f"{stem}-curves",
-            curves_panels(scores, detectors, styles),
-            f"{attack.norm} {epsilon:g}, first training of each model; dots mark the equal error rate.",
-        ),
-        (
-            f"{stem}-scores",
-            histogram_panels(scores, shown, styles),
-            "Higher is more adversarial; dashed: the thresholds. "
-            "The few scores beyond the axis are drawn at its ends.",
-        ),
-    ]
+        pictures.append(figure("sweep", sweep_panels(rows, styles, rate=max(config.rates)), note))
+    note = f"{attack.norm} {epsilon:g}, first training of each model; dots mark the equal error rate."
+    pictures.append(figure("curves", curves_panels(scores, detectors, styles), note))
+    note = (
+        "Higher is more adversarial; dashed: the thresholds. The few scores beyond the axis are drawn at its "
+        "ends."
+    )
+    pictures.append(figure("scores", histogram_panels(scores, shown, styles), note))
     counted = {model: its for model, its in scores.items() if its.queries is not None}
     if counted:
-        drawn.append((f"{stem}-queries", [queries_panel(counted, styles)], _queries_needed(counted)))
+        pictures.append(figure("queries", [queries_panel(counted, styles)], _queries_needed(counted)))
     if all(POSTERIOR in its.clean for its in scores.values()):
         note = "Probability of the predicted class; clean images beside the attacked ones."
-        drawn.append((f"{stem}-posterior", posterior_panels(scores, styles), note))
-    strips = [(f"{stem}-images-{model}", strip_panels(finding), model) for model, finding in shown.items()]
-    return ShownAttack(
-        label,
-        (type(attack).__doc__ or "").partition("\n")[0],
-        attack.norm,
-        epsilon,
-        rows,
-        [_saved(name, panels, caption, out) for name, panels, caption in drawn],
-        [_saved(name, panels, caption, out) for name, panels, caption in strips],
-    )
+        pictures.append(figure("posterior", posterior_panels(scores, styles), note))
+    strips = [figure(f"images-{model}", strip_panels(finding), model) for model, finding in shown.items()]
+    about = (type(attack).__doc__ or "").partition("\n")[0]
+    return ShownAttack(label, about, attack.norm, epsilon, rows, pictures, strips)
 
 
 def _queries_needed(scores: Mapping[str, TrialScores]) -> str:
