@@ -16,6 +16,7 @@ from data_prep.ijb.fields import broken_row, read_fields
 from data_prep.ijb.files import IjbFiles
 from data_prep.ijb.sizes import SIZES, IjbSize
 from data_prep.ijb.templates import TemplatePhotos, read_template_photos
+from data_prep.titles import Titled
 
 _RULE = "must be two numbers of IJB templates and 1 for the same person or 0, separated by single spaces"
 _AT_ONCE = 2**20  # pairs
@@ -57,7 +58,7 @@ class TemplatePairs:
 
 
 @dataclass(frozen=True)
-class TemplateProtocol:
+class TemplateProtocol(Titled):
     """The 1:1 protocol of IJB-B, of IJB-C, or of other lists in their form.
 
     Attributes:
@@ -75,11 +76,6 @@ class TemplateProtocol:
     sha256: str
     reading: str
     partial: str | None = None
-
-    @property
-    def title(self) -> str:
-        """The name, and which part where it is not whole."""
-        return self.name if self.partial is None else f"{self.name} (partial: {self.partial})"
 
     @property
     def size(self) -> IjbSize:

@@ -24,6 +24,7 @@ from data_prep.ijb.fields import broken_row
 from data_prep.ijb.files import IjbFiles
 from data_prep.ijb.protocol import places_of
 from data_prep.ijb.templates import TemplatePhotos, read_template_photos
+from data_prep.titles import Titled
 
 _COLUMNS = ("TEMPLATE_ID", "SUBJECT_ID")
 _RULE = f"must have whole numbers in the columns {' and '.join(_COLUMNS)}, and as many fields as its header"
@@ -56,7 +57,7 @@ class TemplateList:
 
 
 @dataclass(frozen=True)
-class SearchProtocol:
+class SearchProtocol(Titled):
     """The 1:N protocol of IJB-B, of IJB-C, or of other lists in their form.
 
     Attributes:
@@ -74,11 +75,6 @@ class SearchProtocol:
     probes: TemplateList
     sha256: str
     partial: str | None = None
-
-    @property
-    def title(self) -> str:
-        """The name, and which part where it is not whole."""
-        return self.name if self.partial is None else f"{self.name} (partial: {self.partial})"
 
     @property
     def reading(self) -> str:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from data_prep.file_hash import joint_hash
 from data_prep.protocols.folds import deal_folds, one_sided_fold
+from data_prep.titles import Titled
 
 
 class ProtocolSize(NamedTuple):
@@ -27,7 +28,7 @@ class ProtocolSize(NamedTuple):
 
 
 @dataclass(frozen=True)
-class VerificationProtocol:
+class VerificationProtocol(Titled):
     """Pairs of photos and how accuracy is read from them.
 
     Attributes:
@@ -90,11 +91,6 @@ class VerificationProtocol:
             columns=columns or {},
             lines=tuple(lines),
         )
-
-    @property
-    def title(self) -> str:
-        """The name, and which part where it is not whole: for every place that prints a number."""
-        return self.name if self.partial is None else f"{self.name} (partial: {self.partial})"
 
     @property
     def scored(self) -> NDArray[np.bool_]:

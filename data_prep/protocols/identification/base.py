@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from data_prep.counted import counted
 from data_prep.errors import InputError, few
 from data_prep.protocols.spelling import composed
+from data_prep.titles import Titled
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class People(NamedTuple):
 
 
 @dataclass(frozen=True)
-class IdentificationProtocol:
+class IdentificationProtocol(Titled):
     """Who is enrolled, and whose photos are searched.
 
     A probe is mated if the gallery holds its identity. Gallery photos without an identity are distractors,
@@ -78,11 +79,6 @@ class IdentificationProtocol:
                 raise InputError(photos.field, f"must hold {what} photos", got="none", fix=fix)
             refuse_repeated(photos.photos, field=photos.field)
         refuse_shared(self.gallery.photos, self.probes.photos, field=self.probes.field)
-
-    @property
-    def title(self) -> str:
-        """The name, and which part where it is not whole: for every place that prints a number."""
-        return self.name if self.partial is None else f"{self.name} (partial: {self.partial})"
 
     def people(self) -> People:
         """The photos' people as numbers."""
