@@ -49,23 +49,17 @@ class Template(ABC):
         """
 
     @abstractmethod
-    def in_crop(
-        self,
-        points: NDArray[np.floating],
-        *,
-        box: NDArray[np.floating],
-        landmarks: NDArray[np.floating],
-        photo_size: tuple[int, int],
+    def landmarks_in_crop(
+        self, landmarks: NDArray[np.floating], *, box: NDArray[np.floating], photo_size: tuple[int, int]
     ) -> NDArray[np.float64]:
-        """Where points of a photo lie in the crop that `cut` makes of a face.
+        """Where the landmarks of a face lie in the crop that `cut` makes of it.
 
         Args:
-            points: (n, 2) in photo pixels, (x, y).
-            box, landmarks: of the face, as for `cut`.
+            landmarks, box: of the face, as for `cut`.
             photo_size: height and width of the photo.
 
         Returns:
-            (n, 2) in crop pixels, (x, y).
+            (5, 2) in crop pixels, (x, y).
         """
 
 

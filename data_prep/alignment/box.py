@@ -35,18 +35,13 @@ class BoxTemplate(Template):
         size = self.crop_px, self.crop_px
         return np.asarray(face.resize(size, Image.Resampling.BILINEAR), dtype=np.uint8)
 
-    def in_crop(
-        self,
-        points: NDArray[np.floating],
-        *,
-        box: NDArray[np.floating],
-        landmarks: NDArray[np.floating],
-        photo_size: tuple[int, int],
+    def landmarks_in_crop(
+        self, landmarks: NDArray[np.floating], *, box: NDArray[np.floating], photo_size: tuple[int, int]
     ) -> NDArray[np.float64]:
         """By the corner and the size of what is cut out."""
         left, top, right, bottom = self._cut_out(box, height=photo_size[0], width=photo_size[1])
         scale = self.crop_px / np.array([right - left, bottom - top])
-        return np.asarray((points - [left, top] + 0.5) * scale - 0.5)
+        return np.asarray((landmarks - [left, top] + 0.5) * scale - 0.5)
 
     def _cut_out(self, box: NDArray[np.floating], *, height: int, width: int) -> tuple[int, int, int, int]:
         """Left, top, right and bottom of the pixels that are cut out of a photo of that size."""

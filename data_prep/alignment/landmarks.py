@@ -34,17 +34,12 @@ class LandmarkTemplate(Template):
         """Warp the face; see `align_face`."""
         return align_face(photo, landmarks, self)
 
-    def in_crop(
-        self,
-        points: NDArray[np.floating],
-        *,
-        box: NDArray[np.floating],
-        landmarks: NDArray[np.floating],
-        photo_size: tuple[int, int],
+    def landmarks_in_crop(
+        self, landmarks: NDArray[np.floating], *, box: NDArray[np.floating], photo_size: tuple[int, int]
     ) -> NDArray[np.float64]:
         """By the transform that warps the face."""
         matrix = similarity_transform(landmarks, np.array(self.landmarks))
-        return np.asarray(points @ matrix[:, :2].T + matrix[:, 2])
+        return np.asarray(landmarks @ matrix[:, :2].T + matrix[:, 2])
 
 
 def similarity_transform(source: NDArray[np.floating], target: NDArray[np.floating]) -> NDArray[np.float64]:

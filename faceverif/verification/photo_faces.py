@@ -69,7 +69,7 @@ class PhotoFaces:
         """(5, 2) where a face's landmarks lie in its crop, (x, y) in crop pixels."""
         box, landmarks = self.faces.boxes[face], self.faces.landmarks[face]
         height, width = self.pixels.shape[:2]
-        return template.in_crop(landmarks, box=box, landmarks=landmarks, photo_size=(height, width))
+        return template.landmarks_in_crop(landmarks, box=box, photo_size=(height, width))
 
 
 def find_faces(photo: Photo) -> PhotoFaces:
