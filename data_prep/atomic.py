@@ -255,7 +255,7 @@ def refuse_other_ending(out: Path, ending: str, *, option: str = "--out") -> Non
         raise InputError(option, f"must be a {ending} file", got=out, fix=fix)
 
 
-def not_writable(place: Path, *, option: str = "--out") -> InputError:
+def not_writable(place: Path, *, option: str) -> InputError:
     """The error for a folder in which nothing can be written."""
     return InputError(
         option,

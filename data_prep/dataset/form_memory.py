@@ -17,7 +17,7 @@ from data_prep.own_names import PACK_MEMORY
 from data_prep.storage import address_of
 
 
-def form_of_pack(path: Path, sample: Sample, *, whole: bool = True) -> CropForm | None:
+def form_of_pack(path: Path, sample: Sample, *, whole: bool) -> CropForm | None:
     """The form of a pack's crops: what is remembered of this sample, else what the detector says.
 
     A memory of other photos, a damaged one and folders that cannot be written to only cost time.

@@ -57,7 +57,7 @@ class CascadeDetector:
         thresholds: lower ones find more faces, and more that are none.
     """
 
-    def __init__(self, min_face_px: int = 30, *, thresholds: Thresholds = _THRESHOLDS) -> None:
+    def __init__(self, min_face_px: int, *, thresholds: Thresholds = _THRESHOLDS) -> None:
         self._thresholds = thresholds
         self._first_scale = _CELL_PX / min_face_px
         self._device = computing_device()

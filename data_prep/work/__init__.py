@@ -14,7 +14,7 @@ from data_prep.work.job import Engine
 CLUSTERS = {"ray": ("cluster", "ray", "data_prep.work.on_ray", "RayCluster")}
 
 
-def cluster(name: str, *, workers: int = 0, device: str | None = None) -> Engine:
+def cluster(name: str, *, workers: int, device: str | None) -> Engine:
     """An engine that runs on several machines.
 
     Args:

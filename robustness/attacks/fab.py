@@ -56,7 +56,7 @@ class FAB(Attack):
 
 
 def cross_border(
-    model: Watched, clean: Tensor, goal: Goal, *, norm: Norm, steps: int, samples: int = 1
+    model: Watched, clean: Tensor, goal: Goal, *, norm: Norm, steps: int, samples: int
 ) -> Tensor:
     """Algorithm 1, for one target class per image.
 

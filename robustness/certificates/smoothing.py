@@ -16,6 +16,7 @@ from data_prep.errors import InputError
 
 # Class -1: the counts do not allow a decision at the confidence asked for.
 ABSTAIN = -1
+_PORTION = 500  # noisy versions at once
 
 
 @dataclass(frozen=True)
@@ -131,13 +132,7 @@ def certify_pair(
 
 @torch.no_grad()
 def answers(
-    asked: Callable[[Tensor], Tensor],
-    image: Tensor,
-    *,
-    sd: float,
-    samples: int,
-    generator: torch.Generator,
-    portion: int = 500,
+    asked: Callable[[Tensor], Tensor], image: Tensor, *, sd: float, samples: int, generator: torch.Generator
 ) -> Tensor:
     """What a function says of noisy versions of an image, (samples, ...) on the CPU.
 
@@ -146,8 +141,8 @@ def answers(
             largest logit: it would count as a decision that never changes.
     """
     found = []
-    for start in range(0, samples, portion):
-        noise = torch.randn(min(portion, samples - start), *image.shape, generator=generator)
+    for start in range(0, samples, _PORTION):
+        noise = torch.randn(min(_PORTION, samples - start), *image.shape, generator=generator)
         found.append(asked(image + sd * noise).cpu())
     said = torch.cat(found)
     finite = said.reshape(samples, -1).isfinite().all(dim=1)

@@ -52,7 +52,7 @@ class ImageTrial(Trial[ClosedSet]):
         return ATTACKS[self.attack.name].configured(self.attack, model.knowledge(source))
 
     def changes(
-        self, model: ClosedSet, source: AttackedModel | None, *, seed: int, wanted: Tensor | None = None
+        self, model: ClosedSet, source: AttackedModel | None, *, seed: int, wanted: Tensor | None
     ) -> Iterator[ChangedImages]:
         """Attack or control the images."""
         count = len(model.evaluation) if self.images is None else self.images

@@ -55,7 +55,7 @@ class PairTrial(Trial[OpenSet]):
         return PAIR_ATTACKS[self.attack.name].configured(self.attack, self.goal, model.knowledge(source))
 
     def changes(
-        self, model: OpenSet, source: AttackedModel | None, *, seed: int, wanted: Tensor | None = None
+        self, model: OpenSet, source: AttackedModel | None, *, seed: int, wanted: Tensor | None
     ) -> Iterator[ChangedImages]:
         """Attack or control the probes."""
         pairs = model.pairs[self.goal]

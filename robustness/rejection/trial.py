@@ -153,7 +153,7 @@ class Trial(ABC, Generic[_Model]):
 
     @abstractmethod
     def changes(
-        self, model: _Model, source: AttackedModel | None, *, seed: int, wanted: Tensor | None = None
+        self, model: _Model, source: AttackedModel | None, *, seed: int, wanted: Tensor | None
     ) -> Iterator[ChangedImages]:
         """Change the images portion by portion.
 

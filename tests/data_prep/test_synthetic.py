@@ -252,7 +252,7 @@ def test_people_differ_more_than_photos_of_one() -> None:
 def test_every_shipped_face_is_found_near_the_middle(tmp_path: Path) -> None:
     synthesise_photos(load_face_model(), tmp_path / "photos", identities=16, photos=2, seed=5)
     photos = [read_photo(path) for path in sorted((tmp_path / "photos").rglob("*.jpg"))]
-    for photo, faces in zip(photos, CascadeDetector().detect(photos), strict=True):
+    for photo, faces in zip(photos, CascadeDetector(30).detect(photos), strict=True):
         height, width = photo.shape[:2]
         chosen = centred_largest(faces, width=width, height=height)
         assert chosen is not None
