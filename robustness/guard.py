@@ -306,11 +306,7 @@ def _strangers(finished: LoadedRun, dataset: AlignedDataset) -> NDArray[np.int64
 
 
 def _save(run: Path, guard: Guard) -> None:
-    about = {
-        "detector": guard.name,
-        "clean": guard.clean,
-        "run_sha256": run_sha256(run),
-    }
+    about = {"detector": guard.name, "clean": guard.clean, "run_sha256": run_sha256(run)}
     state = {_DETECTOR + name: tensor for name, tensor in guard.detector.state().items()}
     state[_SCORES] = torch.from_numpy(guard.clean_scores)
     _FILES.write(run / GUARD_NAME, state, about)

@@ -84,10 +84,7 @@ def check(path: Path, look: Look | None = None) -> CheckReport:
         protocol_alone(path)  # says what is wrong, in the words of `verify`
     if kind is None:
         raise InputError(
-            "SOURCE",
-            f"must be one of: {'; '.join(_known_kinds())}",
-            got=path,
-            fix="Check the path.",
+            "SOURCE", f"must be one of: {'; '.join(_known_kinds())}", got=path, fix="Check the path."
         )
     report = CheckReport(path, kind.name)
     try:

@@ -129,12 +129,7 @@ HEADER = TypeAdapter(DatasetHeader)  # checks a header as it is read
 
 
 def header_for(
-    template: Template,
-    *,
-    policy: str,
-    min_face_px: int,
-    second_pass: str = "none",
-    detector: str = "mtcnn",
+    template: Template, *, policy: str, min_face_px: int, second_pass: str = "none", detector: str = "mtcnn"
 ) -> DatasetHeader:
     """The header of a data set that is made now, with the versions of the installed tools."""
     from data_prep.package_versions import package_versions  # not above: it takes a moment

@@ -83,12 +83,7 @@ def _stamp(file: Path) -> Stamp:
 
 def foreign(path: Path, why: str, *, field: str) -> InputError:
     """The error for a file that is no manifest of ours."""
-    return InputError(
-        field,
-        MANIFEST_RULE,
-        got=f"{path} ({why})",
-        fix=MANIFEST_FIX,
-    )
+    return InputError(field, MANIFEST_RULE, got=f"{path} ({why})", fix=MANIFEST_FIX)
 
 
 def changed(root: Path) -> InputError:

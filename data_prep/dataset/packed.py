@@ -226,10 +226,7 @@ def _of_records(path: Path, *, field: str, part: Part | None = None) -> AlignedD
     seen = recordio.read_records(path) if whole and part is not None else photos
     header = _taken_over(path, seen, field=field, whole=whole)
     crops = RecordCrops(
-        crop_px=header.crop_px,
-        way_out=_way_out(path),
-        path=photos.path,
-        offsets=photos.offsets,
+        crop_px=header.crop_px, way_out=_way_out(path), path=photos.path, offsets=photos.offsets
     )
     opened = stamps_of((photos.path,))
     return AlignedDataset(path, header, _table(path, photos), crops, files=(photos.path,), opened=opened)

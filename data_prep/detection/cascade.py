@@ -139,9 +139,7 @@ class CascadeDetector:
         verdicts = [
             network(_as_input(sampler.crop(photo.numpy(), boxes.numpy(), side=side)).to(self._device))
             for photo, boxes in zip(
-                candidates.photo.split(_CROPS_PX // side**2),
-                pixels.split(_CROPS_PX // side**2),
-                strict=True,
+                candidates.photo.split(_CROPS_PX // side**2), pixels.split(_CROPS_PX // side**2), strict=True
             )
         ]
         scores, shifts, *more = (torch.cat(verdict).cpu() for verdict in zip(*verdicts, strict=True))

@@ -109,10 +109,7 @@ def sides_of(name: str, columns: Iterable[str]) -> tuple[str, str] | None:
     for column in columns:
         by_letters[letters(column)].append(column)
     for one, other in _SIDES:
-        for begin, end in (
-            (f"{called}{one}", f"{called}{other}"),
-            (f"{one}{called}", f"{other}{called}"),
-        ):
+        for begin, end in ((f"{called}{one}", f"{called}{other}"), (f"{one}{called}", f"{other}{called}")):
             if begin in by_letters and end in by_letters:
                 return _only(by_letters[begin]), _only(by_letters[end])
     return None

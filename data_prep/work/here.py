@@ -65,10 +65,7 @@ class Processes(Engine):
             return
         count = min(self.count or most_workers(), shards)
         pool = ProcessPoolExecutor(
-            count,
-            mp_context=get_context("spawn"),
-            initializer=_start_worker,
-            initargs=(job, chosen_name()),
+            count, mp_context=get_context("spawn"), initializer=_start_worker, initargs=(job, chosen_name())
         )
         try:
             yield lambda shards: _results(pool, count, shards)

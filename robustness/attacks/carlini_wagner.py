@@ -33,13 +33,7 @@ class CarliniWagner(Attack):
     norms = CarliniWagnerConfig.norms()
 
     def __init__(
-        self,
-        *,
-        steps: int,
-        search_steps: int,
-        step: float,
-        price: float,
-        confidence: float,
+        self, *, steps: int, search_steps: int, step: float, price: float, confidence: float
     ) -> None:
         self.steps, self.search_steps, self.step = steps, search_steps, step
         self.price, self.confidence = price, confidence

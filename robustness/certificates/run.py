@@ -24,21 +24,9 @@ from faceverif.images.labelled import as_pixels
 from faceverif.models import load_differentiable
 from faceverif.verification.scoring import PairPhotos
 from robustness.attacked_model import device_of
-from robustness.certificates.report import (
-    images_answer,
-    pairs_answer,
-    radius_panel,
-    write_certificate_page,
-)
+from robustness.certificates.report import images_answer, pairs_answer, radius_panel, write_certificate_page
 from robustness.certificates.smoothing import Certificate, certify_class, certify_pair
-from robustness.certificates.table import (
-    Row,
-    Shares,
-    certified_rows,
-    class_shares,
-    pair_shares,
-    summarised,
-)
+from robustness.certificates.table import Row, Shares, certified_rows, class_shares, pair_shares, summarised
 from robustness.certificates.unseen import draw_unseen
 from robustness.config.smoothing import Smoothing
 from robustness.loaded_run import run_sha256

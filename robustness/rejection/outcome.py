@@ -155,10 +155,7 @@ def measure_outcome(
 
 
 def _detection(
-    point: RejectionThreshold,
-    verdicts: Verdicts,
-    clean: NDArray[np.float64],
-    attacked: NDArray[np.float64],
+    point: RejectionThreshold, verdicts: Verdicts, clean: NDArray[np.float64], attacked: NDArray[np.float64]
 ) -> Detection:
     rejected, success = point.rejects(attacked), verdicts.success
     return Detection(

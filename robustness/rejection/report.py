@@ -26,12 +26,7 @@ from robustness.rejection.figures import (
     queries_panel,
     sweep_panels,
 )
-from robustness.rejection.findings import (
-    Finding,
-    Row,
-    headline_epsilon,
-    rows_of,
-)
+from robustness.rejection.findings import Finding, Row, headline_epsilon, rows_of
 from robustness.rejection.headline import headlines
 from robustness.rejection.masking import CHECKS, VERDICTS, Verdict
 from robustness.rejection.strips import strip_panels
@@ -242,11 +237,7 @@ def _escapes(
 
 
 def _section(
-    config: RejectionConfig,
-    attack: AttackSection,
-    epsilon: float,
-    findings: Sequence[Finding],
-    out: Path,
+    config: RejectionConfig, attack: AttackSection, epsilon: float, findings: Sequence[Finding], out: Path
 ) -> ShownAttack:
     """The section of an attack that has been run."""
     label = attack.called

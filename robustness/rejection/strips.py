@@ -42,9 +42,7 @@ def strip_panels(finding: Finding) -> list[Panel]:
 
 
 def _strip(
-    name: str,
-    rows: Mapping[str, NDArray[np.float32]],
-    texts: Mapping[str, list[tuple[str, str, bool]]],
+    name: str, rows: Mapping[str, NDArray[np.float32]], texts: Mapping[str, list[tuple[str, str, bool]]]
 ) -> Panel:
     heights = [_ROW + _TEXT * (row in texts) for row in rows]
     tops = [sum(heights[:row]) for row in range(len(rows))]

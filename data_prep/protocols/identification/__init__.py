@@ -14,13 +14,7 @@ from data_prep.protocols.identification.base import (
 )
 from data_prep.protocols.identification.photo_table import load_lists
 
-__all__ = [
-    "IdentificationProtocol",
-    "load_identification",
-    "load_lists",
-    "refuse_repeated",
-    "refuse_shared",
-]
+__all__ = ["IdentificationProtocol", "load_identification", "load_lists", "refuse_repeated", "refuse_shared"]
 
 FORMATS: tuple[IdentificationFormat, ...] = (photo_table.FORMAT, tinyface.FORMAT)
 

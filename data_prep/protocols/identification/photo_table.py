@@ -16,11 +16,7 @@ from data_prep.errors import InputError
 from data_prep.file_hash import joint_hash
 from data_prep.inside import refuse_name_outside
 from data_prep.protocols.column_names import PEOPLE_COLUMNS, PHOTO_COLUMNS, place_of
-from data_prep.protocols.identification.base import (
-    IdentificationFormat,
-    IdentificationProtocol,
-    PhotoList,
-)
+from data_prep.protocols.identification.base import IdentificationFormat, IdentificationProtocol, PhotoList
 from data_prep.protocols.identification.identities import read_identities, refuse_two_spellings
 from data_prep.protocols.labels import words_of
 from data_prep.protocols.list_note import ListNote, photos_sha256

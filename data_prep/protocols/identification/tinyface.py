@@ -18,11 +18,7 @@ from data_prep.file_hash import joint_hash
 from data_prep.inside import refuse_name_outside
 from data_prep.own_files import read_guarded
 from data_prep.picture_formats import is_picture_file
-from data_prep.protocols.identification.base import (
-    IdentificationFormat,
-    IdentificationProtocol,
-    PhotoList,
-)
+from data_prep.protocols.identification.base import IdentificationFormat, IdentificationProtocol, PhotoList
 from data_prep.walk import walk_files
 
 _GALLERY, _PROBES = "gallery_match_img_ID_pairs.mat", "probe_img_ID_pairs.mat"
