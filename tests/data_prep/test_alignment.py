@@ -56,9 +56,7 @@ def test_matches_linear_least_squares(seed: int, noise_px: float) -> None:
 
 
 @given(
-    st.floats(-math.pi, math.pi),
-    st.floats(0.05, 20),
-    st.tuples(st.floats(-500, 500), st.floats(-500, 500)),
+    st.floats(-math.pi, math.pi), st.floats(0.05, 20), st.tuples(st.floats(-500, 500), st.floats(-500, 500))
 )
 def test_recovers_a_known_similarity(angle_rad: float, scale: float, shift: tuple[float, float]) -> None:
     matrix = similarity(angle_rad, scale, shift)

@@ -12,13 +12,7 @@ import pytest
 
 from data_prep.alignment import TEMPLATES
 from data_prep.dataset.exclusions import Exclusion, ExclusionList, write_exclusions
-from data_prep.dataset.manifest import (
-    MANIFEST_NAME,
-    AlignedDataset,
-    Status,
-    header_for,
-    write_manifest,
-)
+from data_prep.dataset.manifest import MANIFEST_NAME, AlignedDataset, Status, header_for, write_manifest
 from data_prep.errors import InputError
 from data_prep.face_model import FaceModel, load_face_model
 from data_prep.prepare.journal import Journal

@@ -23,13 +23,7 @@ from faceverif.config.reading import validate_config
 from faceverif.training.loop import train
 from robustness.certificates.report import pairs_answer
 from robustness.certificates.run import certify_images, certify_pairs, some_of_both
-from robustness.certificates.smoothing import (
-    ABSTAIN,
-    certified,
-    certify_class,
-    certify_pair,
-    lower_bound,
-)
+from robustness.certificates.smoothing import ABSTAIN, certified, certify_class, certify_pair, lower_bound
 from robustness.certificates.table import CSV_NAME, RESULT_NAME, Row, pair_shares
 from robustness.config.smoothing import Smoothing
 

@@ -164,9 +164,7 @@ def with_twin(root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[tupl
     return {(each.model, each.path.rpartition("/")[2]): Finding.read(each, folder) for each in trials}  # type: ignore[misc]
 
 
-def test_a_transfer_on_pairs_is_the_attack_on_its_source(
-    with_twin: dict[tuple[str, str], Finding],
-) -> None:
+def test_a_transfer_on_pairs_is_the_attack_on_its_source(with_twin: dict[tuple[str, str], Finding]) -> None:
     transferred, white = (with_twin["l-gm", f"{name}-linf-0.05"] for name in ("transfer", "pgd"))
     np.testing.assert_allclose(transferred.scores().similarity, white.scores().similarity, atol=1e-5)  # type: ignore[arg-type]
     assert transferred.own.zero_gradient_share is None

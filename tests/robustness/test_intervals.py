@@ -21,14 +21,7 @@ from faceverif.classification.training import train_classifier
 from faceverif.config.reading import validate_config
 from faceverif.heads.softmax import SoftmaxHead
 from faceverif.perturbation import intervals
-from faceverif.perturbation.intervals import (
-    Interval,
-    Unbounded,
-    around,
-    bounded,
-    least_margins,
-    linear_form,
-)
+from faceverif.perturbation.intervals import Interval, Unbounded, around, bounded, least_margins, linear_form
 from robustness.certificates.verified import never_less, verified, verify_images
 from robustness.config.linf import Box
 

@@ -19,10 +19,7 @@ from faceverif.experiment.images import ImageTask
 from robustness.rejection import run as rejection
 from robustness.rejection.bootstrap import Estimate
 from robustness.rejection.config import RejectionConfig
-from robustness.rejection.findings import (
-    Spread,
-    rows_of,
-)
+from robustness.rejection.findings import Spread, rows_of
 from robustness.rejection.run import run_rejection
 
 

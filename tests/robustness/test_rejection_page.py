@@ -14,16 +14,8 @@ from small_rejection import findings_of, settings
 
 from faceverif.report.plotting import line_styles
 from robustness.rejection.bootstrap import Estimate
-from robustness.rejection.figures import (
-    POSTERIOR,
-    escapes_panels,
-    posterior_panels,
-    sweep_panels,
-)
-from robustness.rejection.findings import (
-    headline_epsilon,
-    rows_of,
-)
+from robustness.rejection.figures import POSTERIOR, escapes_panels, posterior_panels, sweep_panels
+from robustness.rejection.findings import headline_epsilon, rows_of
 from robustness.rejection.report import write_rejection_report
 from robustness.rejection.strips import strip_panels
 from robustness.rejection.worst import worst_cases
@@ -47,15 +39,7 @@ def test_the_curve_of_all_attacks_holds_the_adaptive_one_at_every_size(done: Pat
 def test_the_page_shows_every_attack_and_the_paper(done: Path) -> None:
     check_page(done / "report.html")
     page = (done / "report.html").read_text()
-    for text in (
-        ">fgsm</h2>",
-        ">adaptive</h2>",
-        "Beside the paper",
-        "81.00",
-        "3.1",
-        "noise",
-        "lgm_mixture",
-    ):
+    for text in (">fgsm</h2>", ">adaptive</h2>", "Beside the paper", "81.00", "3.1", "noise", "lgm_mixture"):
         assert text in page
     assert "fitted on at most 200 clean training images" in page
     assert page.count("<svg ") == len(list((done / "figures").iterdir()))
