@@ -325,7 +325,8 @@ def _table(path: Path, photos: PhotoColumns[Any]) -> pa.Table:
 
     Of many photos in shards, `DETAILS` are left out.
     """
-    refused = Counter(dict(zip(*_counted(photos.refused), strict=True)))
+    counts = photos.refused.drop_null().value_counts().to_pylist()
+    refused = Counter({each["values"]: each["counts"] for each in counts})
     if refused:
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in refused.most_common())
         say(f"{refused.total():,} of {len(photos):,} photos in {path} cannot be used: {reasons}")
@@ -337,11 +338,6 @@ def _table(path: Path, photos: PhotoColumns[Any]) -> pa.Table:
         there = [each for each in SCHEMA if each.name in known or each.name not in DETAILS]
     columns = [known.get(each.name, _nothing(len(photos), each.type)) for each in there]
     return pa.table(columns, names=[each.name for each in there])
-
-
-def _counted(column: pa.Array) -> tuple[list[str], list[int]]:
-    counts = column.drop_null().value_counts()
-    return counts.field("values").to_pylist(), counts.field("counts").to_pylist()
 
 
 def _nothing(rows: int, kind: pa.DataType) -> pa.ChunkedArray:
