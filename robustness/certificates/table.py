@@ -158,17 +158,16 @@ def summarised(rows: list[Row], shares: Shares, out: Path, smoothing: Smoothing)
     result = {"items": len(rows), "abstained": abstained, "at_radius": at_radius}
     write_json(out / RESULT_NAME, result)
     names = ["l2 radius", *(name.replace("_", " ") for name in lines[0])]
-    text = [
-        f"{counted(len(rows), 'decision')}, confidence {smoothing.confidence:g} each; abstained on "
-        f"{abstained:.1%}"
+    shown = (
+        [f"{radius:.3f}", *(f"{share:.1%}" for share in line.values())]
+        for radius, line in zip(radii, lines, strict=True)
+    )
+    table = [
+        "  ".join(f"{cell:>{max(9, len(name))}}" for cell, name in zip(cells, names, strict=True))
+        for cells in (names, *shown)
     ]
-    text.append("  ".join(f"{name:>{max(9, len(name))}}" for name in names))
-    for radius, line in zip(radii, lines, strict=True):
-        cells = [f"{radius:.3f}", *(f"{share:.1%}" for share in line.values())]
-        text.append(
-            "  ".join(f"{cell:>{max(9, len(name))}}" for cell, name in zip(cells, names, strict=True))
-        )
-    return Summary(at_radius, "\n".join(text))
+    decisions = f"{counted(len(rows), 'decision')}, confidence {smoothing.confidence:g} each"
+    return Summary(at_radius, "\n".join([f"{decisions}; abstained on {abstained:.1%}", *table]))
 
 
 def class_shares(rows: list[Row], radius: float) -> dict[str, float]:
