@@ -20,9 +20,24 @@ NormOfChanges = Annotated[
     Literal["l2", "linf"],
     typer.Option(help="Of the changes: l2 by noise, or linf by bounds of every layer (classes only)."),
 ]
+
+
+def _are_sizes(value: list[float] | None) -> list[float] | None:
+    """How far every pixel may move."""
+    for epsilon in value or ():
+        if not 0 < epsilon <= 1:  # nor NaN
+            rule = "must be above 0 and at most 1, for pixels in [0, 1]"
+            fix = "Use --epsilon 0.1; steps of 8-bit pixels are divided by 255."
+            raise InputError("--epsilon", rule, got=epsilon, fix=fix)
+    return value
+
+
 Epsilons = Annotated[
     list[float] | None,
-    typer.Option(help=f"linf: sizes, for pixels in [0, 1]; default: {_EPSILONS[0]} and {_EPSILONS[1]}."),
+    typer.Option(
+        callback=_are_sizes,
+        help=f"linf: sizes, for pixels in [0, 1]; default: {_EPSILONS[0]} and {_EPSILONS[1]}.",
+    ),
 ]
 Noise = Annotated[
     float | None,
@@ -67,10 +82,8 @@ def certify(
 
     With --norm linf: the error that no change of all pixels by epsilon can exceed.
     """
-    from robustness.config.linf import Box
     from robustness.config.smoothing import Smoothing
 
-    box = Box(tuple(epsilon or _EPSILONS))
     by_noise = {"--noise": noise, "--samples": samples, "--confidence": confidence}
     _refuse_of_other_norm(norm, {"linf": {"--epsilon": epsilon or None}, "l2": by_noise})
     smoothing = Smoothing(
@@ -90,7 +103,7 @@ def certify(
     from robustness.certificates.verified import verify_images
 
     if norm == "linf":
-        text = verify_images(model[0], out, epsilons=box.epsilons, images=count, seed=seed)
+        text = verify_images(model[0], out, epsilons=epsilon or _EPSILONS, images=count, seed=seed)
     elif data is None or protocol is None or threshold is None:
         text = certify_images(model[0], out, smoothing=smoothing, images=count)
     else:

@@ -306,6 +306,8 @@ WRONG = [
     ("certify --model nowhere --out o", "--model: there is no such"),
     ("certify --model m --out file", "--out: must be a folder"),
     ("certify --model m --out o --norm linf --epsilon 2", "--epsilon: must be above 0 and at most 1"),
+    ("certify --model m --out o --norm linf --epsilon 0", "--epsilon: must be above 0 and at most 1"),
+    ("certify --model m --out o --norm linf --epsilon nan", "--epsilon: must be above 0 and at most 1"),
     ("certify --model m --out o --epsilon 0.1", "--epsilon: belongs to --norm linf; got --norm l2"),
     ("certify --model m --out o --norm linf --noise 0.5", "--noise: belongs to --norm l2; got --norm linf"),
     ("certify --model m --out o --norm linf --samples 9", "--samples: belongs to --norm l2"),

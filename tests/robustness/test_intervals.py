@@ -23,7 +23,6 @@ from faceverif.heads.softmax import SoftmaxHead
 from faceverif.perturbation import intervals
 from faceverif.perturbation.intervals import Interval, Unbounded, around, bounded, least_margins, linear_form
 from robustness.certificates.verified import never_less, verified, verify_images
-from robustness.config.linf import Box
 
 RESULT = "result.json"
 
@@ -194,9 +193,3 @@ def test_a_runs_error_lies_between_pgd_and_the_verified_one(tmp_path: Path) -> N
 def test_what_a_smaller_change_reaches_counts_for_a_larger_one() -> None:
     lines = [{"epsilon": at, "pgd_error": error} for at, error in ((0.0, 0.1), (0.1, 0.4), (0.2, 0.3))]
     assert [line["pgd_error"] for line in never_less(lines)] == [0.1, 0.4, 0.4]
-
-
-@pytest.mark.parametrize("epsilons", [(), (0.0,), (1.5,), (float("nan"),)])
-def test_sizes_that_verify_nothing_are_refused(epsilons: tuple[float, ...]) -> None:
-    with pytest.raises(InputError, match=r"^--epsilon: must"):
-        Box(epsilons)
