@@ -50,39 +50,10 @@ class ImageTask(Task[ClassificationConfig]):
             return
         outputs = {name: run_outputs(run.folder) for name, run in runs.items()}
         yield from _embeddings(outputs)
-        heat = {
-            name: (each.evaluated, likelihood_map(runs[name].folder, each.evaluated.embeddings))
-            for name, each in outputs.items()
-            if each.evaluated.in_the_plane and runs[name].config.head.name == "lgm"
-        }
-        if heat:
-            note = "What L-GM has learned: bright is likely; dots are evaluation images."
-            yield PageFigure("likelihood", "Likelihood", note, likelihood_panels(heat))
-        curves = {name: read_metrics(run.folder / METRICS_NAME) for name, run in runs.items()}
-        for columns in filter(None, curves.values()):
-            columns[_ACCURACY] = 1 - columns["evaluation_error"]
-        titles = TRAINING_TITLES | {_ACCURACY: "Accuracy on evaluation images"}
-        yield PageFigure(
-            "curves", "Training", "", panels_of_runs(curves, titles, over="epoch", styles=styles)
-        )
-        errors = {name: run.result.metrics["ece"] for name, run in runs.items()}
-        note = (
-            "Bars: accuracy of images of like confidence. Lines: their mean confidence; ideally both agree."
-        )
-        panels = reliability_panels(outputs, ece=errors, styles=styles)
-        yield PageFigure("reliability", "Reliability", note, panels)
-        # The means of L-GM are places: an angle to them says little of a class.
-        angled = [name for name, run in runs.items() if run.config.head.name != "lgm"]
-        if angled:
-            note = (
-                "Mean angle of an image's embedding to its class weight; a smaller one is a tighter class. "
-                "Of the training images at most 10,000, not augmented."
-            )
-            sets = {
-                "training images": {name: outputs[name].training_angles.tolist() for name in angled},
-                "evaluation images": {name: runs[name].result.metrics["mean_angle_deg"] for name in angled},
-            }
-            yield PageFigure("angles", "Angles", note, angles_panels(sets, styles=styles))
+        yield from _likelihood(runs, outputs)
+        yield _curves(runs, styles)
+        yield _reliability(runs, outputs, styles)
+        yield from _angles(runs, outputs, styles)
 
 
 def _embeddings(outputs: Mapping[str, RunOutputs]) -> Iterator[PageFigure]:
@@ -93,3 +64,49 @@ def _embeddings(outputs: Mapping[str, RunOutputs]) -> Iterator[PageFigure]:
     note = "At most 10,000 training images, not augmented, on the same axes."
     panels = scatter_panels({name: each.trained for name, each in outputs.items()})
     yield PageFigure("training-embeddings", "Embeddings of training images", note, panels)
+
+
+def _likelihood(runs: Mapping[str, FinishedRun], outputs: Mapping[str, RunOutputs]) -> Iterator[PageFigure]:
+    """Of L-GM in the plane."""
+    heat = {
+        name: (each.evaluated, likelihood_map(runs[name].folder, each.evaluated.embeddings))
+        for name, each in outputs.items()
+        if each.evaluated.in_the_plane and runs[name].config.head.name == "lgm"
+    }
+    if heat:
+        note = "What L-GM has learned: bright is likely; dots are evaluation images."
+        yield PageFigure("likelihood", "Likelihood", note, likelihood_panels(heat))
+
+
+def _curves(runs: Mapping[str, FinishedRun], styles: Mapping[str, LineStyle]) -> PageFigure:
+    curves = {name: read_metrics(run.folder / METRICS_NAME) for name, run in runs.items()}
+    for columns in filter(None, curves.values()):
+        columns[_ACCURACY] = 1 - columns["evaluation_error"]
+    titles = TRAINING_TITLES | {_ACCURACY: "Accuracy on evaluation images"}
+    return PageFigure("curves", "Training", "", panels_of_runs(curves, titles, over="epoch", styles=styles))
+
+
+def _reliability(
+    runs: Mapping[str, FinishedRun], outputs: Mapping[str, RunOutputs], styles: Mapping[str, LineStyle]
+) -> PageFigure:
+    errors = {name: run.result.metrics["ece"] for name, run in runs.items()}
+    note = "Bars: accuracy of images of like confidence. Lines: their mean confidence; ideally both agree."
+    panels = reliability_panels(outputs, ece=errors, styles=styles)
+    return PageFigure("reliability", "Reliability", note, panels)
+
+
+def _angles(
+    runs: Mapping[str, FinishedRun], outputs: Mapping[str, RunOutputs], styles: Mapping[str, LineStyle]
+) -> Iterator[PageFigure]:
+    """The means of L-GM are places: an angle to them says little of a class."""
+    angled = [name for name, run in runs.items() if run.config.head.name != "lgm"]
+    if angled:
+        note = (
+            "Mean angle of an image's embedding to its class weight; a smaller one is a tighter class. "
+            "Of the training images at most 10,000, not augmented."
+        )
+        sets = {
+            "training images": {name: outputs[name].training_angles.tolist() for name in angled},
+            "evaluation images": {name: runs[name].result.metrics["mean_angle_deg"] for name in angled},
+        }
+        yield PageFigure("angles", "Angles", note, angles_panels(sets, styles=styles))
