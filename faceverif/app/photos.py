@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -63,7 +63,7 @@ class TakenPhoto:
         """
         if not 0 <= face < len(self.faces):
             raise Refusal(f"{self.name} shows {counted(len(self.faces), 'face')}; choose one of them.")
-        return TakenPhoto(self.name, self.preview, self.faces, self.found, face)
+        return replace(self, chosen=face)
 
 
 def take_photo(path: Path, name: str, template: Template) -> TakenPhoto:
