@@ -27,7 +27,7 @@ from faceverif.images.faces import STRANGER, FaceImages
 from faceverif.models.embedder import PreprocessingSpec
 from faceverif.models.location import MODEL_OPTION
 from faceverif.models.model_file import holds_face_model
-from faceverif.models.sealed_tensors import ModelFormat
+from faceverif.models.sealed_tensors import ModelFormat, below
 from robustness.attacked_model import AttackedModel
 from robustness.calibration_size import smallest_calibration, smallest_rate
 from robustness.detectors import Detector, build_detector
@@ -313,10 +313,7 @@ def _save(run: Path, guard: Guard) -> None:
 
 
 def _built(about: Mapping[str, Any], state: Mapping[str, Tensor], model: AttackedModel) -> Guard:
-    learnt = {
-        name.removeprefix(_DETECTOR): tensor for name, tensor in state.items() if name.startswith(_DETECTOR)
-    }
-    detector = build_detector(about["detector"], model).restore(learnt)
+    detector = build_detector(about["detector"], model).restore(below(_DETECTOR, state))
     _refuse_unfit(detector, model)
     scores = state[_SCORES].double()
     if scores.ndim != 1 or not len(scores) or not scores.isfinite().all():

@@ -24,7 +24,7 @@ from faceverif.images.faces import FaceImages
 from faceverif.models import MODEL_NAME, PreprocessingSpec, TorchEmbedder
 from faceverif.models.location import MODEL_OPTION
 from faceverif.models.model_file import load_stored_model
-from faceverif.models.sealed_tensors import ModelFormat
+from faceverif.models.sealed_tensors import ModelFormat, below
 from faceverif.objective import Objective
 
 CLASSIFIER_NAME = "classifier.safetensors"
@@ -197,13 +197,7 @@ def _built(about: Mapping[str, Any], state: Mapping[str, Tensor], embedder: Torc
     config = validate_config(ClassifierConfig, settings, source=CLASSIFIER_NAME)
     names = TypeAdapter(tuple[str, ...]).validate_python(about["class_names"], strict=False)
     objective = Objective(config, classes=len(names), embedding_dim=embedder.embedding_dim)
-    objective.load_state_dict(
-        {
-            name.removeprefix(_OBJECTIVE): tensor
-            for name, tensor in state.items()
-            if name.startswith(_OBJECTIVE)
-        }
-    )
+    objective.load_state_dict(below(_OBJECTIVE, state))
     for part in (embedder.backbone, objective):
         part.eval().requires_grad_(False)
     embedder.backbone.to(memory_format=torch.channels_last)

@@ -203,6 +203,11 @@ def _checked(path: Path) -> tuple[str, SealedTensors]:
     return key, SealedTensors(about, tensors, sealed=True, sha256=sha256)
 
 
+def below(prefix: str, tensors: Mapping[str, Any]) -> dict[str, Any]:
+    """Those whose names begin with a prefix, by what follows it."""
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
 def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
     """Hash over names, types, shapes and values; of tensors on the CPU, contiguous."""
     digest = hashlib.sha256()

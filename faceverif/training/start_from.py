@@ -13,6 +13,7 @@ from data_prep.errors import InputError
 from faceverif.heads import Head
 from faceverif.heads.moments import ClassMoments
 from faceverif.models import MODEL_NAME, PreprocessingSpec, TorchEmbedder, load_model
+from faceverif.models.sealed_tensors import below
 from faceverif.training.checkpoint import checkpoint_path, only_a_whole_checkpoint, read_checkpoint
 from faceverif.training.recognition_model import RecognitionModel
 from faceverif.verification.seen_photos import training_sets
@@ -63,7 +64,7 @@ class Start:
         with only_a_whole_checkpoint(run, field=FIELD, fix=f"Copy the file again, or {alone}"):
             content = read_checkpoint(run)
             same = content.get("identities") == list(identities)
-            head = _below("head.", content["objective"]) if same else {}
+            head = below("head.", content["objective"]) if same else {}
             if not all(isinstance(tensor, Tensor) for tensor in head.values()):
                 raise TypeError("no tensor")
         return cls(run, model, head)
@@ -128,10 +129,6 @@ def facts_of_start(run: Path, sha256: str, head: Head, trained: Mapping[str, Ten
         trained: parameters and buffers of the run's head, or none.
     """
     return {"run": str(run), "model_sha256": sha256, "class_weights": head.can_continue(trained)}
-
-
-def _below(prefix: str, state: Mapping[str, Any]) -> dict[str, Any]:
-    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
 
 
 def _in_words(spec: PreprocessingSpec) -> str:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from data_prep.errors import InputError
 from faceverif.backbones.iresnet import BLOCKS
+from faceverif.models.sealed_tensors import below
 
 State = Mapping[str, Tensor]
 Prefixes = dict[str, str]
@@ -132,7 +133,7 @@ def recognise(tensors: State) -> Recognised | None:
             layout = _CVLFACE  # CVLface's wrapper calls AdaFace's network "net", and feeds it RGB
         if layout is _ADAFACE and not prefix.endswith("model."):
             layout = _BARE_IR
-        own = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+        own = below(prefix, tensors)
         if layout is _INSIGHTFACE and (own.get("features.weight", _ONE) != 1).any():
             layout = _LEARNT_SCALE
         try:
