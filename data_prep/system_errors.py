@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from data_prep.errors import first_line, printable
 
@@ -104,9 +105,26 @@ def _full_disk(error: BaseException) -> str:
         return "the disk is full. Free some space"
     if _number(error) == errno.EDQUOT:
         return f"the disk is full for you, whose quota is used up: no room for {file}. Free some space"
-    folder = next(place for place in Path(file).absolute().parents if place.exists())
-    free_mb = shutil.disk_usage(folder).free / 1e6
+    free_mb = room_at(Path(file).parent).free / 1e6
     return f"the disk is full: {file} needs more than the {free_mb:,.1f} MB that are free. Free some space"
+
+
+class Room(NamedTuple):
+    """What is left of a disk.
+
+    Attributes:
+        folder: a place on it.
+        free: bytes.
+    """
+
+    folder: Path
+    free: int
+
+
+def room_at(folder: Path) -> Room:
+    """What is free where a folder lies, or would lie."""
+    place = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+    return Room(place, shutil.disk_usage(place).free)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from data_prep.errors import InputError
 from data_prep.progress import progress, say
+from data_prep.system_errors import room_at
 from faceverif.training.checkpoint import Standing, only_a_whole_checkpoint, standing_in
 from faceverif.training.logs.step_figures import StepFigures
 from faceverif.training.one_step import LearningSettings, OneStep
@@ -146,13 +147,31 @@ class EpochLoop(ABC, Generic[Batch]):
             self.finish()
 
     def begin(self) -> None:
-        """Open the folder, and say what is trained."""
+        """Open the folder, and say what is trained.
+
+        Raises:
+            InputError: the disk has no room for a checkpoint, which would fail after the first epoch.
+        """
+        if self.step < self.last_step:
+            self._refuse_full_disk()
         wait_for_all()  # all have read the folder before the first writes to it
         if self.fabric.is_global_zero:
             self.folder.open()
             self.log.open(step=self.step)
             for line in (self.headline(), *self.warnings(), *self._nothing_left()):
                 say(line)
+
+    def _refuse_full_disk(self) -> None:
+        """A checkpoint holds the weights at least; the one before it stays until it is written."""
+        needed = sum(weights.nbytes for weights in self.learner.network.parameters())
+        place, free = room_at(self.run)
+        if free < needed:
+            raise InputError(
+                "--run",
+                f"must have room for a checkpoint, {needed / 1e6:,.1f} MB or more",
+                got=f"{free / 1e6:,.1f} MB free in {place}",
+                fix="Free some space, or name a folder on another disk.",
+            )
 
     def _nothing_left(self) -> list[str]:
         """What a run whose steps are all made does, and how it trains on; nothing for any other run."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from torch import Tensor
 from data_prep.counted import counted
 from data_prep.errors import InputError
 from data_prep.progress import duration
+from data_prep.system_errors import room_at
 from faceverif.config.adversarial import AdversarialConfig
 from faceverif.provenance import peak_memory_mb
 from faceverif.sharding.collectives import largest
@@ -183,11 +183,10 @@ def disk_text(training: EpochLoop[Any], model: Mapping[str, Any]) -> str:
         model: tensors of the finished model.
     """
     checkpoint_mb, model_mb = _size_mb(training.learner.state()), _size_mb(model)
-    place = next(folder for folder in (training.run, *training.run.absolute().parents) if folder.exists())
-    free_gb = shutil.disk_usage(place).free / 1e9
+    place, free = room_at(training.run)
     return (
         f"{2 * checkpoint_mb + model_mb:,.0f} MB: a checkpoint of {checkpoint_mb:,.0f} MB, twice while it is "
-        f"replaced, and the model; {free_gb:,.1f} GB are free in {place}"
+        f"replaced, and the model; {free / 1e9:,.1f} GB are free in {place}"
     )
 
 

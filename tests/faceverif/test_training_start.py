@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -139,3 +140,14 @@ def test_a_run_on_other_crops_is_refused(first: Path, tmp_path: Path) -> None:
         begun(first, tmp_path / "run", data=tmp_path / "wider")
     with pytest.raises(InputError, match=same_crops + r".* input_px 48; got .* input_px 32"):
         begun(first, tmp_path / "run", backbone={"input_px": 48})
+
+
+def test_a_disk_without_room_for_a_checkpoint_is_told_before_the_first_epoch(
+    first: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, config = tmp_path / "run", run_config(first / "data", training={"epochs": 1})
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=2))
+    rule = f"--run: must have room for a checkpoint, .* MB or more; got 0.0 MB free in {run}"
+    with pytest.raises(InputError, match=rule):
+        train(config, run, resume=False)
+    assert not run.exists()
