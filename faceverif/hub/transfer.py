@@ -15,12 +15,11 @@ from data_prep.atomic import folder_whole, make_folder, write_text
 from data_prep.errors import InputError, first_line
 from data_prep.progress import say
 from faceverif.exporting.card import folder_card, is_card_of
+from faceverif.exporting.request import CARD_NAME
 from faceverif.models import MODEL_NAME, load_model
 from faceverif.models.location import is_onnx, model_file_of
 from faceverif.models.onnx_graph import external_names, model_sha256, read_graph
 from faceverif.verification.calibration import calibration_file, load_calibration
-
-CARD_NAME = "README.md"
 
 
 def push(model: Path, repo: str, *, private: bool) -> str:

@@ -36,16 +36,14 @@ _DRAWN_TO, _DRAWN_POINTS = 0.5, 100
 
 @dataclass(frozen=True)
 class DiscardCurve:
-    """False non-matches over discarded genuine pairs; one point per distinct quality.
+    """False non-matches over discarded genuine pairs; one point per distinct quality, rising from none.
 
     Attributes:
-        least: (points,) pairs of a lower quality are discarded; rising, the first discards none.
         discarded: (points,) genuine pairs.
         errors: (points,) false non-matches among the others.
         genuine: all genuine pairs.
     """
 
-    least: NDArray[np.float64]
     discarded: NDArray[np.int64]
     errors: NDArray[np.int64]
     genuine: int
@@ -63,7 +61,7 @@ class DiscardCurve:
         rising = known[order]
         first = np.flatnonzero(np.append(True, rising[1:] > rising[:-1]))
         before = np.append(0, np.cumsum(wrong[order]))
-        return cls(rising[first], first, int(wrong.sum()) - before[first], len(quality))
+        return cls(first, int(wrong.sum()) - before[first], len(quality))
 
     @property
     def share(self) -> NDArray[np.float64]:
