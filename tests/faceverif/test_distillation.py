@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -228,6 +229,17 @@ def test_a_guided_layer_learns_from_its_own_hint_alone(teacher: Path, tmp_path: 
     reaches = network.backbone.get_parameter("trunk.0.0.weight").grad.abs().max() > 0
     assert reaches == (not guided)
     assert network.backbone.get_parameter("embed.4.weight").grad.abs().max() > 0
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_the_teacher_is_asked(
+    teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = begun(teacher, tmp_path / "run").learner.teacher
+    assert told is not None
+    monkeypatch.setattr(stored, "_of_both_sides", lambda *_: pytest.fail("computed"))
+    monkeypatch.setattr(os, "access", lambda *_: False)  # for root, no rights are missing
+    with pytest.raises(InputError, match=r"teacher\.folder: must be in a place where you may write"):
+        told.begin()
 
 
 @pytest.mark.parametrize("views", ["stored", "live"])

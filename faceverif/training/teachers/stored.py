@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from data_prep.atomic import refuse_file
 from data_prep.progress import progress
 from faceverif.models import Embedder
 from faceverif.models.embedder import naming
@@ -63,9 +64,14 @@ class StoredTeacher(Teacher):
         self._embeddings: Tensor | None = None
 
     def begin(self) -> None:
-        """Read the file, or make it."""
+        """Read the file, or make it.
+
+        Raises:
+            InputError: it cannot be written, or a crop cannot be read.
+        """
         self._embeddings = _read(self.path, len(self._photos))
         if self._embeddings is None:
+            refuse_file(self.path.parent, option="teacher.folder")
             self._embeddings = self._embedded()
             _write(self.path, self._embeddings)
             shutil.rmtree(self.path.with_suffix(""), ignore_errors=True)
