@@ -1,6 +1,17 @@
-"""Counts as messages and pages print them."""
+"""Counts as messages and pages print them, and what comes more than once."""
 
 from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Iterable
+from typing import TypeVar
+
+T = TypeVar("T", bound=Hashable)
+
+
+def repeated(values: Iterable[T]) -> list[T]:
+    """Those that come more than once, each once, in their order."""
+    return [value for value, times in Counter(values).items() if times > 1]
 
 
 def counted(number: int, noun: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
+from data_prep.counted import repeated
 from data_prep.errors import InputError
 from faceverif.option_names import names_arguments
 from faceverif.perturbation.threat_model import ThreatModel
@@ -153,15 +153,10 @@ def known_models(
 
 
 def _refuse_twice(sources: Sequence[Recogniser]) -> None:
-    counts = Counter((each.embedder.sha256, each.embedder.preprocessing, each.flip) for each in sources)
-    for each in sources:
-        if counts[each.embedder.sha256, each.embedder.preprocessing, each.flip] > 1:
-            raise InputError(
-                "source",
-                "must hold different models",
-                got=f"{each.embedder.name} twice",
-                fix="Name each once.",
-            )
+    models = [(each.embedder.sha256, each.embedder.preprocessing, each.flip) for each in sources]
+    if again := repeated(models):
+        name = sources[models.index(again[0])].embedder.name
+        raise InputError("source", "must hold different models", got=f"{name} twice", fix="Name each once.")
 
 
 def _refuse_other_crops(sources: Sequence[Recogniser], model: Recogniser) -> None:

@@ -8,14 +8,14 @@ A table has a header, a column with photos or identities, and attributes in all 
 from __future__ import annotations
 
 import csv
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
-from data_prep.counted import counted
+from data_prep.counted import counted, repeated
 from data_prep.dataset.manifest import AlignedDataset
 from data_prep.errors import InputError, few, first_line
 from data_prep.picture_formats import is_picture_name
@@ -166,8 +166,7 @@ def _refuse_twice(path: Path, keyed_by: str, keys: Sequence[str], lines: Sequenc
 
 
 def _refuse_columns_twice(path: Path, names: Sequence[str]) -> None:
-    twice = [name for name, count in Counter(names).items() if name and count > 1]
-    if twice:
+    if twice := repeated(filter(None, names)):
         raise InputError(
             str(path), "must name each column once", got=f"{twice[0]} twice", fix="Rename one of the two."
         )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, get_args
 
 from pydantic import Field, model_validator
 
+from data_prep.counted import repeated
 from faceverif.config.paths import AlignedPath, InputPath, RunPath
 from faceverif.config.section import Count, NotNegative, Section, Seed, broken_rule
 from robustness.calibration_size import smallest_calibration, smallest_rate
@@ -249,8 +249,7 @@ class RejectionConfig(Section):
 
 
 def _refuse_twice(key: str, rule: str, names: Sequence[object]) -> None:
-    twice = [name for name, count in Counter(names).items() if count > 1]
-    if twice:
+    if twice := repeated(names):
         raise broken_rule(key, rule, got=f"{twice[0]} twice")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from data_prep.counted import counted
+from data_prep.counted import counted, repeated
 from data_prep.errors import InputError, few
 from data_prep.protocols.spelling import composed
 from data_prep.titles import Titled
@@ -111,10 +110,9 @@ def refuse_repeated(photos: Sequence[str], *, field: str) -> None:
     Raises:
         InputError: one stands there again.
     """
-    repeated = [photo for photo, times in Counter(photos).items() if times > 1]
-    if repeated:
+    if again := repeated(photos):
         raise InputError(
-            field, "must name each photo once", got=f"{few(repeated)} again", fix="Leave the repeats out."
+            field, "must name each photo once", got=f"{few(again)} again", fix="Leave the repeats out."
         )
 
 
