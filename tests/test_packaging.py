@@ -13,10 +13,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from drawn_photos import drawn_photos
 
 from data_prep.errors import InputError
-from data_prep.face_model import load_face_model
-from data_prep.synthetic import synthesise_photos
 from faceverif.config.reading import read_yaml
 from faceverif.models import MODEL_NAME
 
@@ -130,8 +129,7 @@ def test_the_wheel_runs_outside_the_checkout(built: Path, tmp_path: Path) -> Non
         archive.extractall(packages)
     # The dependencies of this environment, but not its editable faceverif: its .pth file is not read there.
     (packages / "others.pth").write_text("\n".join(site.getsitepackages()) + "\n")
-    synthesise_photos(load_face_model(), tmp_path / "photos", identities=1, photos=2, seed=0)
-    photos = sorted(str(path) for path in (tmp_path / "photos").rglob("*.jpg"))
+    photos = [str(path) for path in drawn_photos(tmp_path / "photos", identities=1, photos=2)]
 
     def python_says(*words: str) -> subprocess.CompletedProcess[str]:
         command, few = [str(python), *words], {"OMP_NUM_THREADS": "1"}

@@ -13,12 +13,11 @@ from typing import cast
 import numpy as np
 import pytest
 import torch
+from drawn_photos import drawn_photos
 from small_faces import pattern_embedder, write_faces, write_pairs
 
 from data_prep.alignment import find_template
 from data_prep.errors import InputError
-from data_prep.face_model import load_face_model
-from data_prep.synthetic import synthesise_photos
 from faceverif.backbones import build_backbone
 from faceverif.cli import main
 from faceverif.config.backbones import MobileFaceNetConfig
@@ -45,8 +44,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     write_faces(folder / "data", people=6, photos=3)
     write_pairs(folder / "pairs.csv", people=6, photos=3)
-    synthesise_photos(load_face_model(), folder / "photos", identities=1, photos=2, seed=0)
-    for number, photo in enumerate(sorted((folder / "photos").rglob("*.jpg"))):
+    for number, photo in enumerate(drawn_photos(folder / "photos", identities=1, photos=2)):
         photo.rename(folder / f"{number}.jpg")
     (folder / "broken.jpg").write_bytes(b"no picture")
     return folder

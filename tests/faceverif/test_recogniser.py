@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from drawn_photos import drawn_photos
 from onnx import TensorProto, helper, save
 from PIL import Image
 
 import faceverif
 from data_prep.alignment import find_template
 from data_prep.errors import InputError
-from data_prep.face_model import load_face_model
-from data_prep.synthetic import synthesise_photos
 from faceverif.backbones import build_backbone
 from faceverif.config.backbones import MobileFaceNetConfig
 from faceverif.models import MODEL_NAME, PreprocessingSpec, save_model
@@ -24,9 +23,7 @@ from faceverif.models import MODEL_NAME, PreprocessingSpec, save_model
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    folder = tmp_path_factory.mktemp("photos")
-    synthesise_photos(load_face_model(), folder, identities=1, photos=2, seed=0)
-    return sorted(folder.rglob("*.jpg"))
+    return drawn_photos(tmp_path_factory.mktemp("photos"), identities=1, photos=2)
 
 
 @pytest.fixture(scope="module")

@@ -8,14 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from drawn_photos import drawn_photos
 from safetensors import safe_open
 from small_faces import write_faces
 from small_runs import run_config
 
 import faceverif
 from data_prep.errors import InputError
-from data_prep.face_model import load_face_model
-from data_prep.synthetic import synthesise_photos
 from faceverif import models
 from faceverif.cli import main
 from faceverif.models import MODEL_NAME, load_model
@@ -53,8 +52,7 @@ def test_it_says_what_it_was_trained_on_and_nothing_of_where() -> None:
 
 
 def test_it_is_what_load_and_compare_take_where_no_model_is_named(tmp_path: Path) -> None:
-    synthesise_photos(load_face_model(), tmp_path, identities=1, photos=2, seed=5)
-    first, second = sorted(tmp_path.rglob("*.jpg"))
+    first, second = drawn_photos(tmp_path, identities=1, photos=2, seed=5)
     model = faceverif.load()
     assert model.embed(faceverif.align(first, template=model.template)).shape == (128,)
     comparison = Comparer.load(SHIPPED, far=0.001).compare(first, second)

@@ -13,16 +13,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from drawn_photos import drawn_photos
 from safetensors import safe_open
 from safetensors.torch import save_file
 from small_faces import face, write_faces, write_pairs
 from small_runs import run_config
 
 from data_prep.errors import InputError
-from data_prep.face_model import load_face_model
 from data_prep.lock import locked
 from data_prep.protocols import protocol_alone
-from data_prep.synthetic import synthesise_photos
 from faceverif.cli import main
 from faceverif.heads.softmax import SoftmaxHead
 from faceverif.images.faces import FaceImages
@@ -286,8 +285,7 @@ def test_compare_asks_the_guard(
     pairs = protocol_alone(write_pairs(tmp_path / "pairs.csv", people=4, photos=4))
     embedded = EmbeddedPhotos(load_model(run / MODEL_NAME), dataset, flip=False)
     write_calibration(run, evaluate(embedded, pairs, subtract_mean=False))
-    synthesise_photos(load_face_model(), tmp_path / "photos", identities=1, photos=2, seed=3)
-    photos = sorted((tmp_path / "photos").rglob("*.jpg"))
+    photos = drawn_photos(tmp_path / "photos", identities=1, photos=2, seed=3)
     command = [
         "faceverif",
         "compare",

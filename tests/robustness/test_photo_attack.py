@@ -10,13 +10,12 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 import torch
+from drawn_photos import drawn_photos
 from PIL import Image
 from small_faces import face, pattern_embedder
 
 import faceverif
 from data_prep.errors import InputError
-from data_prep.face_model import load_face_model
-from data_prep.synthetic import synthesise_photos
 from faceverif.cli.rejection import AttackName
 from faceverif.own_packages import refuse_foreign_robustness
 from faceverif.perturbation.threat_model import ThreatModel
@@ -110,8 +109,7 @@ def test_an_attack_in_l2_keeps_its_size_in_8_bits(name: str) -> None:
 
 
 def test_photos_are_aligned_first(tmp_path: Path) -> None:
-    synthesise_photos(load_face_model(), tmp_path, identities=1, photos=1, seed=0)
-    (photo,) = tmp_path.rglob("*.jpg")
+    (photo,) = drawn_photos(tmp_path, identities=1, photos=1)
     found = attacked(photo, goal="dodging", aligned=False)
     np.testing.assert_array_equal(found.clean, faceverif.align(photo, template=MODEL.template))
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from drawn_photos import drawn_photos
 from numpy.typing import NDArray
 from onnx_nets import weights, write_net
 from PIL import Image
@@ -18,9 +19,7 @@ import faceverif
 from data_prep.alignment import find_template
 from data_prep.alignment.landmarks import LandmarkTemplate, align_face
 from data_prep.errors import InputError
-from data_prep.face_model import load_face_model
 from data_prep.photos import read_photo
-from data_prep.synthetic import synthesise_photos
 from faceverif.cli import rejection as command
 from faceverif.verification.compare import Comparer
 from faceverif.verification.photo_faces import NoFaceError, PhotoFaces, find_faces
@@ -33,9 +32,7 @@ MODEL = faceverif.Recogniser(pattern_embedder(input_px=96))
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    folder = tmp_path_factory.mktemp("drawn")
-    synthesise_photos(load_face_model(), folder, identities=2, photos=1, seed=0)
-    return sorted(folder.rglob("*.jpg"))
+    return drawn_photos(tmp_path_factory.mktemp("drawn"), identities=2, photos=1)
 
 
 def attacked(photos: list[Path], folder: Path, **more: Any) -> AttackedWholePhoto:
