@@ -80,11 +80,11 @@ class Attributes:
                 )
         keyed_by, keys, used = _keys(path, header, lines)
         _refuse_twice(path, keyed_by, keys, lines)
-        columns = {name: place for place, name in enumerate(header) if name and place not in used}
-        _refuse_columns_twice(path, [name for place, name in enumerate(header) if place not in used])
+        columns = [(name, place) for place, name in enumerate(header) if name and place not in used]
+        _refuse_columns_twice(path, [name for name, _ in columns])
         if not columns:
             raise _unfit(path, f"the columns {', '.join(header)} alone")
-        return cls(path, keyed_by, tuple(keys), tuple(line.fields for line in lines), columns)
+        return cls(path, keyed_by, tuple(keys), tuple(line.fields for line in lines), dict(columns))
 
     def of(self, dataset: AlignedDataset, column: str) -> list[str | None]:
         """(rows,) what the file says of each photo of a data set; None where it says nothing.
@@ -166,7 +166,7 @@ def _refuse_twice(path: Path, keyed_by: str, keys: Sequence[str], lines: Sequenc
 
 
 def _refuse_columns_twice(path: Path, names: Sequence[str]) -> None:
-    if twice := repeated(filter(None, names)):
+    if twice := repeated(names):
         raise InputError(
             str(path), "must name each column once", got=f"{twice[0]} twice", fix="Rename one of the two."
         )

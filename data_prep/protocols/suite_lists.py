@@ -115,15 +115,11 @@ def set_of(called: str, aligned: Sequence[Path], *, others: Collection[str] = ()
         folder: max((each for each in known if name.startswith(each)), key=len, default="")
         for folder, name in names.items()
     }
-    above = {
-        folder
-        for folder, name in names.items()
-        if called.startswith(name) and name not in known and len(name) >= _SHORTEST
-    }
+    beginnings = {called[:end] for end in range(_SHORTEST, len(called))} - known
     for fitting in (
         [folder for folder in aligned if names[folder] == called],
         [folder for folder in aligned if opening[folder] == called],
-        [folder for folder in aligned if folder in above],
+        [folder for folder in aligned if names[folder] in beginnings],
     ):
         if len(fitting) > 1:
             raise InputError(
