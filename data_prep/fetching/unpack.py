@@ -28,7 +28,7 @@ class _Member(NamedTuple):
     plain: bool
 
 
-def unpack(archive: Path, *, folder: str) -> Path:
+def unpack(archive: Path, *, folder: str) -> None:
     """Unpack a .zip, or a tar compressed in any way, beside itself; whole or not at all.
 
     Every name is checked before the first file is written.
@@ -36,9 +36,6 @@ def unpack(archive: Path, *, folder: str) -> Path:
     Args:
         archive: the file.
         folder: the one folder that it must hold.
-
-    Returns:
-        where that folder now is.
 
     Raises:
         InputError: it is damaged, holds something else, a link, a name that leaves the folder, or more than
@@ -50,7 +47,6 @@ def unpack(archive: Path, *, folder: str) -> Path:
     ):
         _extract(archive, place, folder)
         os.replace(place / folder, archive.parent / folder)
-    return archive.parent / folder
 
 
 def _extract(archive: Path, place: Path, folder: str) -> None:

@@ -171,8 +171,7 @@ class _GivenAligner:
 
     def __init__(self, out: Path, settings: AlignSettings) -> None:
         template = find_template(settings.template)
-        if not isinstance(template, LandmarkTemplate):
-            raise ValueError(f"{template.name} crops are not made from landmarks")
+        assert isinstance(template, LandmarkTemplate)  # others are refused before the work begins
         self._out, self._settings, self._template = out, settings, template
 
     def align(self, photos: Task) -> list[Row]:

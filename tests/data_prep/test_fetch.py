@@ -264,7 +264,7 @@ def test_an_archive_that_cannot_be_trusted_writes_nothing(tmp_path: Path, conten
 
 def test_a_zip_is_unpacked(tmp_path: Path) -> None:
     (tmp_path / "file.bin").write_bytes(zip_of(GOOD, ("set/b/", b"")))
-    assert unpack(tmp_path / "file.bin", folder="set") == tmp_path / "set"
+    unpack(tmp_path / "file.bin", folder="set")
     assert (tmp_path / "set/1.jpg").read_bytes() == b"one"
 
 
