@@ -35,8 +35,8 @@ def refuse_name_outside(name: str, *, field: str) -> str:
     return name
 
 
-def refuse_link_outside(path: Path, folder: Path) -> Path:
-    """The path, when following its links ends in the folder; a circle of links ends nowhere, and may stay.
+def refuse_link_outside(path: Path, folder: Path) -> None:
+    """Stop where a link leads out of the folder; a circle of links ends nowhere, and may stay.
 
     Args:
         path: a file below `folder`.
@@ -48,7 +48,7 @@ def refuse_link_outside(path: Path, folder: Path) -> Path:
     try:
         target = path.resolve()
     except RuntimeError:  # a circle, until Python 3.13: reading it gives the reason
-        return path
+        return
     if not target.is_relative_to(folder):
         raise InputError(
             str(path),
@@ -56,4 +56,3 @@ def refuse_link_outside(path: Path, folder: Path) -> Path:
             got=f"a link to {target}",
             fix="Put the photo itself there.",
         )
-    return path

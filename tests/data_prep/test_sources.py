@@ -101,7 +101,7 @@ def test_links_inside_stay_and_links_outside_do_not(tmp_path: Path) -> None:
     put(outside / "2.jpg")
     (inside / "same.jpg").symlink_to(photo)
     (inside / "b").symlink_to(outside)
-    assert refuse_link_outside(inside / "same.jpg", inside.resolve()) == inside / "same.jpg"
+    refuse_link_outside(inside / "same.jpg", inside.resolve())
     with pytest.raises(InputError, match="must not be a link that leaves"):
         refuse_link_outside(inside / "b/2.jpg", inside.resolve())
 
