@@ -52,7 +52,8 @@ def photo_quality(
     """
     wanted = list(dict.fromkeys(names))
     columns = {each for name in wanted for each in (POSE[:2] if name == FRONTAL else (name,))}
-    found = {name: _column(dataset, name)[rows] for name in columns}
+    table = dataset.columns(list(columns))
+    found = {name: table[name].cast(pa.float64()).to_numpy()[rows] for name in columns}
     _fill_from_landmarks(dataset, rows, found)
     if "sharpness" in found and read_crops:
         _fill_sharpness(dataset, rows, found["sharpness"])
@@ -62,10 +63,6 @@ def photo_quality(
     if FRONTAL in wanted:
         found[FRONTAL] = frontal(found["yaw_deg"], found["pitch_deg"])
     return {name: found[name] for name in wanted}
-
-
-def _column(dataset: AlignedDataset, name: str) -> NDArray[np.float64]:
-    return np.array(dataset.columns([name])[name].cast(pa.float64()).to_numpy())
 
 
 def _fill_from_landmarks(

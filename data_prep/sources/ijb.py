@@ -65,7 +65,8 @@ def list_photos(source: Path) -> Listing[FilePhoto]:
     files = _files_of(source)
     assert files is not None  # or it would not have been recognised
     given, skipped = read_landmarks(files.landmarks), Skipped()
-    keys = sorted(name_below(path, files.pictures) for path in _pictures(files, skipped))
+    pictures = picture_files(files.pictures, skipped, inside=True)
+    keys = sorted(name_below(path, files.pictures) for path in pictures)
     places = _places(keys, given)
     known = places >= 0
     if not known.any():
@@ -103,10 +104,6 @@ def _places(keys: Sequence[str], given: GivenLandmarks) -> NDArray[np.int64]:
     """(keys,) the row of each in the list; -1 where it has none."""
     row = {name: place for place, name in enumerate(given.names.to_pylist())}
     return np.array([row.get(key, -1) for key in keys], dtype=np.int64)
-
-
-def _pictures(files: IjbFiles, skipped: Skipped) -> list[Path]:
-    return list(picture_files(files.pictures, skipped, inside=True))
 
 
 def _files_of(source: Path) -> IjbFiles | None:
