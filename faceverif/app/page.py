@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -216,14 +217,10 @@ def _connect_far(visits: Visits, point: gr.Slider, results: list[gr.HTML]) -> No
 
 
 def _hide_photos_beside_reports(tabs: list[gr.Tab], photos: gr.Row, point: gr.Slider) -> None:
+    # In the browser: two answers of the server may come in the other order, and the photos would stay hidden.
     for tab, name in zip(tabs, _TABS, strict=True):
-        shown = name != "Reports"
-        tab.select(
-            lambda shown=shown: [gr.Row(visible=shown), gr.Slider(visible=shown)],
-            None,
-            [photos, point],
-            **_QUIET,
-        )
+        change = json.dumps({"__type__": "update", "visible": name != "Reports"})
+        tab.select(None, None, [photos, point], js=f"() => [{change}, {change}]", **_QUIET)
 
 
 def _page_of(request: gr.Request) -> str:

@@ -53,6 +53,11 @@ DROP = """([place, name, content]) => {
   for (const kind of ["dragenter", "dragover", "drop"])
     document.querySelector(place).dispatchEvent(new DragEvent(kind, { bubbles: true, dataTransfer }));
 }"""
+LINES = """(cell) => {
+  const text = document.createRange();
+  text.selectNodeContents(cell);
+  return new Set(Array.from(text.getClientRects(), (box) => Math.round(box.top))).size;
+}"""
 SECOND_MS = 1000
 PATIENCE_MS = 60 * SECOND_MS  # other processes may keep the cores busy
 
@@ -79,7 +84,7 @@ class Served:
 
 
 @contextmanager
-def running_server(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
+def running_server(folder: Path, gallery: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
     """`faceverif app` in a thread of this process, so that its memory can be looked at."""
     for name in ("uploads", "runs/first"):
         (folder / name).mkdir(parents=True)
@@ -99,7 +104,7 @@ def running_server(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Se
 
     monkeypatch.setattr(server, "serve", serve)
     asked = watched_hosts(monkeypatch)
-    thread = Thread(target=partial(command.app, port=0, runs=folder / "runs", device="cpu"))
+    thread = Thread(target=partial(command.app, port=0, gallery=gallery, runs=folder / "runs", device="cpu"))
     thread.start()
     visits, url, stop = started.get(timeout=PATIENCE_MS / SECOND_MS)
     try:
@@ -208,11 +213,13 @@ def test_visitors_in_a_browser(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     """One visit with all that it holds: a server and a browser take seconds to start."""
     photos = write_photos(tmp_path)
     with (
-        running_server(tmp_path / "server", monkeypatch) as served,
+        running_server(tmp_path / "server", photos.people, monkeypatch) as served,
         running_browser(photos) as browser,
         visits_of_two(browser, served) as (page, other),
     ):
         compare_two_photos(page, served, photos)
+        look_somebody_up(page)
+        photos_return_after_the_reports(page)
         refuse_what_shows_no_face(page, served, photos)
         choose_a_face_by_keyboard(page, photos)
         fool_the_model(page, served)
@@ -276,6 +283,30 @@ def fool_the_model(page: Any, served: Served) -> None:
     assert "8 of 255 grey levels" in text(page, "#fooled")
     assert served.files() == []
     refuse_overflow(page)
+
+
+def look_somebody_up(page: Any) -> None:
+    page.get_by_role("tab", name="Who is it").click()
+    page.locator("#open-gallery").click()
+    page.wait_for_selector("#about-gallery :text('photos of 3 people')")
+    page.locator("#search").click()
+    page.wait_for_selector("#found h2")
+    refuse_overflow(page)
+    page.set_viewport_size({"width": 420, "height": 900})
+    for place in ("th", "td:nth-child(3)"):
+        for cell in page.locator(f"#found {place}").all():
+            assert cell.evaluate(LINES) == 1, f"{cell.inner_text()!r} is broken within the word"
+    page.set_viewport_size({"width": 1200, "height": 900})
+
+
+def photos_return_after_the_reports(page: Any) -> None:
+    """Whatever the server does: its answers could come in another order than the visitor's clicks."""
+    page.route("**/queue/join*", lambda route: route.abort())
+    page.get_by_role("tab", name="Reports").click()
+    page.wait_for_selector("#first-photo", state="hidden")
+    page.get_by_role("tab", name="Compare").click()
+    page.wait_for_selector("#first-photo", state="visible")
+    page.unroute("**/queue/join*")
 
 
 def neither_sees_the_other(other: Any, photos: Photos) -> None:
