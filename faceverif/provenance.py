@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -37,7 +38,7 @@ def describe_software() -> dict[str, Any]:
     import torch  # not above: `faceverif --version` needs no torch
 
     return {
-        "command": " ".join([Path(sys.argv[0]).name.replace("__main__.py", "faceverif"), *sys.argv[1:]]),
+        "command": shlex.join([Path(sys.argv[0]).name.replace("__main__.py", "faceverif"), *sys.argv[1:]]),
         "git_commit": git_commit(),
         "versions": _with_python(_TRAINING),
         "machine": {

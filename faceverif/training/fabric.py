@@ -13,6 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from data_prep.device import chosen_name, computing_device
 from data_prep.errors import InputError
+from data_prep.printed_command import printed_command
 from data_prep.progress import say
 from faceverif.heads.sharding import sharded_names
 
@@ -158,4 +159,4 @@ def _processes() -> int:
 
 
 def _command() -> str:
-    return " ".join(["faceverif", *sys.argv[1:]])
+    return printed_command(*sys.argv[1:])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -117,3 +118,9 @@ def test_a_commit_is_that_of_the_code_and_not_of_the_project_that_installed_it(t
     assert commit_of(".venv/lib/faceverif") is None
     assert commit_of("vendored/faceverif") is None
     assert commit_of("faceverif") == git("rev-parse", "HEAD")
+
+
+def test_the_command_can_be_pasted_into_a_shell(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["faceverif", "train", "my run.yaml", "--set", "penalties=[{name: gsc, top_c: 3}]"]
+    monkeypatch.setattr(sys, "argv", words)
+    assert shlex.split(describe_software()["command"]) == words
