@@ -82,7 +82,11 @@ class AttackedWholePhoto(ChangedPixels):
                 return f"{similarity:.4f}"
             return f"{similarity:.4f}, {'same person' if similarity >= threshold else 'different people'}"
 
-        aimed = f"{self.similarity_aimed:.4f}, to the source" if self.sources else told(self.similarity_aimed)
+        aimed = (
+            f"{self.similarity_aimed:.4f}, as the source sees it"
+            if self.sources
+            else told(self.similarity_aimed)
+        )
         after = "no face is found" if self.similarity_after is None else told(self.similarity_after)
         lines = [
             f"before the attack:  {told(self.similarity_before)}",

@@ -106,7 +106,7 @@ def test_black_box_and_sources(photos: list[Path], tmp_path: Path) -> None:
     assert found.similarity_after is not None
     assert found.similarity_after > found.similarity_before
     _, in_the_attack, saved, *_ = found.text(threshold=0.5).splitlines()
-    assert in_the_attack == f"in the attack:      {found.similarity_aimed:.4f}, to the source"
+    assert in_the_attack == f"in the attack:      {found.similarity_aimed:.4f}, as the source sees it"
     assert saved.endswith(("same person", "different people"))
     # The threshold is of the model that judges, so an attack on another one cannot stop there.
     found = attacked(photos, tmp_path, name="square", source=other, threshold=-1.0, queries=7, steps=None)
