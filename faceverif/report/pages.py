@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -67,8 +68,8 @@ def _rate_name(rate: float) -> str:
 
 
 def _breakable(name: str) -> Markup:
-    """A name that may be broken after its underscores."""
-    return Markup("_<wbr>").join(escape(part) for part in name.split("_"))
+    """A name that may be broken after its underscores, and after its folders."""
+    return Markup(re.sub(r"[_/]", r"\g<0><wbr>", str(escape(name))))
 
 
 _ENVIRONMENT = Environment(
