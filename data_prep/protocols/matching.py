@@ -106,12 +106,13 @@ class PhotoNames:
         return found[0] if found else None
 
 
-def find_rows(keys: Sequence[str], dataset: AlignedDataset) -> NDArray[np.int64]:
+def find_rows(keys: Sequence[str], dataset: AlignedDataset, *, in_part: str = "") -> NDArray[np.int64]:
     """The manifest row of each key, as `PhotoNames` finds it.
 
     Args:
         keys: photo keys, in any number and order.
         dataset: rows of any status count: a photo that failed is there, without a crop.
+        in_part: how to do without the missing photos, for the error; "": there is no way.
 
     Returns:
         (keys,) row indices.
@@ -121,7 +122,7 @@ def find_rows(keys: Sequence[str], dataset: AlignedDataset) -> NDArray[np.int64]
     """
     rows = names_of(dataset).rows_of(keys)
     missing = [key for key, row in rows.items() if row is None]
-    _refuse_missing(missing, len(rows), [str(photo) for photo in dataset.column("photo")])
+    _refuse_missing(missing, len(rows), [str(photo) for photo in dataset.column("photo")], in_part)
     return np.array([rows[key] for key in keys], dtype=np.int64)
 
 
@@ -173,7 +174,7 @@ def _told_apart(fitting: Sequence[str]) -> str:
     return "Write the photo with its folders and its file ending."
 
 
-def _refuse_missing(missing: Sequence[str], wanted: int, photos: Sequence[str]) -> None:
+def _refuse_missing(missing: Sequence[str], wanted: int, photos: Sequence[str], in_part: str) -> None:
     if missing:
         example = f"; the manifest has photos like {photos[0]}" if photos else "; the manifest is empty"
         of_a_bin = all(_OF_A_BIN.fullmatch(key) for key in missing)
@@ -185,5 +186,5 @@ def _refuse_missing(missing: Sequence[str], wanted: int, photos: Sequence[str]) 
             + example,
             fix="A .bin holds its own photos: run `faceverif align FILE.bin OUT`, and give OUT as --data."
             if of_a_bin
-            else "Align the folder that holds them, and give that one as --data.",
+            else "Align the folder that holds them, and give that one as --data." + in_part,
         )

@@ -73,7 +73,9 @@ class Matcher:
             InputError: no such model, it has no thresholds, or what lies there is damaged.
         """
         embedder = load(path, preprocess=preprocess, output=output).embedder
-        calibration = load_calibration(path, model_sha256=embedder.sha256)
+        calibration = load_calibration(
+            path, model_sha256=embedder.sha256, preprocess=preprocess, output=output
+        )
         embedder.spec.checked_template()
         name = "the model of the package" if path == SHIPPED else embedder.name
         return cls(name, Recogniser(embedder, flip=calibration.flip), calibration, _guard_beside(path))

@@ -128,7 +128,9 @@ class Identifier:
         """
         embedder = load_embedder(model, preprocess=preprocess, output=output)
         if strangers is None:
-            calibration = load_calibration(model, model_sha256=embedder.sha256, file=thresholds)
+            calibration = load_calibration(
+                model, model_sha256=embedder.sha256, file=thresholds, preprocess=preprocess, output=output
+            )
             bounded = partial(bounded_threshold, calibration, fpir=fpir)
             enrolled = enrol(gallery, embedder, flip=calibration.flip, admit=bounded)
             return cls(embedder, calibration.flip, enrolled, bounded(len(enrolled.photos)))

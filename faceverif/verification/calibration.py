@@ -235,20 +235,30 @@ def calibration_file(model: Path) -> Path:
     return (model if model.is_dir() else model.parent) / CALIBRATION_NAME
 
 
-def load_calibration(model: Path, *, model_sha256: str, file: Path | None = None) -> Calibration:
+def load_calibration(
+    model: Path,
+    *,
+    model_sha256: str,
+    file: Path | None = None,
+    preprocess: str | None = None,
+    output: str | None = None,
+) -> Calibration:
     """Read a model's thresholds.
 
     Args:
         model: a run, an imported model or an .onnx file.
         model_sha256: of the model that will be used; thresholds hold for one model only.
         file: where they are, if not with the model.
+        preprocess, output: with which it was loaded; the command that sets thresholds needs them too.
 
     Raises:
         InputError: there are none, they are damaged, or they belong to another model.
     """
     path = file or calibration_file(model)
+    given = {"--preprocess": preprocess, "--output": output}
+    read = [word for option, value in given.items() if value is not None for word in (option, value)]
     fix = "Set them: " + printed_command(
-        "calibrate", "--model", model, "--data", "ALIGNED", "--protocol", "PAIRS"
+        "calibrate", "--model", model, *read, "--data", "ALIGNED", "--protocol", "PAIRS"
     )
     if not path.is_file():
         raise InputError(MODEL_OPTION, f"must have thresholds, in {path}", got="no such file", fix=fix)

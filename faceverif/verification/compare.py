@@ -153,7 +153,9 @@ class Comparer:
             InputError: no such model, or it has no threshold for `far`.
         """
         embedder = load_embedder(model, preprocess=preprocess, output=output)
-        calibration = load_calibration(model, model_sha256=embedder.sha256, file=thresholds)
+        calibration = load_calibration(
+            model, model_sha256=embedder.sha256, file=thresholds, preprocess=preprocess, output=output
+        )
         embedder.spec.checked_template()
         return cls(embedder, calibration, calibration.point(far))
 

@@ -20,6 +20,7 @@ MEAN_RULE = (
     "embeddings are L2-normalised, the mean over the photos of all other folds is subtracted, and they are "
     "normalised again"
 )
+_IN_PART = " To leave out pairs of missing photos: --allow-partial, or in a config allow_partial: true."
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class PairPhotos:
         Raises:
             InputError: the data set lacks some of them, or has a crop of none.
         """
-        found = find_rows([*protocol.left, *protocol.right], dataset)
+        found = find_rows([*protocol.left, *protocol.right], dataset, in_part=_IN_PART)
         rows, position = np.unique(found, return_inverse=True)
         status = dataset.column("status")[rows]
         if (status == Status.FAILED.value).all():

@@ -131,6 +131,8 @@ def test_thresholds_of_another_model_are_refused(tmp_path: Path) -> None:
 def test_no_calibration_and_a_broken_one_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"must have thresholds, in .*calibration\.json; got no such file"):
         load_calibration(tmp_path, model_sha256="")
+    with pytest.raises(InputError, match=r"calibrate --model \S+ --preprocess rgb-127\.5 --output 1 --data "):
+        load_calibration(tmp_path, model_sha256="", preprocess="rgb-127.5", output="1")
     (tmp_path / "calibration.json").write_text('{"protocol": "x"}')
     with pytest.raises(InputError, match="must be as written"):
         load_calibration(tmp_path, model_sha256="")
