@@ -83,6 +83,7 @@ def run_main(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
 )
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_command_says_how_to_continue_or_start_again(
+    request: pytest.FixtureRequest,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     number: signal.Signals,
@@ -93,6 +94,8 @@ def test_an_interrupted_command_says_how_to_continue_or_start_again(
     def interrupted(*_: object, **__: object) -> None:
         signal.raise_signal(number)
 
+    at_start = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored behind a shell's `&`
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, at_start))
     before = signal.getsignal(signal.SIGTERM)
     Path("my photos").mkdir()
     Path("my photos/1.jpg").touch()
