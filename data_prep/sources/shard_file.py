@@ -13,6 +13,7 @@ from data_prep.errors import InputError
 from data_prep.inside import refuse_name_outside
 from data_prep.picture_formats import is_picture_name
 from data_prep.storage import address_of, open_stream, read_ranges
+from data_prep.system_errors import system_trouble
 from data_prep.tar_end import refuse_torn, refuse_torn_end
 
 _COMPRESSED, _OPENING_BYTES = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"), 6
@@ -54,6 +55,8 @@ class ShardFile:
         except InputError:
             raise
         except (tarfile.TarError, OSError, EOFError, ValueError) as error:
+            if system_trouble(error) is not None:  # no rights: the file may be whole
+                raise
             raise self._broken(error) from error
 
     def text(self, member: tarfile.TarInfo) -> bytes:

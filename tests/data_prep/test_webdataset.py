@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import errno
 import gzip
 import json
 import tarfile
@@ -243,6 +244,19 @@ def test_a_torn_tar_is_refused(tmp_path: Path, kept: object) -> None:
     path.write_bytes(whole[: ends[kept]])  # type: ignore[index]
     assert str(path) in refused(tmp_path)
     assert "whole" in refused(tmp_path)
+
+
+def test_a_shard_that_the_system_does_not_give_is_not_called_broken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_tar(tmp_path / "a.tar", {"1.jpg": PHOTO})
+
+    def no_rights(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr("data_prep.sources.shard_file.tarfile.open", no_rights)
+    with pytest.raises(PermissionError):
+        list_source(path)
 
 
 def test_a_compressed_tar_and_a_text_are_refused(tmp_path: Path) -> None:
