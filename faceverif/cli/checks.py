@@ -66,11 +66,11 @@ def one_model_folder(parameter: typer.CallbackParam, value: list[Path] | None) -
     return named
 
 
-def names_model(parameter: typer.CallbackParam, value: Path) -> Path:
-    """A path where a model lies. Of a model's file the folder is taken: guard and thresholds lie there."""
+def names_model(parameter: typer.CallbackParam, value: OnePath) -> OnePath:
+    """Where a model lies, if it is given. Of its file the folder is taken; guard and thresholds lie there."""
     from faceverif.models.location import named_model
 
-    return named_model(value, field=_named(parameter))
+    return value if value is None else named_model(value, field=_named(parameter))
 
 
 def is_repository(parameter: typer.CallbackParam, value: str) -> str:

@@ -86,9 +86,6 @@ def fit_head(
 
 
 def export_model_file(
-    model: Annotated[
-        Path, typer.Option("--model", callback=names_model, help="Folder of a run or of an imported model.")
-    ],
     to: Annotated[
         Target,
         typer.Option(
@@ -98,6 +95,14 @@ def export_model_file(
     out: Annotated[
         Path, typer.Option("--out", help="The .onnx or .pt2 file, new; its model card is written beside it.")
     ],
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            "--model",
+            callback=names_model,
+            help="Folder of a run or of an imported model; default: the model that comes with faceverif.",
+        ),
+    ] = None,
     half: Annotated[bool, typer.Option("--half", help="Store weights as float16: half the size.")] = False,
     int8: Annotated[
         bool, typer.Option("--int8", help="Compute with 8 bits: a quarter of the size; ONNX only.")
@@ -116,8 +121,10 @@ def export_model_file(
     ] = None,
 ) -> None:
     """Write a model as one file for deployment, checked against the model, with a model card."""
+    from faceverif.models.location import model_or_shipped
+
     precision = chosen_precision(half=half, int8=int8)
-    request = ExportRequest(model, to, out, precision, data, protocol)
+    request = ExportRequest(model_or_shipped(model), to, out, precision, data, protocol)
 
     from faceverif.exporting.export import export_model
 

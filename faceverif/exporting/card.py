@@ -15,7 +15,8 @@ from data_prep.errors import printable
 from data_prep.json_object import read_json
 from data_prep.progress import say
 from faceverif.exporting.check_crops import CALIBRATED
-from faceverif.models import TorchEmbedder
+from faceverif.exporting.request import CARD_NAME
+from faceverif.models import MODEL_NAME, TorchEmbedder
 from faceverif.models.location import named_model
 from faceverif.report.numbers import percent
 from faceverif.verification.calibration import CALIBRATION_NAME
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 _PARAMETERS = 1e6
 # Rows of the cards' tables: what a card says of whose it is.
 _FILE_ROW = re.compile(r"^\| file \| `(.+?)`", re.MULTILINE)
+_LICENCE = re.compile(r"^(license|license_name): *(.+?) *$", re.MULTILINE)
+_NO_LICENCE = {"license": "unknown", "license_name": ""}
 _HASH_ROW = re.compile(r"^\| (?:weights \| sha256|sha256 \|) `([0-9a-f]{64})` \|$", re.MULTILINE)
 
 
@@ -43,6 +46,7 @@ def model_card(exported: Exported) -> str:
     place = named_model(request.model)
     return _TEMPLATE.render(
         **_network(model),
+        **_licence(model, _card_beside(place, model)),
         **_error_rates(place, model.sha256),
         name=_plain(place.resolve().name),
         version=version("faceverif"),
@@ -76,6 +80,7 @@ def folder_card(folder: Path, model: TorchEmbedder, *, repo: str) -> str:
     """
     return _FOLDER.render(
         **_network(model),
+        **_licence(model, ""),
         **_error_rates(folder, model.sha256),
         name=_plain(repo.rpartition("/")[2]),
         repo=repo,
@@ -107,7 +112,6 @@ def _network(model: TorchEmbedder) -> dict[str, Any]:
     spec = model.spec
     crop_px = spec.checked_template().crop_px
     margin = (crop_px - spec.input_px) // 2
-    told = model.provenance.get("license")
     parameters = sum(parameter.numel() for parameter in model.backbone.parameters())
     imported = model.provenance.get("imported", {})
     return {
@@ -119,11 +123,33 @@ def _network(model: TorchEmbedder) -> dict[str, Any]:
         "margin": margin,
         "end": margin + spec.input_px,
         "model_sha256": model.sha256,
-        "license": _plain(told or "unknown"),
-        "license_note": _plain(told)
-        if told
-        else "unknown. The terms of the training data and, for imported weights, of their publishers decide.",
     }
+
+
+def _card_beside(folder: Path, model: TorchEmbedder) -> str:
+    """The card that came with a model, such as that of the package or of one from the hub; "" without one."""
+    path = folder / CARD_NAME
+    card = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    return card if is_card_of(card, file=MODEL_NAME, sha256=model.sha256) else ""
+
+
+def _licence(model: TorchEmbedder, card: str) -> dict[str, str]:
+    """The header of an export's card and its words: by the weights, or by the card that came with them.
+
+    Args:
+        model: the weights, with what is known of them.
+        card: theirs; "" without one.
+    """
+    known = model.provenance.get("license")
+    header = {"license": known} if known else dict(_LICENCE.findall(card.split("\n---\n")[0]))
+    told, named = (_plain(header.get(key, missing)) for key, missing in _NO_LICENCE.items())
+    if told == _NO_LICENCE["license"]:
+        note = (
+            "unknown. The terms of the training data and, for imported weights, of their publishers decide."
+        )
+    else:
+        note = named or told
+    return {"license": told, "license_name": named, "license_note": note}
 
 
 def _training(model: TorchEmbedder) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,6 +25,7 @@ import faceverif
 from data_prep.alignment import find_template
 from data_prep.errors import InputError
 from faceverif.backbones import BACKBONES, build_backbone
+from faceverif.cli import main
 from faceverif.config.backbones import BackboneConfig
 from faceverif.config.reading import read_yaml
 from faceverif.exporting import check_crops, checks, export
@@ -33,6 +35,7 @@ from faceverif.exporting.program import traced
 from faceverif.exporting.request import CARD_NAME, ENDINGS, ExportRequest, Precision, Target
 from faceverif.models import MODEL_NAME, PreprocessingSpec, load_model, save_model
 from faceverif.models.importing.onnx_layers import differentiable
+from faceverif.models.location import SHIPPED
 from faceverif.models.onnx_file import OnnxEmbedder
 
 SIDE, CROP = 56, "arcface-64"
@@ -243,6 +246,45 @@ def test_a_card_says_what_is_known_and_what_is_not(kept: Any, tmp_path: Path) ->
     ):
         assert line in text
     assert "/home/me" not in card
+
+
+def test_the_licence_of_a_model_is_that_of_its_export(run: Path, traced_once: object, tmp_path: Path) -> None:
+    """The model of the package, or one from the hub: only the card beside the weights knows their terms."""
+    shutil.copytree(run, tmp_path / "own")
+    beside = "---\nlicense: other\nlicense_name: own-research-only\n---\n# Mine\n"
+    for number, (card, told) in enumerate(
+        {
+            beside: ["other", "own-research-only"],
+            f"{beside}| file | `other.pt` |\n": ["unknown", None],
+        }.items()
+    ):
+        (tmp_path / "own/README.md").write_text(card)
+        request = ExportRequest(tmp_path / "own", "onnx", tmp_path / f"out{number}" / "m.onnx")
+        export_model(request)
+        header, text = request.card.read_text().split("---\n")[1:]
+        (tmp_path / "header.yaml").write_text(header)
+        found = read_yaml(tmp_path / "header.yaml")
+        assert [found["license"], found.get("license_name")] == told
+        assert ("Licence: own-research-only" in text) == (told[1] is not None)
+
+
+def test_without_a_name_the_model_of_the_package_is_exported(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked = []
+
+    def noted(request: ExportRequest) -> SimpleNamespace:
+        asked.append(request.model)
+        return SimpleNamespace(text=str)
+
+    monkeypatch.setattr(export, "export_model", noted)
+    monkeypatch.setattr(
+        "sys.argv", ["faceverif", "export", "--to", "onnx", "--out", str(tmp_path / "m.onnx")]
+    )
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert not ended.value.code
+    assert asked == [SHIPPED]
 
 
 def test_accuracy_is_measured_before_and_after(kept: Any, tmp_path: Path) -> None:
