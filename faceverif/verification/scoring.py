@@ -20,7 +20,10 @@ MEAN_RULE = (
     "embeddings are L2-normalised, the mean over the photos of all other folds is subtracted, and they are "
     "normalised again"
 )
-_IN_PART = " To leave out pairs of missing photos: --allow-partial, or in a config allow_partial: true."
+_IN_PART = (
+    " `verify` and `calibrate` leave out the pairs of missing photos with --allow-partial, a training's "
+    "verification with allow_partial: true."
+)
 
 
 @dataclass(frozen=True)
