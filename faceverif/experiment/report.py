@@ -57,10 +57,10 @@ def write_experiment_report(table: Table, finished: Sequence[FinishedRun], out: 
 def case_axis(experiment: ExperimentConfig) -> tuple[str, dict[str, float]] | None:
     """The one setting by which the cases differ, and its value in each; None where it is no such number."""
     settings = [(case.name, list(leaves(case.settings))) for case in experiment.cases]
-    if len(settings) < 2 or any(len(leaves) != 1 for _, leaves in settings):
+    if len(settings) < 2 or any(len(changes) != 1 for _, changes in settings):
         return None
-    keys = {leaves[0][0] for _, leaves in settings}
-    values = {name: leaves[0][1] for name, leaves in settings}
+    keys = {changes[0][0] for _, changes in settings}
+    values = {name: changes[0][1] for name, changes in settings}
     numbers = all(isinstance(value, int | float) for value in values.values())
     return (keys.pop(), values) if len(keys) == 1 and numbers else None
 

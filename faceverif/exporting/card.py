@@ -28,9 +28,10 @@ if TYPE_CHECKING:
 _PARAMETERS = 1e6
 # Rows of the cards' tables: what a card says of whose it is.
 _FILE_ROW = re.compile(r"^\| file \| `(.+?)`", re.MULTILINE)
+_HASH_ROW = re.compile(r"^\| (?:weights \| sha256|sha256 \|) `([0-9a-f]{64})` \|$", re.MULTILINE)
+# Lines of a card's header, and what they say where nothing is known.
 _LICENCE = re.compile(r"^(license|license_name): *(.+?) *$", re.MULTILINE)
 _NO_LICENCE = {"license": "unknown", "license_name": ""}
-_HASH_ROW = re.compile(r"^\| (?:weights \| sha256|sha256 \|) `([0-9a-f]{64})` \|$", re.MULTILINE)
 
 
 def model_card(exported: Exported) -> str:
@@ -134,11 +135,11 @@ def _card_beside(folder: Path, model: TorchEmbedder) -> str:
 
 
 def _licence(model: TorchEmbedder, card: str) -> dict[str, str]:
-    """The header of an export's card and its words: by the weights, or by the card that came with them.
+    """The licence for a card: what the weights' file says of it, or else the card that came with them.
 
     Args:
-        model: the weights, with what is known of them.
-        card: theirs; "" without one.
+        model: the weights, with their provenance.
+        card: the one that came with them; "" where there is none.
     """
     known = model.provenance.get("license")
     header = {"license": known} if known else dict(_LICENCE.findall(card.split("\n---\n")[0]))

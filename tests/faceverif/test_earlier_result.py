@@ -1,4 +1,4 @@
-"""A folder or file with a result takes one of the same model, photos and list only, whoever wrote it."""
+"""A result is replaced only by one of the same model, photos and list, whichever command wrote it."""
 
 from __future__ import annotations
 
