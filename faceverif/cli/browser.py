@@ -40,9 +40,11 @@ def app(
     """
     from faceverif.address import Address, listen
     from faceverif.app.uploads import temporary_uploads
+    from faceverif.verification.calibration import refuse_uncalibrated
 
     require_extra("app", "gradio", field="app")
     chosen = chosen_model(model)
+    refuse_uncalibrated(chosen, preprocess=preprocess, output=output)
     with listen(Address(host, port)) as listening, temporary_uploads() as uploads:
         address = Address(host, listening.getsockname()[1])
         choose_device(device)

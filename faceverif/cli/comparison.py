@@ -67,11 +67,13 @@ def compare(
 
     The exit code is 0 whatever the decision is. With --pairs it is 1 if a row could not be compared.
     """
+    from faceverif.verification.calibration import refuse_uncalibrated
     from faceverif.verification.photo_pairs import read_photo_pairs
 
     request = ComparisonRequest(first, second, pairs, reject, out, as_json, as_csv)
     listed = None if pairs is None else read_photo_pairs(pairs)
     chosen = chosen_model(model)
+    refuse_uncalibrated(chosen, far, file=thresholds, preprocess=preprocess, output=output)
     choose_device(device)
 
     from faceverif.verification.compare import Comparer

@@ -143,9 +143,12 @@ def identify(
     The exit code is 0 whatever the answer is. With several photos it is 1 if one could not be searched.
     """
     from faceverif.cli.naming import print_answers, refuse_unclear_answer
+    from faceverif.verification.calibration import refuse_uncalibrated
 
     refuse_unclear_answer(as_json=as_json, as_csv=as_csv, strangers=strangers, thresholds=thresholds)
     chosen = chosen_model(model)
+    if strangers is None:
+        refuse_uncalibrated(chosen, file=thresholds, preprocess=preprocess, output=output)
     choose_device(device)
 
     from faceverif.identification.identify import Identifier

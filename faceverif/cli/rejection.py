@@ -19,6 +19,7 @@ from faceverif.cli.options import (
     OptionalModel,
     OutDir,
     Preprocess,
+    Thresholds,
     chosen_model,
 )
 
@@ -134,12 +135,14 @@ def attack(
     epsilon: Epsilon = None,
     source: Sources = None,
     far: DecidingFar = 0.01,
+    thresholds: Thresholds = None,
     settings: AttackSettings = None,
     seed: AttackSeed = 0,
     device: Device = "auto",
 ) -> None:
     """Attack a photo through its alignment, save it, and test whether the saved photo still deceives."""
     from faceverif.config.reading import override_settings
+    from faceverif.verification.calibration import refuse_uncalibrated
     from robustness.config.chosen import AttackRequest
 
     given: dict[str, Any] = {}
@@ -150,13 +153,14 @@ def attack(
         name, goal, epsilon=epsilon, settings=given, threshold=0.0, reference=reference, source=source or None
     ).section()
     path = chosen_model(model)
+    refuse_uncalibrated(path, far, file=thresholds, preprocess=preprocess, output=output)
     choose_device(device)
 
     from faceverif.recogniser import Recogniser
     from faceverif.verification.compare import Comparer
     from robustness.whole_photo import attack_photo
 
-    comparer = Comparer.load(path, far=far, preprocess=preprocess, output=output)
+    comparer = Comparer.load(path, far=far, preprocess=preprocess, output=output, thresholds=thresholds)
     found = attack_photo(
         photo,
         reference,

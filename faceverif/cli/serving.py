@@ -54,9 +54,11 @@ def serve(
     require_extra("serve", "fastapi", "fastapi_offline", "python_multipart", "uvicorn", field="serve")
     from faceverif.address import Address, listen
     from faceverif.serving.server import run
+    from faceverif.verification.calibration import refuse_uncalibrated
 
     limits = Limits(body_mb=body_mb, requests_per_minute=per_minute, waiting=waiting)
     chosen = chosen_model(model)
+    refuse_uncalibrated(chosen, far, file=thresholds, preprocess=preprocess, output=output)
     address = Address(host, port)
     with listen(address) as listening:
         choose_device(device)

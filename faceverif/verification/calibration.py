@@ -16,7 +16,7 @@ from data_prep.counted import counted
 from data_prep.errors import InputError
 from data_prep.printed_command import printed_command
 from faceverif.intervals import wilson_interval
-from faceverif.models.location import MODEL_OPTION, is_onnx
+from faceverif.models.location import MODEL_OPTION, SHIPPED, is_onnx
 from faceverif.verification.result import VerificationResult
 from faceverif.verification.roc import (
     TAR_RULE,
@@ -108,8 +108,12 @@ class Calibration(BaseModel):
             raise ValueError("the scores do not agree with the number of pairs")
         return self
 
-    def point(self, far: float) -> CalibratedPoint:
+    def point(self, far: float, *, fix: str = "Ask for one of these.") -> CalibratedPoint:
         """The threshold for a FAR.
+
+        Args:
+            far: the rate.
+            fix: what to do where it was not calibrated.
 
         Raises:
             InputError: this FAR was not calibrated.
@@ -122,16 +126,8 @@ class Calibration(BaseModel):
             "--far",
             f"must be a calibrated false accept rate; {self.impostor_pairs:,} impostor pairs gave {known}",
             got=f"{far:g}",
-            fix=self._way_to(far),
+            fix=fix,
         )
-
-    def _way_to(self, far: float) -> str:
-        if not 0 < far <= 1:
-            return "Ask for one of these."
-        few = not resolves(far, self.impostor_pairs)
-        enough = f", with at least {pairs_to_resolve(far):,} impostor pairs" if few else ""
-        command = "faceverif calibrate --model MODEL --data ALIGNED --protocol PAIRS"
-        return f"Ask for one of these, or set it{enough}: {command} --far {far:g}"
 
     def tar_interval(self, point: CalibratedPoint) -> tuple[float, float]:
         """95 % interval of a point's true accept rate, as `INTERVAL_RULE` has it for the FAR."""
@@ -235,6 +231,33 @@ def calibration_file(model: Path) -> Path:
     return (model if model.is_dir() else model.parent) / CALIBRATION_NAME
 
 
+def refuse_uncalibrated(
+    model: Path,
+    far: float | None = None,
+    *,
+    file: Path | None = None,
+    preprocess: str | None = None,
+    output: str | None = None,
+) -> None:
+    """Stop, before a model is loaded, where it has no thresholds, or none for a FAR.
+
+    Args:
+        model, file, preprocess, output: as for `load_calibration`.
+        far: the rate; None: any.
+
+    Raises:
+        InputError: there are none, they are damaged, or this FAR was not calibrated.
+    """
+    calibration = _read(model, file, preprocess, output)
+    if far is not None and 0 < far <= 1:
+        few = not resolves(far, calibration.impostor_pairs)
+        enough = f", with at least {pairs_to_resolve(far):,} impostor pairs" if few else ""
+        way = _way_to_thresholds(model, file, preprocess, output, far=far)
+        calibration.point(far, fix=f"Ask for one of these, or set it{enough}: {way}")
+    elif far is not None:
+        calibration.point(far)
+
+
 def load_calibration(
     model: Path,
     *,
@@ -254,26 +277,45 @@ def load_calibration(
     Raises:
         InputError: there are none, they are damaged, or they belong to another model.
     """
-    path = file or calibration_file(model)
-    given = {"--preprocess": preprocess, "--output": output}
-    read = [word for option, value in given.items() if value is not None for word in (option, value)]
-    fix = "Set them: " + printed_command(
-        "calibrate", "--model", model, *read, "--data", "ALIGNED", "--protocol", "PAIRS"
-    )
-    if not path.is_file():
-        raise InputError(MODEL_OPTION, f"must have thresholds, in {path}", got="no such file", fix=fix)
-    try:
-        calibration = Calibration.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        problem = f"{path} ({counted(error.error_count(), 'problem')})"
-        raise InputError(
-            MODEL_OPTION, f"{CALIBRATION_NAME} must be as written", got=problem, fix=fix
-        ) from error
+    calibration = _read(model, file, preprocess, output)
     if calibration.model_sha256 != model_sha256:
         raise InputError(
             MODEL_OPTION,
             f"{CALIBRATION_NAME} must belong to the model {model_sha256[:12]}",
             got=calibration.model_sha256[:12],
-            fix=fix,
+            fix=f"Set them: {_way_to_thresholds(model, file, preprocess, output)}",
         )
     return calibration
+
+
+def _read(model: Path, file: Path | None, preprocess: str | None, output: str | None) -> Calibration:
+    path = file or calibration_file(model)
+    fix = f"Set them: {_way_to_thresholds(model, file, preprocess, output)}"
+    if not path.is_file():
+        raise InputError(MODEL_OPTION, f"must have thresholds, in {path}", got="no such file", fix=fix)
+    try:
+        return Calibration.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        problem = f"{path} ({counted(error.error_count(), 'problem')})"
+        raise InputError(
+            MODEL_OPTION, f"{CALIBRATION_NAME} must be as written", got=problem, fix=fix
+        ) from error
+
+
+def _way_to_thresholds(
+    model: Path, file: Path | None, preprocess: str | None, output: str | None, *, far: float | None = None
+) -> str:
+    """The command that sets a model's thresholds; those of the package's model need a file of their own."""
+    own = model == SHIPPED
+    options = {
+        "--model": None if own else model,
+        "--preprocess": preprocess,
+        "--output": output,
+        "--data": "ALIGNED",
+        "--protocol": "PAIRS",
+        "--out": file or ("thresholds.json" if own else None),
+        "--far": None if far is None else f"{far:g}",
+    }
+    given = [word for option, value in options.items() if value is not None for word in (option, value)]
+    then = "; then add --calibration thresholds.json" if own and file is None else ""
+    return printed_command("calibrate", *given) + then

@@ -17,12 +17,18 @@ from data_prep.dataset.manifest import Status
 from data_prep.errors import InputError
 from data_prep.protocols import protocol_alone
 from faceverif.intervals import wilson_interval
+from faceverif.models.location import SHIPPED
 from faceverif.report import run_page
 from faceverif.training.checks import VerificationCheck
 from faceverif.training.finished_run import write_results
 from faceverif.verification import runner
 from faceverif.verification.calibrate import calibrate
-from faceverif.verification.calibration import calibration_of, load_calibration, write_calibration
+from faceverif.verification.calibration import (
+    calibration_of,
+    load_calibration,
+    refuse_uncalibrated,
+    write_calibration,
+)
 from faceverif.verification.embeddings import EmbeddedPhotos
 from faceverif.verification.options import VerificationOptions
 from faceverif.verification.result import VerificationResult
@@ -113,13 +119,24 @@ def test_a_far_that_a_user_names_is_calibrated_beside_the_usual_ones(tmp_path: P
 
 
 def test_the_way_to_a_far_names_the_pairs_that_it_needs(tmp_path: Path) -> None:
-    calibration = calibration_of(result_on(tmp_path))
-    with pytest.raises(InputError, match=r"or set it: faceverif calibrate .* --far 0.05$"):
-        calibration.point(0.05)
-    with pytest.raises(InputError, match=r"with at least 100,000 impostor pairs: .* --far 1e-05$"):
-        calibration.point(1e-5)
+    write_calibration(tmp_path, result_on(tmp_path))
+    words = rf"calibrate --model {tmp_path} --data ALIGNED --protocol PAIRS"
+    with pytest.raises(InputError, match=rf"or set it: faceverif {words} --far 0.05$"):
+        refuse_uncalibrated(tmp_path, 0.05)
+    with pytest.raises(InputError, match=rf"with at least 100,000 impostor pairs: .*{words} --far 1e-05$"):
+        refuse_uncalibrated(tmp_path, 1e-5)
     with pytest.raises(InputError, match=r"Ask for one of these\.$"):
-        calibration.point(0)
+        refuse_uncalibrated(tmp_path, 0)
+    refuse_uncalibrated(tmp_path, 0.1)
+
+
+def test_thresholds_beside_no_model_are_set_in_their_own_file(tmp_path: Path) -> None:
+    file = tmp_path / "calibration.json"
+    write_calibration(tmp_path, result_on(tmp_path))
+    with pytest.raises(InputError, match=rf"--model runs/a .* --out {file} --far 0.05$"):
+        refuse_uncalibrated(Path("runs/a"), 0.05, file=file)
+    with pytest.raises(InputError, match=r"calibrate --data .* --out (\S+) --far 0.05; .* --calibration \1$"):
+        refuse_uncalibrated(SHIPPED, 0.05)
 
 
 def test_thresholds_of_another_model_are_refused(tmp_path: Path) -> None:

@@ -256,6 +256,22 @@ WRONG = [
         "compare: needs two photos or --pairs FILE; got 0 photos. Run: faceverif compare a.jpg b.jpg",
     ),
     ("compare photo.jpg --model m", "got 1 photo. Run"),
+    *(
+        (
+            f"{command} --far 0.03",
+            "must be a calibrated false accept rate; 100,000 impostor pairs gave 0.1, 0.01, 0.001, 0.0001; "
+            "got 0.03. Ask for one of these, or set it: faceverif calibrate --data ALIGNED --protocol PAIRS",
+        )
+        for command in (
+            "compare photo.jpg photo.jpg",
+            "attack photo.jpg photo.jpg --out x.png",
+            "serve --port 0",
+        )
+    ),
+    *(
+        (f"{command} --model m", "calibrate --model m --data ALIGNED --protocol PAIRS")
+        for command in ("compare photo.jpg photo.jpg", "identify photo.jpg --gallery there", "app --port 0")
+    ),
     ("compare photo.jpg photo.jpg --pairs file --model m", "got 2 photos and --pairs"),
     ("compare --pairs nowhere.csv --model m", "--pairs: there is no such"),
     ("compare --pairs file --model m", "--pairs: must be a CSV of photos with the columns first,second"),
