@@ -45,6 +45,7 @@ from data_prep.sources.shard_index import INDEX, IndexedShard
 from faceverif.audit.cells import PER_CELL, PROBES, nearest_cells
 from faceverif.audit.people import People
 from faceverif.audit.similarity import nearest_other, pairs_from, pairs_in_cells
+from faceverif.report.numbers import percent
 from faceverif.training.order import RemainingBatches
 
 PER_PERSON = 5_179_510 / 93_431  # of MS1MV3
@@ -227,7 +228,8 @@ def found_in(vectors: np.ndarray, near: np.ndarray) -> Iterator[tuple[str, float
     )
     for threshold in (ALIKE, ONE_PERSON):
         similar = alike >= threshold
-        yield f"{together[similar].mean():.2%} of {similar.sum():,} neighbours from {threshold} on found", 0.0
+        found = percent(together[similar].mean())
+        yield f"{found} % of {similar.sum():,} neighbours from {threshold} on found", 0.0
 
 
 STEPS = {"listing": listing, "shards": shards, "manifest": manifest, "order": order, "audit": audit}
@@ -379,10 +381,8 @@ def print_recall(vectors: np.ndarray) -> None:
                 cells = max(2, len(vectors) // per_cell)
                 some = pairs_in_cells(threshold, vectors, cells=cells, probes=probes)
                 share = len({(i, j) for i, j, _ in some.rows()} & every) / max(len(every), 1)
-                print(
-                    f"| {threshold} | {len(every):,} | {cells:,} | {per_cell} | {probes} | {share:.2%} |",
-                    flush=True,
-                )
+                counts = f"{len(every):,} | {cells:,} | {per_cell} | {probes}"
+                print(f"| {threshold} | {counts} | {percent(share)} % |", flush=True)
 
 
 if __name__ == "__main__":

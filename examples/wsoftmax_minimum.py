@@ -25,6 +25,7 @@ from faceverif.backbones.last_layers import last_layers as behind
 from faceverif.config.backbones import LastLayers
 from faceverif.criteria.cross_entropy import cross_entropy
 from faceverif.heads.wsoftmax import WSoftmaxHead
+from faceverif.report.numbers import percent
 
 CLASSES, INPUTS = 10, 16
 EMBEDDING = CLASSES - 1  # the paper's minimum; larger values give the same result
@@ -89,7 +90,8 @@ def main() -> None:
     for last_layers in ("none", "prelu_norm"):
         for seed in range(3):
             for name, (loss, errors, negative) in refinements(last_layers, seed, steps=steps).items():
-                print(f"{last_layers:12s}{name:14s}{seed:6d}{loss:9.4f}{errors:9.2%}{negative:25.1%}")
+                rates = f"{percent(errors):>7} %{percent(negative, 1):>23} %"
+                print(f"{last_layers:12s}{name:14s}{seed:6d}{loss:9.4f}{rates}")
 
 
 if __name__ == "__main__":

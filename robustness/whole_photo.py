@@ -22,6 +22,7 @@ from data_prep.errors import InputError
 from data_prep.photos import read_photo
 from faceverif.option_names import names_arguments
 from faceverif.recogniser import Recogniser, as_recogniser
+from faceverif.report.numbers import percent
 from faceverif.verification.photo_faces import NoFaceError, Photo, PhotoFaces, find_faces
 from robustness.attacked_model import device_of
 from robustness.attacks.pairs import PairAttackResult
@@ -92,8 +93,8 @@ class AttackedWholePhoto(ChangedPixels):
             f"before the attack:  {told(self.similarity_before)}",
             f"in the attack:      {aimed}",
             f"in the saved photo: {after}",
-            f"changed: {self.changed_share:.1%} of the pixels, by at most {self.largest_change} of 255 grey "
-            f"levels (l2 {self.l2_change:.2f})",
+            f"changed: {percent(self.changed_share, 1)} % of the pixels, by at most {self.largest_change} "
+            f"of 255 grey levels (l2 {self.l2_change:.2f})",
         ]
         if self.landmarks_moved_px is not None:
             lines.append(f"the landmarks found again moved by at most {self.landmarks_moved_px:.2f} px")

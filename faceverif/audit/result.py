@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from faceverif.audit.people import People
 from faceverif.audit.questions import Answer
 from faceverif.audit.thresholds import MatchThreshold, StrangerThreshold
+from faceverif.report.numbers import percent
 
 _FEWEST_MATCHES = 0.5  # share of the true matches that a model must find
 _MOST_FALSE = 0.5  # expected share of false alarms from which on an answer says little
@@ -42,7 +43,7 @@ class Audit:
             [
                 *(f"warning: {warning}" for warning in self.warnings),
                 f"one person from cosine {match.threshold:.3f} of two centres on: false match rate "
-                f"{match.false_match_rate:g}, true match rate {match.true_match_rate:.1%}",
+                f"{match.false_match_rate:g}, true match rate {percent(match.true_match_rate, 1)} %",
                 f"far from its identity below cosine {stranger.threshold:.3f}: {stranger.false_alarms} of "
                 f"{stranger.photos:,} photos of the evaluation set",
                 *(_line(answer) for answer in self.answers),
@@ -58,8 +59,8 @@ def _match_warning(match: MatchThreshold) -> str | None:
         )
     if match.true_match_rate < _FEWEST_MATCHES:
         return (
-            f"the model is too weak to find people in both sets: {match.true_match_rate:.1%} of the "
-            "pairs of the same person reach its match threshold"
+            f"the model is too weak to find people in both sets: {percent(match.true_match_rate, 1)} % of "
+            "the pairs of the same person reach its match threshold"
         )
     return None
 

@@ -28,6 +28,7 @@ from faceverif.classification.start_from import ClassifierStart
 from faceverif.classification.trained import save_classifier
 from faceverif.images.labelled import ImageFiles, Images, spread_evenly
 from faceverif.provenance import describe_start
+from faceverif.report.numbers import percent
 from faceverif.training.checkpoint import load_checkpoint
 from faceverif.training.epochs import EpochLoop
 from faceverif.training.fabric import launch_fabric
@@ -212,7 +213,7 @@ class ClassifierRun(EpochLoop[ImageBatch]):
         model = self.learner.network
         predictions = predict(model.network, model.objective.head, self.evaluation)
         found = error(predictions.logits, predictions.labels)
-        say(f"epoch {epoch}: error {found:.2%}")
+        say(f"epoch {epoch}: error {percent(found)} %")
         return {"evaluation_error": found}
 
     def _robustness(self) -> dict[str, float]:
@@ -246,4 +247,5 @@ class ClassifierRun(EpochLoop[ImageBatch]):
             "parameters": sum(parameter.numel() for parameter in model.parameters()),
         }
         write_json(self.run / RESULT_NAME, result)
-        say(f"error {figures['error']:.2%} on {len(self.evaluation):,} images: {self.run / RESULT_NAME}")
+        wrong = f"error {percent(figures['error'])} % on {len(self.evaluation):,} images"
+        say(f"{wrong}: {self.run / RESULT_NAME}")

@@ -17,6 +17,7 @@ from faceverif.objective import LearningModel, Objective, ObjectiveOutput
 from faceverif.penalties.base import Lesson
 from faceverif.perturbation.ascent import ascend
 from faceverif.perturbation.threat_model import ThreatModel, normal_like
+from faceverif.report.numbers import percent
 from faceverif.sharding.collectives import gathered, total
 from faceverif.sharding.logits import log_softmax
 from faceverif.training.teachers.base import TeacherOutput
@@ -211,8 +212,8 @@ class Robustness(NamedTuple):
         if self.fgsm_accuracy - self.robust_accuracy <= _OVERFITTED_GAP:
             return ""
         return (
-            f"catastrophic overfitting: {self.fgsm_accuracy:.1%} of the pictures withstand one step, "
-            f"{self.robust_accuracy:.1%} withstand {_CHECK_STEPS}. "
+            f"catastrophic overfitting: {percent(self.fgsm_accuracy, 1)} % of the pictures withstand "
+            f"one step, {percent(self.robust_accuracy, 1)} % withstand {_CHECK_STEPS}. "
             "Use attack: pgd, a smaller step, or a longer warmup_epochs."
         )
 

@@ -28,6 +28,7 @@ from faceverif.models.face_classifier import CLASSIFIER_NAME, PhotoRows, save_fa
 from faceverif.models.location import MODEL_OPTION, model_file_of, refuse_onnx
 from faceverif.objective import Objective
 from faceverif.provenance import describe_start
+from faceverif.report.numbers import percent
 from faceverif.training.data import TrainingPhotos, load_training_photos
 from faceverif.training.optimizer import build_optimizer, set_learning_rate
 from faceverif.training.order import RemainingBatches
@@ -63,9 +64,11 @@ class FittedHead:
         unseen = (
             ""
             if self.unseen_accuracy is None
-            else f", {self.unseen_accuracy:.1%} on {counted(self.held_out, 'other')}"
+            else f", {percent(self.unseen_accuracy, 1)} % on {counted(self.held_out, 'other')}"
         )
-        counts = f"{self.people:,} people: accuracy {self.accuracy:.1%} on the {self.trained:,} photos"
+        counts = (
+            f"{self.people:,} people: accuracy {percent(self.accuracy, 1)} % on the {self.trained:,} photos"
+        )
         return printable_lines([f"{self.head} on {counts} of the fit{unseen}", f"model: {self.run}"])
 
 

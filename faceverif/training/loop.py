@@ -13,6 +13,7 @@ from data_prep.progress import say
 from faceverif.config.run import RunConfig
 from faceverif.models import MODEL_NAME, TorchEmbedder
 from faceverif.provenance import describe_start
+from faceverif.report.numbers import percent
 from faceverif.training.checks import VerificationCheck
 from faceverif.training.data import Batch, read_batches
 from faceverif.training.epochs import EpochLoop
@@ -227,8 +228,8 @@ class TrainingRun(EpochLoop[Batch]):
             name, result = check.config.name, check.run(self.embedded(check))
             self.results[name] = result
             self.log.write(self._place(), {f"{name}/accuracy": result.accuracy, f"{name}/eer": result.eer})
-            accuracy = f"{result.accuracy:.2%} +- {result.accuracy_se:.2%}"
-            say(f"{name} after epoch {epoch}: {accuracy}, EER {result.eer:.2%}")
+            accuracy = f"{percent(result.accuracy)} +- {percent(result.accuracy_se)} %"
+            say(f"{name} after epoch {epoch}: {accuracy}, EER {percent(result.eer)} %")
         wait_for_all()
 
     def finish(self) -> None:

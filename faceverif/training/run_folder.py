@@ -16,6 +16,7 @@ from data_prep.progress import duration
 from faceverif.config.reading import config_text
 from faceverif.config.section import Section
 from faceverif.provenance import describe_end
+from faceverif.report.numbers import percent
 from faceverif.torchrun import is_first_process
 from faceverif.training.checkpoint import Standing, checkpoint_path, save_checkpoint
 from faceverif.training.fabric import refuse_other_launchers
@@ -117,7 +118,7 @@ class RunFolder:
         """What stands behind the progress bar after a step: its figures, and the time left."""
         step_s = (time.monotonic() - self._steps_begun) / max(1, step - self._first_step)
         left = duration(step_s * (last_step - step))
-        return f"loss {figures.loss:.3f}, accuracy {figures.accuracy:.1%}, {left} to the end"
+        return f"loss {figures.loss:.3f}, accuracy {percent(figures.accuracy, 1)} %, {left} to the end"
 
     def _write_provenance(self) -> None:
         write_json(self.path / "provenance.json", self.provenance)

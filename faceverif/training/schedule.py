@@ -6,6 +6,7 @@ import math
 
 from faceverif.config.adversarial import AdversarialConfig
 from faceverif.config.optimisation import CosineConfig, PolynomialConfig, ScheduleConfig, StepConfig
+from faceverif.report.numbers import percent
 
 
 def learning_rate_factor(config: ScheduleConfig, *, epoch: float, epochs: int) -> float:
@@ -60,13 +61,13 @@ def warnings_beyond_the_end(
         share = margin_progress(config, epoch=epochs)
         warnings.append(
             f"warning: schedule.margin_warmup_epochs is {config.margin_warmup_epochs:g}, {after}: the margin "
-            f"never exceeds {share:.0%} of its value. Lower it, or raise training.epochs."
+            f"never exceeds {percent(share, 0)} % of its value. Lower it, or raise training.epochs."
         )
     if attack is not None and attack.warmup_epochs > epochs:
         share = attack_share(attack, epoch=epochs)
         warnings.append(
             f"warning: training.adversarial.warmup_epochs is {attack.warmup_epochs:g}, {after}: epsilon "
-            f"never exceeds {share:.0%} of its value. Lower it, or raise training.epochs."
+            f"never exceeds {percent(share, 0)} % of its value. Lower it, or raise training.epochs."
         )
     if isinstance(config, StepConfig) and (never := [each for each in config.at_epochs if each >= epochs]):
         warnings.append(

@@ -8,6 +8,7 @@ from __future__ import annotations
 from data_prep.progress import say
 from faceverif.config.heads import WSoftmaxConfig
 from faceverif.config.objective import ObjectiveConfig
+from faceverif.report.numbers import percent
 
 # Share of the samples: a few opposite ones are outliers, more are on their way to the minimum.
 _TOLERATED = 0.01
@@ -50,8 +51,8 @@ class OppositeEmbeddings:
         share = means["all_negative"]
         if self._pulls and share > _TOLERATED:
             say(
-                f"warning: {share:.1%} of the samples have negative products with all class weights. "
-                f"W-Softmax does not separate them: {_REASON}.{self._fix}"
+                f"warning: {percent(share, 1)} % of the samples have negative products with all class "
+                f"weights. W-Softmax does not separate them: {_REASON}.{self._fix}"
             )
             self._pulls = False
         return {key: value for key, value in means.items() if key != "all_negative" or self._head != "lgm"}

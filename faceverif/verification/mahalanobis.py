@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from data_prep.dataset.manifest import AlignedDataset, Status
 from data_prep.errors import InputError
+from faceverif.report.numbers import percent
 from faceverif.verification.embeddings import EmbeddedPhotos
 from faceverif.verification.scoring import PairPhotos
 
@@ -65,8 +66,8 @@ class FittedMahalanobis:
         """How pairs are scored, in words."""
         return (
             f"1 / (1 + d), d the Mahalanobis distance of raw embeddings in the {self.whitening.shape[1]} "
-            f"directions that hold {_KEPT_VARIANCE:.0%} of the variance of {self.photos:,} photos in "
-            f"{self.data} ({self.data_sha256[:12]})"
+            f"directions that hold {percent(_KEPT_VARIANCE, 0)} % of the variance of {self.photos:,} photos "
+            f"in {self.data} ({self.data_sha256[:12]})"
         )
 
     def scores(self, photos: PairPhotos, embeddings: NDArray[np.floating]) -> NDArray[np.float64]:

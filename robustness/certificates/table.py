@@ -18,6 +18,7 @@ from data_prep.errors import InputError
 from data_prep.json_object import write_json
 from data_prep.own_files import read_guarded
 from data_prep.progress import progress
+from faceverif.report.numbers import percent
 from robustness.certificates.smoothing import ABSTAIN, Certificate
 from robustness.config.smoothing import Smoothing
 
@@ -159,7 +160,7 @@ def summarised(rows: list[Row], shares: Shares, out: Path, smoothing: Smoothing)
     write_json(out / RESULT_NAME, result)
     names = ["l2 radius", *(name.replace("_", " ") for name in lines[0])]
     shown = (
-        [f"{radius:.3f}", *(f"{share:.1%}" for share in line.values())]
+        [f"{radius:.3f}", *(f"{percent(share, 1)} %" for share in line.values())]
         for radius, line in zip(radii, lines, strict=True)
     )
     table = [
@@ -167,7 +168,7 @@ def summarised(rows: list[Row], shares: Shares, out: Path, smoothing: Smoothing)
         for cells in (names, *shown)
     ]
     decisions = f"{counted(len(rows), 'decision')}, confidence {smoothing.confidence:g} each"
-    return Summary(at_radius, "\n".join([f"{decisions}; abstained on {abstained:.1%}", *table]))
+    return Summary(at_radius, "\n".join([f"{decisions}; abstained on {percent(abstained, 1)} %", *table]))
 
 
 def class_shares(rows: list[Row], radius: float) -> dict[str, float]:

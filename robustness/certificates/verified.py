@@ -17,6 +17,7 @@ from faceverif.images.base import LabelledImages
 from faceverif.images.labelled import as_pixels
 from faceverif.perturbation.intervals import Unbounded, around, least_margins
 from faceverif.perturbation.threat_model import ThreatModel
+from faceverif.report.numbers import percent
 from robustness.attacked_model import AttackedModel, device_of
 from robustness.attacks.pgd import PGD
 from robustness.certificates.report import bounds_answer, epsilon_panel, write_certificate_page
@@ -82,7 +83,8 @@ def verify_images(run: Path, out: Path, *, epsilons: Sequence[float], images: in
     lines = [f"{counted(len(chosen), 'image')}; the error under the worst change lies between the two"]
     lines.append("linf epsilon  under PGD  verified at most")
     lines += [
-        f"{each['epsilon']:>12g}  {each['pgd_error']:>9.1%}  {each['verified_error']:>16.1%}"
+        f"{each['epsilon']:>12g}  {percent(each['pgd_error'], 1):>7} %  "
+        f"{percent(each['verified_error'], 1):>14} %"
         for each in at_epsilon
     ]
     if at_epsilon[-1]["verified_error"] == 1:

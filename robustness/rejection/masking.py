@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_prep.counted import counted
+from faceverif.report.numbers import percent
 from robustness.attacks import ATTACKS, PAIR_ATTACKS, Attack, PairAttack
 from robustness.attacks.traits import Traits
 from robustness.config.attacks import PairGoal
@@ -114,7 +115,7 @@ def _declared(
 def _mostly_right(findings: Sequence[Finding]) -> tuple[Verdict, str]:
     """Success and detection are shares of what is right before the attack."""
     worst = max(1 - finding.own.clean_accuracy.value for finding in findings)
-    text = f"at most {worst:.1%} of the clean images are wrong before an attack"
+    text = f"at most {percent(worst, 1)} % of the clean images are wrong before an attack"
     if none_right := [_size(finding) for finding in findings if not finding.attackable]:
         return "warning", f"{text}; no image of {', '.join(none_right)} is right, so no table shows it"
     if worst > MANY_ERRORS:
@@ -143,7 +144,7 @@ def _gradients_are_there(findings: Sequence[Finding]) -> tuple[Verdict, str]:
         return "not run", "no attack that follows gradients has finished"
     worst = max(shares, key=lambda size: shares[size])
     verdict: Verdict = "pass" if shares[worst] <= _FEW_ZERO_GRADIENTS else "warning"
-    return verdict, f"at most {shares[worst]:.1%} of the images gave {worst} no gradient"
+    return verdict, f"at most {percent(shares[worst], 1)} % of the images gave {worst} no gradient"
 
 
 def _answers_are_steady(findings: Sequence[Finding]) -> tuple[Verdict, str]:
@@ -191,7 +192,7 @@ def _reaches_all(findings: Sequence[Finding]) -> tuple[Verdict, str]:
         return "not run", f"no attack of many gradient steps with epsilon {WHOLE_BOX:g} (linf) has finished"
     best = max(unbounded, key=_success)
     share = _success(best)
-    return "pass" if share == 1 else "warning", f"{best.trial.label} with the whole box: {share:.2%}"
+    return "pass" if share == 1 else "warning", f"{best.trial.label} with the whole box: {percent(share)} %"
 
 
 def _size_helps(findings: Sequence[Finding]) -> tuple[Verdict, str]:

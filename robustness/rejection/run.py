@@ -15,6 +15,7 @@ from data_prep.lock import filled
 from data_prep.progress import duration, say
 from faceverif.classification.config import ClassificationConfig
 from faceverif.config.reading import config_text
+from faceverif.report.numbers import percent
 from robustness.rejection.config import RejectionConfig
 from robustness.rejection.findings import Finding, l2_norms, read_findings
 from robustness.rejection.models import CalibratedModels
@@ -148,6 +149,6 @@ def _say_figures(finding: Finding | None) -> None:
     assert finding is not None  # it has just been run
     own = finding.own
     say(
-        f"    {finding.trial.title}: error {1 - own.accuracy.value:.1%}, EER {own.eer.value:.1%} "
-        f"in {duration(finding.record.seconds)}"
+        f"    {finding.trial.title}: error {percent(1 - own.accuracy.value, 1)} %, "
+        f"EER {percent(own.eer.value, 1)} % in {duration(finding.record.seconds)}"
     )

@@ -330,7 +330,7 @@ def test_the_dry_run_shows_what_the_attack_costs(
 
 
 def test_a_model_that_withstands_single_steps_only_is_named(capsys: pytest.CaptureFixture[str]) -> None:
-    assert Robustness(0.99, 0.95, 0.6).warning().startswith("catastrophic overfitting: 95.0%")
+    assert Robustness(0.99, 0.95, 0.6).warning().startswith("catastrophic overfitting: 95.0 %")
     assert not Robustness(0.99, 0.8, 0.7).warning()
     assert not Robustness(0.99, 0.1, 0.0).warning()
 

@@ -336,7 +336,7 @@ def answer(found: int, expected: float | None) -> Answer:
     [
         (facts(), [answer(26, 2.0), answer(0, 5.0), answer(3, None)], []),
         (facts(threshold=1.02), [], ["its match threshold is 1.020, and no cosine lies above 1"]),
-        (facts(true_match_rate=0.3), [], ["30.0% of the pairs of the same person reach"]),
+        (facts(true_match_rate=0.3), [], ["30.0 % of the pairs of the same person reach"]),
         (facts(), [answer(26, 25.7)], ["'wrong labels': 25.7 of the 26 found are expected to be false"]),
         (facts(), [answer(2, 9.0)], ["2.0 of the 2 found"]),
     ],

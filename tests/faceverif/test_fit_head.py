@@ -71,7 +71,7 @@ def test_every_head_learns_the_people(model: Path, data: Path, tmp_path: Path, h
     assert found.accuracy == 1.0
     assert found.unseen_accuracy is not None
     assert found.unseen_accuracy > 0.8
-    assert "100.0% on the 16 photos" in found.text()
+    assert "100.0 % on the 16 photos" in found.text()
 
 
 def test_a_model_without_a_head_says_how_to_get_one(model: Path) -> None:

@@ -63,7 +63,7 @@ def test_what_a_shortened_training_never_comes_to_is_warned_of() -> None:
     assert "has 29, but" in late(29, **step)[0]
     rate, margin = late(2, name="cosine", warmup_epochs=4.0, margin_warmup_epochs=6.0)
     assert "the learning rate never reaches its full value" in rate
-    assert "the margin never exceeds 33% of its value" in margin
+    assert "the margin never exceeds 33 % of its value" in margin
 
 
 def test_an_attack_that_never_reaches_its_epsilon_is_warned_of() -> None:
@@ -71,7 +71,7 @@ def test_an_attack_that_never_reaches_its_epsilon_is_warned_of() -> None:
     attack = AdversarialConfig(attack="pgd", epsilon=0.3, warmup_epochs=5.0)
     [warning] = warnings_beyond_the_end(schedule, attack, epochs=2)
     assert "training.adversarial.warmup_epochs is 5, but the training ends after 2" in warning
-    assert "epsilon never exceeds 40% of its value" in warning
+    assert "epsilon never exceeds 40 % of its value" in warning
     assert warnings_beyond_the_end(schedule, attack, epochs=5) == []
     assert [attack_share(attack, epoch=epoch) for epoch in (1, 5, 9)] == [0.2, 1.0, 1.0]
 

@@ -100,7 +100,7 @@ def test_too_many_opposite_samples_are_warned_of_once(capsys: pytest.CaptureFixt
     for share in (0.0, 0.01, 0.02, 0.5):
         assert watch.logged({"loss": 1.0, "all_negative": share}) == {"loss": 1.0, "all_negative": share}
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("warning: 2.0% of the samples have negative products with all class weights")
+    assert line.startswith("warning: 2.0 % of the samples have negative products with all class weights")
     assert "without offset" not in line  # it has none
     open_minimum = OppositeEmbeddings(W_SOFTMAX, normed=True, centred=False)
     open_minimum.logged({"loss": 1.0, "all_negative": 0.5})

@@ -35,7 +35,7 @@ def test_a_model_that_is_wrong_without_an_attack_has_no_flattering_headline(tmp_
     )
     assert worst_cases([rejected], rate=0.2)["a"].wrong == 0.6
     [check] = [each for each in check_masking([wrong]) if each.name == "most clean images are right"]
-    assert (check.verdict, check.text[:14]) == ("warning", "at most 90.0% ")
+    assert (check.verdict, check.text[:15]) == ("warning", "at most 90.0 % ")
 
 
 def said(*findings: Finding) -> str:

@@ -70,7 +70,7 @@ def test_each_size_has_its_own_share_without_a_gradient(tmp_path: Path) -> None:
     )
     assert found["gradients are not zero"] == (
         "warning",
-        "at most 50.0% of the images gave pgd 0.1 no gradient",
+        "at most 50.0 % of the images gave pgd 0.1 no gradient",
     )
 
 
