@@ -20,9 +20,9 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from functools import partial
+from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -42,11 +42,15 @@ from data_prep.sources.base import Skipped
 from data_prep.sources.recordio import list_photos
 from data_prep.sources.shard_file import ShardFile
 from data_prep.sources.shard_index import INDEX, IndexedShard
-from faceverif.audit.cells import PER_CELL, PROBES, nearest_cells
+from faceverif.audit import cells as audit_cells
+from faceverif.audit import similarity
+from faceverif.audit.cells import PER_CELL, PROBES, compared_in_cells, nearest_cells
 from faceverif.audit.people import People
-from faceverif.audit.similarity import nearest_other, pairs_from, pairs_in_cells
+from faceverif.audit.similarity import Pairs, nearest_other, pairs_from, pairs_in_cells
 from faceverif.report.numbers import percent
 from faceverif.training.order import RemainingBatches
+
+Step = Callable[[int, Path], Iterator[tuple[str, float]]]
 
 PER_PERSON = 5_179_510 / 93_431  # of MS1MV3
 PER_PERSON_OF_WEBFACE = 42_474_558 / 2_059_906
@@ -70,9 +74,19 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=arguments.scratch) as folder:
         print("| step | photos | seconds | peak memory, GB |\n| --- | --- | --- | --- |")
         for name in arguments.only:
-            step = partial(audit, like=arguments.like) if name == "audit" else STEPS[name]
-            for what, seconds, peak in measured(step, arguments.photos, Path(folder), tiny=arguments.tiny):
-                print(f"| {what} | {arguments.photos:,} | {seconds:,.1f} | {peak:.2f} |", flush=True)
+            step = STEPS[name]
+            if name == "audit":
+                step = partial(audit, like=arguments.like, one_in=arguments.one_cell_in)
+            if arguments.tiny:
+                print_steps(step, arguments.photos, Path(folder))
+            else:
+                process = get_context("spawn").Process(
+                    target=print_steps, args=(step, arguments.photos, Path(folder))
+                )
+                process.start()
+                process.join()
+                if process.exitcode:
+                    raise SystemExit(process.exitcode)
     if arguments.tiny:
         print_recall(embeddings(arguments.photos, people=40))
 
@@ -84,6 +98,13 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--scratch", type=Path, help="folder for the simulated files; default: the system's")
     parser.add_argument("--recall", type=Path, help="unit embeddings, (photos, dim), as an .npy file")
     parser.add_argument("--like", type=Path, help="real embeddings, as for --recall: `audit` draws like them")
+    parser.add_argument(
+        "--one-cell-in",
+        type=int,
+        default=1,
+        metavar="N",
+        help="`audit` compares photos in every Nth cell only, and says so",
+    )
     parser.add_argument("--tiny", action="store_true", help="2,000 photos, in this process")
     arguments = parser.parse_args()
     if arguments.tiny:
@@ -91,21 +112,13 @@ def parse_arguments() -> argparse.Namespace:
     return arguments
 
 
-def measured(
-    step: Callable[[int, Path], Any], photos: int, folder: Path, *, tiny: bool
-) -> list[tuple[str, float, float]]:
-    """(what, seconds, peak memory in GB) of each part, in a process of its own."""
-    if tiny:
-        return run(step, photos, folder)
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(run, step, photos, folder).result()
-
-
-def run(step: Callable[[int, Path], Any], photos: int, folder: Path) -> list[tuple[str, float, float]]:
+def print_steps(step: Step, photos: int, folder: Path) -> None:
+    """A line of the table for each part of a step: seconds, and peak memory of this process so far."""
     done = threading.Event()
     threading.Thread(target=watch_memory, args=(done,), daemon=True).start()
     try:
-        return [(*part, peak_gb()) for part in step(photos, folder)]
+        for what, seconds in step(photos, folder):
+            print(f"| {what} | {photos:,} | {seconds:,.1f} | {peak_gb():.2f} |", flush=True)
     finally:
         done.set()
 
@@ -192,7 +205,9 @@ def order(photos: int, folder: Path) -> Iterator[tuple[str, float]]:
     yield timed("the order of an epoch, batches of 512", lambda: [len(batch) for batch in batches])
 
 
-def audit(photos: int, folder: Path, like: Path | None = None) -> Iterator[tuple[str, float]]:
+def audit(
+    photos: int, folder: Path, like: Path | None = None, one_in: int = 1
+) -> Iterator[tuple[str, float]]:
     """The steps of an audit that grow with the photos, on drawn embeddings in a file."""
     people, spread = people_of(photos), spread_like(like)
     shape = photos, len(spread)
@@ -208,14 +223,38 @@ def audit(photos: int, folder: Path, like: Path | None = None) -> Iterator[tuple
         "one photo in 10,000 with all centres",
         lambda: nearest_other(vectors[far], found.centres, labels[far]),
     )
-    cells = max(1, photos // PER_CELL)
-    kept: list[Any] = []
-    yield timed(f"cells, {cells:,}", lambda: kept.append(nearest_cells(vectors, cells=cells, probes=PROBES)))
-    yield from found_in(vectors, kept.pop())
-    yield timed("copies, in cells", lambda: pairs_in_cells(ALIKE, vectors, cells=cells, probes=PROBES))
+    yield from copies_in_cells(vectors, max(1, photos // PER_CELL), one_in)
     yield timed("people under two names", lambda: pairs_from(ONE_PERSON, found.centres))
     if photos <= 200_000:
         yield timed("copies, all pairs", lambda: pairs_from(ALIKE, vectors))
+
+
+def copies_in_cells(vectors: np.ndarray, cells: int, one_in: int) -> Iterator[tuple[str, float]]:
+    """Sort photos into cells, then look for copies in all of these cells or in some."""
+    kept: list[np.ndarray] = []
+
+    def sorted_before(_: np.ndarray, **__: int) -> np.ndarray:
+        return kept.pop()
+
+    def some(*arguments: Any, **options: Any) -> Iterator[Any]:
+        return islice(compared_in_cells(*arguments, **options), 0, None, one_in)
+
+    yield timed(
+        f"sort into {cells:,} cells",
+        lambda: kept.append(nearest_cells(vectors, cells=cells, probes=PROBES)),
+    )
+    yield from found_in(vectors, kept[0])
+    which = "in all cells" if one_in == 1 else f"in one cell of {one_in}"
+    found: list[Pairs] = []
+    with (
+        patch.object(audit_cells, "nearest_cells", sorted_before),
+        patch.object(similarity, "compared_in_cells", some),
+    ):
+        yield timed(
+            f"copies, {which}",
+            lambda: found.append(pairs_in_cells(ALIKE, vectors, cells=cells, probes=PROBES)),
+        )
+    yield f"{len(found[0].scores):,} pairs from {ALIKE} on found {which}", 0.0
 
 
 def found_in(vectors: np.ndarray, near: np.ndarray) -> Iterator[tuple[str, float]]:
@@ -232,7 +271,13 @@ def found_in(vectors: np.ndarray, near: np.ndarray) -> Iterator[tuple[str, float
         yield f"{found} % of {similar.sum():,} neighbours from {threshold} on found", 0.0
 
 
-STEPS = {"listing": listing, "shards": shards, "manifest": manifest, "order": order, "audit": audit}
+STEPS: dict[str, Step] = {
+    "listing": listing,
+    "shards": shards,
+    "manifest": manifest,
+    "order": order,
+    "audit": audit,
+}
 
 
 # --- simulated data
