@@ -112,6 +112,12 @@ def decode_photo(data: bytes, *, allow_huge: bool = False) -> NDArray[np.uint8]:
     Args:
         data: the file's content.
         allow_huge: take more than 50 megapixels too, up to 500.
+
+    Returns:
+        (height, width, 3) RGB.
+
+    Raises:
+        PhotoError: with the reason.
     """
     if not data:
         raise PhotoError("empty_file")
@@ -126,6 +132,9 @@ def upright_pixels(image: Image.Image, *, data: bytes = b"", allow_huge: bool = 
         data: its file: Pillow keeps the upper 8 of 16 bits, which leaves a colour picture with fewer bits
             dark, so the others are read from here. Without it, such a picture stays dark.
         allow_huge: as for `decode_photo`.
+
+    Raises:
+        PhotoError: with the reason.
     """
     _check_size(image, allow_huge=allow_huge)
     with quiet_pillow():

@@ -64,7 +64,15 @@ class Template(ABC):
 
 
 def centre_crop(photo: NDArray[np.uint8], template: Template) -> NDArray[np.uint8]:
-    """The fallback for a photo without a detected face: its central square, resized to the template."""
+    """The fallback for a photo without a detected face: its central square, resized to the template.
+
+    Args:
+        photo: (height, width, 3) RGB.
+        template: gives the crop's size.
+
+    Returns:
+        (crop_px, crop_px, 3) RGB.
+    """
     height, width = photo.shape[:2]
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2

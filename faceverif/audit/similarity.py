@@ -94,7 +94,12 @@ def _falling(left: NDArray[np.int64], right: NDArray[np.int64], scores: NDArray[
 
 
 def largest_within(count: int, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The `count` largest similarities of a set's pairs, in falling order; all, if there are fewer."""
+    """The `count` largest similarities of a set's pairs, in falling order; all, if there are fewer.
+
+    Args:
+        count: >= 1.
+        vectors: (n, dim) unit vectors.
+    """
     kept = np.empty(0, dtype=np.float32)
     floor = np.float32(-np.inf)
     for _, _, block in _blocks(vectors, None):

@@ -116,7 +116,15 @@ def _offer(folder: Path) -> str:
 
 
 def override_settings(settings: dict[str, Any], override: str) -> dict[str, Any]:
-    """Settings with `a.b=c` carried out; whether the key means anything is for the models to say."""
+    """Settings with `a.b=c` carried out; whether the key means anything is for the models to say.
+
+    Args:
+        settings: stay as they are; the result is a copy.
+        override: KEY=VALUE, where VALUE is YAML.
+
+    Raises:
+        InputError: it has another form, its value is no YAML, or the key leads beyond a list or into a value.
+    """
     path, equals, text = override.partition("=")
     shown = short(override)
     if not equals or not path:

@@ -26,7 +26,15 @@ class Criterion(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, margin_logits: Tensor, labels: Tensor) -> Tensor:
-        """Loss per sample, (batch,), of (batch, classes) logits and (batch,) labels."""
+        """Loss per sample, (batch,), not reduced.
+
+        Args:
+            margin_logits: (batch, classes), with the head's margin.
+            labels: (batch,), int64 in [0, classes).
+
+        Raises:
+            InputError: labels out of range.
+        """
 
     def of_shards(self, logits: ShardedLogits) -> Tensor:
         """`forward`, (batch,), of margin logits whose classes are spread over processes.

@@ -77,7 +77,7 @@ class ThreatModel:
         return (clean + change).clamp(*self.bounds)
 
     def step(self, gradient: Tensor) -> Tensor:
-        """The change of norm 1 that goes furthest along a gradient, zero where that is zero."""
+        """The change of norm 1 that goes furthest along a gradient, zero where that is zero; (N, C, H, W)."""
         if self.norm == "linf":
             return gradient.sign()
         # The largest entry first: squares of a small gradient would be zero.
@@ -86,7 +86,7 @@ class ThreatModel:
         return scaled / expand(sizes(scaled, "l2"), scaled).clamp_min(1.0)
 
     def random_start(self, clean: Tensor) -> Tensor:
-        """Images drawn evenly from the ball, clipped to the box; from torch's global generator.
+        """Images, (N, C, H, W), drawn evenly from the ball and clipped to the box; by torch's own generator.
 
         Drawn on the CPU, so that the numbers do not depend on the device.
         """

@@ -16,7 +16,16 @@ HARDEST = 8
 
 
 def hardest_pairs(result: VerificationResult, *, same: bool, count: int = HARDEST) -> NDArray[np.int64]:
-    """Scored pairs with both pictures, hardest first: genuine ones of low, impostors of high similarity."""
+    """Scored pairs with both pictures, hardest first: genuine ones of low, impostors of high similarity.
+
+    Args:
+        result: of the pairs.
+        same: take genuine pairs, else impostors.
+        count: how many at most.
+
+    Returns:
+        their places in the protocol.
+    """
     there = result.photos.readable_pairs
     rows = np.flatnonzero(result.protocol.scored & (result.protocol.same == same) & there)
     order = np.argsort(result.scores[rows] if same else -result.scores[rows], kind="stable")

@@ -68,7 +68,7 @@ class ModelFacts:
 
 @dataclass(frozen=True)
 class VerificationResult:
-    """A verification, whole: numbers, scores, and where they come from.
+    """A verification, whole: numbers, scores, and where they come from. Rates are fractions.
 
     Attributes:
         protocol: the pairs and their folds.
@@ -126,7 +126,7 @@ class VerificationResult:
 
     @property
     def scores(self) -> NDArray[np.float64]:
-        """(pairs,) similarity, scored and training pairs."""
+        """(pairs,) similarity, higher = more alike; also of folds that are not scored."""
         return self.metrics.pooled
 
     @cached_property

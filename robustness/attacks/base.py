@@ -132,8 +132,9 @@ class Attack(ABC):
             portion: images at once; apart from the result, memory does not depend on N.
 
         Raises:
-            InputError: the model is in training mode or knows a single class, pixels are not float32 in
-                [0, 1], or the attack does not know the norm or the goal.
+            InputError: the model is in training mode, knows a single class or gives gradients that are not
+                finite; pixels are not float32 in [0, 1]; labels or targets do not name a class for each
+                image; or the attack does not know the norm or the goal.
         """
         self._refuse_unknown(threat, targets)
         require_two_classes(model.head.classes)

@@ -48,7 +48,11 @@ class FeatureMatching(Attack):
         return cls(known.guides, **section.own_settings())
 
     def perturb(self, model: Watched, images: Tensor, goal: Goal, *, threat: ThreatModel) -> Tensor:
-        """The version with the smallest margin."""
+        """The version with the smallest margin.
+
+        Raises:
+            InputError: an image has no guide of another class, or of its target class.
+        """
         with torch.no_grad():
             wanted = self._nearest_guides(model.embed(images), goal)
 

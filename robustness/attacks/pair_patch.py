@@ -128,7 +128,11 @@ class PairPatch(PairAttack):
         return cls(goal, known.landmarks, **section.own_settings())
 
     def perturb(self, chase: Chase, probes: Tensor, *, threat: ThreatModel) -> Tensor:
-        """The probes with the patch in its place."""
+        """The probes with the patch in its place.
+
+        Raises:
+            InputError: the region lies outside of the picture, or `colours` are set and epsilon is below 1.
+        """
         height, width = probes.shape[2:]
         mask = torch.from_numpy(region_mask(self.region, self.landmarks, height=height, width=width))
         self._refuse_unfit(mask, threat)

@@ -166,8 +166,9 @@ class PairAttack(ABC):
             portion: pairs at once; apart from the result, memory does not depend on N.
 
         Raises:
-            InputError: the network is in training mode, photos are not float32 in [0, 1], or the attack does
-                not know the norm.
+            InputError: the network is in training mode, or gives embeddings or gradients that are not finite;
+                photos are not float32 in [0, 1]; there is not one reference of the same size per probe; or
+                the attack does not know the norm.
         """
         refuse_unknown_norm(self, threat)
         refuse_unfit_model(network)
@@ -209,6 +210,9 @@ class PairAttack(ABC):
         Args:
             wanted: (N, dim) of length 1, on the network's device.
             network, probes, references, threat, seed: as in a call; here they are not checked.
+
+        Raises:
+            InputError: the network gives embeddings or gradients that are not finite.
         """
         device = device_of(network)
         clean, others = probes.to(device), references.to(device)
@@ -251,6 +255,9 @@ def unasked_result(
         changed: (N, C, H, W) after it.
         references: (N, C, H, W), what both are compared with.
         threat: measures the change.
+
+    Raises:
+        InputError: the network gives embeddings that are not finite.
     """
     before, after, reference = (
         F.normalize(embeddings_of(network, images)) for images in (probes, changed, references)

@@ -56,7 +56,7 @@ class Detector(ABC):
             clean: of images that were not attacked, neither those of the calibration nor of the evaluation.
 
         Raises:
-            InputError: too few of them, or of another model.
+            InputError: too few of them, of another model, or not finite.
         """
         self._refuse_foreign(clean)
         if not (clean.embeddings.isfinite().all() and clean.logits.isfinite().all()):

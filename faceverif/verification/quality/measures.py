@@ -17,7 +17,7 @@ from faceverif.verification.scoring import PairPhotos
 def pair_quality(
     photos: PairPhotos, embedded: EmbeddedPhotos, names: Iterable[str]
 ) -> dict[str, NDArray[np.float64]]:
-    """The lower quality of both photos of each pair; NaN where that of one is not known.
+    """Measure -> (pairs,) the lower quality of both photos of each pair; NaN where that of one is not known.
 
     Args:
         photos: of the pairs.
