@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from data_prep.errors import InputError
 from data_prep.protocols import lfw
 from data_prep.protocols.base import PairFormat, ProtocolSize, VerificationProtocol
 from data_prep.protocols.benchmarks import RFW_GROUPS, size_of
@@ -22,6 +23,7 @@ def _lists(folder: Path) -> list[Path]:
 
 
 def _load(folder: Path) -> VerificationProtocol:
+    _refuse_missing(folder)
     groups = [lfw.FORMAT.load(path) for path in _lists(folder)]
     sizes = [size_of(f"RFW-{group}") for group in RFW_GROUPS]
     return VerificationProtocol.of_files(
@@ -38,8 +40,21 @@ def _load(folder: Path) -> VerificationProtocol:
     )
 
 
+def _refuse_missing(folder: Path) -> None:
+    """Stop where a group has no list: the others alone are not RFW."""
+    there = [path for path in _lists(folder) if lfw.FORMAT.recognises(path)]
+    missing = [str(path.relative_to(folder)) for path in _lists(folder) if path not in there]
+    if missing:
+        raise InputError(
+            str(folder),
+            "must hold the lists of RFW's four groups",
+            got=f"no {', '.join(missing)}",
+            fix=f"Copy it from RFW's folder txts, or give the list of one group, such as {there[0]}.",
+        )
+
+
 def _recognises(path: Path) -> bool:
-    return path.is_dir() and all(map(lfw.FORMAT.recognises, _lists(path)))
+    return path.is_dir() and any(map(lfw.FORMAT.recognises, _lists(path)))
 
 
 FORMAT = PairFormat("RFW's folder txts with the lists of its four groups", _recognises, _load)
