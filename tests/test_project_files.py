@@ -17,17 +17,29 @@ PAGES = sorted(
 )
 
 
+def links_of(page: Path) -> list[str]:
+    return re.findall(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)", (ROOT / page).read_text(encoding="utf-8"))
+
+
+def anchors_of(page: Path) -> list[tuple[str, str]]:
+    """The page that each leads to, empty for its own, and the anchor."""
+    return re.findall(r"\]\(([^)#]*)#([^)]+)\)", (ROOT / page).read_text(encoding="utf-8"))
+
+
+def test_pages_have_links_and_anchors() -> None:
+    assert sum(len(links_of(page)) for page in PAGES) > 100
+    assert sum(len(anchors_of(page)) for page in PAGES) > 20
+
+
 @pytest.mark.parametrize("page", PAGES, ids=str)
 def test_every_link_of_a_page_leads_to_a_file(page: Path) -> None:
-    targets = re.findall(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)", (ROOT / page).read_text(encoding="utf-8"))
-    missing = [target for target in targets if not (ROOT / page).parent.joinpath(target).exists()]
+    missing = [target for target in links_of(page) if not (ROOT / page).parent.joinpath(target).exists()]
     assert missing == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=str)
 def test_every_anchor_of_a_page_is_a_heading(page: Path) -> None:
-    found = re.findall(r"\]\(([^)#]*)#([^)]+)\)", (ROOT / page).read_text(encoding="utf-8"))
-    for target, anchor in found:
+    for target, anchor in anchors_of(page):
         linked = (ROOT / page).parent / target if target else ROOT / page
         headings = re.findall(r"^#+ (.+)$", linked.read_text(encoding="utf-8"), flags=re.MULTILINE)
         slugs = [re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings]

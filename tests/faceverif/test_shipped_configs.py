@@ -6,6 +6,7 @@ makes one step at the smallest input that it takes, apart from those in `TOO_LAR
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 import torch
 from torch import nn
 
+from data_prep.alignment import find_template, refuse_unfit_input
 from faceverif.classification.augmentation import augment_images
 from faceverif.classification.classifier import Classifier
 from faceverif.classification.config import ClassificationConfig
@@ -163,6 +165,19 @@ def test_every_network_takes_the_images_of_its_data() -> None:
         with torch.device("meta"):  # shapes without arithmetic
             network = build_network(section, shape=shape_of(data), pixels=PIXEL_STATISTICS[data]).eval()
             assert network(torch.rand(2, *shape_of(data))).shape == (2, network.embedding_dim)
+
+
+def test_inputs_fit_the_crops_that_a_table_names() -> None:
+    faces = {
+        (config.data.path.name, config.backbone.input_px)
+        for path in TABLES
+        for config in settings_of(path)
+        if isinstance(config, RunConfig)
+    }
+    assert len(faces) >= 5
+    for name, input_px in faces:
+        side = re.findall(r"\d+", name)[-1]  # casia-128, faces_webface_112x112
+        refuse_unfit_input(find_template(f"arcface-{side}"), input_px=input_px)
 
 
 def test_every_augmentation_keeps_the_shape_of_its_images() -> None:
