@@ -30,7 +30,7 @@ def refuse_name_outside(name: str, *, field: str) -> str:
             field,
             "a photo's name must stay inside its folder",
             got=repr(name[:200]),
-            fix="Write names relative to the folder, without `..`; do not trust a list that came like this.",
+            fix="Write names relative to the folder, without `..`; do not trust a file that came like this.",
         )
     return name
 
