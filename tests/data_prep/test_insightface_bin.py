@@ -241,6 +241,8 @@ def test_cut_anywhere(tmp_path: Path, whole: bytes) -> None:
         path.write_bytes(whole[:length])
         with pytest.raises(InputError):
             read_bin(path)
+    path.write_bytes(whole)
+    assert read_bin(path).same.tolist() == [True]
 
 
 @given(data=st.data())

@@ -326,7 +326,8 @@ def test_runs_on_other_data_are_not_compared(tmp_path: Path, trainer: Trainer) -
     content["methods"][1]["settings"]["data"] = {"label_noise": 0.4}
     run_experiment(write(tmp_path, content), tmp_path / "noisy", only=["l-gm"])
     trainer.data = "a"
-    run_experiment(write(tmp_path, content), tmp_path / "noisy")
+    cells = run_experiment(write(tmp_path, content), tmp_path / "noisy").cells
+    assert [cell.seeds for cell in cells] == [[0, 1], [0, 1]]
 
 
 def test_a_run_without_its_settings_is_refused(tmp_path: Path, trainer: Trainer) -> None:
@@ -361,7 +362,7 @@ def test_methods_may_read_other_files(tmp_path: Path, trainer: Trainer) -> None:
     path, out = write(tmp_path, content), tmp_path / "out"
     run_experiment(path, out, only=["softmax"])
     trainer.data = "b"
-    run_experiment(path, out)
+    assert [cell.seeds for cell in run_experiment(path, out).cells] == [[0, 1], [0, 1]]
 
 
 def test_a_run_is_not_trained_twice_at_once(tmp_path: Path) -> None:

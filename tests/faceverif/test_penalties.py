@@ -366,9 +366,11 @@ def test_snr_starts_after_its_epochs_with_thresholds_that_it_has_followed() -> N
 
 
 def test_snr_of_a_file_from_before_epochs_were_counted() -> None:
-    earlier = snr("batch").state_dict()
+    earlier, penalty = snr("batch").state_dict(), snr("batch", start_after_epochs=2)
     del earlier["epochs"]
-    snr("batch").load_state_dict(earlier)
+    penalty.end_epoch()
+    penalty.load_state_dict(earlier)
+    assert penalty.epochs == 0
 
 
 def test_center_module_moves_its_centers_in_training_only() -> None:

@@ -196,13 +196,16 @@ def test_no_damaged_description_is_a_traceback(copied: Path, name: str) -> None:
     whole = (copied / name).read_bytes()
     with safe_open(copied / name, framework="pt") as file:
         about = json.loads(*file.metadata().values()) | {"format": 1}
-    for changed in [None, [], "text", 3, *mutations(about, seed=1, count=5)]:
+    refused = 0
+    for changed in [[], "text", 3, *mutations(about, seed=1, count=5)]:
         (copied / name).write_bytes(whole)
-        unsealed(copied / name, lambda *_, changed=changed: changed if changed is not None else [])
+        unsealed(copied / name, lambda *_, changed=changed: changed)
         try:
             load_face_classifier(copied)
         except InputError as error:
             assert "\n" not in str(error)  # noqa: PT017
+            refused += 1
+    assert refused >= 3  # at least those that are no objects
 
 
 @pytest.mark.parametrize(

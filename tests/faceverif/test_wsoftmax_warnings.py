@@ -43,7 +43,8 @@ def test_without_an_offset_no_batch_is_opposite_to_a_weight(kind: Any, possible:
     head.weight.data.abs_()  # the weights of one octant: some embeddings are opposite to all
     embeddings = layers(torch.randn(64, DIM) - 3.0)
     sums = head.logits(embeddings).sum(dim=0)
-    assert all_negative(head.logits(embeddings)) == (1.0 if possible else pytest.approx(0.3, abs=0.3))
+    share = all_negative(head.logits(embeddings))
+    assert share == 1 if possible else 0 < share < 1
     assert (sums.abs() < 1e-3).all() != possible
 
 
