@@ -150,7 +150,7 @@ class Comparer:
             thresholds: a file by `faceverif calibrate --out`; None: the one with the model.
 
         Raises:
-            InputError: no such model, or it has no threshold for `far`.
+            InputError: no such model, or no thresholds of exactly this one for `far`.
         """
         embedder = load_embedder(model, preprocess=preprocess, output=output)
         calibration = load_calibration(
