@@ -77,8 +77,10 @@ def test_exif_of_a_jpeg_counts_too() -> None:
     assert corner_colours(pixels) == corner_colours(_CORNERS)
 
 
-def test_damaged_exif_does_not_cost_the_photo() -> None:
-    data = encoded(Image.fromarray(_CORNERS), "JPEG", exif=b"Exif\0\0MM\0*garbage that is no directory")
+@pytest.mark.parametrize("exif", [b"MM\0*garbage that is no directory", b"garbage without a header"])
+@pytest.mark.parametrize("format", ["JPEG", "PNG"])  # Pillow forgives more in a JPEG
+def test_damaged_exif_does_not_cost_the_photo(format: str, exif: bytes) -> None:
+    data = encoded(Image.fromarray(_CORNERS), format, exif=b"Exif\0\0" + exif)
     assert corner_colours(decode_photo(data)) == corner_colours(_CORNERS)
 
 
