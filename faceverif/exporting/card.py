@@ -17,7 +17,7 @@ from data_prep.progress import say
 from faceverif.exporting.check_crops import CALIBRATED
 from faceverif.exporting.request import CARD_NAME
 from faceverif.models import MODEL_NAME, TorchEmbedder
-from faceverif.models.location import named_model
+from faceverif.models.location import SHIPPED, named_model
 from faceverif.report.numbers import percent
 from faceverif.verification.calibration import CALIBRATION_NAME
 from faceverif.verification.files import RESULT_NAME
@@ -49,7 +49,7 @@ def model_card(exported: Exported) -> str:
         **_network(model),
         **_licence(model, _card_beside(place, model)),
         **_error_rates(place, model.sha256),
-        name=_plain(place.resolve().name),
+        name="The face recogniser of faceverif" if place == SHIPPED else _plain(place.resolve().name),
         version=version("faceverif"),
         library="onnx" if request.target == "onnx" else "pytorch",
         file=_plain(request.out.name),

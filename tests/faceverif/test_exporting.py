@@ -248,6 +248,16 @@ def test_a_card_says_what_is_known_and_what_is_not(kept: Any, tmp_path: Path) ->
     assert "/home/me" not in card
 
 
+def test_the_model_of_the_package_has_a_name_that_says_what_it_is(
+    run: Path, traced_once: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its folder is called `shipped`, which is the title that a card of another folder would have."""
+    monkeypatch.setattr("faceverif.exporting.card.SHIPPED", run)
+    request = ExportRequest(run, "onnx", tmp_path / "m.onnx")
+    export_model(request)
+    assert "\n# The face recogniser of faceverif\n" in request.card.read_text()
+
+
 def test_the_licence_of_a_model_is_that_of_its_export(run: Path, traced_once: object, tmp_path: Path) -> None:
     """The model of the package, or one from the hub: only the card beside the weights knows their terms."""
     shutil.copytree(run, tmp_path / "own")
