@@ -82,6 +82,8 @@ def write_text(path: Path, text: str) -> None:
 def unfinished(path: Path, *, folder: bool) -> Iterator[Path]:
     """A new file or folder beside `path`, removed at the end if it is still there.
 
+    Folders above it that are new are made, and removed again if nothing comes of it.
+
     The system's lock on it lasts as long as it is written. So what has no lock is what a killed process left;
     it is removed first.
 
@@ -89,6 +91,7 @@ def unfinished(path: Path, *, folder: bool) -> Iterator[Path]:
         path: what it will become, or what is made from it.
         folder: whether it is one.
     """
+    made = new_folders(path.parent)
     path.parent.mkdir(parents=True, exist_ok=True)
     opening = _opening(path)
     for leftover in path.parent.glob(f"{opening}*"):
@@ -102,6 +105,7 @@ def unfinished(path: Path, *, folder: bool) -> Iterator[Path]:
             _remove(place)
         if held is not None:
             os.close(held)
+        remove_empty(made)
 
 
 def refuse_busy(path: Path, *, command: str, option: str = "--out") -> None:
@@ -292,7 +296,7 @@ def new_folders(out: Path) -> list[Path]:
     return [folder for folder in (out, *out.parents) if not folder.exists()]
 
 
-def remove_empty(made: list[Path], *, own: str) -> None:
+def remove_empty(made: list[Path], *, own: str | None = None) -> None:
     """Remove folders that were new, the innermost first, as far as nothing but our own file lies in them.
 
     Meanwhile another command may put something there, or remove them. That is no error, and must not hide
@@ -300,10 +304,10 @@ def remove_empty(made: list[Path], *, own: str) -> None:
 
     Args:
         made: `new_folders` of before.
-        own: the name of the file that we put into the innermost.
+        own: the name of the file that we put into the innermost; None: there is none.
     """
     with suppress(OSError):
-        if made and [path.name for path in made[0].iterdir()] == [own]:
+        if own is not None and made and [path.name for path in made[0].iterdir()] == [own]:
             (made[0] / own).unlink()
-            for folder in made:
-                folder.rmdir()
+        for folder in made:
+            folder.rmdir()

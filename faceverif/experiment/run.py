@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from data_prep.atomic import make_folder, refuse_file, write_text
+from data_prep.atomic import refuse_file, write_text
 from data_prep.counted import counted
 from data_prep.errors import InputError
 from data_prep.progress import say
@@ -58,7 +58,6 @@ def run_experiment(
     _refuse_missing_starts(task, missing, out)
     finished = len(asked_for) - len(missing)
     _say(f"{experiment.name}: {counted(len(asked_for), 'run')}, {finished} finished before")
-    make_folder(out)
     table = write_table(experiment, every_run, out)
     for number, run in enumerate(missing, start=1):
         _say(f"{experiment.name}: {run.name}, {number} of {len(missing)}")

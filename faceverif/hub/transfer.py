@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 from huggingface_hub import HfApi
 
-from data_prep.atomic import folder_whole, make_folder, write_text
+from data_prep.atomic import folder_whole, refuse_file, write_text
 from data_prep.errors import InputError, first_line
 from data_prep.progress import say
 from faceverif.exporting.card import folder_card, is_card_of
@@ -65,7 +65,7 @@ def pull(repo: str, out: Path, *, revision: str | None) -> Path:
     """
     if out.is_dir() and any(out.iterdir()):
         raise InputError("OUT", "must be a new or empty folder", got=out, fix="Name another one.")
-    make_folder(out.parent, option="OUT")
+    refuse_file(out.parent, option="OUT")
     with folder_whole(out) as unfinished:
         with _asking("REPO", repo):
             about = HfApi().model_info(repo, revision=revision)

@@ -54,6 +54,16 @@ def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
     assert (tmp_path / "a.txt").read_text() == "first"
 
 
+@pytest.mark.parametrize("write", [written_whole, folder_whole, files_whole])
+def test_a_failed_write_leaves_no_new_folder(tmp_path: Path, write: Any) -> None:
+    (tmp_path / "old").mkdir()
+    for folder in (tmp_path / "new/inner", tmp_path / "old"):
+        with pytest.raises(RuntimeError), write(folder / "out"):
+            raise RuntimeError
+    assert names(tmp_path) == ["old"]
+    assert names(tmp_path / "old") == []
+
+
 def test_process_ids_may_repeat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "getpid", lambda: 3)
     with folder_whole(tmp_path / "sh") as one, folder_whole(tmp_path / "sh2") as other:

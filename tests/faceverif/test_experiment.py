@@ -390,6 +390,7 @@ def test_a_training_that_stops_says_which(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(images, "train_classifier", stops)
     with pytest.raises(InputError, match=r"softmax/seed0: training: loss must stay finite"):
         run_experiment(write(tmp_path, settings()), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

@@ -245,7 +245,7 @@ def test_error_rates_and_thresholds_of_another_model_are_not_told(
 
 
 def test_what_cannot_be_pulled_leaves_nothing(hub: Hub, run: Path, tmp_path: Path) -> None:
-    out = tmp_path / "pulled"
+    out = tmp_path / "models/pulled"
     with pytest.raises(
         InputError, match=r"lets you use; got anna/none \(404 Client Error\)\. .*hf auth login"
     ):
@@ -263,8 +263,8 @@ def test_what_cannot_be_pulled_leaves_nothing(hub: Hub, run: Path, tmp_path: Pat
         InputError, match=r"REPO: must hold a whole model .*; got anna/face-model, whose model\.safetensors"
     ):
         pull(REPO, out, revision=None)
-    assert not out.exists()
-    out.mkdir()
+    assert not out.parent.exists()
+    out.mkdir(parents=True)
     (out / "mine").touch()
     with pytest.raises(InputError, match="OUT: must be a new or empty folder"):
         pull(REPO, out, revision=None)

@@ -167,7 +167,9 @@ def test_what_has_no_rule_is_refused() -> None:
         verified(softmax_model(), images, labels, epsilon=0.1)
 
 
-def test_a_runs_error_lies_between_pgd_and_the_verified_one(tmp_path: Path) -> None:
+def test_a_runs_error_lies_between_pgd_and_the_verified_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings = {
         "data": {"name": "digits", "limit": 300},
         "network": {"name": "strided_conv", "embedding_dim": 16, "width": 4},
@@ -188,6 +190,14 @@ def test_a_runs_error_lies_between_pgd_and_the_verified_one(tmp_path: Path) -> N
     assert large["verified_error"] == 1
     with pytest.raises(InputError, match="holds other certificates"):
         verify_images(run, tmp_path / "out", epsilons=(0.2,), images=60, seed=0)
+
+    def unbounded(*_: object) -> None:
+        raise Unbounded("must have a rule", got="Bands")
+
+    monkeypatch.setattr("robustness.certificates.verified.least_margins", unbounded)
+    with pytest.raises(InputError, match=r"must have a rule; got Bands\. .*--norm l2"):
+        verify_images(run, tmp_path / "refused", epsilons=(0.2,), images=60, seed=0)
+    assert not (tmp_path / "refused").exists()
 
 
 def test_what_a_smaller_change_reaches_counts_for_a_larger_one() -> None:
