@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from data_prep.atomic import refuse_file, write_text
+from data_prep.atomic import files_whole, refuse_file, write_text
 from data_prep.json_object import write_json
 from data_prep.lock import filled
 from data_prep.progress import say
@@ -16,6 +16,7 @@ from faceverif.report.pages import REPORT_NAME, write_page
 from faceverif.verification.earlier_result import refuse_other_result
 from faceverif.verification.embeddings import EmbeddedPhotos
 from faceverif.verification.options import VerificationOptions
+from faceverif.verification.result import VerificationResult
 from faceverif.verification.runner import COMMAND, evaluate, fitted_score, write_result
 from faceverif.verification.suite_plan import plan_suite
 from faceverif.verification.suite_table import SuiteTable
@@ -47,7 +48,7 @@ def verify_suite(
     folders = folders_of(planned)
     for title, plan in planned.items():
         refuse_other_result(out / folders[title], embedder, plan.dataset, plan.protocol)
-    results = {}
+    results: dict[str, VerificationResult] = {}
     with filled(out, command=COMMAND):
         fitted = fitted_score(embedder, options)
         for title, plan in planned.items():
@@ -55,6 +56,9 @@ def verify_suite(
             result = evaluate(
                 photos, plan.protocol, subtract_mean=options.subtract_mean, found=plan.photos, fitted=fitted
             )
+            if not results:  # a stopped suite would leave the table of an earlier one beside newer results
+                for name in (TABLE_NAME, JSON_NAME, REPORT_NAME, "summary.json"):
+                    (out / name).unlink(missing_ok=True)
             write_result(result, out / folders[title])
             results[title] = result
             say(f"{title}: {percent(result.accuracy)} +- {percent(result.accuracy_se)} %")
@@ -75,18 +79,19 @@ def folders_of(titles: Iterable[str]) -> dict[str, str]:
 
 
 def _write(table: SuiteTable, out: Path, folders: Mapping[str, str]) -> None:
-    write_text(out / TABLE_NAME, table.markdown())
-    write_json(out / JSON_NAME, table.as_json())
     links = {title: f"{folders[title]}/{REPORT_NAME}" for title in table.results}
-    write_page(
-        out / REPORT_NAME,
-        "suite.html.j2",
-        kind="Face verification",
-        title=f"{table.model} on the field's benchmarks",
-        numbers={
-            title: {"accuracy": result.accuracy, "accuracy_se": result.accuracy_se}
-            for title, result in table.results.items()
-        },
-        table=table,
-        links=links,
-    )
+    with files_whole(out) as files:
+        write_text(files / TABLE_NAME, table.markdown())
+        write_json(files / JSON_NAME, table.as_json())
+        write_page(
+            files / REPORT_NAME,
+            "suite.html.j2",
+            kind="Face verification",
+            title=f"{table.model} on the field's benchmarks",
+            numbers={
+                title: {"accuracy": result.accuracy, "accuracy_se": result.accuracy_se}
+                for title, result in table.results.items()
+            },
+            table=table,
+            links=links,
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,8 +20,10 @@ from data_prep.protocols.own_lists import fingerprint
 from data_prep.protocols.spelling import letters
 from data_prep.protocols.suite_lists import find_aligned_sets, find_lists, set_of
 from faceverif.models import TorchEmbedder
+from faceverif.verification import suite as suite_runs
 from faceverif.verification.options import VerificationOptions
 from faceverif.verification.published import PUBLISHED
+from faceverif.verification.runner import write_result
 from faceverif.verification.suite import folders_of, verify_suite
 from faceverif.verification.suite_plan import Planned, plan_suite
 from faceverif.verification.suite_table import SuiteTable
@@ -76,6 +79,37 @@ def test_what_is_there_runs_once_a_photo_and_the_rest_is_marked_or_named(suite: 
     assert "- Ours, training: exclusion list" in markdown
     assert 'href="masks_easy/report.html"' in (suite / "out/report.html").read_text()
     assert (suite / "out/masks_easy/report.html").is_file()
+
+
+def test_a_stopped_suite_leaves_no_table_of_an_earlier_one(
+    suite: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(*, flip: bool) -> None:
+        options = VerificationOptions(flip=flip)
+        verify_suite(
+            pattern_embedder(), suite / "suite", [suite / "aligned"], out=suite / "out", options=options
+        )
+
+    run(flip=False)
+    tables = {path.name for path in (suite / "out").iterdir() if path.suffix in (".md", ".json", ".html")}
+    assert tables == {"table.md", "suite.json", "report.html", "summary.json"}
+    stopping = iter([write_result])
+
+    def stop_at_the_second(*given: Any) -> None:
+        write = next(stopping, None)
+        if write is None:
+            raise KeyboardInterrupt
+        write(*given)
+
+    monkeypatch.setattr(suite_runs, "write_result", stop_at_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        run(flip=True)
+    flips = [
+        json.loads((suite / "out" / name / "result.json").read_text())["flip"]
+        for name in ("masks_easy", "masks_hard")
+    ]
+    assert flips[0] != flips[1]
+    assert not [name for name in tables if (suite / "out" / name).exists()]
 
 
 def test_a_suite_that_another_process_fills_is_left_alone(suite: Path) -> None:
