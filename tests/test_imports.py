@@ -98,6 +98,9 @@ def test_the_first_line_is_said_before_torch_is_imported(tmp_path: Path) -> None
     commands = [
         ["align", "photos", "out"],
         ["train", "run.yaml", "--run", "run", *data],
+        ["classify", "classification/digits", "--run", "run"],
+        ["experiment", "classification/wsoftmax_last_layers", "--out", "out"],
+        ["reject", "rejection/digits", "--out", "out"],
         ["verify", "--model", "m", "--data", "aligned", "--protocol", "pairs.csv", "--out", "results"],
     ]
     answer = subprocess.run(
@@ -113,6 +116,9 @@ def test_the_first_line_is_said_before_torch_is_imported(tmp_path: Path) -> None
     assert said == [
         "aligning 2 photos of photos to arcface-112: out",
         "training iresnet with cosface on aligned: run",
+        "training six_conv with lgm on digits: run",
+        "training for the table wsoftmax_last_layers: out",
+        "reject_digits: attacking 2 models: out",
         "verifying m by pairs.csv: results",
     ], answer.stderr
     assert not {"torch", "torchvision", "onnxruntime"} & set(answer.stdout.split())

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from data_prep.counted import counted
 from data_prep.device import choose_device
 from data_prep.errors import InputError
 from data_prep.printed_command import printed_command
+from data_prep.progress import say
 from faceverif.cli.checks import can_be_file, exists, load_checked, made_by, some_models
 from faceverif.cli.options import (
     DecidingFar,
@@ -47,6 +49,7 @@ def reject(
     for model in settings.models:
         for training in own_trainings(settings, model):
             refuse_missing_paths(training)
+    say(f"{settings.name}: attacking {counted(len(settings.models), 'model')}: {out}")
 
     choose_device(device)
 

@@ -61,6 +61,8 @@ def classify(
     from faceverif.classification.config import ClassificationConfig
 
     settings = load_checked(ClassificationConfig, config, override)
+    if is_first_process():
+        say(f"training {settings.network.name} with {settings.head.name} on {settings.data.name}: {run}")
 
     choose_device(device)
 
@@ -101,12 +103,15 @@ def experiment(
     from faceverif.experiment.plan import advice_in_a_table, plan_runs
 
     refuse_other_command(config, ExperimentConfig)
-    for planned in plan_runs(load_experiment(config, override or []), source=str(config), only=only or []):
+    table_of = load_experiment(config, override or [])
+    for planned in plan_runs(table_of, source=str(config), only=only or []):
         try:
             refuse_missing_paths(planned.config)
         except InputError as error:
             fix = advice_in_a_table(error.fix)
             raise InputError(error.field, error.rule, got=error.got, fix=fix) from error
+    if is_first_process():
+        say(f"training for the table {table_of.name}: {out}")
 
     choose_device(device)
 
