@@ -100,22 +100,27 @@ def test_rotation_turns_what_it_shows() -> None:
     torch.testing.assert_close(pixels, plain(crops).rot90(1, dims=(2, 3)), atol=1e-4, rtol=0)
 
 
+def luma(pixels: Tensor) -> Tensor:
+    return (pixels * torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(dim=1, keepdim=True)
+
+
 def test_grey_photos_have_equal_channels_and_their_luma(crops: Tensor) -> None:
-    pixels = changed(crops, grey=1.0)
-    luma = (plain(crops) * torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(dim=1)
-    for channel in range(3):
-        torch.testing.assert_close(pixels[:, channel], luma)
+    torch.testing.assert_close(changed(crops, grey=1.0), luma(plain(crops)).expand(-1, 3, -1, -1))
 
 
-def test_brightness_scales_and_contrast_keeps_the_mean_luma(crops: Tensor) -> None:
+def test_colours_change_in_brightness_then_contrast_then_saturation(crops: Tensor) -> None:
     dim = crops // 4 + 64  # far from the ends, so that nothing is cut off
-    brighter = changed(dim, brightness=0.5)
-    ratio = brighter / plain(dim)
-    assert (ratio.amax(dim=(1, 2, 3)) - ratio.amin(dim=(1, 2, 3))).max() < 1e-3
-    assert 0.5 <= ratio.min() < 0.55
-    weights = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
-    mean = (changed(dim, contrast=0.5) * weights).sum(dim=1).mean(dim=(1, 2))
-    torch.testing.assert_close(mean, (plain(dim) * weights).sum(dim=1).mean(dim=(1, 2)))
+    changes = {"brightness": 0.2, "contrast": 0.3, "saturation": 0.4}
+    drawn = draw(**changes)
+    factors = {name: getattr(drawn, name).view(-1, 1, 1, 1) for name in changes}
+    for name, most in changes.items():
+        assert 1 - most <= factors[name].min() < 1 - 0.9 * most
+        assert 1 + 0.9 * most < factors[name].max() <= 1 + most
+    brighter = factors["brightness"] * plain(dim)
+    mean = luma(brighter).mean(dim=(2, 3), keepdim=True)
+    harder = mean + factors["contrast"] * (brighter - mean)
+    grey = luma(harder)
+    torch.testing.assert_close(changed(dim, **changes), grey + factors["saturation"] * (harder - grey))
 
 
 def test_low_resolution_photos_lose_their_detail(crops: Tensor) -> None:
@@ -135,6 +140,10 @@ def test_erased_rectangles_have_the_stated_area(crops: Tensor) -> None:
     assert 0.4 < (share > 0).float().mean() < 0.6
     assert share[share > 0].min() > 0.01
     assert share.max() < 0.22
+    left, top, right, bottom = draw(erase=1.0).erased.unbind(dim=1)
+    aspect = (right - left) / (bottom - top)
+    assert 0.5 - 1e-5 <= aspect.min() < 0.52
+    assert 1.9 < aspect.max() <= 2 + 1e-5
     first = erased[share > 0][0, 0]
     rows, columns = first.any(dim=1), first.any(dim=0)
     assert torch.equal(first, rows[:, None] & columns)
