@@ -7,10 +7,12 @@ import io
 import pickle
 import struct
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from data_prep.alignment import find_template
@@ -110,3 +112,34 @@ def python2_bin(photos: list[bytes], same: list[bool]) -> bytes:
     flags = b"".join(b"\x88" if flag else b"\x89" for flag in same)
     lists = b"]" + next(memo) + b"(" + items + b"e" + b"]" + next(memo) + b"(" + flags + b"e"
     return b"\x80\x02" + lists + b"\x86" + next(memo) + b"."
+
+
+def spliced(whole: bytes) -> st.SearchStrategy[bytes]:
+    """A file with up to four bytes at some place replaced by up to four others: often refused, not always."""
+    others = st.one_of(st.binary(max_size=4), st.text("0123456789", max_size=4).map(str.encode))
+    return st.builds(
+        lambda place, taken, put: whole[:place] + put + whole[place + taken :],
+        st.integers(0, len(whole)),
+        st.integers(0, 4),
+        others,
+    )
+
+
+def accepted(read: Callable[[bytes], bool], contents: st.SearchStrategy[bytes], *, examples: int) -> int:
+    """Of so many contents, those that were taken, so that a test of what is accepted can see that some were.
+
+    Args:
+        read: checks what it takes; False where it refuses.
+        contents: of files.
+        examples: how many.
+    """
+    taken = 0
+
+    @settings(max_examples=examples, derandomize=True)
+    @given(contents)
+    def read_one(content: bytes) -> None:
+        nonlocal taken
+        taken += read(content)
+
+    read_one()
+    return taken

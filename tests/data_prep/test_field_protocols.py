@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from field_formats import accepted, spliced
 from hypothesis import strategies as st
 
 from data_prep.alignment import find_template
@@ -229,49 +229,55 @@ def assert_holds(protocol: VerificationProtocol) -> None:
         assert set(protocol.same[protocol.fold != fold].tolist()) == {True, False}
 
 
-@given(
-    name=st.sampled_from(["pairs.txt", "pairs.csv", "pairs_CALFW.txt", "lfw.bin"]),
-    opening=st.sampled_from(
-        [
-            b"",
-            b"10\t300\n",
-            b"2\n",
-            b"1,1\nA,1,2\nA,1,B,1\n",
-            b"A 1 2\nA 1 B 1\n",
-            b"name,imagenum1,imagenum2,\nA,1,2,\n",
-            b"left,right,same\n",
-            b'left,right,same\n"',
-            b"a.jpg 1\na.jpg 1\n",
-            b"a.jpg b.jpg 1\na.jpg c.jpg 0\n",
-            b"path1;path2;label;fold\n",
-        ]
-    ),
-    tail=st.binary(max_size=60),
-)
-@settings(max_examples=150, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_random_pair_files_never_crash(tmp_path: Path, name: str, opening: bytes, tail: bytes) -> None:
-    path = tmp_path / name
-    path.write_bytes(opening + tail)
-    try:
-        protocol = protocol_alone(path)
-    except InputError:
-        return
-    assert_holds(protocol)
-    assert protocol.sha256 == hashlib.sha256(opening + tail).hexdigest()
+_LISTS = {
+    "pairs.txt": "2\t2\n" + "A\t1\t2\nB\t1\t2\nA\t1\tB\t1\nA\t2\tB\t2\n" * 2,
+    "pairs.csv": "left,right,same,fold\n" + "a/1,a/2,1,1\na/1,b/1,0,1\nb/1,b/2,1,2\na/2,b/1,0,2\n",
+    "lines.txt": "a_1.jpg 1\na_2.jpg 1\na_1.jpg 0\nb_1.jpg 0\n" * 10,
+    "three.txt": "a/1.jpg a/2.jpg 1\na/1.jpg b/1.jpg 0\n" * 10,
+}
+_OPENINGS = [
+    b"",
+    b"10\t300\n",
+    b"2\n",
+    b"name,imagenum1,imagenum2,\nA,1,2,\n",
+    b'left,right,same\n"',
+    b"path1;path2;label;fold\n",
+]
 
 
-@given(content=st.binary(max_size=40), file=st.sampled_from(["Split/FF/01/same.txt", "Pair_list_F.txt"]))
-@settings(max_examples=20, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_random_cfp_files_never_crash(tmp_path: Path, content: bytes, file: str) -> None:
-    if not (tmp_path / "Protocol").exists():
-        write_cfp(tmp_path, people=3, per_kind=2)
-    (tmp_path / "Protocol" / file).write_bytes(content)
-    try:
-        protocol = protocol_alone(tmp_path / "Protocol/Split/FF", allow_partial=True)
-    except InputError:
-        return
-    assert_holds(protocol)
-    assert all(re.fullmatch(r"\d{3}/frontal/\d{2}\.jpg", name) for name in protocol.left + protocol.right)
+@pytest.mark.parametrize("name", _LISTS)
+def test_other_pair_files_hold_what_a_protocol_promises_or_are_refused(tmp_path: Path, name: str) -> None:
+    def read(content: bytes) -> bool:
+        (tmp_path / name).write_bytes(content)
+        try:
+            protocol = protocol_alone(tmp_path / name)
+        except InputError:
+            return False
+        assert_holds(protocol)
+        assert protocol.sha256 == hashlib.sha256(content).hexdigest()
+        return True
+
+    opened = st.builds(bytes.__add__, st.sampled_from(_OPENINGS), st.binary(max_size=60))
+    assert accepted(read, st.one_of(opened, spliced(_LISTS[name].encode())), examples=60) > 3
+
+
+def test_other_cfp_files_hold_what_a_protocol_promises_or_are_refused(tmp_path: Path) -> None:
+    protocol = write_cfp(tmp_path, people=3, per_kind=2).parent
+    for file in ("Split/FF/01/same.txt", "Pair_list_F.txt"):
+        whole = (protocol / file).read_bytes()
+
+        def read(content: bytes, file: str = file) -> bool:
+            (protocol / file).write_bytes(content)
+            try:
+                found = protocol_alone(protocol / "Split/FF", allow_partial=True)
+            except InputError:
+                return False
+            assert_holds(found)
+            assert all(re.fullmatch(r"\d{3}/frontal/\d{2}\.jpg", name) for name in found.left + found.right)
+            return True
+
+        assert accepted(read, st.one_of(st.binary(max_size=40), spliced(whole)), examples=40) > 3
+        (protocol / file).write_bytes(whole)
 
 
 @pytest.mark.real_data
