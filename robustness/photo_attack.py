@@ -18,7 +18,7 @@ from data_prep.errors import InputError
 from faceverif.option_names import names_arguments
 from faceverif.perturbation.threat_model import ThreatModel
 from faceverif.recogniser import Recogniser, as_recogniser
-from faceverif.verification.photo_faces import Photo, find_face
+from faceverif.verification.photo_faces import Photo, find_face, refuse_unreadable
 from robustness.chosen_attack import choose_attack
 from robustness.config.attacks import PairGoal
 from robustness.config.chosen import LEVELS, ROUNDING, AttackRequest, refuse_bad_seed
@@ -108,8 +108,11 @@ def attack(
             gradients, a source takes other crops, or an argument is unknown or out of range.
     """
     refuse_bad_seed(seed)
-    model = as_recogniser(model)
     request = AttackRequest(name, goal, epsilon, settings, threshold, reference, source)
+    request.section()  # what is wrong with it is said before the model is loaded
+    if not aligned:
+        refuse_unreadable(photo, reference)
+    model = as_recogniser(model)
     chosen = choose_attack(request, landmarks=seen_landmarks(model.embedder.spec))
     attacked_models = known_models(model, source)
     _refuse_other_crops(attacked_models, model)

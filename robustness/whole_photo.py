@@ -23,7 +23,7 @@ from data_prep.photos import read_photo
 from faceverif.option_names import names_arguments
 from faceverif.recogniser import Recogniser, as_recogniser
 from faceverif.report.numbers import percent
-from faceverif.verification.photo_faces import NoFaceError, Photo, PhotoFaces, find_faces
+from faceverif.verification.photo_faces import NoFaceError, Photo, PhotoFaces, find_faces, refuse_unreadable
 from robustness.attacked_model import device_of
 from robustness.attacks.pairs import PairAttackResult
 from robustness.chosen_attack import ChosenAttack, choose_attack
@@ -142,6 +142,7 @@ def attack_photo(
     refuse_bad_seed(seed)
     request = AttackRequest(name, goal, epsilon, settings, threshold, reference, source)
     request.section()  # what is wrong with it is said before the photos are looked at
+    refuse_unreadable(photo, reference)
     model = as_recogniser(model)
     models = known_models(model, source)
     templates = [landmark_template(each) for each in [model, *models]]

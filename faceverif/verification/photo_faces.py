@@ -72,6 +72,20 @@ class PhotoFaces:
         return template.landmarks_in_crop(landmarks, box=box, photo_size=(height, width))
 
 
+def refuse_unreadable(*photos: Photo | None) -> None:
+    """Stop at the first photo that is unreadable or no picture, before work is done for the others.
+
+    Args:
+        photos: files, or pixels; None: there is none.
+
+    Raises:
+        InputError: one cannot be read.
+    """
+    for photo in photos:
+        if photo is not None:
+            _named_pixels(photo)
+
+
 def find_faces(photo: Photo) -> PhotoFaces:
     """All faces of a photo.
 

@@ -148,6 +148,9 @@ def test_photos_are_aligned_first(tmp_path: Path) -> None:
         ((ONE, OTHER), {"source": [None]}, "^source: must be a model by faceverif.load"),
         (("a.jpg", OTHER), {}, "got 'a.jpg'"),
         (("a.jpg", OTHER), {"aligned": False}, "photo: must be a readable picture; got a.jpg"),
+        # Said before the model is loaded:
+        ((ONE,), {"model": "gone"}, "reference: must be a photo of the other person"),
+        ((ONE, "b.jpg"), {"aligned": False, "model": "gone"}, "must be a readable picture; got b.jpg"),
     ],
 )
 def test_wrong_arguments_are_named(photos: Any, changes: dict[str, Any], complaint: str) -> None:

@@ -134,13 +134,14 @@ def test_a_photo_without_a_face_left_is_told(
         ({"name": "patch", "region": "ear"}, "region: must be one of"),
         ({"name": "evolutionary"}, "threshold: must be given"),
         ({"model": faceverif.Recogniser(pattern_embedder(template="facenet-160"))}, "warped to landmarks"),
+        ({"model": "gone", "photos": ["b.jpg"]}, r"must be a readable picture; got b\.jpg \(unreadable\)"),
     ],
 )
 def test_wrong_arguments_leave_no_file(
     photos: list[Path], tmp_path: Path, changes: dict[str, Any], complaint: str
 ) -> None:
     with pytest.raises(InputError, match=complaint):
-        attacked(photos, tmp_path, **changes)
+        attacked([photos[0], *changes.pop("photos", photos[1:])], tmp_path, **changes)
     assert not list(tmp_path.iterdir())
 
 
@@ -175,6 +176,7 @@ def test_the_command_tells_how_an_onnx_file_is_attacked(
         return Comparer(MODEL.embedder, SimpleNamespace(flip=True), SimpleNamespace(threshold=0.3))  # type: ignore[arg-type]
 
     monkeypatch.setattr(Comparer, "load", loaded)
+    monkeypatch.setattr("faceverif.verification.calibration.refuse_uncalibrated", lambda *_, **__: None)
     write_net(tmp_path / "net.onnx", weights())
     options = {"out": tmp_path / "x.png", "reference": photos[1], "model": [tmp_path / "net.onnx"]}
     given = {"preprocess": "bgr-127.5", "output": "e", "settings": ["steps=1"]}
