@@ -168,11 +168,11 @@ def enrol(source: Path, embedder: Embedder, *, flip: bool, admit: Callable[[int]
 def _enrol_aligned(dataset: AlignedDataset, embedder: Embedder, *, flip: bool) -> Enrolled:
     rows, status = dataset.with_status(Status.ALIGNED), dataset.column("status")
     _refuse_nobody(dataset.root, rows, len(dataset))
-    embedded = EmbeddedPhotos(embedder, dataset, flip=flip)
+    embedded = EmbeddedPhotos(embedder, dataset, flip=flip, finite=False)
     others = np.flatnonzero(status != Status.ALIGNED.value)
     left_out = dict(zip(_named(dataset, others), dataset.column("reason")[others].tolist(), strict=True))
     unit, there = units_of(embedded, rows)
-    left_out |= dict.fromkeys(_named(dataset, rows[~there]), "zero_embedding")
+    left_out |= dict.fromkeys(_named(dataset, rows[~there]), "no_embedding")
     hashes = {sha256 for sha256 in dataset.column("sha256")[rows] if sha256 is not None}
     return Enrolled.of(_named(dataset, rows[there]), unit, left_out=left_out, hashes=hashes)
 

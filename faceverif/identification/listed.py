@@ -12,7 +12,7 @@ from data_prep.dataset.manifest import AlignedDataset, Status
 from data_prep.errors import InputError
 from data_prep.protocols import find_rows
 from data_prep.protocols.identification import IdentificationProtocol, refuse_repeated, refuse_shared
-from faceverif.models.embedder import ZeroEmbeddingError
+from faceverif.models.embedder import NotFiniteError, ZeroEmbeddingError
 from faceverif.verification.embeddings import EmbeddedPhotos
 from faceverif.verification.scoring import normalised
 
@@ -95,12 +95,13 @@ def units_of(
     """Embeddings of length 1 of the manifest rows that have one, and (rows,) which these are.
 
     Raises:
-        ZeroEmbeddingError: the embeddings of all of them are zero.
+        NoEmbeddingError: the embeddings of all of them are zero or NaN.
     """
     unit = unit_rows(embedded.of(rows))
-    there = np.asarray(unit.any(axis=1))
+    there = np.asarray(unit.any(axis=1) & ~np.isnan(unit).any(axis=1))
     if not there.any():
-        raise ZeroEmbeddingError(embedded.embedder, np.arange(len(rows)), embedded.dataset.photos(rows))
+        kind = NotFiniteError if np.isnan(unit).any() else ZeroEmbeddingError
+        raise kind(embedded.embedder, np.arange(len(rows)), embedded.dataset.photos(rows))
     return unit[there], there
 
 

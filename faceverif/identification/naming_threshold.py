@@ -231,7 +231,8 @@ def measured_threshold(
     """The lowest threshold that takes at most that share of the strangers for somebody.
 
     Args:
-        strangers: by `load_strangers`; photos without a face, or whose embedding is zero, do not count.
+        strangers: by `load_strangers`; photos without a face, or whose embedding is zero or not finite, do
+            not count.
         enrolled: the gallery.
         embedder: the model.
         flip: average each embedding with that of the mirrored crop.
@@ -245,7 +246,7 @@ def measured_threshold(
     identities = {str(name) for name in strangers.column("identity")[rows] if name is not None}
     _refuse_known(identities, enrolled)
     numbers = tuple(sorted(identities.intersection(enrolled.people)))
-    unit, there = units_of(EmbeddedPhotos(embedder, strangers, flip=flip), rows)
+    unit, there = units_of(EmbeddedPhotos(embedder, strangers, flip=flip, finite=False), rows)
     rows = rows[there]
     found = search(unit, enrolled.gallery, count=1)
     nearest = found.similarity[:, 0]

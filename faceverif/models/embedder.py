@@ -145,11 +145,17 @@ class Embedder(ABC):
             ValueError: crops of another shape or type, as of another template.
             NotFiniteError: the model gives embeddings with NaN or infinity.
         """
-        embeddings = self._run(self._middle(crops))
-        bad = np.flatnonzero(~np.isfinite(embeddings).all(axis=1))
+        embeddings = self.embed_or_nan(crops)
+        bad = np.flatnonzero(np.isnan(embeddings).any(axis=1))
         if len(bad):
             raise NotFiniteError(self, bad, [f"crop {number}" for number in range(len(crops))])
         return embeddings
+
+    def embed_or_nan(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """The same, with NaN alone in the rows of crops to which the model gives NaN or infinity."""
+        embeddings = self._run(self._middle(crops))
+        finite = np.isfinite(embeddings).all(axis=1, keepdims=True)
+        return embeddings if np.all(finite) else np.where(finite, embeddings, np.float32(np.nan))
 
     def _middle(self, crops: NDArray[np.uint8]) -> NDArray[np.uint8]:
         # Larger crops have a larger face: their middle would be another picture, and its embedding wrong.

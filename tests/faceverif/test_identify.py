@@ -172,14 +172,21 @@ def test_a_photo_without_an_embedding_is_left_out(
         enrol(tmp_path, model, flip=True)
 
 
-def test_an_aligned_photo_whose_embedding_is_zero_is_left_out(tmp_path: Path) -> None:
-    model = TorchEmbedder(Sick(0), pattern_embedder().spec)
+@pytest.mark.parametrize(
+    ("value", "rule"),
+    [(torch.nan, "got NaN or infinity"), (torch.inf, "got NaN or infinity"), (0, "got zeros")],
+)
+def test_an_aligned_photo_without_an_embedding_is_left_out(value: float, rule: str, tmp_path: Path) -> None:
+    model = TorchEmbedder(Sick(value), pattern_embedder().spec)
     for name, people in (("gallery", 3), ("strangers", 20)):
         write_faces(tmp_path / name, people=people, photos=2, noise=90)
         black = tmp_path / name / "crops/P01/P01_0001.png"
         Image.fromarray(np.zeros((112, 112, 3), np.uint8)).save(black)
-    enrolled = enrol(tmp_path / "gallery", model, flip=False)
-    assert enrolled.left_out == {NamedPhoto("P01", "P01/P01_0001.jpg"): "zero_embedding"}
+    enrolled = enrol(tmp_path / "gallery", model, flip=True)
+    assert enrolled.left_out == {NamedPhoto("P01", "P01/P01_0001.jpg"): "no_embedding"}
+    assert left_out_note(enrolled) == [
+        "1 gallery photo left out, without a face, not readable or without an embedding: P01/P01_0001.jpg"
+    ]
     assert len(enrolled.photos) == len(enrolled.gallery.embeddings) == 5
     strangers = load_strangers(tmp_path / "strangers", fpir=0.1)
     named = strangers.table.to_pylist()
@@ -192,7 +199,7 @@ def test_an_aligned_photo_whose_embedding_is_zero_is_left_out(tmp_path: Path) ->
 
     for crop in (tmp_path / "gallery").rglob("*.png"):
         crop.write_bytes((tmp_path / "gallery/crops/P01/P01_0001.png").read_bytes())
-    with pytest.raises(InputError, match=r"not zero; got zeros from .* for P00/P00_0001\.jpg and 5 more"):
+    with pytest.raises(InputError, match=rf"{rule} from .* for P00/P00_0001\.jpg and 5 more"):
         enrol(tmp_path / "gallery", model, flip=False)
 
 
