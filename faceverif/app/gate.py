@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+from mimetypes import guess_type
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import PlainTextResponse
+from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from faceverif.address import LOOPBACK
@@ -66,35 +68,34 @@ class Gate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        refusal = self._refusal(scope)
-        if refusal is not None:
-            await refusal(scope, receive, send)
+        answer = await self._own_answer(scope)
+        if answer is not None:
+            await answer(scope, receive, send)
             return
-        policy = _UPLOAD_POLICY if f"/{_INTERFACE}/{_FILE}" in scope["path"] else _PAGE_POLICY
 
         async def send_more(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                headers.setdefault("Content-Security-Policy", policy)
+                headers.setdefault("Content-Security-Policy", _PAGE_POLICY)
                 headers.setdefault("Referrer-Policy", "no-referrer")
             await send(message)
 
         await self._app(scope, receive, send_more)
 
-    def _refusal(self, scope: Scope) -> PlainTextResponse | None:
+    async def _own_answer(self, scope: Scope) -> Response | None:
+        """A refusal or an upload; None where the app is to answer."""
         if self._own_machine and _host_name(Headers(scope=scope).get("host", "")) not in LOOPBACK:
             return PlainTextResponse("Open the page at the address that faceverif printed.", 403)
-        if not self._is_asked_by_the_page(scope["path"]):
+        first, _, asked = scope["path"].lstrip("/").partition("/")
+        if first != _INTERFACE or any(f"{asked}/".startswith(f"{known}/") for known in _ASKED):
+            return None
+        # An upload is deleted once its faces are known, and Gradio's answer would fail after it began.
+        name = asked.removeprefix(_FILE)
+        content = None if name == asked else await asyncio.to_thread(self._uploads.read, name)
+        if content is None:
             return PlainTextResponse("The page does not use this address.", 404)
-        return None
-
-    def _is_asked_by_the_page(self, path: str) -> bool:
-        first, _, asked = path.lstrip("/").partition("/")
-        if first != _INTERFACE:
-            return True
-        if asked.startswith(_FILE):
-            return self._uploads.holds(asked.removeprefix(_FILE))
-        return any(f"{asked}/".startswith(f"{known}/") for known in _ASKED)
+        headers = {"Content-Security-Policy": _UPLOAD_POLICY, "Content-Disposition": "attachment"}
+        return Response(content, media_type=guess_type(name)[0], headers=headers)
 
 
 def _host_name(header: str) -> str | None:

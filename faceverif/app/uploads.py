@@ -34,6 +34,13 @@ class Uploads:
         except (OSError, ValueError, RuntimeError):  # a name that no file can have
             return False
 
+    def read(self, path: str) -> bytes | None:
+        """The bytes of an upload; None where it was deleted, or the path is that of another file."""
+        try:
+            return Path(path).read_bytes() if self.holds(path) else None
+        except FileNotFoundError:
+            return None
+
     def checked(self, path: object) -> Path:
         """The path of an upload, as a browser gave it.
 

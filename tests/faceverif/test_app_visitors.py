@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import socket
@@ -18,12 +19,16 @@ from served import form
 
 from faceverif.address import Address, listen
 from faceverif.app.matcher import Matcher
-from faceverif.app.uploads import temporary_uploads
+from faceverif.app.uploads import Uploads, temporary_uploads
 from faceverif.app.visits import Visits
 from faceverif.models.location import SHIPPED
 
 pytest.importorskip("gradio", reason="Gradio is not installed: pip install 'faceverif[app]'")
+from starlette.responses import FileResponse
+from starlette.types import Message, Receive, Scope, Send
+
 from faceverif.app import server  # brings Gradio
+from faceverif.app.gate import Gate
 
 pytestmark = pytest.mark.filterwarnings("ignore:::gradio")  # its own, which are no fault of the page
 
@@ -170,6 +175,36 @@ def test_uploads_are_the_only_files_and_run_no_script(visitor: Visitor, photos: 
     ):
         assert visitor.ask("GET", f"/gradio_api/file={path}")[0] == 404
     assert visitor.hosts == []
+
+
+def test_an_upload_that_is_deleted_while_it_is_asked_for_is_an_answer(tmp_path: Path) -> None:
+    """Gradio looks whether it is there before its answer begins, and not again."""
+    upload = tmp_path.resolve() / "a.jpg"
+    upload.write_bytes(b"photo")
+
+    async def gradio(scope: Scope, receive: Receive, send: Send) -> None:
+        found = FileResponse(upload)
+        upload.unlink()
+        await found(scope, receive, send)
+
+    def asked() -> list[Message]:
+        told: list[Message] = []
+        scope = {"type": "http", "method": "GET", "path": f"/gradio_api/file={upload}", "headers": []}
+
+        async def send(message: Message) -> None:
+            told.append(message)
+
+        async def receive() -> Message:
+            return {"type": "http.disconnect"}
+
+        gate = Gate(gradio, uploads=Uploads(upload.parent), own_machine=False)
+        asyncio.run(gate(scope, receive, send))
+        return told
+
+    begin, body = asked()
+    assert (begin["status"], body["body"]) == (200, b"photo")
+    upload.unlink()
+    assert asked()[0]["status"] == 404
 
 
 def test_what_the_page_does_not_ask_for_is_closed(visitor: Visitor) -> None:
