@@ -82,7 +82,8 @@ def _explained(
     if kind == "missing":
         return key, _RULES[kind], "nothing", _example(key.rpartition(".")[2], sections)
     said = first["msg"].removeprefix("Value error, ")
-    return key, _RULES.get(kind, said[:1].lower() + said[1:]), None, _advice(kind, first["input"])
+    advice = _advice(kind, first["input"]) or _as_section(first["input"], key, sections)
+    return key, _RULES.get(kind, said[:1].lower() + said[1:]), None, advice
 
 
 def _example(key: str, parents: Sequence[type[Section]]) -> str:
@@ -95,8 +96,7 @@ def _example(key: str, parents: Sequence[type[Section]]) -> str:
     Returns:
         A sentence; empty for a key that is no section.
     """
-    fields = [parent.model_fields[key] for parent in parents if key in parent.model_fields]
-    sections = [section for field in fields for section in sections_in(field.annotation)]
+    sections = _children(key, parents)
     if not sections:
         return ""
     written = [_required_keys(section) for section in sections]
@@ -106,10 +106,31 @@ def _example(key: str, parents: Sequence[type[Section]]) -> str:
     return example + (f" (`faceverif config keys {key}` explains the keys)." if explained else ".")
 
 
+def _as_section(value: object, key: str, parents: Sequence[type[Section]]) -> str:
+    """How to write a section of which only the name stands there, as in `head: arcface`; else empty."""
+    # The entries of a list are their own parents.
+    here = _children(key.rpartition(".")[2], parents) or parents
+    meant = [section for section in here if value in _tags(section)]
+    return f"Write {_whole(key, meant[0])}." if meant else ""
+
+
+def _whole(key: str, section: type[Section]) -> str:
+    """A section with the keys that it needs, as --set takes it; --set takes no entry of a list."""
+    written = f"{{{', '.join(_required_keys(section))}}}"
+    return written if key.rpartition(".")[2].isdigit() else f"--set '{key}={written}'"
+
+
+def _children(key: str, parents: Sequence[type[Section]]) -> list[type[Section]]:
+    """The sections that may stand at a key of one of some sections; none at a key that is no section."""
+    fields = [parent.model_fields[key] for parent in parents if key in parent.model_fields]
+    return [section for field in fields for section in sections_in(field.annotation)]
+
+
 def _required_keys(section: type[Section]) -> list[str]:
-    """`name: cosine`, and `learning_rate: ...` for a key whose value only the user knows."""
+    """`name: cosine` first, and `learning_rate: ...` for a key whose value only the user knows."""
     tags = _tags(section)
-    required = [name for name, field in section.model_fields.items() if field.is_required()]
+    needed = [name for name, field in section.model_fields.items() if field.is_required()]
+    required = sorted(needed, key=lambda key: key != "name")
     return [f"name: {tags[0]}" if name == "name" and tags else f"{name}: ..." for name in required]
 
 
@@ -132,6 +153,8 @@ def _unknown_key(
     alien = [each.rpartition(".")[2] for each in unknown if each.rpartition(".")[0] == parent]
     if name and len(alien) > 1:
         advice.append(f"Not known: {', '.join(alien)}.")
+    if name and _of_another_name(errors[0]["loc"], model):
+        advice.append(f"{_whole(parent, sections[0])} replaces the whole section.")
     return f"is not a key of {f'{parent} {name} in ' if name else ''}{source}", None, " ".join(advice)
 
 
@@ -139,6 +162,12 @@ def _chosen_by(location: tuple[int | str, ...], sections: Sequence[type[Section]
     """The name that chose the section; empty where nothing had to be chosen."""
     chosen = location[-2] if len(location) > 1 else ""
     return str(chosen) if len(sections) == 1 and chosen in _tags(sections[0]) else ""
+
+
+def _of_another_name(location: tuple[int | str, ...], model: type[Section]) -> bool:
+    """Whether the last key is one of the same section under another name: it stayed when the name changed."""
+    *parents, _, key = location
+    return any(key in section.model_fields for section in _locate((*parents, key), model)[1])
 
 
 def _close_to(name: str, known: str) -> str:
@@ -214,12 +243,7 @@ def _locate(location: tuple[int | str, ...], model: type[Section]) -> tuple[str,
         path.append(str(part))
         parents = sections
         if isinstance(part, str):
-            sections = [
-                child
-                for section in parents
-                if part in section.model_fields
-                for child in sections_in(section.model_fields[part].annotation)
-            ]
+            sections = _children(part, parents)
     return ".".join(path), parents
 
 

@@ -105,8 +105,9 @@ def _require_file(path: Path) -> None:
         raise InputError("config", "must be a YAML file", got=f"the folder {path}", fix=fix)
     if path.exists():
         raise InputError("config", "must be a YAML file", got=f"{path}, which is no file", fix="Name a file.")
-    near = near_names(path, pattern="*.yaml") or _offer(path.parent)
-    raise InputError("config", "there is no such file", got=path, fix=near or near_shipped(path))
+    near = near_names(path, pattern="*.yaml") or near_shipped(path) or _offer(path.parent)
+    fix = near or "Check the name and the folder that you are in. `faceverif config list` names ours."
+    raise InputError("config", "there is no such file", got=path, fix=fix)
 
 
 def _offer(folder: Path) -> str:

@@ -7,8 +7,8 @@ import re
 import textwrap
 from pathlib import Path
 
-from data_prep.errors import InputError
-from faceverif.config.paths import ALIKE, near_names
+from data_prep.errors import InputError, few
+from faceverif.config.paths import ALIKE
 
 # A checkout has them at its top; an installed package has them as a folder of its own.
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -48,9 +48,7 @@ def find_shipped_config(name: str) -> Path:
     wanted = name.removeprefix("configs/").removesuffix(".yaml")
     if wanted in known:
         return known[wanted]
-    folder = next(iter(known.values())).parents[1]
-    near = near_names(folder / f"{wanted}.yaml", pattern="*.yaml").replace(f"{folder}/", "")
-    fix = near.replace(".yaml", "") or "`faceverif config list` names them all."
+    fix = near_shipped(Path(name)) or "`faceverif config list` names them all."
     raise InputError("NAME", "must be a shipped config", got=name, fix=fix)
 
 
@@ -70,15 +68,18 @@ def shipped_in_place_of(path: Path) -> Path:
 
 
 def near_shipped(path: Path) -> str:
-    """What to do where a path names neither a file nor a shipped config."""
+    """A sentence with the shipped configs whose names look like that of a path; empty where none does.
+
+    The folder may be missing: `celeba_cosface` is like `faces/celeba_cosface`. One that is like the whole
+    path is named alone.
+    """
     wanted = path.as_posix().removeprefix("configs/").removesuffix(".yaml")
-    near = difflib.get_close_matches(wanted, shipped_configs(), n=1, cutoff=ALIKE)
-    if near:
-        return f"Of the configs of this project, {near[0]} has such a name."
-    return (
-        "Check the name and the folder that you are in. `faceverif config list` names the configs of this "
-        "project."
-    )
+    known = {name: name.rpartition("/")[2] for name in shipped_configs()}
+    alike = difflib.get_close_matches(wanted.rpartition("/")[2], set(known.values()), n=1, cutoff=ALIKE)
+    near = difflib.get_close_matches(wanted, known, n=1, cutoff=ALIKE) or [
+        name for name, last in known.items() if last in alike
+    ]
+    return f"`faceverif config list` has {few(near)}." if near else ""
 
 
 def opening_of(config: Path) -> tuple[str, str]:

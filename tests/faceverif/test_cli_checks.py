@@ -140,7 +140,7 @@ WRONG = [
     ),
     ("train images.yaml --run x", "Give it to that command: faceverif classify images.yaml --run RUN"),
     ("train table.yaml --run x", "Give it to that command: faceverif experiment table.yaml --out OUT"),
-    ("train faces/celeba_cosfac --run x", "Of the configs of this project, faces/celeba_cosface has such a"),
+    ("train faces/celeba_cosfac --run x", "`faceverif config list` has faces/celeba_cosface."),
     ("train faces/celeba_cosface --run x", "data.path: there is no such file or folder; got data/celeba-64"),
     ("reject nowhere.yaml --out x", "config: there is no such file"),
     ("reject run.yaml --out file", "--out: must be a folder"),
@@ -358,7 +358,16 @@ WRONG = [
     ("experiment table.yaml --out file", "--out: must be a folder; got the file file"),
     ("verify --data there --suite there --model m --out file", "--out: must be a folder"),
     ("report there there --out file", "--out: must be a folder; got the file file"),
-    ("config show mnist/lgn", "NAME: must be a shipped config; got mnist/lgn. There is mnist/lgm."),
+    (
+        "config show mnist/lgn",
+        "NAME: must be a shipped config; got mnist/lgn. `faceverif config list` has mnist/lgm.",
+    ),
+    ("config show celeba_cosfac", "got celeba_cosfac. `faceverif config list` has faces/celeba_cosface."),
+    ("train celeba_cosface.yaml --run x", "`faceverif config list` has faces/celeba_cosface."),
+    (
+        "train improved --run x",
+        "`faceverif config list` has cifar10/improved, cifar100/improved, fashion_mnist/",
+    ),
     ("config keys head.cosfaze", "SECTION: must be a section; got head.cosfaze. Did you mean head.cosface?"),
     (
         "config keys training",

@@ -118,7 +118,16 @@ def test_sections_with_defaults_may_be_left_out(path: Path) -> None:
         (
             "head.name=arcface",
             r"head.margin: is not a key of head arcface in .*; got 0.2. Did you mean head.margin_rad\? "
-            "Known here: margin_rad, name, scale.",
+            r"Known here: margin_rad, name, scale. --set 'head=\{name: arcface\}' replaces the whole",
+        ),
+        (
+            "optimizer={name: adam, momentum: 0.9}",
+            "--set 'optimizer={name: adam, learning_rate: ...}' replaces the whole section",
+        ),
+        ("head=arcface", "head: must be a section of keys; got arcface. Write --set 'head={name: arcface}'."),
+        (
+            "penalties=[center]",
+            "penalties.0: must be a section of keys; got center. Write {name: center, wei",
         ),
         (
             "head={name: arcface, margin: 0.2, alpha: 1}",
