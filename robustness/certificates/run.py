@@ -22,12 +22,13 @@ from faceverif.config.reading import read_yaml
 from faceverif.images.faces import FaceImages
 from faceverif.images.labelled import as_pixels
 from faceverif.models import load_differentiable
+from faceverif.report.numbers import percent
 from faceverif.verification.scoring import PairPhotos
 from robustness.attacked_model import device_of
 from robustness.certificates.report import images_answer, pairs_answer, radius_panel, write_certificate_page
 from robustness.certificates.smoothing import Certificate, certify_class, certify_pair
 from robustness.certificates.table import Row, Shares, certified_rows, class_shares, pair_shares, summarised
-from robustness.certificates.unseen import draw_unseen
+from robustness.certificates.unseen import DRAWN, draw_unseen
 from robustness.config.smoothing import Smoothing
 from robustness.loaded_run import run_sha256
 
@@ -77,6 +78,7 @@ def certify_images(run: Path, out: Path, *, smoothing: Smoothing, images: int) -
         counts={"certified_accuracy": len(rows)},
         answer=partial(images_answer, items=len(rows)),
         decided="the class that most noisy versions of a picture get",
+        rules={"images": DRAWN},
         provenance={"model": str(run)} | about,
     )
 
@@ -221,7 +223,7 @@ def _reported(
     answer: Callable[[dict[str, float]], str],
     decided: str,
     provenance: dict[str, Any],
-    rules: dict[str, str] | None = None,
+    rules: dict[str, str],
 ) -> str:
     """Write result.json and the page, and give the table for the terminal."""
     found = summarised(rows, shares, out, smoothing)
@@ -232,20 +234,20 @@ def _reported(
         counts=counts,
         panel=radius_panel(partial(shares, rows), largest=max(row.radius for row in rows)),
         answer=answer(found.at_radius[_ANSWERED]),
-        rules=_rules(smoothing, decided=decided) | (rules or {}),
+        rules=_rules(smoothing, decided=decided, abstained=found.abstained) | rules,
         provenance=provenance | {"seed": smoothing.seed},
     )
     return found.text
 
 
-def _rules(smoothing: Smoothing, *, decided: str) -> dict[str, str]:
+def _rules(smoothing: Smoothing, *, decided: str, abstained: float) -> dict[str, str]:
     """How the certificates were made, for the page."""
     return {
         "the decision": f"{decided}; the certificates hold for this decision, not for that without noise",
         "noise": f"Gaussian, standard deviation {smoothing.sd:g} for pixels in [0, 1]; "
         f"{smoothing.samples:,} noisy versions of each picture",
-        "confidence": f"each certificate holds with {100 * smoothing.confidence:g} %; where the counts allow "
-        "no decision, the picture counts as wrong at every radius",
+        "confidence": f"each certificate holds with {100 * smoothing.confidence:g} %",
+        "abstained": f"{percent(abstained, 1)} %: no decision, which is wrong at every radius",
         "radius": "l2 norm of the change of all pixels together; Cohen et al. (2019), Theorem 1, and for "
         "pairs bounds of the median",
     }

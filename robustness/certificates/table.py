@@ -136,10 +136,12 @@ class Summary:
 
     Attributes:
         at_radius: a line for each, as result.json holds them.
+        abstained: the share of the items without a decision.
         text: the same as a table for the terminal.
     """
 
     at_radius: list[dict[str, float]]
+    abstained: float
     text: str
 
 
@@ -168,7 +170,8 @@ def summarised(rows: list[Row], shares: Shares, out: Path, smoothing: Smoothing)
         for cells in (names, *shown)
     ]
     decisions = f"{counted(len(rows), 'decision')}, confidence {smoothing.confidence:g} each"
-    return Summary(at_radius, "\n".join([f"{decisions}; abstained on {percent(abstained, 1)} %", *table]))
+    text = "\n".join([f"{decisions}; abstained on {percent(abstained, 1)} %", *table])
+    return Summary(at_radius, abstained, text)
 
 
 def class_shares(rows: list[Row], radius: float) -> dict[str, float]:

@@ -12,6 +12,9 @@ from faceverif.images.base import LabelledImages
 from robustness.attacked_model import AttackedModel
 from robustness.loaded_run import load_run
 
+# The rule, for the pages.
+DRAWN = "drawn at random from those of its classes that the model was not trained on"
+
 
 def draw_unseen(run: Path, *, images: int, seed: int, otherwise: str) -> tuple[AttackedModel, LabelledImages]:
     """A run's model in evaluation mode, and images of its classes drawn at random.

@@ -22,7 +22,7 @@ from robustness.attacked_model import AttackedModel, device_of
 from robustness.attacks.pgd import PGD
 from robustness.certificates.report import bounds_answer, epsilon_panel, write_certificate_page
 from robustness.certificates.table import RESULT_NAME, claim_folder
-from robustness.certificates.unseen import draw_unseen
+from robustness.certificates.unseen import DRAWN, draw_unseen
 from robustness.loaded_run import run_sha256
 
 # Margins of a portion need a tensor of (images, classes, dim).
@@ -33,6 +33,7 @@ _RULES = {
     "(interval bound propagation), those wrong without a change included",
     "error under PGD": f"images that PGD with {_PGD_STEPS} steps makes wrong; another attack may find more",
     "the worst change": "its error lies between the two",
+    "images": DRAWN,
 }
 
 

@@ -145,8 +145,12 @@ def test_a_runs_certificates_continue_and_its_noise_is_compared(
     assert "warning" not in capsys.readouterr().err
     assert "25 decisions" in text
     check_page(tmp_path / "whole" / "report.html")
+    page = (tmp_path / "whole" / "report.html").read_text()
+    result = json.loads((tmp_path / "whole" / RESULT_NAME).read_text())
+    assert f"{100 * result['abstained']:.1f} %: no decision, which is wrong" in page
+    assert "that the model was not trained on" in page
     whole = (tmp_path / "whole" / CSV_NAME).read_text()
-    shares = json.loads((tmp_path / "whole" / RESULT_NAME).read_text())["at_radius"]
+    shares = result["at_radius"]
     assert [line["certified_accuracy"] for line in shares] == sorted(
         (line["certified_accuracy"] for line in shares), reverse=True
     )
