@@ -37,7 +37,7 @@ def doubtful_names(
         (
             "name",
             "that `data pairs` and `data gallery` cannot write into a list: rename before you align",
-        ): sorted(name for name in {*people, *photos} if not _fits_a_list(name)),
+        ): [repr(name) for name in sorted({*people, *photos}) if not _fits_a_list(name)],
     }
     return {trouble: names for trouble, names in found.items() if names}
 

@@ -16,7 +16,7 @@ from data_prep.alignment.base import Template
 from data_prep.detection.faces import Faces, centred_largest
 from data_prep.detection.second_pass import TwoPassDetector
 from data_prep.errors import InputError
-from data_prep.photos import WAYS_OUT, PhotoError, read_photo, upright_pixels
+from data_prep.photos import WAYS_OUT, PhotoError, in_words, read_photo, upright_pixels
 from faceverif.models.embedder import Embedder, ZeroEmbeddingError, naming
 from faceverif.verification.embeddings import embed_crops
 from faceverif.verification.scoring import normalised
@@ -173,7 +173,7 @@ def _named_pixels(photo: Photo) -> tuple[str, NDArray[np.uint8]]:
             return name, read_photo(Path(photo))
     except PhotoError as error:
         fix = WAYS_OUT.get(error.reason, "Give another one.")
-        got = f"{name} ({error.reason})"
+        got = f"{name}, which {_trouble(photo, error.reason)}"
         raise InputError("photo", "must be a readable picture", got=got, fix=fix) from error
     raise InputError(
         "photo",
@@ -191,3 +191,14 @@ def _refuse_other_array(photo: NDArray[np.uint8]) -> None:
             got=described(photo),
             fix="Convert it, or give the path of a file.",
         )
+
+
+def _trouble(photo: str | os.PathLike[str] | Image.Image, reason: str) -> str:
+    """Why a photo gives no pixels, as the rest of a sentence whose subject it is."""
+    if not isinstance(photo, Image.Image):
+        path = Path(photo)
+        if path.is_dir():
+            return "is a folder"
+        if not path.exists():
+            return "does not exist"
+    return in_words(reason)

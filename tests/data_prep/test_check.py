@@ -231,7 +231,7 @@ def test_names_that_make_trouble_later_are_named(tmp_path: Path) -> None:
     alike, unlistable = sorted(check(photos).named.items())
     assert alike[0].startswith("4 identities with a name that differs from another one in case")
     assert set(alike[1]) == {repr(one), repr(two), "'Bo'", "'bo '"}
-    assert set(unlistable[1]) == {"a/new\nline.jpg", "a/back\\slash.jpg", "trail ", "bo "}
+    assert set(unlistable[1]) == {"'a/new\\nline.jpg'", r"'a/back\\slash.jpg'", "'trail '", "'bo '"}
     assert check(write_photos(tmp_path / "q", "Anna/1.jpg", "Ann/1.jpg")).whole
 
 

@@ -94,7 +94,7 @@ def test_a_calibrated_model_compares_photos_and_lists_of_them(
     assert code == 1
     assert "2 of 4 rows could not be compared" in errors
     assert [row["similarity"] for row in rows[:2]] == pytest.approx([told["similarity"], 1.0], abs=1e-5)
-    assert "readable picture; got broken.jpg (not_an_image)" in rows[2]["error"]
+    assert "readable picture; got broken.jpg, which is not a picture" in rows[2]["error"]
     assert "line 5: must name two photos; got 0.jpg" in rows[3]["error"]
     assert sorted(photo.name for photo in looked_at) == ["0.jpg", "1.jpg", "broken.jpg"]
 
