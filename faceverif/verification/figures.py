@@ -141,7 +141,7 @@ def roc_panel(rocs: Mapping[str, Roc], *, styles: Mapping[str, LineStyle]) -> Pa
     axes.set_ylim(max(0.0, 1 - 1.3 * misses), 1 + 0.05 * misses)
     axes.yaxis.set_major_formatter(PERCENT)
     axes.set(title="ROC", ylabel="true accept rate")
-    _name_lines(axes, rocs, above=False)
+    _name_lines(axes, rocs)
     return Panel("roc", figure, _roc_told(rocs), marks)
 
 
@@ -161,7 +161,7 @@ def det_panel(rocs: Mapping[str, Roc], *, styles: Mapping[str, LineStyle]) -> Pa
     axes.yaxis.set_major_formatter(PERCENT)
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set(title="DET", ylabel="false reject rate")
-    _name_lines(axes, rocs, above=True)
+    _name_lines(axes, rocs)
     errors = "; ".join(f"{model or 'equal error rate'} {_eer_text(roc)}" for model, roc in rocs.items())
     return Panel("det", figure, f"False reject rate over false accept rate; the rates meet at: {errors}.")
 
@@ -200,17 +200,15 @@ def _dot_eer(axes: Axes, roc: Roc, style: LineStyle, *, at: tuple[float, float],
     axes.plot(*[[value] for value in place], "o", color=style["color"], markersize=5)
 
 
-def _name_lines(axes: Axes, rocs: Mapping[str, Roc], *, above: bool) -> None:
-    """Say which line is which model's, or of one model the EER, above or below its curve."""
+def _name_lines(axes: Axes, rocs: Mapping[str, Roc]) -> None:
+    """Say which line is which model's, or of one model the EER, where its curve leaves room."""
     if len(rocs) > 1:
         figure = axes.get_figure(root=True)
         assert figure is not None  # it has just been made
         legend_below(figure)
         return
     [roc] = rocs.values()
-    across, up = (0.5, 0.95) if above else (0.7, 0.06)
-    va = "top" if above else "bottom"
-    axes.text(across, up, f"EER {_eer_text(roc)}", transform=axes.transAxes, ha="center", va=va)
+    axes.legend([], [], title=f"EER {_eer_text(roc)}", loc="best", frameon=False)
 
 
 def _roc_told(rocs: Mapping[str, Roc]) -> str:
