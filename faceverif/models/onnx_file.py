@@ -80,6 +80,8 @@ class OnnxEmbedder(Embedder):
         _refuse_fractions_for_integers(path, self.input, self.pixels, preprocess)
         self.batch = self.input.batch
         self.provenance = {} if label is None else label.provenance
+        if label is not None:  # then the file says itself what the pixels are
+            self.alike_cause = Embedder.alike_cause
         on_cpu = self._device == "cpu"
         self._threads = ThreadPoolExecutor(cores() if on_cpu else 1)
         self._largest_batch = _LARGEST_BATCH if on_cpu else _LARGEST_BATCH_ON_GPU

@@ -33,6 +33,10 @@ _FORMAT, _UNSEALED_FORMAT = 2, 1  # a description that says 2 must hold a seal
 _LONGEST_REASON = 200  # characters of what another library says
 
 
+class OtherKindError(ValueError):
+    """A whole file of ours that holds something else."""
+
+
 @dataclass(frozen=True)
 class SealedTensors:
     """The content of a file.
@@ -102,6 +106,9 @@ class ModelFormat:
             )
         try:
             yield read_sealed(path, metadata_key=self.metadata_key)
+        except OtherKindError as error:
+            rule, fix = f"must be a finished {self.run}", f"Name a folder that `{self.command}` filled."
+            raise InputError(field, rule, got=f"{path}, {error}", fix=fix) from error
         except (SafetensorError, OSError, *DAMAGE) as error:
             if system_trouble(error) is not None:  # no rights, no memory: the file may be whole
                 raise
@@ -141,11 +148,12 @@ def write_sealed(
 def read_sealed(path: Path, *, metadata_key: str) -> SealedTensors:
     """Read what `write_sealed` wrote, or a file of an earlier version, which has no seal.
 
-    Raises SafetensorError, OSError or one of `DAMAGE` where it is damaged, missing, or another file.
+    Raises OtherKindError where it holds something else; SafetensorError, OSError or one of `DAMAGE` where it
+    is damaged, missing, or no file of ours.
     """
     key, content = _checked(path)
     if key != metadata_key:
-        raise ValueError(f"its header has no {metadata_key}")
+        raise OtherKindError(f"which holds another kind of thing: {key}")
     return content
 
 

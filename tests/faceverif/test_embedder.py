@@ -26,6 +26,7 @@ from faceverif.models import (
     load_model,
     save_model,
 )
+from faceverif.models.sealed_tensors import write_sealed
 
 ARCFACE_112 = find_template("arcface-112")
 CONFIG = MobileFaceNetConfig(name="mobilefacenet", embedding_dim=16, input_px=112)
@@ -159,6 +160,10 @@ def test_no_model_half_a_model_and_foreign_files_are_refused(tmp_path: Path) -> 
         load_model(path)
     save_file({"weight": torch.zeros(3)}, path)
     with pytest.raises(InputError, match="its header has no description"):
+        load_model(path)
+    write_sealed(path, {"weight": torch.zeros(3)}, {}, metadata_key="faceverif.classifier")
+    said = r"must be a finished training run; .*, which holds another kind of thing: faceverif.classifier"
+    with pytest.raises(InputError, match=said):
         load_model(path)
 
 

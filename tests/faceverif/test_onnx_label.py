@@ -42,6 +42,7 @@ def test_a_labelled_file_needs_no_preprocess(tmp_path: Path) -> None:
 def test_the_same_name_may_be_given_and_another_is_refused(tmp_path: Path) -> None:
     path = labelled(tmp_path / "m.onnx")
     assert OnnxEmbedder(path, "bgr-255").spec == SPEC
+    assert "--preprocess" not in OnnxEmbedder(path, "bgr-255").alike_cause  # the file says it itself
     with pytest.raises(
         InputError, match=r"--preprocess: must be what m\.onnx says of itself: bgr-255; got rgb-255"
     ):
@@ -53,6 +54,7 @@ def test_a_file_without_a_label_needs_it(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"got nothing\. Use one of rgb-imagenet, rgb-127\.5, bgr-127\.5"):
         OnnxEmbedder(path, None)
     assert OnnxEmbedder(path, "rgb-255").exclusions == UNKNOWN_TRAINING
+    assert "--preprocess" in OnnxEmbedder(path, "rgb-255").alike_cause
 
 
 @pytest.mark.parametrize(
