@@ -114,13 +114,7 @@ def load_training_photos(config: DataConfig, *, input_px: int, seed: int) -> Tra
     counts = np.bincount(labels)
     kept = counts >= config.min_photos_per_identity
     if kept.sum() < 2:
-        raise InputError(
-            "data",
-            f"must hold two people or more with {counted(config.min_photos_per_identity, 'aligned photo')} "
-            f"each",
-            got=f"{kept.sum()} of {counted(len(names), 'person')} in {config.path}",
-            fix="Align more people, or lower data.min_photos_per_identity.",
-        )
+        raise _too_few(dataset, kept, config)
     rows, labels = rows[kept[labels]], (np.cumsum(kept) - 1)[labels[kept[labels]]]
     apart = _held_out(labels, config, seed=seed)
     held_out, rows, labels = rows[apart], rows[~apart], labels[~apart]
@@ -173,6 +167,17 @@ def _held_out(labels: NDArray[np.int64], config: DataConfig, *, seed: int) -> ND
             fix="Lower it, or align more photos of each person.",
         )
     return chosen
+
+
+def _too_few(dataset: AlignedDataset, kept: NDArray[np.bool_], config: DataConfig) -> InputError:
+    """The error of a data set in which fewer than two people are left; `kept` says which, (people,)."""
+    each = counted(config.min_photos_per_identity, "aligned photo")
+    got = f"{kept.sum()} of {counted(len(kept), 'person')} in {config.path}"
+    fix = "Align more people, or lower data.min_photos_per_identity."
+    if not dataset.has_identity().any():
+        got = f"{counted(len(dataset), 'photo')} without an identity in {config.path}"
+        fix = "Put the photos into a folder per person, and align that."
+    return InputError("data", f"must hold two people or more with {each} each", got=got, fix=fix)
 
 
 def _trainable(dataset: AlignedDataset, exclusions: ExclusionList | None) -> NDArray[np.int64]:

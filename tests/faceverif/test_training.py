@@ -15,7 +15,8 @@ from small_faces import write_faces, write_pairs
 from small_runs import BATCH, checkpoint, tensors
 from small_runs import mobile_run_config as run_config
 
-from data_prep.dataset.manifest import AlignedDataset, Status, write_manifest
+from data_prep.alignment import find_template
+from data_prep.dataset.manifest import AlignedDataset, Status, header_for, write_manifest
 from data_prep.errors import InputError
 from faceverif.config.yaml_text import parse_yaml
 from faceverif.models import load_model
@@ -254,3 +255,15 @@ def test_faces_that_were_not_found_are_not_trained_on(tmp_path: Path) -> None:
     chosen = run_config(dataset.root, data={"min_photos_per_identity": 3})
     with pytest.raises(InputError, match="1 of 3 people"):
         load_training_photos(chosen.data, input_px=32, seed=0)
+
+
+def test_photos_that_lie_in_no_folder_of_a_person_are_told_as_that(tmp_path: Path) -> None:
+    from faceverif.training.data import load_training_photos
+
+    rows = [{"photo": f"{photo}.jpg", "crop": f"{photo}.png", "status": "aligned"} for photo in range(3)]
+    header = header_for(find_template("arcface-112"), policy="centred-largest", min_face_px=20)
+    write_manifest(tmp_path, header, rows)
+    with pytest.raises(
+        InputError, match=r"3 photos without an identity in .*\. Put .* into a folder per person"
+    ):
+        load_training_photos(run_config(tmp_path).data, input_px=32, seed=0)
