@@ -88,7 +88,8 @@ def lines_panel(name: str, title: str, lines: Sequence[Line], *, across: str, ra
             **line.style,
         )
     axes.set(title=title, xlabel=across)
-    axes.xaxis.set_major_locator(MaxNLocator(5, integer=across in ("epoch", "step")))
+    # One tick is enough: else an axis of a single step gets fractions of it.
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=across in ("epoch", "step"), min_n_ticks=1))
     if rates:
         axes.yaxis.set_major_formatter(PERCENT)
     if len(lines) > 1:
