@@ -174,7 +174,7 @@ def _too_few(dataset: AlignedDataset, kept: NDArray[np.bool_], config: DataConfi
     each = counted(config.min_photos_per_identity, "aligned photo")
     got = f"{kept.sum()} of {counted(len(kept), 'person')} in {config.path}"
     fix = "Align more people, or lower data.min_photos_per_identity."
-    if not dataset.has_identity().any():
+    if len(dataset) and not dataset.has_identity().any():
         got = f"{counted(len(dataset), 'photo')} without an identity in {config.path}"
         fix = "Put the photos into a folder per person, and align that."
     return InputError("data", f"must hold two people or more with {each} each", got=got, fix=fix)
