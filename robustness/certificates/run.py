@@ -247,7 +247,7 @@ def _rules(smoothing: Smoothing, *, decided: str, abstained: float) -> dict[str,
         "noise": f"Gaussian, standard deviation {smoothing.sd:g} for pixels in [0, 1]; "
         f"{smoothing.samples:,} noisy versions of each picture",
         "confidence": f"each certificate holds with {100 * smoothing.confidence:g} %",
-        "abstained": f"{percent(abstained, 1)} %: no decision, which is wrong at every radius",
+        "abstained": f"{percent(abstained, 1)} %: without a decision, which counts as wrong at every radius",
         "radius": "l2 norm of the change of all pixels together; Cohen et al. (2019), Theorem 1, and for "
         "pairs bounds of the median",
     }

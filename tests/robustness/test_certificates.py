@@ -147,7 +147,7 @@ def test_a_runs_certificates_continue_and_its_noise_is_compared(
     check_page(tmp_path / "whole" / "report.html")
     page = (tmp_path / "whole" / "report.html").read_text()
     result = json.loads((tmp_path / "whole" / RESULT_NAME).read_text())
-    assert f"{100 * result['abstained']:.1f} %: no decision, which is wrong" in page
+    assert f"{100 * result['abstained']:.1f} %: without a decision, which counts as wrong" in page
     assert "that the model was not trained on" in page
     whole = (tmp_path / "whole" / CSV_NAME).read_text()
     shares = result["at_radius"]
