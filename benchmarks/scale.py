@@ -42,11 +42,9 @@ from data_prep.sources.base import Skipped
 from data_prep.sources.recordio import list_photos
 from data_prep.sources.shard_file import ShardFile
 from data_prep.sources.shard_index import INDEX, IndexedShard
-from faceverif.audit import cells as audit_cells
-from faceverif.audit import similarity
 from faceverif.audit.cells import PER_CELL, PROBES, compared_in_cells, nearest_cells
 from faceverif.audit.people import People
-from faceverif.audit.similarity import Pairs, nearest_other, pairs_from, pairs_in_cells
+from faceverif.audit.similarity import Pairs, nearest_other, pairs_among, pairs_from, pairs_in_cells
 from faceverif.report.numbers import percent
 from faceverif.training.order import RemainingBatches
 
@@ -231,29 +229,16 @@ def audit(
 
 def copies_in_cells(vectors: np.ndarray, cells: int, one_in: int) -> Iterator[tuple[str, float]]:
     """Sort photos into cells, then look for copies in all of these cells or in some."""
-    kept: list[np.ndarray] = []
-
-    def sorted_before(_: np.ndarray, **__: int) -> np.ndarray:
-        return kept.pop()
-
-    def some(*arguments: Any, **options: Any) -> Iterator[Any]:
-        return islice(compared_in_cells(*arguments, **options), 0, None, one_in)
-
+    near: list[np.ndarray] = []
     yield timed(
         f"sort into {cells:,} cells",
-        lambda: kept.append(nearest_cells(vectors, cells=cells, probes=PROBES)),
+        lambda: near.append(nearest_cells(vectors, cells=cells, probes=PROBES)),
     )
-    yield from found_in(vectors, kept[0])
+    yield from found_in(vectors, near[0])
     which = "in all cells" if one_in == 1 else f"in one cell of {one_in}"
+    some = islice(compared_in_cells(near[0]), 0, None, one_in)
     found: list[Pairs] = []
-    with (
-        patch.object(audit_cells, "nearest_cells", sorted_before),
-        patch.object(similarity, "compared_in_cells", some),
-    ):
-        yield timed(
-            f"copies, {which}",
-            lambda: found.append(pairs_in_cells(ALIKE, vectors, cells=cells, probes=PROBES)),
-        )
+    yield timed(f"copies, {which}", lambda: found.append(pairs_among(ALIKE, vectors, some)))
     yield f"{len(found[0].scores):,} pairs from {ALIKE} on found {which}", 0.0
 
 

@@ -25,22 +25,16 @@ _ROWS = 65_536
 
 
 def compared_in_cells(
-    vectors: NDArray[np.float32], *, cells: int, probes: int
+    near: NDArray[np.int32],
 ) -> Iterator[tuple[NDArray[np.integer[Any]], NDArray[np.integer[Any]]]]:
     """Which vectors are to be compared: some of a cell, and others that come near it or lie in it.
 
     Args:
-        vectors: (n, dim) unit vectors.
-        cells: number of cells.
-        probes: nearest cells of each vector.
+        near: (n, probes) by `nearest_cells`.
 
     Yields:
-        (visitors,) and (members,) rows of `vectors`, both rising; a pair may come twice.
-
-    Raises:
-        InputError: faiss is not installed.
+        (visitors,) and (members,) rows of `near`, both rising; a pair may come twice.
     """
-    near = nearest_cells(vectors, cells=cells, probes=min(probes, cells))
     cells = int(near.max()) + 1
     members, begins = _grouped(near[:, :1], cells)
     visitors, first = _grouped(near, cells)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from data_prep.progress import progress
-from faceverif.audit.cells import LARGEST_EXACT, PER_CELL, PROBES, compared_in_cells
+from faceverif.audit.cells import LARGEST_EXACT, PER_CELL, PROBES, compared_in_cells, nearest_cells
 from faceverif.similarities import COLUMNS, ROWS, alike, products
 
 
@@ -73,9 +73,25 @@ def pairs_in_cells(threshold: float, vectors: NDArray[np.float32], *, cells: int
     Raises:
         InputError: faiss is not installed.
     """
+    near = nearest_cells(vectors, cells=cells, probes=min(probes, cells))
+    return pairs_among(threshold, vectors, compared_in_cells(near))
+
+
+def pairs_among(
+    threshold: float,
+    vectors: NDArray[np.float32],
+    compared: Iterable[tuple[NDArray[np.integer[Any]], NDArray[np.integer[Any]]]],
+) -> Pairs:
+    """The pairs among those compared whose similarity is the threshold or more, each once.
+
+    Args:
+        threshold: as for `pairs_from`.
+        vectors: (n, dim) unit vectors.
+        compared: rows of `vectors`, each of the first with each of the second; as by `compared_in_cells`.
+    """
     found: list[NDArray[np.int64]] = [np.empty((0, 2), np.int64)]
     scores: list[NDArray[np.float32]] = [np.empty(0, np.float32)]
-    for visitors, members in compared_in_cells(vectors, cells=cells, probes=probes):
+    for visitors, members in compared:
         own = vectors[members]
         for start in range(0, len(visitors), COLUMNS):
             part = visitors[start : start + COLUMNS]

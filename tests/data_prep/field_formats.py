@@ -126,7 +126,7 @@ def spliced(whole: bytes) -> st.SearchStrategy[bytes]:
 
 
 def accepted(read: Callable[[bytes], bool], contents: st.SearchStrategy[bytes], *, examples: int) -> int:
-    """Of so many contents, those that were taken, so that a test of what is accepted can see that some were.
+    """How many contents were accepted; a test that looks at what is accepted asserts that some were.
 
     Args:
         read: checks what it takes; False where it refuses.
