@@ -66,7 +66,8 @@ def verify_images(run: Path, out: Path, *, epsilons: Sequence[float], images: in
         "data_sha256": chosen.sha256(),
         "seed": seed,
     }
-    verified(model, as_pixels(chosen.read(torch.tensor([0]))), chosen.labels[:1], epsilon=0.0)  # or refused
+    # One image is enough to refuse a network without bounds, before the folder is claimed.
+    verified(model, as_pixels(chosen.read(torch.tensor([0]))), chosen.labels[:1], epsilon=0.0)
     claim_folder(out, about)
     at_epsilon = never_less([_errors(model, chosen, each, seed=seed) for each in sorted({0.0, *epsilons})])
     result = about | {"pgd_steps": _PGD_STEPS, "at_epsilon": at_epsilon}
