@@ -31,6 +31,7 @@ _PAGE_POLICY = "; ".join(
 )
 # An upload is a picture; one that is opened as a page of its own runs no script.
 _UPLOAD_POLICY = "sandbox; default-src 'none'"
+_REFERRERS = "no-referrer"
 
 _INTERFACE = "gradio_api"
 _FILE = "file="
@@ -77,7 +78,7 @@ class Gate:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 headers.setdefault("Content-Security-Policy", _PAGE_POLICY)
-                headers.setdefault("Referrer-Policy", "no-referrer")
+                headers.setdefault("Referrer-Policy", _REFERRERS)
             await send(message)
 
         await self._app(scope, receive, send_more)
@@ -94,7 +95,11 @@ class Gate:
         content = None if name == asked else await asyncio.to_thread(self._uploads.read, name)
         if content is None:
             return PlainTextResponse("The page does not use this address.", 404)
-        headers = {"Content-Security-Policy": _UPLOAD_POLICY, "Content-Disposition": "attachment"}
+        headers = {
+            "Content-Security-Policy": _UPLOAD_POLICY,
+            "Referrer-Policy": _REFERRERS,
+            "Content-Disposition": "attachment",
+        }
         return Response(content, media_type=guess_type(name)[0], headers=headers)
 
 

@@ -164,6 +164,7 @@ def test_uploads_are_the_only_files_and_run_no_script(visitor: Visitor, photos: 
     status, content, headers = visitor.ask("GET", f"/gradio_api/file={own}")
     assert (status, content) == (200, photos.first.read_bytes())
     assert headers["Content-Security-Policy"].startswith("sandbox;")
+    assert headers["Referrer-Policy"] == "no-referrer"
     own.unlink()
     for path in (
         photos.first,
