@@ -203,10 +203,10 @@ def plain_way(model: AttackedModel, detector: Detector, pixels: Tensor, labels: 
 
 def memory_of(images: int) -> int:
     """Peak memory in MB of a process of its own."""
-    told = subprocess.run(
+    finished = subprocess.run(
         [sys.executable, __file__, "--memory-of", str(images)], capture_output=True, text=True, check=True
     )
-    return int(told.stdout.splitlines()[-1])
+    return int(finished.stdout.splitlines()[-1])
 
 
 def measure_memory(images: int) -> int:

@@ -109,9 +109,9 @@ def answer_s(connection: http.client.HTTPConnection, path: str, sent: bytes) -> 
     start = time.perf_counter()
     connection.request("POST", path, body=sent, headers=HEADERS)
     answer = connection.getresponse()
-    told = answer.read()
+    body = answer.read()
     if answer.status != 200:
-        raise SystemExit(f"{path} answered {answer.status}: {told.decode()}")
+        raise SystemExit(f"{path} answered {answer.status}: {body.decode()}")
     return time.perf_counter() - start
 
 

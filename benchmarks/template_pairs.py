@@ -108,7 +108,7 @@ def ours(size: Size) -> Iterator[tuple[str, float]]:
     seconds, scores = timed(lambda: template_scores(unit, pairs))
     yield "score", seconds
     seconds, numbers = timed(lambda: RocNumbers.of(scores, pairs.same, fars=FARS))
-    yield f"measure; TAR at FAR 1e-4 {told(numbers.tar_at_far[1e-4])}", seconds
+    yield f"measure; TAR at FAR 1e-4 {described(numbers.tar_at_far[1e-4])}", seconds
 
 
 def loop(size: Size) -> Iterator[tuple[str, float]]:
@@ -135,7 +135,7 @@ def loop(size: Size) -> Iterator[tuple[str, float]]:
     yield f"measure; TAR at FAR 1e-4 {100 * tar:.2f} %", seconds
 
 
-def told(point: Any) -> str:
+def described(point: Any) -> str:
     return "not resolved" if point is None else f"{100 * point.tar:.2f} %"
 
 

@@ -64,8 +64,8 @@ def few(names: Sequence[str], *, most: int = 5) -> str:
     """The first of some names, and how many more there are.
 
     Args:
-        names: in the order in which they are told.
-        most: how many are told by name.
+        names: in the order in which they are shown.
+        most: how many are named.
     """
     more = len(names) - most
     return ", ".join(names[:most]) + (f" and {more:,} more" if more > 0 else "")

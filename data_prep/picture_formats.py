@@ -1,4 +1,4 @@
-"""Which files are pictures, and what size they claim, told before anything is decoded."""
+"""Which files are pictures, and what size they claim, found before anything is decoded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the system refuses (disk, memory, permission), told from the errors of many libraries."""
+"""What the system refuses (disk, memory, permission), recognised in the errors of many libraries."""
 
 from __future__ import annotations
 

@@ -61,8 +61,8 @@ def _with_python(packages: Iterable[str]) -> dict[str, str]:
 
 def _processor() -> str:
     """The model's name where the system tells it, as Linux does; else the kind."""
-    told = Path("/proc/cpuinfo")
-    lines = told.read_text(encoding="utf-8").splitlines() if told.is_file() else []
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
 
@@ -109,9 +109,9 @@ def git_commit() -> str | None:
 def _git(*arguments: str) -> str | None:
     """What git answers in this file's folder; None where there is no git, or it refuses."""
     try:
-        told = subprocess.run(
+        finished = subprocess.run(
             ["git", *arguments], cwd=Path(__file__).parent, capture_output=True, text=True, check=True
         )
     except (OSError, subprocess.CalledProcessError):
         return None
-    return told.stdout.strip()
+    return finished.stdout.strip()

@@ -93,7 +93,7 @@ def as_recogniser(model: Recogniser | Path | str, *, argument: str = "model") ->
     if isinstance(model, Recogniser):
         return model
     if isinstance(model, str | os.PathLike):
-        # What is wrong with the path is told of the argument that holds it.
+        # What is wrong with the path is reported under the name of the argument that holds it.
         with renamed_options({"--model": argument, "model": argument}):
             return Recogniser(load_embedder(Path(model)))
     raise InputError(

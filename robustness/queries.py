@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-# Changed versions of some images, and which images of the batch they are -> what is told of each.
+# Changed versions of some images, and which images of the batch they are -> the answer about each.
 Answer = Callable[[Tensor, Tensor], Tensor]
 
 

@@ -78,7 +78,7 @@ class AttackedWholePhoto(ChangedPixels):
                 named of what sources see, whose thresholds are others.
         """
 
-        def told(similarity: float) -> str:
+        def described(similarity: float) -> str:
             if threshold is None:
                 return f"{similarity:.4f}"
             return f"{similarity:.4f}, {'same person' if similarity >= threshold else 'different people'}"
@@ -86,11 +86,11 @@ class AttackedWholePhoto(ChangedPixels):
         aimed = (
             f"{self.similarity_aimed:.4f}, as the source sees it"
             if self.sources
-            else told(self.similarity_aimed)
+            else described(self.similarity_aimed)
         )
-        after = "no face is found" if self.similarity_after is None else told(self.similarity_after)
+        after = "no face is found" if self.similarity_after is None else described(self.similarity_after)
         lines = [
-            f"before the attack:  {told(self.similarity_before)}",
+            f"before the attack:  {described(self.similarity_before)}",
             f"in the attack:      {aimed}",
             f"in the saved photo: {after}",
             f"changed: {percent(self.changed_share, 1)} % of the pixels, by at most {self.largest_change} "

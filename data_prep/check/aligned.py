@@ -58,12 +58,12 @@ def _without_a_face(dataset: AlignedDataset) -> list[str]:
 def _quality_text(dataset: AlignedDataset) -> str:
     """How the measures of quality are spread, as far as they are known without reading crops."""
     rows = dataset.with_status(Status.ALIGNED)
-    told = []
+    parts = []
     for name, values in photo_quality(dataset, rows, MEASURES, read_crops=False).items():
         there = values[np.isfinite(values)]
         spread = np.quantile(there, _SPREAD, method="closest_observation") if len(there) else ()
-        told.append(f"{name} {', '.join(f'{value:.4g}' for value in spread) or 'not known'}")
-    return f"quality, lowest twentieth, median, highest twentieth: {'; '.join(told)}"
+        parts.append(f"{name} {', '.join(f'{value:.4g}' for value in spread) or 'not known'}")
+    return f"quality, lowest twentieth, median, highest twentieth: {'; '.join(parts)}"
 
 
 def _examine_crops(dataset: AlignedDataset, report: CheckReport, look: Look) -> None:

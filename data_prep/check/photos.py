@@ -104,7 +104,7 @@ def _report_refused(photos: Iterable[SourcePhoto], report: CheckReport) -> None:
 
 
 def _known_set(source: SourceFormat, path: Path, photos: Sequence[SourcePhoto]) -> KnownSet | None:
-    """Which of the field's sets this is a copy of, told by its layout."""
+    """Which of the field's sets this is a copy of, recognised by its layout."""
     if source in (celeba.FORMAT, cfp.FORMAT):
         return CELEBA if source is celeba.FORMAT else CFP
     identities = {photo.identity for photo in photos if photo.identity is not None}

@@ -71,11 +71,11 @@ class HeldOut:
 
     def text(self, path: Path) -> str:
         """What a terminal says of it."""
-        told = counted(len(self.people.names), "person")
+        named = counted(len(self.people.names), "person")
         if self.copies:
-            told += f" and {counted(len(self.copies), 'copy')} of their photos under other names"
+            named += f" and {counted(len(self.copies), 'copy')} of their photos under other names"
         left = counted(self.others, "person")
-        return f"{path}: for data.exclude; it names the {told}, and leaves {left} to train on"
+        return f"{path}: for data.exclude; it names the {named}, and leaves {left} to train on"
 
 
 def exclusions_beside(pairs: Path) -> Path:

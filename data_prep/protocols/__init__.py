@@ -17,7 +17,7 @@ from data_prep.protocols.folds import refuse_one_sided
 from data_prep.protocols.list_text import read_lines, unknown_list
 from data_prep.protocols.matching import find_rows, names_any, pairs_within
 from data_prep.protocols.photo_sets import on_photos
-from data_prep.protocols.repeated_pairs import with_repeats_told
+from data_prep.protocols.repeated_pairs import with_repeats_counted
 
 __all__ = [
     "FORMATS",
@@ -28,7 +28,7 @@ __all__ = [
     "pairs_within",
     "protocol_alone",
     "protocol_on",
-    "with_repeats_told",
+    "with_repeats_counted",
 ]
 
 # The first that recognises a file reads it: narrow forms stand before wide ones.
@@ -46,7 +46,7 @@ FORMATS: tuple[PairFormat, ...] = (
 def protocol_alone(
     path: Path, *, allow_partial: bool = False, official: ProtocolSize | None = None
 ) -> VerificationProtocol:
-    """Read a protocol of any known format, told by its name and how it begins.
+    """Read a protocol of any known format, recognised by its name and how it begins.
 
     For a list without photos. Where there are photos, `protocol_on` also says whether it is about them.
 
@@ -83,7 +83,7 @@ def protocol_on(path: Path, dataset: AlignedDataset, *, allow_partial: bool) -> 
             photos stand in it with both labels.
     """
     protocol = on_photos(protocol_alone(path, allow_partial=allow_partial), dataset.root)
-    return with_repeats_told(pairs_within(protocol, dataset) if allow_partial else protocol, dataset)
+    return with_repeats_counted(pairs_within(protocol, dataset) if allow_partial else protocol, dataset)
 
 
 def _refuse_templates(path: Path) -> None:

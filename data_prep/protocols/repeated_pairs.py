@@ -61,7 +61,7 @@ class RepeatedPairs:
         return [counted(len(pairs), noun) + rest for pairs, noun, rest in counts if pairs]
 
 
-def with_repeats_told(protocol: VerificationProtocol, dataset: AlignedDataset) -> VerificationProtocol:
+def with_repeats_counted(protocol: VerificationProtocol, dataset: AlignedDataset) -> VerificationProtocol:
     """A protocol whose reading counts its repeated pairs.
 
     Args:
@@ -87,11 +87,11 @@ def _refuse_contradictions(protocol: VerificationProtocol, repeated: RepeatedPai
         earlier, later = repeated.both[0]
         more = f"; {len(repeated.both):,} such pairs in all" if len(repeated.both) > 1 else ""
         kinds = ("different people", "the same person")
-        told = [f"{kinds[int(protocol.same[pair])]} {_place(protocol, pair)}" for pair in (earlier, later)]
+        labels = [f"{kinds[int(protocol.same[pair])]} {_place(protocol, pair)}" for pair in (earlier, later)]
         raise InputError(
             protocol.name,
             "must say of two photos either that they show the same person or that they do not",
-            got=f"{protocol.left[later]} and {protocol.right[later]}, {' and '.join(told)}{more}",
+            got=f"{protocol.left[later]} and {protocol.right[later]}, {' and '.join(labels)}{more}",
             fix="Remove the wrong one of the two lines.",
         )
     if repeated.impostor_itself:

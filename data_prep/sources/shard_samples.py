@@ -1,4 +1,4 @@
-"""Which members of a shard make a sample: a picture, its JSON and its label, told by their names.
+"""Which members of a shard make a sample: a picture, its JSON and its label, recognised by their names.
 
 WebDataset splits a name at the first dot of its last part: `1.jpg`, `1.cls` and `1.seg.png` are one sample.
 But photos are also called `m.0abc_0001.jpg`, and picture and label `1.input.jpg` and `1.target.cls`. So where

@@ -77,13 +77,13 @@ class Visits:
             session.fooled = session.found = None
             return render("photo", photo=photo)
 
-        return _told(chosen) if place in session.photos else ""
+        return _answer_or_reason(chosen) if place in session.photos else ""
 
     def results(self, page: str, point: int) -> list[str]:
         """The three results by a threshold: compared, fooled, looked up."""
         session = self.sessions.of(page)
         parts = (answers.compared, answers.fooled, answers.found_people)
-        return [_told(lambda part=part: part(session, self.matcher, point)) for part in parts]  # type: ignore[misc]
+        return [_answer_or_reason(lambda part=part: part(session, self.matcher, point)) for part in parts]  # type: ignore[misc]
 
     def attack(self, page: str, *, goal: str, method: str, levels: int, point: int) -> str:
         """Attack the first photo; `goal` and `method` as `GOALS` and `METHODS` word them."""
@@ -97,7 +97,7 @@ class Visits:
             )
             return answers.fooled(session, self.matcher, point)
 
-        return _told(attacked)
+        return _answer_or_reason(attacked)
 
     def open_gallery(self, page: str, folder: str, *, progress: Progress) -> str:
         """Embed the people of a folder."""
@@ -109,7 +109,7 @@ class Visits:
             session.gallery = open_gallery(asked, self.matcher, progress=progress)
             return render("gallery", gallery=session.gallery)
 
-        return _told(opened)
+        return _answer_or_reason(opened)
 
     def search(self, page: str, point: int) -> str:
         """Look the person of the first photo up in the gallery."""
@@ -119,7 +119,7 @@ class Visits:
             session.found = search(session.gallery, session.photos.get(FIRST), self.matcher)
             return answers.found_people(session, self.matcher, point)
 
-        return _told(searched)
+        return _answer_or_reason(searched)
 
     def list_reports(self, folder: str) -> str:
         """The reports in a folder, as links."""
@@ -128,10 +128,10 @@ class Visits:
             found = find_reports(folder if self.own_machine else self.runs)
             return render("reports", found=found, word=self.shelf.put(found.root))
 
-        return _told(listed)
+        return _answer_or_reason(listed)
 
 
-def _told(answer: Callable[[], str]) -> str:
+def _answer_or_reason(answer: Callable[[], str]) -> str:
     """An answer, or the sentence why there is none."""
     try:
         return answer()

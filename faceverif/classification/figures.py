@@ -36,8 +36,8 @@ def scatter_panels(runs: Mapping[str, Drawn]) -> list[Panel]:
         axes.set(title=name)
         if not drawn.in_the_plane:
             axes.set_xlabel(f"PCA, {percent(drawn.explained)} % of variance", fontsize=8)
-        told = f"Embeddings of {len(drawn.labels):,} images in the plane under {name}."
-        panels.append(Panel(name, figure, f"{told} {_told_classes(drawn)}"))
+        text = f"Embeddings of {len(drawn.labels):,} images in the plane under {name}."
+        panels.append(Panel(name, figure, f"{text} {_classes_text(drawn)}"))
     return panels
 
 
@@ -74,8 +74,8 @@ def likelihood_panels(runs: Mapping[str, tuple[Drawn, LikelihoodMap]]) -> list[P
         axes.grid(False)
         axes.set(title=name, xlim=(heat.left, heat.right), ylim=(heat.bottom, heat.top))
         figure.colorbar(picture, ax=axes, label="log-likelihood of the predicted class", extend="min")
-        told = f"Log-likelihood under {name}: at most {best:.4g}, drawn down to {best - _DARKEST:.4g}; "
-        panels.append(Panel(name, figure, f"{told}dots are the embeddings of {len(shown):,} images."))
+        text = f"Log-likelihood under {name}: at most {best:.4g}, drawn down to {best - _DARKEST:.4g}; "
+        panels.append(Panel(name, figure, f"{text}dots are the embeddings of {len(shown):,} images."))
     return panels
 
 
@@ -101,8 +101,8 @@ def reliability_panels(
         axes.text(0.04, 0.95, f"ECE {percent(ece[name])} %", va="top", transform=axes.transAxes)
         axes.set(title=name, xlim=(0, 1), ylim=(0, 1), xlabel="confidence", ylabel="accuracy")
         bins = (f"{outputs.accuracy[each]:.3f} at confidence {outputs.confidence[each]:.3f}" for each in full)
-        told = f"Accuracy by confidence under {name}, expected calibration error {percent(ece[name])} %: "
-        panels.append(Panel(name, figure, f"{told}{', '.join(bins)}."))
+        text = f"Accuracy by confidence under {name}, expected calibration error {percent(ece[name])} %: "
+        panels.append(Panel(name, figure, f"{text}{', '.join(bins)}."))
     return panels
 
 
@@ -129,23 +129,23 @@ def _angles_panel(
     figure, axes = new_panel()
     classes = len(next(iter(runs.values())))
     width = 0.84 / len(runs)
-    told = []
+    parts = []
     for number, (name, angles) in enumerate(runs.items()):
         left = np.arange(classes) - 0.42 + (number + 0.5) * width
         heights = [math.nan if angle is None else angle for angle in angles]
         axes.bar(left, heights, 0.9 * width, color=styles[name]["color"], label=name)
         measured = [angle for angle in heights if math.isfinite(angle)]
         if measured:
-            told.append(f"{name} {min(measured):.1f} to {max(measured):.1f} degrees")
+            parts.append(f"{name} {min(measured):.1f} to {max(measured):.1f} degrees")
     axes.set(title=title.capitalize(), xlabel="class", ylabel="degrees")
     axes.locator_params(axis="x", nbins=min(classes, 10), integer=True)
     axes.grid(False, axis="x")
     legend_below(figure)
     about = f"Mean angle to the own class weight over {classes} classes, {title}"
-    return Panel(title.replace(" ", "-"), figure, f"{about}: {'; '.join(told)}.")
+    return Panel(title.replace(" ", "-"), figure, f"{about}: {'; '.join(parts)}.")
 
 
-def _told_classes(drawn: Drawn) -> str:
+def _classes_text(drawn: Drawn) -> str:
     middles = (
         (label, np.median(drawn.embeddings[drawn.labels == label], axis=0))
         for label in np.unique(drawn.labels)[:10]

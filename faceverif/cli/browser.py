@@ -60,6 +60,6 @@ def app(
         visits = Visits(
             matcher, gallery=str(gallery or ""), runs=str(shown_runs), own_machine=address.own_machine
         )
-        told = f"faceverif app: {address.url} (Ctrl-C ends it)"
-        serve(visits, listening, uploads=uploads, ready=lambda _: say(told))
+        line = f"faceverif app: {address.url} (Ctrl-C ends it)"
+        serve(visits, listening, uploads=uploads, ready=lambda _: say(line))
     say("ended; nothing was kept")

@@ -157,13 +157,13 @@ def print_comparison(
         answer = text if guarded is None else guarded.answer(request.photos, comparison.crops, decision=text)
         typer.echo(answer)
         return 0
-    told: dict[str, Any] = comparison.as_json()
+    content: dict[str, Any] = comparison.as_json()
     if guarded is not None:
-        told |= guarded.verdict(guarded.scores(comparison.crops).tolist())
-        told["same"] = None if any(told["rejected"]) else told["same"]
+        content |= guarded.verdict(guarded.scores(comparison.crops).tolist())
+        content["same"] = None if any(content["rejected"]) else content["same"]
     for note in comparison.notes():
         say(note)
-    typer.echo(json.dumps(told, indent=2) if request.json else _csv([told]))
+    typer.echo(json.dumps(content, indent=2) if request.json else _csv([content]))
     return 0
 
 
@@ -174,8 +174,8 @@ def _print_pairs(request: ComparisonRequest, comparer: Comparer, listed: Sequenc
     rows, warning = compare_pairs(comparer, listed)
     facts = grounds(comparer.point, comparer.calibration)
     if request.json:
-        told = {"model": comparer.embedder.name, **facts, "pairs": [row.as_json() for row in rows]}
-        typer.echo(json.dumps(told, indent=2))
+        content = {"model": comparer.embedder.name, **facts, "pairs": [row.as_json() for row in rows]}
+        typer.echo(json.dumps(content, indent=2))
     elif request.csv:
         typer.echo(_csv([row.as_json() | facts for row in rows]))
     else:
@@ -197,7 +197,7 @@ def _csv(rows: list[dict[str, Any]]) -> str:
     writer.writeheader()
     for row in rows:
         same = row["same"]
-        told = {"same": "" if same is None else str(same).lower()}
-        told |= {column: _REJECTED[tuple(row[column])] for column in guarded}
-        writer.writerow(row | told)
+        cells = {"same": "" if same is None else str(same).lower()}
+        cells |= {column: _REJECTED[tuple(row[column])] for column in guarded}
+        writer.writerow(row | cells)
     return file.getvalue().rstrip("\n")

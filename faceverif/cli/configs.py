@@ -68,7 +68,7 @@ def config_models() -> dict[str, type[Section]]:
 
 
 def refuse_other_command(path: Path, model: type[Section]) -> None:
-    """Stop where a config is one of another command, told by its keys.
+    """Stop where a config is one of another command, recognised by its keys.
 
     Args:
         path: of the config.

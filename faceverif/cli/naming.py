@@ -50,8 +50,8 @@ def print_answers(identifier: Identifier, photos: Sequence[Path], *, as_json: bo
     """
     answers = [identifier.identify(photos[0])] if len(photos) == 1 else identifier.identify_each(photos)
     if as_json:
-        told = identifier.as_json() | {"photos": [answer.as_json() for answer in answers]}
-        typer.echo(json.dumps(told, indent=2))
+        content = identifier.as_json() | {"photos": [answer.as_json() for answer in answers]}
+        typer.echo(json.dumps(content, indent=2))
     elif as_csv:
         typer.echo(_csv(identifier, answers))
     else:
@@ -71,7 +71,7 @@ def _csv(identifier: Identifier, answers: Sequence[Identification]) -> str:
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(_COLUMNS)
-    told = identifier.decision.as_json()
+    decision = identifier.decision.as_json()
     for answer in answers:
         best, runner_up = [*answer.matches, None, None][:2]
         writer.writerow(
@@ -80,7 +80,7 @@ def _csv(identifier: Identifier, answers: Sequence[Identification]) -> str:
                 answer.person,
                 *((None, None, None) if best is None else (best.similarity, best.person, best.photo)),
                 *((None, None) if runner_up is None else (runner_up.person, runner_up.similarity)),
-                *(answer.threshold, told["fpir"], told["rests_on"], answer.error),
+                *(answer.threshold, decision["fpir"], decision["rests_on"], answer.error),
             ]
         )
     return file.getvalue().rstrip("\n")

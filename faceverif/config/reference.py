@@ -77,8 +77,8 @@ def _parts(schema: Schema, known: dict[str, Schema], *, path: str, meaning: str)
         return
     properties = about.get("properties", {})
     # A name without a meaning only says which section of a choice it is.
-    told = {name: key for name, key in properties.items() if name != "name" or "description" in key}
-    keys = tuple(_key(name, key, about, known) for name, key in told.items())
+    shown = {name: key for name, key in properties.items() if name != "name" or "description" in key}
+    keys = tuple(_key(name, key, about, known) for name, key in shown.items())
     yield Part(path, about.get("description", meaning), keys, (), about)
     for name, key in properties.items():
         if (below := _section_of(key, known)) is not None:

@@ -49,12 +49,12 @@ def seeds_panel(
     axes.set(xlabel=label)
     axes.locator_params(axis="x", nbins=5)
     axes.grid(False, axis="y")
-    told = (
+    parts = (
         f"{name}: mean {fmean(seeds):.4g} of {counted(len(seeds), 'seed')}, {min(seeds):.4g} to "
         f"{max(seeds):.4g}" + (f", paper {published[name]:.4g}" if name in published else "")
         for name, seeds in values.items()
     )
-    return Panel("", figure, f"{label} of each seed. {'; '.join(told)}.")
+    return Panel("", figure, f"{label} of each seed. {'; '.join(parts)}.")
 
 
 def series_panel(

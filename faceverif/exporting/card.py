@@ -1,4 +1,4 @@
-"""The model card of an export or of a model folder, from its own files; what they do not tell is unknown."""
+"""The model card of an export or of a model folder, from its own files; what they do not say is unknown."""
 
 from __future__ import annotations
 
@@ -143,23 +143,23 @@ def _licence(model: TorchEmbedder, card: str) -> dict[str, str]:
     """
     known = model.provenance.get("license")
     header = {"license": known} if known else dict(_LICENCE.findall(card.split("\n---\n")[0]))
-    told, named = (_plain(header.get(key, missing)) for key, missing in _NO_LICENCE.items())
-    if told == _NO_LICENCE["license"]:
+    licence, named = (_plain(header.get(key, missing)) for key, missing in _NO_LICENCE.items())
+    if licence == _NO_LICENCE["license"]:
         note = (
             "unknown. The terms of the training data and, for imported weights, of their publishers decide."
         )
     else:
-        note = named or told
-    return {"license": told, "license_name": named, "license_note": note}
+        note = named or licence
+    return {"license": licence, "license_name": named, "license_note": note}
 
 
 def _training(model: TorchEmbedder) -> list[str]:
-    """What the provenance tells, a sentence each."""
+    """What the provenance says, a sentence each."""
     provenance = model.provenance
     facts = []
     if imported := provenance.get("imported"):
-        told = ", ".join(f"{key} {value}" for key, value in imported.items())
-        facts.append(f"Imported from elsewhere: {told}.")
+        origin = ", ".join(f"{key} {value}" for key, value in imported.items())
+        facts.append(f"Imported from elsewhere: {origin}.")
     data = provenance.get("data")
     if isinstance(data, Mapping) and "photos" in data:
         facts.append(
@@ -219,7 +219,7 @@ def _of_this_model(files: Sequence[Path], sha256: str) -> list[dict[str, Any]]:
 
 def _by_group(facts: Mapping[str, Any], protocol: str) -> str:
     """The lowest and the highest error rates of groups, in a sentence."""
-    told = []
+    parts = []
     for kind in ("false_match", "false_non_match"):
         rates = sorted(
             (row[kind]["rate"], row["group"])
@@ -229,11 +229,11 @@ def _by_group(facts: Mapping[str, Any], protocol: str) -> str:
         if rates:
             (low, lowest), (high, highest) = rates[0], rates[-1]
             words = kind.replace("_", " ").replace("non match", "non-match")
-            told.append(f"{words} rate {percent(low)} % ({lowest}) to {percent(high)} % ({highest})")
+            parts.append(f"{words} rate {percent(low)} % ({lowest}) to {percent(high)} % ({highest})")
     far = percent(facts["target_far"])
     return (
         f"By {facts['column']} on {protocol}, at a false accept rate of {far} % of all pairs: "
-        f"{', '.join(told) or 'too few pairs'}."
+        f"{', '.join(parts) or 'too few pairs'}."
     )
 
 

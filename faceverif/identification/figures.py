@@ -68,10 +68,10 @@ def cmc_panel(measured: IdentificationMetrics) -> Panel:
     axes.yaxis.set_major_formatter(PERCENT)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.set(title="CMC", xlabel="rank", ylabel="mated probes identified")
-    told = ", ".join(
+    shares = ", ".join(
         f"{percent(float(rate[rank - 1]))} % at rank {rank}" for rank in (1, 5, 10) if rank <= len(rate)
     )
-    return Panel("cmc", figure, f"Share of the mated probes identified up to each rank: {told}.", marks)
+    return Panel("cmc", figure, f"Share of the mated probes identified up to each rank: {shares}.", marks)
 
 
 def identification_det_panel(curve: OpenSetCurve) -> Panel:
@@ -89,9 +89,9 @@ def identification_det_panel(curve: OpenSetCurve) -> Panel:
     axes.yaxis.set_major_formatter(PERCENT)
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set(title="Identification DET", ylabel="false negative identification rate")
-    told = [f"{percent(point.fnir)} % at FPIR {percent(point.fpir)} %" for point in (points[0], points[-1])]
+    ends = [f"{percent(point.fnir)} % at FPIR {percent(point.fpir)} %" for point in (points[0], points[-1])]
     return Panel(
-        "det", figure, f"False negative over false positive identification rate: {'; '.join(told)}.", marks
+        "det", figure, f"False negative over false positive identification rate: {'; '.join(ends)}.", marks
     )
 
 

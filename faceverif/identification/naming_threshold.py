@@ -164,8 +164,8 @@ class BoundedThreshold(NamingThreshold):
 
     def as_json(self) -> dict[str, Any]:
         """The same, JSON-able."""
-        told = grounds(self.point, self.calibration)
-        return {"fpir": self.fpir, "rests_on": "calibration", "fpir_at_most": self.bound, **told}
+        basis = grounds(self.point, self.calibration)
+        return {"fpir": self.fpir, "rests_on": "calibration", "fpir_at_most": self.bound, **basis}
 
     def notes(self) -> list[str]:
         """Why the threshold may mean nothing, in words."""

@@ -115,8 +115,8 @@ def search(probes: NDArray[np.floating], gallery: Gallery, *, count: int) -> Can
     best, most = (_best, ROWS) if index is None else (partial(_listed, index=index), PROBES)
     parts = max(1, math.ceil(len(unit) / most))
     rows = max(1, math.ceil(len(unit) / parts))
-    told = progress("search", total=len(unit), unit="probes") if len(unit) > most else nullcontext(_unheard)
-    with told as advance:
+    bar = progress("search", total=len(unit), unit="probes") if len(unit) > most else nullcontext(_unheard)
+    with bar as advance:
         for start in range(0, len(unit), rows):
             part = unit[start : start + rows]
             found.append(best(part, gallery, count))

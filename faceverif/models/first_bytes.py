@@ -1,4 +1,4 @@
-"""Which form a model's file has, told by how it begins: hubs and caches drop the endings of names."""
+"""Which form a model's file has, recognised by how it begins: hubs and caches drop the endings of names."""
 
 from __future__ import annotations
 

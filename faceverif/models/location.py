@@ -19,7 +19,7 @@ _CHECKPOINTS = {".pth", ".pt", ".ckpt", ".tar", ".bin", ".safetensors"}
 
 
 def is_onnx(model: Path) -> bool:
-    """Whether a path is an ONNX file, told by its name."""
+    """Whether a path is an ONNX file, recognised by its name."""
     return model.suffix.lower() == ".onnx"
 
 

@@ -69,7 +69,7 @@ class ModelFormat:
     run: str
 
     def wrote(self, path: Path) -> bool:
-        """Whether a file is of this kind, told by its header."""
+        """Whether a file is of this kind, recognised by its header."""
         try:
             with safe_open(path, framework="pt") as file:
                 return self.metadata_key in (file.metadata() or {})

@@ -33,7 +33,7 @@ TRAINING_TITLES = {"loss": "Training loss", "accuracy": "Accuracy in training"}
 _ACCURACY_OF = "/accuracy"
 _EVERY_ROW = ("loss", "accuracy", "learning_rate")
 # The most lines that an alt text names.
-_MOST_TOLD = 6
+_MOST_DESCRIBED = 6
 _TRAINING: LineStyle = {"color": ACCENT, "linestyle": "-"}
 
 
@@ -94,25 +94,25 @@ def lines_panel(name: str, title: str, lines: Sequence[Line], *, across: str, ra
         axes.yaxis.set_major_formatter(PERCENT)
     if len(lines) > 1:
         legend_below(figure)
-    return Panel(name, figure, _told(title, lines, across=across, rates=rates))
+    return Panel(name, figure, _in_words(title, lines, across=across, rates=rates))
 
 
-def _told(title: str, lines: Sequence[Line], *, across: str, rates: bool) -> str:
+def _in_words(title: str, lines: Sequence[Line], *, across: str, rates: bool) -> str:
     """What a panel of lines shows: where each begins and ends."""
 
     def number(value: float) -> str:
         return f"{100 * value:.4g} %" if rates else f"{value:.4g}"
 
-    told = []
-    for line in lines[:_MOST_TOLD]:
+    parts = []
+    for line in lines[:_MOST_DESCRIBED]:
         if not len(line.up):
-            told.append(f"{line.name}: no number yet")
+            parts.append(f"{line.name}: no number yet")
             continue
         begin = f"{number(line.up[0])} at {line.across[0]:g}"
         end = f", {number(line.up[-1])} at {line.across[-1]:g}" if len(line.up) > 1 else ""
-        told.append(f"{line.name}: {begin}{end}")
-    more = f"; {counted(len(lines) - _MOST_TOLD, 'more line')}" if len(lines) > _MOST_TOLD else ""
-    return f"{title} over {across}. {'; '.join(told)}{more}."
+        parts.append(f"{line.name}: {begin}{end}")
+    more = f"; {counted(len(lines) - _MOST_DESCRIBED, 'more line')}" if len(lines) > _MOST_DESCRIBED else ""
+    return f"{title} over {across}. {'; '.join(parts)}{more}."
 
 
 def read_metrics(path: Path) -> Metrics:

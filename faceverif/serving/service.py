@@ -119,11 +119,11 @@ async def _compared(
     one, other = await recognition.embed(faces)
     similarity = float(one.embedding @ other.embedding)
     compared = Comparison(faces, similarity, point, comparer.calibration, public_name(comparer.embedder))
-    told: dict[str, Any] = compared.as_json() | {"notes": compared.notes()}
-    told |= recognition.verdict([one, other])
-    if any(told.get("rejected", [])):
-        told["same"] = None
-    return ComparisonAnswer.model_validate(told)
+    answer: dict[str, Any] = compared.as_json() | {"notes": compared.notes()}
+    answer |= recognition.verdict([one, other])
+    if any(answer.get("rejected", [])):
+        answer["same"] = None
+    return ComparisonAnswer.model_validate(answer)
 
 
 def _point(calibration: Calibration, far: float) -> CalibratedPoint:

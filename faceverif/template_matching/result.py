@@ -114,14 +114,14 @@ class TemplateResult:
     def _tar_lines(self) -> Iterator[str]:
         name = "TAR at FAR"
         for far, point in self.numbers.tar_at_far.items():
-            told = "too few impostor pairs"
+            text = "too few impostor pairs"
             if point is not None:
                 low, high = self._interval(point)
-                told = (
+                text = (
                     f"{percent(point.tar)} % ({percent(low)} to {percent(high)} %) from "
                     f"{point.threshold:.4f} on; {counted(point.false_accepts, 'false accept')}"
                 )
-            yield f"{name:<12}{far:g}: {told}"
+            yield f"{name:<12}{far:g}: {text}"
             name = ""
 
     def _interval(self, point: OperatingPoint) -> tuple[float, float]:

@@ -158,20 +158,20 @@ class SearchResult:
     def _line(self, name: str) -> str:
         metrics = self.galleries[name].metrics
         people, strangers = metrics.cmc.people, int((~metrics.searches.mated).sum())
-        told = [f"rank {rank} {_percent(metrics.cmc.at(rank))}" for rank in RANKS]
-        told += [
+        parts = [f"rank {rank} {_percent(metrics.cmc.at(rank))}" for rank in RANKS]
+        parts += [
             f"TPIR {_percent(None if point is None else point.tpir)} at FPIR {fpir:g}"
             for fpir, point in metrics.tpir_at_fpir.items()
         ]
         return (
-            f"{name:<12}{', '.join(told)}; {metrics.cmc.mated:,} mated probes and {strangers:,} of strangers "
-            f"among {people:,} people"
+            f"{name:<12}{', '.join(parts)}; {metrics.cmc.mated:,} mated probes and {strangers:,} of "
+            f"strangers among {people:,} people"
         )
 
     def _mean_line(self) -> str:
-        told: Iterator[str] = (f"rank {rank} {_percent(self.mean_at_rank(rank))}" for rank in RANKS)
+        parts: Iterator[str] = (f"rank {rank} {_percent(self.mean_at_rank(rank))}" for rank in RANKS)
         open_set = (f"TPIR {_percent(self.mean_at_fpir(fpir))} at FPIR {fpir:g}" for fpir in TARGET_FPIRS)
-        return f"{'mean':<12}{', '.join([*told, *open_set])}"
+        return f"{'mean':<12}{', '.join([*parts, *open_set])}"
 
 
 def _percent(rate: float | None) -> str:

@@ -147,8 +147,8 @@ def _teacher_lines(training: TrainingRun) -> list[tuple[str, str]]:
         return []
     photos, seconds, megabytes = teacher.rehearse(sampled=_SAMPLED_PHOTOS)
     folder, begins = teacher.path.parent, f"{photos:,} photos to embed first: {duration(seconds)}"
-    told = f"{begins}, {megabytes:,.0f} MB in" if photos else f"all is stored, {megabytes:,.0f} MB in"
-    return [("teacher", f"{told} {folder}, and as much memory besides")]
+    text = f"{begins}, {megabytes:,.0f} MB in" if photos else f"all is stored, {megabytes:,.0f} MB in"
+    return [("teacher", f"{text} {folder}, and as much memory besides")]
 
 
 def _total_text(steps: int, pace: Pace, checks: list[_Verification]) -> str:

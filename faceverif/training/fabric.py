@@ -131,14 +131,14 @@ def refuse_other_launchers() -> None:
     if "WORLD_SIZE" in os.environ:
         return
     for launcher, names in _OTHER_LAUNCHERS.items():
-        told = next((os.environ[name] for name in names if os.environ.get(name, "").isdecimal()), "1")
-        if int(told) > 1:
+        count = next((os.environ[name] for name in names if os.environ.get(name, "").isdecimal()), "1")
+        if int(count) > 1:
             raise InputError(
                 launcher.split()[0],
                 "must start one torchrun per machine, which starts the processes of a training",
-                got=f"{told} processes, each of which would train alone",
-                fix=f"For one process: {launcher} {_command()}. For {told} on one machine: {launcher} "
-                f"torchrun --standalone --nproc-per-node={told} -m -- {_command()}",
+                got=f"{count} processes, each of which would train alone",
+                fix=f"For one process: {launcher} {_command()}. For {count} on one machine: {launcher} "
+                f"torchrun --standalone --nproc-per-node={count} -m -- {_command()}",
             )
 
 

@@ -246,8 +246,8 @@ def remove_others(folder: Path, about: dict[str, str | bool]) -> None:
     _refuse_foreign(folder)
     if folder.is_dir() and any(folder.iterdir()):
         differs = [spoken for key, spoken in _SPOKEN.items() if begun.get(key) != about[key]]
-        told = " and ".join(differs) or "another version"
-        say(f"replacing the embeddings in {folder}, which are of {told}")
+        origin = " and ".join(differs) or "another version"
+        say(f"replacing the embeddings in {folder}, which are of {origin}")
         shutil.rmtree(folder)
 
 

@@ -142,7 +142,7 @@ def roc_panel(rocs: Mapping[str, Roc], *, styles: Mapping[str, LineStyle]) -> Pa
     axes.yaxis.set_major_formatter(PERCENT)
     axes.set(title="ROC", ylabel="true accept rate")
     _name_lines(axes, rocs)
-    return Panel("roc", figure, _roc_told(rocs), marks)
+    return Panel("roc", figure, _roc_text(rocs), marks)
 
 
 def det_panel(rocs: Mapping[str, Roc], *, styles: Mapping[str, LineStyle]) -> Panel:
@@ -179,18 +179,18 @@ def scores_panel(pairs: ScoredPairs) -> Panel:
         axes.stairs(share, bins, fill=True, color=colour, alpha=0.35, label=name)
         axes.stairs(share, bins, color=colour, linewidth=1.2)
         medians.append(f"{name} have a median of {np.median(pairs.scores[kind]):.3f}")
-    told = f"Histogram of the scores: {medians[0]}, {medians[1]}"
+    text = f"Histogram of the scores: {medians[0]}, {medians[1]}"
     if len(pairs.thresholds):
         middle = float(pairs.thresholds.mean())
         axes.axvspan(pairs.thresholds.min(), pairs.thresholds.max(), color=INK, alpha=0.15, linewidth=0)
         axes.axvline(middle, color=INK, linewidth=1, label=f"threshold {middle:.3f}")
-        told += f"; the threshold is {middle:.3f}"
+        text += f"; the threshold is {middle:.3f}"
     axes.margins(x=0.01)
     axes.set_ylim(bottom=0)
     axes.yaxis.set_major_formatter(PERCENT)
     axes.set(title="Scores", xlabel=f"{pairs.similarity} similarity", ylabel="share of the pairs")
     legend_below(figure)
-    return Panel("scores", figure, f"{told}.")
+    return Panel("scores", figure, f"{text}.")
 
 
 def _dot_eer(axes: Axes, roc: Roc, style: LineStyle, *, at: tuple[float, float], up: str) -> None:
@@ -211,9 +211,9 @@ def _name_lines(axes: Axes, rocs: Mapping[str, Roc]) -> None:
     axes.legend([], [], title=f"EER {_eer_text(roc)}", loc="best", frameon=False)
 
 
-def _roc_told(rocs: Mapping[str, Roc]) -> str:
+def _roc_text(rocs: Mapping[str, Roc]) -> str:
     """The curves in numbers: TAR at one, ten ... false accepts in a hundred, and the equal error rate."""
-    told = []
+    parts = []
     for model, roc in rocs.items():
         points = []
         for far in (0.1, 0.01, 0.001):
@@ -223,8 +223,8 @@ def _roc_told(rocs: Mapping[str, Roc]) -> str:
                 )
                 points.append(f"{percent(float(roc.tar[index - 1]))} % at FAR {100 * far:g} %")
         rates = f"true accept rate {', '.join(points)}; " if points else ""
-        told.append(f"{model + ': ' if model else ''}{rates}equal error rate {_eer_text(roc)}")
-    return f"ROC, true over false accept rate. {'. '.join(told)}."
+        parts.append(f"{model + ': ' if model else ''}{rates}equal error rate {_eer_text(roc)}")
+    return f"ROC, true over false accept rate. {'. '.join(parts)}."
 
 
 def _eer_text(roc: Roc) -> str:

@@ -44,7 +44,7 @@ class VerificationOptions:
         subtract_mean: subtract, for each fold, the mean embedding of all other folds' photos.
         fit: aligned training photos to fit PCA and Mahalanobis distance on; None: the cosine.
         allow_partial: run the pairs that are there of a protocol that is not whole, and say so everywhere.
-        groups: columns by whose values the error rates are told apart: see `find_groupings`.
+        groups: columns by whose values the error rates are split: see `find_groupings`.
         attributes: a file with more such columns; None: none.
         quality: measure the errors over discarded pairs of low quality.
         far: false accept rate of all pairs whose threshold these errors are measured at; None: `chosen_far`.

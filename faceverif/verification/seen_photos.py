@@ -35,8 +35,8 @@ def remember_photos(
     if file.exists():
         return
     seen = fingerprints(dataset, rows)
-    if earlier is not None and (told := _remembered(earlier)) is not None:
-        seen = np.union1d(seen, told)
+    if earlier is not None and (remembered := _remembered(earlier)) is not None:
+        seen = np.union1d(seen, remembered)
     make_folder(run, option="--run")
     with written_whole(file) as unfinished, unfinished.open("wb") as stream:
         np.save(stream, np.unique(seen))
@@ -65,8 +65,8 @@ def seen_warning(
 ) -> str | None:
     """A warning where a model was trained on the photos on which it is measured.
 
-    Beside its model a run keeps which photos it was trained on: they are told in any data set. Of a model
-    without that, as after an export, only the data set as a whole is known.
+    Beside its model a run keeps which photos it was trained on: they are recognised in any data set. Of a
+    model without that, as after an export, only the data set as a whole is known.
 
     Args:
         embedder: the model.
@@ -110,7 +110,7 @@ def fingerprints(dataset: AlignedDataset, rows: NDArray[np.int64]) -> NDArray[np
 def _remembered(run: Path) -> NDArray[np.uint64] | None:
     """What `remember_photos` wrote; None where there is nothing, as in runs of earlier versions."""
     try:
-        told = np.load(run / TRAINING_PHOTOS_NAME, allow_pickle=False)
+        numbers = np.load(run / TRAINING_PHOTOS_NAME, allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return None
-    return told if told.dtype == np.uint64 and told.ndim == 1 else None
+    return numbers if numbers.dtype == np.uint64 and numbers.ndim == 1 else None

@@ -10,7 +10,7 @@ from pathlib import Path
 from data_prep.dataset.manifest import AlignedDataset
 from data_prep.errors import InputError
 from data_prep.printed_command import printed_command
-from data_prep.protocols import VerificationProtocol, names_any, pairs_within, with_repeats_told
+from data_prep.protocols import VerificationProtocol, names_any, pairs_within, with_repeats_counted
 from data_prep.protocols.benchmarks import BENCHMARKS, PHOTOS_OF
 from data_prep.protocols.photo_sets import as_talfw
 from data_prep.protocols.spelling import letters
@@ -120,5 +120,5 @@ def _planned(lists: Sequence[SuiteList], dataset: AlignedDataset, *, allow_parti
             fix="Remove the one not meant." if fitting else "Align the photos that they name.",
         )
     [(_, protocol)] = fitting
-    protocol = with_repeats_told(pairs_within(protocol, dataset) if allow_partial else protocol, dataset)
+    protocol = with_repeats_counted(pairs_within(protocol, dataset) if allow_partial else protocol, dataset)
     return Planned(protocol, dataset, PairPhotos.of(protocol, dataset))

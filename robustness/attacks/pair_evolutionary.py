@@ -39,7 +39,7 @@ class PairEvolutionary(PairAttack):
     Args:
         goal: what the attack is for.
         accept_from: the verification accepts a pair from this cosine on.
-        queries: decisions that are told of each pair, at most.
+        queries: decisions that the attacker may ask about each pair, at most.
     """
 
     section = EvolutionaryConfig

@@ -20,7 +20,7 @@ class PairSquare(PairAttack):
 
     Args:
         goal: what the attack is for.
-        queries: similarities that are told of each pair, at most.
+        queries: similarities that the attacker may ask about each pair, at most.
         accept_from: the verification accepts a pair from this cosine on. The attack stops where the decision
             is as wanted; None: it uses all queries.
     """

@@ -66,7 +66,7 @@ def sweep_panels(rows: Sequence[Row], styles: Mapping[str, LineStyle], *, rate: 
         axes.set_xticks(list(places.values()), [f"{epsilon:.2g}" for epsilon in places])
         if len(places) > _LEVEL_TICKS:
             axes.tick_params("x", labelrotation=40)
-        panels.append(replace(panel, alt=_sweep_told(title, by_model, of_row)))
+        panels.append(replace(panel, alt=_sweep_text(title, by_model, of_row)))
     return panels
 
 
@@ -90,8 +90,8 @@ def escapes_panels(rows: Sequence[Row], *, rate: float, models: Sequence[str]) -
         ]
         panel = lines_panel(model, model, lines, across=f"epsilon ({rows[0].norm})", rates=True)
         panel.figure.axes[0].set_ylim(-0.03, 1.03)
-        told = _sweep_told(f"Undetected success on {model}", by_label, lambda row: row.undetected[rate])
-        panels.append(replace(panel, alt=told))
+        text = _sweep_text(f"Undetected success on {model}", by_label, lambda row: row.undetected[rate])
+        panels.append(replace(panel, alt=text))
     return panels
 
 
@@ -109,12 +109,12 @@ def _line(
     return Line(name, across, [each.mean for each in spreads], style, marker="o", low=lows, high=highs)
 
 
-def _sweep_told(title: str, by_model: Mapping[str, Sequence[Row]], of_row: Callable[[Row], Spread]) -> str:
-    told = (
+def _sweep_text(title: str, by_model: Mapping[str, Sequence[Row]], of_row: Callable[[Row], Spread]) -> str:
+    parts = (
         f"{model}: " + ", ".join(f"{100 * of_row(row).mean:.1f} % at {row.epsilon:.3g}" for row in rows)
         for model, rows in by_model.items()
     )
-    return f"{title} over epsilon. {'; '.join(told)}."
+    return f"{title} over epsilon. {'; '.join(parts)}."
 
 
 def curves_panels(
@@ -130,7 +130,7 @@ def curves_panels(
     roc_figure, roc_axes = new_panel()
     det_figure, det_axes = new_panel()
     marks: list[Mark] = []
-    told = []
+    parts = []
     for model, its in scores.items():
         roc = clean_against_attacked(its.clean[detectors[model]], its.attacked[detectors[model]])
         point = equal_error_rate(roc)
@@ -146,7 +146,7 @@ def curves_panels(
         det_axes.step(far, frr, where="post", **styles[model], linewidth=1.6, label=label)
         dot = [max(point.far, left)], [max(point.frr, bottom)]
         det_axes.plot(*dot, "o", color=styles[model]["color"], markersize=4)
-        told.append(f"{model} {100 * point.equal_error:.1f} %")
+        parts.append(f"{model} {100 * point.equal_error:.1f} %")
     roc_axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle=(0, (4, 4)))
     roc_axes.set(title="ROC", xlabel="clean images rejected", ylabel="attacked images rejected")
     det_axes.set(title="DET", xlabel="clean images rejected", ylabel="attacked images accepted")
@@ -156,7 +156,7 @@ def curves_panels(
         axis.set_minor_formatter(NullFormatter())
     for figure in (roc_figure, det_figure):
         legend_below(figure)
-    rates = f"over the share of clean images rejected. Equal error rates: {', '.join(told)}."
+    rates = f"over the share of clean images rejected. Equal error rates: {', '.join(parts)}."
     return [
         Panel("roc", roc_figure, f"Share of attacked images rejected {rates}", marks),
         Panel("det", det_figure, f"Share of attacked images accepted {rates}"),
@@ -171,16 +171,16 @@ def queries_panel(scores: Mapping[str, TrialScores], styles: Mapping[str, LineSt
         styles: of every model, the same in all figures.
     """
     figure, axes = new_panel()
-    told = []
+    parts = []
     for model, its in scores.items():
         queries, share = success_over_queries(its)
         axes.step(queries, share, where="post", **styles[model], linewidth=1.6, label=model)
-        told.append(f"{model} {100 * share[-1]:.1f} % after {queries[-1]:,}")
+        parts.append(f"{model} {100 * share[-1]:.1f} % after {queries[-1]:,}")
     axes.set(title="Success over queries", xlabel="queries about each image", ylim=(-0.03, 1.03))
     axes.yaxis.set_major_formatter(PERCENT)
     axes.xaxis.set_major_locator(MaxNLocator(4))
     legend_below(figure)
-    return Panel("", figure, f"Success over the queries about each image: {'; '.join(told)}.")
+    return Panel("", figure, f"Success over the queries about each image: {'; '.join(parts)}.")
 
 
 def success_over_queries(scores: TrialScores) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -223,8 +223,8 @@ def histogram_panels(
         axes.xaxis.set_major_locator(MaxNLocator(4))
         axes.margins(x=0.01)
         legend_below(figure)
-        told = f"Scores of {detector} for {model}: {medians}; thresholds {_listed(thresholds)}."
-        panels.append(Panel(model, figure, told))
+        text = f"Scores of {detector} for {model}: {medians}; thresholds {_listed(thresholds)}."
+        panels.append(Panel(model, figure, text))
     return panels
 
 
@@ -256,14 +256,14 @@ def _draw_histograms(
     colour: str,
 ) -> str:
     """Draw both in one pair of axes; returns their medians in words."""
-    told = []
+    parts = []
     for side, its, label in ((clean, AXIS, "clean"), (attacked, colour, "attacked")):
         share = np.histogram(np.clip(side, bins[0], bins[-1]), bins)[0] / len(side)
         axes.stairs(share, bins, fill=True, color=its, alpha=0.35, label=label)
         axes.stairs(share, bins, color=its, linewidth=1.1)
-        told.append(f"{label} images have a median of {np.median(side):.3g}")
+        parts.append(f"{label} images have a median of {np.median(side):.3g}")
     axes.yaxis.set_major_formatter(PERCENT)
-    return ", ".join(told)
+    return ", ".join(parts)
 
 
 def _listed(numbers: Sequence[float]) -> str:

@@ -218,8 +218,8 @@ def _detector_known_helps(findings: Sequence[Finding]) -> tuple[Verdict, str]:
     missing = "attacks that know the detector and others"
     found = []
     for rate in sorted({_rate(finding) for finding in aware}):
-        told = [finding for finding in aware if _rate(finding) == rate]
-        verdict, text = _at_least(told, others, missing=missing, reached=partial(_undetected, rate=rate))
+        at_rate = [finding for finding in aware if _rate(finding) == rate]
+        verdict, text = _at_least(at_rate, others, missing=missing, reached=partial(_undetected, rate=rate))
         if verdict != "not run":
             found.append((verdict, f"at {100 * rate:g} % false rejections, {text}"))
     if not found:

@@ -186,8 +186,8 @@ def write_rejection_report(
 
 def _part(config: RejectionConfig, goal: PairGoal | None, findings: Sequence[Finding], out: Path) -> Part:
     """What has finished of the closed set, or of one goal on pairs."""
-    told = [finding for finding in findings if finding.trial.goal == goal]
-    mine = [finding for finding in told if finding.attackable]
+    of_goal = [finding for finding in findings if finding.trial.goal == goal]
+    mine = [finding for finding in of_goal if finding.attackable]
     attacks = config.attacks if goal is None else config.pair_attacks
     largest = {attack.called: headline_epsilon(attack.called, mine) for attack in attacks}
     sections = [
@@ -210,7 +210,7 @@ def _part(config: RejectionConfig, goal: PairGoal | None, findings: Sequence[Fin
         goal=goal,
         sections=sections,
         escapes=_escapes(rows, goal, config, out),
-        headlines={each.model: each.text for each in headlines(told, rate=max(config.rates))},
+        headlines={each.model: each.text for each in headlines(of_goal, rate=max(config.rates))},
         worst_cases=worst_cases(mine, rate=max(config.rates)),
         worst_rows=worst_rows(rows, rate=max(config.rates)),
         summary=summary,

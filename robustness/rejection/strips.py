@@ -58,13 +58,13 @@ def _strip(
                 _write_below(axes, *texts[row][column], at=(column + _IMAGE / 2, top + _ROW))
     axes.set(xlim=(0, _COLUMNS), ylim=(sum(heights) + _NAME * len(rows), 0))
     axes.set_axis_off()
-    told = "; ".join(
+    described = "; ".join(
         f"{row}: "
         + ", ".join(f"{line}, score {score}{' rejected' if gone else ''}" for line, score, gone in lines)
         for row, lines in texts.items()
     )
     count = len(next(iter(rows.values())))
-    return Panel(name, figure, f"{counted(count, 'image')}, rows {', '.join(rows)}. {told}.")
+    return Panel(name, figure, f"{counted(count, 'image')}, rows {', '.join(rows)}. {described}.")
 
 
 def _write_below(axes: Axes, line: str, score: str, rejected: bool, *, at: tuple[float, float]) -> None:

@@ -118,7 +118,7 @@ def _faults(config: RejectionConfig, each: Prospect) -> Iterator[InputError]:
 
 
 def _as_one(faults: list[InputError]) -> InputError:
-    """All faults in one line; those of several trainings that break the same rule are told once."""
+    """All faults in one line; those of several trainings that break the same rule are reported once."""
     alike: dict[tuple[str, str, str], list[str]] = {}
     for fault in faults:
         got = alike.setdefault((fault.field, fault.rule, fault.fix), [])

@@ -12,7 +12,7 @@ from data_prep.check import check
 from data_prep.dataset.manifest import AlignedDataset, header_for, write_manifest
 from data_prep.errors import InputError
 from data_prep.protocols import VerificationProtocol, protocol_on
-from data_prep.protocols.repeated_pairs import with_repeats_told
+from data_prep.protocols.repeated_pairs import with_repeats_counted
 
 ROWS = ["a/1,a/2,1", "a/1,b/1,0", "b/1,b/2,1", "a/2,b/2,0", "c/1,c/2,1", "a/1,c/1,0"]
 
@@ -78,4 +78,4 @@ def test_a_list_without_lines_names_the_pairs(dataset: AlignedDataset) -> None:
         "mine", ("a/1", "a/2"), ("a/2", "a/1"), np.array([True, False]), np.array([0, 0]), (0,), "", "", ""
     )
     with pytest.raises(InputError, match="the same person in pair 1 and different people in pair 2"):
-        with_repeats_told(protocol, dataset)
+        with_repeats_counted(protocol, dataset)

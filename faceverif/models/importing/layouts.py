@@ -1,6 +1,6 @@
 """How published face networks name their layers, and which of our backbones each of them is.
 
-Every layout is told by its keys and shapes. Sources: InsightFace, recognition/arcface_torch/backbones
+Every layout is recognised by its keys and shapes. Sources: InsightFace, recognition/arcface_torch/backbones
 (iresnet.py, mobilefacenet.py); AdaFace, net.py; CVLface, models/iresnet; MagFace, models/iresnet.py;
 facenet-pytorch, models/inception_resnet_v1.py.
 """
@@ -149,7 +149,7 @@ def recognise(tensors: State) -> Recognised | None:
 
 
 def may_be_network(tensors: State) -> bool:
-    """Whether tensors have the names by which a published network is told; raises as `recognise` does."""
+    """Whether tensors have the names of a published network; raises as `recognise` does."""
     return any(_prefix_of(layout.markers, tensors) is not None for layout in LAYOUTS)
 
 
@@ -258,7 +258,9 @@ def _with_our_norms(state: dict[str, Tensor], *, eps: float) -> dict[str, Tensor
         state[key] = state[key] + (eps - _NORM_EPS)
     length = state["embed.2.weight"].shape[:1]
     if any(key not in state or state[key].shape != length for key in _AFFINE_END):
-        return state  # there is no scale, or the file is no whole network, which is told where it fills ours
+        return (
+            state  # there is no scale, or the file is no whole network, which is reported where it fills ours
+        )
     scale, offset = state.pop("embed.3.weight"), state.pop("embed.3.bias")
     spread = (state["embed.3.running_var"] + _NORM_EPS).sqrt()
     if (scale == 1).all():

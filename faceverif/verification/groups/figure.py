@@ -46,11 +46,11 @@ def _panel(facts: Mapping[str, Any], kind: str, overall: float, colour: str, nam
     axes.xaxis.set_major_formatter(PERCENT)
     words = kind.replace("_", " ").replace("non match", "non-match")
     axes.set(title=f"{words.capitalize()} rate", xlabel="dashed: all pairs; hollow: too few pairs")
-    told = "; ".join(f"{row['group']} {_rate(row[kind])}" for row in rows)
+    rates = "; ".join(f"{row['group']} {_rate(row[kind])}" for row in rows)
     return Panel(
         name,
         figure,
-        f"{words.capitalize()} rate by {facts['column']}: {told}; all pairs {rate_text(overall)}.",
+        f"{words.capitalize()} rate by {facts['column']}: {rates}; all pairs {rate_text(overall)}.",
     )
 
 

@@ -138,13 +138,13 @@ class GroupRates:
     @property
     def warnings(self) -> list[str]:
         """Groups that are too small to be compared, in words."""
-        told = []
+        notes = []
         for kind, words, pairs in _RATES:
             small = [row for row in self.rows if row.kind == "group" and not getattr(row, kind).resolved]
             if small:
                 names = few([f"{row.group} ({getattr(row, kind).pairs:,})" for row in small])
-                told.append(f"too few {pairs} pairs to compare the {words} rate: {names}")
-        return told
+                notes.append(f"too few {pairs} pairs to compare the {words} rate: {names}")
+        return notes
 
     def as_json(self) -> dict[str, Any]:
         """All of it, JSON-able; rates are fractions."""
@@ -180,7 +180,7 @@ class GroupRates:
     def lines(self) -> list[str]:
         """For a terminal."""
         wide = max(len(row.group) for row in self.rows)
-        told = [
+        lines = [
             f"by {self.grouping.column} (from {self.grouping.origin}), at threshold "
             f"{self.point.threshold:.4f}, FAR {self.target:g} of all pairs",
             *(
@@ -190,8 +190,8 @@ class GroupRates:
             ),
         ]
         for kind, ratio in (("match", self.false_match_ratio), ("non-match", self.false_non_match_ratio)):
-            told.append(f"  largest ratio of false {kind} rates: {ratio.text if ratio else 'not resolved'}")
-        return told + [f"  warning: {warning}" for warning in self.warnings]
+            lines.append(f"  largest ratio of false {kind} rates: {ratio.text if ratio else 'not resolved'}")
+        return lines + [f"  warning: {warning}" for warning in self.warnings]
 
 
 def group_rates(

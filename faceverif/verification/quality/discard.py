@@ -2,8 +2,8 @@
 
 Grother & Tabassi (2007), "Performance of biometric quality measures", and ISO/IEC 29794-1: the threshold is
 fixed on all pairs; genuine pairs are discarded in the order of the lower quality of their two photos, and the
-false non-match rate of the rest is told. Curves are steps, and pairs of one quality are discarded together
-(Schlett et al. 2023).
+false non-match rate of the rest is reported. Curves are steps, and pairs of one quality are discarded
+together (Schlett et al. 2023).
 """
 
 from __future__ import annotations
@@ -147,21 +147,21 @@ class DiscardReport:
 
     def lines(self) -> list[str]:
         """For a terminal."""
-        told = [
+        lines = [
             f"error versus discard, at threshold {self.point.threshold:.4f}, FAR {self.target:g} of all "
             f"pairs: {self.point.false_rejects:,} of {self.genuine:,} genuine pairs are false non-matches"
         ]
         wide = max(map(len, [*self.curves, "ideal"]))
         for name, curve in self.curves.items():
             left = (f"{rate_text(curve.rate_at(share))} at {100 * share:g} %" for share in SHARES[1:])
-            told.append(f"  {name:<{wide}}  {', '.join(left)} discarded; area {rate_text(curve.area())}")
+            lines.append(f"  {name:<{wide}}  {', '.join(left)} discarded; area {rate_text(curve.area())}")
         ideal = ideal_curve(self.genuine, self.point.false_rejects).area()
-        told.append(
+        lines.append(
             f"  {'ideal':<{wide}}  area {rate_text(ideal)}; none discarded {rate_text(self.point.frr)}"
         )
         if not self.curves:
-            return [*told, "  no measure is known of any genuine pair"]
-        return told + [f"  {name}: not known of any genuine pair" for name in self.missing]
+            return [*lines, "  no measure is known of any genuine pair"]
+        return lines + [f"  {name}: not known of any genuine pair" for name in self.missing]
 
 
 def discard_report(

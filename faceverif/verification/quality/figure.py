@@ -29,12 +29,12 @@ def discard_panel(facts: Mapping[str, Any]) -> Panel:
     axes.yaxis.set_major_formatter(PERCENT)
     axes.set(title="Error versus discard", xlabel="genuine pairs discarded", ylabel="false non-match rate")
     legend_below(figure)
-    told = "; ".join(
+    rates = "; ".join(
         f"{each['measure']} {rate_text(each['rate_at']['0'])} to {rate_text(each['rate_at']['0.2'])}"
         for each in facts["measures"]
     )
     text = (
         "False non-match rate while the 20 % of genuine pairs of lowest quality are discarded: "
-        f"{told or 'no measure is known of any of them'}."
+        f"{rates or 'no measure is known of any of them'}."
     )
     return Panel("error-versus-discard", figure, text)
