@@ -11,7 +11,7 @@ import typer
 from data_prep.device import choose_device
 from data_prep.errors import InputError
 from faceverif.cli.checks import exists, made_by
-from faceverif.cli.options import Device, FolderOfModel, OutDir
+from faceverif.cli.options import Device, FolderOfRun, OutDir
 
 # What is not given is None until it is known to belong to the norm.
 _EPSILONS, _NOISE, _SAMPLES, _CONFIDENCE = (0.1, 0.3), 0.25, 1000, 0.999
@@ -64,7 +64,7 @@ Threshold = Annotated[
 
 
 def certify(
-    model: FolderOfModel,
+    model: FolderOfRun,
     out: OutDir,
     norm: NormOfChanges = "l2",
     epsilon: Epsilons = None,

@@ -40,37 +40,40 @@ def made_by(command: str) -> Callable[[typer.CallbackParam, Paths], Paths]:
 
 
 def one_model(parameter: typer.CallbackParam, value: list[Path] | None) -> list[Path] | None:
-    """At most one model is named; returned as by `names_model`."""
-    if value and len(value) > 1:
-        raise InputError(
-            _named(parameter),
-            "must name one model",
-            got=" and ".join(map(str, value)),
-            fix="Leave one of them.",
-        )
+    """At most one face model is named; returned as by `names_model`."""
+    _refuse_several(parameter, value)
     return some_models(parameter, value)
 
 
 def some_models(parameter: typer.CallbackParam, value: list[Path] | None) -> list[Path] | None:
-    """Any number of models."""
+    """Any number of face models."""
     return value and [names_model(parameter, model) for model in value]
 
 
 def one_model_folder(parameter: typer.CallbackParam, value: list[Path] | None) -> list[Path] | None:
     """As `one_model`, for commands that need gradients or classes: no .onnx file."""
-    from faceverif.models.location import refuse_onnx
+    return some_models(parameter, one_run_folder(parameter, value))
 
-    named = one_model(parameter, value)
+
+def one_run_folder(parameter: typer.CallbackParam, value: list[Path] | None) -> list[Path] | None:
+    """As `one_model_folder`, and an image classifier may lie there too."""
+    from faceverif.models.location import named_model, refuse_onnx
+
+    _refuse_several(parameter, value)
+    named = value and [named_model(model, field=_named(parameter)) for model in value]
     for model in named or []:
         refuse_onnx(model, field=_named(parameter))
     return named
 
 
 def names_model(parameter: typer.CallbackParam, value: OnePath) -> OnePath:
-    """Where a model lies, if it is given. Of its file the folder is taken; guard and thresholds lie there."""
-    from faceverif.models.location import named_model
+    """Where a face model lies, if it is given. Of its file the folder: guard and thresholds lie there."""
+    from faceverif.models.location import named_model, refuse_other_kind
 
-    return value if value is None else named_model(value, field=_named(parameter))
+    if value is None:
+        return value
+    refuse_other_kind(value, field=_named(parameter))
+    return named_model(value, field=_named(parameter))
 
 
 def is_repository(parameter: typer.CallbackParam, value: str) -> str:
@@ -180,6 +183,12 @@ def _checked(parameter: typer.CallbackParam, value: Paths, *, made_by: str) -> P
         for path in given:
             require_path(path, field=_named(parameter), made_by=made_by)
     return value
+
+
+def _refuse_several(parameter: typer.CallbackParam, models: list[Path] | None) -> None:
+    if models and len(models) > 1:
+        got = " and ".join(map(str, models))
+        raise InputError(_named(parameter), "must name one model", got=got, fix="Leave one of them.")
 
 
 def _named(parameter: typer.CallbackParam) -> str:

@@ -18,6 +18,7 @@ from faceverif.cli.checks import (
     made_by,
     one_model,
     one_model_folder,
+    one_run_folder,
 )
 from faceverif.template_matching.options import Pooling
 
@@ -47,6 +48,16 @@ FolderOfModel = Annotated[
         callback=one_model_folder,
         metavar="<path>",
         help="Folder of a run or of an imported model; an .onnx file must be imported first.",
+    ),
+]
+FolderOfRun = Annotated[
+    list[Path],
+    typer.Option(
+        *_MODEL_NAMES,
+        callback=one_run_folder,
+        metavar="<path>",
+        help="Folder of a run, of faces or of classes, or of an imported model; an .onnx file must be "
+        "imported first.",
     ),
 ]
 OutDir = Annotated[Path, typer.Option("--out", callback=can_be_folder, help="Folder for the results.")]

@@ -7,6 +7,8 @@ import zipfile
 from pathlib import Path
 from typing import Literal
 
+from safetensors import SafetensorError, safe_open
+
 from data_prep.errors import DAMAGE, InputError
 
 Form = Literal["checkpoint", "onnx", "safetensors"]
@@ -41,6 +43,15 @@ def form_of(file: Path) -> Form:
     if _ONNX.match(head) or file.suffix.lower() == ".onnx":
         return "onnx"
     return "safetensors" if file.suffix.lower() == ".safetensors" else "checkpoint"
+
+
+def kinds_in(file: Path) -> set[str]:
+    """What a .safetensors file says that it holds, by its header; empty where it is none or says nothing."""
+    try:
+        with safe_open(file, framework="np") as content:
+            return set(content.metadata() or {})
+    except (SafetensorError, OSError):
+        return set()
 
 
 def refuse_no_model(file: Path, *, field: str) -> None:

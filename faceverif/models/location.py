@@ -7,9 +7,11 @@ from pathlib import Path
 from data_prep.errors import InputError
 from data_prep.printed_command import printed_command
 from faceverif.config.paths import how_to_finish, require_path
+from faceverif.models.first_bytes import kinds_in
 
 MODEL_NAME = "model.safetensors"
 MODEL_OPTION = "--model"
+FACE_MODEL = "faceverif.model"  # what the header of a face model's file says that it holds
 
 # The model of the package: a folder like that of any other, with its calibration and its card.
 SHIPPED = Path(__file__).parent / "shipped"
@@ -70,6 +72,26 @@ def named_model(model: Path, *, field: str = MODEL_OPTION) -> Path:
     """
     file = model_file_of(model, field=field)
     return file if is_onnx(file) else file.parent
+
+
+def refuse_other_kind(model: Path, *, field: str = MODEL_OPTION) -> None:
+    """Stop where a model's file says that it holds another one of ours; whether it is whole, is asked later.
+
+    Args:
+        model, field: as for `model_file_of`.
+
+    Raises:
+        InputError: no face model, such as an image classifier.
+    """
+    file = model_file_of(model, field=field)
+    others = sorted(kind for kind in kinds_in(file) - {FACE_MODEL} if kind.startswith("faceverif."))
+    if others:
+        raise InputError(
+            field,
+            "must be a face model",
+            got=f"{file}, which holds another kind of thing: {', '.join(others)}",
+            fix=f"Name a folder that `{_MAKES_MODELS}` filled.",
+        )
 
 
 def refuse_onnx(model: Path, *, field: str = MODEL_OPTION) -> None:

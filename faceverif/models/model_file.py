@@ -18,10 +18,10 @@ from torch import Tensor, nn
 from faceverif.backbones import build_backbone
 from faceverif.config.backbones import BackboneConfig
 from faceverif.models.embedder import Embedder, PreprocessingSpec
-from faceverif.models.location import MODEL_NAME, MODEL_OPTION
+from faceverif.models.location import FACE_MODEL, MODEL_NAME, MODEL_OPTION
 from faceverif.models.sealed_tensors import UNSEALED, ModelFormat, tensors_sha256
 
-_FILES = ModelFormat("faceverif.model", command="faceverif train", run="training run")
+_FILES = ModelFormat(FACE_MODEL, command="faceverif train", run="training run")
 _SPECS = TypeAdapter(PreprocessingSpec)
 # Crops that are embedded at a time. On a CPU their features stay in its cache, which is 1.7 times as fast as
 # 128; elsewhere they fit the memory, however many crops a call brings.

@@ -23,7 +23,7 @@ from data_prep.atomic import written_whole
 from data_prep.errors import DAMAGE, InputError, first_line
 from data_prep.system_errors import system_trouble
 from faceverif.config.paths import how_to_finish
-from faceverif.models.first_bytes import refuse_no_model
+from faceverif.models.first_bytes import kinds_in, refuse_no_model
 from faceverif.models.location import MODEL_OPTION
 
 UNSEALED = "not checked: an earlier version wrote the file, without a hash"
@@ -70,11 +70,7 @@ class ModelFormat:
 
     def wrote(self, path: Path) -> bool:
         """Whether a file is of this kind, recognised by its header."""
-        try:
-            with safe_open(path, framework="pt") as file:
-                return self.metadata_key in (file.metadata() or {})
-        except (SafetensorError, OSError):
-            return False
+        return self.metadata_key in kinds_in(path)
 
     def write(self, path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
         """Write a file whole or not at all, with its seal.

@@ -7,9 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
-from faceverif.cli.app import GROUPS, all_commands
+from faceverif.cli.app import GROUPS, all_commands, command_line
+
+Ended = tuple[int, str, str, list[str]]  # exit code, output, errors, heavy modules
 
 TABLE = """
 name: t
@@ -402,9 +406,12 @@ WRONG = [
 
 
 @pytest.fixture(scope="module")
-def ended(folder: Path) -> dict[str, tuple[int, str, str, list[str]]]:
+def ended(folder: Path) -> dict[str, Ended]:
     """What became of each command."""
-    commands = [command for command, _ in WRONG]
+    return end_of_each([command for command, _ in WRONG], folder)
+
+
+def end_of_each(commands: list[str], folder: Path) -> dict[str, Ended]:
     told = subprocess.run(
         [sys.executable, "-c", PROGRAM],
         cwd=folder,
@@ -418,7 +425,7 @@ def ended(folder: Path) -> dict[str, tuple[int, str, str, list[str]]]:
 
 @pytest.mark.parametrize(("command", "says"), WRONG)
 def test_what_is_wrong_is_said_before_anything_heavy_is_imported(
-    ended: dict[str, tuple[int, str, str, list[str]]], command: str, says: str
+    ended: dict[str, Ended], command: str, says: str
 ) -> None:
     code, output, errors, heavy = ended[command]
     assert (code, output, heavy) == (2, "", [])
@@ -431,7 +438,26 @@ def test_no_command_is_left_out() -> None:
     assert tried == all_commands().keys() - {"config list"}  # which takes nothing
 
 
-def test_nothing_was_written(folder: Path, ended: dict[str, tuple[int, str, str, list[str]]]) -> None:
+def test_an_image_classifier_is_no_face_model_to_any_command_that_takes_one(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    weights = {"weight": np.zeros(3, dtype=np.float32)}
+    save_file(weights, tmp_path / "run/model.safetensors", metadata={"faceverif.classifier": "{}"})
+    takes = [
+        words
+        for words in all_commands().keys() - {"certify", "synthesise"}  # take classifiers, and faces to draw
+        if " " not in words and any("--model" in each.opts for each in command_line().commands[words].params)
+    ]
+    assert {"compare", "verify", "serve", "export", "attack", "calibrate"} < set(takes)
+    commands = [
+        *(f"{words} --model run" for words in takes),
+        *("attack a.png --source run", "hub push run a/b", "data audit --model run"),
+    ]
+    for command, (code, _, errors, heavy) in end_of_each(commands, tmp_path).items():
+        assert "must be a face model; got run/model.safetensors, which holds another kind" in errors, command
+        assert (code, heavy) == (2, [])
+
+
+def test_nothing_was_written(folder: Path, ended: dict[str, Ended]) -> None:
     configs = {f"{name}.yaml" for name in ("run", "images", "table", "reject", "runs", "wrong")}
     names = configs | {
         "there",
