@@ -27,8 +27,8 @@ def test_the_linter_has_nothing_to_say() -> None:
     linter = shutil.which("hadolint", path=str(Path(sys.executable).parent))
     if linter is None:
         pytest.skip("no hadolint for this machine: it is in the extra dev")
-    told = subprocess.run([linter, str(ROOT / "Dockerfile")], capture_output=True, text=True, check=False)
-    assert (told.returncode, told.stdout) == (0, "")
+    finished = subprocess.run([linter, str(ROOT / "Dockerfile")], capture_output=True, text=True, check=False)
+    assert (finished.returncode, finished.stdout) == (0, "")
 
 
 def test_it_runs_as_a_user_without_rights_and_checks_its_health() -> None:

@@ -26,8 +26,8 @@ def test_the_processor_and_the_gpu_agree() -> None:
 )
 def test_a_share_is_of_the_cards_own_peak(monkeypatch: pytest.MonkeyPatch, card: str, peak: float) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: card)
-    told = BENCHMARK["share_of_peak"](peak * 1e12 / 2, torch.device("cuda:0"))
-    assert told.endswith(", 50.0 %")
+    text = BENCHMARK["share_of_peak"](peak * 1e12 / 2, torch.device("cuda:0"))
+    assert text.endswith(", 50.0 %")
 
 
 def test_a_measurement_that_fails_does_not_cost_the_others() -> None:

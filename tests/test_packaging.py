@@ -135,8 +135,8 @@ def test_the_wheel_runs_outside_the_checkout(built: Path, tmp_path: Path) -> Non
         command, few = [str(python), *words], {"OMP_NUM_THREADS": "1"}
         return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=few)
 
-    told = python_says("-m", "faceverif", "--version")
-    assert told.returncode == 0, told.stderr
+    finished = python_says("-m", "faceverif", "--version")
+    assert finished.returncode == 0, finished.stderr
     demo = python_says("-c", DEMO)
     assert demo.returncode == 0, demo.stderr
     assert str(packages) in demo.stdout

@@ -73,8 +73,8 @@ def calls(folder: Path) -> list[str]:
 
 
 def listed() -> dict[str, list[str]]:
-    told = subprocess.run([str(SCRIPT), "--list"], capture_output=True, text=True, check=True).stdout
-    lines = (line.split(": ", 1) for line in told.splitlines())
+    listing = subprocess.run([str(SCRIPT), "--list"], capture_output=True, text=True, check=True).stdout
+    lines = (line.split(": ", 1) for line in listing.splitlines())
     return {name: shlex.split(command) for name, command in lines}
 
 

@@ -79,11 +79,11 @@ def question_of(words: list[str]) -> dict[str, str]:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_results_of_two_questions_go_into_two_folders(page: Path) -> None:
-    told: dict[str, dict[str, str]] = {}
+    asked: dict[str, dict[str, str]] = {}
     for words in commands_of(page):
         if words[0] in ("verify", "rank") and "--out" in words:
             question = question_of(words)
-            assert told.setdefault(words[words.index("--out") + 1], question) == question
+            assert asked.setdefault(words[words.index("--out") + 1], question) == question
 
 
 def made_by(text: str) -> set[str]:

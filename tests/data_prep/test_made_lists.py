@@ -318,8 +318,8 @@ def test_the_group_of_each_pair_stands_in_the_list(tmp_path: Path) -> None:
     settings: dict[str, Any] = {"folds": 2, "pairs": 80, "seed": 0, "attributes": people}
     make_pair_list(data, path, within="sex", **settings)
     protocol = protocol_alone(path)
-    told = {(left[:3], sex) for left, sex in zip(protocol.left, protocol.columns["sex"], strict=True)}
-    assert told == {*((f"p{i:02d}", "fm"[i % 2]) for i in range(11)), ("p11", "")}
+    groups = {(left[:3], sex) for left, sex in zip(protocol.left, protocol.columns["sex"], strict=True)}
+    assert groups == {*((f"p{i:02d}", "fm"[i % 2]) for i in range(11)), ("p11", "")}
     assert Counter(protocol.columns["sex"][20:40]) == {"f": 10, "m": 10}  # the first fold's impostors
     assert "impostor pairs within one sex; seed 0" in protocol.reading
     with pytest.raises(InputError, match=r"--within: must name a column .* got age. There are: sex, left."):

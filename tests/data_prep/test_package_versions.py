@@ -50,5 +50,5 @@ def test_a_missing_package_stops_neither_alignment_nor_a_cluster(only: Path) -> 
 
 def test_a_package_that_only_one_node_has_is_a_difference() -> None:
     plain, gpu = {"onnxruntime": "1.31"}, {"onnxruntime-gpu": "1.31"}
-    told = "onnxruntime none instead of 1.31, onnxruntime-gpu 1.31 instead of none"
-    assert differences(plain, gpu) == told
+    text = "onnxruntime none instead of 1.31, onnxruntime-gpu 1.31 instead of none"
+    assert differences(plain, gpu) == text

@@ -1,4 +1,4 @@
-"""Every kind of source is told by what lies there, names its photos, and lets nothing out of its folder."""
+"""Every kind of source is recognised by its files, names its photos, and lets nothing out of its folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What fails while a worker process starts is told in its own words; only one that died is called dead."""
+"""What fails while a worker process starts is reported in its own words; only a dead one is called dead."""
 
 from __future__ import annotations
 

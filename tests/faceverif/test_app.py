@@ -113,11 +113,11 @@ def test_a_change_is_magnified_to_the_full_range_around_grey() -> None:
 def test_the_page_decides_as_the_command_does(
     photos: Photos, taken: dict[str, TakenPhoto], matcher: Matcher
 ) -> None:
-    told = Comparer.load(SHIPPED, far=0.01).compare(photos.first, photos.same)
+    compared = Comparer.load(SHIPPED, far=0.01).compare(photos.first, photos.same)
     similarity = float(matcher.embed(taken["first"].face.crop) @ matcher.embed(taken["same"].face.crop))
     decision = matcher.decide(similarity, matcher.usual_point)
-    assert decision.similarity == pytest.approx(told.similarity, abs=1e-5)
-    assert (decision.point, decision.same) == (told.point, told.same)
+    assert decision.similarity == pytest.approx(compared.similarity, abs=1e-5)
+    assert (decision.point, decision.same) == (compared.point, compared.same)
     page = answers.compared(session_of(taken["first"], taken["same"]), matcher, matcher.usual_point)
     assert "Same person" in page
     assert "95 % interval 0.940 to 1.064 %" in page
@@ -403,9 +403,9 @@ def test_a_visit_from_the_first_photo_to_the_attack(
     assert (given.faces, given.chosen) == (1, 0)
     assert visits.results("ann", 1)[0] != before
     assert "Give two photos" in visits.results("bob", 1)[0]
-    told = visits.attack("ann", goal="Not be recognised", method="FGSM, one step", levels=4, point=1)
-    assert "4 were allowed" in told
-    assert visits.results("ann", 1)[1] == told
+    page = visits.attack("ann", goal="Not be recognised", method="FGSM, one step", levels=4, point=1)
+    assert "4 were allowed" in page
+    assert visits.results("ann", 1)[1] == page
     assert visits.choose_face("ann", FIRST, 0) != ""
     assert "4 were allowed" not in visits.results("ann", 1)[1]  # it was another face
     assert "choose one of them" in visits.choose_face("ann", FIRST, 7)

@@ -83,8 +83,8 @@ class Visitor:
         asked = {"data": inputs, "fn_index": number, "session_hash": "visitor", "trigger_id": None}
         headers = {"Content-Type": "application/json"}
         assert self.ask("POST", "/gradio_api/queue/join", json.dumps(asked), headers)[0] == 200
-        _, told, _ = self.ask("GET", "/gradio_api/queue/data?session_hash=visitor")
-        for line in told.decode().splitlines():
+        _, events, _ = self.ask("GET", "/gradio_api/queue/data?session_hash=visitor")
+        for line in events.decode().splitlines():
             if "process_completed" in line:
                 answer = json.loads(line.removeprefix("data:"))
                 return answer["success"], str(answer["output"])
@@ -189,18 +189,18 @@ def test_an_upload_that_is_deleted_while_it_is_asked_for_is_an_answer(tmp_path: 
         await found(scope, receive, send)
 
     def asked() -> list[Message]:
-        told: list[Message] = []
+        messages: list[Message] = []
         scope = {"type": "http", "method": "GET", "path": f"/gradio_api/file={upload}", "headers": []}
 
         async def send(message: Message) -> None:
-            told.append(message)
+            messages.append(message)
 
         async def receive() -> Message:
             return {"type": "http.disconnect"}
 
         gate = Gate(gradio, uploads=Uploads(upload.parent), own_machine=False)
         asyncio.run(gate(scope, receive, send))
-        return told
+        return messages
 
     begin, body = asked()
     assert (begin["status"], body["body"]) == (200, b"photo")

@@ -90,13 +90,13 @@ def test_the_histogram_is_of_the_scored_pairs(tmp_path: Path) -> None:
 
 def test_a_file_of_an_earlier_version_has_no_histogram_and_a_wrong_one_is_refused(tmp_path: Path) -> None:
     path = write_calibration(tmp_path, result_on(tmp_path))
-    told = json.loads(path.read_text())
-    told["scores"]["impostor"][0] += 1
-    path.write_text(json.dumps(told))
+    content = json.loads(path.read_text())
+    content["scores"]["impostor"][0] += 1
+    path.write_text(json.dumps(content))
     with pytest.raises(InputError, match="must be as written"):
         load_calibration(tmp_path, model_sha256=pattern_embedder().sha256)
-    del told["scores"]
-    path.write_text(json.dumps(told))
+    del content["scores"]
+    path.write_text(json.dumps(content))
     assert load_calibration(tmp_path, model_sha256=pattern_embedder().sha256).scores is None
 
 

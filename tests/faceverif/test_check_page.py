@@ -12,7 +12,7 @@ from pages import check_page
 from faceverif.cli import main
 
 
-def told(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *words: object) -> str:
+def printed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *words: object) -> str:
     monkeypatch.setattr("sys.argv", ["faceverif", "data", "check", *map(str, words)])
     with pytest.raises(SystemExit) as ended:
         main()
@@ -28,7 +28,7 @@ def test_the_page_names_what_the_terminal_only_counts(
         place = photos / "ab"[number % 2] / f"{number}.jpg"
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(picture(number) if number < 2 else b"")
-    said = told(capsys, monkeypatch, photos, "--out", out)
+    said = printed(capsys, monkeypatch, photos, "--out", out)
     assert said.startswith("1 ")
     assert f"report: {out / 'report.html'}" in said
     [(line, names)] = json.loads((out / "summary.json").read_text())["numbers"]["problems"].items()
@@ -36,7 +36,7 @@ def test_the_page_names_what_the_terminal_only_counts(
     assert names == ["a/2.jpg", "a/4.jpg", "b/3.jpg", "b/5.jpg"]
     check_page(out / "report.html")
     assert "\n".join(names) in (out / "report.html").read_text()
-    inside = told(capsys, monkeypatch, photos, "--out", photos / "report")
+    inside = printed(capsys, monkeypatch, photos, "--out", photos / "report")
     assert inside.startswith("2 ")
     assert "--out: must lie outside of the data set" in inside
     assert not (photos / "report").exists()

@@ -434,25 +434,25 @@ def test_the_version_names_code_and_torch_without_importing_it() -> None:
         "import sys; from faceverif.cli import main\n"
         "try: main()\nfinally: print('torch' in sys.modules, file=sys.stderr)"
     )
-    told = subprocess.run(
+    finished = subprocess.run(
         [sys.executable, "-c", program, "--version"], capture_output=True, check=True, text=True
     )
     assert re.fullmatch(
-        r"faceverif \S+ \((commit [0-9a-f]+\+?|not a git checkout)\), torch \S+\n", told.stdout
+        r"faceverif \S+ \((commit [0-9a-f]+\+?|not a git checkout)\), torch \S+\n", finished.stdout
     )
-    assert told.stderr == "False\n"
+    assert finished.stderr == "False\n"
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_shells_can_complete_commands(shell: str) -> None:
-    told = subprocess.run(
+    finished = subprocess.run(
         [sys.executable, "-c", "from faceverif.cli import main; main()", "--show-completion", shell],
         capture_output=True,
         check=True,
         text=True,
         env=os.environ | {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"},
     )
-    assert "COMPLETE" in told.stdout
+    assert "COMPLETE" in finished.stdout
 
 
 def test_the_first_process_of_a_torchrun_to_fail_says_why(

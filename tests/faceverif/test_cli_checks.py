@@ -412,7 +412,7 @@ def ended(folder: Path) -> dict[str, Ended]:
 
 
 def end_of_each(commands: list[str], folder: Path) -> dict[str, Ended]:
-    told = subprocess.run(
+    finished = subprocess.run(
         [sys.executable, "-c", PROGRAM],
         cwd=folder,
         input=json.dumps([command.split(" ") for command in commands]),
@@ -420,7 +420,7 @@ def end_of_each(commands: list[str], folder: Path) -> dict[str, Ended]:
         text=True,
         check=True,
     )
-    return dict(zip(commands, map(tuple, json.loads(told.stdout)), strict=True))
+    return dict(zip(commands, map(tuple, json.loads(finished.stdout)), strict=True))
 
 
 @pytest.mark.parametrize(("command", "says"), WRONG)

@@ -77,13 +77,13 @@ def test_a_calibrated_model_compares_photos_and_lists_of_them(
 
     asked = ("--model", "m", "--far", "0.1", "--calibration", "mine.json")
     code, output, _ = run(monkeypatch, capsys, "compare", "0.jpg", "1.jpg", *asked, "--json")
-    told = json.loads(output)
+    answer = json.loads(output)
     points = {point["far"]: point for point in json.loads(written)["points"]}
     assert code == 0
-    assert (told["threshold"], told["tar"]) == (points[0.1]["threshold"], points[0.1]["tar"])
-    assert told["far"] == 0.1
-    assert told["same"] == (told["similarity"] >= told["threshold"])
-    assert told["model"].endswith(MODEL_NAME)
+    assert (answer["threshold"], answer["tar"]) == (points[0.1]["threshold"], points[0.1]["tar"])
+    assert answer["far"] == 0.1
+    assert answer["same"] == (answer["similarity"] >= answer["threshold"])
+    assert answer["model"].endswith(MODEL_NAME)
 
     looked_at = []
     find_face = compare.find_face
@@ -93,7 +93,7 @@ def test_a_calibrated_model_compares_photos_and_lists_of_them(
     rows = json.loads(output)["pairs"]
     assert code == 1
     assert "2 of 4 rows could not be compared" in errors
-    assert [row["similarity"] for row in rows[:2]] == pytest.approx([told["similarity"], 1.0], abs=1e-5)
+    assert [row["similarity"] for row in rows[:2]] == pytest.approx([answer["similarity"], 1.0], abs=1e-5)
     assert "readable picture; got broken.jpg, which is not a picture" in rows[2]["error"]
     assert "line 5: must name two photos; got 0.jpg" in rows[3]["error"]
     assert sorted(photo.name for photo in looked_at) == ["0.jpg", "1.jpg", "broken.jpg"]
@@ -101,7 +101,7 @@ def test_a_calibrated_model_compares_photos_and_lists_of_them(
     code, output, _ = run(monkeypatch, capsys, "compare", "--pairs", "list.csv", *asked, "--csv")
     table = list(csv.DictReader(output.splitlines()))
     assert [row["same"] for row in table[1:]] == ["true", "", ""]
-    assert float(table[0]["threshold"]) == told["threshold"]
+    assert float(table[0]["threshold"]) == answer["threshold"]
     code, output, _ = run(monkeypatch, capsys, "compare", "--pairs", "list.csv", *asked)
     assert output.splitlines()[1].startswith("same person: similarity 1.0000 >= ")
     assert output.splitlines()[2].startswith("error: photo: must be a readable picture")

@@ -128,14 +128,14 @@ def test_stored_embeddings_are_the_teachers_own_mirrored_where_the_student_sees_
     teacher: Path, tmp_path: Path
 ) -> None:
     training = begun(teacher, tmp_path / "run")
-    told = training.learner.teacher
-    assert told is not None
-    told.begin()
+    imitated = training.learner.teacher
+    assert imitated is not None
+    imitated.begin()
     photos, mirrored = torch.tensor([3, 7, 3]), torch.tensor([False, True, True])
     crops = training.photos.dataset.crops.read(training.photos.rows[[3, 7, 3]])
     crops[1:] = crops[1:, :, ::-1]
     wanted = torch.from_numpy(load_model(teacher / "run" / MODEL_NAME).embed(crops))
-    found = told.output(torch.zeros(3, 3, 32, 32), photos, mirrored).embeddings
+    found = imitated.output(torch.zeros(3, 3, 32, 32), photos, mirrored).embeddings
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
 
 
@@ -167,8 +167,8 @@ def test_an_interrupted_teacher_continues_with_the_photos_that_are_left(
     teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     training, embed, asked = begun(teacher, tmp_path / "run"), stored._of_both_sides, list[int]()
-    told, photos = training.learner.teacher, len(training.photos)
-    assert isinstance(told, stored.StoredTeacher)
+    imitated, photos = training.learner.teacher, len(training.photos)
+    assert isinstance(imitated, stored.StoredTeacher)
 
     def of_both_sides(embedder: Embedder, photos: TrainingPhotos, rows: Any) -> Any:
         if len(asked) == 3:
@@ -181,27 +181,27 @@ def test_an_interrupted_teacher_continues_with_the_photos_that_are_left(
     monkeypatch.setattr(stored, "_PORTION", 8)
     monkeypatch.setattr(stored, "_of_both_sides", of_both_sides)
     with pytest.raises(KeyboardInterrupt):
-        told.begin()
+        imitated.begin()
     assert asked == [4, 4, 4, 0]  # the first portion is whole
-    assert told.rehearse(sampled=2).photos == photos - 8
-    told.begin()
+    assert imitated.rehearse(sampled=2).photos == photos - 8
+    imitated.begin()
     assert sum(asked[5:]) == photos - 8
-    assert [path.name for path in (tmp_path / "run" / "teacher").iterdir()] == [told.path.name]
-    whole = embed(told.embedder, training.photos, training.photos.rows)
+    assert [path.name for path in (tmp_path / "run" / "teacher").iterdir()] == [imitated.path.name]
+    whole = embed(imitated.embedder, training.photos, training.photos.rows)
     for side in (0, 1):
-        found = told.output(torch.zeros(1), torch.arange(photos), torch.full((photos,), side)).embeddings
+        found = imitated.output(torch.zeros(1), torch.arange(photos), torch.full((photos,), side)).embeddings
         torch.testing.assert_close(found, torch.from_numpy(whole[side]))
 
     opened = Path.open
 
     def too_many(path: Path, *how: Any, **more: Any) -> Any:
-        if path == told.path:
+        if path == imitated.path:
             raise OSError(errno.EMFILE, "Too many open files", str(path))
         return opened(path, *how, **more)
 
     monkeypatch.setattr(Path, "open", too_many)
     with pytest.raises(OSError, match="Too many open files"):
-        told.begin()  # the file is whole, and must not be made again
+        imitated.begin()  # the file is whole, and must not be made again
 
 
 def test_the_live_teacher_sees_the_students_pixels(teacher: Path, tmp_path: Path) -> None:
@@ -234,12 +234,12 @@ def test_a_guided_layer_learns_from_its_own_hint_alone(teacher: Path, tmp_path: 
 def test_a_folder_that_cannot_be_written_is_told_before_the_teacher_is_asked(
     teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = begun(teacher, tmp_path / "run").learner.teacher
-    assert told is not None
+    imitated = begun(teacher, tmp_path / "run").learner.teacher
+    assert imitated is not None
     monkeypatch.setattr(stored, "_of_both_sides", lambda *_: pytest.fail("computed"))
     monkeypatch.setattr(os, "access", lambda *_: False)  # for root, no rights are missing
     with pytest.raises(InputError, match=r"teacher\.folder: must be in a place where you may write"):
-        told.begin()
+        imitated.begin()
 
 
 @pytest.mark.parametrize("views", ["stored", "live"])
@@ -270,10 +270,10 @@ def test_a_student_under_noise_learns_what_its_teacher_says_of_the_clean_photos(
     training = begun(teacher, tmp_path / "run", views="live", **noise)
     assert np.isfinite(training.learner.compute_gradients(next(training.batches()), step=0).loss)
 
-    told, network = training.learner.teacher, training.learner.network.eval()
+    imitated, network = training.learner.teacher, training.learner.network.eval()
     pixels, labels = torch.rand(4, 3, 32, 32), torch.tensor([0, 1, 2, 3])
-    assert told is not None
-    clean = told.output(pixels, torch.zeros(4).long(), torch.zeros(4).bool())
+    assert imitated is not None
+    clean = imitated.output(pixels, torch.zeros(4).long(), torch.zeros(4).bool())
     torch.manual_seed(1)
     loss = NoisyModel(network, 0.2)(pixels, labels, 0.0, clean).loss
     torch.manual_seed(1)
@@ -295,7 +295,7 @@ def test_a_student_under_attack_learns_what_its_teacher_says_of_the_clean_photos
     network, config = training.learner.network.eval(), training.config.training.adversarial
     pixels, labels = torch.rand(4, 3, 32, 32), torch.tensor([0, 1, 2, 3])
     assert config is not None
-    told = [TeacherOutput(drawn(4, 16, seed=seed), {}) for seed in (1, 2)]
+    outputs = [TeacherOutput(drawn(4, 16, seed=seed), {}) for seed in (1, 2)]
 
     def loss(output: TeacherOutput) -> Tensor:
         torch.manual_seed(1)
@@ -303,8 +303,8 @@ def test_a_student_under_attack_learns_what_its_teacher_says_of_the_clean_photos
 
     torch.manual_seed(1)
     seen = pixels if attack == "trades" else changed_pixels(network, pixels, labels, config=config)
-    by_teacher = [network(seen, labels, each).loss for each in told]
-    torch.testing.assert_close(loss(told[0]) - loss(told[1]), by_teacher[0] - by_teacher[1])
+    by_teacher = [network(seen, labels, each).loss for each in outputs]
+    torch.testing.assert_close(loss(outputs[0]) - loss(outputs[1]), by_teacher[0] - by_teacher[1])
     assert by_teacher[0] != by_teacher[1]
 
 
@@ -330,9 +330,9 @@ def test_a_rehearsal_asks_the_teacher_once_and_leaves_nothing_behind(
     assert "teacher   20 photos to embed first: " in rehearse(config, tmp_path / "run").text()
     assert asked == [3]
     assert not (tmp_path / "run").exists()
-    told = prepare(config, tmp_path / "run").learner.teacher
-    assert told is not None
-    told.begin()
+    imitated = prepare(config, tmp_path / "run").learner.teacher
+    assert imitated is not None
+    imitated.begin()
     del asked[:]
     assert "teacher   all is stored, 0 MB in " in rehearse(config, tmp_path / "run").text()
     assert not asked
@@ -359,25 +359,25 @@ class TestOnnxTeacher:
 
     def test_its_values_can_be_hints_of_the_same_shape_only(self, teacher: Path, tmp_path: Path) -> None:
         sections = {"backbone": {"embedding_dim": 3, "input_px": 112}}
-        told = onnx_teacher(tmp_path, 1) | {"layers": {"trunk.4": "scaled"}}
+        section = onnx_teacher(tmp_path, 1) | {"layers": {"trunk.4": "scaled"}}
         rule = r"teacher\.layers\.trunk\.4: must have the shape of the teacher's scaled, 3 x 112 x 112"
         with pytest.raises(InputError, match=rule):
-            begun(teacher, tmp_path / "run", views="live", **sections, teacher=told)
-        told["layers"] = {"trunk.4": "nowhere"}
+            begun(teacher, tmp_path / "run", views="live", **sections, teacher=section)
+        section["layers"] = {"trunk.4": "nowhere"}
         with pytest.raises(InputError, match=r"teacher\.layers: must name values in the graph .* nowhere"):
-            begun(teacher, tmp_path / "run", views="live", **sections, teacher=told)
+            begun(teacher, tmp_path / "run", views="live", **sections, teacher=section)
 
 
 def onnx_teacher(folder: Path, batch: int | str) -> dict[str, Any]:
     """The channels' means, times (1, 2, 3), of BGR pixels in [-1, 1]."""
     given = helper.make_tensor_value_info("photo", TensorProto.FLOAT, [batch, 3, 112, 112])
-    told = helper.make_tensor_value_info("embedding", TensorProto.FLOAT, None)
+    result = helper.make_tensor_value_info("embedding", TensorProto.FLOAT, None)
     weight = numpy_helper.from_array(np.array([1, 2, 3], np.float32).reshape(1, 3, 1, 1), "weight")
     nodes = [
         helper.make_node("Mul", ["photo", "weight"], ["scaled"]),
         helper.make_node("ReduceMean", ["scaled"], ["embedding"], axes=[2, 3], keepdims=0),
     ]
-    graph = helper.make_graph(nodes, "means", [given], [told], [weight])
+    graph = helper.make_graph(nodes, "means", [given], [result], [weight])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
     onnx.save(model, folder / "teacher.onnx")
     return {"model": str(folder / "teacher.onnx"), "preprocess": "bgr-127.5"}
@@ -409,11 +409,11 @@ def onnx_teacher(folder: Path, batch: int | str) -> dict[str, Any]:
 def test_what_does_not_fit_is_refused(
     teacher: Path, tmp_path: Path, sections: dict[str, Any], message: str
 ) -> None:
-    told = sections.get("teacher", {})
+    named = sections.get("teacher", {})
     wanted = taught(
-        teacher, teacher=told or {}, **{key: sections[key] for key in sections if key != "teacher"}
+        teacher, teacher=named or {}, **{key: sections[key] for key in sections if key != "teacher"}
     )
-    if told is None:
+    if named is None:
         del wanted["teacher"]
     with pytest.raises(InputError, match=message):
         prepare(run_config(teacher / "data", **wanted), tmp_path / "run")

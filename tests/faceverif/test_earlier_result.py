@@ -73,7 +73,7 @@ def embedded(
 
 
 @pytest.mark.parametrize(
-    ("again", "told"),
+    ("again", "says"),
     [
         (lambda root: own(root, of="b", scale=2), "own, with one of the model a, not b. Name another"),
         (lambda root: own(root, data="other"), "the data set .*masks, not .*other"),
@@ -84,12 +84,12 @@ def embedded(
         (lambda root: embedded(root, data="other"), "e.parquet, with one of the data set .*masks, not .*oth"),
     ],
 )
-def test_a_result_of_another_question_is_kept(folder: Path, again: Callable[[Path], None], told: str) -> None:
+def test_a_result_of_another_question_is_kept(folder: Path, again: Callable[[Path], None], says: str) -> None:
     def files() -> dict[Path, bytes]:
         return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
     before = files()
-    with pytest.raises(InputError, match=f"^--out: must not hold another result; got .*{told}"):
+    with pytest.raises(InputError, match=f"^--out: must not hold another result; got .*{says}"):
         again(folder)
     assert files() == before
 
@@ -112,9 +112,9 @@ def test_the_same_model_replaces_its_embeddings(folder: Path, of: str, scale: fl
 def test_a_file_without_embeddings_is_kept(folder: Path) -> None:
     pq.write_table(pa.table({"mine": [1]}), folder / "mine.parquet")
     (folder / "notes.parquet").write_text("mine")
-    for name, told in (("mine", "with one of another command"), ("notes", "but embeddings; got")):
+    for name, says in (("mine", "with one of another command"), ("notes", "but embeddings; got")):
         before = (folder / f"{name}.parquet").read_bytes()
-        with pytest.raises(InputError, match=f"^--out: must not hold an.*{told}.*remove this one"):
+        with pytest.raises(InputError, match=f"^--out: must not hold an.*{says}.*remove this one"):
             embedded(folder, out=f"{name}.parquet")
         assert (folder / f"{name}.parquet").read_bytes() == before
 

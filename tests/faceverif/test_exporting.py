@@ -234,10 +234,10 @@ def test_a_card_says_what_is_known_and_what_is_not(kept: Any, tmp_path: Path) ->
     card = kept().request.card.read_text()
     header, text = card.split("---\n")[1:]
     (tmp_path / "header.yaml").write_text(header)
-    told = read_yaml(tmp_path / "header.yaml")
-    assert (told["license"], told["library_name"]) == ("unknown", "onnx")
-    assert {"face-recognition", "onnx"} <= set(told["tags"])
-    assert "metrics" not in told
+    fields = read_yaml(tmp_path / "header.yaml")
+    assert (fields["license"], fields["library_name"]) == ("unknown", "onnx")
+    assert {"face-recognition", "onnx"} <= set(fields["tags"])
+    assert "metrics" not in fields
     for line in (
         "Photos: 9 of 3 people, from faces",
         "no exclusion list applied",
@@ -262,7 +262,7 @@ def test_the_licence_of_a_model_is_that_of_its_export(run: Path, traced_once: ob
     """The model of the package, or one from the hub: only the card beside the weights knows their terms."""
     shutil.copytree(run, tmp_path / "own")
     beside = "---\nlicense: other\nlicense_name: own-research-only\n---\n# Mine\n"
-    for number, (card, told) in enumerate(
+    for number, (card, licence) in enumerate(
         {
             beside: ["other", "own-research-only"],
             f"{beside}| file | `other.pt` |\n": ["unknown", None],
@@ -274,8 +274,8 @@ def test_the_licence_of_a_model_is_that_of_its_export(run: Path, traced_once: ob
         header, text = request.card.read_text().split("---\n")[1:]
         (tmp_path / "header.yaml").write_text(header)
         found = read_yaml(tmp_path / "header.yaml")
-        assert [found["license"], found.get("license_name")] == told
-        assert ("Licence: own-research-only" in text) == (told[1] is not None)
+        assert [found["license"], found.get("license_name")] == licence
+        assert ("Licence: own-research-only" in text) == (licence[1] is not None)
 
 
 def test_without_a_name_the_model_of_the_package_is_exported(

@@ -88,9 +88,9 @@ def test_the_run_keeps_the_model_and_which_photos_it_knows(model: Path, data: Pa
     assert not set(trained.rows) & set(held_out.rows)
     identity = AlignedDataset.load(data).column("identity")
     assert [classifier.class_names[label] for label in held_out.labels] == identity[held_out.rows].tolist()
-    told = json.loads((tmp_path / "run" / "provenance.json").read_text())
-    assert told["model"]["provenance"] == {"imported": {"file": "elsewhere.pth"}}
-    assert told["data"]["held_out"] == 2 * PEOPLE
+    provenance = json.loads((tmp_path / "run" / "provenance.json").read_text())
+    assert provenance["model"]["provenance"] == {"imported": {"file": "elsewhere.pth"}}
+    assert provenance["data"]["held_out"] == 2 * PEOPLE
 
 
 @pytest.mark.parametrize("covariance", ["identity", "isotropic", "diagonal", "shared"])

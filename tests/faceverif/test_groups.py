@@ -160,8 +160,8 @@ def test_a_column_that_somebody_added_to_the_manifest_is_found(tmp_path: Path) -
     write_pairs(tmp_path / "pairs.csv", people=4, photos=2)
     path = tmp_path / "data" / "manifest.parquet"
     table = pq.read_table(path)
-    told = [None if "P03" in photo else photo[1:3] > "01" for photo in dataset.column("photo")]
-    pq.write_table(table.append_column("glasses", pa.array(told)).append_column("box2", table["box"]), path)
+    worn = [None if "P03" in photo else photo[1:3] > "01" for photo in dataset.column("photo")]
+    pq.write_table(table.append_column("glasses", pa.array(worn)).append_column("box2", table["box"]), path)
     protocol, dataset = protocol_alone(tmp_path / "pairs.csv"), AlignedDataset.load(tmp_path / "data")
     [grouping] = find_groupings(["glasses"], protocol, dataset, None)
     assert grouping.names == ("False", "True")
@@ -174,8 +174,8 @@ def test_a_number_is_one_group_however_it_is_written(folder: Path, tmp_path: Pat
     """A program that has no whole number for what is unknown writes the whole column with a point."""
     header, *lines = (folder / "pairs.csv").read_text().splitlines()
     said = [("1", "1.0"), ("2", "2.0"), ("1", "2.0"), ("2", ""), ("1.5", "1.50")]
-    told = [f"{line},{','.join(said[place % len(said)])}" for place, line in enumerate(lines)]
-    (tmp_path / "pairs.csv").write_text("\n".join([f"{header},group1,group2", *told]) + "\n")
+    rows = [f"{line},{','.join(said[place % len(said)])}" for place, line in enumerate(lines)]
+    (tmp_path / "pairs.csv").write_text("\n".join([f"{header},group1,group2", *rows]) + "\n")
     [grouping] = find_groupings(
         ["group"], protocol_alone(tmp_path / "pairs.csv"), AlignedDataset.load(folder / "data"), None
     )

@@ -117,14 +117,14 @@ def test_a_folder_without_a_card_gets_one_from_its_files(hub: Hub, run: Path) ->
     push(run, REPO, private=False)
     card = (hub.root / REPO / "README.md").read_text()
     assert card.startswith("---\nlicense: unknown\n")
-    for told in (
+    for line in (
         "# face-model",
         f"faceverif hub pull {REPO} models/pulled",
         "arcface-64",
         "Seed: 7",
         "## Limits",
     ):
-        assert told in card
+        assert line in card
     assert load_model(run / MODEL_NAME).sha256 in card
     assert not (run / "README.md").exists()
 

@@ -152,21 +152,21 @@ def searched(
     found = search(photos[usable], enrolled, count=MOST_RANKS + 1)
     result = Searches.of(found, searched=usable, person=shown, mated=shown < people, people=people)
     rows = [(vector.tolist(), int(who)) for vector, who in zip(gallery, person, strict=True)]
-    told = [
+    searches = [
         {
             "mate": int(who) if who < people else None,
             "scores": literal.person_similarities(photo.tolist(), rows) if fine else None,
         }
         for photo, who, fine in zip(photos, shown, usable, strict=True)
     ]
-    return result, told
+    return result, searches
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_cmc_and_open_set_rates_are_the_literal_ones(seed: int) -> None:
-    result, told = searched(seed)
+    result, searches = searched(seed)
     measured = IdentificationMetrics.of(result)
-    mated = [row for row in told if row["mate"] is not None]
+    mated = [row for row in searches if row["mate"] is not None]
     mates = [
         (None, -2.0)
         if row["scores"] is None
@@ -178,7 +178,9 @@ def test_cmc_and_open_set_rates_are_the_literal_ones(seed: int) -> None:
             [r for r, _ in mates], rank
         )
     highest = [
-        None if row["scores"] is None else max(row["scores"].values()) for row in told if row["mate"] is None
+        None if row["scores"] is None else max(row["scores"].values())
+        for row in searches
+        if row["mate"] is None
     ]
     assert measured.curve is not None
     assert (measured.curve.mated, measured.curve.non_mated) == (len(mates), len(highest))

@@ -122,8 +122,8 @@ def test_strangers_give_the_threshold_that_comparing_all_of_them_gives(aligned: 
     assert found.threshold == pytest.approx(highest[2], abs=1e-6)  # of 34, 3 are at most a tenth
     assert (found.point.false_positives, found.people) == (3, 17)
     assert found.closest.similarity == pytest.approx(highest[0], abs=1e-6)
-    told = found.as_json()
-    assert (told["rests_on"], told["measured_fpir"]) == ("strangers", 3 / 34)
+    content = found.as_json()
+    assert (content["rests_on"], content["measured_fpir"]) == ("strangers", 3 / 34)
     assert "34 photos of 17 strangers searched in this gallery: measured 8.82 %" in found.text()
 
 
@@ -290,16 +290,16 @@ def test_photos_are_named_or_belong_to_nobody(
     gallery = photos.people.parent / "gallery"
     asked = ("--gallery", gallery, "--fpir", "0.2")
     code, output, errors = run(monkeypatch, capsys, photos.first, photos.empty, photos.both, *asked, "--json")
-    told = json.loads(output)
+    content = json.loads(output)
     assert code == 1
-    named, faceless, two = told["photos"]
+    named, faceless, two = content["photos"]
     assert (named["person"], named["runner_up"]["person"], named["error"]) == ("Ann", "Cem", None)
-    assert named["similarity"] >= told["threshold"] > named["runner_up"]["similarity"]
+    assert named["similarity"] >= content["threshold"] > named["runner_up"]["similarity"]
     assert (faceless["person"], faceless["similarity"]) == (None, None)
     assert "must show a face" in faceless["error"]
     assert two["faces"] == 2
-    assert (told["rests_on"], told["fpir_at_most"], told["far"]) == ("calibration", 0.2, 0.1)
-    assert (told["gallery"]["people"], list(told["gallery"]["left_out"])) == (2, ["notes.jpg"])
+    assert (content["rests_on"], content["fpir_at_most"], content["far"]) == ("calibration", 0.2, 0.1)
+    assert (content["gallery"]["people"], list(content["gallery"]["left_out"])) == (2, ["notes.jpg"])
     left_out = "1 gallery photo left out, without a face, not readable or without an embedding: notes.jpg"
     assert left_out in errors
     assert "1 of 3 photos could not be searched" in errors

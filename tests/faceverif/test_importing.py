@@ -38,8 +38,8 @@ def imported(
 ) -> tuple[TorchEmbedder, ImportedModel]:
     file = tmp_path / name
     torch.save(content, file)
-    told = import_model(file, tmp_path / "out", settings=ImportSettings(**settings))
-    return load_model(tmp_path / "out" / MODEL_NAME), told
+    result = import_model(file, tmp_path / "out", settings=ImportSettings(**settings))
+    return load_model(tmp_path / "out" / MODEL_NAME), result
 
 
 def crops(count: int, side: int = PX) -> np.ndarray[Any, np.dtype[np.uint8]]:
@@ -98,15 +98,15 @@ def test_embeddings_are_those_of_the_published_network(
     tmp_path: Path,
 ) -> None:
     state, forward = family(depth)
-    embedder, told = imported(tmp_path, state)
+    embedder, result = imported(tmp_path, state)
     for count in (1, 7):
         pictures = crops(count)
         wanted = forward(published.as_fed(pictures, **fed)).numpy()
         assert np.abs(wanted).max() > 0.1
         np.testing.assert_allclose(embedder.embed(pictures), wanted, atol=1e-5 * np.abs(wanted).max(), rtol=0)
-    assert told.found.name == name
-    assert (embedder.spec.input_px, told.found.embedding_dim) == (PX, DIM)
-    assert ("BGR" if fed["bgr"] else "RGB") in told.text()
+    assert result.found.name == name
+    assert (embedder.spec.input_px, result.found.embedding_dim) == (PX, DIM)
+    assert ("BGR" if fed["bgr"] else "RGB") in result.text()
 
 
 @pytest.mark.parametrize("depth", [34, 100, 200])
@@ -135,13 +135,13 @@ def test_facenet_is_the_published_network_before_its_l2_normalisation(tmp_path: 
         if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
             layer.running_mean.uniform_(-0.3, 0.3)
             layer.running_var.uniform_(0.5, 1.5)
-    embedder, told = imported(tmp_path, net.state_dict())
+    embedder, result = imported(tmp_path, net.state_dict())
     pictures = crops(2, side=160)
     with torch.no_grad():
         wanted = net(published.as_fed(pictures, bgr=False, mean=127.5, std=128.0))
     got = F.normalize(torch.from_numpy(embedder.embed(pictures)))
     torch.testing.assert_close(got, wanted, atol=1e-5, rtol=0)
-    assert told.found.spec.template == "facenet-160"
+    assert result.found.spec.template == "facenet-160"
 
 
 @pytest.mark.parametrize(("family", "depth"), [(insightface, 18), (adaface, 18), (magface, 18), (mobile, 0)])
@@ -160,13 +160,13 @@ def test_pixels_get_the_published_networks_gradients(
 
 def test_a_published_size_of_112_pixels(tmp_path: Path) -> None:
     state = published.insightface_weights(18, side=7, dim=512, unit_scale=True)
-    embedder, told = imported(tmp_path, state)
+    embedder, result = imported(tmp_path, state)
     wanted = published.insightface_forward(
         state, published.as_fed(crops(1, side=112), **RGB), depth=18
     ).numpy()
     got = embedder.embed(crops(1, side=112))
     np.testing.assert_allclose(got, wanted, atol=1e-5 * np.abs(wanted).max(), rtol=0)
-    assert told.found.parameters == 24_025_600 - 1024  # without the last normalisation's scale and offset
+    assert result.found.parameters == 24_025_600 - 1024  # without the last normalisation's scale and offset
     assert embedder.spec.template == "arcface-112"
 
 
@@ -196,19 +196,19 @@ def test_of_two_networks_side_by_side_none_is_chosen_in_silence(tmp_path: Path) 
     two = {f"{name}.{key}": value for name in ("student", "teacher") for key, value in state.items()}
     with pytest.raises(InputError, match=r"one network; got 2, below student\. and teacher\."):
         imported(tmp_path, two)
-    _, told = imported(tmp_path, {"model": state, "ema": state})
-    assert "the first of 2 networks in the file; to import another" in told.text()
+    _, result = imported(tmp_path, {"model": state, "ema": state})
+    assert "the first of 2 networks in the file; to import another" in result.text()
 
 
 def test_layers_that_two_publishers_name_alike_are_said_to_be_a_guess(tmp_path: Path) -> None:
     state = published.adaface_weights(18, side=SIDE, dim=DIM)
-    _, told = imported(tmp_path, state)
-    assert "TFace and face.evoLVe name their layers alike and take RGB" in told.text()
+    _, result = imported(tmp_path, state)
+    assert "TFace and face.evoLVe name their layers alike and take RGB" in result.text()
     for said in ({"colours": "rgb"}, {"preprocess": "rgb-127.5"}):
-        told.path.unlink()
-        _, told = imported(tmp_path, state, **said)
-        assert "TFace" not in told.text()
-    told.path.unlink()
+        result.path.unlink()
+        _, result = imported(tmp_path, state, **said)
+        assert "TFace" not in result.text()
+    result.path.unlink()
     assert "TFace" not in imported(tmp_path, adaface(18)[0])[1].text()
 
 
@@ -219,24 +219,24 @@ def test_cvlface_is_fed_rgb_in_its_safetensors_form_too_unless_its_model_yaml_sa
     save_file({f"model.{key}": value for key, value in state.items()}, tmp_path / "model.safetensors")
     for number, (colours, fed) in enumerate([(None, RGB), ("bgr", BGR)]):
         settings = ImportSettings(colours=colours)
-        told = import_model(tmp_path / "model.safetensors", tmp_path / f"{number}", settings=settings)
+        result = import_model(tmp_path / "model.safetensors", tmp_path / f"{number}", settings=settings)
         wanted = forward(published.as_fed(crops(1), **fed)).numpy()
-        got = load_model(told.path).embed(crops(1))
+        got = load_model(result.path).embed(crops(1))
         np.testing.assert_allclose(got, wanted, atol=1e-5 * np.abs(wanted).max(), rtol=0)
 
 
 def test_safetensors_and_half_precision_are_read(tmp_path: Path) -> None:
     state, _ = insightface(18)
     save_file({key: value.half() for key, value in state.items()}, tmp_path / "net.safetensors")
-    told = import_model(tmp_path / "net.safetensors", tmp_path / "out", settings=ImportSettings())
-    assert told.found.name == "iResNet-18"
-    assert load_model(told.path).embed(crops(1)).dtype == np.float32
+    result = import_model(tmp_path / "net.safetensors", tmp_path / "out", settings=ImportSettings())
+    assert result.found.name == "iResNet-18"
+    assert load_model(result.path).embed(crops(1)).dtype == np.float32
 
 
 def test_our_own_file_is_imported_apart_from_its_run(tmp_path: Path) -> None:
     state, _ = adaface(18)
-    embedder, told = imported(tmp_path, state)
-    moved = told.path.rename(tmp_path / "anything.bin")
+    embedder, result = imported(tmp_path, state)
+    moved = result.path.rename(tmp_path / "anything.bin")
     again = import_model(moved, tmp_path / "again", settings=ImportSettings())
     copy = load_model(again.path)
     np.testing.assert_array_equal(copy.embed(crops(2)), embedder.embed(crops(2)))
@@ -262,17 +262,17 @@ def test_preprocessing_can_be_said_by_number(tmp_path: Path) -> None:
 
 def test_colours_can_be_said(tmp_path: Path) -> None:
     state, forward = adaface(18)
-    embedder, told = imported(tmp_path, state, colours="rgb")
+    embedder, result = imported(tmp_path, state, colours="rgb")
     wanted = forward(published.as_fed(crops(1), **RGB)).numpy()
     np.testing.assert_allclose(embedder.embed(crops(1)), wanted, atol=1e-5 * np.abs(wanted).max(), rtol=0)
-    assert told.text().splitlines()[3] == "not part of the network: head.kernel"
+    assert result.text().splitlines()[3] == "not part of the network: head.kernel"
 
 
 def test_names_in_a_file_cannot_write_to_the_console(tmp_path: Path) -> None:
     state, _ = adaface(18)
-    _, told = imported(tmp_path, state | {"head.\x1b[2Jall good\n": torch.ones(2)})
-    assert "\x1b" not in told.text()
-    assert len(told.text().splitlines()) == 7
+    _, result = imported(tmp_path, state | {"head.\x1b[2Jall good\n": torch.ones(2)})
+    assert "\x1b" not in result.text()
+    assert len(result.text().splitlines()) == 7
 
 
 def without(state: State, part: str) -> State:
@@ -384,8 +384,8 @@ def test_a_file_by_torch_before_1_6_is_read_as_the_same_network(tmp_path: Path) 
     older = tmp_path / "older.pth"
     wrapped = {"state_dict": state, "args": argparse.Namespace(lr=0.1)}
     torch.save(wrapped, older, _use_new_zipfile_serialization=False)
-    told = import_model(older, tmp_path / "again", settings=ImportSettings())
-    assert load_model(told.path).sha256 == embedder.sha256
+    result = import_model(older, tmp_path / "again", settings=ImportSettings())
+    assert load_model(result.path).sha256 == embedder.sha256
 
 
 @pytest.mark.parametrize("as_zip", [True, False])
@@ -464,8 +464,8 @@ def test_the_form_of_a_file_is_told_without_its_name(tmp_path: Path) -> None:
     save_file(state, tmp_path / "5ab3")
     torch.save(state, tmp_path / "net.safetensors")
     for number, name in enumerate(["5ab3", "net.safetensors"]):
-        told = import_model(tmp_path / name, tmp_path / f"{number}", settings=ImportSettings())
-        got = load_model(told.path).embed(crops(1))
+        result = import_model(tmp_path / name, tmp_path / f"{number}", settings=ImportSettings())
+        got = load_model(result.path).embed(crops(1))
         np.testing.assert_allclose(got, wanted, atol=1e-5 * np.abs(wanted).max(), rtol=0)
 
 
@@ -483,9 +483,9 @@ def test_a_learnt_last_scale_is_said_to_be_magfaces_perhaps(tmp_path: Path) -> N
     found = recognise(state)
     assert found is not None
     assert "for MagFace give --preprocess bgr-255" in str(found.layout.doubt)
-    embedder, told = imported(tmp_path, state, preprocess="bgr-255")
-    assert "MagFace" not in told.text()
-    assert "pixels: BGR, x / 255 (others: --preprocess, --colours)" in told.text()
+    embedder, result = imported(tmp_path, state, preprocess="bgr-255")
+    assert "MagFace" not in result.text()
+    assert "pixels: BGR, x / 255 (others: --preprocess, --colours)" in result.text()
     wanted = published.insightface_forward(state, published.as_fed(crops(1), **UNIT_BGR), depth=18).numpy()
     np.testing.assert_allclose(embedder.embed(crops(1)), wanted, atol=1e-5 * np.abs(wanted).max(), rtol=0)
 

@@ -21,11 +21,11 @@ SETTINGS = {"head": {"name": "cosface", "margin": 0.4}, "seed": 0}
 
 
 class Service:
-    """What was told to a service."""
+    """What was sent to a service."""
 
     def __init__(self) -> None:
         self.begun: list[dict[str, Any]] = []
-        self.told: list[tuple[str, float, int]] = []
+        self.figures: list[tuple[str, float, int]] = []
         self.ended = 0
 
     def init(self, **settings: Any) -> Service:
@@ -33,7 +33,7 @@ class Service:
         return self
 
     def log(self, figures: dict[str, float], *, step: int) -> None:
-        self.told += [(name, value, step) for name, value in figures.items()]
+        self.figures += [(name, value, step) for name, value in figures.items()]
 
     def finish(self) -> None:
         self.ended += 1
@@ -61,7 +61,7 @@ class Mlflow(Service):
 
     def log_metric(self, run: str, name: str, value: float, *, step: int) -> None:
         assert run == "r1"
-        self.told.append((name, value, step))
+        self.figures.append((name, value, step))
 
     def update_run(self, run: str, *, status: str) -> None:
         assert (run, status) == ("r1", "RUNNING")
@@ -77,35 +77,35 @@ def service(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     name = request.param
     for variable in ("WANDB_PROJECT", "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"):
         monkeypatch.delenv(variable, raising=False)
-    module, told = ModuleType(name), Mlflow() if name == "mlflow" else Service()
-    module.__dict__.update({"MlflowClient": told} if name == "mlflow" else {"init": told.init})
+    module, fake = ModuleType(name), Mlflow() if name == "mlflow" else Service()
+    module.__dict__.update({"MlflowClient": fake} if name == "mlflow" else {"init": fake.init})
     monkeypatch.setitem(sys.modules, name, module)
     monkeypatch.delitem(sys.modules, LOGGERS[name].rpartition(".")[0], raising=False)
     monkeypatch.setattr(loggers, "require_extra", lambda *_, **__: None)
-    return name, told
+    return name, fake
 
 
 def test_a_service_is_told_what_the_csv_holds(service: tuple[str, Service], tmp_path: Path) -> None:
-    name, told = service
+    name, fake = service
     log = MetricsLog(tmp_path, verifications=("lfw",), step=0, logger=open_logger(name, tmp_path, SETTINGS))
     log.write({"step": 5, "epoch": 1, "seconds": 2.0, "loss": 1.5})
     log.write({"step": 10, "epoch": 2, "seconds": 4.0, "lfw/accuracy": 0.9, "lfw/eer": 0.1})
     log.close()
-    assert told.told == [("training/loss", 1.5, 5), ("lfw/accuracy", 0.9, 10), ("lfw/eer", 0.1, 10)]
-    assert told.ended == 1
-    assert tmp_path.name in told.begun[0]["name"]
-    assert told.begun[0]["config"] == (
+    assert fake.figures == [("training/loss", 1.5, 5), ("lfw/accuracy", 0.9, 10), ("lfw/eer", 0.1, 10)]
+    assert fake.ended == 1
+    assert tmp_path.name in fake.begun[0]["name"]
+    assert fake.begun[0]["config"] == (
         {"head.name": "cosface", "head.margin": 0.4, "seed": 0} if name == "mlflow" else SETTINGS
     )
-    if isinstance(told, Mlflow):
-        assert told.address == f"sqlite:///{tmp_path}/mlflow.db"
+    if isinstance(fake, Mlflow):
+        assert fake.address == f"sqlite:///{tmp_path}/mlflow.db"
 
 
 def test_a_run_that_continues_continues_there_too(service: tuple[str, Service], tmp_path: Path) -> None:
-    name, told = service
+    name, fake = service
     for _ in range(2):
         open_logger(name, tmp_path, SETTINGS).close()
-    ids = [begun["id"] if "id" in begun else begun["name"] for begun in told.begun]
+    ids = [begun["id"] if "id" in begun else begun["name"] for begun in fake.begun]
     assert len(set(ids)) == 1
     assert len(ids) == (1 if name == "mlflow" else 2)
     assert place_of(tmp_path, name) != place_of(tmp_path, "another")
@@ -133,11 +133,11 @@ def test_a_service_that_fails_does_not_end_the_run(
 def test_a_service_that_cannot_begin_is_refused_with_a_way_out(
     service: tuple[str, Service], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    name, told = service
+    name, fake = service
     for method in ("init", "get_experiment_by_name"):
-        monkeypatch.setattr(told, method, lambda *_, **__: 1 / 0, raising=False)
+        monkeypatch.setattr(fake, method, lambda *_, **__: 1 / 0, raising=False)
     if name != "mlflow":
-        sys.modules[name].init = told.init
+        sys.modules[name].init = fake.init
     says = r"logger: \w+ must be ready to log; got division by zero\. .*--set logger=null"
     with pytest.raises(InputError, match=says):
         open_logger(name, tmp_path, SETTINGS)

@@ -35,8 +35,8 @@ def imported(
 ) -> tuple[TorchEmbedder, ImportedModel]:
     file = write_net(tmp_path / "net.onnx", STATE, **net)
     settings = ImportSettings(preprocess=preprocess, template=template)
-    told = import_model(file, tmp_path / "out", settings=settings)
-    return load_model(tmp_path / "out" / MODEL_NAME), told
+    result = import_model(file, tmp_path / "out", settings=settings)
+    return load_model(tmp_path / "out" / MODEL_NAME), result
 
 
 def assert_same(embedder: TorchEmbedder, wanted: Tensor) -> None:
@@ -51,18 +51,18 @@ def assert_same(embedder: TorchEmbedder, wanted: Tensor) -> None:
 def test_embeddings_are_those_of_the_reference_for_any_batch(
     batch: int | str, flat: tuple[int, ...] | None, tmp_path: Path
 ) -> None:
-    embedder, told = imported(tmp_path, batch=batch, flat=flat)
-    assert told.found.embedding_dim == DIM
+    embedder, result = imported(tmp_path, batch=batch, flat=flat)
+    assert result.found.embedding_dim == DIM
     for count in (1, 7):
         assert_same(embedder, reference(STATE, as_fed(crops(count))))
     assert embedder.backbone.portion is None
 
 
 def test_colours_and_normalisation_become_part_of_the_model(tmp_path: Path) -> None:
-    embedder, told = imported(tmp_path, preprocess="bgr-255")
+    embedder, result = imported(tmp_path, preprocess="bgr-255")
     wanted = reference(STATE, as_fed(crops(3), bgr=True, mean=0, std=255))
     assert_same(embedder, wanted)
-    assert "BGR" in told.text()
+    assert "BGR" in result.text()
 
 
 def test_pixels_get_the_gradients_of_the_reference(tmp_path: Path) -> None:
@@ -76,9 +76,9 @@ def test_pixels_get_the_gradients_of_the_reference(tmp_path: Path) -> None:
 def test_a_graph_for_one_photo_alone_takes_them_one_by_one(tmp_path: Path) -> None:
     """The mean over the batch changes nothing for one photo; no shape tells that it must go."""
     mean = helper.make_node("ReduceMean", ["e"], ["m0"], axes=[0], keepdims=1)
-    embedder, told = imported(tmp_path, more=[mean], output="m0")
+    embedder, result = imported(tmp_path, more=[mean], output="m0")
     assert_same(embedder, reference(STATE, as_fed(crops(7))))
-    assert "1 photo at a time" in told.text()
+    assert "1 photo at a time" in result.text()
 
 
 @pytest.mark.parametrize("side", [100, 30])
@@ -88,8 +88,8 @@ def test_a_side_that_no_network_of_ours_has(side: int, tmp_path: Path) -> None:
     product = np.random.default_rng(1).standard_normal((features, DIM)).astype(np.float32) * 0.05
     state = STATE | {"product": product}
     file = write_net(tmp_path / "net.onnx", state, flat=(1, -1), shape=(1, 3, side, side))
-    told = import_model(file, tmp_path / "out", settings=ImportSettings(preprocess="rgb-127.5"))
-    embedder = load_model(told.path)
+    result = import_model(file, tmp_path / "out", settings=ImportSettings(preprocess="rgb-127.5"))
+    embedder = load_model(result.path)
     assert embedder.spec.input_px == side
     pictures = np.random.default_rng(side).integers(0, 256, (3, side, side, 3), dtype=np.uint8)
     wanted = reference(state, as_fed(pictures))
@@ -144,7 +144,7 @@ def test_names_in_a_graph_are_never_part_of_a_program(tmp_path: Path) -> None:
 
 
 def test_a_plan_that_names_other_files_is_refused(tmp_path: Path) -> None:
-    embedder, told = imported(tmp_path)
+    embedder, result = imported(tmp_path)
     (tmp_path / "secret").write_bytes(bytes(4 * FEATURES * DIM))
     state = dict(embedder.backbone.state_dict())
     plan = onnx.load_model_from_string(state[GRAPH_KEY].numpy().tobytes())
@@ -152,10 +152,10 @@ def test_a_plan_that_names_other_files_is_refused(tmp_path: Path) -> None:
     tensor.data_location = onnx.TensorProto.EXTERNAL
     tensor.external_data.add(key="location", value=str(tmp_path / "secret"))
     state[GRAPH_KEY] = torch.frombuffer(bytearray(plan.SerializeToString()), dtype=torch.uint8)
-    about = {"backbone": told.found.config, "preprocessing": vars(told.found.spec), "provenance": {}}
-    write_sealed(told.path, state, about, metadata_key="faceverif.model")
+    about = {"backbone": result.found.config, "preprocessing": vars(result.found.spec), "provenance": {}}
+    write_sealed(result.path, state, about, metadata_key="faceverif.model")
     with pytest.raises(InputError, match="names files outside of it"):
-        load_model(told.path)
+        load_model(result.path)
 
 
 def test_a_moving_average_keeps_plan_and_integers(tmp_path: Path) -> None:
@@ -176,10 +176,10 @@ def test_every_weight_is_a_parameter(tmp_path: Path) -> None:
 
 
 def test_an_imported_graph_is_trained_further(tmp_path: Path) -> None:
-    embedder, told = imported(tmp_path, template="arcface-112")
+    embedder, result = imported(tmp_path, template="arcface-112")
     before = copy.deepcopy(embedder.backbone.state_dict())
     write_faces(tmp_path / "data", people=4, photos=5)
-    section = dict(told.found.config) | {"model": str(tmp_path / "out")}
+    section = dict(result.found.config) | {"model": str(tmp_path / "out")}
     config = run_config(
         tmp_path / "data",
         backbone=section,
@@ -198,11 +198,11 @@ def test_an_imported_graph_is_trained_further(tmp_path: Path) -> None:
 
 
 def test_a_training_config_names_the_imported_model(tmp_path: Path) -> None:
-    _, told = imported(tmp_path)
+    _, result = imported(tmp_path)
     from faceverif.backbones import build_backbone
     from faceverif.config.backbones import OnnxConfig
 
-    section = dict(told.found.config)
+    section = dict(result.found.config)
     with pytest.raises(InputError, match=r"backbone\.model: must name the imported model"):
         build_backbone(OnnxConfig(**section))
     with pytest.raises(InputError, match=r"backbone\.input_px: must be that of .*, 32; got 64"):
@@ -211,9 +211,9 @@ def test_a_training_config_names_the_imported_model(tmp_path: Path) -> None:
 
 def test_a_graph_without_a_name_that_ends_in_onnx_is_imported(tmp_path: Path) -> None:
     file = write_net(tmp_path / "9f31", STATE)
-    told = import_model(file, tmp_path / "out", settings=ImportSettings(preprocess="rgb-127.5"))
-    assert_same(load_model(told.path), reference(STATE, as_fed(crops(2))))
-    assert "(others: --preprocess)" in told.text()
+    result = import_model(file, tmp_path / "out", settings=ImportSettings(preprocess="rgb-127.5"))
+    assert_same(load_model(result.path), reference(STATE, as_fed(crops(2))))
+    assert "(others: --preprocess)" in result.text()
 
 
 def test_options_of_the_other_kind_of_file_are_refused(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ def write_onnx(
 ) -> Path:
     """The mean of each channel, times (1, 2, 3): it tells colour order and normalisation."""
     given = helper.make_tensor_value_info("photo", TensorProto.FLOAT, list(shape))
-    told = helper.make_tensor_value_info("embedding", TensorProto.FLOAT, None)
+    result = helper.make_tensor_value_info("embedding", TensorProto.FLOAT, None)
     weight = numpy_helper.from_array(np.array([1, 2, 3], np.float32).reshape(1, 3, 1, 1), "weight")
     nodes = [
         helper.make_node("Mul", ["photo", "weight"], ["scaled"]),
@@ -36,7 +36,7 @@ def write_onnx(
     ]
     if not pool:
         nodes = [helper.make_node("Identity", ["photo"], ["embedding"])]
-    graph = helper.make_graph(nodes, "probe", [given], [told], [weight])
+    graph = helper.make_graph(nodes, "probe", [given], [result], [weight])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
     onnx.save(model, path, save_as_external_data=external, location=path.name + ".data", size_threshold=0)
     return path
@@ -250,9 +250,9 @@ def write_outputs(path: Path, nodes: list[Any], outputs: Sequence[str], *, batch
     integers = {"shape_1x1": [0, 3, 1, 1], "row": [1, -1], "flat": [-1], "seven": [0, 3, 7, 7]}
     stored = [numpy_helper.from_array(np.array(v, np.int64), name) for name, v in integers.items()]
     photo = helper.make_tensor_value_info("photo", TensorProto.FLOAT, [batch, 3, 112, 112])
-    told = [onnx.ValueInfoProto(name=name) for name in outputs]
+    results = [onnx.ValueInfoProto(name=name) for name in outputs]
     pool = helper.make_node("ReduceMean", ["photo"], ["e"], axes=[2, 3], keepdims=0)
-    graph = helper.make_graph([pool, *nodes], "outputs", [photo], told, stored)
+    graph = helper.make_graph([pool, *nodes], "outputs", [photo], results, stored)
     path.write_bytes(
         helper.make_model(
             graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8

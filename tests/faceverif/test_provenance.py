@@ -52,9 +52,9 @@ def test_a_result_names_both_data_sets_the_config_the_seed_and_the_code(folder: 
     seen, other = (AlignedDataset.load(folder / name) for name in ("seen", "other"))
     assert result["data_sha256"] == other.sha256
     assert result["training"]["data"]["manifest_sha256"] == seen.sha256
-    for told, dataset in ((result, other), (result["training"]["data"], seen)):
+    for facts, dataset in ((result, other), (result["training"]["data"], seen)):
         for fact in ("template", "template_sha256", "policy", "colour_order", "min_face_px"):
-            assert told[fact] == getattr(dataset.header, fact)
+            assert facts[fact] == getattr(dataset.header, fact)
     assert result["data_versions"] == other.header.versions
     assert result["training"]["data"]["versions"] == seen.header.versions
     config = (folder / "run/config.yaml").read_bytes()
@@ -62,8 +62,8 @@ def test_a_result_names_both_data_sets_the_config_the_seed_and_the_code(folder: 
     assert result["training"]["seed"] == 7
     assert result["training"]["git_commit"] == result["git_commit"] == git_commit()
     assert result["training"]["versions"]["faceverif"] == result["versions"]["faceverif"]
-    told = json.loads((folder / "run/provenance.json").read_text())
-    assert told["machine"]["processor"]
+    provenance = json.loads((folder / "run/provenance.json").read_text())
+    assert provenance["machine"]["processor"]
     assert seen.sha256 in (out / "report.html").read_text()
 
 

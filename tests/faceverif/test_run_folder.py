@@ -212,7 +212,7 @@ def test_a_later_signal_interrupts_at_once(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize(
-    ("told", "launcher"),
+    ("variables", "launcher"),
     [
         ({"SLURM_NTASKS": "4", "SLURM_PROCID": "2"}, "srun"),
         ({"SLURM_STEP_NUM_TASKS": "2", "SLURM_NTASKS": "4"}, "srun"),
@@ -220,9 +220,9 @@ def test_a_later_signal_interrupts_at_once(monkeypatch: pytest.MonkeyPatch) -> N
     ],
 )
 def test_tasks_that_would_train_alone_are_refused(
-    told: dict[str, str], launcher: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    variables: dict[str, str], launcher: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    for name, value in told.items():
+    for name, value in variables.items():
         monkeypatch.setenv(name, value)
     data = write_faces(tmp_path / "data", people=2, photos=4).root
     for training in (

@@ -139,8 +139,12 @@ def test_missing_faces_are_counted_and_never_dropped(tmp_path: Path) -> None:
     result = run(dataset, protocol)
     lost = np.array(["P01/P01_0002" in pair for pair in zip(protocol.left, protocol.right, strict=True)])
     gone = np.array(["P00/P00_0001" in pair for pair in zip(protocol.left, protocol.right, strict=True)])
-    told = result.as_json()
-    assert (told["pairs"], told["fallback_faces"], told["photos_without_crop"]) == (len(protocol), 1, 1)
+    content = result.as_json()
+    assert (content["pairs"], content["fallback_faces"], content["photos_without_crop"]) == (
+        len(protocol),
+        1,
+        1,
+    )
     np.testing.assert_array_equal(result.fallback, lost | gone)
     assert result.scores[lost].tolist() == np.where(protocol.same[lost], -1.0, 1.0).tolist()
     assert not result.metrics.folds.correct[lost].any()
@@ -167,11 +171,11 @@ def test_verify_writes_numbers_scores_figures_and_report(folder: Path, tmp_path:
         options=VerificationOptions(flip=True),
     )
     out = tmp_path / "a" / "out"
-    told = json.loads((out / "result.json").read_text())
+    content = json.loads((out / "result.json").read_text())
     wanted = {"accuracy", "accuracy_se", "auc", "eer", "tar_at_far", "pairs", "fallback_faces", "protocol"}
-    assert wanted <= told.keys()
-    assert (told["accuracy"], told["eer"], told["pairs"]) == (result.accuracy, result.eer, 72)
-    assert told["tar_at_far"]["0.001"] is None
+    assert wanted <= content.keys()
+    assert (content["accuracy"], content["eer"], content["pairs"]) == (result.accuracy, result.eer, 72)
+    assert content["tar_at_far"]["0.001"] is None
     table = pq.read_table(out / "scores.parquet")
     assert {"left", "right", "same", "fold", "score", "fallback"} <= set(table.column_names)
     np.testing.assert_array_equal(table["score"].to_numpy(), result.scores)

@@ -53,7 +53,7 @@ def photos(folder: Path, hashes: Sequence[str | None]) -> AlignedDataset:
     faces = write_faces(folder / "faces", people=len(hashes), photos=1)
     rows = faces.table.to_pylist()
     write_manifest(
-        folder, faces.header, [row | {"sha256": told} for row, told in zip(rows, hashes, strict=True)]
+        folder, faces.header, [row | {"sha256": sha256} for row, sha256 in zip(rows, hashes, strict=True)]
     )
     return AlignedDataset.load(folder)
 

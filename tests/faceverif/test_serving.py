@@ -86,20 +86,20 @@ def port(comparer: Comparer) -> Iterator[Port]:
 
 def test_two_photos_get_the_answer_of_compare(port: Port, comparer: Comparer, photos: list[Path]) -> None:
     first, second = (photo.read_bytes() for photo in photos)
-    status, told, _ = ask(port, "/compare", first=first, second=second)
+    status, answer, _ = ask(port, "/compare", first=first, second=second)
     wanted = comparer.compare(*photos).as_json()
     assert status == 200
-    assert told.pop("similarity") == pytest.approx(wanted.pop("similarity"), abs=1e-5)
+    assert answer.pop("similarity") == pytest.approx(wanted.pop("similarity"), abs=1e-5)
     paths = {"first", "second", "model"}
-    assert {key: told[key] for key in wanted.keys() - paths} == {
+    assert {key: answer[key] for key in wanted.keys() - paths} == {
         key: list(value) if isinstance(value, tuple) else value
         for key, value in wanted.items()
         if key not in paths
     }
-    assert told["same"] is True
-    assert told["rejected"] is None
-    status, told, _ = ask(port, "/compare?far=0.01", first=first, second=second)
-    assert (told["same"], told["threshold"]) == (False, 1.0)
+    assert answer["same"] is True
+    assert answer["rejected"] is None
+    status, answer, _ = ask(port, "/compare?far=0.01", first=first, second=second)
+    assert (answer["same"], answer["threshold"]) == (False, 1.0)
 
 
 def test_one_photo_gets_its_embedding(
@@ -110,11 +110,11 @@ def test_one_photo_gets_its_embedding(
 
     sha256 = comparer.embedder.sha256
     monkeypatch.setattr(TorchEmbedder, "sha256", property(hashed))
-    status, told, _ = ask(port, "/embed", photo=photos[0].read_bytes())
-    assert (status, told["model_sha256"]) == (200, sha256)
+    status, answer, _ = ask(port, "/embed", photo=photos[0].read_bytes())
+    assert (status, answer["model_sha256"]) == (200, sha256)
     assert ask(port, "/health", "GET")[1]["model_sha256"] == sha256
-    np.testing.assert_allclose(told["embedding"], comparer.embed([comparer.find(photos[0])])[0], atol=1e-5)
-    assert (told["dim"], told["faces"], told["template"]) == (16, 1, "arcface-64")
+    np.testing.assert_allclose(answer["embedding"], comparer.embed([comparer.find(photos[0])])[0], atol=1e-5)
+    assert (answer["dim"], answer["faces"], answer["template"]) == (16, 1, "arcface-64")
 
 
 def picture(width: int, height: int, form: str = "PNG") -> bytes:
@@ -148,20 +148,20 @@ def test_what_is_no_photo_of_a_face_gets_a_clear_error(
     port: Port, photos: list[Path], path: str, content: bytes, status: int, code: str, says: str
 ) -> None:
     sent = {"photo": content} if path == "/embed" else {"first": photos[0].read_bytes(), "second": content}
-    got, told, _ = ask(port, path, **sent)
-    assert (got, told["error"]["code"]) == (status, code)
-    assert says in told["error"]["message"]
+    got, answer, _ = ask(port, path, **sent)
+    assert (got, answer["error"]["code"]) == (status, code)
+    assert says in answer["error"]["message"]
     if code != "body_too_large":
-        assert told["error"]["field"] == list(sent)[-1]
+        assert answer["error"]["field"] == list(sent)[-1]
 
 
 def test_several_faces_are_refused_unless_asked_for(port: Port, photos: list[Path]) -> None:
     both = group(photos)
-    status, told, _ = ask(port, "/embed", photo=both)
-    assert (status, told["error"]["code"]) == (422, "several_faces")
-    assert "shows 2 faces" in told["error"]["message"]
-    status, told, _ = ask(port, "/embed?several_faces=centred-largest", photo=both)
-    assert (status, told["faces"]) == (200, 2)
+    status, answer, _ = ask(port, "/embed", photo=both)
+    assert (status, answer["error"]["code"]) == (422, "several_faces")
+    assert "shows 2 faces" in answer["error"]["message"]
+    status, answer, _ = ask(port, "/embed?several_faces=centred-largest", photo=both)
+    assert (status, answer["faces"]) == (200, 2)
 
 
 @pytest.mark.parametrize(
@@ -202,17 +202,17 @@ def test_several_faces_are_refused_unless_asked_for(port: Port, photos: list[Pat
 def test_a_wrong_request_gets_one_json_error(
     port: Port, path: str, method: str, photos: dict[str, bytes], status: int, says: str
 ) -> None:
-    got, told, _ = ask(port, path, method, **photos)
+    got, answer, _ = ask(port, path, method, **photos)
     assert got == status
-    assert says in told["error"]["message"]
+    assert says in answer["error"]["message"]
 
 
 def test_a_photo_that_is_sent_twice_is_refused(port: Port) -> None:
     body, headers = form(photo=b"x", another=b"y")
     body = body.replace(b'name="another"', b'name="photo"')
-    status, told, _ = send(port, "/embed", "POST", body=body, headers=headers)
-    assert (status, told["error"]["code"], told["error"]["field"]) == (422, "invalid_request", "photo")
-    assert "must be sent once" in told["error"]["message"]
+    status, answer, _ = send(port, "/embed", "POST", body=body, headers=headers)
+    assert (status, answer["error"]["code"], answer["error"]["field"]) == (422, "invalid_request", "photo")
+    assert "must be sent once" in answer["error"]["message"]
 
 
 @pytest.mark.parametrize(
@@ -229,16 +229,16 @@ def test_a_photo_that_is_sent_twice_is_refused(port: Port) -> None:
     ],
 )
 def test_another_form_of_body_is_refused_in_json(port: Port, body: bytes, kind: str) -> None:
-    status, told, _ = send(port, "/compare", "POST", body=body, headers={"Content-Type": kind})
+    status, answer, _ = send(port, "/compare", "POST", body=body, headers={"Content-Type": kind})
     assert status in (400, 422)
-    assert told["error"]["code"] == "invalid_request"
-    assert not re.search(r"\.\.|Value error|<class", told["error"]["message"])
+    assert answer["error"]["code"] == "invalid_request"
+    assert not re.search(r"\.\.|Value error|<class", answer["error"]["message"])
 
 
 def test_a_body_of_unknown_length_is_counted_while_it_arrives(port: Port) -> None:
     pieces = (b"\0" * 500_000 for _ in range(9))
-    status, told, _ = send(port, "/embed", "POST", body=pieces, headers={})  # in chunks
-    assert (status, told["error"]["code"]) == (413, "body_too_large")
+    status, answer, _ = send(port, "/embed", "POST", body=pieces, headers={})  # in chunks
+    assert (status, answer["error"]["code"]) == (413, "body_too_large")
 
 
 def test_a_bug_is_told_to_the_log_and_not_to_the_client(
@@ -249,9 +249,9 @@ def test_a_bug_is_told_to_the_log_and_not_to_the_client(
 
     monkeypatch.setattr(Comparer, "embed", broken)
     with serving(Recognition(comparer)) as (port, _):
-        status, told, _ = ask(port, "/embed", photo=photos[0].read_bytes())
-    assert (status, told["error"]["code"]) == (500, "internal")
-    assert "secret" not in json.dumps(told)
+        status, answer, _ = ask(port, "/embed", photo=photos[0].read_bytes())
+    assert (status, answer["error"]["code"]) == (500, "internal")
+    assert "secret" not in json.dumps(answer)
 
 
 @pytest.mark.parametrize("value", [np.nan, 0])
@@ -272,9 +272,9 @@ def test_a_face_without_an_embedding_is_an_error_of_its_photo(
 
     monkeypatch.setattr(embedder, "_run", broken)
     with serving(recognition) as (port, _):
-        status, told, _ = ask(port, "/compare", first=first, second=second)
+        status, answer, _ = ask(port, "/compare", first=first, second=second)
         assert ask(port, "/embed", photo=first)[0] == 200
-    assert (status, told["error"]["code"], told["error"]["field"]) == (422, "no_embedding", "second")
+    assert (status, answer["error"]["code"], answer["error"]["field"]) == (422, "no_embedding", "second")
     assert "warning: model: must give" in capfd.readouterr().err
 
 
@@ -289,7 +289,7 @@ def test_no_answer_tells_where_the_model_lies(
             ask(port, "/embed", photo=first),
             ask(port, "/compare", first=first, second=second),
         )
-        assert [told["model"] for _, told, _ in answers] == 3 * [name]
+        assert [answer["model"] for _, answer, _ in answers] == 3 * [name]
         assert "secret" not in json.dumps(answers, default=str)
 
 
@@ -330,10 +330,14 @@ class StrictGuard:
 def test_a_rejected_photo_gets_no_decision(comparer: Comparer, photos: list[Path]) -> None:
     first, second = (photo.read_bytes() for photo in photos)
     with serving(Recognition(comparer, guard=StrictGuard())) as (port, _):
-        told = ask(port, "/compare", first=first, second=second)[1]
-        assert (told["rejected"], told["rejection_scores"], told["same"]) == ([False, True], [0, 1], None)
-        told = ask(port, "/embed", photo=first)[1]
-        assert (told["rejected"], told["rejection_score"]) == (False, 0)
+        answer = ask(port, "/compare", first=first, second=second)[1]
+        assert (answer["rejected"], answer["rejection_scores"], answer["same"]) == (
+            [False, True],
+            [0, 1],
+            None,
+        )
+        answer = ask(port, "/embed", photo=first)[1]
+        assert (answer["rejected"], answer["rejection_score"]) == (False, 0)
         assert ask(port, "/health", "GET")[1]["rejects"] is True
 
 
@@ -353,8 +357,8 @@ def test_a_client_has_its_minute_of_requests_and_a_refill() -> None:
 def test_too_many_requests_are_told_when_to_come_again(comparer: Comparer) -> None:
     with serving(Recognition(comparer), Limits(requests_per_minute=1)) as (port, _):
         assert ask(port, "/embed", photo=b"x")[0] == 415
-        status, told, headers = ask(port, "/embed", photo=b"x")
-        assert (status, told["error"]["code"]) == (429, "too_many_requests")
+        status, answer, headers = ask(port, "/embed", photo=b"x")
+        assert (status, answer["error"]["code"]) == (429, "too_many_requests")
         assert int(headers["retry-after"]) in (59, 60)
         assert ask(port, "/health", "GET")[0] == 200  # only photos count
 
@@ -392,8 +396,8 @@ def test_requests_of_the_same_time_share_a_batch(
         answers = [clients.submit(ask, port, "/embed", photo=content) for _ in range(4)]
         wait_until(lambda: recognition.batcher.asked == 4)
         model.go.set()
-        told = [answer.result() for answer in answers]
-    assert [status for status, *_ in told] == [200] * 4
+        results = [answer.result() for answer in answers]
+    assert [status for status, *_ in results] == [200] * 4
     assert model.sizes[0] < 4
     assert sum(model.sizes) == 4
     assert len(model.sizes) == 2
@@ -404,12 +408,12 @@ def test_beyond_the_waiting_requests_the_service_is_busy(
 ) -> None:
     model, recognition = SlowModel(comparer, monkeypatch), Recognition(comparer)
     with serving(recognition, Limits(waiting=1)) as (port, _), ThreadPoolExecutor(1) as client:
-        answer = client.submit(ask, port, "/embed", photo=photos[0].read_bytes())
+        held = client.submit(ask, port, "/embed", photo=photos[0].read_bytes())
         wait_until(lambda: model.sizes)
-        status, told, headers = ask(port, "/embed", photo=b"x")
-        assert (status, told["error"]["code"], headers["retry-after"]) == (503, "busy", "1")
+        status, answer, headers = ask(port, "/embed", photo=b"x")
+        assert (status, answer["error"]["code"], headers["retry-after"]) == (503, "busy", "1")
         model.go.set()
-        assert answer.result()[0] == 200
+        assert held.result()[0] == 200
 
 
 def test_requests_in_flight_are_answered_before_the_service_ends(

@@ -131,10 +131,12 @@ def test_every_network_makes_a_step_with_its_loss_and_optimizer() -> None:
         weight = next(each for each in model.parameters() if each.ndim == 4)
         before = weight.detach().clone()
         pixels = torch.randint(256, (len(labels), *shape), dtype=torch.uint8)
-        told = (
+        taught = (
             [TeacherOutput(torch.randn(4, config.backbone.embedding_dim), {})] if has_teacher(config) else []
         )
-        loss = model(pixels if isinstance(config, ClassificationConfig) else pixels / 255, labels, *told).loss
+        loss = model(
+            pixels if isinstance(config, ClassificationConfig) else pixels / 255, labels, *taught
+        ).loss
         loss.backward()
         optimizer.step()
         assert loss.isfinite(), config

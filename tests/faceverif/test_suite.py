@@ -72,10 +72,10 @@ def test_what_is_there_runs_once_a_photo_and_the_rest_is_marked_or_named(suite: 
     assert "- masks_easy, its list: separated by commas; columns left, right, same; 1 is the same" in markdown
     assert "- \\* CALFW is partial and not comparable: 63 of 72" in markdown
     assert "- LFW was not run: no protocol in" in markdown
-    told = json.loads((suite / "out/suite.json").read_text())
-    assert told["results"]["masks_hard"] == json.loads((suite / "out/masks_hard/result.json").read_text())
-    assert told["missing"].keys() == table.missing.keys()
-    assert told["published"][2]["rows"]["AdaFace, IR50"]["CFP-FP"] == "97.04"
+    content = json.loads((suite / "out/suite.json").read_text())
+    assert content["results"]["masks_hard"] == json.loads((suite / "out/masks_hard/result.json").read_text())
+    assert content["missing"].keys() == table.missing.keys()
+    assert content["published"][2]["rows"]["AdaFace, IR50"]["CFP-FP"] == "97.04"
     assert "- Ours, training: exclusion list" in markdown
     assert 'href="masks_easy/report.html"' in (suite / "out/report.html").read_text()
     assert (suite / "out/masks_easy/report.html").is_file()

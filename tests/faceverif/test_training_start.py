@@ -107,8 +107,8 @@ def test_the_start_stays_in_the_provenance_and_is_not_needed_again(first: Path, 
     shutil.rmtree(copy / "run")
     settings["training"]["epochs"] = 2
     train(run_config(copy / "data", **settings), run, resume=True)
-    told = json.loads((run / "provenance.json").read_text())["start_from"]
-    assert told == {
+    start = json.loads((run / "provenance.json").read_text())["start_from"]
+    assert start == {
         "run": str(copy / "run"),
         "model_sha256": load_model(first / "run" / MODEL_NAME).sha256,
         "class_weights": True,

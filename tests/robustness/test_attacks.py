@@ -284,7 +284,7 @@ class Rooted(Bands):
 
 @pytest.mark.parametrize("name", SMALL)
 def test_a_model_whose_gradients_are_nan_is_not_called_robust(name: str) -> None:
-    """The sign of NaN is 0: in linf such an attack stood still there, and no check told."""
+    """The sign of NaN is 0: in linf such an attack stood still there, and no check noticed."""
     attack, model = SMALL[name](), AttackedModel(Rooted(), MODEL.objective).eval()
     for threat in threats(attack, 0.2):
         if attack.traits.black_box:

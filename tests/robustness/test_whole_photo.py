@@ -99,8 +99,8 @@ def test_a_patch_stays_on_the_face_of_the_photo(photos: list[Path], tmp_path: Pa
 
 
 def test_black_box_and_sources(photos: list[Path], tmp_path: Path) -> None:
-    told = faceverif.attack_photo(*photos, model=MODEL, out=tmp_path / "x.png", name="square", queries=5)
-    assert told.queries == 5
+    photo = faceverif.attack_photo(*photos, model=MODEL, out=tmp_path / "x.png", name="square", queries=5)
+    assert photo.queries == 5
     other = faceverif.Recogniser(pattern_embedder(input_px=112), flip=False)
     found = attacked(photos, tmp_path, source=[MODEL, other])
     assert found.similarity_after is not None

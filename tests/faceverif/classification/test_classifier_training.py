@@ -265,8 +265,8 @@ def test_a_run_refines_another(tmp_path: Path) -> None:
     refining = config(**wanted)
     run = prepare(refining, tmp_path / "run")
     begun = run.learner.network.state_dict()
-    told = run.folder.provenance["start_from"]
-    assert told == {
+    start = run.folder.provenance["start_from"]
+    assert start == {
         "run": str(first),
         "model_sha256": load_classifier(first).sha256,
         "class_weights": True,
@@ -298,9 +298,9 @@ def test_a_run_that_continues_keeps_what_it_started_from(
     refining = config(training={"start_from": whole, "epochs": 1})
     train_classifier(refining, tmp_path, resume=False)
     monkeypatch.setattr(ClassifierStart, "read", lambda *_: pytest.fail("it is not needed again"))
-    told = prepare(refining, tmp_path, resume=True).folder.provenance["start_from"]
-    assert told["class_weights"] is True
-    assert told == json.loads((tmp_path / "provenance.json").read_text())["start_from"]
+    start = prepare(refining, tmp_path, resume=True).folder.provenance["start_from"]
+    assert start["class_weights"] is True
+    assert start == json.loads((tmp_path / "provenance.json").read_text())["start_from"]
 
 
 def test_a_run_cannot_refine_another_network(tmp_path: Path) -> None:
@@ -356,7 +356,7 @@ def test_where_nothing_compiles_the_steps_run_as_written(
     monkeypatch.setattr(torch, "compile", failing)
     train_classifier(config(training={"compile": True}), tmp_path)
     assert_same_end(tmp_path, whole)
-    told = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
-    assert told == [
+    warnings = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
+    assert warnings == [
         "warning: training.compile does not work here, so the steps run as written: no compiler found"
     ]
