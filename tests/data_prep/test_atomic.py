@@ -273,7 +273,7 @@ def test_writers_without_an_unfinished_file_name_it_too(tmp_path: Path) -> None:
         journal._file.close()
 
 
-def test_memory_that_numpy_or_torch_cannot_get_is_told() -> None:
+def test_memory_that_numpy_or_torch_cannot_get_is_reported() -> None:
     for take in (lambda: np.empty(2**55), lambda: torch.empty(2**55)):
         with pytest.raises((MemoryError, RuntimeError)) as failed:
             take()

@@ -68,7 +68,7 @@ def test_accents_of_people_may_be_encoded_in_two_ways(tmp_path: Path) -> None:
     assert sorted(map(str, found)) == ["F", "None"]
 
 
-def test_two_names_that_mean_one_folder_are_told(tmp_path: Path) -> None:
+def test_two_names_that_mean_one_folder_are_refused(tmp_path: Path) -> None:
     people = write_aligned(tmp_path / "data", {f"{name}/1.jpg": b"" for name in ("A_B_C", "D")})
     attributes = read(tmp_path, "identity,sex\nA B_C,F\nA_B C,M\nD,M\n")
     with pytest.raises(InputError, match="must name each identity once; got A B_C and A_B C, which are one"):
@@ -107,7 +107,7 @@ def test_broken_files_are_one_error(tmp_path: Path, text: str, said: str) -> Non
     assert said in str(refused.value)
 
 
-def test_other_bytes_and_no_file_are_told(tmp_path: Path) -> None:
+def test_other_bytes_and_no_file_are_reported(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"photo,sex\nM\xfcller,F\n")
     with pytest.raises(InputError, match="other bytes from number 12"):
         Attributes.read(tmp_path / "a")

@@ -70,7 +70,7 @@ def refused(path: Path, *_: Any, **__: Any) -> NoReturn:
     raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 
 
-def test_missing_rights_are_not_told_as_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_rights_are_not_reported_as_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """For root, no rights are missing, so the system's answer is pretended."""
     with pytest.raises(PermissionError), own_files(tmp_path):
         refused(tmp_path / "report.html")

@@ -131,7 +131,7 @@ def test_a_flat_folder_and_a_single_photo(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_photos_in_another_form_are_told_with_the_way_out(tmp_path: Path, name: str, fix: str) -> None:
+def test_photos_in_another_form_are_refused_with_the_way_out(tmp_path: Path, name: str, fix: str) -> None:
     source = put(tmp_path / "set", name)
     for given, got in ((source, f"none in .*{name}"), (source / name, str(source / name))):
         with pytest.raises(InputError, match=f"got {got}.*{fix}"):

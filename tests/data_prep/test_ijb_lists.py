@@ -67,7 +67,7 @@ def test_lists_are_found_from_the_release_its_meta_or_a_list(meta: Path, place: 
 
 
 @pytest.mark.parametrize(("prefix", "name"), [("ijbb", "IJB-B"), ("ijbc", "IJB-C"), ("IJBC", "IJB-C")])
-def test_the_benchmark_is_told_by_the_names(tmp_path: Path, prefix: str, name: str) -> None:
+def test_the_benchmark_is_recognised_by_the_names(tmp_path: Path, prefix: str, name: str) -> None:
     assert IjbFiles(tmp_path, prefix).name == name
 
 

@@ -258,7 +258,7 @@ def test_a_list_that_was_made_here_is_no_benchmark(tmp_path: Path, name: str) ->
     assert on_photos(protocol_alone(path), tmp_path / "lfw").name == path.name
 
 
-def test_calfw_may_be_told_by_its_folder(tmp_path: Path) -> None:
+def test_calfw_may_be_recognised_by_its_folder(tmp_path: Path) -> None:
     lines = ["a_1.jpg 1", "a_2.jpg 1", "", "a_1.jpg 0", "b_1.jpg 0"] * 4
     protocol = protocol_alone(write(tmp_path / "calfw/pairs.txt", lines), allow_partial=True)
     assert (protocol.name, len(protocol)) == ("calfw", 8)

@@ -361,7 +361,7 @@ def test_a_part_has_no_say_in_the_form_of_the_whole(tmp_path: Path, monkeypatch:
 
 
 @pytest.mark.usefixtures("aligned_by_others")
-def test_parts_are_told_without_a_first_record_and_not_with_a_short_index(tmp_path: Path) -> None:
+def test_parts_are_recognised_without_a_first_record_and_not_with_a_short_index(tmp_path: Path) -> None:
     path = write_rec(tmp_path, [(number, picture(number, side=112)) for number in range(5)])
     index = path.with_suffix(".idx").read_text().splitlines()
     path.with_suffix(".idx").write_text("\n".join(index[:4]) + "\n")

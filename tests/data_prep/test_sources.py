@@ -197,7 +197,7 @@ def test_cfp_in_any_layout_has_the_lists_names(tmp_path: Path, between: str, bel
     assert {photo.identity for photo in cfp.list_photos(tmp_path / below).photos} == {"001"}
 
 
-def test_sources_are_told_by_content(tmp_path: Path) -> None:
+def test_sources_are_recognised_by_content(tmp_path: Path) -> None:
     write_rec(tmp_path / "rec", [(0, b"a")])
     write_bin(tmp_path / "renamed", [b"a", b"b"], [True])
     put(tmp_path / "folder/Ann/1.jpg")

@@ -307,7 +307,7 @@ def test_what_is_no_pack_in_a_storage_is_sent_to_export(tmp_path: Path, folder: 
     assert "must be a whole tar" in refused(Path(f"file://{tmp_path}/torn"))
 
 
-def test_addresses_are_told_from_paths() -> None:
+def test_addresses_are_distinguished_from_paths() -> None:
     assert address_of(Path("s3://bucket/a/b.tar")) == "s3://bucket/a/b.tar"
     assert address_of(Path("file:///data/a")) == "file:///data/a"
     assert [address_of(Path(path)) for path in ("c:/data", "data/s3:/x", "/s3:", "s3")] == [None] * 4

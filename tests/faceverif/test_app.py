@@ -241,7 +241,7 @@ def test_an_attack_raises_or_lowers_the_similarity_within_epsilon(
     assert down.noticed is None
 
 
-def test_the_decision_and_the_detector_are_told_by_the_chosen_rate(
+def test_the_decision_and_the_detector_are_judged_at_the_chosen_rate(
     taken: dict[str, TakenPhoto], matcher: Matcher
 ) -> None:
     found = fooled_by(matcher, taken)

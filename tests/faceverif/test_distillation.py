@@ -231,7 +231,7 @@ def test_a_guided_layer_learns_from_its_own_hint_alone(teacher: Path, tmp_path: 
     assert network.backbone.get_parameter("embed.4.weight").grad.abs().max() > 0
 
 
-def test_a_folder_that_cannot_be_written_is_told_before_the_teacher_is_asked(
+def test_a_folder_that_cannot_be_written_is_refused_before_the_teacher_is_asked(
     teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     imitated = begun(teacher, tmp_path / "run").learner.teacher

@@ -206,7 +206,7 @@ def test_the_card_of_an_export_beside_the_model_is_not_the_models(
     assert (hub.root / REPO / "README.md").read_text() == card
 
 
-def test_error_rates_and_thresholds_of_another_model_are_not_told(
+def test_error_rates_and_thresholds_of_another_model_are_not_shown(
     hub: Hub, run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sha256 = load_model(run / MODEL_NAME).sha256

@@ -457,7 +457,7 @@ def test_an_archive_around_a_checkpoint_is_named(tmp_path: Path) -> None:
         import_model(tmp_path / "net.zip", tmp_path / "out", settings=ImportSettings())
 
 
-def test_the_form_of_a_file_is_told_without_its_name(tmp_path: Path) -> None:
+def test_the_form_of_a_file_is_recognised_without_its_name(tmp_path: Path) -> None:
     """Hubs keep files under their hashes."""
     state, forward = insightface(18)
     wanted = forward(published.as_fed(crops(1), **RGB)).numpy()
@@ -538,7 +538,7 @@ def test_of_two_imports_at_once_the_second_replaces_nothing(
     assert (tmp_path / "out" / MODEL_NAME).read_bytes() == b"of the other"
 
 
-def test_a_missing_file_and_a_folder_are_told_apart(tmp_path: Path) -> None:
+def test_a_missing_file_and_a_folder_are_reported_differently(tmp_path: Path) -> None:
     for path, got in ((tmp_path / "no.pth", "does not exist"), (tmp_path, "a folder")):
         with pytest.raises(InputError, match=got):
             import_model(path, tmp_path / "out", settings=ImportSettings())

@@ -62,7 +62,7 @@ def sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def test_photos_are_told_by_their_bytes_in_any_data_set(tmp_path: Path) -> None:
+def test_photos_are_recognised_by_their_bytes_in_any_data_set(tmp_path: Path) -> None:
     trained = photos(tmp_path / "trained", [sha256(name) for name in "abcdefg"])
     other, every = photos(tmp_path / "other", [sha256(name) for name in "xbcdy"]), np.arange(5)
     embedder = pattern_embedder()
@@ -84,7 +84,7 @@ def test_photos_are_told_by_their_bytes_in_any_data_set(tmp_path: Path) -> None:
     assert str(seen_warning(embedder, other, every)).startswith(SEEN)
 
 
-def test_a_set_without_hashes_is_told_as_a_whole(tmp_path: Path) -> None:
+def test_a_set_without_hashes_is_recognised_as_a_whole(tmp_path: Path) -> None:
     dataset, rows = photos(tmp_path / "packed", [None, None, None]), np.arange(3)
     remember_photos(tmp_path / "run", dataset, rows, earlier=None)
     embedder = pattern_embedder()

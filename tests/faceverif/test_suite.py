@@ -164,7 +164,7 @@ def test_nothing_to_run_is_refused_with_the_reason_of_each_protocol(suite: Path)
     assert "--allow-partial" in str(raised.value)
 
 
-def test_protocols_of_one_name_are_told_apart_by_their_photos(suite: Path) -> None:
+def test_protocols_of_one_name_are_distinguished_by_their_photos(suite: Path) -> None:
     write_bin(suite / "suite/calfw.bin", [picture(0)] * 20, [True, False] * 5)
     planned, missing = plan(suite, allow_partial=True)
     assert planned["CALFW"].protocol.name == "calfw"

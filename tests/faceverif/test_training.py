@@ -257,7 +257,7 @@ def test_faces_that_were_not_found_are_not_trained_on(tmp_path: Path) -> None:
         load_training_photos(chosen.data, input_px=32, seed=0)
 
 
-def test_photos_that_lie_in_no_folder_of_a_person_are_told_as_that(tmp_path: Path) -> None:
+def test_photos_that_lie_in_no_folder_of_a_person_are_reported_as_that(tmp_path: Path) -> None:
     from faceverif.training.data import load_training_photos
 
     rows = [{"photo": f"{photo}.jpg", "crop": f"{photo}.png", "status": "aligned"} for photo in range(3)]

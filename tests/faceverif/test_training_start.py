@@ -142,7 +142,7 @@ def test_a_run_on_other_crops_is_refused(first: Path, tmp_path: Path) -> None:
         begun(first, tmp_path / "run", backbone={"input_px": 48})
 
 
-def test_a_disk_without_room_for_a_checkpoint_is_told_before_the_first_epoch(
+def test_a_disk_without_room_for_a_checkpoint_is_refused_before_the_first_epoch(
     first: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, config = tmp_path / "run", run_config(first / "data", training={"epochs": 1})

@@ -148,7 +148,7 @@ def test_the_headline_says_last_that_few_images_were_attacked(tmp_path: Path) ->
     )
 
 
-def test_a_trial_without_an_image_that_was_right_is_told_and_stands_in_no_table(tmp_path: Path) -> None:
+def test_a_trial_without_an_image_that_was_right_is_reported_and_stands_in_no_table(tmp_path: Path) -> None:
     hopeless = measured("pgd", 0.1, tmp_path, success=0.0, undetected=0.0)
     hopeless.own.success, hopeless.own.clean_accuracy = None, sure(0.0)
     assert said(hopeless) == (

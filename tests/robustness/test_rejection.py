@@ -90,7 +90,7 @@ def test_undetected_successes_are_counted_at_the_threshold(done: Path) -> None:
     assert detection.undetected_success.value == pytest.approx(undetected)
 
 
-def test_at_epsilon_zero_nothing_can_be_told(done: Path) -> None:
+def test_at_epsilon_zero_nothing_can_be_detected(done: Path) -> None:
     at_zero = [finding for finding in findings_of(settings(), done) if finding.trial.epsilon == 0]
     assert len(at_zero) == 2
     assert {outcome.auc.value for each in at_zero for outcome in each.detectors.values()} == {0.5}

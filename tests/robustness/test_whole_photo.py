@@ -113,7 +113,7 @@ def test_black_box_and_sources(photos: list[Path], tmp_path: Path) -> None:
     assert found.queries == 7
 
 
-def test_a_photo_without_a_face_left_is_told(
+def test_a_photo_without_a_face_left_is_reported(
     photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def search(photo: Any) -> PhotoFaces:

@@ -419,7 +419,7 @@ def test_ten_crops_see_the_picture_that_one_crop_is_the_middle_of(tmp_path: Path
     assert dark.tolist() == [224] * 16 + [16] * 208
 
 
-def test_classes_without_a_training_image_are_told() -> None:
+def test_classes_without_a_training_image_are_reported() -> None:
     train, _ = digits()
     assert warning_of_absence(train) == ""
     few = train.take((train.labels > 1).nonzero().squeeze(1))
