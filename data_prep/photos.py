@@ -88,6 +88,15 @@ def read_photo(path: Path) -> NDArray[np.uint8]:
     return decode_photo(read_bytes(path))
 
 
+def check_photo(path: Path) -> None:
+    """Open a photo file without decoding it: what `read_photo` refuses by how the file begins.
+
+    Raises:
+        PhotoError: with the reason.
+    """
+    _check_size(_opened(read_bytes(path)), allow_huge=False)
+
+
 def read_bytes(path: Path) -> bytes:
     """A file's content.
 
@@ -119,8 +128,6 @@ def decode_photo(data: bytes, *, allow_huge: bool = False) -> NDArray[np.uint8]:
     Raises:
         PhotoError: with the reason.
     """
-    if not data:
-        raise PhotoError("empty_file")
     return upright_pixels(_opened(data), data=data, allow_huge=allow_huge)
 
 
@@ -150,6 +157,8 @@ def upright_pixels(image: Image.Image, *, data: bytes = b"", allow_huge: bool = 
 
 
 def _opened(data: bytes) -> Image.Image:
+    if not data:
+        raise PhotoError("empty_file")
     try:
         return opened(data)
     except UnidentifiedImageError as error:

@@ -19,7 +19,8 @@ from faceverif.models import Embedder, TorchEmbedder, load_embedder, model_or_sh
 from faceverif.option_names import names_arguments, renamed_options
 from faceverif.verification.embeddings import embed_crops
 from faceverif.verification.options import VerificationOptions
-from faceverif.verification.photo_faces import Photo, described, embed_faces, find_face
+from faceverif.verification.photo_faces import embed_faces, find_face
+from faceverif.verification.photo_pixels import Photo, described
 from faceverif.verification.result import VerificationResult
 from faceverif.verification.runner import verify
 from faceverif.verification.scoring import normalised

@@ -18,7 +18,8 @@ from data_prep.errors import InputError
 from faceverif.option_names import names_arguments
 from faceverif.perturbation.threat_model import ThreatModel
 from faceverif.recogniser import Recogniser, as_recogniser
-from faceverif.verification.photo_faces import Photo, find_face, refuse_unreadable
+from faceverif.verification.photo_faces import find_face
+from faceverif.verification.photo_pixels import Photo, ReadPhoto, photo_pixels
 from robustness.chosen_attack import choose_attack
 from robustness.config.attacks import PairGoal
 from robustness.config.chosen import LEVELS, ROUNDING, AttackRequest, refuse_bad_seed
@@ -110,14 +111,15 @@ def attack(
     refuse_bad_seed(seed)
     request = AttackRequest(name, goal, epsilon, settings, threshold, reference, source)
     request.section()  # what is wrong with it is said before the model is loaded
+    given: list[Photo | ReadPhoto] = [photo] if reference is None else [photo, reference]
     if not aligned:
-        refuse_unreadable(photo, reference)
+        given = [photo_pixels(each) for each in given]
     model = as_recogniser(model)
     chosen = choose_attack(request, landmarks=seen_landmarks(model.embedder.spec))
     attacked_models = known_models(model, source)
     _refuse_other_crops(attacked_models, model)
-    clean = _crop(photo, model, aligned=aligned)
-    other = clean if reference is None else _crop(reference, model, aligned=aligned)
+    clean, *others = [_crop(each, model, aligned=aligned) for each in given]
+    other = others[0] if others else clean
     seen = _middle(clean, model)
     network = joint_network([Compared(each) for each in attacked_models])
     found = chosen.method(
@@ -175,7 +177,7 @@ def _refuse_other_crops(sources: Sequence[Recogniser], model: Recogniser) -> Non
             )
 
 
-def _crop(photo: Photo, model: Recogniser, *, aligned: bool) -> NDArray[np.uint8]:
+def _crop(photo: Photo | ReadPhoto, model: Recogniser, *, aligned: bool) -> NDArray[np.uint8]:
     template = model.embedder.spec.checked_template()
     if not aligned:
         return find_face(photo, template).crop

@@ -19,11 +19,11 @@ from data_prep.alignment.landmarks import LandmarkTemplate, similarity_transform
 from data_prep.atomic import refuse_folder, refuse_other_ending, written_whole
 from data_prep.dataset.crops import centre_square
 from data_prep.errors import InputError
-from data_prep.photos import read_photo
 from faceverif.option_names import names_arguments
 from faceverif.recogniser import Recogniser, as_recogniser
 from faceverif.report.numbers import percent
-from faceverif.verification.photo_faces import NoFaceError, Photo, PhotoFaces, find_faces, refuse_unreadable
+from faceverif.verification.photo_faces import NoFaceError, PhotoFaces, find_faces
+from faceverif.verification.photo_pixels import Photo, photo_pixels
 from robustness.attacked_model import device_of
 from robustness.attacks.pairs import PairAttackResult
 from robustness.chosen_attack import ChosenAttack, choose_attack
@@ -142,12 +142,12 @@ def attack_photo(
     refuse_bad_seed(seed)
     request = AttackRequest(name, goal, epsilon, settings, threshold, reference, source)
     request.section()  # what is wrong with it is said before the photos are looked at
-    refuse_unreadable(photo, reference)
+    read = [photo_pixels(each) for each in (photo, reference) if each is not None]
     model = as_recogniser(model)
     models = known_models(model, source)
     templates = [landmark_template(each) for each in [model, *models]]
-    face = find_faces(photo)
-    their_face = face if reference is None else find_faces(reference)
+    face, *others = [find_faces(each) for each in read]
+    their_face = others[0] if others else face
     views = [
         AlignedView(_landmarks(face), template, input_px=each.embedder.spec.input_px)
         for each, template in zip(models, templates[1:], strict=True)
@@ -187,15 +187,16 @@ def _judged(
 ) -> AttackedWholePhoto:
     """What the model makes of the saved photo."""
     template = model.embedder.spec.checked_template()
+    saved = photo_pixels(path)
     try:
-        again = find_faces(path)
+        again = find_faces(saved)
     except NoFaceError:
         again = None
     looked_at = [face, their_face, *([] if again is None else [again])]
     before, wanted, *after = model.embed(np.stack([each.crop(each.main, template) for each in looked_at]))
     return AttackedWholePhoto(
         clean=face.pixels,
-        attacked=read_photo(path),
+        attacked=saved.pixels,
         path=path,
         similarity_before=float(before @ wanted),
         similarity_aimed=float(found.similarity[0]),

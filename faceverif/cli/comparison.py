@@ -69,9 +69,11 @@ def compare(
     """
     from faceverif.verification.calibration import refuse_uncalibrated
     from faceverif.verification.photo_pairs import read_photo_pairs
+    from faceverif.verification.photo_pixels import refuse_no_photos
 
     request = ComparisonRequest(first, second, pairs, reject, out, as_json, as_csv)
     listed = None if pairs is None else read_photo_pairs(pairs)
+    refuse_no_photos(first, second)
     chosen = chosen_model(model)
     refuse_uncalibrated(chosen, far, file=thresholds, preprocess=preprocess, output=output)
     choose_device(device)

@@ -144,8 +144,11 @@ def identify(
     """
     from faceverif.cli.naming import print_answers, refuse_unclear_answer
     from faceverif.verification.calibration import refuse_uncalibrated
+    from faceverif.verification.photo_pixels import refuse_no_photos
 
     refuse_unclear_answer(as_json=as_json, as_csv=as_csv, strangers=strangers, thresholds=thresholds)
+    if len(photos) == 1:  # of several, one that cannot be searched stops no other
+        refuse_no_photos(*photos)
     chosen = chosen_model(model)
     if strangers is None:
         refuse_uncalibrated(chosen, file=thresholds, preprocess=preprocess, output=output)

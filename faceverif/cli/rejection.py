@@ -146,6 +146,7 @@ def attack(
     """Attack a photo through its alignment, save it, and test whether the saved photo still deceives."""
     from faceverif.config.reading import override_settings
     from faceverif.verification.calibration import refuse_uncalibrated
+    from faceverif.verification.photo_pixels import refuse_no_photos
     from robustness.config.chosen import AttackRequest
 
     given: dict[str, Any] = {}
@@ -155,6 +156,7 @@ def attack(
     AttackRequest(
         name, goal, epsilon=epsilon, settings=given, threshold=0.0, reference=reference, source=source or None
     ).section()
+    refuse_no_photos(photo, reference)
     path = chosen_model(model)
     refuse_uncalibrated(path, far, file=thresholds, preprocess=preprocess, output=output)
     choose_device(device)

@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from data_prep.alignment.base import Template
 from data_prep.detection.faces import Faces, centred_largest
 from data_prep.detection.second_pass import TwoPassDetector
 from data_prep.errors import InputError
-from data_prep.photos import WAYS_OUT, PhotoError, in_words, read_photo, upright_pixels
 from faceverif.models.embedder import Embedder, ZeroEmbeddingError, naming
 from faceverif.verification.embeddings import embed_crops
+from faceverif.verification.photo_pixels import Photo, ReadPhoto, photo_pixels
 from faceverif.verification.scoring import normalised
-
-# A file, a picture by Pillow, or (height, width, 3) uint8 RGB.
-Photo = Path | str | Image.Image | NDArray[np.uint8]
-_LONGEST = 40  # characters of a value in a message
 
 
 class NoFaceError(InputError):
@@ -72,31 +65,17 @@ class PhotoFaces:
         return template.landmarks_in_crop(landmarks, box=box, photo_size=(height, width))
 
 
-def refuse_unreadable(*photos: Photo | None) -> None:
-    """Stop at the first photo that is unreadable or no picture, before work is done for the others.
-
-    Args:
-        photos: files, or pixels; None: there is none.
-
-    Raises:
-        InputError: one cannot be read.
-    """
-    for photo in photos:
-        if photo is not None:
-            _named_pixels(photo)
-
-
-def find_faces(photo: Photo) -> PhotoFaces:
+def find_faces(photo: Photo | ReadPhoto) -> PhotoFaces:
     """All faces of a photo.
 
     Args:
-        photo: a file, or pixels.
+        photo: a file, pixels, or what was read of them.
 
     Raises:
         InputError: the photo is unreadable or no picture.
         NoFaceError: it shows no face.
     """
-    name, pixels = _named_pixels(photo)
+    name, pixels = photo_pixels(photo)
     faces = _detector().detect([pixels])[0].faces
     height, width = pixels.shape[:2]
     main = centred_largest(faces, width=width, height=height)
@@ -110,11 +89,11 @@ def find_faces(photo: Photo) -> PhotoFaces:
     return PhotoFaces(name, pixels, faces, main)
 
 
-def find_face(photo: Photo, template: Template) -> FoundFace:
+def find_face(photo: Photo | ReadPhoto, template: Template) -> FoundFace:
     """The centred-largest face of a photo, cut in a template.
 
     Args:
-        photo: a file, or pixels.
+        photo: as for `find_faces`.
         template: how it is cut.
 
     Raises:
@@ -148,57 +127,3 @@ def embed_faces(embedder: Embedder, faces: Sequence[FoundFace], *, flip: bool) -
 def _detector() -> TwoPassDetector:
     """With its default settings; its networks are loaded once."""
     return TwoPassDetector()
-
-
-def described(given: object) -> str:
-    """A value that is no photo or no crop, in a message: type and shape, or how it begins."""
-    if isinstance(given, np.ndarray):
-        return f"{given.dtype} {given.shape}"
-    if isinstance(given, Image.Image):
-        return f"a picture of {given.width} x {given.height} pixels"
-    if isinstance(given, list | tuple):
-        return f"a {type(given).__name__} of {len(given)}"
-    return f"{type(given).__name__} {str(given)[:_LONGEST]!r}"
-
-
-def _named_pixels(photo: Photo) -> tuple[str, NDArray[np.uint8]]:
-    if isinstance(photo, np.ndarray):
-        _refuse_other_array(photo)
-        return f"an array of {photo.shape[1]} x {photo.shape[0]} pixels", photo
-    name = described(photo) if isinstance(photo, Image.Image) else str(photo)
-    try:
-        if isinstance(photo, Image.Image):
-            return name, upright_pixels(photo)
-        if isinstance(photo, str | os.PathLike):
-            return name, read_photo(Path(photo))
-    except PhotoError as error:
-        fix = WAYS_OUT.get(error.reason, "Give another one.")
-        got = f"{name}, which {_trouble(photo, error.reason)}"
-        raise InputError("photo", "must be a readable picture", got=got, fix=fix) from error
-    raise InputError(
-        "photo",
-        "must be one photo: a file, a PIL picture, or an array (height, width, 3), uint8, RGB",
-        got=described(photo),
-        fix="PIL.Image.open(io.BytesIO(data)) makes a picture of bytes, np.asarray(tensor) an array.",
-    )
-
-
-def _refuse_other_array(photo: NDArray[np.uint8]) -> None:
-    if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3 or not photo.size:
-        raise InputError(
-            "photo",
-            "as an array it must be (height, width, 3), uint8, RGB",
-            got=described(photo),
-            fix="Convert it, or give the path of a file.",
-        )
-
-
-def _trouble(photo: str | os.PathLike[str] | Image.Image, reason: str) -> str:
-    """Why a photo gives no pixels, as the rest of a sentence whose subject it is."""
-    if not isinstance(photo, Image.Image):
-        path = Path(photo)
-        if path.is_dir():
-            return "is a folder"
-        if not path.exists():
-            return "does not exist"
-    return in_words(reason)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from safetensors.numpy import save_file
 
 from faceverif.cli.app import GROUPS, all_commands, command_line
@@ -79,8 +80,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "calfw.csv").write_text("left,right,same\n" + "a,b,1\na,c,0\n" * 2)
     (folder / "ijb").mkdir()
     (folder / "ijb/x_face_tid_mid.txt").write_text("1.jpg 1 1\n")
+    Image.new("RGB", (30, 30)).save(folder / "photo.jpg")
     for name in (
-        "photo.jpg",
         "file",
         "net.onnx",
         "net.pth",
@@ -258,6 +259,14 @@ WRONG = [
     (
         "compare",
         "compare: needs two photos or --pairs FILE; got 0 photos. Run: faceverif compare a.jpg b.jpg",
+    ),
+    *(
+        (command, "photo: must be a readable picture; got file, which is an empty file. Give another one.")
+        for command in (
+            "compare photo.jpg file",
+            "attack photo.jpg file --out x.png",
+            "identify file --gallery there",
+        )
     ),
     ("compare photo.jpg --model m", "got 1 photo. Run"),
     *(

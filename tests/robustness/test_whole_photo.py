@@ -23,6 +23,7 @@ from data_prep.photos import read_photo
 from faceverif.cli import rejection as command
 from faceverif.verification.compare import Comparer
 from faceverif.verification.photo_faces import NoFaceError, PhotoFaces, find_faces
+from faceverif.verification.photo_pixels import ReadPhoto
 from robustness.face_regions import region_mask
 from robustness.photo_view import AlignedView
 from robustness.whole_photo import AttackedWholePhoto
@@ -113,11 +114,28 @@ def test_black_box_and_sources(photos: list[Path], tmp_path: Path) -> None:
     assert found.queries == 7
 
 
+def test_each_photo_is_decoded_once(
+    photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded: list[Path] = []
+
+    def counted(path: Path) -> NDArray[np.uint8]:
+        decoded.append(path)
+        return read_photo(path)
+
+    monkeypatch.setattr("faceverif.verification.photo_pixels.read_photo", counted)
+    found = attacked(photos, tmp_path)
+    assert decoded == [*photos, found.path]
+    decoded.clear()
+    faceverif.attack(*photos, model=MODEL, steps=1)
+    assert decoded == photos
+
+
 def test_a_photo_without_a_face_left_is_reported(
     photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def search(photo: Any) -> PhotoFaces:
-        if str(photo).endswith(".png"):
+    def search(photo: ReadPhoto) -> PhotoFaces:
+        if photo.name.endswith(".png"):
             raise NoFaceError("photo", "must show a face", got="none", fix="Give another one.")
         return find_faces(photo)
 
