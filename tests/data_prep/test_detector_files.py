@@ -135,6 +135,16 @@ def test_scrfd_answers_in_pixels_of_the_photo(tmp_path: Path) -> None:
     np.testing.assert_allclose(large.landmarks, 2 * small.landmarks, atol=1e-3)
 
 
+@pytest.mark.parametrize("build", [scrfd, yunet])
+def test_fine_stripes_of_a_large_photo_are_averaged(build: type, tmp_path: Path) -> None:
+    """Of 16 columns two are white. Sampled in the middle alone, the photo would be white everywhere."""
+    longest = 1024 if build is scrfd else 10240  # the input is 64 px, of YuNet 640
+    photo = np.zeros((longest // 16, longest, 3), np.uint8)
+    photo[:, 7::16] = photo[:, 8::16] = 255
+    (seen,) = load_detector(str(build(tmp_path / "net.onnx")), 12).detect([photo])
+    assert seen.detection_pass is None
+
+
 def test_scrfd_enlarges_no_photo(tmp_path: Path) -> None:
     faces = only_face(scrfd(tmp_path / "net.onnx"), white_cell(1, 2, size=(30, 40)))
     np.testing.assert_allclose(faces.boxes[0], [16 - 8, 8 - 12, 16 + 16, 8 + 20], atol=1e-4)
