@@ -63,6 +63,11 @@ class _Page(HTMLParser):
         return [attributes for name, attributes in self.tags if name == tag]
 
 
+def plain(text: str) -> str:
+    """What a page or card says, with plain spaces before units."""
+    return text.replace("\N{NO-BREAK SPACE}", " ")
+
+
 def check_page(path: Path) -> None:
     """One file without a server: contents, alt texts in numbers, tables, points of curves, a summary."""
     text = path.read_text(encoding="utf-8")
@@ -72,6 +77,7 @@ def check_page(path: Path) -> None:
         for name in ("src", "href", "xlink:href"):
             address = attributes.get(name) or ""
             assert re.match(r"$|#|data:image/|(?!\w+:|//)[^#]*\.html$", address), address[:80]
+    assert not re.findall(r"\d (?:<small>)?(?:%|px)", text)  # a line may end there
     assert "@import" not in text
     assert "url(http" not in text
     headings = re.findall(r'<h2 id="([^"]+)"', text)

@@ -8,7 +8,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from data_prep.counted import counted
-from faceverif.report.numbers import percent
+from faceverif.report.numbers import percent, unbroken
 
 _FOLDER = Path(__file__).with_name("templates")
 
@@ -20,7 +20,7 @@ def render(block: str, **values: Any) -> str:
         block: name of its template, without the ending.
         values: what the template shows; a missing one is an error.
     """
-    return _ENVIRONMENT.get_template(f"{block}.html.j2").render(**values)
+    return unbroken(_ENVIRONMENT.get_template(f"{block}.html.j2").render(**values))
 
 
 def style() -> str:

@@ -18,7 +18,7 @@ from faceverif.exporting.check_crops import CALIBRATED
 from faceverif.exporting.request import CARD_NAME
 from faceverif.models import MODEL_NAME, TorchEmbedder
 from faceverif.models.location import SHIPPED, named_model
-from faceverif.report.numbers import percent
+from faceverif.report.numbers import percent, unbroken
 from faceverif.verification.calibration import CALIBRATION_NAME
 from faceverif.verification.files import RESULT_NAME
 
@@ -45,7 +45,7 @@ def model_card(exported: Exported) -> str:
     """
     request, model = exported.request, exported.model
     place = named_model(request.model)
-    return _TEMPLATE.render(
+    text = _TEMPLATE.render(
         **_network(model),
         **_licence(model, _card_beside(place, model)),
         **_error_rates(place, model.sha256),
@@ -66,6 +66,7 @@ def model_card(exported: Exported) -> str:
         exported=True,
         percent=percent,
     )
+    return unbroken(text)
 
 
 def folder_card(folder: Path, model: TorchEmbedder, *, repo: str) -> str:
@@ -79,7 +80,7 @@ def folder_card(folder: Path, model: TorchEmbedder, *, repo: str) -> str:
     Raises:
         InputError: a result in the folder is damaged.
     """
-    return _FOLDER.render(
+    text = _FOLDER.render(
         **_network(model),
         **_licence(model, ""),
         **_error_rates(folder, model.sha256),
@@ -91,6 +92,7 @@ def folder_card(folder: Path, model: TorchEmbedder, *, repo: str) -> str:
         exported=False,
         percent=percent,
     )
+    return unbroken(text)
 
 
 def is_card_of(card: str, *, file: str, sha256: str) -> bool:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
+_BEFORE_UNIT = re.compile(r"(?<=\d) (?=(<small>)?(%|px|ms|s|min|MB|GB)(?!\w))")
+
 
 def percent(rate: float, digits: int = 2) -> str:
     """A rate in percent, without the sign; also the filter `percent` of the templates."""
@@ -23,3 +27,8 @@ def significant(number: float, digits: int = 3) -> str:
     """A number in significant digits, a large one without an exponent; also a filter of the templates."""
     rounded = float(f"{number:.{digits}g}")
     return f"{rounded:,.0f}" if abs(rounded) >= 10**digits else f"{number:.{digits}g}"
+
+
+def unbroken(text: str) -> str:
+    """A page, or a text in Markdown, in which no line ends between a number and its unit."""
+    return _BEFORE_UNIT.sub("\N{NO-BREAK SPACE}", text)

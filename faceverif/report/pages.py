@@ -16,7 +16,7 @@ from data_prep.counted import counted
 from data_prep.dataset.exclusions import exclusions_text
 from faceverif.config.section import leaves
 from faceverif.report.contents import with_contents
-from faceverif.report.numbers import percent, significant
+from faceverif.report.numbers import percent, significant, unbroken
 
 REPORT_NAME = "report.html"
 
@@ -38,7 +38,7 @@ def write_page(
     """
     html = _ENVIRONMENT.get_template(template).render(kind=kind, title=title, **values)
     summary = {"kind": kind, "title": title, "page": page.name, "numbers": numbers}
-    write_text(page, _printable(html))
+    write_text(page, _printable(unbroken(html)))
     write_text(
         page.with_name(page.stem.replace("report", "summary") + ".json"),
         _printable(json.dumps(summary, indent=2, ensure_ascii=False)) + "\n",

@@ -11,7 +11,7 @@ from data_prep.json_object import write_json
 from data_prep.lock import filled
 from data_prep.progress import say
 from faceverif.models import Embedder
-from faceverif.report.numbers import percent
+from faceverif.report.numbers import percent, unbroken
 from faceverif.report.pages import REPORT_NAME, write_page
 from faceverif.verification.earlier_result import refuse_other_result
 from faceverif.verification.embeddings import EmbeddedPhotos
@@ -81,7 +81,7 @@ def folders_of(titles: Iterable[str]) -> dict[str, str]:
 def _write(table: SuiteTable, out: Path, folders: Mapping[str, str]) -> None:
     links = {title: f"{folders[title]}/{REPORT_NAME}" for title in table.results}
     with files_whole(out) as files:
-        write_text(files / TABLE_NAME, table.markdown())
+        write_text(files / TABLE_NAME, unbroken(table.markdown()))
         write_json(files / JSON_NAME, table.as_json())
         write_page(
             files / REPORT_NAME,

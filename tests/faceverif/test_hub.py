@@ -15,6 +15,7 @@ import pytest
 import torch
 from huggingface_hub import HfApi
 from onnx_nets import weights, write_net
+from pages import plain
 
 from data_prep.alignment import find_template
 from data_prep.errors import InputError
@@ -230,7 +231,7 @@ def test_error_rates_and_thresholds_of_another_model_are_not_shown(
         (run / "verification" / name).mkdir(parents=True)
         (run / "verification" / name / "result.json").write_text(json.dumps(facts))
     push(run, REPO, private=False)
-    card = (hub.root / REPO / "README.md").read_text()
+    card = plain((hub.root / REPO / "README.md").read_text())
     assert "| LFW | 600 | 90.00 ± 1.00 % | 10.00 % | lfw-112 |" in card
     assert "earlier weights" not in card
     assert "IJB-C" not in card

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pages import plain
 
 from data_prep.errors import InputError
 from faceverif.config.yaml_text import yaml_text
@@ -150,7 +151,7 @@ def test_curves_of_both_runs_share_their_axes(two: TwoRuns, tmp_path: Path) -> N
     )
     for run in (two.first, two.second):
         pq.write_table(scores, Path(run) / "verification/view1/scores.parquet")
-    page = write_page_of_two(two, tmp_path / "out").read_text()
+    page = plain(write_page_of_two(two, tmp_path / "out").read_text())
     assert 'aria-label="Loss over step. first: 3 at 20, 0.35 at 40; second: 3 at 20, 0.4 at 40."' in page
     assert '<h2 id="view1-errors-at-every-threshold">' in page
     assert "view2-errors" not in page  # without scores there is no curve
@@ -160,7 +161,7 @@ def test_curves_of_both_runs_share_their_axes(two: TwoRuns, tmp_path: Path) -> N
 
 
 def test_the_page_and_the_text_hold_the_same_lines(two: TwoRuns, tmp_path: Path) -> None:
-    page = write_page_of_two(two, tmp_path / "out").read_text()
+    page = plain(write_page_of_two(two, tmp_path / "out").read_text())
     text = two.text()
     for name in ("head.margin", "data.manifest_sha256", "view1 accuracy", "87.65 %"):
         assert name in page
@@ -195,7 +196,7 @@ def test_two_image_classifiers_are_compared_by_their_errors(tmp_path: Path) -> N
     assert lines(two.results)["training epoch"] == ("2", "2")
     assert differences(two)["error"] == "-12.50 %"
     assert "mean angle deg" not in lines(two.results)
-    page = write_page_of_two(two, tmp_path / "out").read_text()
+    page = plain(write_page_of_two(two, tmp_path / "out").read_text())
     assert "Error on evaluation images over epoch. a: 25 % at 2; b: 12.5 % at 2." in page
     elsewhere = compare_runs(first, classifier(tmp_path / "c", error=0.125, classes=5))
     assert lines(elsewhere.results)["NOT COMPARABLE: data.classes"] == ("10", "5")

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from pages import check_page
+from pages import check_page, plain
 from scipy import stats
 from small_faces import write_faces, write_pairs
 from small_runs import run_config
@@ -145,7 +145,7 @@ def test_a_runs_certificates_continue_and_its_noise_is_compared(
     assert "warning" not in capsys.readouterr().err
     assert "25 decisions" in text
     check_page(tmp_path / "whole" / "report.html")
-    page = (tmp_path / "whole" / "report.html").read_text()
+    page = plain((tmp_path / "whole" / "report.html").read_text())
     result = json.loads((tmp_path / "whole" / RESULT_NAME).read_text())
     assert f"{100 * result['abstained']:.1f} %: without a decision, which counts as wrong" in page
     assert "that the model was not trained on" in page

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from pages import check_page
+from pages import check_page, plain
 from small_rejection import findings_of, settings
 
 from faceverif.report.plotting import line_styles
@@ -49,7 +49,7 @@ def test_the_page_opens_with_the_worst_attack_of_each_model(done: Path) -> None:
     """Not with the first attack; sizes that take the whole box do not count."""
     findings = [each for each in findings_of(settings(), done) if each.trial.attack is not None]
     worst = worst_cases(findings, rate=0.2)
-    page = (done / "report.html").read_text()
+    page = plain((done / "report.html").read_text())
     opening = page[: page.index("Beside the paper")]
     assert list(worst) == ["softmax", "l-gm"]
     for model, case in worst.items():
@@ -83,7 +83,7 @@ def test_a_trial_without_an_attackable_image_leaves_the_page_whole(done: Path, t
 def test_every_model_has_its_headline_on_the_page_and_in_the_result(done: Path) -> None:
     stored = json.loads((done / "result.json").read_text())["headlines"]
     assert [(each["model"], each["goal"]) for each in stored] == [("softmax", None), ("l-gm", None)]
-    page = (done / "report.html").read_text()
+    page = plain((done / "report.html").read_text())
     opening = page[: page.index("The worst case of each model")]
     assert all(each["text"] in opening for each in stored)
     summary = json.loads((done / "summary.json").read_text())["numbers"]["closed set"]

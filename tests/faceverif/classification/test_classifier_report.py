@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from pages import check_page
+from pages import check_page, plain
 
 from faceverif.cli import main
 from faceverif.config.yaml_text import yaml_text
@@ -59,7 +59,7 @@ def test_its_page_says_what_was_measured_and_is_written_again_from_its_files(
     call(monkeypatch, "classify", config, "--run", run)
     assert f"report: {run / 'report.html'}" in capsys.readouterr().err
     check_page(run / "report.html")
-    text, result = (run / "report.html").read_text(), json.loads((run / "result.json").read_text())
+    text, result = plain((run / "report.html").read_text()), json.loads((run / "result.json").read_text())
     error = result["metrics"]["error"]
     assert f"{100 * error:.2f} % of 359 images are classified wrongly" in text
     assert sum(row["wrong"] for row in result["classes"]) == pytest.approx(359 * error)
