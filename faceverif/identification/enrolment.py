@@ -168,7 +168,7 @@ def enrol(source: Path, embedder: Embedder, *, flip: bool, admit: Callable[[int]
 def _enrol_aligned(dataset: AlignedDataset, embedder: Embedder, *, flip: bool) -> Enrolled:
     rows, status = dataset.with_status(Status.ALIGNED), dataset.column("status")
     _refuse_nobody(dataset.root, rows, len(dataset))
-    embedded = EmbeddedPhotos(embedder, dataset, flip=flip, finite=False)
+    embedded = EmbeddedPhotos(embedder.or_nan(), dataset, flip=flip)
     others = np.flatnonzero(status != Status.ALIGNED.value)
     left_out = dict(zip(_named(dataset, others), dataset.column("reason")[others].tolist(), strict=True))
     unit, there = units_of(embedded, rows)

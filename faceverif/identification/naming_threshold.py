@@ -246,7 +246,7 @@ def measured_threshold(
     identities = {str(name) for name in strangers.column("identity")[rows] if name is not None}
     _refuse_known(identities, enrolled)
     numbers = tuple(sorted(identities.intersection(enrolled.people)))
-    unit, there = units_of(EmbeddedPhotos(embedder, strangers, flip=flip, finite=False), rows)
+    unit, there = units_of(EmbeddedPhotos(embedder.or_nan(), strangers, flip=flip), rows)
     rows = rows[there]
     found = search(unit, enrolled.gallery, count=1)
     nearest = found.similarity[:, 0]

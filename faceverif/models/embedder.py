@@ -5,9 +5,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -107,6 +108,7 @@ class Embedder(ABC):
     provenance: Mapping[str, Any] = MappingProxyType({})
     alike_cause = "the model hardly tells people apart"
     unusable_fix = "Train again with a lower learning rate, or use an earlier checkpoint."
+    _stops = True  # at embeddings that are not finite
 
     @property
     @abstractmethod
@@ -143,19 +145,21 @@ class Embedder(ABC):
 
         Raises:
             ValueError: crops of another shape or type, as of another template.
-            NotFiniteError: the model gives embeddings with NaN or infinity.
+            NotFiniteError: the model gives embeddings with NaN or infinity; but see `or_nan`.
         """
-        embeddings = self.embed_or_nan(crops)
-        bad = np.flatnonzero(np.isnan(embeddings).any(axis=1))
-        if len(bad):
-            raise NotFiniteError(self, bad, [f"crop {number}" for number in range(len(crops))])
-        return embeddings
-
-    def embed_or_nan(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """The same, with NaN alone in the rows of crops to which the model gives NaN or infinity."""
         embeddings = self._run(self._middle(crops))
         finite = np.isfinite(embeddings).all(axis=1, keepdims=True)
-        return embeddings if np.all(finite) else np.where(finite, embeddings, np.float32(np.nan))
+        if finite.all():
+            return embeddings
+        if self._stops:
+            raise NotFiniteError(self, np.flatnonzero(~finite), [f"crop {n}" for n in range(len(crops))])
+        return np.where(finite, embeddings, np.float32(np.nan))
+
+    def or_nan(self) -> Self:
+        """The same model, which does not stop at an embedding with NaN or infinity, but fills it with NaN."""
+        other = copy(self)
+        other._stops = False
+        return other
 
     def _middle(self, crops: NDArray[np.uint8]) -> NDArray[np.uint8]:
         # Larger crops have a larger face: their middle would be another picture, and its embedding wrong.

@@ -18,15 +18,12 @@ FLIP_RULE = "mean of the raw embeddings of the crop and of its mirror image, bef
 BATCH = 128  # crops that are embedded at a time; as many more are being read: 5 MB each
 
 
-def embed_crops(
-    embedder: Embedder, crops: NDArray[np.uint8], *, flip: bool, finite: bool = True
-) -> NDArray[np.float32]:
-    """Embeddings of crops, (n, dim), not normalised; see `FLIP_RULE`, and `EmbeddedPhotos`."""
-    embed = embedder.embed if finite else embedder.embed_or_nan
-    embeddings = embed(crops)
+def embed_crops(embedder: Embedder, crops: NDArray[np.uint8], *, flip: bool) -> NDArray[np.float32]:
+    """Embeddings of crops, (n, dim), not normalised; see `FLIP_RULE`."""
+    embeddings = embedder.embed(crops)
     if not flip:
         return embeddings
-    return (embeddings + embed(crops[:, :, ::-1])) * np.float32(0.5)
+    return (embeddings + embedder.embed(crops[:, :, ::-1])) * np.float32(0.5)
 
 
 def embed_rows(
@@ -42,7 +39,7 @@ def embed_rows(
 
 
 def embed_dataset(
-    embedder: Embedder, dataset: AlignedDataset, rows: NDArray[np.int64], *, flip: bool, finite: bool = True
+    embedder: Embedder, dataset: AlignedDataset, rows: NDArray[np.int64], *, flip: bool
 ) -> NDArray[np.float32]:
     """Embeddings of some rows of a data set.
 
@@ -51,7 +48,6 @@ def embed_dataset(
         dataset: where the crops are.
         rows: (n,) manifest rows that have a crop.
         flip: average with the mirrored crop: see `FLIP_RULE`.
-        finite: see `EmbeddedPhotos`.
 
     Returns:
         (n, dim), not normalised.
@@ -60,17 +56,17 @@ def embed_dataset(
         InputError: the data set was cut for another model, or a crop cannot be read.
     """
     embedder.spec.refuse_other(dataset.header)
-    return np.concatenate(list(embedded_batches(embedder, dataset, rows, flip=flip, finite=finite)))
+    return np.concatenate(list(embedded_batches(embedder, dataset, rows, flip=flip)))
 
 
 def embedded_batches(
-    embedder: Embedder, dataset: AlignedDataset, rows: NDArray[np.int64], *, flip: bool, finite: bool = True
+    embedder: Embedder, dataset: AlignedDataset, rows: NDArray[np.int64], *, flip: bool
 ) -> Iterator[NDArray[np.float32]]:
     """The same, `BATCH` rows at a time."""
     with progress("embed", total=len(rows)) as advance:
         for batch, crops in _read_ahead(dataset, rows):
             with naming(dataset.photos(batch)):
-                embeddings = embed_crops(embedder, crops, flip=flip, finite=finite)
+                embeddings = embed_crops(embedder, crops, flip=flip)
             yield embeddings
             advance(len(batch), "")
 
@@ -98,17 +94,14 @@ class EmbeddedPhotos:
         embedder: made for the data set's template.
         dataset: where the crops are.
         flip: average with the mirrored crop: see `FLIP_RULE`.
-        finite: refuse a model that gives a photo NaN or infinity; else that photo has NaN.
 
     Raises:
         InputError: the data set was cut for another model.
     """
 
-    def __init__(
-        self, embedder: Embedder, dataset: AlignedDataset, *, flip: bool, finite: bool = True
-    ) -> None:
+    def __init__(self, embedder: Embedder, dataset: AlignedDataset, *, flip: bool) -> None:
         embedder.spec.refuse_other(dataset.header)
-        self.embedder, self.dataset, self.flip, self._finite = embedder, dataset, flip, finite
+        self.embedder, self.dataset, self.flip = embedder, dataset, flip
         self._place = np.full(len(dataset), -1)  # of each row among the embeddings
         self._embeddings = np.empty((0, 0), np.float32)
 
@@ -123,4 +116,4 @@ class EmbeddedPhotos:
 
     def _embed(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """(rows, dim) of rows that were not asked for before."""
-        return embed_dataset(self.embedder, self.dataset, rows, flip=self.flip, finite=self._finite)
+        return embed_dataset(self.embedder, self.dataset, rows, flip=self.flip)

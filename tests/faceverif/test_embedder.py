@@ -78,6 +78,7 @@ def test_embeddings_that_are_not_finite_are_refused() -> None:
     nn.init.constant_(embedder.backbone.scale.weight, float("nan"))  # type: ignore[union-attr, arg-type]
     with pytest.raises(InputError, match="finite embeddings"):
         embedder.embed(crops(1))
+    assert np.isnan(embedder.or_nan().embed(crops(1))).all()
 
 
 def test_a_data_set_of_another_template_is_refused() -> None:
