@@ -78,7 +78,7 @@ def refuse_changes(out: Path, then: Mapping[str, Any], now: Mapping[str, str]) -
 def _changes(then: Mapping[str, Any], now: Mapping[str, str]) -> Iterator[str]:
     """In words, what the earlier result is of, and the one of now is not."""
     if not now.keys() <= then.keys():
-        yield "another command"
+        yield "an earlier version" if {"model", "model_sha256"} <= then.keys() else "another command"
         return
     for key, what in {"model": "model", "data": "data set"}.items():
         if all(then[part] != now[part] for part in (key, f"{key}_sha256")):

@@ -119,6 +119,14 @@ def test_a_file_without_embeddings_is_kept(folder: Path) -> None:
         assert (folder / f"{name}.parquet").read_bytes() == before
 
 
+def test_embeddings_of_an_earlier_version_are_called_that(folder: Path) -> None:
+    about = {"model": "a", "model_sha256": "0" * 64, "data_sha256": "1" * 64, "flip": "none"}
+    table = pa.table({"photo": ["a.jpg"]}, metadata={"faceverif.embeddings": json.dumps(about)})
+    pq.write_table(table, folder / "before.parquet")
+    with pytest.raises(InputError, match=r"before\.parquet, with one of an earlier version\. Name another"):
+        embedded(folder, out="before.parquet")
+
+
 def test_another_commands_result_is_kept(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "result.json").write_text('{"metrics": {}}')
     with pytest.raises(InputError, match="with one of another command"):
