@@ -23,7 +23,7 @@ from data_prep.progress import duration, say
 from data_prep.synthetic import synthesise_photos
 from faceverif.config.run import RunConfig, load_run_config
 from faceverif.demo_comparison import Impersonator, compare_drawn
-from faceverif.report.pages import REPORT_NAME
+from faceverif.file_names import FIGURES_NAME, REPORT_NAME, RESULT_NAME
 from faceverif.report.run_page import picture_uri, write_page_of_run
 from faceverif.report.svg import Drawing
 from faceverif.training.loop import train
@@ -143,11 +143,11 @@ class _RejectionSummary:
 
     @classmethod
     def read(cls, folder: Path) -> _RejectionSummary:
-        result = read_json(folder / "result.json")
+        result = read_json(folder / RESULT_NAME)
         rows = [row for row in result["rows"] if not row["control"] and row["epsilon"] > 0]
         figures: dict[str, list[Drawing]] = {}
         for kind in ("-curves-roc", "-curves-det", "-images-"):
-            for path in sorted((folder / "figures").glob(f"*{kind}*.svg")):
+            for path in sorted((folder / FIGURES_NAME).glob(f"*{kind}*.svg")):
                 drawing = Drawing.of(path.read_text(encoding="utf-8"))
                 figures.setdefault(path.name.partition(kind)[0], []).append(drawing)
         return cls(rows, figures, f"{folder.name}/{REPORT_NAME}")

@@ -14,11 +14,12 @@ from data_prep.device import computing_device
 from data_prep.errors import InputError
 from data_prep.file_hash import file_hash
 from faceverif.classification.data import load_image_sets
-from faceverif.classification.trained import MODEL_NAME, load_classifier
+from faceverif.classification.trained import load_classifier
 from faceverif.images.base import LabelledImages
 from faceverif.images.faces import FaceImages
 from faceverif.models import PreprocessingSpec, load_model
 from faceverif.models.face_classifier import CLASSIFIER_NAME, FaceClassifier, load_face_classifier
+from faceverif.models.location import MODEL_NAME
 from faceverif.models.model_file import holds_face_model
 from robustness.attacked_model import AttackedModel
 from robustness.no_head import NoObjective

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.json_object import read_json
-from faceverif.report.pages import REPORT_NAME, write_page
+from faceverif.file_names import REPORT_NAME
+from faceverif.report.pages import write_page
 from faceverif.report.run_page import picture_uri
 
 AUDIT_NAME = "audit.json"

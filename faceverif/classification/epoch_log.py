@@ -8,13 +8,13 @@ from pathlib import Path
 
 from data_prep.atomic import written_whole
 from faceverif.classification.config import ClassificationConfig
+from faceverif.file_names import METRICS_NAME
 from faceverif.training.adversarial import Robustness
 from faceverif.training.checkpoint import Standing
 from faceverif.training.logs.interval import Interval
 from faceverif.training.logs.step_figures import StepFigures
 from faceverif.training.wsoftmax_warnings import OppositeEmbeddings
 
-METRICS_NAME = "metrics.csv"
 _COLUMNS = ("epoch", "loss", "accuracy", "all_negative", "evaluation_error", "learning_rate", "images_per_s")
 
 

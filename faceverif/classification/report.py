@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.json_object import read_json
-from faceverif.classification.epoch_log import METRICS_NAME
-from faceverif.classification.training import RESULT_NAME
 from faceverif.config.reading import read_yaml
+from faceverif.file_names import CONFIG_NAME, METRICS_NAME, PROVENANCE_NAME, REPORT_NAME, RESULT_NAME
 from faceverif.intervals import wilson_interval
 from faceverif.report.curves import Line, Metrics, known, lines_panel, read_metrics
 from faceverif.report.numbers import percent
-from faceverif.report.pages import REPORT_NAME, flat_text, write_page
+from faceverif.report.pages import flat_text, write_page
 from faceverif.report.plotting import Panel, house_style, line_styles
 from faceverif.report.run_metrics import IMAGE_METRICS, TEN_CROP_METRICS, Metric
 from faceverif.report.run_page import own_files, refuse_no_run
@@ -25,7 +24,7 @@ _ROBUSTNESS = dict(zip(Robustness._fields, ("clean", "one step", "ten steps"), s
 
 def is_classifier_run(run: Path) -> bool:
     """Whether `faceverif classify` filled a folder: its config names a network; face runs have a backbone."""
-    config = run / "config.yaml"
+    config = run / CONFIG_NAME
     return config.is_file() and "network" in read_yaml(config)
 
 
@@ -40,7 +39,7 @@ def write_classifier_report(run: Path) -> Path:
     refuse_no_run(run)
     with own_files(run):
         result, metrics = read_json(run / RESULT_NAME), read_metrics(run / METRICS_NAME)
-        config = read_yaml(run / "config.yaml")
+        config = read_yaml(run / CONFIG_NAME)
         attack, robustness = config["training"].get("adversarial"), _last_robustness(metrics)
         with house_style():
             curves = draw(_panels(metrics)) if metrics else []
@@ -56,8 +55,8 @@ def write_classifier_report(run: Path) -> Path:
             robustness={_ROBUSTNESS[name]: value for name, value in robustness.items()},
             attack=attack,
             curves=curves,
-            config=(run / "config.yaml").read_text(encoding="utf-8"),
-            provenance=flat_text(read_json(run / "provenance.json")),
+            config=(run / CONFIG_NAME).read_text(encoding="utf-8"),
+            provenance=flat_text(read_json(run / PROVENANCE_NAME)),
         )
 
 

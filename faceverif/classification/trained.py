@@ -11,10 +11,9 @@ from faceverif.classification.classifier import Classifier
 from faceverif.classification.config import ClassificationConfig
 from faceverif.config.reading import validate_config
 from faceverif.heads import Head
-from faceverif.models.location import MODEL_OPTION
+from faceverif.models.location import MODEL_NAME, MODEL_OPTION
 from faceverif.models.sealed_tensors import ModelFormat
 
-MODEL_NAME = "model.safetensors"
 _FILES = ModelFormat("faceverif.classifier", command="faceverif classify", run="classification run")
 
 

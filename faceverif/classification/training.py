@@ -26,6 +26,7 @@ from faceverif.classification.metrics import error
 from faceverif.classification.provenance import data_sha256, describe_images
 from faceverif.classification.start_from import ClassifierStart
 from faceverif.classification.trained import save_classifier
+from faceverif.file_names import RESULT_NAME
 from faceverif.images.labelled import ImageFiles, Images, spread_evenly
 from faceverif.provenance import describe_start
 from faceverif.report.numbers import percent
@@ -41,7 +42,6 @@ from faceverif.training.stop import StopRequest
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-RESULT_NAME = "result.json"
 # Evaluation images that adversarial training is attacked on after every epoch.
 ATTACKED_IMAGES = 500
 

@@ -12,6 +12,7 @@ from data_prep.device import choose_device
 from data_prep.errors import InputError
 from faceverif.cli.checks import exists, made_by
 from faceverif.cli.options import Device, FolderOfRun, OutDir
+from faceverif.file_names import REPORT_NAME
 
 # What is not given is None until it is known to belong to the norm.
 _EPSILONS, _NOISE, _SAMPLES, _CONFIDENCE = (0.1, 0.3), 0.25, 1000, 0.999
@@ -110,7 +111,7 @@ def certify(
         text = certify_pairs(
             model[0], out, data=data, protocol=protocol, threshold=threshold, smoothing=smoothing, pairs=count
         )
-    typer.echo(f"{text}\nreport: {out / 'report.html'}")
+    typer.echo(f"{text}\nreport: {out / REPORT_NAME}")
 
 
 def _refuse_of_other_norm(norm: str, options: Mapping[str, Mapping[str, object]]) -> None:

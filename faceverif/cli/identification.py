@@ -25,6 +25,7 @@ from faceverif.cli.options import (
     Thresholds,
     chosen_model,
 )
+from faceverif.file_names import REPORT_NAME
 from faceverif.template_matching.options import DEFAULT_POOLING
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def rank(
         from faceverif.template_matching.search_run import rank_templates
 
         typer.echo(rank_templates(embedder, task, out=out).text())
-        typer.echo(f"report: {out / 'report.html'}")
+        typer.echo(f"report: {out / REPORT_NAME}")
         return
     refuse_options_of_templates(pooling, allow_partial=allow_partial)
     lists = _lists(gallery, probes, protocol)
@@ -102,7 +103,7 @@ def rank(
     from faceverif.identification.runner import rank as search_all
 
     typer.echo(search_all(embedder, data, lists, out=out, flip=flip).text())
-    typer.echo(f"report: {out / 'report.html'}")
+    typer.echo(f"report: {out / REPORT_NAME}")
 
 
 def identify(

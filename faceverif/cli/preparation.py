@@ -15,6 +15,7 @@ from data_prep.printed_command import printed_command
 from data_prep.progress import say
 from faceverif.cli.checks import THIS_MACHINE, can_be_folder, can_hold_photos, exists, known_detector, made_by
 from faceverif.cli.options import Device, Flip, Model, On, OnnxOutput, OutDir, Preprocess, Workers, engine_on
+from faceverif.file_names import REPORT_NAME
 
 
 def align(
@@ -171,7 +172,7 @@ def data_audit(
 
     settings = AuditSettings(false_match_rate, false_alarm_rate, flip)
     typer.echo(audit(embedder, train, against, out=out, settings=settings, engine=engine).text())
-    typer.echo(f"exclusions: {out / 'exclusions.csv'}\nreport: {out / 'report.html'}")
+    typer.echo(f"exclusions: {out / 'exclusions.csv'}\nreport: {out / REPORT_NAME}")
 
 
 def data_export(

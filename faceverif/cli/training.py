@@ -15,6 +15,7 @@ from faceverif.cli.checks import can_be_folder, load_checked, made_by
 from faceverif.cli.configs import refuse_other_command
 from faceverif.cli.options import ConfigFile, Device, DryRun, NewRun, OutDir, Overrides, Resume
 from faceverif.extras import require_extra
+from faceverif.file_names import REPORT_NAME
 from faceverif.torchrun import is_first_process
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ def experiment(
     table = run_experiment(config, out, only=only or [], overrides=override or [])
     if is_first_process():
         typer.echo(table.markdown())
-        typer.echo(f"report: {out / 'report.html'}")
+        typer.echo(f"report: {out / REPORT_NAME}")
 
 
 def _show(rehearsal: Rehearsal) -> None:

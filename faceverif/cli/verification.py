@@ -24,6 +24,7 @@ from faceverif.cli.options import (
     chosen_model,
     engine_on,
 )
+from faceverif.file_names import REPORT_NAME
 from faceverif.template_matching.options import DEFAULT_POOLING, Pooling
 from faceverif.verification.options import (
     Score,
@@ -218,7 +219,7 @@ def verify(
         typer.echo(run_protocol(embedder, data[0], protocol, out=out, options=options).text())
     elif suite is not None:
         typer.echo(verify_suite(embedder, suite, data, out=out, options=options).markdown())
-    typer.echo(f"report: {out / 'report.html'}")
+    typer.echo(f"report: {out / REPORT_NAME}")
 
 
 def _task_of_templates(

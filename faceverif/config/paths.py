@@ -18,6 +18,7 @@ from pydantic import BeforeValidator
 from data_prep.errors import InputError
 from data_prep.storage import address_of, files_at
 from faceverif.config.section import Section, broken_rule
+from faceverif.file_names import CONFIG_NAME
 
 ALIKE = 0.75  # difflib's ratio, from which one name is probably a misspelling of the other
 
@@ -104,7 +105,7 @@ def how_to_finish(run: Path, command: str) -> str:
         run: the folder.
         command: what makes such runs, as in `faceverif train`.
     """
-    config = run / "config.yaml"
+    config = run / CONFIG_NAME
     if config.is_file():
         return f"Run: {command} {shlex.join([str(config), '--run', str(run)])}"
     return f"Name a folder that `{command}` filled."

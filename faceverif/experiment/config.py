@@ -11,11 +11,14 @@ from pydantic import Field, model_validator
 from faceverif.config.reading import load_config
 from faceverif.config.section import NotNegative, Section, Seed
 from faceverif.experiment.kinds import KindName
+from faceverif.file_names import FIGURES_NAME, REPORT_NAME, SUMMARY_NAME
 from faceverif.report.run_metrics import metric_named
+
+TABLE_NAME = "table"
 
 # Names become folders, beside the files of the table.
 Name = Annotated[str, Field(pattern=r"^\w[\w.+=-]*$", max_length=100)]
-_RESERVED = {"table.json", "table.md", "report.html", "summary.json", "figures"}
+_RESERVED = {f"{TABLE_NAME}.json", f"{TABLE_NAME}.md", REPORT_NAME, SUMMARY_NAME, FIGURES_NAME}
 
 
 class PublishedNumberConfig(Section):

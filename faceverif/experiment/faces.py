@@ -9,12 +9,12 @@ from data_prep.json_object import read_json
 from faceverif.config.reading import read_yaml
 from faceverif.config.run import RunConfig
 from faceverif.experiment.task import FinishedRun, PageFigure, RunResult, Task
+from faceverif.file_names import CONFIG_NAME, METRICS_NAME, PROVENANCE_NAME, RESULT_NAME
 from faceverif.report.curves import TRAINING_TITLES, panels_of_runs, read_metrics
 from faceverif.report.plotting import LineStyle
 from faceverif.report.run_metrics import FACE_METRICS
 from faceverif.training.loop import train
 from faceverif.verification.figures import ScoredPairs, det_panel, roc_panel
-from faceverif.verification.files import RESULT_NAME
 
 
 class FaceTask(Task[RunConfig]):
@@ -26,7 +26,7 @@ class FaceTask(Task[RunConfig]):
 
     def result(self, run: Path) -> RunResult | None:
         """What its verifications found; they are the last that a run writes."""
-        provenance = read_json(run / "provenance.json")
+        provenance = read_json(run / PROVENANCE_NAME)
         if "hours" not in provenance:
             return None
         found = {name: read_json(_verification(run, name) / RESULT_NAME) for name in _protocols(run)}
@@ -44,7 +44,7 @@ class FaceTask(Task[RunConfig]):
         self, runs: Mapping[str, FinishedRun], styles: Mapping[str, LineStyle]
     ) -> Iterator[PageFigure]:
         """Curves, and the ROC of each protocol."""
-        curves = {name: read_metrics(run.folder / "metrics.csv") for name, run in runs.items()}
+        curves = {name: read_metrics(run.folder / METRICS_NAME) for name, run in runs.items()}
         protocols = _protocols(next(iter(runs.values())).folder)
         first = protocols[0]
         titles = TRAINING_TITLES | {f"{first}/accuracy": f"Accuracy on {first}"}
@@ -59,7 +59,7 @@ class FaceTask(Task[RunConfig]):
 
 
 def _protocols(run: Path) -> list[str]:
-    return [entry["name"] for entry in read_yaml(run / "config.yaml").get("verification", ())]
+    return [entry["name"] for entry in read_yaml(run / CONFIG_NAME).get("verification", ())]
 
 
 def _verification(run: Path, name: str) -> Path:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from data_prep.json_object import read_json
 from faceverif.classification.config import ClassificationConfig
-from faceverif.classification.epoch_log import METRICS_NAME
 from faceverif.classification.figures import (
     angles_panels,
     likelihood_panels,
@@ -15,9 +14,10 @@ from faceverif.classification.figures import (
     scatter_panels,
 )
 from faceverif.classification.outputs import RunOutputs, likelihood_map, run_outputs
-from faceverif.classification.trained import MODEL_NAME
-from faceverif.classification.training import RESULT_NAME, train_classifier
+from faceverif.classification.training import train_classifier
 from faceverif.experiment.task import FinishedRun, PageFigure, RunResult, Task
+from faceverif.file_names import METRICS_NAME, PROVENANCE_NAME, RESULT_NAME
+from faceverif.models.location import MODEL_NAME
 from faceverif.report.curves import TRAINING_TITLES, panels_of_runs, read_metrics
 from faceverif.report.plotting import LineStyle
 
@@ -37,7 +37,7 @@ class ImageTask(Task[ClassificationConfig]):
         if not result:
             return None
         evaluated_on = f"{result['evaluated_on']}, {result['images']:,} images"
-        data = read_json(run / "provenance.json").get("data", {}).get("sha256", "")
+        data = read_json(run / PROVENANCE_NAME).get("data", {}).get("sha256", "")
         return RunResult(result["metrics"], result["hours"], evaluated_on, (data,))
 
     def pictures(

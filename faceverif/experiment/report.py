@@ -15,8 +15,9 @@ from faceverif.experiment.table import Cell, Table
 from faceverif.experiment.task import FinishedRun, PageFigure
 from faceverif.experiment.tasks import TASKS
 from faceverif.experiment.wsoftmax_figure import memory_over_widths, smallest_width
+from faceverif.file_names import FIGURES_NAME, PROVENANCE_NAME, REPORT_NAME
 from faceverif.report.curves import Line
-from faceverif.report.pages import REPORT_NAME, write_page
+from faceverif.report.pages import write_page
 from faceverif.report.plotting import LineStyle, house_style, line_styles
 from faceverif.report.run_metrics import Metric, metric_named
 from faceverif.report.svg import save_panels
@@ -156,12 +157,12 @@ def _saved(picture: PageFigure, out: Path) -> dict[str, Any]:
     return {
         "heading": picture.heading,
         "note": picture.note,
-        "drawings": save_panels(panels, out / "figures"),
+        "drawings": save_panels(panels, out / FIGURES_NAME),
     }
 
 
 def _machines(finished: Sequence[FinishedRun]) -> list[str]:
     """The machines that the runs were made on, each once."""
-    described = [read_json(run.folder / "provenance.json").get("machine", {}) for run in finished]
+    described = [read_json(run.folder / PROVENANCE_NAME).get("machine", {}) for run in finished]
     texts = [", ".join(f"{key} {value}" for key, value in machine.items()) for machine in described]
     return sorted({text for text in texts if text})

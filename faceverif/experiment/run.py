@@ -13,15 +13,14 @@ from data_prep.counted import counted
 from data_prep.errors import InputError
 from data_prep.progress import say
 from faceverif.config.reading import read_yaml
-from faceverif.experiment.config import ExperimentConfig, load_experiment
+from faceverif.experiment.config import TABLE_NAME, ExperimentConfig, load_experiment
 from faceverif.experiment.plan import PlannedRun, advice_in_a_table, plan_runs
 from faceverif.experiment.report import write_experiment_report
 from faceverif.experiment.table import Table, build_table
 from faceverif.experiment.task import FinishedRun, Task
 from faceverif.experiment.tasks import TASKS
+from faceverif.file_names import CONFIG_NAME
 from faceverif.torchrun import is_first_process
-
-TABLE_NAME = "table"
 
 
 def run_experiment(
@@ -126,7 +125,7 @@ def _refuse_other_start(run: PlannedRun, out: Path) -> None:
     Raises:
         InputError: it did; both starts are named.
     """
-    path = out / run.name / "config.yaml"
+    path = out / run.name / CONFIG_NAME
     if not path.is_file():
         return
     stored = read_yaml(path)["training"].get("start_from")

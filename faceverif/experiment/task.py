@@ -12,6 +12,7 @@ from data_prep.errors import InputError
 from faceverif.config.reading import read_yaml, validate_config
 from faceverif.config.section import Change, changed_settings, may_change
 from faceverif.experiment.kinds import RunSettings
+from faceverif.file_names import CONFIG_NAME
 from faceverif.report.plotting import LineStyle, Panel
 
 Config = TypeVar("Config", bound=RunSettings)
@@ -111,7 +112,7 @@ class Task(ABC, Generic[Config]):
         Raises:
             InputError: it was; both values are named.
         """
-        path = run / "config.yaml"
+        path = run / CONFIG_NAME
         if not path.is_file():
             if self.result(run) is not None:
                 fix = f"Put it back, or remove {run} to train again."

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from faceverif.classification.config import ClassificationConfig
 from faceverif.classification.outputs import run_outputs
-from faceverif.classification.trained import MODEL_NAME
 from faceverif.experiment.figures import series_panel
 from faceverif.experiment.task import FinishedRun, PageFigure
+from faceverif.models.location import MODEL_NAME
 from faceverif.report.curves import Line
 from faceverif.report.plotting import LineStyle
 

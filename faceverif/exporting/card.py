@@ -16,11 +16,11 @@ from data_prep.json_object import read_json
 from data_prep.progress import say
 from faceverif.exporting.check_crops import CALIBRATED
 from faceverif.exporting.request import CARD_NAME
+from faceverif.file_names import RESULT_NAME
 from faceverif.models import MODEL_NAME, TorchEmbedder
 from faceverif.models.location import SHIPPED, named_model
 from faceverif.report.numbers import percent, unbroken
 from faceverif.verification.calibration import CALIBRATION_NAME
-from faceverif.verification.files import RESULT_NAME
 
 if TYPE_CHECKING:
     from faceverif.exporting.export import Exported

@@ -10,7 +10,8 @@ from matplotlib.ticker import MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
 from data_prep.json_object import read_json
-from faceverif.identification.files import RESULT_NAME, SEARCHES_NAME
+from faceverif.file_names import RESULT_NAME
+from faceverif.identification.files import SEARCHES_NAME
 from faceverif.identification.metrics import (
     IdentificationMetrics,
     IdentificationPoint,

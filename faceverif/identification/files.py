@@ -2,7 +2,5 @@
 
 from __future__ import annotations
 
-RESULT_NAME = "result.json"
 SEARCHES_NAME = "searches.parquet"
-FIGURES_NAME = "figures"
 WRONG_NAME, STRANGERS_NAME = "wrong", "strangers"  # within the figures

@@ -9,15 +9,10 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from data_prep.json_object import read_json
+from faceverif.file_names import FIGURES_NAME, REPORT_NAME, RESULT_NAME
 from faceverif.identification.figures import identification_panels, read_searches
-from faceverif.identification.files import (
-    FIGURES_NAME,
-    RESULT_NAME,
-    SEARCHES_NAME,
-    STRANGERS_NAME,
-    WRONG_NAME,
-)
-from faceverif.report.pages import REPORT_NAME, write_page
+from faceverif.identification.files import SEARCHES_NAME, STRANGERS_NAME, WRONG_NAME
+from faceverif.report.pages import write_page
 from faceverif.report.plotting import house_style
 from faceverif.report.run_page import picture_uri
 from faceverif.report.svg import save_panels

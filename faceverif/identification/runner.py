@@ -15,7 +15,8 @@ from data_prep.dataset.packed import load_aligned
 from data_prep.json_object import write_json
 from data_prep.lock import filled
 from data_prep.protocols.identification import IdentificationProtocol
-from faceverif.identification.files import FIGURES_NAME, RESULT_NAME, SEARCHES_NAME
+from faceverif.file_names import FIGURES_NAME, RESULT_NAME
+from faceverif.identification.files import SEARCHES_NAME
 from faceverif.identification.listed import ListedPhotos, copies, find_listed, unit_embeddings
 from faceverif.identification.metrics import MOST_RANKS, IdentificationMetrics, Searches
 from faceverif.identification.pictures import write_pictures

@@ -20,6 +20,7 @@ from data_prep.printed_command import printed_command
 from faceverif.config.paths import how_to_finish, require_path
 from faceverif.config.reading import validate_config
 from faceverif.config.run import ClassifierConfig
+from faceverif.file_names import CONFIG_NAME
 from faceverif.images.faces import FaceImages
 from faceverif.models import MODEL_NAME, PreprocessingSpec, TorchEmbedder
 from faceverif.models.location import MODEL_OPTION
@@ -183,7 +184,7 @@ def load_face_classifier(run: Path) -> FaceClassifier:
 
 
 def _how_to_get_a_head(run: Path) -> str:
-    if (run / "config.yaml").is_file():  # it was trained here
+    if (run / CONFIG_NAME).is_file():  # it was trained here
         return how_to_finish(run, "faceverif train")
     command = printed_command("fit-head", "--model", run, "--data", "ALIGNED", "--out", "RUN")
     return (

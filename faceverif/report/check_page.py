@@ -6,7 +6,8 @@ from pathlib import Path
 
 from data_prep.check import CheckReport
 from data_prep.errors import InputError, printable
-from faceverif.report.pages import REPORT_NAME, write_page
+from faceverif.file_names import REPORT_NAME
+from faceverif.report.pages import write_page
 
 # More names would make the page slow; summary.json has all.
 _MOST_NAMES = 1000

@@ -18,8 +18,6 @@ from faceverif.config.section import leaves
 from faceverif.report.contents import with_contents
 from faceverif.report.numbers import percent, significant, unbroken
 
-REPORT_NAME = "report.html"
-
 
 def write_page(
     page: Path, template: str, *, kind: str, title: str, numbers: Mapping[str, Any], **values: Any

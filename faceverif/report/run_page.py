@@ -16,12 +16,21 @@ from jinja2 import TemplateError
 from data_prep.errors import DAMAGE, InputError, first_line
 from data_prep.json_object import read_json
 from data_prep.system_errors import is_refused
+from faceverif.file_names import (
+    CONFIG_NAME,
+    FIGURES_NAME,
+    METRICS_NAME,
+    PROVENANCE_NAME,
+    REPORT_NAME,
+    RESULT_NAME,
+)
 from faceverif.report.curves import CURVE_NOTE, read_metrics, run_panels
-from faceverif.report.pages import REPORT_NAME, flat_text, write_page
+from faceverif.report.pages import flat_text, write_page
 from faceverif.report.plotting import house_style
 from faceverif.report.svg import Drawing, draw, save_panels
+from faceverif.verification.calibration import CALIBRATION_NAME
 from faceverif.verification.figures import ScoredPairs, verification_panels
-from faceverif.verification.files import FIGURES_NAME, PAIRS_NAME, RESULT_NAME, SCORES_NAME
+from faceverif.verification.files import PAIRS_NAME, SCORES_NAME
 from faceverif.verification.groups.figure import group_panels
 from faceverif.verification.quality.figure import discard_panel
 
@@ -156,7 +165,7 @@ def write_page_of_run(run: Path, page: Path, template: str, *, kind: str, title:
     found = [ShownVerification.read(folder) for folder in folders]
     verifications = [shown for shown in found if _is_of(weights, shown.facts)]
     earlier = [shown.title for shown in found if not _is_of(weights, shown.facts)]
-    calibration = read_json(run / "calibration.json")
+    calibration = read_json(run / CALIBRATION_NAME)
     if not _is_of(weights, calibration):
         calibration = {}
         earlier.append("the calibrated thresholds")
@@ -166,11 +175,11 @@ def write_page_of_run(run: Path, page: Path, template: str, *, kind: str, title:
         kind=kind,
         title=title,
         numbers={shown.title: shown.numbers for shown in verifications},
-        config=(run / "config.yaml").read_text(encoding="utf-8"),
-        curves=_curves(run / "metrics.csv"),
+        config=(run / CONFIG_NAME).read_text(encoding="utf-8"),
+        curves=_curves(run / METRICS_NAME),
         curve_note=CURVE_NOTE,
         verifications=verifications,
-        provenance=flat_text(read_json(run / "provenance.json")),
+        provenance=flat_text(read_json(run / PROVENANCE_NAME)),
         calibration=calibration,
         earlier=earlier,
         **more,
@@ -220,7 +229,7 @@ def refuse_no_run(run: Path) -> None:
     Raises:
         InputError: it does not.
     """
-    if not (run / "config.yaml").is_file():
+    if not (run / CONFIG_NAME).is_file():
         raise InputError(
             "RUN",
             "must be the folder of a training run, with a config.yaml",

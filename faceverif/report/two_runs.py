@@ -13,6 +13,7 @@ from data_prep.errors import InputError
 from data_prep.json_object import read_json
 from faceverif.config.reading import read_yaml
 from faceverif.config.section import flat_settings
+from faceverif.file_names import CONFIG_NAME, METRICS_NAME, PROVENANCE_NAME, RESULT_NAME
 from faceverif.report.curves import panels_of_runs, read_metrics
 from faceverif.report.numbers import percent
 from faceverif.report.pages import write_page
@@ -122,8 +123,8 @@ def compare_runs(first: Path, second: Path) -> TwoRuns:
 
 def _compared(first: Path, second: Path) -> TwoRuns:
     runs = (first, second)
-    settings = [flat_settings(read_yaml(run / "config.yaml")) for run in runs]
-    provenance = [flat_settings(read_json(run / "provenance.json")) for run in runs]
+    settings = [flat_settings(read_yaml(run / CONFIG_NAME)) for run in runs]
+    provenance = [flat_settings(read_json(run / PROVENANCE_NAME)) for run in runs]
     _refuse_two_kinds(runs, settings)
     differing = {"settings": list(_differing(*settings))}
     for heading, openings in _PROVENANCE.items():
@@ -173,7 +174,7 @@ def _named(first: Path, second: Path) -> dict[str, Path]:
 
 
 def _curves(runs: Mapping[str, Path], styles: Mapping[str, LineStyle]) -> list[Panel]:
-    metrics = {name: read_metrics(run / "metrics.csv") for name, run in runs.items()}
+    metrics = {name: read_metrics(run / METRICS_NAME) for name, run in runs.items()}
     columns = dict.fromkeys(column for table in metrics.values() for column in table)
     titles = {
         "loss": "Loss",
@@ -249,7 +250,7 @@ def _verification_lines(name: str, first: Mapping[str, Any], second: Mapping[str
 
 def _classifier_lines(first: Path, second: Path) -> Iterator[Line]:
     """Figures of two image classifiers; other images make them incomparable."""
-    results = [read_json(run / "result.json") for run in (first, second)]
+    results = [read_json(run / RESULT_NAME) for run in (first, second)]
     one, other = (_numbers(result.get("metrics", {})) for result in results)
     tests = [_test_of(run, result) for run, result in zip((first, second), results, strict=True)]
     unlike = [fact for fact in tests[0] if one and other and tests[0][fact] != tests[1][fact]]
@@ -264,7 +265,7 @@ def _classifier_lines(first: Path, second: Path) -> Iterator[Line]:
 
 def _test_of(run: Path, result: Mapping[str, Any]) -> dict[str, Any]:
     """Which images a classifier was judged on. The hash covers the training images too."""
-    data = read_json(run / "provenance.json").get("data", {})
+    data = read_json(run / PROVENANCE_NAME).get("data", {})
     facts = {f"data.{key}": data.get(key) for key in ("name", "classes")}
     facts |= {key: result.get(key) for key in ("evaluated_on", "images")}
     return facts | {"data.sha256": data.get("sha256") if result.get("evaluated_on") == "held_out" else None}
@@ -294,7 +295,7 @@ def _paired_error(first: Mapping[str, Any], second: Mapping[str, Any]) -> str:
 
 def _last_figures(run: Path) -> dict[str, float]:
     """The last number of each column of the log."""
-    columns = read_metrics(run / "metrics.csv")
+    columns = read_metrics(run / METRICS_NAME)
     numbers = {name: [value for value in column if not math.isnan(value)] for name, column in columns.items()}
     return {name: float(values[-1]) for name, values in numbers.items() if values}
 

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from faceverif.file_names import FIGURES_NAME
 from faceverif.template_matching.result import TemplateResult
-from faceverif.verification.files import FIGURES_NAME, PAIRS_NAME
+from faceverif.verification.files import PAIRS_NAME
 from faceverif.verification.hardest import HARDEST, save_pair
 
 

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 
 from data_prep.json_object import read_json
-from faceverif.report.pages import REPORT_NAME, write_page
+from faceverif.file_names import FIGURES_NAME, REPORT_NAME, RESULT_NAME
+from faceverif.report.pages import write_page
 from faceverif.report.plotting import ACCENT, house_style
 from faceverif.report.run_page import ShownPair, picture_uri
 from faceverif.report.svg import save_panels
 from faceverif.template_matching.result import TemplateResult
 from faceverif.verification.figures import ScoredPairs, det_panel, roc_panel, scores_panel
-from faceverif.verification.files import FIGURES_NAME, PAIRS_NAME, RESULT_NAME
+from faceverif.verification.files import PAIRS_NAME
 
 _MAIN_NUMBERS = ("eer", "auc", "tar_at_far", "tar_interval_at_far")
 

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 from data_prep.atomic import files_whole
 from data_prep.json_object import write_json
 from data_prep.lock import filled
+from faceverif.file_names import RESULT_NAME
 from faceverif.models import Embedder
 from faceverif.provenance import git_commit, result_versions
 from faceverif.template_matching.embedding import EMBEDDINGS_NAME, EmbeddedTemplates, embedded_templates
@@ -18,7 +19,7 @@ from faceverif.template_matching.result import TemplateResult
 from faceverif.template_matching.scoring import template_scores, with_certain_errors
 from faceverif.template_matching.task import TemplateTask
 from faceverif.verification.earlier_result import refuse_other_result
-from faceverif.verification.files import RESULT_NAME, SCORES_NAME
+from faceverif.verification.files import SCORES_NAME
 from faceverif.verification.result import ModelFacts
 from faceverif.verification.roc import RocNumbers
 from faceverif.verification.runner import COMMAND

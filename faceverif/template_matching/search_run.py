@@ -14,6 +14,7 @@ from data_prep.atomic import files_whole
 from data_prep.ijb import SearchProtocol, TemplateList
 from data_prep.json_object import write_json
 from data_prep.lock import filled
+from faceverif.file_names import FIGURES_NAME, REPORT_NAME, RESULT_NAME
 from faceverif.identification.metrics import MOST_RANKS, IdentificationMetrics, Searches
 from faceverif.identification.runner import COMMAND
 from faceverif.identification.search import Gallery, search
@@ -23,7 +24,6 @@ from faceverif.template_matching.embedding import EMBEDDINGS_NAME, embedded_temp
 from faceverif.template_matching.search_result import GallerySearch, SearchResult
 from faceverif.template_matching.task import SearchTask
 from faceverif.verification.earlier_result import refuse_other_result
-from faceverif.verification.files import FIGURES_NAME, RESULT_NAME
 from faceverif.verification.result import ModelFacts
 
 
@@ -92,7 +92,7 @@ def search_gallery(
 def write_search_result(result: SearchResult, out: Path) -> None:
     """Write the files of searches: what each probe found, numbers, figures, and the report."""
     from faceverif.identification.figures import identification_panels  # brings matplotlib
-    from faceverif.report.pages import REPORT_NAME, write_page
+    from faceverif.report.pages import write_page
     from faceverif.report.plotting import house_style
     from faceverif.report.svg import save_panels
 

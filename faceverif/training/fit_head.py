@@ -22,6 +22,7 @@ from data_prep.lock import filled
 from data_prep.progress import progress
 from faceverif.config.fitted_head import FittedHeadConfig
 from faceverif.config.optimisation import AdamWConfig
+from faceverif.file_names import PROVENANCE_NAME
 from faceverif.heads.moments import ClassMoments
 from faceverif.models import MODEL_NAME, TorchEmbedder, load_model
 from faceverif.models.face_classifier import CLASSIFIER_NAME, PhotoRows, save_face_classifier
@@ -188,7 +189,7 @@ def _write(
         "model": {"file": embedder.name, "sha256": embedder.sha256, "provenance": dict(embedder.provenance)},
         "accuracy": {"trained": fitted.accuracy, "held_out": fitted.unseen_accuracy},
     }
-    write_json(fitted.run / "provenance.json", about)
+    write_json(fitted.run / PROVENANCE_NAME, about)
     with written_whole(fitted.run / MODEL_NAME) as unfinished:
         copyfile(embedder.name, unfinished)
     save_face_classifier(

@@ -15,6 +15,7 @@ from data_prep.lock import filled
 from data_prep.progress import duration
 from faceverif.config.reading import config_text
 from faceverif.config.section import Section
+from faceverif.file_names import CONFIG_NAME, PROVENANCE_NAME
 from faceverif.provenance import describe_end
 from faceverif.report.numbers import percent
 from faceverif.torchrun import is_first_process
@@ -94,7 +95,7 @@ class RunFolder:
         make_folder(checkpoints, option="--run")
         for unfinished in checkpoints.glob(f"{UNFINISHED}*"):
             unfinished.unlink()
-        write_text(self.path / "config.yaml", self._yaml)
+        write_text(self.path / CONFIG_NAME, self._yaml)
         self._write_provenance()
 
     def save(self, state: dict[str, Any], **standing: Any) -> None:
@@ -121,4 +122,4 @@ class RunFolder:
         return f"loss {figures.loss:.3f}, accuracy {percent(figures.accuracy, 1)} %, {left} to the end"
 
     def _write_provenance(self) -> None:
-        write_json(self.path / "provenance.json", self.provenance)
+        write_json(self.path / PROVENANCE_NAME, self.provenance)

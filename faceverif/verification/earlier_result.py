@@ -9,8 +9,8 @@ from typing import Any, Protocol
 from data_prep.dataset.manifest import AlignedDataset
 from data_prep.errors import InputError
 from data_prep.json_object import read_json
+from faceverif.file_names import RESULT_NAME
 from faceverif.models import Embedder
-from faceverif.verification.files import RESULT_NAME
 
 
 class _List(Protocol):

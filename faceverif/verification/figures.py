@@ -14,6 +14,7 @@ from matplotlib.ticker import NullFormatter
 from numpy.typing import NDArray
 
 from data_prep.json_object import read_json
+from faceverif.file_names import RESULT_NAME
 from faceverif.intervals import wilson_interval
 from faceverif.report.numbers import percent, rate_with_interval
 from faceverif.report.plotting import (
@@ -30,7 +31,7 @@ from faceverif.report.plotting import (
     legend_below,
     new_panel,
 )
-from faceverif.verification.files import RESULT_NAME, SCORES_NAME
+from faceverif.verification.files import SCORES_NAME
 from faceverif.verification.roc import Roc, equal_error_rate, roc_curve
 
 # Points of a curve that tell their numbers.

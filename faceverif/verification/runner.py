@@ -12,13 +12,14 @@ from data_prep.dataset.packed import load_aligned
 from data_prep.json_object import write_json
 from data_prep.lock import filled
 from data_prep.protocols import VerificationProtocol, protocol_on
+from faceverif.file_names import FIGURES_NAME, RESULT_NAME
 from faceverif.models import Embedder
 from faceverif.provenance import git_commit, result_versions
 from faceverif.verification.breakdown import with_breakdown
 from faceverif.verification.collapse import collapse_warning, different_photos
 from faceverif.verification.earlier_result import refuse_other_result
 from faceverif.verification.embeddings import EmbeddedPhotos
-from faceverif.verification.files import FIGURES_NAME, PAIRS_NAME, RESULT_NAME, SCORES_NAME
+from faceverif.verification.files import PAIRS_NAME, SCORES_NAME
 from faceverif.verification.groups.grouping import find_groupings
 from faceverif.verification.hardest import write_hardest_pairs
 from faceverif.verification.mahalanobis import FittedMahalanobis

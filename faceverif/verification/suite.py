@@ -10,9 +10,10 @@ from data_prep.atomic import files_whole, refuse_file, write_text
 from data_prep.json_object import write_json
 from data_prep.lock import filled
 from data_prep.progress import say
+from faceverif.file_names import REPORT_NAME, SUMMARY_NAME
 from faceverif.models import Embedder
 from faceverif.report.numbers import percent, unbroken
-from faceverif.report.pages import REPORT_NAME, write_page
+from faceverif.report.pages import write_page
 from faceverif.verification.earlier_result import refuse_other_result
 from faceverif.verification.embeddings import EmbeddedPhotos
 from faceverif.verification.options import VerificationOptions
@@ -57,7 +58,7 @@ def verify_suite(
                 photos, plan.protocol, subtract_mean=options.subtract_mean, found=plan.photos, fitted=fitted
             )
             if not results:  # a stopped suite would leave the table of an earlier one beside newer results
-                for name in (TABLE_NAME, JSON_NAME, REPORT_NAME, "summary.json"):
+                for name in (TABLE_NAME, JSON_NAME, REPORT_NAME, SUMMARY_NAME):
                     (out / name).unlink(missing_ok=True)
             write_result(result, out / folders[title])
             results[title] = result

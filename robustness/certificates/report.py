@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
+from faceverif.file_names import FIGURES_NAME, REPORT_NAME
 from faceverif.intervals import wilson_interval
 from faceverif.provenance import describe_software
 from faceverif.report.curves import Line, lines_panel
 from faceverif.report.numbers import percent
-from faceverif.report.pages import REPORT_NAME, flat_text, write_page
+from faceverif.report.pages import flat_text, write_page
 from faceverif.report.plotting import Panel, house_style, line_styles
 from faceverif.report.svg import save_panels
 
-FIGURES_NAME = "figures"
 _CURVE_POINTS = 200
 _TITLE = "What no attack can change"
 _WHATEVER = "This holds whatever attack is used; larger changes may do more harm."

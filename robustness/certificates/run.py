@@ -19,6 +19,7 @@ from data_prep.errors import InputError
 from data_prep.progress import say
 from data_prep.protocols import protocol_on
 from faceverif.config.reading import read_yaml
+from faceverif.file_names import CONFIG_NAME
 from faceverif.images.faces import FaceImages
 from faceverif.images.labelled import as_pixels
 from faceverif.models import load_differentiable
@@ -276,7 +277,7 @@ def some_of_both(
 
 
 def _warn_of_other_noise(run: Path, sd: float) -> None:
-    config = run / "config.yaml"
+    config = run / CONFIG_NAME
     trained = read_yaml(config).get("training", {}).get("noise") if config.is_file() else None
     if trained != sd:
         said = f"with noise {trained:g}" if trained else "without noise"

@@ -18,11 +18,12 @@ from data_prep.errors import InputError
 from data_prep.json_object import write_json
 from data_prep.own_files import read_guarded
 from data_prep.progress import progress
+from faceverif.file_names import RESULT_NAME
 from faceverif.report.numbers import percent
 from robustness.certificates.smoothing import ABSTAIN, Certificate
 from robustness.config.smoothing import Smoothing
 
-CSV_NAME, RESULT_NAME, SETTINGS_NAME = "certificates.csv", "result.json", "settings.json"
+CSV_NAME, SETTINGS_NAME = "certificates.csv", "settings.json"
 _WHOLE, _DAMAGED = "must hold whole certificates", "Name another folder, or delete this one."
 _SAVED_EVERY = 20
 # Radii of the table, in units of the noise.

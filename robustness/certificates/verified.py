@@ -13,6 +13,7 @@ from data_prep.counted import counted
 from data_prep.errors import InputError
 from data_prep.json_object import write_json
 from data_prep.progress import say
+from faceverif.file_names import RESULT_NAME
 from faceverif.images.base import LabelledImages
 from faceverif.images.labelled import as_pixels
 from faceverif.perturbation.intervals import Unbounded, around, least_margins
@@ -21,7 +22,7 @@ from faceverif.report.numbers import percent
 from robustness.attacked_model import AttackedModel, device_of
 from robustness.attacks.pgd import PGD
 from robustness.certificates.report import bounds_answer, epsilon_panel, write_certificate_page
-from robustness.certificates.table import RESULT_NAME, claim_folder
+from robustness.certificates.table import claim_folder
 from robustness.certificates.unseen import DRAWN, draw_unseen
 from robustness.loaded_run import run_sha256
 

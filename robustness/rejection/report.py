@@ -11,7 +11,8 @@ from typing import Any, get_args
 import numpy as np
 
 from faceverif.config.reading import config_text
-from faceverif.report.pages import REPORT_NAME, flat_text, write_page
+from faceverif.file_names import FIGURES_NAME, REPORT_NAME
+from faceverif.report.pages import flat_text, write_page
 from faceverif.report.plotting import Panel, house_style, line_styles
 from faceverif.report.svg import Drawing, page_colour, save_panels
 from robustness.config.attack_section import AttackSection
@@ -294,7 +295,7 @@ def _first_trainings(findings: Sequence[Finding], label: str, epsilon: float) ->
 
 def _saved(name: str, panels: Sequence[Panel], caption: str, out: Path) -> ShownFigure:
     named = [replace(panel, name="-".join(filter(None, (name, panel.name)))) for panel in panels]
-    return ShownFigure(caption, save_panels(named, out / "figures"))
+    return ShownFigure(caption, save_panels(named, out / FIGURES_NAME))
 
 
 def _published(config: RejectionConfig, findings: Sequence[Finding]) -> list[tuple[PaperNumbers, Row]]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.atomic import write_text
+from faceverif.file_names import RESULT_NAME
 from faceverif.provenance import describe_software
 from robustness.detectors.rejection_threshold import CALIBRATION_RULE
 from robustness.rejection.bootstrap import INTERVAL_RULE
@@ -18,8 +19,6 @@ from robustness.rejection.headline import headlines
 from robustness.rejection.masking import check_masking
 from robustness.rejection.open_set import STRANGERS_RULE
 from robustness.rejection.plan import Plan
-
-RESULT_NAME = "result.json"
 
 
 def write_result(plan: Plan, findings: Sequence[Finding], out: Path) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from data_prep.lock import filled
 from data_prep.progress import duration, say
 from faceverif.classification.config import ClassificationConfig
 from faceverif.config.reading import config_text
+from faceverif.file_names import CONFIG_NAME
 from faceverif.report.numbers import percent
 from robustness.rejection.config import RejectionConfig
 from robustness.rejection.findings import Finding, l2_norms, read_findings
@@ -63,7 +64,7 @@ def run_rejection(config: RejectionConfig, out: Path, *, train: Trainer) -> Path
                 train(settings, run)
         plan = Plan.of(config, runs)
         _check_finished(plan, models, out)
-        write_text(out / "config.yaml", config_text(config))
+        write_text(out / CONFIG_NAME, config_text(config))
         for number, ((model, training), trials) in enumerate(plan.by_training(), start=1):
             missing = [trial for trial in trials if Finding.read(trial, out) is None]
             say(

@@ -12,8 +12,8 @@ from data_prep.errors import InputError
 from faceverif.classification.classifier import Classifier
 from faceverif.classification.config import ClassificationConfig
 from faceverif.classification.data import load_image_sets
-from faceverif.classification.trained import MODEL_NAME
 from faceverif.images.base import LabelledImages
+from faceverif.models.location import MODEL_NAME
 from robustness.attacked_model import AttackedModel
 from robustness.detectors import build_detector
 from robustness.loaded_run import LoadedRun, run_sha256

@@ -27,7 +27,8 @@ from data_prep.prepare.journal import Journal
 from data_prep.prepare.workers import _write_crop
 from data_prep.system_errors import disk_is_full, naming_full_disk, system_trouble
 from faceverif.cli import entry
-from faceverif.training.logs.metrics_log import CSV_NAME, MetricsLog
+from faceverif.file_names import METRICS_NAME
+from faceverif.training.logs.metrics_log import MetricsLog
 
 
 def names(folder: Path) -> list[str]:
@@ -256,14 +257,14 @@ def test_a_full_disk_names_the_file_and_the_room(write: Any, raised: Any, tmp_pa
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_writers_without_an_unfinished_file_name_it_too(tmp_path: Path) -> None:
-    for name in ("crop.jpg", JOURNAL_NAME, CSV_NAME):
+    for name in ("crop.jpg", JOURNAL_NAME, METRICS_NAME):
         (tmp_path / name).symlink_to("/dev/full")
     journal, log = Journal(tmp_path / JOURNAL_NAME), object.__new__(MetricsLog)
-    log._path, log._columns = tmp_path / CSV_NAME, ["step"]
+    log._path, log._columns = tmp_path / METRICS_NAME, ["step"]
     writes: dict[str, Callable[[], Any]] = {
         "crop.jpg": lambda: _write_crop(tmp_path, "crop.jpg", b"x"),
         JOURNAL_NAME: lambda: journal.add([{"photo": "a", "reason": None}]),
-        CSV_NAME: lambda: log.write({"step": 1}),
+        METRICS_NAME: lambda: log.write({"step": 1}),
     }
     for name, write in writes.items():
         with pytest.raises(OSError, match="No space left") as stopped:

@@ -17,7 +17,6 @@ from data_prep.errors import InputError
 from data_prep.lock import locked
 from faceverif.classification.config import ClassificationConfig
 from faceverif.classification.evaluation import Predictions, measure_predictions
-from faceverif.classification.trained import MODEL_NAME
 from faceverif.config.reading import read_yaml
 from faceverif.config.section import merged
 from faceverif.config.yaml_text import parse_yaml, yaml_text
@@ -28,6 +27,7 @@ from faceverif.experiment.report import case_axis
 from faceverif.experiment.run import run_experiment
 from faceverif.experiment.table import compare_paired
 from faceverif.heads.softmax import SoftmaxHead
+from faceverif.models.location import MODEL_NAME
 from faceverif.report.curves import Line
 from faceverif.report.run_metrics import FACE_METRICS, IMAGE_METRICS, TEN_CROP_METRICS, metric_named
 from faceverif.training.checkpoint import checkpoint_path

@@ -12,10 +12,11 @@ from small_runs import run_config
 
 from data_prep.errors import InputError
 from faceverif import extras
+from faceverif.file_names import METRICS_NAME
 from faceverif.training.logs import loggers
 from faceverif.training.logs.loggers import LOGGERS, open_logger
 from faceverif.training.logs.loggers.base import place_of
-from faceverif.training.logs.metrics_log import CSV_NAME, MetricsLog
+from faceverif.training.logs.metrics_log import MetricsLog
 
 SETTINGS = {"head": {"name": "cosface", "margin": 0.4}, "seed": 0}
 
@@ -125,7 +126,7 @@ def test_a_service_that_fails_does_not_end_the_run(
     for step in (1, 2):
         log.write({"step": step, "epoch": 1, "seconds": 1.0, "loss": 1.0})
     log.close()
-    assert len((tmp_path / CSV_NAME).read_text().splitlines()) == 3
+    assert len((tmp_path / METRICS_NAME).read_text().splitlines()) == 3
     said = capsys.readouterr().err
     assert said.count("logger: it failed (no route to host)") == 1
 

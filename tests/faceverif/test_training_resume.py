@@ -21,9 +21,10 @@ from small_runs import checkpoint, settings, tensors
 from data_prep.errors import InputError
 from faceverif.config.run import RunConfig, validate_run_config
 from faceverif.config.yaml_text import yaml_text
+from faceverif.file_names import METRICS_NAME
 from faceverif.training.checkpoint import checkpoint_path
 from faceverif.training.learner import Learner
-from faceverif.training.logs.metrics_log import CSV_NAME, MetricsLog
+from faceverif.training.logs.metrics_log import MetricsLog
 from faceverif.training.loop import train
 
 pytestmark = pytest.mark.usefixtures("small_inputs")
@@ -203,7 +204,7 @@ def test_a_log_that_lost_rows_is_kept_and_the_run_ends_as_it_would_have(
         break_off(patch, at_step=5)
         with pytest.raises(Killed):
             train(run_config(data), tmp_path)
-    log = tmp_path / CSV_NAME
+    log = tmp_path / METRICS_NAME
     header, first, *_ = log.read_text().splitlines(keepends=True)
     log.write_text(header + first)
     train(run_config(data), tmp_path)
@@ -220,8 +221,8 @@ def test_a_log_that_lost_rows_is_kept_and_the_run_ends_as_it_would_have(
 )
 def test_damaged_metrics_are_one_line(tmp_path: Path, content: bytes | None) -> None:
     if content is None:
-        (tmp_path / CSV_NAME).mkdir()
+        (tmp_path / METRICS_NAME).mkdir()
     else:
-        (tmp_path / CSV_NAME).write_bytes(content)
+        (tmp_path / METRICS_NAME).write_bytes(content)
     with pytest.raises(InputError, match=r"must hold metrics\.csv .*Move it away: the run then continues"):
         MetricsLog(tmp_path, verifications=(), step=1)

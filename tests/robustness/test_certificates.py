@@ -20,11 +20,12 @@ from data_prep.errors import InputError
 from faceverif.classification.config import ClassificationConfig
 from faceverif.classification.training import train_classifier
 from faceverif.config.reading import validate_config
+from faceverif.file_names import RESULT_NAME
 from faceverif.training.loop import train
 from robustness.certificates.report import pairs_answer
 from robustness.certificates.run import certify_images, certify_pairs, some_of_both
 from robustness.certificates.smoothing import ABSTAIN, certified, certify_class, certify_pair, lower_bound
-from robustness.certificates.table import CSV_NAME, RESULT_NAME, Row, pair_shares
+from robustness.certificates.table import CSV_NAME, Row, pair_shares
 from robustness.config.smoothing import Smoothing
 
 pytestmark = pytest.mark.usefixtures("small_inputs")

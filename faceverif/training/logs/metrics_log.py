@@ -12,10 +12,10 @@ from data_prep.errors import first_line
 from data_prep.own_files import read_guarded
 from data_prep.progress import say
 from data_prep.system_errors import naming_full_disk
+from faceverif.file_names import METRICS_NAME
 from faceverif.training.logs.loggers.base import Logger
 from faceverif.training.logs.loggers.tensorboard import TensorBoardLogger
 
-CSV_NAME = "metrics.csv"
 _COLUMNS = (
     "step",
     "epoch",
@@ -53,7 +53,7 @@ class MetricsLog:
         step: int,
         logger: Logger | None = None,
     ) -> None:
-        self._path = run / CSV_NAME
+        self._path = run / METRICS_NAME
         verified = [f"{name}/{figure}" for name in verifications for figure in ("accuracy", "eer")]
         earlier = _rows_until(step, self._path)
         self.rows = len(earlier)
@@ -96,7 +96,8 @@ class MetricsLog:
         try:
             what(self._logger)
         except Exception as error:
-            say(f"logger: it failed ({first_line(error)}); the run continues without it, {CSV_NAME} has all")
+            why = first_line(error)
+            say(f"logger: it failed ({why}); the run continues without it, {METRICS_NAME} has all")
             self._logger = None
 
 
@@ -108,7 +109,7 @@ def keep_shortened_log(run: Path, *, step: int, rows: int) -> None:
         step: steps made so far.
         rows: how many rows up to this step the run has written.
     """
-    path = run / CSV_NAME
+    path = run / METRICS_NAME
     found = len(_rows_until(step, path))
     if found == rows:
         return
@@ -128,7 +129,7 @@ def _rows_until(step: int, path: Path) -> list[dict[str, str]]:
         return []
     fix = "Move it away: the run then continues without its earlier rows."
     with (
-        read_guarded("--run", f"must hold {CSV_NAME} as `faceverif train` wrote it", got=path, fix=fix),
+        read_guarded("--run", f"must hold {METRICS_NAME} as `faceverif train` wrote it", got=path, fix=fix),
         path.open(newline="", encoding="utf-8") as file,
     ):
         return [row for row in csv.DictReader(file, strict=True) if int(row["step"]) <= step]
