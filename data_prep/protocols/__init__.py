@@ -41,6 +41,11 @@ FORMATS: tuple[PairFormat, ...] = (
     lfw.FORMAT,
     pair_table.FORMAT,
 )
+# Other commands read lists too, without such an option.
+_IN_PART = (
+    " `verify` and `calibrate` take a part with --allow-partial, a training's verification with "
+    "allow_partial: true; such a number is not comparable."
+)
 
 
 def protocol_alone(
@@ -104,10 +109,10 @@ def _whole(path: Path, protocol: VerificationProtocol, *, allow_partial: bool) -
     fewer = size.pairs < official.pairs
     if allow_partial and fewer:
         return protocol.part(np.ones(len(protocol), dtype=bool))
-    in_part = ", or use --allow-partial for a number that is not comparable" if fewer else ""
+    in_part = _IN_PART if fewer else ""
     raise InputError(
         str(path),
         f"{protocol.name} has {official.pairs:,} pairs in {official.folds} folds",
         got=f"{size.pairs:,} pairs in {size.folds}",
-        fix=f"Get a complete copy{in_part}.",
+        fix=f"Get a complete copy.{in_part}",
     )

@@ -108,7 +108,9 @@ def lose_a_pair(split: Path) -> str:
 def test_cfp_in_part_is_refused_or_says_so(tmp_path: Path, lose: Callable[[Path], str]) -> None:
     split = write_cfp(tmp_path)
     said = lose(split)
-    with pytest.raises(InputError, match=r"form has 7,000 pairs in 10 folds; got 6,.* use --allow-partial"):
+    with pytest.raises(
+        InputError, match=r"form has 7,000 pairs in 10 folds; got 6,.* a part with --allow-partial"
+    ):
         protocol_alone(split / "FF")
     part = protocol_alone(split / "FF", allow_partial=True)
     assert part.partial == said

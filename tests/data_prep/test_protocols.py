@@ -64,7 +64,7 @@ def test_counts_that_differ_from_the_header_are_refused(tmp_path: Path, lines: l
 def test_a_list_that_lacks_a_set_of_its_counts_is_a_part(tmp_path: Path) -> None:
     path = view2(tmp_path, lines=SETS[0])
     with pytest.raises(
-        InputError, match=r"pairs has 8 pairs in 2 folds; got 4 pairs.* or use --allow-partial"
+        InputError, match=r"pairs has 8 pairs in 2 folds; got 4 pairs.* take a part with --allow-partial"
     ):
         protocol_alone(path)
     title = protocol_alone(path, allow_partial=True).title
@@ -88,7 +88,9 @@ def test_a_list_of_other_counts_is_not_view2(tmp_path: Path) -> None:
 def test_view2_cut_short_is_refused_or_says_so(tmp_path: Path, lines: int, partial: str) -> None:
     one_set = [genuine("Ann_Lee", 1, 2)] * 300 + [impostor("Ann_Lee", 1, "Bo", 3)] * 300
     path = view2(tmp_path, header="10\t300", lines=(one_set * 10)[:lines])
-    with pytest.raises(InputError, match=r"pairs has 6,000 pairs in 10 folds; .* or use --allow-partial"):
+    with pytest.raises(
+        InputError, match=r"6,000 pairs in 10 folds; .* `calibrate` take a part with --allow-p"
+    ):
         protocol_alone(path)
     assert protocol_alone(path, allow_partial=True).title == f"pairs (partial: {partial})"
 
