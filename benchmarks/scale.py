@@ -20,6 +20,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import asdict
 from functools import partial
 from itertools import islice
@@ -42,9 +43,10 @@ from data_prep.sources.base import Skipped
 from data_prep.sources.recordio import list_photos
 from data_prep.sources.shard_file import ShardFile
 from data_prep.sources.shard_index import INDEX, IndexedShard
-from faceverif.audit.cells import PER_CELL, PROBES, compared_in_cells, nearest_cells
+from faceverif.audit.cells import PER_CELL, PROBES, by_own_cell, compared_in_cells, nearest_cells
 from faceverif.audit.people import People
 from faceverif.audit.similarity import Pairs, nearest_other, pairs_among, pairs_from, pairs_in_cells
+from faceverif.audit.vector_file import reordered
 from faceverif.report.numbers import percent
 from faceverif.training.order import RemainingBatches
 
@@ -235,10 +237,21 @@ def copies_in_cells(vectors: np.ndarray, cells: int, one_in: int) -> Iterator[tu
         lambda: near.append(nearest_cells(vectors, cells=cells, probes=PROBES)),
     )
     yield from found_in(vectors, near[0])
+    yield from copies_among(vectors, near.pop(), one_in)
+
+
+def copies_among(vectors: np.ndarray, near: np.ndarray, one_in: int) -> Iterator[tuple[str, float]]:
+    """Bring the photos of a cell together, and compare them in all cells or in some."""
     which = "in all cells" if one_in == 1 else f"in one cell of {one_in}"
-    some = islice(compared_in_cells(near[0]), 0, None, one_in)
+    order = by_own_cell(near)
+    near = near[order]
+    ordered: list[np.ndarray] = []
     found: list[Pairs] = []
-    yield timed(f"copies, {which}", lambda: found.append(pairs_among(ALIKE, vectors, some)))
+    with ExitStack() as files:
+        beside = reordered(vectors, order)
+        yield timed("bring cells together", lambda: ordered.append(files.enter_context(beside)))
+        some = islice(compared_in_cells(near), 0, None, one_in)
+        yield timed(f"copies, {which}", lambda: found.append(pairs_among(ALIKE, ordered[0], some)))
     yield f"{len(found[0].scores):,} pairs from {ALIKE} on found {which}", 0.0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ from faceverif.audit.questions import (
 from faceverif.audit.report import AUDIT_NAME, EXCLUSIONS_NAME, PICTURES_NAME, write_audit_report
 from faceverif.audit.result import Audit
 from faceverif.audit.thresholds import EXPECTED_RULE, match_threshold, refuse_unfit, stranger_threshold
+from faceverif.audit.vector_file import write_vectors
 from faceverif.models import Embedder
 from faceverif.provenance import result_versions
 from faceverif.verification.collapse import collapse_warning, different_photos
@@ -160,18 +162,16 @@ def _embedded(
 
 def _joined(portions: Iterable[NDArray[np.float32]], count: int, folder: Path) -> NDArray[np.float32]:
     """Unit embeddings, (count, dim): in memory, or those of a large set in one more file of the folder."""
-    joined, place = np.empty((0, 0), np.float32), 0
-    for embeddings in portions:
-        if not place:
-            shape = (count, embeddings.shape[1])
-            joined = np.empty(shape, np.float32) if count <= _IN_MEMORY else _in_file(folder, shape)
-        joined[place : place + len(embeddings)] = normalised(embeddings)
-        place += len(embeddings)
+    parts = (normalised(portion).astype(np.float32) for portion in portions)
+    first = next(parts)
+    shape, every = (count, first.shape[1]), chain([first], parts)
+    if count > _IN_MEMORY:
+        return write_vectors(folder / _JOINED_NAME, shape, every)
+    joined, place = np.empty(shape, np.float32), 0
+    for part in every:
+        joined[place : place + len(part)] = part
+        place += len(part)
     return joined
-
-
-def _in_file(folder: Path, shape: tuple[int, int]) -> NDArray[np.float32]:
-    return np.lib.format.open_memmap(folder / _JOINED_NAME, mode="w+", dtype=np.float32, shape=shape)
 
 
 def _refuse_collapsed(embedder: Embedder, people: People) -> None:

@@ -9,7 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_prep.progress import progress
-from faceverif.audit.cells import LARGEST_EXACT, PER_CELL, PROBES, compared_in_cells, nearest_cells
+from faceverif.audit.cells import (
+    LARGEST_EXACT,
+    PER_CELL,
+    PROBES,
+    by_own_cell,
+    compared_in_cells,
+    nearest_cells,
+)
+from faceverif.audit.vector_file import reordered
 from faceverif.similarities import COLUMNS, ROWS, alike, products
 
 
@@ -74,7 +82,12 @@ def pairs_in_cells(threshold: float, vectors: NDArray[np.float32], *, cells: int
         InputError: faiss is not installed.
     """
     near = nearest_cells(vectors, cells=cells, probes=min(probes, cells))
-    return pairs_among(threshold, vectors, compared_in_cells(near))
+    order = by_own_cell(near)
+    near = near[order]
+    with reordered(vectors, order) as ordered:
+        found = pairs_among(threshold, ordered, compared_in_cells(near))
+    left, right = np.sort([order[found.left], order[found.right]], axis=0)
+    return _falling(left, right, found.scores)
 
 
 def pairs_among(
@@ -105,7 +118,7 @@ def pairs_among(
 
 
 def _falling(left: NDArray[np.int64], right: NDArray[np.int64], scores: NDArray[np.float32]) -> Pairs:
-    order = np.argsort(-scores, kind="stable")
+    order = np.lexsort((right, left, -scores))
     return Pairs(left[order], right[order], scores[order])
 
 

@@ -6,13 +6,14 @@ import csv
 import json
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from pages import check_page
+from pages import check_page, plain
 from PIL import Image
 from small_faces import PatternNet, face, manifest_row, pattern_embedder
 
@@ -21,8 +22,9 @@ from data_prep.dataset.exclusions import ExclusionList
 from data_prep.dataset.manifest import AlignedDataset, header_for, write_manifest
 from data_prep.errors import InputError
 from faceverif.audit import people as people_module
-from faceverif.audit import result, similarity
+from faceverif.audit import result, similarity, vector_file
 from faceverif.audit import run as run_module
+from faceverif.audit.cells import compared_in_cells
 from faceverif.audit.duplicates import pixel_correlation
 from faceverif.audit.people import People, plain_name, unit
 from faceverif.audit.questions import Answer
@@ -36,6 +38,7 @@ from faceverif.audit.thresholds import (
     refuse_unfit,
     stranger_threshold,
 )
+from faceverif.audit.vector_file import reordered, write_vectors
 from faceverif.verification import embedding_parts
 
 SETTINGS = AuditSettings(false_match_rate=1e-4, false_alarm_rate=0.02, flip=False)
@@ -361,7 +364,7 @@ def test_its_warnings_open_the_report_and_the_list(
     found = audit(pattern_embedder(), *sets, out=tmp_path, settings=SETTINGS)
     (warning,) = found.warnings
     assert (tmp_path / "exclusions.csv").read_text().startswith(f"# warning: {warning}\nkind,")
-    assert f"Warning: {warning}" in (tmp_path / "report.html").read_text()
+    assert f"Warning: {warning}" in plain((tmp_path / "report.html").read_text())
     assert json.loads((tmp_path / "audit.json").read_text())["warnings"] == [warning]
     assert ExclusionList.read(tmp_path / "exclusions.csv").identities
 
@@ -400,6 +403,52 @@ def test_cells_find_the_pairs_that_all_comparisons_find(monkeypatch: pytest.Monk
     some = {(i, j) for i, j, _ in pairs_from(0.9, vectors).rows()}
     assert some <= set(every)
     assert len(some) > 0.95 * len(every)
+
+
+@pytest.mark.parametrize("megabytes", [256, 0])  # one bucket; as many as there may be
+def test_cells_of_a_file_give_the_pairs_of_the_same_rows_in_memory(
+    megabytes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("faiss")
+    monkeypatch.setattr(vector_file, "_ROWS", 50)
+    monkeypatch.setattr(vector_file, "_BUCKET_MB", megabytes)
+    vectors = drawn(40, 30)
+    stored = write_vectors(tmp_path / "all.npy", vectors.shape, [vectors[:700], vectors[700:]])
+    assert isinstance(stored, np.memmap)
+    order = np.random.default_rng(0).permutation(len(vectors))
+    with reordered(stored, order) as ordered:
+        assert isinstance(ordered, np.memmap)
+        np.testing.assert_array_equal(ordered, vectors[order])
+    found, wanted = (pairs_in_cells(0.9, each, cells=12, probes=4) for each in (stored, vectors))
+    assert len(found.scores) > 100
+    for one, other in zip(found, wanted, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert (found.left < found.right).all()
+    assert [path.name for path in tmp_path.iterdir()] == ["all.npy"]
+
+
+def test_a_cell_lies_in_one_stretch_of_what_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows that lie apart cost a read each where the file is larger than the memory."""
+    pytest.importorskip("faiss")
+    compared = []
+
+    def watched(near: NDArray[np.int32]) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
+        for visitors, members in compared_in_cells(near):
+            compared.append(members)
+            yield visitors, members
+
+    monkeypatch.setattr(similarity, "compared_in_cells", watched)
+    pairs_in_cells(0.9, drawn(40, 30), cells=12, probes=4)
+    assert len(compared) == 12
+    np.testing.assert_array_equal(np.concatenate(compared), np.arange(1200))
+
+
+def test_a_disk_without_room_for_the_embeddings_is_one_line(tmp_path: Path) -> None:
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("this system has no /dev/full")
+    with pytest.raises(OSError, match="No space left on device: '/dev/full'"):
+        write_vectors(full, (4096, 32), [np.zeros((4096, 32), np.float32)])
 
 
 def test_a_large_set_without_faiss_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
