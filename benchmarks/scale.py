@@ -76,7 +76,7 @@ def main() -> None:
         for name in arguments.only:
             step = STEPS[name]
             if name == "audit":
-                step = partial(audit, like=arguments.like, one_in=arguments.one_cell_in)
+                step = partial(audit, like=arguments.like, parts=arguments.parts_of_cells)
             if arguments.tiny:
                 print_steps(step, arguments.photos, Path(folder))
             else:
@@ -99,11 +99,11 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--recall", type=Path, help="unit embeddings, (photos, dim), as an .npy file")
     parser.add_argument("--like", type=Path, help="real embeddings, as for --recall: `audit` draws like them")
     parser.add_argument(
-        "--one-cell-in",
+        "--parts-of-cells",
         type=int,
         default=1,
         metavar="N",
-        help="`audit` compares photos in every Nth cell only, and says so",
+        help="`audit` compares photos in the first of N parts of the cells only, and says so",
     )
     parser.add_argument("--tiny", action="store_true", help="2,000 photos, in this process")
     arguments = parser.parse_args()
@@ -205,9 +205,7 @@ def order(photos: int, folder: Path) -> Iterator[tuple[str, float]]:
     yield timed("the order of an epoch, batches of 512", lambda: [len(batch) for batch in batches])
 
 
-def audit(
-    photos: int, folder: Path, like: Path | None = None, one_in: int = 1
-) -> Iterator[tuple[str, float]]:
+def audit(photos: int, folder: Path, like: Path | None = None, parts: int = 1) -> Iterator[tuple[str, float]]:
     """The steps of an audit that grow with the photos, on drawn embeddings in a file."""
     people, spread = people_of(photos), spread_like(like)
     shape = photos, len(spread)
@@ -223,13 +221,13 @@ def audit(
         "one photo in 10,000 with all centres",
         lambda: nearest_other(vectors[far], found.centres, labels[far]),
     )
-    yield from copies_in_cells(vectors, max(1, photos // PER_CELL), one_in)
+    yield from copies_in_cells(vectors, max(1, photos // PER_CELL), parts)
     yield timed("people under two names", lambda: pairs_from(ONE_PERSON, found.centres))
     if photos <= 200_000:
         yield timed("copies, all pairs", lambda: pairs_from(ALIKE, vectors))
 
 
-def copies_in_cells(vectors: np.ndarray, cells: int, one_in: int) -> Iterator[tuple[str, float]]:
+def copies_in_cells(vectors: np.ndarray, cells: int, parts: int) -> Iterator[tuple[str, float]]:
     """Sort photos into cells, then look for copies in all of these cells or in some."""
     near: list[np.ndarray] = []
     yield timed(
@@ -237,12 +235,13 @@ def copies_in_cells(vectors: np.ndarray, cells: int, one_in: int) -> Iterator[tu
         lambda: near.append(nearest_cells(vectors, cells=cells, probes=PROBES)),
     )
     yield from found_in(vectors, near[0])
-    yield from copies_among(vectors, near.pop(), one_in)
+    yield from copies_among(vectors, near.pop(), parts)
 
 
-def copies_among(vectors: np.ndarray, near: np.ndarray, one_in: int) -> Iterator[tuple[str, float]]:
+def copies_among(vectors: np.ndarray, near: np.ndarray, parts: int) -> Iterator[tuple[str, float]]:
     """Bring the photos of a cell together, and compare them in all cells or in some."""
-    which = "in all cells" if one_in == 1 else f"in one cell of {one_in}"
+    which = "in all cells" if parts == 1 else f"in the first of {parts} parts of the cells"
+    cells = int(near.max()) + 1
     order = by_own_cell(near)
     near = near[order]
     ordered: list[np.ndarray] = []
@@ -250,7 +249,7 @@ def copies_among(vectors: np.ndarray, near: np.ndarray, one_in: int) -> Iterator
     with ExitStack() as files:
         beside = reordered(vectors, order)
         yield timed("bring cells together", lambda: ordered.append(files.enter_context(beside)))
-        some = islice(compared_in_cells(near), 0, None, one_in)
+        some = islice(compared_in_cells(near), -(-cells // parts))  # neighbours, as when all are compared
         yield timed(f"copies, {which}", lambda: found.append(pairs_among(ALIKE, ordered[0], some)))
     yield f"{len(found[0].scores):,} pairs from {ALIKE} on found {which}", 0.0
 
