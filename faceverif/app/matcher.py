@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from data_prep.alignment.base import Template
 from faceverif.app.pictures import Pixels
-from faceverif.models.location import SHIPPED
 from faceverif.recogniser import Recogniser, load
 from faceverif.verification.calibration import CalibratedPoint, Calibration, load_calibration
 from robustness.calibration_size import smallest_rate
@@ -77,8 +76,9 @@ class Matcher:
             path, model_sha256=embedder.sha256, preprocess=preprocess, output=output
         )
         embedder.spec.checked_template()
-        name = "the model of the package" if path == SHIPPED else embedder.name
-        return cls(name, Recogniser(embedder, flip=calibration.flip), calibration, _guard_beside(path))
+        return cls(
+            embedder.name, Recogniser(embedder, flip=calibration.flip), calibration, _guard_beside(path)
+        )
 
     @property
     def template(self) -> Template:

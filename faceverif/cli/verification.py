@@ -187,6 +187,7 @@ def verify(
 ) -> None:
     """Verify pairs of photos by a protocol or a suite: accuracy, AUC, EER, TAR at FAR, and a report."""
     from faceverif.models import load_embedder
+    from faceverif.models.location import spoken
 
     _refuse_unclear_task(data, protocol, suite)
     refuse_unfitted_score(score, fit, subtract_mean=subtract_mean)
@@ -206,7 +207,7 @@ def verify(
     if templates is None:
         _refuse_unfit_list(data[0], protocol, options)
     chosen = chosen_model(model)
-    say(f"verifying {chosen if model else 'the model of the package'} by {protocol or suite}: {out}")
+    say(f"verifying {spoken(chosen)} by {protocol or suite}: {out}")
     embedder = load_embedder(chosen, preprocess=preprocess, output=output, device=device)
 
     from faceverif.template_matching.run import verify_templates

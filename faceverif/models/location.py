@@ -41,6 +41,11 @@ def model_or_shipped(model: Path | None) -> Path:
     return model or SHIPPED
 
 
+def spoken(model: Path) -> str:
+    """A model in messages and on pages: its path, or that it is the one of the package."""
+    return "the model of the package" if model in (SHIPPED, SHIPPED / MODEL_NAME) else str(model)
+
+
 def model_file_of(model: Path, *, field: str = MODEL_OPTION) -> Path:
     """The file with a model's weights.
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from faceverif.backbones import build_backbone
 from faceverif.config.backbones import BackboneConfig
 from faceverif.models.embedder import Embedder, PreprocessingSpec
-from faceverif.models.location import FACE_MODEL, MODEL_NAME, MODEL_OPTION
+from faceverif.models.location import FACE_MODEL, MODEL_NAME, MODEL_OPTION, spoken
 from faceverif.models.sealed_tensors import UNSEALED, ModelFormat, tensors_sha256
 
 _FILES = ModelFormat(FACE_MODEL, command="faceverif train", run="training run")
@@ -173,7 +173,7 @@ def load_stored_model(path: Path, *, field: str = MODEL_OPTION) -> StoredModel:
     weights = backbone.state_dict()
     as_stored = all(weights[name].dtype == tensor.dtype for name, tensor in file.tensors.items())
     sha256 = file.sha256 if as_stored else weights_sha256(backbone)  # stored in half, computed in float32
-    embedder = TorchEmbedder(backbone, spec, name=str(path), provenance=provenance)
+    embedder = TorchEmbedder(backbone, spec, name=spoken(path), provenance=provenance)
     return StoredModel(embedder, config, sha256)
 
 

@@ -96,7 +96,9 @@ def fit_head(model: Path, config: FittedHeadConfig, run: Path) -> FittedHead:
         embeddings = _embeddings(embedder, photos, photos.rows)
         _fit(objective, embeddings, torch.from_numpy(photos.labels), config)
         fitted = _judged(run, objective.eval(), embedder, photos, embeddings, config)
-        _write(fitted, objective, embedder, photos, config)
+        with written_whole(run / MODEL_NAME) as unfinished:
+            copyfile(model_file_of(model), unfinished)
+        _write_head(fitted, objective, embedder, photos, config)
     return fitted
 
 
@@ -178,7 +180,7 @@ def _accuracy(objective: Objective, embeddings: Tensor, labels: Tensor) -> float
     return (logits.argmax(dim=1) == labels).double().mean().item()
 
 
-def _write(
+def _write_head(
     fitted: FittedHead,
     objective: Objective,
     embedder: TorchEmbedder,
@@ -190,8 +192,6 @@ def _write(
         "accuracy": {"trained": fitted.accuracy, "held_out": fitted.unseen_accuracy},
     }
     write_json(fitted.run / PROVENANCE_NAME, about)
-    with written_whole(fitted.run / MODEL_NAME) as unfinished:
-        copyfile(embedder.name, unfinished)
     save_face_classifier(
         fitted.run,
         objective.state_dict(),

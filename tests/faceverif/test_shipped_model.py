@@ -57,6 +57,7 @@ def test_it_is_what_load_and_compare_take_where_no_model_is_named(tmp_path: Path
     assert model.embed(faceverif.align(first, template=model.template)).shape == (128,)
     comparison = Comparer.load(SHIPPED, far=0.001).compare(first, second)
     assert comparison.similarity == pytest.approx(model.similarity(first, second), abs=1e-5)
+    assert comparison.model == model.embedder.name == "the model of the package"  # not a path of this machine
 
 
 @pytest.mark.parametrize(
