@@ -27,6 +27,7 @@ Generated from the code by `make reference`. `faceverif config keys SECTION` pri
 
 A config is one YAML file for one command. A key that does not exist is an error, and so is a value of the
 wrong type. `--set KEY=VALUE` replaces one key: `--set head.margin=0.4`, `--set penalties.0.weight=0.1`.
+`KEY=null` switches off what can be left out; an empty value is an error.
 
 Editors with a YAML language server check and complete a config that opens with this line; the path leads
 from the config to a file in `configs/schema/`:

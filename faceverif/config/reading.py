@@ -124,12 +124,16 @@ def override_settings(settings: dict[str, Any], override: str) -> dict[str, Any]
         override: KEY=VALUE, where VALUE is YAML.
 
     Raises:
-        InputError: it has another form, its value is no YAML, or the key leads beyond a list or into a value.
+        InputError: it has another form, its value is empty or no YAML, or the key leads beyond a list or into
+            a value.
     """
     path, equals, text = override.partition("=")
     shown = short(override)
     if not equals or not path:
         raise InputError("--set", "must be KEY=VALUE", got=shown, fix="Example: --set head.margin=0.4")
+    if not text.strip():  # YAML's null, which would switch a key off without a word
+        fix = f"Write {short(path)}=null to switch it off. Is a shell variable without a value?"
+        raise InputError("--set", "the value must not be empty", got=shown, fix=fix)
     try:
         value = parse_setting(text)
     except YAMLProblem as problem:

@@ -317,6 +317,7 @@ WRONG = [
     ("attack photo.jpg photo.jpg --out x.png --goal theft", "'theft' is not one of 'impersonation'"),
     ("attack photo.jpg photo.jpg --out x.png --epsilon 8", "epsilon: must be at most 1 with linf"),
     ("attack photo.jpg photo.jpg --out x.png --set stepz=3", "stepz: is not a key of the settings of pgd"),
+    ("attack photo.jpg photo.jpg --out x.png --set steps=", "--set: the value must not be empty; got steps="),
     ("attack photo.jpg photo.jpg --out x.png --set epsilons=[1]", "epsilons: belongs to experiments"),
     ("attack photo.jpg photo.jpg --out x.png --source nowhere", "--source: there is no such"),
     ("attack photo.jpg photo.jpg --out x.png --source photo.jpg", "--source: must be a folder with a model"),

@@ -140,6 +140,8 @@ def test_sections_with_defaults_may_be_left_out(path: Path) -> None:
         ("verification.0.name=x", "verification: must be a list; got "),
         ("seed", "--set: must be KEY=VALUE; got seed"),
         ("=3", "--set: must be KEY=VALUE"),
+        ("seed=", "--set: the value must not be empty; got seed=. Write seed=null to switch it off."),
+        ("data.exclude= ", "--set: the value must not be empty"),
         ("seed=[1", "--set: the value must be YAML"),
         ("seed=abc", "seed: must be a whole number; got abc"),
         ("seed=1.0", "seed: must be a whole number; got 1.0. Write 1."),
