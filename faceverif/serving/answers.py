@@ -30,7 +30,10 @@ class Grounds(BaseModel):
 class ComparisonAnswer(BaseModel):
     """How two photos compare; the fields of `faceverif compare --json`."""
 
-    similarity: float = Field(description="Cosine of the two embeddings, in [-1, 1].")
+    similarity: float = Field(
+        description="Cosine of the two embeddings, in [-1, 1]; its digits from 1e-7 on depend on which "
+        "requests were computed together."
+    )
     same: bool | None = Field(
         description="The decision: similarity >= threshold; null where a photo is rejected."
     )
