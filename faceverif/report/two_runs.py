@@ -215,6 +215,15 @@ def _differing(first: Mapping[str, Any], second: Mapping[str, Any]) -> Iterator[
 
 def _results(first: Path, second: Path) -> Iterator[Line]:
     """The end of the log, then every verification of either run, or what classifiers were judged by."""
+    yield from _training_lines(first, second)
+    results = [_verifications(run) for run in (first, second)]
+    for name in sorted({*results[0], *results[1]}):
+        yield from _verification_lines(name, *(result.get(name, {}) for result in results))
+    yield from _classifier_lines(first, second)
+
+
+def _training_lines(first: Path, second: Path) -> Iterator[Line]:
+    """The last figures of the logs."""
     last = [_last_figures(run) for run in (first, second)]
     counted = "step" if any("step" in figures for figures in last) else "epoch"
     for name in (counted, "loss", "accuracy", "robust_accuracy"):
@@ -224,10 +233,6 @@ def _results(first: Path, second: Path) -> Iterator[Line]:
         less = "" if one is None or other is None else f"{other - one:+.4g}"
         texts = [_ABSENT if value is None else _text(value) for value in (one, other)]
         yield Line(f"training {name.replace('_', ' ')}", texts[0], texts[1], less)
-    results = [_verifications(run) for run in (first, second)]
-    for name in sorted({*results[0], *results[1]}):
-        yield from _verification_lines(name, *(result.get(name, {}) for result in results))
-    yield from _classifier_lines(first, second)
 
 
 def _verification_lines(name: str, first: Mapping[str, Any], second: Mapping[str, Any]) -> Iterator[Line]:
@@ -301,7 +306,7 @@ def _last_figures(run: Path) -> dict[str, float]:
 
 
 def _verifications(run: Path) -> dict[str, dict[str, Any]]:
-    return {path.parent.name: read_json(path) for path in run.glob("verification/*/result.json")}
+    return {path.parent.name: read_json(path) for path in run.glob(f"verification/*/{RESULT_NAME}")}
 
 
 def _percent(rate: float | None, digits: int) -> str:
