@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -248,12 +249,12 @@ def refuse_uncalibrated(
     Raises:
         InputError: there are none, they are damaged, or this FAR was not calibrated.
     """
-    calibration = _read(model, file, preprocess, output)
+    thresholds = _Thresholds(model, file, preprocess, output)
+    calibration = thresholds.read()
     if far is not None and 0 < far <= 1:
         few = not resolves(far, calibration.impostor_pairs)
         enough = f", with at least {pairs_to_resolve(far):,} impostor pairs" if few else ""
-        way = _way_to_thresholds(model, file, preprocess, output, far=far)
-        calibration.point(far, fix=f"Ask for one of these, or set it{enough}: {way}")
+        calibration.point(far, fix=f"Ask for one of these, or set it{enough}: {thresholds.way(far=far)}")
     elif far is not None:
         calibration.point(far)
 
@@ -277,45 +278,51 @@ def load_calibration(
     Raises:
         InputError: there are none, they are damaged, or they belong to another model.
     """
-    calibration = _read(model, file, preprocess, output)
+    thresholds = _Thresholds(model, file, preprocess, output)
+    calibration = thresholds.read()
     if calibration.model_sha256 != model_sha256:
         raise InputError(
             MODEL_OPTION,
             f"{CALIBRATION_NAME} must belong to the model {model_sha256[:12]}",
             got=calibration.model_sha256[:12],
-            fix=f"Set them: {_way_to_thresholds(model, file, preprocess, output)}",
+            fix=f"Set them: {thresholds.way()}",
         )
     return calibration
 
 
-def _read(model: Path, file: Path | None, preprocess: str | None, output: str | None) -> Calibration:
-    path = file or calibration_file(model)
-    fix = f"Set them: {_way_to_thresholds(model, file, preprocess, output)}"
-    if not path.is_file():
-        raise InputError(MODEL_OPTION, f"must have thresholds, in {path}", got="no such file", fix=fix)
-    try:
-        return Calibration.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        problem = f"{path} ({counted(error.error_count(), 'problem')})"
-        raise InputError(
-            MODEL_OPTION, f"{CALIBRATION_NAME} must be as written", got=problem, fix=fix
-        ) from error
+@dataclass(frozen=True)
+class _Thresholds:
+    """Where a model's thresholds are, and how they are set; see `load_calibration`."""
 
+    model: Path
+    file: Path | None
+    preprocess: str | None
+    output: str | None
 
-def _way_to_thresholds(
-    model: Path, file: Path | None, preprocess: str | None, output: str | None, *, far: float | None = None
-) -> str:
-    """The command that sets a model's thresholds; those of the package's model need a file of their own."""
-    own = model == SHIPPED
-    options = {
-        "--model": None if own else model,
-        "--preprocess": preprocess,
-        "--output": output,
-        "--data": "ALIGNED",
-        "--protocol": "PAIRS",
-        "--out": file or ("thresholds.json" if own else None),
-        "--far": None if far is None else f"{far:g}",
-    }
-    given = [word for option, value in options.items() if value is not None for word in (option, value)]
-    then = "; then add --calibration thresholds.json" if own and file is None else ""
-    return printed_command("calibrate", *given) + then
+    def read(self) -> Calibration:
+        path = self.file or calibration_file(self.model)
+        fix = f"Set them: {self.way()}"
+        if not path.is_file():
+            raise InputError(MODEL_OPTION, f"must have thresholds, in {path}", got="no such file", fix=fix)
+        try:
+            return Calibration.model_validate_json(path.read_bytes())
+        except ValidationError as error:
+            problem = f"{path} ({counted(error.error_count(), 'problem')})"
+            rule = f"{CALIBRATION_NAME} must be as written"
+            raise InputError(MODEL_OPTION, rule, got=problem, fix=fix) from error
+
+    def way(self, *, far: float | None = None) -> str:
+        """The command that sets them; those of the package's model need a file of their own."""
+        own = self.model == SHIPPED
+        options = {
+            "--model": None if own else self.model,
+            "--preprocess": self.preprocess,
+            "--output": self.output,
+            "--data": "ALIGNED",
+            "--protocol": "PAIRS",
+            "--out": self.file or ("thresholds.json" if own else None),
+            "--far": None if far is None else f"{far:g}",
+        }
+        given = [word for option, value in options.items() if value is not None for word in (option, value)]
+        then = "; then add --calibration thresholds.json" if own and self.file is None else ""
+        return printed_command("calibrate", *given) + then

@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from data_prep.atomic import files_whole, refuse_file
 from data_prep.dataset.packed import load_aligned
@@ -63,15 +65,10 @@ def evaluate(
     embedder, dataset = embedded.embedder, embedded.dataset
     photos = found or PairPhotos.of(protocol, dataset)
     raw = photos.embed(embedded)
-    if fitted is not None:
-        scores = fitted.scores(photos, raw)
-    elif subtract_mean:
-        scores = mean_subtracted_scores(photos, normalised(raw), protocol)
-    else:
-        scores = cosine_scores(photos, normalised(raw))
+    scores = _scores(photos, raw, protocol, subtract_mean=subtract_mean, fitted=fitted)
+    scores = with_certain_errors(scores, protocol.same, photos.readable_pairs)
     seen = photos.with_crop
     collapsed = collapse_warning(embedder, embedded.of(seen[different_photos(dataset, seen)]))
-    scores = with_certain_errors(scores, protocol.same, photos.readable_pairs)
     return VerificationResult(
         protocol=protocol,
         metrics=measure(scores, protocol.same, protocol.fold, scored_folds=protocol.scored_folds),
@@ -87,6 +84,22 @@ def evaluate(
         git_commit=git_commit(),
         warnings=tuple(filter(None, [collapsed, seen_warning(embedder, dataset, seen)])),
     )
+
+
+def _scores(
+    photos: PairPhotos,
+    raw: NDArray[np.float64],
+    protocol: VerificationProtocol,
+    *,
+    subtract_mean: bool,
+    fitted: FittedMahalanobis | None,
+) -> NDArray[np.float64]:
+    """(pairs,), or (scored folds, pairs) of `subtract_mean`: how alike raw embeddings, (photos, dim), are."""
+    if fitted is not None:
+        return fitted.scores(photos, raw)
+    if subtract_mean:
+        return mean_subtracted_scores(photos, normalised(raw), protocol)
+    return cosine_scores(photos, normalised(raw))
 
 
 def verify(
