@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -38,6 +39,15 @@ def write_vectors(
     return np.asanyarray(np.load(path, mmap_mode="r"))
 
 
+def _for_single_rows(path: Path, shape: tuple[int, int]) -> NDArray[np.float32]:
+    """The rows of such a file without reading ahead: of 128 KB around a row the next one uses nothing."""
+    with path.open("rb") as file:
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    mapped.madvise(mmap.MADV_RANDOM)
+    header = len(mapped) - 4 * shape[0] * shape[1]
+    return np.frombuffer(mapped, "<f4", offset=header).reshape(shape)
+
+
 @contextmanager
 def reordered(vectors: NDArray[np.float32], order: NDArray[np.integer[Any]]) -> Iterator[NDArray[np.float32]]:
     """`vectors[order]`; for vectors in a file, a second file beside it, which is removed at the end.
@@ -55,8 +65,8 @@ def reordered(vectors: NDArray[np.float32], order: NDArray[np.integer[Any]]) -> 
     beside = Path(str(vectors.filename))
     with unfinished(beside.with_name("reordered.npy"), folder=False) as path:
         with unfinished(beside.with_name("buckets"), folder=True) as buckets:
-            ordered = write_vectors(path, vectors.shape, _parts_in_order(vectors, order, buckets))
-        yield ordered
+            write_vectors(path, vectors.shape, _parts_in_order(vectors, order, buckets))
+        yield _for_single_rows(path, vectors.shape)
 
 
 def _parts_in_order(
