@@ -34,6 +34,7 @@ class Fooled:
         goal: what the attack was for.
         method: its name.
         levels: epsilon, in grey levels.
+        compared_with: what the reference is, for the page.
         noticed: whether the guard rejects the crop before and after; None without a guard.
     """
 
@@ -41,6 +42,7 @@ class Fooled:
     goal: Goal
     method: Method
     levels: int
+    compared_with: str
     noticed: tuple[bool, bool] | None
 
     @property
@@ -52,7 +54,7 @@ class Fooled:
             "Before": picture_uri(self.attacked.clean),
             f"Change{magnification}": picture_uri(change),
             "After": picture_uri(self.attacked.attacked),
-            "Compared with": picture_uri(self.attacked.reference),
+            f"Compared with {self.compared_with}": picture_uri(self.attacked.reference),
         }
 
     def reached(self, threshold: float) -> bool:
@@ -107,4 +109,5 @@ def fool(
     )
     before, after = (matcher.rejected(crop) for crop in (attacked.clean, attacked.attacked))
     noticed = None if before is None or after is None else (before, after)
-    return Fooled(attacked, goal, method, allowed, noticed)
+    compared_with = "itself, unchanged" if second is None else "the second photo"
+    return Fooled(attacked, goal, method, allowed, compared_with, noticed)

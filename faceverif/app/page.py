@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
+from gradio.exceptions import ComponentProcessingError
 
 from faceverif.app import answers
 from faceverif.app.fooling import GOALS, LARGEST_LEVELS, METHODS
@@ -42,6 +43,14 @@ class _Page(gr.Blocks):
         except Refusal as error:
             raise gr.Error(str(error), print_exception=False) from error
         super().validate_inputs(block_fn, inputs)
+
+    async def preprocess_data(self, *given: Any, **more: Any) -> list[Any]:
+        """As Gradio's; a value that is not offered, as a page of an earlier server sends it, is no bug."""
+        try:
+            return await super().preprocess_data(*given, **more)
+        except (gr.Error, ComponentProcessingError) as error:
+            words = "The page does not offer this choice. Load it again."
+            raise gr.Error(words, print_exception=False) from error
 
 
 def build_page(visits: Visits, uploads: Uploads) -> gr.Blocks:

@@ -240,6 +240,10 @@ def test_an_attack_raises_or_lowers_the_similarity_within_epsilon(
     assert down.attacked.similarity_before == pytest.approx(1, abs=1e-5)
     assert down.attacked.similarity_after < 1
     assert down.noticed is None
+    assert list(up.pictures)[-1] == "Compared with the second photo"
+    assert list(down.pictures)[-1] == "Compared with itself, unchanged"
+    page = answers.fooled(Session(fooled=down), matcher, 1)
+    assert "The aligned face was changed" in page  # the saved photo is the command's task
 
 
 def test_the_decision_and_the_detector_are_judged_at_the_chosen_rate(

@@ -18,6 +18,7 @@ from app_photos import Photos, write_photos
 from served import form
 
 from faceverif.address import Address, listen
+from faceverif.app.fooling import GOALS, METHODS
 from faceverif.app.matcher import Matcher
 from faceverif.app.uploads import Uploads, temporary_uploads
 from faceverif.app.visits import Visits
@@ -157,6 +158,15 @@ def test_no_input_of_any_event_names_a_file_or_an_address(
             assert (done, "This is no uploaded photo" in said) == (False, True)
     assert visitor.hosts == []
     assert not any(path.is_file() for path in visitor.uploads.rglob("*"))
+
+
+@pytest.mark.parametrize("levels", [200, "many"])
+def test_a_choice_that_the_page_does_not_offer_is_a_sentence_without_a_trace(
+    levels: object, visitor: Visitor, capsys: pytest.CaptureFixture[str]
+) -> None:
+    done, said = visitor.send("attack", *(next(iter(each)) for each in (GOALS, METHODS)), levels, 1)
+    assert (done, "The page does not offer this choice. Load it again." in said) == (False, True)
+    assert capsys.readouterr().err == ""
 
 
 def test_uploads_are_the_only_files_and_run_no_script(visitor: Visitor, photos: Photos) -> None:
