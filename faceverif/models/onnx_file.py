@@ -22,7 +22,7 @@ from data_prep.progress import say
 from faceverif.models.embedder import Embedder, PreprocessingSpec
 from faceverif.models.location import MODEL_OPTION
 from faceverif.models.onnx_graph import model_sha256, read_graph, unusable_file
-from faceverif.models.onnx_input import EXPORT_FOR_SMALLER, OnnxInput
+from faceverif.models.onnx_input import EXPORT_FOR_SMALLER, OnnxInput, filled_up
 from faceverif.models.onnx_label import OnnxLabel, read_label
 from faceverif.models.preprocessing import Preprocessing, find_preprocessing
 
@@ -108,13 +108,7 @@ class OnnxEmbedder(Embedder):
         return np.concatenate(list(parts))
 
     def _call(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        pixels = self.input.feed(self.pixels(crops))
-        missing = (self.batch or len(pixels)) - len(pixels)
-        padded = (
-            np.concatenate([pixels, np.zeros((missing, *pixels.shape[1:]), pixels.dtype)])
-            if missing
-            else pixels
-        )
+        padded = filled_up(self.input.feed(self.pixels(crops)), batch=self.batch)
         (found,) = self._session.run([self.output_name], {self.input.name: padded})
         if len(found) != len(padded):  # a constant, or a size that the export wrote into the graph
             raise _unusable(

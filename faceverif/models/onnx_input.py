@@ -73,6 +73,19 @@ class OnnxInput:
         )
 
     def feed(self, pixels: NDArray[np.float32]) -> NDArray[Any]:
-        """What the graph is given for (n, 3, side, side), normalised."""
+        """What the graph is given for (n, 3, side, side), normalised; whole numbers where it takes bytes."""
         ordered = pixels.transpose(0, 2, 3, 1) if self.channels_last else pixels
+        if self.dtype is np.uint8:  # of augmented pixels a cast alone would cut the fraction off
+            ordered = np.rint(ordered)
         return np.ascontiguousarray(ordered, self.dtype)
+
+
+def filled_up(fed: NDArray[Any], *, batch: int | None) -> NDArray[Any]:
+    """As many images as a call takes, with zeros behind those that there are.
+
+    Args:
+        fed: (n, ...), as `OnnxInput.feed` gives it.
+        batch: at least n; None: a call takes any number.
+    """
+    missing = 0 if batch is None else batch - len(fed)
+    return np.concatenate([fed, np.zeros((missing, *fed.shape[1:]), fed.dtype)]) if missing else fed

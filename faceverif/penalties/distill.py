@@ -46,6 +46,7 @@ def feature_gap(features: Tensor, teacher: Tensor) -> Tensor:
     Returns:
         (batch,).
     """
+    teacher = teacher.float()
     gap = (features.float() - teacher).square().flatten(1).mean(dim=1)
     return gap / teacher.var().clamp_min(torch.finfo(torch.float32).tiny)
 
@@ -78,9 +79,11 @@ class Distill(Penalty):
                 got="none",
                 fix="Name one in the config's section `teacher`.",
             )
-        gap = cosine_gap(batch.embeddings, lesson.embeddings)
+        # Mixed precision has rounded the teacher's embeddings; their similarities need more digits.
+        teacher = lesson.embeddings.to(batch.embeddings.dtype)
+        gap = cosine_gap(batch.embeddings, teacher)
         if self.pairwise:
-            gap = gap + self.pairwise * similarity_gap(batch.embeddings, lesson.embeddings)
+            gap = gap + self.pairwise * similarity_gap(batch.embeddings, teacher)
         if lesson.features:
             gap = gap + self.hints * torch.stack([feature_gap(*pair) for pair in lesson.features]).mean(dim=0)
         return gap

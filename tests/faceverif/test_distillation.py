@@ -95,6 +95,16 @@ class TestGaps:
         wanted = cosine_gap(ours, theirs) + 3 * similarity_gap(ours, theirs) + 2 * feature_gap(*features)
         torch.testing.assert_close(Distill(pairwise=3, hints=2)(batch), wanted)
 
+    def test_mixed_precision_leaves_similarities_their_digits(self) -> None:
+        """It rounds what a network is called with, so the teacher's embeddings come in bfloat16."""
+        ours = drawn(8, 3).bfloat16()
+        features = drawn(8, 2, 2).bfloat16()
+        half = batch_of(ours.float())._replace(lesson=Lesson(ours, ((features, features),)))
+        whole = half._replace(lesson=Lesson(ours.float(), ((features, features.float()),)))
+        penalty = Distill(pairwise=1, hints=1)
+        assert torch.equal(penalty(half), penalty(whole))
+        assert penalty(half).abs().max() < 1e-6
+
     def test_without_a_teacher_there_is_nothing_to_imitate(self) -> None:
         ours, head, labels = (
             drawn(5, 3).float(),
@@ -341,7 +351,7 @@ def test_a_rehearsal_asks_the_teacher_once_and_leaves_nothing_behind(
 class TestOnnxTeacher:
     """An .onnx file gives its layers too, whatever its batch."""
 
-    @pytest.mark.parametrize("batch", [1, "batch"])
+    @pytest.mark.parametrize("batch", [1, 2, "batch"])
     def test_embeddings_and_layers_are_those_of_the_graph(
         self, teacher: Path, tmp_path: Path, batch: int | str
     ) -> None:
@@ -357,6 +367,18 @@ class TestOnnxTeacher:
         scaled = scaled.flip(1) * torch.tensor([1.0, 2, 3]).view(1, 3, 1, 1)
         torch.testing.assert_close(output.embeddings, scaled.mean(dim=(2, 3)), rtol=1e-4, atol=1e-5)
 
+    def test_a_graph_that_takes_bytes_is_given_the_nearest_ones(self, teacher: Path, tmp_path: Path) -> None:
+        sections = {
+            "backbone": {"embedding_dim": 3, "input_px": 112},
+            "teacher": onnx_teacher(tmp_path, "batch", takes=TensorProto.UINT8, preprocess="rgb-raw"),
+        }
+        learner = begun(teacher, tmp_path / "run", views="live", **sections).learner
+        assert learner.teacher is not None
+        grey = torch.arange(256.0)
+        pixels = ((grey - 0.4).clamp_min(0) / 255).view(-1, 1, 1, 1).expand(-1, 3, 112, 112)
+        output = learner.teacher.output(pixels, torch.zeros(256).long(), torch.zeros(256).bool())
+        torch.testing.assert_close(output.embeddings[:, 0], grey)
+
     def test_its_values_can_be_hints_of_the_same_shape_only(self, teacher: Path, tmp_path: Path) -> None:
         sections = {"backbone": {"embedding_dim": 3, "input_px": 112}}
         section = onnx_teacher(tmp_path, 1) | {"layers": {"trunk.4": "scaled"}}
@@ -368,19 +390,22 @@ class TestOnnxTeacher:
             begun(teacher, tmp_path / "run", views="live", **sections, teacher=section)
 
 
-def onnx_teacher(folder: Path, batch: int | str) -> dict[str, Any]:
-    """The channels' means, times (1, 2, 3), of BGR pixels in [-1, 1]."""
-    given = helper.make_tensor_value_info("photo", TensorProto.FLOAT, [batch, 3, 112, 112])
+def onnx_teacher(
+    folder: Path, batch: int | str, *, takes: int = TensorProto.FLOAT, preprocess: str = "bgr-127.5"
+) -> dict[str, Any]:
+    """The channels' means, times (1, 2, 3); usually of BGR pixels in [-1, 1]."""
+    given = helper.make_tensor_value_info("photo", takes, [batch, 3, 112, 112])
     result = helper.make_tensor_value_info("embedding", TensorProto.FLOAT, None)
     weight = numpy_helper.from_array(np.array([1, 2, 3], np.float32).reshape(1, 3, 1, 1), "weight")
     nodes = [
-        helper.make_node("Mul", ["photo", "weight"], ["scaled"]),
+        helper.make_node("Cast", ["photo"], ["floats"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["floats", "weight"], ["scaled"]),
         helper.make_node("ReduceMean", ["scaled"], ["embedding"], axes=[2, 3], keepdims=0),
     ]
     graph = helper.make_graph(nodes, "means", [given], [result], [weight])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
     onnx.save(model, folder / "teacher.onnx")
-    return {"model": str(folder / "teacher.onnx"), "preprocess": "bgr-127.5"}
+    return {"model": str(folder / "teacher.onnx"), "preprocess": preprocess}
 
 
 @pytest.mark.parametrize(

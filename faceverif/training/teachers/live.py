@@ -15,6 +15,7 @@ from data_prep.errors import InputError
 from faceverif.config.teacher import TeacherConfig
 from faceverif.models import Embedder, TorchEmbedder
 from faceverif.models.onnx_file import OnnxEmbedder
+from faceverif.models.onnx_input import filled_up
 from faceverif.training.layers import refuse_unknown_layers, tapped
 from faceverif.training.teachers.base import Teacher, TeacherOutput
 
@@ -89,19 +90,22 @@ class OnnxTeacher(Teacher):
         self._names = [embedder.output_name, *self._layers.values()]
 
     def output(self, pixels: Tensor, photos: Tensor, mirrored: Tensor) -> TeacherOutput:
-        """Computed by ONNX Runtime, photo by photo where the file's batch is fixed at one."""
+        """Computed by ONNX Runtime, in portions where the file's batch is fixed."""
         normalised = self._normalised(pixels)
-        given, size = self._own.input, self._own.batch or len(normalised)
-        parts = [
-            self._session.run(self._names, {given.name: given.feed(normalised[start : start + size])})
-            for start in range(0, len(normalised), size)
-        ]
+        size = self._own.batch or len(normalised)
+        parts = [self._run(normalised[start : start + size]) for start in range(0, len(normalised), size)]
         embeddings, *features = (
             torch.from_numpy(np.concatenate(each)).float().to(pixels.device)
             for each in zip(*parts, strict=True)
         )
         by_layer = dict(zip(self._layers, map(_channels_last, features), strict=True))
         return TeacherOutput(embeddings.flatten(1), by_layer)
+
+    def _run(self, normalised: np.ndarray) -> list[np.ndarray]:
+        """Embeddings and layers of at most as many pictures as the file takes in a call."""
+        given = self._own.input
+        feed = filled_up(given.feed(normalised), batch=self._own.batch)
+        return [found[: len(normalised)] for found in self._session.run(self._names, {given.name: feed})]
 
     def _normalised(self, pixels: Tensor) -> np.ndarray:
         mean, std = (
