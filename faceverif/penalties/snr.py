@@ -57,10 +57,10 @@ def snr_penalty(
         detach: the statistics that no gradient passes: the loss then moves the others only.
 
     Returns:
-        A single number.
+        A single number; 0 where no class has two samples in the batch.
 
     Raises:
-        InputError: no class has two samples in the batch, or a negative setting.
+        InputError: a negative setting.
     """
     require_not_negative("constraint_weight", constraint_weight)
     require_not_negative("margin", margin)
@@ -126,6 +126,9 @@ class SNR(Penalty):
         detach: as in `snr_penalty`.
         memory: with "batch", share of the earlier batches' sums that is kept; 0 in the paper.
         start_after_epochs: epochs without the penalty, whose thresholds are followed all the same.
+
+    A batch without a class seen twice adds nothing. Such a batch is refused as long as none before had one:
+    then there are too many classes for the batch size.
     """
 
     own_sums = ("gathered",)
@@ -167,12 +170,17 @@ class SNR(Penalty):
         self.register_load_state_dict_post_hook(_ask_again)
 
     def forward(self, batch: EmbeddedBatch) -> Tensor:
-        """A single number; takes note of the batch while in training mode."""
+        """A single number; takes note of the batch while in training mode.
+
+        Raises:
+            InputError: no batch so far held some class twice.
+        """
         logits, labels = batch.output.margin_logits, batch.labels
         own = logits.detach().gather(1, labels[:, None]).squeeze(1)
         thresholds = self._thresholds(own, labels)
         if thresholds is None:
             return logits.new_zeros(())
+        self._refuse_single_samples(labels)
         return snr_penalty(logits, labels, thresholds, **self._settings)
 
     def of_shards(self, output: ShardedOutput, head: Head) -> Tensor:
@@ -183,6 +191,7 @@ class SNR(Penalty):
         thresholds = self._thresholds(own, own_labels)
         if thresholds is None:
             return output.margin_logits.new_zeros(())
+        self._refuse_single_samples(labels)
         logits, numbers, classes = columns.columns, columns.numbers, columns.classes
         return total(_of_columns(logits, numbers, labels, thresholds, classes=classes, **self._settings))
 
@@ -197,6 +206,18 @@ class SNR(Penalty):
             self._take_over()
             thresholds = torch.where(thresholds.isnan().all(), self.thresholds, thresholds)
         return None if self._waits() else thresholds
+
+    def _refuse_single_samples(self, labels: Tensor) -> None:
+        """Stop at a batch that says nothing of a class's spread, if nothing is known of any.
+
+        Args:
+            labels: of the batch whose logits are compared, of this process or of all.
+        """
+        if not self.training:
+            return
+        counts = labels.new_zeros(len(self.thresholds)).index_add(0, labels, torch.ones_like(labels))
+        seen_twice = (counts >= 2).any() | (self.gathered[0] >= 2).any() | ~self.thresholds.isnan().all()
+        check_later(~seen_twice, partial(_refuse, counts, seen_twice))
 
     def _waits(self) -> bool:
         """Whether it has not started yet; the device is asked once in an epoch."""
@@ -213,9 +234,9 @@ class SNR(Penalty):
 
     def _take_over(self) -> None:
         """Set the thresholds of the classes seen twice; the others keep theirs."""
-        count, total, squares = sum_over_processes(self.gathered)
-        mean = total / count.clamp_min(1.0)
-        variance = (squares - total * mean).clamp_min(0.0) / (count - 1.0).clamp_min(1.0)
+        count, summed, squares = sum_over_processes(self.gathered)
+        mean = summed / count.clamp_min(1.0)
+        variance = (squares - summed * mean).clamp_min(0.0) / (count - 1.0).clamp_min(1.0)
         thresholds = (mean - self.spread * variance.sqrt()).to(self.thresholds.dtype)
         self.thresholds = torch.where(count >= 2, thresholds, self.thresholds)
         self.gathered.mul_(self.memory)
@@ -245,7 +266,6 @@ def _moments(logits: Tensor, labels: Tensor, *, classes: int) -> _Seen:
     row = torch.empty_like(labels).scatter(0, order, changes.cumsum(0))
     rows = min(len(logits), classes)
     counts = labels.new_zeros(rows).index_add(0, row, torch.ones_like(labels))
-    check_later((counts < 2).all(), partial(_refuse_single_samples, counts))
     numbers = labels.new_zeros(rows).scatter(0, row, labels)
     means = _sums(logits, row, rows) / counts.clamp_min(1)[:, None]
     squares = _sums((logits - means[row]).square(), row, rows)
@@ -256,8 +276,8 @@ def _sums(values: Tensor, row: Tensor, rows: int) -> Tensor:
     return values.new_zeros(rows, values.shape[1]).index_add(0, row, values)
 
 
-def _refuse_single_samples(counts: Tensor) -> None:
-    if not (counts >= 2).any():
+def _refuse(counts: Tensor, seen_twice: Tensor) -> None:
+    if not seen_twice:
         raise InputError(
             "penalties.snr",
             "needs batches that hold some class twice, to know its spread",

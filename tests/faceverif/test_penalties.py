@@ -260,9 +260,12 @@ def test_snr_held_has_no_pole() -> None:
     assert logits.grad.isfinite().all()
 
 
-def test_snr_of_a_batch_without_a_class_seen_twice() -> None:
-    with pytest.raises(InputError, match=r"some class twice.*got 4 samples of 4 classes"):
-        snr_penalty(drawn()[:4], torch.arange(4), ETA, constraint_weight=1.0, margin=0.0)
+def test_snr_of_a_batch_without_a_class_seen_twice_is_zero() -> None:
+    logits = drawn()[:4].requires_grad_()
+    penalty = snr_penalty(logits, torch.arange(4), ETA, constraint_weight=1.0, margin=0.0)
+    [gradient] = torch.autograd.grad(penalty, logits)
+    assert penalty.item() == 0.0
+    assert not gradient.any()
 
 
 def batch_of(logits: Tensor, labels: Tensor) -> EmbeddedBatch:
@@ -312,6 +315,19 @@ def test_snr_by_epoch_waits_for_the_first_epoch_and_gathers_all_of_it() -> None:
     expected = thresholds_of(torch.cat(parts), LABELS.repeat(2))
     torch.testing.assert_close(penalty.thresholds, expected, equal_nan=True, rtol=1e-4, atol=1e-4)
     assert penalty(batch_of(parts[0], LABELS)).item() > 0.0
+
+
+@pytest.mark.parametrize("update", ["batch", "epoch"])
+def test_snr_refuses_single_samples_only_while_it_knows_no_class(update: str) -> None:
+    """With many classes some batch of a long run has none twice, and would stop it at the same step again."""
+    penalty, singles = snr(update), batch_of(drawn()[:4], torch.arange(4))
+    with pytest.raises(InputError, match=r"some class twice.*got 4 samples of 4 classes"):
+        penalty(singles)
+    penalty = snr(update)
+    penalty(batch_of(drawn(), LABELS))
+    assert penalty(singles).item() == 0.0
+    penalty.end_epoch()
+    assert penalty(singles).item() == 0.0
 
 
 def test_snr_keeps_its_thresholds_in_evaluation() -> None:
