@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -32,6 +32,7 @@ _ASKED_TWICE = 8
 # The model's own detector is what tables show; the others are there to be compared with it.
 _DRAWS_OF_OTHERS = 100
 _SEAL = "sha256"
+_ZERO_GRADIENT = "zero_gradient"
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class TrialScores:
             if detector:
                 sides[side][detector] = column
         verdicts = Verdicts(
-            columns["clean_correct"], columns["correct"], columns["success"], columns.get("zero_gradient")
+            columns["clean_correct"], columns["correct"], columns["success"], columns.get(_ZERO_GRADIENT)
         )
         return cls(
             verdicts,
@@ -119,7 +120,7 @@ def keep_trial(
         if pictures is None:
             pictures = _pictures(change)
             unsteady = model.unsteady(change.before[:_ASKED_TWICE], change.clean.labels[:_ASKED_TWICE])
-    columns = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+    columns = _joined(rows)
     with written_whole(file_at(stem, "parquet")) as unfinished:
         pq.write_table(pa.table(columns), unfinished)
     assert pictures is not None  # there is at least one portion
@@ -226,6 +227,16 @@ def _columns(change: ChangedImages, model: CalibratedModel) -> dict[str, NDArray
         for name, scores in model.scores(features, pixels).items():
             columns[f"{side}.{name}"] = scores.double()
     return verdicts | {name: column.numpy() for name, column in columns.items()}
+
+
+def _joined(portions: Sequence[dict[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
+    """The columns of all portions, which have the same ones apart from `zero_gradient`.
+
+    An attack asks for no gradient where all images of a portion are wrong before it; none of them is marked.
+    """
+    names = dict.fromkeys(name for columns in portions for name in columns)
+    whole = [{_ZERO_GRADIENT: np.zeros(len(columns["size"]), bool)} | columns for columns in portions]
+    return {name: np.concatenate([columns[name] for columns in whole]) for name in names}
 
 
 def _measured(scores: TrialScores, model: CalibratedModel, *, seed: int) -> dict[str, Any]:

@@ -11,12 +11,43 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
 from small_rejection import findings_of, settings, unsealed
+from toy_models import CLASSES, band_images, lgm_model
 
 from data_prep.errors import InputError
+from faceverif.images.labelled import ImageSet
+from robustness.detectors import build_detector
+from robustness.features import extract_features
+from robustness.fitted_model import FittedModel
+from robustness.rejection.closed_set import ClosedSet
 from robustness.rejection.findings import Finding, l2_norms
-from robustness.rejection.trial_files import file_at
+from robustness.rejection.image_trial import ImageTrial
+from robustness.rejection.trial_files import file_at, keep_trial, read_record, read_scores
 from robustness.rejection.trial_record import TrialRecord
+
+
+@pytest.mark.parametrize("wrong_portion", [0, 1])
+def test_a_portion_whose_images_are_all_wrong_before_the_attack_marks_none_of_them(
+    wrong_portion: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """APGD asks for no gradient there; the images of the other portion keep their marks."""
+    model, (pixels, labels) = lgm_model(), band_images(6, noise=0.0)
+    clean = extract_features(model, pixels, labels)
+    fitted = FittedModel(model, clean, {"affinity": build_detector("affinity", model).fit(clean)})
+    given = torch.cat([(labels + (place == wrong_portion)) % CLASSES for place in range(2)])
+    images = ImageSet((pixels * 255).byte().repeat(2, 1, 1, 1), given, ("left", "middle", "right"))
+    attacked = ClosedSet(fitted, fitted.calibrated(clean, [0.5]), {}, images)
+    [section] = settings(attacks=[{"name": "apgd", "epsilons": [0.1], "steps": 2}], published=[]).attacks
+    trial = ImageTrial("a", 0, "apgd", "linf", 0.1, section, None)
+    monkeypatch.setattr("robustness.rejection.closed_set.PORTION", len(labels))
+    portions = list(trial.changes(attacked, None, seed=0, wanted=None))
+    assert [each.verdicts.zero_gradient is None for each in portions].index(True) == wrong_portion
+    keep_trial(tmp_path / "apgd", portions, attacked, seed=0, about={})
+    verdicts = read_scores(tmp_path / "apgd", read_record(tmp_path / "apgd")).verdicts
+    assert verdicts.zero_gradient is not None
+    assert verdicts.zero_gradient.shape == verdicts.clean_correct.shape == (len(given),)
+    assert verdicts.zero_gradient_share == 0
 
 
 def test_a_control_like_an_attack_of_an_earlier_version_asks_for_it_again(done: Path, tmp_path: Path) -> None:
