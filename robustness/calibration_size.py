@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from decimal import ROUND_UP, Context
+
+from faceverif.report.numbers import one_in
 
 
 def smallest_calibration(false_rejection_rate: float) -> int:
@@ -12,5 +13,5 @@ def smallest_calibration(false_rejection_rate: float) -> int:
 
 
 def smallest_rate(calibration_size: int) -> str:
-    """The smallest rate that n clean scores resolve, 1 / (n + 1), rounded up to two digits."""
-    return f"{Context(prec=2, rounding=ROUND_UP).divide(1, calibration_size + 1):f}"
+    """The smallest rate that n clean scores resolve, 1 / (n + 1), as text."""
+    return one_in(calibration_size + 1)

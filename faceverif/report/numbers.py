@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from decimal import ROUND_UP, Context
 
 _BEFORE_UNIT = re.compile(r"(?<=\d) (?=(<small>)?(%|px|ms|s|min|MB|GB)(?!\w))")
 
@@ -32,3 +33,8 @@ def significant(number: float, digits: int = 3) -> str:
 def unbroken(text: str) -> str:
     """A page, or a text in Markdown, in which no line ends between a number and its unit."""
     return _BEFORE_UNIT.sub("\N{NO-BREAK SPACE}", text)
+
+
+def one_in(count: int) -> str:
+    """The rate 1 / count, count >= 1, rounded up to two digits: the smallest that so many cases resolve."""
+    return f"{Context(prec=2, rounding=ROUND_UP).divide(1, count):f}"

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_prep.errors import InputError
+from faceverif.report.numbers import one_in
 
 EER_POINT_RULE = (
     "threshold with the smallest |FAR - FRR|, of two the higher; the EER is (FAR + FRR) / 2 there"
@@ -193,8 +194,9 @@ def chosen_far(far: float | None, impostors: int) -> float:
         InputError: they do not resolve it.
     """
     wanted = far if far is not None else 0.01 if resolves(0.01, impostors) else 0.1
-    if wanted <= 0:
-        raise InputError("far", "must lie above 0", got=f"{wanted:g}", fix="Give a rate such as 0.01.")
+    if not 0 < wanted <= 1:
+        rule = "must lie above 0 and be at most 1"
+        raise InputError("far", rule, got=f"{wanted:g}", fix="Give a rate such as 0.01.")
     if not resolves(wanted, impostors):
         raise _unresolved(wanted, impostors)
     return wanted
@@ -206,11 +208,12 @@ def pairs_to_resolve(far: float) -> int:
 
 
 def _unresolved(far: float, impostors: int, *, field: str = "far", protocol: str = "protocol") -> InputError:
+    rate = f"Ask for {one_in(impostors)} or more, or use" if impostors else "Use"
     return InputError(
         field,
         f"must be resolvable: {far:g} needs at least {pairs_to_resolve(far):,} impostor pairs",
         got=f"{impostors:,}",
-        fix=f"Ask for {1 / impostors:.2g} or more, or use a {protocol} with more impostor pairs.",
+        fix=f"{rate} a {protocol} with more impostor pairs.",
     )
 
 

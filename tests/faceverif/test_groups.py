@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -256,8 +257,16 @@ def test_the_false_accept_rate_must_be_resolved() -> None:
     for far, impostors in ((0.001, 100), (None, 9)):
         with pytest.raises(InputError, match="must be resolvable"):
             chosen_far(far, impostors)
-    with pytest.raises(InputError, match="must lie above 0"):
-        chosen_far(0, 100)
+    for far in (0.0, 1.5, math.nan):
+        with pytest.raises(InputError, match="must lie above 0"):
+            chosen_far(far, 100)
+    for impostors in (3, 7, 700, 9_999):  # the rate that the error names is resolved
+        with pytest.raises(InputError) as refused:
+            chosen_far(1e-5, impostors)
+        rate = refused.value.fix.split()[2]
+        assert chosen_far(float(rate), impostors) == float(rate)
+    with pytest.raises(InputError, match=r"got 0\. Use a protocol with more impostor pairs"):
+        chosen_far(0.1, 0)
 
 
 def test_the_rates_stand_in_every_output(folder: Path, tmp_path: Path) -> None:
