@@ -118,13 +118,14 @@ def copies_of_evaluation(train: People, against: People) -> Answer:
 
 
 def copies(train: People) -> Answer:
-    """Photos that occur twice in the training set; under two names, the less typical photo is listed."""
+    """Photos that occur twice in the training set; the one that fits its identity less is listed.
+
+    One order for all pairs, or three copies could each be listed because of another one.
+    """
     suspicions = []
-    pairs = duplicates(train)
-    for i, j, score in pairs.rows():
-        other_people = train.labels[i] != train.labels[j]
-        kept, gone = (j, i) if other_people and _nan_low(train, i) < _nan_low(train, j) else (i, j)
-        reason = "copy_under_another_name" if other_people else "copy"
+    for i, j, score in duplicates(train).rows():
+        kept, gone = sorted((i, j), key=lambda photo: (-_fit_to_identity(train, photo), photo))
+        reason = "copy" if train.labels[i] == train.labels[j] else "copy_under_another_name"
         exclusion = Exclusion("photo", train.photo_name(gone), reason, score, train.photo_name(kept))
         suspicions.append(Suspicion(exclusion, (ShownPhoto(train, gone), ShownPhoto(train, kept))))
     compared = pairs_within(len(train.rows))
@@ -210,6 +211,6 @@ def _stranger(train: People, photo: int, nearest: int) -> Suspicion:
     return Suspicion(exclusion, tuple(ShownPhoto(train, each) for each in (photo, typical, similar)))
 
 
-def _nan_low(people: People, photo: int) -> float:
-    """How well a photo fits its identity; a single photo fits worst."""
+def _fit_to_identity(people: People, photo: int) -> float:
+    """The similarity of a photo with its identity's other photos; -1 for one without others."""
     return float(np.nan_to_num(people.own_scores[photo], nan=-1.0))

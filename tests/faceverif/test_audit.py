@@ -7,6 +7,7 @@ import json
 import shutil
 import sys
 from collections.abc import Iterator
+from itertools import permutations
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,10 +28,10 @@ from faceverif.audit import run as run_module
 from faceverif.audit.cells import compared_in_cells
 from faceverif.audit.duplicates import pixel_correlation
 from faceverif.audit.people import People, plain_name, unit
-from faceverif.audit.questions import Answer
+from faceverif.audit.questions import Answer, copies
 from faceverif.audit.result import Audit
 from faceverif.audit.run import AuditSettings, audit
-from faceverif.audit.similarity import largest_within, nearest_other, pairs_from, pairs_in_cells
+from faceverif.audit.similarity import Pairs, largest_within, nearest_other, pairs_from, pairs_in_cells
 from faceverif.audit.thresholds import (
     MatchThreshold,
     StrangerThreshold,
@@ -175,6 +176,20 @@ def test_copies_are_seen_through_what_happens_to_pictures() -> None:
     assert pixel_correlation(picture, picture[:, ::-1]) == pytest.approx(1)
     assert pixel_correlation(picture, face(2, 1, side=32)[..., 0]) < 0.6
     assert pixel_correlation(picture, np.full((32, 32), 7, np.uint8)) == 0
+
+
+@pytest.mark.parametrize("fit", list(permutations((0.1, 0.5, 0.9))))
+def test_of_three_copies_the_one_that_fits_its_identity_best_stays(
+    fit: tuple[float, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two of them are under one name, the third is under another."""
+    group = people(vectors(3), [0, 0, 1])
+    vars(group)["own_scores"] = np.array(fit, np.float32)
+    pairs = Pairs(np.array([0, 0, 1]), np.array([1, 2, 2]), np.array([0.99, 0.98, 0.97], np.float32))
+    monkeypatch.setattr("faceverif.audit.questions.duplicates", lambda _: pairs)
+    monkeypatch.setattr(People, "photo_name", lambda _, photo: str(photo))
+    gone = {suspicion.exclusion.name for suspicion in copies(group).suspicions}
+    assert gone == {"0", "1", "2"} - {str(np.argmax(fit))}
 
 
 # --- a whole audit, with everything planted
