@@ -298,8 +298,9 @@ class PatchConfig(AttackSection):
 
     @model_validator(mode="after")
     def _colours_fit(self) -> PatchConfig:
-        if self.colours is not None and any(0 < epsilon < 1 for epsilon in self.epsilons):
-            raise broken_rule("epsilons", "must be 1 where colours are printable ones", got=self.epsilons[0])
+        between = [epsilon for epsilon in self.epsilons if 0 < epsilon < 1]
+        if self.colours is not None and between:
+            raise broken_rule("epsilons", "must be 1 where colours are printable ones", got=between[0])
         return self
 
 
