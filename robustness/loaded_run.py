@@ -42,8 +42,8 @@ class LoadedRun:
     spec: PreprocessingSpec | None = None
 
     def sees_as(self, other: LoadedRun, *, classes: bool) -> bool:
-        """Whether both take the same images and, if `classes`, have the same number of classes."""
-        same = self.model.head.classes == other.model.head.classes or not classes
+        """Whether both take the same images and, if `classes`, know the same classes in the same order."""
+        same = self.unseen.class_names == other.unseen.class_names or not classes
         return same and self.spec == other.spec and self.unseen.shape == other.unseen.shape
 
 

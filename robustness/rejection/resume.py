@@ -10,6 +10,7 @@ from data_prep.errors import InputError
 from faceverif.config.section import changed_settings
 from robustness.config.attack_section import AttackSection
 from robustness.rejection.findings import Finding
+from robustness.rejection.trial import NO_SETTINGS, Trial
 
 
 def refuse_other_settings(finding: Finding, about: dict[str, Any]) -> None:
@@ -22,7 +23,8 @@ def refuse_other_settings(finding: Finding, about: dict[str, Any]) -> None:
     Raises:
         InputError: it was.
     """
-    then = _with_later_keys(finding.record.about, about, finding.trial.attack)
+    made = finding.record.about
+    then = dict(made) | {"trial": _with_later_keys(made["trial"], finding.trial)}
     changes = changed_settings(then, about, may_change=())
     if changes:
         raise InputError(
@@ -33,19 +35,25 @@ def refuse_other_settings(finding: Finding, about: dict[str, Any]) -> None:
         )
 
 
-def _with_later_keys(
-    then: Mapping[str, Any], now: Mapping[str, Any], attack: AttackSection | None
-) -> dict[str, Any]:
-    """An older record lacks keys that its attack got later; it was made with what is now their default."""
-    if attack is None:
-        return dict(then)
-    defaults = type(attack).model_validate(
-        attack.model_dump(
-            include={name for name, field in type(attack).model_fields.items() if field.is_required()}
-        )
-    )
-    known = defaults.model_dump(mode="json", include=set(now["trial"]["attack"]))
-    return {**then, "trial": {**then["trial"], "attack": {**known, **then["trial"]["attack"]}}}
+def _with_later_keys(then: Mapping[str, Any], trial: Trial[Any]) -> dict[str, Any]:
+    """The settings of an older trial with the keys that its attack got later, and that of a control like it.
+
+    It was made with what is now their default.
+    """
+    whole = dict(then)
+    if trial.attack is not None and then["attack"] is not None:
+        whole["attack"] = _defaults(trial.attack) | then["attack"]
+    if trial.like is not None and "like" in then:
+        whole["like"] = _with_later_keys(then["like"], trial.like)
+    return whole
+
+
+def _defaults(attack: AttackSection) -> dict[str, Any]:
+    """The section, as `Trial.settings` has it, with defaults wherever there are some."""
+    fields = type(attack).model_fields
+    needed = {name for name, field in fields.items() if field.is_required()}
+    defaults = type(attack).model_validate(attack.model_dump(include=needed))
+    return defaults.model_dump(mode="json", exclude=NO_SETTINGS)
 
 
 def refuse_other_facts(finding: Finding, facts: Mapping[str, Any]) -> None:

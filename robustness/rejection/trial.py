@@ -25,6 +25,8 @@ from robustness.rejection.outcome import Verdicts
 
 # A change of this size in linf can turn any image into any other, so epsilon no longer limits the attack.
 WHOLE_BOX = 1.0
+# Keys of an attack's section on which the numbers of a trial do not depend, or which the trial has itself.
+NO_SETTINGS = {"epsilons", "label", "trainings"}
 # A training of a model: the model's name and the number of the training.
 Key = tuple[str, int]
 _Model = TypeVar("_Model", bound=CalibratedModel)
@@ -111,8 +113,7 @@ class Trial(ABC, Generic[_Model]):
 
     def settings(self) -> dict[str, Any]:
         """What its numbers depend on, as plain values of JSON."""
-        elsewhere = {"epsilons", "label", "trainings"}
-        attack = None if self.attack is None else self.attack.model_dump(mode="json", exclude=elsewhere)
+        attack = None if self.attack is None else self.attack.model_dump(mode="json", exclude=NO_SETTINGS)
         described = {name: getattr(self, name) for name in ("goal", "label", "norm", "epsilon", "images")}
         like = {} if self.like is None else {"like": self.like.settings()}
         return json.loads(json.dumps(described | like | {"attack": attack}))

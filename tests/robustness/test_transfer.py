@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -13,9 +14,10 @@ import torch
 from numpy.typing import NDArray
 from small_rejection import finding
 from torch import Tensor
-from toy_models import Bands, band_images, lgm_model, momentum_ascent, pgd, softmax_model, success_rate
+from toy_models import SHAPE, Bands, band_images, lgm_model, momentum_ascent, pgd, softmax_model, success_rate
 
 from data_prep.errors import InputError
+from faceverif.images.labelled import ImageSet
 from faceverif.perturbation.norm import Norm
 from faceverif.perturbation.threat_model import ThreatModel
 from robustness.attacked_model import AttackedModel
@@ -26,6 +28,7 @@ from robustness.attacks.pair_transfer import PairTransfer
 from robustness.attacks.transfer import Transfer
 from robustness.config.attacks import TransferConfig
 from robustness.joint_model import joint_classifier, joint_network, joint_verifier
+from robustness.loaded_run import LoadedRun
 from robustness.rejection.resume import refuse_other_settings
 
 IMAGES, LABELS = band_images(6)
@@ -188,3 +191,30 @@ def test_a_record_from_before_a_key_existed_was_made_with_its_default(tmp_path: 
     now["trial"]["attack"]["samples"] = 20
     with pytest.raises(InputError, match=r"trial\.attack\.samples 1 -> 20"):
         refuse_other_settings(earlier, now)
+
+
+def test_a_control_like_an_attack_from_before_a_key_existed_was_made_with_its_default(
+    tmp_path: Path,
+) -> None:
+    attack = finding("pgd", 0.1, [True], tmp_path)
+    control = replace(attack.trial, label="noise-like-pgd", attack=None, like=attack.trial, control="noise")
+    now = {"trial": control.settings()}
+    before = copy.deepcopy(now)
+    del before["trial"]["like"]["attack"]["samples"]
+    record = attack.record.model_copy(update={"about": before})
+    refuse_other_settings(replace(attack, trial=control, record=record), now)
+    now["trial"]["like"]["attack"]["samples"] = 20
+    with pytest.raises(InputError, match=r"trial\.like\.attack\.samples 1 -> 20"):
+        refuse_other_settings(replace(attack, trial=control, record=record), now)
+
+
+def test_a_source_of_other_people_does_not_see_as_the_attacked_model_even_where_they_are_as_many() -> None:
+    def run(*names: str) -> LoadedRun:
+        images = ImageSet(torch.zeros(2, *SHAPE, dtype=torch.uint8), torch.arange(2), names)
+        return LoadedRun(lgm_model(), images, images)
+
+    attacked = run("ann", "bob", "cid")
+    assert attacked.sees_as(run("ann", "bob", "cid"), classes=True)
+    for others in (("ann", "bob", "dan"), ("bob", "ann", "cid")):
+        assert not attacked.sees_as(run(*others), classes=True)
+        assert attacked.sees_as(run(*others), classes=False)
