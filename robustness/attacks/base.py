@@ -134,7 +134,7 @@ class Attack(ABC):
         Raises:
             InputError: the model is in training mode, knows a single class or gives gradients that are not
                 finite; pixels are not float32 in [0, 1]; labels or targets do not name a class for each
-                image; or the attack does not know the norm or the goal.
+                image; a target is the true class; or the attack does not know the norm or the goal.
         """
         self._refuse_unknown(threat, targets)
         require_two_classes(model.head.classes)
@@ -142,6 +142,8 @@ class Attack(ABC):
         refuse_bad_pixels(images)
         for classes in (labels,) if targets is None else (labels, targets):
             refuse_bad_labels(classes, batch=len(images), classes=model.head.classes)
+        if targets is not None:
+            _refuse_own_class(labels, targets)
         which = torch.arange(len(images)).split(portion)
         parts = [
             self._attack_portion(
@@ -211,6 +213,18 @@ class Attack(ABC):
                 got="untargeted",
                 fix="Set targeted, or leave out.",
             )
+
+
+def _refuse_own_class(labels: Tensor, targets: Tensor) -> None:
+    """Stop where a target is the true class: an image that stays right would count as a success."""
+    own = int((targets.cpu() == labels.cpu()).sum())
+    if own:
+        raise InputError(
+            "targets",
+            "must be other classes than the true ones",
+            got=f"the true class for {own:,} of {len(labels):,} images",
+            fix="Name another class for these.",
+        )
 
 
 @torch.no_grad()

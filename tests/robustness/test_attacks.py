@@ -440,6 +440,10 @@ def test_goals_and_norms_that_a_method_does_not_know_are_refused() -> None:
         Square(queries=1)(MODEL, IMAGES, LABELS, threat=ThreatModel("l2", 0.1), seed=0)
     with pytest.raises(InputError, match="targets: are for targeted threat models"):
         FGSM()(MODEL, IMAGES, LABELS, threat=ThreatModel("linf", 0.1), seed=0, targets=LABELS)
+    targeted, targets = ThreatModel("linf", 0.1, targeted=True), (LABELS + 1) % CLASSES
+    targets[:2] = LABELS[:2]
+    with pytest.raises(InputError, match=r"targets: must be other classes .* got the true class for 2 of"):
+        TargetedFGSM()(MODEL, IMAGES, LABELS, threat=targeted, seed=0, targets=targets)
 
 
 def test_an_attack_that_makes_a_nan_does_not_pass() -> None:
