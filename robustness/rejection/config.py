@@ -198,6 +198,13 @@ class RejectionConfig(Section):
         return self
 
     @model_validator(mode="after")
+    def _fitted_on_others(self) -> RejectionConfig:
+        if self.fit_data and self.pairs and self.fit_data.resolve() == self.pairs.data.resolve():
+            rule = "must be another set than pairs.data: detectors are tested on photos that they do not know"
+            raise broken_rule("fit_data", rule, got=self.fit_data)
+        return self
+
+    @model_validator(mode="after")
     def _every_model_is_attacked(self) -> RejectionConfig:
         for model in self.models:
             tried = (attack for _, attack in self._attacks_by_key() if attack.attacks(model.name))

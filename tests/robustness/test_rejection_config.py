@@ -106,6 +106,10 @@ PAIRS = {
             r"^attacks\.0\.source: must differ; got l-gm twice",
         ),
         ({"pairs": PAIRS}, r"^pairs\.goals: must differ; got dodging twice"),
+        (
+            {"pairs": PAIRS | {"goals": ["dodging"]}, "fit_data": "./d"},
+            r"^fit_data: must be another set than pairs\.data: .*; got d\.",
+        ),
     ],
 )
 def test_settings_that_make_no_sense(changes: dict[str, Any], rule: str) -> None:
