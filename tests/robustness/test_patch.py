@@ -98,8 +98,9 @@ def test_a_region_turns_and_grows_with_the_face() -> None:
 def test_colours_are_those_of_the_palette() -> None:
     images = attacked(colours=3).images[:, :, torch.from_numpy(mask("glasses"))]
     assert {round(float(value), 4) for value in images.unique()} == {0.1, 0.5, 0.9}
-    with pytest.raises(ValidationError, match="must be 1 where colours are printable"):
+    with pytest.raises(ValidationError, match="must be 1 where colours are printable") as refused:
         PatchConfig(name="patch", colours=3, epsilons=(1.0, 0.5))
+    assert refused.value.errors()[0]["ctx"]["got"] == 0.5
 
 
 def test_a_worn_patch_is_shifted_turned_scaled_and_lit() -> None:
