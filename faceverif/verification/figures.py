@@ -32,7 +32,7 @@ from faceverif.report.plotting import (
     new_panel,
 )
 from faceverif.verification.files import SCORES_NAME
-from faceverif.verification.roc import Roc, equal_error_rate, roc_curve
+from faceverif.verification.roc import Roc, equal_error_rate, resolves, roc_curve, tar_at_far
 
 # Points of a curve that tell their numbers.
 _POINTS = 24
@@ -216,13 +216,11 @@ def _roc_text(rocs: Mapping[str, Roc]) -> str:
     """The curves in numbers: TAR at one, ten ... false accepts in a hundred, and the equal error rate."""
     parts = []
     for model, roc in rocs.items():
-        points = []
-        for far in (0.1, 0.01, 0.001):
-            if far * roc.impostors >= 1:
-                index = np.searchsorted(
-                    roc.false_accepts, math.floor(far * roc.impostors + 1e-9), side="right"
-                )
-                points.append(f"{percent(float(roc.tar[index - 1]))} % at FAR {100 * far:g} %")
+        points = [
+            f"{percent(tar_at_far(roc, far).tar)} % at FAR {100 * far:g} %"
+            for far in (0.1, 0.01, 0.001)
+            if resolves(far, roc.impostors)
+        ]
         rates = f"true accept rate {', '.join(points)}; " if points else ""
         parts.append(f"{model + ': ' if model else ''}{rates}equal error rate {_eer_text(roc)}")
     return f"ROC, true over false accept rate. {'. '.join(parts)}."
