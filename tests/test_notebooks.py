@@ -15,8 +15,8 @@ NOTEBOOKS = sorted((ROOT / "examples" / "notebooks").glob("*.ipynb"))
 # Lines that each prints, in this order; the last one is of its last cell.
 PRINTED = {
     "attack_and_reject": (
-        r"one person: 0\.\d{3} before, -?0\.\d{3} after",
-        r"two people: -?0\.\d{3} before, 0\.\d{3} after",
+        r"one person: -?0\.\d{3} before, -?0\.\d{3} after",
+        r"two people: -?0\.\d{3} before, -?0\.\d{3} after",
         r"clean +score +\S+, threshold \S+: (accepted|rejected)",
         r"impersonation +score +\S+, threshold \S+: (accepted|rejected)",
     ),
