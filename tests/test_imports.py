@@ -101,6 +101,14 @@ def test_the_first_line_is_said_before_torch_is_imported(tmp_path: Path) -> None
         ["classify", "classification/digits", "--run", "run"],
         ["experiment", "classification/wsoftmax_last_layers", "--out", "out"],
         ["reject", "rejection/digits", "--out", "out"],
+        ["certify", "--model", "m", "--out", "out"],
+        ["embed", "--data", "aligned", "--out", "all.parquet"],
+        ["calibrate", "--model", "m", "--data", "aligned", "--protocol", "pairs.csv"],
+        ["fit-head", "--model", "m", "--data", "aligned", "--out", "out"],
+        ["calibrate-rejection", "--model", "m"],
+        ["data", "audit", "aligned", "--against", "aligned", "--model", "m", "--out", "out"],
+        ["app", "--port", "0"],
+        ["serve", "--port", "0"],
         ["verify", "--model", "m", "--data", "aligned", "--protocol", "pairs.csv", "--out", "results"],
     ]
     answer = subprocess.run(
@@ -119,6 +127,14 @@ def test_the_first_line_is_said_before_torch_is_imported(tmp_path: Path) -> None
         "training six_conv with lgm on digits: run",
         "training for the table wsoftmax_last_layers: out",
         "reject_digits: attacking 2 models: out",
+        "certifying m: out",
+        "embedding aligned with the model of the package: all.parquet",
+        "setting thresholds of m by pairs.csv",
+        "fitting a head of aligned to m: out",
+        "scoring held-out photos for a guard of m",
+        "auditing aligned against aligned: out",
+        "loading the model of the package",
+        "loading the model of the package",
         "verifying m by pairs.csv: results",
     ], answer.stderr
     assert not {"torch", "torchvision", "onnxruntime"} & set(answer.stdout.split())

@@ -12,6 +12,7 @@ from data_prep.progress import say
 from faceverif.cli.checks import exists
 from faceverif.cli.options import Device, OnnxOutput, OptionalModel, Preprocess, chosen_model
 from faceverif.extras import require_extra
+from faceverif.models.location import spoken
 
 _USUAL_RUNS = Path("runs")
 
@@ -47,6 +48,7 @@ def app(
     refuse_uncalibrated(chosen, preprocess=preprocess, output=output)
     with listen(Address(host, port)) as listening, temporary_uploads() as uploads:
         address = Address(host, listening.getsockname()[1])
+        say(f"loading {spoken(chosen)}")
         choose_device(device)
 
         from faceverif.app.matcher import Matcher

@@ -10,6 +10,7 @@ import typer
 
 from data_prep.device import choose_device
 from data_prep.errors import InputError
+from data_prep.progress import say
 from faceverif.cli.checks import exists, made_by
 from faceverif.cli.options import Device, FolderOfRun, OutDir
 from faceverif.file_names import REPORT_NAME
@@ -60,7 +61,10 @@ PairList = Annotated[
     Path | None, typer.Option("--protocol", callback=exists, help="Pairs: the list of pairs.")
 ]
 Threshold = Annotated[
-    float | None, typer.Option("--threshold", help="Pairs: accepted from this cosine on, -1 to 1.")
+    float | None,
+    typer.Option(
+        "--threshold", help="Pairs: accepted from this cosine on, -1 to 1; `faceverif calibrate` prints some."
+    ),
 ]
 
 
@@ -98,6 +102,7 @@ def certify(
             "--threshold", "must be a cosine, from -1 to 1", got=threshold, fix="Use one such as 0.3."
         )
     _refuse_half_named_pairs(norm, {"--data": data, "--protocol": protocol, "--threshold": threshold})
+    say(f"certifying {model[0]}{f' by {protocol}' if protocol else ''}: {out}")
     choose_device(device)
 
     from robustness.certificates.run import certify_images, certify_pairs

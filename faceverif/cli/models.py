@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from data_prep.device import choose_device
+from data_prep.progress import say
 from faceverif.cli.checks import can_be_folder, exists, made_by, names_model
 from faceverif.cli.options import DataDir, Device, FolderOfModel, OnnxOutput, Preprocess
 from faceverif.exporting.request import ExportRequest, Target, chosen_precision
@@ -77,6 +78,7 @@ def fit_head(
 
     config = fitted_head_config(head, data=str(data), overrides=override or [])
     refuse_missing_paths(config)
+    say(f"fitting a head of {data} to {model[0]}: {out}")
 
     choose_device(device)
 

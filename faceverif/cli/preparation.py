@@ -166,6 +166,7 @@ def data_audit(
 
     engine = engine_on(on, here=ThisProcess(), device=device)
     device = "auto" if engine.outlasts else device  # of this process, which then embeds a few crops only
+    say(f"auditing {train} against {against}: {out}")
     embedder = load_embedder(model[0], preprocess=preprocess, output=output, device=device)
 
     from faceverif.audit.run import AuditSettings, audit

@@ -81,6 +81,7 @@ def calibrate_rejection(
     model: FolderOfModel, data: CleanPhotos = None, trained_on: TrainedOn = None, device: Device = "auto"
 ) -> None:
     """Score clean photos and store the scores with the model, for `faceverif compare --reject`."""
+    say(f"scoring {data or 'held-out photos'} for a guard of {model[0]}")
     choose_device(device)
 
     from robustness.guard import calibrate_guard

@@ -18,6 +18,7 @@ from faceverif.cli.options import (
     chosen_model,
 )
 from faceverif.extras import require_extra
+from faceverif.models.location import spoken
 from faceverif.serving.limits import Limits
 
 
@@ -61,6 +62,7 @@ def serve(
     refuse_uncalibrated(chosen, far, file=thresholds, preprocess=preprocess, output=output)
     address = Address(host, port)
     with listen(address) as listening:
+        say(f"loading {spoken(chosen)}")
         choose_device(device)
 
         from faceverif.serving.recognition import Recognition

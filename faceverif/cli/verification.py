@@ -25,6 +25,7 @@ from faceverif.cli.options import (
     engine_on,
 )
 from faceverif.file_names import REPORT_NAME
+from faceverif.models.location import spoken
 from faceverif.template_matching.options import DEFAULT_POOLING, Pooling
 from faceverif.verification.options import (
     Score,
@@ -62,6 +63,7 @@ def embed(
     engine = engine_on(on, here=ThisProcess(), device=device)
     device = "auto" if engine.outlasts else device  # of this process, which then embeds a few crops only
     chosen = chosen_model(model)
+    say(f"embedding {data} with {spoken(chosen)}: {out}")
     embedder = load_embedder(chosen, preprocess=preprocess, output=output, device=device)
 
     from faceverif.verification.embedding_file import embed_to_file
@@ -187,7 +189,6 @@ def verify(
 ) -> None:
     """Verify pairs of photos by a protocol or a suite: accuracy, AUC, EER, TAR at FAR, and a report."""
     from faceverif.models import load_embedder
-    from faceverif.models.location import spoken
 
     _refuse_unclear_task(data, protocol, suite)
     refuse_unfitted_score(score, fit, subtract_mean=subtract_mean)
@@ -312,6 +313,7 @@ def calibrate(
         raise InputError("--out", "must be given for the model of the package", got="nothing", fix=fix)
     _refuse_unfit_list(data, protocol, options)
     chosen = chosen_model(model)
+    say(f"setting thresholds of {spoken(chosen)} by {protocol}")
     embedder = load_embedder(chosen, preprocess=preprocess, output=output, device=device)
 
     from faceverif.verification.calibrate import calibrate as set_thresholds
