@@ -47,13 +47,16 @@ class LoadedRun:
         return same and self.spec == other.spec and self.unseen.shape == other.unseen.shape
 
 
-def load_run(run: Path, *, data_path: Path | None = None, fit_data: Path | None = None) -> LoadedRun:
+def load_run(
+    run: Path, *, data_path: Path | None = None, fit_data: Path | None = None, otherwise: str = ""
+) -> LoadedRun:
     """The model and images of a run; its model file says which kind of run it is.
 
     Args:
         run: a folder by `faceverif classify`, `faceverif train`, `faceverif fit-head` or `faceverif import`.
         data_path: where the images are now; None: where the run was trained from.
         fit_data: aligned photos that stand for the training images of a model without a head.
+        otherwise: for the error about a missing head: what goes on without one.
 
     Raises:
         InputError: no finished run, a face model without a head where no `fit_data` are given, or its images
@@ -63,7 +66,8 @@ def load_run(run: Path, *, data_path: Path | None = None, fit_data: Path | None 
         return _classification_run(run, data_path)
     if fit_data is not None and not (run / CLASSIFIER_NAME).is_file():
         return _headless(run, fit_data)
-    return _face_run(run, data_path)
+    classifier = load_face_classifier(run, otherwise=otherwise)
+    return LoadedRun(_attacked(classifier), *classifier.images(data=data_path), spec=classifier.spec)
 
 
 def _classification_run(run: Path, data_path: Path | None) -> LoadedRun:
@@ -83,11 +87,6 @@ def load_without_photos(run: Path) -> tuple[AttackedModel, PreprocessingSpec]:
     """
     classifier = load_face_classifier(run)
     return _attacked(classifier), classifier.spec
-
-
-def _face_run(run: Path, data_path: Path | None) -> LoadedRun:
-    classifier = load_face_classifier(run)
-    return LoadedRun(_attacked(classifier), *classifier.images(data=data_path), spec=classifier.spec)
 
 
 def _attacked(classifier: FaceClassifier) -> AttackedModel:

@@ -291,13 +291,14 @@ def certificates_in(folder: Path) -> Path:
     """Of pairs, which have two curves; tests/robustness has the pages of real certificates."""
     rows = [Row(item, item % 2, item % 2, item / 10) for item in range(9)]
     lines = [{"l2_radius": radius} | pair_shares(rows, radius) for radius in (0.0, 0.25)]
+    counts = {"certified_true_accepts": 4, "false_accepts_at_most": 5}
     return write_certificate_page(
         folder / "certificates",
         size="l2_radius",
         lines=lines,
-        counts={"certified_true_accepts": 4, "false_accepts_at_most": 5},
+        counts=counts,
         panel=radius_panel(partial(pair_shares, rows), largest=0.8),
-        answer=pairs_answer(lines[1]),
+        answer=pairs_answer(lines[1], counts=counts),
         rules={"noise": "a rule"},
         provenance={"model": LONG},
     )

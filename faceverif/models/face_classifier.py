@@ -159,11 +159,12 @@ def save_face_classifier(
     _FILES.write(run / CLASSIFIER_NAME, state, about)
 
 
-def load_face_classifier(run: Path) -> FaceClassifier:
+def load_face_classifier(run: Path, *, otherwise: str = "") -> FaceClassifier:
     """The classifier of a finished run; loading runs no code from its files.
 
     Args:
         run: a folder by `faceverif train`.
+        otherwise: for the error: what goes on without a head.
 
     Raises:
         InputError: no finished run, one without its head, or files that do not belong together.
@@ -174,7 +175,7 @@ def load_face_classifier(run: Path) -> FaceClassifier:
             MODEL_OPTION,
             f"must hold a {CLASSIFIER_NAME}, the head of its model",
             got=f"{run}, whose model was imported, or trained by an older version",
-            fix=_how_to_get_a_head(run),
+            fix=_how_to_get_a_head(run, otherwise),
         )
     with _FILES.reading(path) as file:
         classifier = _built(file.about, file.tensors, model.embedder)
@@ -183,13 +184,11 @@ def load_face_classifier(run: Path) -> FaceClassifier:
     return classifier
 
 
-def _how_to_get_a_head(run: Path) -> str:
+def _how_to_get_a_head(run: Path, otherwise: str) -> str:
     if (run / CONFIG_NAME).is_file():  # it was trained here
         return how_to_finish(run, "faceverif train")
     command = printed_command("fit-head", "--model", run, "--data", "ALIGNED", "--out", "RUN")
-    return (
-        f"Fit one to photos of your people: {command}. To attack pairs without one, `reject` needs fit_data."
-    )
+    return f"Fit one to photos of your people: {command}." + (f" Or {otherwise}." if otherwise else "")
 
 
 def _built(about: Mapping[str, Any], state: Mapping[str, Tensor], embedder: TorchEmbedder) -> FaceClassifier:

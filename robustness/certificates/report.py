@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from data_prep.counted import counted
 from faceverif.file_names import FIGURES_NAME, REPORT_NAME
 from faceverif.intervals import wilson_interval
 from faceverif.provenance import describe_software
@@ -116,16 +117,24 @@ def images_answer(line: Mapping[str, float], *, items: int) -> str:
     )
 
 
-def pairs_answer(line: Mapping[str, float]) -> str:
-    """What the certificates of pairs promise at one radius."""
+def pairs_answer(line: Mapping[str, float], *, counts: Mapping[str, int]) -> str:
+    """What the certificates of pairs promise at one radius.
+
+    Args:
+        line: of the table.
+        counts: share -> of how many pairs it is.
+    """
     change = f"change of the left photo with an l2 norm of up to {line['l2_radius']:.3g}"
     said = []
     if "certified_true_accepts" in line:
+        pairs = counted(counts["certified_true_accepts"], "genuine pair")
         kept = percent(line["certified_true_accepts"], 1)
-        said.append(f"{kept} % of the genuine pairs stay accepted under every {change}.")
+        said.append(f"Of {pairs}, {kept} % stay accepted under every {change}.")
     if "false_accepts_at_most" in line:
+        pairs = counted(counts["false_accepts_at_most"], "impostor pair")
         most = percent(line["false_accepts_at_most"], 1)
-        said.append(f"At most {most} % of the impostor pairs can be accepted after a {change}.")
+        after = "such a change" if said else f"a {change}"
+        said.append(f"Of {pairs}, at most {most} % can be accepted after {after}.")
     return " ".join([*said, _WHATEVER])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -14,10 +15,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from data_prep.counted import counted
 from data_prep.dataset.packed import load_aligned
 from data_prep.errors import InputError
 from data_prep.progress import say
-from data_prep.protocols import protocol_on
+from data_prep.protocols import VerificationProtocol, protocol_on
 from faceverif.config.reading import read_yaml
 from faceverif.file_names import CONFIG_NAME
 from faceverif.images.faces import FaceImages
@@ -27,14 +29,26 @@ from faceverif.report.numbers import percent
 from faceverif.verification.scoring import PairPhotos
 from robustness.attacked_model import device_of
 from robustness.certificates.report import images_answer, pairs_answer, radius_panel, write_certificate_page
-from robustness.certificates.smoothing import Certificate, certify_class, certify_pair
-from robustness.certificates.table import Row, Shares, certified_rows, class_shares, pair_shares, summarised
+from robustness.certificates.smoothing import Certificate, certify_class, certify_pair, largest_radius
+from robustness.certificates.table import (
+    Row,
+    Shares,
+    certified_rows,
+    class_shares,
+    no_larger,
+    pair_shares,
+    summarised,
+)
 from robustness.certificates.unseen import DRAWN, draw_unseen
 from robustness.config.smoothing import Smoothing
 from robustness.loaded_run import run_sha256
 
 # Line of the table that the page opens with: half of the noise's standard deviation.
 _ANSWERED = 1
+_RADIUS = (
+    "l2 norm of the change of all pixels together, in [0, 1]; Cohen et al. (2019), Theorem 1, and for pairs "
+    "bounds of the median"
+)
 _SELECTION = 100  # noisy versions that choose the class, as in the paper
 
 
@@ -53,8 +67,9 @@ def certify_images(run: Path, out: Path, *, smoothing: Smoothing, images: int) -
     Raises:
         InputError: no such run, no unseen images, or `out` holds other certificates.
     """
-    otherwise = "name pairs: --data, --protocol, --threshold."
+    otherwise = "name pairs: --data, --protocol, --threshold"
     model, chosen = draw_unseen(run, images=images, seed=smoothing.seed, otherwise=otherwise)
+    items = counted(len(chosen), "image")
     device = device_of(model)
 
     def one(item: int, generator: torch.Generator) -> Certificate:
@@ -70,16 +85,19 @@ def certify_images(run: Path, out: Path, *, smoothing: Smoothing, images: int) -
 
     about = {"model_sha256": run_sha256(run), "data_sha256": chosen.sha256()}
     _warn_of_other_noise(run, smoothing.sd)
-    rows = certified_rows(one, chosen.labels.tolist(), out, smoothing=smoothing, about=about)
+    rows = certified_rows(one, chosen.labels.tolist(), out, smoothing=smoothing, about=about, unit="images")
     return _reported(
         rows,
         class_shares,
         out,
         smoothing,
+        items=items,
+        shape=chosen.shape,
+        error=smoothing.error,
         counts={"certified_accuracy": len(rows)},
         answer=partial(images_answer, items=len(rows)),
         decided="the class that most noisy versions of a picture get",
-        rules={"images": DRAWN},
+        rules={"images": f"{items}, {DRAWN}"},
         provenance={"model": str(run)} | about,
     )
 
@@ -109,6 +127,7 @@ def certify_pairs(
     about = {
         "model_sha256": run_sha256(run),
         "data_sha256": listed.data_sha256,
+        "protocol_sha256": listed.protocol_sha256,
         "threshold": threshold,
         "pairs": listed.chosen.tolist(),
     }
@@ -119,18 +138,23 @@ def certify_pairs(
         out,
         smoothing=smoothing,
         about=about,
+        unit="pairs",
     )
     genuine = sum(row.truth for row in rows)
     counts = {"certified_true_accepts": genuine, "false_accepts_at_most": len(rows) - genuine}
+    items = f"{genuine:,} genuine and {counted(len(rows) - genuine, 'impostor pair')}"
     return _reported(
         rows,
         pair_shares,
         out,
         smoothing,
+        items=items,
+        shape=listed.images.shape,
+        error=smoothing.error / 2,  # each side of the threshold has half of it
         counts={name: count for name, count in counts.items() if count},
-        answer=pairs_answer,
+        answer=partial(pairs_answer, counts=counts),
         decided=f"whether the median similarity under noise is {threshold:g} or more",
-        rules={"pairs": f"drawn at random from the scored pairs of {listed.title}: {listed.fold_rule}"},
+        rules={"pairs": f"{items}, drawn at random from {listed.drawn_from}"},
         provenance={"model": str(run), "data": str(data), "protocol": str(protocol)}
         | {name: value for name, value in about.items() if name != "pairs"},
     )
@@ -146,8 +170,8 @@ class _ListedPairs:
         left, right: (pairs,) positions in `images`.
         same: (pairs,) True for genuine ones.
         chosen: (pairs,) which of the protocol's pairs these are.
-        title, fold_rule: of the protocol.
-        data_sha256: of the aligned photos.
+        drawn_from: those among which they were chosen, for the page.
+        data_sha256, protocol_sha256: of the aligned photos and of the list.
     """
 
     network: nn.Module
@@ -156,9 +180,9 @@ class _ListedPairs:
     right: NDArray[np.int64]
     same: NDArray[np.bool_]
     chosen: NDArray[np.int64]
-    title: str
-    fold_rule: str
+    drawn_from: str
     data_sha256: str
+    protocol_sha256: str
 
     @classmethod
     def load(cls, run: Path, *, data: Path, protocol: Path, pairs: int, seed: int) -> _ListedPairs:
@@ -185,9 +209,9 @@ class _ListedPairs:
             right=photos.right[chosen],
             same=same[chosen],
             chosen=chosen,
-            title=listed.title,
-            fold_rule=listed.fold_rule,
+            drawn_from=drawn_from(listed, usable),
             data_sha256=dataset.sha256,
+            protocol_sha256=listed.sha256,
         )
 
     def certificate(
@@ -214,12 +238,28 @@ class _ListedPairs:
         )
 
 
+def drawn_from(listed: VerificationProtocol, usable: NDArray[np.bool_]) -> str:
+    """Among which pairs the certified ones were chosen, for the page.
+
+    Args:
+        listed: the protocol.
+        usable: (pairs,) True for those that may be chosen.
+    """
+    scored = int(listed.scored.sum())
+    unread = scored - int(usable.sum())
+    left_out = f", without {unread:,} with a photo that could not be read" if unread else ""
+    return f"the {counted(scored, 'scored pair')} of {listed.title}{left_out}"
+
+
 def _reported(
     rows: list[Row],
     shares: Shares,
     out: Path,
     smoothing: Smoothing,
     *,
+    items: str,
+    shape: tuple[int, int, int],
+    error: float,
     counts: dict[str, int],
     answer: Callable[[dict[str, float]], str],
     decided: str,
@@ -227,7 +267,8 @@ def _reported(
     rules: dict[str, str],
 ) -> str:
     """Write result.json and the page, and give the table for the terminal."""
-    found = summarised(rows, shares, out, smoothing)
+    largest = largest_radius(smoothing.samples, sd=smoothing.sd, error=error)
+    found = summarised(rows, shares, out, smoothing, items=items, largest=largest)
     write_certificate_page(
         out,
         size="l2_radius",
@@ -235,7 +276,9 @@ def _reported(
         counts=counts,
         panel=radius_panel(partial(shares, rows), largest=max(row.radius for row in rows)),
         answer=answer(found.at_radius[_ANSWERED]),
-        rules=_rules(smoothing, decided=decided, abstained=found.abstained) | rules,
+        rules=_rules(smoothing, decided=decided, abstained=found.abstained)
+        | {"radius": _RADIUS, "for scale": _scale(shape), "largest": no_larger(smoothing, largest)}
+        | rules,
         provenance=provenance | {"seed": smoothing.seed},
     )
     return found.text
@@ -249,9 +292,16 @@ def _rules(smoothing: Smoothing, *, decided: str, abstained: float) -> dict[str,
         f"{smoothing.samples:,} noisy versions of each picture",
         "confidence": f"each certificate holds with {100 * smoothing.confidence:g} %",
         "abstained": f"{percent(abstained, 1)} %: without a decision, which counts as wrong at every radius",
-        "radius": "l2 norm of the change of all pixels together; Cohen et al. (2019), Theorem 1, and for "
-        "pairs bounds of the median",
     }
+
+
+def _scale(shape: tuple[int, int, int]) -> str:
+    """What an l2 norm means in grey levels."""
+    one_level = math.sqrt(math.prod(shape)) / 255
+    return (
+        f"a change of every value of a picture of {shape[2]} x {shape[1]} pixels by one grey level of 255 "
+        f"has an l2 norm of {one_level:.2f}"
+    )
 
 
 def some_of_both(

@@ -59,6 +59,15 @@ def certified(decision: int, hits: int, samples: int, *, sd: float, error: float
     return Certificate(decision, sd * float(stats.norm.ppf(least)))
 
 
+def largest_radius(samples: int, *, sd: float, error: float) -> float:
+    """That of a decision with which every noisy version agrees: more samples allow a larger one.
+
+    Args:
+        samples, sd, error: as for `certified`.
+    """
+    return certified(0, samples, samples, sd=sd, error=error).radius
+
+
 def certify_class(
     logits: Callable[[Tensor], Tensor],
     image: Tensor,

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 
 from data_prep.atomic import make_folder, written_whole
-from data_prep.counted import counted
 from data_prep.errors import InputError
 from data_prep.json_object import write_json
 from data_prep.own_files import read_guarded
@@ -53,6 +52,7 @@ def certified_rows(
     *,
     smoothing: Smoothing,
     about: dict[str, Any],
+    unit: str,
 ) -> list[Row]:
     """A row for every item; those of an interrupted run are kept. The noise depends on seed and item only.
 
@@ -62,13 +62,14 @@ def certified_rows(
         out: folder for the rows.
         smoothing: noise, samples, confidence.
         about: what else an interrupted run must share with this one.
+        unit: what the items are, for the progress.
 
     Raises:
         InputError: `out` holds other certificates, or damaged ones.
     """
     claim_folder(out, asdict(smoothing) | about | {"items": len(truth)})
     rows = _kept(out)
-    with progress("certify", total=len(truth) - len(rows)) as advance:
+    with progress("certify", total=len(truth) - len(rows), unit=unit) as advance:
         for item in range(len(rows), len(truth)):
             [word] = np.random.SeedSequence([smoothing.seed, item]).generate_state(1, np.uint64)
             found = one(item, torch.Generator().manual_seed(int(word >> np.uint64(1))))
@@ -146,7 +147,9 @@ class Summary:
     text: str
 
 
-def summarised(rows: list[Row], shares: Shares, out: Path, smoothing: Smoothing) -> Summary:
+def summarised(
+    rows: list[Row], shares: Shares, out: Path, smoothing: Smoothing, *, items: str, largest: float
+) -> Summary:
     """Write the shares at each radius to result.json.
 
     Args:
@@ -154,6 +157,8 @@ def summarised(rows: list[Row], shares: Shares, out: Path, smoothing: Smoothing)
         shares: rows and radius -> what the table shows.
         out: folder of the result.
         smoothing: how the certificates were made.
+        items: what was certified, with its count.
+        largest: radius that can be certified.
     """
     radii = [factor * smoothing.sd for factor in _RADII]
     lines = [shares(rows, radius) for radius in radii]
@@ -170,9 +175,17 @@ def summarised(rows: list[Row], shares: Shares, out: Path, smoothing: Smoothing)
         "  ".join(f"{cell:>{max(9, len(name))}}" for cell, name in zip(cells, names, strict=True))
         for cells in (names, *shown)
     ]
-    decisions = f"{counted(len(rows), 'decision')}, confidence {smoothing.confidence:g} each"
-    text = "\n".join([f"{decisions}; abstained on {percent(abstained, 1)} %", *table])
+    said = f"{items}, confidence {smoothing.confidence:g} for each; abstained on {percent(abstained, 1)} %"
+    text = "\n".join([said, *table, no_larger(smoothing, largest)])
     return Summary(at_radius, abstained, text)
+
+
+def no_larger(smoothing: Smoothing, largest: float) -> str:
+    """Beyond which radius a decision cannot hold, whatever the model."""
+    return (
+        f"with {smoothing.samples:,} noisy versions no radius above {largest:.3g} can be certified: more "
+        "--samples allow larger ones"
+    )
 
 
 def class_shares(rows: list[Row], radius: float) -> dict[str, float]:

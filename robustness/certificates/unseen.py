@@ -23,18 +23,18 @@ def draw_unseen(run: Path, *, images: int, seed: int, otherwise: str) -> tuple[A
         run: a folder by `faceverif classify`, `faceverif train` or `faceverif fit-head`.
         images: how many at most.
         seed: of the choice.
-        otherwise: for the error: what certifies a run that has no such images.
+        otherwise: for the errors: what certifies a run that has no such images, or no head.
 
     Raises:
         InputError: no such run, or no unseen images.
     """
-    loaded = load_run(run)
+    loaded = load_run(run, otherwise=otherwise)
     if not len(loaded.unseen):
         raise InputError(
             "--model",
             "must have images of its classes that were not trained on",
             got=f"{run}, which has none",
-            fix=f"Train with data.held_out_per_identity: 1, or {otherwise}",
+            fix=f"Train with data.held_out_per_identity: 1, or {otherwise}.",
         )
     order = np.random.default_rng(seed).permutation(len(loaded.unseen))[:images]
     return loaded.model.eval(), loaded.unseen.take(torch.from_numpy(order))

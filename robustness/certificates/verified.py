@@ -34,7 +34,6 @@ _RULES = {
     "(interval bound propagation), those wrong without a change included",
     "error under PGD": f"images that PGD with {_PGD_STEPS} steps makes wrong; another attack may find more",
     "the worst change": "its error lies between the two",
-    "images": DRAWN,
 }
 
 
@@ -58,7 +57,9 @@ def verify_images(run: Path, out: Path, *, epsilons: Sequence[float], images: in
         InputError: no such run, no unseen images, a layer or head without bounds, or `out` holds other
             certificates.
     """
-    model, chosen = draw_unseen(run, images=images, seed=seed, otherwise="certify pairs by noise: --norm l2.")
+    model, chosen = draw_unseen(
+        run, images=images, seed=seed, otherwise="certify pairs by noise, with --norm l2"
+    )
     about = {
         "norm": "linf",
         "epsilons": list(epsilons),
@@ -67,6 +68,7 @@ def verify_images(run: Path, out: Path, *, epsilons: Sequence[float], images: in
         "data_sha256": chosen.sha256(),
         "seed": seed,
     }
+    items = counted(len(chosen), "image")
     # One image is enough to refuse a network without bounds, before the folder is claimed.
     verified(model, as_pixels(chosen.read(torch.tensor([0]))), chosen.labels[:1], epsilon=0.0)
     claim_folder(out, about)
@@ -80,11 +82,11 @@ def verify_images(run: Path, out: Path, *, epsilons: Sequence[float], images: in
         counts=dict.fromkeys(("pgd_error", "verified_error"), len(chosen)),
         panel=epsilon_panel(at_epsilon),
         answer=bounds_answer(at_epsilon, items=len(chosen)),
-        rules=_RULES,
+        rules=_RULES | {"images": f"{items}, {DRAWN}"},
         provenance={"model": str(run)}
         | {name: about[name] for name in ("model_sha256", "data_sha256", "seed")},
     )
-    lines = [f"{counted(len(chosen), 'image')}; the error under the worst change lies between the two"]
+    lines = [f"{items}; the error under the worst change lies between the two"]
     lines.append("linf epsilon  under PGD  verified at most")
     lines += [
         f"{each['epsilon']:>12g}  {percent(each['pgd_error'], 1):>7} %  "

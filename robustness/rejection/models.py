@@ -73,7 +73,10 @@ class CalibratedModels:
         if key not in self._loaded:
             with renamed_options({MODEL_OPTION: "models.runs"}):
                 self._loaded[key] = load_run(
-                    self._runs[key], data_path=self._config.data_path, fit_data=self._config.fit_data
+                    self._runs[key],
+                    data_path=self._config.data_path,
+                    fit_data=self._config.fit_data,
+                    otherwise="attack pairs, for which fit_data names photos of other people",
                 )
         return self._loaded[key]
 

@@ -17,13 +17,15 @@ from small_runs import run_config
 from torch import Tensor
 
 from data_prep.errors import InputError
+from data_prep.protocols import protocol_alone
 from faceverif.classification.config import ClassificationConfig
 from faceverif.classification.training import train_classifier
 from faceverif.config.reading import validate_config
 from faceverif.file_names import RESULT_NAME
+from faceverif.models.location import MODEL_NAME
 from faceverif.training.loop import train
 from robustness.certificates.report import pairs_answer
-from robustness.certificates.run import certify_images, certify_pairs, some_of_both
+from robustness.certificates.run import certify_images, certify_pairs, drawn_from, some_of_both
 from robustness.certificates.smoothing import ABSTAIN, certified, certify_class, certify_pair, lower_bound
 from robustness.certificates.table import CSV_NAME, Row, pair_shares
 from robustness.config.smoothing import Smoothing
@@ -144,12 +146,14 @@ def test_a_runs_certificates_continue_and_its_noise_is_compared(
     smoothing = Smoothing(0.3, 100, 0.99, seed=1)
     text = certify_images(run, tmp_path / "whole", smoothing=smoothing, images=25)
     assert "warning" not in capsys.readouterr().err
-    assert "25 decisions" in text
+    assert "25 images, confidence 0.99 for each; abstained on" in text
+    assert "no radius above 0.509 can be certified" in text  # 0.3 Phi^-1(0.01 ^ (1 / 100))
     check_page(tmp_path / "whole" / "report.html")
     page = plain((tmp_path / "whole" / "report.html").read_text())
     result = json.loads((tmp_path / "whole" / RESULT_NAME).read_text())
     assert f"{100 * result['abstained']:.1f} %: without a decision, which counts as wrong" in page
-    assert "that the model was not trained on" in page
+    assert "25 images, drawn at random from those of its classes that the model was not trained on" in page
+    assert "8 x 8 pixels by one grey level of 255 has an l2 norm of 0.03" in page
     whole = (tmp_path / "whole" / CSV_NAME).read_text()
     shares = result["at_radius"]
     assert [line["certified_accuracy"] for line in shares] == sorted(
@@ -188,13 +192,15 @@ def test_pairs_are_counted_by_what_an_attack_cannot_change() -> None:
     # A kind of which there is no pair has no share: 100 % of no impostors would be a false alarm.
     genuine = pair_shares([row for row in rows if row.truth], 0.3)
     assert genuine.keys() == {"certified_true_accepts"}
-    assert "impostor" not in pairs_answer({"l2_radius": 0.3} | genuine)
-    assert pairs_answer({"l2_radius": 0.3} | pair_shares(rows, 0.3)).startswith(
-        "33.3 % of the genuine pairs stay accepted under every change of the left photo with an l2 norm of "
-        "up to 0.3. At most 50.0 % of the impostor pairs can be accepted after a change"
+    counts = {"certified_true_accepts": 3, "false_accepts_at_most": 2}
+    assert "impostor" not in pairs_answer({"l2_radius": 0.3} | genuine, counts=counts)
+    assert pairs_answer({"l2_radius": 0.3} | pair_shares(rows, 0.3), counts=counts).startswith(
+        "Of 3 genuine pairs, 33.3 % stay accepted under every change of the left photo with an l2 norm of up "
+        "to 0.3. Of 2 impostor pairs, at most 50.0 % can be accepted after such a change."
     )
     impostor = pair_shares([row for row in rows if not row.truth], 0.3)
-    assert "after a change of the left photo" in pairs_answer({"l2_radius": 0.3} | impostor)
+    answer = pairs_answer({"l2_radius": 0.3} | impostor, counts=counts)
+    assert "can be accepted after a change of the left photo" in answer
 
 
 def test_shares_never_improve_with_the_radius() -> None:
@@ -234,7 +240,7 @@ def write_view1(folder: Path) -> Path:
     return folder / "pairsDevTest.txt"
 
 
-def test_a_face_models_pairs_are_certified(tmp_path: Path) -> None:
+def test_a_face_models_pairs_are_certified(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = write_faces(tmp_path / "data", people=4, photos=3).root
     run = tmp_path / "run"
     train(run_config(data, training={"epochs": 1}), run, resume=False)
@@ -245,21 +251,49 @@ def test_a_face_models_pairs_are_certified(tmp_path: Path) -> None:
         "smoothing": Smoothing(0.05, 30, 0.99, seed=0),
     }
     text = certify_pairs(run, tmp_path / "out", pairs=4, **settings)  # type: ignore[arg-type]
+    assert "2 genuine and 2 impostor pairs, confidence 0.99 for each" in text
     assert "certified true accepts" in text
+    assert "pairs/s" in capsys.readouterr().err
     check_page(tmp_path / "out" / "report.html")
+    page = plain((tmp_path / "out" / "report.html").read_text())
+    assert "2 genuine and 2 impostor pairs, drawn at random from the 16 scored pairs of pairs" in page
     rows = (tmp_path / "out" / CSV_NAME).read_text().splitlines()[1:]
     assert [row.split(",")[1] for row in rows].count("1") == 2
     view1 = settings | {"protocol": write_view1(tmp_path)}
     certify_pairs(run, tmp_path / "view1", pairs=100, **view1)  # type: ignore[arg-type]
     assert len((tmp_path / "view1" / CSV_NAME).read_text().splitlines()[1:]) == 4  # not the eight of both
-    page = (tmp_path / "view1" / "report.html").read_text()
-    assert "drawn at random from the scored pairs of pairsDevTest: threshold from pairsDevTrain.txt" in page
+    page = plain((tmp_path / "view1" / "report.html").read_text())
+    assert "drawn at random from the 4 scored pairs of pairsDevTest<" in page
+    test_half = tmp_path / "pairsDevTest.txt"
+    test_half.write_text(test_half.read_text().replace("P02\t1\t2", "P02\t1\t3"))
+    with pytest.raises(InputError, match="holds other certificates"):  # as many pairs, of other photos
+        certify_pairs(run, tmp_path / "view1", pairs=100, **view1)  # type: ignore[arg-type]
     settings |= {
         "data": shutil.copytree(data, tmp_path / "cplfw-112"),
         "protocol": shutil.copy(tmp_path / "pairs.csv", tmp_path / "calfw.csv"),
     }
     with pytest.raises(InputError, match="--data: must hold the photos of CALFW"):
         certify_pairs(run, tmp_path / "other", pairs=4, **settings)  # type: ignore[arg-type]
+
+
+def test_pairs_that_cannot_be_read_are_counted(tmp_path: Path) -> None:
+    write_view1(tmp_path)
+    listed = protocol_alone(tmp_path / "pairsDevTest.txt")
+    assert drawn_from(listed, listed.scored) == "the 4 scored pairs of pairsDevTest"
+    usable = listed.scored & (np.arange(len(listed.same)) != len(listed.same) - 1)
+    assert drawn_from(listed, usable) == (
+        "the 4 scored pairs of pairsDevTest, without 1 with a photo that could not be read"
+    )
+
+
+def test_classes_of_a_model_without_a_head_say_how_pairs_are_certified(tmp_path: Path) -> None:
+    data = write_faces(tmp_path / "data", people=4, photos=3).root
+    train(run_config(data, training={"epochs": 1}), tmp_path / "run", resume=False)
+    (tmp_path / "imported").mkdir()
+    shutil.copy(tmp_path / "run" / MODEL_NAME, tmp_path / "imported")
+    smoothing = Smoothing(0.05, 30, 0.99, seed=0)
+    with pytest.raises(InputError, match=r"fit-head .* Or name pairs: --data, --protocol, --threshold\.$"):
+        certify_images(tmp_path / "imported", tmp_path / "out", smoothing=smoothing, images=1)
 
 
 def test_noise_is_for_plain_training() -> None:
