@@ -12,7 +12,6 @@ from data_prep.progress import say
 from faceverif.cli.checks import exists
 from faceverif.cli.options import Device, OnnxOutput, OptionalModel, Preprocess, chosen_model
 from faceverif.extras import require_extra
-from faceverif.models.location import spoken
 
 _USUAL_RUNS = Path("runs")
 
@@ -41,6 +40,7 @@ def app(
     """
     from faceverif.address import Address, listen
     from faceverif.app.uploads import temporary_uploads
+    from faceverif.models.location import spoken
     from faceverif.verification.calibration import refuse_uncalibrated
 
     require_extra("app", "gradio", field="app")

@@ -79,10 +79,11 @@ def rank(
     To find the person on a photo of your own, use `faceverif identify`.
     """
     from data_prep.ijb import find_ijb_files
-    from faceverif.models import load_embedder
+    from faceverif.models import load_embedder, refuse_options_of_onnx
     from faceverif.template_matching.task import SearchTask, refuse_options_of_templates
 
     chosen = chosen_model(model)
+    refuse_options_of_onnx(chosen, preprocess=preprocess, output=output)
     if protocol is not None and gallery is probes is None and (files := find_ijb_files(protocol)) is not None:
         weights = pooling or DEFAULT_POOLING
         task = SearchTask.of(files, data, weights, flip=flip, allow_partial=allow_partial)

@@ -162,10 +162,11 @@ def data_audit(
 ) -> None:
     """Find shared people, copies and wrong labels, and list what the training should leave out."""
     from data_prep.work.here import ThisProcess
-    from faceverif.models import load_embedder
+    from faceverif.models import load_embedder, refuse_options_of_onnx
 
     engine = engine_on(on, here=ThisProcess(), device=device)
     device = "auto" if engine.outlasts else device  # of this process, which then embeds a few crops only
+    refuse_options_of_onnx(model[0], preprocess=preprocess, output=output)
     say(f"auditing {train} against {against}: {out}")
     embedder = load_embedder(model[0], preprocess=preprocess, output=output, device=device)
 

@@ -18,7 +18,6 @@ from faceverif.cli.options import (
     chosen_model,
 )
 from faceverif.extras import require_extra
-from faceverif.models.location import spoken
 from faceverif.serving.limits import Limits
 
 
@@ -54,6 +53,7 @@ def serve(
     """Answer over HTTP: compare two photos, embed one. Needs the extra `serve`."""
     require_extra("serve", "fastapi", "fastapi_offline", "python_multipart", "uvicorn", field="serve")
     from faceverif.address import Address, listen
+    from faceverif.models.location import spoken
     from faceverif.serving.server import run
     from faceverif.verification.calibration import refuse_uncalibrated
 

@@ -25,7 +25,6 @@ from faceverif.cli.options import (
     engine_on,
 )
 from faceverif.file_names import REPORT_NAME
-from faceverif.models.location import spoken
 from faceverif.template_matching.options import DEFAULT_POOLING, Pooling
 from faceverif.verification.options import (
     Score,
@@ -58,11 +57,13 @@ def embed(
 ) -> None:
     """Embed every crop of an aligned data set."""
     from data_prep.work.here import ThisProcess
-    from faceverif.models import load_embedder
+    from faceverif.models import load_embedder, refuse_options_of_onnx
+    from faceverif.models.location import spoken
 
     engine = engine_on(on, here=ThisProcess(), device=device)
     device = "auto" if engine.outlasts else device  # of this process, which then embeds a few crops only
     chosen = chosen_model(model)
+    refuse_options_of_onnx(chosen, preprocess=preprocess, output=output)
     say(f"embedding {data} with {spoken(chosen)}: {out}")
     embedder = load_embedder(chosen, preprocess=preprocess, output=output, device=device)
 
@@ -188,7 +189,8 @@ def verify(
     device: Device = "auto",
 ) -> None:
     """Verify pairs of photos by a protocol or a suite: accuracy, AUC, EER, TAR at FAR, and a report."""
-    from faceverif.models import load_embedder
+    from faceverif.models import load_embedder, refuse_options_of_onnx
+    from faceverif.models.location import spoken
 
     _refuse_unclear_task(data, protocol, suite)
     refuse_unfitted_score(score, fit, subtract_mean=subtract_mean)
@@ -208,6 +210,7 @@ def verify(
     if templates is None:
         _refuse_unfit_list(data[0], protocol, options)
     chosen = chosen_model(model)
+    refuse_options_of_onnx(chosen, preprocess=preprocess, output=output)
     say(f"verifying {spoken(chosen)} by {protocol or suite}: {out}")
     embedder = load_embedder(chosen, preprocess=preprocess, output=output, device=device)
 
@@ -305,7 +308,8 @@ def calibrate(
     device: Device = "auto",
 ) -> None:
     """Set the thresholds of any model for false accept rates, for `faceverif compare`."""
-    from faceverif.models import load_embedder
+    from faceverif.models import load_embedder, refuse_options_of_onnx
+    from faceverif.models.location import spoken
 
     options = VerificationOptions(flip=flip, allow_partial=allow_partial)
     if not model and out is None:
@@ -313,6 +317,7 @@ def calibrate(
         raise InputError("--out", "must be given for the model of the package", got="nothing", fix=fix)
     _refuse_unfit_list(data, protocol, options)
     chosen = chosen_model(model)
+    refuse_options_of_onnx(chosen, preprocess=preprocess, output=output)
     say(f"setting thresholds of {spoken(chosen)} by {protocol}")
     embedder = load_embedder(chosen, preprocess=preprocess, output=output, device=device)
 

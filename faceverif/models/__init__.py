@@ -26,6 +26,7 @@ __all__ = [
     "load_embedder",
     "load_model",
     "model_or_shipped",
+    "refuse_options_of_onnx",
     "save_model",
 ]
 
@@ -59,13 +60,17 @@ def load_embedder(
     return embedder
 
 
-def _loaded(model: Path, preprocess: str | None, output: str | None, device: str | None) -> Embedder:
-    file = model_file_of(model)
-    if is_onnx(file):
-        from faceverif.models.onnx_file import OnnxEmbedder  # brings onnx and onnxruntime
+def refuse_options_of_onnx(model: Path, *, preprocess: str | None, output: str | None) -> None:
+    """Stop where options of an .onnx file are given for another model; imports nothing heavy.
 
-        _choose(device)
-        return OnnxEmbedder(file, preprocess, output=output)
+    Args:
+        model, preprocess, output: as for `load_embedder`.
+
+    Raises:
+        InputError: no model is there, or an option does not belong to it.
+    """
+    if is_onnx(model_file_of(model)):
+        return
     for option, value in (("--preprocess", preprocess), ("--output", output)):
         if value is not None:
             raise InputError(
@@ -74,6 +79,16 @@ def _loaded(model: Path, preprocess: str | None, output: str | None, device: str
                 got=f"{value} for {model}",
                 fix="Leave it out.",
             )
+
+
+def _loaded(model: Path, preprocess: str | None, output: str | None, device: str | None) -> Embedder:
+    file = model_file_of(model)
+    if is_onnx(file):
+        from faceverif.models.onnx_file import OnnxEmbedder  # brings onnx and onnxruntime
+
+        _choose(device)
+        return OnnxEmbedder(file, preprocess, output=output)
+    refuse_options_of_onnx(model, preprocess=preprocess, output=output)
     where = _choose(device)
     from faceverif.models.model_file import load_model  # brings torch
 
