@@ -263,7 +263,8 @@ def test_a_face_models_pairs_are_certified(tmp_path: Path, capsys: pytest.Captur
     certify_pairs(run, tmp_path / "view1", pairs=100, **view1)  # type: ignore[arg-type]
     assert len((tmp_path / "view1" / CSV_NAME).read_text().splitlines()[1:]) == 4  # not the eight of both
     page = plain((tmp_path / "view1" / "report.html").read_text())
-    assert "drawn at random from the 4 scored pairs of pairsDevTest<" in page
+    assert "drawn at random from the 4 scored pairs of pairsDevTest" in page
+    assert "pairsDevTrain" not in page  # its threshold was given
     test_half = tmp_path / "pairsDevTest.txt"
     test_half.write_text(test_half.read_text().replace("P02\t1\t2", "P02\t1\t3"))
     with pytest.raises(InputError, match="holds other certificates"):  # as many pairs, of other photos
