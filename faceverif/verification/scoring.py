@@ -105,13 +105,25 @@ def cosine_scores(photos: PairPhotos, embeddings: NDArray[np.float64]) -> NDArra
 def mean_subtracted_scores(
     photos: PairPhotos, embeddings: NDArray[np.float64], protocol: VerificationProtocol
 ) -> NDArray[np.float64]:
-    """(scored folds, pairs) cosine scores as each scored fold sees them: see `MEAN_RULE`."""
+    """(scored folds, pairs) cosine scores as each scored fold sees them: see `MEAN_RULE`.
+
+    Raises:
+        InputError: no photo of the other folds has a picture, so there is no mean.
+    """
     scores = np.empty((len(protocol.scored_folds), len(protocol)))
     for index, number in enumerate(protocol.scored_folds):
         others = protocol.fold != number
         used = np.zeros(len(photos.rows), dtype=bool)
         used[photos.left[others]] = used[photos.right[others]] = True
-        mean = embeddings[used & ~photos.no_crop].mean(axis=0)
+        used &= ~photos.no_crop
+        if not used.any():
+            raise InputError(
+                "--subtract-mean",
+                f"needs a readable photo outside fold {number}, to take the mean of",
+                got="none",
+                fix="See the reasons in the manifest, and align readable photos.",
+            )
+        mean = embeddings[used].mean(axis=0)
         scores[index] = cosine_scores(photos, normalised(embeddings - mean))
     return scores
 

@@ -99,6 +99,16 @@ def test_the_mean_is_of_the_other_folds_photos_alone(
         assert result.scores[pair] == pytest.approx(score, abs=1e-5)
 
 
+def test_a_mean_without_a_readable_photo_is_refused(tmp_path: Path) -> None:
+    pairs = protocol_alone(write_pairs(tmp_path / "pairs.csv"))
+    halves = replace(pairs, fold=np.arange(len(pairs)) // (len(pairs) // 2))
+    first = halves.fold == 0
+    named = {key for keys in (halves.left, halves.right) for key in itertools.compress(keys, first)}
+    dataset = write_faces(tmp_path / "data", status=dict.fromkeys(named, Status.FAILED))
+    with pytest.raises(InputError, match=r"^--subtract-mean: needs a readable photo outside fold 1"):
+        run(dataset, halves, subtract_mean=True)
+
+
 def test_swapping_the_photos_of_every_pair_changes_nothing(
     dataset: AlignedDataset, protocol: VerificationProtocol
 ) -> None:
