@@ -147,7 +147,7 @@ class PairFormat(NamedTuple):
 
     Attributes:
         description: for messages that list the known kinds.
-        recognises: whether this is one, recognised by its name and how it begins.
+        recognises: whether this is one, by its name and how it begins.
         load: read all of it.
     """
 

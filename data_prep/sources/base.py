@@ -205,7 +205,7 @@ class SourceFormat(NamedTuple):
 
     Attributes:
         description: for the message that lists what is known.
-        recognises: whether this is one, recognised by what lies there.
+        recognises: whether this is one, by what lies there.
         list_photos: every photo of it.
     """
 

@@ -95,7 +95,7 @@ class IdentificationFormat(NamedTuple):
 
     Attributes:
         description: for messages that list the known kinds.
-        recognises: whether this is one, recognised by the files in it.
+        recognises: whether this is one, by the files in it.
         load: read all of it.
     """
 

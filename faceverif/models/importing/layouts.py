@@ -258,9 +258,8 @@ def _with_our_norms(state: dict[str, Tensor], *, eps: float) -> dict[str, Tensor
         state[key] = state[key] + (eps - _NORM_EPS)
     length = state["embed.2.weight"].shape[:1]
     if any(key not in state or state[key].shape != length for key in _AFFINE_END):
-        return (
-            state  # there is no scale, or the file is no whole network, which is reported where it fills ours
-        )
+        # No scale, or no whole network, which is reported where it fills ours.
+        return state
     scale, offset = state.pop("embed.3.weight"), state.pop("embed.3.bias")
     spread = (state["embed.3.running_var"] + _NORM_EPS).sqrt()
     if (scale == 1).all():
