@@ -49,6 +49,8 @@ class _Page(gr.Blocks):
         try:
             return await super().preprocess_data(*given, **more)
         except (gr.Error, ComponentProcessingError) as error:
+            if isinstance(error.__cause__, Refusal):
+                raise
             words = "The page does not offer this choice. Load it again."
             raise gr.Error(words, print_exception=False) from error
 
