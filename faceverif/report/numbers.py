@@ -36,5 +36,9 @@ def unbroken(text: str) -> str:
 
 
 def one_in(count: int) -> str:
-    """The rate 1 / count, count >= 1, rounded up to two digits: the smallest that so many cases resolve."""
+    """The smallest rate that `count` cases resolve, 1 / count, as text; rounded up to two digits.
+
+    Args:
+        count: >= 1.
+    """
     return f"{Context(prec=2, rounding=ROUND_UP).divide(1, count):f}"
