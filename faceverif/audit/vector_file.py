@@ -24,7 +24,7 @@ def write_vectors(
 ) -> NDArray[np.float32]:
     """Write an .npy file and open it: its rows are read where they are used.
 
-    It is written as a file, not through memory: a full disk would end the process there without a word.
+    It is not written through mapped memory: there a full disk ends the process without an error.
 
     Args:
         path: the file.
@@ -40,7 +40,7 @@ def write_vectors(
 
 
 def _for_single_rows(path: Path, shape: tuple[int, int]) -> NDArray[np.float32]:
-    """The rows of such a file without reading ahead: of 128 KB around a row the next one uses nothing."""
+    """Open such a file for reading single rows: without this advice the system reads 128 KB around each."""
     with path.open("rb") as file:
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     mapped.madvise(mmap.MADV_RANDOM)
